@@ -1,0 +1,91 @@
+"""Everything that minidock raises on purpose, in one tree, with Docker's exit codes.
+
+    MinidockError              125  what went wrong, on what, and what to do about it
+    ├── UsageError             125  a flag or argument that cannot be used as given
+    ├── NotFound                 1  no such container, image, volume or network
+    ├── Conflict                 1  taken, in use, or in the wrong state for this
+    ├── ArchiveError             1  an image archive that is broken or hostile
+    ├── StoreError               1  the store on disk cannot be read or written
+    ├── KernelError            125  the kernel refused a call
+    ├── CommandNotFound        127  the container's command does not exist
+    └── CommandNotRunnable     126  it exists, and cannot be executed
+
+The command line prints ``str(error)`` behind "minidock: ", then the hint. `run`, `create` and
+`start -a` turn 1 into 125, as Docker does.
+"""
+
+from __future__ import annotations
+
+def errno_name(number: int) -> str:
+    """The kernel's name of an errno, such as 2 -> "ENOENT"."""
+    import errno
+
+    return errno.errorcode.get(number, str(number))
+
+
+class MinidockError(Exception):
+    """What went wrong, on what; `hint` says what to do."""
+
+    exit_code = 125
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(MinidockError):
+    """A flag or argument that cannot be used as given."""
+
+
+class NotFound(MinidockError):
+    """No such container, image, volume or network."""
+
+    exit_code = 1
+
+
+class Conflict(MinidockError):
+    """Taken, in use, or in the wrong state for what was asked."""
+
+    exit_code = 1
+
+
+class ArchiveError(MinidockError):
+    """An image archive that is broken or hostile."""
+
+    exit_code = 1
+
+
+class StoreError(MinidockError):
+    """The store on disk cannot be read or written."""
+
+    exit_code = 1
+
+
+class KernelError(MinidockError):
+    """The kernel refused a call.
+
+    call: the call as its man page names it, such as "pivot_root(2)".
+    subject: what it was done to: a path, a device, a pid.
+    number: the errno.
+    """
+
+    def __init__(self, call: str, subject: str, number: int, *, hint: str = "") -> None:
+        import os
+
+        text = f"{call} {subject}: {os.strerror(number)} ({errno_name(number)})"
+        super().__init__(text, hint=hint)
+        self.call = call
+        self.subject = subject
+        self.errno = number
+
+
+class CommandNotFound(MinidockError):
+    """The container's command does not exist in its rootfs."""
+
+    exit_code = 127
+
+
+class CommandNotRunnable(MinidockError):
+    """The container's command exists, and cannot be executed."""
+
+    exit_code = 126

@@ -1,0 +1,64 @@
+"""JSON by CPython's own C scanner and encoder, without `import json`.
+
+The json package builds its patterns with `re`, which costs a fresh interpreter 8 ms; the monitor
+and the runtime start once per container, so they use the two C functions that json itself calls.
+It reads and writes what json does (UTF-8, no NaN); tests hold the two side by side.
+"""
+
+from __future__ import annotations
+
+from _json import encode_basestring_ascii, make_encoder, make_scanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_WHITESPACE = " \t\n\r"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_object(value: object) -> NoReturn:
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class _Dialect:
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = staticmethod(_refuse_constant)
+
+
+_scan = make_scanner(_Dialect())
+_encode = make_encoder(
+    None, _refuse_object, encode_basestring_ascii, None, ":", ",", False, False, False
+)
+
+
+def loads(text: str | bytes) -> Any:
+    """The value that a JSON text holds.
+
+    Raises ValueError where the text is not JSON, or has something behind its value.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    start = len(text) - len(text.lstrip(_WHITESPACE))
+    try:
+        value, end = _scan(text, start)
+    except StopIteration as stop:
+        raise ValueError(f"not JSON at character {stop.value}") from None
+    if text[end:].strip(_WHITESPACE):
+        raise ValueError(f"more text after the JSON value, at character {end}")
+    return value
+
+
+def dumps(value: Any) -> str:
+    """The value as one line of JSON, ASCII only.
+
+    Raises TypeError for what has no JSON form, ValueError for NaN and infinities.
+    """
+    return "".join(_encode(value, 0))

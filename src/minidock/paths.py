@@ -1,0 +1,111 @@
+"""The only place that builds a path of the store.
+
+    /var/lib/minidock/                       MINIDOCK_ROOT moves it, and with it all that follows
+        version  lock
+        blobs/sha256/<hex>                   configs and manifests of images, as they came
+        layers/<chainID>/{diff,layer.json}
+        images.json                          references -> image ids
+        containers/<id>/                     container.json, bundle/config.json, upper, work, merged,
+                                             log.json, journal.jsonl, hosts, hostname, resolv.conf,
+                                             lock, monitor.lock
+        volumes/<name>/{_data,volume.json}
+        networks/<name>.json
+        seccomp/<hash>.bpf
+    /run/minidock/                           gone at a reboot
+        sealed/                              the read-only interpreter
+        <id>/{state.json,start.fifo,monitor.sock}
+
+Another MINIDOCK_ROOT is another world: its own /run directory, its own bridge, its own cgroup
+parent and firewall chains, so that two stores on one machine never meet. MINIDOCK_BRIDGE and
+MINIDOCK_SUBNET name the default network's bridge and subnet where the derived ones do not suit.
+"""
+
+from __future__ import annotations
+
+import os
+
+STORE_VERSION = 1
+DEFAULT_ROOT = "/var/lib/minidock"
+
+
+class Store:
+    """Paths of one store.
+
+    root: absolute path of the store.
+    """
+
+    def __init__(self, root: str | None = None) -> None:
+        chosen = root or os.environ.get("MINIDOCK_ROOT") or DEFAULT_ROOT
+        self.root = os.path.abspath(chosen)
+        self.is_default = self.root == DEFAULT_ROOT
+        tag = "" if self.is_default else "-" + _fingerprint(self.root)
+        self.run = "/run/minidock" + tag
+        self.cgroup_parent = "minidock" + tag
+        derived = "minidock0" if self.is_default else "md" + _fingerprint(self.root)
+        self.bridge = os.environ.get("MINIDOCK_BRIDGE") or derived
+        self.subnet = os.environ.get("MINIDOCK_SUBNET") or ""  # "": chosen against the routes
+
+        self.version = f"{self.root}/version"
+        self.lock = f"{self.root}/lock"
+        self.blobs = f"{self.root}/blobs/sha256"
+        self.layers = f"{self.root}/layers"
+        self.images = f"{self.root}/images.json"
+        self.containers = f"{self.root}/containers"
+        self.volumes = f"{self.root}/volumes"
+        self.networks = f"{self.root}/networks"
+        self.seccomp = f"{self.root}/seccomp"
+        self.staging = f"{self.root}/staging"
+        self.sealed = f"{self.run}/sealed"
+
+    def blob(self, digest: str) -> str:
+        """Path of a blob by its digest ("sha256:<hex>" or bare hex)."""
+        return f"{self.blobs}/{digest.removeprefix('sha256:')}"
+
+    def layer(self, chain_id: str) -> str:
+        """Directory of an unpacked layer by its chainID ("sha256:<hex>" or bare hex)."""
+        return f"{self.layers}/{chain_id.removeprefix('sha256:')}"
+
+    def container(self, container_id: str) -> ContainerPaths:
+        """Paths of one container by its full id."""
+        return ContainerPaths(self, container_id)
+
+    def volume(self, name: str) -> str:
+        """Directory of a named volume; its files are in `_data` below it."""
+        return f"{self.volumes}/{name}"
+
+    def network(self, name: str) -> str:
+        """State file of a network: its subnet and the addresses given out."""
+        return f"{self.networks}/{name}.json"
+
+
+class ContainerPaths:
+    """Paths of one container: what is kept in the store, and what lives in /run."""
+
+    def __init__(self, store: Store, container_id: str) -> None:
+        self.home = f"{store.containers}/{container_id}"
+        self.document = f"{self.home}/container.json"
+        self.bundle = f"{self.home}/bundle"
+        self.config = f"{self.bundle}/config.json"
+        self.upper = f"{self.home}/upper"
+        self.work = f"{self.home}/work"
+        self.merged = f"{self.home}/merged"
+        self.log = f"{self.home}/log.json"
+        self.journal = f"{self.home}/journal.jsonl"
+        self.hosts = f"{self.home}/hosts"
+        self.hostname = f"{self.home}/hostname"
+        self.resolv_conf = f"{self.home}/resolv.conf"
+        self.lock = f"{self.home}/lock"
+        self.monitor_lock = f"{self.home}/monitor.lock"
+
+        self.run = f"{store.run}/{container_id}"
+        self.state = f"{self.run}/state.json"
+        self.start_fifo = f"{self.run}/start.fifo"
+        self.monitor_socket = f"{self.run}/monitor.sock"
+
+
+def _fingerprint(text: str) -> str:
+    """Eight hex digits that tell one store's root from another's (FNV-1a, 32 bits)."""
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return f"{value:08x}"

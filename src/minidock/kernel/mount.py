@@ -1,0 +1,491 @@
+"""Mounts: what a container sees as its file system, and how the host's is taken away.
+
+Paths inside a rootfs are never trusted: an image may hold a symbolic link where a mount point is
+expected, pointing at the host. So every op here that takes `root` and `target` resolves the target
+by openat2(2) with RESOLVE_IN_ROOT, as if root were "/" already, and mounts on the file descriptor
+that it got (by its /proc/self/fd name), not on the name.
+
+One op makes one system call of mount(2)'s family. What to mount where is runtime/rootfs.py's.
+
+Sources: mount(2), mount_setattr(2), pivot_root(2), openat2(2), mount_namespaces(7),
+Documentation/filesystems/sharedsubtree.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import KernelError, MinidockError
+from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.op import op
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_SYNCHRONOUS = 0x10
+MS_REMOUNT = 0x20
+MS_MANDLOCK = 0x40
+MS_DIRSYNC = 0x80
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_UNBINDABLE = 0x20000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
+MS_RELATIME = 0x200000
+MS_STRICTATIME = 0x1000000
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
+
+PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
+
+
+def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Open a path as if `root` were "/": links in it cannot lead out.
+
+    Returns a file descriptor, close-on-exec.
+    Raises KernelError: ENOENT, ENOTDIR, ELOOP (a magic link such as /proc/self/fd/N).
+    Source: openat2(2) "RESOLVE_IN_ROOT".
+    """
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        how = (
+            (flags | os.O_CLOEXEC).to_bytes(8, "little")
+            + mode.to_bytes(8, "little")
+            + (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).to_bytes(8, "little")
+        )
+        return syscall(
+            "openat2", root_fd, path_bytes(path), how, len(how), subject=path
+        )
+    finally:
+        os.close(root_fd)
+
+
+class _Target:
+    """A resolved mount point: its /proc/self/fd name while the block runs."""
+
+    def __init__(self, root: str, target: str) -> None:
+        self._fd = open_in_root(root, target)
+
+    def __enter__(self) -> bytes:
+        return b"/proc/self/fd/%d" % self._fd
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+
+def join(root: str, target: str) -> str:
+    """How a target inside a root is written from outside, for messages and twins."""
+    return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
+
+
+def quote(text: str) -> str:
+    """A word as a POSIX shell takes it."""
+    plain = text and all(c.isalnum() or c in "@%+=:,./-_" for c in text)
+    return text if plain else "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def flag_words(flags: int) -> Iterator[str]:
+    """mount(8)'s words for mount(2)'s flags."""
+    words = {
+        MS_RDONLY: "ro",
+        MS_NOSUID: "nosuid",
+        MS_NODEV: "nodev",
+        MS_NOEXEC: "noexec",
+        MS_SYNCHRONOUS: "sync",
+        MS_DIRSYNC: "dirsync",
+        MS_MANDLOCK: "mand",
+        MS_NOATIME: "noatime",
+        MS_NODIRATIME: "nodiratime",
+        MS_RELATIME: "relatime",
+        MS_STRICTATIME: "strictatime",
+    }
+    return (word for flag, word in words.items() if flags & flag)
+
+
+def _mount(
+    source: bytes | None,
+    target: bytes,
+    fstype: bytes | None,
+    flags: int,
+    data: bytes | None,
+    *,
+    subject: str,
+    hint: str = "",
+) -> None:
+    syscall("mount", source, target, fstype, flags, data, subject=subject, hint=hint)
+
+
+def _set_propagation_sh(target: str, propagation: str) -> str:
+    return f"mount --make-{propagation} {quote(target)}"
+
+
+@op("mount_namespaces(7)", twin=_set_propagation_sh)
+def set_propagation(target: str, propagation: str) -> None:
+    """Cut the tie between this mount namespace and the host's, so that no mount leaks across.
+
+    target: a mount point. propagation: a key of PROPAGATION.
+    A new mount namespace is a copy in which shared mounts stay peers of the originals: on a systemd
+    host "/" is shared, and what is mounted here would appear there.
+    Raises KernelError: EINVAL where target is not a mount point.
+    """
+    _mount(None, path_bytes(target), None, PROPAGATION[propagation], None, subject=target)
+
+
+def _propagate_in_root_sh(root: str, target: str, propagation: str) -> str:
+    return f"mount --make-{propagation} {quote(join(root, target))}"
+
+
+@op("mount_namespaces(7)", twin=_propagate_in_root_sh)
+def propagate_in_root(root: str, target: str, propagation: str) -> None:
+    """Say whether mounts below this one are shared with the host, as the volume's options ask.
+
+    Raises KernelError: EINVAL where target is not a mount point.
+    """
+    with _Target(root, target) as name:
+        _mount(None, name, None, PROPAGATION[propagation], None, subject=target)
+
+
+def _mount_filesystem_sh(
+    source: str, root: str, target: str, fstype: str, *, flags: int, data: str
+) -> str:
+    options = ",".join([*flag_words(flags), *([data] if data else [])])
+    option = f" -o {quote(options)}" if options else ""
+    return f"mount -t {quote(fstype)}{option} {quote(source)} {quote(join(root, target))}"
+
+
+@op("mount(2)", twin=_mount_filesystem_sh)
+def mount_filesystem(
+    source: str, root: str, target: str, fstype: str, *, flags: int, data: str
+) -> None:
+    """Mount a fresh file system of the container's own: its /proc, /dev, /sys, /dev/shm or tmpfs.
+
+    flags: MS_*. data: the file system's own options, comma-separated.
+    Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.
+    """
+    with _Target(root, target) as name:
+        _mount(
+            path_bytes(source),
+            name,
+            path_bytes(fstype),
+            flags,
+            path_bytes(data) if data else None,
+            subject=f"{fstype} on {target}",
+        )
+
+
+def _bind_mount_sh(source: str, root: str, target: str, *, recursive: bool) -> str:
+    return f"mount --{'r' if recursive else ''}bind {quote(source)} {quote(join(root, target))}"
+
+
+@op("mount(2)", twin=_bind_mount_sh)
+def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
+    """Show a file or directory of the host at a place inside the container's rootfs.
+
+    source: on the host, links followed. recursive: with what is mounted below it.
+    Raises KernelError: ENOENT for a missing source, ENOTDIR for a file on a directory or back.
+    """
+    flags = MS_BIND | (MS_REC if recursive else 0)
+    with _Target(root, target) as name:
+        _mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
+
+
+def _set_mount_attributes_sh(
+    root: str, target: str, *, attributes: int, recursive: bool
+) -> str:
+    words = {
+        MOUNT_ATTR_RDONLY: "ro",
+        MOUNT_ATTR_NOSUID: "nosuid",
+        MOUNT_ATTR_NODEV: "nodev",
+        MOUNT_ATTR_NOEXEC: "noexec",
+        MOUNT_ATTR_NOATIME: "noatime",
+        MOUNT_ATTR_STRICTATIME: "strictatime",
+        MOUNT_ATTR_NODIRATIME: "nodiratime",
+    }
+    tail = "=recursive" if recursive else ""
+    options = ",".join(word + tail for flag, word in words.items() if attributes & flag)
+    return f"mount -o remount,bind,{options} {quote(join(root, target))}"
+
+
+@op("mount_setattr(2)", twin=_set_mount_attributes_sh)
+def set_mount_attributes(root: str, target: str, *, attributes: int, recursive: bool) -> str | None:
+    """Make a mount read-only, or forbid devices, setuid or programs on it, for this container only.
+
+    attributes: MOUNT_ATTR_* to set; what is set already stays.
+    Returns "absent" where there is no such path, and then makes no call.
+    Raises KernelError: EINVAL where target is not a mount point.
+    """
+    try:
+        fd = open_in_root(root, target)
+    except KernelError:
+        return "absent"
+    try:
+        change_attributes(fd, attributes, recursive=recursive, subject=target)
+    finally:
+        os.close(fd)
+    return None
+
+
+def change_attributes(fd: int, attributes: int, *, recursive: bool, subject: str) -> None:
+    """mount_setattr(2) on a file descriptor; the plain call that ops share."""
+    attr = attributes.to_bytes(8, "little") + bytes(24)  # attr_set, attr_clr, propagation, userns
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    syscall("mount_setattr", fd, b"", flags, attr, len(attr), subject=subject)
+
+
+def _hide_path_sh(path: str) -> str:
+    p = quote(path)
+    return f"if [ -d {p} ]; then mount -t tmpfs -o ro tmpfs {p}; else mount --bind /dev/null {p}; fi"
+
+
+@op("mount(2)", twin=_hide_path_sh)
+def hide_path(path: str) -> str | None:
+    """Cover a file of /proc or /sys that tells of the host, or lets it be changed.
+
+    A directory is covered by an empty read-only tmpfs, a file by /dev/null.
+    Returns "absent" where there is no such path, and then makes no call.
+    Source: OCI runtime-spec config-linux "Masked Paths".
+    """
+    try:
+        fd = open_in_root("/", path)
+    except KernelError:
+        return "absent"
+    try:
+        name = b"/proc/self/fd/%d" % fd
+        if os.path.isdir(name):
+            _mount(b"tmpfs", name, b"tmpfs", MS_RDONLY, None, subject=path)
+        else:
+            _mount(b"/dev/null", name, None, MS_BIND, None, subject=path)
+    finally:
+        os.close(fd)
+    return None
+
+
+def _bind_to_itself_sh(root: str, target: str) -> str:
+    place = quote(join(root, target))
+    return f"mount --rbind {place} {place}"
+
+
+@op("mount(2)", twin=_bind_to_itself_sh)
+def bind_to_itself(root: str, target: str) -> str | None:
+    """Turn a directory into a mount of its own, so that it can be pivoted to or made read-only.
+
+    Returns "absent" where there is no such path, and then makes no call.
+    """
+    try:
+        fd = open_in_root(root, target)
+    except KernelError:
+        return "absent"
+    try:
+        name = b"/proc/self/fd/%d" % fd
+        _mount(name, name, None, MS_BIND | MS_REC, None, subject=join(root, target))
+    finally:
+        os.close(fd)
+    return None
+
+
+def _make_mount_point_sh(root: str, target: str, *, directory: bool) -> str:
+    place = quote(join(root, target))
+    if directory:
+        return f"mkdir -p {place}"
+    return f'mkdir -p "$(dirname {place})" && touch {place}'
+
+
+@op("mkdir(2)", twin=_make_mount_point_sh)
+def make_mount_point(root: str, target: str, *, directory: bool) -> str | None:
+    """Make the place that something will be mounted on, where the image has none.
+
+    Each missing part is made under a file descriptor of its parent, resolved in the root.
+    Returns "there" where it exists already.
+    Raises KernelError: ENOTDIR where a file stands in the way, EROFS.
+    """
+    try:
+        os.close(open_in_root(root, target))
+        return "there"
+    except KernelError as error:
+        if error.errno != 2:
+            raise
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    made = "/"
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        parent = open_in_root(root, made)
+        try:
+            if part != "..":
+                _make_entry(parent, part, directory=directory or not last)
+        except OSError as error:
+            raise KernelError("mkdir(2)", target, error.errno or 0) from None
+        finally:
+            os.close(parent)
+        made = f"{made.rstrip('/')}/{part}"
+    return None
+
+
+def _make_entry(parent: int, name: str, *, directory: bool) -> None:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        if directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(name, flags, 0o644, dir_fd=parent))
+
+
+def _enter_directory_sh(path: str) -> str:
+    return f"cd {quote(path)}"
+
+
+@op("chdir(2)", twin=_enter_directory_sh)
+def enter_directory(path: str) -> None:
+    """Go into a directory; at the end, the one in which the container's command starts.
+
+    Raises KernelError, also where the directory lies outside this root: a working directory that is
+    an open descriptor of the host's would be a way out (CVE-2024-21626), and getcwd(2) tells.
+    """
+    try:
+        os.chdir(path)
+        here = os.getcwd()
+    except OSError as error:
+        raise KernelError("chdir(2)", path, error.errno or 0) from None
+    if not here.startswith("/"):
+        raise MinidockError(
+            f"the working directory {path} lies outside the container",
+            hint="give a path inside the container's rootfs to -w, or change the image's WorkingDir",
+        )
+
+
+def _pivot_root_sh(new_root: str, put_old: str) -> str:
+    return f"pivot_root {quote(new_root)} {quote(put_old)}"
+
+
+@op("pivot_root(2)", twin=_pivot_root_sh)
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make the container's rootfs the root of this mount namespace, in place of the host's.
+
+    After it the old root hangs at put_old, and one unmount takes the host's tree out of reach:
+    unlike chroot(2), no path and no ".." leads back. With "." for both, the old root is stacked on
+    the new one, and no directory for it is needed in the image.
+    Raises KernelError EINVAL, which stands for any of: new_root is not a mount point; put_old is not
+    at or below new_root; new_root or its parent mount is shared; the current root is not a mount
+    point (initramfs); new_root is on the current root's own mount (that one is EBUSY).
+    """
+    syscall(
+        "pivot_root",
+        path_bytes(new_root),
+        path_bytes(put_old),
+        subject=new_root,
+        hint="the new root must be a mount point, and its parent mount must not be shared",
+    )
+
+
+def _unmount_sh(target: str, flags: int) -> str:
+    lazy = " -l" if flags & MNT_DETACH else ""
+    return f"umount{lazy} {quote(target)}"
+
+
+@op("umount2(2)", twin=_unmount_sh)
+def unmount(target: str, flags: int) -> str | None:
+    """Take a mount away; after pivot_root, the host's whole tree.
+
+    flags: MNT_DETACH to let go of it now and free it when its last user has gone.
+    Returns "absent" where nothing is mounted there: unmounting twice does no harm.
+    """
+    try:
+        syscall("umount2", path_bytes(target), flags | UMOUNT_NOFOLLOW, subject=target)
+    except KernelError as error:
+        if error.errno in (2, 22):  # ENOENT, EINVAL: no such path, or not a mount point
+            return "absent"
+        raise
+    return None
+
+
+def _chroot_sh(path: str) -> str:
+    return f"chroot {quote(path)}"
+
+
+@op("chroot(2)", twin=_chroot_sh)
+def chroot(path: str) -> None:
+    """Start this process's paths at a directory, so that names in an archive cannot lead out of it.
+
+    Not a container's wall (a process with CAP_SYS_CHROOT gets out again, and pivot_root is what a
+    container uses); good for a short-lived helper that unpacks files.
+    """
+    syscall("chroot", path_bytes(path), subject=path)
+    os.chdir("/")
+
+
+def _make_link_sh(target: str, path: str) -> str:
+    return f"ln -s {quote(target)} {quote(path)}"
+
+
+@op("symlink(2)", twin=_make_link_sh)
+def make_link(target: str, path: str) -> str | None:
+    """Put a link that programs expect in /dev, such as /dev/fd to /proc/self/fd.
+
+    Returns "there" where something has that name already.
+    """
+    try:
+        os.symlink(target, path)
+    except FileExistsError:
+        return "there"
+    except OSError as error:
+        raise KernelError("symlink(2)", path, error.errno or 0) from None
+    return None
+
+
+def _make_device_sh(path: str, kind: str, *, major: int, minor: int, mode: int) -> str:
+    return f"mknod -m {mode:o} {quote(path)} {kind} {major} {minor}"
+
+
+@op("mknod(2)", twin=_make_device_sh)
+def make_device(path: str, kind: str, *, major: int, minor: int, mode: int) -> str | None:
+    """Make a device node in the container's /dev; the device rules say whether it may be opened.
+
+    kind: "c", "b", or "p" for a FIFO. mode: permission bits, not masked by the umask.
+    Returns "there" where something has that name already.
+    """
+    types = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+    try:
+        os.mknod(path, types[kind] | mode, os.makedev(major, minor))
+        os.chmod(path, mode)
+    except FileExistsError:
+        return "there"
+    except OSError as error:
+        raise KernelError("mknod(2)", path, error.errno or 0) from None
+    return None

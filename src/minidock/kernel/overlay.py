@@ -1,0 +1,70 @@
+"""overlayfs: an image's read-only layers and a container's own writes, seen as one tree.
+
+A lookup goes through upperdir, then the lowerdirs from the top down. The first write to a file of a
+lower layer copies it up. A removed file is a *whiteout* in the upper layer (a character device 0/0)
+and a directory that hides all below it carries the attribute trusted.overlay.opaque.
+
+mount(2) takes its options in one page of 4096 bytes, which some forty layer paths fill. The newer
+calls hand the layers over one at a time ("lowerdir+", Linux 6.7), so any number up to overlayfs's
+own limit of 500 mounts, at any path length.
+
+Sources: Documentation/filesystems/overlayfs.rst, fsopen(2), fsconfig(2), fsmount(2), move_mount(2).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.mount import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, quote
+from minidock.kernel.op import op
+
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+
+
+def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> str:
+    layers = " ".join(f"-o lowerdir+={quote(path)}" for path in lowerdirs)
+    writes = f" -o upperdir={quote(upperdir)} -o workdir={quote(workdir)}" if upperdir else ""
+    return f"mount -t overlay overlay {layers}{writes} {quote(target)}"
+
+
+@op("overlayfs", twin=_mount_overlay_sh)
+def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
+    """Lay the container's writable layer over the image's layers, and mount the sum.
+
+    lowerdirs: topmost first. upperdir, workdir: empty directories on one file system at first use;
+    both "" for a read-only mount. target: an existing directory.
+    Raises KernelError: ENOENT for a missing layer, EINVAL for a file system that cannot be an upper
+    layer (another overlay, NFS), ELOOP for layers that overlap.
+    """
+    context = syscall("fsopen", b"overlay", FSOPEN_CLOEXEC, subject="overlay")
+    try:
+        for path in lowerdirs:
+            _configure(context, "lowerdir+", path)
+        if upperdir:
+            _configure(context, "upperdir", upperdir)
+            _configure(context, "workdir", workdir)
+        syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0, subject=f"overlay {target}")
+        mount = syscall("fsmount", context, FSMOUNT_CLOEXEC, 0, subject=f"overlay {target}")
+    finally:
+        os.close(context)
+    try:
+        syscall(
+            "move_mount", mount, b"", AT_FDCWD, path_bytes(target), MOVE_MOUNT_F_EMPTY_PATH,
+            subject=target,
+        )
+    finally:
+        os.close(mount)
+
+
+def _configure(context: int, key: str, value: str) -> None:
+    syscall(
+        "fsconfig", context, FSCONFIG_SET_STRING, key.encode(), path_bytes(value), 0,
+        subject=f"overlay {key}={value}",
+        hint="minidock hands layers to overlayfs one by one, which Linux 6.7 and newer can take"
+        if key == "lowerdir+" else "",
+    )

@@ -1,0 +1,223 @@
+"""What a process is to the kernel: its ids, session, limits, dumpability, and the program it runs.
+
+Sources: prctl(2), setsid(2), credentials(7), setrlimit(2), execve(2), pidfd_open(2), proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import KernelError
+from minidock.kernel.libc import syscall
+from minidock.kernel.mount import quote
+from minidock.kernel.op import op
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+CLOSE_RANGE_CLOEXEC = 4
+
+# include/uapi/asm-generic/resource.h; the numbers are the same on x86_64 and arm64.
+RLIMITS = {
+    "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5, "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10, "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}  # fmt: skip
+
+
+def _set_not_dumpable_sh() -> str:
+    return ": # prctl(PR_SET_DUMPABLE, 0) has no shell twin"
+
+
+@op("prctl(2)", twin=_set_not_dumpable_sh)
+def set_not_dumpable() -> None:
+    """Close /proc/PID to processes of the container, before this one comes within their reach.
+
+    Inside the container's PID namespace a root process with CAP_DAC_OVERRIDE could otherwise open
+    our /proc/PID/fd/N and write to files of the host. The kernel makes a process dumpable again at
+    execve(2), when nothing of ours is left in it.
+    """
+    syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, subject="PR_SET_DUMPABLE")
+
+
+def _new_session_sh() -> str:
+    return "setsid sh"
+
+
+@op("setsid(2)", twin=_new_session_sh)
+def new_session() -> None:
+    """Leave the caller's session, so that its terminal and its signals are not the container's."""
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # already the leader of a session of its own
+
+
+def _set_rlimit_sh(name: str, *, soft: int, hard: int) -> str:
+    word = {"RLIMIT_AS": "as", "RLIMIT_RTPRIO": "rtprio"}.get(name, name[7:].lower())
+    return f"prlimit --pid $$ --{word}={soft}:{hard}"
+
+
+@op("setrlimit(2)", twin=_set_rlimit_sh)
+def set_rlimit(name: str, *, soft: int, hard: int) -> None:
+    """Limit what each process of the container may use, such as the number of open files.
+
+    name: a key of RLIMITS. soft, hard: -1 for no limit.
+    Raises KernelError: EPERM where hard is above ours and we lack CAP_SYS_RESOURCE, EINVAL.
+    """
+    import resource
+
+    try:
+        resource.prlimit(0, RLIMITS[name], (soft, hard))
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None) or (1 if "not allowed" in str(error) else 22)
+        raise KernelError(
+            "setrlimit(2)",
+            f"{name} {soft}:{hard}",
+            number,
+            hint="the hard limit of this machine's root may be lower: see `ulimit -Ha`",
+        ) from None
+
+
+def _write_proc_sh(path: str, value: str) -> str:
+    return f"echo {quote(value)} > {path}"
+
+
+@op("proc(5)", twin=_write_proc_sh)
+def write_proc(path: str, value: str) -> None:
+    """Set a value of this process or of its namespaces through /proc.
+
+    path: such as /proc/self/oom_score_adj or /proc/sys/net/ipv4/ip_local_port_range.
+    Raises KernelError with the errno of the write.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("write(2)", f"{value!r} to {path}", error.errno or 0) from None
+
+
+def _set_groups_sh(gids: list[int]) -> str:
+    return f"setpriv --groups {','.join(str(gid) for gid in gids)} sh" if gids else (
+        "setpriv --clear-groups sh"
+    )
+
+
+@op("setgroups(2)", twin=_set_groups_sh)
+def set_groups(gids: list[int]) -> None:
+    """Replace the supplementary groups, or the host root's groups would open the container's files.
+
+    Raises KernelError: EPERM without CAP_SETGID.
+    """
+    try:
+        os.setgroups(gids)
+    except OSError as error:
+        raise KernelError("setgroups(2)", str(gids), error.errno or 0) from None
+
+
+def _set_user_sh(uid: int, gid: int) -> str:
+    return f"setpriv --reuid {uid} --regid {gid} sh"
+
+
+@op("setresuid(2)", twin=_set_user_sh)
+def set_user(uid: int, gid: int) -> None:
+    """Become the user and group that the command runs as: real, effective and saved alike.
+
+    The group comes first: once root is gone, it could not be changed.
+    Raises KernelError: EPERM.
+    """
+    try:
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise KernelError("setresuid(2)", f"{uid}:{gid}", error.errno or 0) from None
+
+
+def _close_on_exec_sh(first: int) -> str:
+    return f": # descriptors from {first} on are closed when the command starts"
+
+
+@op("close_range(2)", twin=_close_on_exec_sh)
+def close_on_exec(first: int) -> None:
+    """Let no descriptor of the host live on in the container: all from `first` on close at execve."""
+    syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, subject=f"from {first}")
+
+
+def _restore_signals_sh() -> str:
+    return "trap - PIPE"
+
+
+@op("signal(7)", twin=_restore_signals_sh)
+def restore_signals() -> None:
+    """Give the command the kernel's default signal handling, and no signal blocked.
+
+    Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve.
+    """
+    import _signal
+
+    for number in _signal.valid_signals():
+        if number not in (9, 19) and not 32 <= number <= 33:
+            try:
+                _signal.signal(number, _signal.SIG_DFL)
+            except (OSError, ValueError):
+                continue  # a signal that libc keeps to itself
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def _execute_sh(path: str, argv: list[str], environment: list[str]) -> str:
+    assigned = " ".join(quote(entry) for entry in environment)
+    words = " ".join(quote(word) for word in argv)
+    return f"exec env -i {assigned} {words}"
+
+
+@op("execve(2)", twin=_execute_sh)
+def execute(path: str, argv: list[str], environment: list[str]) -> NoReturn:
+    """Become the container's own program: all that was ours in this process is gone.
+
+    path: found in the container's PATH already. environment: NAME=value entries.
+    Raises KernelError: EACCES, ENOENT (also for a missing interpreter of a script), ENOEXEC, E2BIG.
+    """
+    try:
+        os.execve(path, argv, dict(entry.split("=", 1) for entry in environment if "=" in entry))
+    except OSError as error:
+        raise KernelError("execve(2)", path, error.errno or 0) from None
+
+
+def _send_signal_sh(pidfd: int, number: int, *, pid: int) -> str:
+    return f"kill -{number} {pid}"
+
+
+@op("pidfd_send_signal(2)", twin=_send_signal_sh)
+def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
+    """Signal exactly this process: a pidfd cannot come to mean another one, as a number can.
+
+    Returns "ended" where the process has gone.
+    Raises KernelError: EINVAL for a number that is no signal.
+    """
+    try:
+        syscall("pidfd_send_signal", pidfd, number, None, 0, subject=f"{number} to {pid}")
+    except KernelError as error:
+        if error.errno == 3:
+            return "ended"
+        raise
+    return None
+
+
+def start_time(pid: int) -> int:
+    """When a process began, in clock ticks since boot: with its pid, a name that is never reused.
+
+    Returns 0 where there is no such process. Source: proc_pid_stat(5), field 22.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,73 @@
+"""Pseudo-terminals: the container's end comes from its own devpts, the other end goes to its monitor.
+
+A terminal of the host's devpts would be a door to it; so the pair is made by the container's side,
+from the devpts instance that was mounted for it, and the master travels out over a socket.
+
+Sources: pty(7), devpts in Documentation/filesystems/devpts.rst, ioctl_tty(2), unix(7) SCM_RIGHTS.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minidock.errors import KernelError
+from minidock.kernel.op import op
+
+TIOCSCTTY = 0x540E
+TIOCGWINSZ = 0x5413
+TIOCSWINSZ = 0x5414
+TIOCSPTLCK = 0x40045431
+TIOCGPTN = 0x80045430
+TIOCGPTPEER = 0x5441
+
+
+def _open_terminal_sh() -> str:
+    return 'script -qefc "sh init.sh" /dev/null'
+
+
+@op("pty(7)", twin=_open_terminal_sh)
+def open_terminal() -> tuple[int, int, str]:
+    """Make a terminal out of the container's own /dev/pts.
+
+    Returns the descriptors of the master and the slave, and the slave's path. The slave is opened
+    from the master (TIOCGPTPEER), so no path in the container's /dev can mislead.
+    """
+    try:
+        master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fcntl.ioctl(master, TIOCSPTLCK, (0).to_bytes(4, "little"))
+        number = int.from_bytes(fcntl.ioctl(master, TIOCGPTN, bytes(4)), "little")
+        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError(
+            "open(2)", "/dev/pts/ptmx", error.errno or 0,
+            hint="a container with a terminal needs devpts mounted at /dev/pts",
+        ) from None
+    return master, slave, f"/dev/pts/{number}"
+
+
+def _take_terminal_sh(slave: int) -> str:
+    return "setsid --ctty sh"
+
+
+@op("ioctl_tty(2)", twin=_take_terminal_sh)
+def take_terminal(slave: int) -> None:
+    """Make the terminal this session's own, so that Ctrl-C reaches the container's processes."""
+    try:
+        fcntl.ioctl(slave, TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+    except OSError as error:
+        raise KernelError("ioctl(2)", "TIOCSCTTY", error.errno or 0) from None
+
+
+def set_size(fd: int, *, rows: int, columns: int) -> None:
+    """Tell a terminal its size; the kernel sends SIGWINCH to its foreground processes."""
+    packed = b"".join(n.to_bytes(2, "little") for n in (rows & 0xFFFF, columns & 0xFFFF, 0, 0))
+    fcntl.ioctl(fd, TIOCSWINSZ, packed)
+
+
+def get_size(fd: int) -> tuple[int, int]:
+    """A terminal's rows and columns."""
+    packed = fcntl.ioctl(fd, TIOCGWINSZ, bytes(8))
+    return int.from_bytes(packed[0:2], "little"), int.from_bytes(packed[2:4], "little")

@@ -1,0 +1,44 @@
+# make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
+# make test      installs what the tests need, then runs all of them (root)
+# make bench     the same work by minidock, docker and podman, in one run (root)
+# make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
+# make clean     removes what the others made in this directory
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe)
+
+.PHONY: check lint test test-needs bench install clean
+
+$(VENV)/.ready: pyproject.toml
+	./needs.sh build
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	shellcheck $(SCRIPTS)
+
+check: lint
+	$(BIN)/pytest -m "not root" -n $(JOBS) --dist loadgroup
+
+test-needs: $(VENV)/.ready
+	./needs.sh run test
+
+test: test-needs lint
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+bench: test-needs
+	$(BIN)/python benchmarks/bench.py
+
+install:
+	./install.sh
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

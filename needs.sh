@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that minidock needs, those that are not there yet.
+#
+#   needs.sh run      to run containers
+#   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
+#   needs.sh test     what the tests and the benchmark hold minidock against
+#
+# Several may be named at once. Needs root only if something is missing.
+set -euo pipefail
+
+run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap libseccomp2 ca-certificates
+     tini)
+build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
+test=(docker.io podman runc crun conmon netavark aardvark-dns
+      skopeo buildah docker-registry strace hyperfine shellcheck nftables zstd curl jq procps
+      util-linux libcap2-bin bash-completion git)
+# Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04.
+if_known=(docker-cli)
+
+wanted=()
+for group in "$@"; do
+    case $group in
+        run) wanted+=("${run[@]}") ;;
+        build) wanted+=("${build[@]}") ;;
+        test) wanted+=("${test[@]}" "${if_known[@]}") ;;
+        *) echo "needs.sh: unknown group '$group' (run, build, test)" >&2; exit 2 ;;
+    esac
+done
+
+installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+known() { [[ -n $(apt-cache --names-only search "^$1\$") ]]; }
+
+missing=()
+for package in "${wanted[@]}"; do
+    installed "$package" || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if [[ $(id -u) -ne 0 ]]; then
+    echo "needs.sh: only root can install these packages: ${missing[*]}" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+available=()
+for package in "${missing[@]}"; do
+    if [[ " ${if_known[*]} " == *" $package "* ]] && ! known "$package"; then
+        continue
+    fi
+    available+=("$package")
+done
+[[ ${#available[@]} -eq 0 ]] || apt-get install -y -qq --no-install-recommends "${available[@]}"

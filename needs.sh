@@ -8,7 +8,7 @@
 # Several may be named at once. Needs root only if something is missing.
 set -euo pipefail
 
-run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap libseccomp2 ca-certificates
+run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring libseccomp2 ca-certificates
      tini)
 build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
 test=(docker.io podman runc crun conmon netavark aardvark-dns

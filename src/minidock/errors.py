@@ -16,10 +16,11 @@ The command line prints ``str(error)`` behind "minidock: ", then the hint. `run`
 
 from __future__ import annotations
 
+import errno
+import os
+
 def errno_name(number: int) -> str:
     """The kernel's name of an errno, such as 2 -> "ENOENT"."""
-    import errno
-
     return errno.errorcode.get(number, str(number))
 
 
@@ -70,8 +71,6 @@ class KernelError(MinidockError):
     """
 
     def __init__(self, call: str, subject: str, number: int, *, hint: str = "") -> None:
-        import os
-
         text = f"{call} {subject}: {os.strerror(number)} ({errno_name(number)})"
         super().__init__(text, hint=hint)
         self.call = call

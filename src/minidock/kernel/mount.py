@@ -319,17 +319,19 @@ def bind_to_itself(root: str, target: str) -> str | None:
     return None
 
 
-def _make_mount_point_sh(root: str, target: str, *, directory: bool) -> str:
+def _make_mount_point_sh(root: str, target: str, *, like: str) -> str:
     place = quote(join(root, target))
-    if directory:
+    if not like:
         return f"mkdir -p {place}"
-    return f'mkdir -p "$(dirname {place})" && touch {place}'
+    make_file = f'mkdir -p "$(dirname {place})" && touch {place}'
+    return f"if [ -d {quote(like)} ]; then mkdir -p {place}; else {make_file}; fi"
 
 
 @op("mkdir(2)", twin=_make_mount_point_sh)
-def make_mount_point(root: str, target: str, *, directory: bool) -> str | None:
+def make_mount_point(root: str, target: str, *, like: str) -> str | None:
     """Make the place that something will be mounted on, where the image has none.
 
+    like: "" for a directory; else the path that will be bound there, whose kind it takes.
     Each missing part is made under a file descriptor of its parent, resolved in the root.
     Returns "there" where it exists already.
     Raises KernelError: ENOTDIR where a file stands in the way, EROFS.
@@ -340,14 +342,14 @@ def make_mount_point(root: str, target: str, *, directory: bool) -> str | None:
     except KernelError as error:
         if error.errno != 2:
             raise
+    directory = not like or os.path.isdir(like)
     parts = [part for part in target.split("/") if part not in ("", ".")]
     made = "/"
     for index, part in enumerate(parts):
-        last = index == len(parts) - 1
         parent = open_in_root(root, made)
         try:
             if part != "..":
-                _make_entry(parent, part, directory=directory or not last)
+                _make_entry(parent, part, directory=directory or index < len(parts) - 1)
         except OSError as error:
             raise KernelError("mkdir(2)", target, error.errno or 0) from None
         finally:
@@ -489,3 +491,13 @@ def make_device(path: str, kind: str, *, major: int, minor: int, mode: int) -> s
     except OSError as error:
         raise KernelError("mknod(2)", path, error.errno or 0) from None
     return None
+
+
+def _change_owner_sh(path: str, *, uid: int, gid: int) -> str:
+    return f"chown {uid}:{gid} {quote(path)}"
+
+
+@op("chown(2)", twin=_change_owner_sh)
+def change_owner(path: str, *, uid: int, gid: int) -> None:
+    """Give a device node to the user that the container's config names."""
+    os.chown(path, uid, gid, follow_symlinks=False)

@@ -28,7 +28,7 @@ from minidock import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, ParamSpec, TypeVar
 
     P = ParamSpec("P")
@@ -70,6 +70,10 @@ class Journal:
         self.actor = actor
         self.gate: Callable[[dict[str, Any]], None] | None = None
         self._next = 0
+
+    def relay(self, record: str) -> None:
+        """Write down what another actor tells: init holds no file, and sends its records."""
+        self.write(record)
 
     def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
@@ -123,23 +127,12 @@ def op(man: str, *, twin: Callable[P, str]) -> Callable[[Callable[P, R]], Callab
         REGISTRY[this.name] = this
 
         def perform(*args: P.args, **kwargs: P.kwargs) -> R:
-            journal = _journal.get()
-            if journal is None:
+            if _journal.get() is None:
                 return act(*args, **kwargs)
-            arguments = dict(zip(this.parameters, args, strict=False))
-            arguments.update(kwargs)
             caller = sys._getframe(1)
             phase = f"{caller.f_globals['__name__'][9:]}.{caller.f_code.co_qualname}"
-            number = journal.begin(this, arguments, phase, caller.f_lineno)
-            started = monotonic_ns()
-            try:
-                made = act(*args, **kwargs)
-            except BaseException as error:
-                journal.end(number, started, errno=getattr(error, "errno", None) or 0)
-                raise
-            outcome = {} if made is None else {"made": _shown(made)}
-            journal.end(number, started, **outcome)
-            return made
+            result: R = perform_in_phase(this, args, kwargs, phase=phase, line=caller.f_lineno)
+            return result
 
         perform.__name__ = act.__name__
         perform.__qualname__ = act.__qualname__
@@ -150,6 +143,27 @@ def op(man: str, *, twin: Callable[P, str]) -> Callable[[Callable[P, R]], Callab
         return perform
 
     return declare
+
+
+def perform_in_phase(
+    this: Op, args: Sequence[Any], kwargs: dict[str, Any], *, phase: str, line: int
+) -> Any:
+    """Perform an op on behalf of a phase: the function in whose text the act was written."""
+    journal = _journal.get()
+    if journal is None:
+        return this.act(*args, **kwargs)
+    arguments = dict(zip(this.parameters, args, strict=False))
+    arguments.update(kwargs)
+    number = journal.begin(this, arguments, phase, line)
+    started = monotonic_ns()
+    try:
+        made = this.act(*args, **kwargs)
+    except BaseException as error:
+        journal.end(number, started, errno=getattr(error, "errno", None) or 0)
+        raise
+    outcome = {} if made is None else {"made": _shown(made)}
+    journal.end(number, started, **outcome)
+    return made
 
 
 def describe(record: dict[str, Any]) -> dict[str, Any]:

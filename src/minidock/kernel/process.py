@@ -5,7 +5,9 @@ Sources: prctl(2), setsid(2), credentials(7), setrlimit(2), execve(2), pidfd_ope
 
 from __future__ import annotations
 
+import _signal
 import os
+import resource
 
 from minidock.errors import KernelError
 from minidock.kernel.libc import syscall
@@ -70,8 +72,6 @@ def set_rlimit(name: str, *, soft: int, hard: int) -> None:
     name: a key of RLIMITS. soft, hard: -1 for no limit.
     Raises KernelError: EPERM where hard is above ours and we lack CAP_SYS_RESOURCE, EINVAL.
     """
-    import resource
-
     try:
         resource.prlimit(0, RLIMITS[name], (soft, hard))
     except (OSError, ValueError) as error:
@@ -161,8 +161,6 @@ def restore_signals() -> None:
 
     Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve.
     """
-    import _signal
-
     for number in _signal.valid_signals():
         if number not in (9, 19) and not 32 <= number <= 33:
             try:

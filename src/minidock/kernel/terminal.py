@@ -18,7 +18,6 @@ TIOCSCTTY = 0x540E
 TIOCGWINSZ = 0x5413
 TIOCSWINSZ = 0x5414
 TIOCSPTLCK = 0x40045431
-TIOCGPTN = 0x80045430
 TIOCGPTPEER = 0x5441
 
 
@@ -27,38 +26,42 @@ def _open_terminal_sh() -> str:
 
 
 @op("pty(7)", twin=_open_terminal_sh)
-def open_terminal() -> tuple[int, int, str]:
-    """Make a terminal out of the container's own /dev/pts.
+def open_terminal() -> int:
+    """Make a terminal out of the container's own /dev/pts, and hold its master's end.
 
-    Returns the descriptors of the master and the slave, and the slave's path. The slave is opened
-    from the master (TIOCGPTPEER), so no path in the container's /dev can mislead.
+    Returns the master's descriptor. The first terminal of a devpts instance is /dev/pts/0.
+    Raises KernelError: ENOENT where no devpts is mounted at /dev/pts.
     """
     try:
         master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         fcntl.ioctl(master, TIOCSPTLCK, (0).to_bytes(4, "little"))
-        number = int.from_bytes(fcntl.ioctl(master, TIOCGPTN, bytes(4)), "little")
-        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise KernelError(
             "open(2)", "/dev/pts/ptmx", error.errno or 0,
             hint="a container with a terminal needs devpts mounted at /dev/pts",
         ) from None
-    return master, slave, f"/dev/pts/{number}"
+    return master
 
 
-def _take_terminal_sh(slave: int) -> str:
+def _take_terminal_sh(master: int) -> str:
     return "setsid --ctty sh"
 
 
 @op("ioctl_tty(2)", twin=_take_terminal_sh)
-def take_terminal(slave: int) -> None:
-    """Make the terminal this session's own, so that Ctrl-C reaches the container's processes."""
+def take_terminal(master: int) -> None:
+    """Make the terminal this session's own, so that Ctrl-C reaches the container's processes.
+
+    Its slave becomes stdin, stdout and stderr. It is opened from the master (TIOCGPTPEER), so that
+    no path in the container's /dev can mislead.
+    """
     try:
+        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         fcntl.ioctl(slave, TIOCSCTTY, 0)
         for number in (0, 1, 2):
             os.dup2(slave, number)
     except OSError as error:
         raise KernelError("ioctl(2)", "TIOCSCTTY", error.errno or 0) from None
+    os.close(slave)
 
 
 def set_size(fd: int, *, rows: int, columns: int) -> None:

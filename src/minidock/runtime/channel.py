@@ -1,0 +1,133 @@
+"""The channel between the runtime and init: one socket pair, one message a packet.
+
+    runtime → init    G                 go: the cgroup has you, hooks of the host have run
+    init → runtime    J <record>        a journal record (init holds no file of the host)
+                      C + descriptor    the master of the container's terminal
+                      R                 ready: all walls are up, waiting for start
+                      F <json>          failed: {"kind", "message", "hint", ...}; init ends
+                      (end of file)     execve closed the socket: the command runs
+
+Start itself does not travel here, since `create` and `start` may be two commands: it is a byte in
+start.fifo, which init opened before the host's files went out of reach.
+
+Source: unix(7) SOCK_SEQPACKET and SCM_RIGHTS; OCI runtime-spec "Lifecycle".
+"""
+
+from __future__ import annotations
+
+import os
+
+import _socket
+
+from minidock import errors, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MESSAGE_BYTES = 256 * 1024
+
+
+class Channel:
+    """One end of the pair."""
+
+    def __init__(self, end: _socket.socket) -> None:
+        self.socket = end
+        self.console: int | None = None
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    # runtime's side
+
+    def send_go(self) -> None:
+        self.socket.send(b"G")
+
+    def receive(self, write_journal: Callable[[str], None] | None) -> str:
+        """Wait for the next message other than a journal record, which is written on at once.
+
+        Returns "ready", "console" (self.console holds it) or "closed".
+        Raises what init raised, rebuilt from its "F" message.
+        """
+        while True:
+            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64)
+            kind, body = data[:1], data[1:]
+            if kind == b"J":
+                if write_journal is not None:
+                    write_journal(body.decode())
+            elif kind == b"C":
+                self.console = int.from_bytes(ancillary[0][2][:4], "little")
+                os.set_inheritable(self.console, False)
+                return "console"
+            elif kind == b"R":
+                return "ready"
+            elif kind == b"F":
+                raise rebuild_error(jsontext.loads(body))
+            else:
+                return "closed"
+
+    # init's side
+
+    def await_go(self) -> None:
+        """Wait until the runtime has put this process where it belongs.
+
+        Raises EOFError where the runtime died: then there is nobody to report to, and init ends.
+        """
+        if self.socket.recv(16) != b"G":
+            raise EOFError
+
+    def send_record(self, record: str) -> None:
+        """Hand a journal record to the process outside; lost where it has gone (`create` has)."""
+        try:
+            self.socket.send(b"J" + record.encode())
+        except OSError:
+            pass
+
+    def send_ready(self) -> None:
+        self.socket.send(b"R")
+
+    def send_console(self, master: int) -> None:
+        send_descriptor(self.socket, b"C", master)
+
+    def send_failure(self, error: BaseException) -> None:
+        self.socket.send(b"F" + jsontext.dumps(describe_error(error)).encode())
+
+
+def pair() -> tuple[Channel, Channel]:
+    """The two ends: the runtime's, and init's."""
+    kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)
+    return Channel(ours), Channel(theirs)
+
+
+def send_descriptor(socket: _socket.socket, message: bytes, descriptor: int) -> None:
+    """Pass an open file to the process at the other end (SCM_RIGHTS)."""
+    rights = descriptor.to_bytes(4, "little")
+    socket.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def describe_error(error: BaseException) -> dict[str, object]:
+    """An error as JSON, for another process to raise."""
+    return {
+        "kind": type(error).__name__,
+        "message": str(error) or type(error).__name__,
+        "hint": getattr(error, "hint", ""),
+        "call": getattr(error, "call", ""),
+        "subject": getattr(error, "subject", ""),
+        "errno": getattr(error, "errno", None) or 0,
+    }
+
+
+def rebuild_error(told: dict[str, object]) -> errors.MinidockError:
+    """The error that another process described."""
+    kind = getattr(errors, str(told["kind"]), errors.MinidockError)
+    if kind is errors.KernelError:
+        return errors.KernelError(
+            str(told["call"]), str(told["subject"]), int(str(told["errno"])), hint=str(told["hint"])
+        )
+    if not (isinstance(kind, type) and issubclass(kind, errors.MinidockError)):
+        kind = errors.MinidockError
+    return kind(str(told["message"]), hint=str(told["hint"]))

@@ -1,0 +1,136 @@
+"""Is this config.json one that minidock can carry out? Said before anything is made.
+
+A runtime that ignores what it does not know builds a container with fewer walls than were asked
+for. So each part of the spec is either carried out or refused here, by its name.
+
+Source: OCI runtime-spec config, config-linux.
+"""
+
+from __future__ import annotations
+
+from minidock.errors import UsageError
+from minidock.kernel import cgroup
+from minidock.kernel.namespace import KINDS
+from minidock.kernel.process import RLIMITS
+from minidock.runtime.rootfs import parse_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TOP = {
+    "ociVersion", "root", "process", "hostname", "domainname", "mounts", "hooks", "annotations",
+    "linux",
+}  # fmt: skip
+_PROCESS = {
+    "terminal", "consoleSize", "cwd", "env", "args", "rlimits", "capabilities", "noNewPrivileges",
+    "oomScoreAdj", "user",
+}  # fmt: skip
+_LINUX = {
+    "namespaces", "devices", "cgroupsPath", "resources", "seccomp", "rootfsPropagation",
+    "maskedPaths", "readonlyPaths", "sysctl",
+}  # fmt: skip
+_HOOKS = {"prestart", "createRuntime", "poststart", "poststop"}
+
+
+def check_config(config: Any) -> None:
+    """Raise UsageError for a config that is malformed, or asks for what is not carried out."""
+    _object(config, "config.json")
+    _known(config, _TOP, "config.json")
+    if not str(config.get("ociVersion", "")).startswith("1."):
+        raise UsageError(f"config.json: ociVersion {config.get('ociVersion')!r} is not 1.x")
+    root = _object(config.get("root"), "root")
+    if not isinstance(root.get("path"), str) or not root["path"]:
+        raise UsageError("config.json: root.path must name a directory")
+    _check_process(_object(config.get("process"), "process"))
+    _check_mounts(config.get("mounts") or [])
+    _known(_object(config.get("hooks") or {}, "hooks"), _HOOKS, "hooks")
+    _check_linux(_object(config.get("linux"), "linux"))
+    if config["process"].get("terminal"):
+        places = [entry["destination"] for entry in config.get("mounts") or []]
+        if "/dev/pts" not in places:
+            raise UsageError("config.json: process.terminal needs devpts mounted at /dev/pts")
+
+
+def _check_process(process: dict[str, Any]) -> None:
+    _known(process, _PROCESS, "process")
+    args = process.get("args")
+    if not isinstance(args, list) or not args or not all(isinstance(a, str) for a in args):
+        raise UsageError("config.json: process.args must be a list of words, the command first")
+    cwd = process.get("cwd")
+    if not isinstance(cwd, str) or not cwd.startswith("/"):
+        raise UsageError("config.json: process.cwd must be an absolute path")
+    for entry in process.get("env") or []:
+        if not isinstance(entry, str) or "\0" in entry:
+            raise UsageError(f"config.json: process.env: {entry!r} is not NAME=value")
+    for limit in process.get("rlimits") or []:
+        if _object(limit, "process.rlimits").get("type") not in RLIMITS:
+            raise UsageError(f"config.json: process.rlimits: {limit.get('type')!r} is unknown")
+
+
+def _check_mounts(mounts: list[Any]) -> None:
+    for entry in mounts:
+        target = _object(entry, "mounts").get("destination")
+        if not isinstance(target, str) or not target.startswith("/"):
+            raise UsageError(f"config.json: mounts: destination {target!r} is not absolute")
+        if entry.get("uidMappings") or entry.get("gidMappings"):
+            raise UsageError(f"config.json: mounts: {target}: mapped ids are not supported")
+        parse_options(entry.get("options") or [], subject=target)
+
+
+def _check_linux(linux: dict[str, Any]) -> None:
+    _known(linux, _LINUX, "linux")
+    kinds = []
+    for entry in linux.get("namespaces") or []:
+        kind = _object(entry, "linux.namespaces").get("type")
+        if kind not in KINDS or kind == "user":
+            raise UsageError(f"config.json: linux.namespaces: {kind!r} is not supported")
+        if kind == "mount" and entry.get("path"):
+            raise UsageError("config.json: joining a mount namespace by path is not supported")
+        if kind in kinds:
+            raise UsageError(f"config.json: linux.namespaces: {kind!r} is listed twice")
+        kinds.append(kind)
+    if "mount" not in kinds:
+        raise UsageError("config.json: linux.namespaces needs a mount namespace of its own")
+    for name in linux.get("sysctl") or {}:
+        _check_sysctl(name, kinds)
+
+
+def _check_sysctl(name: str, kinds: list[str]) -> None:
+    """Only what belongs to a namespace of the container may be set: the rest is the host's."""
+    needs = ""
+    if name.startswith("net."):
+        needs = "network"
+    elif name.startswith(("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")):
+        needs = "ipc"
+    elif name in ("kernel.hostname", "kernel.domainname"):
+        needs = "uts"
+    if not needs or "/" in name or ".." in name:
+        raise UsageError(f"sysctl {name!r} belongs to no namespace: it would change the host")
+    if needs not in kinds:
+        raise UsageError(f"sysctl {name!r} needs a {needs} namespace of the container's own")
+
+
+def hierarchies_to_show() -> list[tuple[str, str]]:
+    """This host's cgroup v1 trees, as (directory name, mount data); empty on cgroup v2."""
+    if cgroup.is_v2():
+        return []
+    from minidock.kernel.cgroup_v1 import trees
+
+    shown = {}
+    for controller, directory in trees().items():
+        name = directory.rpartition("/")[2]
+        shown[name] = controller if controller.startswith("name=") else name
+    return sorted(shown.items())
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"config.json: {name} must be an object")
+    return value
+
+
+def _known(value: dict[str, Any], names: set[str], where: str) -> None:
+    for name, content in value.items():
+        if name not in names and content not in (None, "", [], {}, False):
+            raise UsageError(f"config.json: {where}.{name} is not supported")

@@ -1,0 +1,176 @@
+"""Init: what happens on the container's side, from clone3 to the command's first instruction.
+
+`init_program` is that side as data, built before there is a container. `run_init` performs it in
+the new process, and holds to the rules for whoever crosses a wall with Python inside:
+
+* nothing is imported once the walls are up: after pivot_root the import path would lead into the
+  image, whose author would be running code in us. All is imported before, then the paths are
+  emptied;
+* no name service, no locale, no encoding is loaded late; users are numbers here;
+* not dumpable, so that a neighbour cannot reach our descriptors through /proc/PID/fd;
+* an error is sent out as data, and the child ends in execve or os._exit: it never returns.
+
+Sources: OCI runtime-spec "Lifecycle"; CVE-2019-5736, CVE-2024-21626 and the notes of runc on both.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
+from minidock.kernel import namespace, process
+from minidock.kernel.op import Journal, current_journal, op, use_journal
+from minidock.runtime.channel import Channel
+from minidock.runtime.process import (
+    command_steps,
+    credential_steps,
+    final_steps,
+    terminal_steps,
+)
+from minidock.runtime.program import Step, perform
+from minidock.runtime.rootfs import (
+    console_steps,
+    device_steps,
+    protection_steps,
+    rootfs_steps,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+
+class Surroundings:
+    """What the runtime found or made on the host before init's program can be written down.
+
+    rootfs: absolute path. join_cgroup: moves the caller into the container's cgroup.
+    hierarchies: cgroup v1 mounts to show, as (name, data). joined: descriptors of namespaces to
+    join, by OCI's names. filter_program: compiled seccomp filter. channel: init's end.
+    start_fifo: descriptor of the FIFO in which `start` puts a byte.
+    """
+
+    def __init__(
+        self,
+        *,
+        rootfs: str,
+        join_cgroup: Callable[[], None],
+        hierarchies: list[tuple[str, str]],
+        joined: dict[str, int],
+        filter_program: bytes | None,
+        channel: Channel,
+        start_fifo: int,
+    ) -> None:
+        self.rootfs = rootfs
+        self.join_cgroup = join_cgroup
+        self.hierarchies = hierarchies
+        self.joined = joined
+        self.filter_program = filter_program
+        self.channel = channel
+        self.start_fifo = start_fifo
+
+
+def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
+    """All that init does, in order.
+
+    config: a checked OCI runtime config.
+    """
+    spec = config["process"]
+    fresh = fresh_namespaces(config)
+    steps = [
+        Step(process.set_not_dumpable),
+        Step(around.join_cgroup),
+        *[Step(namespace.setns, fd, [kind]) for kind, fd in around.joined.items()],
+        Step(process.new_session),
+    ]
+    if "cgroup" in fresh:
+        steps.append(Step(namespace.unshare, ["cgroup"]))
+    if config.get("hostname"):
+        steps.append(Step(namespace.set_hostname, config["hostname"]))
+    if config.get("domainname"):
+        steps.append(Step(namespace.set_domainname, config["domainname"]))
+    steps += rootfs_steps(config, around.rootfs, hierarchies=around.hierarchies)
+    steps += device_steps(config)
+    steps += terminal_steps(spec, around.channel)
+    if spec.get("terminal"):
+        steps += console_steps()
+    steps += [
+        Step(process.write_proc, "/proc/sys/" + name.replace(".", "/"), value)
+        for name, value in (config["linux"].get("sysctl") or {}).items()
+    ]
+    return [
+        *steps,
+        *protection_steps(config),
+        *credential_steps(spec, around.filter_program),
+        *command_steps(spec),
+        Step(around.channel.send_ready),
+        Step(wait_for_start, around.start_fifo),
+        *final_steps(spec, around.filter_program),
+    ]
+
+
+def fresh_namespaces(config: dict[str, Any]) -> list[str]:
+    """The kinds of namespace that the container gets new, by OCI's names."""
+    return [ns["type"] for ns in config["linux"]["namespaces"] if not ns.get("path")]
+
+
+def _wait_for_start_sh(fifo: int) -> str:
+    return "read -r _ < start.fifo"
+
+
+@op("fifo(7)", twin=_wait_for_start_sh)
+def wait_for_start(fifo: int) -> None:
+    """Wait until the container is started: until then its network is being connected.
+
+    Raises KernelError EPIPE where the container is deleted instead.
+    """
+    select.select([fifo], [], [])
+    if not os.read(fifo, 1):
+        raise KernelError("read(2)", "start.fifo", 32)
+    os.close(fifo)
+
+
+def run_init(
+    program: list[Step], channel: Channel, stdio: tuple[int, int, int] | None
+) -> NoReturn:
+    """Perform init's program in the freshly cloned process; ends in execve or os._exit.
+
+    stdio: descriptors that become 0, 1 and 2; None keeps the caller's.
+    """
+    code = 1
+    try:
+        seal_imports()
+        if current_journal() is not None:
+            use_journal(Journal(channel.send_record, actor="init"))
+        if stdio is not None:
+            for number, descriptor in enumerate(stdio):
+                os.dup2(descriptor, number)
+        channel.await_go()
+        perform(program, {})
+    except BaseException as error:  # nothing may unwind into the runtime's stack, of which we are a copy
+        code = exit_code_of(error)
+        try:
+            channel.send_failure(error)
+        except BaseException:
+            code = 1
+    finally:
+        os._exit(code)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a process that could not become its command."""
+    if isinstance(error, CommandNotFound):
+        return 127
+    if isinstance(error, CommandNotRunnable):
+        return 126
+    return 1
+
+
+def seal_imports() -> None:
+    """Leave nothing to import from: whoever needs a module now has made a mistake, and hears of it."""
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()

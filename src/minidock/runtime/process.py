@@ -1,0 +1,140 @@
+"""The process part of a config: who the command is, what it may do, and where it starts.
+
+The same steps end the container's init and each process that exec adds, so that the two cannot come
+to differ. Order is everything here: groups before the user, since a user cannot change groups;
+seccomp before the capabilities go, unless no_new_privs allows it after; the command is looked up
+as its user, in its working directory, after all walls are up.
+
+Sources: OCI runtime-spec config "Process", config-linux "Linux Process"; capabilities(7);
+execvp(3) for the search in PATH.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from minidock.errors import CommandNotFound, CommandNotRunnable
+from minidock.kernel import capability, process, seccomp, terminal
+from minidock.kernel.mount import enter_directory
+from minidock.runtime.program import Slot, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.runtime.channel import Channel
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
+    """Make the terminal inside, and hand its master out through the channel."""
+    if not spec.get("terminal"):
+        return []
+    return [
+        Step(terminal.open_terminal, into="console"),
+        Step(channel.send_console, Slot("console")),
+        Step(terminal.take_terminal, Slot("console")),
+    ]
+
+
+def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
+    """Limits, system call filter, user and capabilities.
+
+    spec: OCI's "process". filter_program: the compiled seccomp filter, or None.
+    """
+    user = spec.get("user") or {}
+    capabilities = spec.get("capabilities")
+    no_new_privs = bool(spec.get("noNewPrivileges"))
+    steps = [
+        Step(process.set_rlimit, limit["type"], soft=limit["soft"], hard=limit["hard"])
+        for limit in spec.get("rlimits") or []
+    ]
+    if spec.get("oomScoreAdj") is not None:
+        steps.append(
+            Step(process.write_proc, "/proc/self/oom_score_adj", str(spec["oomScoreAdj"]))
+        )
+    if filter_program is not None and not no_new_privs:
+        steps.append(Step(seccomp.load, filter_program))
+    if capabilities is not None:
+        steps.append(Step(capability.set_bounding, capabilities.get("bounding") or []))
+        steps.append(Step(capability.keep_capabilities))
+    steps += [
+        Step(process.set_groups, user.get("additionalGids") or []),
+        Step(process.set_user, user.get("uid") or 0, user.get("gid") or 0),
+        Step(os.umask, 0o022 if user.get("umask") is None else user["umask"]),
+    ]
+    if capabilities is not None:
+        steps.append(
+            Step(
+                capability.set_capabilities,
+                effective=capabilities.get("effective") or [],
+                permitted=capabilities.get("permitted") or [],
+                inheritable=capabilities.get("inheritable") or [],
+            )
+        )
+        steps.append(Step(capability.set_ambient, capabilities.get("ambient") or []))
+    if no_new_privs:
+        steps.append(Step(capability.set_no_new_privs))
+    return steps
+
+
+def command_steps(spec: dict[str, Any]) -> list[Step]:
+    """Go to the working directory and find the command there."""
+    environment = spec.get("env") or []
+    return [
+        Step(process.close_on_exec, 3),
+        Step(enter_directory, spec["cwd"]),
+        Step(find_command, spec["args"][0], environment, into="command"),
+    ]
+
+
+def final_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
+    """The last acts: nothing of ours is left after them."""
+    steps = []
+    if filter_program is not None and spec.get("noNewPrivileges"):
+        steps.append(Step(seccomp.load, filter_program))
+    return [
+        *steps,
+        Step(process.restore_signals),
+        Step(process.execute, Slot("command"), spec["args"], spec.get("env") or []),
+    ]
+
+
+def find_command(name: str, environment: list[str]) -> str:
+    """The path of a command, as execvp(3) finds it in the container's PATH.
+
+    Raises CommandNotFound (exit code 127), CommandNotRunnable (126).
+    """
+    search = DEFAULT_PATH
+    for entry in environment:
+        if entry.startswith("PATH="):
+            search = entry[5:]
+    if "/" in name:
+        candidates = [name]
+    else:
+        candidates = [f"{folder or '.'}/{name}" for folder in search.split(":")]
+    refused = ""
+    for path in candidates:
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISDIR(mode):
+            refused = refused or f'exec: "{name}": is a directory'
+        elif os.access(path, os.X_OK, effective_ids=True):
+            return path
+        else:
+            refused = refused or f'exec: "{name}": permission denied'
+    if refused:
+        raise CommandNotRunnable(refused, hint="the file must be a program that its user may run")
+    if "/" in name:
+        raise CommandNotFound(
+            f'exec: "{name}": no such file or directory',
+            hint="the path is looked up inside the container",
+        )
+    raise CommandNotFound(
+        f'exec: "{name}": executable file not found in $PATH',
+        hint=f"looked in {search} of the container",
+    )

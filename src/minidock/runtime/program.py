@@ -1,0 +1,73 @@
+"""A program: the acts of one side of a container, in order, as data.
+
+`init_program` (runtime/init.py) is a pure function of the bundle's config; what it returns can be
+printed, counted, filtered and tested without being root, and is performed inside the container by
+the loop below. Values that are known only at run time (a descriptor, a path found in the
+container's PATH) are named slots: one step fills a slot, later ones use it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.kernel.op import perform_in_phase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Slot:
+    """The place of a value that an earlier step will have made."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"${self.name}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slot) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class Step:
+    """One act: a function, its arguments, and the slot that its result fills.
+
+    It remembers where in the source it was written: that function is its phase in the journal.
+    """
+
+    __slots__ = ("act", "args", "kwargs", "into", "phase", "line")
+
+    def __init__(self, act: Callable[..., Any], *args: Any, into: str = "", **kwargs: Any) -> None:
+        self.act = act
+        self.args = args
+        self.kwargs = kwargs
+        self.into = into
+        author = sys._getframe(1)
+        self.phase = f"{author.f_globals['__name__'][9:]}.{author.f_code.co_qualname}"
+        self.line = author.f_lineno
+
+    def __repr__(self) -> str:
+        words = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
+        filled = f"${self.into} = " if self.into else ""
+        return f"{filled}{self.act.__name__}({', '.join(words)})"
+
+
+def perform(program: list[Step], slots: dict[str, Any]) -> None:
+    """Do the steps one after the other. The first error ends it, and goes to the caller."""
+    for step in program:
+        args = [slots[a.name] if isinstance(a, Slot) else a for a in step.args]
+        kwargs = {k: slots[v.name] if isinstance(v, Slot) else v for k, v in step.kwargs.items()}
+        op = getattr(step.act, "op", None)
+        if op is None:
+            result = step.act(*args, **kwargs)
+        else:
+            result = perform_in_phase(op, args, kwargs, phase=step.phase, line=step.line)
+        if step.into:
+            slots[step.into] = result

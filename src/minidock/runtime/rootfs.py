@@ -1,0 +1,265 @@
+"""The container's file system: from a directory of the host to the only tree that there is.
+
+In order: cut propagation, make the rootfs a mount, mount on it what config.json lists, pivot into
+it and let go of the host's tree, then /dev, then what must not be seen or written.
+
+Everything here returns steps; nothing is done.
+
+Sources: OCI runtime-spec config "Mounts", config-linux "Default Filesystems", "Default Devices",
+"Masked Paths", "Readonly Paths"; the options of mount(8).
+"""
+
+from __future__ import annotations
+
+from minidock.errors import UsageError
+from minidock.kernel import mount as m
+from minidock.runtime.program import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_FLAGS = {
+    "ro": m.MS_RDONLY, "nosuid": m.MS_NOSUID, "nodev": m.MS_NODEV, "noexec": m.MS_NOEXEC,
+    "sync": m.MS_SYNCHRONOUS, "dirsync": m.MS_DIRSYNC, "mand": m.MS_MANDLOCK,
+    "noatime": m.MS_NOATIME, "nodiratime": m.MS_NODIRATIME, "relatime": m.MS_RELATIME,
+    "strictatime": m.MS_STRICTATIME, "bind": m.MS_BIND, "rbind": m.MS_BIND | m.MS_REC,
+}  # fmt: skip
+_CLEARED = {
+    "rw": m.MS_RDONLY, "suid": m.MS_NOSUID, "dev": m.MS_NODEV, "exec": m.MS_NOEXEC,
+    "async": m.MS_SYNCHRONOUS, "nomand": m.MS_MANDLOCK, "atime": m.MS_NOATIME,
+    "diratime": m.MS_NODIRATIME, "norelatime": m.MS_RELATIME, "nostrictatime": m.MS_STRICTATIME,
+    "defaults": 0,
+}  # fmt: skip
+_ATTRIBUTES = {
+    m.MS_RDONLY: m.MOUNT_ATTR_RDONLY, m.MS_NOSUID: m.MOUNT_ATTR_NOSUID,
+    m.MS_NODEV: m.MOUNT_ATTR_NODEV, m.MS_NOEXEC: m.MOUNT_ATTR_NOEXEC,
+    m.MS_NOATIME: m.MOUNT_ATTR_NOATIME, m.MS_NODIRATIME: m.MOUNT_ATTR_NODIRATIME,
+}  # fmt: skip
+_RECURSIVE = {
+    "rro": m.MOUNT_ATTR_RDONLY, "rnosuid": m.MOUNT_ATTR_NOSUID, "rnodev": m.MOUNT_ATTR_NODEV,
+    "rnoexec": m.MOUNT_ATTR_NOEXEC,
+}  # fmt: skip
+_REFUSED = ("idmap", "ridmap", "tmpcopyup", "remount", "move")
+
+# Docker's and runc's: what every container finds in /dev.
+DEFAULT_DEVICES = (
+    {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666},
+    {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
+    {"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666},
+    {"path": "/dev/random", "type": "c", "major": 1, "minor": 8, "fileMode": 0o666},
+    {"path": "/dev/urandom", "type": "c", "major": 1, "minor": 9, "fileMode": 0o666},
+    {"path": "/dev/tty", "type": "c", "major": 5, "minor": 0, "fileMode": 0o666},
+)
+_LINKS = (
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/kcore", "/dev/core"),
+    ("pts/ptmx", "/dev/ptmx"),
+)
+
+
+def rootfs_steps(
+    config: dict[str, Any], rootfs: str, *, hierarchies: list[tuple[str, str]]
+) -> list[Step]:
+    """From the host's tree to the container's: propagation, mounts, pivot.
+
+    rootfs: absolute path on the host. hierarchies: the cgroup mounts to show, as (name below
+    /sys/fs/cgroup, mount data); empty for cgroup v2, which has one.
+    """
+    propagation = config["linux"].get("rootfsPropagation") or "rprivate"
+    if not propagation.startswith("r"):
+        propagation = "r" + propagation
+    steps = [
+        Step(m.set_propagation, "/", propagation),
+        Step(m.bind_to_itself, rootfs, "/"),
+        Step(m.propagate_in_root, rootfs, "/", "rprivate"),
+    ]
+    for entry in config.get("mounts") or []:
+        steps += mount_steps(entry, rootfs, hierarchies=hierarchies)
+    return [
+        *steps,
+        Step(m.enter_directory, rootfs),
+        Step(m.pivot_root, ".", "."),
+        Step(m.unmount, ".", m.MNT_DETACH),
+        Step(m.enter_directory, "/"),
+    ]
+
+
+def mount_steps(
+    entry: dict[str, Any], rootfs: str, *, hierarchies: list[tuple[str, str]]
+) -> list[Step]:
+    """The steps of one entry of config.json's "mounts"."""
+    target = entry["destination"]
+    fstype = entry.get("type") or ""
+    options = parse_options(entry.get("options") or [], subject=target)
+    if fstype == "cgroup":
+        return _cgroup_steps(rootfs, target, options, hierarchies=hierarchies)
+    if options.flags & m.MS_BIND or fstype == "bind":
+        source = entry["source"]
+        recursive = bool(options.flags & m.MS_REC)
+        steps = [
+            Step(m.make_mount_point, rootfs, target, like=source),
+            Step(m.bind_mount, source, rootfs, target, recursive=recursive),
+        ]
+        attributes = sum(a for flag, a in _ATTRIBUTES.items() if options.flags & flag)
+        if attributes:
+            steps.append(
+                Step(m.set_mount_attributes, rootfs, target, attributes=attributes, recursive=False)
+            )
+    else:
+        source = entry.get("source") or fstype
+        steps = [
+            Step(m.make_mount_point, rootfs, target, like=""),
+            Step(
+                m.mount_filesystem, source, rootfs, target, fstype,
+                flags=options.flags, data=",".join(options.data),
+            ),
+        ]
+    return steps + options.later_steps(rootfs, target)
+
+
+class MountOptions:
+    """mount(8)'s option words, sorted by what they become.
+
+    flags: MS_*. data: words for the file system itself. propagation: words of PROPAGATION.
+    recursive: MOUNT_ATTR_* for the whole tree.
+    """
+
+    def __init__(self) -> None:
+        self.flags = 0
+        self.data: list[str] = []
+        self.propagation: list[str] = []
+        self.recursive = 0
+
+    def later_steps(self, rootfs: str, target: str) -> list[Step]:
+        """What can be said of a mount only once it is there."""
+        steps = [Step(m.propagate_in_root, rootfs, target, word) for word in self.propagation]
+        if self.recursive:
+            steps.append(
+                Step(
+                    m.set_mount_attributes, rootfs, target,
+                    attributes=self.recursive, recursive=True,
+                )
+            )
+        return steps
+
+
+def parse_options(words: list[str], *, subject: str) -> MountOptions:
+    """Sort the options of one mount.
+
+    Raises UsageError for an option that minidock does not carry out.
+    """
+    options = MountOptions()
+    for word in words:
+        if word in _FLAGS:
+            options.flags |= _FLAGS[word]
+        elif word in _CLEARED:
+            options.flags &= ~_CLEARED[word]
+        elif word in m.PROPAGATION:
+            options.propagation.append(word)
+        elif word in _RECURSIVE:
+            options.recursive |= _RECURSIVE[word]
+        elif word.partition("=")[0] in _REFUSED:
+            raise UsageError(f"mount option {word!r} of {subject} is not supported")
+        else:
+            options.data.append(word)
+    return options
+
+
+def _cgroup_steps(
+    rootfs: str, target: str, options: MountOptions, *, hierarchies: list[tuple[str, str]]
+) -> list[Step]:
+    """The container's own part of the cgroup tree, as its cgroup namespace shows it."""
+    flags = options.flags & ~m.MS_RDONLY
+    point = Step(m.make_mount_point, rootfs, target, like="")
+    if not hierarchies:
+        fresh = Step(
+            m.mount_filesystem, "cgroup", rootfs, target, "cgroup2", flags=options.flags, data=""
+        )
+        return [point, fresh, *options.later_steps(rootfs, target)]
+    steps = [
+        point,
+        Step(
+            m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=flags, data="mode=755"
+        ),
+    ]
+    for name, data in hierarchies:
+        place = f"{target}/{name}"
+        steps += [
+            Step(m.make_mount_point, rootfs, place, like=""),
+            Step(
+                m.mount_filesystem, "cgroup", rootfs, place, "cgroup",
+                flags=options.flags, data=data,
+            ),
+        ]
+    if options.flags & m.MS_RDONLY:
+        steps.append(
+            Step(
+                m.set_mount_attributes, rootfs, target,
+                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+            )
+        )
+    return steps + options.later_steps(rootfs, target)
+
+
+def device_steps(config: dict[str, Any]) -> list[Step]:
+    """The nodes and links of /dev, made when the container's root is the root already.
+
+    Where config.json binds the host's /dev as a whole, it stays as it is.
+    """
+    mounts = config.get("mounts") or []
+    if not any(e["destination"].rstrip("/") == "/dev" and e.get("type") != "bind" for e in mounts):
+        return []
+    wanted = {device["path"]: device for device in DEFAULT_DEVICES}
+    wanted.update({device["path"]: device for device in config["linux"].get("devices") or []})
+    steps = []
+    for path, device in wanted.items():
+        folder = path.rpartition("/")[0]
+        if folder not in ("/dev", ""):
+            steps.append(Step(m.make_mount_point, "/", folder, like=""))
+        mode = device.get("fileMode")
+        steps.append(
+            Step(
+                m.make_device, path, device["type"],
+                major=device.get("major", 0), minor=device.get("minor", 0),
+                mode=0o666 if mode is None else mode & 0o7777,
+            )
+        )
+        if device.get("uid") or device.get("gid"):
+            owner = (device.get("uid") or 0, device.get("gid") or 0)
+            steps.append(Step(m.change_owner, path, uid=owner[0], gid=owner[1]))
+    return steps + [Step(m.make_link, target, path) for target, path in _LINKS]
+
+
+def console_steps() -> list[Step]:
+    """The terminal is /dev/console too, which some programs write to."""
+    return [
+        Step(m.make_mount_point, "/", "/dev/console", like="/dev/null"),
+        Step(m.bind_mount, "/dev/pts/0", "/", "/dev/console", recursive=False),
+    ]
+
+
+def protection_steps(config: dict[str, Any]) -> list[Step]:
+    """What must not be seen, and what must not be written, in an otherwise complete tree."""
+    linux = config["linux"]
+    steps = []
+    if config["root"].get("readonly"):
+        steps.append(
+            Step(
+                m.set_mount_attributes, "/", "/",
+                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+            )
+        )
+    for path in linux.get("readonlyPaths") or []:
+        steps += [
+            Step(m.bind_to_itself, "/", path),
+            Step(
+                m.set_mount_attributes, "/", path,
+                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+            ),
+        ]
+    steps += [Step(m.hide_path, path) for path in linux.get("maskedPaths") or []]
+    return steps

@@ -1,0 +1,350 @@
+"""cgroup v1: a container is one directory in each controller's own tree.
+
+Each tree is a mount of its own (memory, pids, ...), some machines mount two controllers together
+(cpu,cpuacct), and systemd's tree (name=systemd) holds no controller at all. A container gets a
+directory in every tree that is mounted, as with runc, so that none of its processes stays behind
+in its caller's; on a hybrid machine that includes the v2 tree, which holds no controller either.
+
+`limits` is a pure function from OCI's linux.resources to (controller, file, value) in the order in
+which the kernel accepts them; `CgroupV1.apply` writes them.
+
+Not offered: memory.kernel (gone from Linux), rdma, and "unified", which speaks v2.
+
+Sources: the kernel's admin-guide/cgroup-v1/{cgroups,memory,cpusets,freezer-subsystem,pids,
+blkio-controller}.rst and scheduler/sched-bwc.rst; OCI runtime-spec config-linux.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import EINVAL
+
+from minidock.errors import KernelError, MinidockError, UsageError
+from minidock.kernel import device
+from minidock.kernel.cgroup import (
+    ROOT,
+    Cgroup,
+    check_resources,
+    make_ancestors,
+    make_empty,
+    read_file,
+    read_table,
+    write_file,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Limit = tuple[str, str, str]
+
+_UNIFIED = ""  # the v2 tree's key in /proc/PID/cgroup, and in runc's state.json
+_NO_LIMIT = 1 << 62  # a memory limit above this is "none": PAGE_COUNTER_MAX in bytes
+_THROTTLES = {
+    "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
+    "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
+    "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
+    "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
+}
+
+
+class CgroupV1(Cgroup):
+    """A cgroup in each of the v1 trees, and in the v2 tree of a hybrid machine."""
+
+    def __init__(self, parent: str, name: str) -> None:
+        super().__init__(parent, name)
+        self._trees = trees()
+
+    def paths(self) -> dict[str, str]:
+        return {controller: f"{tree}/{self.path}" for controller, tree in self._trees.items()}
+
+    def fd_for_clone(self) -> int | None:
+        if _UNIFIED not in self._trees:
+            return None
+        return os.open(self.paths()[_UNIFIED], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _create_once(self) -> None:
+        for tree in dict.fromkeys(self._trees.values()):
+            self._create_in(tree)
+
+    def _create_in(self, tree: str) -> None:
+        above = make_ancestors(tree, self.path)
+        directory = f"{tree}/{self.path}"
+        make_empty(directory)
+        if tree == self._trees.get("cpuset"):
+            for parent, child in zip(above, [*above[1:], directory], strict=True):
+                _inherit_cpuset(parent, child)
+
+    def join(self, *, born_inside: bool = False) -> None:
+        paths = self.paths()
+        unified = paths.pop(_UNIFIED, None)
+        for directory in dict.fromkeys(paths.values()):
+            write_file(f"{directory}/tasks", "0")
+        if unified and not born_inside:
+            write_file(f"{unified}/cgroup.procs", "0")
+
+    def adopt_caller(self) -> None:
+        for controller, own in own_paths().items():
+            tree = self._trees.get(controller)
+            if tree is None or own in ("/", f"/{self.path}"):
+                continue
+            if not os.path.isdir(f"{tree}/{self.path}"):
+                self._create_in(tree)
+            file = "cgroup.procs" if controller == _UNIFIED else "tasks"
+            write_file(f"{tree}/{self.path}/{file}", "0")
+
+    def apply(self, resources: dict[str, Any]) -> None:
+        check_resources(resources)
+        if resources.get("unified"):
+            raise UsageError("resources 'unified' needs cgroup v2, and this machine has v1")
+        paths = self.paths()
+        memory = paths.get("memory")
+        now = int(read_file(f"{memory}/memory.limit_in_bytes")) if _has(resources, "memory") else 0
+        postponed: list[Limit] = []
+        for controller, file, value in limits(resources, memory_limit_now=now):
+            if controller not in paths:
+                raise UsageError(
+                    f"limit {file} cannot be set: the {controller} controller is not mounted here",
+                    hint=f"mount -t cgroup -o {controller} {controller} {ROOT}/{controller}",
+                )
+            path = f"{paths[controller]}/{_existing(paths[controller], file)}"
+            try:
+                write_file(path, value)
+            except KernelError as error:
+                # A shorter period needs the lower quota first, where a parent has a quota.
+                if file != "cpu.cfs_period_us" or error.errno != EINVAL:
+                    raise
+                postponed.append((controller, path, value))
+        for _, path, value in postponed:
+            write_file(path, value)
+
+    def _stand_still(self, timeout_seconds: float) -> bool:
+        state = f"{self._freezer()}/freezer.state"
+        deadline = time.monotonic() + timeout_seconds
+        write_file(state, "FROZEN")
+        while read_file(state) != "FROZEN":  # reading it also makes the kernel look again
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def thaw(self) -> None:
+        write_file(f"{self._freezer()}/freezer.state", "THAWED")
+
+    def frozen(self) -> bool:
+        return read_file(f"{self._freezer()}/freezer.state") != "THAWED"
+
+    def _freezer(self) -> str:
+        try:
+            return self.paths()["freezer"]
+        except KeyError:
+            raise MinidockError(
+                "the freezer is not mounted: containers can be neither paused nor killed as one",
+                hint=f"mount -t cgroup -o freezer freezer {ROOT}/freezer",
+            ) from None
+
+    def kill_all(self) -> None:
+        if self.pids():
+            self._freeze_and_kill()
+
+    def oom_kills(self) -> int:
+        return read_table(f"{self.paths()['memory']}/memory.oom_control").get("oom_kill", 0)
+
+    def usage(self) -> dict[str, int]:
+        at = self.paths()
+        memory_limit = int(read_file(f"{at['memory']}/memory.limit_in_bytes"))
+        pids_limit = read_file(f"{at['pids']}/pids.max")
+        inactive = read_table(f"{at['memory']}/memory.stat").get("total_inactive_file", 0)
+        return {
+            "memory_bytes": int(read_file(f"{at['memory']}/memory.usage_in_bytes")),
+            "memory_inactive_file_bytes": inactive,
+            "memory_limit_bytes": memory_limit if memory_limit < _NO_LIMIT else -1,
+            "pids": int(read_file(f"{at['pids']}/pids.current")),
+            "pids_limit": -1 if pids_limit == "max" else int(pids_limit),
+            "cpu_ns": int(read_file(f"{at['cpuacct']}/cpuacct.usage")),
+            "cpu_user_ns": int(read_file(f"{at['cpuacct']}/cpuacct.usage_user")),
+            "cpu_system_ns": int(read_file(f"{at['cpuacct']}/cpuacct.usage_sys")),
+        }
+
+
+# What is mounted where ---------------------------------------------------------------------------
+
+_trees: dict[str, str] = {}
+
+
+def trees() -> dict[str, str]:
+    """Each controller's mount point, by "memory", "name=systemd", and "" for a hybrid's v2 tree.
+
+    Raises MinidockError where no cgroup tree is mounted at all.
+    """
+    if not _trees:
+        with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+            _trees.update(parse_mountinfo(file.read().decode()))
+        if not _trees:
+            raise MinidockError(
+                "no cgroup file system is mounted",
+                hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            )
+    return dict(_trees)
+
+
+def parse_mountinfo(text: str) -> dict[str, str]:
+    """The cgroup trees in a /proc/PID/mountinfo; the first mount of each counts (proc(5))."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        if not right.startswith("cgroup"):
+            continue
+        fstype, _, options = right.split(" ", 2)
+        mount_point = left.split(" ")[4]
+        if fstype == "cgroup2":
+            found.setdefault(_UNIFIED, mount_point)
+            continue
+        for option in options.split(","):
+            if option.startswith("name=") or option in _CONTROLLERS:
+                found.setdefault(option, mount_point)
+    return found
+
+
+_CONTROLLERS = (
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids",
+    "net_cls", "net_prio", "perf_event", "hugetlb", "rdma", "misc",
+)  # fmt: skip
+
+
+def own_paths() -> dict[str, str]:
+    """Where this process is in each controller's tree; "" is the v2 tree (cgroups(7))."""
+    found = {}
+    for line in read_file("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def _inherit_cpuset(parent: str, child: str) -> None:
+    """Give a new cpuset its parent's CPUs and memory nodes: no process may enter an empty one."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if not read_file(f"{child}/{file}"):
+            write_file(f"{child}/{file}", read_file(f"{parent}/{file}"))
+
+
+# Limits ------------------------------------------------------------------------------------------
+
+
+def limits(resources: dict[str, Any], *, memory_limit_now: int = 0) -> list[Limit]:
+    """OCI's linux.resources as (controller, file, value), in the order of their writing.
+
+    memory_limit_now: memory.limit_in_bytes as it is, which decides whether memory or memory+swap
+    is written first. Zero means "not set" wherever a zero makes no sense, as in runc.
+    Raises UsageError for what v1 cannot do.
+    """
+    return [
+        *device.v1_writes(resources.get("devices") or []),
+        *_cpu(resources.get("cpu") or {}),
+        *_cpuset(resources.get("cpu") or {}),
+        *_memory(resources.get("memory") or {}, memory_limit_now),
+        *_pids(resources.get("pids") or {}),
+        *_block_io(resources.get("blockIO") or {}),
+        *_huge_pages(resources.get("hugepageLimits") or []),
+        *_network(resources.get("network") or {}),
+    ]
+
+
+def _cpu(cpu: dict[str, Any]) -> list[Limit]:
+    shares = cpu.get("shares") or 0
+    if shares and not 2 <= shares <= 262144:
+        edge, bound = ("minimum", 2) if shares < 2 else ("maximum", 262144)
+        raise UsageError(f"the {edge} allowed cpu-shares is {bound}, not {shares}")
+    files = {
+        "shares": "cpu.shares",
+        "idle": "cpu.idle",
+        "realtimePeriod": "cpu.rt_period_us",
+        "realtimeRuntime": "cpu.rt_runtime_us",
+        "period": "cpu.cfs_period_us",
+        "quota": "cpu.cfs_quota_us",
+        "burst": "cpu.cfs_burst_us",
+    }
+    return [("cpu", file, str(cpu[name])) for name, file in files.items() if cpu.get(name)]
+
+
+def _cpuset(cpu: dict[str, Any]) -> list[Limit]:
+    return [("cpuset", f"cpuset.{name}", cpu[name]) for name in ("cpus", "mems") if cpu.get(name)]
+
+
+def _memory(memory: dict[str, Any], limit_now: int) -> list[Limit]:
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if limit == -1 and not swap:
+        swap = -1
+    amounts = []
+    if limit:
+        amounts.append(("memory", "memory.limit_in_bytes", str(limit)))
+    if swap:
+        amounts.append(("memory", "memory.memsw.limit_in_bytes", str(swap)))
+    # At every moment memory <= memory+swap must hold: when both grow, the sum goes first.
+    if limit and (swap == -1 or limit_now < swap):
+        amounts.reverse()
+    if memory.get("reservation"):
+        amounts.append(("memory", "memory.soft_limit_in_bytes", str(memory["reservation"])))
+    if memory.get("kernelTCP"):
+        amounts.append(("memory", "memory.kmem.tcp.limit_in_bytes", str(memory["kernelTCP"])))
+    if memory.get("disableOOMKiller"):
+        amounts.append(("memory", "memory.oom_control", "1"))
+    swappiness = memory.get("swappiness")
+    if swappiness is not None and swappiness != -1:
+        if not 0 <= swappiness <= 100:
+            raise UsageError(
+                f"invalid memory swappiness value: {swappiness} (valid range is 0-100)"
+            )
+        amounts.append(("memory", "memory.swappiness", str(swappiness)))
+    return amounts
+
+
+def _pids(pids: dict[str, Any]) -> list[Limit]:
+    limit = pids.get("limit") or 0
+    return [("pids", "pids.max", str(limit) if limit > 0 else "max")] if limit else []
+
+
+def _block_io(block_io: dict[str, Any]) -> list[Limit]:
+    found = []
+    if block_io.get("weight"):
+        found.append(("blkio", "blkio.weight", str(block_io["weight"])))
+    if block_io.get("leafWeight"):
+        found.append(("blkio", "blkio.leaf_weight", str(block_io["leafWeight"])))
+    for each in block_io.get("weightDevice") or []:
+        at = f"{each['major']}:{each['minor']}"
+        if each.get("weight"):
+            found.append(("blkio", "blkio.weight_device", f"{at} {each['weight']}"))
+        if each.get("leafWeight"):
+            found.append(("blkio", "blkio.leaf_weight_device", f"{at} {each['leafWeight']}"))
+    for name, file in _THROTTLES.items():
+        for each in block_io.get(name) or []:
+            found.append(("blkio", file, f"{each['major']}:{each['minor']} {each['rate']}"))
+    return found
+
+
+def _huge_pages(huge: list[dict[str, Any]]) -> list[Limit]:
+    return [
+        ("hugetlb", f"hugetlb.{each['pageSize']}.limit_in_bytes", str(each["limit"]))
+        for each in huge
+    ]
+
+
+def _network(network: dict[str, Any]) -> list[Limit]:
+    found = []
+    if network.get("classID"):
+        found.append(("net_cls", "net_cls.classid", str(network["classID"])))
+    for each in network.get("priorities") or []:
+        found.append(("net_prio", "net_prio.ifpriomap", f"{each['name']} {each['priority']}"))
+    return found
+
+
+def _existing(directory: str, file: str) -> str:
+    """A weight's file has another name where BFQ is the scheduler that honours it."""
+    if file.startswith("blkio.weight") and not os.path.exists(f"{directory}/{file}"):
+        return file.replace("blkio.", "blkio.bfq.")
+    return file
+
+
+def _has(resources: dict[str, Any], name: str) -> bool:
+    return bool(resources.get(name)) and "memory" in _trees

@@ -1,0 +1,285 @@
+"""cgroup v2: one tree for all controllers; a container is one directory.
+
+Two rules shape this file. A directory has the files of a controller only where its parent's
+cgroup.subtree_control names it, so `create` switches the controllers on all the way down. And a
+directory that hands controllers down holds no processes itself ("no internal processes"), so
+monitors live in a leaf of their own beside the containers.
+
+`limits` is a pure function from OCI's linux.resources to (file, value). Where v2 counts otherwise
+than OCI's numbers, which come from v1, the conversions are runc's: cpu.shares, block weights, and
+swap alone instead of memory+swap. Device rules become an eBPF program: device.py.
+
+Not offered: memory.kernel and disableOOMKiller (v2 has neither), realtime CPU, network classes,
+leaf weights.
+
+Sources: the kernel's admin-guide/cgroup-v2.rst; OCI runtime-spec config-linux.md; crun's
+"cgroup v1 to v2 conversion" table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import ENOENT
+
+from minidock.errors import KernelError, UsageError
+from minidock.kernel import device
+from minidock.kernel.cgroup import (
+    ROOT,
+    Cgroup,
+    check_resources,
+    make_ancestors,
+    make_empty,
+    read_file,
+    read_table,
+    write_file,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Limit = tuple[str, str]
+
+_WANTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+_THROTTLES = {
+    "throttleReadBpsDevice": "rbps",
+    "throttleWriteBpsDevice": "wbps",
+    "throttleReadIOPSDevice": "riops",
+    "throttleWriteIOPSDevice": "wiops",
+}
+
+
+class CgroupV2(Cgroup):
+    """A cgroup in the one v2 tree.
+
+    tree: its mount point; tests give a hybrid machine's.
+    """
+
+    def __init__(self, parent: str, name: str, *, tree: str = ROOT) -> None:
+        super().__init__(parent, name)
+        self._tree = tree
+        self.directory = f"{tree}/{self.path}"
+
+    def paths(self) -> dict[str, str]:
+        return {"": self.directory}
+
+    def fd_for_clone(self) -> int | None:
+        return os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _create_once(self) -> None:
+        for parent in make_ancestors(self._tree, self.path):
+            _enable_controllers(parent)
+        make_empty(self.directory)
+
+    def join(self, *, born_inside: bool = False) -> None:
+        if not born_inside:
+            write_file(f"{self.directory}/cgroup.procs", "0")
+
+    def adopt_caller(self) -> None:
+        own = read_file("/proc/self/cgroup").splitlines()[-1].partition("::")[2]
+        if own in ("/", f"/{self.path}"):
+            return
+        if not os.path.isdir(self.directory):
+            make_ancestors(self._tree, f"{self.path}/leaf")
+        write_file(f"{self.directory}/cgroup.procs", "0")
+
+    def apply(self, resources: dict[str, Any]) -> None:
+        check_resources(resources)
+        for file, value in limits(resources):
+            path = f"{self.directory}/{_existing(self.directory, file)}"
+            try:
+                write_file(path, value)
+            except KernelError as error:
+                # No swap at all in this kernel: "none" and "no limit" are both true already.
+                if file == "memory.swap.max" and error.errno == ENOENT and value in ("0", "max"):
+                    continue
+                raise
+        if resources.get("devices"):
+            device.replace_program(self.directory, device.assemble(resources["devices"]))
+
+    def _stand_still(self, timeout_seconds: float) -> bool:
+        deadline = time.monotonic() + timeout_seconds
+        write_file(f"{self.directory}/cgroup.freeze", "1")
+        while not read_table(f"{self.directory}/cgroup.events").get("frozen"):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def thaw(self) -> None:
+        write_file(f"{self.directory}/cgroup.freeze", "0")
+
+    def frozen(self) -> bool:
+        return read_file(f"{self.directory}/cgroup.freeze") == "1"
+
+    def kill_all(self) -> None:
+        if not self.pids():
+            return
+        try:
+            write_file(f"{self.directory}/cgroup.kill", "1")
+        except KernelError as error:
+            if error.errno != ENOENT:  # before Linux 5.14
+                raise
+            self._freeze_and_kill()
+            return
+        if not self.wait_empty(1.0):
+            self._freeze_and_kill()
+
+    def oom_kills(self) -> int:
+        return read_table(f"{self.directory}/memory.events").get("oom_kill", 0)
+
+    def usage(self) -> dict[str, int]:
+        at = self.directory
+        cpu = read_table(f"{at}/cpu.stat")
+        return {
+            "memory_bytes": int(read_file(f"{at}/memory.current")),
+            "memory_inactive_file_bytes": read_table(f"{at}/memory.stat")["inactive_file"],
+            "memory_limit_bytes": _number(read_file(f"{at}/memory.max")),
+            "pids": int(read_file(f"{at}/pids.current")),
+            "pids_limit": _number(read_file(f"{at}/pids.max")),
+            "cpu_ns": cpu["usage_usec"] * 1000,
+            "cpu_user_ns": cpu["user_usec"] * 1000,
+            "cpu_system_ns": cpu["system_usec"] * 1000,
+        }
+
+
+def _enable_controllers(directory: str) -> None:
+    """Hand down every controller that this directory has and containers want."""
+    offered = read_file(f"{directory}/cgroup.controllers").split()
+    control = f"{directory}/cgroup.subtree_control"
+    enabled = read_file(control).split()
+    missing = [name for name in _WANTED if name in offered and name not in enabled]
+    if missing:
+        write_file(control, " ".join(f"+{name}" for name in missing))
+
+
+# Limits ------------------------------------------------------------------------------------------
+
+
+def limits(resources: dict[str, Any]) -> list[Limit]:
+    """OCI's linux.resources as (file, value), in the order of their writing.
+
+    Zero means "not set" wherever a zero makes no sense, as in runc. "unified" comes last, as the
+    user's own word. Devices are not among them: they are a program, not a file.
+    Raises UsageError for what v2 cannot do.
+    """
+    return [
+        *_cpu(resources.get("cpu") or {}),
+        *_memory(resources.get("memory") or {}),
+        *_pids(resources.get("pids") or {}),
+        *_block_io(resources.get("blockIO") or {}),
+        *_huge_pages(resources.get("hugepageLimits") or []),
+        *_network(resources.get("network") or {}),
+        *_unified(resources.get("unified") or {}),
+    ]
+
+
+def weight_from_shares(shares: int) -> int:
+    """v1's cpu.shares, 2 to 262144, as v2's cpu.weight, 1 to 10000 (1024 -> 39)."""
+    return 1 + (shares - 2) * 9999 // 262142
+
+
+def io_weight_from_block_weight(weight: int) -> int:
+    """v1's blkio.weight, 10 to 1000, as v2's io.weight, 1 to 10000."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def _cpu(cpu: dict[str, Any]) -> list[Limit]:
+    for name in ("realtimePeriod", "realtimeRuntime"):
+        if cpu.get(name):
+            raise UsageError(f"cpu {name} is cgroup v1's; this machine has v2")
+    found = []
+    shares = cpu.get("shares") or 0
+    if shares:
+        if not 2 <= shares <= 262144:
+            edge, bound = ("minimum", 2) if shares < 2 else ("maximum", 262144)
+            raise UsageError(f"the {edge} allowed cpu-shares is {bound}, not {shares}")
+        found.append(("cpu.weight", str(weight_from_shares(shares))))
+    if cpu.get("idle"):
+        found.append(("cpu.idle", str(cpu["idle"])))
+    quota, period = cpu.get("quota") or 0, cpu.get("period") or 0
+    if quota or period:
+        most = str(quota) if quota > 0 else "max"
+        found.append(("cpu.max", f"{most} {period or 100000}"))
+    if cpu.get("burst"):
+        found.append(("cpu.max.burst", str(cpu["burst"])))
+    found += [(f"cpuset.{name}", cpu[name]) for name in ("cpus", "mems") if cpu.get(name)]
+    return found
+
+
+def _memory(memory: dict[str, Any]) -> list[Limit]:
+    for name in ("disableOOMKiller", "kernelTCP"):
+        if memory.get(name):
+            raise UsageError(f"memory {name} is cgroup v1's; this machine has v2")
+    if memory.get("swappiness") not in (None, -1):
+        raise UsageError("memory swappiness of one container is cgroup v1's; this machine has v2")
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    found = []
+    if limit == -1 and not swap:
+        swap = -1
+    if swap == -1:
+        found.append(("memory.swap.max", "max"))
+    elif swap:
+        if limit <= 0:
+            raise UsageError("unable to set swap limit without memory limit")
+        if swap < limit:
+            raise UsageError(f"memory+swap limit {swap} should be >= memory limit {limit}")
+        found.append(("memory.swap.max", str(swap - limit)))
+    if limit:
+        found.append(("memory.max", str(limit) if limit > 0 else "max"))
+    if memory.get("reservation"):
+        reservation = memory["reservation"]
+        found.append(("memory.low", str(reservation) if reservation > 0 else "max"))
+    return found
+
+
+def _pids(pids: dict[str, Any]) -> list[Limit]:
+    limit = pids.get("limit") or 0
+    return [("pids.max", str(limit) if limit > 0 else "max")] if limit else []
+
+
+def _block_io(block_io: dict[str, Any]) -> list[Limit]:
+    found = []
+    if block_io.get("leafWeight"):
+        raise UsageError("blockIO leafWeight is cgroup v1's; this machine has v2")
+    if block_io.get("weight"):
+        found.append(("io.weight", str(io_weight_from_block_weight(block_io["weight"]))))
+    for each in block_io.get("weightDevice") or []:
+        weight = io_weight_from_block_weight(each["weight"])
+        found.append(("io.weight", f"{each['major']}:{each['minor']} {weight}"))
+    for name, key in _THROTTLES.items():
+        for each in block_io.get(name) or []:
+            found.append(("io.max", f"{each['major']}:{each['minor']} {key}={each['rate']}"))
+    return found
+
+
+def _huge_pages(huge: list[dict[str, Any]]) -> list[Limit]:
+    return [(f"hugetlb.{each['pageSize']}.max", str(each["limit"])) for each in huge]
+
+
+def _network(network: dict[str, Any]) -> list[Limit]:
+    for name in ("classID", "priorities"):
+        if network.get(name):
+            raise UsageError(f"network {name} is cgroup v1's; this machine has v2")
+    return []
+
+
+def _unified(unified: dict[str, str]) -> list[Limit]:
+    for file in unified:
+        if "/" in file or file in ("", ".", ".."):
+            raise UsageError(f"unified resource {file!r} must be the name of one cgroup file")
+        if file.startswith("cgroup."):
+            raise UsageError(f"unified resource {file!r} is no limit")
+    return list(unified.items())
+
+
+def _existing(directory: str, file: str) -> str:
+    """The weight's file is BFQ's own where io.cost is not built in."""
+    if file == "io.weight" and not os.path.exists(f"{directory}/{file}"):
+        return "io.bfq.weight"
+    return file
+
+
+def _number(text: str) -> int:
+    return -1 if text == "max" else int(text)

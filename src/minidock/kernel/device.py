@@ -1,0 +1,321 @@
+"""Which device nodes a container may make and open: rules as files (v1), or as a program (v2).
+
+A device node is only a type, a major and a minor number; whoever may make one with the numbers of
+the host's disk reads the host's disk. A container keeps CAP_MKNOD, so the kernel must look at each
+mknod and open of a device, and it asks the cgroup:
+
+    v1   the devices controller keeps a list of exceptions; devices.allow and devices.deny edit it
+    v2   an eBPF program, attached to the cgroup, answers each question; we assemble one
+
+Both are made from the same thing: OCI's list of rules, of which the last that matches counts,
+reduced by `reduce_rules` to one default and its exceptions.
+
+Sources: the kernel's admin-guide/cgroup-v1/devices.rst and cgroup-v2.rst "Device controller";
+bpf(2), bpf-helpers(7), Documentation/bpf/standardization/instruction-set.rst;
+include/uapi/linux/bpf.h (struct bpf_cgroup_dev_ctx); OCI runtime-spec config-linux.md "Device
+Allowlist"; admin-guide/devices.txt for the numbers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from _struct import pack, unpack_from
+
+from minidock.errors import KernelError, UsageError
+from minidock.kernel.libc import syscall
+from minidock.kernel.mount import quote
+from minidock.kernel.op import op
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Rule = dict[str, Any]  # OCI: {"allow", "type", "major", "minor", "access"}
+    Exceptions = dict[tuple[str, int, int], str]  # (type, major, minor) -> access
+
+ANY = -1  # a major or minor number that stands for all
+
+
+def _rule(text: str) -> Rule:
+    """An allowing rule from the kernel's own notation, such as "c 1:3 rwm"."""
+    kind, numbers, access = text.split()
+    major, minor = (ANY if word == "*" else int(word) for word in numbers.split(":"))
+    return {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
+
+
+DENY_ALL: Rule = {"allow": False, "type": "a", "major": ANY, "minor": ANY, "access": "rwm"}
+ALLOW_ALL: Rule = {**DENY_ALL, "allow": True}
+
+RUNTIME_RULES = [
+    _rule("c *:* m"),  # making any node is harmless as long as it cannot be opened
+    _rule("b *:* m"),
+    _rule("c 1:3 rwm"),  # null
+    _rule("c 1:8 rwm"),  # random
+    _rule("c 1:7 rwm"),  # full
+    _rule("c 5:0 rwm"),  # tty
+    _rule("c 1:5 rwm"),  # zero
+    _rule("c 1:9 rwm"),  # urandom
+    _rule("c 136:* rwm"),  # pts/*
+    _rule("c 5:2 rwm"),  # ptmx
+    _rule("c 10:200 rwm"),  # net/tun
+]
+"""What runc adds to every container's rules, whatever its config says."""
+
+DOCKER_RULES = [DENY_ALL, *RUNTIME_RULES, _rule("c 5:1 rwm")]  # and console
+"""What a container of Docker may use unless --device or --privileged says more."""
+
+
+def reduce_rules(rules: list[Rule]) -> tuple[bool, Exceptions]:
+    """A list of OCI rules as (allowed by default, exceptions), by v1's arithmetic.
+
+    A rule for all devices (type "a" without numbers) starts over. Other rules add to the
+    exceptions where they contradict the default, and take away from them where they agree. Taking
+    a part out of a wildcard cannot be said in v1, so it is refused for both.
+    Raises UsageError that names the rule.
+    """
+    default = False
+    exceptions: Exceptions = {}
+    for rule in rules:
+        allow, access = rule["allow"], rule.get("access") or "rwm"
+        kinds, major, minor = _checked(rule)
+        if kinds == "bc" and major == minor == ANY and set(access) == set("rwm"):
+            default, exceptions = allow, {}
+            continue
+        for kind in kinds:
+            key = (kind, major, minor)
+            now = set(exceptions.pop(key, ""))
+            if allow != default:
+                now |= set(access)
+            else:
+                now -= set(access)
+                _refuse_holes(rule, key, exceptions)
+            if now:
+                exceptions[key] = "".join(letter for letter in "rwm" if letter in now)
+    return default, exceptions
+
+
+def _checked(rule: Rule) -> tuple[str, int, int]:
+    """A rule's types ("b", "c" or both), major and minor number, checked."""
+    kind = rule.get("type") or "a"
+    major, minor = (ANY if rule.get(n) is None else rule[n] for n in ("major", "minor"))
+    access = rule.get("access") or "rwm"
+    if kind not in ("a", "b", "c") or set(access) - set("rwm") or min(major, minor) < ANY:
+        raise UsageError(f"device rule {rule} is none: type a, b or c; access of r, w and m")
+    return "bc" if kind == "a" else kind, major, minor
+
+
+def _refuse_holes(rule: Rule, key: tuple[str, int, int], exceptions: Exceptions) -> None:
+    kind, major, minor = key
+    for wide, access in exceptions.items():
+        covers = wide[0] == kind and wide[1] in (ANY, major) and wide[2] in (ANY, minor)
+        if covers and set(access) & set(rule.get("access") or "rwm") - set("m"):
+            raise UsageError(
+                f"device rule {rule} takes a part out of the wider {_line(wide, access)!r}",
+                hint="give the devices one by one instead of a wildcard",
+            )
+
+
+def _line(key: tuple[str, int, int], access: str) -> str:
+    kind, major, minor = key
+    return f"{kind} {_star(major)}:{_star(minor)} {access}"
+
+
+def _star(number: int) -> str:
+    return "*" if number == ANY else str(number)
+
+
+# cgroup v1 ---------------------------------------------------------------------------------------
+
+
+def v1_writes(rules: list[Rule]) -> list[tuple[str, str, str]]:
+    """The writes that put these rules in force: (controller, file, value), in order."""
+    if not rules:
+        return []
+    default, exceptions = reduce_rules(rules)
+    everything, others = ("allow", "deny") if default else ("deny", "allow")
+    return [
+        ("devices", f"devices.{everything}", "a"),
+        *[("devices", f"devices.{others}", _line(*item)) for item in exceptions.items()],
+    ]
+
+
+# cgroup v2: the program --------------------------------------------------------------------------
+#
+# The kernel calls it with r1 -> struct { u32 access << 16 | type; u32 major; u32 minor; } and
+# takes r0 as the answer: 1 allow, 0 refuse (EPERM). One instruction is 8 bytes: opcode, two
+# registers, a jump offset, a constant.
+
+_LOAD_WORD = 0x61  # dst = *(u32 *)(src + offset)
+_MOVE = 0xB4  # dst = constant (32 bits)
+_COPY = 0xBC  # dst = src
+_AND = 0x54  # dst &= constant
+_SHIFT_RIGHT = 0x74  # dst >>= constant
+_UNLESS_EQUAL = 0x56  # if dst != constant: skip offset instructions
+_UNLESS_SAME = 0x5E  # if dst != src: skip
+_IF_EQUAL = 0x16  # if dst == constant: skip
+_EXIT = 0x95
+
+_ANSWER, _CONTEXT, _TYPE, _ACCESS, _MAJOR, _MINOR = range(6)  # the registers, by their use here
+_TYPES = {"b": 1, "c": 2}
+_ACCESSES = {"m": 1, "r": 2, "w": 4}
+
+
+def assemble(rules: list[Rule]) -> bytes:
+    """The rules as the eBPF program that decides about each use of a device."""
+    default, exceptions = reduce_rules(rules)
+    program = [
+        _instruction(_LOAD_WORD, _TYPE, _CONTEXT, 0),
+        _instruction(_COPY, _ACCESS, _TYPE),
+        _instruction(_AND, _TYPE, constant=0xFFFF),
+        _instruction(_SHIFT_RIGHT, _ACCESS, constant=16),
+        _instruction(_LOAD_WORD, _MAJOR, _CONTEXT, 4),
+        _instruction(_LOAD_WORD, _MINOR, _CONTEXT, 8),
+    ]
+    for key, access in exceptions.items():
+        program += _exception(key, access, allow=not default)
+    program += [_instruction(_MOVE, _ANSWER, constant=int(default)), _instruction(_EXIT)]
+    return b"".join(program)
+
+
+def _exception(key: tuple[str, int, int], access: str, *, allow: bool) -> list[bytes]:
+    """Instructions that answer if this exception matches, and else fall through to the next.
+
+    An allowing one must cover all that is asked for (opening for "rw" needs both); a denying one
+    matches when it covers any of it.
+    """
+    kind, major, minor = key
+    bits = sum(_ACCESSES[letter] for letter in access)
+    tests = [(_UNLESS_EQUAL, _TYPE, 0, _TYPES[kind])]
+    if major != ANY:
+        tests.append((_UNLESS_EQUAL, _MAJOR, 0, major))
+    if minor != ANY:
+        tests.append((_UNLESS_EQUAL, _MINOR, 0, minor))
+    # r1 pointed at the context; after the loads it is free to hold the part that is covered.
+    tests += [(_COPY, _CONTEXT, _ACCESS, 0), (_AND, _CONTEXT, 0, bits)]
+    tests.append((_UNLESS_SAME, _CONTEXT, _ACCESS, 0) if allow else (_IF_EQUAL, _CONTEXT, 0, 0))
+    answer = [_instruction(_MOVE, _ANSWER, constant=int(allow)), _instruction(_EXIT)]
+    jumps = (_UNLESS_EQUAL, _UNLESS_SAME, _IF_EQUAL)
+    lines = []
+    for place, (code, left, right, constant) in enumerate(tests):
+        past_answer = len(tests) - place - 1 + len(answer) if code in jumps else 0
+        lines.append(_instruction(code, left, right, past_answer, constant=constant))
+    return lines + answer
+
+
+def _instruction(
+    code: int, left: int = 0, right: int = 0, offset: int = 0, *, constant: int = 0
+) -> bytes:
+    return pack("<BBhi", code, right << 4 | left, offset, constant)
+
+
+# cgroup v2: bpf(2) -------------------------------------------------------------------------------
+
+_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _PROG_GET_FD_BY_ID, _PROG_QUERY = 5, 8, 9, 13, 16
+_PROG_TYPE_CGROUP_DEVICE = 15
+_CGROUP_DEVICE = 6
+_ALLOW_MULTI = 2  # a program further up the tree stays in force beside this one
+_LOG_BYTES = 65536
+_MOST_PROGRAMS = 64
+
+
+def replace_program(directory: str, program: bytes) -> None:
+    """Put a device program in force on a cgroup, and take away those that were on it before.
+
+    The new one comes first, so that there is no moment without rules.
+    """
+    before = attached_programs(directory)
+    fd = load_program(program)
+    try:
+        attach_program(directory, fd)
+    finally:
+        os.close(fd)
+    for program_id in before:
+        detach_program(directory, program_id)
+
+
+def attached_programs(directory: str) -> list[int]:
+    """The ids of the device programs attached to this cgroup itself."""
+    ids = (ctypes.c_uint32 * _MOST_PROGRAMS)()
+    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        words = (target, _CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), _MOST_PROGRAMS, 0)
+        attributes = ctypes.create_string_buffer(pack("=IIIIQII", *words), 64)
+        _bpf(_PROG_QUERY, attributes, subject=directory)
+    finally:
+        os.close(target)
+    (count,) = unpack_from("=I", attributes.raw, 24)
+    return list(ids[:count])
+
+
+def _load_program_sh(program: bytes) -> str:
+    return "bpftool prog load devices.o /sys/fs/bpf/devices type cgroup/dev"
+
+
+@op("bpf(2)", twin=_load_program_sh)
+def load_program(program: bytes) -> int:
+    """Hand the kernel the program that decides about each use of a device; it is verified now.
+
+    program: from `assemble`. Returns a file descriptor, which the caller closes.
+    Raises KernelError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL or EACCES by the verifier,
+    whose last line is the hint.
+    """
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    code = ctypes.create_string_buffer(program, len(program))
+    license_name = ctypes.create_string_buffer(b"GPL")
+    words = (
+        _PROG_TYPE_CGROUP_DEVICE, len(program) // 8, ctypes.addressof(code),
+        ctypes.addressof(license_name), 1, _LOG_BYTES, ctypes.addressof(log),
+        0, 0, b"minidock",
+    )  # fmt: skip
+    attributes = ctypes.create_string_buffer(pack("=IIQQIIQII16s", *words), 120)
+    try:
+        return _bpf(_PROG_LOAD, attributes, subject="cgroup device program")
+    except KernelError as error:
+        error.hint = (log.value.decode().strip().splitlines() or [""])[-1]
+        raise
+
+
+def _attach_program_sh(directory: str, program_fd: int) -> str:
+    return (
+        f"bpftool cgroup attach {quote(directory)} cgroup_device pinned /sys/fs/bpf/devices multi"
+    )
+
+
+@op("bpf(2)", twin=_attach_program_sh)
+def attach_program(directory: str, program_fd: int) -> None:
+    """Attach the device program to the container's cgroup: from now on it is asked.
+
+    Raises KernelError: EPERM where a program further up allows none beside it, EINVAL.
+    """
+    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        words = (target, program_fd, _CGROUP_DEVICE, _ALLOW_MULTI, 0)
+        _bpf(_PROG_ATTACH, ctypes.create_string_buffer(pack("=IIIII", *words)), subject=directory)
+    finally:
+        os.close(target)
+
+
+def _detach_program_sh(directory: str, program_id: int) -> str:
+    return f"bpftool cgroup detach {quote(directory)} cgroup_device id {program_id}"
+
+
+@op("bpf(2)", twin=_detach_program_sh)
+def detach_program(directory: str, program_id: int) -> None:
+    """Take a device program off a cgroup; it ends with its last user.
+
+    Raises KernelError: ENOENT where it is not attached there.
+    """
+    wanted = ctypes.create_string_buffer(pack("=III", program_id, 0, 0))
+    program_fd = _bpf(_PROG_GET_FD_BY_ID, wanted, subject=f"program {program_id}")
+    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        words = (target, program_fd, _CGROUP_DEVICE, 0, 0)
+        _bpf(_PROG_DETACH, ctypes.create_string_buffer(pack("=IIIII", *words)), subject=directory)
+    finally:
+        os.close(target)
+        os.close(program_fd)
+
+
+def _bpf(command: int, attributes: ctypes.Array[ctypes.c_char], *, subject: str) -> int:
+    return syscall("bpf", command, attributes, len(attributes), subject=subject)

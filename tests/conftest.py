@@ -1,0 +1,225 @@
+"""Fixtures of all tests, and the promise that a test run leaves the machine as it found it.
+
+    store            a store of the test's own (MINIDOCK_ROOT points to it), wiped afterwards
+    minidock         runs the command line on that store: minidock("ps", "-a"), minidock.ok(...)
+    busybox_image    the image busybox:latest in that store; its value is the name
+    busybox_tar      a root file system's tar, made once per run by images/busybox
+    docker           a real dockerd without networks; docker_networked: one with docker0
+    require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
+
+Marks: `root` for what needs root; `alone` for what no other test may run beside (those come last).
+With MINIDOCK_CI=1 a skipped test is a failed test, unless its reason begins with "this kernel".
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minidock.paths import Store
+from support import docker_daemon, machine, stores
+from support.command import REPOSITORY, Minidock
+
+CI = bool(os.environ.get("MINIDOCK_CI"))
+SHARED_MACHINE = bool(os.environ.get("MINIDOCK_SHARED_MACHINE"))
+BEFORE = pytest.StashKey[machine.Snapshot]()
+LEFT = pytest.StashKey[list[str]]()
+
+
+# --- the run as a whole: one directory, one look at the machine before and after it ----------------
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    return not hasattr(config, "workerinput")
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def session_directory() -> Path:
+    """The run's own directory, shared by its workers."""
+    return Path(os.environ["MINIDOCK_TEST_SESSION"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_controller(config):
+        os.environ["MINIDOCK_TEST_SESSION"] = tempfile.mkdtemp(prefix="mdt-", dir="/var/tmp")
+        if _is_root():
+            config.stash[BEFORE] = machine.snapshot()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if not _is_controller(config):
+        return
+    directory = session_directory()
+    if BEFORE in config.stash:
+        _give_settings_back(config.stash[BEFORE])
+        docker_daemon.stop_all(directory)
+        config.stash[LEFT] = _left_behind(config.stash[BEFORE], directory)
+        if config.stash[LEFT]:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if left := config.stash.get(LEFT, []):
+        terminalreporter.section("left behind on this machine", red=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+def _give_settings_back(before: machine.Snapshot) -> None:
+    """Forwarding is switched on by the first network and stays on, as with Docker."""
+    for setting in before["setting"] - machine.settings():
+        path, _, value = setting.partition(" = ")
+        Path(path).write_text(value)
+
+
+def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:
+    """What is left once the dying have had two seconds to die."""
+    marks = None
+    if SHARED_MACHINE:
+        listed = directory / "marks"
+        known = set(listed.read_text().split()) if listed.exists() else set()
+        marks = {str(directory), *known}
+    deadline = time.monotonic() + 2
+    while (left := machine.left_behind(before, machine.snapshot(), marks)) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    return left
+
+
+# --- which tests run, when, and what a skip means ---------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and not _is_root():
+        pytest.skip("needs root")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # the report passes through
+    report = yield
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(call.excinfo.value) if call.excinfo else ""
+        if not reason.startswith("this kernel"):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which CI does not accept: {reason}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests run side by side, except that one marked `alone` waits until no other runs."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with open(session_directory() / "turn.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
+    """Returns a program's path; where it is not installed the test is skipped (in CI: fails)."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"{program} is not installed")
+        return path
+
+    return find
+
+
+# --- stores and images -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty store of the test's own, on disk; what the kernel holds of it is gone afterwards."""
+    root = tempfile.mkdtemp(prefix="s", dir=session_directory())
+    monkeypatch.setenv("MINIDOCK_ROOT", root)
+    made = Store(root)
+    with open(session_directory() / "marks", "a") as marks:
+        marks.write("\n".join([*stores.marks(made), ""]))
+    yield made
+    if _is_root():
+        stores.wipe(made)
+    else:
+        shutil.rmtree(root)
+
+
+@pytest.fixture
+def minidock(store: Store) -> Minidock:
+    """The command line, on the test's store."""
+    return Minidock(store.root)
+
+
+@pytest.fixture(scope="session")
+def busybox_tar() -> Path:
+    """The root file system that images/busybox makes: one tar for the whole run."""
+    tar = session_directory() / "busybox.tar"
+    with open(session_directory() / "busybox.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tar.exists():
+            recipe = REPOSITORY / "images/busybox/recipe"
+            done = subprocess.run(["/bin/sh", recipe], capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr.decode()
+            tar.with_suffix(".part").write_bytes(done.stdout)
+            tar.with_suffix(".part").rename(tar)
+    return tar
+
+
+@pytest.fixture(scope="session")
+def _busybox_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store in which busybox was made, to copy from: one per worker."""
+    root = tempfile.mkdtemp(prefix="seed", dir=session_directory())
+    Minidock(root).ok("image", "make", "busybox")
+    yield Path(root)
+    stores.wipe(Store(root))
+
+
+@pytest.fixture
+def busybox_image(store: Store, _busybox_store: Path) -> str:
+    """The image busybox:latest in the test's store."""
+    subprocess.run(["cp", "-a", f"{_busybox_store}/.", store.root], check=True)
+    return "busybox:latest"
+
+
+# --- other engines -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def docker(require: Callable[[str], str]) -> docker_daemon.Docker:
+    """The docker command line on a daemon of our own that has no bridge and no firewall rules."""
+    require("dockerd")
+    return docker_daemon.ensure(session_directory(), "plain")
+
+
+@pytest.fixture
+def docker_networked(require: Callable[[str], str]) -> docker_daemon.Docker:
+    """The docker command line on a daemon of our own with its docker0 and its firewall rules."""
+    require("dockerd")
+    return docker_daemon.ensure(session_directory(), "networked")

@@ -1,0 +1,105 @@
+"""minidock's command line, run as a user runs it: a process of its own, its answer in three parts.
+
+MINIDOCK_COMMAND names an installed command to test (`/usr/local/bin/minidock`); without it the
+source tree is run by the interpreter that runs the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCE = REPOSITORY / "src"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command answered.
+
+    code: its exit code; negative for the signal that ended it.
+    """
+
+    arguments: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+    def __str__(self) -> str:
+        return (
+            f"minidock {shlex.join(self.arguments)}\n  exit code {self.code}\n"
+            f"  stdout: {self.stdout!r}\n  stderr: {self.stderr!r}"
+        )
+
+
+def command_line() -> list[str]:
+    """The words that start minidock here."""
+    installed = os.environ.get("MINIDOCK_COMMAND")
+    return [installed] if installed else [sys.executable, "-m", "minidock"]
+
+
+def environment(root: str | None = None) -> dict[str, str]:
+    """The environment for a minidock of the given store."""
+    env = dict(os.environ)
+    env["PYTHONPATH"] = str(SOURCE)
+    if root is not None:
+        env["MINIDOCK_ROOT"] = root
+    return env
+
+
+class Minidock:
+    """Runs `minidock ARGUMENTS` on one store."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __call__(
+        self,
+        *arguments: str,
+        stdin: str | bytes | None = None,
+        env: dict[str, str] | None = None,
+        timeout_seconds: float = 60,
+    ) -> Result:
+        """Run it to its end, whatever its exit code."""
+        done = subprocess.run(
+            [*command_line(), *arguments],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment(self.root), **(env or {})},
+            timeout=timeout_seconds,
+        )
+        return Result(
+            arguments,
+            done.returncode,
+            done.stdout.decode("utf-8", "replace"),
+            done.stderr.decode("utf-8", "replace"),
+        )
+
+    def ok(
+        self,
+        *arguments: str,
+        stdin: str | bytes | None = None,
+        env: dict[str, str] | None = None,
+        timeout_seconds: float = 60,
+    ) -> str:
+        """Run it, expect exit code 0, return its stdout without the last line break."""
+        result = self(*arguments, stdin=stdin, env=env, timeout_seconds=timeout_seconds)
+        assert result.code == 0, str(result)
+        return result.stdout.removesuffix("\n")
+
+    def start(self, *arguments: str, **popen: object) -> subprocess.Popen[bytes]:
+        """Start it and return at once; stdin, stdout and stderr are pipes unless given."""
+        options: dict[str, object] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": environment(self.root),
+            **popen,
+        }
+        return subprocess.Popen([*command_line(), *arguments], **options)  # type: ignore[call-overload,no-any-return]

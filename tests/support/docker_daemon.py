@@ -1,0 +1,197 @@
+"""A real dockerd of our own, to hold minidock against: own data, own socket, gone afterwards.
+
+One daemon of each kind serves all of a test run (whichever worker needs it first starts it, under a
+lock); the run's controller stops it. Two kinds: "plain" has no bridge and touches no firewall;
+"networked" has docker0 and its rules, and its traces are removed when it stops.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import machine
+
+_KINDS = {
+    "plain": ["--bridge=none", "--iptables=false", "--ip6tables=false"],
+    "networked": ["--bip=10.213.77.1/24", "--ip6tables=false"],
+}
+
+
+class Docker:
+    """The docker command line, talking to one daemon.
+
+    home: the daemon's directory; /run/md-<kind> holds its sockets, for sun_path is 108 bytes.
+    """
+
+    def __init__(self, home: Path, kind: str) -> None:
+        self.home = home
+        self.kind = kind
+        self.socket = home / f"{kind}.sock"
+        self.environment = {**os.environ, "DOCKER_CONFIG": str(home / "client")}
+
+    def __call__(
+        self, *arguments: str, stdin: bytes | None = None, timeout_seconds: float = 120
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `docker ARGUMENTS` to its end, whatever its exit code."""
+        return subprocess.run(
+            ["docker", "-H", f"unix://{self.socket}", *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            timeout=timeout_seconds,
+        )
+
+    def ok(self, *arguments: str, stdin: bytes | None = None, timeout_seconds: float = 120) -> str:
+        """Run it, expect exit code 0, return its stdout without the last line break."""
+        done = self(*arguments, stdin=stdin, timeout_seconds=timeout_seconds)
+        assert done.returncode == 0, f"docker {arguments}: {done.stderr.decode()}"
+        return done.stdout.decode().removesuffix("\n")
+
+    def remove_all_containers(self) -> None:
+        """Remove every container of this daemon."""
+        if ids := self.ok("ps", "-aq").split():
+            self.ok("rm", "-f", *ids)
+
+
+def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker:
+    """The session's daemon of a kind, started if no one has yet."""
+    home = session / "docker"
+    home.mkdir(exist_ok=True)
+    docker = Docker(home, kind)
+    with _locked(home / f"{kind}.lock"):
+        if not (home / f"{kind}.json").exists():
+            _start(docker, options)
+    return docker
+
+
+def stop_all(session: Path) -> None:
+    """Stop the session's daemons and remove what they leave: links, rules, cgroups, mounts, files."""
+    home = session / "docker"
+    for kind in _KINDS:
+        record = home / f"{kind}.json"
+        if record.exists():
+            _stop(Docker(home, kind), json.loads(record.read_text()))
+
+
+def _start(docker: Docker, options: tuple[str, ...]) -> None:
+    before = {k: sorted(v) for k, v in machine.snapshot().items()}
+    run = f"/run/md-{docker.kind}-{os.getpid()}"  # short, for the sockets below it
+    with open(docker.home / f"{docker.kind}.log", "ab") as log:
+        daemon = subprocess.Popen(
+            [
+                "dockerd",
+                f"--data-root={docker.home}/{docker.kind}-data",
+                f"--exec-root={run}",
+                f"--pidfile={docker.home}/{docker.kind}.pid",
+                f"--host=unix://{docker.socket}",
+                *_KINDS[docker.kind],
+                *options,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=docker.environment,
+            start_new_session=True,
+        )
+    record = {"pid": daemon.pid, "run": run, "before": before}
+    (docker.home / f"{docker.kind}.json").write_text(json.dumps(record))
+    deadline = time.monotonic() + 60
+    while docker("version").returncode != 0:
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            text = (docker.home / f"{docker.kind}.log").read_text()
+            raise RuntimeError(f"dockerd did not come up: {text[-2000:]}")
+        time.sleep(0.1)
+
+
+def _stop(docker: Docker, record: dict[str, object]) -> None:
+    pid, run = record["pid"], str(record["run"])
+    assert isinstance(pid, int)
+    if docker("version").returncode == 0:
+        docker.remove_all_containers()
+    _terminate(pid)
+    for kept in machine.mounts():
+        point = kept.split(" ")[0]
+        if point.startswith((str(docker.home), run)):
+            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+    before = record["before"]
+    assert isinstance(before, dict)
+    remove_traces({kind: set(items) for kind, items in before.items()})
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.rmtree(docker.home / f"{docker.kind}-data", ignore_errors=True)
+    (docker.home / f"{docker.kind}.json").unlink()
+
+
+def remove_traces(before: machine.Snapshot) -> None:
+    """Remove docker's links, chains, cgroups and files that were not there before."""
+    if "docker0" not in before["link"]:
+        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+    _remove_docker_chains(before)
+    new = machine.cgroups() - before["cgroup"]
+    for path in sorted(new, key=len, reverse=True):
+        if "/docker" in path:
+            try:
+                os.rmdir(path)
+            except OSError as error:
+                raise RuntimeError(f"dockerd left a cgroup in use: {path}") from error
+    for path in machine.runtime_files() - before["file"]:
+        if path in ("/run/docker", "/run/containerd"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_docker_chains(before: machine.Snapshot) -> None:
+    """Delete docker's chains and the jumps to them, and give FORWARD its policy back."""
+    new = machine.firewall_rules() - before["firewall rule"]
+    for command in ("iptables", "ip6tables"):
+        for table in ("filter", "nat"):
+            ours = [e.split(" ", 2)[2] for e in new if e.startswith(f"{command} {table} ")]
+            rules = [r for r in ours if "DOCKER" in r or "docker0" in r or "10.213.77." in r]
+            chains = [m[1] for r in rules if (m := re.match(r":(\S+)", r))]
+            deletions = ["-D" + r[2:] for r in rules if r.startswith("-A ")]
+            policy = [":FORWARD ACCEPT [0:0]"] if "policy of FORWARD: DROP" in ours else []
+            if not (chains or deletions or policy):
+                continue
+            lines = [f"*{table}", *policy, *deletions]
+            lines += [f"-F {c}" for c in chains] + [f"-X {c}" for c in chains] + ["COMMIT", ""]
+            subprocess.run(
+                [f"{command}-restore", "--noflush", "--wait"],
+                input="\n".join(lines),
+                text=True,
+                check=True,
+                capture_output=True,
+            )
+
+
+def _terminate(pid: int) -> None:
+    """End a daemon, and its containerd with it: TERM, then KILL for the whole session."""
+    for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+        try:
+            os.kill(pid, number) if number == signal.SIGTERM else os.killpg(pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                    return
+            except FileNotFoundError:
+                return
+            time.sleep(0.05)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,144 @@
+"""The machine as the kernel tells of it, before the tests and after: what is new was left behind.
+
+Where other people's containers come and go on the same machine, MINIDOCK_SHARED_MACHINE=1 reports
+only what names a store of this test run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+Snapshot = dict[str, set[str]]
+
+_ENGINES = re.compile(r"minidock|docker|libpod|podman|containerd|runc", re.IGNORECASE)
+_TABLES = ("filter", "nat", "mangle", "raw")
+
+
+def mounts() -> set[str]:
+    """Mounts as "MOUNTPOINT FSTYPE SOURCE ROOT"."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        found.add(f"{fields[4]} {kind[0]} {kind[1]} {fields[3]}")
+    return found
+
+
+def links() -> set[str]:
+    """Names of the network links, and each bridge port's bridge."""
+    answer = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True)
+    return {
+        link["ifname"] + (f" in {link['master']}" if "master" in link else "")
+        for link in json.loads(answer.stdout)
+    }
+
+
+def firewall_rules() -> set[str]:
+    """Chains that someone made, and all rules, as "COMMAND TABLE RULE"; counters left out."""
+    found = set()
+    for command in ("iptables", "ip6tables"):
+        for table in _TABLES:
+            answer = subprocess.run(
+                [f"{command}-save", "-t", table], capture_output=True, text=True, check=False
+            )
+            if answer.returncode != 0:  # a kernel without that table has no rules in it
+                continue
+            for line in answer.stdout.splitlines():
+                chain = re.match(r":(\S+) (\S+)", line)
+                if line.startswith("-A") or (chain and chain[2] == "-"):
+                    found.add(f"{command} {table} {line.split(' [')[0]}")
+                elif chain and chain[2] != "ACCEPT":
+                    found.add(f"{command} {table} policy of {chain[1]}: {chain[2]}")
+    return found
+
+
+def cgroups() -> set[str]:
+    """Directories below /sys/fs/cgroup that a container engine made."""
+    return {
+        where
+        for where, _, _ in os.walk("/sys/fs/cgroup")
+        if _ENGINES.search(where.removeprefix("/sys/fs/cgroup"))
+    }
+
+
+def processes() -> set[str]:
+    """Processes of container engines, as "PID STARTTIME COMMAND LINE"; this one's family left out."""
+    family = _ancestors(os.getpid())
+    found = set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) in family:
+            continue
+        try:
+            command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            environ = Path(f"/proc/{entry}/environ").read_bytes()
+            stat = Path(f"/proc/{entry}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended meanwhile
+        root = re.search(rb"MINIDOCK_ROOT=([^\0]*)", environ)
+        if "pytest" in command or not (root or _ENGINES.search(command)):
+            continue
+        started = stat.rpartition(")")[2].split()[19]
+        where = f" MINIDOCK_ROOT={root[1].decode()}" if root else ""
+        found.add(f"{entry} {started} {command.strip()}{where}")
+    return found
+
+
+def runtime_files() -> set[str]:
+    """Entries of /run, /run/netns and /var/lib that a container engine made."""
+    found = set()
+    for folder in ("/run", "/run/netns", "/var/lib"):
+        if os.path.isdir(folder):
+            found |= {f"{folder}/{n}" for n in os.listdir(folder) if _ENGINES.search(n)}
+    if os.path.isdir("/run/netns"):
+        found |= {f"/run/netns/{n}" for n in os.listdir("/run/netns")}
+    return found
+
+
+def settings() -> set[str]:
+    """Kernel settings of the whole machine that containers' networks touch."""
+    return {
+        f"{path} = {Path(path).read_text().strip()}"
+        for path in (
+            "/proc/sys/net/ipv4/ip_forward",
+            "/proc/sys/net/ipv4/conf/all/route_localnet",
+            "/proc/sys/net/ipv4/conf/default/route_localnet",
+        )
+    }
+
+
+def snapshot() -> Snapshot:
+    """Everything above."""
+    return {
+        "mount": mounts(),
+        "link": links(),
+        "firewall rule": firewall_rules(),
+        "cgroup": cgroups(),
+        "process": processes(),
+        "file": runtime_files(),
+        "setting": settings(),
+    }
+
+
+def left_behind(before: Snapshot, after: Snapshot, marks: set[str] | None = None) -> list[str]:
+    """What is there now and was not before, one line each.
+
+    marks: report only what names one of these (on a machine that others use at the same time).
+    """
+    return [
+        f"{kind}: {item}"
+        for kind, items in after.items()
+        for item in sorted(items - before[kind])
+        if marks is None or any(mark in item for mark in marks)
+    ]
+
+
+def _ancestors(pid: int) -> set[int]:
+    family = set()
+    while pid > 1:
+        family.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return family

@@ -1,0 +1,145 @@
+"""Stores for tests: made below /var/tmp (never on a tmpfs), and wiped by the kernel's own means.
+
+The wipe uses nothing of minidock's, so that a broken `rm` cannot hide what it left: a test that
+wants to know asks `residue` first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from minidock.paths import Store
+from support import machine
+
+
+def marks(store: Store) -> set[str]:
+    """The names by which the kernel's objects of a store are told from all others."""
+    return {store.root, store.run, store.cgroup_parent, store.bridge}
+
+
+def residue(store: Store) -> list[str]:
+    """What the kernel still holds of a store's containers: mounts, links, rules, cgroups, processes.
+
+    What a store keeps from its first container on (bridge, chains, sealed interpreter, its own
+    cgroup) does not count.
+    """
+    kept = (store.sealed, f"{store.run} ")
+    found = [
+        f"mount: {m}"
+        for m in sorted(machine.mounts())
+        if m.startswith((f"{store.root}/", f"{store.run}/")) and not m.startswith(kept)
+    ]
+    found += [f"link: {x}" for x in sorted(machine.links()) if x.endswith(f" in {store.bridge}")]
+    found += [f"rule: {r}" for r in sorted(machine.firewall_rules()) if "DNAT" in r and _is_of(store, r)]
+    found += [
+        f"cgroup: {c}"
+        for c in sorted(machine.cgroups())
+        if f"/{store.cgroup_parent}/" in c + "/" and not c.endswith(f"/{store.cgroup_parent}")
+    ]
+    found += [f"process: {p}" for p in sorted(machine.processes()) if store.root in p]
+    if os.path.isdir(store.run):
+        sealed = os.path.basename(store.sealed)
+        found += [f"file: {store.run}/{n}" for n in sorted(os.listdir(store.run)) if n != sealed]
+    return found
+
+
+def wipe(store: Store) -> None:
+    """Remove a store and all that the kernel holds of it, whatever state it is in."""
+    _kill_all(store)
+    _unmount_all(store)
+    _remove_links(store)
+    _remove_rules(store)
+    _remove_cgroups(store)
+    shutil.rmtree(store.run, ignore_errors=True)
+    shutil.rmtree(store.root, ignore_errors=True)
+
+
+def _is_of(store: Store, text: str) -> bool:
+    tag = store.run.rpartition("-")[2]  # the root's fingerprint
+    return store.bridge in text or (not store.is_default and tag in text.lower())
+
+
+def _kill_all(store: Store) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        pids = {int(p.split()[0]) for p in machine.processes() if store.root in p}
+        for path in _cgroup_directories(store):
+            try:
+                pids |= {int(p) for p in Path(f"{path}/cgroup.procs").read_text().split()}
+                for knob in ("freezer.state", "cgroup.freeze"):  # the frozen cannot die
+                    if os.path.exists(f"{path}/{knob}"):
+                        Path(f"{path}/{knob}").write_text("THAWED" if "." in knob[7:] else "0")
+            except OSError:
+                continue  # removed meanwhile, or a root that has no such file
+        pids -= {0, os.getpid()}
+        if not pids or time.monotonic() > deadline:
+            return
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.02)
+
+
+def _unmount_all(store: Store) -> None:
+    for _ in range(3):  # a mount point may be covered more than once
+        below = (store.root, store.run)
+        points = [m.split(" ")[0] for m in machine.mounts()]
+        ours = [p for p in points if p in below or p.startswith(tuple(b + "/" for b in below))]
+        if not ours:
+            return
+        for point in sorted(ours, key=len, reverse=True):
+            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+
+
+def _remove_links(store: Store) -> None:
+    for link in machine.links():
+        name, _, bridge = link.partition(" in ")
+        if store.bridge in (name, bridge):
+            subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+
+
+def _remove_rules(store: Store) -> None:
+    """Delete the store's rules and chains, by the restore commands' own language."""
+    scripts: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for entry in sorted(machine.firewall_rules()):
+        command, table, rule = entry.split(" ", 2)
+        if not _is_of(store, rule):
+            continue
+        rules, chains = scripts.setdefault((command, table), ([], []))
+        if rule.startswith("-A "):
+            rules.append("-D" + rule[2:])
+        elif found := re.match(r":(\S+)", rule):
+            chains.append(found[1])
+    for (command, table), (rules, chains) in scripts.items():
+        lines = [f"*{table}", *rules, *(f"-F {c}" for c in chains), *(f"-X {c}" for c in chains)]
+        subprocess.run(
+            [f"{command}-restore", "--noflush", "--wait"],
+            input="\n".join([*lines, "COMMIT", ""]),
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+
+
+def _cgroup_directories(store: Store) -> list[str]:
+    """The store's cgroups in every hierarchy, the deepest first."""
+    ours = [c for c in machine.cgroups() if f"/{store.cgroup_parent}/" in c + "/"]
+    return sorted(ours, key=len, reverse=True)
+
+
+def _remove_cgroups(store: Store) -> None:
+    deadline = time.monotonic() + 5
+    while (directories := _cgroup_directories(store)) and time.monotonic() < deadline:
+        for path in directories:
+            try:
+                os.rmdir(path)
+            except OSError:  # a process in it is still dying
+                time.sleep(0.01)

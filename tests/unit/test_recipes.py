@@ -1,0 +1,60 @@
+"""Image recipes: found by name or path, run by a shell, their failures told in their own words."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from minidock.engine import recipes
+from minidock.errors import MinidockError, NotFound
+from minidock.paths import Store
+
+
+def test_each_recipe_that_comes_along_has_changes_and_a_readme() -> None:
+    assert {"busybox", "debian"} <= set(recipes.names())
+    for name in recipes.names():
+        folder = Path(recipes.recipes_folder(), name)
+        assert recipes.changes(str(folder))
+        assert (folder / "README.md").read_text().startswith(f"# {name}\n")
+
+
+def test_unknown_recipe_is_refused_with_the_names_that_exist(store: Store) -> None:
+    with pytest.raises(NotFound, match="No such recipe: gentoo") as refused:
+        recipes.make(store, "gentoo", progress=print)
+    assert "busybox" in refused.value.hint
+
+
+def test_failing_recipe_says_its_last_words_and_keeps_nothing(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "recipe").write_text("echo first >&2; echo no such mirror >&2; exit 3\n")
+    heard: list[str] = []
+    with pytest.raises(MinidockError, match="ended with 3") as failed:
+        recipes.make(store, str(tmp_path), progress=heard.append)
+    assert failed.value.hint == "no such mirror"
+    assert heard == ["first", "no such mirror"]
+    assert not Path(store.images).exists()
+    assert list(Path(store.staging).iterdir()) == []
+
+
+def test_changes_leave_out_comments_and_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "changes").write_text('# the config\n\nCMD ["sh"]\n')
+    assert recipes.changes(str(tmp_path)) == ['CMD ["sh"]']
+
+
+def test_busybox_recipe_makes_the_same_bytes_each_time(busybox_tar: Path) -> None:
+    again = subprocess.run(["sh", "images/busybox/recipe"], capture_output=True, check=True)
+    assert again.stdout == busybox_tar.read_bytes()
+
+
+def test_busybox_image_is_one_binary_under_many_names(busybox_tar: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(busybox_tar.read_bytes())) as tar:
+        members = {m.name.removeprefix("./"): m for m in tar}
+    files = [m for m in members.values() if m.isreg() and m.size > 100_000]
+    assert len(files) == 1
+    assert {"bin/sh", "bin/ls", "usr/sbin/httpd", "usr/bin/env"} <= set(members)
+    assert all(m.uid == m.gid == 0 for m in members.values())
+    assert members["tmp"].mode == 0o1777
+    assert members["."].mode == 0o755

@@ -8,6 +8,7 @@
         containers/<id>/                     container.json, bundle/config.json, upper, work, merged,
                                              log.json, journal.jsonl, hosts, hostname, resolv.conf,
                                              lock, monitor.lock
+        names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
         networks/<name>.json
         seccomp/<hash>.bpf
@@ -51,6 +52,7 @@ class Store:
         self.layers = f"{self.root}/layers"
         self.images = f"{self.root}/images.json"
         self.containers = f"{self.root}/containers"
+        self.names = f"{self.root}/names"
         self.volumes = f"{self.root}/volumes"
         self.networks = f"{self.root}/networks"
         self.seccomp = f"{self.root}/seccomp"

@@ -501,3 +501,28 @@ def _change_owner_sh(path: str, *, uid: int, gid: int) -> str:
 def change_owner(path: str, *, uid: int, gid: int) -> None:
     """Give a device node to the user that the container's config names."""
     os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _clone_read_only_sh(source: str, target: str) -> str:
+    place = quote(target)
+    return f"mount --bind {quote(source)} {place} && mount -o remount,bind,ro,nosuid {place}"
+
+
+@op("open_tree(2)", twin=_clone_read_only_sh)
+def clone_read_only(source: str, target: str) -> None:
+    """Show a file at a second place where nobody can write to it, complete from its first moment.
+
+    The clone is made read-only (mount_setattr) while it is attached nowhere, then moved to its place.
+    Raises KernelError: ENOENT, EPERM.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+    tree = syscall("open_tree", AT_FDCWD, path_bytes(source), flags, subject=source)
+    try:
+        attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+        change_attributes(tree, attributes, recursive=False, subject=source)
+        syscall(
+            "move_mount", tree, b"", AT_FDCWD, path_bytes(target), MOVE_MOUNT_F_EMPTY_PATH,
+            subject=target,
+        )
+    finally:
+        os.close(tree)

@@ -119,6 +119,8 @@ def hierarchies_to_show() -> list[tuple[str, str]]:
 
     shown = {}
     for controller, directory in trees().items():
+        if not controller:
+            continue  # a hybrid's v2 tree, which holds no controller
         name = directory.rpartition("/")[2]
         shown[name] = controller if controller.startswith("name=") else name
     return sorted(shown.items())

@@ -1,0 +1,275 @@
+"""Containers as the store knows them: found by name or id, listed, and told the truth about.
+
+A container is a directory with a container.json in Docker's inspect form. The file appears last
+when a container is made and goes first when it is removed, so a directory without one is rubbish.
+What the file says of the state counts only while the kernel agrees: a container runs as long as its
+monitor lives, and a monitor that died (kill -9, a crash, a reboot) took its container with it. Every
+reader here repairs that first.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minidock import jsontext
+from minidock.engine.locks import Ownership, exclusive, owner_of
+from minidock.engine.teardown import remove_home, take_down
+from minidock.errors import Conflict, NotFound, StoreError
+from minidock.paths import Store
+from minidock.runtime.state import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Docker shows for "not yet"
+
+
+class Container:
+    """One container.
+
+    document: its container.json, in the shape of `docker inspect`.
+    """
+
+    def __init__(self, store: Store, document: dict[str, Any]) -> None:
+        self.store = store
+        self.document = document
+        self.id: str = document["Id"]
+        self.paths = store.container(self.id)
+
+    @property
+    def name(self) -> str:
+        return str(self.document["Name"]).lstrip("/")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.document["State"]  # type: ignore[no-any-return]
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; a paused container runs too."""
+        return bool(self.state["Running"])
+
+    @property
+    def host_config(self) -> dict[str, Any]:
+        return self.document["HostConfig"]  # type: ignore[no-any-return]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.document["Config"]  # type: ignore[no-any-return]
+
+    @property
+    def monitor_pid(self) -> int:
+        """The process that runs it, or is about to; 0 where there is none."""
+        return owner_of(self.paths.monitor_lock)
+
+    def save(self) -> None:
+        """Write container.json, whole or not at all. Edit under `editing` where others may too."""
+        write_atomically(self.paths.document, jsontext.dumps(self.document))
+
+    def editing(self) -> exclusive:
+        """The lock for reading, changing and saving the document; call `reload` inside."""
+        return exclusive(self.paths.lock)
+
+    def reload(self) -> None:
+        """Read the document again.
+
+        Raises NotFound where the container has been removed meanwhile.
+        """
+        loaded = _load(self.store, self.id)
+        if loaded is None:
+            raise NotFound(f"No such container: {self.id[:12]}")
+        self.document = loaded.document
+
+
+def find(store: Store, reference: str) -> Container:
+    """A container by its name, its id, or the beginning of its id that only it has.
+
+    Raises NotFound, and Conflict where several ids begin so.
+    """
+    container = _look_up(store, reference)
+    if container is None:
+        raise NotFound(f"No such container: {reference}", hint="`minidock ps -a` lists them all")
+    repair(container)
+    again = _load(store, container.id)
+    if again is None:
+        raise NotFound(f"No such container: {reference}")
+    return again
+
+
+def every(store: Store) -> list[Container]:
+    """All containers, newest first. What a killed command left half made or half removed goes."""
+    sweep(store)
+    found = []
+    for container_id in _ids(store):
+        container = _load(store, container_id)
+        if container is not None and repair(container):
+            found.append(container)
+    found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
+    return found
+
+
+def documents(store: Store) -> list[dict[str, Any]]:
+    """Every container's document as it stands on disk, unrepaired: for who refers to what."""
+    loaded = (_load(store, container_id) for container_id in _ids(store))
+    return [container.document for container in loaded if container is not None]
+
+
+def repair(container: Container) -> bool:
+    """Bring a container whose monitor died in line with the truth: stopped, with 137.
+
+    Returns whether it is still there: one that was run with --rm goes now.
+    """
+    if not _is_lost(container):
+        return True
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        if not ownership.take():
+            return True  # somebody starts it, or repairs it, just now
+    except FileNotFoundError:
+        return False
+    try:
+        container.reload()
+        if not _is_lost(container):
+            return True
+        take_down(container.store, container.id)
+        if container.running:
+            mark_ended(container, 137, error="monitor lost")
+            if container.host_config.get("AutoRemove"):
+                discard(container)
+                return False
+        return True
+    except NotFound:
+        return False
+    finally:
+        ownership.release()
+
+
+def _is_lost(container: Container) -> bool:
+    """Whether something of a run is left while nobody runs it."""
+    if not (container.running or os.path.exists(container.paths.run)):
+        return False
+    return container.monitor_pid == 0
+
+
+def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bool = False) -> None:
+    """Write down that a container has ended."""
+    container.state.update(
+        Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
+        ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=timestamp(),
+    )  # fmt: skip
+    container.document["NetworkSettings"]["Ports"] = {}
+    for endpoint in container.document["NetworkSettings"]["Networks"].values():
+        endpoint.update(
+            EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress=""
+        )
+    for key, empty in (("IPAddress", ""), ("Gateway", ""), ("MacAddress", ""), ("EndpointID", "")):
+        container.document["NetworkSettings"][key] = empty
+    container.document["NetworkSettings"]["IPPrefixLen"] = 0
+    container.save()
+
+
+def discard(container: Container) -> None:
+    """Remove a stopped container that is ours: document first, so that a crash leaves rubbish only."""
+    paths = container.paths
+    with exclusive(f"{container.store.containers}/.lock"):
+        if _name_target(container.store, container.name) == container.id:
+            os.unlink(f"{container.store.names}/{container.name}")
+        if os.path.exists(paths.document):
+            os.unlink(paths.document)
+    remove_home(container.store, container.id)
+
+
+def sweep(store: Store) -> None:
+    """Remove directories that have no container.json: making or removing them was cut short."""
+    for container_id in _ids(store):
+        if os.path.exists(store.container(container_id).document):
+            continue
+        with exclusive(f"{store.containers}/.lock"):
+            if os.path.exists(store.container(container_id).document):
+                continue
+            take_down(store, container_id)
+            remove_home(store, container_id)
+    try:
+        names = os.listdir(store.names)
+    except FileNotFoundError:
+        return
+    for name in names:
+        with_target = _name_target(store, name)
+        if with_target and not os.path.exists(store.container(with_target).home):
+            with exclusive(f"{store.containers}/.lock"):
+                target = _name_target(store, name)
+                if target and not os.path.exists(store.container(target).home):
+                    os.unlink(f"{store.names}/{name}")
+
+
+def claim_name(store: Store, name: str, container_id: str) -> None:
+    """Give a name to a container; the caller holds the lock of the containers' directory.
+
+    Raises Conflict where another container has it.
+    """
+    os.makedirs(store.names, mode=0o700, exist_ok=True)
+    holder = _name_target(store, name)
+    if holder and holder != container_id:
+        if os.path.exists(store.container(holder).document):
+            raise Conflict(
+                f'the container name "/{name}" is already in use by container "{holder}"',
+                hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
+                "or choose another name",
+            )
+        os.unlink(f"{store.names}/{name}")
+    if holder != container_id:
+        os.symlink(container_id, f"{store.names}/{name}")
+
+
+def timestamp(moment_ns: int | None = None) -> str:
+    """A moment as Docker writes it, such as 2024-05-01T12:00:00.123456789Z; now by default."""
+    now = time.time_ns() if moment_ns is None else moment_ns
+    seconds, rest = divmod(now, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+
+
+def _look_up(store: Store, reference: str) -> Container | None:
+    """By name first, as Docker does, then by id and its prefixes."""
+    reference = reference.removeprefix("/")
+    if not reference or "/" in reference or reference.startswith("."):
+        return None
+    named = _name_target(store, reference)
+    if named:
+        container = _load(store, named)
+        if container is not None:
+            return container
+    matches = [known for known in _ids(store) if known.startswith(reference)]
+    if len(matches) > 1 and reference not in matches:
+        raise Conflict(
+            f"several container ids begin with {reference!r}", hint="give more of the id"
+        )
+    return _load(store, reference if reference in matches else matches[0]) if matches else None
+
+
+def _name_target(store: Store, name: str) -> str:
+    try:
+        return os.readlink(f"{store.names}/{name}")
+    except OSError:
+        return ""
+
+
+def _ids(store: Store) -> list[str]:
+    try:
+        return [name for name in os.listdir(store.containers) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def _load(store: Store, container_id: str) -> Container | None:
+    try:
+        with open(store.container(container_id).document, encoding="utf-8") as file:
+            return Container(store, jsontext.loads(file.read()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StoreError(
+            f"{store.container(container_id).document}: {error}",
+            hint="the file was changed from outside; remove the container's directory",
+        ) from None

@@ -34,7 +34,7 @@ BEFORE = pytest.StashKey[machine.Snapshot]()
 LEFT = pytest.StashKey[list[str]]()
 
 
-# --- the run as a whole: one directory, one look at the machine before and after it ----------------
+# --- the run as a whole: one directory, one look at the machine before and after it --------------
 
 
 def _is_controller(config: pytest.Config) -> bool:
@@ -103,7 +103,7 @@ def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:
     return left
 
 
-# --- which tests run, when, and what a skip means ---------------------------------------------------
+# --- which tests run, when, and what a skip means ------------------------------------------------
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -153,7 +153,7 @@ def require() -> Callable[[str], str]:
     return find
 
 
-# --- stores and images -------------------------------------------------------------------------------
+# --- stores and images ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def busybox_image(store: Store, _busybox_store: Path) -> str:
     return "busybox:latest"
 
 
-# --- other engines -----------------------------------------------------------------------------------
+# --- other engines -------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""What tests share: the command line as a subprocess, stores, the machine's state, other engines."""
+"""What tests share: the command line as a process, stores, the machine's state, other engines."""

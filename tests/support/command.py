@@ -69,8 +69,7 @@ class Minidock:
             [*command_line(), *arguments],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**environment(self.root), **(env or {})},
             timeout=timeout_seconds,
         )

@@ -37,6 +37,7 @@ class Docker:
         self.home = home
         self.kind = kind
         self.socket = home / f"{kind}.sock"
+        self.cgroup_parent = f"docker-{kind}-{home.parent.name}"
         self.environment = {**os.environ, "DOCKER_CONFIG": str(home / "client")}
 
     def __call__(
@@ -47,8 +48,7 @@ class Docker:
             ["docker", "-H", f"unix://{self.socket}", *arguments],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=self.environment,
             timeout=timeout_seconds,
         )
@@ -77,7 +77,7 @@ def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker
 
 
 def stop_all(session: Path) -> None:
-    """Stop the session's daemons and remove what they leave: links, rules, cgroups, mounts, files."""
+    """Stop the session's daemons and remove what they leave behind."""
     home = session / "docker"
     for kind in _KINDS:
         record = home / f"{kind}.json"
@@ -96,6 +96,8 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
                 f"--exec-root={run}",
                 f"--pidfile={docker.home}/{docker.kind}.pid",
                 f"--host=unix://{docker.socket}",
+                f"--cgroup-parent=/{docker.cgroup_parent}",
+                "--exec-opt=native.cgroupdriver=cgroupfs",
                 *_KINDS[docker.kind],
                 *options,
             ],
@@ -127,24 +129,21 @@ def _stop(docker: Docker, record: dict[str, object]) -> None:
             subprocess.run(["umount", "-l", point], capture_output=True, check=False)
     before = record["before"]
     assert isinstance(before, dict)
-    remove_traces({kind: set(items) for kind, items in before.items()})
+    _remove_traces(docker, {kind: set(items) for kind, items in before.items()})
     shutil.rmtree(run, ignore_errors=True)
     shutil.rmtree(docker.home / f"{docker.kind}-data", ignore_errors=True)
     (docker.home / f"{docker.kind}.json").unlink()
 
 
-def remove_traces(before: machine.Snapshot) -> None:
-    """Remove docker's links, chains, cgroups and files that were not there before."""
-    if "docker0" not in before["link"]:
-        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
-    _remove_docker_chains(before)
-    new = machine.cgroups() - before["cgroup"]
-    for path in sorted(new, key=len, reverse=True):
-        if "/docker" in path:
-            try:
-                os.rmdir(path)
-            except OSError as error:
-                raise RuntimeError(f"dockerd left a cgroup in use: {path}") from error
+def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:
+    """Remove the daemon's links, chains, cgroups and files that were not there before."""
+    if docker.kind == "networked":
+        if "docker0" not in before["link"]:
+            subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+        _remove_docker_chains(before)
+    for path in sorted(machine.cgroups(), key=len, reverse=True):
+        if f"/{docker.cgroup_parent}" in path:
+            os.rmdir(path)
     for path in machine.runtime_files() - before["file"]:
         if path in ("/run/docker", "/run/containerd"):
             shutil.rmtree(path, ignore_errors=True)

@@ -66,7 +66,7 @@ def cgroups() -> set[str]:
 
 
 def processes() -> set[str]:
-    """Processes of container engines, as "PID STARTTIME COMMAND LINE"; this one's family left out."""
+    """Processes of container engines, as "PID STARTTIME COMMAND"; this one's family left out."""
     family = _ancestors(os.getpid())
     found = set()
     for entry in os.listdir("/proc"):

@@ -24,7 +24,7 @@ def marks(store: Store) -> set[str]:
 
 
 def residue(store: Store) -> list[str]:
-    """What the kernel still holds of a store's containers: mounts, links, rules, cgroups, processes.
+    """What the kernel still holds of a store's containers: mounts, links, rules, cgroups, …
 
     What a store keeps from its first container on (bridge, chains, sealed interpreter, its own
     cgroup) does not count.
@@ -36,7 +36,11 @@ def residue(store: Store) -> list[str]:
         if m.startswith((f"{store.root}/", f"{store.run}/")) and not m.startswith(kept)
     ]
     found += [f"link: {x}" for x in sorted(machine.links()) if x.endswith(f" in {store.bridge}")]
-    found += [f"rule: {r}" for r in sorted(machine.firewall_rules()) if "DNAT" in r and _is_of(store, r)]
+    found += [
+        f"rule: {rule}"
+        for rule in sorted(machine.firewall_rules())
+        if "DNAT" in rule and _is_of(store, rule)
+    ]
     found += [
         f"cgroup: {c}"
         for c in sorted(machine.cgroups())

@@ -89,7 +89,7 @@ def _folder(name: str) -> str:
     if name not in names():
         raise NotFound(
             f"No such recipe: {name}",
-            hint=f"there are: {', '.join(names())}; or the path of a folder that has a file 'recipe'",
+            hint=f"there are: {', '.join(names())}; or give the path of a folder with a recipe",
         )
     return f"{recipes_folder()}/{name}"
 

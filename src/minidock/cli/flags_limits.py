@@ -1,0 +1,196 @@
+"""Flags of `run` and `create` about what a container may use: memory, CPUs, pids, rlimits.
+
+They become HostConfig fields of Docker's ContainerCreate body. Docker's daemon refuses some values
+that its client lets pass; those are refused here, in the daemon's words.
+Source: Docker Engine API 1.45, Resources; cgroups(7); getrlimit(2).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.pflag import INT, Parsed, in_section, parse_int, refused, switch, value, values
+from minidock.cli.units import nano_cpus, size_bytes, swap_bytes
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MINIMUM_MEMORY = 6 << 20  # below this no container's init gets far enough to say what is wrong
+_RLIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
+    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+
+def _ulimit(text: str) -> dict[str, Any]:
+    name, equals, limits = text.partition("=")
+    if not equals:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in _RLIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    parts = limits.split(":")
+    if len(parts) > 2:
+        raise ValueError(
+            f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
+        )
+    soft, hard = parse_int(parts[0]), parse_int(parts[-1])
+    if hard != -1 and soft == -1:
+        raise ValueError(
+            "ulimit soft limit must be less than or equal to hard limit: "
+            f"soft: -1 (unlimited), hard: {hard}"
+        )
+    if hard != -1 and soft > hard:
+        raise ValueError(
+            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        )
+    return {"Name": name, "Hard": hard, "Soft": soft}
+
+
+_BYTES = Parsed("bytes", size_bytes)
+_BLOCK_IO = "limits on block devices come later"
+_REALTIME = "real-time scheduling comes later"
+
+limit_flags = in_section(
+    "Limits",
+    value("-m", "--memory", type=_BYTES, default=0, help="Memory limit"),
+    value("--memory-reservation", type=_BYTES, default=0, help="Memory soft limit"),
+    value(
+        "--memory-swap",
+        type=Parsed("bytes", swap_bytes),
+        default=0,
+        help="Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+    ),
+    value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
+    switch("--oom-kill-disable", help="Disable OOM Killer"),
+    value("--oom-score-adj", type=INT, default=0, help="Tune host's OOM preferences (-1000 to 1000)"),
+    value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
+    value("-c", "--cpu-shares", type=INT, default=0, help="CPU shares (relative weight)"),
+    value("--cpu-period", type=INT, default=0, help="Limit CPU CFS period"),
+    value("--cpu-quota", type=INT, default=0, help="Limit CPU CFS quota"),
+    value("--cpuset-cpus", default="", help="CPUs in which to allow execution (0-3, 0,1)"),
+    value("--cpuset-mems", default="", help="MEMs in which to allow execution (0-3, 0,1)"),
+    value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
+    values("--ulimit", type=Parsed("ulimit", _ulimit), help="Ulimit options"),
+    value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
+    value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
+    refused("--blkio-weight", because=_BLOCK_IO, unless=("0",)),
+    refused("--blkio-weight-device", because=_BLOCK_IO),
+    refused("--device-read-bps", because=_BLOCK_IO),
+    refused("--device-read-iops", because=_BLOCK_IO),
+    refused("--device-write-bps", because=_BLOCK_IO),
+    refused("--device-write-iops", because=_BLOCK_IO),
+    refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
+    refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
+    refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
+    refused("--cpu-count", because="Windows only"),
+    refused("--cpu-percent", because="Windows only"),
+    refused("--io-maxbandwidth", because="Windows only"),
+    refused("--io-maxiops", because="Windows only"),
+)
+
+
+def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
+    """HostConfig's limits."""
+    _check_memory(flags)
+    _check_cpus(flags)
+    if not -1000 <= flags["oom_score_adj"] <= 1000:
+        raise UsageError(
+            f"Invalid value {flags['oom_score_adj']}, "
+            "range for oom score adj is [-1000, 1000]"
+        )
+    by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
+    return {
+        "ShmSize": flags["shm_size"],
+        "Memory": flags["memory"],
+        "MemoryReservation": flags["memory_reservation"],
+        "MemorySwap": flags["memory_swap"],
+        "MemorySwappiness": flags["memory_swappiness"],
+        "OomKillDisable": flags["oom_kill_disable"],
+        "OomScoreAdj": flags["oom_score_adj"],
+        "NanoCpus": flags["cpus"],
+        "CpuShares": flags["cpu_shares"],
+        "CpuPeriod": flags["cpu_period"],
+        "CpuQuota": flags["cpu_quota"],
+        "CpusetCpus": flags["cpuset_cpus"],
+        "CpusetMems": flags["cpuset_mems"],
+        "PidsLimit": flags["pids_limit"],
+        "Ulimits": [by_name[name] for name in sorted(by_name)],
+        "CgroupParent": flags["cgroup_parent"],
+    }
+
+
+def _check_memory(flags: dict[str, Any]) -> None:
+    memory, swap = flags["memory"], flags["memory_swap"]
+    swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
+    if not -1 <= swappiness <= 100:
+        raise UsageError(
+            f"invalid value: {swappiness}. Valid memory swappiness range is 0-100"
+        )
+    if 0 < memory < _MINIMUM_MEMORY:
+        raise UsageError("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < swap < memory:
+        raise UsageError("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory == 0 and swap > 0:
+        raise UsageError(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if 0 < reservation < _MINIMUM_MEMORY:
+        raise UsageError("Minimum memory reservation allowed is 6MB")
+    if 0 < memory < reservation:
+        raise UsageError(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+
+
+def _check_cpus(flags: dict[str, Any]) -> None:
+    available = os.cpu_count() or 1
+    period, quota = flags["cpu_period"], flags["cpu_quota"]
+    if flags["cpus"] and (period or quota):
+        other = "Period" if period else "Quota"
+        raise UsageError(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set")
+    if not 0 <= flags["cpus"] <= available * 10**9:
+        raise UsageError(
+            f"Range of CPUs is from 0.01 to {available}.00, "
+            f"as there are only {available} CPUs available"
+        )
+    if period and not 1000 <= period <= 1000000:
+        raise UsageError(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) "
+            "or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < quota < 1000:
+        raise UsageError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    _check_set("cpus", "CPUs", flags["cpuset_cpus"], "/sys/devices/system/cpu/online")
+    _check_set("mems", "memory nodes", flags["cpuset_mems"], "/sys/devices/system/node/online")
+
+
+def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
+    """Refuse CPUs or memory nodes that this machine does not have (cpuset(7), "List format")."""
+    if not wanted:
+        return
+    try:
+        numbers = _members(wanted)
+    except ValueError:
+        raise UsageError(
+            f"Invalid value {wanted} for cpuset {kind}: invalid format: {wanted}"
+        ) from None
+    try:
+        with open(online_path) as file:
+            online = file.read().strip()
+    except FileNotFoundError:  # a kernel without NUMA has one memory node, and no list of them
+        online = "0"
+    if not numbers <= _members(online):
+        raise UsageError(
+            f"Requested {things} are not available - requested {wanted}, available: {online}"
+        )
+
+
+def _members(text: str) -> set[int]:
+    """The numbers of a list such as "0-2,7"."""
+    members: set[int] = set()
+    for piece in text.split(","):
+        first, _, last = piece.partition("-")
+        members.update(range(int(first), int(last or first) + 1))
+    return members

@@ -1,0 +1,157 @@
+"""Flags of `run` and `create` about the container's process: command, environment, streams, labels.
+
+They become the Config half of Docker's ContainerCreate body.
+Source: Docker Engine API 1.45, ContainerConfig.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.pflag import INT, Parsed, in_section, refused, switch, value, values
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_BLANKS = " \t"
+
+
+def _stream(text: str) -> str:
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+    return text.lower()
+
+
+def environment_entry(text: str) -> str:
+    """ "A=1" as it stands; "A" with the value that it has here; "A" alone where it has none.
+
+    An entry without "=" tells the engine to take the variable out of the image's environment.
+    """
+    name, equals, _ = text.partition("=")
+    if not name:
+        raise ValueError(f"invalid environment variable: {text}")
+    if equals or name not in os.environ:
+        return text
+    return f"{name}={os.environ[name]}"
+
+
+def _label(text: str) -> str:
+    if text.startswith("="):
+        raise ValueError(f"invalid label '{text}': empty name")
+    return text
+
+
+ENVIRONMENT = Parsed("list", environment_entry)
+_HEALTH = "health checks come later"
+
+process_flags = in_section(
+    "Process",
+    values("-a", "--attach", type=Parsed("list", _stream), help="Attach to STDIN, STDOUT or STDERR"),
+    value("--detach-keys", help="Override the key sequence for detaching a container"),
+    value("--entrypoint", help="Overwrite the default ENTRYPOINT of the image"),
+    values("-e", "--env", type=ENVIRONMENT, help="Set environment variables"),
+    values("--env-file", help="Read in a file of environment variables"),
+    value("-h", "--hostname", default="", help="Container host name"),
+    value("--domainname", default="", help="Container NIS domain name"),
+    switch("--init", default=None, help="Run an init inside that forwards signals and reaps"),
+    switch("-i", "--interactive", help="Keep STDIN open even if not attached"),
+    values("-l", "--label", type=Parsed("list", _label), help="Set meta data on a container"),
+    values("--label-file", help="Read in a line delimited file of labels"),
+    value("--stop-signal", default="", help="Signal to stop the container"),
+    value("--stop-timeout", type=INT, help="Timeout (in seconds) to stop a container"),
+    switch("-t", "--tty", help="Allocate a pseudo-TTY"),
+    value("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])"),
+    value("-w", "--workdir", default="", help="Working directory inside the container"),
+    refused("--health-cmd", because=_HEALTH),
+    refused("--health-interval", because=_HEALTH),
+    refused("--health-retries", because=_HEALTH),
+    refused("--health-start-interval", because=_HEALTH),
+    refused("--health-start-period", because=_HEALTH),
+    refused("--health-timeout", because=_HEALTH),
+    refused("--no-healthcheck", because=_HEALTH, bare="true"),
+)
+
+
+def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str, Any]:
+    """The process's half of the body; `arguments` are the image, then its command."""
+    image, *command = arguments
+    streams = _streams(flags["attach"], flags["interactive"])
+    environment = [line for path in flags["env_file"] for line in environment_file(path)]
+    fields: dict[str, Any] = {
+        "Hostname": flags["hostname"],
+        "Domainname": flags["domainname"],
+        "User": flags["user"],
+        **streams,
+        "Tty": flags["tty"],
+        "OpenStdin": flags["interactive"],
+        "StdinOnce": flags["interactive"] and streams["AttachStdin"],
+        "Env": [*environment, *flags["env"]] or None,
+        "Cmd": command or None,
+        "Image": image,
+        "WorkingDir": flags["workdir"],
+        "Entrypoint": None if flags["entrypoint"] is None else [flags["entrypoint"]],
+        "Labels": labels(flags["label"], flags["label_file"]),
+    }
+    if flags["stop_signal"]:
+        fields["StopSignal"] = flags["stop_signal"]
+    if flags["stop_timeout"] is not None:
+        fields["StopTimeout"] = flags["stop_timeout"]
+    return fields
+
+
+def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
+    """Which streams the client attaches: those named, or output (and input, with -i)."""
+    return {
+        "AttachStdin": "stdin" in attach or interactive,
+        "AttachStdout": "stdout" in attach or not attach,
+        "AttachStderr": "stderr" in attach or not attach,
+    }
+
+
+def labels(given: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
+    """Labels from files, then from flags, which win."""
+    lines = [line for path in files for line in _key_values(path, "label")]
+    pairs = [line.partition("=") for line in (*lines, *given)]
+    return {name: text for name, _, text in pairs}
+
+
+def environment_file(path: str) -> list[str]:
+    """Entries of an --env-file; a name alone takes its value from here, or is left out."""
+    entries = []
+    for line in _key_values(path, "env"):
+        if "=" in line:
+            entries.append(line)
+        elif line in os.environ:
+            entries.append(f"{line}={os.environ[line]}")
+    return entries
+
+
+def _key_values(path: str, kind: str) -> list[str]:
+    """The lines of a file of NAME=VALUE or NAME, without comments and empty lines."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"open {path}: {reason}") from error
+    lines = []
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            line = raw.removesuffix(b"\r").decode().lstrip(_BLANKS)
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"{kind} file {path} contains invalid utf8 bytes at line {number}"
+            ) from None
+        if not line or line.startswith("#"):
+            continue
+        name = line.partition("=")[0]
+        if not name:
+            raise UsageError(f"invalid {kind} file ({path}): no variable name on line '{line}'")
+        if any(blank in name for blank in _BLANKS):
+            raise UsageError(
+                f"invalid {kind} file ({path}): variable '{name}' contains whitespaces"
+            )
+        lines.append(line)
+    return lines

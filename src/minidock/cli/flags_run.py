@@ -1,0 +1,115 @@
+"""argv of `run` and `create` -> Docker's ContainerCreate body.
+
+The flags themselves, and what each becomes, are in flags_process, flags_limits, flags_security,
+flags_network and flags_storage. Every flag of Docker's either ends in the body or is refused by
+name; tests hold the bodies against those that the real docker client sends.
+Source: Docker Engine API 1.45, ContainerCreate.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.flags_limits import limit_fields, limit_flags
+from minidock.cli.flags_network import exposed_ports, network_fields, network_flags
+from minidock.cli.flags_process import config_fields, process_flags
+from minidock.cli.flags_security import security_fields, security_flags
+from minidock.cli.flags_storage import storage_fields, storage_flags
+from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_LOG_DRIVERS = ("", "json-file", "none")
+_LATER = "it comes later"
+
+
+def _pull(text: str) -> str:
+    if text not in ("missing", "never"):
+        raise ValueError('pulling comes later; "missing" and "never" are there')
+    return text
+
+
+def _platform(text: str) -> str:
+    import os
+
+    native = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    if text not in ("", "linux", native, f"linux/{native}"):
+        raise ValueError(f"only linux/{native}, the platform of this machine, is available")
+    return text
+
+
+container_flags = in_section(
+    "Options",
+    value("--name", help="Assign a name to the container"),
+    value("--cidfile", default="", help="Write the container ID to the file"),
+    switch("--rm", help="Automatically remove the container when it exits"),
+    value("--pull", type=Parsed("string", _pull), default="missing", help='"missing" or "never"'),
+    switch("-q", "--quiet", help="Suppress the pull output"),
+    value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
+    value("--runtime", default="", help="Runtime to use for this container"),
+    value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
+    values("--log-opt", help="Log driver options (max-size, max-file)"),
+    refused("--restart", because="restart policies come later", unless=("", "no")),
+    refused("--annotation", because=_LATER),
+    refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
+)
+
+
+def run_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """All flags that `run` and `create` share."""
+    for flags in (
+        security_flags, limit_flags, storage_flags, network_flags, process_flags, container_flags,
+    ):  # fmt: skip
+        function = flags(function)
+    return function
+
+
+def container_create_body(
+    flags: dict[str, Any], arguments: tuple[str, ...], *, detach: bool = False
+) -> dict[str, Any]:
+    """What the flags and arguments ask for, as the body of Docker's ContainerCreate.
+
+    arguments: the image, then the command. detach: `run -d` attaches no stream.
+    """
+    network, networking = network_fields(flags)
+    storage, volumes = storage_fields(flags)
+    body: dict[str, Any] = {
+        **config_fields(flags, arguments),
+        "Volumes": volumes,
+        "HostConfig": {
+            **storage,
+            **limit_fields(flags),
+            **security_fields(flags),
+            **network,
+            "AutoRemove": flags["rm"],
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "LogConfig": _log_config(flags),
+        },
+        "NetworkingConfig": networking,
+    }
+    if exposed := exposed_ports(flags):
+        body["ExposedPorts"] = exposed
+    if flags["runtime"]:
+        body["HostConfig"]["Runtime"] = flags["runtime"]
+    if detach:
+        if flags["attach"]:
+            raise UsageError("Conflicting options: -a and -d")
+        body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
+    return body
+
+
+def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
+    driver = flags["log_driver"]
+    if driver not in _LOG_DRIVERS:
+        raise UsageError(
+            f"--log-driver {driver} is not available", hint="json-file and none are there"
+        )
+    if driver == "none" and flags["log_opt"]:
+        raise UsageError("invalid logging opts for driver none")
+    options = {name: text for name, _, text in (o.partition("=") for o in flags["log_opt"])}
+    for name in options:
+        if name not in ("max-size", "max-file"):
+            raise UsageError(f"unknown log opt '{name}' for json-file log driver")
+    return {"Type": driver, "Config": options}

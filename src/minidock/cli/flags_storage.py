@@ -1,0 +1,185 @@
+"""Flags of `run` and `create` about files: volumes, mounts, tmpfs, the root file system.
+
+They become HostConfig's Binds, Mounts, Tmpfs and VolumesFrom, and Config's Volumes.
+Source: Docker Engine API 1.45, Mount and HostConfig.Binds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.pflag import Parsed, in_section, parse_bool, refused, switch, values
+from minidock.cli.units import size_bytes
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def parse_mount(text: str) -> dict[str, Any]:
+    """One --mount, such as "type=bind,src=/a,dst=/b,readonly", as the API's Mount."""
+    import csv
+
+    fields = next(csv.reader([text]), [])
+    if not fields:
+        raise ValueError("EOF")
+    mount: dict[str, Any] = {"Type": "volume"}
+    for field in fields:
+        _mount_field(mount, field)
+    if "Target" not in mount:
+        raise ValueError("target is required")
+    kind = mount["Type"]
+    if kind not in ("bind", "volume", "tmpfs"):
+        raise ValueError(f"mount type {kind} is not available")
+    for other in ("volume", "bind", "tmpfs"):
+        if other != kind and f"{other.capitalize()}Options" in mount:
+            raise ValueError(f"cannot mix '{other}-*' options with mount type '{kind}'")
+    _check_recursion(mount)
+    if "VolumeOptions" in mount:
+        mount["VolumeOptions"].setdefault("DriverConfig", {})
+    return mount
+
+
+_READONLY = ("readonly", "ro")
+_SWITCHES = (*_READONLY, "volume-nocopy", "bind-nonrecursive")
+
+
+def _mount_field(mount: dict[str, Any], field: str) -> None:
+    """Put one "key=value" of a --mount where the API has it."""
+    name, equals, setting = field.partition("=")
+    key = name.lower()
+    if not equals and key not in _SWITCHES:
+        raise ValueError(f"invalid field '{field}' must be a key=value pair")
+    if key in _SWITCHES:
+        _mount_switch(mount, key, _truth(key, setting) if equals else True)
+    elif key == "type":
+        mount["Type"] = setting.lower()
+    elif key in ("source", "src"):
+        mount["Source"] = _local(setting)
+    elif key in ("target", "dst", "destination"):
+        mount["Target"] = setting
+    elif key == "consistency":
+        mount["Consistency"] = setting.lower()
+    elif key == "bind-propagation":
+        mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
+    elif key == "bind-recursive":
+        _bind_recursive(mount.setdefault("BindOptions", {}), setting)
+    elif key == "volume-label":
+        label, _, label_value = setting.partition("=")
+        mount.setdefault("VolumeOptions", {}).setdefault("Labels", {})[label] = label_value
+    elif key == "volume-driver" and setting == "local":
+        mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})["Name"] = setting
+    elif key in ("volume-driver", "volume-opt", "volume-subpath"):
+        raise ValueError(f"{field} is not available")
+    elif key == "tmpfs-size":
+        mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
+    elif key == "tmpfs-mode":
+        mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, lambda t: int(t, 8))
+    else:
+        raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _mount_switch(mount: dict[str, Any], key: str, is_on: bool) -> None:
+    if key in _READONLY:
+        mount.pop("ReadOnly", None)
+        if is_on:
+            mount["ReadOnly"] = True
+    elif key == "volume-nocopy":
+        mount.setdefault("VolumeOptions", {}).update({"NoCopy": True} if is_on else {})
+    else:
+        mount.setdefault("BindOptions", {}).update({"NonRecursive": True} if is_on else {})
+
+
+def _bind_recursive(options: dict[str, Any], setting: str) -> None:
+    meanings = {
+        "enabled": {},
+        "disabled": {"NonRecursive": True},
+        "writable": {"ReadOnlyNonRecursive": True},
+        "readonly": {"ReadOnlyForceRecursive": True},
+    }
+    if setting not in meanings:
+        raise ValueError(
+            f"invalid value for bind-recursive: {setting} "
+            '(must be "enabled", "disabled", "writable", or "readonly")'
+        )
+    options.update(meanings[setting])
+
+
+def _check_recursion(mount: dict[str, Any]) -> None:
+    options = mount.get("BindOptions", {})
+    for name, field in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
+        if options.get(field) and not mount.get("ReadOnly"):
+            raise ValueError(
+                f"option 'bind-recursive={name}' requires 'readonly' "
+                "to be specified in conjunction"
+            )
+    if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
+        raise ValueError(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' "
+            "to be specified in conjunction"
+        )
+
+
+def _truth(key: str, setting: str) -> bool:
+    try:
+        return parse_bool(setting)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {setting}") from None
+
+
+def _number(key: str, setting: str, parse: Any) -> int:
+    try:
+        return int(parse(setting))
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {setting}") from None
+
+
+storage_flags = in_section(
+    "Files",
+    values("-v", "--volume", help="Bind mount a volume ([host path|name:]container path[:options])"),
+    values("--mount", type=Parsed("mount", parse_mount), help="Attach a filesystem mount"),
+    values("--tmpfs", help="Mount a tmpfs directory (path[:options])"),
+    values("--volumes-from", help="Mount volumes from the specified container(s)"),
+    switch("--read-only", help="Mount the container's root filesystem as read only"),
+    refused("--volume-driver", because="volumes are directories of the store", unless=("", "local")),
+    refused("--storage-opt", because="size limits on the root file system come later"),
+)
+
+
+def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """HostConfig's files, and Config's anonymous volumes."""
+    binds, anonymous = [], {}
+    for text in dict.fromkeys(flags["volume"]):
+        if ":" in _checked_volume(text):
+            source, _, rest = text.partition(":")
+            binds.append(f"{_local(source)}:{rest}")
+        else:
+            anonymous[text] = {}
+    fields: dict[str, Any] = {
+        "Binds": binds or None,
+        "VolumesFrom": list(flags["volumes_from"]) or None,
+        "ReadonlyRootfs": flags["read_only"],
+    }
+    if flags["mount"]:
+        fields["Mounts"] = list(flags["mount"])
+    if flags["tmpfs"]:
+        pairs = [text.partition(":") for text in flags["tmpfs"]]
+        fields["Tmpfs"] = {path: options for path, _, options in pairs}
+    return fields, anonymous
+
+
+def _checked_volume(text: str) -> str:
+    """The volume as given, where it has one, two or three parts and none is empty."""
+    if not text:
+        raise UsageError("invalid empty volume spec")
+    if text.startswith(":") or "::" in text or text.endswith(":"):
+        raise UsageError(f"invalid spec: {text}: empty section between colons")
+    if text.count(":") > 2:
+        raise UsageError(f"invalid spec: {text}: too many colons")
+    return text
+
+
+def _local(path: str) -> str:
+    """ "." and "./x" are paths of this directory; "x" is the name of a volume."""
+    return os.path.abspath(path) if path == "." or path.startswith("./") else path

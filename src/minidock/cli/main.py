@@ -1,0 +1,163 @@
+"""The command `minidock`: which commands there are, and how every one of them ends.
+
+What a command does is in its own module, imported when it is run. This module turns what they raise
+into what a person sees: one sentence, a hint, where to read on, and Docker's exit code. Tracebacks
+only with --debug.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from minidock.cli.lazy import group
+from minidock.cli.pflag import refused, switch
+from minidock.errors import KernelError, MinidockError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.cli.lazy import Table
+
+COMMON, NOUNS, VERBS, TEACH = "Common Commands", "Management Commands", "Commands", "To learn from"
+
+COMMANDS: Table = {
+    "run": (COMMON, "run:run", "Create and run a new container from an image"),
+    "exec": (COMMON, "exec:execute", "Execute a command in a running container"),
+    "ps": (COMMON, "ps:ps", "List containers"),
+    "images": (COMMON, "image_list:images", "List images"),
+    "version": (COMMON, "system:version", "Show the minidock version information"),
+    "info": (COMMON, "system:info", "Display system-wide information"),
+    "explain": (TEACH, "explain:explain", "Tell each kernel call that made a container"),
+    "container": (NOUNS, "container:container", "Manage containers"),
+    "image": (NOUNS, "image:image", "Manage images"),
+    "network": (NOUNS, "network:network", "Manage networks"),
+    "volume": (NOUNS, "volume:volume", "Manage volumes"),
+    "attach": (
+        VERBS,
+        "attach:attach",
+        "Attach local standard input, output, and error streams to a running container",
+    ),
+    "commit": (VERBS, "commit:commit", "Create a new image from a container's changes"),
+    "completion": (
+        VERBS,
+        "completion:completion",
+        "Generate the autocompletion script for the specified shell",
+    ),
+    "create": (VERBS, "run:create", "Create a new container"),
+    "diff": (VERBS, "commit:diff", "Inspect changes to files on a container's filesystem"),
+    "import": (
+        VERBS,
+        "image_archive:import_",
+        "Import the contents from a tarball to create a filesystem image",
+    ),
+    "inspect": (VERBS, "inspect:inspect", "Return low-level information on objects"),
+    "kill": (VERBS, "lifecycle:kill", "Kill one or more running containers"),
+    "load": (VERBS, "image_archive:load", "Load an image from a tar archive or STDIN"),
+    "logs": (VERBS, "logs:logs", "Fetch the logs of a container"),
+    "pause": (VERBS, "lifecycle:pause", "Pause all processes within one or more containers"),
+    "port": (
+        VERBS,
+        "port:port",
+        "List port mappings or a specific mapping for the container",
+    ),
+    "rename": (VERBS, "lifecycle:rename", "Rename a container"),
+    "restart": (VERBS, "lifecycle:restart", "Restart one or more containers"),
+    "rm": (VERBS, "lifecycle:rm", "Remove one or more containers"),
+    "rmi": (VERBS, "image:rm", "Remove one or more images"),
+    "save": (VERBS, "image_archive:save", "Save one or more images to a tar archive"),
+    "start": (VERBS, "start:start", "Start one or more stopped containers"),
+    "stop": (VERBS, "lifecycle:stop", "Stop one or more running containers"),
+    "tag": (VERBS, "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "top": (VERBS, "top:top", "Display the running processes of a container"),
+    "unpause": (VERBS, "lifecycle:unpause", "Unpause all processes within containers"),
+    "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
+}
+LATER = (
+    "build", "builder", "buildx", "compose", "context", "cp", "events", "export", "history",
+    "login", "logout", "plugin", "pull", "push", "search", "stats", "system", "update",
+)  # fmt: skip
+
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from minidock.cli.release import VERSION
+
+        click.echo(f"minidock version {VERSION}")
+        ctx.exit()
+
+
+_NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at MINIDOCK_ROOT"
+
+
+@refused("-H", "--host", because=_NO_DAEMON)
+@refused("-c", "--context", because=_NO_DAEMON)
+@switch("-D", "--debug", help="Show Python's traceback with an error")
+@switch("-v", "--version", help="Print version information and quit", callback=_print_version)
+def _root(**flags: object) -> None:
+    """Containers, one kernel call at a time."""
+
+
+minidock = group("minidock", COMMANDS, later=LATER, callback=_root)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; returns its exit code, having said what went wrong."""
+    debug = "-D" in argv[:1] or "--debug" in argv[:1]
+    try:
+        code = _invoke(argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        if debug or not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that nothing more is written to it
+        return 141  # 128 + SIGPIPE: what a program says that this signal ended
+    except MinidockError as error:
+        if debug:
+            raise
+        complain(error)
+        return error.exit_code
+
+
+def _invoke(argv: list[str]) -> int:
+    """Hand the command line to click: the exit code that the command returns."""
+    if "_MINIDOCK_COMPLETE" in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(
+            minidock, {}, "minidock", "_MINIDOCK_COMPLETE", os.environ["_MINIDOCK_COMPLETE"]
+        )
+    try:
+        with minidock.make_context("minidock", list(argv)) as context:
+            return int(minidock.invoke(context) or 0)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+
+
+def complain(error: MinidockError) -> None:
+    """One sentence on stderr, the hint below it, and where to read on."""
+    lines = [f"minidock: {error}"]
+    if error.hint:
+        lines += [f"  hint: {line}" for line in error.hint.splitlines()]
+    if isinstance(error, KernelError):
+        name, _, section = error.call.rstrip(")").partition("(")
+        lines.append(f"  see:  minidock explain {name} · man {section or 2} {name}")
+    lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
+    sys.stdout.flush()
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _reader_is_gone() -> bool:
+    """Has the program that reads our standard output closed its end of the pipe?"""
+    import select
+
+    watch = select.poll()
+    watch.register(1, 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))

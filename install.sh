@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs minidock for good, or takes it away again. As root, on Debian 13 or Ubuntu 24.04:
+#
+#   ./install.sh               the packages it needs, then minidock itself
+#   ./install.sh --uninstall   what this script put there, except packages, images and containers
+#
+# What it puts where (each can be moved by a variable of the same name):
+#
+#   PREFIX=/opt/minidock       a virtual environment of /usr/bin/python3, byte-compiled
+#   BIN=/usr/local/bin         links to the two commands: sudo drops a virtual environment's PATH
+#   SHARE=/usr/local/share     completions for bash, zsh and fish
+#
+# PYTHON=/usr/bin/python3 chooses the interpreter; NEEDS=no leaves the packages alone.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+PREFIX=${PREFIX:-/opt/minidock}
+BIN=${BIN:-/usr/local/bin}
+SHARE=${SHARE:-/usr/local/share}
+PYTHON=${PYTHON:-/usr/bin/python3}
+
+commands=(minidock minidock-runtime)
+bash_completion=$SHARE/bash-completion/completions/minidock
+zsh_completion=$SHARE/zsh/site-functions/_minidock
+fish_completion=$SHARE/fish/vendor_completions.d/minidock.fish
+
+say() { printf '%s\n' "install: $*"; }
+die() { printf '%s\n' "install: $*" >&2; exit 1; }
+
+uninstall() {
+    for command in "${commands[@]}"; do
+        # Only our own link: someone may have put another minidock there.
+        if [[ $(readlink "$BIN/$command" || true) == "$PREFIX/bin/$command" ]]; then
+            rm "$BIN/$command"
+        fi
+    done
+    rm -rf "$PREFIX"
+    rm -f "$bash_completion" "$zsh_completion" "$fish_completion"
+    say "removed $PREFIX, the links in $BIN and the completions; images and containers stay in" \
+        "/var/lib/minidock"
+}
+
+# A launcher of our own: pip's imports re and runs site, which cost each command 10 ms.
+# -I: nothing from PYTHON* variables, the home or the current directory; -S: no site.
+write_launcher() { # NAME MODULE SITE_PACKAGES
+    cat >"$PREFIX/bin/$1" <<END
+#!$PREFIX/bin/python3 -IS
+import sys
+
+sys.path.append("$3")
+from $2 import main
+
+sys.exit(main())
+END
+    chmod 755 "$PREFIX/bin/$1"
+}
+
+install_minidock() {
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "$PYTHON is older than Python 3.11; PYTHON=... chooses another"
+
+    # Build everything first, so that a failed build leaves an older minidock as it was.
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    say "building minidock and its dependencies"
+    "$PYTHON" -m venv "$work/venv"
+    "$work/venv/bin/pip" wheel --quiet --disable-pip-version-check --wheel-dir "$work/wheels" .
+
+    "$PYTHON" -m venv --clear --without-pip "$PREFIX"
+    "$work/venv/bin/pip" --quiet --disable-pip-version-check --python "$PREFIX/bin/python3" \
+        install --no-index --no-compile "$work"/wheels/*.whl
+    local packages
+    packages=$("$PREFIX/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    # Here and not by pip, which follows PYTHONDONTWRITEBYTECODE: then each start would compile.
+    "$PREFIX/bin/python3" -m compileall -q "$packages"
+
+    write_launcher minidock minidock.__main__ "$packages"
+    write_launcher minidock-runtime minidock.runtime.__main__ "$packages"
+    mkdir -p "$BIN"
+    for command in "${commands[@]}"; do
+        ln -sfn "$PREFIX/bin/$command" "$BIN/$command"
+    done
+
+    mkdir -p "${bash_completion%/*}" "${zsh_completion%/*}" "${fish_completion%/*}"
+    _MINIDOCK_COMPLETE=bash_source "$PREFIX/bin/minidock" >"$bash_completion"
+    _MINIDOCK_COMPLETE=zsh_source "$PREFIX/bin/minidock" >"$zsh_completion"
+    _MINIDOCK_COMPLETE=fish_source "$PREFIX/bin/minidock" >"$fish_completion"
+    say "$("$BIN/minidock" --version) is in $PREFIX, its commands in $BIN"
+}
+
+case ${1:-} in
+    "")
+        [[ $(id -u) -eq 0 || -n ${NEEDS:-} ]] || die "run it as root: sudo ./install.sh"
+        [[ ${NEEDS:-} == no ]] || ./needs.sh run build
+        install_minidock
+        ;;
+    --uninstall) uninstall ;;
+    *) die "unknown argument '$1'; there is --uninstall" ;;
+esac

@@ -1,0 +1,140 @@
+"""install.sh, from a clean copy of the source into a place of its own, and away again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.command import REPOSITORY
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.xdist_group("install")]
+
+
+class Installed:
+    """minidock as install.sh leaves it, below one directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.source = home / "source"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))},
+            "PREFIX": str(home / "opt"),
+            "BIN": str(home / "bin"),
+            "SHARE": str(home / "share"),
+            "NEEDS": "no",
+            "PYTHONDONTWRITEBYTECODE": "1",  # as some machines have it: we compile all the same
+        }
+
+    def install(self, *arguments: str) -> str:
+        """Run install.sh; returns what it said."""
+        done = subprocess.run(
+            ["./install.sh", *arguments],
+            cwd=self.source,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, *words: str) -> str:
+        """Run an installed command with nothing of this process's environment."""
+        done = subprocess.run(
+            [self.home / "bin" / words[0], *words[1:]],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "MINIDOCK_ROOT": str(self.home / "store")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    home = tmp_path_factory.mktemp("installed")
+    (home / "source").mkdir()
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    for name in filter(None, tracked.split("\0")):
+        target = home / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, target)
+    made = Installed(home)
+    made.install()
+    yield made
+    made.install("--uninstall")
+
+
+def test_installed_commands_run_without_an_environment(installed: Installed) -> None:
+    assert installed.run("minidock", "--version").startswith("minidock version")
+    assert "minidock-runtime" in installed.run("minidock-runtime", "--help")
+
+
+def test_installed_source_may_go_away(installed: Installed) -> None:
+    installed.source.rename(installed.home / "moved")
+    try:
+        assert "busybox" in installed.run("minidock", "image", "make", "--help")
+    finally:
+        (installed.home / "moved").rename(installed.source)
+
+
+def test_installed_recipes_come_along(installed: Installed) -> None:
+    found = list((installed.home / "opt").rglob("minidock/recipes/busybox/recipe"))
+    assert len(found) == 1
+
+
+def test_every_installed_module_is_compiled(installed: Installed) -> None:
+    sources = list((installed.home / "opt").rglob("site-packages/minidock/**/*.py"))
+    assert sources
+    for source in sources:
+        assert list(source.parent.glob(f"__pycache__/{source.stem}.*.pyc")), source
+
+
+def test_launcher_runs_neither_site_nor_re(installed: Installed) -> None:
+    launcher = installed.home / "opt/bin/minidock-runtime"
+    assert launcher.read_text().startswith(f"#!{installed.home}/opt/bin/python3 -IS\n")
+    done = subprocess.run(
+        [f"{installed.home}/opt/bin/python3", "-IS", "-X", "importtime", launcher, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"site", "re", "pathlib"}
+
+
+def test_bash_completes_an_installed_command(installed: Installed) -> None:
+    completion = installed.home / "share/bash-completion/completions/minidock"
+    typed = (
+        f"source {completion}; COMP_WORDS=(minidock ru); COMP_CWORD=1; "
+        "$(complete -p minidock | sed 's/.*-F \\([^ ]*\\).*/\\1/') minidock ru minidock; "
+        "echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", typed],
+        env={"PATH": f"{installed.home}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "run" in done.stdout.split(), done.stderr
+    for name in ("zsh/site-functions/_minidock", "fish/vendor_completions.d/minidock.fish"):
+        assert "minidock" in (installed.home / "share" / name).read_text()
+
+
+def test_uninstall_takes_away_what_install_put_there(installed: Installed) -> None:
+    installed.install("--uninstall")
+    left = [p for p in installed.home.rglob("*") if p.is_file() and "source" not in p.parts]
+    assert [p for p in left if "store" not in p.parts] == []
+    installed.install()

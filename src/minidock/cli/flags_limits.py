@@ -64,7 +64,9 @@ limit_flags = in_section(
     ),
     value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
     switch("--oom-kill-disable", help="Disable OOM Killer"),
-    value("--oom-score-adj", type=INT, default=0, help="Tune host's OOM preferences (-1000 to 1000)"),
+    value(
+        "--oom-score-adj", type=INT, default=0, help="Tune host's OOM preferences (-1000 to 1000)"
+    ),
     value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
     value("-c", "--cpu-shares", type=INT, default=0, help="CPU shares (relative weight)"),
     value("--cpu-period", type=INT, default=0, help="Limit CPU CFS period"),
@@ -97,8 +99,7 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
     _check_cpus(flags)
     if not -1000 <= flags["oom_score_adj"] <= 1000:
         raise UsageError(
-            f"Invalid value {flags['oom_score_adj']}, "
-            "range for oom score adj is [-1000, 1000]"
+            f"Invalid value {flags['oom_score_adj']}, range for oom score adj is [-1000, 1000]"
         )
     by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
     return {
@@ -125,9 +126,7 @@ def _check_memory(flags: dict[str, Any]) -> None:
     memory, swap = flags["memory"], flags["memory_swap"]
     swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
     if not -1 <= swappiness <= 100:
-        raise UsageError(
-            f"invalid value: {swappiness}. Valid memory swappiness range is 0-100"
-        )
+        raise UsageError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     if 0 < memory < _MINIMUM_MEMORY:
         raise UsageError("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
@@ -157,8 +156,7 @@ def _check_cpus(flags: dict[str, Any]) -> None:
         )
     if period and not 1000 <= period <= 1000000:
         raise UsageError(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) "
-            "or larger than 1s (i.e. 1000000)"
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
         )
     if 0 < quota < 1000:
         raise UsageError("CPU cfs quota can not be less than 1ms (i.e. 1000)")

@@ -17,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-                     r"(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]))*\.?")
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
+    r"(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]))*\.?"
+)
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _LATER = "user networks come later"
 
@@ -65,14 +67,16 @@ network_flags = in_section(
     values("-p", "--publish", help="Publish a container's port(s) to the host"),
     switch("-P", "--publish-all", help="Publish all exposed ports to random ports"),
     values("--expose", help="Expose a port or a range of ports"),
-    values("--add-host", type=Parsed("list", _extra_host), help="Add a host-to-IP mapping (host:ip)"),
+    values(
+        "--add-host", type=Parsed("list", _extra_host), help="Add a host-to-IP mapping (host:ip)"
+    ),
     values("--dns", type=Parsed("list", _dns_server), help="Set custom DNS servers"),
     values("--dns-option", "--dns-opt", help="Set DNS options"),
     values("--dns-search", type=Parsed("list", _dns_search), help="Set custom DNS search domains"),
     value("--mac-address", default="", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     refused("--ip", because=_LATER),
     refused("--ip6", because=_LATER),
-    refused("--network-alias", "--net-alias", because=_LATER),
+    refused("--net-alias", "--network-alias", because=_LATER),
     refused("--link-local-ip", because=_LATER),
     refused("--link", because="it is Docker's legacy; names on user networks come later"),
 )
@@ -90,9 +94,7 @@ def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         "DnsOptions": list(flags["dns_option"]),
         "DnsSearch": list(flags["dns_search"]),
     }
-    endpoints: dict[str, Any] = {}
-    if mac_address or mode in ("default", "bridge") and flags["network"] != "default":
-        endpoints[mode] = {"MacAddress": mac_address}
+    endpoints = {mode: {"MacAddress": mac_address}} if mac_address else {}
     return host, {"EndpointsConfig": endpoints}
 
 
@@ -121,7 +123,7 @@ def _network(flags: dict[str, Any]) -> tuple[str, str]:
 
 def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
     """The ports that the container opens: those published, and those of --expose."""
-    exposed = dict.fromkeys(port_bindings(flags["publish"]), {})
+    exposed: dict[str, Any] = dict.fromkeys(port_bindings(flags["publish"]), {})
     for text in flags["expose"]:
         if ":" in text:
             raise UsageError(f"invalid port format for --expose: {text}")

@@ -48,7 +48,9 @@ _HEALTH = "health checks come later"
 
 process_flags = in_section(
     "Process",
-    values("-a", "--attach", type=Parsed("list", _stream), help="Attach to STDIN, STDOUT or STDERR"),
+    values(
+        "-a", "--attach", type=Parsed("list", _stream), help="Attach to STDIN, STDOUT or STDERR"
+    ),
     value("--detach-keys", help="Override the key sequence for detaching a container"),
     value("--entrypoint", help="Overwrite the default ENTRYPOINT of the image"),
     values("-e", "--env", type=ENVIRONMENT, help="Set environment variables"),
@@ -70,7 +72,7 @@ process_flags = in_section(
     refused("--health-start-interval", because=_HEALTH),
     refused("--health-start-period", because=_HEALTH),
     refused("--health-timeout", because=_HEALTH),
-    refused("--no-healthcheck", because=_HEALTH, bare="true"),
+    refused("--no-healthcheck", because=_HEALTH, bare="true", unless=("false",)),
 )
 
 
@@ -111,8 +113,8 @@ def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
 
 
 def labels(given: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
-    """Labels from files, then from flags, which win."""
-    lines = [line for path in files for line in _key_values(path, "label")]
+    """Labels from files, then from flags, which win; a name alone in a file is no label."""
+    lines = [line for path in files for line in _key_values(path, "label") if "=" in line]
     pairs = [line.partition("=") for line in (*lines, *given)]
     return {name: text for name, _, text in pairs}
 

@@ -86,6 +86,7 @@ def container_create_body(
             "AutoRemove": flags["rm"],
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
             "LogConfig": _log_config(flags),
+            "ConsoleSize": _console_size() if flags["tty"] and not detach else [0, 0],
         },
         "NetworkingConfig": networking,
     }
@@ -98,6 +99,17 @@ def container_create_body(
             raise UsageError("Conflicting options: -a and -d")
         body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
     return body
+
+
+def _console_size() -> list[int]:
+    """Rows and columns of the terminal that we write to; 0, 0 where it is none."""
+    import os
+
+    try:
+        columns, rows = os.get_terminal_size(1)
+    except OSError:
+        return [0, 0]
+    return [rows, columns]
 
 
 def _log_config(flags: dict[str, Any]) -> dict[str, Any]:

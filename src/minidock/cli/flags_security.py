@@ -55,7 +55,7 @@ def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
         "CapAdd": list(flags["cap_add"]) or None,
         "CapDrop": list(flags["cap_drop"]) or None,
         "Privileged": flags["privileged"],
-        "SecurityOpt": options or None,
+        "SecurityOpt": options,
         "Devices": [_device(text) for text in flags["device"]],
         "GroupAdd": list(flags["group_add"]) or None,
         "PidMode": _mode(flags, "pid", "PID", ("host",), shareable=True),
@@ -79,7 +79,9 @@ def _mode(
     other = mode.removeprefix("container:")
     if mode in ("", *plain) or (shareable and other and other != mode):
         return mode
-    raise UsageError(f"--{flag}: invalid {kind} mode", hint=f"not {mode!r}, but {_choices(plain, shareable)}")
+    raise UsageError(
+        f"--{flag}: invalid {kind} mode", hint=f"not {mode!r}, but {_choices(plain, shareable)}"
+    )
 
 
 def _choices(plain: tuple[str, ...], shareable: bool) -> str:

@@ -108,11 +108,13 @@ def _bind_recursive(options: dict[str, Any], setting: str) -> None:
 
 def _check_recursion(mount: dict[str, Any]) -> None:
     options = mount.get("BindOptions", {})
-    for name, field in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
+    for name, field in (
+        ("writable", "ReadOnlyNonRecursive"),
+        ("readonly", "ReadOnlyForceRecursive"),
+    ):
         if options.get(field) and not mount.get("ReadOnly"):
             raise ValueError(
-                f"option 'bind-recursive={name}' requires 'readonly' "
-                "to be specified in conjunction"
+                f"option 'bind-recursive={name}' requires 'readonly' to be specified in conjunction"
             )
     if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
         raise ValueError(
@@ -137,19 +139,24 @@ def _number(key: str, setting: str, parse: Any) -> int:
 
 storage_flags = in_section(
     "Files",
-    values("-v", "--volume", help="Bind mount a volume ([host path|name:]container path[:options])"),
+    values(
+        "-v", "--volume", help="Bind mount a volume ([host path|name:]container path[:options])"
+    ),
     values("--mount", type=Parsed("mount", parse_mount), help="Attach a filesystem mount"),
     values("--tmpfs", help="Mount a tmpfs directory (path[:options])"),
     values("--volumes-from", help="Mount volumes from the specified container(s)"),
     switch("--read-only", help="Mount the container's root filesystem as read only"),
-    refused("--volume-driver", because="volumes are directories of the store", unless=("", "local")),
+    refused(
+        "--volume-driver", because="volumes are directories of the store", unless=("", "local")
+    ),
     refused("--storage-opt", because="size limits on the root file system come later"),
 )
 
 
 def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """HostConfig's files, and Config's anonymous volumes."""
-    binds, anonymous = [], {}
+    binds: list[str] = []
+    anonymous: dict[str, Any] = {}
     for text in dict.fromkeys(flags["volume"]):
         if ":" in _checked_volume(text):
             source, _, rest = text.partition(":")

@@ -80,7 +80,6 @@ LATER = (
 )  # fmt: skip
 
 
-
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from minidock.cli.release import VERSION

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic only since click 8.5
 
 
 class ArgumentCountError(UsageError):
@@ -51,7 +54,7 @@ def flag_value_error(option: click.Option, text: object, reason: object) -> Usag
     return UsageError(f'invalid argument "{text}" for "{names}" flag: {reason}')
 
 
-class Parsed(click.ParamType):
+class Parsed(ParamType):
     """A flag's value, read by a function that raises ValueError with the reason.
 
     name: what stands behind the flag in the help text, such as "bytes".
@@ -61,9 +64,7 @@ class Parsed(click.ParamType):
         self.name = name
         self._parse = parse
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         assert isinstance(param, click.Option)
@@ -126,18 +127,20 @@ class Flag(click.Option):
         return f"{names} {self.type.name}".rstrip(), self.help or ""
 
 
-def switch(*names: str, help: str, default: bool = False, **more: Any) -> Decorator:
+def switch(*names: str, help: str, default: bool | None = False, **more: Any) -> Decorator:
     """Declare a flag that is on or off: `--rm`, `--rm=false`.
 
     more: what click.option takes besides, such as `hidden` or `callback`.
     """
-    return click.option(*names, cls=Flag, type=_BOOL, bare="true", default=default, help=help, **more)
+    return click.option(
+        *names, cls=Flag, type=_BOOL, bare="true", default=default, help=help, **more
+    )
 
 
 def value(
     *names: str,
     help: str,
-    type: click.ParamType = STRING,
+    type: ParamType = STRING,
     default: Any = None,
     bare: str | None = None,
 ) -> Decorator:
@@ -145,7 +148,7 @@ def value(
     return click.option(*names, cls=Flag, type=type, default=default, help=help, bare=bare)
 
 
-def values(*names: str, help: str, type: click.ParamType = _LIST) -> Decorator:
+def values(*names: str, help: str, type: ParamType = _LIST) -> Decorator:
     """Declare a flag that may be given several times."""
     return click.option(*names, cls=Flag, type=type, multiple=True, help=help)
 

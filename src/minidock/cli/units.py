@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_SIZE = re.compile(r"([0-9. ]*[0-9. ])?([^0-9. ]*)", re.ASCII)
-_NUMBER = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.ASCII | re.IGNORECASE)
 _DURATION_PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
 _NANOSECONDS = {
     "ns": 1,
@@ -25,17 +24,10 @@ _NANOSECONDS = {
 def size_bytes(text: str) -> int:
     """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s."""
     match = _SIZE.fullmatch(text)
-    if match is None or match[1] is None:
+    if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    number = match[1].removesuffix(" ")
-    suffix = match[2].lower()
-    if not _NUMBER.fullmatch(number):
-        raise ValueError(f'strconv.ParseFloat: parsing "{number}": invalid syntax')
-    if suffix in ("", "b"):
-        return int(float(number))
-    if suffix[0] not in _POWER or suffix[1:] not in ("", "b", "ib"):
-        raise ValueError(f"invalid suffix: '{suffix}'")
-    return int(float(number) * 1024 ** _POWER[suffix[0]])
+    power = _POWER[match[2].lower()] if match[2] else 0
+    return int(float(match[1]) * 1024**power)
 
 
 def swap_bytes(text: str) -> int:

@@ -98,7 +98,7 @@ class Lab:
                 [REPOSITORY / "images/debian/recipe"],
                 stdout=tar,
                 check=True,
-                env={**self.environment, "DEBIAN_INCLUDE": "python3,git,curl"},
+                env={**self.environment, "DEBIAN_INCLUDE": "git"},
             )
         self.output(*self.docker, "import", rootfs, "bench/debian")
         self.output(*self.docker, "save", "-o", archive, "bench/debian")

@@ -15,7 +15,10 @@ from minidock.kernel import libc
 from support.command import REPOSITORY, SOURCE
 
 # System calls that two files make, and why.
-TWO_HOMES = {"move_mount": "an overlay and a cloned tree are both attached by it"}
+TWO_HOMES = {
+    "move_mount": "an overlay and a cloned tree are both attached by it",
+    "prctl": "one number for fifty calls: capabilities have theirs, processes theirs",
+}
 
 MODULES = sorted((SOURCE / "minidock").rglob("*.py"))
 

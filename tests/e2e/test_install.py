@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.command import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.xdist_group("install")]

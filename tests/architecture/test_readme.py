@@ -1,0 +1,62 @@
+"""What README and the docs tell people to type exists, and what they link to is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.command import REPOSITORY
+
+from minidock.cli.main import COMMANDS
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PAGES += sorted((REPOSITORY / "images").rglob("*.md"))
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+
+
+def _typed(page: Path) -> Iterator[str]:
+    """Lines of code blocks that are commands: in sh blocks all, in console blocks behind "$ "."""
+    for kind, block in re.findall(r"```(\w+)\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.splitlines():
+            if kind == "sh":
+                yield line
+            elif kind == "console" and line.startswith(("$ ", "# ")):
+                yield line[2:]
+
+
+@each_page
+def test_commands_of_minidock_exist(page: Path) -> None:
+    for line in _typed(page):
+        for command in re.findall(r"(?:^|[;&|(]\s*|sudo )minidock ([a-z]+)", line):
+            assert command in COMMANDS, line
+
+
+@each_page
+def test_targets_of_make_exist(page: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    for line in _typed(page):
+        for target in re.findall(r"(?:^|[;&]\s*)make ([a-z-]+)", line):
+            assert target in targets, line
+
+
+@each_page
+def test_scripts_exist_and_can_be_executed(page: Path) -> None:
+    for line in _typed(page):
+        for script in re.findall(r"(?:^|[;&]\s*|sudo )\./([\w./-]+)", line):
+            assert (REPOSITORY / script).stat().st_mode & 0o111, line
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_ci_runs_the_second_command() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert "&& make test\n" in readme
+    assert (REPOSITORY / ".ci/run").read_text().rstrip().endswith("make test")

@@ -1,0 +1,107 @@
+"""What is kept of a network: its subnet, its bridge, and who has which address.
+
+    networks/bridge.json   {"Name", "Id" (64 hex digits), "Created", "Driver",
+                            "Device", "Subnet", "Gateway",
+                            "Leases": {container id: {"Address", "EndpointID", "MacAddress",
+                                                      "Bindings": [published port, ...]}}}
+    networks/host.json, networks/none.json: the same, without device, subnet and leases
+
+All of them are read and written under one lock, that of the directory: `Locked`. A lease is written
+before the kernel objects that belong to it are made, and dropped after they are gone, so that
+whatever was interrupted, the file names everything that there may be.
+
+Sources: flock(2), rename(2); Docker Engine API 1.45, NetworkInspect.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from minidock import jsontext
+from minidock.runtime.state import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
+
+
+class Locked:
+    """A block in which no other process reads or writes the networks of this store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._directory = -1
+
+    def __enter__(self) -> Locked:
+        os.makedirs(self._store.networks, mode=0o700, exist_ok=True)
+        self._directory = os.open(self._store.networks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._directory, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._directory)
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """A network's file, or None where there is none yet."""
+        return read(self._store, name)
+
+    def save(self, network: dict[str, Any]) -> None:
+        """Put a network's file in the place of the old one, whole or not at all."""
+        write_atomically(self._store.network(network["Name"]), jsontext.dumps(network) + "\n")
+
+    def load_or_make(self, name: str) -> dict[str, Any]:
+        """A network's file, made with a fresh id where there is none yet."""
+        network = self.load(name)
+        if network is None:
+            network = {
+                "Name": name,
+                "Id": os.urandom(32).hex(),
+                "Created": _now(),
+                "Driver": DRIVERS[name],
+                "Leases": {},
+            }
+            self.save(network)
+        return network
+
+    def remove(self, name: str) -> None:
+        """Forget a network; what is forgotten already stays so."""
+        try:
+            os.unlink(self._store.network(name))
+        except FileNotFoundError:
+            pass
+
+
+def read(store: Store, name: str) -> dict[str, Any] | None:
+    """A network's file as it is just now, without the lock: for looking only."""
+    try:
+        descriptor = os.open(store.network(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        size = os.fstat(descriptor).st_size
+        network: dict[str, Any] = jsontext.loads(os.pread(descriptor, size, 0))
+    finally:
+        os.close(descriptor)
+    return network
+
+
+def bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
+    """The published ports of all containers on a network, except one's."""
+    return [
+        {**binding, "Address": lease["Address"], "Container": container_id}
+        for container_id, lease in network["Leases"].items()
+        for binding in lease.get("Bindings", ())
+        if container_id != without
+    ]
+
+
+def _now() -> str:
+    """The time as Docker's documents have it, in UTC with nanoseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"

@@ -1,0 +1,126 @@
+"""The firewall: iptables' two batch programs, one process for any number of rules.
+
+    iptables-save                      every table as text
+    iptables-restore --noflush         the tables named in a text, each changed in one atomic step
+
+The programs come in two kinds, for the kernel's old tables ("legacy") and for nftables ("nft");
+they read and write the same text, and the machine's `iptables` alternative is the one that Docker
+uses too. Which rules there are is engine/firewall.py's.
+
+Sources: iptables-save(8), iptables-restore(8), iptables-extensions(8), xtables-nft(8).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import MinidockError
+from minidock.kernel.op import op
+
+_DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
+_LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy tables' lock
+# What a well-behaved parent gives its child: no signal blocked, and none ignored by inheritance.
+_ALL_SIGNALS = [number for number in range(1, 32) if number not in (9, 19)]
+
+
+class Listing:
+    """iptables-save, started: it runs beside what its parent does until `text` asks for it."""
+
+    def __init__(self) -> None:
+        self._helper = _Helper("iptables-save", [])
+
+    def __enter__(self) -> Listing:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._helper.abandon()
+
+    def text(self) -> str:
+        """What iptables-save printed; may be asked for once.
+
+        Raises MinidockError where it failed, with what it said.
+        """
+        return self._helper.output()
+
+
+def _restore_sh(rules: str) -> str:
+    return f"iptables-restore --wait {_LOCK_SECONDS} --noflush <<'RULES'\n{rules}RULES"
+
+
+@op("iptables-restore(8)", twin=_restore_sh)
+def restore(rules: str) -> None:
+    """Change the firewall, all rules of a table in one step, so that no packet sees half of them.
+
+    rules: the text form of iptables-save(8); chains that it does not name stay as they are.
+    Raises MinidockError with what iptables-restore said.
+    """
+    _Helper("iptables-restore", ["--wait", str(_LOCK_SECONDS), "--noflush"], rules).output()
+
+
+class _Helper:
+    """A program with its input, output and complaints in memory files, so that none can block."""
+
+    def __init__(self, name: str, arguments: list[str], given: str = "") -> None:
+        self._name = name
+        self._pid = 0
+        files = [os.memfd_create(f"{name}-{role}") for role in ("input", "output", "errors")]
+        self._input, self._output, self._errors = files
+        try:
+            os.write(self._input, given.encode())
+            os.lseek(self._input, 0, os.SEEK_SET)
+            self._pid = os.posix_spawn(
+                _find(name),
+                [name, *arguments],
+                {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"},
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(files)],
+                setsigmask=[],
+                setsigdef=_ALL_SIGNALS,
+            )
+        except BaseException:
+            self._close()
+            raise
+
+    def output(self) -> str:
+        """What the program wrote, once it has ended.
+
+        Raises MinidockError where it did not end well.
+        """
+        try:
+            _, status = os.waitpid(self._pid, 0)
+            if status != 0:
+                said = _contents(self._errors).strip().replace("\n", "; ")
+                raise MinidockError(
+                    f"{self._name} failed: {said or f'status {status}'}",
+                    hint="does this kernel have iptables' nat, filter and raw tables? "
+                    "see: iptables -t nat -L",
+                )
+            return _contents(self._output)
+        finally:
+            self._close()
+
+    def abandon(self) -> None:
+        """Do without the output, and leave neither a zombie nor an open file."""
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._close()
+
+    def _close(self) -> None:
+        self._pid = 0
+        for descriptor in (self._input, self._output, self._errors):
+            os.close(descriptor)
+
+
+def _contents(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, size, 0).decode(errors="replace")
+
+
+def _find(name: str) -> str:
+    for directory in (*_DIRECTORIES, *os.environ.get("PATH", "").split(":")):
+        path = f"{directory}/{name}"
+        if directory.startswith("/") and os.access(path, os.X_OK):
+            return path
+    raise MinidockError(
+        f"{name} is not installed; a container's network needs it",
+        hint="apt-get install iptables; or do without a network of its own: --network host, none",
+    )

@@ -1,0 +1,91 @@
+"""Holding a port of the host, so that no one else gets it while a container has it published.
+
+A DNAT rule reserves nothing: a second server could bind the same port and would then never hear
+from anyone. So each published port is also a real socket, as in Docker's userland proxy. Sources:
+socket(7) SO_REUSEADDR, ip(7), ipv6(7) IPV6_V6ONLY, listen(2).
+"""
+
+from __future__ import annotations
+
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_RECVPKTINFO,
+    IPV6_V6ONLY,
+    SO_REUSEADDR,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
+
+from minidock.errors import KernelError
+from minidock.kernel.op import op
+
+IP_PKTINFO = 8
+_BACKLOG = 128
+
+
+class HeldPort:
+    """A port of the host, held by a socket.
+
+    host_ip, host_port, protocol ("tcp", "udp"): what is held. socket: non-blocking; a TCP one
+    listens.
+    """
+
+    def __init__(self, host_ip: str, host_port: int, protocol: str, held: socket) -> None:
+        self.host_ip = host_ip
+        self.host_port = host_port
+        self.protocol = protocol
+        self.socket = held
+
+    def __str__(self) -> str:
+        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
+        return f"{host}:{self.host_port}/{self.protocol}"
+
+    def close(self) -> None:
+        """Let the port go; closing twice does nothing."""
+        self.socket.close()
+
+
+def _hold_sh(host_ip: str, host_port: int, protocol: str) -> str:
+    datagrams = "-u " if protocol == "udp" else ""
+    return f"nc {datagrams}-lk -s {host_ip} -p {host_port} &"
+
+
+@op("bind(2)", twin=_hold_sh)
+def hold(host_ip: str, host_port: int, protocol: str) -> HeldPort:
+    """Hold a port of the host, so that a second server is told "address already in use".
+
+    host_ip: IPv4 or IPv6 address of this host, or the wildcard of either. host_port: 0 lets the
+    kernel choose. protocol: "tcp" or "udp".
+    Raises KernelError: EADDRINUSE, EADDRNOTAVAIL (no address of this host), EAFNOSUPPORT.
+    """
+    family = AF_INET6 if ":" in host_ip else AF_INET
+    kind = SOCK_STREAM if protocol == "tcp" else SOCK_DGRAM
+    subject = f"{host_ip} port {host_port} {protocol}"
+    try:
+        held = socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+        try:
+            if family == AF_INET6:
+                held.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+            if protocol == "tcp":
+                # Connections that ended a minute ago do not keep the port; a listener does.
+                held.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            elif family == AF_INET6:
+                held.setsockopt(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            else:
+                held.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
+            held.bind((host_ip, host_port))
+            if protocol == "tcp":
+                held.listen(_BACKLOG)
+        except BaseException:
+            held.close()
+            raise
+    except OSError as error:
+        raise KernelError("bind(2)", subject, error.errno or 0) from None
+    return HeldPort(host_ip, held.getsockname()[1], protocol, held)

@@ -1,0 +1,51 @@
+"""Kernel settings that are files under /proc/sys.
+
+Those of the network belong to a network namespace: a process sees and sets the ones of the
+namespace that it is in, whatever /proc is mounted. Sources: sysctl(8), proc_sys(5),
+Documentation/networking/ip-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import KernelError
+from minidock.kernel.mount import quote
+from minidock.kernel.op import op
+
+
+def read(name: str) -> str | None:
+    """A setting's value, or None where this kernel has no such setting.
+
+    name: with slashes, such as "net/ipv4/ip_forward", since devices' names may have dots.
+    """
+    try:
+        descriptor = os.open(f"/proc/sys/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(descriptor, 4096).decode().strip()
+    finally:
+        os.close(descriptor)
+
+
+def _write_sh(name: str, value: str) -> str:
+    return f"sysctl -w {quote(f'{name}={value}')}"
+
+
+@op("proc_sys(5)", twin=_write_sh)
+def write(name: str, value: str) -> None:
+    """Change a setting of the kernel, for the network namespace that this process is in.
+
+    name: with slashes. Raises KernelError: ENOENT (no such setting), EINVAL (not such a value),
+    EROFS where /proc/sys is read-only, as in a container.
+    """
+    try:
+        descriptor = os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError("proc_sys(5)", f"{name} = {value}", number) from None

@@ -31,7 +31,6 @@ from __future__ import annotations
 import os
 import time
 from errno import EBUSY, EEXIST, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
-from signal import SIGKILL
 
 from minidock.errors import Conflict, KernelError, MinidockError, UsageError
 from minidock.kernel.mount import quote
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 ROOT = "/sys/fs/cgroup"
 MONITORS = "monitors"
 
+_SIGKILL = 9
 _PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
 _CREATE_ATTEMPTS = 50
@@ -320,7 +320,7 @@ def kill_processes(pids: list[int]) -> None:
     """
     for pid in pids:
         try:
-            os.kill(pid, SIGKILL)
+            os.kill(pid, _SIGKILL)
         except ProcessLookupError:
             continue
         except OSError as error:

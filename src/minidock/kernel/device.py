@@ -260,20 +260,27 @@ def load_program(program: bytes) -> int:
     Raises KernelError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL or EACCES by the verifier,
     whose last line is the hint.
     """
-    log = ctypes.create_string_buffer(_LOG_BYTES)
+    try:
+        return _load(program, log=None)
+    except KernelError as error:
+        log = ctypes.create_string_buffer(_LOG_BYTES)  # once more, for its reasons
+        try:
+            return _load(program, log=log)
+        except KernelError:
+            error.hint = (log.value.decode().strip().splitlines() or [""])[-1]
+        raise error from None
+
+
+def _load(program: bytes, *, log: ctypes.Array[ctypes.c_char] | None) -> int:
     code = ctypes.create_string_buffer(program, len(program))
     license_name = ctypes.create_string_buffer(b"GPL")
+    level, size, at = (0, 0, 0) if log is None else (1, len(log), ctypes.addressof(log))
     words = (
         _PROG_TYPE_CGROUP_DEVICE, len(program) // 8, ctypes.addressof(code),
-        ctypes.addressof(license_name), 1, _LOG_BYTES, ctypes.addressof(log),
-        0, 0, b"minidock",
+        ctypes.addressof(license_name), level, size, at, 0, 0, b"minidock",
     )  # fmt: skip
     attributes = ctypes.create_string_buffer(pack("=IIQQIIQII16s", *words), 120)
-    try:
-        return _bpf(_PROG_LOAD, attributes, subject="cgroup device program")
-    except KernelError as error:
-        error.hint = (log.value.decode().strip().splitlines() or [""])[-1]
-        raise
+    return _bpf(_PROG_LOAD, attributes, subject="cgroup device program")
 
 
 def _attach_program_sh(directory: str, program_fd: int) -> str:

@@ -198,7 +198,7 @@ def _condition(argument: dict[str, Any]) -> dict[str, Any]:
         mask, value = value, argument.get("valueTwo") or 0
     if not (0 <= value <= 0xFFFFFFFFFFFFFFFF and 0 <= mask <= 0xFFFFFFFFFFFFFFFF):
         raise UsageError(f"seccomp: the value of {argument} does not fit 64 bits")
-    return {"index": argument["index"], "op": operator, "value": value, "mask": mask}
+    return {"index": argument["index"], "op": operator, "value": value & mask, "mask": mask}
 
 
 # From rules to instructions ----------------------------------------------------------------------

@@ -141,6 +141,23 @@ def set_user(uid: int, gid: int) -> None:
         raise KernelError("setresuid(2)", f"{uid}:{gid}", error.errno or 0) from None
 
 
+def _give_stdio_sh(uid: int) -> str:
+    return f"chown {uid} /proc/self/fd/[012]"
+
+
+@op("fchown(2)", twin=_give_stdio_sh)
+def give_stdio(uid: int) -> None:
+    """Let the command's user open /dev/stdout and /dev/stderr again: the pipes are root's so far."""
+    null = os.stat("/dev/null").st_rdev
+    for descriptor in (0, 1, 2):
+        try:
+            if os.fstat(descriptor).st_rdev != null:
+                os.fchown(descriptor, uid, -1)
+        except OSError as error:
+            if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or owned by nobody
+                raise KernelError("fchown(2)", f"fd {descriptor}", error.errno or 0) from None
+
+
 def _close_on_exec_sh(first: int) -> str:
     return f": # descriptors from {first} on are closed when the command starts"
 

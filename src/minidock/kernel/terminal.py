@@ -64,6 +64,11 @@ def take_terminal(master: int) -> None:
     os.close(slave)
 
 
+def _set_size_sh(fd: int, *, rows: int, columns: int) -> str:
+    return f"stty rows {rows} cols {columns}"
+
+
+@op("ioctl_tty(2)", twin=_set_size_sh)
 def set_size(fd: int, *, rows: int, columns: int) -> None:
     """Tell a terminal its size; the kernel sends SIGWINCH to its foreground processes."""
     packed = b"".join(n.to_bytes(2, "little") for n in (rows & 0xFFFF, columns & 0xFFFF, 0, 0))

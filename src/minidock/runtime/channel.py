@@ -3,6 +3,7 @@
     runtime → init    G                 go: the cgroup has you, hooks of the host have run
     init → runtime    J <record>        a journal record (init holds no file of the host)
                       C + descriptor    the master of the container's terminal
+                      P <pid>           an exec's process was born (its parent has no other way)
                       R                 ready: all walls are up, waiting for start
                       F <json>          failed: {"kind", "message", "hint", ...}; init ends
                       (end of file)     execve closed the socket: the command runs
@@ -34,6 +35,7 @@ class Channel:
     def __init__(self, end: _socket.socket) -> None:
         self.socket = end
         self.console: int | None = None
+        self.pid = 0
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -49,7 +51,7 @@ class Channel:
     def receive(self, write_journal: Callable[[str], None] | None) -> str:
         """Wait for the next message other than a journal record, which is written on at once.
 
-        Returns "ready", "console" (self.console holds it) or "closed".
+        Returns "ready", "console" (self.console holds it), "pid" (self.pid does) or "closed".
         Raises what init raised, rebuilt from its "F" message.
         """
         while True:
@@ -62,6 +64,9 @@ class Channel:
                 self.console = int.from_bytes(ancillary[0][2][:4], "little")
                 os.set_inheritable(self.console, False)
                 return "console"
+            elif kind == b"P":
+                self.pid = int(body)
+                return "pid"
             elif kind == b"R":
                 return "ready"
             elif kind == b"F":
@@ -88,6 +93,9 @@ class Channel:
 
     def send_ready(self) -> None:
         self.socket.send(b"R")
+
+    def send_pid(self, pid: int) -> None:
+        self.socket.send(b"P%d" % pid)
 
     def send_console(self, master: int) -> None:
         send_descriptor(self.socket, b"C", master)

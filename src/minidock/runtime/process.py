@@ -32,8 +32,15 @@ def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
     """Make the terminal inside, and hand its master out through the channel."""
     if not spec.get("terminal"):
         return []
+    size = spec.get("consoleSize") or {}
+    sizing = []
+    if size.get("height") and size.get("width"):
+        sizing = [
+            Step(terminal.set_size, Slot("console"), rows=size["height"], columns=size["width"])
+        ]
     return [
         Step(terminal.open_terminal, into="console"),
+        *sizing,
         Step(channel.send_console, Slot("console")),
         Step(terminal.take_terminal, Slot("console")),
     ]
@@ -60,6 +67,8 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
     if capabilities is not None:
         steps.append(Step(capability.set_bounding, capabilities.get("bounding") or []))
         steps.append(Step(capability.keep_capabilities))
+    if user.get("uid"):
+        steps.append(Step(process.give_stdio, user["uid"]))
     steps += [
         Step(process.set_groups, user.get("additionalGids") or []),
         Step(process.set_user, user.get("uid") or 0, user.get("gid") or 0),

@@ -1,0 +1,182 @@
+"""Creating a container: what was asked, what the image says, and Docker's defaults, in one document.
+
+Everything that can be wrong is found before anything is made. Then the directory appears, complete
+or not at all: container.json is written last, under the lock of all creations.
+
+`create` takes the body of Docker's own ContainerCreate call, so that the command line and an API
+need no other form between them.
+
+Sources: Docker Engine API v1.45 ContainerCreate; moby's runconfig for how the two configs merge.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine import volumes
+from minidock.engine.container_names import random_name
+from minidock.engine.containers import NEVER, Container, claim_name, discard, timestamp
+from minidock.engine.images import Image, ImageStore
+from minidock.engine.locks import exclusive
+from minidock.engine.mounts import mount_points
+from minidock.engine.store import prepare
+from minidock.engine.validation import check_body, check_name
+from minidock.errors import Conflict
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NAME_ATTEMPTS = 20
+
+
+def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container:
+    """Make a container of an image; nothing runs yet.
+
+    body: Docker's ContainerCreate JSON. name: None for a random one.
+    Raises NotFound for the image or a volume, Conflict for a taken name, UsageError. On an error
+    nothing is left.
+    """
+    if name is not None:
+        check_name(name)
+    check_body(store, body)
+    prepare(store)
+    image = ImageStore(store).resolve(body["Image"])
+    container_id = os.urandom(32).hex()
+    document = _document(store, body, image, container_id)
+    made_volumes: list[str] = []
+    document["Mounts"] = mount_points(store, document, made_volumes)
+    container = Container(store, document)
+    try:
+        with exclusive(f"{_containers_directory(store)}/.lock"):
+            _make_home(store, container, name)
+    except BaseException:
+        discard(container)
+        for volume in made_volumes:
+            volumes.remove(store, volume)
+        raise
+    return container
+
+
+def _containers_directory(store: Store) -> str:
+    os.makedirs(store.containers, mode=0o711, exist_ok=True)
+    return store.containers
+
+
+def _make_home(store: Store, container: Container, name: str | None) -> None:
+    """The container's directory; the caller holds the lock of all creations."""
+    for attempt in range(_NAME_ATTEMPTS):
+        chosen = name or random_name(attempt)
+        try:
+            claim_name(store, chosen, container.id)
+            break
+        except Conflict:
+            if name is not None or attempt == _NAME_ATTEMPTS - 1:
+                raise
+    container.document["Name"] = "/" + chosen
+    paths = container.paths
+    for directory in (paths.home, paths.bundle, paths.upper, paths.work, paths.merged):
+        os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
+    for file in (paths.lock, paths.monitor_lock, paths.log):
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    container.save()
+
+
+def _document(
+    store: Store, body: dict[str, Any], image: Image, container_id: str
+) -> dict[str, Any]:
+    """The container in the shape of `docker inspect`."""
+    paths = store.container(container_id)
+    config = merge_config(body, image.config.get("config") or {})
+    config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)
+    command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
+    return {
+        "Id": container_id,
+        "Created": timestamp(),
+        "Path": command[0],
+        "Args": command[1:],
+        "State": {
+            "Status": "created", "Running": False, "Paused": False, "Restarting": False,
+            "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
+            "StartedAt": NEVER, "FinishedAt": NEVER,
+        },
+        "Image": image.id,
+        "ResolvConfPath": paths.resolv_conf,
+        "HostnamePath": paths.hostname,
+        "HostsPath": paths.hosts,
+        "LogPath": paths.log,
+        "Name": "",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": body.get("HostConfig") or {},
+        "GraphDriver": {
+            "Name": "overlay",
+            "Data": {
+                "LowerDir": ":".join(reversed(image.layer_directories())),
+                "MergedDir": paths.merged,
+                "UpperDir": paths.upper,
+                "WorkDir": paths.work,
+            },
+        },
+        "Mounts": [],
+        "Config": config,
+        "NetworkSettings": {
+            "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "EndpointID": "",
+            "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": "", "Networks": {},
+        },
+    }  # fmt: skip
+
+
+def _hostname(body: dict[str, Any], container_id: str) -> str:
+    host_config = body.get("HostConfig") or {}
+    if host_config.get("NetworkMode") == "host" or host_config.get("UTSMode") == "host":
+        return os.uname().nodename
+    return container_id[:12]
+
+
+def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """A container's Config: what was asked for wins over what the image says.
+
+    body, image: Docker's container config (Cmd, Entrypoint, Env, ...). An entrypoint that was asked
+    for drops the image's command too; asked for as [""], it drops the image's entrypoint.
+    """
+    entrypoint = body.get("Entrypoint")
+    command = body.get("Cmd")
+    if not entrypoint:
+        entrypoint = image.get("Entrypoint")
+        command = command or image.get("Cmd")
+    elif entrypoint == [""]:
+        entrypoint = None
+    asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
+    return {
+        **asked,
+        "Hostname": body.get("Hostname") or "",
+        "Domainname": body.get("Domainname") or "",
+        "User": body.get("User") or image.get("User") or "",
+        "Env": merge_environment(image.get("Env") or [], body.get("Env") or []),
+        "Cmd": command,
+        "Image": body["Image"],
+        "Volumes": {**(image.get("Volumes") or {}), **(body.get("Volumes") or {})} or None,
+        "WorkingDir": body.get("WorkingDir") or image.get("WorkingDir") or "",
+        "Entrypoint": entrypoint,
+        "OnBuild": None,
+        "Labels": {**(image.get("Labels") or {}), **(body.get("Labels") or {})},
+        "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
+        "StopSignal": body.get("StopSignal") or image.get("StopSignal") or "SIGTERM",
+    }
+
+
+_NOT_CONFIG = ("HostConfig", "NetworkingConfig")
+
+
+def merge_environment(image: list[str], asked: list[str]) -> list[str]:
+    """The image's variables that were not asked for, then those that were; NAME alone unsets."""
+    names = {entry.partition("=")[0] for entry in asked}
+    kept = [entry for entry in image if entry.partition("=")[0] not in names]
+    return kept + [entry for entry in asked if "=" in entry]

@@ -1,0 +1,117 @@
+"""Launching: a stopped container becomes a running one. This is the screen to project.
+
+It runs in the container's monitor, which holds all that is made here until the container ends.
+If a step fails, `take_down` unmakes whatever the steps before it made; the same function ends each
+normal run, and repairs after a crash.
+"""
+
+from __future__ import annotations
+
+
+from minidock import jsontext
+from minidock.engine import networks, ports
+from minidock.engine.bundle import write_bundle
+from minidock.engine.containers import NEVER, Container, timestamp
+from minidock.engine.images import ImageStore
+from minidock.engine.mounts import fill_volumes, make_bind_sources
+from minidock.engine.netfiles import write_network_files
+from minidock.engine.teardown import take_down
+from minidock.kernel.overlay import mount_overlay
+from minidock.runtime import lifecycle
+from minidock.undo import UndoOnError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Launched:
+    """A running container, as its monitor holds it.
+
+    runtime: its init and terminal. ports: the host's ports, held as long as it runs.
+    """
+
+    def __init__(self, runtime: lifecycle.Container, held: ports.Held | None) -> None:
+        self.runtime = runtime
+        self.ports = held
+
+
+def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched:
+    """Start a container: its layers, its bundle, its namespaces, its network, its command.
+
+    stdio: the command's ends of its pipes; None for a terminal, which is made inside.
+    Raises MinidockError of many kinds; nothing of the run is left then.
+    """
+    store = container.store
+    with UndoOnError() as undo:
+        undo.callback(take_down, store, container.id)
+        held = hold_ports(container)
+        address = reserve_address(container)
+        mount_layers(container)
+        write_network_files(container, address)
+        write_bundle(container)
+        created = lifecycle.create(
+            container.paths.bundle,
+            container.id,
+            root=store.run,
+            stdio=stdio,
+            filter_cache=store.seccomp,
+        )
+        connect_network(container, created.pid, held)
+        lifecycle.start(created.state)
+        created.await_exec()
+        note_running(container, created.pid)
+    return Launched(created, held)
+
+
+def hold_ports(container: Container) -> ports.Held | None:
+    """Take the host's ports before anything is made: a second server shall not get them."""
+    bindings = ports.wanted(container.document)
+    return ports.hold(bindings) if bindings else None
+
+
+def reserve_address(container: Container) -> str:
+    """An address of the container's network, which nobody else gets until it is released."""
+    if networks.mode(container.host_config.get("NetworkMode") or "bridge") != "bridge":
+        return ""
+    return networks.reserve(container.store, container.id)
+
+
+def mount_layers(container: Container) -> None:
+    """Mount the image's layers and the container's own on top, as one tree."""
+    paths = container.paths
+    make_bind_sources(container.document)
+    image = ImageStore(container.store).resolve(container.document["Image"])
+    lowerdirs = list(reversed(image.layer_directories()))
+    mount_overlay(lowerdirs, paths.upper, paths.work, paths.merged)
+    fill_volumes(container.store, container.document, paths.merged)
+
+
+def connect_network(container: Container, pid: int, held: ports.Held | None) -> None:
+    """Give the container's network namespace its end of a cable to the bridge."""
+    settings = container.document["NetworkSettings"]
+    if networks.mode(container.host_config.get("NetworkMode") or "bridge") != "bridge":
+        return
+    published = held.bindings if held else []
+    endpoint = networks.connect(container.store, container.id, netns_pid=pid, publish=published)
+    settings["Networks"] = {"bridge": endpoint}
+    for key in ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID"):
+        settings[key] = endpoint[key]
+    settings["Ports"] = ports.table(container.document, published)
+
+
+def note_running(container: Container, pid: int) -> None:
+    """Write down that it runs."""
+    container.state.update(
+        Status="running", Running=True, Paused=False, Pid=pid, ExitCode=0, Error="",
+        OOMKilled=False, StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
+    )  # fmt: skip
+    container.save()
+
+
+def bundle_config(container: Container) -> dict[str, Any]:
+    """The config.json of the container's last start."""
+    with open(container.paths.config, encoding="utf-8") as file:
+        return jsontext.loads(file.read())  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,36 @@
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf: written for each start, bound into the container.
+
+They lie outside the image's layers, since they tell of this container only.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine import names
+from minidock.engine.containers import Container
+
+
+def write_network_files(container: Container, address: str) -> None:
+    """Write the three files. address: the container's, or "" where it has none of its own."""
+    host, config = container.host_config, container.config
+    hostname = config["Hostname"]
+    if host.get("NetworkMode") == "host":
+        hosts = names.host_hosts_file(host.get("ExtraHosts") or [])
+    else:
+        full = f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
+        hosts = names.hosts_file(full, address, host.get("ExtraHosts") or [])
+    _write(container.paths.hosts, hosts)
+    _write(container.paths.hostname, hostname + "\n")
+    resolv = names.resolv_conf(
+        host.get("Dns") or [], host.get("DnsSearch") or [], host.get("DnsOptions") or [],
+        host_network=host.get("NetworkMode") == "host",
+    )  # fmt: skip
+    _write(container.paths.resolv_conf, resolv)
+
+
+def _write(path: str, text: str) -> None:
+    """In place, since a bind mount holds the inode; readable by the container's users."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, 0o644)

@@ -1,0 +1,38 @@
+"""Removing a container: its processes, its network, its files, and at -v its anonymous volumes."""
+
+from __future__ import annotations
+
+from minidock.engine.containers import Container, discard
+from minidock.engine.teardown import take_down
+from minidock.engine.volumes import inspect as inspect_volume
+from minidock.engine.volumes import remove as remove_volume
+from minidock.errors import Conflict, NotFound
+
+
+def remove_owned(container: Container, *, volumes: bool) -> None:
+    """Remove a container that is ours and does not run.
+
+    volumes: with the anonymous volumes that only it uses.
+    """
+    take_down(container.store, container.id)
+    discard(container)
+    if volumes:
+        _remove_anonymous_volumes(container)
+
+
+def _remove_anonymous_volumes(container: Container) -> None:
+    for point in container.document["Mounts"]:
+        if point["Type"] != "volume" or not _is_anonymous(container, point["Name"]):
+            continue
+        try:
+            remove_volume(container.store, point["Name"])
+        except (NotFound, Conflict):
+            continue  # gone already, or another container has it by --volumes-from
+
+
+def _is_anonymous(container: Container, name: str) -> bool:
+    try:
+        labels = inspect_volume(container.store, name).get("Labels") or {}
+    except NotFound:
+        return False
+    return "com.docker.volume.anonymous" in labels

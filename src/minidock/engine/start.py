@@ -1,0 +1,111 @@
+"""Starting a container, on the command's side: a monitor is born, and does the rest.
+
+`prepare_monitor` may be called before it is known which container it will be for: the monitor's
+interpreter takes as long to boot as a command needs to read its command line, so both are done at
+the same time. A monitor that hears of no container ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine import wire
+from minidock.engine.attach import Attachment, Conversation
+from minidock.engine.containers import Container, find
+from minidock.kernel.terminal import get_size
+from minidock.paths import Store
+from minidock.runtime import seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import _socket
+
+_prepared: _socket.socket | None = None
+
+
+def prepare_monitor(store: Store) -> None:
+    """Let a monitor boot for the container that this command is about to start."""
+    global _prepared
+    if _prepared is None:
+        _prepared = spawn_monitor(store)
+
+
+def spawn_monitor(store: Store) -> _socket.socket:
+    """A new monitor, waiting for its launch message; returns our end of its socket.
+
+    It is in a session of its own, with nothing of ours open but the socket.
+    Raises KernelError where the interpreter cannot be sealed.
+    """
+    sealed = seal.sealed_interpreter(store.run)
+    ours, theirs = wire.pair()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    kept = {name: value for name, value in os.environ.items() if name.startswith("MINIDOCK_")}
+    os.posix_spawn(
+        sealed,
+        seal.command(sealed, "minidock.engine.monitor"),
+        {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **kept},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, null, 1),
+            (os.POSIX_SPAWN_DUP2, null, 2),
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+        ],
+        setsid=True,
+    )
+    theirs.close()
+    os.close(null)
+    return ours
+
+
+def start(
+    store: Store,
+    reference: str,
+    *,
+    attach: Attachment | None,
+    on_record: Callable[[str], None] | None = None,
+    on_started: Callable[[], None] | None = None,
+) -> int | None:
+    """Start a container. Without `attach`, returns None once it runs; with it, its exit code.
+
+    on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
+    once, when the container runs.
+    A container that runs already is left alone, as Docker does; then `attach` attaches to it.
+    Raises NotFound, Conflict, and whatever kept it from starting.
+    """
+    from minidock.engine.attach import attach as attach_to
+
+    container = find(store, reference)
+    if container.running:
+        return None if attach is None else attach_to(store, container.id, attach)
+    conversation = Conversation(
+        _send_launch(container, attach, explain=on_record is not None),
+        attach,
+        terminal=bool(container.config.get("Tty")),
+        on_record=on_record,
+        on_started=on_started,
+    )
+    if attach is None:
+        conversation.await_start()
+        return None
+    return conversation.hold()
+
+
+def _send_launch(
+    container: Container, attach: Attachment | None, *, explain: bool
+) -> _socket.socket:
+    global _prepared
+    socket = _prepared or spawn_monitor(container.store)
+    _prepared = None
+    if attach is not None:
+        attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
+    size = list(get_size(1)) if container.config.get("Tty") and os.isatty(1) else None
+    request = {
+        "id": container.id,
+        "attach": attach.streams() if attach else None,
+        "explain": explain,
+        "size": size,
+    }
+    socket.send(wire.message(b"L", request))
+    return socket

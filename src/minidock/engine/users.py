@@ -1,0 +1,97 @@
+"""Who runs the command: -u, read in the container's own /etc/passwd and /etc/group.
+
+The C library's getpwnam would load name-service modules, the host's or the image's, into a
+privileged process. So the two files are read as text, by paths that are resolved in the rootfs.
+
+Source: passwd(5), group(5); moby's libcontainer/user for the forms of -u (facts).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import KernelError, UsageError
+from minidock.kernel.mount import open_in_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MAXIMUM_BYTES = 10 * 1024 * 1024
+
+
+def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str, Any], str]:
+    """OCI's user {uid, gid, additionalGids}, and the home directory, of a -u value.
+
+    text: "", "name", "uid", "name:group", "uid:gid". group_add: names or numbers.
+    Raises UsageError for a name that the image does not know.
+    """
+    name, _, group = text.partition(":")
+    name = name or "0"
+    entry = _passwd_entry(rootfs, name)
+    if entry is None and not name.isdecimal():
+        raise UsageError(
+            f"unable to find user {name}: no matching entries in passwd file",
+            hint="give a number, or a user that the image has in /etc/passwd",
+        )
+    uid = int(entry[2]) if entry else int(name)
+    gid = int(entry[3]) if entry else 0
+    groups = _read(rootfs, "/etc/group", 4)
+    additional: list[int] = []
+    if group:
+        gid = _group_id(groups, group)
+    elif entry:
+        additional = [int(g[2]) for g in groups if entry[0] in g[3].split(",")]
+    for wanted in group_add:
+        number = _group_id(groups, wanted)
+        if number not in additional:
+            additional.append(number)
+    for number in (uid, gid, *additional):
+        if not 0 <= number < 2**31:
+            raise UsageError("uids and gids must be in range 0-2147483647", hint=f"not {number}")
+    user = {"uid": uid, "gid": gid, "additionalGids": additional or [gid]}
+    return user, entry[5] if entry and entry[5] else "/"
+
+
+def _passwd_entry(rootfs: str, name: str) -> list[str] | None:
+    entries = _read(rootfs, "/etc/passwd", 7)
+    for entry in entries:
+        if entry[0] == name:
+            return entry
+    if name.isdecimal():
+        for entry in entries:
+            if int(entry[2]) == int(name):
+                return entry
+    return None
+
+
+def _group_id(groups: list[list[str]], wanted: str) -> int:
+    for group in groups:
+        if group[0] == wanted:
+            return int(group[2])
+    if wanted.isdecimal():
+        return int(wanted)
+    raise UsageError(
+        f"unable to find group {wanted}: no matching entries in group file",
+        hint="give a number, or a group that the image has in /etc/group",
+    )
+
+
+def _read(rootfs: str, path: str, fields: int) -> list[list[str]]:
+    """The file's well-formed lines, split; empty where there is no regular file of that name."""
+    try:
+        # A FIFO of this name would keep a plain open waiting for ever.
+        fd = open_in_root(rootfs, path, os.O_RDONLY | os.O_NONBLOCK)
+    except KernelError:
+        return []
+    with open(fd, "rb") as file:
+        if not os.path.isfile(f"/proc/self/fd/{file.fileno()}"):
+            return []
+        text = file.read(_MAXIMUM_BYTES).decode("utf-8", "replace")
+    lines = [line.strip().split(":") for line in text.splitlines()]
+    numbers = (2, 3) if fields == 7 else (2,)
+    return [
+        parts
+        for parts in lines
+        if len(parts) == fields and all(parts[index].isdecimal() for index in numbers)
+    ]

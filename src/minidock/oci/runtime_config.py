@@ -1,0 +1,195 @@
+"""The OCI runtime config of a container, with Docker's defaults: data in, data out.
+
+What is decided elsewhere comes in as arguments: the resolved user, the capabilities, the seccomp
+profile, the mounts. Nothing here looks at the machine.
+
+Sources: OCI runtime-spec config and config-linux; moby's oci/defaults.go for the default mounts,
+masked paths and device list (facts); Docker Engine API v1.45 HostConfig.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OCI_VERSION = "1.2.0"
+
+MASKED_PATHS = [
+    "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+]  # fmt: skip
+READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+DEFAULT_SHM_BYTES = 64 * 1024 * 1024
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[dict[str, Any]]:
+    """What every container has mounted: its own view of the kernel, and empty shared memory."""
+    sys_access = [] if writable_sys else ["ro"]
+    closed = ["nosuid", "noexec", "nodev"]
+    return [
+        _mount("/proc", "proc", closed),
+        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount(
+            "/dev/pts", "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        _mount("/sys", "sysfs", [*closed, *sys_access]),
+        _mount("/sys/fs/cgroup", "cgroup", [*sys_access, *closed]),
+        _mount("/dev/mqueue", "mqueue", closed),
+        _mount("/dev/shm", "tmpfs", [*closed, "mode=1777", f"size={shm_bytes}"], source="shm"),
+    ]  # fmt: skip
+
+
+def _mount(
+    target: str, fstype: str, options: list[str], *, source: str = ""
+) -> dict[str, Any]:
+    return {
+        "destination": target, "type": fstype, "source": source or fstype, "options": options,
+    }  # fmt: skip
+
+
+def default_devices() -> list[dict[str, Any]]:
+    """Docker's device rules: nothing, but making nodes, and opening those that /dev has."""
+    opened = ["c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*"]
+    rules = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "access": "m"},
+        {"allow": True, "type": "b", "access": "m"},
+    ]
+    for entry in opened:
+        kind, _, numbers = entry.partition(" ")
+        major, _, minor = numbers.partition(":")
+        rule: dict[str, Any] = {"allow": True, "type": kind, "major": int(major), "access": "rwm"}
+        if minor != "*":
+            rule["minor"] = int(minor)
+        rules.append(rule)
+    return rules
+
+
+def runtime_config(
+    document: dict[str, Any],
+    *,
+    rootfs: str,
+    user: dict[str, Any],
+    environment: list[str],
+    command: list[str],
+    capabilities: list[str],
+    seccomp: dict[str, Any] | None,
+    no_new_privileges: bool,
+    mounts: list[dict[str, Any]],
+    namespaces: list[dict[str, Any]],
+    devices: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    cgroup_path: str,
+) -> dict[str, Any]:
+    """The config.json of one start of a container.
+
+    document: in `docker inspect` form. user: OCI's {uid, gid, additionalGids}. devices: nodes to
+    make, and access rules. cgroup_path: linux.cgroupsPath.
+    """
+    host = document["HostConfig"]
+    privileged = bool(host.get("Privileged"))
+    config: dict[str, Any] = {
+        "ociVersion": OCI_VERSION,
+        "process": process_config(
+            terminal=bool(document["Config"].get("Tty")),
+            user=user,
+            args=command,
+            environment=environment,
+            cwd=document["Config"]["WorkingDir"] or "/",
+            capabilities=capabilities,
+            no_new_privileges=no_new_privileges,
+        ),
+        "root": {"path": rootfs, "readonly": bool(host.get("ReadonlyRootfs"))},
+        "mounts": mounts,
+        "linux": {
+            "namespaces": namespaces,
+            "cgroupsPath": cgroup_path,
+            "resources": {**resources(host), "devices": devices[1]},
+            "devices": devices[0],
+            "maskedPaths": [] if privileged else MASKED_PATHS,
+            "readonlyPaths": [] if privileged else READONLY_PATHS,
+            "sysctl": host.get("Sysctls") or {},
+        },
+    }
+    config["process"]["rlimits"] = [
+        {"type": "RLIMIT_" + u["Name"].upper(), "soft": u["Soft"], "hard": u["Hard"]}
+        for u in host.get("Ulimits") or []
+    ]
+    height, width = host.get("ConsoleSize") or (0, 0)
+    if height and width:
+        config["process"]["consoleSize"] = {"height": height, "width": width}
+    if host.get("OomScoreAdj"):
+        config["process"]["oomScoreAdj"] = host["OomScoreAdj"]
+    own_uts = any(ns["type"] == "uts" for ns in namespaces)
+    if own_uts:
+        config["hostname"] = document["Config"]["Hostname"]
+        if document["Config"].get("Domainname"):
+            config["domainname"] = document["Config"]["Domainname"]
+    if seccomp is not None:
+        config["linux"]["seccomp"] = seccomp
+    return config
+
+
+def process_config(
+    *,
+    terminal: bool,
+    user: dict[str, Any],
+    args: list[str],
+    environment: list[str],
+    cwd: str,
+    capabilities: list[str],
+    no_new_privileges: bool,
+) -> dict[str, Any]:
+    """OCI's "process": the container's first, or one that exec adds."""
+    return {
+        "terminal": terminal,
+        "user": user,
+        "args": args,
+        "env": environment,
+        "cwd": cwd,
+        "capabilities": {
+            "bounding": capabilities,
+            "effective": capabilities,
+            "permitted": capabilities,
+            "inheritable": [],
+            "ambient": [],
+        },
+        "noNewPrivileges": no_new_privileges,
+        "rlimits": [],
+    }
+
+
+def resources(host: dict[str, Any]) -> dict[str, Any]:
+    """OCI's linux.resources of Docker's HostConfig; only what was asked for is in it."""
+    memory: dict[str, Any] = {}
+    if host.get("Memory"):
+        memory["limit"] = host["Memory"]
+        # Docker's rule: where only memory is limited, as much swap may be used again.
+        memory["swap"] = host.get("MemorySwap") or 2 * host["Memory"]
+    if host.get("MemoryReservation"):
+        memory["reservation"] = host["MemoryReservation"]
+    if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:
+        memory["swappiness"] = host["MemorySwappiness"]
+    if host.get("OomKillDisable"):
+        memory["disableOOMKiller"] = True
+    cpu: dict[str, Any] = {}
+    if host.get("NanoCpus"):
+        cpu["period"] = 100_000
+        cpu["quota"] = host["NanoCpus"] * 100_000 // 1_000_000_000
+    for key, name in (
+        ("CpuShares", "shares"), ("CpuQuota", "quota"), ("CpuPeriod", "period"),
+        ("CpusetCpus", "cpus"), ("CpusetMems", "mems"),
+    ):  # fmt: skip
+        if host.get(key):
+            cpu[name] = host[key]
+    asked: dict[str, Any] = {}
+    if memory:
+        asked["memory"] = memory
+    if cpu:
+        asked["cpu"] = cpu
+    if host.get("PidsLimit"):
+        asked["pids"] = {"limit": host["PidsLimit"]}
+    return asked

@@ -1,0 +1,151 @@
+"""One more process in a running container: the same walls, entered instead of built.
+
+    runtime ──clone3──► stage: joins the cgroup, then all namespaces of init at once (setns)
+                          └──clone3──► the process: born inside, a child of the runtime (CLONE_PARENT)
+
+Two births are needed because a PID namespace takes children only. The stage is not dumpable before
+it joins: from then on the container's root could reach it through /proc.
+
+Source: setns(2) with a pidfd, pid_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import Conflict, KernelError
+from minidock.kernel import namespace, process
+from minidock.kernel.cgroup import open_cgroup
+from minidock.kernel.op import Journal, current_journal, use_journal
+from minidock.runtime import channel, state
+from minidock.runtime.init import exit_code_of, seal_imports
+from minidock.runtime.process import (
+    command_steps,
+    credential_steps,
+    final_steps,
+    terminal_steps,
+)
+from minidock.runtime.program import Step, perform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+class Entered:
+    """A process that exec added: its pid as the runtime sees it, its terminal's master or None."""
+
+    def __init__(self, pid: int, console: int | None) -> None:
+        self.pid = pid
+        self.console = console
+
+
+def exec_program(
+    spec: dict[str, Any], filter_program: bytes | None, ours: channel.Channel
+) -> list[Step]:
+    """All that the added process does, in order. spec: OCI's "process"."""
+    return [
+        Step(process.new_session),
+        *terminal_steps(spec, ours),
+        *credential_steps(spec, filter_program),
+        *command_steps(spec),
+        *final_steps(spec, filter_program),
+    ]
+
+
+def execute(
+    known: state.State,
+    config: dict[str, Any],
+    spec: dict[str, Any],
+    *,
+    stdio: tuple[int, int, int] | None,
+    filter_program: bytes | None,
+) -> Entered:
+    """Run a process in a container that runs.
+
+    config: the container's. spec: OCI's "process" of the new one. stdio: as for create.
+    Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
+    """
+    try:
+        pidfd = os.pidfd_open(known.pid)
+    except ProcessLookupError:
+        raise Conflict(f"container {known.id} is not running") from None
+    ours, theirs = channel.pair()
+    kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
+    group = open_cgroup(*known.content["cgroup"])
+    cgroup_fd = group.fd_for_clone()
+    program = exec_program(spec, filter_program, theirs)
+
+    def run_stage() -> NoReturn:
+        def run_process() -> NoReturn:
+            _run(program, theirs, stdio)
+
+        def enter() -> None:
+            process.set_not_dumpable()
+            group.join(born_inside=cgroup_fd is not None)
+            namespace.setns(pidfd, kinds)
+            pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
+            theirs.send_pid(pid)
+
+        _guarded(enter, theirs)
+
+    try:
+        stage = namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
+        theirs.close()
+        return _await_exec(ours, stage)
+    except KernelError as error:
+        if error.call == "setns(2)" and error.errno == 3:
+            raise Conflict(f"container {known.id} is not running") from None
+        raise
+    finally:
+        ours.close()
+        os.close(pidfd)
+        if cgroup_fd is not None:
+            os.close(cgroup_fd)
+
+
+def _await_exec(ours: channel.Channel, stage: int) -> Entered:
+    """Wait until the command runs: until nobody holds the other end any more."""
+    journal = current_journal()
+    try:
+        while ours.receive(journal.relay if journal else None) != "closed":
+            pass
+    except BaseException:
+        os.waitpid(stage, 0)
+        if ours.pid:
+            os.waitpid(ours.pid, 0)
+        raise
+    os.waitpid(stage, 0)
+    if not ours.pid:
+        raise Conflict("the container ended while a process was entering it")
+    return Entered(ours.pid, ours.console)
+
+
+def _run(
+    program: list[Step], theirs: channel.Channel, stdio: tuple[int, int, int] | None
+) -> NoReturn:
+    def act() -> None:
+        if stdio is not None:
+            for number, descriptor in enumerate(stdio):
+                os.dup2(descriptor, number)
+        perform(program, {})
+
+    _guarded(act, theirs)
+
+
+def _guarded(act: Any, theirs: channel.Channel) -> NoReturn:
+    """Do it in a child that never returns: an error travels out as data."""
+    code = 0
+    try:
+        seal_imports()
+        if current_journal() is not None:
+            use_journal(Journal(theirs.send_record, actor="exec"))
+        act()
+    except BaseException as error:
+        code = exit_code_of(error)
+        try:
+            theirs.send_failure(error)
+        except BaseException:
+            code = 1
+    finally:
+        os._exit(code)

@@ -40,8 +40,18 @@ if [[ $(id -u) -ne 0 ]]; then
     echo "needs.sh: only root can install these packages: ${missing[*]}" >&2
     exit 1
 fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+quietly() { # apt's many lines are shown only if it fails
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "needs.sh: apt-get $1 failed" >&2
+        exit 1
+    }
+}
+
+quietly update
 available=()
 for package in "${missing[@]}"; do
     if [[ " ${if_known[*]} " == *" $package "* ]] && ! known "$package"; then
@@ -49,4 +59,6 @@ for package in "${missing[@]}"; do
     fi
     available+=("$package")
 done
-[[ ${#available[@]} -eq 0 ]] || apt-get install -y -qq --no-install-recommends "${available[@]}"
+[[ ${#available[@]} -gt 0 ]] || exit 0
+echo "needs.sh: installing ${available[*]}"
+quietly install -y --no-install-recommends "${available[@]}"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import REPOSITORY
 
 from minidock.cli.main import COMMANDS
+from support.command import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 PAGES += sorted((REPOSITORY / "images").rglob("*.md"))

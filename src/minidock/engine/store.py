@@ -1,0 +1,169 @@
+"""The store on disk: made on first use, locked while it changes, swept after a crash.
+
+    lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds
+    staging/   what is not finished yet: a layer while it is unpacked, a tree on its way out
+
+Nothing is ever changed in place. A thing is made in an entry of its own under staging/ and then
+renamed to where it belongs; a thing goes by being renamed into staging/ first. Whoever works in
+such an entry holds a flock(2) on its directory, which the kernel lets go when the process ends, no
+matter how. So an entry whose lock is free belongs to nobody: `sweep` removes it.
+
+Source: flock(2), rename(2); moby's daemon/graphdriver for the modes of the directories.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minidock.errors import StoreError
+from minidock.paths import STORE_VERSION, Store
+
+_MODE = 0o710  # files of images belong to many users: only root may come along here
+
+
+def prepare(store: Store) -> None:
+    """Make the store's directories on first use; refuse a store of a newer minidock.
+
+    Costs one read of the version file once the store is there.
+    """
+    version = _read_version(store)
+    if version == STORE_VERSION:
+        return
+    if version is not None:
+        raise StoreError(
+            f"the store {store.root} has format {version}, and this minidock knows "
+            f"{STORE_VERSION}",
+            hint="it was made by another version of minidock; use that, or another MINIDOCK_ROOT",
+        )
+    try:
+        os.makedirs(store.root, exist_ok=True)
+        os.chmod(store.root, _MODE)
+        for directory in (
+            os.path.dirname(store.blobs),
+            store.blobs,
+            store.layers,
+            store.containers,
+            store.volumes,
+            store.networks,
+            store.seccomp,
+            store.staging,
+        ):
+            os.makedirs(directory, _MODE, exist_ok=True)
+        write_file(store.version, f"{STORE_VERSION}\n".encode())
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the store {store.root}: {error.strerror}",
+            hint="minidock runs as root; MINIDOCK_ROOT names another place for the store",
+        ) from None
+
+
+def _read_version(store: Store) -> int | None:
+    """The format of the store, or None where there is none yet."""
+    try:
+        with open(store.version, "rb") as file:
+            text = file.read(20).strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(
+            f"cannot read the store {store.root}: {error.strerror}",
+            hint="minidock runs as root; MINIDOCK_ROOT names another store",
+        ) from None
+    if not text.isdigit():
+        raise StoreError(f"{store.version} does not hold a version, but {text!r}")
+    return int(text)
+
+
+def write_file(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file beside its target and rename it over that: readers see the old or the new."""
+    beside = f"{path}.{os.getpid()}.new"
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "wb", buffering=0) as file:
+            while content:
+                content = content[file.write(content) :]
+        os.rename(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+class StoreLock:
+    """`with StoreLock(store):` nobody else changes the store; what a crash left is swept first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._fd = -1
+
+    def __enter__(self) -> StoreLock:
+        self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        sweep(self._store)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._fd)
+
+
+class Staging:
+    """`with Staging(store, "load") as staging:` a directory for what is not finished yet.
+
+    It goes with all that is still in it when the block ends, however it ends.
+    path: its absolute path.
+    """
+
+    _count = 0
+
+    def __init__(self, store: Store, purpose: str) -> None:
+        self._store = store
+        Staging._count += 1
+        self.path = f"{store.staging}/{purpose}-{os.getpid()}-{Staging._count}"
+        self._fd = -1
+
+    def __enter__(self) -> Staging:
+        with StoreLock(self._store):  # so that no sweep comes between the two calls
+            try:
+                os.mkdir(self.path, 0o700)
+            except OSError as error:
+                raise StoreError(
+                    f"cannot work in the store: mkdir {self.path}: {error.strerror}"
+                ) from None
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        from minidock.engine.teardown import remove_tree
+
+        try:
+            remove_tree(self.path)
+        finally:
+            os.close(self._fd)
+
+
+def sweep(store: Store) -> None:
+    """Remove what processes that are dead left in staging/. The caller holds the store's lock."""
+    try:
+        names = os.listdir(store.staging)
+    except FileNotFoundError:
+        return
+    for name in names:
+        from minidock.engine.teardown import remove_tree
+
+        path = f"{store.staging}/{name}"
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its owner has just removed it
+        except NotADirectoryError:
+            os.unlink(path)
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # somebody is at work in there
+        else:
+            remove_tree(path)
+        finally:
+            os.close(fd)

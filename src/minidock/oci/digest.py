@@ -1,0 +1,57 @@
+"""Digests: the names that contents give themselves.
+
+A *digest* is "sha256:" and the hash of some bytes. Three of them name the parts of an image:
+
+    image ID   the digest of the image's config, byte for byte
+    diff_id    the digest of one layer's tar archive, uncompressed
+    chain_id   the digest of a stack of layers: what one directory under layers/ is named after
+
+A layer unpacked on another one is another thing than the same layer alone, hence chain ids:
+
+    chain_id(L0)        = diff_id(L0)
+    chain_id(L0..Ln)    = sha256(chain_id(L0..Ln-1) + " " + diff_id(Ln))
+
+Only sha256 is known here; the spec registers sha512 too, and images do not use it.
+
+Source: OCI image-spec descriptor.md "Digests", config.md "Layer ChainID".
+"""
+
+from __future__ import annotations
+
+PREFIX = "sha256:"
+_HEX = frozenset("0123456789abcdef")
+
+
+def sha256(content: bytes) -> str:
+    """The digest of some bytes, as "sha256:<64 hex digits>"."""
+    import hashlib
+
+    return PREFIX + hashlib.sha256(content).hexdigest()
+
+
+def is_hex(text: str) -> bool:
+    """Whether a text is lower-case hex digits only (an id or the beginning of one)."""
+    return bool(text) and _HEX.issuperset(text)
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value is "sha256:" and 64 hex digits, which is then safe as part of a path."""
+    return (
+        isinstance(value, str)
+        and len(value) == len(PREFIX) + 64
+        and value.startswith(PREFIX)
+        and is_hex(value[len(PREFIX) :])
+    )
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """The chain id of each layer of a stack, lowest first."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        chain.append(sha256(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+    return chain
+
+
+def short(digest: str) -> str:
+    """The twelve hex digits by which people know an image or a container."""
+    return digest.removeprefix(PREFIX)[:12]

@@ -1,0 +1,199 @@
+"""An image's config: what to run, as whom, where, on which layers; its digest is the image's ID.
+
+The bytes are kept as they came, since the ID is their digest. `parse` makes sure once, when an
+image enters the store, that every field which minidock will ever look at has the type that the spec
+gives it; so nothing behind it need ask again.
+
+Source: OCI image-spec config.md; Docker Engine API v1.45 "ImageInspect" and "ContainerConfig".
+"""
+
+from __future__ import annotations
+
+from minidock import jsontext
+from minidock.errors import ArchiveError
+from minidock.oci.digest import is_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+JSON_BYTES_MAX = 16 << 20
+LAYERS_MAX = 500  # overlayfs's own limit of lower directories (OVL_MAX_STACK)
+_STRING_FIELDS = ("architecture", "os", "variant", "created", "author", "comment")
+_RUN_STRINGS = ("User", "WorkingDir", "StopSignal", "Hostname", "Domainname", "Image")
+_RUN_LISTS = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
+_RUN_TABLES = ("Labels",)
+_RUN_SETS = ("ExposedPorts", "Volumes")
+
+# The fields of `docker inspect`'s Config in its order, with what it shows where nothing was said;
+# None in the second place: left out where empty.
+_SHOWN: tuple[tuple[str, Any, bool], ...] = (
+    ("Hostname", "", True),
+    ("Domainname", "", True),
+    ("User", "", True),
+    ("AttachStdin", False, True),
+    ("AttachStdout", False, True),
+    ("AttachStderr", False, True),
+    ("ExposedPorts", None, False),
+    ("Tty", False, True),
+    ("OpenStdin", False, True),
+    ("StdinOnce", False, True),
+    ("Env", None, True),
+    ("Cmd", None, True),
+    ("Healthcheck", None, False),
+    ("ArgsEscaped", False, False),
+    ("Image", "", True),
+    ("Volumes", None, True),
+    ("WorkingDir", "", True),
+    ("Entrypoint", None, True),
+    ("NetworkDisabled", False, False),
+    ("MacAddress", "", False),
+    ("OnBuild", None, True),
+    ("Labels", None, True),
+    ("StopSignal", "", False),
+    ("StopTimeout", None, False),
+    ("Shell", None, False),
+)
+
+
+def load_json(content: bytes, *, what: str) -> Any:
+    """A JSON document out of an archive. Raises ArchiveError for anything else, however deep."""
+    if len(content) > JSON_BYTES_MAX:
+        raise ArchiveError(f"{what} is larger than {JSON_BYTES_MAX >> 20} MiB")
+    try:
+        value = jsontext.loads(content)
+        jsontext.dumps(value).encode()
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ArchiveError(f"{what} is not JSON: {reason}") from None
+    return value
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The config that some bytes hold, every known field of the type that the spec says.
+
+    Raises ArchiveError that names the field.
+    """
+    config = load_json(content, what="the image's config")
+    if not isinstance(config, dict):
+        raise ArchiveError("the image's config is not a JSON object")
+    for field in _STRING_FIELDS:
+        _check(config, field, _is_text_or_none, "a string")
+    if config.get("os") not in (None, "", "linux"):
+        raise ArchiveError(
+            f"the image is for the system {config['os']!r}; minidock runs linux images"
+        )
+    _check_rootfs(config)
+    _check_history(config)
+    run = config.get("config")
+    if run is not None:
+        if not isinstance(run, dict):
+            raise ArchiveError("the image's config is damaged: config is not an object")
+        _check_run_config(run)
+    return config
+
+
+def diff_ids(config: dict[str, Any]) -> list[str]:
+    """The digests of the layers' archives, lowest first, of a config that was parsed."""
+    return list(config["rootfs"].get("diff_ids") or ())
+
+
+def normalised(run: dict[str, Any] | None) -> dict[str, Any]:
+    """The config's run part as `docker inspect` shows it: all fields, in Docker's order."""
+    given = run or {}
+    shown = {}
+    for field, empty, always in _SHOWN:
+        value = given.get(field)
+        if value or always:
+            shown[field] = empty if value is None else value
+    return shown
+
+
+def host_architecture() -> str:
+    """This machine's architecture as images call it: amd64, arm64."""
+    import os
+
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _check_rootfs(config: dict[str, Any]) -> None:
+    rootfs = config.get("rootfs")
+    layers = rootfs.get("diff_ids") if isinstance(rootfs, dict) else 0
+    if not (layers is None or (isinstance(layers, list) and all(map(is_digest, layers)))):
+        raise ArchiveError(
+            "the image's config is damaged: rootfs.diff_ids is not a list of sha256 digests"
+        )
+    if len(layers or ()) > LAYERS_MAX:
+        raise ArchiveError(f"the image has {len(layers)} layers; overlayfs takes {LAYERS_MAX}")
+
+
+def _check_history(config: dict[str, Any]) -> None:
+    history = config.get("history")
+    if history is None:
+        return
+    if not isinstance(history, list) or not all(isinstance(item, dict) for item in history):
+        raise ArchiveError("the image's config is damaged: history is not a list of objects")
+    for item in history:
+        for field in ("created", "created_by", "author", "comment"):
+            _check(item, field, _is_text_or_none, "a string", where="history")
+        _check(item, "empty_layer", lambda v: v is None or isinstance(v, bool), "true or false")
+
+
+def _check_run_config(run: dict[str, Any]) -> None:
+    for field in _RUN_STRINGS:
+        _check(run, field, _is_text_or_none, "a string", where="config")
+    for field in _RUN_LISTS:
+        _check(run, field, _is_list_of_text, "a list of strings", where="config")
+    for field in _RUN_TABLES:
+        _check(run, field, _is_table_of_text, "a table of strings", where="config")
+    for field in _RUN_SETS:
+        _check(run, field, lambda v: v is None or isinstance(v, dict), "an object", where="config")
+    _check(run, "StopTimeout", lambda v: v is None or _is_int(v), "a number", where="config")
+    health = run.get("Healthcheck")
+    if health is None:
+        return
+    if not isinstance(health, dict) or not _is_list_of_text(health.get("Test")):
+        raise ArchiveError("the image's config is damaged: config.Healthcheck")
+    for field in ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"):
+        _check(health, field, lambda v: v is None or _is_int(v), "a number", where="Healthcheck")
+
+
+def _check(
+    document: dict[str, Any], field: str, is_valid: Any, kind: str, *, where: str = ""
+) -> None:
+    if not is_valid(document.get(field)):
+        place = f"{where}.{field}" if where else field
+        raise ArchiveError(f"the image's config is damaged: {place} is not {kind}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    """A string that can be an argument or a variable of a process: UTF-8, without NUL."""
+    return isinstance(value, str) and "\0" not in value and _encodes(value)
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say it, UTF-8 cannot
+        return False
+    return True
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or _is_text(value)
+
+
+def _is_list_of_text(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+def _is_table_of_text(value: object) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(_is_text(name) and _is_text(text) for name, text in value.items())
+    )

@@ -1,0 +1,164 @@
+"""References: the names that people give to images.
+
+    localhost:5000/team/app:1.2@sha256:...
+    └───domain───┘ └─path─┘ └tag┘ └digest┘
+
+What is left out has a default: the domain docker.io, there the folder library, the tag latest. So
+"busybox" is docker.io/library/busybox:latest, and is shown as "busybox:latest": the *familiar*
+form, in which minidock keeps and prints names.
+
+The grammar is checked by hand here, character by character, because Python's `re` costs a fresh
+interpreter more than all the rest of finding an image.
+
+Source: github.com/distribution/reference, reference.go and normalize.go.
+"""
+
+from __future__ import annotations
+
+from minidock.errors import UsageError
+from minidock.oci.digest import is_digest, is_hex
+
+DEFAULT_DOMAIN = "docker.io"
+DEFAULT_TAG = "latest"
+_LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ALNUM = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_IPV6 = frozenset("0123456789abcdefABCDEF:")
+_TAG = _ALNUM | frozenset("_.-")
+_NAME_LENGTH_MAX = 255
+_TAG_LENGTH_MAX = 128
+
+
+class Reference:
+    """One parsed name of an image.
+
+    domain: such as "docker.io" or "localhost:5000"; path: such as "library/busybox".
+    tag, digest: "" where not given.
+    """
+
+    def __init__(self, domain: str, path: str, tag: str = "", digest: str = "") -> None:
+        self.domain = domain
+        self.path = path
+        self.tag = tag
+        self.digest = digest
+
+    @property
+    def familiar_name(self) -> str:
+        """The name without tag and digest, in its short form, such as "busybox"."""
+        if self.domain != DEFAULT_DOMAIN:
+            return f"{self.domain}/{self.path}"
+        return self.path.removeprefix("library/")
+
+    @property
+    def familiar(self) -> str:
+        """The whole reference in its short form, such as "busybox:latest"."""
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return self.familiar_name + tag + digest
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.domain}/{self.path}{tag}{digest}"
+
+    def with_default_tag(self) -> Reference:
+        """This reference, with the tag latest if it has neither tag nor digest."""
+        if self.tag or self.digest:
+            return self
+        return Reference(self.domain, self.path, DEFAULT_TAG)
+
+
+def parse(text: str) -> Reference:
+    """The parts of a reference as a person writes it.
+
+    Raises UsageError in Docker's words: "invalid reference format".
+    """
+    if len(text) == 64 and is_hex(text):
+        raise UsageError(
+            f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
+        )
+    name, at, digest = text.partition("@")
+    if at and not is_digest(digest):
+        raise UsageError("invalid reference format", hint="a digest is sha256:<64 hex digits>")
+    name, tag = _split_tag(name)
+    domain, path = _split_domain(name)
+    if path != path.lower():
+        raise UsageError(
+            f"invalid reference format: repository name ({path}) must be lowercase"
+        )
+    if not (_is_domain(domain) and path and all(map(_is_path_component, path.split("/")))):
+        raise UsageError("invalid reference format", hint="a name looks like busybox or team/app:1")
+    if len(domain) + 1 + len(path) > _NAME_LENGTH_MAX:
+        raise UsageError(
+            f"repository name must not be more than {_NAME_LENGTH_MAX} characters"
+        )
+    return Reference(domain, path, tag, digest)
+
+
+def parse_tagged(text: str) -> Reference:
+    """A reference that names a tag, latest if none is given; UsageError for one by digest."""
+    reference = parse(text)
+    if reference.digest:
+        raise UsageError("refusing to create a tag with a digest reference")
+    return reference.with_default_tag()
+
+
+def _split_tag(name: str) -> tuple[str, str]:
+    """Name and tag; a colon before the last slash belongs to a port, not to a tag."""
+    colon = name.rfind(":")
+    if colon <= name.rfind("/"):
+        return name, ""
+    tag = name[colon + 1 :]
+    valid = 0 < len(tag) <= _TAG_LENGTH_MAX and _TAG.issuperset(tag) and tag[0] not in ".-"
+    if not valid:
+        raise UsageError(
+            "invalid reference format",
+            hint="a tag has letters, digits, dots, dashes and underscores, 128 at most",
+        )
+    return name[:colon], tag
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    """The first part is a domain only if it cannot be a folder: it has a dot, a colon, or capitals."""
+    first, slash, rest = name.partition("/")
+    is_domain = slash and (
+        "." in first or ":" in first or first == "localhost" or first.lower() != first
+    )
+    domain, path = (first, rest) if is_domain else (DEFAULT_DOMAIN, name)
+    if domain == "index.docker.io":
+        domain = DEFAULT_DOMAIN
+    if domain == DEFAULT_DOMAIN and path and "/" not in path:
+        path = "library/" + path
+    return domain, path
+
+
+def _is_domain(domain: str) -> bool:
+    """A host name, an IPv4 address or an [IPv6] one, with or without a port."""
+    host = domain
+    colon = domain.rfind(":")
+    if colon > domain.rfind("]"):
+        host, port = domain[:colon], domain[colon + 1 :]
+        if not (port.isascii() and port.isdigit()):
+            return False
+    if host.startswith("[") and host.endswith("]"):
+        return bool(host[1:-1]) and _IPV6.issuperset(host[1:-1])
+    return all(
+        part and _ALNUM.issuperset(part.replace("-", "")) and "-" not in (part[0], part[-1])
+        for part in host.split(".")
+    )
+
+
+def _is_path_component(part: str) -> bool:
+    """Runs of [a-z0-9], joined by one dot, one or two underscores, or dashes."""
+    if not part or part[0] not in _LOWER or part[-1] not in _LOWER:
+        return False
+    separator = ""
+    for character in part:
+        if character in _LOWER:
+            if separator not in ("", ".", "_", "__") and separator.strip("-"):
+                return False
+            separator = ""
+        elif character in "._-":
+            separator += character
+        else:
+            return False
+    return True

@@ -38,7 +38,7 @@ from minidock.kernel.op import op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 ROOT = "/sys/fs/cgroup"
@@ -74,18 +74,20 @@ def is_v2() -> bool:
 
 
 def leave_caller_cgroup(parent: str) -> None:
-    """Move this process to <parent>/monitors, so that its caller's limits are not its own.
+    """Move this process out of its caller's cgroup, so that the caller's limits are not its own.
 
-    Only in the trees in which it is not at the root already, where no limit exists.
+    It goes to <parent> (v1), or to the leaf <parent>/monitors (v2, whose inner cgroups hold no
+    processes); only in the trees in which it is not at the root already, where no limit exists.
     """
-    open_cgroup(parent, MONITORS).adopt_caller()
+    group = open_cgroup(parent, MONITORS)
+    _while_parents_vanish(group.adopt_caller)
 
 
 def remove_parent(parent: str) -> bool:
     """Remove <parent> and <parent>/monitors where nothing lives in them any more.
 
     Returns whether all is gone. A parent in use stays, and is not an error: the next container
-    needs it anyway. A monitor that calls this keeps its own <parent>/monitors in use.
+    needs it anyway. A monitor that calls this keeps its own cgroup in use.
     """
     gone = True
     for directory in open_cgroup(parent, MONITORS).directories():
@@ -128,7 +130,7 @@ class Cgroup:
         raise NotImplementedError
 
     def adopt_caller(self) -> None:
-        """Create this cgroup and join it, in the trees where the caller is not at the root."""
+        """Take the caller in where it is not at the root; see `leave_caller_cgroup`."""
         raise NotImplementedError
 
     def fd_for_clone(self) -> int | None:
@@ -191,14 +193,7 @@ class Cgroup:
         An empty one of the same name that a crash left behind is made anew, so no old limit
         stays. Raises Conflict where processes live in it.
         """
-        for _ in range(_CREATE_ATTEMPTS):
-            try:
-                return self._create_once()
-            except KernelError as error:
-                if error.errno not in (ENOENT, ENODEV):
-                    raise
-            # Another container's end removed the parent between two of our steps: once more.
-        raise MinidockError(f"cgroup {self.path}: its parent is removed as fast as it is made")
+        _while_parents_vanish(self._create_once)
 
     def add(self, pid: int) -> None:
         """Move another process, with all its threads, into this cgroup (5 to 15 ms: see above)."""
@@ -414,6 +409,18 @@ def make_empty(directory: str) -> None:
                 hint="choose another name, or kill the processes in its cgroup.procs",
             ) from None
         create_directory(directory)
+
+
+def _while_parents_vanish(make: Callable[[], None]) -> None:
+    """Make a cgroup, again if another container's end removed its parent between two steps."""
+    for _ in range(_CREATE_ATTEMPTS):
+        try:
+            return make()
+        except KernelError as error:
+            if error.errno not in (ENOENT, ENODEV):
+                raise
+            missing = error
+    raise missing
 
 
 def _create_or_find(directory: str) -> None:

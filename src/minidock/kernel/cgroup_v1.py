@@ -73,8 +73,7 @@ class CgroupV1(Cgroup):
         directory = f"{tree}/{self.path}"
         make_empty(directory)
         if tree == self._trees.get("cpuset"):
-            for parent, child in zip(above, [*above[1:], directory], strict=True):
-                _inherit_cpuset(parent, child)
+            _inherit_cpusets([*above, directory])
 
     def join(self, *, born_inside: bool = False) -> None:
         paths = self.paths()
@@ -87,12 +86,13 @@ class CgroupV1(Cgroup):
     def adopt_caller(self) -> None:
         for controller, own in own_paths().items():
             tree = self._trees.get(controller)
-            if tree is None or own in ("/", f"/{self.path}"):
+            if tree is None or own in ("/", f"/{self.parent}"):
                 continue
-            if not os.path.isdir(f"{tree}/{self.path}"):
-                self._create_in(tree)
+            above = make_ancestors(tree, self.path)  # v1 has no need of a leaf: the parent will do
+            if controller == "cpuset":
+                _inherit_cpusets(above)
             file = "cgroup.procs" if controller == _UNIFIED else "tasks"
-            write_file(f"{tree}/{self.path}/{file}", "0")
+            write_file(f"{above[-1]}/{file}", "0")
 
     def apply(self, resources: dict[str, Any]) -> None:
         check_resources(resources)
@@ -222,11 +222,12 @@ def own_paths() -> dict[str, str]:
     return found
 
 
-def _inherit_cpuset(parent: str, child: str) -> None:
-    """Give a new cpuset its parent's CPUs and memory nodes: no process may enter an empty one."""
-    for file in ("cpuset.cpus", "cpuset.mems"):
-        if not read_file(f"{child}/{file}"):
-            write_file(f"{child}/{file}", read_file(f"{parent}/{file}"))
+def _inherit_cpusets(directories: list[str]) -> None:
+    """Hand CPUs and memory nodes down, parent to child: no process may enter an empty cpuset."""
+    for parent, child in zip(directories, directories[1:], strict=False):
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not read_file(f"{child}/{file}"):
+                write_file(f"{child}/{file}", read_file(f"{parent}/{file}"))
 
 
 # Limits ------------------------------------------------------------------------------------------

@@ -78,11 +78,9 @@ class CgroupV2(Cgroup):
 
     def adopt_caller(self) -> None:
         own = read_file("/proc/self/cgroup").splitlines()[-1].partition("::")[2]
-        if own in ("/", f"/{self.path}"):
-            return
-        if not os.path.isdir(self.directory):
+        if own not in ("/", f"/{self.path}"):
             make_ancestors(self._tree, f"{self.path}/leaf")
-        write_file(f"{self.directory}/cgroup.procs", "0")
+            write_file(f"{self.directory}/cgroup.procs", "0")
 
     def apply(self, resources: dict[str, Any]) -> None:
         check_resources(resources)

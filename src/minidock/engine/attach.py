@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import select
-import signal
+import _signal as signal
 import termios
 
 from minidock.engine import wire

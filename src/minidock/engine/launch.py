@@ -31,7 +31,7 @@ class Launched:
     runtime: its init and terminal. ports: the host's ports, held as long as it runs.
     """
 
-    def __init__(self, runtime: lifecycle.Container, held: ports.Held | None) -> None:
+    def __init__(self, runtime: lifecycle.Container, held: list[ports.Published]) -> None:
         self.runtime = runtime
         self.ports = held
 
@@ -64,15 +64,22 @@ def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched
     return Launched(created, held)
 
 
-def hold_ports(container: Container) -> ports.Held | None:
+def hold_ports(container: Container) -> list[ports.Published]:
     """Take the host's ports before anything is made: a second server shall not get them."""
-    bindings = ports.wanted(container.document)
-    return ports.hold(bindings) if bindings else None
+    host = container.host_config
+    wanted = ports.requests(
+        host.get("PortBindings") or {},
+        list(container.config.get("ExposedPorts") or {}),
+        publish_all=bool(host.get("PublishAllPorts")),
+    )
+    if networks.mode(host.get("NetworkMode") or "").kind != "bridge":
+        return []  # such a container has no address of its own that a port could lead to
+    return ports.bind(wanted, store=container.store)
 
 
 def reserve_address(container: Container) -> str:
     """An address of the container's network, which nobody else gets until it is released."""
-    if networks.mode(container.host_config.get("NetworkMode") or "bridge") != "bridge":
+    if networks.mode(container.host_config.get("NetworkMode") or "").kind != "bridge":
         return ""
     return networks.reserve(container.store, container.id)
 
@@ -87,17 +94,27 @@ def mount_layers(container: Container) -> None:
     fill_volumes(container.store, container.document, paths.merged)
 
 
-def connect_network(container: Container, pid: int, held: ports.Held | None) -> None:
+def connect_network(container: Container, pid: int, held: list[ports.Published]) -> None:
     """Give the container's network namespace its end of a cable to the bridge."""
-    settings = container.document["NetworkSettings"]
-    if networks.mode(container.host_config.get("NetworkMode") or "bridge") != "bridge":
-        return
-    published = held.bindings if held else []
-    endpoint = networks.connect(container.store, container.id, netns_pid=pid, publish=published)
-    settings["Networks"] = {"bridge": endpoint}
-    for key in ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID"):
-        settings[key] = endpoint[key]
-    settings["Ports"] = ports.table(container.document, published)
+    settings, config = container.document["NetworkSettings"], container.config
+    kind = networks.mode(container.host_config.get("NetworkMode") or "").kind
+    if kind == "bridge":
+        endpoint = networks.connect(
+            container.store,
+            container.id,
+            netns_pid=pid,
+            mac=config.get("MacAddress") or None,
+            publish=ports.forwarded(held),
+        )
+        for key in ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID"):
+            settings[key] = endpoint[key]
+        settings["Networks"] = {"bridge": endpoint}
+        settings["Ports"] = ports.port_map(held, list(config.get("ExposedPorts") or {}))
+    elif kind == "none":
+        networks.set_loopback_up(pid)
+    if kind in ("host", "none"):
+        settings["Networks"] = {kind: networks.bare_endpoint(container.store, kind)}
+    settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
 
 def note_running(container: Container, pid: int) -> None:
@@ -113,5 +130,3 @@ def bundle_config(container: Container) -> dict[str, Any]:
     """The config.json of the container's last start."""
     with open(container.paths.config, encoding="utf-8") as file:
         return jsontext.loads(file.read())  # type: ignore[no-any-return]
-
-

@@ -15,7 +15,7 @@ it does not need: there is one for every running container.
 from __future__ import annotations
 
 import os
-import signal
+import _signal as signal
 
 import _socket
 
@@ -165,8 +165,6 @@ class Monitor:
             self.clients.append(client)
 
         self.loop.watch(listening.fileno(), READABLE, ready)
-        if self.launched is not None and self.launched.ports is not None:
-            self.launched.ports.serve(self.loop)
 
     def _fail(self, error: MinidockError) -> None:
         """Tell why it did not start; a container run with --rm goes, others keep the reason."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine import names
+from minidock.engine import names, networks
 from minidock.engine.containers import Container
 
 
@@ -15,17 +15,18 @@ def write_network_files(container: Container, address: str) -> None:
     """Write the three files. address: the container's, or "" where it has none of its own."""
     host, config = container.host_config, container.config
     hostname = config["Hostname"]
-    if host.get("NetworkMode") == "host":
-        hosts = names.host_hosts_file(host.get("ExtraHosts") or [])
-    else:
-        full = f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
-        hosts = names.hosts_file(full, address, host.get("ExtraHosts") or [])
+    own_network = host.get("NetworkMode") != "host"
+    full = f"{hostname}.{config['Domainname']} {hostname}" if config.get("Domainname") else hostname
+    gateway = networks.gateway(container.store) if address else ""
+    hosts = names.hosts_file(full, address, host.get("ExtraHosts") or [], gateway=gateway)
+    resolv = names.resolv_conf(
+        host.get("Dns") or [],
+        host.get("DnsSearch") or [],
+        host.get("DnsOptions") or [],
+        own_network=own_network,
+    )
     _write(container.paths.hosts, hosts)
     _write(container.paths.hostname, hostname + "\n")
-    resolv = names.resolv_conf(
-        host.get("Dns") or [], host.get("DnsSearch") or [], host.get("DnsOptions") or [],
-        host_network=host.get("NetworkMode") == "host",
-    )  # fmt: skip
     _write(container.paths.resolv_conf, resolv)
 
 

@@ -2,7 +2,8 @@
 
 The monitor calls `take_down` when its container ends, and so does the repair after a kill -9 or a
 reboot; it needs no more than the store and the container's id, and does nothing where there is
-nothing left. Order: processes first, or they would hold the mounts; then network, mounts, cgroup.
+nothing left. Order: processes first, or they would hold the rest; the run directory last, since it
+is the mark by which the repair sees that something is left.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ def take_down(store: Store, container_id: str) -> None:
     paths = store.container(container_id)
     group = open_cgroup(store.cgroup_parent, container_id)
     group.kill_all()
-    networks.disconnect(store, container_id)
     if os.path.isdir(paths.merged):
         unmount(paths.merged, MNT_DETACH)
     group.remove()
+    networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
     remove_tree(paths.run)
 
 

@@ -1,0 +1,34 @@
+"""Signals by name and number, as `kill -s` and `--stop-signal` take them."""
+
+from __future__ import annotations
+
+import _signal as signal
+
+from minidock.errors import UsageError
+
+
+def signal_number(text: str) -> int:
+    """The number of "SIGTERM", "term", "15" or "RTMIN+3".
+
+    Raises UsageError for what is no signal.
+    """
+    if text.isdecimal():
+        if int(text) in signal.valid_signals():
+            return int(text)
+        raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
+    name = text.upper()
+    name = name if name.startswith("SIG") else "SIG" + name
+    base, plus, offset = name.partition("+")
+    if not plus:
+        base, plus, offset = name.partition("-")
+    known = getattr(signal, base, None)
+    if not base.startswith("SIG") or not isinstance(known, int) or "_" in base:
+        raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
+    number = known
+    if plus:
+        if base not in ("SIGRTMIN", "SIGRTMAX") or not offset.isdecimal():
+            raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
+        number += int(offset) if plus == "+" else -int(offset)
+    if number not in signal.valid_signals():
+        raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
+    return number

@@ -18,7 +18,7 @@ from minidock.errors import ArchiveError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO, Protocol
+    from typing import Protocol
 
     class Readable(Protocol):
         """What bytes are read from; fewer than asked for are no sign of the end, none are."""

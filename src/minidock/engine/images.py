@@ -305,7 +305,7 @@ def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
 
 
 def _key(name: reference.Reference) -> str:
-    """The key of images.json for a name: by digest where there is one, whatever tag stands there."""
+    """The key of images.json for a name; where a digest is given, the tag counts for nothing."""
     if name.digest:
         return f"{name.familiar_name}@{name.digest}"
     return name.familiar

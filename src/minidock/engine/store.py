@@ -32,8 +32,7 @@ def prepare(store: Store) -> None:
         return
     if version is not None:
         raise StoreError(
-            f"the store {store.root} has format {version}, and this minidock knows "
-            f"{STORE_VERSION}",
+            f"the store {store.root} has format {version}, and this minidock knows {STORE_VERSION}",
             hint="it was made by another version of minidock; use that, or another MINIDOCK_ROOT",
         )
     try:

@@ -6,12 +6,12 @@ Nothing is imported here once the child is inside, and it ends by os._exit.
 
 What is done as Docker does it:
 - a name that exists is replaced, except that two directories become one;
-- the archive's own entry for "/" is passed over; directories that it left out are made, root's, 0755;
+- the archive's own entry for "/" is passed over; directories that it left out are made: root, 0755;
 - symbolic links that the archive made are followed in the middle of a path, never at its end;
 - a whiteout ".wh.NAME" becomes overlayfs's: a character device 0/0; ".wh..wh..opq" becomes the
   xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names mean nothing.
-What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and blocks of
-zeros are left as holes, so that a bomb of zeros costs no disk.
+What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and long runs
+of zeros are left as holes, so that a bomb of zeros costs no disk.
 
 Sources: OCI image-spec layer.md; moby pkg/archive/archive.go and archive_linux.go; overlayfs.rst
 "whiteouts and opaque directories"; chown(2) and capabilities(7) for why the owner comes first.
@@ -38,6 +38,7 @@ WHITEOUT_META = b".wh..wh."
 OPAQUE_XATTR = b"trusted.overlay.opaque"
 OVERLAY_XATTRS = b"trusted.overlay."
 IMPLIED_DIRECTORY_MODE = 0o755
+_NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 _CHUNK = 1 << 18
 _ZEROS = bytes(_CHUNK)
 _HOLE_MIN = 1 << 16  # zeros in a shorter file are written: a hole would save too little
@@ -225,9 +226,8 @@ class LayerUnpacker:
             ) from None
 
     def _place_node(self, path: bytes, entry: Entry) -> None:
-        kinds = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
         device = os.makedev(entry.device_major, entry.device_minor)
-        self._make(path, os.mknod, path, kinds[entry.kind] | 0o600, device)
+        self._make(path, os.mknod, path, _NODES[entry.kind] | 0o600, device)
         self._set_metadata(path, entry)
 
     def _place_whiteout(self, directory: bytes, base: bytes) -> None:
@@ -326,7 +326,7 @@ def _write_all(fd: int, content: bytes, offset: int) -> None:
 
 
 def _kernel_time(mtime_ns: int) -> int:
-    """A time as the file system takes it: one before 1970 or after 2262 becomes 1970, as Docker's."""
+    """A time that every file system takes: before 1970 or after 2262 becomes 1970, as Docker's."""
     return mtime_ns if 0 <= mtime_ns <= _TIME_MAX_NS else 0
 
 

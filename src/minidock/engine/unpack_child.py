@@ -56,9 +56,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     _enter(f"{layer}/diff")
     split = tar_split.TarSplitWriter(split_fd)
     source = io.BufferedReader(io.FileIO(archive), _BUFFER)
-    unpacker = LayerUnpacker(
-        TarReader(source, record=split.record), split, replaced_fd=replaced_fd
-    )
+    unpacker = LayerUnpacker(TarReader(source, record=split.record), split, replaced_fd=replaced_fd)
     unpacker.unpack()
     split.finish()
     if not split.total_bytes:

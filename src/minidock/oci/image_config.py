@@ -124,7 +124,7 @@ def _check_rootfs(config: dict[str, Any]) -> None:
         raise ArchiveError(
             "the image's config is damaged: rootfs.diff_ids is not a list of sha256 digests"
         )
-    if len(layers or ()) > LAYERS_MAX:
+    if layers and len(layers) > LAYERS_MAX:
         raise ArchiveError(f"the image has {len(layers)} layers; overlayfs takes {LAYERS_MAX}")
 
 

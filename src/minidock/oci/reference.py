@@ -82,15 +82,11 @@ def parse(text: str) -> Reference:
     name, tag = _split_tag(name)
     domain, path = _split_domain(name)
     if path != path.lower():
-        raise UsageError(
-            f"invalid reference format: repository name ({path}) must be lowercase"
-        )
+        raise UsageError(f"invalid reference format: repository name ({path}) must be lowercase")
     if not (_is_domain(domain) and path and all(map(_is_path_component, path.split("/")))):
         raise UsageError("invalid reference format", hint="a name looks like busybox or team/app:1")
     if len(domain) + 1 + len(path) > _NAME_LENGTH_MAX:
-        raise UsageError(
-            f"repository name must not be more than {_NAME_LENGTH_MAX} characters"
-        )
+        raise UsageError(f"repository name must not be more than {_NAME_LENGTH_MAX} characters")
     return Reference(domain, path, tag, digest)
 
 
@@ -118,7 +114,7 @@ def _split_tag(name: str) -> tuple[str, str]:
 
 
 def _split_domain(name: str) -> tuple[str, str]:
-    """The first part is a domain only if it cannot be a folder: it has a dot, a colon, or capitals."""
+    """The first part is a domain only if no folder is called so: with a dot, a colon or capitals."""
     first, slash, rest = name.partition("/")
     is_domain = slash and (
         "." in first or ":" in first or first == "localhost" or first.lower() != first

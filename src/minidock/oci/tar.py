@@ -98,13 +98,19 @@ class TarReader:
 
     record: called with each run of bytes that `next_entry` and `skip_rest` read, in order. The
     content that is read by `read_content` is not recorded: who reads it knows where it went.
+    skip: passes over content without reading it, where the source can do that.
     """
 
     def __init__(
-        self, source: Readable, *, record: Callable[[bytes], object] | None = None
+        self,
+        source: Readable,
+        *,
+        record: Callable[[bytes], object] | None = None,
+        skip: Callable[[int], None] | None = None,
     ) -> None:
         self._source = source
         self._record = record
+        self._skip = skip
         self._content_left = 0
         self._padding = 0
         self.ended = False
@@ -161,6 +167,9 @@ class TarReader:
         """Pass over what is left of the current entry's content, and its padding."""
         left = self._content_left + self._padding
         self._content_left = self._padding = 0
+        if self._skip is not None:
+            self._skip(left)
+            return
         while left:
             left -= len(self._read(min(left, 1 << 16)))
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 
+
 def errno_name(number: int) -> str:
     """The kernel's name of an errno, such as 2 -> "ENOENT"."""
     return errno.errorcode.get(number, str(number))

@@ -33,7 +33,7 @@ class _Dialect:
     parse_constant = staticmethod(_refuse_constant)
 
 
-_scan = make_scanner(_Dialect())
+_scan = make_scanner(_Dialect())  # type: ignore[arg-type]
 _encode = make_encoder(
     None, _refuse_object, encode_basestring_ascii, None, ":", ",", False, False, False
 )

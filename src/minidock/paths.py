@@ -5,9 +5,9 @@
         blobs/sha256/<hex>                   configs and manifests of images, as they came
         layers/<chainID>/{diff,layer.json}
         images.json                          references -> image ids
-        containers/<id>/                     container.json, bundle/config.json, upper, work, merged,
-                                             log.json, journal.jsonl, hosts, hostname, resolv.conf,
-                                             lock, monitor.lock
+        containers/<id>/                     container.json, bundle/config.json, upper, work,
+                                             merged, log.json, journal.jsonl, hosts, hostname,
+                                             resolv.conf, lock, monitor.lock
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
         networks/<name>.json

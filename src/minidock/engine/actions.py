@@ -185,9 +185,7 @@ def wait(store: Store, reference: str) -> int:
             return int(find(store, container.id).state["ExitCode"])
 
 
-def top(
-    store: Store, reference: str, ps_arguments: list[str]
-) -> tuple[list[str], list[list[str]]]:
+def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str], list[list[str]]]:
     """The host's ps of a container's processes: column titles, and a row each.
 
     Raises Conflict where it does not run, or ps refuses its arguments.
@@ -203,7 +201,9 @@ def top(
     titles, *lines = done.stdout.splitlines()
     columns = titles.split()
     if "PID" not in columns:
-        raise Conflict("Couldn't find PID field in ps output", hint="ask ps for the pid: -o pid,cmd")
+        raise Conflict(
+            "Couldn't find PID field in ps output", hint="ask ps for the pid: -o pid,cmd"
+        )
     at = columns.index("PID")
     rows = []
     for line in lines:

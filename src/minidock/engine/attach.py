@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import select
-import _signal as signal
 import termios
 
 from minidock.engine import wire
@@ -25,17 +24,22 @@ from minidock.runtime.channel import rebuild_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+    import signal
     from collections.abc import Callable
     from typing import Any
 
-    import _socket
-
     from minidock.paths import Store
+else:
+    import _signal as signal  # without the enums, whose import costs 5 ms
 
 DETACHED_CODE = 0
-_NOT_PASSED_ON = {signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTSTP,
-                  signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP,
-                  signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}  # fmt: skip
+_NOT_PASSED_ON = {
+    signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN,
+    signal.SIGTTOU, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS,
+    signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
+}  # fmt: skip
+_CONTROL_KEYS = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 
 
 class Attachment:
@@ -73,7 +77,11 @@ def parse_detach_keys(text: str) -> bytes:
     for word in text.split(","):
         if len(word) == 1:
             keys += word.encode()
-        elif word.startswith("ctrl-") and len(word) == 6 and word[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+        elif (
+            word.startswith("ctrl-")
+            and len(word) == 6
+            and word[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
+        ):
             keys.append(ord(word[5].upper()) & 0x1F)
         else:
             raise UsageError(
@@ -163,7 +171,7 @@ class Conversation:
             )
 
     def hold(self) -> int:
-        """Carry bytes both ways until the process ends or the keys detach; returns its exit code."""
+        """Carry bytes both ways until it ends or the keys detach; returns its exit code."""
         assert self.attachment is not None
         raw = _RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
         try:
@@ -262,14 +270,18 @@ class _RawTerminal:
         self._before = termios.tcgetattr(0)
         mode = termios.tcgetattr(0)
         mode[0] &= ~(
-            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
-            | termios.IGNCR | termios.ICRNL | termios.IXON
+            termios.IGNBRK
+            | termios.BRKINT
+            | termios.PARMRK
+            | termios.ISTRIP
+            | termios.INLCR
+            | termios.IGNCR
+            | termios.ICRNL
+            | termios.IXON
         )
         mode[1] &= ~termios.OPOST
         mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(
-            termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-        )
+        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         termios.tcsetattr(0, termios.TCSADRAIN, mode)
 
     def restore(self) -> None:

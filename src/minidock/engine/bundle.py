@@ -96,8 +96,10 @@ def security_options(host: dict[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"no_new_privileges": False, "seccomp": None}
     for option in host.get("SecurityOpt") or []:
-        name, _, value = option.replace(":", "=", 1).partition("=") if "=" not in option else (
-            option.partition("=")
+        name, _, value = (
+            option.replace(":", "=", 1).partition("=")
+            if "=" not in option
+            else (option.partition("="))
         )
         if name == "no-new-privileges" and value in ("", "true", "false"):
             found["no_new_privileges"] = value != "false"
@@ -159,7 +161,7 @@ def _running_pid(container: Container, reference: str) -> int:
 
 
 def _identity_files(container: Container) -> list[dict[str, Any]]:
-    """/etc/hosts, hostname and resolv.conf: the container's own, or those whose network it joins."""
+    """/etc/hosts, hostname and resolv.conf: the container's own, or those of the network it joins."""
     document = container.document
     mode = container.host_config.get("NetworkMode") or ""
     if mode.startswith("container:"):
@@ -181,9 +183,7 @@ def _read_only_bind(source: str, target: str) -> dict[str, Any]:
     return {**_bind(source, target), "options": ["bind", "ro"]}
 
 
-def _override(
-    defaults: list[dict[str, Any]], asked: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _override(defaults: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A mount that was asked for at a default's place replaces it."""
     places = {entry["destination"] for entry in asked}
     return [entry for entry in defaults if entry["destination"] not in places] + asked
@@ -219,7 +219,9 @@ def _node(source: str, target: str) -> dict[str, Any]:
     try:
         status = os.stat(source)
     except OSError as error:
-        raise UsageError(f"error gathering device information: {source}: {error.strerror}") from None
+        raise UsageError(
+            f"error gathering device information: {source}: {error.strerror}"
+        ) from None
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise UsageError(f"{source} is not a device node")
     return {
@@ -230,7 +232,7 @@ def _node(source: str, target: str) -> dict[str, Any]:
 
 
 def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
-    """All device nodes in a directory of the host, but terminals and what a container has anyway."""
+    """All device nodes in a directory of the host, but terminals and what is made anyway."""
     nodes = []
     for folder, names, files in os.walk(source):
         names[:] = [n for n in names if n not in ("pts", "shm", "fd", "mqueue", ".udev")]

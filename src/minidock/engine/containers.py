@@ -2,9 +2,9 @@
 
 A container is a directory with a container.json in Docker's inspect form. The file appears last
 when a container is made and goes first when it is removed, so a directory without one is rubbish.
-What the file says of the state counts only while the kernel agrees: a container runs as long as its
-monitor lives, and a monitor that died (kill -9, a crash, a reboot) took its container with it. Every
-reader here repairs that first.
+What the file says of the state counts only while the kernel agrees: a container runs as long as
+its monitor lives, and a monitor that died (kill -9, a crash, a reboot) took its container with it.
+Every reader here repairs that first.
 """
 
 from __future__ import annotations
@@ -161,9 +161,7 @@ def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bo
     )  # fmt: skip
     container.document["NetworkSettings"]["Ports"] = {}
     for endpoint in container.document["NetworkSettings"]["Networks"].values():
-        endpoint.update(
-            EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress=""
-        )
+        endpoint.update(EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress="")
     for key, empty in (("IPAddress", ""), ("Gateway", ""), ("MacAddress", ""), ("EndpointID", "")):
         container.document["NetworkSettings"][key] = empty
     container.document["NetworkSettings"]["IPPrefixLen"] = 0
@@ -171,7 +169,7 @@ def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bo
 
 
 def discard(container: Container) -> None:
-    """Remove a stopped container that is ours: document first, so that a crash leaves rubbish only."""
+    """Remove a stopped container that is ours: document first: a crash leaves only rubbish."""
     paths = container.paths
     with exclusive(f"{container.store.containers}/.lock"):
         if _name_target(container.store, container.name) == container.id:

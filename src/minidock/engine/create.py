@@ -1,4 +1,4 @@
-"""Creating a container: what was asked, what the image says, and Docker's defaults, in one document.
+"""Creating a container: what was asked, the image, and Docker's defaults, in one document.
 
 Everything that can be wrong is found before anything is made. Then the directory appears, complete
 or not at all: container.json is written last, under the lock of all creations.

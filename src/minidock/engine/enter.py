@@ -25,7 +25,8 @@ def enter(
 ) -> Entered:
     """Run a process in the monitor's container.
 
-    request: Docker's ExecConfig (Cmd, Env, User, WorkingDir, Tty, Privileged). size: [rows, columns].
+    request: Docker's ExecConfig (Cmd, Env, User, WorkingDir, Tty, Privileged).
+    size: [rows, columns] of the terminal.
     Raises UsageError for an unknown user, and what runtime.exec.execute raises.
     """
     config = bundle_config(container)

@@ -7,7 +7,6 @@ normal run, and repairs after a crash.
 
 from __future__ import annotations
 
-
 from minidock import jsontext
 from minidock.engine import networks, ports
 from minidock.engine.bundle import write_bundle

@@ -2,9 +2,9 @@
 
 `exclusive` is flock(2), held for the moments in which files are read, changed and renamed.
 
-`Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it when
-its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and anybody
-can ask who holds it. It is how "does the monitor live?" is answered without trusting a pid on disk.
+`Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
+when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
+anybody can ask who holds it. It is how "does the monitor live?" is answered without trusting a pid on disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 from minidock.errors import Conflict
 
 
-class exclusive:  # noqa: N801 - reads as a statement: `with exclusive(path):`
+class exclusive:
     """Hold flock(2) on a file, made if missing, while the block runs."""
 
     def __init__(self, path: str) -> None:

@@ -92,8 +92,12 @@ def _parse_bind(text: str) -> dict[str, Any]:
     if source.startswith("/"):
         propagation = [word for word in words if word in _PROPAGATION]
         return _bind_point(
-            os.path.normpath(source), place, writable=writable, mode=mode,
-            propagation=propagation[0] if propagation else "rprivate", create=True,
+            os.path.normpath(source),
+            place,
+            writable=writable,
+            mode=mode,
+            propagation=propagation[0] if propagation else "rprivate",
+            create=True,
         )
     if "/" in source:
         raise UsageError(
@@ -112,7 +116,7 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
     if kind == "bind":
         source = mount.get("Source") or ""
         if not source.startswith("/"):
-            raise UsageError(f"invalid mount config for type \"bind\": {source!r} is not absolute")
+            raise UsageError(f'invalid mount config for type "bind": {source!r} is not absolute')
         if not os.path.exists(source):
             raise UsageError(
                 f'invalid mount config for type "bind": bind source path does not exist: {source}',

@@ -18,10 +18,9 @@ from minidock.kernel import process, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import Any
-
-    import _socket
 
     from minidock.engine.logs import LogFile
 

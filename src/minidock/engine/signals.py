@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import _signal as signal
-
 from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without the enums, whose import costs 5 ms
 
 
 def signal_number(text: str) -> int:

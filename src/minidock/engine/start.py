@@ -18,9 +18,8 @@ from minidock.runtime import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import _socket
+    from collections.abc import Callable
 
 _prepared: _socket.socket | None = None
 

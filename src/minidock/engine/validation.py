@@ -102,7 +102,7 @@ def _check_limits(host: dict[str, Any]) -> None:
             f"Range of CPUs is from 0.01 to {there:.2f}, as there are only {there} CPUs available"
         )
     if host.get("NanoCpus") and (host.get("CpuQuota") or host.get("CpuPeriod")):
-        raise UsageError("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set")
+        raise UsageError("Conflicting options: Nano CPUs and CPU Period cannot both be set")
 
 
 def _check_modes(store: Store, host: dict[str, Any]) -> None:

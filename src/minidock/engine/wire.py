@@ -24,9 +24,8 @@ Source: unix(7) SOCK_SEQPACKET.
 
 from __future__ import annotations
 
-import os
-
 import _socket
+import os
 
 from minidock import jsontext
 
@@ -80,7 +79,7 @@ def connect(directory: str) -> _socket.socket:
 
 def accept(listening: _socket.socket) -> _socket.socket:
     """The next connection."""
-    descriptor, _ = listening._accept()
+    descriptor, _ = listening._accept()  # type: ignore[attr-defined]
     socket = _socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
     return socket

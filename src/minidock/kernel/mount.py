@@ -89,9 +89,7 @@ def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) ->
             + mode.to_bytes(8, "little")
             + (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).to_bytes(8, "little")
         )
-        return syscall(
-            "openat2", root_fd, path_bytes(path), how, len(how), subject=path
-        )
+        return syscall("openat2", root_fd, path_bytes(path), how, len(how), subject=path)
     finally:
         os.close(root_fd)
 
@@ -225,9 +223,7 @@ def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
         _mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
 
 
-def _set_mount_attributes_sh(
-    root: str, target: str, *, attributes: int, recursive: bool
-) -> str:
+def _set_mount_attributes_sh(root: str, target: str, *, attributes: int, recursive: bool) -> str:
     words = {
         MOUNT_ATTR_RDONLY: "ro",
         MOUNT_ATTR_NOSUID: "nosuid",
@@ -270,7 +266,9 @@ def change_attributes(fd: int, attributes: int, *, recursive: bool, subject: str
 
 def _hide_path_sh(path: str) -> str:
     p = quote(path)
-    return f"if [ -d {p} ]; then mount -t tmpfs -o ro tmpfs {p}; else mount --bind /dev/null {p}; fi"
+    return (
+        f"if [ -d {p} ]; then mount -t tmpfs -o ro tmpfs {p}; else mount --bind /dev/null {p}; fi"
+    )
 
 
 @op("mount(2)", twin=_hide_path_sh)
@@ -388,7 +386,7 @@ def enter_directory(path: str) -> None:
     if not here.startswith("/"):
         raise MinidockError(
             f"the working directory {path} lies outside the container",
-            hint="give a path inside the container's rootfs to -w, or change the image's WorkingDir",
+            hint="give a path inside the container to -w, or change the image's WorkingDir",
         )
 
 
@@ -403,9 +401,9 @@ def pivot_root(new_root: str, put_old: str) -> None:
     After it the old root hangs at put_old, and one unmount takes the host's tree out of reach:
     unlike chroot(2), no path and no ".." leads back. With "." for both, the old root is stacked on
     the new one, and no directory for it is needed in the image.
-    Raises KernelError EINVAL, which stands for any of: new_root is not a mount point; put_old is not
-    at or below new_root; new_root or its parent mount is shared; the current root is not a mount
-    point (initramfs); new_root is on the current root's own mount (that one is EBUSY).
+    Raises KernelError EINVAL, which stands for any of: new_root is not a mount point; put_old is
+    not at or below new_root; new_root or its parent mount is shared; the current root is not a
+    mount point (initramfs). Where new_root is on the current root's own mount, it is EBUSY.
     """
     syscall(
         "pivot_root",
@@ -512,7 +510,7 @@ def _clone_read_only_sh(source: str, target: str) -> str:
 def clone_read_only(source: str, target: str) -> None:
     """Show a file at a second place where nobody can write to it, complete from its first moment.
 
-    The clone is made read-only (mount_setattr) while it is attached nowhere, then moved to its place.
+    The clone is made read-only (mount_setattr) while it is attached nowhere, then moved there.
     Raises KernelError: ENOENT, EPERM.
     """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
@@ -521,7 +519,12 @@ def clone_read_only(source: str, target: str) -> None:
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
         change_attributes(tree, attributes, recursive=False, subject=source)
         syscall(
-            "move_mount", tree, b"", AT_FDCWD, path_bytes(target), MOVE_MOUNT_F_EMPTY_PATH,
+            "move_mount",
+            tree,
+            b"",
+            AT_FDCWD,
+            path_bytes(target),
+            MOVE_MOUNT_F_EMPTY_PATH,
             subject=target,
         )
     finally:

@@ -66,7 +66,11 @@ def _options(kinds: list[str]) -> str:
 
 
 def _clone_process_sh(
-    namespaces: list[str], run_child: object, *, cgroup_fd: int | None, as_sibling: bool
+    namespaces: list[str],
+    run_child: Callable[[], NoReturn],
+    *,
+    cgroup_fd: int | None,
+    as_sibling: bool,
 ) -> str:
     return f"unshare {_options(namespaces)} sh init.sh &" if namespaces else "sh init.sh &"
 
@@ -79,7 +83,7 @@ def clone_process(
     cgroup_fd: int | None,
     as_sibling: bool,
 ) -> int:
-    """Bear the process that becomes the container, with namespaces of its own from its first breath.
+    """Bear the process that becomes the container, with its own namespaces from its first breath.
 
     namespaces: OCI's names. run_child: what the child does; it ends in execve or os._exit.
     cgroup_fd: the child is born inside this cgroup v2 directory. as_sibling: the child's parent is

@@ -48,13 +48,20 @@ def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str
         if upperdir:
             _configure(context, "upperdir", upperdir)
             _configure(context, "workdir", workdir)
-        syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0, subject=f"overlay {target}")
+        syscall(
+            "fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0, subject=f"overlay {target}"
+        )
         mount = syscall("fsmount", context, FSMOUNT_CLOEXEC, 0, subject=f"overlay {target}")
     finally:
         os.close(context)
     try:
         syscall(
-            "move_mount", mount, b"", AT_FDCWD, path_bytes(target), MOVE_MOUNT_F_EMPTY_PATH,
+            "move_mount",
+            mount,
+            b"",
+            AT_FDCWD,
+            path_bytes(target),
+            MOVE_MOUNT_F_EMPTY_PATH,
             subject=target,
         )
     finally:
@@ -63,8 +70,14 @@ def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str
 
 def _configure(context: int, key: str, value: str) -> None:
     syscall(
-        "fsconfig", context, FSCONFIG_SET_STRING, key.encode(), path_bytes(value), 0,
+        "fsconfig",
+        context,
+        FSCONFIG_SET_STRING,
+        key.encode(),
+        path_bytes(value),
+        0,
         subject=f"overlay {key}={value}",
         hint="minidock hands layers to overlayfs one by one, which Linux 6.7 and newer can take"
-        if key == "lowerdir+" else "",
+        if key == "lowerdir+"
+        else "",
     )

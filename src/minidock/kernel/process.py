@@ -5,7 +5,6 @@ Sources: prctl(2), setsid(2), credentials(7), setrlimit(2), execve(2), pidfd_ope
 
 from __future__ import annotations
 
-import _signal
 import os
 import resource
 
@@ -16,7 +15,10 @@ from minidock.kernel.op import op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
+else:
+    import _signal as signal  # without the enums, whose import costs 5 ms
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -106,8 +108,10 @@ def write_proc(path: str, value: str) -> None:
 
 
 def _set_groups_sh(gids: list[int]) -> str:
-    return f"setpriv --groups {','.join(str(gid) for gid in gids)} sh" if gids else (
-        "setpriv --clear-groups sh"
+    return (
+        f"setpriv --groups {','.join(str(gid) for gid in gids)} sh"
+        if gids
+        else ("setpriv --clear-groups sh")
     )
 
 
@@ -147,7 +151,7 @@ def _give_stdio_sh(uid: int) -> str:
 
 @op("fchown(2)", twin=_give_stdio_sh)
 def give_stdio(uid: int) -> None:
-    """Let the command's user open /dev/stdout and /dev/stderr again: the pipes are root's so far."""
+    """Let the command's user open /dev/stdout and /dev/stderr: the pipes are root's so far."""
     null = os.stat("/dev/null").st_rdev
     for descriptor in (0, 1, 2):
         try:
@@ -164,7 +168,7 @@ def _close_on_exec_sh(first: int) -> str:
 
 @op("close_range(2)", twin=_close_on_exec_sh)
 def close_on_exec(first: int) -> None:
-    """Let no descriptor of the host live on in the container: all from `first` on close at execve."""
+    """Let no descriptor of the host live on in the container: those from `first` on close."""
     syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, subject=f"from {first}")
 
 
@@ -178,13 +182,13 @@ def restore_signals() -> None:
 
     Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve.
     """
-    for number in _signal.valid_signals():
+    for number in signal.valid_signals():
         if number not in (9, 19) and not 32 <= number <= 33:
             try:
-                _signal.signal(number, _signal.SIG_DFL)
+                signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
                 continue  # a signal that libc keeps to itself
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _execute_sh(path: str, argv: list[str], environment: list[str]) -> str:

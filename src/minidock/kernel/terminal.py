@@ -1,4 +1,4 @@
-"""Pseudo-terminals: the container's end comes from its own devpts, the other end goes to its monitor.
+"""Pseudo-terminals: the container has one end, from its own devpts, and its monitor the other.
 
 A terminal of the host's devpts would be a door to it; so the pair is made by the container's side,
 from the devpts instance that was mounted for it, and the master travels out over a socket.
@@ -37,7 +37,9 @@ def open_terminal() -> int:
         fcntl.ioctl(master, TIOCSPTLCK, (0).to_bytes(4, "little"))
     except OSError as error:
         raise KernelError(
-            "open(2)", "/dev/pts/ptmx", error.errno or 0,
+            "open(2)",
+            "/dev/pts/ptmx",
+            error.errno or 0,
             hint="a container with a terminal needs devpts mounted at /dev/pts",
         ) from None
     return master

@@ -43,9 +43,7 @@ def default_mounts(*, shm_bytes: int, writable_sys: bool) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def _mount(
-    target: str, fstype: str, options: list[str], *, source: str = ""
-) -> dict[str, Any]:
+def _mount(target: str, fstype: str, options: list[str], *, source: str = "") -> dict[str, Any]:
     return {
         "destination": target, "type": fstype, "source": source or fstype, "options": options,
     }  # fmt: skip

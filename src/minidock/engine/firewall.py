@@ -113,8 +113,9 @@ def changes(saved: str, device: str, rules: Tables, *, forward_policy: str = "")
             text += f":{chain} - [0:0]\n"  # made, or emptied
             text += "".join(f"-A {chain} {line}\n" for line in lines)
         for built_in, lines in leading.items():
-            text += _drop(built_in, have.get(built_in, []), lines)
-            text += "".join(f"-I {built_in} 1 {line}\n" for line in lines)
+            if not _leads(have.get(built_in, []), lines):
+                text += _drop(built_in, have.get(built_in, []), lines)
+                text += "".join(f"-I {built_in} 1 {line}\n" for line in lines)
         text += "COMMIT\n"
     return text
 

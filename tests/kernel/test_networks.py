@@ -1,0 +1,636 @@
+"""What a container's network does, asked of the kernel and tried by real connections.
+
+Each rule of the firewall has a test that it lets through what it must, and one that it stops what
+it must; where a rule is a guard, the attack is shown to succeed once the rule is taken away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minidock import jsontext
+from minidock.engine import networks, ports
+from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.kernel import iptables
+from minidock.kernel.op import Journal, describe, use_journal
+from minidock.paths import Store
+from support.lab import (
+    HOST,
+    NEIGHBOUR,
+    Container,
+    Lab,
+    Place,
+    firewall_kinds,
+    is_refused,
+    machine_of_its_own,
+    requested,
+    seen_from,
+    serving,
+    sh,
+)
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(params=firewall_kinds())
+def lab(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
+    """A machine with a neighbour, once with each kind of iptables."""
+    for name in ("iptables", "iptables-save", "iptables-restore"):
+        suffix = name.removeprefix("iptables")
+        (tmp_path / name).symlink_to(f"/usr/sbin/iptables-{request.param}{suffix}")
+    monkeypatch.setattr(iptables, "_DIRECTORIES", (str(tmp_path),))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with machine_of_its_own() as made:
+        yield made
+
+
+@pytest.fixture
+def other_store(store: Store) -> Store:
+    """A second store on the same machine."""
+    return Store(f"{store.root}/other")
+
+
+# --- the container's side ------------------------------------------------------------------------
+
+
+def test_container_has_the_address_and_route_that_its_endpoint_names(
+    lab: Lab, store: Store
+) -> None:
+    container = lab.container(store)
+    endpoint = container.endpoint
+    shown = container.sh("ip -o -4 address show eth0")
+    assert f" {endpoint['IPAddress']}/{endpoint['IPPrefixLen']} brd " in shown
+    assert endpoint["MacAddress"] in container.sh("ip link show eth0")
+    assert container.sh("ip route show default").startswith(f"default via {endpoint['Gateway']} ")
+    assert "LOWER_UP" in container.sh("ip link show lo")
+
+
+def test_container_has_no_ipv6_but_on_its_loopback(lab: Lab, store: Store) -> None:
+    shown = lab.container(store).sh("ip -o -6 address").split("\n")
+    assert [line.split()[1] for line in shown if line] == ["lo"]
+
+
+def test_chosen_hardware_address_is_used_and_nonsense_refused(lab: Lab, store: Store) -> None:
+    place = Place()
+    try:
+        networks.connect(store, place.id, netns_pid=place.pid, mac="02:11:22:33:44:55")
+        assert "02:11:22:33:44:55" in place.sh("ip link show eth0")
+    finally:
+        place.die()
+    for mac in ("02:11:22:33:44", "01:00:5e:00:00:01", "02-11-22-33-44-55", "0x:11:22:33:44:55"):
+        with pytest.raises(UsageError):
+            networks.connect(store, "f" * 64, netns_pid=1, mac=mac)
+
+
+def test_reserved_address_is_the_one_that_is_connected(lab: Lab, store: Store) -> None:
+    place = Place()
+    try:
+        address = networks.reserve(store, place.id)
+        assert networks.reserve(store, place.id) == address
+        assert networks.connect(store, place.id, netns_pid=place.pid)["IPAddress"] == address
+    finally:
+        place.die()
+
+
+def test_loopback_alone_can_be_switched_on(lab: Lab) -> None:
+    place = Place()
+    try:
+        networks.set_loopback_up(place.pid)
+        assert "LOWER_UP" in place.sh("ip link show lo")
+    finally:
+        place.die()
+
+
+# --- who reaches whom ----------------------------------------------------------------------------
+
+
+def test_container_reaches_the_world_and_is_seen_as_the_host(lab: Lab, store: Store) -> None:
+    container = lab.container(store)
+    with serving(lab.neighbour, 80) as server:
+        assert seen_from(container, NEIGHBOUR, 80, server) == HOST
+
+
+def test_containers_of_one_bridge_reach_each_other_as_themselves(lab: Lab, store: Store) -> None:
+    first, second = lab.container(store), lab.container(store)
+    with serving(second, 80) as server:
+        assert seen_from(first, second.address, 80, server) == first.address
+
+
+def test_published_port_answers_everywhere(lab: Lab, store: Store) -> None:
+    web, client = lab.container(store, "8090:80"), lab.container(store)
+    gateway = web.endpoint["Gateway"]
+    with serving(web, 80) as server:
+        assert seen_from(lab.host, "127.0.0.1", 8090, server) == gateway
+        assert seen_from(lab.host, "::1", 8090, server) == gateway
+        assert seen_from(lab.host, HOST, 8090, server) == HOST
+        assert seen_from(lab.host, gateway, 8090, server)
+        assert seen_from(lab.neighbour, HOST, 8090, server) == NEIGHBOUR
+        assert seen_from(client, HOST, 8090, server) == gateway
+        assert seen_from(client, gateway, 8090, server) == gateway
+
+
+def test_container_reaches_its_own_published_port(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80")
+    with serving(web, 80) as server:
+        assert seen_from(web, HOST, 8090, server) == web.endpoint["Gateway"]
+
+
+def test_hairpin_flag_is_what_lets_a_container_reach_itself(lab: Lab, store: Store) -> None:
+    calls = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not calls.exists():
+        pytest.skip("this kernel has no br_netfilter, without which no frame turns on the bridge")
+    calls.write_text("1")
+    web = lab.container(store, "8090:80")
+    with serving(web, 80) as server:
+        assert seen_from(web, HOST, 8090, server)
+    cable = networks.cable_name(web.id)
+    sh(f"bridge link set dev {cable} hairpin off && conntrack -F 2>&1")
+    assert is_refused(web, HOST, 8090)
+
+
+def test_unpublished_container_has_no_hairpin(lab: Lab, store: Store) -> None:
+    container = lab.container(store)
+    assert "hairpin off" in sh(f"bridge -d link show dev {networks.cable_name(container.id)}")
+
+
+def test_neighbour_does_not_reach_a_container_by_its_own_address(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80")
+    with serving(web, 80) as published, serving(web, 81) as unpublished:
+        assert is_refused(lab.neighbour, web.address, 80)
+        assert is_refused(lab.neighbour, web.address, 81)
+        assert is_refused(lab.neighbour, HOST, 81)
+        assert seen_from(lab.host, web.address, 81, unpublished)  # the host itself may
+        sh("iptables -t raw -F && iptables -P FORWARD ACCEPT")
+        assert seen_from(lab.neighbour, web.address, 80, published) == NEIGHBOUR
+
+
+def test_host_address_in_the_binding_limits_where_it_answers(lab: Lab, store: Store) -> None:
+    local, lan = lab.container(store, "127.0.0.1:8090:80"), lab.container(store, f"{HOST}:8091:80")
+    with serving(local, 80) as server:
+        assert seen_from(lab.host, "127.0.0.1", 8090, server)
+        assert is_refused(lab.host, HOST, 8090)
+        assert is_refused(lab.neighbour, HOST, 8090)
+    with serving(lan, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8091, server)
+        assert is_refused(lab.host, "127.0.0.1", 8091)
+
+
+def test_forwarding_policy_drop_stops_nothing_of_ours(lab: Lab, store: Store) -> None:
+    sh("iptables -P FORWARD DROP")
+    web, client = lab.container(store, "8090:80"), lab.container(store)
+    with serving(web, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8090, server)
+        assert seen_from(client, HOST, 8090, server)
+        assert seen_from(client, web.address, 80, server)
+    with serving(lab.neighbour, 80) as server:
+        assert seen_from(client, NEIGHBOUR, 80, server) == HOST
+
+
+def test_two_stores_reach_each_other_only_by_published_ports(
+    lab: Lab, store: Store, other_store: Store
+) -> None:
+    here, there = lab.container(store, "8090:80"), lab.container(other_store, "8091:80")
+    assert here.endpoint["Gateway"] != there.endpoint["Gateway"]
+    with serving(here, 80) as ours, serving(there, 80) as theirs:
+        assert is_refused(here, there.address, 80)
+        assert is_refused(there, here.address, 80)
+        assert seen_from(here, HOST, 8091, theirs)
+        assert seen_from(there, HOST, 8090, ours)
+
+
+# --- the host's loopback stays the host's --------------------------------------------------------
+
+
+def _datagram(container: Container, source: str, destination: str, port: int) -> None:
+    """Send a UDP datagram with addresses of the sender's choice to the bridge, as root may."""
+    gateway = container.endpoint["Gateway"]
+    payload = b"attack"
+    udp = struct.pack("!HHHH", 4000, port, 8 + len(payload), 0) + payload
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
+    total = sum(struct.unpack("!10H", head + addresses))
+    checksum = 0xFFFF & ~(total % 0xFFFF)
+    packet = head[:10] + struct.pack("!H", checksum) + addresses + udp
+    bridge_mac = bytes.fromhex("0242") + socket.inet_aton(gateway)
+    own_mac = bytes.fromhex(container.endpoint["MacAddress"].replace(":", ""))
+    with container.inside():
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with raw:
+        raw.bind(("eth0", 0))
+        raw.send(bridge_mac + own_mac + b"\x08\x00" + packet)
+
+
+def _hears(server: socket.socket) -> str:
+    """Who sent a datagram, or "" for silence."""
+    server.settimeout(0.3)
+    try:
+        return str(server.recvfrom(64)[1][0])
+    except TimeoutError:
+        return ""
+
+
+def test_container_cannot_reach_services_on_the_hosts_loopback(lab: Lab, store: Store) -> None:
+    container = lab.container(store, "8090:80")
+    assert sh(f"cat /proc/sys/net/ipv4/conf/{store.bridge}/route_localnet") == "1\n"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 5300))
+        _datagram(container, container.address, "127.0.0.1", 5300)
+        assert _hears(server) == ""
+        sh("iptables -t raw -F")
+        _datagram(container, container.address, "127.0.0.1", 5300)
+        assert _hears(server) == container.address  # CVE-2020-8558
+
+
+def test_container_cannot_pretend_to_be_the_hosts_loopback(lab: Lab, store: Store) -> None:
+    sh("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+    container = lab.container(store, "8090:80")
+    sh(f"sysctl -qw net.ipv4.conf.{store.bridge}.rp_filter=0")
+    gateway = container.endpoint["Gateway"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", 5300))
+        _datagram(container, container.address, gateway, 5300)
+        assert _hears(server) == container.address  # the way itself is open
+        _datagram(container, "127.0.0.1", gateway, 5300)
+        assert _hears(server) == ""
+
+
+def test_loopback_crosses_the_bridge_only_while_a_port_is_published(lab: Lab, store: Store) -> None:
+    setting = f"cat /proc/sys/net/ipv4/conf/{store.bridge}/route_localnet"
+    lab.container(store)
+    assert sh(setting) == "0\n"
+    web = lab.container(store, "8090:80")
+    assert sh(setting) == "1\n"
+    web.stop()
+    assert sh(setting) == "0\n"
+
+
+# --- UDP -----------------------------------------------------------------------------------------
+
+
+def _ask(client: socket.socket, address: str, server: socket.socket) -> str:
+    """Send a datagram to port 53 and get an answer; returns the client as the server sees it."""
+    client.settimeout(1)
+    server.settimeout(1)
+    client.sendto(b"question", (address, 53))
+    question, peer = server.recvfrom(64)
+    server.sendto(b"answer", peer)
+    answer, sender = client.recvfrom(64)
+    assert (question, answer, sender[0]) == (b"question", b"answer", address)
+    return str(peer[0])
+
+
+def _udp(place: Place, family: int = socket.AF_INET) -> socket.socket:
+    with place.inside():
+        return socket.socket(family, socket.SOCK_DGRAM)
+
+
+def test_udp_is_published_like_tcp(lab: Lab, store: Store) -> None:
+    container = lab.container(store, "53:53/udp")
+    with _udp(container) as server:
+        server.bind(("0.0.0.0", 53))
+        for client, address in ((lab.host, "127.0.0.1"), (lab.host, HOST), (lab.neighbour, HOST)):
+            with _udp(client) as asking:
+                assert _ask(asking, address, server)
+        with _udp(lab.host, socket.AF_INET6) as asking:
+            assert _ask(asking, "::1", server) == container.endpoint["Gateway"]
+
+
+def test_udp_client_that_keeps_its_port_finds_the_new_container(lab: Lab, store: Store) -> None:
+    first = lab.container(store, "53:53/udp")
+    with _udp(lab.neighbour) as asking:
+        asking.bind((NEIGHBOUR, 4000))
+        with _udp(first) as server:
+            server.bind(("0.0.0.0", 53))
+            assert _ask(asking, HOST, server) == NEIGHBOUR
+        lab.container(store)  # takes the next address
+        first.stop()
+        lab.container(store)  # takes the first one's address
+        asking.sendto(b"nobody", (HOST, 53))
+        third = lab.container(store, "53:53/udp")
+        assert third.address != first.address
+        with _udp(third) as server:
+            server.bind(("0.0.0.0", 53))
+            assert _ask(asking, HOST, server) == NEIGHBOUR
+
+
+# --- held ports ----------------------------------------------------------------------------------
+
+
+def test_published_port_is_taken_for_everybody_else(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80", "53:53/udp")
+    for family, kind, port in (
+        (socket.AF_INET, socket.SOCK_STREAM, 8090),
+        (socket.AF_INET6, socket.SOCK_STREAM, 8090),
+        (socket.AF_INET, socket.SOCK_DGRAM, 53),
+    ):
+        with socket.socket(family, kind) as server, pytest.raises(OSError, match="in use"):
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if port == 8090 else 0)
+            server.bind(("", port))
+            server.listen()
+    with pytest.raises(Conflict, match=r"Bind for 0.0.0.0:8090 failed: port is already allocated"):
+        ports.bind(requested("8090:81"), store=store)
+    web.stop()
+    with serving(lab.host, 8090), pytest.raises(Conflict, match="address already in use"):
+        ports.bind(requested("8090:80"), store=store)
+
+
+def test_no_port_is_held_when_one_of_them_is_taken(lab: Lab, store: Store) -> None:
+    with serving(lab.host, 8091):
+        with pytest.raises(Conflict):
+            ports.bind(requested("8090:80", "8091:81"))
+        socket.create_server(("0.0.0.0", 8090)).close()
+
+
+def test_address_of_another_host_cannot_be_published_on(lab: Lab) -> None:
+    with pytest.raises(MinidockError, match="Cannot assign requested address") as raised:
+        ports.bind(requested("9.9.9.9:8090:80"))
+    assert "9.9.9.9 is no address of this host" in raised.value.hint
+
+
+def test_free_choice_and_ranges_give_ports_that_answer(lab: Lab, store: Store) -> None:
+    with serving(lab.host, 8000):
+        web = lab.container(store, "8000-8010:80", ":81", "127.0.0.1::82")
+    shown = ports.port_map(web.published, ["80/tcp", "99/tcp"])
+    assert shown["80/tcp"] == [
+        {"HostIp": "0.0.0.0", "HostPort": "8001"},
+        {"HostIp": "::", "HostPort": "8001"},
+    ]
+    assert shown["99/tcp"] is None
+    assert [binding["HostIp"] for binding in shown["82/tcp"]] == ["127.0.0.1"]
+    chosen = int(shown["81/tcp"][0]["HostPort"])
+    with serving(web, 81) as server:
+        assert seen_from(lab.neighbour, HOST, chosen, server)
+
+
+# --- the rules are kept --------------------------------------------------------------------------
+
+
+def _flush() -> None:
+    for table in ("raw", "nat", "filter"):
+        sh(f"iptables -t {table} -F && iptables -t {table} -X")
+
+
+def test_flushed_rules_come_back_with_the_next_container(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80")
+    before = sh("iptables-save | grep -v ^#")
+    _flush()
+    client = lab.container(store)
+    assert sorted(sh("iptables-save | grep -v ^#").splitlines()) == sorted(before.splitlines())
+    with serving(web, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8090, server) == NEIGHBOUR
+        assert is_refused(lab.neighbour, client.address, 80)
+
+
+def test_relay_takes_over_while_the_firewall_is_flushed(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80")
+    _flush()
+    with serving(web, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8090, server) == web.endpoint["Gateway"]
+
+
+def test_rules_stand_before_those_that_came_later(lab: Lab, store: Store) -> None:
+    lab.container(store)
+    sh("iptables -I FORWARD 1 -j DROP")
+    client = lab.container(store)
+    assert sh("iptables -S FORWARD").splitlines()[1].endswith(f"-j MINIDOCK-{store.bridge}")
+    with serving(lab.neighbour, 80) as server:
+        assert seen_from(client, NEIGHBOUR, 80, server)
+
+
+def test_a_network_without_changes_costs_no_rule_change(
+    lab: Lab, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.container(store)
+
+    def refuse(rules: str) -> None:
+        raise AssertionError(f"the firewall was changed:\n{rules}")
+
+    monkeypatch.setattr(iptables, "restore", refuse)
+    lab.container(store).stop()
+
+
+# --- nothing stays -------------------------------------------------------------------------------
+
+
+def _traces(store: Store, container_id: str) -> list[str]:
+    network = Path(store.network("bridge"))
+    places = {
+        "link": sh("ip -o link"),
+        "rule": sh("iptables-save"),
+        "lease": network.read_text() if network.exists() else "",
+    }
+    return [what for what, text in places.items() if container_id[:11] in text]
+
+
+def test_stopped_container_leaves_no_rule_no_link_and_no_address(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80", "53:53/udp")
+    assert _traces(store, web.id) == ["link", "rule", "lease"]
+    web.stop()
+    assert _traces(store, web.id) == []
+    networks.disconnect(store, web.id)
+    assert lab.container(store).address == web.address
+
+
+def test_container_whose_namespace_lives_on_is_unplugged(lab: Lab, store: Store) -> None:
+    web = lab.container(store, "8090:80")
+    networks.disconnect(store, web.id)
+    assert _traces(store, web.id) == []
+    assert "eth0" not in web.sh("ip -o link")
+
+
+def test_failed_connect_leaves_nothing(lab: Lab, store: Store) -> None:
+    gone = Place()
+    gone.die()
+    with pytest.raises(MinidockError):
+        networks.connect(store, gone.id, netns_pid=gone.pid)
+    assert _traces(store, gone.id) == []
+
+
+def test_repair_takes_the_dead_off_and_leaves_the_living(lab: Lab, store: Store) -> None:
+    dead, alive = lab.container(store, "8090:80"), lab.container(store, "8091:80")
+    dead.die()
+    assert networks.repair(store, lambda container_id: container_id == alive.id) == [dead.id]
+    assert _traces(store, dead.id) == []
+    with serving(alive, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8091, server)
+
+
+def test_open_files_are_as_many_afterwards_as_before(lab: Lab, store: Store) -> None:
+    lab.container(store, "8090:80").stop()
+    before = os.listdir("/proc/self/fd")
+    lab.container(store, "8090:80").stop()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_teardown_leaves_the_machine_as_it_was_found(
+    lab: Lab, store: Store, other_store: Store
+) -> None:
+    def machine() -> list[str]:
+        lines = sh("iptables-save").splitlines()
+        rules = [line for line in lines if line.startswith("-A") or " DROP [" in line]
+        chains = [line for line in lines if line.startswith(":MINIDOCK")]
+        links = sh("ip -br link | grep -v lan0")
+        return [*rules, *chains, links, sh("cat /proc/sys/net/ipv4/ip_forward")]
+
+    before = machine()
+    lab.container(store, "8090:80").stop()
+    lab.container(other_store, "8091:80").stop()
+    networks.teardown(store)
+    assert sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"  # the other store needs it
+    networks.teardown(other_store)
+    networks.teardown(other_store)
+    assert machine() == before
+    assert list(Path(store.networks).iterdir()) == []
+
+
+def test_forwarding_does_not_make_a_router_of_the_host(lab: Lab, store: Store) -> None:
+    other_side = Place()
+    try:
+        sh(f"ip link add lan1 type veth peer name lan1 netns {other_side.pid}")
+        sh("ip address add 10.78.0.1/24 dev lan1 && ip link set lan1 up")
+        other_side.sh("ip address add 10.78.0.2/24 dev lan1 && ip link set lan1 up")
+        other_side.sh("ip route add default via 10.78.0.1")
+        lab.container(store)
+        assert sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+        with serving(other_side, 80):
+            assert is_refused(lab.neighbour, "10.78.0.2", 80)
+            sh("iptables -P FORWARD ACCEPT")
+            assert not is_refused(lab.neighbour, "10.78.0.2", 80)
+    finally:
+        other_side.die()
+
+
+# --- the bridge and its addresses ----------------------------------------------------------------
+
+
+def test_bridge_that_somebody_deleted_is_made_again(lab: Lab, store: Store) -> None:
+    first = lab.container(store)
+    first.stop()
+    sh(f"ip link delete {store.bridge}")
+    second = lab.container(store)
+    assert second.address == first.address
+    with serving(lab.neighbour, 80) as server:
+        assert seen_from(second, NEIGHBOUR, 80, server) == HOST
+
+
+def test_bridge_left_half_made_is_finished(lab: Lab, store: Store) -> None:
+    sh(f"ip link add {store.bridge} type bridge")
+    assert lab.container(store).address
+
+
+def test_device_of_somebody_else_is_left_alone(lab: Lab, store: Store) -> None:
+    sh(f"ip link add {store.bridge} type bridge && ip address add 10.5.0.1/24 dev {store.bridge}")
+    with pytest.raises(Conflict, match="is not the bridge of"):
+        networks.reserve(store, "a" * 64)
+    networks.teardown(store)
+    assert store.bridge in sh("ip -br link")
+
+
+def test_subnet_avoids_what_this_machine_reaches(lab: Lab, store: Store) -> None:
+    sh(f"ip route add 172.16.0.0/12 via {NEIGHBOUR}")
+    sh(f"ip route add 192.168.0.0/20 via {NEIGHBOUR}")
+    sh(f"ip route add 0.0.0.0/1 via {NEIGHBOUR}")  # a VPN's half of the world
+    assert lab.container(store).address == "192.168.16.2"
+
+
+def test_no_free_subnet_is_an_error_that_says_what_to_do(lab: Lab, store: Store) -> None:
+    sh(f"ip route add 172.16.0.0/12 via {NEIGHBOUR}")
+    sh(f"ip route add 192.168.0.0/16 via {NEIGHBOUR}")
+    with pytest.raises(Conflict, match="non-overlapping") as raised:
+        networks.reserve(store, "a" * 64)
+    assert "MINIDOCK_SUBNET" in raised.value.hint
+
+
+def test_chosen_subnet_is_used_until_it_is_full(
+    lab: Lab, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SUBNET", "10.99.0.0/29")
+    chosen = Store(store.root)
+    given = [networks.reserve(chosen, f"{number:064x}") for number in range(5)]
+    assert given == [f"10.99.0.{number}" for number in range(2, 7)]
+    with pytest.raises(Conflict, match="no available IPv4 addresses"):
+        networks.reserve(chosen, "f" * 64)
+    networks.disconnect(chosen, f"{2:064x}")
+    assert networks.reserve(chosen, "f" * 64) == "10.99.0.4"
+
+
+def test_subnet_that_cannot_be_one_is_refused(
+    lab: Lab, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for subnet in ("10.99.0.1/24", "10.99.0.0", "10.99.0.0/31", "10.77.0.0/16"):
+        monkeypatch.setenv("MINIDOCK_SUBNET", subnet)
+        with pytest.raises(MinidockError, match="MINIDOCK_SUBNET"):
+            networks.reserve(Store(store.root), "a" * 64)
+
+
+def test_ten_at_the_same_time_get_ten_addresses(lab: Lab, store: Store) -> None:
+    program = (
+        "import sys; from minidock.engine import networks; from minidock.paths import Store\n"
+        "print(networks.reserve(Store(sys.argv[1]), sys.argv[2]))"
+    )
+    command = ["python3", "-c", program, store.root]
+    source = str(Path(networks.__file__).parents[2])
+    started = [
+        subprocess.Popen(
+            [*command, f"{number:064x}"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": source},
+        )
+        for number in range(10)
+    ]
+    given = [process.communicate()[0].strip() for process in started]
+    assert sorted(given) == sorted({f"{given[0].rpartition('.')[0]}.{n}" for n in range(2, 12)})
+
+
+# --- the journal ---------------------------------------------------------------------------------
+
+
+def test_the_twins_build_the_same_network(lab: Lab, store: Store) -> None:
+    """The shell commands of the journal, run by a shell, make what the ops made."""
+    lines: list[str] = []
+    use_journal(Journal(lines.append, actor="monitor"))
+    try:
+        container = lab.container(store, "8090:80")
+    finally:
+        use_journal(None)
+
+    def picture() -> tuple[str, str, str]:
+        rules = sh("iptables-save | grep -e MINIDOCK -e :FORWARD")
+        bridge = sh(f"ip -br address show {store.bridge} | cut -d' ' -f1-40; bridge -d link")
+        inner = container.sh("ip -o -4 address; ip route; ip -br link")
+        return rules, re.sub(r"\d+: |fe80\S+|@\S+", "", bridge), re.sub(r"\d+: |@\S+", "", inner)
+
+    before = picture()
+    networks.disconnect(store, container.id)
+    networks.teardown(store)
+    assert "MINIDOCK" not in sh("iptables-save")
+    for record in map(jsontext.loads, lines):
+        # Joining the namespace is in the twins of what is done there; the port is still held.
+        if "begin" in record and record["op"] not in ("namespace.setns", "port.hold"):
+            place = container if "disable_ipv6" in str(record["args"]) else lab.host
+            place.sh(describe(record)["twin"])
+    assert picture() == before
+
+
+def test_the_journal_shows_what_the_kernel_made(lab: Lab, store: Store) -> None:
+    lines: list[str] = []
+    use_journal(Journal(lines.append, actor="monitor"))
+    try:
+        container = lab.container(store)
+    finally:
+        use_journal(None)
+    made = [record["made"] for record in map(jsontext.loads, lines) if "made" in record]
+    for device in (store.bridge, networks.cable_name(container.id)):
+        index = int(sh(f"ip -o link show {device}").partition(":")[0])
+        assert {"name": device, "ifindex": index} in made

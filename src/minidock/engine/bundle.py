@@ -161,7 +161,7 @@ def _running_pid(container: Container, reference: str) -> int:
 
 
 def _identity_files(container: Container) -> list[dict[str, Any]]:
-    """/etc/hosts, hostname and resolv.conf: the container's own, or those of the network it joins."""
+    """/etc/hosts, hostname and resolv.conf: its own, or those of the network that it joins."""
     document = container.document
     mode = container.host_config.get("NetworkMode") or ""
     if mode.startswith("container:"):

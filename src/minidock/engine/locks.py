@@ -4,7 +4,7 @@
 
 `Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
 when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
-anybody can ask who holds it. It is how "does the monitor live?" is answered without trusting a pid on disk.
+anybody can ask who holds it. So "does the monitor live?" is answered without trusting a pid on disk.
 """
 
 from __future__ import annotations

@@ -147,6 +147,7 @@ class Monitor:
             on_end=lambda session: None,
         )
         self._listen()
+        self._relay()
         self.starter.on_message = self.main.handle
         if self.request.get("attach") is not None:
             self.starter.wants(self.request["attach"])
@@ -166,6 +167,16 @@ class Monitor:
             self.clients.append(client)
 
         self.loop.watch(listening.fileno(), READABLE, ready)
+
+    def _relay(self) -> None:
+        """Carry by hand what reaches the held ports past the firewall's rules."""
+        assert self.launched is not None
+        if not self.launched.ports:
+            return
+        from minidock.engine.relay import Relay  # only containers with published ports pay for it
+
+        relay = Relay(self.launched.ports, self.container.document["NetworkSettings"]["IPAddress"])
+        self.loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
 
     def _fail(self, error: MinidockError) -> None:
         """Tell why it did not start; a container run with --rm goes, others keep the reason."""

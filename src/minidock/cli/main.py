@@ -12,9 +12,10 @@ import sys
 
 import click
 
+from minidock.cli.failure import complain
 from minidock.cli.lazy import group
 from minidock.cli.pflag import refused, switch
-from minidock.errors import KernelError, MinidockError, UsageError
+from minidock.errors import MinidockError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,19 +139,6 @@ def _invoke(argv: list[str]) -> int:
         return done.exit_code
     except click.ClickException as error:
         raise UsageError(error.format_message()) from error
-
-
-def complain(error: MinidockError) -> None:
-    """One sentence on stderr, the hint below it, and where to read on."""
-    lines = [f"minidock: {error}"]
-    if error.hint:
-        lines += [f"  hint: {line}" for line in error.hint.splitlines()]
-    if isinstance(error, KernelError):
-        name, _, section = error.call.rstrip(")").partition("(")
-        lines.append(f"  see:  minidock explain {name} · man {section or 2} {name}")
-    lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
-    sys.stdout.flush()
-    print("\n".join(lines), file=sys.stderr)
 
 
 def _reader_is_gone() -> bool:

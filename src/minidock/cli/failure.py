@@ -1,0 +1,42 @@
+"""How an error is said to a person: one sentence, what to do, and where to read on."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.errors import KernelError, MinidockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def complain(error: MinidockError) -> None:
+    """One sentence on stderr, the hint below it, and where to read on."""
+    lines = [f"minidock: {error}"]
+    if error.hint:
+        lines += [f"  hint: {line}" for line in error.hint.splitlines()]
+    if isinstance(error, KernelError):
+        name, _, section = error.call.rstrip(")").partition("(")
+        lines.append(f"  see:  minidock explain {name} · man {section or 2} {name}")
+    lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
+    sys.stdout.flush()
+    print("\n".join(lines), file=sys.stderr)
+
+
+def for_each(references: tuple[str, ...], act: Callable[[str], object]) -> int:
+    """Do one thing to each container or image, say of each whether it worked; the exit code.
+
+    act: does it; what it returns is printed, None prints nothing.
+    """
+    code = 0
+    for reference in references:
+        try:
+            answer = act(reference)
+        except MinidockError as error:
+            complain(error)
+            code = 1
+            continue
+        if answer is not None:
+            print(answer, flush=True)
+    return code

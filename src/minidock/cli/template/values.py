@@ -1,0 +1,165 @@
+"""Go's view of a value: the name of its type, how it prints, what counts as empty.
+
+    Python                  Go
+    None                    no value at all; inside maps and slices, a nil interface
+    str, bool, int, float   string, bool, int, float64
+    Number                  json.Number: a number in JSON of unknown type
+    list, Slice             []interface {}, a slice of a known type
+    dict, Map               map[string]interface {}, a map of a known type
+    Struct                  a struct: declared fields, no others
+    Nil                     a nil pointer, slice or map of a known type
+
+Source: the packages fmt, reflect, text/template and encoding/json of Go.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+class TemplateError(Exception):
+    """A template that cannot be understood, or not be applied to this value."""
+
+
+class Number(str):
+    """A number as it stands in a JSON text."""
+
+    __slots__ = ()
+
+
+class Slice(list):  # type: ignore[type-arg]
+    """A slice of a known type, such as "[]string"."""
+
+    def __init__(self, type_name: str, items: Iterable[Any] = ()) -> None:
+        super().__init__(items)
+        self.type_name = type_name
+
+
+class Map(dict):  # type: ignore[type-arg]
+    """A map of a known type, such as "map[string]string"."""
+
+    def __init__(self, type_name: str, items: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__(items)
+        self.type_name = type_name
+
+
+class Nil:
+    """A nil pointer, slice or map."""
+
+    def __init__(self, type_name: str) -> None:
+        self.type_name = type_name
+
+    @property
+    def kind(self) -> str:
+        if self.type_name.startswith("*"):
+            return "pointer"
+        return "map" if self.type_name.startswith(("map[", "nat.")) else "slice"
+
+
+class Struct:
+    """A value with declared fields.
+
+    type_name: such as "types.ContainerJSON".
+    is_pointer: it is reached through a pointer, and printf says so: "&{...}".
+    """
+
+    type_name = "struct {}"
+    is_pointer = False
+
+    def field(self, name: str) -> Any:
+        """A field's value (a function, where Go has a method); KeyError where there is none."""
+        raise NotImplementedError
+
+    def values(self) -> list[Any]:
+        """All fields' values, in their order."""
+        raise NotImplementedError
+
+    def plain(self) -> Any:
+        """The value as JSON has it."""
+        raise NotImplementedError
+
+
+def type_name(value: Any) -> str:
+    """The name of a value's type in Go."""
+    if isinstance(value, (Slice, Map, Nil)):
+        return value.type_name
+    if isinstance(value, Struct):
+        return ("*" if value.is_pointer else "") + value.type_name
+    if isinstance(value, Number):
+        return "json.Number"
+    names = {str: "string", bool: "bool", int: "int", float: "float64", type(None): "<nil>"}
+    if isinstance(value, list):
+        return "[]interface {}"
+    return "map[string]interface {}" if isinstance(value, dict) else names[type(value)]
+
+
+def is_true(value: Any) -> bool:
+    """What `if` takes for true: all but the empty value of each type."""
+    if isinstance(value, Struct):
+        return True
+    return not isinstance(value, Nil) and bool(value)
+
+
+def shown(value: Any) -> str:
+    """A value as fmt prints it with %v."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return shown_float(value)
+    if isinstance(value, (str, int)):
+        return str(value)
+    if isinstance(value, Nil):
+        return {"pointer": "<nil>", "slice": "[]", "map": "map[]"}[value.kind]
+    if isinstance(value, list):
+        return f"[{' '.join(shown(item) for item in value)}]"
+    if isinstance(value, dict):
+        pairs = (f"{key}:{shown(item)}" for key, item in sorted(value.items()))
+        return f"map[{' '.join(pairs)}]"
+    assert isinstance(value, Struct)
+    fields = " ".join(shown(item) for item in value.values())
+    return f"{'&' if value.is_pointer else ''}{{{fields}}}"
+
+
+def shown_float(value: float) -> str:
+    """A float as %v prints it: the shortest digits, an exponent for the very large and small."""
+    texts = (f"{value:.{precision}e}" for precision in range(18))
+    shortest = next(text for text in texts if float(text) == value)
+    digits, _, power = shortest.partition("e")
+    if -4 <= int(power) < 6:
+        decimals = max(len(digits.lstrip("-").replace(".", "")) - 1 - int(power), 0)
+        return f"{value:.{decimals}f}"
+    return f"{digits}e{power}"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: structs as objects, nil as null."""
+    if isinstance(value, Struct):
+        return value.plain()
+    if isinstance(value, Nil):
+        return None
+    if isinstance(value, Number):
+        return float(value) if any(mark in value for mark in ".eE") else int(value)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in sorted(value.items())}
+    return value
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as Go's encoding/json writes it, without its escapes for HTML."""
+    import json
+
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(plain(value), ensure_ascii=False, separators=separators, indent=indent)
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def html_safe(text: str) -> str:
+    """JSON text with <, > and & escaped, as Go's Marshal writes it by itself."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

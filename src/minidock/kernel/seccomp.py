@@ -219,7 +219,7 @@ def _kept(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
+        raise StoreError(f"cannot read the seccomp filter {path}: {error.strerror}") from None
     program = content[_DIGEST_BYTES:]
     return program if _digest(program) == content[:_DIGEST_BYTES] else None
 
@@ -237,9 +237,7 @@ def _keep(path: str, program: bytes) -> None:
             os.unlink(draft)
         except OSError:
             pass  # it was never made; the first error is the one to tell
-        raise StoreError(
-            f"cannot keep the compiled seccomp filter {path}: {error.strerror}"
-        ) from None
+        raise StoreError(f"cannot keep the seccomp filter {path}: {error.strerror}") from None
 
 
 # The op ------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ _IF_EQUAL, _IF_GREATER, _IF_AT_LEAST = 0x15, 0x25, 0x35
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
 
 _X32_BIT = 0x40000000
+_CANCELLED = 0xFFFFFFFF
 _KILL_THREAD = 0
 _ENOSYS = 38
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
@@ -102,19 +103,21 @@ def assemble(profile: dict[str, Any]) -> bytes:
     names = syscall_numbers()
     rules = _rules_by_name(profile, default, names)
     present = _architectures(profile)
+    kill: Code = [(_RETURN, 0, 0, _KILL_THREAD)]
     code: Code = [(_LOAD, 0, 0, _ARCH)]
     for name in present:
         if name == "SCMP_ARCH_X32":
             continue  # the same AUDIT_ARCH as x86_64, told apart by a bit of the number
         section = _section(ARCHITECTURES[name], rules, names, default, profile)
         if name == "SCMP_ARCH_X86_64":
-            x32: Code = [(_RETURN, 0, 0, _KILL_THREAD)]
+            # -1 is no call: it is what a tracer puts in place of one that it cancels.
+            x32 = _choose(_IF_EQUAL, _CANCELLED, [(_RETURN, 0, 0, default)], kill)
             if "SCMP_ARCH_X32" in present:
                 x32 = _section(ARCHITECTURES["SCMP_ARCH_X32"], rules, names, default, profile)
             section = _choose(_IF_AT_LEAST, _X32_BIT, x32, section)
         load_and_decide = [(_LOAD, 0, 0, _NR), *section]
         code += _choose(_IF_EQUAL, ARCHITECTURES[name].audit, load_and_decide, [])
-    code.append((_RETURN, 0, 0, _KILL_THREAD))
+    code += kill
     if len(code) > _MOST_INSTRUCTIONS:
         raise UsageError(
             f"seccomp: the filter has {len(code)} instructions; the kernel takes 4096",

@@ -1,0 +1,83 @@
+"""Ops write down what they are about to do, and how it went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from minidock.errors import KernelError
+from minidock.kernel import op as ops
+from minidock.kernel.op import Journal, describe, op, use_journal
+
+
+def _act_sh(path: str, *, number: int) -> str:
+    return f"act {path} {number}"
+
+
+@op("act(2)", twin=_act_sh)
+def act(path: str, *, number: int) -> int | None:
+    """Do the thing that this test is about."""
+    if number < 0:
+        raise KernelError("act(2)", path, 22)
+    return number or None
+
+
+def _enter_sh(environment: list[str]) -> str:
+    return "enter"
+
+
+@op("enter(2)", twin=_enter_sh)
+def enter(environment: list[str]) -> None:
+    """Enter with an environment."""
+
+
+@pytest.fixture
+def records() -> Iterator[list[dict[str, Any]]]:
+    lines: list[dict[str, Any]] = []
+    use_journal(Journal(lambda text: lines.append(json.loads(text)), actor="engine"))
+    yield lines
+    use_journal(None)
+
+
+def test_an_op_is_written_down_before_and_after(records: list[dict[str, Any]]) -> None:
+    assert act("/x", number=3) == 3
+    begin, end = records
+    assert begin["op"] == "test_journal.act" and begin["args"] == {"path": "/x", "number": 3}
+    assert begin["actor"] == "engine" and begin["begin"] == end["end"] == 1
+    assert begin["phase"].endswith("test_an_op_is_written_down_before_and_after")
+    assert end["made"] == 3
+
+
+def test_a_refused_op_has_its_errno(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(KernelError):
+        act("/x", number=-1)
+    assert records[1]["errno"] == 22 and "made" not in records[1]
+
+
+def test_values_of_the_environment_are_masked(records: list[dict[str, Any]]) -> None:
+    enter(["PASSWORD=secret", "A="])
+    assert records[0]["args"] == {"environment": ["PASSWORD=…", "A=…"]}
+
+
+def test_a_record_is_described_by_its_op(records: list[dict[str, Any]]) -> None:
+    act("/x", number=1)
+    told = describe(records[0])
+    assert told["why"] == "Do the thing that this test is about."
+    assert told["twin"] == "act /x 1" and told["man"] == "act(2)"
+
+
+def test_the_gate_sees_each_record_before_the_act(records: list[dict[str, Any]]) -> None:
+    journal = ops.current_journal()
+    assert journal is not None
+    seen: list[dict[str, Any]] = []
+    journal.gate = seen.append
+    act("/x", number=1)
+    assert [record.get("begin") for record in seen] == [1, None]
+
+
+def test_without_a_journal_an_op_is_just_its_function() -> None:
+    assert ops.current_journal() is None
+    assert act("/x", number=5) == 5

@@ -73,6 +73,18 @@ def is_v2() -> bool:
     return os.path.exists(f"{ROOT}/cgroup.controllers")
 
 
+def supports_swap_limit() -> bool:
+    """Whether memory and swap can be limited together (v1 needs a kernel that counts swap).
+
+    Where not, Docker limits memory alone and warns.
+    """
+    if not is_v2():
+        return os.path.exists(f"{ROOT}/memory/memory.memsw.limit_in_bytes")
+    with os.scandir(ROOT) as entries:  # the root itself has no limits
+        below = [entry.path for entry in entries if entry.is_dir()]
+    return any(os.path.exists(f"{path}/memory.swap.max") for path in below)
+
+
 def leave_caller_cgroup(parent: str) -> None:
     """Move this process out of its caller's cgroup, so that the caller's limits are not its own.
 
@@ -462,6 +474,8 @@ def _write_hint(path: str, number: int) -> str:
     """What to do about a refused write, where the kernel's word alone does not say it."""
     file = os.path.basename(path)
     if number == ENOENT:
+        if "memsw" in file or file == "memory.swap.max":
+            return "this kernel does not account for swap: boot it with swapaccount=1"
         controller = file.partition(".")[0]
         return f"this kernel, or this cgroup, has no {file}: is the {controller} controller on?"
     if number == ESRCH:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST_GATEWAY = "host-gateway"
+HOSTS = "/etc/hosts"
 RESOLV_CONF = "/etc/resolv.conf"
 # Where systemd-resolved writes whom it asks itself, while /etc/resolv.conf names only it.
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
@@ -35,15 +36,24 @@ ff02::2\tip6-allrouters
 
 
 def hosts_file(
-    hostname: str, address: str, extra_hosts: Sequence[str] = (), *, gateway: str = ""
+    hostname: str,
+    address: str,
+    extra_hosts: Sequence[str] = (),
+    *,
+    gateway: str = "",
+    own_network: bool = True,
+    host_path: str = HOSTS,
 ) -> str:
     """The text of a container's /etc/hosts.
 
-    address: the container's own, "" where it has none (--network none). extra_hosts: "name:address"
-    each, as HostConfig.ExtraHosts has them; "host-gateway" stands for `gateway`.
+    hostname: the container's name, or several, separated by blanks; the first label of a single
+    dotted name counts as one more. address: its own, "" where it has none (--network none).
+    extra_hosts: "name:address" each, as HostConfig.ExtraHosts has them; "host-gateway" stands for
+    `gateway`. own_network: False where the host's network is shared, and so are its names.
     Raises UsageError for a name or an address that is none.
     """
-    text = _LOCALHOST
+    text = _LOCALHOST if own_network else _read(host_path)
+    text += "\n" if text and not text.endswith("\n") else ""
     for entry in extra_hosts:
         name, target = split_extra_host(entry)
         if target == HOST_GATEWAY:
@@ -55,9 +65,12 @@ def hosts_file(
             target = gateway
         text += f"{target}\t{name}\n"
     if address:
-        check_hostname(hostname)
-        first = hostname.partition(".")[0]
-        text += f"{address}\t{hostname}{f' {first}' if first != hostname else ''}\n"
+        names = hostname.split()
+        for name in names:
+            check_hostname(name)
+        if len(names) == 1 and "." in hostname:
+            names.append(hostname.partition(".")[0])
+        text += f"{address}\t{' '.join(names)}\n"
     return text
 
 

@@ -1,0 +1,85 @@
+"""The firewall's rules as text: what is compared, what is asked for, what is taken away."""
+
+from __future__ import annotations
+
+from minidock.engine import firewall
+
+DEVICE = "minidock0"
+BINDING = {
+    "HostIp": "0.0.0.0",
+    "HostPort": 8090,
+    "Proto": "tcp",
+    "ContainerPort": 80,
+    "Address": "172.18.0.2",
+    "Container": "ab" * 32,
+}
+RULES = firewall.wanted(DEVICE, "172.18.0.0/16", [BINDING, {**BINDING, "HostIp": "::"}])
+
+
+def _saved() -> str:
+    """What iptables-save prints once all is in place."""
+    text = ""
+    for table, chains in RULES.items():
+        text += f"*{table}\n" + "".join(f":{chain} - [0:0]\n" for chain in chains)
+        for built_in, lines in firewall.jumps(DEVICE)[table].items():
+            text += "".join(f"-A {built_in} {line}\n" for line in lines)
+        for chain, lines in chains.items():
+            text += "".join(f"-A {chain} {line}\n" for line in lines)
+        text += "COMMIT\n"
+    return text
+
+
+def test_nothing_changes_where_all_is_in_place() -> None:
+    assert firewall.changes(_saved(), DEVICE, RULES) == ""
+
+
+def test_everything_is_made_where_nothing_is() -> None:
+    text = firewall.changes("", DEVICE, RULES)
+    assert firewall.parse(text)["raw"]["MINIDOCK-minidock0"] == RULES["raw"]["MINIDOCK-minidock0"]
+    assert "-D" not in text
+    assert text.count("-I ") == 5
+
+
+def test_only_the_table_that_differs_is_touched() -> None:
+    text = firewall.changes(_saved().replace("--dport 8090", "--dport 9"), DEVICE, RULES)
+    assert text.startswith("*nat\n") and text.count("COMMIT") == 1
+    assert "-I " not in text
+
+
+def test_jump_behind_foreign_rules_is_moved_to_the_front() -> None:
+    saved = _saved().replace("-A FORWARD", "-A FORWARD -j DROP\n-A FORWARD", 1)
+    text = firewall.changes(saved, DEVICE, RULES)
+    assert "-D FORWARD -j MINIDOCK-minidock0\n-I FORWARD 1 -j MINIDOCK-minidock0\n" in text
+
+
+def test_jump_behind_another_stores_stays() -> None:
+    saved = _saved().replace("-A FORWARD", "-A FORWARD -j MINIDOCK-md1\n-A FORWARD", 1)
+    assert firewall.changes(saved, DEVICE, RULES) == ""
+
+
+def test_ipv6_bindings_are_no_rule() -> None:
+    assert len(RULES["nat"]["MINIDOCK-minidock0"]) == 1
+
+
+def test_chain_of_the_longest_device_name_is_not_too_long() -> None:
+    assert len(firewall.chain_of("x" * 15) + "-OUT") == 28
+
+
+def test_removal_names_what_is_there_and_nothing_else() -> None:
+    other = "*filter\n:MINIDOCK-minidock01 - [0:0]\n-A FORWARD -j MINIDOCK-minidock01\nCOMMIT\n"
+    assert firewall.removal(other, DEVICE) == ""
+    text = firewall.removal(_saved(), DEVICE)
+    assert text.count("-X ") == 4
+    assert text.count("-D ") == 5
+
+
+def test_foreign_forwarding_rules_are_noticed() -> None:
+    assert not firewall.forwards_for_others(_saved(), DEVICE)
+    saved = _saved() + "*filter\n-A FORWARD -j DOCKER-USER\nCOMMIT\n"
+    assert firewall.forwards_for_others(saved, DEVICE)
+
+
+def test_forward_policy_is_read() -> None:
+    assert firewall.forward_policy("") == "ACCEPT"
+    saved = "*nat\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
+    assert firewall.forward_policy(saved) == "DROP"

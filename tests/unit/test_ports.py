@@ -1,0 +1,61 @@
+"""What -p asks for, read from Docker's PortBindings; and network modes."""
+
+from __future__ import annotations
+
+import pytest
+
+from minidock.engine import networks, ports
+from minidock.errors import NotFound, UsageError
+
+
+def test_bindings_are_read() -> None:
+    asked = {
+        "80/tcp": [{"HostIp": "", "HostPort": "8090"}, {"HostIp": "::1", "HostPort": "8000-8010"}],
+        "53/udp": None,
+    }
+    assert ports.requests(asked) == [
+        {"HostIp": "", "HostPort": "8090", "Proto": "tcp", "ContainerPort": 80},
+        {"HostIp": "::1", "HostPort": "8000-8010", "Proto": "tcp", "ContainerPort": 80},
+        {"HostIp": "", "HostPort": "", "Proto": "udp", "ContainerPort": 53},
+    ]
+
+
+def test_publish_all_adds_exposed_ports_that_have_no_binding() -> None:
+    asked = {"80/tcp": [{"HostPort": "8090"}]}
+    found = ports.requests(asked, ["80/tcp", "443/tcp"], publish_all=True)
+    assert [(f["ContainerPort"], f["HostPort"]) for f in found] == [(80, "8090"), (443, "")]
+
+
+@pytest.mark.parametrize(
+    ("key", "binding"),
+    [
+        ("80/sctp", {}),
+        ("0/tcp", {}),
+        ("65536/tcp", {}),
+        ("x/tcp", {}),
+        ("80/tcp", {"HostPort": "65536"}),
+        ("80/tcp", {"HostPort": "9-8"}),
+        ("80/tcp", {"HostPort": "8000-"}),
+        ("80/tcp", {"HostPort": "²"}),
+        ("80/tcp", {"HostIp": "localhost"}),
+        ("80/tcp", {"HostIp": "1.2.3.4 -j ACCEPT"}),
+    ],
+)
+def test_what_cannot_be_published_is_refused(key: str, binding: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        ports.requests({key: [binding]})
+
+
+def test_network_modes_are_told_apart() -> None:
+    assert [networks.mode(text).kind for text in ("", "default", "bridge", "host", "none")] == [
+        "bridge", "bridge", "bridge", "host", "none",
+    ]  # fmt: skip
+    joined = networks.mode("container:web")
+    assert (joined.kind, joined.target) == ("container", "web")
+
+
+def test_unknown_networks_and_nameless_containers_are_refused() -> None:
+    with pytest.raises(NotFound, match="network foo not found"):
+        networks.mode("foo")
+    with pytest.raises(UsageError, match=r"invalid container format container:<name\|id>"):
+        networks.mode("container:")

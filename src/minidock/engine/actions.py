@@ -11,6 +11,7 @@ import time
 
 from minidock.engine import wire
 from minidock.engine.containers import Container, claim_name, find, repair
+from minidock.engine.journal import recording_to
 from minidock.engine.locks import exclusive, owner_of, require_ownership
 from minidock.engine.removal import remove_owned
 from minidock.engine.signals import signal_number
@@ -130,7 +131,8 @@ def pause(store: Store, reference: str) -> None:
         raise Conflict(f"Container {container.id} is already paused")
     with container.editing():
         container.reload()
-        open_cgroup(store.cgroup_parent, container.id).freeze()
+        with recording_to(container.paths):
+            open_cgroup(store.cgroup_parent, container.id).freeze()
         container.state.update(Paused=True, Status="paused")
         container.save()
 
@@ -142,7 +144,8 @@ def unpause(store: Store, reference: str) -> None:
         raise Conflict(f"Container {container.id} is not paused")
     with container.editing():
         container.reload()
-        open_cgroup(store.cgroup_parent, container.id).thaw()
+        with recording_to(container.paths):
+            open_cgroup(store.cgroup_parent, container.id).thaw()
         container.state.update(Paused=False, Status="running")
         container.save()
 
@@ -254,6 +257,7 @@ def _signal(container: Container, number: int) -> None:
         return
     try:
         if owner_of(container.paths.monitor_lock):  # its monitor has not reaped it: the pid is its
-            process.send_signal(pidfd, number, pid=pid)
+            with recording_to(container.paths):
+                process.send_signal(pidfd, number, pid=pid)
     finally:
         os.close(pidfd)

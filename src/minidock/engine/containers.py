@@ -13,6 +13,7 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, owner_of
 from minidock.engine.teardown import remove_home, take_down
 from minidock.errors import Conflict, NotFound, StoreError
@@ -133,7 +134,8 @@ def repair(container: Container) -> bool:
         container.reload()
         if not _is_lost(container):
             return True
-        take_down(container.store, container.id)
+        with recording_to(container.paths):
+            take_down(container.store, container.id)
         if container.running:
             mark_ended(container, 137, error="monitor lost")
             if container.host_config.get("AutoRemove"):
@@ -187,7 +189,8 @@ def sweep(store: Store) -> None:
         with exclusive(f"{store.containers}/.lock"):
             if os.path.exists(store.container(container_id).document):
                 continue
-            take_down(store, container_id)
+            with recording_to(store.container(container_id)):
+                take_down(store, container_id)
             remove_home(store, container_id)
     try:
         names = os.listdir(store.names)

@@ -78,7 +78,7 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
     paths = container.paths
     for directory in (paths.home, paths.bundle, paths.upper, paths.work, paths.merged):
         os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
-    for file in (paths.lock, paths.monitor_lock, paths.log):
+    for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     container.save()
 

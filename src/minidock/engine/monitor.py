@@ -17,7 +17,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from minidock.engine import wire
+from minidock.engine import journal, wire
 from minidock.engine.containers import Container, discard, mark_ended
 from minidock.engine.enter import enter
 from minidock.engine.launch import Launched, launch
@@ -28,7 +28,6 @@ from minidock.engine.session import Client, Pipes, Session
 from minidock.engine.teardown import take_down
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.kernel import cgroup, process
-from minidock.kernel.op import Journal, use_journal
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
 
@@ -50,7 +49,6 @@ def main(arguments: list[str]) -> int:
     packet = control.recv(wire.MESSAGE_BYTES)
     if packet[:1] != b"L":
         return 0  # the command ended without wanting a container after all
-    process.set_not_dumpable()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the command, not for us
     Monitor(control, wire.content_of(packet)).run()
@@ -109,18 +107,18 @@ class Monitor:
 
     def _start_journal(self) -> None:
         """From here on every op is written down: one file a run, and to the command if it asked."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        journal_fd = os.open(self.container.paths.journal, flags, 0o600)
+        keep = journal.fresh(self.container.paths)
         told = self.starter if self.request.get("explain") else None
 
         def write(record: str) -> None:
-            os.write(journal_fd, record.encode())
+            keep(record)
             if told is not None:
                 told.send(b"j" + record.encode())
 
-        journal = Journal(write, actor="monitor")
-        journal.gate = fault_gate(journal)
-        use_journal(journal)
+        for record in self.request.get("records") or []:
+            write(record)  # what the command did to bring us here
+        journal.begin(write, actor="monitor")
+        process.set_not_dumpable()
 
     def _launch(self) -> None:
         container = self.container
@@ -273,22 +271,3 @@ class Monitor:
             self.ownership.release()
         for client in self.clients:
             client.drain()
-
-
-def fault_gate(journal: Journal) -> Any:
-    """For the tests of crashes: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" ends the actor just there.
-
-    The n-th record of that kind is on disk when it dies; with "begin" its act has not been done,
-    with "end" it has. Returns None where no fault is asked for.
-    """
-    wanted = os.environ.get("MINIDOCK_FAULT", "").split(":")
-    if len(wanted) != 3:
-        return None
-    actor, number, kind = wanted[0], int(wanted[1]), wanted[2]
-
-    def gate(record: dict[str, Any]) -> None:
-        if record["actor"] == actor and record.get(kind) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-            os._exit(137)  # PID 1 of a namespace cannot kill itself by a signal
-
-    return gate

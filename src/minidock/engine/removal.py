@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.containers import Container, discard
+from minidock.engine.journal import recording_to
 from minidock.engine.teardown import take_down
 from minidock.engine.volumes import inspect as inspect_volume
 from minidock.engine.volumes import remove as remove_volume
@@ -14,7 +15,8 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
 
     volumes: with the anonymous volumes that only it uses.
     """
-    take_down(container.store, container.id)
+    with recording_to(container.paths):
+        take_down(container.store, container.id)
     discard(container)
     if volumes:
         _remove_anonymous_volumes(container)

@@ -12,6 +12,8 @@ import os
 from minidock.engine import wire
 from minidock.engine.attach import Attachment, Conversation
 from minidock.engine.containers import Container, find
+from minidock.engine.journal import recording
+from minidock.kernel.process import spawn
 from minidock.kernel.terminal import get_size
 from minidock.paths import Store
 from minidock.runtime import seal
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-_prepared: _socket.socket | None = None
+_prepared: tuple[_socket.socket, list[str]] | None = None
 
 
 def prepare_monitor(store: Store) -> None:
@@ -31,31 +33,27 @@ def prepare_monitor(store: Store) -> None:
         _prepared = spawn_monitor(store)
 
 
-def spawn_monitor(store: Store) -> _socket.socket:
-    """A new monitor, waiting for its launch message; returns our end of its socket.
+def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
+    """A new monitor, waiting for its launch message.
 
     It is in a session of its own, with nothing of ours open but the socket.
+    Returns our end of its socket, and the journal's records of its birth: no container is known
+    yet to which they would belong.
     Raises KernelError where the interpreter cannot be sealed.
     """
-    sealed = seal.sealed_interpreter(store.run)
-    ours, theirs = wire.pair()
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    kept = {name: value for name, value in os.environ.items() if name.startswith("MINIDOCK_")}
-    os.posix_spawn(
-        sealed,
-        seal.command(sealed, "minidock.engine.monitor"),
-        {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **kept},
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, null, 0),
-            (os.POSIX_SPAWN_DUP2, null, 1),
-            (os.POSIX_SPAWN_DUP2, null, 2),
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-        ],
-        setsid=True,
-    )
+    records: list[str] = []
+    with recording(records.append):
+        sealed = seal.sealed_interpreter(store.run)
+        ours, theirs = wire.pair()
+        kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
+        spawn(
+            sealed,
+            seal.command(sealed, "minidock.engine.monitor"),
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *kept],
+            control=theirs.fileno(),
+        )
     theirs.close()
-    os.close(null)
-    return ours
+    return ours, records
 
 
 def start(
@@ -95,7 +93,7 @@ def _send_launch(
     container: Container, attach: Attachment | None, *, explain: bool
 ) -> _socket.socket:
     global _prepared
-    socket = _prepared or spawn_monitor(container.store)
+    socket, records = _prepared or spawn_monitor(container.store)
     _prepared = None
     if attach is not None:
         attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
@@ -105,6 +103,7 @@ def _send_launch(
         "attach": attach.streams() if attach else None,
         "explain": explain,
         "size": size,
+        "records": records,
     }
     socket.send(wire.message(b"L", request))
     return socket

@@ -27,7 +27,7 @@ class Listing:
     """iptables-save, started: it runs beside what its parent does until `text` asks for it."""
 
     def __init__(self) -> None:
-        self._helper = _Helper("iptables-save", [])
+        self._helper = save()
 
     def __enter__(self) -> Listing:
         return self
@@ -41,6 +41,20 @@ class Listing:
         Raises MinidockError where it failed, with what it said.
         """
         return self._helper.output()
+
+
+def _save_sh() -> str:
+    return "iptables-save > rules"
+
+
+@op("iptables-save(8)", twin=_save_sh)
+def save() -> _Helper:
+    """Ask for all rules of the firewall, to see which of ours are missing; the answer comes later.
+
+    Returns the running program.
+    Raises MinidockError where it is not installed.
+    """
+    return _Helper("iptables-save", [])
 
 
 def _restore_sh(rules: str) -> str:
@@ -79,6 +93,9 @@ class _Helper:
         except BaseException:
             self._close()
             raise
+
+    def __str__(self) -> str:
+        return f"process {self._pid}"
 
     def output(self) -> str:
         """What the program wrote, once it has ended.

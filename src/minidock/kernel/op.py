@@ -6,8 +6,11 @@ two records to the journal in force, one before the act and one after it:
 
     {"begin": SEQ, "actor": "init", "pid": 71, "t": NS, "op": "mount.pivot_root",
      "args": {...}, "phase": "runtime.rootfs.enter_rootfs", "line": 57}
-    {"end": SEQ, "us": 12}                     done; with "made": what the kernel made, where it
-    {"end": SEQ, "us": 9, "errno": 22}         says (a pid, an inode, an index), or refused
+    {"end": SEQ, ..., "us": 12}                done; with "made": what the kernel made, where it
+    {"end": SEQ, ..., "us": 9, "errno": 22}    says (a pid, an inode, an index), or refused
+
+An end belongs to the begin of the same actor, pid and number: several processes may write to one
+journal, each with numbers of its own.
 
 The first is written before the act because execve(2) and kill(2) may never return. What is fixed
 (why, twin, man page) is not repeated in each record: `describe` finds it by the op's name, from the
@@ -62,14 +65,20 @@ class Journal:
 
     actor: "engine", "monitor" or "init".
     gate: called with each begin record before its act, when set (how fault tests and a debugger
-    stop the world between two acts).
+    stop the world between two acts). after: the number of the last record, which the next follows.
     """
 
-    def __init__(self, write: Callable[[str], None], *, actor: str) -> None:
+    def __init__(self, write: Callable[[str], None], *, actor: str, after: int = 0) -> None:
         self.write = write
         self.actor = actor
         self.gate: Callable[[dict[str, Any]], None] | None = None
-        self._next = 0
+        self.last = after
+
+    def of_child(self, write: Callable[[str], None], *, actor: str) -> Journal:
+        """The journal of a process that this one bears: its own actor and numbers."""
+        journal = Journal(write, actor=actor)
+        journal.gate = self.gate
+        return journal
 
     def relay(self, record: str) -> None:
         """Write down what another actor tells: init holds no file, and sends its records."""
@@ -77,9 +86,10 @@ class Journal:
 
     def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
-        self._next += 1
+        self.last += 1
+        number = self.last
         record = {
-            "begin": self._next,
+            "begin": number,
             "actor": self.actor,
             "pid": os.getpid(),
             "t": monotonic_ns(),
@@ -94,13 +104,14 @@ class Journal:
         self.write(jsontext.dumps(record) + "\n")
         if self.gate is not None:
             self.gate(record)
-        return self._next
+        return number
 
     def end(self, number: int, started: int, **outcome: Any) -> None:
         """Write down how it went: `made` (what the kernel made) or `errno`."""
         record = {
             "end": number,
             "actor": self.actor,
+            "pid": os.getpid(),
             "us": (monotonic_ns() - started) // 1000,
             **outcome,
         }

@@ -210,6 +210,31 @@ def execute(path: str, argv: list[str], environment: list[str]) -> NoReturn:
         raise KernelError("execve(2)", path, error.errno or 0) from None
 
 
+def _spawn_sh(path: str, argv: list[str], environment: list[str], *, control: int) -> str:
+    words = " ".join(quote(word) for word in argv[1:])
+    return f"setsid {quote(path)} {words} 3<>control 0<>/dev/null 1>&0 2>&0 &"
+
+
+@op("posix_spawn(3)", twin=_spawn_sh)
+def spawn(path: str, argv: list[str], environment: list[str], *, control: int) -> int:
+    """Bear the container's monitor, in a session of its own: no terminal and no shell ends it.
+
+    control: the descriptor that it finds as its 3; 0, 1 and 2 are /dev/null.
+    Returns its pid.
+    Raises KernelError: ENOENT, EACCES, EAGAIN at the limit of processes.
+    """
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+    actions.append((os.POSIX_SPAWN_DUP2, control, 3))
+    pairs = dict(entry.split("=", 1) for entry in environment)
+    try:
+        return os.posix_spawn(path, argv, pairs, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise KernelError("posix_spawn(3)", path, error.errno or 0) from None
+    finally:
+        os.close(null)
+
+
 def _send_signal_sh(pidfd: int, number: int, *, pid: int) -> str:
     return f"kill -{number} {pid}"
 

@@ -16,7 +16,7 @@ import os
 from minidock.errors import Conflict, KernelError
 from minidock.kernel import namespace, process
 from minidock.kernel.cgroup import open_cgroup
-from minidock.kernel.op import Journal, current_journal, use_journal
+from minidock.kernel.op import current_journal, use_journal
 from minidock.runtime import channel, state
 from minidock.runtime.init import exit_code_of, seal_imports
 from minidock.runtime.process import (
@@ -87,7 +87,7 @@ def execute(
             pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
             theirs.send_pid(pid)
 
-        _guarded(enter, theirs)
+        _guarded(enter, theirs, actor="stage")
 
     try:
         stage = namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
@@ -130,16 +130,17 @@ def _run(
                 os.dup2(descriptor, number)
         perform(program, {})
 
-    _guarded(act, theirs)
+    _guarded(act, theirs, actor="exec")
 
 
-def _guarded(act: Any, theirs: channel.Channel) -> NoReturn:
+def _guarded(act: Any, theirs: channel.Channel, *, actor: str) -> NoReturn:
     """Do it in a child that never returns: an error travels out as data."""
     code = 0
     try:
         seal_imports()
-        if current_journal() is not None:
-            use_journal(Journal(theirs.send_record, actor="exec"))
+        outside = current_journal()
+        if outside is not None:
+            use_journal(outside.of_child(theirs.send_record, actor=actor))
         act()
     except BaseException as error:
         code = exit_code_of(error)

@@ -21,7 +21,7 @@ import sys
 
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
 from minidock.kernel import namespace, process
-from minidock.kernel.op import Journal, current_journal, op, use_journal
+from minidock.kernel.op import current_journal, op, use_journal
 from minidock.runtime.channel import Channel
 from minidock.runtime.process import (
     command_steps,
@@ -142,8 +142,9 @@ def run_init(
     code = 1
     try:
         seal_imports()
-        if current_journal() is not None:
-            use_journal(Journal(channel.send_record, actor="init"))
+        outside = current_journal()
+        if outside is not None:
+            use_journal(outside.of_child(channel.send_record, actor="init"))
         if stdio is not None:
             for number, descriptor in enumerate(stdio):
                 os.dup2(descriptor, number)

@@ -1,0 +1,111 @@
+"""The journal of a container: one file, to which each process that acts on the container appends.
+
+    engine    a command: it bears the monitor, stops, removes, pauses; it repairs after a crash
+    monitor   launches, runs programs inside, takes down      (engine/monitor.py)
+    init, stage, exec   inside; they hold no file, and send their records to the monitor
+
+A launch begins a fresh file, whose first records are those of the command that bore the monitor.
+A record is one write(2) in append mode, so that records of several processes do not mix. On a full
+disk records are lost, and nothing else: no container stays because its journal cannot be written.
+
+The records themselves: kernel/op.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.kernel.op import Journal, current_journal, use_journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.paths import ContainerPaths
+
+_SIGKILL = 9
+_last = 0  # the number of this process's last op, over all journals that it wrote to
+
+
+def fresh(paths: ContainerPaths) -> Callable[[str], None]:
+    """Begin a container's journal anew; returns what writes a record to it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    return _writer(os.open(paths.journal, flags, 0o600))
+
+
+def begin(write: Callable[[str], None], *, actor: str) -> None:
+    """Put a journal in force for the rest of this process's life."""
+    journal = Journal(write, actor=actor, after=_last)
+    journal.gate = _fault_gate()
+    use_journal(journal)
+
+
+class recording:
+    """The ops of a block are the command's, and go through `write`.
+
+    Where a journal is in force already (the monitor's, or an outer block's), it stays.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._ours = False
+
+    def __enter__(self) -> None:
+        if current_journal() is None:
+            begin(self._write, actor="engine")
+            self._ours = True
+
+    def __exit__(self, *error: object) -> None:
+        global _last
+        journal = current_journal()
+        if self._ours and journal is not None:
+            _last = journal.last
+            use_journal(None)
+
+
+class recording_to(recording):
+    """The ops of a block are the command's, and go to the journal that a container has."""
+
+    def __init__(self, paths: ContainerPaths) -> None:
+        self._fd = -1
+        try:
+            # Not made here: a new file would keep a directory from going that is being removed.
+            self._fd = os.open(paths.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:
+            pass
+        super().__init__(_writer(self._fd))
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _writer(fd: int) -> Callable[[str], None]:
+    def write(record: str) -> None:
+        try:
+            os.write(fd, record.encode())
+        except OSError:
+            pass  # a full disk, or no journal: what is done counts more than what is told
+
+    return write
+
+
+def _fault_gate() -> Callable[[dict[str, Any]], None] | None:
+    """For the tests of crashes: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" ends the actor just there.
+
+    The n-th record of that kind is written when it dies; with "begin" its act has not been done,
+    with "end" it has. Returns None where no fault is asked for.
+    """
+    wanted = os.environ.get("MINIDOCK_FAULT", "").split(":")
+    if len(wanted) != 3:
+        return None
+    actor, number, kind = wanted[0], int(wanted[1]), wanted[2]
+
+    def gate(record: dict[str, Any]) -> None:
+        if record["actor"] == actor and record.get(kind) == number:
+            os.kill(os.getpid(), _SIGKILL)
+            os._exit(137)  # PID 1 of a namespace cannot kill itself by a signal
+
+    return gate

@@ -11,7 +11,7 @@ few kilobytes that stand for a terabyte of zeros never meet in memory.
 
 from __future__ import annotations
 
-import os
+import io
 
 from minidock.errors import ArchiveError
 
@@ -30,13 +30,16 @@ CHUNK = 1 << 18
 _MAGIC_LENGTH = 6
 
 
-class Peeked:
+class Peeked(io.RawIOBase):
     """A stream whose first bytes were looked at and are still to be read."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
         self.start = _read_exactly(source, _MAGIC_LENGTH)
         self._waiting = self.start
+
+    def readable(self) -> bool:
+        return True
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; b"" at the end."""
@@ -104,7 +107,7 @@ def _unpacker(compression: str, source: Peeked) -> tuple[Readable, tuple[type[Ex
         return bz2.BZ2File(source), (EOFError, OSError)
     import lzma
 
-    return lzma.LZMAFile(source), (EOFError, lzma.LZMAError)
+    return lzma.LZMAFile(io.BufferedReader(source)), (EOFError, lzma.LZMAError)
 
 
 class _ZstdReader:
@@ -152,14 +155,3 @@ def _read_exactly(source: Readable, size: int) -> bytes:
     while len(content) < size and (more := source.read(size - len(content))):
         content += more
     return content
-
-
-def file_chunks(fd: int, offset: int, size: int) -> Iterator[bytes]:
-    """A region of an open file, in chunks, without moving the file's own position."""
-    end = offset + size
-    while offset < end:
-        chunk = os.pread(fd, min(CHUNK, end - offset), offset)
-        if not chunk:
-            raise ArchiveError("the archive became shorter while it was read")
-        offset += len(chunk)
-        yield chunk

@@ -4,8 +4,8 @@
     ENTRYPOINT /run.sh       LABEL team=web             VOLUME /data          WORKDIR /srv
     STOPSIGNAL SIGINT        ONBUILD RUN make           HEALTHCHECK --interval=5s CMD curl -f :80
 
-Only these: they change an image's config and no file of it. A list in brackets is the *exec form*, to
-be run as it is; anything else the *shell form*, run by /bin/sh -c.
+Only these: they change an image's config and no file of it. A list in brackets is the *exec form*,
+to be run as it is; anything else the *shell form*, run by /bin/sh -c.
 
 Sources: docs.docker.com/reference/dockerfile; moby builder/dockerfile/dispatchers.go.
 """

@@ -10,8 +10,8 @@ What is done as Docker does it:
 - symbolic links that the archive made are followed in the middle of a path, never at its end;
 - a whiteout ".wh.NAME" becomes overlayfs's: a character device 0/0; ".wh..wh..opq" becomes the
   xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names mean nothing.
-What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and long runs
-of zeros are left as holes, so that a bomb of zeros costs no disk.
+What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and long
+runs of zeros are left as holes, so that a bomb of zeros costs no disk.
 
 Sources: OCI image-spec layer.md; moby pkg/archive/archive.go and archive_linux.go; overlayfs.rst
 "whiteouts and opaque directories"; chown(2) and capabilities(7) for why the owner comes first.

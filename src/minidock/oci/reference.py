@@ -114,7 +114,7 @@ def _split_tag(name: str) -> tuple[str, str]:
 
 
 def _split_domain(name: str) -> tuple[str, str]:
-    """The first part is a domain only if no folder is called so: with a dot, a colon or capitals."""
+    """The first part is a domain if no folder is called so: it has a dot, a colon or capitals."""
     first, slash, rest = name.partition("/")
     is_domain = slash and (
         "." in first or ":" in first or first == "localhost" or first.lower() != first

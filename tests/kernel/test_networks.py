@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from minidock import jsontext
-from minidock.engine import networks, ports
-from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.engine import endpoint, networks, ports
+from minidock.errors import Conflict, KernelError, MinidockError, UsageError
 from minidock.kernel import iptables
 from minidock.kernel.op import Journal, describe, use_journal
 from minidock.paths import Store
@@ -153,14 +153,14 @@ def test_hairpin_flag_is_what_lets_a_container_reach_itself(lab: Lab, store: Sto
     web = lab.container(store, "8090:80")
     with serving(web, 80) as server:
         assert seen_from(web, HOST, 8090, server)
-    cable = networks.cable_name(web.id)
+    cable = endpoint.cable_name(web.id)
     sh(f"bridge link set dev {cable} hairpin off && conntrack -F 2>&1")
     assert is_refused(web, HOST, 8090)
 
 
 def test_unpublished_container_has_no_hairpin(lab: Lab, store: Store) -> None:
     container = lab.container(store)
-    assert "hairpin off" in sh(f"bridge -d link show dev {networks.cable_name(container.id)}")
+    assert "hairpin off" in sh(f"bridge -d link show dev {endpoint.cable_name(container.id)}")
 
 
 def test_neighbour_does_not_reach_a_container_by_its_own_address(lab: Lab, store: Store) -> None:
@@ -451,8 +451,10 @@ def test_container_whose_namespace_lives_on_is_unplugged(lab: Lab, store: Store)
 def test_failed_connect_leaves_nothing(lab: Lab, store: Store) -> None:
     gone = Place()
     gone.die()
-    with pytest.raises(MinidockError):
+    with pytest.raises(KernelError, match="ESRCH|ENOENT|EINVAL"):
         networks.connect(store, gone.id, netns_pid=gone.pid)
+    with pytest.raises(KernelError, match="ENOENT"):
+        networks.set_loopback_up(gone.pid)
     assert _traces(store, gone.id) == []
 
 
@@ -631,6 +633,6 @@ def test_the_journal_shows_what_the_kernel_made(lab: Lab, store: Store) -> None:
     finally:
         use_journal(None)
     made = [record["made"] for record in map(jsontext.loads, lines) if "made" in record]
-    for device in (store.bridge, networks.cable_name(container.id)):
+    for device in (store.bridge, endpoint.cable_name(container.id)):
         index = int(sh(f"ip -o link show {device}").partition(":")[0])
         assert {"name": device, "ifindex": index} in made

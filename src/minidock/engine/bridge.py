@@ -112,9 +112,11 @@ def _make_device(host: Netlink, store: Store, subnet: ipam.Subnet) -> None:
         link.set_up(host, device)
 
 
-def localnet(device: str) -> str:
-    """The setting that lets 127.0.0.1 be used across a bridge, for ports published there."""
-    return f"net/ipv4/conf/{device}/route_localnet"
+def set_localnet(device: str, *, allowed: bool) -> None:
+    """Let 127/8 cross the bridge, as ports published on the host's loopback need it, or not."""
+    setting, value = f"net/ipv4/conf/{device}/route_localnet", "1" if allowed else "0"
+    if sysctl.read(setting) not in (value, None):
+        sysctl.write(setting, value)
 
 
 def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:

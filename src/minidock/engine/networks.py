@@ -10,24 +10,17 @@
 Each store has one network of this kind, called "bridge" as Docker's default one; the files are one
 per network, and leave room for more. "host" and "none" are networks in name only.
 
-How a container's namespace is entered. An address is set through a netlink socket that was opened
-inside the namespace it is for. So this process (one thread, not dumpable) joins the container's
-network namespace for three system calls and goes back: 0.15 ms, against 1 ms and more for a forked
-child. Joining this one kind of namespace opens no path to our files: the container's processes
-still do not see us, nor have we entered their mounts. All the rest is done from outside.
-
 Sources: network_namespaces(7), veth(4), rtnetlink(7), Docker Engine API 1.45 (EndpointSettings).
 """
 
 from __future__ import annotations
 
 import os
-import time
 
-from minidock.engine import bridge, firewall, ipam
+from minidock.engine import bridge, endpoint, firewall, ipam
 from minidock.engine.network_file import Locked, bindings, read
 from minidock.errors import MinidockError, NotFound, UsageError
-from minidock.kernel import conntrack, iptables, link, namespace, sysctl
+from minidock.kernel import conntrack, iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.undo import UndoOnError
 
@@ -39,11 +32,6 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 DEFAULT = "bridge"
-INTERFACE = "eth0"
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
-# A namespace whose last process ended is taken apart by the kernel within about 10 ms, cables
-# included; deleting the cable ourselves would wait twice as long, for RCU and in vain.
-_DYING_SECONDS = 0.03
 
 
 class Mode:
@@ -115,7 +103,7 @@ def connect(
     Returns its endpoint in the form of docker inspect's NetworkSettings.Networks.<name>.
     """
     if mac is not None:
-        _check_mac(mac)
+        endpoint.check_mac(mac)
     with UndoOnError() as undo, Netlink() as host:
         with Locked(store) as files:
             state = _ready(host, store, files, network)
@@ -126,26 +114,26 @@ def connect(
             files.save(state)
         undo.callback(disconnect, store, container_id)
         with iptables.Listing() as listing:  # beside it, the cable is laid
-            _plug_in(host, state, container_id, netns_pid)
+            endpoint.plug_in(host, state, container_id, netns_pid)
             rules = firewall.wanted(state["Device"], state["Subnet"], bindings(state))
             missing = firewall.changes(listing.text(), state["Device"], rules)
         if missing or publish:
             with Locked(store) as files:
                 _apply_rules(files.load(network) or state)
         _forget_udp(publish)
-    return _endpoint(state, lease)
+    return endpoint.settings(state, lease)
 
 
 def bare_endpoint(store: Store, name: str) -> dict[str, Any]:
     """The endpoint of a container on "host" or "none", as docker inspect shows it: just ids."""
     with Locked(store) as files:
         state = files.load_or_make(name)
-    return _endpoint(state, {"EndpointID": os.urandom(32).hex()})
+    return endpoint.settings(state, {"EndpointID": os.urandom(32).hex()})
 
 
 def set_loopback_up(netns_pid: int) -> None:
     """Switch on lo in a namespace that gets nothing else, as --network none has it."""
-    with _inside(netns_pid) as inside:
+    with endpoint.inside(netns_pid) as inside:
         link.set_up(inside, "lo")
 
 
@@ -166,7 +154,7 @@ def disconnect(store: Store, container_id: str) -> None:
                 if published:
                     _apply_rules(state, without=container_id)
             _forget_udp(published)
-            _unplug(host, container_id)
+            endpoint.unplug(host, container_id)
             with Locked(store) as files:
                 state = files.load(name) or state
                 state["Leases"].pop(container_id, None)
@@ -201,7 +189,7 @@ def teardown(store: Store) -> None:
                 state = files.load(name)
                 if state is not None and state["Driver"] == "bridge":
                     for container_id in state["Leases"]:
-                        link.delete(host, cable_name(container_id))
+                        link.delete(host, endpoint.cable_name(container_id))
                     bridge.remove(host, store, state)
                 files.remove(name)
 
@@ -227,11 +215,6 @@ def inspect(store: Store, reference: str) -> dict[str, Any]:
     if len(matching) != 1:
         raise NotFound(f"network {reference} not found", hint="see: minidock network ls")
     return document(store, matching[0])
-
-
-def cable_name(container_id: str) -> str:
-    """The host's end of a container's cable: a device's name has 15 characters at most."""
-    return f"veth{container_id[:11]}"
 
 
 def _names(store: Store) -> list[str]:
@@ -276,7 +259,7 @@ def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
     rules = firewall.wanted(device, state["Subnet"], published)
     needed = any(_on_loopback(binding["HostIp"]) for binding in published)
     if not needed:
-        _set(bridge.localnet(device), "0")
+        bridge.set_localnet(device, allowed=False)
     for attempt in (1, 2):
         text = firewall.changes(iptables.Listing().text(), device, rules)
         try:
@@ -287,99 +270,14 @@ def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
             if attempt == 2:  # once, somebody else may have changed the rules after we read them
                 raise
     if needed:
-        _set(bridge.localnet(device), "1")
-
-
-def _set(name: str, value: str) -> None:
-    if sysctl.read(name) not in (value, None):
-        sysctl.write(name, value)
+        bridge.set_localnet(device, allowed=True)
 
 
 def _on_loopback(host_ip: str) -> bool:
     return host_ip in ("", "0.0.0.0") or host_ip.startswith("127.")
 
 
-def _plug_in(host: Netlink, state: dict[str, Any], container_id: str, netns_pid: int) -> None:
-    """Lay the cable, and set up the container's end of it."""
-    lease = state["Leases"][container_id]
-    cable, mac = cable_name(container_id), lease["MacAddress"]
-    link.add_veth(host, cable, bridge=state["Device"], peer=INTERFACE, mac=mac, pid=netns_pid)
-    if lease["Bindings"]:
-        link.set_hairpin(host, cable)
-    prefix = int(state["Subnet"].partition("/")[2])
-    with _inside(netns_pid, no_ipv6_on=INTERFACE) as inside:
-        link.set_up(inside, "lo")
-        link.add_address(inside, INTERFACE, lease["Address"], prefix=prefix)
-        link.set_up(inside, INTERFACE)
-        link.add_default_route(inside, INTERFACE, state["Gateway"])
-
-
-def _inside(netns_pid: int, *, no_ipv6_on: str = "") -> Netlink:
-    """A conversation with a container's network namespace, held from outside.
-
-    no_ipv6_on: a device that is to have no IPv6, not even the address that it would give itself:
-    this network routes none (as Docker has it). Settings too are set from inside only.
-    """
-    place = f"/proc/{netns_pid}/ns/net"
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        away = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            namespace.setns(away, ["network"])
-        finally:
-            os.close(away)
-        try:
-            conversation = Netlink(place)
-            if no_ipv6_on:
-                _set(f"net/ipv6/conf/{no_ipv6_on}/disable_ipv6", "1")
-        finally:
-            namespace.setns(home, ["network"])
-    finally:
-        os.close(home)
-    return conversation
-
-
-def _unplug(host: Netlink, container_id: str) -> None:
-    """Leave no cable: the kernel's own clean-up of a dying namespace is given a moment first."""
-    cable = cable_name(container_id)
-    deadline = time.monotonic() + _DYING_SECONDS
-    while link.find(host, cable) is not None:
-        if time.monotonic() > deadline:
-            link.delete(host, cable)
-            return
-        time.sleep(0.0005)
-
-
 def _forget_udp(published: Sequence[dict[str, Any]]) -> None:
     for binding in published:
         if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
             conntrack.forget_udp(int(binding["HostPort"]))
-
-
-def _endpoint(state: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "MacAddress": lease.get("MacAddress", ""),
-        "NetworkID": state["Id"],
-        "EndpointID": lease["EndpointID"],
-        "Gateway": state.get("Gateway", ""),
-        "IPAddress": lease.get("Address", ""),
-        "IPPrefixLen": int(state["Subnet"].partition("/")[2]) if "Subnet" in state else 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DriverOpts": None,
-        "DNSNames": None,
-    }
-
-
-def _check_mac(mac: str) -> None:
-    parts = mac.split(":")
-    shaped = len(parts) == 6 and all(len(p) == 2 and _HEXADECIMAL.issuperset(p) for p in parts)
-    if not shaped or int(parts[0], 16) & 1:
-        raise UsageError(
-            f"{mac!r} is not a hardware address for a container",
-            hint="six pairs of hexadecimal digits, the first an even number: 02:42:0a:00:00:05",
-        )

@@ -38,7 +38,9 @@ class Docker:
         self.kind = kind
         self.socket = home / f"{kind}.sock"
         self.cgroup_parent = f"docker-{kind}-{home.parent.name}"
-        self.environment = {**os.environ, "DOCKER_CONFIG": str(home / "client")}
+        # Not a test's own MINIDOCK_ROOT: by that name its store's processes are found and killed.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MINIDOCK_")}
+        self.environment = {**kept, "DOCKER_CONFIG": str(home / "client")}
 
     def __call__(
         self, *arguments: str, stdin: bytes | None = None, timeout_seconds: float = 120

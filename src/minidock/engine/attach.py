@@ -39,6 +39,7 @@ _NOT_PASSED_ON = {
     signal.SIGTTOU, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS,
     signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
 }  # fmt: skip
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 _CONTROL_KEYS = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 
 
@@ -175,7 +176,8 @@ class Conversation:
         assert self.attachment is not None
         raw = _RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
         try:
-            with _Signals(self._pass_on, self._resize) as wakeup:
+            proxy = self.attachment.sig_proxy and not self.terminal
+            with _Signals(self._pass_on if proxy else None, self._resize) as wakeup:
                 self.await_start()
                 if self.terminal:
                     self._resize()
@@ -252,9 +254,7 @@ class Conversation:
             self._send(wire.message(b"r", {"rows": rows, "columns": columns}))
 
     def _pass_on(self, number: int) -> None:
-        assert self.attachment is not None
-        if self.attachment.sig_proxy and not self.terminal:
-            self._send(wire.message(b"k", {"signal": number}))
+        self._send(wire.message(b"k", {"signal": number}))
 
     def _send(self, packet: bytes) -> None:
         try:
@@ -291,10 +291,11 @@ class _RawTerminal:
 class _Signals:
     """While the block runs, signals go to the container, and a new window size to its terminal.
 
+    pass_on: None where signals are for this command: those that end it do so, in good order.
     Entering gives a descriptor that is readable whenever a signal came in, so that poll wakes up.
     """
 
-    def __init__(self, pass_on: Callable[[int], None], resize: Callable[[], None]) -> None:
+    def __init__(self, pass_on: Callable[[int], None] | None, resize: Callable[[], None]) -> None:
         self._pass_on = pass_on
         self._resize = resize
         self._before: dict[int, Any] = {}
@@ -302,7 +303,8 @@ class _Signals:
     def __enter__(self) -> int:
         self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._previous = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in signal.valid_signals():
+        wanted = signal.valid_signals() if self._pass_on else _ENDING
+        for number in wanted:
             if number in _NOT_PASSED_ON or 32 <= number <= 33:
                 continue
             if signal.getsignal(number) is signal.SIG_IGN:
@@ -314,8 +316,10 @@ class _Signals:
     def _handle(self, number: int, frame: object) -> None:
         if number == signal.SIGWINCH:
             self._resize()
-        else:
+        elif self._pass_on is not None:
             self._pass_on(number)
+        else:
+            raise SystemExit(128 + number)  # past the code that restores the terminal
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

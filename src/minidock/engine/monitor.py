@@ -68,7 +68,7 @@ class Monitor:
         self.starter = Client(self.loop, control)
         self.clients = [self.starter]
         self.waiting: list[Client] = []
-        self.exec_sessions: dict[int, Client] = {}
+        self.added: list[Session] = []
         self.main: Session | None = None
         self.launched: Launched | None = None
         self.ownership: Ownership | None = None
@@ -85,7 +85,22 @@ class Monitor:
             return
         except BaseException as error:
             self._fail(MinidockError(f"{type(error).__name__}: {error}"))
+            self._keep_traceback()
             raise
+        try:
+            self._serve()
+        except BaseException:
+            self._keep_traceback()
+            raise
+
+    def _keep_traceback(self) -> None:
+        """A monitor has no stderr; what went wrong in it is kept beside its container."""
+        home = self.store.container(self.request["id"]).home
+        if os.path.isdir(home):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            os.dup2(os.open(f"{home}/monitor.log", flags, 0o600), 2)
+
+    def _serve(self) -> None:
         while self.main is not None and self.main.pidfd >= 0:
             self.loop.turn()
         self._finish()
@@ -231,6 +246,7 @@ class Monitor:
 
         def on_end(session: Session) -> None:
             client.send(wire.message(b"x", {"code": session.exit_code}))
+            self.added.remove(session)
 
         session = Session(
             self.loop,
@@ -241,6 +257,7 @@ class Monitor:
             close_stdin_with_client=True,
             on_end=on_end,
         )
+        self.added.append(session)
         client.on_message = session.handle
         client.send(b"S")
         if wanted is not None:
@@ -258,6 +275,8 @@ class Monitor:
         group = cgroup.open_cgroup(self.store.cgroup_parent, self.container.id)
         oom = code == 137 and group.oom_kills() > 0
         take_down(self.store, self.container.id)
+        for session in list(self.added):  # killed with the container; their commands want to know
+            session.reap()
         with self.container.editing():
             self.container.reload()
             mark_ended(self.container, code, oom=oom)

@@ -198,7 +198,7 @@ class Session:
         for fd in self.outputs:
             os.set_blocking(fd, False)
             loop.watch(fd, READABLE, self._reader(fd))
-        loop.watch(self.pidfd, READABLE, self._reap)
+        loop.watch(self.pidfd, READABLE, lambda events: self.reap())
 
     # The clients
 
@@ -324,7 +324,8 @@ class Session:
 
     # the end
 
-    def _reap(self, events: int) -> None:
+    def reap(self) -> None:
+        """The process has ended: take its exit code, and pass on the last that it said."""
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self.exit_code = 128 - code if code < 0 else code

@@ -1,0 +1,81 @@
+"""The same walls as Docker's: one program looks around in a container of each, and both see alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import walls
+from support.command import Minidock
+from support.docker_daemon import Docker
+
+pytestmark = pytest.mark.root
+
+PROBE = (Path(walls.__file__).parent / "probe.py").read_text()
+PROFILE = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["chroot", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 88}],
+}
+
+FLAGS = {
+    "default": "",
+    "privileged": "--privileged",
+    "no capabilities": "--cap-drop ALL",
+    "one capability": "--cap-drop ALL --cap-add NET_BIND_SERVICE",
+    "administrator": "--cap-add SYS_ADMIN",
+    "all but two": "--cap-add ALL --cap-drop MKNOD --cap-drop sys_time",
+    "tracing": "--cap-add SYS_PTRACE --cap-add CAP_BPF --cap-add PERFMON --cap-add SYSLOG",
+    "user": "-u 1000:1000",
+    "user with a capability": "-u ann --cap-add NET_ADMIN --group-add band",
+    "no new privileges": "--security-opt no-new-privileges",
+    "no filter": "--security-opt seccomp=unconfined",
+    "own filter": "--security-opt seccomp={profile}",
+    "read-only": "--read-only --tmpfs /tmp",
+    "device": "--device /dev/loop0 --device /dev/zero:/dev/nought:r",
+    "host's processes": "--pid host",
+    "host's ipc": "--ipc host",
+    "host's names": "--uts host",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def attacker_tar() -> bytes:
+    return walls.Rootfs().host_python().bytes()
+
+
+@pytest.fixture
+def both(
+    minidock: Minidock, docker: Docker, attacker_tar: bytes
+) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+    """Runs the probe in a container of each engine; returns what Docker's saw, and ours."""
+    docker.ok("import", "-", "attacker", stdin=attacker_tar)
+    minidock.ok("import", "-", "attacker", stdin=attacker_tar)
+
+    def run(*flags: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        line = ["run", "--rm", "--network", "none", *walls.python_flags(), *flags, "attacker"]
+        line += walls.python_command(PROBE)
+        return walls.answer(docker.ok(*line)), walls.answer(minidock.ok(*line))
+
+    return run
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_container_has_docker_s_walls(
+    name: str, both: Callable[..., tuple[dict[str, Any], dict[str, Any]]], tmp_path: Path
+) -> None:
+    (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
+    theirs, ours = both(*FLAGS[name].format(profile=tmp_path / "profile.json").split())
+    assert list(differences(theirs, ours)) == []
+
+
+def differences(theirs: Any, ours: Any, where: str = "") -> Iterator[str]:
+    """Where two answers differ, one line each."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            yield from differences(theirs.get(key), ours.get(key), f"{where} / {key}")
+    elif theirs != ours:
+        yield f"{where}: docker {theirs}, minidock {ours}"

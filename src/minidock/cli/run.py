@@ -8,14 +8,181 @@ from __future__ import annotations
 
 import os
 
-from minidock.cli.flags_process import ENVIRONMENT  # noqa: F401  (exec reads it from here)
 from minidock.cli.flags_run import container_create_body, run_flags
 from minidock.cli.pflag import Parsed, command, switch, value
-from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError, NotFound
+from minidock.errors import (
+    CommandNotFound,
+    CommandNotRunnable,
+    Conflict,
+    MinidockError,
+    NotFound,
+    UsageError,
+)
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from minidock.engine.attach import Attachment
     from minidock.engine.containers import Container
+
+
+def _explanation(text: str) -> str:
+    if text not in ("text", "json", "true", "false"):
+        raise ValueError('"text" or "json"')
+    return {"true": "text", "false": ""}.get(text, text)
+
+
+class NoTerminal(MinidockError):
+    """-it without a terminal to be interactive on."""
+
+    exit_code = 1
+
+
+@command("run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True)
+@run_flags
+@switch("-d", "--detach", help="Run container in background and print container ID")
+@switch("--sig-proxy", default=True, help="Proxy received signals to the process")
+@value(
+    "--explain",
+    type=Parsed("[=text|json]", _explanation),
+    bare="text",
+    default="",
+    help="Tell each kernel call as it happens",
+)
+def run(
+    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, explain: str, **flags: Any
+) -> int:
+    """Create and run a new container from an image"""
+    body = container_create_body(flags, arguments, detach=detach)
+    attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
+    store = Store()
+    try:
+        container = _create(store, body, flags)
+        return _start(store, container, attachment, explain)
+    except (CommandNotFound, CommandNotRunnable, NoTerminal):
+        raise
+    except MinidockError as error:
+        error.exit_code = 125  # whatever it was, it was not the container's command
+        raise
+
+
+@command("create", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True)
+@run_flags
+def create(arguments: tuple[str, ...], **flags: Any) -> None:
+    """Create a new container"""
+    print(_create(Store(), container_create_body(flags, arguments), flags).id)
+
+
+def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+    """Make the container, and write its id to --cidfile, which must not exist."""
+    from minidock.engine.create import create as create_container
+
+    id_file = _IdFile(flags["cidfile"])
+    try:
+        container = create_container(store, body, name=flags["name"])
+    except NotFound as error:
+        id_file.remove()
+        if not str(error).startswith("No such image"):
+            raise
+        raise _no_image(body["Image"]) from error
+    except Conflict as error:
+        id_file.remove()
+        if flags["name"] and "already in use" in str(error):
+            error.hint = _taken(flags["name"])
+        raise
+    except BaseException:
+        id_file.remove()
+        raise
+    id_file.write(container.id)
+    return container
+
+
+def _start(store: Store, container: Container, attachment: Attachment | None, explain: str) -> int:
+    from minidock.engine.start import start
+
+    on_record = _narrator(explain)
+    code = start(store, container.id, attach=attachment, on_record=on_record)
+    if attachment is None:
+        print(container.id)
+    return code or 0
+
+
+def _narrator(explain: str) -> Callable[[str], None] | None:
+    """Who gets the journal's records as they happen."""
+    if not explain:
+        return None
+    from minidock.teach.explain import narrator
+
+    return narrator(as_json=explain == "json")
+
+
+def _attachment(
+    body: dict[str, Any], detach_keys: str | None, *, sig_proxy: bool
+) -> Attachment | None:
+    if not (body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]):
+        return None
+    from minidock.engine.attach import Attachment
+
+    if body["Tty"] and body["AttachStdin"] and not os.isatty(0):
+        raise NoTerminal("the input device is not a TTY", hint="leave out -t, or -i")
+    return Attachment(
+        stdin=body["AttachStdin"],
+        stdout=body["AttachStdout"],
+        stderr=body["AttachStderr"],
+        detach_keys=detach_keys or "ctrl-p,ctrl-q",
+        sig_proxy=sig_proxy,
+    )
+
+
+def _no_image(image: str) -> NotFound:
+    name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+    return NotFound(
+        f"Unable to find image '{name}' locally",
+        hint="minidock images                lists those that are here\n"
+        "minidock load -i IMAGE.tar     brings one that `docker save` wrote\n"
+        "minidock image make busybox    makes one of Debian's busybox",
+    )
+
+
+def _taken(name: str) -> str:
+    return (
+        f"minidock start -ai {name}     goes on with that container\n"
+        f"minidock rm -f {name}         removes it\n"
+        "--name                        chooses another name"
+    )
+
+
+class _IdFile:
+    """The file of --cidfile: ours from before the container is made, gone if it is not."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        if not path:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._fd = os.open(path, flags, 0o644)
+        except FileExistsError:
+            raise UsageError(
+                "container ID file found, make sure the other container isn't running "
+                f"or delete {path}"
+            ) from None
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise UsageError(
+                f"failed to create the container ID file: open {path}: {reason}"
+            ) from error
+
+    def write(self, container_id: str) -> None:
+        if self._fd >= 0:
+            os.write(self._fd, container_id.encode())
+            os.close(self._fd)
+
+    def remove(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            os.unlink(self._path)

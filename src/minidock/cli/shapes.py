@@ -2,8 +2,8 @@
 
 Docker's client reads an answer into Go structs before a template sees it. So `.ID` is a field,
 though the JSON says "Id", `.HostConfig.Binds` is a nil slice where the JSON has none, and
-`{{.State}}` prints the fields' values in their order. This is data, taken from what docker 26.1 prints with
-`{{printf "%#v" .}}` and `{{json .}}`; a test compares the two.
+`{{.State}}` prints the fields' values in their order. This is data, taken from what docker 26.1
+prints with `{{printf "%#v" .}}` and `{{json .}}`; a test compares the two.
 
     Struct:  Field[/JSON name] type[?], ...     "?": left out of JSON where empty (omitempty)
              + Struct                           its fields are this struct's too (embedding)

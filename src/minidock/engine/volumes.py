@@ -6,8 +6,8 @@
                    copied/        all of them are there; each is renamed into _data
 
 An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
-beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished at
-the next start. The files are an image's, so nobody's to trust: each is reached through its
+beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
+at the next start. The files are an image's, so nobody's to trust: each is reached through its
 directory's descriptor, and no link is followed.
 
 Volumes are of the "local" driver without options; other drivers are refused.
@@ -57,7 +57,8 @@ def create(
     check_name(chosen)
     if driver != "local":
         raise UsageError(
-            f'create {chosen}: error looking up volume plugin {driver}: plugin "{driver}" not found',
+            f"create {chosen}: error looking up volume plugin {driver}: "
+            f'plugin "{driver}" not found',
             hint="local is the only volume driver",
         )
     for option in options:

@@ -1,0 +1,34 @@
+"""`attach`: our terminal or pipes, connected to a running container's."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.complete import running_containers
+from minidock.cli.pflag import command, switch, value
+from minidock.paths import Store
+
+
+@command("attach", "CONTAINER", at_least=1, at_most=1, complete=running_containers)
+@value("--detach-keys", help="Override the key sequence for detaching a container")
+@switch("--no-stdin", help="Do not attach STDIN")
+@switch("--sig-proxy", default=True, help="Proxy all received signals to the process")
+def attach(
+    arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
+) -> int:
+    """Attach local standard input, output, and error streams to a running container"""
+    from minidock.cli.run import NoTerminal
+    from minidock.engine.attach import Attachment
+    from minidock.engine.attach import attach as attach_to
+    from minidock.engine.containers import find
+
+    store = Store()
+    attachment = Attachment(
+        stdin=not no_stdin,
+        detach_keys=detach_keys or "ctrl-p,ctrl-q",
+        sig_proxy=sig_proxy,
+    )
+    config = find(store, arguments[0]).config
+    if config.get("Tty") and config.get("OpenStdin") and not no_stdin and not os.isatty(0):
+        raise NoTerminal("the input device is not a TTY", hint="--no-stdin only listens")
+    return attach_to(store, arguments[0], attachment)

@@ -1,0 +1,68 @@
+"""`exec`: one more process in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.complete import running_containers
+from minidock.cli.flags_process import ENVIRONMENT, environment_file
+from minidock.cli.pflag import command, switch, value, values
+from minidock.paths import Store
+
+
+@command(
+    "exec",
+    "CONTAINER COMMAND [ARG...]",
+    at_least=2,
+    flags_first=True,
+    complete=running_containers,
+)
+@switch("-d", "--detach", help="Detached mode: run command in the background")
+@value("--detach-keys", help="Override the key sequence for detaching a container")
+@values("-e", "--env", type=ENVIRONMENT, help="Set environment variables")
+@values("--env-file", help="Read in a file of environment variables")
+@switch("-i", "--interactive", help="Keep STDIN open even if not attached")
+@switch("--privileged", help="Give extended privileges to the command")
+@switch("-t", "--tty", help="Allocate a pseudo-TTY")
+@value("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])")
+@value("-w", "--workdir", default="", help="Working directory inside the container")
+def execute(
+    arguments: tuple[str, ...],
+    *,
+    detach: bool,
+    detach_keys: str | None,
+    env: tuple[str, ...],
+    env_file: tuple[str, ...],
+    interactive: bool,
+    privileged: bool,
+    tty: bool,
+    user: str,
+    workdir: str,
+) -> int:
+    """Execute a command in a running container"""
+    from minidock.engine.exec import execute as execute_in
+
+    container, *words = arguments
+    process = {
+        "AttachStdin": interactive and not detach,
+        "AttachStdout": not detach,
+        "AttachStderr": not detach,
+        "Cmd": words,
+        "Env": [*(line for path in env_file for line in environment_file(path)), *env],
+        "Privileged": privileged,
+        "Tty": tty,
+        "User": user,
+        "WorkingDir": workdir,
+    }
+    if detach:
+        return execute_in(Store(), container, process, None) or 0
+    from minidock.cli.run import NoTerminal
+    from minidock.engine.attach import Attachment
+
+    if tty and interactive and not os.isatty(0):
+        raise NoTerminal("the input device is not a TTY", hint="leave out -t, or -i")
+    # Signals are not passed on to an exec'd process, as in Docker: they end this command.
+    attachment = Attachment(
+        stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q", sig_proxy=False
+    )
+    return execute_in(Store(), container, process, attachment) or 0

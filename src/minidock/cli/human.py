@@ -1,0 +1,80 @@
+"""Sizes and times as Docker says them to people: "2.02MB", "About an hour"."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def size(count: float, *, digits: int = 4) -> str:
+    """A number of bytes in thousands, with up to `digits` digits: 2024607 -> "2.025MB"."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.{digits}g}{_UNITS[unit]}"
+
+
+def binary_size(count: float) -> str:
+    """A number of bytes in 1024s: "23.54GiB"."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    unit = 0
+    while count >= 1024 and unit < len(units) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.4g}{units[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """How long: "Less than a second", "5 minutes", "About an hour", "3 weeks"."""
+    hours = int(seconds / 3600 + 0.5)
+    if seconds < 1:
+        return "Less than a second"
+    if seconds < 60:
+        return "1 second" if int(seconds) == 1 else f"{int(seconds)} seconds"
+    if seconds < 3600:
+        minutes = int(seconds / 60)
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    if hours == 1:
+        return "About an hour"
+    for limit, divisor, unit in (
+        (48, 1, "hours"),
+        (24 * 7 * 2, 24, "days"),
+        (24 * 30 * 2, 24 * 7, "weeks"),
+        (24 * 365 * 2, 24 * 30, "months"),
+    ):
+        if hours < limit:
+            return f"{hours // divisor} {unit}"
+    return f"{int(seconds / 3600) // (24 * 365)} years"
+
+
+def ago(moment: float) -> str:
+    """How long since a moment (seconds since 1970)."""
+    return f"{duration(time.time() - moment)} ago"
+
+
+def moment_of(timestamp: str) -> float:
+    """A document's time, such as "2024-05-06T07:08:09.123456789Z", as seconds since 1970.
+
+    "" and Go's zero time (year 1) are 0.
+    """
+    if not timestamp or timestamp.startswith("0001-"):
+        return 0.0
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def local_time(moment: float) -> str:
+    """A moment as Go prints a local time: "2024-05-06 09:08:09 +0200 CEST"."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(int(moment)))
+
+
+def ellipsis(text: str, length: int) -> str:
+    """A text cut to a length, the cut shown by "…"."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def short_id(identifier: str) -> str:
+    """The twelve digits of an id that people are shown."""
+    return identifier.rpartition(":")[2][:12]

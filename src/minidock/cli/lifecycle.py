@@ -1,0 +1,136 @@
+"""What is done to containers by name, one after the other: stop, kill, rm, pause, wait, rename.
+
+Each command says the name of what it did, and goes on after an error; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.complete import containers, running_containers
+from minidock.cli.failure import complain, for_each
+from minidock.cli.pflag import INT, command, refused, switch, value
+from minidock.errors import MinidockError, NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNAL = value("-s", "--signal", help="Signal to send to the container")
+_TIME = value("-t", "--time", type=INT, help="Seconds to wait before killing the container")
+
+
+class BadName(UsageError):
+    """A name that no container can have."""
+
+    exit_code = 1
+
+
+def _named(act: Callable[[str], object]) -> Callable[[str], str]:
+    """The act, answering with the name that it was given."""
+
+    def named(reference: str) -> str:
+        act(reference)
+        return reference
+
+    return named
+
+
+@command("stop", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@_SIGNAL
+@_TIME
+def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
+    """Stop one or more running containers"""
+    from minidock.engine.actions import stop as act
+
+    store = Store()
+    return for_each(
+        arguments, _named(lambda ref: act(store, ref, timeout_seconds=time, signal=signal))
+    )
+
+
+@command("restart", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@_SIGNAL
+@_TIME
+def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
+    """Restart one or more containers"""
+    from minidock.engine.actions import restart as act
+
+    store = Store()
+    return for_each(
+        arguments, _named(lambda ref: act(store, ref, timeout_seconds=time, signal=signal))
+    )
+
+
+@command("kill", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@_SIGNAL
+def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
+    """Kill one or more running containers"""
+    from minidock.engine.actions import kill as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref, signal=signal or "SIGKILL")))
+
+
+@command("rm", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@switch("-f", "--force", help="Force the removal of a running container (uses SIGKILL)")
+@switch("-v", "--volumes", help="Remove anonymous volumes associated with the container")
+@refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
+def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
+    """Remove one or more containers"""
+    from minidock.engine.actions import remove
+
+    store = Store()
+
+    def remove_one(reference: str) -> str | None:
+        try:
+            remove(store, reference.lstrip("/"), force=force, volumes=volumes)
+        except NotFound as error:
+            if not force:
+                raise
+            complain(error)  # with -f it is enough that the container is not there
+            return None
+        return reference
+
+    return for_each(arguments, remove_one)
+
+
+@command("pause", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+def pause(arguments: tuple[str, ...]) -> int:
+    """Pause all processes within one or more containers"""
+    from minidock.engine.actions import pause as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref)))
+
+
+@command("unpause", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+def unpause(arguments: tuple[str, ...]) -> int:
+    """Unpause all processes within one or more containers"""
+    from minidock.engine.actions import unpause as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref)))
+
+
+@command("wait", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+def wait(arguments: tuple[str, ...]) -> int:
+    """Block until one or more containers stop, then print their exit codes"""
+    from minidock.engine.actions import wait as act
+
+    store = Store()
+    return for_each(arguments, lambda ref: act(store, ref))
+
+
+@command("rename", "CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
+def rename(arguments: tuple[str, ...]) -> None:
+    """Rename a container"""
+    from minidock.engine.actions import rename as act
+
+    old, new = arguments
+    if not old.strip() or not new.strip():
+        raise BadName("Neither old nor new names may be empty")
+    try:
+        act(Store(), old, new.lstrip("/"))
+    except MinidockError as error:
+        error.exit_code = 1
+        raise

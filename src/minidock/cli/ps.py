@@ -1,0 +1,155 @@
+"""`ps`: the containers, one a line."""
+
+from __future__ import annotations
+
+from minidock.cli import summary
+from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches
+from minidock.cli.pflag import INT, command, switch, value
+from minidock.cli.table import write_rows
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.filters import Test
+    from minidock.engine.containers import Container
+
+_STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+
+
+@command("ps")
+@switch("-a", "--all", help="Show all containers (default shows just running)")
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@value("-n", "--last", type=INT, default=-1, help="Show n last created containers")
+@switch("-l", "--latest", help="Show the latest created container (includes all states)")
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Only display container IDs")
+@switch("-s", "--size", help="Display total file sizes")
+def ps(
+    arguments: tuple[str, ...],
+    *,
+    all: bool,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    last: int,
+    latest: bool,
+    no_trunc: bool,
+    quiet: bool,
+    size: bool,
+) -> None:
+    """List containers"""
+    from minidock.engine.containers import every
+
+    store = Store()
+    containers = every(store)
+    count = 1 if latest else last
+    shows_all = all or count > 0 or any(name in ("status", "exited") for name, _ in filter)
+    if not shows_all:
+        containers = [container for container in containers if container.running]
+    images = _ImageNames(store)
+    containers = chosen(containers, filter, _tests(store, images))
+    containers = containers[:count] if count > 0 else containers
+    if quiet:
+        format = "{{.ID}}"
+    columns = (*summary.COLUMNS, "{{.Size}}") if size else summary.COLUMNS
+    rows = []
+    for container in containers:
+        entry = summary.summary(container.document, images.shown(container))
+        if size or ".Size" in format:
+            entry |= _sizes(store, container)
+        rows.append(summary.row(entry, truncate=not no_trunc))
+    write_rows(rows, format=format, columns=columns, headings=summary.HEADINGS)
+
+
+class _ImageNames:
+    """Which image a name means now; the store is read once, and only if somebody asks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ids: dict[str, str] = {}
+
+    def id_of(self, name: str) -> str:
+        """The id of the image of this name; "" where there is none."""
+        from minidock.engine.images import ImageStore
+        from minidock.errors import MinidockError
+
+        if name not in self._ids:
+            try:
+                self._ids[name] = ImageStore(self._store).resolve(name).id
+            except MinidockError:
+                self._ids[name] = ""
+        return self._ids[name]
+
+    def shown(self, container: Container) -> str:
+        """The name by which the container was made, or its image's id if that means another now."""
+        name: str = container.config["Image"]
+        image_id: str = container.document["Image"]
+        return name if self.id_of(name) == image_id else image_id
+
+
+def _sizes(store: Store, container: Container) -> dict[str, int]:
+    from minidock.cli.sizes import container_sizes
+
+    written, whole = container_sizes(store, container)
+    return {"SizeRw": written, "SizeRootFs": whole}
+
+
+def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
+    """ps's filters; each is given a container and the value."""
+    return {
+        "ancestor": lambda c, wanted: c.document["Image"] == images.id_of(wanted),
+        "before": lambda c, wanted: _created(c) < _created(_find(store, wanted)),
+        "exited": _exited,
+        "expose": lambda c, wanted: _has_port(c.config.get("ExposedPorts") or {}, wanted),
+        "id": lambda c, wanted: c.id.startswith(wanted) or matches(wanted, c.id),
+        "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
+        "name": lambda c, wanted: matches(wanted, c.name) or matches(wanted, f"/{c.name}"),
+        "network": lambda c, wanted: wanted in c.document["NetworkSettings"]["Networks"],
+        "publish": lambda c, wanted: _has_port(
+            {p: b for p, b in (c.host_config.get("PortBindings") or {}).items() if b}, wanted
+        ),
+        "since": lambda c, wanted: _created(c) > _created(_find(store, wanted)),
+        "status": _has_status,
+        "volume": lambda c, wanted: any(
+            wanted in (mount.get("Name"), mount["Source"], mount["Destination"])
+            for mount in c.document["Mounts"]
+        ),
+    }
+
+
+def _find(store: Store, reference: str) -> Container:
+    from minidock.engine.containers import find
+
+    return find(store, reference)
+
+
+def _created(container: Container) -> Any:
+    return container.document["Created"]
+
+
+def _exited(container: Container, wanted: str) -> bool:
+    try:
+        code = int(wanted)
+    except ValueError:
+        raise BadFilter(
+            f"invalid filter 'exited={wanted}': strconv.Atoi: parsing \"{wanted}\": invalid syntax"
+        ) from None
+    return not container.running and container.state["ExitCode"] == code
+
+
+def _has_status(container: Container, wanted: str) -> bool:
+    if wanted not in _STATES:
+        raise BadFilter(f"invalid filter 'status={wanted}'", hint=f"there are {', '.join(_STATES)}")
+    return bool(container.state["Status"] == wanted)
+
+
+def _has_port(ports: dict[str, Any], wanted: str) -> bool:
+    number, _, protocol = wanted.partition("/")
+    first, _, last = number.partition("-")
+    try:
+        numbers = range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise BadFilter(f"invalid filter 'publish={wanted}'") from None
+    return any(f"{port}/{protocol or 'tcp'}" in ports for port in numbers)

@@ -1,0 +1,38 @@
+"""How much a container has written, and how big its file system is (ps -s, inspect -s)."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.containers import Container
+
+
+def container_sizes(store: Store, container: Container) -> tuple[int, int]:
+    """Bytes in the container's own layer, and bytes in all its layers."""
+    from minidock.engine.images import ImageStore
+    from minidock.errors import NotFound
+
+    written = tree_bytes(container.paths.upper)
+    try:
+        image = ImageStore(store).resolve(container.document["Image"]).size
+    except NotFound:  # removed by force
+        image = 0
+    return written, written + image
+
+
+def tree_bytes(directory: str) -> int:
+    """Bytes of all files below a directory, each inode once; links and devices weigh nothing."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            status = os.lstat(f"{folder}/{name}")
+            inode = (status.st_dev, status.st_ino)
+            if inode not in seen:
+                seen.add(inode)
+                total += status.st_size
+    return total

@@ -1,0 +1,44 @@
+"""`start`: stopped containers run again, one of them attached if asked for."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import containers
+from minidock.cli.failure import for_each
+from minidock.cli.pflag import command, refused, switch, value
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+
+class TooMany(UsageError):
+    """Several containers where only one can be attached."""
+
+    exit_code = 1
+
+
+@command("start", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@switch("-a", "--attach", help="Attach STDOUT/STDERR and forward signals")
+@switch("-i", "--interactive", help="Attach container's STDIN")
+@value("--detach-keys", help="Override the key sequence for detaching a container")
+@refused("--checkpoint", because="checkpoints come later")
+@refused("--checkpoint-dir", because="checkpoints come later")
+def start(
+    arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
+) -> int:
+    """Start one or more stopped containers"""
+    from minidock.engine.start import start as start_container
+
+    store = Store()
+    if not (attach or interactive):
+
+        def start_one(reference: str) -> str:
+            start_container(store, reference, attach=None)
+            return reference
+
+        return for_each(arguments, start_one)
+
+    if len(arguments) > 1:
+        raise TooMany("you cannot start and attach multiple containers at once")
+    from minidock.engine.attach import Attachment
+
+    attachment = Attachment(stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q")
+    return start_container(store, arguments[0], attach=attachment) or 0

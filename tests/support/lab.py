@@ -9,6 +9,8 @@ made, so one process can be server in a container, and client on the host or nex
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
 import socket
@@ -226,9 +228,21 @@ def machine_of_its_own() -> Iterator[Lab]:
             yield lab
         finally:
             lab.close()
+            _forget_machine()
     finally:
         namespace.setns(home, ["network"])
         os.close(home)
+
+
+def _forget_machine() -> None:
+    """Strike this machine from the notes in /run that outlive it."""
+    with open("/run/minidock.lock", "a+") as notes:
+        fcntl.flock(notes, fcntl.LOCK_EX)
+        notes.seek(0)
+        known = json.loads(notes.read() or "{}")
+        known.pop(os.readlink("/proc/self/ns/net"), None)
+        notes.truncate(0)
+        notes.write(json.dumps(known))
 
 
 def firewall_kinds() -> list[str]:

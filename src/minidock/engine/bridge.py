@@ -190,8 +190,7 @@ def _switch_on_forwarding() -> None:
     forwarding = sysctl.read(FORWARDING) or "0"
     if forwarding == "1":
         return
-    saved = iptables.Listing().text()
-    policy = firewall.forward_policy(saved)
+    policy = firewall.forward_policy(iptables.Listing().text())
     noted = _as_found()
     noted[_machine()] = {"forwarding": forwarding, "policy": policy}
     _note(noted)

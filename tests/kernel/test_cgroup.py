@@ -129,6 +129,14 @@ def test_a_controller_that_is_not_mounted_is_named(group: Cgroup) -> None:
 
 
 @v1_only
+def test_memory_that_would_exceed_memory_and_swap_says_what_to_do(group: Cgroup) -> None:
+    group.apply({"memory": {"limit": 16 * MIB, "swap": 32 * MIB}})
+    with pytest.raises(KernelError, match="memory.limit_in_bytes.*EINVAL") as caught:
+        group.apply({"memory": {"limit": 64 * MIB}})
+    assert "set both" in caught.value.hint
+
+
+@v1_only
 def test_limits_can_grow_and_shrink_again(group: Cgroup) -> None:
     for limit, total in ((64, 128), (256, 512), (16, 32), (-1, 0), (16, -1)):
         total_bytes = total * MIB if total > 0 else total
@@ -194,6 +202,23 @@ def test_cgroups_that_the_container_made_go_with_it(group: Cgroup) -> None:
         assert process.wait() == -signal.SIGKILL
     group.remove()
     assert not group.exists()
+
+
+def test_a_late_process_is_born_where_init_is_if_init_made_cgroups(group: Cgroup) -> None:
+    """As exec must, in a container that runs systemd."""
+    if not cgroup.is_v2():
+        pytest.skip("this kernel has cgroup v1")
+    (directory,) = group.directories()
+    os.mkdir(f"{directory}/init.scope")
+    with subprocess.Popen(["sleep", "60"]) as init:
+        Path(f"{directory}/init.scope/cgroup.procs").write_text(str(init.pid))
+        Path(f"{directory}/cgroup.subtree_control").write_text("+pids")
+        fd = group.fd_for_clone(beside=init.pid)
+        assert fd is not None
+        assert os.readlink(f"/proc/self/fd/{fd}") == f"{directory}/init.scope"
+        os.close(fd)
+        group.kill_all()
+        init.wait()
 
 
 def test_removing_what_is_gone_does_nothing(group: Cgroup) -> None:

@@ -113,12 +113,8 @@ def test_the_kernel_reads_the_same(
     )
     try:
         theirs = values(open_cgroup(store.cgroup_parent, "theirs").paths())
-        rules = [*resources.get("devices", []), *device.RUNTIME_RULES]
-        group.apply({**resources, "devices": rules})
+        group.apply(device.with_runtime_rules(resources))
         ours = values(group.paths())
     finally:
         subprocess.run([*runc, "delete", "--force", container], check=True)
-    if not resources.get("devices"):
-        ours.pop("devices.list", None)
-        theirs.pop("devices.list", None)
     assert ours == theirs

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minidock.errors import MinidockError, UsageError
-from minidock.kernel import cgroup, cgroup_v1, cgroup_v2
+from minidock.kernel import cgroup, cgroup_limits, cgroup_v1, cgroup_v2
 
 MIB = 1 << 20
 
@@ -133,7 +133,7 @@ def test_unified_names_one_limit_of_this_cgroup(file: str) -> None:
 def test_an_unknown_limit_is_refused_by_its_name(resources: dict[str, Any]) -> None:
     group = next(iter(resources))
     with pytest.raises(UsageError, match=group):
-        cgroup.check_resources(resources)
+        cgroup_limits.check_resources(resources)
 
 
 @pytest.mark.parametrize(

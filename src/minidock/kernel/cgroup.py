@@ -30,9 +30,9 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY, EEXIST, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
+from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
 
-from minidock.errors import Conflict, KernelError, MinidockError, UsageError
+from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel.mount import quote
 from minidock.kernel.op import op
 
@@ -145,10 +145,12 @@ class Cgroup:
         """Take the caller in where it is not at the root; see `leave_caller_cgroup`."""
         raise NotImplementedError
 
-    def fd_for_clone(self) -> int | None:
+    def fd_for_clone(self, *, beside: int | None = None) -> int | None:
         """An O_PATH directory fd for clone3's CLONE_INTO_CGROUP; None where no v2 tree is.
 
-        The caller closes it.
+        beside: pid of the container's init, for a process that comes later. Where init has made
+        cgroups of its own (as systemd does) v2 lets no process into the one above them, so the new
+        one is born where init is. The caller closes the descriptor.
         """
         raise NotImplementedError
 
@@ -334,39 +336,6 @@ def kill_processes(pids: list[int]) -> None:
             raise KernelError("kill(2)", str(pid), error.errno or 0) from None
 
 
-# What both versions refuse ------------------------------------------------------------------------
-
-_KNOWN = {
-    "": {
-        "devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "unified",
-    },
-    "memory": {
-        "limit", "reservation", "swap", "kernelTCP", "swappiness", "disableOOMKiller",
-        "useHierarchy", "checkBeforeUpdate",
-    },
-    "cpu": {
-        "shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems",
-        "idle",
-    },
-    "pids": {"limit"},
-    "blockIO": {
-        "weight", "leafWeight", "weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice",
-        "throttleReadIOPSDevice", "throttleWriteIOPSDevice",
-    },
-    "network": {"classID", "priorities"},
-}  # fmt: skip
-
-
-def check_resources(resources: dict[str, Any]) -> None:
-    """Refuse, by its name, a limit that is known to no version: none is ever ignored."""
-    for group, known in _KNOWN.items():
-        values = (resources.get(group) if group else resources) or {}
-        for name, value in values.items():
-            if name not in known and value:
-                where = f"{group} {name}".strip()
-                raise UsageError(f"linux.resources: {where} is not supported")
-
-
 # Reading and walking -----------------------------------------------------------------------------
 
 
@@ -482,6 +451,8 @@ def _write_hint(path: str, number: int) -> str:
         return "the process has ended"
     if number == EBUSY and file == "cgroup.subtree_control":
         return "processes live in that cgroup itself; cgroup v2 wants them in leaves"
+    if number == EINVAL and file.startswith("memory."):
+        return "memory may never exceed memory+swap: set both at once"
     if number == EBUSY and file.startswith("memory."):
         return "it uses more than that already"
     return ""

@@ -25,13 +25,13 @@ from minidock.kernel import device
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
-    check_resources,
     make_ancestors,
     make_empty,
     read_file,
     read_table,
     write_file,
 )
+from minidock.kernel.cgroup_limits import check_resources, shares_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class CgroupV1(Cgroup):
     def paths(self) -> dict[str, str]:
         return {controller: f"{tree}/{self.path}" for controller, tree in self._trees.items()}
 
-    def fd_for_clone(self) -> int | None:
-        if _UNIFIED not in self._trees:
+    def fd_for_clone(self, *, beside: int | None = None) -> int | None:
+        if _UNIFIED not in self._trees:  # which hands no controllers down, so anyone may enter
             return None
         return os.open(self.paths()[_UNIFIED], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -253,10 +253,7 @@ def limits(resources: dict[str, Any], *, memory_limit_now: int = 0) -> list[Limi
 
 
 def _cpu(cpu: dict[str, Any]) -> list[Limit]:
-    shares = cpu.get("shares") or 0
-    if shares and not 2 <= shares <= 262144:
-        edge, bound = ("minimum", 2) if shares < 2 else ("maximum", 262144)
-        raise UsageError(f"the {edge} allowed cpu-shares is {bound}, not {shares}")
+    shares_of(cpu)
     files = {
         "shares": "cpu.shares",
         "idle": "cpu.idle",

@@ -27,13 +27,13 @@ from minidock.kernel import device
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
-    check_resources,
     make_ancestors,
     make_empty,
     read_file,
     read_table,
     write_file,
 )
+from minidock.kernel.cgroup_limits import check_resources, shares_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,8 +64,13 @@ class CgroupV2(Cgroup):
     def paths(self) -> dict[str, str]:
         return {"": self.directory}
 
-    def fd_for_clone(self) -> int | None:
-        return os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def fd_for_clone(self, *, beside: int | None = None) -> int | None:
+        directory = self.directory
+        if beside is not None and read_file(f"{directory}/cgroup.subtree_control"):
+            place = own_path(beside)
+            if place.startswith(f"/{self.path}/"):
+                directory = self._tree + place
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _create_once(self) -> None:
         for parent in make_ancestors(self._tree, self.path):
@@ -77,8 +82,7 @@ class CgroupV2(Cgroup):
             write_file(f"{self.directory}/cgroup.procs", "0")
 
     def adopt_caller(self) -> None:
-        own = read_file("/proc/self/cgroup").splitlines()[-1].partition("::")[2]
-        if own not in ("/", f"/{self.path}"):
+        if own_path(os.getpid()) not in ("/", f"/{self.path}"):
             make_ancestors(self._tree, f"{self.path}/leaf")
             write_file(f"{self.directory}/cgroup.procs", "0")
 
@@ -142,6 +146,14 @@ class CgroupV2(Cgroup):
         }
 
 
+def own_path(pid: int) -> str:
+    """Where a process is in the v2 tree, seen from our own cgroup namespace (cgroups(7))."""
+    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line[3:]
+    return "/"
+
+
 def _enable_controllers(directory: str) -> None:
     """Hand down every controller that this directory has and containers want."""
     offered = read_file(f"{directory}/cgroup.controllers").split()
@@ -188,11 +200,8 @@ def _cpu(cpu: dict[str, Any]) -> list[Limit]:
         if cpu.get(name):
             raise UsageError(f"cpu {name} is cgroup v1's; this machine has v2")
     found = []
-    shares = cpu.get("shares") or 0
+    shares = shares_of(cpu)
     if shares:
-        if not 2 <= shares <= 262144:
-            edge, bound = ("minimum", 2) if shares < 2 else ("maximum", 262144)
-            raise UsageError(f"the {edge} allowed cpu-shares is {bound}, not {shares}")
         found.append(("cpu.weight", str(weight_from_shares(shares))))
     if cpu.get("idle"):
         found.append(("cpu.idle", str(cpu["idle"])))

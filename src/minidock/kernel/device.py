@@ -62,6 +62,15 @@ RUNTIME_RULES = [
 ]
 """What runc adds to every container's rules, whatever its config says."""
 
+
+def with_runtime_rules(resources: dict[str, Any]) -> dict[str, Any]:
+    """OCI's linux.resources with the rules for devices that every container has behind its own.
+
+    For `create` alone: an update without devices leaves them as they are.
+    """
+    return {**resources, "devices": [*(resources.get("devices") or []), *RUNTIME_RULES]}
+
+
 DOCKER_RULES = [DENY_ALL, *RUNTIME_RULES, _rule("c 5:1 rwm")]  # and console
 """What a container of Docker may use unless --device or --privileged says more."""
 

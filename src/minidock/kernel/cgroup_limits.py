@@ -1,0 +1,54 @@
+"""OCI's linux.resources: what both cgroup versions know of it, and what neither lets pass.
+
+Sources: OCI runtime-spec config-linux.md "Control groups"; runc's checks of the same.
+"""
+
+from __future__ import annotations
+
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_KNOWN = {
+    "": {
+        "devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "unified",
+    },
+    "memory": {
+        "limit", "reservation", "swap", "kernelTCP", "swappiness", "disableOOMKiller",
+        "useHierarchy", "checkBeforeUpdate",
+    },
+    "cpu": {
+        "shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems",
+        "idle",
+    },
+    "pids": {"limit"},
+    "blockIO": {
+        "weight", "leafWeight", "weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice",
+        "throttleReadIOPSDevice", "throttleWriteIOPSDevice",
+    },
+    "network": {"classID", "priorities"},
+}  # fmt: skip
+
+
+def check_resources(resources: dict[str, Any]) -> None:
+    """Refuse, by its name, a limit that is known to no version: none is ever ignored."""
+    for group, known in _KNOWN.items():
+        values = (resources.get(group) if group else resources) or {}
+        for name, value in values.items():
+            if name not in known and value:
+                where = f"{group} {name}".strip()
+                raise UsageError(f"linux.resources: {where} is not supported")
+
+
+def shares_of(cpu: dict[str, Any]) -> int:
+    """The cpu.shares asked for, 0 for none; the kernel would round others without a word.
+
+    Raises UsageError outside 2 to 262144.
+    """
+    shares: int = cpu.get("shares") or 0
+    if shares and not 2 <= shares <= 262144:
+        edge, bound = ("minimum", 2) if shares < 2 else ("maximum", 262144)
+        raise UsageError(f"the {edge} allowed cpu-shares is {bound}, not {shares}")
+    return shares

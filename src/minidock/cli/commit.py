@@ -1,0 +1,77 @@
+"""`commit` and `diff`: what a container changed, as an image or as a list."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import containers
+from minidock.cli.pflag import command, switch, value, values
+from minidock.errors import NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.containers import Container
+
+
+@command("commit", "CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
+@value("-a", "--author", default="", help='Author (e.g., "John Hannibal Smith <h@a-team.com>")')
+@values("-c", "--change", help="Apply Dockerfile instruction to the created image")
+@value("-m", "--message", default="", help="Commit message")
+@switch("-p", "--pause", default=True, help="Pause container during commit")
+def commit(
+    arguments: tuple[str, ...], *, author: str, change: tuple[str, ...], message: str, pause: bool
+) -> None:
+    """Create a new image from a container's changes"""
+    from minidock.cli.progress import Bars
+    from minidock.engine.commit import commit as commit_container
+    from minidock.engine.containers import find
+
+    store = Store()
+    container = find(store, arguments[0])
+    with _Paused(store, container, wanted=pause), Bars() as progress:
+        image = commit_container(
+            store,
+            container.document,
+            arguments[1] if len(arguments) > 1 else "",
+            author=author,
+            message=message,
+            changes=change,
+            progress=progress,
+        )
+    print(image.id)
+
+
+class _Paused:
+    """While the block runs, the container stands still, if it ran and was not paused already."""
+
+    def __init__(self, store: Store, container: Container, *, wanted: bool) -> None:
+        self._store = store
+        self._container = container
+        self._wanted = wanted and container.running and not container.state["Paused"]
+
+    def __enter__(self) -> None:
+        if self._wanted:
+            from minidock.engine.actions import pause
+
+            pause(self._store, self._container.id)
+
+    def __exit__(self, *error: object) -> None:
+        if self._wanted:
+            from minidock.engine.actions import unpause
+
+            unpause(self._store, self._container.id)
+
+
+@command("diff", "CONTAINER", at_least=1, at_most=1, complete=containers)
+def diff(arguments: tuple[str, ...]) -> None:
+    """Inspect changes to files or directories on a container's filesystem"""
+    from minidock.engine.changes import changes
+    from minidock.engine.containers import find
+    from minidock.engine.images import ImageStore
+
+    if not arguments[0]:
+        raise NotFound("Container name cannot be empty")
+    store = Store()
+    container = find(store, arguments[0])
+    image = ImageStore(store).resolve(container.document["Image"])
+    for kind, path in changes(container.paths.upper, image.layer_directories()):
+        print(f"{kind} {path}")

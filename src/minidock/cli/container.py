@@ -1,0 +1,39 @@
+"""`container …`: the same commands as at the top, under Docker's other spelling."""
+
+from __future__ import annotations
+
+from minidock.cli.lazy import group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.cli.lazy import Table
+
+
+def _commands() -> Table:
+    from minidock.cli.main import COMMANDS
+
+    names = (
+        "attach", "commit", "create", "diff", "exec", "kill", "logs", "pause", "port", "rename",
+        "restart", "rm", "run", "start", "stop", "top", "unpause", "wait",
+    )  # fmt: skip
+    table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
+    table["ls"] = ("Commands", "ps:ps", "List containers")
+    table["inspect"] = (
+        "Commands",
+        "inspect:inspect_container",
+        "Display detailed information on one or more containers",
+    )
+    return dict(sorted(table.items()))
+
+
+def _container() -> None:
+    """Manage containers"""
+
+
+container = group(
+    "container",
+    _commands(),
+    callback=_container,
+    aliases={"list": "ls", "ps": "ls", "remove": "rm"},
+    later=("cp", "export", "prune", "stats", "update"),
+)

@@ -1,0 +1,111 @@
+"""`image …`, `rmi` and `tag`: names of images, and the images themselves."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import images
+from minidock.cli.failure import complain
+from minidock.cli.inspecting import inspect_all
+from minidock.cli.lazy import group
+from minidock.cli.pflag import command, refused, switch, value
+from minidock.errors import MinidockError, NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.lazy import Table
+
+_COMMANDS: Table = {
+    "import": (
+        "Commands",
+        "image_archive:import_",
+        "Import the contents from a tarball to create a filesystem image",
+    ),
+    "inspect": ("Commands", "image:inspect", "Display detailed information on one or more images"),
+    "load": ("Commands", "image_archive:load", "Load an image from a tar archive or STDIN"),
+    "ls": ("Commands", "image_list:images", "List images"),
+    "make": ("Commands", "image_archive:make", "Make a base image by a recipe"),
+    "rm": ("Commands", "image:rm", "Remove one or more images"),
+    "save": ("Commands", "image_archive:save", "Save one or more images to a tar archive"),
+    "tag": ("Commands", "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+}
+
+
+def _image() -> None:
+    """Manage images"""
+
+
+image = group(
+    "image",
+    _COMMANDS,
+    callback=_image,
+    aliases={"list": "ls", "remove": "rm"},
+    later=("build", "history", "prune", "pull", "push"),
+)
+
+
+@command("rm", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@switch("-f", "--force", help="Force removal of the image")
+@refused("--no-prune", because="it comes later", bare="true", unless=("false",))
+def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+    """Remove one or more images"""
+    from minidock.engine.images import ImageStore
+
+    store = Store()
+    users = _Users(store)
+    code = 0
+    for reference in arguments:
+        try:
+            for line in ImageStore(store).remove(reference, force=force, in_use=users):
+                print(line, flush=True)
+        except NotFound as error:
+            complain(error)
+            code = code if force else 1
+        except MinidockError as error:
+            complain(error)
+            code = 1
+    return code
+
+
+class _Users:
+    """Which containers use an image, and which of them run; asked for while images are locked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __call__(self, image_id: str) -> list[tuple[str, bool]]:
+        from minidock.engine.containers import documents
+
+        return [
+            (document["Id"], bool(document["State"]["Running"]))
+            for document in documents(self._store)
+            if document["Image"] == image_id
+        ]
+
+
+@command("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
+def tag(arguments: tuple[str, ...]) -> None:
+    """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"""
+    from minidock.engine.images import ImageStore
+
+    try:
+        ImageStore(Store()).tag(*arguments)
+    except MinidockError as error:
+        error.exit_code = 1
+        raise
+
+
+@command("inspect", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@value("-f", "--format", help="'json', or a Go template")
+def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
+    """Display detailed information on one or more images"""
+    store = Store()
+    return inspect_all(arguments, lambda ref: find_image(store, ref), format=format)
+
+
+def find_image(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
+    """An image's Go type and its document."""
+    from minidock.engine.images import ImageStore
+
+    return "types.ImageInspect", ImageStore(store).resolve(reference).inspect()

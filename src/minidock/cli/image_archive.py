@@ -1,0 +1,119 @@
+"""`load`, `save`, `import` and `image make`: images from and to the world outside the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.complete import images
+from minidock.cli.pflag import command, refused, switch, value, values
+from minidock.cli.progress import Bars
+from minidock.errors import MinidockError, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+
+class BadSource(UsageError):
+    """A file that cannot be read or written, or a terminal where data was expected."""
+
+    exit_code = 1
+
+
+@command("load")
+@value("-i", "--input", default="", help="Read from tar archive file, instead of STDIN")
+@switch("-q", "--quiet", help="Suppress the load output")
+def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
+    """Load an image from a tar archive or STDIN"""
+    from minidock.engine.archive import load as load_archive
+
+    if not input and os.isatty(0):
+        raise BadSource("requested load from stdin, but stdin is empty", hint="-i FILE, or < FILE")
+    with _source(input or "-") as stream, Bars(quiet=quiet) as progress:
+        lines = load_archive(Store(), stream, progress=progress)
+    for line in lines:
+        print(line)
+
+
+@command("save", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
+def save(arguments: tuple[str, ...], *, output: str) -> None:
+    """Save one or more images to a tar archive (streamed to STDOUT by default)"""
+    from minidock.engine.save import save as save_archive
+
+    if not output:
+        if os.isatty(1):
+            raise BadSource("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        save_archive(Store(), arguments, sys.stdout.buffer)
+        return
+    beside = f"{output}.{os.getpid()}.part"  # a save that fails leaves what was there
+    try:
+        with open(beside, "xb") as file, Bars() as progress:
+            save_archive(Store(), arguments, file, progress=progress)
+        os.rename(beside, output)
+    except OSError as error:
+        raise BadSource(f"failed to save image: {output}: {error.strerror}") from error
+    finally:
+        if os.path.exists(beside):
+            os.unlink(beside)
+
+
+@command("import", "file|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
+@values("-c", "--change", help="Apply Dockerfile instruction to the created image")
+@value("-m", "--message", default="", help="Set commit message for imported image")
+@refused("--platform", because="an imported image is of this machine's platform", unless=("",))
+def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str) -> None:
+    """Import the contents from a tarball to create a filesystem image"""
+    from minidock.engine.archive import import_rootfs
+
+    source = arguments[0]
+    if source.startswith(("http://", "https://")):
+        raise BadSource(f"import {source} is not available", hint="curl it into: minidock import -")
+    if not message:
+        message = f"Imported from {source}"
+    try:
+        with _source(source) as stream, Bars() as progress:
+            image = import_rootfs(
+                Store(),
+                stream,
+                arguments[1] if len(arguments) > 1 else "",
+                changes=change,
+                message=message,
+                progress=progress,
+            )
+    except MinidockError as error:
+        error.exit_code = 1
+        raise
+    print(image.id)
+
+
+@command("make", "NAME|FOLDER", at_most=1)
+@switch("-q", "--quiet", help="Only print the image's name")
+def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
+    """Make a base image by a recipe; without a name, list the recipes"""
+    from minidock.engine import recipes
+
+    if not arguments:
+        print("".join(f"{name}\n" for name in recipes.names()), end="")
+        return
+    image = recipes.make(Store(), arguments[0], progress=_ignore if quiet else _say)
+    print(image.references[0] if image.references else image.id)
+
+
+def _say(line: str) -> None:
+    print(line.rstrip("\n"), file=sys.stderr, flush=True)
+
+
+def _ignore(line: str) -> None:
+    del line
+
+
+def _source(path: str) -> BinaryIO:
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise BadSource(f"open {path}: {(error.strerror or '').lower()}") from error

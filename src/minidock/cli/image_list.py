@@ -1,0 +1,163 @@
+"""`images` and `image ls`: the images, a line for each of their names.
+
+Source: docker's own output; Docker Engine API 1.45, ImageList.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from minidock.cli.complete import images as image_names
+from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, truth
+from minidock.cli.human import ago, local_time, moment_of, short_id, size
+from minidock.cli.pflag import command, switch, value
+from minidock.cli.table import Row, write_rows
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from minidock.cli.filters import Test
+    from minidock.engine.images import Image
+
+NONE = "<none>"
+HEADINGS = {
+    "ID": "IMAGE ID",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "Containers": "CONTAINERS",
+    "VirtualSize": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
+_COLUMNS = ("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}")
+_DIGEST_COLUMNS = (*_COLUMNS[:2], "{{.Digest}}", *_COLUMNS[2:])
+
+
+@command("images", "[REPOSITORY[:TAG]]", at_most=1, complete=image_names)
+@switch("-a", "--all", help="Show all images (default hides intermediate images)")
+@switch("--digests", help="Show digests")
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Only show image IDs")
+def images(
+    arguments: tuple[str, ...],
+    *,
+    all: bool,
+    digests: bool,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    no_trunc: bool,
+    quiet: bool,
+) -> None:
+    """List images"""
+    from minidock.engine.images import ImageStore
+
+    images = ImageStore(Store())
+    found = images.list()
+    parents = {image.parent for image in found}
+    if arguments:
+        filter = (*filter, ("reference", arguments[0]))
+    if not all:  # an unnamed image on which another was built is a step, not a result
+        found = [i for i in found if i.references or i.digests or i.id not in parents]
+    found = chosen(found, filter, _tests(found, parents))
+    if quiet:
+        seen = dict.fromkeys(image.id for image in found)
+        print("".join(f"{i if no_trunc else short_id(i)}\n" for i in seen), end="")
+        return
+    wanted = [text for name, text in filter if name == "reference"]
+    rows = [
+        row(image, repository, tag, digest, truncate=not no_trunc)
+        for image in found
+        for repository, tag, digest in _names(image, wanted, digests or ".Digest" in format)
+    ]
+    columns = _DIGEST_COLUMNS if digests else _COLUMNS
+    write_rows(rows, format=format, columns=columns, headings=HEADINGS)
+
+
+def _names(image: Image, wanted: list[str], with_digests: bool) -> Iterator[tuple[str, str, str]]:
+    """An image's lines: repository, tag and digest of each of its names."""
+    by_repository = {name.partition("@")[0]: name.partition("@")[2] for name in image.digests}
+    tagged = {name.rpartition(":")[0] for name in image.references}
+    names = [name for name in image.references if not wanted or _is_wanted(name, wanted)]
+    for name in names:
+        repository, _, tag = name.rpartition(":")
+        yield repository, tag, by_repository.get(repository, NONE)
+    for repository, digest in by_repository.items():
+        if repository not in tagged and (with_digests or not image.references):
+            yield repository, NONE, digest
+    if not image.references and not image.digests:
+        yield NONE, NONE, NONE
+
+
+def _is_wanted(name: str, patterns: list[str]) -> bool:
+    """Does a name fit one of the patterns? A pattern without a tag fits all tags."""
+    repository = name.rpartition(":")[0]
+    return any(
+        fnmatchcase(name, pattern) or fnmatchcase(repository, pattern) for pattern in patterns
+    )
+
+
+def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool) -> Row:
+    """A line for one of an image's names."""
+    created = moment_of(image.created)
+    shown_size = size(image.size, digits=3)
+    return Row(
+        "formatter.imageContext",
+        {
+            "ID": lambda: short_id(image.id) if truncate else image.id,
+            "Repository": lambda: repository,
+            "Tag": lambda: tag,
+            "Digest": lambda: digest,
+            "CreatedSince": lambda: ago(created) if created else "N/A",
+            "CreatedAt": lambda: local_time(created),
+            "Size": lambda: shown_size,
+            "Containers": lambda: "N/A",
+            "VirtualSize": lambda: shown_size,
+            "SharedSize": lambda: "N/A",
+            "UniqueSize": lambda: "N/A",
+        },
+    )
+
+
+def _tests(found: list[Image], parents: set[str]) -> dict[str, Test]:
+    """The filters of `images`; each is given an image and the value."""
+
+    def created_of(reference: str) -> str:
+        from minidock.engine.images import ImageStore
+
+        return ImageStore(Store()).resolve(reference).created
+
+    def is_dangling(image: Image, wanted: str) -> bool:
+        return truth("dangling", wanted) == (not image.references and not image.digests)
+
+    def labels(image: Image) -> dict[str, str]:
+        config: dict[str, Any] = image.config.get("config") or {}
+        return config.get("Labels") or {}
+
+    return {
+        "before": lambda image, wanted: image.created < created_of(wanted),
+        "dangling": is_dangling,
+        "label": lambda image, wanted: has_label(labels(image), wanted),
+        "reference": lambda image, wanted: any(
+            _is_wanted(name, [wanted]) for name in image.references
+        ),
+        "since": lambda image, wanted: image.created > created_of(wanted),
+        "until": _is_older,
+    }
+
+
+def _is_older(image: Image, wanted: str) -> bool:
+    from minidock.cli.moments import parse_moment
+
+    try:
+        return moment_of(image.created) < parse_moment(wanted)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None

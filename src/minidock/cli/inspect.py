@@ -1,0 +1,94 @@
+"""`inspect`: a container, image, volume or network, whichever has the name."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import containers
+from minidock.cli.inspecting import inspect_all
+from minidock.cli.pflag import command, switch, value
+from minidock.errors import NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Found = tuple[str, dict[str, Any]]
+
+
+class BadType(UsageError):
+    """A --type that there is not."""
+
+    exit_code = 1
+
+
+@command("inspect", "NAME|ID [NAME|ID...]", at_least=1, complete=containers)
+@value("-f", "--format", help="'json', or a Go template")
+@switch("-s", "--size", help="Display total file sizes if the type is container")
+@value("--type", default="", help="container, image, network or volume")
+def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type: str) -> int:
+    """Return low-level information on objects"""
+    finders: dict[str, Callable[[Store, str], Found]] = {
+        "container": _container_with_size if size else _container,
+        "image": _image,
+        "network": _network,
+        "volume": _volume,
+    }
+    if type and type not in finders:
+        raise BadType(f'"{type}" is not a valid value for --type')
+    store = Store()
+
+    def find(reference: str) -> Found:
+        if type:
+            return finders[type](store, reference)
+        for finder in finders.values():
+            try:
+                return finder(store, reference)
+            except NotFound:
+                continue
+        raise NotFound(f"No such object: {reference}")
+
+    return inspect_all(arguments, find, format=format)
+
+
+@command("inspect", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@value("-f", "--format", help="'json', or a Go template")
+@switch("-s", "--size", help="Display total file sizes")
+def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: bool) -> int:
+    """Display detailed information on one or more containers"""
+    store = Store()
+    finder = _container_with_size if size else _container
+    return inspect_all(arguments, lambda reference: finder(store, reference), format=format)
+
+
+def _container(store: Store, reference: str) -> Found:
+    from minidock.engine.containers import find
+
+    return "types.ContainerJSON", find(store, reference.removeprefix("/")).document
+
+
+def _container_with_size(store: Store, reference: str) -> Found:
+    from minidock.cli.sizes import container_sizes
+    from minidock.engine.containers import find
+
+    container = find(store, reference.removeprefix("/"))
+    written, whole = container_sizes(store, container)
+    return "types.ContainerJSON", {**container.document, "SizeRw": written, "SizeRootFs": whole}
+
+
+def _image(store: Store, reference: str) -> Found:
+    from minidock.cli.image import find_image
+
+    return find_image(store, reference)
+
+
+def _network(store: Store, reference: str) -> Found:
+    from minidock.engine.networks import inspect as inspect_network
+
+    return "types.NetworkResource", inspect_network(store, reference)
+
+
+def _volume(store: Store, reference: str) -> Found:
+    from minidock.engine.volumes import inspect as inspect_volume
+
+    return "volume.Volume", inspect_volume(store, reference)

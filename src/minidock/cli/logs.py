@@ -1,0 +1,62 @@
+"""`logs`: what a container has written, on our own stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.complete import containers
+from minidock.cli.pflag import command, refused, switch, value
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+
+class BadTime(UsageError):
+    """A time that is none."""
+
+    exit_code = 1
+
+
+@command("logs", "CONTAINER", at_least=1, at_most=1, complete=containers)
+@refused("--details", because="log drivers with extra attributes come later", bare="true",
+         unless=("false",))  # fmt: skip
+@switch("-f", "--follow", help="Follow log output")
+@value("--since", help='Show logs since a time ("2013-01-02T13:23:37Z", or "42m" for that long)')
+@value("-n", "--tail", default="all", help="Number of lines to show from the end of the logs")
+@switch("-t", "--timestamps", help="Show timestamps")
+@value("--until", help="Show logs before a time, spelled as in --since")
+def logs(
+    arguments: tuple[str, ...],
+    *,
+    follow: bool,
+    since: str | None,
+    tail: str,
+    timestamps: bool,
+    until: str | None,
+) -> None:
+    """Fetch the logs of a container"""
+    from minidock.engine.logs import stream
+
+    lines = stream(
+        Store(),
+        arguments[0],
+        follow=follow,
+        tail=int(tail) if tail.isdecimal() else None,  # all else means "all", as in Docker
+        since=_moment("since", since),
+        until=_moment("until", until),
+        timestamps=timestamps,
+    )
+    for name, content in lines:
+        fd = 2 if name == "stderr" else 1
+        while content:
+            content = content[os.write(fd, content) :]
+
+
+def _moment(flag: str, text: str | None) -> float | None:
+    if not text:
+        return None
+    from minidock.cli.moments import parse_moment
+
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise BadTime(f'invalid value for "{flag}": {error}') from None

@@ -1,0 +1,121 @@
+"""`network …`: the networks that there are. (Making one's own comes later.)"""
+
+from __future__ import annotations
+
+from minidock.cli.filters import chosen, filter_flag, has_label, matches
+from minidock.cli.human import short_id
+from minidock.cli.inspecting import inspect_all
+from minidock.cli.lazy import group
+from minidock.cli.pflag import command, refused, switch, value
+from minidock.cli.table import Row, write_rows
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.filters import Test
+    from minidock.cli.lazy import Table
+
+_COMMANDS: Table = {
+    "inspect": (
+        "Commands",
+        "network:inspect",
+        "Display detailed information on one or more networks",
+    ),
+    "ls": ("Commands", "network:ls", "List networks"),
+}
+_HEADINGS = {
+    "ID": "NETWORK ID",
+    "Name": "NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "Labels": "LABELS",
+    "CreatedAt": "CREATED AT",
+}
+
+
+def _network() -> None:
+    """Manage networks"""
+
+
+network = group(
+    "network",
+    _COMMANDS,
+    callback=_network,
+    aliases={"list": "ls"},
+    later=("connect", "create", "disconnect", "prune", "rm"),
+)
+
+
+@command("ls")
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("--no-trunc", help="Do not truncate the output")
+@switch("-q", "--quiet", help="Only display network IDs")
+def ls(
+    arguments: tuple[str, ...],
+    *,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    no_trunc: bool,
+    quiet: bool,
+) -> None:
+    """List networks"""
+    from minidock.engine.networks import list_networks
+
+    found = chosen(list_networks(Store()), filter, _TESTS)
+    found.sort(key=lambda network: str(network["Name"]))
+    if quiet:
+        format = "{{.ID}}"
+    write_rows(
+        [_row(network, truncate=not no_trunc) for network in found],
+        format=format,
+        columns=("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}"),
+        headings=_HEADINGS,
+    )
+
+
+_TESTS: dict[str, Test] = {
+    "driver": lambda n, wanted: n["Driver"] == wanted,
+    "id": lambda n, wanted: matches(wanted, n["Id"]),
+    "label": lambda n, wanted: has_label(n["Labels"], wanted),
+    "name": lambda n, wanted: matches(wanted, n["Name"]),
+    "scope": lambda n, wanted: n["Scope"] == wanted,
+    "type": lambda n, wanted: wanted == "builtin",
+}
+
+
+def _row(network: dict[str, Any], *, truncate: bool) -> Row:
+    labels = network["Labels"] or {}
+    return Row(
+        "formatter.networkContext",
+        {
+            "ID": lambda: short_id(network["Id"]) if truncate else network["Id"],
+            "Name": lambda: network["Name"],
+            "Driver": lambda: network["Driver"],
+            "Scope": lambda: network["Scope"],
+            "IPv6": lambda: str(network["EnableIPv6"]).lower(),
+            "Internal": lambda: str(network["Internal"]).lower(),
+            "Labels": lambda: ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
+            "Label": lambda name: labels.get(name, ""),
+            "CreatedAt": lambda: network["Created"],
+        },
+    )
+
+
+@command("inspect", "NETWORK [NETWORK...]", at_least=1)
+@value("-f", "--format", help="'json', or a Go template")
+@refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
+def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
+    """Display detailed information on one or more networks"""
+    from minidock.engine.networks import inspect as inspect_network
+
+    store = Store()
+    return inspect_all(
+        arguments,
+        lambda name: ("types.NetworkResource", inspect_network(store, name)),
+        format=format,
+    )

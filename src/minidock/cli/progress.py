@@ -1,0 +1,70 @@
+"""Progress on a terminal: one bar a layer, on stderr; in a pipe, nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.human import size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import click
+
+    Bar = click._termui_impl.ProgressBar[int]
+
+
+class Bars:
+    """`with Bars() as progress:` progress(what, bytes done, bytes in all or None) shows how far.
+
+    quiet: show nothing, as where stderr is no terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._shows = not quiet and os.isatty(2)
+        self._what = ""
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if not self._shows:
+            return
+        if what != self._what:
+            self._finish()
+            self._what = what
+            self._bar = _bar(what, total)
+            self._bar.__enter__()
+        assert self._bar is not None
+        self._bar.update(done - self._bar.pos, done)
+        if total is not None and done >= total:
+            self._finish()
+            self._what = ""
+
+    def __exit__(self, *error: object) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+def _bar(what: str, total: int | None) -> Bar:
+    import click
+
+    def amount(done: int | None) -> str:
+        whole = f" / {size(total)}" if total else ""
+        return f"{size(done or 0)}{whole}"
+
+    return click.progressbar(
+        length=total or 0,
+        label=f"{what:>14}",
+        file=sys.stderr,
+        width=30,
+        show_eta=bool(total),
+        show_percent=bool(total),
+        item_show_func=amount,
+        update_min_steps=1 << 20,
+    )

@@ -1,0 +1,21 @@
+"""`top`: the processes of a container, as ps on the host sees them."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import running_containers
+from minidock.cli.pflag import command
+from minidock.cli.table import aligned
+from minidock.paths import Store
+
+
+@command(
+    "top", "CONTAINER [ps OPTIONS]", at_least=1, at_most=10**6, flags_first=True,
+    complete=running_containers,
+)  # fmt: skip
+def top(arguments: tuple[str, ...]) -> None:
+    """Display the running processes of a container"""
+    from minidock.engine.actions import top as ps
+
+    titles, rows = ps(Store(), arguments[0], list(arguments[1:]))
+    for line in aligned(["\t".join(row) for row in (titles, *rows)], minimum=20):
+        print(line)

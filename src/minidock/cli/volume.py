@@ -1,0 +1,193 @@
+"""`volume …`: directories that outlive containers."""
+
+from __future__ import annotations
+
+from minidock.cli.complete import volumes
+from minidock.cli.failure import for_each
+from minidock.cli.filters import chosen, filter_flag, has_label, matches, truth
+from minidock.cli.flags_process import labels
+from minidock.cli.inspecting import inspect_all
+from minidock.cli.lazy import group
+from minidock.cli.pflag import command, refused, switch, value, values
+from minidock.cli.table import Row, write_rows
+from minidock.errors import Conflict, MinidockError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.filters import Test
+    from minidock.cli.lazy import Table
+
+_COMMANDS: Table = {
+    "create": ("Commands", "volume:create", "Create a volume"),
+    "inspect": (
+        "Commands",
+        "volume:inspect",
+        "Display detailed information on one or more volumes",
+    ),
+    "ls": ("Commands", "volume:ls", "List volumes"),
+    "prune": ("Commands", "volume:prune", "Remove unused local volumes"),
+    "rm": ("Commands", "volume:rm", "Remove one or more volumes"),
+}
+_HEADINGS = {
+    "Name": "VOLUME NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Size": "SIZE",
+}
+
+
+def _volume() -> None:
+    """Manage volumes"""
+
+
+volume = group("volume", _COMMANDS, callback=_volume, aliases={"list": "ls", "remove": "rm"})
+
+
+@command("create", "[VOLUME]", at_most=1)
+@value("-d", "--driver", default="local", help="Specify volume driver name")
+@values("--label", help="Set metadata for a volume")
+@values("-o", "--opt", help="Set driver specific options")
+def create(
+    arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
+) -> None:
+    """Create a volume"""
+    from minidock.engine import volumes as engine
+
+    options = {name: text for name, _, text in (o.partition("=") for o in opt)}
+    wanted = arguments[0] if arguments else None
+    named = labels(label, ())
+    if wanted is None:
+        named.setdefault(engine.ANONYMOUS_LABEL, "")
+    try:
+        made = engine.create(Store(), wanted, driver=driver, options=options, labels=named)
+    except MinidockError as error:
+        error.exit_code = 1
+        raise
+    print(made["Name"])
+
+
+@command("ls")
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("-q", "--quiet", help="Only display volume names")
+@refused("--cluster", because="cluster volumes belong to swarms", bare="true", unless=("false",))
+def ls(
+    arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
+) -> None:
+    """List volumes"""
+    from minidock.engine import volumes as engine
+
+    store = Store()
+    found = chosen(engine.list(store), filter, _tests(store))
+    columns = ("{{.Name}}",) if quiet else ("{{.Driver}}", "{{.Name}}")
+    if quiet:
+        format = "{{.Name}}"
+    write_rows([_row(v) for v in found], format=format, columns=columns, headings=_HEADINGS)
+
+
+def _row(volume: dict[str, Any]) -> Row:
+    labels = volume["Labels"] or {}
+    return Row(
+        "formatter.volumeContext",
+        {
+            "Availability": lambda: "N/A",
+            "Driver": lambda: volume["Driver"],
+            "Group": lambda: "N/A",
+            "Label": lambda name: labels.get(name, ""),
+            "Labels": lambda: ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
+            "Links": lambda: "N/A",
+            "Mountpoint": lambda: volume["Mountpoint"],
+            "Name": lambda: volume["Name"],
+            "Scope": lambda: volume["Scope"],
+            "Size": lambda: "N/A",
+            "Status": lambda: "N/A",
+        },
+    )
+
+
+def _tests(store: Store) -> dict[str, Test]:
+    from minidock.engine.volumes import used_by
+
+    used = used_by(store)
+    return {
+        "dangling": lambda v, wanted: truth("dangling", wanted) == (v["Name"] not in used),
+        "driver": lambda v, wanted: v["Driver"] == wanted,
+        "label": lambda v, wanted: has_label(v["Labels"], wanted),
+        "name": lambda v, wanted: matches(wanted, v["Name"]),
+    }
+
+
+@command("inspect", "VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@value("-f", "--format", help="'json', or a Go template")
+def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
+    """Display detailed information on one or more volumes"""
+    from minidock.engine import volumes as engine
+
+    store = Store()
+    return inspect_all(
+        arguments, lambda name: ("volume.Volume", engine.inspect(store, name)), format=format
+    )
+
+
+@command("rm", "VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@switch("-f", "--force", help="Force the removal of one or more volumes")
+def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+    """Remove one or more volumes that no container uses"""
+    from minidock.engine import volumes as engine
+
+    store = Store()
+
+    def remove_one(name: str) -> str:
+        engine.remove(store, name, force=force)
+        return name
+
+    return for_each(arguments, remove_one)
+
+
+@command("prune")
+@switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
+@filter_flag
+@switch("-f", "--force", help="Do not prompt for confirmation")
+def prune(
+    arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
+) -> int:
+    """Remove unused local volumes"""
+    import click
+
+    from minidock.cli.human import size
+    from minidock.cli.sizes import tree_bytes
+    from minidock.engine import volumes as engine
+
+    what = "all local volumes" if all else "anonymous local volumes"
+    if not force:
+        print(f"WARNING! This will remove {what} not used by at least one container.")
+        if not click.confirm("Are you sure you want to continue?"):
+            return 0
+    store = Store()
+    used = engine.used_by(store)
+    tests: dict[str, Test] = {
+        "label": lambda v, wanted: has_label(v["Labels"], wanted),
+        "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
+    }
+    reclaimed, deleted = 0, []
+    for found in chosen(engine.list(store), filter, tests):
+        is_anonymous = engine.ANONYMOUS_LABEL in (found["Labels"] or {})
+        if found["Name"] in used or not (all or is_anonymous):
+            continue
+        count = tree_bytes(found["Mountpoint"])
+        try:
+            engine.remove(store, found["Name"])
+        except Conflict:
+            continue  # a container has come to use it meanwhile
+        reclaimed += count
+        deleted.append(found["Name"])
+    if deleted:
+        print("Deleted Volumes:\n" + "\n".join(deleted) + "\n")
+    print(f"Total reclaimed space: {size(reclaimed)}")
+    return 0

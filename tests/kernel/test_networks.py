@@ -18,7 +18,7 @@ import pytest
 
 from minidock import jsontext
 from minidock.engine import endpoint, networks, ports
-from minidock.errors import Conflict, KernelError, MinidockError, UsageError
+from minidock.errors import Conflict, KernelError, MinidockError, StoreError, UsageError
 from minidock.kernel import iptables
 from minidock.kernel.op import Journal, describe, use_journal
 from minidock.paths import Store
@@ -465,6 +465,40 @@ def test_repair_takes_the_dead_off_and_leaves_the_living(lab: Lab, store: Store)
     assert _traces(store, dead.id) == []
     with serving(alive, 80) as server:
         assert seen_from(lab.neighbour, HOST, 8091, server)
+
+
+def test_address_is_given_back_on_a_full_disk(lab: Lab, store: Store) -> None:
+    Path(store.networks).mkdir()
+    sh(f"mount -t tmpfs -o size=16k minidock-test {store.networks}")
+    try:
+        web = lab.container(store, "8090:80")
+        with (
+            open(f"{store.networks}/filler", "wb") as filler,
+            pytest.raises(OSError, match="space"),
+        ):
+            while True:
+                os.write(filler.fileno(), bytes(4096))
+        web.stop()
+        assert _traces(store, web.id) == []
+        with pytest.raises(StoreError, match="No space left"):
+            for number in range(100):
+                networks.reserve(store, f"{number:064x}")
+        Path(f"{store.networks}/filler").unlink()
+        assert os.listdir(store.networks) == ["bridge.json"]
+        networks.repair(store, lambda container_id: False)
+        assert networks.reserve(store, "a" * 64) == web.address
+    finally:
+        sh(f"umount {store.networks}")
+
+
+def test_damaged_file_says_what_to_do(lab: Lab, store: Store) -> None:
+    networks.reserve(store, "a" * 64)
+    Path(store.network("bridge")).write_text('{"Name":')
+    with pytest.raises(StoreError, match="is damaged") as raised:
+        networks.reserve(store, "a" * 64)
+    Path(store.network("bridge")).unlink()
+    assert "delete that file" in raised.value.hint
+    assert networks.reserve(store, "a" * 64)
 
 
 def test_open_files_are_as_many_afterwards_as_before(lab: Lab, store: Store) -> None:

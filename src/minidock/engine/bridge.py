@@ -134,8 +134,9 @@ def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: in
         if any(map(subnet.overlaps, attached)):
             raise Conflict(f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine")
         return subnet
-    if network.get("Subnet"):
-        subnet = ipam.parse_subnet(network["Subnet"])
+    known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
+    if known:
+        subnet = ipam.parse_subnet(known)
         if not any(map(subnet.overlaps, others)):
             return subnet
     return ipam.choose_subnet(others)
@@ -192,7 +193,7 @@ def _switch_on_forwarding() -> None:
         return
     policy = firewall.forward_policy(iptables.Listing().text())
     noted = _as_found()
-    noted[_machine()] = {"forwarding": forwarding, "policy": policy}
+    noted.setdefault(_machine(), {"forwarding": forwarding, "policy": policy})
     _note(noted)
     if policy != "DROP":
         iptables.restore("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")

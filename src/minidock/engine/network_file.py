@@ -20,6 +20,7 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.errors import StoreError
 from minidock.runtime.state import write_atomically
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
+ENOSPC, EDQUOT = 28, 122
 DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -53,7 +55,14 @@ class Locked:
 
     def save(self, network: dict[str, Any]) -> None:
         """Put a network's file in the place of the old one, whole or not at all."""
-        write_atomically(self._store.network(network["Name"]), jsontext.dumps(network) + "\n")
+        path = self._store.network(network["Name"])
+        text = jsontext.dumps(network) + "\n"
+        try:
+            write_atomically(path, text)
+        except OSError as error:
+            _remove(f"{path}.{os.getpid()}.new")
+            if error.errno not in (ENOSPC, EDQUOT) or not _overwrite(path, text.encode()):
+                raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
     def load_or_make(self, name: str) -> dict[str, Any]:
         """A network's file, made with a fresh id where there is none yet."""
@@ -71,10 +80,7 @@ class Locked:
 
     def remove(self, name: str) -> None:
         """Forget a network; what is forgotten already stays so."""
-        try:
-            os.unlink(self._store.network(name))
-        except FileNotFoundError:
-            pass
+        _remove(self._store.network(name))
 
 
 def read(store: Store, name: str) -> dict[str, Any] | None:
@@ -86,6 +92,11 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
     try:
         size = os.fstat(descriptor).st_size
         network: dict[str, Any] = jsontext.loads(os.pread(descriptor, size, 0))
+    except ValueError as error:
+        raise StoreError(
+            f"{store.network(name)} is damaged: {error}",
+            hint="stop this store's containers, then delete that file; it is made again",
+        ) from None
     finally:
         os.close(descriptor)
     return network
@@ -99,6 +110,30 @@ def bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, An
         for binding in lease.get("Bindings", ())
         if container_id != without
     ]
+
+
+def _overwrite(path: str, text: bytes) -> bool:
+    """Write over a file's own blocks, which a full disk allows; returns whether it fits in them.
+
+    What gets shorter is filled up with blanks, so that one write does all of it: an address can be
+    given back, and a container be removed, when there is no room for a second file.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if len(text) > size:
+            return False
+        os.pwrite(descriptor, text.ljust(size), 0)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def _now() -> str:

@@ -40,16 +40,14 @@ def load(store: Store, stream: BinaryIO, *, progress: Progress | None = None) ->
     Raises ArchiveError; then nothing of the archive is kept.
     """
     prepare(store)
-    with Staging(store, "load") as staging:
-        archive = open_archive(stream, staging.path, progress=progress)
+    with (
+        Staging(store, "load") as staging,
+        open_archive(stream, staging.path, progress=progress) as archive,
+    ):
         planned = [_PlannedImage(image) for image in _images(archive)]
         staged: dict[str, StagedLayer] = {}
         for _ in range(_ATTEMPTS):
-            for image in planned:
-                for layer in image.layers:
-                    if layer.chain_id not in staged and not _has_layer(store, layer.chain_id):
-                        path = f"{staging.path}/{len(staged)}"
-                        staged[layer.chain_id] = layer.unpack(archive, path, progress)
+            _unpack_missing(store, archive, planned, staged, staging.path, progress)
             missing, moved = ImageStore(store).add_all([i.entry for i in planned], staged)
             if not missing:
                 return list(_lines(planned, moved))
@@ -189,6 +187,22 @@ def _images(archive: ArchiveFile) -> list[ArchivedImage]:
     if not images:
         raise ArchiveError("the archive lists no image")
     return images
+
+
+def _unpack_missing(
+    store: Store,
+    archive: ArchiveFile,
+    planned: list[_PlannedImage],
+    staged: dict[str, StagedLayer],
+    staging: str,
+    progress: Progress | None,
+) -> None:
+    """Unpack what neither the store has nor `staged`, which it adds to."""
+    for image in planned:
+        for layer in image.layers:
+            if layer.chain_id not in staged and not _has_layer(store, layer.chain_id):
+                path = f"{staging}/{len(staged)}"
+                staged[layer.chain_id] = layer.unpack(archive, path, progress)
 
 
 def _has_layer(store: Store, chain_id: str) -> bool:

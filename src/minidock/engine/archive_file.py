@@ -13,7 +13,7 @@ import os
 import stat
 
 from minidock.engine.compression import compression_of, uncompressed_chunks
-from minidock.errors import ArchiveError
+from minidock.errors import ArchiveError, StoreError
 from minidock.oci import tar
 from minidock.oci.image_config import JSON_BYTES_MAX
 
@@ -78,10 +78,11 @@ class _Headers(Region):
 
 
 class ArchiveFile:
-    """The members of an archive, by name."""
+    """The members of an archive, by name. `with` closes the file, if it is a copy of our own."""
 
-    def __init__(self, fd: int, offset: int, size: int) -> None:
+    def __init__(self, fd: int, offset: int, size: int, *, is_copy: bool) -> None:
         self._fd = fd
+        self._is_copy = is_copy
         self._files: dict[str, tuple[int, int]] = {}
         self._others: dict[str, tuple[int, str]] = {}
         headers = _Headers(fd, offset, size)
@@ -93,6 +94,13 @@ class ArchiveFile:
                 self._files[name] = (headers.position, entry.payload_bytes)
             else:
                 self._others[name] = (entry.kind, os.fsdecode(entry.link))
+
+    def __enter__(self) -> ArchiveFile:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._is_copy:
+            os.close(self._fd)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files or name in self._others
@@ -136,12 +144,20 @@ def open_archive(stream: BinaryIO, scratch: str, *, progress: Progress | None) -
     scratch: a directory for a copy, where one is needed. Raises ArchiveError.
     """
     fd, offset, size = _plain_file(stream)
-    if fd < 0:
-        fd, size = _copy(stream, scratch, progress)
+    if fd >= 0:
+        return ArchiveFile(fd, offset, size, is_copy=False)
     try:
-        return ArchiveFile(fd, offset, size)
-    except RecursionError:
-        raise ArchiveError("the archive is nested too deeply") from None
+        fd = os.open(scratch, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return ArchiveFile(fd, 0, _copy(stream, fd, progress), is_copy=True)
+    except BaseException as error:
+        if fd >= 0:
+            os.close(fd)
+        if not isinstance(error, OSError):
+            raise
+        raise StoreError(
+            f"the archive cannot be copied into the store: {error.strerror}",
+            hint="a compressed one, or one out of a pipe, needs the room twice for a while",
+        ) from None
 
 
 def _plain_file(stream: BinaryIO) -> tuple[int, int, int]:
@@ -157,9 +173,8 @@ def _plain_file(stream: BinaryIO) -> tuple[int, int, int]:
     return fd, offset, status.st_size - offset
 
 
-def _copy(stream: BinaryIO, scratch: str, progress: Progress | None) -> tuple[int, int]:
-    """An uncompressed copy in a file without a name; long runs of zeros become holes."""
-    fd = os.open(scratch, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _copy(stream: BinaryIO, fd: int, progress: Progress | None) -> int:
+    """Copy a stream into a file, uncompressed, long runs of zeros as holes; returns its size."""
     size = 0
     for chunk in uncompressed_chunks(stream, what="the archive"):
         if chunk.count(0) != len(chunk):
@@ -168,7 +183,7 @@ def _copy(stream: BinaryIO, scratch: str, progress: Progress | None) -> tuple[in
         if progress is not None:
             progress("Reading archive", size, None)
     os.ftruncate(fd, size)
-    return fd, size
+    return size
 
 
 def _write_all(fd: int, content: bytes, offset: int) -> None:

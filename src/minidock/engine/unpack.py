@@ -37,6 +37,7 @@ OPAQUE_WHITEOUT = b".wh..wh..opq"
 WHITEOUT_META = b".wh..wh."
 OPAQUE_XATTR = b"trusted.overlay.opaque"
 OVERLAY_XATTRS = b"trusted.overlay."
+_XATTR_NAMESPACES = (b"user.", b"security.", b"system.", b"trusted.")
 IMPLIED_DIRECTORY_MODE = 0o755
 _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 _CHUNK = 1 << 18
@@ -310,7 +311,7 @@ def _set_xattrs(target: int | bytes, entry: Entry) -> None:
         try:
             os.setxattr(target, name, value, **follow)
         except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
+            if error.errno != errno.EOPNOTSUPP or not name.startswith(_XATTR_NAMESPACES):
                 raise
             raise StoreError(
                 f"the store's file system cannot keep the attribute {tar.shown(name)} of "

@@ -9,6 +9,7 @@ Source: passwd(5), group(5); moby's libcontainer/user for the forms of -u (facts
 from __future__ import annotations
 
 import os
+import stat
 
 from minidock.errors import KernelError, UsageError
 from minidock.kernel.mount import open_in_root
@@ -46,10 +47,12 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
         number = _group_id(groups, wanted)
         if number not in additional:
             additional.append(number)
-    for number in (uid, gid, *additional):
+    if gid not in additional:  # or files that refuse just this group would open (CVE-2022-36109)
+        additional.insert(0, gid)
+    for number in (uid, *additional):
         if not 0 <= number < 2**31:
             raise UsageError("uids and gids must be in range 0-2147483647", hint=f"not {number}")
-    user = {"uid": uid, "gid": gid, "additionalGids": additional or [gid]}
+    user = {"uid": uid, "gid": gid, "additionalGids": additional}
     return user, entry[5] if entry and entry[5] else "/"
 
 
@@ -80,13 +83,18 @@ def _group_id(groups: list[list[str]], wanted: str) -> int:
 def _read(rootfs: str, path: str, fields: int) -> list[list[str]]:
     """The file's well-formed lines, split; empty where there is no regular file of that name."""
     try:
-        # A FIFO of this name would keep a plain open waiting for ever.
-        fd = open_in_root(rootfs, path, os.O_RDONLY | os.O_NONBLOCK)
+        place = open_in_root(rootfs, path)
     except KernelError:
         return []
-    with open(fd, "rb") as file:
-        if not os.path.isfile(f"/proc/self/fd/{file.fileno()}"):
+    try:
+        # To open a FIFO or a device is an act already: the first could wait for ever, the second
+        # start a watchdog. So it is looked at before, by a descriptor that opens nothing (O_PATH).
+        if not stat.S_ISREG(os.fstat(place).st_mode):
             return []
+        fd = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+    with open(fd, "rb") as file:
         text = file.read(_MAXIMUM_BYTES).decode("utf-8", "replace")
     lines = [line.strip().split(":") for line in text.splitlines()]
     numbers = (2, 3) if fields == 7 else (2,)

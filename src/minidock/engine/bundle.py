@@ -53,6 +53,10 @@ def write_bundle(container: Container) -> None:
         shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES, writable_sys=privileged
     )
     mounts += _identity_files(container)
+    if host.get("IpcMode") == "host":
+        mounts = _override(mounts, [_bind("/dev/shm", "/dev/shm", "rw")])
+    elif host.get("IpcMode") == "none":
+        mounts = [entry for entry in mounts if entry["destination"] != "/dev/shm"]
     if host.get("Init"):
         mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
         command = [_INIT_PATH, "--", *command]
@@ -166,21 +170,21 @@ def _identity_files(container: Container) -> list[dict[str, Any]]:
     mode = container.host_config.get("NetworkMode") or ""
     if mode.startswith("container:"):
         document = find(container.store, mode[10:]).document
+    access = "ro" if container.host_config.get("ReadonlyRootfs") else "rw"
     return [
-        _bind(document["ResolvConfPath"], "/etc/resolv.conf"),
-        _bind(document["HostnamePath"], "/etc/hostname"),
-        _bind(document["HostsPath"], "/etc/hosts"),
+        _bind(document["ResolvConfPath"], "/etc/resolv.conf", access),
+        _bind(document["HostnamePath"], "/etc/hostname", access),
+        _bind(document["HostsPath"], "/etc/hosts", access),
     ]
 
 
-def _bind(source: str, target: str) -> dict[str, Any]:
-    return {
-        "destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"],
-    }  # fmt: skip
+def _bind(source: str, target: str, access: str) -> dict[str, Any]:
+    options = ["rbind", "rprivate", access]
+    return {"destination": target, "type": "bind", "source": source, "options": options}
 
 
 def _read_only_bind(source: str, target: str) -> dict[str, Any]:
-    return {**_bind(source, target), "options": ["bind", "ro"]}
+    return {**_bind(source, target, "ro"), "options": ["bind", "ro"]}
 
 
 def _override(defaults: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

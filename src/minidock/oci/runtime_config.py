@@ -109,7 +109,7 @@ def runtime_config(
             "devices": devices[0],
             "maskedPaths": [] if privileged else MASKED_PATHS,
             "readonlyPaths": [] if privileged else READONLY_PATHS,
-            "sysctl": host.get("Sysctls") or {},
+            "sysctl": sysctls(host),
         },
     }
     config["process"]["rlimits"] = [
@@ -157,6 +157,19 @@ def process_config(
         },
         "noNewPrivileges": no_new_privileges,
         "rlimits": [],
+    }
+
+
+def sysctls(host: dict[str, Any]) -> dict[str, str]:
+    """--sysctl; and in a network of its own, any user of a container may use low ports and ping."""
+    asked = host.get("Sysctls") or {}
+    mode = host.get("NetworkMode") or ""
+    if mode == "host" or mode.startswith("container:"):
+        return dict(asked)
+    return {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0 2147483647",
+        **asked,
     }
 
 

@@ -171,7 +171,7 @@ def serving(place: Place, port: int, address: str = "0.0.0.0") -> Iterator[socke
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with place.inside():
         server = socket.create_server((address, port), family=family)
-    server.settimeout(2)
+    server.settimeout(5)
     with server:
         yield server
 
@@ -184,12 +184,11 @@ def seen_from(client: Place, address: str, port: int, server: socket.socket) -> 
     with client.inside():
         connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     with connection:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(5)
         connection.connect((address, port))
         served, (peer, *_) = server.accept()
         with served:
-            served.settimeout(2)
-            connection.settimeout(2)
+            served.settimeout(5)
             connection.sendall(b"there")
             assert served.recv(16) == b"there"
             served.sendall(b"back")

@@ -49,11 +49,10 @@ class NoTerminal(MinidockError):
     "--explain",
     type=Parsed("[=text|json]", _explanation),
     bare="text",
-    default="",
     help="Tell each kernel call as it happens",
 )
 def run(
-    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, explain: str, **flags: Any
+    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, explain: str | None, **flags: Any
 ) -> int:
     """Create and run a new container from an image"""
     body = container_create_body(flags, arguments, detach=detach)
@@ -100,23 +99,25 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
     return container
 
 
-def _start(store: Store, container: Container, attachment: Attachment | None, explain: str) -> int:
+def _start(
+    store: Store, container: Container, attachment: Attachment | None, explain: str | None
+) -> int:
     from minidock.engine.start import start
 
-    on_record = _narrator(explain)
+    on_record = _narrator(container, explain)
     code = start(store, container.id, attach=attachment, on_record=on_record)
     if attachment is None:
         print(container.id)
     return code or 0
 
 
-def _narrator(explain: str) -> Callable[[str], None] | None:
+def _narrator(container: Container, explain: str | None) -> Callable[[str], None] | None:
     """Who gets the journal's records as they happen."""
     if not explain:
         return None
     from minidock.teach.explain import narrator
 
-    return narrator(as_json=explain == "json")
+    return narrator(container, as_json=explain == "json")
 
 
 def _attachment(

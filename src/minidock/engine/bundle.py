@@ -14,7 +14,7 @@ from minidock.engine.containers import Container, find
 from minidock.engine.mounts import runtime_mounts
 from minidock.engine.users import resolve_user
 from minidock.errors import Conflict, UsageError
-from minidock.kernel import capability, seccomp
+from minidock.kernel import capability, cgroup, seccomp
 from minidock.oci.runtime_config import (
     DEFAULT_PATH,
     DEFAULT_SHM_BYTES,
@@ -73,6 +73,7 @@ def write_bundle(container: Container) -> None:
         mounts=mounts,
         namespaces=_namespaces(container),
         devices=_devices(host),
+        limits_swap=cgroup.supports_swap_limit(),
         cgroup_path=f"/{container.store.cgroup_parent}/{container.id}",
     )
     write_atomically(container.paths.config, jsontext.dumps(config))

@@ -81,11 +81,12 @@ def runtime_config(
     namespaces: list[dict[str, Any]],
     devices: tuple[list[dict[str, Any]], list[dict[str, Any]]],
     cgroup_path: str,
+    limits_swap: bool,
 ) -> dict[str, Any]:
     """The config.json of one start of a container.
 
     document: in `docker inspect` form. user: OCI's {uid, gid, additionalGids}. devices: nodes to
-    make, and access rules. cgroup_path: linux.cgroupsPath.
+    make, and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether this kernel can.
     """
     host = document["HostConfig"]
     privileged = bool(host.get("Privileged"))
@@ -105,7 +106,7 @@ def runtime_config(
         "linux": {
             "namespaces": namespaces,
             "cgroupsPath": cgroup_path,
-            "resources": {**resources(host), "devices": devices[1]},
+            "resources": {**resources(host, limits_swap=limits_swap), "devices": devices[1]},
             "devices": devices[0],
             "maskedPaths": [] if privileged else MASKED_PATHS,
             "readonlyPaths": [] if privileged else READONLY_PATHS,
@@ -173,13 +174,17 @@ def sysctls(host: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def resources(host: dict[str, Any]) -> dict[str, Any]:
-    """OCI's linux.resources of Docker's HostConfig; only what was asked for is in it."""
+def resources(host: dict[str, Any], *, limits_swap: bool) -> dict[str, Any]:
+    """OCI's linux.resources of Docker's HostConfig; only what was asked for is in it.
+
+    limits_swap: False leaves swap out, where the kernel does not count it.
+    """
     memory: dict[str, Any] = {}
     if host.get("Memory"):
         memory["limit"] = host["Memory"]
-        # Docker's rule: where only memory is limited, as much swap may be used again.
-        memory["swap"] = host.get("MemorySwap") or 2 * host["Memory"]
+        if limits_swap:
+            # Docker's rule: where only memory is limited, as much swap may be used again.
+            memory["swap"] = host.get("MemorySwap") or 2 * host["Memory"]
     if host.get("MemoryReservation"):
         memory["reservation"] = host["MemoryReservation"]
     if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:

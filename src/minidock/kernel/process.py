@@ -172,6 +172,23 @@ def close_on_exec(first: int) -> None:
     syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, subject=f"from {first}")
 
 
+def _hand_on_sh(first: int, last: int) -> str:
+    return f": # descriptors {first} to {last} stay open for the command"
+
+
+@op("fcntl(2)", twin=_hand_on_sh)
+def hand_on(first: int, last: int) -> None:
+    """Let the command have the descriptors that whoever made the container meant for it.
+
+    Raises KernelError EBADF for one that is not open.
+    """
+    for descriptor in range(first, last + 1):
+        try:
+            os.set_inheritable(descriptor, True)
+        except OSError as error:
+            raise KernelError("fcntl(2)", f"fd {descriptor}", error.errno or 0) from None
+
+
 def _restore_signals_sh() -> str:
     return "trap - PIPE"
 

@@ -1,7 +1,8 @@
 """The channel between the runtime and init: one socket pair, one message a packet.
 
-    runtime → init    G                 go: the cgroup has you, hooks of the host have run
+    runtime → init    G                 go: the cgroup has you; and again: the hooks have run
     init → runtime    J <record>        a journal record (init holds no file of the host)
+                      H                 run the host's hooks: namespaces and mounts are there
                       C + descriptor    the master of the container's terminal
                       P <pid>           an exec's process was born (its parent has no other way)
                       R                 ready: all walls are up, waiting for start
@@ -16,8 +17,6 @@ Source: unix(7) SOCK_SEQPACKET and SCM_RIGHTS; OCI runtime-spec "Lifecycle".
 
 from __future__ import annotations
 
-import os
-
 import _socket
 
 from minidock import errors, jsontext
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MESSAGE_BYTES = 256 * 1024
+_MSG_CMSG_CLOEXEC = 0x40000000
 
 
 class Channel:
@@ -51,24 +51,26 @@ class Channel:
     def receive(self, write_journal: Callable[[str], None] | None) -> str:
         """Wait for the next message other than a journal record, which is written on at once.
 
-        Returns "ready", "console" (self.console holds it), "pid" (self.pid does) or "closed".
+        Returns "ready", "hooks", "console" (self.console holds it), "pid" (self.pid does) or
+        "closed".
         Raises what init raised, rebuilt from its "F" message.
         """
         while True:
-            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64)
+            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
             kind, body = data[:1], data[1:]
             if kind == b"J":
                 if write_journal is not None:
                     write_journal(body.decode())
             elif kind == b"C":
                 self.console = int.from_bytes(ancillary[0][2][:4], "little")
-                os.set_inheritable(self.console, False)
                 return "console"
             elif kind == b"P":
                 self.pid = int(body)
                 return "pid"
             elif kind == b"R":
                 return "ready"
+            elif kind == b"H":
+                return "hooks"
             elif kind == b"F":
                 raise rebuild_error(jsontext.loads(body))
             else:
@@ -77,7 +79,7 @@ class Channel:
     # init's side
 
     def await_go(self) -> None:
-        """Wait until the runtime has put this process where it belongs.
+        """Wait until the runtime has done its part.
 
         Raises EOFError where the runtime died: then there is nobody to report to, and init ends.
         """
@@ -90,6 +92,11 @@ class Channel:
             self.socket.send(b"J" + record.encode())
         except OSError:
             pass
+
+    def await_hooks(self) -> None:
+        """Have the runtime run the host's hooks, which may look at what is mounted by now."""
+        self.socket.send(b"H")
+        self.await_go()
 
     def send_ready(self) -> None:
         self.socket.send(b"R")

@@ -12,6 +12,8 @@ from minidock.errors import UsageError
 from minidock.kernel import cgroup
 from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
+from minidock.runtime import hooks
+from minidock.runtime.process import apparmor_file
 from minidock.runtime.rootfs import parse_options
 
 TYPE_CHECKING = False
@@ -24,13 +26,12 @@ _TOP = {
 }  # fmt: skip
 _PROCESS = {
     "terminal", "consoleSize", "cwd", "env", "args", "rlimits", "capabilities", "noNewPrivileges",
-    "oomScoreAdj", "user",
+    "oomScoreAdj", "user", "apparmorProfile",
 }  # fmt: skip
 _LINUX = {
     "namespaces", "devices", "cgroupsPath", "resources", "seccomp", "rootfsPropagation",
     "maskedPaths", "readonlyPaths", "sysctl",
 }  # fmt: skip
-_HOOKS = {"prestart", "createRuntime", "poststart", "poststop"}
 
 
 def check_config(config: Any) -> None:
@@ -42,9 +43,9 @@ def check_config(config: Any) -> None:
     root = _object(config.get("root"), "root")
     if not isinstance(root.get("path"), str) or not root["path"]:
         raise UsageError("config.json: root.path must name a directory")
-    _check_process(_object(config.get("process"), "process"))
+    check_process(_object(config.get("process"), "process"))
     _check_mounts(config.get("mounts") or [])
-    _known(_object(config.get("hooks") or {}, "hooks"), _HOOKS, "hooks")
+    _check_hooks(_object(config.get("hooks") or {}, "hooks"))
     _check_linux(_object(config.get("linux"), "linux"))
     if config["process"].get("terminal"):
         places = [entry["destination"] for entry in config.get("mounts") or []]
@@ -52,7 +53,8 @@ def check_config(config: Any) -> None:
             raise UsageError("config.json: process.terminal needs devpts mounted at /dev/pts")
 
 
-def _check_process(process: dict[str, Any]) -> None:
+def check_process(process: dict[str, Any]) -> None:
+    """Raise UsageError for a process object that is malformed or cannot be carried out."""
     _known(process, _PROCESS, "process")
     args = process.get("args")
     if not isinstance(args, list) or not args or not all(isinstance(a, str) for a in args):
@@ -60,12 +62,23 @@ def _check_process(process: dict[str, Any]) -> None:
     cwd = process.get("cwd")
     if not isinstance(cwd, str) or not cwd.startswith("/"):
         raise UsageError("config.json: process.cwd must be an absolute path")
+    if process.get("apparmorProfile") and not apparmor_file():
+        raise UsageError("config.json: process.apparmorProfile: AppArmor is not enabled here")
     for entry in process.get("env") or []:
         if not isinstance(entry, str) or "\0" in entry:
             raise UsageError(f"config.json: process.env: {entry!r} is not NAME=value")
     for limit in process.get("rlimits") or []:
         if _object(limit, "process.rlimits").get("type") not in RLIMITS:
             raise UsageError(f"config.json: process.rlimits: {limit.get('type')!r} is unknown")
+
+
+def _check_hooks(asked: dict[str, Any]) -> None:
+    _known(asked, set(hooks.KINDS), "hooks")
+    for kind, each in asked.items():
+        for hook in each or []:
+            path = _object(hook, f"hooks.{kind}").get("path")
+            if not isinstance(path, str) or not path.startswith("/"):
+                raise UsageError(f"config.json: hooks.{kind}: path {path!r} is not absolute")
 
 
 def _check_mounts(mounts: list[Any]) -> None:

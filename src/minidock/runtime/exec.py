@@ -1,7 +1,7 @@
 """One more process in a running container: the same walls, entered instead of built.
 
     runtime ──clone3──► stage: joins the cgroup, then all namespaces of init at once (setns)
-                          └──clone3──► the process: born inside, a child of the runtime (CLONE_PARENT)
+                          └──clone3──► the process: born inside, our child by CLONE_PARENT
 
 Two births are needed because a PID namespace takes children only. The stage is not dumpable before
 it joins: from then on the container's root could reach it through /proc.
@@ -16,6 +16,7 @@ import os
 from minidock.errors import Conflict, KernelError
 from minidock.kernel import namespace, process
 from minidock.kernel.cgroup import open_cgroup
+from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
 from minidock.runtime import channel, state
 from minidock.runtime.init import exit_code_of, seal_imports
@@ -41,15 +42,21 @@ class Entered:
 
 
 def exec_program(
-    spec: dict[str, Any], filter_program: bytes | None, ours: channel.Channel
+    spec: dict[str, Any],
+    filter_program: bytes | None,
+    ours: channel.Channel,
+    *,
+    keyring: str,
+    preserved_fds: int,
 ) -> list[Step]:
     """All that the added process does, in order. spec: OCI's "process"."""
     return [
         Step(process.new_session),
+        *([Step(join_session_keyring, keyring)] if keyring else []),
         *terminal_steps(spec, ours),
         *credential_steps(spec, filter_program),
         *command_steps(spec),
-        *final_steps(spec, filter_program),
+        *final_steps(spec, filter_program, preserved_fds=preserved_fds),
     ]
 
 
@@ -60,10 +67,12 @@ def execute(
     *,
     stdio: tuple[int, int, int] | None,
     filter_program: bytes | None,
+    preserved_fds: int = 0,
 ) -> Entered:
     """Run a process in a container that runs.
 
-    config: the container's. spec: OCI's "process" of the new one. stdio: as for create.
+    config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
+    create.
     Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
     try:
@@ -74,7 +83,13 @@ def execute(
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
     cgroup_fd = group.fd_for_clone()
-    program = exec_program(spec, filter_program, theirs)
+    program = exec_program(
+        spec,
+        filter_program,
+        theirs,
+        keyring=known.content.get("keyring", ""),
+        preserved_fds=preserved_fds,
+    )
 
     def run_stage() -> NoReturn:
         def run_process() -> NoReturn:

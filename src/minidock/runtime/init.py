@@ -19,9 +19,12 @@ import os
 import select
 import sys
 
-from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
-from minidock.kernel import namespace, process
+from minidock.errors import CommandNotFound, CommandNotRunnable
+from minidock.kernel import link, namespace, process
+from minidock.kernel.keyring import join_session_keyring
+from minidock.kernel.netlink import Netlink
 from minidock.kernel.op import current_journal, op, use_journal
+from minidock.runtime import hooks
 from minidock.runtime.channel import Channel
 from minidock.runtime.process import (
     command_steps,
@@ -29,12 +32,13 @@ from minidock.runtime.process import (
     final_steps,
     terminal_steps,
 )
-from minidock.runtime.program import Step, perform
+from minidock.runtime.program import Slot, Step, perform
 from minidock.runtime.rootfs import (
     console_steps,
     device_steps,
+    enter_steps,
     protection_steps,
-    rootfs_steps,
+    tree_steps,
 )
 
 TYPE_CHECKING = False
@@ -49,7 +53,9 @@ class Surroundings:
     rootfs: absolute path. join_cgroup: moves the caller into the container's cgroup.
     hierarchies: cgroup v1 mounts to show, as (name, data). joined: descriptors of namespaces to
     join, by OCI's names. filter_program: compiled seccomp filter. channel: init's end.
-    start_fifo: descriptor of the FIFO in which `start` puts a byte.
+    start_fifo: descriptor of the FIFO in which `start` puts a byte. preserved_fds: how many
+    descriptors from 3 on the command gets. keyring: the name of a new session keyring, or "".
+    state: the container's, as its own hooks are told it.
     """
 
     def __init__(
@@ -62,6 +68,9 @@ class Surroundings:
         filter_program: bytes | None,
         channel: Channel,
         start_fifo: int,
+        preserved_fds: int = 0,
+        keyring: str = "",
+        state: dict[str, Any] | None = None,
     ) -> None:
         self.rootfs = rootfs
         self.join_cgroup = join_cgroup
@@ -70,6 +79,9 @@ class Surroundings:
         self.filter_program = filter_program
         self.channel = channel
         self.start_fifo = start_fifo
+        self.preserved_fds = preserved_fds
+        self.keyring = keyring
+        self.state = state or {}
 
 
 def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
@@ -78,37 +90,72 @@ def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
     config: a checked OCI runtime config.
     """
     spec = config["process"]
-    fresh = fresh_namespaces(config)
-    steps = [
+    return [
         Step(process.set_not_dumpable),
         Step(around.join_cgroup),
-        *[Step(namespace.setns, fd, [kind]) for kind, fd in around.joined.items()],
-        Step(process.new_session),
-    ]
-    if "cgroup" in fresh:
-        steps.append(Step(namespace.unshare, ["cgroup"]))
-    if config.get("hostname"):
-        steps.append(Step(namespace.set_hostname, config["hostname"]))
-    if config.get("domainname"):
-        steps.append(Step(namespace.set_domainname, config["domainname"]))
-    steps += rootfs_steps(config, around.rootfs, hierarchies=around.hierarchies)
-    steps += device_steps(config)
-    steps += terminal_steps(spec, around.channel)
-    if spec.get("terminal"):
-        steps += console_steps()
-    steps += [
-        Step(process.write_proc, "/proc/sys/" + name.replace(".", "/"), value)
-        for name, value in (config["linux"].get("sysctl") or {}).items()
-    ]
-    return [
-        *steps,
+        *namespace_steps(config, around),
+        *tree_steps(config, around.rootfs, hierarchies=around.hierarchies),
+        *hook_steps(config, around),
+        *enter_steps(around.rootfs),
+        *device_steps(config),
+        *terminal_steps(spec, around.channel),
+        *(console_steps() if spec.get("terminal") else []),
+        *sysctl_steps(config),
         *protection_steps(config),
         *credential_steps(spec, around.filter_program),
         *command_steps(spec),
         Step(around.channel.send_ready),
         Step(wait_for_start, around.start_fifo),
-        *final_steps(spec, around.filter_program),
+        *start_hook_steps(config, around),
+        *final_steps(spec, around.filter_program, preserved_fds=around.preserved_fds),
     ]
+
+
+def namespace_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+    """Join the namespaces that others made, and furnish those that are new."""
+    fresh = fresh_namespaces(config)
+    steps = [Step(namespace.setns, fd, [kind]) for kind, fd in around.joined.items()]
+    steps.append(Step(process.new_session))
+    if around.keyring:
+        steps.append(Step(join_session_keyring, around.keyring))
+    if "cgroup" in fresh:
+        steps.append(Step(namespace.unshare, ["cgroup"]))
+    if "network" in fresh:
+        steps.append(Step(Netlink, into="netlink"))
+        steps.append(Step(link.set_up, Slot("netlink"), "lo"))
+    if config.get("hostname"):
+        steps.append(Step(namespace.set_hostname, config["hostname"]))
+    if config.get("domainname"):
+        steps.append(Step(namespace.set_domainname, config["domainname"]))
+    return steps
+
+
+def hook_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+    """Stop for the hooks that want to see the container's mounts from the host's tree."""
+    asked = config.get("hooks") or {}
+    steps = []
+    if hooks.wanted(asked, hooks.OF_HOST):
+        steps.append(Step(around.channel.await_hooks))
+    if hooks.wanted(asked, ("createContainer",)):
+        steps.append(Step(hooks.run, asked, ("createContainer",), around.state))
+    return steps
+
+
+def sysctl_steps(config: dict[str, Any]) -> list[Step]:
+    """Set what the container's own namespaces have of the kernel's settings."""
+    return [
+        Step(process.write_proc, "/proc/sys/" + name.replace(".", "/"), value)
+        for name, value in (config["linux"].get("sysctl") or {}).items()
+    ]
+
+
+def start_hook_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+    """The hooks that run inside, last of all before the command."""
+    asked = config.get("hooks") or {}
+    if not hooks.wanted(asked, ("startContainer",)):
+        return []
+    told = {**around.state, "status": "created"}
+    return [Step(hooks.run, asked, ("startContainer",), told)]
 
 
 def fresh_namespaces(config: dict[str, Any]) -> list[str]:
@@ -122,13 +169,9 @@ def _wait_for_start_sh(fifo: int) -> str:
 
 @op("fifo(7)", twin=_wait_for_start_sh)
 def wait_for_start(fifo: int) -> None:
-    """Wait until the container is started: until then its network is being connected.
-
-    Raises KernelError EPIPE where the container is deleted instead.
-    """
+    """Wait until the container is started: until then its network is being connected."""
     select.select([fifo], [], [])
-    if not os.read(fifo, 1):
-        raise KernelError("read(2)", "start.fifo", 32)
+    os.read(fifo, 1)
     os.close(fifo)
 
 
@@ -150,7 +193,7 @@ def run_init(
                 os.dup2(descriptor, number)
         channel.await_go()
         perform(program, {})
-    except BaseException as error:  # nothing may unwind into the runtime's stack, of which we are a copy
+    except BaseException as error:  # nothing may unwind into the runtime's stack: ours is a copy
         code = exit_code_of(error)
         try:
             channel.send_failure(error)
@@ -170,7 +213,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def seal_imports() -> None:
-    """Leave nothing to import from: whoever needs a module now has made a mistake, and hears of it."""
+    """Leave nothing to import from: who needs a module now has made a mistake, and hears of it."""
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

@@ -16,21 +16,24 @@ Source: OCI runtime-spec "Runtime and Lifecycle".
 
 from __future__ import annotations
 
+import fcntl
 import os
+from errno import ENOENT, ENXIO
 
 from minidock import jsontext
-from minidock.errors import Conflict, KernelError, UsageError
-from minidock.kernel import namespace, process, seccomp
+from minidock.errors import Conflict, KernelError, MinidockError, NotFound, UsageError
+from minidock.kernel import device, process
 from minidock.kernel.cgroup import Cgroup, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
-from minidock.runtime.config import check_config, hierarchies_to_show
-from minidock.runtime.init import Surroundings, fresh_namespaces, init_program, run_init
+from minidock.runtime.birth import Wishes, bear_init
+from minidock.runtime.config import check_config
 from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Container:
@@ -66,124 +69,114 @@ def create(
     root: str,
     stdio: tuple[int, int, int] | None,
     filter_cache: str,
+    config: dict[str, Any] | None = None,
+    preserved_fds: int = 0,
+    new_keyring: bool = True,
 ) -> Container:
     """Make the container of a bundle, up to the point where only its command is missing.
 
     bundle: directory with config.json. root: where the runtime keeps its state.
     stdio: descriptors for the command; None hands on the caller's.
-    filter_cache: directory for compiled seccomp filters.
+    filter_cache: directory for compiled seccomp filters. config: the bundle's, as `load_config`
+    gave it. preserved_fds: how many descriptors from 3 on the command gets too.
     Raises UsageError for a config that cannot be carried out, Conflict for an id in use,
     CommandNotFound and CommandNotRunnable, KernelError. On an error nothing is left.
     """
-    bundle = os.path.abspath(bundle)
-    config = load_config(bundle)
+    bundle = os.path.realpath(bundle)
+    config = config or load_config(bundle)
+    wishes = Wishes(
+        stdio=stdio,
+        filter_cache=filter_cache,
+        preserved_fds=preserved_fds,
+        keyring=f"_ses.{container_id}" if new_keyring else "",
+    )
+    rootfs = find_rootfs(bundle, config)
+    group = open_cgroup(*cgroup_of(config, container_id))
     with UndoOnError() as undo:
         directory = state.claim(root, container_id)
         undo.callback(_remove_directory, directory)
-        group = open_cgroup(*cgroup_of(config, container_id))
+        content = _first_content(container_id, bundle, rootfs, group, config, wishes)
+        state.save(directory, content)  # from here on, delete knows what to remove
         undo.callback(destroy_cgroup, group)
         group.create()
-        group.apply(config["linux"].get("resources") or {})
-        ours, pid = _clone_init(config, bundle, directory, group, filter_cache=filter_cache, stdio=stdio)
+        group.apply(device.with_runtime_rules(config["linux"].get("resources") or {}))
+        told = state.State(directory, content).document("creating")
+        ours, pid = bear_init(config, told, directory, group, wishes)
         undo.callback(os.waitpid, pid, 0)
         undo.callback(group.kill_all)
         undo.callback(os.kill, pid, 9)
-        known = state.save(
-            directory,
-            {
-                "id": container_id,
-                "pid": pid,
-                "startTime": process.start_time(pid),
-                "bundle": bundle,
-                "cgroup": [group.parent, group.name],
-                "annotations": config.get("annotations") or {},
-            },
-        )
-        hooks.run(config, ("prestart", "createRuntime"), known.document())
-        ours.send_go()
-        while ours.receive(_journal_writer()) == "console":
-            pass
+        content.update(pid=pid, startTime=process.start_time(pid))
+        known = state.save(directory, content)
+        _raise_walls(known, config, ours)
     return Container(known, config, ours)
 
 
-def _clone_init(
-    config: dict[str, Any],
+def _first_content(
+    container_id: str,
     bundle: str,
-    directory: str,
+    rootfs: str,
     group: Cgroup,
-    *,
-    filter_cache: str,
-    stdio: tuple[int, int, int] | None,
-) -> tuple[channel.Channel, int]:
-    """Write init's program down, and bear the process that performs it."""
-    os.mkfifo(f"{directory}/start.fifo", 0o600)
-    ours, theirs = channel.pair()
-    spec_filter = config["linux"].get("seccomp")
-    joined = {
-        ns["type"]: os.open(ns["path"], os.O_RDONLY | os.O_CLOEXEC)
-        for ns in config["linux"]["namespaces"]
-        if ns.get("path")
+    config: dict[str, Any],
+    wishes: Wishes,
+) -> dict[str, Any]:
+    """What state.json says while there is no process yet."""
+    content = {
+        "id": container_id,
+        "pid": 0,
+        "bundle": bundle,
+        "rootfs": rootfs,
+        "created": state.now(),
+        "cgroup": [group.parent, group.name],
+        "annotations": config.get("annotations") or {},
+        "keyring": wishes.keyring,
     }
-    pid_namespace = joined.pop("pid", None)
-    own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    cgroup_fd = group.fd_for_clone()
-    fifo = os.open(f"{directory}/start.fifo", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    around = Surroundings(
-        rootfs=os.path.join(bundle, config["root"]["path"]),
-        join_cgroup=_Join(group, born_inside=cgroup_fd is not None),
-        hierarchies=hierarchies_to_show(),
-        joined=joined,
-        filter_program=seccomp.compile(spec_filter, filter_cache) if spec_filter else None,
-        channel=theirs,
-        start_fifo=fifo,
-    )
-    program = init_program(config, around)
-
-    def run_child() -> NoReturn:
-        run_init(program, theirs, stdio)
-
-    born_into = [kind for kind in fresh_namespaces(config) if kind != "cgroup"]
-    if pid_namespace is not None:
-        namespace.setns(pid_namespace, ["pid"])
-    pid = namespace.clone_process(born_into, run_child, cgroup_fd=cgroup_fd, as_sibling=False)
-    if pid_namespace is not None:
-        namespace.setns(own_pid_namespace, ["pid"])
-        os.close(pid_namespace)
-    theirs.close()
-    for descriptor in (own_pid_namespace, fifo, *joined.values()):
-        os.close(descriptor)
-    if cgroup_fd is not None:
-        os.close(cgroup_fd)
-    return ours, pid
+    if config.get("hooks"):
+        content["hooks"] = config["hooks"]
+    return content
 
 
-class _Join:
-    """Moves whoever calls it into a cgroup; a program prints it by that name."""
-
-    def __init__(self, group: Cgroup, *, born_inside: bool) -> None:
-        self._group = group
-        self._born_inside = born_inside
-        self.__name__ = "join_cgroup"
-
-    def __call__(self) -> None:
-        self._group.join(born_inside=self._born_inside)
+def _raise_walls(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
+    """Let init do its part, and ours when it asks for it, until only the command is missing."""
+    ours.send_go()
+    while (told := ours.receive(_journal_writer())) != "ready":
+        if told == "hooks":
+            hooks.run(config["hooks"], hooks.OF_HOST, known.document("creating"))
+            ours.send_go()
+        elif told == "closed":
+            raise MinidockError("init ended before its container was ready")
 
 
 def start(known: state.State) -> None:
     """Let a created container's command begin.
 
-    Raises Conflict in any other state.
+    Raises Conflict in any other state, and where somebody else starts it at the same time.
     """
+    path = f"{known.directory}/start.fifo"
+    try:
+        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, OSError) as error:
+        if error.errno not in (ENOENT, ENXIO):  # gone: started; no reader: init has ended
+            raise
+        raise _not_startable(known) from None
+    try:
+        fcntl.flock(fifo, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            raise _not_startable(known)
+        os.write(fifo, b"s")
+        os.unlink(path)
+    finally:
+        os.close(fifo)
+    hooks.run(known.content.get("hooks") or {}, ("poststart",), known.document("running"))
+
+
+def _not_startable(known: state.State) -> Conflict:
     status = known.status
-    if status != "created":
-        raise Conflict(
-            f"cannot start a container that is {status}",
-            hint="a container is started once, after create",
-        )
-    fifo = os.open(f"{known.directory}/start.fifo", os.O_WRONLY | os.O_CLOEXEC)
-    os.unlink(f"{known.directory}/start.fifo")
-    os.write(fifo, b"s")
-    os.close(fifo)
+    if status == "stopped":
+        return Conflict("cannot start a container that has stopped")
+    return Conflict(
+        "cannot start an already running container",
+        hint="a container is started once, after create",
+    )
 
 
 def kill(known: state.State, number: int) -> None:
@@ -191,41 +184,91 @@ def kill(known: state.State, number: int) -> None:
 
     Raises Conflict where it has ended.
     """
-    if known.status == "stopped":
-        raise Conflict(f"container {known.id} is not running")
-    pidfd = os.pidfd_open(known.pid)
+    if known.status in ("stopped", "creating"):
+        raise Conflict("container not running", hint=f"container {known.id} is {known.status}")
+    try:
+        pidfd = os.pidfd_open(known.pid)
+    except ProcessLookupError:
+        raise Conflict("container not running") from None
     try:
         process.send_signal(pidfd, number, pid=known.pid)
     finally:
         os.close(pidfd)
 
 
-def delete(root: str, container_id: str, *, force: bool) -> None:
+def kill_all(known: state.State, number: int) -> None:
+    """Send a signal to every process of the container, also where its init has ended.
+
+    They stand still meanwhile, so that none escapes by forking.
+    """
+    group = known.cgroup
+    if not group.exists():
+        return
+    was_frozen = group.frozen()
+    if not was_frozen:
+        group.freeze()
+    try:
+        for pid in group.pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue  # a zombie that was reaped meanwhile
+    finally:
+        if not was_frozen:
+            group.thaw()
+
+
+def delete(
+    root: str,
+    container_id: str,
+    *,
+    force: bool,
+    warn: Callable[[str], None] | None = None,
+) -> None:
     """Remove what create made: processes, cgroup, state.
 
+    warn: told of a poststop hook that failed, which does not keep the container from going.
     Raises NotFound, and Conflict for a container that is not stopped, unless forced.
     """
-    directory = f"{root}/{container_id}"
+    directory = state.directory_of(root, container_id)
     try:
         known = state.load(root, container_id)
-    except KeyError:
-        known = None
-    if known is not None and known.status not in ("stopped", "created") and not force:
+    except NotFound:
+        # Nothing but the claim was made: create had died at once.
+        _remove_directory(directory)
+        raise
+    status = known.status
+    if status not in ("stopped", "created") and not force:
         raise Conflict(
-            f"container {container_id} is {known.status}",
+            f"cannot delete container {container_id} that is not stopped: {status}",
             hint="kill it first, or delete with --force",
         )
-    if known is not None:
-        destroy_cgroup(open_cgroup(*known.content["cgroup"]))
-        config = _config_or_nothing(known.content["bundle"])
-        hooks.run(config, ("poststop",), known.document())
+    destroy_cgroup(known.cgroup)
     _remove_directory(directory)
+    try:
+        hooks.run(known.content.get("hooks") or {}, ("poststop",), known.document("stopped"))
+    except MinidockError as error:
+        if warn is not None:
+            warn(str(error))
 
 
 def destroy_cgroup(group: Cgroup) -> None:
     """Kill all that lives in a cgroup, and remove it; nothing happens where it is gone."""
     group.kill_all()
     group.remove()
+
+
+def find_rootfs(bundle: str, config: dict[str, Any]) -> str:
+    """The absolute path of the rootfs: a directory, not a symbolic link.
+
+    Raises UsageError.
+    """
+    path = os.path.normpath(os.path.join(bundle, config["root"]["path"]))
+    if not os.path.isdir(path):
+        raise UsageError(f"invalid rootfs: stat {path}: no such directory")
+    if os.path.islink(path):
+        raise UsageError("invalid rootfs: not an absolute path, or a symlink")
+    return os.path.realpath(path)
 
 
 def load_config(bundle: str) -> dict[str, Any]:
@@ -252,13 +295,6 @@ def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
     path = (config["linux"].get("cgroupsPath") or f"minidock-runtime/{container_id}").strip("/")
     parent, _, name = path.rpartition("/")
     return parent, name
-
-
-def _config_or_nothing(bundle: str) -> dict[str, Any]:
-    try:
-        return load_config(bundle)
-    except UsageError:
-        return {}
 
 
 def _journal_writer() -> Any:

@@ -67,6 +67,9 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
     if capabilities is not None:
         steps.append(Step(capability.set_bounding, capabilities.get("bounding") or []))
         steps.append(Step(capability.keep_capabilities))
+    profile = spec.get("apparmorProfile")
+    if profile:
+        steps.append(Step(process.write_proc, apparmor_file(), f"exec {profile}"))
     if user.get("uid"):
         steps.append(Step(process.give_stdio, user["uid"]))
     steps += [
@@ -83,10 +86,31 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
                 inheritable=capabilities.get("inheritable") or [],
             )
         )
-        steps.append(Step(capability.set_ambient, capabilities.get("ambient") or []))
+        steps.append(Step(capability.set_ambient, _possible_ambient(capabilities)))
     if no_new_privs:
         steps.append(Step(capability.set_no_new_privs))
     return steps
+
+
+def _possible_ambient(capabilities: dict[str, Any]) -> list[str]:
+    """The ambient set without what the kernel refuses: it must be inheritable and permitted too.
+
+    `runc spec` writes such a config; a capability that cannot be granted is no error in OCI.
+    """
+    possible = set(capabilities.get("inheritable") or []) & set(capabilities.get("permitted") or [])
+    return [name for name in capabilities.get("ambient") or [] if name in possible]
+
+
+def apparmor_file() -> str:
+    """The file that names the AppArmor profile of the next execve; "" where AppArmor is not on."""
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", "rb", buffering=0) as file:
+            if not file.read().startswith(b"Y"):
+                return ""
+    except FileNotFoundError:
+        return ""
+    own = "/proc/self/attr/apparmor/exec"  # Linux 5.8; before, whichever LSM was first
+    return own if os.path.exists(own) else "/proc/self/attr/exec"
 
 
 def command_steps(spec: dict[str, Any]) -> list[Step]:
@@ -99,9 +123,16 @@ def command_steps(spec: dict[str, Any]) -> list[Step]:
     ]
 
 
-def final_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
-    """The last acts: nothing of ours is left after them."""
+def final_steps(
+    spec: dict[str, Any], filter_program: bytes | None, *, preserved_fds: int = 0
+) -> list[Step]:
+    """The last acts: nothing of ours is left after them.
+
+    preserved_fds: how many descriptors from 3 on the command gets.
+    """
     steps = []
+    if preserved_fds:
+        steps.append(Step(process.hand_on, 3, 2 + preserved_fds))
     if filter_program is not None and spec.get("noNewPrivileges"):
         steps.append(Step(seccomp.load, filter_program))
     return [

@@ -43,7 +43,7 @@ _RECURSIVE = {
 _REFUSED = ("idmap", "ridmap", "tmpcopyup", "remount", "move")
 
 # Docker's and runc's: what every container finds in /dev.
-DEFAULT_DEVICES = (
+DEFAULT_DEVICES: tuple[dict[str, Any], ...] = (
     {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666},
     {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
     {"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666},
@@ -61,10 +61,10 @@ _LINKS = (
 )
 
 
-def rootfs_steps(
+def tree_steps(
     config: dict[str, Any], rootfs: str, *, hierarchies: list[tuple[str, str]]
 ) -> list[Step]:
-    """From the host's tree to the container's: propagation, mounts, pivot.
+    """Make the container's tree, while the host's is there: propagation, rootfs, mounts.
 
     rootfs: absolute path on the host. hierarchies: the cgroup mounts to show, as (name below
     /sys/fs/cgroup, mount data); empty for cgroup v2, which has one.
@@ -79,8 +79,12 @@ def rootfs_steps(
     ]
     for entry in config.get("mounts") or []:
         steps += mount_steps(entry, rootfs, hierarchies=hierarchies)
+    return steps
+
+
+def enter_steps(rootfs: str) -> list[Step]:
+    """Make the container's tree the only one."""
     return [
-        *steps,
         Step(m.enter_directory, rootfs),
         Step(m.pivot_root, ".", "."),
         Step(m.unmount, ".", m.MNT_DETACH),

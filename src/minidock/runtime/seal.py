@@ -1,4 +1,4 @@
-"""The sealed interpreter: a read-only view of Python, out of which everything runs that enters a container.
+"""The sealed interpreter: a read-only view of Python, for all that enters a container.
 
 A container whose command is /proc/self/exe makes its init execute the host's interpreter again, in
 the container's world; and a process inside may hold init's /proc/PID/exe open by O_PATH until init
@@ -19,8 +19,6 @@ import fcntl
 import os
 import sys
 
-from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount
-
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -37,8 +35,21 @@ def sealed_interpreter(run: str) -> str:
     return sealed
 
 
+def go_on_sealed(run: str, module: str, arguments: list[str]) -> None:
+    """Start this command again out of the sealed interpreter; returns where it runs there already.
+
+    Environment, descriptors and working directory stay as they are.
+    Raises KernelError where the interpreter cannot be sealed.
+    """
+    if not is_sealed():
+        sealed = sealed_interpreter(run)
+        os.execv(sealed, command(sealed, module, *arguments))
+
+
 def unseal(run: str) -> None:
     """Take the sealed interpreter away; nothing happens where there is none."""
+    from minidock.kernel.mount import MNT_DETACH, unmount
+
     sealed = f"{run}/sealed/bin/python3"
     while os.path.exists(sealed) and unmount(sealed, MNT_DETACH) != "absent":
         pass
@@ -86,6 +97,8 @@ def _is_read_only(path: str) -> bool:
 
 
 def _seal(run: str, sealed: str, real: str) -> None:
+    from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount  # once a boot
+
     os.makedirs(f"{run}/sealed/bin", mode=0o711, exist_ok=True)
     lock = os.open(f"{run}/sealed/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:

@@ -1,8 +1,16 @@
 """A container's state as the OCI runtime knows it: one small file, and what the kernel says.
 
-state.json holds what does not change (bundle, pid, start time); whether the process still lives is
-asked of the kernel each time. A pid alone would lie after a reboot or once it is used again, so it
-counts only together with the start time.
+state.json holds what does not change (bundle, pid, start time, cgroup); how the container is doing
+is asked of the kernel each time:
+
+    creating   no pid is written down yet: create is at work, or died at work
+    created    start.fifo is there, and init holds it open
+    paused     its cgroup is frozen
+    running    none of these
+    stopped    init is a zombie or gone
+
+A pid alone would lie after a reboot or once it is used again, so it counts only together with the
+time at which its process began.
 
 Source: OCI runtime-spec "State".
 """
@@ -10,16 +18,19 @@ Source: OCI runtime-spec "State".
 from __future__ import annotations
 
 import os
+import time
+from errno import ENXIO
 
 from minidock import jsontext
-from minidock.errors import Conflict, NotFound
-from minidock.kernel.process import start_time
+from minidock.errors import Conflict, NotFound, UsageError
+from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.runtime.release import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OCI_VERSION = "1.2.0"
+_ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
 class State:
@@ -35,44 +46,101 @@ class State:
         self.pid: int = content["pid"]
 
     @property
+    def cgroup(self) -> Cgroup:
+        """The container's cgroup."""
+        parent, name = self.content["cgroup"]
+        return open_cgroup(parent, name)
+
+    @property
     def status(self) -> str:
         """creating, created, running, paused or stopped."""
-        if start_time(self.pid) != self.content["startTime"] or _is_zombie(self.pid):
+        if not self.pid:
+            return "creating"
+        if not is_alive(self.pid, self.content["startTime"]):
             return "stopped"
-        if os.path.exists(f"{self.directory}/start.fifo"):
+        if self._is_waiting():
             return "created"
-        return "running"
+        group = self.cgroup
+        return "paused" if group.exists() and group.frozen() else "running"
 
-    def document(self) -> dict[str, Any]:
-        """The state as the spec's JSON."""
-        status = self.status
-        return {
+    def _is_waiting(self) -> bool:
+        """Whether init waits to be started: it alone holds the FIFO's other end open."""
+        try:
+            os.close(os.open(f"{self.directory}/start.fifo", os.O_WRONLY | os.O_NONBLOCK))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno == ENXIO:  # `start` was killed just before it could remove the FIFO
+                return False
+            raise
+        return True
+
+    def document(self, status: str = "") -> dict[str, Any]:
+        """The state as the spec's JSON, with runc's additions.
+
+        status: what to say in place of the kernel's answer, to hooks, which run between states.
+        """
+        status = status or self.status
+        shown = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
-            "status": status,
             "pid": 0 if status == "stopped" else self.pid,
+            "status": status,
             "bundle": self.content["bundle"],
-            "annotations": self.content.get("annotations") or {},
+            "rootfs": self.content.get("rootfs", ""),
+            "created": self.content.get("created", ""),
         }
+        if self.content.get("annotations"):
+            shown["annotations"] = self.content["annotations"]
+        return {**shown, "owner": ""}
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Whether the process that began then under this pid still runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return fields[0] not in (b"Z", b"X") and int(fields[19]) == start_time
+
+
+def directory_of(root: str, container_id: str) -> str:
+    """Where a container's state is.
+
+    Raises UsageError for an id that is none: it becomes part of paths.
+    """
+    if not container_id or container_id in (".", "..") or not _ID_LETTERS.issuperset(container_id):
+        raise UsageError("invalid container ID format")
+    return f"{root}/{container_id}"
 
 
 def load(root: str, container_id: str) -> State:
     """The state of a container.
 
-    Raises NotFound.
+    Raises NotFound, UsageError for an impossible id.
     """
-    directory = f"{root}/{container_id}"
+    directory = directory_of(root, container_id)
     try:
         with open(f"{directory}/state.json", encoding="utf-8") as file:
             return State(directory, jsontext.loads(file.read()))
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"container {container_id} does not exist") from None
+        raise NotFound("container does not exist") from None
 
 
 def save(directory: str, content: dict[str, Any]) -> State:
     """Write state.json, whole or not at all."""
     write_atomically(f"{directory}/state.json", jsontext.dumps(content))
     return State(directory, content)
+
+
+def every(root: str) -> list[State]:
+    """All containers of a root, by their ids; one that is gone meanwhile is left out."""
+    found = []
+    for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
+        if os.path.exists(f"{root}/{name}/state.json"):
+            found.append(load(root, name))
+    return found
 
 
 def write_atomically(path: str, text: str) -> None:
@@ -86,23 +154,22 @@ def write_atomically(path: str, text: str) -> None:
 def claim(root: str, container_id: str) -> str:
     """Make the directory of a new container; its name is the claim.
 
-    Returns the directory. Raises Conflict where the id is in use.
+    Returns the directory. Raises Conflict where the id is in use, UsageError for no id.
     """
-    directory = f"{root}/{container_id}"
+    directory = directory_of(root, container_id)
     os.makedirs(root, mode=0o711, exist_ok=True)
     try:
         os.mkdir(directory, 0o711)
     except FileExistsError:
         raise Conflict(
-            f"container {container_id} exists already",
+            "container with given ID already exists",
             hint="delete it first, or choose another id",
         ) from None
     return directory
 
 
-def _is_zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:
-        return True
+def now() -> str:
+    """The time as the specification's tools write it: RFC 3339 with nanoseconds, UTC."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    fraction = f"{nanoseconds:09d}".rstrip("0") or "0"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction}Z"

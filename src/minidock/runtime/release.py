@@ -1,0 +1,6 @@
+"""What the OCI runtime says of itself. A test holds VERSION equal to the command line's."""
+
+from __future__ import annotations
+
+VERSION = "0.1.0"
+OCI_VERSION = "1.2.0"

@@ -67,7 +67,7 @@ def test_each_system_call_is_made_in_one_file_of_the_kernel_layer() -> None:
 def test_nothing_below_the_command_line_prints() -> None:
     talkers = []
     for path in MODULES:
-        if _name(path).startswith(("cli/", "__main__", "runtime/__main__")):
+        if _name(path).startswith(("cli/", "__main__", "runtime/__main__", "runtime/commands")):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
@@ -80,6 +80,8 @@ def test_nothing_below_the_command_line_prints() -> None:
 # Files over 400 lines and functions over 80 need a reason, here. (250 and 40 are what we aim at.)
 LONG_FILES = {
     "kernel/mount.py": "each act on the mount tree, with its twin beside it",
+    "cli/template/parse.py": "one grammar: Go's templates as docker's users write them",
+    "oci/tar.py": "one format and its three dialects, read with nothing believed",
     "kernel/cgroup.py": "one interface for v1 and v2, with the ops that both write through",
 }
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 
-from minidock.errors import KernelError
+from minidock.errors import CommandNotRunnable, KernelError
 from minidock.kernel.libc import syscall
 from minidock.kernel.mount import quote
 from minidock.kernel.op import op
@@ -160,6 +161,49 @@ def give_stdio(uid: int) -> None:
         except OSError as error:
             if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or owned by nobody
                 raise KernelError("fchown(2)", f"fd {descriptor}", error.errno or 0) from None
+
+
+def _reopen_null_sh() -> str:
+    return "[ -t 0 ] || [ -p /dev/fd/0 ] || exec 0<>/dev/null"
+
+
+@op("null(4)", twin=_reopen_null_sh)
+def reopen_null() -> str | None:
+    """Where a stream is the host's /dev/null, take the container's own instead.
+
+    By a descriptor of the host's node, root inside could change its mode, and so take /dev/null
+    away from everybody outside.
+    Returns "absent" where no stream is the null device.
+    Raises MinidockError where the container's /dev/null is missing or is something else.
+    """
+    null = os.makedev(1, 3)
+    streams = [number for number in (0, 1, 2) if _device(number) == null]
+    if not streams:
+        return "absent"
+    try:
+        # Without waiting, since a process inside may have put a FIFO there.
+        own = os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if _device(own) != null:
+            raise OSError
+    except OSError:
+        raise CommandNotRunnable(
+            "/dev/null of the container is not the null device",
+            hint="the command's streams lead there; with -i or -t it gets others",
+        ) from None
+    os.set_blocking(own, True)
+    for number in streams:
+        os.dup2(own, number)
+    os.close(own)
+    return None
+
+
+def _device(descriptor: int) -> int:
+    """The number of a character device; 0 for what is none."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return 0
+    return status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
 
 
 def _close_on_exec_sh(first: int) -> str:

@@ -29,9 +29,12 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
-    """Make the terminal inside, and hand its master out through the channel."""
+    """Make the terminal inside, and hand its master out through the channel.
+
+    Without one, the command keeps the streams that it was given, none of them the host's /dev/null.
+    """
     if not spec.get("terminal"):
-        return []
+        return [Step(process.reopen_null)]
     size = spec.get("consoleSize") or {}
     sizing = []
     if size.get("height") and size.get("width"):

@@ -18,7 +18,9 @@ def write_network_files(container: Container, address: str) -> None:
     own_network = host.get("NetworkMode") != "host"
     full = f"{hostname}.{config['Domainname']} {hostname}" if config.get("Domainname") else hostname
     gateway = networks.gateway(container.store) if address else ""
-    hosts = names.hosts_file(full, address, host.get("ExtraHosts") or [], gateway=gateway)
+    hosts = names.hosts_file(
+        full, address, host.get("ExtraHosts") or [], gateway=gateway, own_network=own_network
+    )
     resolv = names.resolv_conf(
         host.get("Dns") or [],
         host.get("DnsSearch") or [],

@@ -128,7 +128,8 @@ def unshare(namespaces: list[str]) -> None:
 
 
 def _setns_sh(fd: int, namespaces: list[str]) -> str:
-    return f'nsenter {" ".join(f"--{kind}" for kind in namespaces)} --target "$pid" sh'
+    options = " ".join(KINDS[kind][2].removesuffix(" --fork") for kind in namespaces)
+    return f'nsenter --target "$pid" {options} sh'
 
 
 @op("setns(2)", twin=_setns_sh)

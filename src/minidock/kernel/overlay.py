@@ -32,7 +32,7 @@ def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target:
     return f"mount -t overlay overlay {layers}{writes} {quote(target)}"
 
 
-@op("overlayfs", twin=_mount_overlay_sh)
+@op("mount(8)", twin=_mount_overlay_sh)
 def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
     """Lay the container's writable layer over the image's layers, and mount the sum.
 

@@ -14,7 +14,7 @@ import time
 
 from minidock import jsontext
 from minidock.engine.journal import recording_to
-from minidock.engine.locks import Ownership, exclusive, owner_of
+from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
 from minidock.engine.teardown import remove_home, take_down
 from minidock.errors import Conflict, NotFound, StoreError
 from minidock.paths import Store
@@ -138,9 +138,12 @@ def repair(container: Container) -> bool:
             take_down(container.store, container.id)
         if container.running:
             mark_ended(container, 137, error="monitor lost")
-            if container.host_config.get("AutoRemove"):
-                discard(container)
-                return False
+        ownership.clear_mark()
+        if container.host_config.get("AutoRemove"):
+            from minidock.engine.removal import remove_owned  # which imports this module
+
+            remove_owned(container, volumes=True)
+            return False
         return True
     except NotFound:
         return False
@@ -150,7 +153,7 @@ def repair(container: Container) -> bool:
 
 def _is_lost(container: Container) -> bool:
     """Whether something of a run is left while nobody runs it."""
-    if not (container.running or os.path.exists(container.paths.run)):
+    if not (container.running or is_marked(container.paths.monitor_lock)):
         return False
     return container.monitor_pid == 0
 

@@ -5,6 +5,9 @@
 `Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
 when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
 anybody can ask who holds it. So "does the monitor live?" is answered without trusting a pid on disk.
+
+An owner that makes things in the kernel leaves a mark in that file until they are unmade. A mark
+without an owner says that a run was cut short, and that its remains are to be cleared.
 """
 
 from __future__ import annotations
@@ -53,11 +56,27 @@ class Ownership:
         self._fd = fd
         return True
 
+    def mark(self) -> None:
+        """Note that things are being made that outlive this process if it is killed."""
+        os.pwrite(self._fd, b"!", 0)
+
+    def clear_mark(self) -> None:
+        """Note that they are unmade again."""
+        os.ftruncate(self._fd, 0)
+
     def release(self) -> None:
         """Give it back; the process's death does so too."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def is_marked(path: str) -> bool:
+    """Whether an owner of this container made things in the kernel, and did not unmake them yet."""
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def owner_of(path: str) -> int:

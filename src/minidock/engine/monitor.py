@@ -18,12 +18,13 @@ import _socket
 import os
 
 from minidock.engine import journal, wire
-from minidock.engine.containers import Container, discard, mark_ended
+from minidock.engine.containers import Container, mark_ended
 from minidock.engine.enter import enter
 from minidock.engine.launch import Launched, launch
 from minidock.engine.locks import Ownership
 from minidock.engine.logs import LogFile
 from minidock.engine.loop import READABLE, Loop
+from minidock.engine.removal import remove_owned
 from minidock.engine.session import Client, Pipes, Session
 from minidock.engine.teardown import take_down
 from minidock.errors import Conflict, MinidockError, NotFound
@@ -119,6 +120,7 @@ class Monitor:
         self.ownership = ownership
         self.container = Container(self.store, {"Id": container_id})
         self.container.reload()
+        ownership.mark()
 
     def _start_journal(self) -> None:
         """From here on every op is written down: one file a run, and to the command if it asked."""
@@ -196,8 +198,9 @@ class Monitor:
         if self.ownership is not None:
             try:
                 self.container.reload()
+                self.ownership.clear_mark()
                 if self.container.host_config.get("AutoRemove"):
-                    discard(self.container)
+                    remove_owned(self.container, volumes=True)
                 else:
                     self.container.state["ExitCode"] = error.exit_code
                     self.container.state["Error"] = str(error)
@@ -280,9 +283,9 @@ class Monitor:
         with self.container.editing():
             self.container.reload()
             mark_ended(self.container, code, oom=oom)
+        if self.ownership is not None:
+            self.ownership.clear_mark()
         if self.container.host_config.get("AutoRemove"):
-            from minidock.engine.removal import remove_owned
-
             remove_owned(self.container, volumes=True)
         for client in self.waiting:
             client.send(wire.message(b"x", {"code": code}))

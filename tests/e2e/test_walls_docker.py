@@ -58,7 +58,9 @@ def both(
     def run(*flags: str) -> tuple[dict[str, Any], dict[str, Any]]:
         line = ["run", "--rm", "--network", "none", *walls.python_flags(), *flags, "attacker"]
         line += walls.python_command(PROBE)
-        return walls.answer(docker.ok(*line)), walls.answer(minidock.ok(*line))
+        # minidock's containers see their own cgroup as "/" on both cgroup versions, Docker's only on v2.
+        theirs = docker.ok("run", "--cgroupns", "private", *line[1:])
+        return walls.answer(theirs), walls.answer(minidock.ok(*line))
 
     return run
 
@@ -69,7 +71,25 @@ def test_container_has_docker_s_walls(
 ) -> None:
     (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
     theirs, ours = both(*FLAGS[name].format(profile=tmp_path / "profile.json").split())
-    assert list(differences(theirs, ours)) == []
+    if name != "privileged":
+        raise_walls(theirs)
+    if found := list(differences(theirs, ours)):
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+def raise_walls(theirs: dict[str, Any]) -> None:
+    """Where ours are the higher ones, let Docker's look the same.
+
+    Before runc 1.2 every container could open 10:200, the host's /dev/net/tun. And runc leaves the
+    tmpfs above the trees of cgroup v1 writable.
+    """
+    if isinstance(theirs["device rules"], list) and "c 10:200 rwm" in theirs["device rules"]:
+        theirs["device rules"].remove("c 10:200 rwm")
+    if theirs["devices"]["c 10:200"] != "EPERM":
+        theirs["devices"]["c 10:200"] = "EPERM EPERM"
+    fstype, options, *_ = theirs["mounts"]["/sys/fs/cgroup"]
+    if fstype == "tmpfs":
+        options[options.index("rw")] = "ro"
 
 
 def differences(theirs: Any, ours: Any, where: str = "") -> Iterator[str]:

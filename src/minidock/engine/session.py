@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minidock.engine.logs import LogFile
 
 _BACKLOG_BYTES = 256 * 1024
+_LAST_READS = 64  # together more than a pipe holds
 _KINDS = {"stdout": b"o", "stderr": b"E"}
 
 
@@ -333,8 +334,9 @@ class Session:
         os.close(self.pidfd)
         self.pidfd = -1
         for fd in list(self.outputs):
-            while self._read(fd):
-                pass
+            for _ in range(_LAST_READS):  # a child that it left behind may talk on for ever
+                if not self._read(fd):
+                    break
             self._close_output(fd)
         self._close_stdin()
         if self.console is not None:

@@ -70,6 +70,12 @@ def local_time(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(int(moment)))
 
 
+def go_time(timestamp: str) -> str:
+    """A document's time as Go prints it: "2024-05-06 07:08:09.5 +0000 UTC"."""
+    date, _, clock = timestamp.removesuffix("Z").partition("T")
+    return f"{date} {clock} +0000 UTC"
+
+
 def ellipsis(text: str, length: int) -> str:
     """A text cut to a length, the cut shown by "…"."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -76,20 +76,24 @@ def images(
     rows = [
         row(image, repository, tag, digest, truncate=not no_trunc)
         for image in found
-        for repository, tag, digest in _names(image, wanted, digests or ".Digest" in format)
+        for repository, tag, digest in _names(image, wanted, with_digests=digests)
     ]
     columns = _DIGEST_COLUMNS if digests else _COLUMNS
     write_rows(rows, format=format, columns=columns, headings=HEADINGS)
 
 
-def _names(image: Image, wanted: list[str], with_digests: bool) -> Iterator[tuple[str, str, str]]:
+def _names(
+    image: Image, wanted: list[str], *, with_digests: bool
+) -> Iterator[tuple[str, str, str]]:
     """An image's lines: repository, tag and digest of each of its names."""
     by_repository = {name.partition("@")[0]: name.partition("@")[2] for name in image.digests}
+    if not with_digests:
+        by_repository = dict.fromkeys(by_repository, "")
     tagged = {name.rpartition(":")[0] for name in image.references}
     names = [name for name in image.references if not wanted or _is_wanted(name, wanted)]
     for name in names:
         repository, _, tag = name.rpartition(":")
-        yield repository, tag, by_repository.get(repository, NONE)
+        yield repository, tag, by_repository.get(repository) or NONE
     for repository, digest in by_repository.items():
         if repository not in tagged and (with_digests or not image.references):
             yield repository, NONE, digest
@@ -120,7 +124,7 @@ def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool)
             "CreatedAt": lambda: local_time(created),
             "Size": lambda: shown_size,
             "Containers": lambda: "N/A",
-            "VirtualSize": lambda: shown_size,
+            "VirtualSize": lambda: size(image.size),
             "SharedSize": lambda: "N/A",
             "UniqueSize": lambda: "N/A",
         },

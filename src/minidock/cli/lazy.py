@@ -116,7 +116,7 @@ def group(
 
     callback: holds the group's own flags, and its help text as docstring.
     """
-    made = click.group(name, cls=LazyGroup)(callback)
+    made = click.group(name, cls=LazyGroup, context_settings={"max_content_width": 100})(callback)
     made.table = table
     made.aliases = aliases or {}
     made.later = later

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.cli.filters import chosen, filter_flag, has_label, matches
-from minidock.cli.human import short_id
+from minidock.cli.human import go_time, short_id
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import group
 from minidock.cli.pflag import command, refused, switch, value
@@ -25,6 +25,7 @@ _COMMANDS: Table = {
     ),
     "ls": ("Commands", "network:ls", "List networks"),
 }
+_COLUMNS = ("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}")
 _HEADINGS = {
     "ID": "NETWORK ID",
     "Name": "NAME",
@@ -73,7 +74,7 @@ def ls(
     write_rows(
         [_row(network, truncate=not no_trunc) for network in found],
         format=format,
-        columns=("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}"),
+        columns=_COLUMNS,
         headings=_HEADINGS,
     )
 
@@ -101,7 +102,7 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
             "Internal": lambda: str(network["Internal"]).lower(),
             "Labels": lambda: ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
             "Label": lambda name: labels.get(name, ""),
-            "CreatedAt": lambda: network["Created"],
+            "CreatedAt": lambda: go_time(network["Created"]),
         },
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from minidock.cli import summary
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches
+from minidock.cli.inspecting import FormatError
 from minidock.cli.pflag import INT, command, switch, value
 from minidock.cli.table import write_rows
+from minidock.cli.template import Template, TemplateError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from minidock.cli.filters import Test
     from minidock.engine.containers import Container
 
+_NOBODY: dict[str, Any] = {
+    "Id": "", "Names": [], "Image": "", "ImageID": "", "Command": "", "Created": 0, "Ports": [],
+    "Labels": {}, "State": "", "Status": "", "NetworkSettings": {"Networks": {}}, "Mounts": [],
+}  # fmt: skip
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
@@ -53,6 +59,7 @@ def ps(
     containers = containers[:count] if count > 0 else containers
     if quiet:
         format = "{{.ID}}"
+    _check_format(format)
     columns = (*summary.COLUMNS, "{{.Size}}") if size else summary.COLUMNS
     rows = []
     for container in containers:
@@ -61,6 +68,23 @@ def ps(
             entry |= _sizes(store, container)
         rows.append(summary.row(entry, truncate=not no_trunc))
     write_rows(rows, format=format, columns=columns, headings=summary.HEADINGS)
+
+
+def _check_format(format: str) -> None:
+    """Refuse a template that asks for what no container has, even where there is no container.
+
+    Docker's client does so for ps alone, and in words of its own.
+    """
+    if format in ("", "table", "json"):
+        return
+    try:
+        template = Template(format)
+    except TemplateError as error:
+        raise FormatError(f"failed to parse template: {error}") from None
+    try:
+        template.render(summary.row(_NOBODY, truncate=True))
+    except TemplateError as error:
+        raise FormatError(f"failed to execute template: {error}") from None
 
 
 class _ImageNames:

@@ -163,8 +163,7 @@ def displayed_ports(ports: list[dict[str, Any]]) -> str:
     for port in order:
         number, address = port["PrivatePort"], port.get("IP", "")
         if address and port.get("PublicPort", 0) != number:
-            host = f"[{address}]" if ":" in address else address
-            others.append(f"{host}:{port.get('PublicPort', 0)}->{number}/{port['Type']}")
+            others.append(f"{address}:{port.get('PublicPort', 0)}->{number}/{port['Type']}")
             continue
         key = f"{address}/{port['Type']}" if address else port["Type"]
         group = groups.get(key)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 
+from minidock.cli.inspecting import FormatError, FormatSyntaxError
 from minidock.cli.template import Template, TemplateError
 from minidock.cli.template.functions import Function
 from minidock.cli.template.values import Struct, html_safe, json_text
-from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ _HEADING_FUNCTIONS = {
     "truncate": Function(lambda text, length: text, "any", "any"),
     "upper": Function(str, "any"),
 }
-
-
-class FormatError(MinidockError):
-    """A --format that is no template, or does not suit these rows."""
-
-    exit_code = 1
 
 
 class Row(Struct):
@@ -85,7 +79,7 @@ def write_rows(
     try:
         template = Template(template_text)
     except TemplateError as error:
-        raise FormatError(f"failed to parse template: {error}") from None
+        raise FormatSyntaxError(f"template parsing error: {error}") from None
     functions = {"json": Function(_row_json, "any")}
     try:
         lines = [template.render(row, functions=functions) for row in rows]
@@ -93,7 +87,7 @@ def write_rows(
             heading = template.render(_Heading(headings), functions=_HEADING_FUNCTIONS)
             lines = aligned([heading, *lines])
     except TemplateError as error:
-        raise FormatError(f"failed to execute template: {error}") from None
+        raise FormatError(f"template parsing error: {error}") from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 

@@ -103,7 +103,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
         raise NotFound(
             f"get {name}: no such volume", hint="`minidock volume ls` lists them"
         ) from None
-    return {**document, "Mountpoint": path(store, name)}
+    return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
 
 
 def remove(store: Store, name: str, *, force: bool = False) -> None:

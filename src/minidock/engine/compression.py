@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
 
+    from _typeshed import WriteableBuffer
+
     class Readable(Protocol):
         """What bytes are read from; fewer than asked for are no sign of the end, none are."""
 
@@ -40,6 +42,13 @@ class Peeked(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """What a buffered reader around this one asks for."""
+        view = memoryview(buffer)
+        content = self.read(len(view))
+        view[: len(content)] = content
+        return len(content)
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; b"" at the end."""

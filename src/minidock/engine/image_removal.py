@@ -1,7 +1,7 @@
 """Removing images: the rules by which `rmi` untags, deletes, or refuses. They are Docker's.
 
-By a name:  the name goes. It was the image's last one: the image goes with it, unless a container
-            uses it, in which case -f takes the name only, or with the container stopped, all.
+By a name:  the name goes. If it was the image's last one, the image goes with it. Where a container
+            uses that, nothing goes; with -f the name does, and if the container is stopped, all.
 By an id:   all names go, if they are of one repository; else -f is asked for. Then the image goes.
 
     hard, -f does not help      another image was made from it; a running container uses it
@@ -86,7 +86,8 @@ class _Removal:
         if (name := self._name_of(ref, image_id)) is not None:
             self._check_last_name(image_id, name, force=force)
             self._untag(name)
-            if self._names(image_id):
+            running = any(runs for _, runs in self._in_use(image_id))
+            if self._names(image_id) or running:
                 return
         elif self._is_of_one_repository(image_id):
             self._check_conflicts(image_id, force=force, with_names=False)

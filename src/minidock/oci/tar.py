@@ -149,6 +149,8 @@ class TarReader:
                 entry.link = long_link
             if pax:
                 _apply_pax(entry, pax)
+            if entry.kind == _OLD_REGULAR:
+                entry.kind = DIRECTORY if entry.name.endswith(b"/") else REGULAR
             self._finish(entry, block, pax, sparse_pairs)
             return entry
 
@@ -349,11 +351,9 @@ def _basic_entry(fields: tuple[bytes, ...], kind: int) -> Entry:
     if fields[9] == b"ustar\0":  # not "ustar ": there GNU keeps other things in this field
         prefix = fields[15].partition(b"\0")[0]
         name = prefix + b"/" + name if prefix else name
-    if kind in (_OLD_REGULAR, REGULAR, CONTIGUOUS):
-        kind = DIRECTORY if name.endswith(b"/") else REGULAR
     entry.name = name
     entry.link = fields[8].partition(b"\0")[0]
-    entry.kind = kind
+    entry.kind = REGULAR if kind == CONTIGUOUS else kind
     entry.mode = parse_number(fields[1], "mode") & 0o7777
     entry.uid = _checked_id(parse_number(fields[2], "uid"))
     entry.gid = _checked_id(parse_number(fields[3], "gid"))
@@ -374,8 +374,6 @@ def _apply_pax(entry: Entry, pax: dict[bytes, bytes]) -> None:
     """What PAX records say instead of the header; an empty one says nothing."""
     entry.name = pax.get(b"path") or entry.name
     entry.link = pax.get(b"linkpath") or entry.link
-    if entry.kind == REGULAR and entry.name.endswith(b"/"):
-        entry.kind = DIRECTORY
     if size := pax.get(b"size"):
         entry.payload_bytes = entry.size_bytes = _decimal(size, "size")
     if uid := pax.get(b"uid"):

@@ -211,10 +211,11 @@ def main() -> int:
         parser.error("the bench needs root")
 
     cases: list[Case] = []
+    facts = machine_facts()
     with Lab() as lab:
         for name in chosen.cases or CASES:
             cases += CASES[name](lab)
-    facts = machine_facts()
+            print(table(cases[-1:], facts).splitlines()[2], file=sys.stderr)
     text = table(cases, facts)
     print(text)
     results = REPOSITORY / "benchmarks/results"

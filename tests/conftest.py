@@ -4,7 +4,7 @@
     minidock         runs the command line on that store: minidock("ps", "-a"), minidock.ok(...)
     busybox_image    the image busybox:latest in that store; its value is the name
     busybox_tar      a root file system's tar, made once per run by images/busybox
-    docker           a real dockerd without networks; docker_networked: one with docker0
+    docker           a real dockerd without networks; docker_networked: one with a bridge
     require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
 
 Marks: `root` for what needs root; `alone` for what no other test may run beside (those come last).
@@ -220,6 +220,6 @@ def docker(require: Callable[[str], str]) -> docker_daemon.Docker:
 
 @pytest.fixture
 def docker_networked(require: Callable[[str], str]) -> docker_daemon.Docker:
-    """The docker command line on a daemon of our own with its docker0 and its firewall rules."""
+    """The docker command line on a daemon of our own with a bridge and its firewall rules."""
     require("dockerd")
     return docker_daemon.ensure(session_directory(), "networked")

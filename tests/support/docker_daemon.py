@@ -2,7 +2,8 @@
 
 One daemon of each kind serves all of a test run (whichever worker needs it first starts it, under a
 lock); the run's controller stops it. Two kinds: "plain" has no bridge and touches no firewall;
-"networked" has docker0 and its rules, and its traces are removed when it stops.
+"networked" has a bridge and docker's rules, and its traces are removed when it stops. The bridge is
+made here, with a name of its own: dockerd takes docker0 to be its own, whoever else uses it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support import machine
 
-_KINDS = {
-    "plain": ["--bridge=none", "--iptables=false", "--ip6tables=false"],
-    "networked": ["--bip=10.213.77.1/24", "--ip6tables=false"],
-}
+KINDS = ("plain", "networked")
 
 
 class Docker:
@@ -38,6 +37,9 @@ class Docker:
         self.kind = kind
         self.socket = home / f"{kind}.sock"
         self.cgroup_parent = f"docker-{kind}-{home.parent.name}"
+        number = zlib.crc32(str(home).encode())
+        self.bridge = f"dk{number:08x}"
+        self.address = f"10.213.{number % 250}.1/24"
         # Not a test's own MINIDOCK_ROOT: by that name its store's processes are found and killed.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MINIDOCK_")}
         self.environment = {**kept, "DOCKER_CONFIG": str(home / "client")}
@@ -81,13 +83,20 @@ def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker
 def stop_all(session: Path) -> None:
     """Stop the session's daemons and remove what they leave behind."""
     home = session / "docker"
-    for kind in _KINDS:
+    for kind in KINDS:
         record = home / f"{kind}.json"
         if record.exists():
             _stop(Docker(home, kind), json.loads(record.read_text()))
 
 
 def _start(docker: Docker, options: tuple[str, ...]) -> None:
+    if docker.kind == "networked":
+        network = [f"--bridge={docker.bridge}", "--ip6tables=false"]
+        ip("link", "add", docker.bridge, "type", "bridge")
+        ip("address", "add", docker.address, "dev", docker.bridge)
+        ip("link", "set", docker.bridge, "up")
+    else:
+        network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
     before = {k: sorted(v) for k, v in machine.snapshot().items()}
     run = f"/run/md-{docker.kind}-{os.getpid()}"  # short, for the sockets below it
     with open(docker.home / f"{docker.kind}.log", "ab") as log:
@@ -100,7 +109,7 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
                 f"--host=unix://{docker.socket}",
                 f"--cgroup-parent=/{docker.cgroup_parent}",
                 "--exec-opt=native.cgroupdriver=cgroupfs",
-                *_KINDS[docker.kind],
+                *network,
                 *options,
             ],
             stdin=subprocess.DEVNULL,
@@ -140,9 +149,8 @@ def _stop(docker: Docker, record: dict[str, object]) -> None:
 def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:
     """Remove the daemon's links, chains, cgroups and files that were not there before."""
     if docker.kind == "networked":
-        if "docker0" not in before["link"]:
-            subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
-        _remove_docker_chains(before)
+        ip("link", "delete", docker.bridge)
+        _remove_docker_rules(docker, before)
     for path in sorted(machine.cgroups(), key=len, reverse=True):
         if f"/{docker.cgroup_parent}" in path:
             os.rmdir(path)
@@ -151,16 +159,20 @@ def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_docker_chains(before: machine.Snapshot) -> None:
-    """Delete docker's chains and the jumps to them, and give FORWARD its policy back."""
+def _remove_docker_rules(docker: Docker, before: machine.Snapshot) -> None:
+    """Delete the bridge's rules; and, if no other dockerd runs, docker's chains and its policy."""
     new = machine.firewall_rules() - before["firewall rule"]
+    alone = not any("dockerd " in process for process in machine.processes())
+    subnet = docker.address.rpartition(".")[0] + "."
     for command in ("iptables", "ip6tables"):
-        for table in ("filter", "nat"):
+        for table in ("filter", "nat", "raw"):
             ours = [e.split(" ", 2)[2] for e in new if e.startswith(f"{command} {table} ")]
-            rules = [r for r in ours if "DOCKER" in r or "docker0" in r or "10.213.77." in r]
+            marks = (docker.bridge, subnet, *(["DOCKER"] if alone else []))
+            rules = [r for r in ours if any(mark in r for mark in marks)]
             chains = [m[1] for r in rules if (m := re.match(r":(\S+)", r))]
             deletions = ["-D" + r[2:] for r in rules if r.startswith("-A ")]
-            policy = [":FORWARD ACCEPT [0:0]"] if "policy of FORWARD: DROP" in ours else []
+            dropped = alone and "policy of FORWARD: DROP" in ours
+            policy = [":FORWARD ACCEPT [0:0]"] if dropped else []
             if not (chains or deletions or policy):
                 continue
             lines = [f"*{table}", *policy, *deletions]
@@ -172,6 +184,11 @@ def _remove_docker_chains(before: machine.Snapshot) -> None:
                 check=True,
                 capture_output=True,
             )
+
+
+def ip(*words: str) -> None:
+    """Run iproute2's ip, which must succeed."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def _terminate(pid: int) -> None:

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,15 @@ def python_command(program: str, *arguments: str) -> list[str]:
     return [PYTHON, "-I", "-S", "-c", program, *arguments]
 
 
+def wait_for(path: Path, *, seconds: float = 10) -> str:
+    """The content of a file that a process inside will have written."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} was never written"
+        time.sleep(0.02)
+    return path.read_text()
+
+
 def answer(text: str) -> Any:
     """The JSON that a probe printed on its last line."""
     return json.loads(text.strip().splitlines()[-1])
@@ -170,5 +180,5 @@ def answer(text: str) -> Any:
 
 __all__ = [
     "PYTHON", "REPOSITORY", "SOURCE", "Rootfs", "answer", "in_python", "python_command",
-    "python_flags", "without",
+    "python_flags", "wait_for", "without",
 ]  # fmt: skip

@@ -82,9 +82,9 @@ install_minidock() {
     done
 
     mkdir -p "${bash_completion%/*}" "${zsh_completion%/*}" "${fish_completion%/*}"
-    _MINIDOCK_COMPLETE=bash_source "$PREFIX/bin/minidock" >"$bash_completion"
-    _MINIDOCK_COMPLETE=zsh_source "$PREFIX/bin/minidock" >"$zsh_completion"
-    _MINIDOCK_COMPLETE=fish_source "$PREFIX/bin/minidock" >"$fish_completion"
+    "$PREFIX/bin/minidock" completion bash >"$bash_completion"
+    "$PREFIX/bin/minidock" completion zsh >"$zsh_completion"
+    "$PREFIX/bin/minidock" completion fish >"$fish_completion"
     say "$("$BIN/minidock" --version) is in $PREFIX, its commands in $BIN"
 }
 

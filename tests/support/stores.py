@@ -39,7 +39,7 @@ def residue(store: Store) -> list[str]:
     found += [
         f"rule: {rule}"
         for rule in sorted(machine.firewall_rules())
-        if "DNAT" in rule and _is_of(store, rule)
+        if "-j DNAT" in rule and _is_of(store, rule)
     ]
     found += [
         f"cgroup: {c}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from minidock.cli.complete import running_containers
 from minidock.cli.pflag import command, switch, value
+from minidock.cli.terminal import need_terminal
 from minidock.paths import Store
 
 
@@ -17,7 +16,6 @@ def attach(
     arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
 ) -> int:
     """Attach local standard input, output, and error streams to a running container"""
-    from minidock.cli.run import NoTerminal
     from minidock.engine.attach import Attachment
     from minidock.engine.attach import attach as attach_to
     from minidock.engine.containers import find
@@ -29,6 +27,6 @@ def attach(
         sig_proxy=sig_proxy,
     )
     config = find(store, arguments[0]).config
-    if config.get("Tty") and config.get("OpenStdin") and not no_stdin and not os.isatty(0):
-        raise NoTerminal("the input device is not a TTY", hint="--no-stdin only listens")
+    if config.get("Tty") and config.get("OpenStdin") and not no_stdin:
+        need_terminal("--no-stdin only listens")
     return attach_to(store, arguments[0], attachment)

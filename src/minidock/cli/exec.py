@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from minidock.cli.complete import running_containers
 from minidock.cli.flags_process import ENVIRONMENT, environment_file
 from minidock.cli.pflag import command, switch, value, values
+from minidock.cli.terminal import need_terminal
+from minidock.errors import KernelError, UsageError
 from minidock.paths import Store
 
 
@@ -56,13 +56,16 @@ def execute(
     }
     if detach:
         return execute_in(Store(), container, process, None) or 0
-    from minidock.cli.run import NoTerminal
     from minidock.engine.attach import Attachment
 
-    if tty and interactive and not os.isatty(0):
-        raise NoTerminal("the input device is not a TTY", hint="leave out -t, or -i")
+    if tty and interactive:
+        need_terminal("leave out -t, or -i")
     # Signals are not passed on to an exec'd process, as in Docker: they end this command.
     attachment = Attachment(
         stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q", sig_proxy=False
     )
-    return execute_in(Store(), container, process, attachment) or 0
+    try:
+        return execute_in(Store(), container, process, attachment) or 0
+    except (KernelError, UsageError) as error:
+        error.exit_code = 126  # the command is there, and could not be run like this
+        raise

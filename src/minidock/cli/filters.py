@@ -32,9 +32,8 @@ def _filter(text: str) -> tuple[str, str]:
     return name.strip().lower(), wanted.strip()
 
 
-filter_flag = values(
-    "-f", "--filter", type=Parsed("filter", _filter), help="Filter output based on conditions"
-)
+FILTER = Parsed("filter", _filter)
+filter_flag = values("-f", "--filter", type=FILTER, help="Filter output based on conditions")
 
 
 def chosen(

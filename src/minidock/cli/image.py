@@ -89,11 +89,7 @@ def tag(arguments: tuple[str, ...]) -> None:
     """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"""
     from minidock.engine.images import ImageStore
 
-    try:
-        ImageStore(Store()).tag(*arguments)
-    except MinidockError as error:
-        error.exit_code = 1
-        raise
+    ImageStore(Store()).tag(*arguments)
 
 
 @command("inspect", "IMAGE [IMAGE...]", at_least=1, complete=images)

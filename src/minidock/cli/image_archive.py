@@ -8,18 +8,12 @@ import sys
 from minidock.cli.complete import images
 from minidock.cli.pflag import command, refused, switch, value, values
 from minidock.cli.progress import Bars
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
-
-
-class BadSource(UsageError):
-    """A file that cannot be read or written, or a terminal where data was expected."""
-
-    exit_code = 1
 
 
 @command("load")
@@ -30,7 +24,7 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
     from minidock.engine.archive import load as load_archive
 
     if not input and os.isatty(0):
-        raise BadSource("requested load from stdin, but stdin is empty", hint="-i FILE, or < FILE")
+        raise UsageError("requested load from stdin, but stdin is empty", hint="-i FILE, or < FILE")
     with _source(input or "-") as stream, Bars(quiet=quiet) as progress:
         lines = load_archive(Store(), stream, progress=progress)
     for line in lines:
@@ -45,7 +39,7 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
 
     if not output:
         if os.isatty(1):
-            raise BadSource("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+            raise UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
         save_archive(Store(), arguments, sys.stdout.buffer)
         return
     beside = f"{output}.{os.getpid()}.part"  # a save that fails leaves what was there
@@ -54,7 +48,7 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
             save_archive(Store(), arguments, file, progress=progress)
         os.rename(beside, output)
     except OSError as error:
-        raise BadSource(f"failed to save image: {output}: {error.strerror}") from error
+        raise UsageError(f"failed to save image: {output}: {error.strerror}") from error
     finally:
         if os.path.exists(beside):
             os.unlink(beside)
@@ -70,22 +64,20 @@ def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str
 
     source = arguments[0]
     if source.startswith(("http://", "https://")):
-        raise BadSource(f"import {source} is not available", hint="curl it into: minidock import -")
+        raise UsageError(
+            f"import {source} is not available", hint="curl it into: minidock import -"
+        )
     if not message:
         message = f"Imported from {source}"
-    try:
-        with _source(source) as stream, Bars() as progress:
-            image = import_rootfs(
-                Store(),
-                stream,
-                arguments[1] if len(arguments) > 1 else "",
-                changes=change,
-                message=message,
-                progress=progress,
-            )
-    except MinidockError as error:
-        error.exit_code = 1
-        raise
+    with _source(source) as stream, Bars() as progress:
+        image = import_rootfs(
+            Store(),
+            stream,
+            arguments[1] if len(arguments) > 1 else "",
+            changes=change,
+            message=message,
+            progress=progress,
+        )
     print(image.id)
 
 
@@ -116,4 +108,4 @@ def _source(path: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise BadSource(f"open {path}: {(error.strerror or '').lower()}") from error
+        raise UsageError(f"open {path}: {(error.strerror or '').lower()}") from error

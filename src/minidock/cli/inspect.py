@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     Found = tuple[str, dict[str, Any]]
 
 
-class BadType(UsageError):
-    """A --type that there is not."""
-
-    exit_code = 1
-
-
 @command("inspect", "NAME|ID [NAME|ID...]", at_least=1, complete=containers)
 @value("-f", "--format", help="'json', or a Go template")
 @switch("-s", "--size", help="Display total file sizes if the type is container")
@@ -35,7 +29,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
         "volume": _volume,
     }
     if type and type not in finders:
-        raise BadType(f'"{type}" is not a valid value for --type')
+        raise UsageError(f'"{type}" is not a valid value for --type')
     store = Store()
 
     def find(reference: str) -> Found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from minidock.cli.complete import containers, running_containers
 from minidock.cli.failure import complain, for_each
 from minidock.cli.pflag import INT, command, refused, switch, value
-from minidock.errors import MinidockError, NotFound, UsageError
+from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 _SIGNAL = value("-s", "--signal", help="Signal to send to the container")
 _TIME = value("-t", "--time", type=INT, help="Seconds to wait before killing the container")
-
-
-class BadName(UsageError):
-    """A name that no container can have."""
-
-    exit_code = 1
 
 
 def _named(act: Callable[[str], object]) -> Callable[[str], str]:
@@ -128,9 +122,5 @@ def rename(arguments: tuple[str, ...]) -> None:
 
     old, new = arguments
     if not old.strip() or not new.strip():
-        raise BadName("Neither old nor new names may be empty")
-    try:
-        act(Store(), old, new.lstrip("/"))
-    except MinidockError as error:
-        error.exit_code = 1
-        raise
+        raise UsageError("Neither old nor new names may be empty")
+    act(Store(), old, new.lstrip("/"))

@@ -10,12 +10,6 @@ from minidock.errors import UsageError
 from minidock.paths import Store
 
 
-class BadTime(UsageError):
-    """A time that is none."""
-
-    exit_code = 1
-
-
 @command("logs", "CONTAINER", at_least=1, at_most=1, complete=containers)
 @refused("--details", because="log drivers with extra attributes come later", bare="true",
          unless=("false",))  # fmt: skip
@@ -59,4 +53,4 @@ def _moment(flag: str, text: str | None) -> float | None:
     try:
         return parse_moment(text)
     except ValueError as error:
-        raise BadTime(f'invalid value for "{flag}": {error}') from None
+        raise UsageError(f'invalid value for "{flag}": {error}') from None

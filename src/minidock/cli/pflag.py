@@ -36,8 +36,11 @@ else:
     ParamType = click.ParamType  # generic only since click 8.5
 
 
-class ArgumentCountError(UsageError):
-    """More or fewer arguments than the command takes."""
+class Misuse(UsageError):
+    """A command that cannot be run so: a wrong number of arguments, or no terminal for -it.
+
+    Its exit code is 1, whatever the command.
+    """
 
     exit_code = 1
 
@@ -200,12 +203,14 @@ class Command(click.Command):
     at_least, at_most: how many arguments it takes (at_most None: any number).
     flags_first: what follows the first argument belongs to the container's command.
     needs_root: says so in one sentence to everybody else.
+    failure: exit code for what the engine refuses; None keeps the error's own.
     """
 
     usage = ""
     at_least = 0
     at_most: int | None = 0
     needs_root = True
+    failure: int | None = 1
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:  # while completing, half a flag is no error
@@ -225,8 +230,11 @@ class Command(click.Command):
             raise NeedsRoot(f"`{ctx.command_path}` needs root", hint=f"sudo {ctx.command_path} …")
         try:
             return super().invoke(ctx)
-        except UsageError as error:
-            error.add_note(f"see:  {ctx.command_path} --help")
+        except MinidockError as error:
+            if isinstance(error, UsageError):
+                error.add_note(f"see:  {ctx.command_path} --help")
+            if self.failure and error.exit_code in (1, 125) and not isinstance(error, Misuse):
+                error.exit_code = self.failure
             raise
 
     def _check_count(self, ctx: click.Context, count: int) -> None:
@@ -243,9 +251,7 @@ class Command(click.Command):
             wanted = f"requires at most {_arguments(most)}"
         else:
             wanted = f"requires at least {least} and at most {_arguments(most)}"
-        raise ArgumentCountError(
-            f'"{ctx.command_path}" {wanted}', hint=f"Usage:  {ctx.command_path} {self._pieces()}"
-        )
+        raise Misuse(f'"{ctx.command_path}" {wanted}', hint=f"{ctx.command_path} {self._pieces()}")
 
     def _pieces(self) -> str:
         has_flags = any(isinstance(p, click.Option) and not p.hidden for p in self.params)
@@ -276,6 +282,7 @@ def command(
     at_most: int | None = None,
     flags_first: bool = False,
     needs_root: bool = True,
+    failure: int | None = 1,
     complete: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Command]:
     """Declare a command; its arguments reach the function as the tuple `arguments`.
@@ -294,6 +301,7 @@ def command(
         made.at_least = at_least
         made.at_most = at_most if at_most is not None or usage.endswith(("...]", "...")) else 0
         made.needs_root = needs_root
+        made.failure = failure
         return made
 
     return declare

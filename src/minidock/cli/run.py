@@ -10,14 +10,8 @@ import os
 
 from minidock.cli.flags_run import container_create_body, run_flags
 from minidock.cli.pflag import Parsed, command, switch, value
-from minidock.errors import (
-    CommandNotFound,
-    CommandNotRunnable,
-    Conflict,
-    MinidockError,
-    NotFound,
-    UsageError,
-)
+from minidock.cli.terminal import need_terminal
+from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -35,13 +29,7 @@ def _explanation(text: str) -> str:
     return {"true": "text", "false": ""}.get(text, text)
 
 
-class NoTerminal(MinidockError):
-    """-it without a terminal to be interactive on."""
-
-    exit_code = 1
-
-
-@command("run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True)
+@command("run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125)
 @run_flags
 @switch("-d", "--detach", help="Run container in background and print container ID")
 @switch("--sig-proxy", default=True, help="Proxy received signals to the process")
@@ -58,17 +46,10 @@ def run(
     body = container_create_body(flags, arguments, detach=detach)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
-    try:
-        container = _create(store, body, flags)
-        return _start(store, container, attachment, explain)
-    except (CommandNotFound, CommandNotRunnable, NoTerminal):
-        raise
-    except MinidockError as error:
-        error.exit_code = 125  # whatever it was, it was not the container's command
-        raise
+    return _start(store, _create(store, body, flags), attachment, explain)
 
 
-@command("create", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True)
+@command("create", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=None)
 @run_flags
 def create(arguments: tuple[str, ...], **flags: Any) -> None:
     """Create a new container"""
@@ -127,8 +108,8 @@ def _attachment(
         return None
     from minidock.engine.attach import Attachment
 
-    if body["Tty"] and body["AttachStdin"] and not os.isatty(0):
-        raise NoTerminal("the input device is not a TTY", hint="leave out -t, or -i")
+    if body["Tty"] and body["AttachStdin"]:
+        need_terminal("leave out -t, or -i")
     return Attachment(
         stdin=body["AttachStdin"],
         stdout=body["AttachStdout"],

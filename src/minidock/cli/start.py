@@ -9,12 +9,6 @@ from minidock.errors import UsageError
 from minidock.paths import Store
 
 
-class TooMany(UsageError):
-    """Several containers where only one can be attached."""
-
-    exit_code = 1
-
-
 @command("start", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @switch("-a", "--attach", help="Attach STDOUT/STDERR and forward signals")
 @switch("-i", "--interactive", help="Attach container's STDIN")
@@ -37,7 +31,7 @@ def start(
         return for_each(arguments, start_one)
 
     if len(arguments) > 1:
-        raise TooMany("you cannot start and attach multiple containers at once")
+        raise UsageError("you cannot start and attach multiple containers at once")
     from minidock.engine.attach import Attachment
 
     attachment = Attachment(stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from minidock.cli.complete import volumes
 from minidock.cli.failure import for_each
-from minidock.cli.filters import chosen, filter_flag, has_label, matches, truth
+from minidock.cli.filters import FILTER, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import group
 from minidock.cli.pflag import command, refused, switch, value, values
 from minidock.cli.table import Row, write_rows
-from minidock.errors import Conflict, MinidockError
+from minidock.errors import Conflict
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -64,11 +64,7 @@ def create(
     named = labels(label, ())
     if wanted is None:
         named.setdefault(engine.ANONYMOUS_LABEL, "")
-    try:
-        made = engine.create(Store(), wanted, driver=driver, options=options, labels=named)
-    except MinidockError as error:
-        error.exit_code = 1
-        raise
+    made = engine.create(Store(), wanted, driver=driver, options=options, labels=named)
     print(made["Name"])
 
 
@@ -152,7 +148,7 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 
 @command("prune")
 @switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
-@filter_flag
+@values("--filter", type=FILTER, help='Provide filter values (e.g. "label=<label>")')
 @switch("-f", "--force", help="Do not prompt for confirmation")
 def prune(
     arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool

@@ -43,25 +43,26 @@ def main(words: list[str] | None = None) -> NoReturn:
 
 def _run(words: list[str]) -> int:
     sink = log.Log()
-    action = ""
+    command = action = ""
     try:
         call = arguments.parse(words)
         sink = log.Log(call.options["log"], call.options["log_format"])
         if call.command in ("help", "version"):
             return _about(call)
-        action = call.command
-        if arguments.COMMANDS[action].sealed:
+        command = call.command
+        if arguments.COMMANDS[command].sealed:
+            action = command if command == "exec" else f"{arguments.PROGRAM} {command}"
             seal.go_on_sealed(Store().run, "minidock.runtime.__main__", words)
             from minidock.runtime.running import HANDLERS
         else:
             from minidock.runtime.commands import HANDLERS
-        return HANDLERS[action](call, sink)
+        return HANDLERS[command](call, sink)
     except MinidockError as error:
         sink.error(error, during=action)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sink.error(UsageError(f"{where}{error.strerror or error}"), during=action)
-    return 255 if action == "exec" else 1
+    return 255 if command == "exec" else 1
 
 
 def _about(call: arguments.Call) -> int:

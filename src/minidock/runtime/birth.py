@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from minidock.kernel.cgroup import Cgroup
 
 
+_ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+
+
 class Wishes:
     """What the caller of `create` asks for, beside the bundle.
 
@@ -70,8 +73,9 @@ def bear_init(
         profile = config["linux"].get("seccomp")
         around = Surroundings(
             rootfs=told["rootfs"],
+            rootfs_mount=mount_point_of(told["rootfs"]),
             join_cgroup=_Join(group, born_inside=cgroup_fd is not None),
-            hierarchies=hierarchies_to_show(),
+            hierarchies=hierarchies_to_show(group),
             joined=joined,
             filter_program=seccomp.compile(profile, wishes.filter_cache) if profile else None,
             channel=theirs,
@@ -84,7 +88,7 @@ def bear_init(
         program = init_program(config, around)
 
         def run_child() -> NoReturn:
-            run_init(program, theirs, wishes.stdio)
+            run_init(program, around, wishes.stdio)
 
         born_into = [kind for kind in fresh_namespaces(config) if kind != "cgroup"]
         pid = _clone(born_into, run_child, cgroup_fd=cgroup_fd, pid_namespace=pid_namespace)
@@ -96,6 +100,24 @@ def bear_init(
         for descriptor in held:
             os.close(descriptor)
     return ours, pid
+
+
+def mount_point_of(path: str) -> str:
+    """The mount point on which a path lies, without links in it; the path itself, where it is one.
+
+    Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes in octal.
+    """
+    found = "/"
+    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+        lines = os.fsdecode(file.readall()).splitlines()
+    for line in lines:
+        point = line.split(" ", 5)[4]
+        if "\\" in point:
+            for octal, character in _ESCAPED:
+                point = point.replace(octal, character)
+        if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
+            found = point
+    return found
 
 
 def _open(path: str, held: list[int], flags: int = os.O_RDONLY) -> int:

@@ -44,7 +44,7 @@ def list_all(call: Call, log: Log) -> int:
     for each in containers:
         rows.append({**each.document(), "owner": _owner(each.directory)})
     if _format(call) == "json":
-        print(jsontext.dumps(rows or None), end="")
+        print(jsontext.dumps(rows or None))
         return 0
     columns = ("id", "pid", "status", "bundle", "created", "owner")
     table = [[name.upper() for name in columns]]
@@ -102,7 +102,7 @@ def ps(call: Call, log: Log) -> int:
 
     pids = state.load(call.options["root"], call.id).cgroup.pids()
     if _format(call) == "json":
-        print(jsontext.dumps(pids), end="")
+        print(jsontext.dumps(pids))
         return 0
     done = subprocess.run(
         ["ps", *(call.arguments[1:] or ["-ef"])], stdout=subprocess.PIPE, text=True, check=False

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from minidock.errors import UsageError
 from minidock.kernel import cgroup
+from minidock.kernel.mount import PROPAGATION
 from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
 from minidock.runtime import hooks
 from minidock.runtime.process import apparmor_file
-from minidock.runtime.rootfs import parse_options
+from minidock.runtime.rootfs import Hierarchy, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from minidock.kernel.cgroup import Cgroup
 
 _TOP = {
     "ociVersion", "root", "process", "hostname", "domainname", "mounts", "hooks", "annotations",
@@ -105,6 +108,9 @@ def _check_linux(linux: dict[str, Any]) -> None:
         kinds.append(kind)
     if "mount" not in kinds:
         raise UsageError("config.json: linux.namespaces needs a mount namespace of its own")
+    propagation = linux.get("rootfsPropagation")
+    if propagation and propagation not in PROPAGATION:
+        raise UsageError(f"rootfsPropagation={propagation} is not supported")
     for name in linux.get("sysctl") or {}:
         _check_sysctl(name, kinds)
 
@@ -124,19 +130,18 @@ def _check_sysctl(name: str, kinds: list[str]) -> None:
         raise UsageError(f"sysctl {name!r} needs a {needs} namespace of the container's own")
 
 
-def hierarchies_to_show() -> list[tuple[str, str]]:
-    """This host's cgroup v1 trees, as (directory name, mount data); empty on cgroup v2."""
+def hierarchies_to_show(group: Cgroup) -> list[Hierarchy]:
+    """This host's cgroup v1 trees, with the container's directories; empty on cgroup v2."""
     if cgroup.is_v2():
         return []
-    from minidock.kernel.cgroup_v1 import trees
-
     shown = {}
-    for controller, directory in trees().items():
+    for controller, directory in group.paths().items():
         if not controller:
             continue  # a hybrid's v2 tree, which holds no controller
-        name = directory.rpartition("/")[2]
-        shown[name] = controller if controller.startswith("name=") else name
-    return sorted(shown.items())
+        name = directory.removesuffix(f"/{group.path}").rpartition("/")[2]
+        data = controller if controller.startswith("name=") else name
+        shown[name] = Hierarchy(name, data, directory)
+    return [shown[name] for name in sorted(shown)]
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

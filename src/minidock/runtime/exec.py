@@ -91,12 +91,15 @@ def execute(
         preserved_fds=preserved_fds,
     )
 
+    kept = [theirs.fileno(), pidfd, *(stdio or ()), *range(3, 3 + preserved_fds)]
+
     def run_stage() -> NoReturn:
         def run_process() -> NoReturn:
             _run(program, theirs, stdio)
 
         def enter() -> None:
             process.set_not_dumpable()
+            process.close_all_but(kept)
             group.join(born_inside=cgroup_fd is not None)
             namespace.setns(pidfd, kinds)
             pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
@@ -104,10 +107,11 @@ def execute(
 
         _guarded(enter, theirs, actor="stage")
 
+    earlier = _children()
     try:
         stage = namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
         theirs.close()
-        return _await_exec(ours, stage)
+        return _await_exec(ours, stage, earlier)
     except KernelError as error:
         if error.call == "setns(2)" and error.errno == 3:
             raise Conflict(f"container {known.id} is not running") from None
@@ -119,8 +123,11 @@ def execute(
             os.close(cgroup_fd)
 
 
-def _await_exec(ours: channel.Channel, stage: int) -> Entered:
-    """Wait until the command runs: until nobody holds the other end any more."""
+def _await_exec(ours: channel.Channel, stage: int, earlier: set[int]) -> Entered:
+    """Wait until the command runs: until nobody holds the other end any more.
+
+    earlier: the children that we had before.
+    """
     journal = current_journal()
     try:
         while ours.receive(journal.relay if journal else None) != "closed":
@@ -132,8 +139,25 @@ def _await_exec(ours: channel.Channel, stage: int) -> Entered:
         raise
     os.waitpid(stage, 0)
     if not ours.pid:
+        _bury(_children() - earlier)
         raise Conflict("the container ended while a process was entering it")
     return Entered(ours.pid, ours.console)
+
+
+def _children() -> set[int]:
+    """Our children, by proc(5): a stage that was killed leaves one that it did not tell of."""
+    try:
+        with open("/proc/thread-self/children", encoding="ascii") as file:
+            return {int(word) for word in file.read().split()}
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return set()
+
+
+def _bury(strays: set[int]) -> None:
+    """End and reap them: init's own end would wait for them, as for all of its namespace."""
+    for pid in strays:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
 def _run(

@@ -22,6 +22,7 @@ import sys
 from minidock.errors import CommandNotFound, CommandNotRunnable
 from minidock.kernel import link, namespace, process
 from minidock.kernel.keyring import join_session_keyring
+from minidock.kernel.mount import make_mount_point
 from minidock.kernel.netlink import Netlink
 from minidock.kernel.op import current_journal, op, use_journal
 from minidock.runtime import hooks
@@ -34,6 +35,7 @@ from minidock.runtime.process import (
 )
 from minidock.runtime.program import Slot, Step, perform
 from minidock.runtime.rootfs import (
+    Hierarchy,
     console_steps,
     device_steps,
     enter_steps,
@@ -50,10 +52,10 @@ if TYPE_CHECKING:
 class Surroundings:
     """What the runtime found or made on the host before init's program can be written down.
 
-    rootfs: absolute path. join_cgroup: moves the caller into the container's cgroup.
-    hierarchies: cgroup v1 mounts to show, as (name, data). joined: descriptors of namespaces to
-    join, by OCI's names. filter_program: compiled seccomp filter. channel: init's end.
-    start_fifo: descriptor of the FIFO in which `start` puts a byte. preserved_fds: how many
+    rootfs: absolute path. rootfs_mount: the mount point that it lies on. join_cgroup: moves the
+    caller into the container's cgroup. hierarchies: cgroup v1 trees to show. joined: descriptors
+    of namespaces to join, by OCI's names. filter_program: compiled seccomp filter. channel: init's
+    end. start_fifo: descriptor of the FIFO in which `start` puts a byte. preserved_fds: how many
     descriptors from 3 on the command gets. keyring: the name of a new session keyring, or "".
     state: the container's, as its own hooks are told it.
     """
@@ -62,8 +64,9 @@ class Surroundings:
         self,
         *,
         rootfs: str,
+        rootfs_mount: str = "/",
         join_cgroup: Callable[[], None],
-        hierarchies: list[tuple[str, str]],
+        hierarchies: list[Hierarchy],
         joined: dict[str, int],
         filter_program: bytes | None,
         channel: Channel,
@@ -73,6 +76,7 @@ class Surroundings:
         state: dict[str, Any] | None = None,
     ) -> None:
         self.rootfs = rootfs
+        self.rootfs_mount = rootfs_mount
         self.join_cgroup = join_cgroup
         self.hierarchies = hierarchies
         self.joined = joined
@@ -82,6 +86,11 @@ class Surroundings:
         self.preserved_fds = preserved_fds
         self.keyring = keyring
         self.state = state or {}
+
+    def descriptors(self) -> list[int]:
+        """What init needs of all that is open at its birth, beside its streams."""
+        preserved = range(3, 3 + self.preserved_fds)
+        return [*preserved, self.channel.fileno(), self.start_fifo, *self.joined.values()]
 
 
 def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
@@ -94,9 +103,12 @@ def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
         Step(process.set_not_dumpable),
         Step(around.join_cgroup),
         *namespace_steps(config, around),
-        *tree_steps(config, around.rootfs, hierarchies=around.hierarchies),
+        *tree_steps(
+            config, around.rootfs, parent=around.rootfs_mount, hierarchies=around.hierarchies
+        ),
         *hook_steps(config, around),
         *enter_steps(around.rootfs),
+        Step(make_mount_point, "/", spec["cwd"], like=""),  # made where the image lacks it
         *device_steps(config),
         *terminal_steps(spec, around.channel),
         *(console_steps() if spec.get("terminal") else []),
@@ -176,12 +188,13 @@ def wait_for_start(fifo: int) -> None:
 
 
 def run_init(
-    program: list[Step], channel: Channel, stdio: tuple[int, int, int] | None
+    program: list[Step], around: Surroundings, stdio: tuple[int, int, int] | None
 ) -> NoReturn:
     """Perform init's program in the freshly cloned process; ends in execve or os._exit.
 
     stdio: descriptors that become 0, 1 and 2; None keeps the caller's.
     """
+    channel = around.channel
     code = 1
     try:
         seal_imports()
@@ -191,6 +204,7 @@ def run_init(
         if stdio is not None:
             for number, descriptor in enumerate(stdio):
                 os.dup2(descriptor, number)
+        process.close_all_but(around.descriptors())  # or we would not hear that the parent died
         channel.await_go()
         perform(program, {})
     except BaseException as error:  # nothing may unwind into the runtime's stack: ours is a copy

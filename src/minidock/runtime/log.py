@@ -15,7 +15,7 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.errors import MinidockError
+from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError
 
 
 class Log:
@@ -33,8 +33,14 @@ class Log:
             self._descriptor = os.open(path, flags, 0o644)
 
     def error(self, error: MinidockError, *, during: str = "") -> None:
-        """Tell why the command failed, and what to do about it."""
-        message = f"{during} failed: {error}" if during else str(error)
+        """Tell why the command failed, and what to do about it.
+
+        during: "create", "run" or "exec", which engines tell apart by the message's beginning.
+        """
+        message = f"{during} failed: " if during else ""
+        if isinstance(error, (CommandNotFound, CommandNotRunnable)):
+            message += "unable to start container process: "
+        message += str(error)
         if error.hint:
             message += f" ({error.hint})"
         if self._has_file:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from minidock.runtime.channel import Channel
 
+_PASSWD_BYTES = 1 << 20
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -119,10 +120,12 @@ def apparmor_file() -> str:
 def command_steps(spec: dict[str, Any]) -> list[Step]:
     """Go to the working directory and find the command there."""
     environment = spec.get("env") or []
+    uid = (spec.get("user") or {}).get("uid") or 0
     return [
         Step(process.close_on_exec, 3),
         Step(enter_directory, spec["cwd"]),
         Step(find_command, spec["args"][0], environment, into="command"),
+        Step(complete_environment, environment, uid, into="environment"),
     ]
 
 
@@ -141,8 +144,38 @@ def final_steps(
     return [
         *steps,
         Step(process.restore_signals),
-        Step(process.execute, Slot("command"), spec["args"], spec.get("env") or []),
+        Step(process.execute, Slot("command"), spec["args"], Slot("environment")),
     ]
+
+
+def complete_environment(environment: list[str], uid: int) -> list[str]:
+    """The environment with HOME, which programs rely on, from the container's own /etc/passwd."""
+    if any(entry.startswith("HOME=") and entry != "HOME=" for entry in environment):
+        return environment
+    kept = [entry for entry in environment if entry != "HOME="]
+    return [*kept, f"HOME={home_of(uid, '/etc/passwd')}"]
+
+
+def home_of(uid: int, path: str) -> str:
+    """A user's home directory as a passwd(5) file has it; "/" where it is not listed.
+
+    The file is the image's: one that is no file, or has no end, must not stop us.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return "/"
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "/"
+        content = os.read(descriptor, _PASSWD_BYTES).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
+    for line in content.split("\n"):
+        fields = line.split(":")
+        if len(fields) >= 6 and fields[2] == str(uid):
+            return fields[5] or "/"
+    return "/"
 
 
 def find_command(name: str, environment: list[str]) -> str:

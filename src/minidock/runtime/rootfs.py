@@ -11,6 +11,8 @@ Sources: OCI runtime-spec config "Mounts", config-linux "Default Filesystems", "
 
 from __future__ import annotations
 
+import os
+
 from minidock.errors import UsageError
 from minidock.kernel import mount as m
 from minidock.runtime.program import Step
@@ -56,51 +58,66 @@ _LINKS = (
     ("/proc/self/fd/0", "/dev/stdin"),
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
-    ("/proc/kcore", "/dev/core"),
     ("pts/ptmx", "/dev/ptmx"),
 )
 
 
+class Hierarchy:
+    """One cgroup v1 tree that a container may see: its own part of it.
+
+    name: below /sys/fs/cgroup. data: the mount's options. directory: the container's, on the host.
+    """
+
+    def __init__(self, name: str, data: str, directory: str) -> None:
+        self.name = name
+        self.data = data
+        self.directory = directory
+
+
 def tree_steps(
-    config: dict[str, Any], rootfs: str, *, hierarchies: list[tuple[str, str]]
+    config: dict[str, Any], rootfs: str, *, parent: str, hierarchies: list[Hierarchy]
 ) -> list[Step]:
     """Make the container's tree, while the host's is there: propagation, rootfs, mounts.
 
-    rootfs: absolute path on the host. hierarchies: the cgroup mounts to show, as (name below
-    /sys/fs/cgroup, mount data); empty for cgroup v2, which has one.
+    The copy of the host's tree hears of its mounts, and tells it of none, unless the config says
+    otherwise; the mount that the rootfs lies on never does, or what follows would show on the host.
+    rootfs: absolute path on the host. parent: the mount point that it lies on. hierarchies: the
+    cgroup trees to show; empty for cgroup v2, which has one.
     """
-    propagation = config["linux"].get("rootfsPropagation") or "rprivate"
-    if not propagation.startswith("r"):
-        propagation = "r" + propagation
     steps = [
-        Step(m.set_propagation, "/", propagation),
+        Step(m.set_propagation, "/", config["linux"].get("rootfsPropagation") or "rslave"),
+        Step(m.set_propagation, parent, "private"),
         Step(m.bind_to_itself, rootfs, "/"),
-        Step(m.propagate_in_root, rootfs, "/", "rprivate"),
     ]
     for entry in config.get("mounts") or []:
-        steps += mount_steps(entry, rootfs, hierarchies=hierarchies)
+        if entry.get("type") == "cgroup":
+            own = any(ns["type"] == "cgroup" for ns in config["linux"]["namespaces"])
+            steps += cgroup_steps(entry, rootfs, hierarchies=hierarchies, has_namespace=own)
+        else:
+            steps += mount_steps(entry, rootfs)
     return steps
 
 
 def enter_steps(rootfs: str) -> list[Step]:
-    """Make the container's tree the only one."""
+    """Make the container's tree the only one.
+
+    The old root then lies on top of the new one, where ".." of "/" leads; it must not tell the
+    host that all its mounts are taken away.
+    """
     return [
         Step(m.enter_directory, rootfs),
         Step(m.pivot_root, ".", "."),
+        Step(m.set_propagation, "/..", "rslave"),
         Step(m.unmount, ".", m.MNT_DETACH),
         Step(m.enter_directory, "/"),
     ]
 
 
-def mount_steps(
-    entry: dict[str, Any], rootfs: str, *, hierarchies: list[tuple[str, str]]
-) -> list[Step]:
-    """The steps of one entry of config.json's "mounts"."""
+def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
+    """The steps of one entry of config.json's "mounts", except of type cgroup."""
     target = entry["destination"]
     fstype = entry.get("type") or ""
     options = parse_options(entry.get("options") or [], subject=target)
-    if fstype == "cgroup":
-        return _cgroup_steps(rootfs, target, options, hierarchies=hierarchies)
     if options.flags & m.MS_BIND or fstype == "bind":
         source = entry["source"]
         recursive = bool(options.flags & m.MS_REC)
@@ -108,10 +125,12 @@ def mount_steps(
             Step(m.make_mount_point, rootfs, target, like=source),
             Step(m.bind_mount, source, rootfs, target, recursive=recursive),
         ]
-        attributes = sum(a for flag, a in _ATTRIBUTES.items() if options.flags & flag)
-        if attributes:
+        if _attributes(options.flags):
             steps.append(
-                Step(m.set_mount_attributes, rootfs, target, attributes=attributes, recursive=False)
+                Step(
+                    m.set_mount_attributes, rootfs, target,
+                    attributes=_attributes(options.flags), recursive=False,
+                )
             )
     else:
         source = entry.get("source") or fstype
@@ -173,32 +192,31 @@ def parse_options(words: list[str], *, subject: str) -> MountOptions:
     return options
 
 
-def _cgroup_steps(
-    rootfs: str, target: str, options: MountOptions, *, hierarchies: list[tuple[str, str]]
+def cgroup_steps(
+    entry: dict[str, Any], rootfs: str, *, hierarchies: list[Hierarchy], has_namespace: bool
 ) -> list[Step]:
-    """The container's own part of the cgroup tree, as its cgroup namespace shows it."""
-    flags = options.flags & ~m.MS_RDONLY
-    point = Step(m.make_mount_point, rootfs, target, like="")
+    """The container's own part of the cgroup tree.
+
+    A cgroup namespace shows no more than that. Without one (has_namespace False), each v1 tree's
+    own directory is bound; v2's tree is shown whole, as with runc.
+    """
+    target = entry["destination"]
+    options = parse_options(entry.get("options") or [], subject=target)
+    steps = [Step(m.make_mount_point, rootfs, target, like="")]
     if not hierarchies:
-        fresh = Step(
-            m.mount_filesystem, "cgroup", rootfs, target, "cgroup2", flags=options.flags, data=""
-        )
-        return [point, fresh, *options.later_steps(rootfs, target)]
-    steps = [
-        point,
-        Step(
-            m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=flags, data="mode=755"
-        ),
-    ]
-    for name, data in hierarchies:
-        place = f"{target}/{name}"
-        steps += [
-            Step(m.make_mount_point, rootfs, place, like=""),
+        steps.append(
             Step(
-                m.mount_filesystem, "cgroup", rootfs, place, "cgroup",
-                flags=options.flags, data=data,
-            ),
-        ]
+                m.mount_filesystem, "cgroup", rootfs, target, "cgroup2",
+                flags=options.flags, data="",
+            )
+        )
+        return steps + options.later_steps(rootfs, target)
+    writable = options.flags & ~m.MS_RDONLY
+    steps.append(
+        Step(m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=writable, data="mode=755")
+    )
+    for tree in hierarchies:
+        steps += _tree_steps(tree, rootfs, target, options.flags, has_namespace=has_namespace)
     if options.flags & m.MS_RDONLY:
         steps.append(
             Step(
@@ -207,6 +225,30 @@ def _cgroup_steps(
             )
         )
     return steps + options.later_steps(rootfs, target)
+
+
+def _tree_steps(
+    tree: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
+) -> list[Step]:
+    place = f"{target}/{tree.name}"
+    point = Step(m.make_mount_point, rootfs, place, like="")
+    if has_namespace:
+        mounted = Step(
+            m.mount_filesystem, "cgroup", rootfs, place, "cgroup", flags=flags, data=tree.data
+        )
+        return [point, mounted]
+    return [
+        point,
+        Step(m.bind_mount, tree.directory, rootfs, place, recursive=False),
+        Step(
+            m.set_mount_attributes, rootfs, place, attributes=_attributes(flags), recursive=False
+        ),
+    ]
+
+
+def _attributes(flags: int) -> int:
+    """MOUNT_ATTR_* of a bind mount, from mount(2)'s flags."""
+    return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
 
 
 def device_steps(config: dict[str, Any]) -> list[Step]:
@@ -235,7 +277,10 @@ def device_steps(config: dict[str, Any]) -> list[Step]:
         if device.get("uid") or device.get("gid"):
             owner = (device.get("uid") or 0, device.get("gid") or 0)
             steps.append(Step(m.change_owner, path, uid=owner[0], gid=owner[1]))
-    return steps + [Step(m.make_link, target, path) for target, path in _LINKS]
+    links = list(_LINKS)
+    if os.path.exists("/proc/kcore"):  # a kernel may have none
+        links.append(("/proc/kcore", "/dev/core"))
+    return steps + [Step(m.make_link, target, path) for target, path in links]
 
 
 def console_steps() -> list[Step]:

@@ -156,9 +156,10 @@ def _number(word: str, what: str) -> int:
 def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
     """Check what can be checked before anything is made; returns the bundle's config."""
     use_debug_journal(call, log)
+    state.directory_of(call.options["root"], call.id)
     bundle = call.flags["bundle"]
     if bundle and not os.path.isdir(bundle):
-        raise UsageError(f"chdir {bundle}: no such directory")
+        raise UsageError(f"chdir {bundle}: no such file or directory")
     config = lifecycle.load_config(bundle or ".")
     _check_terminal(call, terminal=bool(config["process"].get("terminal")), stays=stays)
     return config

@@ -77,7 +77,6 @@ busybox -- ls
 --ulimit nofile=1:2 --ulimit nproc=5 busybox
 --ulimit core=-1 --ulimit nofile=5:-1 busybox
 --ulimit nofile=5 --ulimit nofile=6 busybox
---cgroup-parent /x busybox
 --cap-add sys_admin --cap-add=CAP_NET_RAW --cap-drop all busybox
 --privileged --read-only busybox
 --privileged=false busybox
@@ -85,7 +84,6 @@ busybox -- ls
 --security-opt no-new-privileges:false --security-opt no-new-privileges=true busybox
 --security-opt apparmor=unconfined --security-opt label=disable busybox
 --security-opt label:disable --security-opt seccomp:unconfined busybox
---security-opt systempaths=unconfined busybox
 --security-opt seccomp=SECCOMP busybox
 --security-opt seccomp=builtin busybox
 --device /dev/null --device /dev/zero:/dev/z:r busybox
@@ -109,14 +107,9 @@ busybox -- ls
 --mount type=bind,source=./a,destination=/b busybox
 --mount TYPE=BIND,SRC=/a,DST=/b busybox
 --mount 'type=bind,"src=/a,b",dst=/b' busybox
---mount type=bind,src=/a,dst=/b,bind-propagation=rslave,ro=false,bind-nonrecursive busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=writable,readonly busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=readonly,ro,bind-propagation=rprivate busybox
+--mount type=bind,src=/a,dst=/b,bind-propagation=rslave,ro=false busybox
 --mount type=bind,src=/a,dst=/b,consistency=cached busybox
---mount type=volume,source=v,target=/v,volume-nocopy busybox
---mount type=volume,volume-nocopy=false,dst=/b busybox
---mount type=volume,source=v,target=/v,volume-label=a=b,volume-driver=local busybox
+--mount type=volume,dst=/b,ro=true busybox
 --mount dst=/b busybox
 --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770 --mount src=v,dst=/w busybox
 -p 8080:80 busybox
@@ -144,8 +137,8 @@ busybox -- ls
 --dns 1.1.1.1 --dns ::2 --dns-option a --dns-opt b --dns-search b.c --dns-search . busybox
 --restart no busybox
 --log-driver none busybox
---log-driver json-file --log-opt max-size=1m busybox
---runtime runc --quiet --pull missing busybox
+--log-driver json-file --quiet --pull missing busybox
+--mount type=bind,src=/a,dst=/b,bind-recursive=enabled busybox
 --no-healthcheck=false busybox
 """.strip().splitlines()
 
@@ -206,11 +199,8 @@ SAME_ERROR = """
 --mount type=bind, busybox
 --mount type=bind,src=/a busybox
 --mount type=bind,src=/a,dst=/b,ro=maybe busybox
---mount type=bind,src=/a,dst=/b,volume-nocopy busybox
+--mount type=bind,src=/a,dst=/b,volume-nocopy=false busybox
 --mount type=volume,src=/a,dst=/b,bind-propagation=rslave busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=writable busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=readonly,ro busybox
---mount type=bind,src=/a,dst=/b,bind-recursive=foo busybox
 --mount type=tmpfs,dst=/b,tmpfs-size=x busybox
 --mount type=tmpfs,dst=/b,tmpfs-mode=9 busybox
 --mount type=tmpfs,dst=/b,foo=9 busybox
@@ -242,7 +232,6 @@ SAME_ERROR = """
 --dns-search "" busybox
 --dns-search "a b" busybox
 --mac-address foo busybox
---log-opt a=b --log-driver=none busybox
 """.strip().splitlines()
 
 REFUSED_BY_NAME = {
@@ -270,6 +259,15 @@ REFUSED_BY_NAME = {
     "--platform windows/amd64 busybox": "--platform",
     "--mount type=npipe,src=a,dst=/b busybox": "npipe",
     "--ipc foo busybox": "--ipc",
+    "--cgroup-parent /x busybox": "--cgroup-parent /x",
+    "--runtime runc busybox": "--runtime runc",
+    "--log-opt max-size=1m busybox": "--log-opt max-size=1m",
+    "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
+    "--mount type=volume,dst=/v,volume-nocopy busybox": "volume-nocopy",
+    "--mount type=volume,dst=/v,volume-label=a=b busybox": "volume-label=a=b",
+    "--mount type=volume,dst=/v,volume-driver=nfs busybox": "volume-driver=nfs",
+    "--mount type=bind,src=/a,dst=/b,bind-nonrecursive busybox": "bind-nonrecursive",
+    "--mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox": "bind-recursive=disabled",
 }
 REFUSED_BY_THE_DAEMON = {
     "-m 5m busybox": "Minimum memory limit allowed is 6MB",
@@ -290,7 +288,14 @@ REFUSED_BY_THE_DAEMON = {
 }
 
 
-@command("create", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, needs_root=False)
+@command(
+    "create",
+    "IMAGE [COMMAND] [ARG...]",
+    at_least=1,
+    flags_first=True,
+    needs_root=False,
+    failure=None,
+)
 @run_flags
 def _create(arguments: tuple[str, ...], **flags: Any) -> dict[str, Any]:
     return container_create_body(flags, arguments)
@@ -345,6 +350,7 @@ def flat(body: dict[str, Any]) -> dict[str, Any]:
     # null and [] mean the same here, and the client sends now this, now that.
     fields["HostConfig.SecurityOpt"] = fields["HostConfig.SecurityOpt"] or []
     fields.pop("HostConfig.UsernsMode", None)  # "host" is what minidock always does
+    fields.pop("MacAddress", None)  # the field's place before API 1.44, which minidock fills too
     return fields
 
 

@@ -76,7 +76,7 @@ limit_flags = in_section(
     value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
     values("--ulimit", type=Parsed("ulimit", _ulimit), help="Ulimit options"),
     value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
-    value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
+    refused("--cgroup-parent", because="containers are in minidock's own cgroup", unless=("",)),
     refused("--blkio-weight", because=_BLOCK_IO, unless=("0",)),
     refused("--blkio-weight-device", because=_BLOCK_IO),
     refused("--device-read-bps", because=_BLOCK_IO),
@@ -118,7 +118,6 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
         "CpusetMems": flags["cpuset_mems"],
         "PidsLimit": flags["pids_limit"],
         "Ulimits": [by_name[name] for name in sorted(by_name)],
-        "CgroupParent": flags["cgroup_parent"],
     }
 
 

@@ -82,8 +82,8 @@ network_flags = in_section(
 )
 
 
-def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """HostConfig's network fields, and NetworkingConfig."""
+def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """HostConfig's network fields, NetworkingConfig, and the MAC address asked for."""
     mode, mac_address = _network(flags)
     host = {
         "NetworkMode": mode,
@@ -95,7 +95,7 @@ def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         "DnsSearch": list(flags["dns_search"]),
     }
     endpoints = {mode: {"MacAddress": mac_address}} if mac_address else {}
-    return host, {"EndpointsConfig": endpoints}
+    return host, {"EndpointsConfig": endpoints}, mac_address
 
 
 def _network(flags: dict[str, Any]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from minidock.cli.flags_network import exposed_ports, network_fields, network_fl
 from minidock.cli.flags_process import config_fields, process_flags
 from minidock.cli.flags_security import security_fields, security_flags
 from minidock.cli.flags_storage import storage_fields, storage_flags
-from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.cli.pflag import Parsed, in_section, refused, switch, value
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -48,11 +48,11 @@ container_flags = in_section(
     value("--pull", type=Parsed("string", _pull), default="missing", help='"missing" or "never"'),
     switch("-q", "--quiet", help="Suppress the pull output"),
     value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
-    value("--runtime", default="", help="Runtime to use for this container"),
     value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
-    values("--log-opt", help="Log driver options (max-size, max-file)"),
     refused("--restart", because="restart policies come later", unless=("", "no")),
     refused("--annotation", because=_LATER),
+    refused("--log-opt", because="logs are kept whole"),
+    refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
     refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
 )
 
@@ -73,7 +73,7 @@ def container_create_body(
 
     arguments: the image, then the command. detach: `run -d` attaches no stream.
     """
-    network, networking = network_fields(flags)
+    network, networking, mac_address = network_fields(flags)
     storage, volumes = storage_fields(flags)
     body: dict[str, Any] = {
         **config_fields(flags, arguments),
@@ -90,10 +90,10 @@ def container_create_body(
         },
         "NetworkingConfig": networking,
     }
+    if mac_address:
+        body["MacAddress"] = mac_address
     if exposed := exposed_ports(flags):
         body["ExposedPorts"] = exposed
-    if flags["runtime"]:
-        body["HostConfig"]["Runtime"] = flags["runtime"]
     if detach:
         if flags["attach"]:
             raise UsageError("Conflicting options: -a and -d")
@@ -118,10 +118,4 @@ def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--log-driver {driver} is not available", hint="json-file and none are there"
         )
-    if driver == "none" and flags["log_opt"]:
-        raise UsageError("invalid logging opts for driver none")
-    options = {name: text for name, _, text in (o.partition("=") for o in flags["log_opt"])}
-    for name in options:
-        if name not in ("max-size", "max-file"):
-            raise UsageError(f"unknown log opt '{name}' for json-file log driver")
-    return {"Type": driver, "Config": options}
+    return {"Type": driver, "Config": {}}

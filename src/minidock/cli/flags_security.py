@@ -50,19 +50,17 @@ security_flags = in_section(
 
 def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
     """HostConfig's walls."""
-    options, masks = _security_options(flags["security_opt"])
     fields: dict[str, Any] = {
         "CapAdd": list(flags["cap_add"]) or None,
         "CapDrop": list(flags["cap_drop"]) or None,
         "Privileged": flags["privileged"],
-        "SecurityOpt": options,
+        "SecurityOpt": _security_options(flags["security_opt"]),
         "Devices": [_device(text) for text in flags["device"]],
         "GroupAdd": list(flags["group_add"]) or None,
         "PidMode": _mode(flags, "pid", "PID", ("host",), shareable=True),
         "IpcMode": _mode(flags, "ipc", "IPC", ("private", "shareable", "host", "none"), True),
         "UTSMode": _mode(flags, "uts", "UTS", ("host",), shareable=False),
         "CgroupnsMode": _mode(flags, "cgroupns", "CGROUP", ("host", "private"), shareable=False),
-        **masks,
     }
     if flags["sysctl"]:
         fields["Sysctls"] = dict(flags["sysctl"])
@@ -88,19 +86,16 @@ def _choices(plain: tuple[str, ...], shareable: bool) -> str:
     return " or ".join((*plain, "container:NAME") if shareable else plain)
 
 
-def _security_options(given: tuple[str, ...]) -> tuple[list[str], dict[str, list[str]]]:
-    """The options as the API takes them, and the paths to mask where none shall be."""
+def _security_options(given: tuple[str, ...]) -> list[str]:
+    """The options as the API takes them: a seccomp profile as its text."""
     options: list[str] = []
-    masks: dict[str, list[str]] = {}
     for text in given:
         name, separator, setting = text.partition("=")
         if not separator:
             name, separator, setting = text.partition(":")
         if not separator and name != "no-new-privileges":
             raise UsageError(f'Invalid --security-opt: "{text}"')
-        if name == "systempaths" and setting == "unconfined":
-            masks = {"MaskedPaths": [], "ReadonlyPaths": []}
-        elif name == "seccomp" and setting not in ("unconfined", "builtin"):
+        if name == "seccomp" and setting not in ("unconfined", "builtin"):
             options.append(f"seccomp={_seccomp_profile(setting)}")
         elif _is_known(name, setting):
             options.append(text)
@@ -108,9 +103,9 @@ def _security_options(given: tuple[str, ...]) -> tuple[list[str], dict[str, list
             raise UsageError(
                 f'--security-opt "{text}" is not available',
                 hint="minidock knows no-new-privileges[=true|false], seccomp=FILE, and unconfined "
-                "or disable for seccomp, apparmor, systempaths and label",
+                "or disable for seccomp, apparmor and label",
             )
-    return options, masks
+    return options
 
 
 def _is_known(name: str, setting: str) -> bool:

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What --mount can say and minidock cannot do yet; each is refused unless it asks for the default.
+_NOT_AVAILABLE = {
+    "bind-nonrecursive": ("false", "0"),
+    "bind-recursive": ("enabled",),
+    "volume-driver": ("local",),
+    "volume-label": (),
+    "volume-nocopy": ("false", "0"),
+    "volume-opt": (),
+    "volume-subpath": (),
+}
+_SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+_CONSISTENCIES = ("default", "consistent", "cached", "delegated")
+
+
 def parse_mount(text: str) -> dict[str, Any]:
     """One --mount, such as "type=bind,src=/a,dst=/b,readonly", as the API's Mount."""
     import csv
@@ -25,102 +39,49 @@ def parse_mount(text: str) -> dict[str, Any]:
     if not fields:
         raise ValueError("EOF")
     mount: dict[str, Any] = {"Type": "volume"}
+    kinds = set()
     for field in fields:
-        _mount_field(mount, field)
+        name, equals, setting = field.partition("=")
+        key = name.lower()
+        if not equals and key not in _SWITCHES:
+            raise ValueError(f"invalid field '{field}' must be a key=value pair")
+        kinds.add(key.partition("-")[0])
+        _mount_field(mount, key, setting if equals else "true", field)
     if "Target" not in mount:
         raise ValueError("target is required")
     kind = mount["Type"]
     if kind not in ("bind", "volume", "tmpfs"):
         raise ValueError(f"mount type {kind} is not available")
     for other in ("volume", "bind", "tmpfs"):
-        if other != kind and f"{other.capitalize()}Options" in mount:
+        if other != kind and other in kinds:
             raise ValueError(f"cannot mix '{other}-*' options with mount type '{kind}'")
-    _check_recursion(mount)
-    if "VolumeOptions" in mount:
-        mount["VolumeOptions"].setdefault("DriverConfig", {})
     return mount
 
 
-_READONLY = ("readonly", "ro")
-_SWITCHES = (*_READONLY, "volume-nocopy", "bind-nonrecursive")
-
-
-def _mount_field(mount: dict[str, Any], field: str) -> None:
+def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> None:
     """Put one "key=value" of a --mount where the API has it."""
-    name, equals, setting = field.partition("=")
-    key = name.lower()
-    if not equals and key not in _SWITCHES:
-        raise ValueError(f"invalid field '{field}' must be a key=value pair")
-    if key in _SWITCHES:
-        _mount_switch(mount, key, _truth(key, setting) if equals else True)
-    elif key == "type":
+    if key == "type":
         mount["Type"] = setting.lower()
     elif key in ("source", "src"):
         mount["Source"] = _local(setting)
     elif key in ("target", "dst", "destination"):
         mount["Target"] = setting
-    elif key == "consistency":
-        mount["Consistency"] = setting.lower()
+    elif key in ("readonly", "ro"):
+        mount.pop("ReadOnly", None)
+        if _truth(key, setting):
+            mount["ReadOnly"] = True
+    elif key == "consistency" and setting.lower() in _CONSISTENCIES:
+        mount["Consistency"] = setting.lower()  # means something on a Mac only
     elif key == "bind-propagation":
         mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
-    elif key == "bind-recursive":
-        _bind_recursive(mount.setdefault("BindOptions", {}), setting)
-    elif key == "volume-label":
-        label, _, label_value = setting.partition("=")
-        mount.setdefault("VolumeOptions", {}).setdefault("Labels", {})[label] = label_value
-    elif key == "volume-driver" and setting == "local":
-        mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})["Name"] = setting
-    elif key in ("volume-driver", "volume-opt", "volume-subpath"):
-        raise ValueError(f"{field} is not available")
     elif key == "tmpfs-size":
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
     elif key == "tmpfs-mode":
         mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, lambda t: int(t, 8))
-    else:
+    elif key not in _NOT_AVAILABLE:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
-
-
-def _mount_switch(mount: dict[str, Any], key: str, is_on: bool) -> None:
-    if key in _READONLY:
-        mount.pop("ReadOnly", None)
-        if is_on:
-            mount["ReadOnly"] = True
-    elif key == "volume-nocopy":
-        mount.setdefault("VolumeOptions", {}).update({"NoCopy": True} if is_on else {})
-    else:
-        mount.setdefault("BindOptions", {}).update({"NonRecursive": True} if is_on else {})
-
-
-def _bind_recursive(options: dict[str, Any], setting: str) -> None:
-    meanings = {
-        "enabled": {},
-        "disabled": {"NonRecursive": True},
-        "writable": {"ReadOnlyNonRecursive": True},
-        "readonly": {"ReadOnlyForceRecursive": True},
-    }
-    if setting not in meanings:
-        raise ValueError(
-            f"invalid value for bind-recursive: {setting} "
-            '(must be "enabled", "disabled", "writable", or "readonly")'
-        )
-    options.update(meanings[setting])
-
-
-def _check_recursion(mount: dict[str, Any]) -> None:
-    options = mount.get("BindOptions", {})
-    for name, field in (
-        ("writable", "ReadOnlyNonRecursive"),
-        ("readonly", "ReadOnlyForceRecursive"),
-    ):
-        if options.get(field) and not mount.get("ReadOnly"):
-            raise ValueError(
-                f"option 'bind-recursive={name}' requires 'readonly' to be specified in conjunction"
-            )
-    if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
-        raise ValueError(
-            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' "
-            "to be specified in conjunction"
-        )
+    elif setting not in _NOT_AVAILABLE[key]:
+        raise ValueError(f"{field} is not available")
 
 
 def _truth(key: str, setting: str) -> bool:

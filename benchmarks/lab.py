@@ -1,7 +1,7 @@
 """The bench's laboratory: minidock, docker and podman side by side, each in directories of its own.
 
-minidock is installed by install.sh into the laboratory, as a user has it. dockerd has its defaults (a
-bridge, iptables); podman runs with --runtime runc, as dockerd does. When the bench ends, the
+minidock is installed by install.sh into the laboratory, as a user has it. dockerd has its defaults
+(a bridge, iptables); podman runs with --runtime runc, as dockerd does. When the bench ends, the
 laboratory takes everything away, and says what it could not.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,8 @@ from minidock.kernel.cgroup import open_cgroup
 from minidock.paths import Store
 from support.crash import Outcome, Stage
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600),
+              pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")]  # by execnet
 
 KINDS = ("begin", "end")
 
@@ -74,7 +76,7 @@ def run_in_it(store: Store) -> int | None:
 
 def note(store: Store) -> Callable[[str], None]:
     """Has a run's records written to a file that outlives the container."""
-    file = open(noted(store), "a")  # noqa: SIM115 - open as long as the command lives
+    file = open(noted(store), "a")
 
     def write(record: str) -> None:
         file.write(record)
@@ -139,20 +141,23 @@ def at_each_record(
     act: Callable[[Store], Any],
     *,
     before: Callable[[Store], Any] | None = None,
+    bears_monitor: bool = False,
 ) -> int:
     """Kill the actor at its first record of that kind, then at its second, up to the last.
 
-    before: makes the container on which to act; its journal is noted. Returns how many there are.
+    before: makes the container on which to act; its journal is noted. bears_monitor: the act does,
+    so the one that `before` bore is not to die. Returns how many such records there are.
     """
     store = stage.store
 
     def case(fault: str) -> tuple[Outcome, list[int]]:
         if before is not None:
-            begun = stage.command(lambda: before(store))
+            spared = bears_monitor or actor == "engine"
+            begun = stage.command(lambda: before(store), fault="" if spared else fault)
             assert begun.error is None, begun
-            noted(store).unlink()
             journal = store.container(os.readlink(f"{store.names}/web")).journal
             os.truncate(journal, 0)
+            noted(store).unlink(missing_ok=True)
             os.link(journal, noted(store))
         outcome = stage.command(lambda: act(store), fault=fault)
         return outcome, take_noted(store, actor, kind)
@@ -164,7 +169,8 @@ def at_each_record(
         fault = f"{actor}:{number}:{kind}"
         outcome, reached = case(fault)
         try:
-            assert outcome.signal or reached[-1] == number, (outcome, reached)
+            # Init's last word may stay unread, where its monitor is busy with something else.
+            assert outcome.signal or reached[-1] in (number, number - (actor == "init")), reached
             aftermath(stage)
         except AssertionError as error:
             error.add_note(f"killed at {fault}; {outcome}")
@@ -172,8 +178,72 @@ def at_each_record(
     return len(numbers)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@each_kind
 @pytest.mark.parametrize("actor", ("engine", "monitor", "init"))
-def test_run_detached_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+def test_detached_run_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
     least = {"engine": 1, "monitor": 30, "init": 90}[actor]
     assert at_each_record(stage, actor, kind, run_detached) >= least
+
+
+@each_kind
+@pytest.mark.parametrize("actor", ("engine", "monitor", "init"))
+def test_attached_run_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+    least = {"engine": 1, "monitor": 45, "init": 90}[actor]
+    assert at_each_record(stage, actor, kind, run_attached) >= least
+
+
+@each_kind
+@pytest.mark.parametrize("actor", ("engine", "monitor", "init"))
+def test_start_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+    def run_and_stop(store: Store) -> None:
+        run_detached(store)
+        actions.stop(store, "web")
+
+    def start_again(store: Store) -> None:
+        start.start(store, "web", attach=None)
+
+    least = {"engine": 1, "monitor": 30, "init": 90}[actor]
+    assert at_each_record(stage, actor, kind, start_again, before=run_and_stop,
+                          bears_monitor=True) >= least  # fmt: skip
+
+
+@each_kind
+@pytest.mark.parametrize("actor", ("engine", "monitor"))
+def test_stop_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+    def stop(store: Store) -> None:
+        actions.stop(store, "web")
+
+    least = {"engine": 1, "monitor": 10}[actor]
+    assert at_each_record(stage, actor, kind, stop, before=run_detached) >= least
+
+
+@each_kind
+@pytest.mark.parametrize("actor", ("engine", "monitor"))
+def test_forced_removal_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+    def remove(store: Store) -> None:
+        actions.remove(store, "web", force=True)
+
+    least = {"engine": 1, "monitor": 10}[actor]
+    assert at_each_record(stage, actor, kind, remove, before=run_detached) >= least
+
+
+@each_kind
+def test_repair_after_a_crash_is_cut_short_at_every_record(stage: Stage, kind: str) -> None:
+    def lose_monitor(store: Store) -> None:
+        run_detached(store)
+        container = containers.find(store, "web")
+        os.kill(container.monitor_pid, signal.SIGKILL)
+        while container.monitor_pid:
+            time.sleep(0.001)
+
+    assert at_each_record(stage, "engine", kind, is_there, before=lose_monitor) >= 10
+
+
+@each_kind
+@pytest.mark.parametrize("actor", ("monitor", "stage", "exec"))
+def test_exec_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
+    least = {"monitor": 1, "stage": 4, "exec": 8}[actor]
+    assert at_each_record(stage, actor, kind, run_in_it, before=run_detached) >= least

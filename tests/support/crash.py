@@ -1,4 +1,4 @@
-"""A stage on which processes of minidock die: commands in processes of their own, a look at what is left.
+"""A stage on which processes of minidock die: each command is a process, and what is left is seen.
 
 A crash test has hundreds of cases, so nothing may cost much. A command is a fork of the test's
 process, which has the engine imported already; and its monitor is a fork too, in the place of the
@@ -32,7 +32,6 @@ from minidock.engine import (
     monitor,
     removal,
     session,
-    start,
 )
 from minidock.engine import exec as engine_exec
 from minidock.errors import MinidockError

@@ -206,6 +206,26 @@ def _device(descriptor: int) -> int:
     return status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
 
 
+def _close_all_but_sh(kept: list[int]) -> str:
+    return f": # all descriptors from 3 on are closed, but {' '.join(map(str, kept))}"
+
+
+@op("close_range(2)", twin=_close_all_but_sh)
+def close_all_but(kept: list[int]) -> None:
+    """Let go of all that our parent has open: its sockets, its ports, the container's journal.
+
+    A socket that is open here too does not tell its other end when the parent dies; and what is not
+    open cannot be reached from inside.
+    kept: descriptors that stay, beside 0, 1 and 2.
+    """
+    first = 3
+    for last in sorted(set(kept)):
+        if last > first:
+            syscall("close_range", first, last - 1, 0, subject=f"{first} to {last - 1}")
+        first = max(first, last + 1)
+    syscall("close_range", first, 0xFFFFFFFF, 0, subject=f"from {first}")
+
+
 def _close_on_exec_sh(first: int) -> str:
     return f": # descriptors from {first} on are closed when the command starts"
 

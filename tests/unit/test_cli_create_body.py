@@ -403,7 +403,7 @@ def test_every_flag_of_docker_create_is_known(docker: FakeDockerApi) -> None:
     theirs = set(
         re.findall(r"(?<=\s)(--[a-z][a-z0-9-]+)(?=\s)", docker.run("create", "--help").stdout)
     )
-    ours = {name for param in _create.params for name in param.opts} | {"--help"}
+    ours = {name for flag in _create.flags for name in flag.names} | {"--help"}
     # Shown in other flags' descriptions, or by docker on Windows only.
     assert theirs - ours == set()
 

@@ -17,11 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DOMAIN = re.compile(
-    r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-    r"(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]))*\.?"
-)
-_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
+# Patterns are compiled where they are used: most command lines have no domain and no MAC address.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+_MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
 _LATER = "user networks come later"
 
 
@@ -56,7 +55,7 @@ def _dns_server(text: str) -> str:
 
 def _dns_search(text: str) -> str:
     domain = text.strip()
-    if domain != "." and not _DOMAIN.fullmatch(domain):
+    if domain != "." and not re.fullmatch(_DOMAIN, domain):
         raise ValueError(f"{text} is not a valid domain")
     return domain
 
@@ -110,7 +109,7 @@ def _network(flags: dict[str, Any]) -> tuple[str, str]:
             raise UsageError(f"--network {unknown}= is not available: {_LATER}")
         if not text:
             raise UsageError("no name set for network")
-    if mac_address and not _MAC.fullmatch(mac_address):
+    if mac_address and not re.fullmatch(_MAC, mac_address):
         raise UsageError(f"{mac_address} is not a valid mac address")
     other = text.removeprefix("container:")
     if text in ("", "default", "bridge", "none", "host") or (other and other != text):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from minidock.cli.pflag import Flag, canonical
+from minidock.cli.pflag import parse, write_flags
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.shell_completion import CompletionItem
+
+    from minidock.cli.pflag import Flag
 
     Table = dict[str, tuple[str, str, str]]
 
@@ -35,6 +37,7 @@ class LazyGroup(click.Group):
     table: Table
     aliases: dict[str, str]
     later: tuple[str, ...]
+    flags: list[Flag]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.table)
@@ -51,10 +54,12 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            options = [param for param in self.params if isinstance(param, click.Option)]
-            args = canonical(options, args, flags_first=True)
-            if args == ["--"]:
-                args = ["--help"]
+            values, arguments = parse(self.flags, args, flags_first=True)
+            args = ["--", *arguments]
+            if "help" in values or not (values or arguments):
+                click.echo(ctx.get_help())
+                ctx.exit()
+            ctx.obj = values
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -89,7 +94,7 @@ class LazyGroup(click.Group):
         ]
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, "[OPTIONS] COMMAND" if self.params else "COMMAND")
+        formatter.write_usage(ctx.command_path, "[OPTIONS] COMMAND" if self.flags else "COMMAND")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         headings: dict[str, list[tuple[str, str]]] = {}
@@ -98,10 +103,7 @@ class LazyGroup(click.Group):
         for heading, rows in headings.items():
             with formatter.section(heading):
                 formatter.write_dl(rows)
-        flags = [p.get_help_record(ctx) for p in self.params if isinstance(p, Flag)]
-        if shown := [record for record in flags if record]:
-            with formatter.section("Global Options"):
-                formatter.write_dl(shown)
+        write_flags(self.flags, formatter)
 
 
 def group(
@@ -114,9 +116,17 @@ def group(
 ) -> LazyGroup:
     """A group of the commands in `table`; see class LazyGroup.
 
-    callback: holds the group's own flags, and its help text as docstring.
+    callback: holds the group's own flags, and its help text as docstring; is called before the
+    command, which may be missing, with the flags that were given as the context's `obj`.
     """
-    made = click.group(name, cls=LazyGroup, context_settings={"max_content_width": 100})(callback)
+    made = LazyGroup(
+        name,
+        callback=callback,
+        help=callback.__doc__,
+        invoke_without_command=True,
+        context_settings={"max_content_width": 100},
+    )
+    made.flags = getattr(callback, "flags", [])
     made.table = table
     made.aliases = aliases or {}
     made.later = later

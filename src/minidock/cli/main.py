@@ -14,7 +14,7 @@ import click
 
 from minidock.cli.failure import complain
 from minidock.cli.lazy import group
-from minidock.cli.pflag import refused, switch
+from minidock.cli.pflag import in_section, refused, switch
 from minidock.errors import MinidockError, UsageError
 
 TYPE_CHECKING = False
@@ -81,23 +81,24 @@ LATER = (
 )  # fmt: skip
 
 
-def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
-        from minidock.cli.release import VERSION
-
-        click.echo(f"minidock version {VERSION}")
-        ctx.exit()
-
-
 _NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at MINIDOCK_ROOT"
 
 
-@refused("-H", "--host", because=_NO_DAEMON)
-@refused("-c", "--context", because=_NO_DAEMON)
-@switch("-D", "--debug", help="Show Python's traceback with an error")
-@switch("-v", "--version", help="Print version information and quit", callback=_print_version)
-def _root(**flags: object) -> None:
+@in_section(
+    "Global Options",
+    switch("-D", "--debug", help="Show Python's traceback with an error"),
+    switch("-v", "--version", help="Print version information and quit"),
+    refused("-H", "--host", because=_NO_DAEMON),
+    refused("-c", "--context", because=_NO_DAEMON),
+)
+def _root() -> None:
     """Containers, one kernel call at a time."""
+    context = click.get_current_context()
+    if context.obj.get("version"):
+        from minidock.cli.release import VERSION
+
+        click.echo(f"minidock version {VERSION}")
+        context.exit()
 
 
 minidock = group("minidock", COMMANDS, later=LATER, callback=_root)

@@ -63,8 +63,9 @@ def _bar(what: str, total: int | None) -> Bar:
         label=f"{what:>14}",
         file=sys.stderr,
         width=30,
-        show_eta=bool(total),
+        show_eta=False,
         show_percent=bool(total),
+        bar_template="%(label)s  [%(bar)s]  %(info)s" if total else "%(label)s  %(info)s",
         item_show_func=amount,
         update_min_steps=1 << 20,
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.ASCII | re.IGNORECASE)
-_DURATION_PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?"
+_DURATION_PIECE = r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)"
 _NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
@@ -23,7 +23,7 @@ _NANOSECONDS = {
 
 def size_bytes(text: str) -> int:
     """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s."""
-    match = _SIZE.fullmatch(text)
+    match = re.fullmatch(_SIZE, text, re.ASCII | re.IGNORECASE)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
     power = _POWER[match[2].lower()] if match[2] else 0
@@ -57,7 +57,7 @@ def duration_nanoseconds(text: str) -> int:
         return 0
     total, position = 0.0, 0
     while position < len(rest):
-        piece = _DURATION_PIECE.match(rest, position)
+        piece = re.compile(_DURATION_PIECE, re.ASCII).match(rest, position)
         if piece is None:
             raise ValueError(f'time: invalid duration "{text}"')
         total += float(piece[1]) * _NANOSECONDS[piece[2]]

@@ -256,14 +256,12 @@ def explain(container: Container, *, as_json: bool) -> None:
 
     Raises NotFound for one that was never started.
     """
-    try:
-        with open(container.paths.journal, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
+    lines = _journal(container)
+    if not lines:
         raise NotFound(
             f"container {container.name} has no journal: it was never started",
             hint=f"minidock start {container.name}",
-        ) from None
+        )
     load_ops()
     reader = Reader()
     ops = [told for line in lines for told in reader.read(line)] + reader.rest()
@@ -272,6 +270,14 @@ def explain(container: Container, *, as_json: bool) -> None:
         write(told)
     if not as_json:
         sys.stdout.write(_summary(ops))
+
+
+def _journal(container: Container) -> list[str]:
+    try:
+        with open(container.paths.journal, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _writer(container: Container, out: TextIO, *, as_json: bool) -> Callable[[Told], None]:

@@ -104,6 +104,11 @@ class Rootfs:
         self._add(name, tarfile.SYMTYPE, target=target)
         return self
 
+    def fifo(self, name: str) -> Rootfs:
+        self._parent(name)
+        self._add(name, tarfile.FIFOTYPE, mode=0o666)
+        return self
+
     def busybox(self) -> Rootfs:
         """The static busybox, as /bin/busybox and /bin/sh."""
         self.directory("dev", "proc", "sys", "tmp", "etc", "root", mode=0o755)

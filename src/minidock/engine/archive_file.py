@@ -14,8 +14,9 @@ import stat
 
 from minidock.engine.compression import compression_of, uncompressed_chunks
 from minidock.errors import ArchiveError, StoreError
-from minidock.oci import tar
+from minidock.oci import tar_header as tar
 from minidock.oci.image_config import JSON_BYTES_MAX
+from minidock.oci.tar import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ArchiveFile:
         self._files: dict[str, tuple[int, int]] = {}
         self._others: dict[str, tuple[int, str]] = {}
         headers = _Headers(fd, offset, size)
-        reader = tar.TarReader(headers, skip=headers.skip)
+        reader = TarReader(headers, skip=headers.skip)
         for entry in reader:
             name = _member_name(entry.name)
             self._files.pop(name, None)

@@ -25,7 +25,8 @@ from minidock.engine.store import Staging
 from minidock.engine.unpack import OPAQUE_WHITEOUT, WHITEOUT
 from minidock.engine.upper import Upper, UpperEntry, changed_meanwhile
 from minidock.errors import Conflict
-from minidock.oci import image_config, reference, tar, tar_writer
+from minidock.oci import image_config, reference, tar_writer
+from minidock.oci import tar_header as tar
 from minidock.oci.digest import chain_ids
 
 TYPE_CHECKING = False

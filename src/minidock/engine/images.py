@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.engine.store import StoreLock, prepare, write_file
+from minidock.engine.store import StoreLock, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
@@ -234,7 +234,9 @@ class ImageStore:
         return [], moved
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """images.json as it is on disk. Raises StoreError where it is damaged."""
+        """images.json as it is on disk. Raises StoreError where it is damaged, or not ours."""
+        if not is_made(self._store):
+            return {"images": {}, "references": {}}
         try:
             with open(self._store.images, "rb") as file:
                 catalogue: dict[str, dict[str, Any]] = jsontext.loads(file.read())

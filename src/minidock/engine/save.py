@@ -18,7 +18,7 @@ from minidock.engine.images import Image, ImageStore
 from minidock.engine.layers import layer_archive, read_layer
 from minidock.oci import image_config, manifest, reference, tar_writer
 from minidock.oci.digest import PREFIX, is_hex, sha256, short
-from minidock.oci.tar import DIRECTORY
+from minidock.oci.tar_header import DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

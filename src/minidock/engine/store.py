@@ -27,14 +27,8 @@ def prepare(store: Store) -> None:
 
     Costs one read of the version file once the store is there.
     """
-    version = _read_version(store)
-    if version == STORE_VERSION:
+    if is_made(store):
         return
-    if version is not None:
-        raise StoreError(
-            f"the store {store.root} has format {version}, and this minidock knows {STORE_VERSION}",
-            hint="it was made by another version of minidock; use that, or another MINIDOCK_ROOT",
-        )
     try:
         os.makedirs(store.root, exist_ok=True)
         os.chmod(store.root, _MODE)
@@ -55,6 +49,17 @@ def prepare(store: Store) -> None:
             f"cannot make the store {store.root}: {error.strerror}",
             hint="minidock runs as root; MINIDOCK_ROOT names another place for the store",
         ) from None
+
+
+def is_made(store: Store) -> bool:
+    """Whether the store is there. Raises StoreError for one of another format than ours."""
+    version = _read_version(store)
+    if version not in (None, STORE_VERSION):
+        raise StoreError(
+            f"the store {store.root} has format {version}, and this minidock knows {STORE_VERSION}",
+            hint="it was made by another version of minidock; use that, or another MINIDOCK_ROOT",
+        )
+    return version is not None
 
 
 def _read_version(store: Store) -> int | None:
@@ -96,6 +101,7 @@ class StoreLock:
         self._fd = -1
 
     def __enter__(self) -> StoreLock:
+        prepare(self._store)
         self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         sweep(self._store)

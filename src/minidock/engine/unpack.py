@@ -25,12 +25,13 @@ import posixpath
 import stat
 
 from minidock.errors import ArchiveError, StoreError
-from minidock.oci import tar
+from minidock.oci import tar_header as tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.tar_split import TarSplitWriter
-    from minidock.oci.tar import Entry, TarReader
+    from minidock.oci.tar import TarReader
+    from minidock.oci.tar_header import Entry
 
 WHITEOUT = b".wh."
 OPAQUE_WHITEOUT = b".wh..wh..opq"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 
-from minidock.oci.tar import BLOCK, DIRECTORY, REGULAR
+from minidock.oci.tar_header import BLOCK, DIRECTORY, REGULAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.kernel import namespace, seccomp
+from minidock.kernel import namespace
 from minidock.runtime import channel
 from minidock.runtime.config import hierarchies_to_show
 from minidock.runtime.init import Surroundings, fresh_namespaces, init_program, run_init
@@ -70,14 +70,13 @@ def bear_init(
         cgroup_fd = group.fd_for_clone()
         if cgroup_fd is not None:
             held.append(cgroup_fd)
-        profile = config["linux"].get("seccomp")
         around = Surroundings(
             rootfs=told["rootfs"],
             rootfs_mount=mount_point_of(told["rootfs"]),
             join_cgroup=_Join(group, born_inside=cgroup_fd is not None),
             hierarchies=hierarchies_to_show(group),
             joined=joined,
-            filter_program=seccomp.compile(profile, wishes.filter_cache) if profile else None,
+            filter_program=compile_filter(config, wishes.filter_cache),
             channel=theirs,
             # For writing too: as long as init waits, whoever looks in by this FIFO does no harm.
             start_fifo=_open(f"{directory}/start.fifo", held, os.O_RDWR),
@@ -100,6 +99,16 @@ def bear_init(
         for descriptor in held:
             os.close(descriptor)
     return ours, pid
+
+
+def compile_filter(config: dict[str, Any], cache_directory: str) -> bytes | None:
+    """The program of the config's seccomp profile; None where it has none."""
+    profile = config["linux"].get("seccomp")
+    if not profile:
+        return None
+    from minidock.kernel import seccomp  # not for who has no filter
+
+    return seccomp.compile(profile, cache_directory)
 
 
 def mount_point_of(path: str) -> str:

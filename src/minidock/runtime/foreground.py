@@ -17,12 +17,13 @@ import select
 from errno import EIO, EPIPE
 
 from minidock.kernel import process
-from minidock.runtime.console import HostTerminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from types import FrameType
+
+    from minidock.runtime.console import HostTerminal
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -84,9 +85,9 @@ class Foreground:
 
     def __init__(self, *, terminal: bool) -> None:
         self.stdio: tuple[int, int, int] | None = None
-        self._host = HostTerminal.find() if terminal else None
+        self._host = _find_terminal() if terminal else None
         self._relays: list[Relay] = []
-        self._mailbox = _Mailbox()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _passed_on())
         if not terminal:
             (in_read, in_write), (out_read, out_write), (err_read, err_write) = (
                 os.pipe2(os.O_CLOEXEC) for _ in range(3)
@@ -103,6 +104,7 @@ class Foreground:
         """Serve the command until it has ended; returns its exit code (128 + n for signal n)."""
         for descriptor in self.stdio or ():
             os.close(descriptor)
+        self._mailbox = _Mailbox()
         if self._host is None or console is None:
             self._serve(pid, pidfd, None)
             return exit_code(os.waitpid(pid, 0)[1])
@@ -147,14 +149,26 @@ class Foreground:
                 process.send_signal(pidfd, number, pid=pid)
 
 
+def _find_terminal() -> HostTerminal:
+    from minidock.runtime.console import HostTerminal
+
+    return HostTerminal.find()
+
+
+def _passed_on() -> set[int]:
+    """The signals that go on to the command."""
+    return {int(number) for number in signal.valid_signals()} - _KEPT
+
+
 class _Mailbox:
     """Our signals as bytes in a pipe, so that poll(2) hears of them."""
 
     def __init__(self) -> None:
         self.descriptor, sink = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
-        for number in signal.valid_signals() - _KEPT:
+        for number in _passed_on():
             signal.signal(number, _note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _passed_on())
 
     def read(self) -> bytes:
         """The numbers of the signals that came."""

@@ -65,6 +65,7 @@ def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
                 hook.get("args") or [hook["path"]],
                 dict(entry.split("=", 1) for entry in hook.get("env") or [] if "=" in entry),
                 file_actions=streams,
+                setsigmask=[],
                 setsigdef=[_SIGPIPE, _SIGXFSZ],
             )
         except OSError as error:

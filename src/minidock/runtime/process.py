@@ -15,7 +15,7 @@ import os
 import stat
 
 from minidock.errors import CommandNotFound, CommandNotRunnable
-from minidock.kernel import capability, process, seccomp, terminal
+from minidock.kernel import capability, process
 from minidock.kernel.mount import enter_directory
 from minidock.runtime.program import Slot, Step
 
@@ -36,6 +36,8 @@ def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
     """
     if not spec.get("terminal"):
         return [Step(process.reopen_null)]
+    from minidock.kernel import terminal
+
     size = spec.get("consoleSize") or {}
     sizing = []
     if size.get("height") and size.get("width"):
@@ -67,7 +69,7 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
             Step(process.write_proc, "/proc/self/oom_score_adj", str(spec["oomScoreAdj"]))
         )
     if filter_program is not None and not no_new_privs:
-        steps.append(Step(seccomp.load, filter_program))
+        steps.append(_filter_step(filter_program))
     if capabilities is not None:
         steps.append(Step(capability.set_bounding, capabilities.get("bounding") or []))
         steps.append(Step(capability.keep_capabilities))
@@ -94,6 +96,12 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
     if no_new_privs:
         steps.append(Step(capability.set_no_new_privs))
     return steps
+
+
+def _filter_step(filter_program: bytes) -> Step:
+    from minidock.kernel import seccomp  # loaded already by who compiled the filter
+
+    return Step(seccomp.load, filter_program)
 
 
 def _possible_ambient(capabilities: dict[str, Any]) -> list[str]:
@@ -140,7 +148,7 @@ def final_steps(
     if preserved_fds:
         steps.append(Step(process.hand_on, 3, 2 + preserved_fds))
     if filter_program is not None and spec.get("noNewPrivileges"):
-        steps.append(Step(seccomp.load, filter_program))
+        steps.append(_filter_step(filter_program))
     return [
         *steps,
         Step(process.restore_signals),

@@ -18,13 +18,11 @@ import os
 
 from minidock import jsontext
 from minidock.errors import Conflict, UsageError
-from minidock.kernel import seccomp
 from minidock.kernel.op import Journal, use_journal
 from minidock.runtime import config as configuration
-from minidock.runtime import exec as entering
 from minidock.runtime import lifecycle, state
 from minidock.runtime.arguments import Call
-from minidock.runtime.console import send_console
+from minidock.runtime.birth import compile_filter
 from minidock.runtime.foreground import Foreground
 from minidock.runtime.log import Log
 from minidock.undo import UndoOnError
@@ -65,7 +63,10 @@ def run(call: Call, log: Log) -> int:
 
 def exec_(call: Call, log: Log) -> int:
     """Run one more process in a container."""
+    from minidock.runtime import exec as entering
+
     use_debug_journal(call, log)
+    _take_preserved(call, listening=0)
     known = state.load(call.options["root"], call.id)
     status = known.status
     if status == "paused" and not call.flags["ignore_paused"]:
@@ -76,14 +77,13 @@ def exec_(call: Call, log: Log) -> int:
     spec = process_of(call, config)
     stays = not call.flags["detach"]
     _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
-    profile = config["linux"].get("seccomp")
     between = Foreground(terminal=bool(spec.get("terminal"))) if stays else None
     entered = entering.execute(
         known,
         config,
         spec,
         stdio=between.stdio if between else None,
-        filter_program=seccomp.compile(profile, _filter_cache(call)) if profile else None,
+        filter_program=compile_filter(config, _filter_cache(call)),
         preserved_fds=call.flags["preserve_fds"],
     )
     _hand_out(call, entered.pid, entered.console)
@@ -155,14 +155,46 @@ def _number(word: str, what: str) -> int:
 
 def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
     """Check what can be checked before anything is made; returns the bundle's config."""
+    _take_preserved(call, listening=_listening())
     use_debug_journal(call, log)
     state.directory_of(call.options["root"], call.id)
     bundle = call.flags["bundle"]
     if bundle and not os.path.isdir(bundle):
         raise UsageError(f"chdir {bundle}: no such file or directory")
     config = lifecycle.load_config(bundle or ".")
-    _check_terminal(call, terminal=bool(config["process"].get("terminal")), stays=stays)
+    spec = config["process"]
+    _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
+    if _listening():
+        activation = [f"LISTEN_FDS={_listening()}", "LISTEN_PID=1"]
+        config["process"] = {**spec, "env": [*(spec.get("env") or []), *activation]}
     return config
+
+
+def _listening() -> int:
+    """How many sockets systemd hands on by us, from descriptor 3 on: sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
+    return _number(os.environ.get("LISTEN_FDS", "0"), "LISTEN_FDS")
+
+
+def _take_preserved(call: Call, *, listening: int) -> None:
+    """See that the descriptors meant for the command are there, and keep them from hooks.
+
+    What we opened ourselves is close-on-exec: such a number was never given to us.
+    Raises UsageError.
+    """
+    call.flags["preserve_fds"] += listening
+    for descriptor in range(3, 3 + call.flags["preserve_fds"]):
+        try:
+            given = os.get_inheritable(descriptor)
+        except OSError:
+            given = False
+        if not given:
+            raise UsageError(
+                f"please check that preserved-fd {descriptor - 2} of "
+                f"{call.flags['preserve_fds']} is present"
+            )
+        os.set_inheritable(descriptor, False)
 
 
 def _check_terminal(call: Call, *, terminal: bool, stays: bool) -> None:
@@ -184,12 +216,15 @@ def _create(
         filter_cache=_filter_cache(call),
         config=config,
         preserved_fds=call.flags["preserve_fds"],
+        new_keyring=not call.flags["no_new_keyring"],
     )
 
 
 def _hand_out(call: Call, pid: int, console: int | None) -> None:
     """Tell the caller what it asked to know: the pid, and the terminal's master."""
     if call.flags["console_socket"] and console is not None:
+        from minidock.runtime.console import send_console
+
         send_console(call.flags["console_socket"], console)
     if call.flags["pid_file"]:
         state.write_atomically(call.flags["pid_file"], str(pid))

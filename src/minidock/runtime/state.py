@@ -146,9 +146,14 @@ def every(root: str) -> list[State]:
 def write_atomically(path: str, text: str) -> None:
     """Replace a file by renaming a finished one over it: a reader sees the old or the new."""
     beside = f"{path}.{os.getpid()}.new"
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.rename(beside, path)
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(beside, path)
+    except OSError:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise
 
 
 def claim(root: str, container_id: str) -> str:

@@ -14,6 +14,8 @@ Documentation/filesystems/sharedsubtree.rst.
 from __future__ import annotations
 
 import os
+import stat
+from errno import ELOOP
 
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.libc import path_bytes, syscall
@@ -60,6 +62,8 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 
+_MOST_LINKS = 40  # as the kernel allows in one path
+
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
 
@@ -105,6 +109,46 @@ class _Target:
 
     def __exit__(self, *error: object) -> None:
         os.close(self._fd)
+
+
+# What may be covered below /proc: files in which lxcfs and the like tell of a container's limits.
+_COVERABLE = {
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
+    "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+}  # fmt: skip
+
+
+def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, source: str) -> None:
+    """Refuse a mount that would take a wall away, wherever links have led.
+
+    place: the resolved mount point's /proc/self/fd name. Over the container's root, all that is
+    mounted already would be out of sight. Over /proc or in it, our own writes to /proc, and the
+    masks on it, would meet files of the image's author (CVE-2019-16884, CVE-2025-52881); the same
+    where an image has a link in the place of /proc or /sys (CVE-2019-19921).
+    Raises MinidockError.
+    """
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        above = os.readlink(f"/proc/self/fd/{fd}").rstrip("/")
+    finally:
+        os.close(fd)
+    inside = os.fsdecode(os.readlink(place))[len(above) :] or "/"
+    if inside == "/":
+        raise MinidockError(
+            f"the mount point {target} is the container's root itself",
+            hint="choose another place; the image or a volume may have a link there",
+        )
+    if fstype in ("proc", "sysfs") and inside != os.path.normpath(target):
+        raise MinidockError(
+            f"{target} of the image is a link, to {inside}", hint="it must be a directory"
+        )
+    is_proc = fstype == "proc" or os.path.exists(f"{source}/self/ns/pid")
+    if inside.startswith("/proc/") and inside not in _COVERABLE or inside == "/proc" and not is_proc:
+        raise MinidockError(
+            f"nothing can be mounted at {target}, because it is inside /proc",
+            hint="choose a place outside; the image or a volume may have a link there",
+        )
 
 
 def join(root: str, target: str) -> str:
@@ -197,6 +241,7 @@ def mount_filesystem(
     Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.
     """
     with _Target(root, target) as name:
+        check_mount_point(root, target, name, fstype=fstype, source="")
         _mount(
             path_bytes(source),
             name,
@@ -220,6 +265,7 @@ def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
     """
     flags = MS_BIND | (MS_REC if recursive else 0)
     with _Target(root, target) as name:
+        check_mount_point(root, target, name, fstype="", source=source)
         _mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
 
 
@@ -288,10 +334,24 @@ def hide_path(path: str) -> str | None:
         if os.path.isdir(name):
             _mount(b"tmpfs", name, b"tmpfs", MS_RDONLY, None, subject=path)
         else:
-            _mount(b"/dev/null", name, None, MS_BIND, None, subject=path)
+            _cover_with_null(name, path)
     finally:
         os.close(fd)
     return None
+
+
+def _cover_with_null(name: bytes, path: str) -> None:
+    """Bind /dev/null, provided that it is no link: that would show what it leads to (CVE-2025-31133)."""
+    null = open_in_root("/", "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if os.fstat(null).st_rdev != os.makedev(1, 3):
+            raise MinidockError(
+                f"{path} cannot be hidden: /dev/null of the container is not the null device",
+                hint="leave /dev to minidock, or mount a complete one there",
+            )
+        _mount(b"/proc/self/fd/%d" % null, name, None, MS_BIND, None, subject=path)
+    finally:
+        os.close(null)
 
 
 def _bind_to_itself_sh(root: str, target: str) -> str:
@@ -330,7 +390,8 @@ def make_mount_point(root: str, target: str, *, like: str) -> str | None:
     """Make the place that something will be mounted on, where the image has none.
 
     like: "" for a directory; else the path that will be bound there, whose kind it takes.
-    Each missing part is made under a file descriptor of its parent, resolved in the root.
+    Each missing part is made under a file descriptor of its parent, resolved in the root; where an
+    image has a link to nowhere (as Ubuntu's /etc/resolv.conf), what it leads to is made.
     Returns "there" where it exists already.
     Raises KernelError: ENOTDIR where a file stands in the way, EROFS.
     """
@@ -341,30 +402,47 @@ def make_mount_point(root: str, target: str, *, like: str) -> str | None:
         if error.errno != 2:
             raise
     directory = not like or os.path.isdir(like)
-    parts = [part for part in target.split("/") if part not in ("", ".")]
+    waiting = _parts_from_last(target)
     made = "/"
-    for index, part in enumerate(parts):
+    links = _MOST_LINKS
+    while waiting:
+        part = waiting.pop()
         parent = open_in_root(root, made)
         try:
-            if part != "..":
-                _make_entry(parent, part, directory=directory or index < len(parts) - 1)
+            leads_to = "" if part == ".." else _make_entry(
+                parent, part, directory=directory or bool(waiting)
+            )
         except OSError as error:
             raise KernelError("mkdir(2)", target, error.errno or 0) from None
         finally:
             os.close(parent)
-        made = f"{made.rstrip('/')}/{part}"
+        if leads_to:
+            links -= 1
+            if not links:
+                raise KernelError("mkdir(2)", target, ELOOP)
+            waiting += _parts_from_last(leads_to)
+            made = "/" if leads_to.startswith("/") else made
+        else:
+            made = f"{made.rstrip('/')}/{part}"
     return None
 
 
-def _make_entry(parent: int, name: str, *, directory: bool) -> None:
+def _parts_from_last(path: str) -> list[str]:
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
+
+
+def _make_entry(parent: int, name: str, *, directory: bool) -> str:
+    """Make a directory or an empty file; where a link is instead, return what it leads to."""
     try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            return os.readlink(name, dir_fd=parent)
     except FileNotFoundError:
         if directory:
             os.mkdir(name, 0o755, dir_fd=parent)
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
             os.close(os.open(name, flags, 0o644, dir_fd=parent))
+    return ""
 
 
 def _enter_directory_sh(path: str) -> str:

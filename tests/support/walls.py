@@ -109,11 +109,13 @@ class Rootfs:
         self._add(name, tarfile.FIFOTYPE, mode=0o666)
         return self
 
-    def busybox(self) -> Rootfs:
-        """The static busybox, as /bin/busybox and /bin/sh."""
-        self.directory("dev", "proc", "sys", "tmp", "etc", "root", mode=0o755)
+    def busybox(self, **wanted: bool) -> Rootfs:
+        """The static busybox with a few of its commands; `proc=False` leaves /proc out."""
+        for name in ("dev", "proc", "sys", "tmp", "etc", "root"):
+            if wanted.get(name, True):
+                self.directory(name)
         self.file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755)
-        for name in ("sh", "cat", "ls", "id", "sleep", "echo", "true", "chmod", "mkdir", "mkfifo"):
+        for name in ("sh", "cat", "ls", "id", "sleep", "echo", "true", "chmod", "mkdir", "mkfifo", "grep"):
             self.link(f"bin/{name}", "busybox")
         return self
 

@@ -32,20 +32,25 @@ class Bars:
         if not self._shows:
             return
         if what != self._what:
-            self._finish()
+            self._fill()
             self._what = what
             self._bar = _bar(what, total)
             self._bar.__enter__()
         assert self._bar is not None
         self._bar.update(done - self._bar.pos, done)
-        if total is not None and done >= total:
-            self._finish()
-            self._what = ""
 
-    def __exit__(self, *error: object) -> None:
-        self._finish()
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:
+            self._fill()
+        self._close()
 
-    def _finish(self) -> None:
+    def _fill(self) -> None:
+        """What is done is done, though its last bytes were not reported."""
+        if self._bar is not None and self._bar.length:
+            self._bar.update(self._bar.length - self._bar.pos, self._bar.length)
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None

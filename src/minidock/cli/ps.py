@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.cli import summary
-from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches
+from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.inspecting import FormatError
 from minidock.cli.pflag import INT, command, switch, value
 from minidock.cli.table import write_rows
@@ -22,6 +22,7 @@ _NOBODY: dict[str, Any] = {
     "Labels": {}, "State": "", "Status": "", "NetworkSettings": {"Networks": {}}, "Mounts": [],
 }  # fmt: skip
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 @command("ps")
@@ -126,14 +127,14 @@ def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
         "ancestor": lambda c, wanted: c.document["Image"] == images.id_of(wanted),
         "before": lambda c, wanted: _created(c) < _created(_find(store, wanted)),
         "exited": _exited,
-        "expose": lambda c, wanted: _has_port(c.config.get("ExposedPorts") or {}, wanted),
-        "id": lambda c, wanted: c.id.startswith(wanted) or matches(wanted, c.id),
+        "expose": lambda c, wanted: _has_port(c.document["NetworkSettings"]["Ports"] or {}, wanted),
+        "health": _has_health,
+        "id": lambda c, wanted: wanted != "" and (c.id.startswith(wanted) or matches(wanted, c.id)),
+        "is-task": lambda c, wanted: not truth("is-task", wanted),  # no swarm, no tasks
         "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
         "name": lambda c, wanted: matches(wanted, c.name) or matches(wanted, f"/{c.name}"),
         "network": lambda c, wanted: wanted in c.document["NetworkSettings"]["Networks"],
-        "publish": lambda c, wanted: _has_port(
-            {p: b for p, b in (c.host_config.get("PortBindings") or {}).items() if b}, wanted
-        ),
+        "publish": lambda c, wanted: _has_port(_host_ports(c), wanted),
         "since": lambda c, wanted: _created(c) > _created(_find(store, wanted)),
         "status": _has_status,
         "volume": lambda c, wanted: any(
@@ -160,13 +161,31 @@ def _exited(container: Container, wanted: str) -> bool:
         raise BadFilter(
             f"invalid filter 'exited={wanted}': strconv.Atoi: parsing \"{wanted}\": invalid syntax"
         ) from None
-    return not container.running and container.state["ExitCode"] == code
+    has_run = not container.state["StartedAt"].startswith("0001-")  # Go's zero time: never
+    return has_run and not container.running and bool(container.state["ExitCode"] == code)
 
 
 def _has_status(container: Container, wanted: str) -> bool:
     if wanted not in _STATES:
         raise BadFilter(f"invalid filter 'status={wanted}'", hint=f"there are {', '.join(_STATES)}")
     return bool(container.state["Status"] == wanted)
+
+
+def _has_health(container: Container, wanted: str) -> bool:
+    """Health checks come later: until then every container is without one."""
+    if wanted not in _HEALTH:
+        raise BadFilter(f"invalid filter 'health={wanted}'", hint=f"there are {', '.join(_HEALTH)}")
+    return wanted == "none"
+
+
+def _host_ports(container: Container) -> dict[str, Any]:
+    """The host's ports that lead to a container, as "8090/tcp"."""
+    published = container.document["NetworkSettings"]["Ports"] or {}
+    return {
+        f"{binding['HostPort']}/{inside.partition('/')[2]}": binding
+        for inside, bindings in published.items()
+        for binding in bindings or []
+    }
 
 
 def _has_port(ports: dict[str, Any], wanted: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.cli.complete import images
 from minidock.cli.flags_run import container_create_body, run_flags
 from minidock.cli.pflag import Parsed, command, switch, value
 from minidock.cli.terminal import need_terminal
@@ -29,7 +30,9 @@ def _explanation(text: str) -> str:
     return {"true": "text", "false": ""}.get(text, text)
 
 
-@command("run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125)
+@command(
+    "run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images
+)
 @run_flags
 @switch("-d", "--detach", help="Run container in background and print container ID")
 @switch("--sig-proxy", default=True, help="Proxy received signals to the process")
@@ -49,7 +52,14 @@ def run(
     return _start(store, _create(store, body, flags), attachment, explain)
 
 
-@command("create", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=None)
+@command(
+    "create",
+    "IMAGE [COMMAND] [ARG...]",
+    at_least=1,
+    flags_first=True,
+    failure=None,
+    complete=images,
+)
 @run_flags
 def create(arguments: tuple[str, ...], **flags: Any) -> None:
     """Create a new container"""

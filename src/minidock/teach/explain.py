@@ -105,7 +105,7 @@ class Reader:
 class Text:
     """Writes ops for people.
 
-    shortened: long path -> the name that stands for it.
+    shortened: long path -> the name that stands for it, longer paths first.
     """
 
     def __init__(self, out: TextIO, shortened: dict[str, str]) -> None:
@@ -119,8 +119,9 @@ class Text:
     def title(self, text: str) -> None:
         """The container, and what stands for its long paths."""
         self._line(self._paint("1", text))
-        for path, name in self._shortened.items():
-            self._line(self._paint("2", f"    {name[1:] + '=':<6}{path}"))
+        for path, name in reversed(self._shortened.items()):
+            others = {p: n for p, n in self._shortened.items() if n != name}
+            self._line(self._paint("2", f"    {name[1:]}={_replaced(path, others)}"))
 
     def write(self, told: Told) -> None:
         """One op: a heading where a new phase begins, then what, why, how, and how long."""
@@ -181,9 +182,7 @@ class Text:
                 prompt = "  "
 
     def _short(self, text: object) -> str:
-        shown = str(text)
-        for path, name in self._shortened.items():
-            shown = shown.replace(path, name)
+        shown = _replaced(str(text), self._shortened)
         return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}", r"\1…", shown)
 
     def _fold(self, text: str, indent: str, *, paint: str = "0") -> None:
@@ -197,6 +196,12 @@ class Text:
 
     def _line(self, text: str) -> None:
         self._out.write(text.rstrip() + "\n")
+
+
+def _replaced(text: str, shortened: dict[str, str]) -> str:
+    for path, name in shortened.items():
+        text = text.replace(path, name)
+    return text
 
 
 def _cut(text: str, width: int) -> str:

@@ -103,7 +103,7 @@ def rootfs(tmp_path: Any) -> str:
         ("1234", 1234, 0, [0], "/"),
         ("1234:5", 1234, 5, [5], "/"),
         ("www:staff", 33, 50, [50], "/srv"),
-        ("42", 7, 7, [7], "/n"),
+        ("42", 42, 0, [0], "/"),
     ],
 )
 def test_users(rootfs: str, text: str, uid: int, gid: int, additional: Any, home: str) -> None:

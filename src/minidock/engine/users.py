@@ -57,23 +57,20 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
 
 
 def _passwd_entry(rootfs: str, name: str) -> list[str] | None:
-    entries = _read(rootfs, "/etc/passwd", 7)
-    for entry in entries:
-        if entry[0] == name:
+    """The user of that name; of a number, the user with that uid, whatever others are called."""
+    number = int(name) if name.isdecimal() else -1
+    for entry in _read(rootfs, "/etc/passwd", 7):
+        if int(entry[2]) == number or (number < 0 and entry[0] == name):
             return entry
-    if name.isdecimal():
-        for entry in entries:
-            if int(entry[2]) == int(name):
-                return entry
     return None
 
 
 def _group_id(groups: list[list[str]], wanted: str) -> int:
+    if wanted.isdecimal():
+        return int(wanted)
     for group in groups:
         if group[0] == wanted:
             return int(group[2])
-    if wanted.isdecimal():
-        return int(wanted)
     raise UsageError(
         f"unable to find group {wanted}: no matching entries in group file",
         hint="give a number, or a group that the image has in /etc/group",

@@ -7,7 +7,8 @@
         images.json                          references -> image ids
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
-                                             resolv.conf, lock, monitor.lock
+                                             resolv.conf, lock, monitor.lock,
+                                             made-volumes (until it is created)
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
         networks/<name>.json
@@ -96,6 +97,7 @@ class ContainerPaths:
         self.hosts = f"{self.home}/hosts"
         self.hostname = f"{self.home}/hostname"
         self.resolv_conf = f"{self.home}/resolv.conf"
+        self.made_volumes = f"{self.home}/made-volumes"
         self.lock = f"{self.home}/lock"
         self.monitor_lock = f"{self.home}/monitor.lock"
 

@@ -69,24 +69,53 @@ class Stage:
         syscall("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, subject="subreaper")
         self._known = set(_children())
         self.before: set[str] = set()
+        self._victim = Path(f"{store.root}/somebody-was-killed")
 
     def settle(self) -> None:
         """From here on, what is there is no residue (bridge, chains, a volume)."""
         self.before = self._look()
 
-    def command(self, act: Callable[[], Any], *, fault: str = "", at_file: int = 0) -> Outcome:
+    def command(
+        self,
+        act: Callable[[], Any],
+        *,
+        fault: str = "",
+        at_file: int = 0,
+        monitor_at_file: int = 0,
+    ) -> Outcome:
         """Run a function as a command: in a process of its own.
 
-        fault: MINIDOCK_FAULT of that process, and of the monitor that it bears. at_file: kill it
-        before its n-th change of a file or directory.
+        fault: MINIDOCK_FAULT of that process, and of the monitor that it bears. at_file,
+        monitor_at_file: kill it, or the monitor, before its n-th change of a file or directory;
+        `was_killed` tells whether there was one.
         """
-        return self.begin(act, fault=fault, at_file=at_file).wait()
+        self._victim.unlink(missing_ok=True)
+        return self.begin(
+            act, fault=fault, at_file=at_file, monitor_at_file=monitor_at_file
+        ).wait()
 
-    def begin(self, act: Callable[[], Any], *, fault: str = "", at_file: int = 0) -> Command:
+    def was_killed(self) -> bool:
+        """Whether the last command's at_file, or monitor_at_file, was reached."""
+        return self._victim.exists()
+
+    def last_victim(self) -> str:
+        """Which change it was that was not made."""
+        return self._victim.read_text() if self.was_killed() else "none"
+
+    def begin(
+        self,
+        act: Callable[[], Any],
+        *,
+        fault: str = "",
+        at_file: int = 0,
+        monitor_at_file: int = 0,
+    ) -> Command:
         """The same, without waiting for its end."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
+            if not self._real_monitor:
+                REGISTRY["process.spawn"].act = self._fork_monitor(monitor_at_file)
             self._be_command(act, writing, fault, at_file)
         os.close(writing)
         self._known.add(pid)
@@ -101,10 +130,8 @@ class Stage:
             null = os.open(os.devnull, os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(null, number)
-            if not self._real_monitor:
-                REGISTRY["process.spawn"].act = _fork_monitor
             if at_file:
-                die_at_file(at_file)
+                die_at_file(at_file, self._victim)
             answer: tuple[Any, ...] = ("value", act())
         except MinidockError as error:
             answer = ("error", describe_error(error))
@@ -112,6 +139,27 @@ class Stage:
             answer = ("traceback", traceback.format_exc())
         os.write(writing, pickle.dumps(answer))
         os._exit(0)
+
+    def _fork_monitor(self, at_file: int) -> Callable[..., int]:
+        """Stand-in for the op that spawns a monitor: the same main(), in a fork that is warm."""
+
+        def spawn(path: str, argv: list[str], environment: list[str], *, control: int) -> int:
+            pid = os.fork()
+            if pid == 0:
+                os.setsid()
+                os.dup2(control, monitor.CONTROL_FD)
+                os.closerange(monitor.CONTROL_FD + 1, 256)
+                use_journal(None)
+                journal._last = 0
+                if at_file:
+                    die_at_file(at_file, self._victim)
+                try:
+                    monitor.main([])
+                finally:
+                    os._exit(0)
+            return pid
+
+        return spawn
 
     def residue(self) -> set[str]:
         """What is there of the store and was not there before; the dying get a moment to die."""
@@ -180,19 +228,22 @@ class Command:
         return Outcome(content, None, 0)
 
 
-def die_at_file(number: int) -> None:
+def die_at_file(number: int, note: Path) -> None:
     """Have this process killed before its n-th change of a file or directory.
 
     Python tells audit hooks before it makes, opens for writing, renames or removes one.
+    note: a file that is made then.
     """
+    victim = os.getpid()
     count = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        if changes_files(event, arguments):
+        if changes_files(event, arguments) and os.getpid() == victim:
             count += 1
             if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                note.write_text(f"{event} {arguments}")
+                os.kill(victim, signal.SIGKILL)
 
     sys.addaudithook(hook)
 
@@ -206,22 +257,6 @@ def changes_files(event: str, arguments: tuple[Any, ...]) -> bool:
         "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate",
         "os.chmod", "os.chown", "socket.bind",
     )  # fmt: skip
-
-
-def _fork_monitor(path: str, argv: list[str], environment: list[str], *, control: int) -> int:
-    """Stand-in for the op that spawns a monitor: the same main(), in a fork that is warm."""
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        os.dup2(control, monitor.CONTROL_FD)
-        os.closerange(monitor.CONTROL_FD + 1, 256)
-        use_journal(None)
-        journal._last = 0
-        try:
-            monitor.main([])
-        finally:
-            os._exit(0)
-    return pid
 
 
 def _children() -> list[int]:

@@ -164,10 +164,11 @@ def rename(store: Store, reference: str, new_name: str) -> None:
         )
     with exclusive(f"{store.containers}/.lock"), container.editing():
         container.reload()
+        old_name = container.name
         claim_name(store, new_name, container.id)
-        os.unlink(f"{store.names}/{container.name}")
         container.document["Name"] = "/" + new_name
         container.save()
+        os.unlink(f"{store.names}/{old_name}")
 
 
 def wait(store: Store, reference: str) -> int:

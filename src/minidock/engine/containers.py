@@ -15,10 +15,10 @@ import time
 from minidock import jsontext
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
+from minidock.engine.small_file import replace
 from minidock.engine.teardown import remove_home, take_down
 from minidock.errors import Conflict, NotFound, StoreError
 from minidock.paths import Store
-from minidock.runtime.state import write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Container:
 
     def save(self) -> None:
         """Write container.json, whole or not at all. Edit under `editing` where others may too."""
-        write_atomically(self.paths.document, jsontext.dumps(self.document))
+        replace(self.paths.document, jsontext.dumps(self.document))
 
     def editing(self) -> exclusive:
         """The lock for reading, changing and saving the document; call `reload` inside."""
@@ -107,6 +107,7 @@ def every(store: Store) -> list[Container]:
         container = _load(store, container_id)
         if container is not None and repair(container):
             found.append(container)
+    _sweep_names(store, found)
     found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
     return found
 
@@ -177,35 +178,71 @@ def discard(container: Container) -> None:
     """Remove a stopped container that is ours: document first: a crash leaves only rubbish."""
     paths = container.paths
     with exclusive(f"{container.store.containers}/.lock"):
-        if _name_target(container.store, container.name) == container.id:
-            os.unlink(f"{container.store.names}/{container.name}")
+        if os.path.exists(paths.made_volumes):  # the container has them now
+            os.unlink(paths.made_volumes)
         if os.path.exists(paths.document):
             os.unlink(paths.document)
+        _drop_names(container.store, container.id, {container.name})
     remove_home(container.store, container.id)
 
 
+def throw_away(store: Store, container_id: str) -> None:
+    """Remove a directory that has no document yet, or no more, with the volumes made for it.
+
+    The caller holds the lock of the containers' directory.
+    """
+    paths = store.container(container_id)
+    with recording_to(paths):
+        take_down(store, container_id)
+    if os.path.exists(paths.made_volumes):
+        from minidock.engine.volumes import take_back  # which imports this module
+
+        with open(paths.made_volumes, encoding="ascii") as file:
+            for name in file.read().split():
+                take_back(store, name)
+    _drop_names(store, container_id, set(_names(store)))
+    remove_home(store, container_id)
+
+
 def sweep(store: Store) -> None:
-    """Remove directories that have no container.json: making or removing them was cut short."""
+    """Remove what was cut short: containers and volumes that are half made or half removed."""
     for container_id in _ids(store):
         if os.path.exists(store.container(container_id).document):
             continue
         with exclusive(f"{store.containers}/.lock"):
-            if os.path.exists(store.container(container_id).document):
-                continue
-            with recording_to(store.container(container_id)):
-                take_down(store, container_id)
-            remove_home(store, container_id)
-    try:
-        names = os.listdir(store.names)
-    except FileNotFoundError:
+            if not os.path.exists(store.container(container_id).document):
+                throw_away(store, container_id)
+    if os.path.isdir(store.volumes):
+        from minidock.engine.volumes import remove_rubbish  # which imports this module
+
+        remove_rubbish(store)
+
+
+def _sweep_names(store: Store, found: list[Container]) -> None:
+    """Drop names that no container goes by: a renaming or a removal was cut short."""
+    stale = set(_names(store)) - {container.name for container in found}
+    if not stale:
         return
+    with exclusive(f"{store.containers}/.lock"):
+        for name in stale:
+            target = _name_target(store, name)
+            holder = _load(store, target) if target else None
+            if holder is None or holder.name != name:
+                _drop_names(store, target, {name})
+
+
+def _names(store: Store) -> list[str]:
+    try:
+        return os.listdir(store.names)
+    except FileNotFoundError:
+        return []
+
+
+def _drop_names(store: Store, container_id: str, names: set[str]) -> None:
+    """Let others have these names, as far as they are this container's."""
     for name in names:
-        with_target = _name_target(store, name)
-        if with_target and not os.path.exists(store.container(with_target).home):
-            with exclusive(f"{store.containers}/.lock"):
-                target = _name_target(store, name)
-                if target and not os.path.exists(store.container(target).home):
-                    os.unlink(f"{store.names}/{name}")
+        if name and _name_target(store, name) == container_id:
+            os.unlink(f"{store.names}/{name}")
 
 
 def claim_name(store: Store, name: str, container_id: str) -> None:

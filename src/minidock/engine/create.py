@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine import volumes
 from minidock.engine.container_names import random_name
-from minidock.engine.containers import NEVER, Container, claim_name, discard, timestamp
+from minidock.engine.containers import NEVER, Container, claim_name, throw_away, timestamp
 from minidock.engine.images import Image, ImageStore
 from minidock.engine.locks import exclusive
-from minidock.engine.mounts import mount_points
+from minidock.engine.mounts import mount_points, provide_volumes
 from minidock.engine.store import prepare
 from minidock.engine.validation import check_body, check_name
 from minidock.errors import Conflict
@@ -26,6 +25,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _NAME_ATTEMPTS = 20
@@ -45,17 +45,14 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
     image = ImageStore(store).resolve(body["Image"])
     container_id = os.urandom(32).hex()
     document = _document(store, body, image, container_id)
-    made_volumes: list[str] = []
-    document["Mounts"] = mount_points(store, document, made_volumes)
+    document["Mounts"] = mount_points(store, document)
     container = Container(store, document)
-    try:
-        with exclusive(f"{_containers_directory(store)}/.lock"):
+    with exclusive(f"{_containers_directory(store)}/.lock"):
+        try:
             _make_home(store, container, name)
-    except BaseException:
-        discard(container)
-        for volume in made_volumes:
-            volumes.remove(store, volume)
-        raise
+        except BaseException:
+            throw_away(store, container.id)
+            raise
     return container
 
 
@@ -80,7 +77,20 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
         os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
     for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    provide_volumes(store, container.document["Mounts"], _volume_note(container))
     container.save()
+    if os.path.exists(paths.made_volumes):
+        os.unlink(paths.made_volumes)
+
+
+def _volume_note(container: Container) -> Callable[[str], None]:
+    """Notes which volumes are made for a container: if that comes to nothing, they go with it."""
+
+    def note(name: str) -> None:
+        with open(container.paths.made_volumes, "a", encoding="ascii") as file:
+            file.write(f"{name}\n")
+
+    return note
 
 
 def _document(

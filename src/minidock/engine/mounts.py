@@ -22,16 +22,15 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _MODES = ("", "ro", "rw", "z", "Z", "nocopy", *_PROPAGATION)
 
 
-def mount_points(
-    store: Store, document: dict[str, Any], made_volumes: list[str]
-) -> list[dict[str, Any]]:
-    """The document's Mounts. Volumes that are missing are made, and noted in `made_volumes`.
+def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The document's Mounts, whose volumes may still be missing.
 
     Raises UsageError for a malformed mount, and Conflict for two on one place.
     """
@@ -52,24 +51,29 @@ def mount_points(
         place = os.path.normpath(target)
         if place not in points and place not in tmpfs:
             points[place] = _volume_point("", place, writable=True, mode="")
-    for point in points.values():
-        if point["Type"] == "volume" and not point["Source"]:
-            _provide_volume(store, point, made_volumes)
     return list(points.values())
 
 
-def _provide_volume(store: Store, point: dict[str, Any], made_volumes: list[str]) -> None:
-    name = point["Name"]
-    try:
-        known = volumes.inspect(store, name) if name else None
-    except NotFound:
-        known = None
-    if known is None:
-        labels = {} if name else {"com.docker.volume.anonymous": ""}
-        known = volumes.create(store, name or None, driver="local", options={}, labels=labels)
-        made_volumes.append(known["Name"])
-    point["Name"] = known["Name"]
-    point["Source"] = known["Mountpoint"]
+def provide_volumes(
+    store: Store, points: list[dict[str, Any]], note: Callable[[str], None]
+) -> None:
+    """Make the volumes that mount points want and that are missing.
+
+    note: told of each volume's name before it is made.
+    """
+    for point in points:
+        if point["Type"] != "volume" or point["Source"]:
+            continue
+        name = point["Name"]
+        try:
+            known = volumes.inspect(store, name)
+        except NotFound:
+            labels = {} if name else {volumes.ANONYMOUS_LABEL: ""}
+            name = name or os.urandom(32).hex()
+            note(name)
+            known = volumes.create(store, name, driver="local", options={}, labels=labels)
+        point["Name"] = known["Name"]
+        point["Source"] = known["Mountpoint"]
 
 
 def _parse_bind(text: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.engine.small_file import replace
 from minidock.errors import StoreError
-from minidock.runtime.state import write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-ENOSPC, EDQUOT = 28, 122
 DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -58,11 +57,9 @@ class Locked:
         path = self._store.network(network["Name"])
         text = jsontext.dumps(network) + "\n"
         try:
-            write_atomically(path, text)
+            replace(path, text, beside=f"{path}.new")
         except OSError as error:
-            _remove(f"{path}.{os.getpid()}.new")
-            if error.errno not in (ENOSPC, EDQUOT) or not _overwrite(path, text.encode()):
-                raise StoreError(f"cannot write {path}: {error.strerror}") from None
+            raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
     def load_or_make(self, name: str) -> dict[str, Any]:
         """A network's file, made with a fresh id where there is none yet."""
@@ -102,6 +99,18 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
     return network
 
 
+def remove_unfinished(store: Store) -> None:
+    """Remove the file of a writer that was killed before it could put it in its place."""
+    try:
+        entries = os.listdir(store.networks)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.endswith(".new"):
+            with Locked(store):
+                _remove(f"{store.networks}/{entry}")
+
+
 def bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
     """The published ports of all containers on a network, except one's."""
     return [
@@ -110,23 +119,6 @@ def bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, An
         for binding in lease.get("Bindings", ())
         if container_id != without
     ]
-
-
-def _overwrite(path: str, text: bytes) -> bool:
-    """Write over a file's own blocks, which a full disk allows; returns whether it fits in them.
-
-    What gets shorter is filled up with blanks, so that one write does all of it: an address can be
-    given back, and a container be removed, when there is no room for a second file.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        if len(text) > size:
-            return False
-        os.pwrite(descriptor, text.ljust(size), 0)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _remove(path: str) -> None:

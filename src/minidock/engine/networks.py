@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine import bridge, endpoint, firewall, ipam
-from minidock.engine.network_file import Locked, bindings, read
+from minidock.engine.network_file import Locked, bindings, read, remove_unfinished
 from minidock.errors import MinidockError, NotFound, UsageError
 from minidock.kernel import conntrack, iptables, link
 from minidock.kernel.netlink import Netlink
@@ -143,6 +143,7 @@ def disconnect(store: Store, container_id: str) -> None:
     Best called when its processes are dead and all else is taken down: by then the kernel has
     removed the cable on its own, and nobody waits.
     """
+    remove_unfinished(store)
     with Netlink() as host:
         for name in _names(store):
             state = read(store, name)

@@ -125,10 +125,37 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
                 f"remove {name}: volume is in use - [{', '.join(users)}]",
                 hint="remove the containers first: minidock rm " + " ".join(u[:12] for u in users),
             )
+        _remove(store, name)
+
+
+def remove_rubbish(store: Store) -> None:
+    """Remove directories that are no volume: making or removing one was cut short."""
+    try:
+        names = os.listdir(store.volumes)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(".") or os.path.exists(_document_path(store, name)):
+            continue
         with exclusive(f"{store.volumes}/.lock"):
-            if os.path.exists(_document_path(store, name)):
-                os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
-            remove_tree(store.volume(name))
+            if not os.path.exists(_document_path(store, name)):
+                remove_tree(store.volume(name))
+
+
+def take_back(store: Store, name: str) -> None:
+    """Remove a volume that was made for a container which never came to be.
+
+    The caller holds the lock of the containers' directory. One that a container mounts stays.
+    """
+    if not used_by(store).get(name):
+        _remove(store, name)
+
+
+def _remove(store: Store, name: str) -> None:
+    with exclusive(f"{store.volumes}/.lock"):
+        if os.path.exists(_document_path(store, name)):
+            os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
+        remove_tree(store.volume(name))
 
 
 def used_by(store: Store) -> dict[str, builtins.list[str]]:

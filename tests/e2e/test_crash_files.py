@@ -1,0 +1,153 @@
+"""kill -9 before every change of a file: between the steps that no journal tells of.
+
+A container is also files: its directory, its document, its name, its address. Each case: a command,
+or the monitor, dies before its n-th change of a file or directory (Python's audit events tell of
+each: mkdir, open for writing, rename, unlink, symlink, ...). Then `ps` must tell the truth, `rm -f`
+must work, and nothing may be left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.engine import actions, containers, create, volumes
+from minidock.paths import Store
+from support.crash import Stage
+from support.crash_acts import aftermath, body, noted, run_attached, run_detached, set_up
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600),
+              pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")]  # by execnet
+
+
+@pytest.fixture
+def stage(store: Store, busybox_tar: Path) -> Stage:
+    return set_up(store, busybox_tar)
+
+
+def at_each_file(
+    stage: Stage,
+    act: Callable[[Store], Any],
+    *,
+    before: Callable[[Store], Any] | None = None,
+    after: Callable[[Store], Any] | None = None,
+    victim: str = "at_file",
+) -> int:
+    """Kill the command, or the monitor, before its first change, its second, up to the last.
+
+    after: what else must hold then. Returns how many changes there are.
+    """
+    store = stage.store
+    number = 0
+    while True:
+        number += 1
+        if before is not None:
+            begun = stage.command(lambda: before(store))
+            assert begun.error is None, begun
+        outcome = stage.command(lambda: act(store), **{victim: number})
+        killed = stage.was_killed()
+        at = stage.last_victim()
+        try:
+            if after is not None:
+                checked = stage.command(lambda: after(store))
+                assert checked.error is None, checked
+            aftermath(stage)
+        except AssertionError as error:
+            error.add_note(f"killed before change {number}, {at}; {outcome}")
+            raise
+        noted(store).unlink(missing_ok=True)
+        if not killed:
+            assert outcome.error is None, outcome
+            return number - 1
+
+
+def create_web(store: Store) -> None:
+    """docker create --name web -v kept:/data -v /anonymous busybox sleep 60"""
+    asked = body()
+    asked["HostConfig"]["Binds"].append("/anonymous")
+    create.create(store, asked, name="web")
+
+
+def create_and_remove_volumes(store: Store) -> None:
+    create_web(store)
+
+
+def remove_web(store: Store) -> None:
+    """docker rm -f -v web"""
+    actions.remove(store, "web", force=True, volumes=True)
+
+
+def fill(store: Store) -> None:
+    """A container with something in it."""
+    run_detached(store)
+    upper = store.container(os.readlink(f"{store.names}/web")).upper
+    actions.stop(store, "web")
+    os.makedirs(f"{upper}/etc/deep/er")
+    for name in ("a", "etc/b", "etc/deep/c", "etc/deep/er/d"):
+        Path(f"{upper}/{name}").write_text("x")
+
+
+def test_creation_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, create_web) >= 10
+
+
+def test_removal_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, remove_web, before=fill) >= 10
+
+
+def test_removal_of_a_running_container_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, remove_web, before=run_detached) >= 10
+
+
+def test_command_that_runs_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, run_detached) >= 10
+
+
+def test_monitor_of_a_detached_run_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, run_detached, victim="monitor_at_file") >= 10
+
+
+def test_monitor_of_an_attached_run_is_cut_short_before_every_change(stage: Stage) -> None:
+    assert at_each_file(stage, run_attached, victim="monitor_at_file") >= 20
+
+
+def test_renaming_is_cut_short_before_every_change(stage: Stage) -> None:
+    """Afterwards the container answers to the one name that ps shows, and the other one is free."""
+
+    def rename(store: Store) -> None:
+        actions.rename(store, "web", "www")
+
+    def has_one_name(store: Store) -> None:
+        (listed,) = containers.every(store)
+        assert containers.find(store, listed.name).id == listed.id
+        other = "www" if listed.name == "web" else "web"
+        second = create.create(store, body(), name=other)
+        actions.remove(store, second.id)
+
+    assert at_each_file(stage, rename, before=create_web, after=has_one_name) >= 3
+
+
+def test_repair_is_cut_short_before_every_change(stage: Stage) -> None:
+    def lose_monitor(store: Store) -> None:
+        run_detached(store)
+        container = containers.find(store, "web")
+        os.kill(container.monitor_pid, 9)
+        while container.monitor_pid:
+            pass
+
+    assert at_each_file(stage, containers.every, before=lose_monitor) >= 5
+
+
+def test_volume_is_made_and_removed_whole(stage: Stage) -> None:
+    def make(store: Store) -> None:
+        volumes.create(store, "extra", options={}, labels={})
+
+    def remove(store: Store) -> None:
+        volumes.remove(store, "extra", force=True)
+
+    assert at_each_file(stage, make, after=remove) >= 3
+    assert at_each_file(stage, remove, before=make, after=remove) >= 2

@@ -1,0 +1,123 @@
+"""What crash tests do on their stage (support/crash.py), and what must hold after each death."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minidock.engine import actions, archive, containers, create, start
+from minidock.engine import exec as engine_exec
+from minidock.engine.attach import Attachment
+from minidock.errors import NotFound
+from minidock.kernel.cgroup import open_cgroup
+from minidock.paths import Store
+from support.crash import Stage
+
+
+def set_up(store: Store, busybox_tar: Path) -> Stage:
+    """A store with busybox, a volume, and a network that was used once."""
+    with open(busybox_tar, "rb") as tar:
+        archive.import_rootfs(store, tar, "busybox:latest")
+    made = Stage(store)
+    assert made.command(lambda: run_detached(store)).error is None
+    assert made.command(lambda: actions.remove(store, "web", force=True)).error is None
+    noted(store).unlink()
+    made.settle()
+    return made
+
+
+def body(**host: Any) -> dict[str, Any]:
+    """A container with a published port and a volume, whose command ends when it is told to."""
+    return {
+        "Image": "busybox",
+        "Cmd": ["sleep", "60"],
+        "StopSignal": "SIGKILL",  # as PID 1 it would not hear SIGTERM
+        "ExposedPorts": {"80/tcp": {}},
+        "HostConfig": {"PortBindings": {"80/tcp": [{}]}, "Binds": ["kept:/data"], **host},
+    }
+
+
+def run_detached(store: Store) -> None:
+    """docker run -d --name web -p 80 -v kept:/data busybox sleep 60"""
+    container = create.create(store, body(), name="web")
+    start.start(store, container.id, attach=None, on_record=note(store))
+
+
+def run_attached(store: Store) -> None:
+    """docker run --rm --name web -p 80 -v kept:/data busybox true"""
+    asked = {**body(AutoRemove=True), "Cmd": ["true"]}
+    container = create.create(store, asked, name="web")
+    attachment = Attachment(stdin=False)
+    start.start(store, container.id, attach=attachment, on_record=note(store))
+
+
+def run_in_it(store: Store) -> int | None:
+    """docker exec web true"""
+    process = {"Cmd": ["true"], "AttachStdout": True}
+    return engine_exec.execute(store, "web", process, Attachment(stdin=False))
+
+
+def note(store: Store) -> Callable[[str], None]:
+    """Has a run's records written to a file that outlives the container."""
+    file = open(noted(store), "a")
+
+    def write(record: str) -> None:
+        file.write(record)
+        file.flush()
+
+    return write
+
+
+def noted(store: Store) -> Path:
+    return Path(store.root) / "noted.jsonl"
+
+
+def take_noted(store: Store, actor: str, kind: str) -> list[int]:
+    """The numbers of an actor's records of a kind, in their order; they are forgotten then."""
+    path = noted(store)
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    told = [json.loads(line) for line in lines]
+    return [record[kind] for record in told if record["actor"] == actor and kind in record]
+
+
+def is_there(store: Store) -> list[dict[str, Any]]:
+    """What `ps -a` says, beside what the kernel says: "alive" is whether processes live in it."""
+    listed = []
+    for container in containers.every(store):
+        pids = open_cgroup(store.cgroup_parent, container.id).pids()
+        listed.append({**container.state, "Id": container.id, "alive": bool(pids),
+                       "monitor": container.monitor_pid})  # fmt: skip
+    return listed
+
+
+def aftermath(stage: Stage) -> list[dict[str, Any]]:
+    """ps tells the truth, rm -f works, nothing is left; returns what ps said."""
+    store = stage.store
+    deadline = time.monotonic() + 2
+    while True:
+        told = stage.command(lambda: is_there(store))
+        assert told.error is None, told
+        listed: list[dict[str, Any]] = told.value
+        if all(c["Running"] == c["alive"] for c in listed) or time.monotonic() > deadline:
+            break
+    for container in listed:
+        assert container["Running"] == container["alive"], container
+        assert not container["Running"] or container["monitor"], container
+        remove = functools.partial(remove_if_there, store, container["Id"])
+        removed = stage.command(remove)
+        assert removed.error is None, removed
+    left = stage.residue()
+    assert not left, left
+    return listed
+
+
+def remove_if_there(store: Store, container_id: str) -> None:
+    try:
+        actions.remove(store, container_id, force=True, volumes=True)
+    except NotFound:
+        pass  # it was run with --rm, and has gone meanwhile

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.command import REPOSITORY, SOURCE, Minidock, Result, environment
+from support.command import REPOSITORY, SOURCE, Minidock, Result, command_line, environment
 
 PYTHON = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
 _PREFIX = os.path.realpath(sys.base_prefix)
@@ -58,6 +58,20 @@ def without(minidock: Minidock, prelude: str, *arguments: str, **options: Any) -
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
+
+
+def run_as(minidock: Minidock, program: str, *arguments: str) -> str:
+    """Run a command line out of a Python program, which executes its argv; returns the stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command_line(), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(minidock.root),
+        timeout=60,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def in_python(root: str, program: str, *arguments: str) -> str:
@@ -187,5 +201,5 @@ def answer(text: str) -> Any:
 
 __all__ = [
     "PYTHON", "REPOSITORY", "SOURCE", "Rootfs", "answer", "in_python", "python_command",
-    "python_flags", "wait_for", "without",
+    "python_flags", "run_as", "wait_for", "without",
 ]  # fmt: skip

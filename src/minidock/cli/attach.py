@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import running_containers
-from minidock.cli.pflag import command, switch, value
+from minidock.cli.pflag import switch, value
 from minidock.cli.terminal import need_terminal
 from minidock.paths import Store
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import containers
-from minidock.cli.pflag import command, switch, value, values
+from minidock.cli.pflag import switch, value, values
 from minidock.errors import NotFound
 from minidock.paths import Store
 

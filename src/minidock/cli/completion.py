@@ -5,7 +5,7 @@ The scripts are click's: at each Tab they ask minidock itself what would fit.
 
 from __future__ import annotations
 
-from minidock.cli.pflag import command
+from minidock.cli.command import command
 from minidock.errors import UsageError
 
 SHELLS = ("bash", "fish", "zsh")

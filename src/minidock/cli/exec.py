@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import running_containers
 from minidock.cli.flags_process import ENVIRONMENT, environment_file
-from minidock.cli.pflag import command, switch, value, values
+from minidock.cli.pflag import switch, value, values
 from minidock.cli.terminal import need_terminal
 from minidock.errors import KernelError, UsageError
 from minidock.paths import Store

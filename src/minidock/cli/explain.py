@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from minidock.cli.command import NeedsRoot, command
 from minidock.cli.complete import containers
-from minidock.cli.pflag import NeedsRoot, command, switch
+from minidock.cli.pflag import switch
 from minidock.errors import NotFound
 from minidock.paths import Store
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.failure import complain
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import group
-from minidock.cli.pflag import command, refused, switch, value
+from minidock.cli.pflag import refused, switch, value
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from minidock.cli.command import command
 from minidock.cli.complete import images
-from minidock.cli.pflag import command, refused, switch, value, values
+from minidock.cli.pflag import refused, switch, value, values
 from minidock.cli.progress import Bars
 from minidock.errors import UsageError
 from minidock.paths import Store

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from minidock.cli.command import command
 from minidock.cli.complete import images as image_names
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, truth
 from minidock.cli.human import ago, local_time, moment_of, short_id, size
-from minidock.cli.pflag import command, switch, value
+from minidock.cli.pflag import switch, value
 from minidock.cli.table import Row, write_rows
 from minidock.paths import Store
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import containers
 from minidock.cli.inspecting import inspect_all
-from minidock.cli.pflag import command, switch, value
+from minidock.cli.pflag import switch, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import click
 
-from minidock.cli.pflag import parse, write_flags
+from minidock.cli.command import write_flags
+from minidock.cli.pflag import parse
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False

@@ -5,9 +5,10 @@ Each command says the name of what it did, and goes on after an error; the exit 
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import containers, running_containers
 from minidock.cli.failure import complain, for_each
-from minidock.cli.pflag import INT, command, refused, switch, value
+from minidock.cli.pflag import INT, refused, switch, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from minidock.cli.command import command
 from minidock.cli.complete import containers
-from minidock.cli.pflag import command, refused, switch, value
+from minidock.cli.pflag import refused, switch, value
 from minidock.errors import UsageError
 from minidock.paths import Store
 

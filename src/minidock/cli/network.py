@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.filters import chosen, filter_flag, has_label, matches
 from minidock.cli.human import go_time, short_id
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import group
-from minidock.cli.pflag import command, refused, switch, value
+from minidock.cli.pflag import refused, switch, value
 from minidock.cli.table import Row, write_rows
 from minidock.paths import Store
 

@@ -1,4 +1,4 @@
-"""Docker's rules for a command line, under click's commands.
+"""Docker's rules for the flags of a command line.
 
 Docker's client reads its flags with Go's pflag, whose rules differ from click's in four places that
 people notice. This module knows those, and nothing of what any command does:
@@ -10,20 +10,15 @@ people notice. This module knows those, and nothing of what any command does:
     unknown flag: --x        the words of the errors, and exit code 125 (1 for a wrong number of
                              arguments)
 
-Commands are declared with `command`, and their flags with `switch`, `value`, `values` and
-`refused`. click finds the command, prints its help and completes it; the flags are read here, since
-click looks at every flag that a command has, given or not, and `run` has ninety (7 ms).
+Flags are declared with `switch`, `value`, `values` and `refused`, and read by `parse`. click does
+not read them: it looks at every flag that a command has, given or not, and `run` has ninety (7 ms).
 
 Source: the behaviour of `docker` 26.1; https://pkg.go.dev/github.com/spf13/pflag.
 """
 
 from __future__ import annotations
 
-import os
-
-import click
-
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,21 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class Misuse(UsageError):
-    """A command that cannot be run so: a wrong number of arguments, or no terminal for -it.
-
-    Its exit code is 1, whatever the command.
-    """
-
-    exit_code = 1
-
-
-class NeedsRoot(MinidockError):
-    """The command was started by somebody who may not do what it does."""
-
-    exit_code = 1
 
 
 class Parsed:
@@ -135,16 +115,6 @@ class Flag:
         long = ", ".join(name for name in self.names if name.startswith("--"))
         return f"{short + ', ' if short else '    '}{long} {self.type.name}".rstrip(), self.help
 
-    def option(self) -> click.Option:
-        """The flag as click knows flags, for completion."""
-        return click.Option(
-            [*self.names, self.parameter],
-            is_flag=self.bare is not None,
-            multiple=self.many,
-            help=self.help,
-            hidden=self.hidden,
-        )
-
 
 def _declared(flag: Flag) -> Decorator:
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,132 +174,6 @@ def in_section(title: str, *declarations: Decorator) -> Decorator:
             if flag not in known:
                 flag.section = title
         return function
-
-    return declare
-
-
-class Command(click.Command):
-    """A command whose arguments follow Docker's rules.
-
-    usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]".
-    at_least, at_most: how many arguments it takes (at_most None: any number).
-    flags_first: what follows the first argument belongs to the container's command.
-    needs_root: says so in one sentence to everybody else.
-    failure: exit code for what the engine refuses; None keeps the error's own.
-    """
-
-    usage = ""
-    at_least = 0
-    at_most: int | None = 0
-    flags_first = False
-    needs_root = True
-    failure: int | None = 1
-    flags: list[Flag]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            values, arguments = parse(self.flags, args, flags_first=self.flags_first)
-            if "help" in values and not ctx.resilient_parsing:
-                click.echo(ctx.get_help())
-                ctx.exit()
-            self._check_count(ctx, len(arguments))
-        except UsageError as error:
-            if not ctx.resilient_parsing:  # while completing, half a flag is no error
-                error.add_note(f"see:  {ctx.command_path} --help")
-                raise
-            values, arguments = {}, ()
-        ctx.params = {"arguments": arguments}
-        for flag in self.flags:
-            if not flag.hidden:
-                ctx.params[flag.parameter] = values.get(flag.parameter, flag.default)
-        return []
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Flags and arguments as click knows them; only completion asks."""
-        return [*(flag.option() for flag in self.flags), *self.params]
-
-    def invoke(self, ctx: click.Context) -> Any:
-        if self.needs_root and os.geteuid() != 0:
-            raise NeedsRoot(f"`{ctx.command_path}` needs root", hint=f"sudo {ctx.command_path} …")
-        try:
-            return super().invoke(ctx)
-        except MinidockError as error:
-            if isinstance(error, UsageError):
-                error.add_note(f"see:  {ctx.command_path} --help")
-            if self.failure and error.exit_code in (1, 125) and not isinstance(error, Misuse):
-                error.exit_code = self.failure
-            raise
-
-    def _check_count(self, ctx: click.Context, count: int) -> None:
-        least, most = self.at_least, self.at_most
-        if count >= least and (most is None or count <= most):
-            return
-        if most == 0:
-            wanted = "accepts no arguments"
-        elif most is None:
-            wanted = f"requires at least {_arguments(least)}"
-        elif most == least:
-            wanted = f"requires exactly {_arguments(least)}"
-        elif least == 0:
-            wanted = f"requires at most {_arguments(most)}"
-        else:
-            wanted = f"requires at least {least} and at most {_arguments(most)}"
-        raise Misuse(f'"{ctx.command_path}" {wanted}', hint=f"{ctx.command_path} {self._pieces()}")
-
-    def _pieces(self) -> str:
-        has_flags = any(not flag.hidden for flag in self.flags)
-        return f"{'[OPTIONS] ' if has_flags else ''}{self.usage}".rstrip()
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, self._pieces())
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_flags(self.flags, formatter)
-
-
-def write_flags(flags: list[Flag], formatter: click.HelpFormatter) -> None:
-    """The flags of a help text, under their headings."""
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for flag in flags:
-        if not flag.hidden:
-            sections.setdefault(flag.section, []).append(flag.help_row())
-    for title, rows in sections.items():
-        with formatter.section(title):
-            formatter.write_dl(rows)
-
-
-def _arguments(count: int) -> str:
-    return f"{count} argument" + ("" if count == 1 else "s")
-
-
-def command(
-    name: str,
-    usage: str = "",
-    *,
-    at_least: int = 0,
-    at_most: int | None = None,
-    flags_first: bool = False,
-    needs_root: bool = True,
-    failure: int | None = 1,
-    complete: Callable[..., Any] | None = None,
-) -> Callable[[Callable[..., Any]], Command]:
-    """Declare a command; its arguments reach the function as the tuple `arguments`.
-
-    at_most: as many as at_least, or any number where `usage` ends in "..."; see class Command.
-    complete: proposes arguments to a shell's completion (click's `shell_complete`).
-    """
-
-    def declare(function: Callable[..., Any]) -> Command:
-        arguments = click.Argument(["arguments"], nargs=-1, shell_complete=complete)
-        made = Command(name, callback=function, params=[arguments], help=function.__doc__)
-        made.flags = getattr(function, "flags", [])
-        made.usage = usage
-        made.at_least = at_least
-        made.at_most = at_most if at_most is not None or usage.endswith(("...]", "...")) else 0
-        made.flags_first = flags_first
-        made.needs_root = needs_root
-        made.failure = failure
-        return made
 
     return declare
 

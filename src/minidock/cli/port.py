@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import running_containers
-from minidock.cli.pflag import command
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from minidock.cli import summary
+from minidock.cli.command import command
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.inspecting import FormatError
-from minidock.cli.pflag import INT, command, switch, value
+from minidock.cli.pflag import INT, switch, value
 from minidock.cli.table import write_rows
 from minidock.cli.template import Template, TemplateError
 from minidock.paths import Store

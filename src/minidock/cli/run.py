@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
+from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.flags_run import container_create_body, run_flags
-from minidock.cli.pflag import Parsed, command, switch, value
+from minidock.cli.pflag import Parsed, switch, value
 from minidock.cli.terminal import need_terminal
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import containers
 from minidock.cli.failure import for_each
-from minidock.cli.pflag import command, refused, switch, value
+from minidock.cli.pflag import refused, switch, value
 from minidock.errors import UsageError
 from minidock.paths import Store
 

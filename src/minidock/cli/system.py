@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import platform
 
+from minidock.cli.command import command
 from minidock.cli.human import binary_size
 from minidock.cli.inspecting import FormatError, parsed_template
-from minidock.cli.pflag import command, value
+from minidock.cli.pflag import value
 from minidock.cli.release import API_VERSION, VERSION
 from minidock.cli.shapes import typed
 from minidock.cli.template import TemplateError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.cli.pflag import Misuse
+from minidock.cli.command import Misuse
 
 
 def need_terminal(hint: str) -> None:

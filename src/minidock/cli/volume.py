@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from minidock.cli.command import command
 from minidock.cli.complete import volumes
 from minidock.cli.failure import for_each
 from minidock.cli.filters import FILTER, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import group
-from minidock.cli.pflag import command, refused, switch, value, values
+from minidock.cli.pflag import refused, switch, value, values
 from minidock.cli.table import Row, write_rows
 from minidock.errors import Conflict
 from minidock.paths import Store

@@ -288,7 +288,7 @@ def _journal(container: Container) -> list[str]:
 def _writer(container: Container, out: TextIO, *, as_json: bool) -> Callable[[Told], None]:
     """What writes an op to `out`, as JSON or as text below a title."""
     if as_json:
-        return lambda told: print(json.dumps(told.plain(), ensure_ascii=False), file=out)
+        return lambda told: _write_line(out, told)
     paths = {
         container.paths.home: "$C",
         container.paths.run: "$RUN",
@@ -298,6 +298,10 @@ def _writer(container: Container, out: TextIO, *, as_json: bool) -> Callable[[To
     text = Text(out, paths)
     text.title(f"{container.name}: {container.document['Path']} in {container.config['Image']}")
     return text.write
+
+
+def _write_line(out: TextIO, told: Told) -> None:
+    out.write(json.dumps(told.plain(), ensure_ascii=False) + "\n")
 
 
 def _summary(ops: list[Told]) -> str:

@@ -19,7 +19,7 @@ from minidock.kernel.cgroup import open_cgroup
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
 from minidock.runtime import channel, state
-from minidock.runtime.init import exit_code_of, seal_imports
+from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process import (
     command_steps,
     credential_steps,
@@ -182,10 +182,6 @@ def _guarded(act: Any, theirs: channel.Channel, *, actor: str) -> NoReturn:
             use_journal(outside.of_child(theirs.send_record, actor=actor))
         act()
     except BaseException as error:
-        code = exit_code_of(error)
-        try:
-            theirs.send_failure(error)
-        except BaseException:
-            code = 1
+        code = report(error, theirs)
     finally:
         os._exit(code)

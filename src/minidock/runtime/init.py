@@ -18,8 +18,9 @@ from __future__ import annotations
 import os
 import select
 import sys
+from errno import ENOENT, ENOEXEC
 
-from minidock.errors import CommandNotFound, CommandNotRunnable
+from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
 from minidock.kernel import link, namespace, process
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.mount import make_mount_point
@@ -208,13 +209,36 @@ def run_init(
         channel.await_go()
         perform(program, {})
     except BaseException as error:  # nothing may unwind into the runtime's stack: ours is a copy
-        code = exit_code_of(error)
-        try:
-            channel.send_failure(error)
-        except BaseException:
-            code = 1
+        code = report(error, channel)
     finally:
         os._exit(code)
+
+
+def report(error: BaseException, channel: Channel) -> int:
+    """Tell whoever waits why this process cannot become its command; returns its exit code.
+
+    A program that the kernel refuses at the very end (no such interpreter, no format that it knows)
+    is the container's own failure, not ours: the container has started by then. As with runc, the
+    reason goes to the command's stderr, where its log keeps it.
+    """
+    try:
+        if isinstance(error, KernelError) and error.call == "execve(2)":
+            os.write(2, last_words(error).encode())
+            return 1
+        channel.send_failure(error)
+    except BaseException:
+        return 1
+    return exit_code_of(error)
+
+
+def last_words(error: KernelError) -> str:
+    """What a command's stderr says when the kernel refuses to execute it."""
+    hint = {
+        ENOENT: "what its first line names after #!, or its dynamic loader, is not in the image",
+        ENOEXEC: "a script needs a first line such as #!/bin/sh, a binary this processor",
+    }.get(error.errno)
+    line = f"exec {error.subject}: {os.strerror(error.errno).lower()}\n"
+    return line + (f"  hint: {hint}\n" if hint else "")
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -381,9 +381,8 @@ def test_rmi_answers_as_docker_does(
     store: Store, images: ImageStore, docker: Docker, busybox_tar: Path, tags: list[str],
     running: bool | None, ref: str, force: bool,
 ) -> None:  # fmt: skip
-    layer = busybox_tar.read_bytes()
-    config = archives.config([layer], author=os.urandom(8).hex())
-    archive = archives.docker_archive([layer], tags=tags or None, config_bytes=config)
+    own = archives.layer(file("own", os.urandom(8)))  # so that no other image shares its layers
+    archive = archives.docker_archive([own, busybox_tar.read_bytes()], tags=tags or None)
     docker.ok("load", stdin=archive)
     load_bytes(store, archive)
     identity = images.list()[0].id

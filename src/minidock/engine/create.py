@@ -18,7 +18,7 @@ from minidock.engine.containers import NEVER, Container, claim_name, throw_away,
 from minidock.engine.images import Image, ImageStore
 from minidock.engine.locks import exclusive
 from minidock.engine.mounts import mount_points, provide_volumes
-from minidock.engine.store import prepare
+from minidock.engine.store import StoreLock, prepare
 from minidock.engine.validation import check_body, check_name
 from minidock.errors import Conflict
 from minidock.paths import Store
@@ -47,7 +47,8 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
     document = _document(store, body, image, container_id)
     document["Mounts"] = mount_points(store, document)
     container = Container(store, document)
-    with exclusive(f"{_containers_directory(store)}/.lock"):
+    with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
+        ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
         try:
             _make_home(store, container, name)
         except BaseException:

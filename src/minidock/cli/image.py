@@ -6,7 +6,7 @@ from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.failure import complain
 from minidock.cli.inspecting import inspect_all
-from minidock.cli.lazy import group
+from minidock.cli.lazy import Group
 from minidock.cli.pflag import refused, switch, value
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
@@ -33,28 +33,28 @@ _COMMANDS: Table = {
 }
 
 
-def _image() -> None:
+def _image(given: dict[str, Any]) -> None:
     """Manage images"""
 
 
-image = group(
-    "image",
+image = Group(
     _COMMANDS,
-    callback=_image,
+    _image,
     aliases={"list": "ls", "remove": "rm"},
     later=("build", "history", "prune", "pull", "push"),
 )
 
 
-@command("rm", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@command("IMAGE [IMAGE...]", at_least=1, complete=images)
 @switch("-f", "--force", help="Force removal of the image")
 @refused("--no-prune", because="it comes later", bare="true", unless=("false",))
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove one or more images"""
+    from minidock.engine.image_users import users_of
     from minidock.engine.images import ImageStore
 
     store = Store()
-    users = _Users(store)
+    users = users_of(store)
     code = 0
     for reference in arguments:
         try:
@@ -69,23 +69,7 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     return code
 
 
-class _Users:
-    """Which containers use an image, and which of them run; asked for while images are locked."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __call__(self, image_id: str) -> list[tuple[str, bool]]:
-        from minidock.engine.containers import documents
-
-        return [
-            (document["Id"], bool(document["State"]["Running"]))
-            for document in documents(self._store)
-            if document["Image"] == image_id
-        ]
-
-
-@command("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
+@command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
 def tag(arguments: tuple[str, ...]) -> None:
     """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"""
     from minidock.engine.images import ImageStore
@@ -93,7 +77,7 @@ def tag(arguments: tuple[str, ...]) -> None:
     ImageStore(Store()).tag(*arguments)
 
 
-@command("inspect", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@command("IMAGE [IMAGE...]", at_least=1, complete=images)
 @value("-f", "--format", help="'json', or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Display detailed information on one or more images"""

@@ -20,7 +20,7 @@ from minidock.engine.locks import exclusive
 from minidock.engine.mounts import mount_points, provide_volumes
 from minidock.engine.store import StoreLock, prepare
 from minidock.engine.validation import check_body, check_name
-from minidock.errors import Conflict
+from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -45,6 +45,10 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
     image = ImageStore(store).resolve(body["Image"])
     container_id = os.urandom(32).hex()
     document = _document(store, body, image, container_id)
+    if not document["Path"]:
+        raise UsageError(
+            "no command specified", hint="the image has none of its own: give one after its name"
+        )
     document["Mounts"] = mount_points(store, document)
     container = Container(store, document)
     with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
@@ -105,7 +109,7 @@ def _document(
     return {
         "Id": container_id,
         "Created": timestamp(),
-        "Path": command[0],
+        "Path": command[0] if command else "",
         "Args": command[1:],
         "State": {
             "Status": "created", "Running": False, "Paused": False, "Restarting": False,

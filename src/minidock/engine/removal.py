@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from minidock.engine.containers import Container, discard
+from minidock.engine.image_removal import collect
+from minidock.engine.image_users import users_of
 from minidock.engine.journal import recording_to
 from minidock.engine.teardown import take_down
 from minidock.engine.volumes import inspect as inspect_volume
@@ -11,7 +13,7 @@ from minidock.errors import Conflict, NotFound
 
 
 def remove_owned(container: Container, *, volumes: bool) -> None:
-    """Remove a container that is ours and does not run.
+    """Remove a container that is ours and does not run; an image kept only for it goes too.
 
     volumes: with the anonymous volumes that only it uses.
     """
@@ -20,6 +22,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     discard(container)
     if volumes:
         _remove_anonymous_volumes(container)
+    collect(container.store, users_of(container.store))
 
 
 def _remove_anonymous_volumes(container: Container) -> None:

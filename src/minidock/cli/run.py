@@ -31,9 +31,7 @@ def _explanation(text: str) -> str:
     return {"true": "text", "false": ""}.get(text, text)
 
 
-@command(
-    "run", "IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images
-)
+@command("IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images)
 @run_flags
 @switch("-d", "--detach", help="Run container in background and print container ID")
 @switch("--sig-proxy", default=True, help="Proxy received signals to the process")
@@ -54,7 +52,6 @@ def run(
 
 
 @command(
-    "create",
     "IMAGE [COMMAND] [ARG...]",
     at_least=1,
     flags_first=True,
@@ -73,7 +70,7 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
 
     id_file = _IdFile(flags["cidfile"])
     try:
-        container = create_container(store, body, name=flags["name"])
+        container = create_container(store, body, name=flags["name"] or None)
     except NotFound as error:
         id_file.remove()
         if not str(error).startswith("No such image"):
@@ -97,10 +94,11 @@ def _start(
     from minidock.engine.start import start
 
     on_record = _narrator(container, explain)
-    code = start(store, container.id, attach=attachment, on_record=on_record)
-    if attachment is None:
-        print(container.id)
-    return code or 0
+    try:
+        return start(store, container.id, attach=attachment, on_record=on_record) or 0
+    finally:  # also where it did not start: it is there, and this is how to name it
+        if attachment is None or not (attachment.stdout or attachment.stderr):
+            print(container.id, flush=True)
 
 
 def _narrator(container: Container, explain: str | None) -> Callable[[str], None] | None:

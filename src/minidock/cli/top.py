@@ -8,8 +8,7 @@ from minidock.cli.table import aligned
 from minidock.paths import Store
 
 
-@command(
-    "top", "CONTAINER [ps OPTIONS]", at_least=1, at_most=10**6, flags_first=True,
+@command("CONTAINER [ps OPTIONS]", at_least=1, flags_first=True,
     complete=running_containers,
 )  # fmt: skip
 def top(arguments: tuple[str, ...]) -> None:

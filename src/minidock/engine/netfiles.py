@@ -16,7 +16,7 @@ def write_network_files(container: Container, address: str) -> None:
     host, config = container.host_config, container.config
     hostname = config["Hostname"]
     own_network = host.get("NetworkMode") != "host"
-    full = f"{hostname}.{config['Domainname']} {hostname}" if config.get("Domainname") else hostname
+    full = f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
     gateway = networks.gateway(container.store) if address else ""
     hosts = names.hosts_file(
         full, address, host.get("ExtraHosts") or [], gateway=gateway, own_network=own_network

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import select
 import time
+from errno import ENODEV, ENOENT
 
 from minidock.engine import wire
-from minidock.engine.containers import Container, claim_name, find, repair
+from minidock.engine.containers import Container, claim_name, find, repair, settled
 from minidock.engine.journal import recording_to
-from minidock.engine.locks import exclusive, owner_of, require_ownership
+from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.removal import remove_owned
 from minidock.engine.signals import signal_number
 from minidock.engine.validation import check_name
-from minidock.errors import Conflict, NotFound
+from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel import process
 from minidock.kernel.cgroup import open_cgroup
+from minidock.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def stop(
     timeout_seconds: None for the container's own, or 10; negative to wait for ever. signal: None
     for the container's own. Nothing happens to one that does not run.
     """
-    container = find(store, reference)
+    container = settled(store, reference)
     if not container.running:
         return
     number = signal_number(signal or container.config.get("StopSignal") or "SIGTERM")
@@ -73,7 +75,7 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     Raises Conflict where it does not run.
     """
     number = signal_number(signal)
-    container = find(store, reference)
+    container = settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
     if container.state["Paused"] and number == 9:
@@ -88,40 +90,46 @@ def remove(store: Store, reference: str, *, force: bool = False, volumes: bool =
 
     Raises Conflict for one that runs, unless forced.
     """
-    container = find(store, reference)
+    container = settled(store, reference)
+    deadline = time.monotonic() + _KILL_SECONDS
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        while not _take_stopped(container, ownership, force=force):
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"container {container.name} is in use by process {container.monitor_pid}",
+                    hint="it is being started, run or removed just now",
+                )
+            container = settled(store, container.id)
+        remove_owned(container, volumes=volumes)
+    except (FileNotFoundError, NotFound):
+        if force and container.host_config.get("AutoRemove"):
+            return  # its monitor has removed it, once it was killed
+        raise NotFound(f"No such container: {reference}") from None
+    finally:
+        ownership.release()
+
+
+def _take_stopped(container: Container, ownership: Ownership, *, force: bool) -> bool:
+    """Own a container that does not run, so that nobody starts it; returns whether it is ours.
+
+    force: one that runs is killed first.
+    """
+    if container.running and not force:
+        how = "paused" if container.state["Paused"] else "running"
+        raise Conflict(
+            f'cannot remove container "/{container.name}": container is {how}',
+            hint="stop the container before removing or force remove",
+        )
     if container.running:
-        if not force:
-            state = "paused" if container.state["Paused"] else "running"
-            raise Conflict(
-                f'cannot remove container "/{container.name}": container is {state}',
-                hint="stop the container before removing or force remove",
-            )
         try:
-            kill(store, container.id)
+            kill(container.store, container.id)
         except Conflict:
             pass  # it ended by itself meanwhile
-        if container.host_config.get("AutoRemove"):
-            _await_gone(container)
-            return
-    _await_owner(container)
-    try:
-        ownership = require_ownership(container.paths.monitor_lock, container.name)
-    except FileNotFoundError:
-        raise NotFound(f"No such container: {reference}") from None
-    remove_owned(container, volumes=volumes)
-    ownership.release()
-
-
-def _await_gone(container: Container) -> None:
-    """Wait until a monitor has removed its --rm container."""
-    await_end(container, _KILL_SECONDS)
-
-
-def _await_owner(container: Container) -> None:
-    """Give a monitor that is just cleaning up the time to finish."""
-    deadline = time.monotonic() + _KILL_SECONDS
-    while owner_of(container.paths.monitor_lock) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    if not ownership.take():
+        return False
+    container.reload()
+    return True
 
 
 def pause(store: Store, reference: str) -> None:
@@ -132,7 +140,12 @@ def pause(store: Store, reference: str) -> None:
     with container.editing():
         container.reload()
         with recording_to(container.paths):
-            open_cgroup(store.cgroup_parent, container.id).freeze()
+            try:
+                open_cgroup(store.cgroup_parent, container.id).freeze()
+            except KernelError as error:
+                if error.errno not in (ENOENT, ENODEV):
+                    raise
+                raise Conflict(f"Container {container.id} is not running") from None
         container.state.update(Paused=True, Status="paused")
         container.save()
 
@@ -251,14 +264,15 @@ def _running(store: Store, reference: str) -> Container:
 
 def _signal(container: Container, number: int) -> None:
     """Signal PID 1, if it still is the process that the document means."""
-    pid = int(container.state["Pid"])
     try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
+        known = state.load(container.store.run, container.id)
+        pidfd = os.pidfd_open(known.pid)
+    except (NotFound, ProcessLookupError):
         return
     try:
-        if owner_of(container.paths.monitor_lock):  # its monitor has not reaped it: the pid is its
+        # Asked once the pidfd is open: it is this process that lives, not another with its number.
+        if state.is_alive(known.pid, known.content["startTime"]):
             with recording_to(container.paths):
-                process.send_signal(pidfd, number, pid=pid)
+                process.send_signal(pidfd, number, pid=known.pid)
     finally:
         os.close(pidfd)

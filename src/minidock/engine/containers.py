@@ -16,7 +16,7 @@ from minidock import jsontext
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
 from minidock.engine.small_file import replace
-from minidock.engine.teardown import remove_home, take_down
+from minidock.engine.teardown import SetAside, take_down
 from minidock.errors import Conflict, NotFound, StoreError
 from minidock.paths import Store
 
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_SETTLING_SECONDS = 10.0
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Docker shows for "not yet"
 
 
@@ -97,6 +98,21 @@ def find(store: Store, reference: str) -> Container:
     if again is None:
         raise NotFound(f"No such container: {reference}")
     return again
+
+
+def settled(store: Store, reference: str) -> Container:
+    """A container that is neither being started nor being cleared away: running, or stopped.
+
+    Where that takes long, it is returned as it is.
+    Raises NotFound, also for one that is being removed.
+    """
+    deadline = time.monotonic() + _SETTLING_SECONDS
+    while True:
+        container = find(store, reference)
+        if container.running or not container.monitor_pid or time.monotonic() > deadline:
+            return container
+        time.sleep(0.005)
+        reference = container.id  # its name may become another's
 
 
 def every(store: Store) -> list[Container]:
@@ -183,7 +199,8 @@ def discard(container: Container) -> None:
         if os.path.exists(paths.document):
             os.unlink(paths.document)
         _drop_names(container.store, container.id, {container.name})
-    remove_home(container.store, container.id)
+        rest = SetAside(container.store, container.id)
+    rest.remove()
 
 
 def throw_away(store: Store, container_id: str) -> None:
@@ -201,7 +218,7 @@ def throw_away(store: Store, container_id: str) -> None:
             for name in file.read().split():
                 take_back(store, name)
     _drop_names(store, container_id, set(_names(store)))
-    remove_home(store, container_id)
+    SetAside(store, container_id).remove()
 
 
 def sweep(store: Store) -> None:
@@ -216,6 +233,11 @@ def sweep(store: Store) -> None:
         from minidock.engine.volumes import remove_rubbish  # which imports this module
 
         remove_rubbish(store)
+    if os.path.isdir(store.staging) and os.listdir(store.staging):
+        from minidock.engine.store import StoreLock  # which images need more often
+
+        with StoreLock(store):
+            pass  # it sweeps
 
 
 def _sweep_names(store: Store, found: list[Container]) -> None:
@@ -241,7 +263,7 @@ def _names(store: Store) -> list[str]:
 def _drop_names(store: Store, container_id: str, names: set[str]) -> None:
     """Let others have these names, as far as they are this container's."""
     for name in names:
-        if name and _name_target(store, name) == container_id:
+        if container_id and name and _name_target(store, name) == container_id:
             os.unlink(f"{store.names}/{name}")
 
 

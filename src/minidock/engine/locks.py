@@ -4,7 +4,9 @@
 
 `Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
 when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
-anybody can ask who holds it. So "does the monitor live?" is answered without trusting a pid on disk.
+anybody can ask who holds it. So "does the monitor live?" is answered without trusting a pid on
+disk. One thing is strange about it: the lock goes with the *first* descriptor of the file that its
+process closes. So a process that owns a container does not open that file again, not even to look.
 
 An owner that makes things in the kernel leaves a mark in that file until they are unmade. A mark
 without an owner says that a run was cut short, and that its remains are to be cleared.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minidock.errors import Conflict
+_owned: set[str] = set()  # the files on which this process holds an ownership
 
 
 class exclusive:
@@ -44,6 +46,8 @@ class Ownership:
 
         Raises FileNotFoundError where the container has been removed.
         """
+        if self._path in _owned:
+            return False
         fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,6 +58,7 @@ class Ownership:
             os.close(fd)
             raise FileNotFoundError(self._path)
         self._fd = fd
+        _owned.add(self._path)
         return True
 
     def mark(self) -> None:
@@ -69,6 +74,7 @@ class Ownership:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            _owned.discard(self._path)
 
 
 def is_marked(path: str) -> bool:
@@ -84,6 +90,8 @@ def owner_of(path: str) -> int:
 
     Source: fcntl(2) F_GETLK; struct flock of 64-bit Linux: type, whence, start, length, pid.
     """
+    if path in _owned:
+        return 0
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -96,17 +104,3 @@ def owner_of(path: str) -> int:
     if int.from_bytes(told[0:2], "little") == fcntl.F_UNLCK:
         return 0
     return int.from_bytes(told[24:28], "little")
-
-
-def require_ownership(path: str, name: str) -> Ownership:
-    """Own a container that is not running.
-
-    Raises Conflict where somebody else starts, runs or removes it just now.
-    """
-    ownership = Ownership(path)
-    if not ownership.take():
-        raise Conflict(
-            f"container {name} is in use by process {owner_of(path)}",
-            hint="it is being started, run or removed just now",
-        )
-    return ownership

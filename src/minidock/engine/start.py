@@ -11,8 +11,9 @@ import os
 
 from minidock.engine import wire
 from minidock.engine.attach import Attachment, Conversation
-from minidock.engine.containers import Container, find
+from minidock.engine.containers import Container, settled
 from minidock.engine.journal import recording
+from minidock.errors import Conflict
 from minidock.kernel.process import spawn
 from minidock.kernel.terminal import get_size
 from minidock.paths import Store
@@ -73,20 +74,27 @@ def start(
     """
     from minidock.engine.attach import attach as attach_to
 
-    container = find(store, reference)
-    if container.running:
-        return None if attach is None else attach_to(store, container.id, attach)
-    conversation = Conversation(
-        _send_launch(container, attach, explain=on_record is not None),
-        attach,
-        terminal=bool(container.config.get("Tty")),
-        on_record=on_record,
-        on_started=on_started,
-    )
-    if attach is None:
-        conversation.await_start()
-        return None
-    return conversation.hold()
+    while True:
+        container = settled(store, reference)
+        reference = container.id
+        if container.running:
+            return None if attach is None else attach_to(store, container.id, attach)
+        conversation = Conversation(
+            _send_launch(container, attach, explain=on_record is not None),
+            attach,
+            terminal=bool(container.config.get("Tty")),
+            on_record=on_record,
+            on_started=on_started,
+        )
+        try:
+            if attach is None:
+                conversation.await_start()
+                return None
+            return conversation.hold()
+        except Conflict:
+            if not container.monitor_pid:
+                raise
+            # Another command was faster, and starts it or removes it just now: see what comes.
 
 
 def _send_launch(

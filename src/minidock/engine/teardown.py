@@ -2,12 +2,12 @@
 
 The monitor calls `take_down` when its container ends, and so does the repair after a kill -9 or a
 reboot; it needs no more than the store and the container's id, and does nothing where there is
-nothing left. Order: processes first, or they would hold the rest; the run directory last, since it
-is the mark by which the repair sees that something is left.
+nothing left. Order: processes first, or they would hold the rest.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from minidock.engine import networks
@@ -31,9 +31,31 @@ def take_down(store: Store, container_id: str) -> None:
     remove_tree(paths.run)
 
 
-def remove_home(store: Store, container_id: str) -> None:
-    """Remove a container's directory in the store, writes and all."""
-    remove_tree(store.container(container_id).home)
+class SetAside:
+    """A container's directory on its way out: gone from the store at once, removed in its own time.
+
+    It is renamed into staging/, where whoever holds the lock of an entry is at work in it
+    (engine/store.py): if we are killed, the next sweep removes the rest.
+    """
+
+    def __init__(self, store: Store, container_id: str) -> None:
+        home = store.container(container_id).home
+        self._path = f"{store.staging}/removed-{container_id}"
+        try:
+            self._fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._fd = -1
+            return
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.makedirs(store.staging, mode=0o710, exist_ok=True)
+        os.rename(home, self._path)
+
+    def remove(self) -> None:
+        """Remove it, writes and all; nothing happens where it was not there."""
+        if self._fd >= 0:
+            remove_tree(self._path)
+            os.close(self._fd)
+            self._fd = -1
 
 
 def remove_tree(path: str) -> None:

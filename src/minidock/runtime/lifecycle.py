@@ -291,8 +291,11 @@ def load_config(bundle: str) -> dict[str, Any]:
 
 
 def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
-    """Parent and name of the container's cgroup, from linux.cgroupsPath."""
-    path = (config["linux"].get("cgroupsPath") or f"minidock-runtime/{container_id}").strip("/")
+    """Parent and name of the container's cgroup, from linux.cgroupsPath.
+
+    Without one it has no parent that could stay behind.
+    """
+    path = (config["linux"].get("cgroupsPath") or f"minidock-runtime-{container_id}").strip("/")
     parent, _, name = path.rpartition("/")
     return parent, name
 
@@ -303,15 +306,13 @@ def _journal_writer() -> Any:
 
 
 def _remove_directory(directory: str) -> None:
-    for name in ("start.fifo", "state.json", "monitor.sock"):
-        try:
-            os.unlink(f"{directory}/{name}")
-        except FileNotFoundError:
-            pass
+    """Remove a container's state, also what a killed process left half written."""
     try:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
         os.rmdir(directory)
     except FileNotFoundError:
-        pass
+        pass  # it is gone: another delete was quicker, or nothing was ever made
 
 
 __all__ = ["Container", "KernelError", "create", "delete", "kill", "load_config", "start"]

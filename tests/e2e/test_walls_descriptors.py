@@ -1,4 +1,4 @@
-"""What a container could reach through an open file: of ours, of the host's, of a process entering."""
+"""What a container could reach through an open file of ours, or of the host's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from support.command import Minidock, Result
 
 pytestmark = pytest.mark.root
 
-LIST = "import os; print(*(n + ' ' + os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if os.path.lexists(f'/proc/self/fd/{n}')), sep='\\n')"
+LIST = """
+import os
+for name in range(100):
+    try:
+        print(name, os.readlink(f"/proc/self/fd/{name}"))
+    except FileNotFoundError:
+        pass
+"""
 
 
 @pytest.fixture
@@ -79,7 +86,10 @@ def test_null_device_of_the_host_could_be_changed_without_that(
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) == 0o600
 
 
-@pytest.mark.parametrize("trap", ["mkfifo /dev/null", "ln -s /etc/passwd /dev/null", "cat /dev/zero | head -c 9 > /dev/null"])
+@pytest.mark.parametrize(
+    "trap",
+    ["mkfifo /dev/null", "ln -s /etc/passwd /dev/null", "cat /dev/zero | head -c 9 > /dev/null"],
+)
 def test_exec_does_not_fall_for_a_null_device_that_is_none(
     minidock: Minidock, busybox_image: str, trap: str
 ) -> None:

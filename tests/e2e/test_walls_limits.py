@@ -1,4 +1,4 @@
-"""What a container may use up, as the kernel counts it, and what its caller's own limits are to it."""
+"""What a container may use up, as the kernel counts it; its caller's limits are not its."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def test_shared_memory_and_tmpfs_count_as_memory(minidock: Minidock, busybox_ima
     assert "wrote 0" not in minidock(*line, "sh", "-c", fill).stdout
 
 
-def test_fork_bomb_stops_at_the_limit(
-    minidock: Minidock, busybox_image: str, store: Store
-) -> None:
+def test_fork_bomb_stops_at_the_limit(minidock: Minidock, busybox_image: str, store: Store) -> None:
     bomb = "b() { b | b & }; b; while :; do sleep 1; done"
     line = ("--name", "box", "--pids-limit", "30", busybox_image, "sh", "-c", bomb)
     minidock.ok("run", "-d", *line)
@@ -75,7 +73,9 @@ def test_limits_are_seen_and_cannot_be_lifted_from_inside(
     minidock: Minidock, busybox_image: str
 ) -> None:
     limit = _setting("memory/memory.limit_in_bytes", "memory.max")
-    lift = f"cat {limit}; echo 999999999 > {limit}; echo 1 > /sys/fs/cgroup/cgroup.procs; cat {limit}"
+    lift = (
+        f"cat {limit}; echo 999999999 > {limit}; echo 1 > /sys/fs/cgroup/cgroup.procs; cat {limit}"
+    )
     line = ("run", "--rm", "-m", "32m", busybox_image, "sh", "-c", lift)
     seen = minidock(*line)
     assert seen.stdout.split() == ["33554432", "33554432"], str(seen)

@@ -1,4 +1,4 @@
-"""Alone on the machine: what a container's namespaces hide, and what a flag shares, and only that."""
+"""Alone on the machine: what namespaces hide, and what a flag shares, and only that."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def test_host_s_processes_and_names_are_out_of_sight(
     assert os.uname().nodename == name
 
 
-def test_shared_memory_of_the_host_is_out_of_sight(
-    minidock: Minidock, busybox_image: str
-) -> None:
+def test_shared_memory_of_the_host_is_out_of_sight(minidock: Minidock, busybox_image: str) -> None:
     made = subprocess.run(["ipcmk", "-M", "4096"], capture_output=True, text=True, check=True)
     number = made.stdout.split()[-1]
     try:
@@ -155,7 +153,8 @@ import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 number = 250 if os.uname().machine == "x86_64" else 219
 def keyctl(*words):
-    return libc.syscall(ctypes.c_long(number), *(ctypes.c_long(w) if isinstance(w, int) else w for w in words))
+    words = [ctypes.c_long(w) if isinstance(w, int) else w for w in (number, *words)]
+    return libc.syscall(*words)
 found = keyctl(10, -3, b"user", b"walls-secret", 0)
 print("found" if found > 0 else "none")
 """
@@ -164,7 +163,8 @@ import ctypes, os, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 x86 = os.uname().machine == "x86_64"
 libc.syscall(ctypes.c_long(250 if x86 else 219), ctypes.c_long(1), None)
-libc.syscall(ctypes.c_long(248 if x86 else 217), b"user", b"walls-secret", b"s", ctypes.c_long(1), ctypes.c_long(-3))
+add_key, session = ctypes.c_long(248 if x86 else 217), ctypes.c_long(-3)
+libc.syscall(add_key, b"user", b"walls-secret", b"s", ctypes.c_long(1), session)
 exec({KEYS!r})
 sys.stdout.flush()
 os.execv(sys.argv[1], sys.argv[1:])

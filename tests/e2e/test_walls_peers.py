@@ -26,7 +26,8 @@ while True:
             continue
         for number in range(3, 50):
             try:
-                fd = os.open(f"/proc/{{pid}}/fd/{{number}}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+                fd = os.open(f"/proc/{{pid}}/fd/{{number}}", flags)
                 os.write(fd, b"{MARK}")
                 os.close(fd)
             except OSError:
@@ -34,14 +35,14 @@ while True:
     time.sleep(0.05)
 """
 # Two guards: an entering process closes what it does not need, and is not dumpable, so that its
-# /proc/PID/fd is shut. The moment before execve, when an entering process has only the container's capabilities left, and
-# all of our descriptors still open: kept for as long as the neighbour needs.
+# /proc/PID/fd is shut. The window is the moment before execve, when it has only the container's
+# capabilities left: it stays open for as long as the neighbour needs.
 WIDE_WINDOW = """
 import os, time
 from minidock.kernel import process
 _execute = process.execute
 def slowly(path, argv, environment):
-    time.sleep(0.4)
+    time.sleep(0.3)
     os.execve(path, argv, {})
 process.execute = slowly
 """
@@ -71,8 +72,10 @@ def _written_in(store: Store) -> list[str]:
     return [name for name in found if name not in ("container.json", "config.json")]
 
 
-@pytest.mark.parametrize("entering", ["exec", "run"])
-@pytest.mark.parametrize("guards", GUARDS)
+@pytest.mark.parametrize(
+    ("entering", "guards"),
+    [*(("exec", name) for name in GUARDS), ("run", "both guards"), ("run", "no guard")],
+)
 def test_neighbour_writes_through_descriptors_of_an_entering_process_only_if_unguarded(
     minidock: Minidock, store: Store, attacker: str, entering: str, guards: str
 ) -> None:
@@ -121,7 +124,7 @@ base = "/proc/" + sys.argv[1]
 tried("list", lambda: os.listdir(base + "/fd"))
 for number in range(0, 12):
     tried(f"fd {number}", lambda: os.open(f"{base}/fd/{number}", os.O_RDWR | os.O_NONBLOCK))
-for name in ("mem", "maps", "environ", "auxv", "exe", "cwd/etc/passwd", "root/etc/passwd", "ns/mnt"):
+for name in ("mem", "maps", "environ", "auxv", "exe", "cwd/etc", "root/etc", "ns/mnt"):
     tried(name, lambda: os.open(f"{base}/{name}", os.O_RDONLY))
 tried("trace", ptrace)
 print(json.dumps(found))
@@ -140,7 +143,9 @@ def test_monitor_is_out_of_reach_even_in_the_host_s_pid_namespace(
     minidock.ok("rm", "-f", "box")
 
 
-def test_killed_init_is_told_of_with_137(minidock: Minidock, busybox_image: str, store: Store) -> None:
+def test_killed_init_is_told_of_with_137(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "60")
     os.kill(find(store, "box").state["Pid"], signal.SIGKILL)
     assert minidock.ok("wait", "box") == "137"

@@ -21,13 +21,17 @@ def name_of(number):
     return errno.errorcode.get(number, str(number)) if number else "ok"
 
 
-def tried(act):
+def tried(act, *arguments):
     """What an act that raises OSError came to."""
     try:
-        act()
+        act(*arguments)
     except OSError as error:
         return name_of(error.errno)
     return "ok"
+
+
+def open_and_close(path, flags):
+    os.close(os.open(path, flags, 0o600))
 
 
 def call(x86, arm, *arguments):
@@ -132,10 +136,18 @@ def system_calls():
         "AF_PACKET": call(41, 198, 17, 3, 0),
         "raw socket": call(41, 198, 2, 3, 1),
         "netlink audit": call(41, 198, 16, 3, 9),
-        "mknod char": tried(lambda: (os.mknod("/tmp/n", 0o20666, os.makedev(1, 3)), os.unlink("/tmp/n"))),
+        "mknod char": tried(
+            lambda: (os.mknod("/tmp/n", 0o20666, os.makedev(1, 3)), os.unlink("/tmp/n"))
+        ),
         "mknod fifo": tried(lambda: (os.mkfifo("/tmp/f"), os.unlink("/tmp/f"))),
         "setxattr trusted": tried(lambda: os.setxattr("/tmp", "trusted.x", b"1")),
-        "setxattr capability": tried(lambda: os.setxattr("/etc/group", "security.capability", bytes.fromhex("0100000200000000000000000000000000000000"))),
+        "setxattr capability": tried(
+            lambda: os.setxattr(
+                "/etc/group",
+                "security.capability",
+                bytes.fromhex("0100000200000000000000000000000000000000"),
+            )
+        ),
         "bind port 80": tried(low_port),
         "setrlimit up": call(160, 164, 7, struct.pack("QQ", 1 << 20, 1 << 30)),
     }
@@ -150,17 +162,36 @@ def devices():
     """Each node: may it be made, and opened? Nothing is read or written."""
     found = {}
     for kind, major, minor in [
-        ("c", 1, 1), ("c", 1, 2), ("c", 1, 3), ("c", 1, 4), ("c", 1, 5), ("c", 1, 7), ("c", 1, 8), ("c", 1, 9),
-        ("c", 1, 11), ("c", 4, 1), ("c", 4, 64), ("c", 5, 0), ("c", 5, 1), ("c", 5, 2), ("c", 10, 200),
-        ("c", 10, 229), ("c", 10, 237), ("c", 10, 232), ("b", 7, 0), ("b", 8, 0), ("b", 254, 0), ("b", 259, 0),
+        ("c", 1, 1),
+        ("c", 1, 2),
+        ("c", 1, 3),
+        ("c", 1, 4),
+        ("c", 1, 5),
+        ("c", 1, 7),
+        ("c", 1, 8),
+        ("c", 1, 9),
+        ("c", 1, 11),
+        ("c", 4, 1),
+        ("c", 4, 64),
+        ("c", 5, 0),
+        ("c", 5, 1),
+        ("c", 5, 2),
+        ("c", 10, 200),
+        ("c", 10, 229),
+        ("c", 10, 237),
+        ("c", 10, 232),
+        ("b", 7, 0),
+        ("b", 8, 0),
+        ("b", 254, 0),
+        ("b", 259, 0),
     ]:
         path = "/dev/probe"
         mode = {"c": stat.S_IFCHR, "b": stat.S_IFBLK}[kind] | 0o666
-        made = tried(lambda: os.mknod(path, mode, os.makedev(major, minor)))
+        made = tried(os.mknod, path, mode, os.makedev(major, minor))
         if made == "ok":
             flags = os.O_NONBLOCK | os.O_NOCTTY
             made = " ".join(
-                tried(lambda: os.close(os.open(path, f | flags))) for f in (os.O_RDONLY, os.O_WRONLY)
+                tried(open_and_close, path, f | flags) for f in (os.O_RDONLY, os.O_WRONLY)
             )
             os.unlink(path)
         found[f"{kind} {major}:{minor}"] = made
@@ -175,22 +206,27 @@ def nodes():
         status = os.lstat(f"/dev/{name}")
         where = os.readlink(f"/dev/{name}") if stat.S_ISLNK(status.st_mode) else ""
         rdev = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        found[name] = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid} {rdev} {where}"
+        found[name] = (
+            f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid} {rdev} {where}"
+        )
     return found
 
 
 WRITES = [
     "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches",
     "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/mqueue/msg_max", "/proc/sys/kernel/shmmax",
-    "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/bus/pci/devices", "/proc/fs/nfsd",
-    "/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/timer_list", "/proc/acpi", "/proc/scsi", "/proc/asound",
-    "/proc/mtrr", "/proc/interrupts", "/proc/self/oom_score_adj", "/proc/self/attr/current",
+    "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/proc/bus/pci/devices",
+    "/proc/fs/nfsd", "/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/timer_list", "/proc/acpi",
+    "/proc/scsi", "/proc/asound", "/proc/mtrr", "/proc/interrupts", "/proc/self/oom_score_adj",
+    "/proc/self/attr/current",
     "/proc/self/uid_map", "/proc/self/setgroups", "/proc/1/mem", "/proc/1/environ",
     "/sys/kernel/uevent_helper", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/power/state",
     "/sys/kernel/debug/x", "/sys/firmware/x", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    "/sys/fs/cgroup/devices/devices.allow", "/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/pids/cgroup.procs",
+    "/sys/fs/cgroup/devices/devices.allow", "/sys/fs/cgroup/cgroup.procs",
+    "/sys/fs/cgroup/pids/cgroup.procs",
     "/sys/fs/cgroup/memory/release_agent", "/sys/class/net/lo/mtu", "/etc/hosts", "/etc/hostname",
-    "/etc/resolv.conf", "/etc/new", "/dev/new", "/dev/shm/new", "/dev/mqueue/new", "/tmp/new", "/new",
+    "/etc/resolv.conf", "/etc/new", "/dev/new", "/dev/shm/new", "/dev/mqueue/new", "/tmp/new",
+    "/new",
 ]  # fmt: skip
 
 
@@ -198,7 +234,7 @@ def writes():
     found = {}
     for path in WRITES:
         flags = os.O_WRONLY | (os.O_CREAT if path.endswith("new") else 0)
-        found[path] = tried(lambda: os.close(os.open(path, flags, 0o600)))
+        found[path] = tried(open_and_close, path, flags)
     return found
 
 
@@ -206,10 +242,21 @@ def masked():
     """What reading a path of the host's secrets gives: an error, or how much."""
     found = {}
     for path in [
-        "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/proc/interrupts", "/sys/firmware",
-        "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu0/thermal_throttle",
-        "/proc/kallsyms", "/proc/kmsg",
+        "/proc/asound",
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/interrupts",
+        "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+        "/sys/devices/system/cpu/cpu0/thermal_throttle",
+        "/proc/kallsyms",
+        "/proc/kmsg",
     ]:
         try:
             if os.path.isdir(path):
@@ -233,7 +280,23 @@ def mounts():
             fstype, _, super_options = right.split(" ", 2)
             if not point.startswith(("/proc", "/sys", "/dev", "/etc/")) and point != "/":
                 continue
-            words = {w for w in super_options.strip().split(",") if not w.startswith(("inode", "lower", "upper", "work", "uuid", "xino", "redirect", "index", "metacopy"))}
+            words = {
+                w
+                for w in super_options.strip().split(",")
+                if not w.startswith(
+                    (
+                        "inode",
+                        "lower",
+                        "upper",
+                        "work",
+                        "uuid",
+                        "xino",
+                        "redirect",
+                        "index",
+                        "metacopy",
+                    )
+                )
+            }
             kinds = " ".join(s.split(":")[0] for s in shared)
             if point == "/" or point.startswith("/etc/"):
                 words, fstype = set(), ""
@@ -243,7 +306,8 @@ def mounts():
 
 def status():
     wanted = (
-        "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups",
+        "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid",
+        "Gid", "Groups",
         "SigBlk", "SigIgn", "Umask", "Speculation_Store_Bypass",
     )  # fmt: skip
     with open("/proc/self/status") as file:
@@ -256,7 +320,7 @@ def device_rules():
         with open("/sys/fs/cgroup/devices/devices.list") as file:
             return sorted(file.read().split("\n"))
     except OSError as error:
-        return name_of(error.errno)
+        return [name_of(error.errno)]
 
 
 def setting(name):

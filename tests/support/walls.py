@@ -1,4 +1,4 @@
-"""For attacks on a container's walls: an attacker with Python inside, and walls with a guard missing.
+"""For attacks on a container's walls: an attacker with Python inside, and walls without a guard.
 
 An attack proves a guard only if it succeeds without it. `without` runs the command line with a few
 lines of Python executed first, in the command and in the monitor that it starts: those lines take
@@ -129,7 +129,19 @@ class Rootfs:
             if wanted.get(name, True):
                 self.directory(name)
         self.file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755)
-        for name in ("sh", "cat", "ls", "id", "sleep", "echo", "true", "chmod", "mkdir", "mkfifo", "grep"):
+        for name in (
+            "sh",
+            "cat",
+            "ls",
+            "id",
+            "sleep",
+            "echo",
+            "true",
+            "chmod",
+            "mkdir",
+            "mkfifo",
+            "grep",
+        ):
             self.link(f"bin/{name}", "busybox")
         return self
 
@@ -174,7 +186,9 @@ class Rootfs:
 def python_flags() -> list[str]:
     """The flags that give an image of `host_python` its programs."""
     folders = ["/usr"]
-    folders += [f"/{n}" for n in _USRMERGED if os.path.isdir(f"/{n}") and not os.path.islink(f"/{n}")]
+    folders += [
+        f"/{n}" for n in _USRMERGED if os.path.isdir(f"/{n}") and not os.path.islink(f"/{n}")
+    ]
     if not _PREFIX.startswith("/usr"):
         folders.append(_PREFIX)
     return [word for folder in folders for word in ("-v", f"{folder}:{folder}:ro")]

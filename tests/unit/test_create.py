@@ -33,13 +33,14 @@ def test_entrypoint_and_command(asked: dict[str, Any], entrypoint: Any, command:
     assert (merged["Entrypoint"], merged["Cmd"]) == (entrypoint, command)
 
 
-def test_asked_variables_win_and_a_bare_name_unsets() -> None:
-    assert merge_environment(["A=1", "B=2", "C=3"], ["B=9", "C", "D=4"]) == ["A=1", "B=9", "D=4"]
+def test_asked_variables_win() -> None:
+    asked = ["B=8", "C", "D=4", "B=9"]
+    assert merge_environment(["A=1", "B=2", "C=3"], asked) == ["B=9", "C", "D=4", "A=1"]
 
 
-def test_the_environment_has_dockers_own_variables() -> None:
-    document = {"Config": {"Hostname": "h", "Tty": True, "Env": ["PATH=/x"]}}
-    assert environment(document, "/root") == ["HOSTNAME=h", "TERM=xterm", "PATH=/x", "HOME=/root"]
+def test_the_environment_has_dockers_own_variables_and_a_bare_name_unsets() -> None:
+    document = {"Config": {"Hostname": "h", "Tty": True, "Env": ["PATH=/x", "A", "B=", "TERM"]}}
+    assert environment(document, "/root") == ["PATH=/x", "HOSTNAME=h", "B=", "HOME=/root"]
 
 
 @pytest.mark.parametrize("name", ["a", "-ab", "a/b", "a\nb", "../x", "a b", "ä1", "x" * 300])

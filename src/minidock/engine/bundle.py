@@ -82,16 +82,15 @@ def write_bundle(container: Container) -> None:
 def environment(document: dict[str, Any], home: str) -> list[str]:
     """The command's environment: Docker's own variables first, then what was asked for.
 
-    Raises nothing; the last of two entries with one name counts.
+    The last of two entries with one name counts, at the first one's place; NAME alone unsets it.
     """
     config = document["Config"]
     base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
     if config.get("Tty"):
         base.append("TERM=xterm")
-    asked = config.get("Env") or []
-    names = {entry.partition("=")[0] for entry in asked}
-    kept = [entry for entry in base if entry.partition("=")[0] not in names]
-    return [*kept, *asked, *([] if "HOME" in names else [f"HOME={home}"])]
+    wanted = {entry.partition("=")[0]: entry for entry in [*base, *(config.get("Env") or [])]}
+    wanted.setdefault("HOME", f"HOME={home}")
+    return [entry for entry in wanted.values() if "=" in entry]
 
 
 def security_options(host: dict[str, Any]) -> dict[str, Any]:

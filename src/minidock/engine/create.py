@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine import inspected
 from minidock.engine.container_names import random_name
 from minidock.engine.containers import NEVER, Container, claim_name, throw_away, timestamp
 from minidock.engine.images import Image, ImageStore
@@ -106,6 +107,7 @@ def _document(
     config = merge_config(body, image.config.get("config") or {})
     config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)
     command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
+    host_config = inspected.host_config(body.get("HostConfig") or {})
     return {
         "Id": container_id,
         "Created": timestamp(),
@@ -129,7 +131,7 @@ def _document(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": body.get("HostConfig") or {},
+        "HostConfig": host_config,
         "GraphDriver": {
             "Name": "overlay",
             "Data": {
@@ -141,10 +143,7 @@ def _document(
         },
         "Mounts": [],
         "Config": config,
-        "NetworkSettings": {
-            "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "EndpointID": "",
-            "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": "", "Networks": {},
-        },
+        "NetworkSettings": inspected.network_settings(host_config["NetworkMode"]),
     }  # fmt: skip
 
 
@@ -169,7 +168,7 @@ def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     elif entrypoint == [""]:
         entrypoint = None
     asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
-    return {
+    merged = {
         **asked,
         "Hostname": body.get("Hostname") or "",
         "Domainname": body.get("Domainname") or "",
@@ -182,16 +181,24 @@ def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
         "Entrypoint": entrypoint,
         "OnBuild": None,
         "Labels": {**(image.get("Labels") or {}), **(body.get("Labels") or {})},
-        "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
-        "StopSignal": body.get("StopSignal") or image.get("StopSignal") or "SIGTERM",
     }
+    optional = {
+        "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
+        "StopSignal": body.get("StopSignal") or image.get("StopSignal"),
+    }
+    return merged | {name: value for name, value in optional.items() if value}
 
 
 _NOT_CONFIG = ("HostConfig", "NetworkingConfig")
 
 
 def merge_environment(image: list[str], asked: list[str]) -> list[str]:
-    """The image's variables that were not asked for, then those that were; NAME alone unsets."""
-    names = {entry.partition("=")[0] for entry in asked}
-    kept = [entry for entry in image if entry.partition("=")[0] not in names]
-    return kept + [entry for entry in asked if "=" in entry]
+    """Config.Env: what was asked for, the last of each name, then what the image has besides.
+
+    NAME alone stays as it is: it takes that variable away when the container starts.
+    """
+    last = {entry.partition("=")[0]: entry for entry in asked}
+    return [
+        *last.values(),
+        *(entry for entry in image if entry.partition("=")[0] not in last),
+    ]

@@ -1,0 +1,80 @@
+"""What `docker inspect` shows of a container beyond what was asked for: the defaults, spelled out.
+
+A script that asks `{{.HostConfig.NetworkMode}}` or `{{.HostConfig.ShmSize}}` wants what is in
+force. So a container's document has Docker's fields, in Docker's order, with their values filled in
+when it is made.
+
+Source: Docker Engine API 1.45 ContainerInspect; what dockerd 26.1 answers.
+"""
+
+from __future__ import annotations
+
+from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_DEFAULTS: dict[str, Any] = {
+    "Binds": None, "ContainerIDFile": "", "LogConfig": None, "NetworkMode": "",
+    "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+    "AutoRemove": False, "VolumeDriver": "", "VolumesFrom": None, "ConsoleSize": [0, 0],
+    "CapAdd": None, "CapDrop": None, "CgroupnsMode": "", "Dns": [], "DnsOptions": [],
+    "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "", "Cgroup": "",
+    "Links": None, "OomScoreAdj": 0, "PidMode": "", "Privileged": False, "PublishAllPorts": False,
+    "ReadonlyRootfs": False, "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "ShmSize": 0,
+    "Runtime": "minidock", "Isolation": "", "CpuShares": 0, "Memory": 0, "NanoCpus": 0,
+    "CgroupParent": "", "BlkioWeight": 0, "BlkioWeightDevice": [], "BlkioDeviceReadBps": [],
+    "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [],
+    "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0,
+    "CpusetCpus": "", "CpusetMems": "", "Devices": [], "DeviceCgroupRules": None,
+    "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None,
+    "OomKillDisable": False, "PidsLimit": None, "Ulimits": [], "CpuCount": 0, "CpuPercent": 0,
+    "IOMaximumIOps": 0, "IOMaximumBandwidth": 0, "MaskedPaths": None, "ReadonlyPaths": None,
+}  # fmt: skip
+_NO_ENDPOINT: dict[str, Any] = {
+    "IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "",
+    "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+    "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": None, "DNSNames": None,
+}  # fmt: skip
+
+
+def host_config(asked: dict[str, Any]) -> dict[str, Any]:
+    """A HostConfig with all of its fields.
+
+    asked: the one of the ContainerCreate call; its own values stay, but for those that mean "the
+    default".
+    """
+    mode = asked.get("NetworkMode") or "default"
+    memory, privileged = asked.get("Memory") or 0, bool(asked.get("Privileged"))
+    log, swappiness = asked.get("LogConfig") or {}, asked.get("MemorySwappiness")
+    return {
+        **_DEFAULTS,
+        **{name: value for name, value in asked.items() if value is not None},
+        "LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}},
+        "NetworkMode": "bridge" if mode == "default" else mode,
+        "CgroupnsMode": asked.get("CgroupnsMode") or "private",
+        "IpcMode": asked.get("IpcMode") or "private",
+        "ShmSize": asked.get("ShmSize") or DEFAULT_SHM_BYTES,
+        "MemorySwap": asked.get("MemorySwap") or memory * 2,
+        "MemorySwappiness": None if (swappiness is None or swappiness < 0) else swappiness,
+        "SecurityOpt": asked.get("SecurityOpt") or None,
+        "PidsLimit": asked.get("PidsLimit") or None,
+        "MaskedPaths": None if privileged else MASKED_PATHS,
+        "ReadonlyPaths": None if privileged else READONLY_PATHS,
+    }
+
+
+def network_settings(mode: str) -> dict[str, Any]:
+    """NetworkSettings of a container that has not run: the name of its network, and nothing else.
+
+    mode: HostConfig.NetworkMode.
+    """
+    networks = {} if mode.startswith("container:") else {mode: dict(_NO_ENDPOINT)}
+    return {
+        "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": False,
+        "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None, "EndpointID": "", "Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+        "MacAddress": "", "Networks": networks,
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from minidock.cli.prestart import prestart
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    prestart(sys.argv[1:])  # before click is imported, so that both happen at once
+    prestart(sys.argv[1:])  # before the command line is read, so that both happen at once
 
     from minidock.cli.main import run
 

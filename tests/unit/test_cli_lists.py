@@ -16,7 +16,7 @@ import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
 from minidock.cli import human, image_list, network, summary, volume
-from minidock.cli.inspecting import FormatError, FormatSyntaxError
+from minidock.cli.failure import FormatError, FormatSyntaxError
 from minidock.cli.ps import _check_format
 from minidock.cli.table import Row, write_rows
 from minidock.engine.images import Image
@@ -162,7 +162,7 @@ def test_ps_prints_what_docker_prints(format: str, no_trunc: bool, docker: FakeD
 
 def test_ps_with_sizes_prints_what_docker_prints(docker: FakeDockerApi) -> None:
     docker.answers["/containers/json"] = CONTAINERS
-    columns = (*summary.COLUMNS, "{{.Size}}")
+    columns = (*summary.COLUMNS, "Size")
     ours = printed(
         lambda: [summary.row(c, truncate=True) for c in CONTAINERS], "", columns, summary.HEADINGS
     )
@@ -241,7 +241,7 @@ def test_volume_ls_prints_what_docker_prints(format: str, docker: FakeDockerApi)
     docker.answers["/volumes"] = {"Volumes": volumes, "Warnings": None}
     ours = printed(
         lambda: [volume._row(v) for v in volumes],
-        format, ("{{.Driver}}", "{{.Name}}"), volume._HEADINGS,
+        format, volume._COLUMNS, volume._HEADINGS,
     )  # fmt: skip
     assert ours == said(docker, "volume", "ls", "--format", format)
 

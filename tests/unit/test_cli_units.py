@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from minidock.cli import human, moments, units
 from minidock.cli.filters import BadFilter, chosen
 from minidock.cli.flags_process import environment_file
-from minidock.cli.main import COMMANDS, LATER, run
+from minidock.cli.main import COMMANDS, LATER, minidock, run
 from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.release import VERSION
 from minidock.cli.table import aligned
@@ -190,15 +192,28 @@ def test_generated_names_are_valid_and_differ() -> None:
 
 
 def test_every_listed_command_can_be_imported_and_says_what_it_does() -> None:
-    from minidock.cli.command import Command
-    from minidock.cli.main import minidock
-
     for name in COMMANDS:
-        found = minidock.get_command(None, name)  # type: ignore[arg-type]
-        assert found is not None and found.help, name
-        if isinstance(found, Command):
-            assert found.callback is not None
+        found = minidock.find(name)
+        assert found is not None and found.help.strip(), name
     assert not set(LATER) & set(COMMANDS)
+
+
+HEAVY = (
+    "click", "re", "json", "typing", "datetime", "dataclasses", "enum", "collections", "functools",
+    "contextlib", "subprocess", "socket", "pathlib", "shutil", "tempfile", "inspect",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["run", "start", "exec", "attach", "ps", "logs", "lifecycle"])
+def test_what_runs_often_imports_nothing_heavy(module: str) -> None:
+    """click alone takes as long as all that `exec` does before it begins."""
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; import minidock.cli.main, "
+        f"minidock.cli.{module}; print(*(set(sys.modules) & set(sys.argv[2:])))"
+    )
+    source = str(Path(__file__).parents[2] / "src")
+    command = [sys.executable, "-I", "-S", "-c", program, source, *HEAVY]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "\n"
 
 
 def test_unknown_and_later_commands_end_with_1(capsys: pytest.CaptureFixture[str]) -> None:

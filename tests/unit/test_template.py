@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli.inspecting import FormatError, FormatSyntaxError, parsed_template, render_object
+from minidock.cli.failure import FormatError, FormatSyntaxError
+from minidock.cli.inspecting import parsed_template, render_object
 
 CONTAINER: dict[str, Any] = {
     "Id": "ab" * 32,

@@ -9,7 +9,7 @@ from minidock.cli.terminal import need_terminal
 from minidock.paths import Store
 
 
-@command("attach", "CONTAINER", at_least=1, at_most=1, complete=running_containers)
+@command("CONTAINER", at_least=1, at_most=1, complete=running_containers)
 @value("--detach-keys", help="Override the key sequence for detaching a container")
 @switch("--no-stdin", help="Do not attach STDIN")
 @switch("--sig-proxy", default=True, help="Proxy all received signals to the process")

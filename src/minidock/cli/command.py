@@ -1,22 +1,23 @@
-"""A command: what it is called with, how its help looks, and with which code it fails.
+"""A command: what it is called with, who may run it, and with which code it fails.
 
-Declared with `command`, over a function whose flags are declared with pflag.py. click finds the
-commands, prints their help and completes them; their flags are read by Docker's rules.
+Declared with `command`, over a function whose flags are declared with pflag.py. Nothing here needs
+click, whose import takes as long as all else that `exec` or `ps` do before they begin: a command
+that is typed is run by `Command.run`, and click comes in for help texts and completion (screen.py).
 """
 
 from __future__ import annotations
 
 import os
 
-import click
-
-from minidock.cli.pflag import Flag, parse
+from minidock.cli.pflag import parse
 from minidock.errors import MinidockError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from minidock.cli.pflag import Flag
 
 
 class Misuse(UsageError):
@@ -34,7 +35,7 @@ class NeedsRoot(MinidockError):
     exit_code = 1
 
 
-class Command(click.Command):
+class Command:
     """A command whose arguments follow Docker's rules.
 
     usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]".
@@ -42,51 +43,68 @@ class Command(click.Command):
     flags_first: what follows the first argument belongs to the container's command.
     needs_root: says so in one sentence to everybody else.
     failure: exit code for what the engine refuses; None keeps the error's own.
+    complete: proposes arguments to a shell's completion (click's `shell_complete`).
     """
 
-    usage = ""
-    at_least = 0
-    at_most: int | None = 0
-    flags_first = False
-    needs_root = True
-    failure: int | None = 1
-    flags: list[Flag]
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        usage: str,
+        *,
+        at_least: int,
+        at_most: int | None,
+        flags_first: bool,
+        needs_root: bool,
+        failure: int | None,
+        complete: Callable[..., Any] | None,
+    ) -> None:
+        self.function = function
+        self.help = function.__doc__ or ""
+        self.flags: list[Flag] = getattr(function, "flags", [])
+        self.usage = usage
+        self.at_least = at_least
+        self.at_most = at_most
+        self.flags_first = flags_first
+        self.needs_root = needs_root
+        self.failure = failure
+        self.complete = complete
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def run(self, path: str, typed: list[str]) -> int:
+        """Do what was typed behind the command's name; returns the exit code.
+
+        path: the words by which it was called, such as "minidock image ls".
+        """
         try:
-            values, arguments = parse(self.flags, args, flags_first=self.flags_first)
-            if "help" in values and not ctx.resilient_parsing:
-                click.echo(ctx.get_help())
-                ctx.exit()
-            self._check_count(ctx, len(arguments))
+            given, arguments = parse(self.flags, typed, flags_first=self.flags_first)
+            if "help" in given:
+                from minidock.cli.screen import print_help
+
+                print_help(self, path)
+                return 0
+            self._check_count(path, len(arguments))
         except UsageError as error:
-            if not ctx.resilient_parsing:  # while completing, half a flag is no error
-                error.add_note(f"see:  {ctx.command_path} --help")
-                raise
-            values, arguments = {}, ()
-        ctx.params = {"arguments": arguments}
-        for flag in self.flags:
-            if not flag.hidden:
-                ctx.params[flag.parameter] = values.get(flag.parameter, flag.default)
-        return []
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Flags and arguments as click knows them; only completion asks."""
-        return [*map(_option, self.flags), *self.params]
-
-    def invoke(self, ctx: click.Context) -> Any:
+            error.add_note(f"see:  {path} --help")
+            raise
         if self.needs_root and os.geteuid() != 0:
-            raise NeedsRoot(f"`{ctx.command_path}` needs root", hint=f"sudo {ctx.command_path} …")
+            raise NeedsRoot(f"`{path}` needs root", hint=f"sudo {path} …")
+        values = {
+            f.parameter: given.get(f.parameter, f.default) for f in self.flags if not f.hidden
+        }
         try:
-            return super().invoke(ctx)
+            return self.function(arguments, **values) or 0
         except MinidockError as error:
             if isinstance(error, UsageError):
-                error.add_note(f"see:  {ctx.command_path} --help")
+                error.add_note(f"see:  {path} --help")
             if self.failure and error.exit_code in (1, 125) and not isinstance(error, Misuse):
                 error.exit_code = self.failure
             raise
 
-    def _check_count(self, ctx: click.Context, count: int) -> None:
+    def synopsis(self) -> str:
+        """What follows the command's name: "[OPTIONS] CONTAINER"."""
+        has_flags = any(not flag.hidden for flag in self.flags)
+        return f"{'[OPTIONS] ' if has_flags else ''}{self.usage}".rstrip()
+
+    def _check_count(self, path: str, count: int) -> None:
         least, most = self.at_least, self.at_most
         if count >= least and (most is None or count <= most):
             return
@@ -100,39 +118,7 @@ class Command(click.Command):
             wanted = f"requires at most {_arguments(most)}"
         else:
             wanted = f"requires at least {least} and at most {_arguments(most)}"
-        raise Misuse(f'"{ctx.command_path}" {wanted}', hint=f"{ctx.command_path} {self._pieces()}")
-
-    def _pieces(self) -> str:
-        has_flags = any(not flag.hidden for flag in self.flags)
-        return f"{'[OPTIONS] ' if has_flags else ''}{self.usage}".rstrip()
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, self._pieces())
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_flags(self.flags, formatter)
-
-
-def write_flags(flags: list[Flag], formatter: click.HelpFormatter) -> None:
-    """The flags of a help text, under their headings."""
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for flag in flags:
-        if not flag.hidden:
-            sections.setdefault(flag.section, []).append(flag.help_row())
-    for title, rows in sections.items():
-        with formatter.section(title):
-            formatter.write_dl(rows)
-
-
-def _option(flag: Flag) -> click.Option:
-    """A flag as click knows flags."""
-    return click.Option(
-        [*flag.names, flag.parameter],
-        is_flag=flag.bare is not None,
-        multiple=flag.many,
-        help=flag.help,
-        hidden=flag.hidden,
-    )
+        raise Misuse(f'"{path}" {wanted}', hint=f"{path} {self.synopsis()}")
 
 
 def _arguments(count: int) -> str:
@@ -140,7 +126,6 @@ def _arguments(count: int) -> str:
 
 
 def command(
-    name: str,
     usage: str = "",
     *,
     at_least: int = 0,
@@ -152,20 +137,21 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Declare a command; its arguments reach the function as the tuple `arguments`.
 
-    at_most: as many as at_least, or any number where `usage` ends in "..."; see class Command.
-    complete: proposes arguments to a shell's completion (click's `shell_complete`).
+    at_most: none, or any number where `usage` ends in "..."; the rest as in class Command.
     """
+    if at_most is None and not usage.endswith(("...]", "...")):
+        at_most = 0
 
     def declare(function: Callable[..., Any]) -> Command:
-        arguments = click.Argument(["arguments"], nargs=-1, shell_complete=complete)
-        made = Command(name, callback=function, params=[arguments], help=function.__doc__)
-        made.flags = getattr(function, "flags", [])
-        made.usage = usage
-        made.at_least = at_least
-        made.at_most = at_most if at_most is not None or usage.endswith(("...]", "...")) else 0
-        made.flags_first = flags_first
-        made.needs_root = needs_root
-        made.failure = failure
-        return made
+        return Command(
+            function,
+            usage,
+            at_least=at_least,
+            at_most=at_most,
+            flags_first=flags_first,
+            needs_root=needs_root,
+            failure=failure,
+            complete=complete,
+        )
 
     return declare

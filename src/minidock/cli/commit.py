@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from minidock.engine.containers import Container
 
 
-@command("commit", "CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
+@command("CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
 @value("-a", "--author", default="", help='Author (e.g., "John Hannibal Smith <h@a-team.com>")')
 @values("-c", "--change", help="Apply Dockerfile instruction to the created image")
 @value("-m", "--message", default="", help="Commit message")
@@ -62,7 +62,7 @@ class _Paused:
             unpause(self._store, self._container.id)
 
 
-@command("diff", "CONTAINER", at_least=1, at_most=1, complete=containers)
+@command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
     """Inspect changes to files or directories on a container's filesystem"""
     from minidock.engine.changes import changes

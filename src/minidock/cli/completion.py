@@ -11,19 +11,17 @@ from minidock.errors import UsageError
 SHELLS = ("bash", "fish", "zsh")
 
 
-@command("completion", "bash|fish|zsh", at_least=1, at_most=1, needs_root=False)
+@command("bash|fish|zsh", at_least=1, at_most=1, needs_root=False)
 def completion(arguments: tuple[str, ...]) -> None:
     """Generate the autocompletion script for the specified shell
 
     For this session: source <(minidock completion bash). For all: put it where your shell looks,
     such as /usr/share/bash-completion/completions/minidock.
     """
-    from click.shell_completion import get_completion_class
-
     from minidock.cli.main import minidock
+    from minidock.cli.screen import completion_script
 
     shell = arguments[0]
-    found = get_completion_class(shell)
-    if shell not in SHELLS or found is None:
+    if shell not in SHELLS:
         raise UsageError(f"no completion for {shell}", hint=f"there is {', '.join(SHELLS)}")
-    print(found(minidock, {}, "minidock", "_MINIDOCK_COMPLETE").source())
+    print(completion_script(minidock, shell))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from minidock.cli.lazy import group
+from minidock.cli.lazy import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minidock.cli.lazy import Table
 
 
@@ -26,14 +28,13 @@ def _commands() -> Table:
     return dict(sorted(table.items()))
 
 
-def _container() -> None:
+def _container(given: dict[str, Any]) -> None:
     """Manage containers"""
 
 
-container = group(
-    "container",
+container = Group(
     _commands(),
-    callback=_container,
+    _container,
     aliases={"list": "ls", "ps": "ls", "remove": "rm"},
     later=("cp", "export", "prune", "stats", "update"),
 )

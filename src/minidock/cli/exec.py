@@ -12,7 +12,6 @@ from minidock.paths import Store
 
 
 @command(
-    "exec",
     "CONTAINER COMMAND [ARG...]",
     at_least=2,
     flags_first=True,

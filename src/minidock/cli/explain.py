@@ -12,7 +12,7 @@ from minidock.errors import NotFound
 from minidock.paths import Store
 
 
-@command("explain", "CONTAINER|OP", at_least=1, at_most=1, needs_root=False, complete=containers)
+@command("CONTAINER|OP", at_least=1, at_most=1, needs_root=False, complete=containers)
 @switch("--json", help="One JSON object an operation, for machines")
 def explain(arguments: tuple[str, ...], *, json: bool) -> None:
     """Tell each kernel call that made a container, or what a call is for

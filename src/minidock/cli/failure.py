@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class FormatError(MinidockError):
+    """A --format that does not suit what it is applied to."""
+
+    exit_code = 1
+
+
+class FormatSyntaxError(MinidockError):
+    """A --format that is no template."""
+
+    exit_code = 64
+
+
 def complain(error: MinidockError) -> None:
     """One sentence on stderr, the hint below it, and where to read on."""
     lines = [f"minidock: {error}"]

@@ -6,8 +6,6 @@ refused in the words of Docker's daemon.
 
 from __future__ import annotations
 
-import re
-
 from minidock.cli.pflag import Parsed, values
 from minidock.errors import MinidockError
 
@@ -78,6 +76,8 @@ def truth(name: str, wanted: str) -> bool:
 
 def matches(pattern: str, text: str) -> bool:
     """Does a pattern (a regular expression) occur in a text?"""
+    import re
+
     try:
         return re.search(pattern, text) is not None
     except re.error:

@@ -6,7 +6,6 @@ Source: Docker Engine API 1.45, HostConfig.PortBindings and NetworkingConfig.
 
 from __future__ import annotations
 
-import re
 from _socket import AF_INET, AF_INET6, inet_pton
 
 from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
@@ -17,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Patterns are compiled where they are used: most command lines have no domain and no MAC address.
+# Patterns are compiled where they are used: `re` is heavy, and most command lines need none.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
@@ -54,6 +53,8 @@ def _dns_server(text: str) -> str:
 
 
 def _dns_search(text: str) -> str:
+    import re
+
     domain = text.strip()
     if domain != "." and not re.fullmatch(_DOMAIN, domain):
         raise ValueError(f"{text} is not a valid domain")
@@ -109,7 +110,7 @@ def _network(flags: dict[str, Any]) -> tuple[str, str]:
             raise UsageError(f"--network {unknown}= is not available: {_LATER}")
         if not text:
             raise UsageError("no name set for network")
-    if mac_address and not re.fullmatch(_MAC, mac_address):
+    if mac_address and not _is_mac(mac_address):
         raise UsageError(f"{mac_address} is not a valid mac address")
     other = text.removeprefix("container:")
     if text in ("", "default", "bridge", "none", "host") or (other and other != text):
@@ -118,6 +119,12 @@ def _network(flags: dict[str, Any]) -> tuple[str, str]:
         f"--network {text} is not available: {_LATER}",
         hint="bridge, none, host and container:NAME are there",
     )
+
+
+def _is_mac(text: str) -> bool:
+    import re
+
+    return re.fullmatch(_MAC, text) is not None
 
 
 def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:

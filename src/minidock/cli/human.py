@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+else:
+    from _datetime import datetime  # the same class, without a module of Python around it
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 

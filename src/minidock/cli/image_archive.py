@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
-@command("load")
+@command()
 @value("-i", "--input", default="", help="Read from tar archive file, instead of STDIN")
 @switch("-q", "--quiet", help="Suppress the load output")
 def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
@@ -32,7 +32,7 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
         print(line)
 
 
-@command("save", "IMAGE [IMAGE...]", at_least=1, complete=images)
+@command("IMAGE [IMAGE...]", at_least=1, complete=images)
 @value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
 def save(arguments: tuple[str, ...], *, output: str) -> None:
     """Save one or more images to a tar archive (streamed to STDOUT by default)"""
@@ -55,7 +55,7 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
             os.unlink(beside)
 
 
-@command("import", "file|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
+@command("file|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
 @values("-c", "--change", help="Apply Dockerfile instruction to the created image")
 @value("-m", "--message", default="", help="Set commit message for imported image")
 @refused("--platform", because="an imported image is of this machine's platform", unless=("",))
@@ -82,7 +82,7 @@ def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str
     print(image.id)
 
 
-@command("make", "NAME|FOLDER", at_most=1)
+@command("NAME|FOLDER", at_most=1)
 @switch("-q", "--quiet", help="Only print the image's name")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""

@@ -5,8 +5,6 @@ Source: docker's own output; Docker Engine API 1.45, ImageList.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from minidock.cli.command import command
 from minidock.cli.complete import images as image_names
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, truth
@@ -37,11 +35,11 @@ HEADINGS = {
     "SharedSize": "SHARED SIZE",
     "UniqueSize": "UNIQUE SIZE",
 }
-_COLUMNS = ("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}")
-_DIGEST_COLUMNS = (*_COLUMNS[:2], "{{.Digest}}", *_COLUMNS[2:])
+_COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+_DIGEST_COLUMNS = (*_COLUMNS[:2], "Digest", *_COLUMNS[2:])
 
 
-@command("images", "[REPOSITORY[:TAG]]", at_most=1, complete=image_names)
+@command("[REPOSITORY[:TAG]]", at_most=1, complete=image_names)
 @switch("-a", "--all", help="Show all images (default hides intermediate images)")
 @switch("--digests", help="Show digests")
 @filter_flag
@@ -104,6 +102,8 @@ def _names(
 
 def _is_wanted(name: str, patterns: list[str]) -> bool:
     """Does a name fit one of the patterns? A pattern without a tag fits all tags."""
+    from fnmatch import fnmatchcase
+
     repository = name.rpartition(":")[0]
     return any(
         fnmatchcase(name, pattern) or fnmatchcase(repository, pattern) for pattern in patterns

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Found = tuple[str, dict[str, Any]]
 
 
-@command("inspect", "NAME|ID [NAME|ID...]", at_least=1, complete=containers)
+@command("NAME|ID [NAME|ID...]", at_least=1, complete=containers)
 @value("-f", "--format", help="'json', or a Go template")
 @switch("-s", "--size", help="Display total file sizes if the type is container")
 @value("--type", default="", help="container, image, network or volume")
@@ -46,7 +46,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
     return inspect_all(arguments, find, format=format)
 
 
-@command("inspect", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @value("-f", "--format", help="'json', or a Go template")
 @switch("-s", "--size", help="Display total file sizes")
 def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: bool) -> int:

@@ -8,27 +8,15 @@ from __future__ import annotations
 
 import json
 
-from minidock.cli.failure import complain
+from minidock.cli.failure import FormatError, FormatSyntaxError, complain
 from minidock.cli.shapes import raw, typed
-from minidock.cli.template import Template, TemplateError
+from minidock.cli.template.template import Template, TemplateError
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
-
-
-class FormatError(MinidockError):
-    """A --format that cannot be applied to this object."""
-
-    exit_code = 1
-
-
-class FormatSyntaxError(MinidockError):
-    """A --format that is no template."""
-
-    exit_code = 64
 
 
 def parsed_template(text: str) -> Template:

@@ -30,7 +30,7 @@ def _named(act: Callable[[str], object]) -> Callable[[str], str]:
     return named
 
 
-@command("stop", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 @_SIGNAL
 @_TIME
 def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
@@ -43,7 +43,7 @@ def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) ->
     )
 
 
-@command("restart", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @_SIGNAL
 @_TIME
 def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
@@ -56,7 +56,7 @@ def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None)
     )
 
 
-@command("kill", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 @_SIGNAL
 def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
     """Kill one or more running containers"""
@@ -66,7 +66,7 @@ def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
     return for_each(arguments, _named(lambda ref: act(store, ref, signal=signal or "SIGKILL")))
 
 
-@command("rm", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @switch("-f", "--force", help="Force the removal of a running container (uses SIGKILL)")
 @switch("-v", "--volumes", help="Remove anonymous volumes associated with the container")
 @refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
@@ -89,7 +89,7 @@ def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
     return for_each(arguments, remove_one)
 
 
-@command("pause", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def pause(arguments: tuple[str, ...]) -> int:
     """Pause all processes within one or more containers"""
     from minidock.engine.actions import pause as act
@@ -98,7 +98,7 @@ def pause(arguments: tuple[str, ...]) -> int:
     return for_each(arguments, _named(lambda ref: act(store, ref)))
 
 
-@command("unpause", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def unpause(arguments: tuple[str, ...]) -> int:
     """Unpause all processes within one or more containers"""
     from minidock.engine.actions import unpause as act
@@ -107,7 +107,7 @@ def unpause(arguments: tuple[str, ...]) -> int:
     return for_each(arguments, _named(lambda ref: act(store, ref)))
 
 
-@command("wait", "CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def wait(arguments: tuple[str, ...]) -> int:
     """Block until one or more containers stop, then print their exit codes"""
     from minidock.engine.actions import wait as act
@@ -116,7 +116,7 @@ def wait(arguments: tuple[str, ...]) -> int:
     return for_each(arguments, lambda ref: act(store, ref))
 
 
-@command("rename", "CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
+@command("CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
 def rename(arguments: tuple[str, ...]) -> None:
     """Rename a container"""
     from minidock.engine.actions import rename as act

@@ -11,7 +11,7 @@ from minidock.errors import UsageError
 from minidock.paths import Store
 
 
-@command("logs", "CONTAINER", at_least=1, at_most=1, complete=containers)
+@command("CONTAINER", at_least=1, at_most=1, complete=containers)
 @refused("--details", because="log drivers with extra attributes come later", bare="true",
          unless=("false",))  # fmt: skip
 @switch("-f", "--follow", help="Follow log output")

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import sys
 
-import click
-
 from minidock.cli.failure import complain
-from minidock.cli.lazy import group
+from minidock.cli.lazy import Group
 from minidock.cli.pflag import in_section, refused, switch
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minidock.cli.lazy import Table
 
 COMMON, NOUNS, VERBS, TEACH = "Common Commands", "Management Commands", "Commands", "To learn from"
@@ -91,24 +91,27 @@ _NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at 
     refused("-H", "--host", because=_NO_DAEMON),
     refused("-c", "--context", because=_NO_DAEMON),
 )
-def _root() -> None:
+def _root(given: dict[str, Any]) -> bool:
     """Containers, one kernel call at a time."""
-    context = click.get_current_context()
-    if context.obj.get("version"):
+    if "version" in given:
         from minidock.cli.release import VERSION
 
-        click.echo(f"minidock version {VERSION}")
-        context.exit()
+        print(f"minidock version {VERSION}")
+    return "version" in given
 
 
-minidock = group("minidock", COMMANDS, later=LATER, callback=_root)
+minidock = Group(COMMANDS, _root, later=LATER)
 
 
 def run(argv: list[str]) -> int:
     """Run one command line; returns its exit code, having said what went wrong."""
-    debug = "-D" in argv[:1] or "--debug" in argv[:1]
+    debug = argv[:1] in (["-D"], ["--debug"])
     try:
-        code = _invoke(argv)
+        if asked := os.environ.get("_MINIDOCK_COMPLETE"):
+            from minidock.cli.screen import complete
+
+            return complete(minidock, asked)
+        code = minidock.run("minidock", argv)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -123,23 +126,6 @@ def run(argv: list[str]) -> int:
             raise
         complain(error)
         return error.exit_code
-
-
-def _invoke(argv: list[str]) -> int:
-    """Hand the command line to click: the exit code that the command returns."""
-    if "_MINIDOCK_COMPLETE" in os.environ:
-        from click.shell_completion import shell_complete
-
-        return shell_complete(
-            minidock, {}, "minidock", "_MINIDOCK_COMPLETE", os.environ["_MINIDOCK_COMPLETE"]
-        )
-    try:
-        with minidock.make_context("minidock", list(argv)) as context:
-            return int(minidock.invoke(context) or 0)
-    except click.exceptions.Exit as done:  # --help and --version
-        return done.exit_code
-    except click.ClickException as error:
-        raise UsageError(error.format_message()) from error
 
 
 def _reader_is_gone() -> bool:

@@ -6,9 +6,9 @@ from minidock.cli.command import command
 from minidock.cli.filters import chosen, filter_flag, has_label, matches
 from minidock.cli.human import go_time, short_id
 from minidock.cli.inspecting import inspect_all
-from minidock.cli.lazy import group
+from minidock.cli.lazy import Group
 from minidock.cli.pflag import refused, switch, value
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import Row, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ _COMMANDS: Table = {
     ),
     "ls": ("Commands", "network:ls", "List networks"),
 }
-_COLUMNS = ("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}")
+_COLUMNS = ("ID", "Name", "Driver", "Scope")
 _HEADINGS = {
     "ID": "NETWORK ID",
     "Name": "NAME",
@@ -39,20 +39,19 @@ _HEADINGS = {
 }
 
 
-def _network() -> None:
+def _network(given: dict[str, Any]) -> None:
     """Manage networks"""
 
 
-network = group(
-    "network",
+network = Group(
     _COMMANDS,
-    callback=_network,
+    _network,
     aliases={"list": "ls"},
     later=("connect", "create", "disconnect", "prune", "rm"),
 )
 
 
-@command("ls")
+@command()
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
 @switch("--no-trunc", help="Do not truncate the output")
@@ -70,14 +69,11 @@ def ls(
 
     found = chosen(list_networks(Store()), filter, _TESTS)
     found.sort(key=lambda network: str(network["Name"]))
+    rows = [_row(network, truncate=not no_trunc) for network in found]
     if quiet:
-        format = "{{.ID}}"
-    write_rows(
-        [_row(network, truncate=not no_trunc) for network in found],
-        format=format,
-        columns=_COLUMNS,
-        headings=_HEADINGS,
-    )
+        write_column(rows, "ID")
+    else:
+        write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
 
 
 _TESTS: dict[str, Test] = {
@@ -108,7 +104,7 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
     )
 
 
-@command("inspect", "NETWORK [NETWORK...]", at_least=1)
+@command("NETWORK [NETWORK...]", at_least=1)
 @value("-f", "--format", help="'json', or a Go template")
 @refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 @command(
-    "port",
     "CONTAINER [PRIVATE_PORT[/PROTO]]",
     at_least=1,
     at_most=2,

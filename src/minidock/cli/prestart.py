@@ -1,7 +1,7 @@
 """What `run` and `start` set going before the command line is even read.
 
-Importing click takes about as long as a container's monitor needs to boot, so the two happen at the
-same time: `__main__.main` calls `prestart` first of all. A monitor that hears of no container (the
+Reading the command line and making the container takes about as long as its monitor needs to boot,
+so the two happen at the same time: `__main__.main` calls `prestart` first of all. A monitor that hears of no container (the
 command line was wrong, the image is not there) ends by itself and leaves nothing.
 """
 

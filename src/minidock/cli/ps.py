@@ -5,10 +5,8 @@ from __future__ import annotations
 from minidock.cli import summary
 from minidock.cli.command import command
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
-from minidock.cli.inspecting import FormatError
 from minidock.cli.pflag import INT, switch, value
-from minidock.cli.table import write_rows
-from minidock.cli.template import Template, TemplateError
+from minidock.cli.table import write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -26,7 +24,7 @@ _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
-@command("ps")
+@command()
 @switch("-a", "--all", help="Show all containers (default shows just running)")
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
@@ -59,34 +57,26 @@ def ps(
     images = _ImageNames(store)
     containers = chosen(containers, filter, _tests(store, images))
     containers = containers[:count] if count > 0 else containers
-    if quiet:
-        format = "{{.ID}}"
     _check_format(format)
-    columns = (*summary.COLUMNS, "{{.Size}}") if size else summary.COLUMNS
+    columns = (*summary.COLUMNS, "Size") if size else summary.COLUMNS
     rows = []
     for container in containers:
         entry = summary.summary(container.document, images.shown(container))
         if size or ".Size" in format:
             entry |= _sizes(store, container)
         rows.append(summary.row(entry, truncate=not no_trunc))
-    write_rows(rows, format=format, columns=columns, headings=summary.HEADINGS)
+    if quiet:
+        write_column(rows, "ID")
+    else:
+        write_rows(rows, format=format, columns=columns, headings=summary.HEADINGS)
 
 
 def _check_format(format: str) -> None:
-    """Refuse a template that asks for what no container has, even where there is no container.
+    """Refuse a template that asks for what no container has, even where there is no container."""
+    if format not in ("", "table", "json"):
+        from minidock.cli.formatted import check_against
 
-    Docker's client does so for ps alone, and in words of its own.
-    """
-    if format in ("", "table", "json"):
-        return
-    try:
-        template = Template(format)
-    except TemplateError as error:
-        raise FormatError(f"failed to parse template: {error}") from None
-    try:
-        template.render(summary.row(_NOBODY, truncate=True))
-    except TemplateError as error:
-        raise FormatError(f"failed to execute template: {error}") from None
+        check_against(summary.row(_NOBODY, truncate=True), format)
 
 
 class _ImageNames:

@@ -10,7 +10,7 @@ from minidock.errors import UsageError
 from minidock.paths import Store
 
 
-@command("start", "CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @switch("-a", "--attach", help="Attach STDOUT/STDERR and forward signals")
 @switch("-i", "--interactive", help="Attach container's STDIN")
 @value("--detach-keys", help="Override the key sequence for detaching a container")

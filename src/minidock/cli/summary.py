@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from minidock.cli.human import ago, duration, ellipsis, local_time, moment_of, short_id, size
 from minidock.cli.table import Row
-from minidock.cli.template.verbs import quoted
+from minidock.cli.template.values import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-COLUMNS = (
-    "{{.ID}}", "{{.Image}}", "{{.Command}}", "{{.RunningFor}}", "{{.Status}}", "{{.Ports}}",
-    "{{.Names}}",
-)  # fmt: skip
+COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 HEADINGS = {
     "ID": "CONTAINER ID",
     "Names": "NAMES",

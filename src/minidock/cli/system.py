@@ -9,12 +9,13 @@ import os
 import platform
 
 from minidock.cli.command import command
+from minidock.cli.failure import FormatError
 from minidock.cli.human import binary_size
-from minidock.cli.inspecting import FormatError, parsed_template
+from minidock.cli.inspecting import parsed_template
 from minidock.cli.pflag import value
 from minidock.cli.release import API_VERSION, VERSION
 from minidock.cli.shapes import typed
-from minidock.cli.template import TemplateError
+from minidock.cli.template.values import TemplateError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def _print(format: str, kind: str, document: dict[str, Any]) -> None:
         raise FormatError(str(error)) from None
 
 
-@command("version", needs_root=False)
+@command(needs_root=False)
 @value("-f", "--format", default="", help="'json', or a Go template")
 def version(arguments: tuple[str, ...], *, format: str) -> None:
     """Show the minidock version information"""
@@ -63,7 +64,7 @@ def version(arguments: tuple[str, ...], *, format: str) -> None:
     )
 
 
-@command("info")
+@command()
 @value("-f", "--format", default="", help="'json', or a Go template")
 def info(arguments: tuple[str, ...], *, format: str) -> None:
     """Display system-wide information"""

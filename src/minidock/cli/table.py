@@ -1,111 +1,55 @@
-"""Tables, as Docker's client prints them: columns by default, JSON or a template with --format.
-
-    --format ""                 the command's own columns
-    --format 'table TEMPLATE'   columns of one's own, with headings
-    --format json               one JSON object a line
-    --format TEMPLATE           whatever the template says of each row
+"""Tables, as Docker's client prints them: a command's own columns, or what --format wants.
 
 Columns are aligned by the rules of Go's tabwriter: a column is as wide as its widest cell, plus
-three spaces, ten at least; the last cell of a line belongs to no column.
+three spaces, ten at least; the last cell of a line belongs to no column. Templates are in
+formatted.py, which is imported only where there is one.
 """
 
 from __future__ import annotations
 
 import sys
 
-from minidock.cli.inspecting import FormatError, FormatSyntaxError
-from minidock.cli.template import Template, TemplateError
-from minidock.cli.template.functions import Function
-from minidock.cli.template.values import Struct, html_safe, json_text
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    Cell = Callable[..., Any]
-
-# What templates call on a heading: the text stays as it is.
-_HEADING_FUNCTIONS = {
-    "json": Function(str, "any"),
-    "lower": Function(str, "any"),
-    "title": Function(str, "any"),
-    "truncate": Function(lambda text, length: text, "any", "any"),
-    "upper": Function(str, "any"),
-}
+    Cells = dict[str, Callable[..., Any]]
 
 
-class Row(Struct):
-    """One line of a table: a cell for each column that a template may ask for.
+class Row:
+    """One line of a table: a cell for each column that there is, shown or not.
 
+    type_name: Docker's type of such rows, as errors name it.
     cells: column -> function that gives its text, called only where the column is shown.
     """
 
-    is_pointer = True
-
-    def __init__(self, type_name: str, cells: dict[str, Cell]) -> None:
+    def __init__(self, type_name: str, cells: Cells) -> None:
         self.type_name = type_name
-        self._cells = cells
-
-    def field(self, name: str) -> Cell:
-        return self._cells[name]
-
-    def values(self) -> list[Any]:
-        return []
-
-    def plain(self) -> dict[str, Any]:
-        """All columns but those that want an argument, as `{{json .}}` prints them."""
-        cells = sorted(self._cells.items())
-        return {name: cell() for name, cell in cells if cell.__code__.co_argcount == 0}
+        self.cells = cells
 
 
 def write_rows(
     rows: Iterable[Row], *, format: str, columns: Sequence[str], headings: dict[str, str]
 ) -> None:
-    """Print rows as the command's --format wants them.
+    """Print rows as --format wants them: "", "table", "table TEMPLATE", "json" or a template.
 
-    columns: the templates of the command's own table, such as "{{.ID}}".
-    headings: column -> its heading in a table.
+    columns: those of the command's own table. headings: column -> its heading.
     """
-    template_text = format
-    is_table = format in ("", "table") or format.startswith("table ")
     if format in ("", "table"):
-        template_text = "\t".join(columns)
-    elif is_table:
-        template_text = format.removeprefix("table ")
-    elif format == "json":
-        template_text = "{{json .}}"
-    template_text = template_text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
-    try:
-        template = Template(template_text)
-    except TemplateError as error:
-        raise FormatSyntaxError(f"template parsing error: {error}") from None
-    functions = {"json": Function(_row_json, "any")}
-    try:
-        lines = [template.render(row, functions=functions) for row in rows]
-        if is_table:
-            heading = template.render(_Heading(headings), functions=_HEADING_FUNCTIONS)
-            lines = aligned([heading, *lines])
-    except TemplateError as error:
-        raise FormatError(f"template parsing error: {error}") from None
+        lines = ["\t".join(headings[column] for column in columns)]
+        lines += ["\t".join(row.cells[column]() for column in columns) for row in rows]
+        lines = aligned(lines)
+    else:
+        from minidock.cli.formatted import formatted
+
+        lines = formatted(rows, format, headings)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _row_json(value: Any) -> str:
-    text = json_text(value)
-    return html_safe(text) if isinstance(value, Row) else text
-
-
-class _Heading(Struct):
-    """The headings; `.Label "com.example.some-thing"` heads its column with "some thing"."""
-
-    def __init__(self, headings: dict[str, str]) -> None:
-        self._headings = headings
-
-    def field(self, name: str) -> Any:
-        if name == "Label":
-            return lambda label: label.rpartition(".")[2].replace("-", " ").replace("_", " ")
-        return self._headings.get(name)
+def write_column(rows: Iterable[Row], column: str) -> None:
+    """Print one column without its heading, as -q does."""
+    sys.stdout.write("".join(f"{row.cells[column]()}\n" for row in rows))
 
 
 def aligned(lines: Sequence[str], *, minimum: int = 10, padding: int = 3) -> list[str]:

@@ -5,8 +5,6 @@ Each function reads one spelling and raises ValueError with Docker's words for w
 
 from __future__ import annotations
 
-import re
-
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?"
 _DURATION_PIECE = r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)"
@@ -23,6 +21,8 @@ _NANOSECONDS = {
 
 def size_bytes(text: str) -> int:
     """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s."""
+    import re
+
     match = re.fullmatch(_SIZE, text, re.ASCII | re.IGNORECASE)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
@@ -51,6 +51,8 @@ def nano_cpus(text: str) -> int:
 
 def duration_nanoseconds(text: str) -> int:
     """A duration as Go spells it, such as "1h30m", "1.5s" or "300ms"."""
+    import re
+
     sign = -1 if text.startswith("-") else 1
     rest = text.lstrip("+-")
     if rest == "0":

@@ -8,9 +8,9 @@ from minidock.cli.failure import for_each
 from minidock.cli.filters import FILTER, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
-from minidock.cli.lazy import group
+from minidock.cli.lazy import Group
 from minidock.cli.pflag import refused, switch, value, values
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import Row, write_column, write_rows
 from minidock.errors import Conflict
 from minidock.paths import Store
 
@@ -32,6 +32,7 @@ _COMMANDS: Table = {
     "prune": ("Commands", "volume:prune", "Remove unused local volumes"),
     "rm": ("Commands", "volume:rm", "Remove one or more volumes"),
 }
+_COLUMNS = ("Driver", "Name")
 _HEADINGS = {
     "Name": "VOLUME NAME",
     "Driver": "DRIVER",
@@ -43,14 +44,14 @@ _HEADINGS = {
 }
 
 
-def _volume() -> None:
+def _volume(given: dict[str, Any]) -> None:
     """Manage volumes"""
 
 
-volume = group("volume", _COMMANDS, callback=_volume, aliases={"list": "ls", "remove": "rm"})
+volume = Group(_COMMANDS, _volume, aliases={"list": "ls", "remove": "rm"})
 
 
-@command("create", "[VOLUME]", at_most=1)
+@command("[VOLUME]", at_most=1)
 @value("-d", "--driver", default="local", help="Specify volume driver name")
 @values("--label", help="Set metadata for a volume")
 @values("-o", "--opt", help="Set driver specific options")
@@ -69,7 +70,7 @@ def create(
     print(made["Name"])
 
 
-@command("ls")
+@command()
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
 @switch("-q", "--quiet", help="Only display volume names")
@@ -82,10 +83,11 @@ def ls(
 
     store = Store()
     found = chosen(engine.list(store), filter, _tests(store))
-    columns = ("{{.Name}}",) if quiet else ("{{.Driver}}", "{{.Name}}")
+    rows = [_row(found_one) for found_one in found]
     if quiet:
-        format = "{{.Name}}"
-    write_rows([_row(v) for v in found], format=format, columns=columns, headings=_HEADINGS)
+        write_column(rows, "Name")
+    else:
+        write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
 
 
 def _row(volume: dict[str, Any]) -> Row:
@@ -120,7 +122,7 @@ def _tests(store: Store) -> dict[str, Test]:
     }
 
 
-@command("inspect", "VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
 @value("-f", "--format", help="'json', or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Display detailed information on one or more volumes"""
@@ -132,7 +134,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     )
 
 
-@command("rm", "VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
 @switch("-f", "--force", help="Force the removal of one or more volumes")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove one or more volumes that no container uses"""
@@ -147,7 +149,7 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     return for_each(arguments, remove_one)
 
 
-@command("prune")
+@command()
 @switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
 @values("--filter", type=FILTER, help='Provide filter values (e.g. "label=<label>")')
 @switch("-f", "--force", help="Do not prompt for confirmation")

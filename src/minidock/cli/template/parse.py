@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import re
 
-from minidock.cli.template.values import TemplateError
-from minidock.cli.template.verbs import quoted
+from minidock.cli.template.values import TemplateError, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -163,3 +163,22 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 def html_safe(text: str) -> str:
     """JSON text with <, > and & escaped, as Go's Marshal writes it by itself."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def quoted(text: str) -> str:
+    """A string as %q writes it: a Go literal."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a",
+               "\b": "\\b", "\f": "\\f", "\v": "\\v"}  # fmt: skip
+    letters = []
+    for letter in text:
+        if letter in escapes:
+            letters.append(escapes[letter])
+        elif letter.isprintable():
+            letters.append(letter)
+        elif ord(letter) < 0x80:
+            letters.append(f"\\x{ord(letter):02x}")
+        elif ord(letter) < 0x10000:
+            letters.append(f"\\u{ord(letter):04x}")
+        else:
+            letters.append(f"\\U{ord(letter):08x}")
+    return f'"{"".join(letters)}"'

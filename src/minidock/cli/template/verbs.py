@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from minidock.cli.template.values import Nil, Struct, shown, shown_float, type_name
+from minidock.cli.template.values import Nil, Struct, quoted, shown, shown_float, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,22 +177,3 @@ def _wrong(verb: str, value: Any) -> str:
 
 def _in_error(value: Any) -> str:
     return shown(value)
-
-
-def quoted(text: str) -> str:
-    """A string as %q writes it: a Go literal."""
-    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a",
-               "\b": "\\b", "\f": "\\f", "\v": "\\v"}  # fmt: skip
-    letters = []
-    for letter in text:
-        if letter in escapes:
-            letters.append(escapes[letter])
-        elif letter.isprintable():
-            letters.append(letter)
-        elif ord(letter) < 0x80:
-            letters.append(f"\\x{ord(letter):02x}")
-        elif ord(letter) < 0x10000:
-            letters.append(f"\\u{ord(letter):04x}")
-        else:
-            letters.append(f"\\U{ord(letter):08x}")
-    return f'"{"".join(letters)}"'

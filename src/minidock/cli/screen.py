@@ -1,0 +1,124 @@
+"""minidock's commands as click knows commands: for help texts, and for completion by Tab.
+
+click lays out help texts, and knows the shells. A command that only runs never comes here.
+"""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from minidock.cli.command import Command
+from minidock.cli.lazy import Group
+from minidock.cli.pflag import parse
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.cli.pflag import Flag
+
+WIDTH = 100
+_COMPLETE = "_MINIDOCK_COMPLETE"
+
+
+def print_help(thing: Command | Group, path: str) -> None:
+    """Print the help text of a command or a group."""
+    shown = _on_screen(thing)
+    print(shown.get_help(click.Context(shown, info_name=path, max_content_width=WIDTH)))
+
+
+def complete(root: Group, instruction: str) -> int:
+    """Answer a shell that asks what may come next; instruction: such as "bash_complete"."""
+    from click.shell_completion import shell_complete
+
+    return shell_complete(_on_screen(root), {}, "minidock", _COMPLETE, instruction)
+
+
+def completion_script(root: Group, shell: str) -> str:
+    """The script by which a shell asks; shell: "bash", "zsh" or "fish"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    return found(_on_screen(root), {}, "minidock", _COMPLETE).source()
+
+
+def _on_screen(thing: Command | Group) -> click.Command:
+    return _CommandOnScreen(thing) if isinstance(thing, Command) else _GroupOnScreen(thing)
+
+
+class _CommandOnScreen(click.Command):
+    def __init__(self, command: Command) -> None:
+        arguments = click.Argument(["arguments"], nargs=-1, shell_complete=command.complete)
+        options = [_option(flag) for flag in command.flags]
+        super().__init__(None, params=[*options, arguments], help=command.help)
+        self._command = command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """While completing: which arguments are there so far; half a flag is no error."""
+        try:
+            _, arguments = parse(self._command.flags, args, flags_first=self._command.flags_first)
+        except UsageError:
+            arguments = ()
+        ctx.params = {"arguments": arguments}
+        return []
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, self._command.synopsis())
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_flags(self._command.flags, formatter)
+
+
+class _GroupOnScreen(click.Group):
+    def __init__(self, group: Group) -> None:
+        super().__init__(None, help=group.help)
+        self.epilog = "Run 'minidock COMMAND --help' for more information on a command."
+        self._group = group
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._group.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = self._group.find(cmd_name)
+        return None if found is None else _on_screen(found)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for flag in self._group.flags for name in flag.names if not flag.hidden]
+        items = [CompletionItem(name) for name in (*names, "--help") if incomplete.startswith("-")]
+        items += [CompletionItem(n, help=line) for n, (_, _, line) in self._group.table.items()]
+        return [item for item in items if str(item.value).startswith(incomplete)]
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        pieces = "[OPTIONS] COMMAND" if self._group.flags else "COMMAND"
+        formatter.write_usage(ctx.command_path, pieces)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for name, (heading, _, line) in self._group.table.items():
+            headings.setdefault(heading, []).append((name, line))
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+        _write_flags(self._group.flags, formatter)
+
+
+def _option(flag: Flag) -> click.Option:
+    return click.Option(
+        [*flag.names, flag.parameter],
+        is_flag=flag.bare is not None,
+        multiple=flag.many,
+        help=flag.help,
+        hidden=flag.hidden,
+    )
+
+
+def _write_flags(flags: list[Flag], formatter: click.HelpFormatter) -> None:
+    """The flags of a help text, under their headings."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for flag in flags:
+        if not flag.hidden:
+            sections.setdefault(flag.section, []).append(flag.help_row())
+    for title, rows in sections.items():
+        with formatter.section(title):
+            formatter.write_dl(rows)

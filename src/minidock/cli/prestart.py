@@ -1,8 +1,9 @@
 """What `run` and `start` set going before the command line is even read.
 
 Reading the command line and making the container takes about as long as its monitor needs to boot,
-so the two happen at the same time: `__main__.main` calls `prestart` first of all. A monitor that hears of no container (the
-command line was wrong, the image is not there) ends by itself and leaves nothing.
+so the two happen at the same time: `__main__.main` calls `prestart` first of all. A monitor that
+hears of no container (the command line was wrong, the image is not there) ends by itself and leaves
+nothing.
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ class ContainerPaths:
         self.upper = f"{self.home}/upper"
         self.work = f"{self.home}/work"
         self.merged = f"{self.home}/merged"
+        self.shm = f"{self.home}/shm"
         self.log = f"{self.home}/log.json"
         self.journal = f"{self.home}/journal.jsonl"
         self.hosts = f"{self.home}/hosts"

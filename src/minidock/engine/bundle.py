@@ -53,10 +53,7 @@ def write_bundle(container: Container) -> None:
         shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES, writable_sys=privileged
     )
     mounts += _identity_files(container)
-    if host.get("IpcMode") == "host":
-        mounts = _override(mounts, [_bind("/dev/shm", "/dev/shm", "rw")])
-    elif host.get("IpcMode") == "none":
-        mounts = [entry for entry in mounts if entry["destination"] != "/dev/shm"]
+    mounts = _with_shared_memory(mounts, container)
     if host.get("Init"):
         mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
         command = [_INIT_PATH, "--", *command]
@@ -152,6 +149,27 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
             entry["path"] = f"/proc/{_running_pid(container, mode[10:])}/ns/{name}"
         namespaces.append(entry)
     return namespaces
+
+
+def _with_shared_memory(mounts: list[dict[str, Any]], container: Container) -> list[dict[str, Any]]:
+    """/dev/shm goes with the IPC namespace: new, the host's, another container's, or none."""
+    mode = container.host_config.get("IpcMode") or ""
+    if mode in ("", "private"):
+        return mounts
+    if mode == "none":
+        return [entry for entry in mounts if entry["destination"] != "/dev/shm"]
+    source = container.paths.shm
+    if mode == "host":
+        source = "/dev/shm"
+    elif mode.startswith("container:"):
+        donor = find(container.store, mode[10:])
+        if donor.host_config.get("IpcMode") != "shareable":
+            raise Conflict(
+                f"cannot join the IPC namespace of {donor.name}: it is private",
+                hint=f"run {donor.name} with --ipc shareable",
+            )
+        source = donor.paths.shm
+    return _override(mounts, [_bind(source, "/dev/shm", "rw")])
 
 
 def _running_pid(container: Container, reference: str) -> int:

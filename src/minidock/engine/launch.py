@@ -7,6 +7,8 @@ normal run, and repairs after a crash.
 
 from __future__ import annotations
 
+import os
+
 from minidock import jsontext
 from minidock.engine import networks, ports
 from minidock.engine.bundle import write_bundle
@@ -15,7 +17,9 @@ from minidock.engine.images import ImageStore
 from minidock.engine.mounts import fill_volumes, make_bind_sources
 from minidock.engine.netfiles import write_network_files
 from minidock.engine.teardown import take_down
+from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay
+from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import lifecycle
 from minidock.undo import UndoOnError
 
@@ -91,6 +95,18 @@ def mount_layers(container: Container) -> None:
     lowerdirs = list(reversed(image.layer_directories()))
     mount_overlay(lowerdirs, paths.upper, paths.work, paths.merged)
     fill_volumes(container.store, container.document, paths.merged)
+    if container.host_config.get("IpcMode") == "shareable":
+        keep_shared_memory(container)
+
+
+def keep_shared_memory(container: Container) -> None:
+    """Mount the container's /dev/shm where containers that join its IPC namespace get it too."""
+    os.makedirs(container.paths.shm, exist_ok=True)
+    size = container.host_config.get("ShmSize") or DEFAULT_SHM_BYTES
+    mount_filesystem(
+        "shm", container.paths.home, "/shm", "tmpfs",
+        flags=MS_NOSUID | MS_NODEV | MS_NOEXEC, data=f"mode=1777,size={size}",
+    )  # fmt: skip
 
 
 def connect_network(container: Container, pid: int, held: list[ports.Published]) -> None:

@@ -24,8 +24,9 @@ def take_down(store: Store, container_id: str) -> None:
     paths = store.container(container_id)
     group = open_cgroup(store.cgroup_parent, container_id)
     group.kill_all()
-    if os.path.isdir(paths.merged):
-        unmount(paths.merged, MNT_DETACH)
+    for place in (paths.merged, paths.shm):
+        if os.path.isdir(place):
+            unmount(place, MNT_DETACH)
     group.remove()
     networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
     remove_tree(paths.run)

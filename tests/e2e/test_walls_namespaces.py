@@ -11,6 +11,7 @@ import pytest
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
+from support.machine import mounts
 
 pytestmark = pytest.mark.root
 
@@ -68,6 +69,23 @@ def test_container_flag_shares_exactly_that_namespace(
     assert {kind for kind in KINDS if first[kind] == second[kind]} == {shared}
     assert second[shared] != _of_host()[shared]
     minidock.ok("rm", "-f", "box")
+
+
+def test_shared_memory_goes_with_the_ipc_namespace(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    for name, mode in (("open", "shareable"), ("closed", "private")):
+        words = ("sh", "-c", "echo there > /dev/shm/word; sleep 60")
+        minidock.ok("run", "-d", "--name", name, "--ipc", mode, busybox_image, *words)
+    look = ("cat", "/dev/shm/word")
+    assert minidock.ok("run", "--rm", "--ipc", "container:open", busybox_image, *look) == "there"
+    refused = minidock("run", "--rm", "--ipc", "container:closed", busybox_image, *look)
+    assert refused.code == 125 and "shareable" in refused.stderr, str(refused)
+    assert minidock("run", "--rm", busybox_image, *look).code == 1
+    none = minidock.ok("run", "--rm", "--ipc", "none", busybox_image, "cat", "/proc/mounts")
+    assert "/dev/shm" not in none
+    minidock.ok("rm", "-f", "open", "closed")
+    assert [m for m in mounts() if m.startswith(store.root)] == []
 
 
 def test_host_s_processes_and_names_are_out_of_sight(

@@ -38,8 +38,11 @@ def environment_entry(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if text.startswith("="):
+    name = text.partition("=")[0]
+    if not name:
         raise ValueError(f"invalid label '{text}': empty name")
+    if any(character.isspace() for character in name):
+        raise ValueError(f"label '{name}' contains whitespaces")
     return text
 
 

@@ -52,12 +52,11 @@ def write_bundle(container: Container) -> None:
     mounts = default_mounts(
         shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES, writable_sys=privileged
     )
-    mounts += _identity_files(container)
     mounts = _with_shared_memory(mounts, container)
     if host.get("Init"):
         mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
         command = [_INIT_PATH, "--", *command]
-    mounts = _override(mounts, runtime_mounts(document))
+    mounts = _override(mounts, _asked_mounts(container))
     config = runtime_config(
         document,
         rootfs=rootfs,
@@ -74,6 +73,16 @@ def write_bundle(container: Container) -> None:
         cgroup_path=f"/{container.store.cgroup_parent}/{container.id}",
     )
     write_atomically(container.paths.config, jsontext.dumps(config))
+
+
+def _asked_mounts(container: Container) -> list[dict[str, Any]]:
+    """What --volume and its like ask for, and the identity files, outer mount points first.
+
+    So a volume on /etc comes to lie below /etc/hosts, and does not hide it.
+    """
+    asked = runtime_mounts(container.document)
+    both = _override(_identity_files(container), asked)
+    return sorted(both, key=lambda entry: entry["destination"].count("/"))
 
 
 def environment(document: dict[str, Any], home: str) -> list[str]:

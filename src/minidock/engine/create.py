@@ -46,7 +46,7 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
     image = ImageStore(store).resolve(body["Image"])
     container_id = os.urandom(32).hex()
     document = _document(store, body, image, container_id)
-    if not document["Path"]:
+    if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
         raise UsageError(
             "no command specified", hint="the image has none of its own: give one after its name"
         )

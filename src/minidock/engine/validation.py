@@ -63,6 +63,11 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         check_destination(target)
     _check_limits(host)
     _check_modes(store, host)
+    if (host.get("NetworkMode") or "").startswith("container:") and body.get("Hostname"):
+        raise UsageError(
+            "conflicting options: hostname and the network mode",
+            hint="a container in another one's network has that one's host name",
+        )
 
 
 def check_destination(target: str) -> None:
@@ -82,6 +87,9 @@ def _one_line(value: str, field: str) -> None:
 
 def _check_limits(host: dict[str, Any]) -> None:
     memory = host.get("Memory") or 0
+    for limit in ("Memory", "MemorySwap", "MemoryReservation", "ShmSize"):
+        if (host.get(limit) or 0) >= 1 << 63:
+            raise UsageError(f"{limit} is too large: {host[limit]} bytes")
     if 0 < memory < _MINIMUM_MEMORY_BYTES:
         raise UsageError("Minimum memory limit allowed is 6MB", hint="give -m 6m or more")
     swap = host.get("MemorySwap") or 0

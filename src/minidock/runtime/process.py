@@ -198,7 +198,7 @@ def find_command(name: str, environment: list[str]) -> str:
     if "/" in name:
         candidates = [name]
     else:
-        candidates = [f"{folder or '.'}/{name}" for folder in search.split(":")]
+        candidates = [f"{folder or '.'}/{name}" for folder in search.split(":") if name]
     refused = ""
     for path in candidates:
         try:

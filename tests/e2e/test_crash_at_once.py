@@ -1,4 +1,4 @@
-"""Commands side by side: a container is one command's at a time, and each command has its answer."""
+"""Commands side by side: a container is one command's at a time, and each has its answer."""
 
 from __future__ import annotations
 

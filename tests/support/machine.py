@@ -73,7 +73,8 @@ def processes() -> set[str]:
         if not entry.isdigit() or int(entry) in family:
             continue
         try:
-            command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
+            command = words.decode(errors="replace")
             environ = Path(f"/proc/{entry}/environ").read_bytes()
             stat = Path(f"/proc/{entry}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError, PermissionError):

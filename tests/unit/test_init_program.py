@@ -14,6 +14,9 @@ from minidock.runtime.config import check_config
 from minidock.runtime.init import Surroundings, init_program
 
 
+KINDS = ("mount", "pid", "uts", "ipc", "network", "cgroup")
+
+
 def config(**process: Any) -> dict[str, Any]:
     spec = rc.process_config(
         terminal=False, user={"uid": 0, "gid": 0}, args=["sh"], environment=["PATH=/bin"],
@@ -26,7 +29,7 @@ def config(**process: Any) -> dict[str, Any]:
         "hostname": "box",
         "mounts": rc.default_mounts(shm_bytes=1024, writable_sys=False),
         "linux": {
-            "namespaces": [{"type": t} for t in ("mount", "pid", "uts", "ipc", "network", "cgroup")],
+            "namespaces": [{"type": kind} for kind in KINDS],
             "maskedPaths": rc.MASKED_PATHS,
             "readonlyPaths": rc.READONLY_PATHS,
         },

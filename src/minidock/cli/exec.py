@@ -7,7 +7,7 @@ from minidock.cli.complete import running_containers
 from minidock.cli.flags_process import ENVIRONMENT, environment_file
 from minidock.cli.pflag import switch, value, values
 from minidock.cli.terminal import need_terminal
-from minidock.errors import KernelError, UsageError
+from minidock.errors import CommandNotFound, KernelError, UsageError
 from minidock.paths import Store
 
 
@@ -66,6 +66,6 @@ def execute(
     )
     try:
         return execute_in(Store(), container, process, attachment) or 0
-    except (KernelError, UsageError) as error:
-        error.exit_code = 126  # the command is there, and could not be run like this
+    except (CommandNotFound, KernelError, UsageError) as error:
+        error.exit_code = 126  # Docker's, here also for a command that is not there
         raise

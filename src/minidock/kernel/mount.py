@@ -144,7 +144,8 @@ def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, sour
             f"{target} of the image is a link, to {inside}", hint="it must be a directory"
         )
     is_proc = fstype == "proc" or os.path.exists(f"{source}/self/ns/pid")
-    if inside.startswith("/proc/") and inside not in _COVERABLE or inside == "/proc" and not is_proc:
+    below = inside.startswith("/proc/") and inside not in _COVERABLE
+    if below or (inside == "/proc" and not is_proc):
         raise MinidockError(
             f"nothing can be mounted at {target}, because it is inside /proc",
             hint="choose a place outside; the image or a volume may have a link there",
@@ -341,7 +342,7 @@ def hide_path(path: str) -> str | None:
 
 
 def _cover_with_null(name: bytes, path: str) -> None:
-    """Bind /dev/null, provided that it is no link: that would show what it leads to (CVE-2025-31133)."""
+    """Bind /dev/null, provided that it is no link, which could lead anywhere (CVE-2025-31133)."""
     null = open_in_root("/", "/dev/null", os.O_PATH | os.O_NOFOLLOW)
     try:
         if os.fstat(null).st_rdev != os.makedev(1, 3):

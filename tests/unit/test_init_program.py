@@ -13,7 +13,6 @@ from minidock.runtime import channel
 from minidock.runtime.config import check_config
 from minidock.runtime.init import Surroundings, init_program
 
-
 KINDS = ("mount", "pid", "uts", "ipc", "network", "cgroup")
 
 

@@ -1,7 +1,8 @@
 """A real dockerd of our own, to hold minidock against: own data, own socket, gone afterwards.
 
 One daemon of each kind serves all of a test run (whichever worker needs it first starts it, under a
-lock); the run's controller stops it. Two kinds: "plain" has no bridge and touches no firewall;
+lock); the run's controller stops it. Kinds: "plain" has no bridge and touches no firewall;
+"runtimes" is another of these, started with an OCI runtime of the test's;
 "networked" has a bridge and docker's rules, and its traces are removed when it stops. The bridge is
 made here, with a name of its own: dockerd takes docker0 to be its own, whoever else uses it.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from support import machine
 
-KINDS = ("plain", "networked")
+KINDS = ("plain", "runtimes", "networked")
 
 
 class Docker:

@@ -233,8 +233,9 @@ def _tree_steps(
     place = f"{target}/{tree.name}"
     point = Step(m.make_mount_point, rootfs, place, like="")
     if has_namespace:
+        source = tree.name if tree.data.startswith("name=") else "cgroup"
         mounted = Step(
-            m.mount_filesystem, "cgroup", rootfs, place, "cgroup", flags=flags, data=tree.data
+            m.mount_filesystem, source, rootfs, place, "cgroup", flags=flags, data=tree.data
         )
         return [point, mounted]
     return [

@@ -77,6 +77,10 @@ def start(
     while True:
         container = settled(store, reference)
         reference = container.id
+        if container.state["Paused"]:
+            raise Conflict(
+                "cannot start a paused container", hint=f"minidock unpause {container.name}"
+            )
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
         conversation = Conversation(

@@ -90,17 +90,26 @@ def _give_settings_back(before: machine.Snapshot) -> None:
 
 def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:
     """What is left once the dying have had two seconds to die."""
-    marks = None
-    if SHARED_MACHINE:
-        listed = directory / "marks"
-        known = set(listed.read_text().split()) if listed.exists() else set()
-        marks = {str(directory), *known}
+    owners = _owners(directory)
+    marks = {str(directory), *owners} if SHARED_MACHINE else None
     deadline = time.monotonic() + 2
     while (left := machine.left_behind(before, machine.snapshot(), marks)) and (
         time.monotonic() < deadline
     ):
         time.sleep(0.1)
-    return left
+    return [line + _whose(line, owners) for line in left]
+
+
+def _owners(directory: Path) -> dict[str, str]:
+    """The names by which the kernel's objects are known, and the test that each belongs to."""
+    listed = directory / "stores"
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    return dict(line.split("\t", 1) for line in lines)
+
+
+def _whose(line: str, owners: dict[str, str]) -> str:
+    tests = {test for mark, test in owners.items() if mark in line}
+    return "".join(f"\n    of {test}" for test in sorted(tests))
 
 
 # --- which tests run, when, and what a skip means ------------------------------------------------
@@ -157,13 +166,13 @@ def require() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """An empty store of the test's own, on disk; what the kernel holds of it is gone afterwards."""
     root = tempfile.mkdtemp(prefix="s", dir=session_directory())
     monkeypatch.setenv("MINIDOCK_ROOT", root)
     made = Store(root)
-    with open(session_directory() / "marks", "a") as marks:
-        marks.write("\n".join([*stores.marks(made), ""]))
+    with open(session_directory() / "stores", "a") as owners:
+        owners.write("".join(f"{m}\t{request.node.nodeid}\n" for m in stores.marks(made)))
     yield made
     if _is_root():
         stores.wipe(made)

@@ -70,7 +70,9 @@ def test_nothing_below_the_command_line_prints() -> None:
         if _name(path).startswith(("cli/", "__main__", "runtime/__main__", "runtime/commands")):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "print":
+                continue
+            if not any(keyword.arg == "file" for keyword in node.keywords):
                 talkers.append(f"{_name(path)}:{node.lineno}")
     assert not talkers
 
@@ -81,7 +83,6 @@ def test_nothing_below_the_command_line_prints() -> None:
 LONG_FILES = {
     "kernel/mount.py": "each act on the mount tree, with its twin beside it",
     "cli/template/parse.py": "one grammar: Go's templates as docker's users write them",
-    "oci/tar.py": "one format and its three dialects, read with nothing believed",
     "kernel/cgroup.py": "one interface for v1 and v2, with the ops that both write through",
 }
 LONG_FUNCTIONS: dict[str, str] = {}

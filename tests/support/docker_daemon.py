@@ -1,10 +1,11 @@
 """A real dockerd of our own, to hold minidock against: own data, own socket, gone afterwards.
 
-One daemon of each kind serves all of a test run (whichever worker needs it first starts it, under a
-lock); the run's controller stops it. Kinds: "plain" has no bridge and touches no firewall;
-"runtimes" is another of these, started with an OCI runtime of the test's;
-"networked" has a bridge and docker's rules, and its traces are removed when it stops. The bridge is
-made here, with a name of its own: dockerd takes docker0 to be its own, whoever else uses it.
+Kinds: "plain" has no bridge and touches no firewall, and each worker has one of its own, for tests
+use the same names of images; "runtimes" is another of these, started with an OCI runtime of the
+test's; "networked" has a bridge and docker's rules, and one serves all of a test run, for dockerd
+takes the firewall's DOCKER chains to be its own. So it does with docker0: the bridge is made here,
+with a name of its own. Who needs a daemon first starts it; the run's controller stops all of them,
+and removes their traces.
 """
 
 from __future__ import annotations
@@ -24,20 +25,18 @@ from pathlib import Path
 
 from support import machine
 
-KINDS = ("plain", "runtimes", "networked")
-
-
 class Docker:
     """The docker command line, talking to one daemon.
 
-    home: the daemon's directory; /run/md-<kind> holds its sockets, for sun_path is 108 bytes.
+    home: the daemon's directory; kind: "plain", "runtimes" or "networked".
     """
 
     def __init__(self, home: Path, kind: str) -> None:
         self.home = home
         self.kind = kind
-        self.socket = home / f"{kind}.sock"
-        self.cgroup_parent = f"docker-{kind}-{home.parent.name}"
+        self.socket = home / "sock"
+        self.record = home / "daemon.json"
+        self.cgroup_parent = f"{home.name}-{home.parent.name}"
         number = zlib.crc32(str(home).encode())
         self.bridge = f"dk{number:08x}"
         self.address = f"10.213.{number % 250}.1/24"
@@ -72,22 +71,21 @@ class Docker:
 
 def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker:
     """The session's daemon of a kind, started if no one has yet."""
-    home = session / "docker"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "") if kind != "networked" else ""
+    home = session / f"docker-{kind}{worker}"
     home.mkdir(exist_ok=True)
     docker = Docker(home, kind)
-    with _locked(home / f"{kind}.lock"):
-        if not (home / f"{kind}.json").exists():
+    with _locked(home / "lock"):
+        if not docker.record.exists():
             _start(docker, options)
     return docker
 
 
 def stop_all(session: Path) -> None:
     """Stop the session's daemons and remove what they leave behind."""
-    home = session / "docker"
-    for kind in KINDS:
-        record = home / f"{kind}.json"
-        if record.exists():
-            _stop(Docker(home, kind), json.loads(record.read_text()))
+    for path in session.glob("docker-*/daemon.json"):
+        record = json.loads(path.read_text())
+        _stop(Docker(path.parent, record["kind"]), record)
 
 
 def _start(docker: Docker, options: tuple[str, ...]) -> None:
@@ -99,14 +97,14 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
     else:
         network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
     before = {k: sorted(v) for k, v in machine.snapshot().items()}
-    run = f"/run/md-{docker.kind}-{os.getpid()}"  # short, for the sockets below it
-    with open(docker.home / f"{docker.kind}.log", "ab") as log:
+    run = f"/run/md-{docker.kind}-{os.getpid()}"  # short: a socket's path has 108 bytes
+    with open(docker.home / "log", "ab") as log:
         daemon = subprocess.Popen(
             [
                 "dockerd",
-                f"--data-root={docker.home}/{docker.kind}-data",
+                f"--data-root={docker.home}/data",
                 f"--exec-root={run}",
-                f"--pidfile={docker.home}/{docker.kind}.pid",
+                f"--pidfile={docker.home}/pid",
                 f"--host=unix://{docker.socket}",
                 f"--cgroup-parent=/{docker.cgroup_parent}",
                 "--exec-opt=native.cgroupdriver=cgroupfs",
@@ -119,12 +117,12 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
             env=docker.environment,
             start_new_session=True,
         )
-    record = {"pid": daemon.pid, "run": run, "before": before}
-    (docker.home / f"{docker.kind}.json").write_text(json.dumps(record))
+    record = {"kind": docker.kind, "pid": daemon.pid, "run": run, "before": before}
+    docker.record.write_text(json.dumps(record))
     deadline = time.monotonic() + 60
     while docker("version").returncode != 0:
         if daemon.poll() is not None or time.monotonic() > deadline:
-            text = (docker.home / f"{docker.kind}.log").read_text()
+            text = (docker.home / "log").read_text(errors="replace")
             raise RuntimeError(f"dockerd did not come up: {text[-2000:]}")
         time.sleep(0.1)
 
@@ -143,8 +141,8 @@ def _stop(docker: Docker, record: dict[str, object]) -> None:
     assert isinstance(before, dict)
     _remove_traces(docker, {kind: set(items) for kind, items in before.items()})
     shutil.rmtree(run, ignore_errors=True)
-    shutil.rmtree(docker.home / f"{docker.kind}-data", ignore_errors=True)
-    (docker.home / f"{docker.kind}.json").unlink()
+    shutil.rmtree(docker.home / "data", ignore_errors=True)
+    docker.record.unlink()
 
 
 def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:

@@ -21,7 +21,7 @@ _TABLES = ("filter", "nat", "mangle", "raw")
 def mounts() -> set[str]:
     """Mounts as "MOUNTPOINT FSTYPE SOURCE ROOT"."""
     found = set()
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
         found.add(f"{fields[4]} {kind[0]} {kind[1]} {fields[3]}")
@@ -76,14 +76,14 @@ def processes() -> set[str]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
             command = words.decode(errors="replace")
             environ = Path(f"/proc/{entry}/environ").read_bytes()
-            stat = Path(f"/proc/{entry}/stat").read_text()
+            stat = Path(f"/proc/{entry}/stat").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended meanwhile
         root = re.search(rb"MINIDOCK_ROOT=([^\0]*)", environ)
         if "pytest" in command or not (root or _ENGINES.search(command)):
             continue
         started = stat.rpartition(")")[2].split()[19]
-        where = f" MINIDOCK_ROOT={root[1].decode()}" if root else ""
+        where = f" MINIDOCK_ROOT={root[1].decode(errors='replace')}" if root else ""
         found.add(f"{entry} {started} {command.strip()}{where}")
     return found
 
@@ -141,5 +141,5 @@ def _ancestors(pid: int) -> set[int]:
     family = set()
     while pid > 1:
         family.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pid = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     return family

@@ -103,15 +103,19 @@ def test_every_installed_module_is_compiled(installed: Installed) -> None:
 
 
 def test_launcher_runs_neither_site_nor_re(installed: Installed) -> None:
-    launcher = installed.home / "opt/bin/minidock-runtime"
-    assert launcher.read_text().startswith(f"#!{installed.home}/opt/bin/python3 -IS\n")
+    launcher = (installed.home / "opt/bin/minidock-runtime").read_text()
+    python = f"{installed.home}/opt/bin/python3"
+    assert launcher.startswith("#!/bin/sh\n")
+    assert f"python={python}\n" in launcher
+    program = launcher.split("'")[1]
     done = subprocess.run(
-        [f"{installed.home}/opt/bin/python3", "-IS", "-X", "importtime", launcher, "--version"],
+        [python, "-IS", "-X", "importtime", "-c", program, "--version"],
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "minidock.runtime.arguments" in loaded
     assert not loaded & {"site", "re", "pathlib"}
 
 

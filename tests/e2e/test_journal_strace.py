@@ -115,10 +115,8 @@ def compare(output: Path, journal: list[dict[str, Any]]) -> int:
             assert call.kind == op.kind, f"strace saw {call.text}, the journal tells {op.record}"
             if op.kind == "cgroup write":
                 assert call.text == "{value} > {path}".format(**op.record["args"])
-            moment = call.time - clock
-            assert op.since - CLOCK_TOLERANCE_SECONDS < moment < op.until + CLOCK_TOLERANCE_SECONDS, (
-                call, op.record
-            )  # fmt: skip
+            moment, slack = call.time - clock, CLOCK_TOLERANCE_SECONDS
+            assert op.since - slack < moment < op.until + slack, (call, op.record)
         kinds = [call.kind for call in seen[pid]]
         assert kinds == [op.kind for op in told[pid]], f"process {pid}"
     return sum(map(len, seen.values()))

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from support import machine
 
+
 class Docker:
     """The docker command line, talking to one daemon.
 

@@ -76,13 +76,12 @@ def processes() -> set[str]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
             command = words.decode(errors="replace")
             environ = Path(f"/proc/{entry}/environ").read_bytes()
-            stat = Path(f"/proc/{entry}/stat").read_text(errors="replace")
+            started = _stat(int(entry))[19]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended meanwhile
         root = re.search(rb"MINIDOCK_ROOT=([^\0]*)", environ)
         if "pytest" in command or not (root or _ENGINES.search(command)):
             continue
-        started = stat.rpartition(")")[2].split()[19]
         where = f" MINIDOCK_ROOT={root[1].decode(errors='replace')}" if root else ""
         found.add(f"{entry} {started} {command.strip()}{where}")
     return found
@@ -137,9 +136,15 @@ def left_behind(before: Snapshot, after: Snapshot, marks: set[str] | None = None
     ]
 
 
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third one on, the state (proc(5))."""
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return text.rpartition(")")[2].split()
+
+
 def _ancestors(pid: int) -> set[int]:
     family = set()
     while pid > 1:
         family.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        pid = int(_stat(pid)[1])
     return family

@@ -55,13 +55,18 @@ def residue(store: Store) -> list[str]:
 
 def wipe(store: Store) -> None:
     """Remove a store and all that the kernel holds of it, whatever state it is in."""
+    reboot(store)
+    shutil.rmtree(store.root, ignore_errors=True)
+
+
+def reboot(store: Store) -> None:
+    """Leave of a store what a reboot leaves: its directory, and nothing in the kernel or /run."""
     _kill_all(store)
     _unmount_all(store)
     _remove_links(store)
     _remove_rules(store)
     _remove_cgroups(store)
     shutil.rmtree(store.run, ignore_errors=True)
-    shutil.rmtree(store.root, ignore_errors=True)
 
 
 def _is_of(store: Store, text: str) -> bool:

@@ -13,7 +13,7 @@ from minidock.cli.complete import images
 from minidock.cli.flags_run import container_create_body, run_flags
 from minidock.cli.pflag import Parsed, switch, value
 from minidock.cli.terminal import need_terminal
-from minidock.errors import Conflict, NotFound, UsageError
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -61,7 +61,12 @@ def run(
 @run_flags
 def create(arguments: tuple[str, ...], **flags: Any) -> None:
     """Create a new container"""
-    print(_create(Store(), container_create_body(flags, arguments), flags).id)
+    body = container_create_body(flags, arguments)
+    try:
+        print(_create(Store(), body, flags).id)
+    except MinidockError as error:
+        error.exit_code = 1  # the flags are well formed; what they ask for cannot be had
+        raise
 
 
 def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:

@@ -65,6 +65,10 @@ CHANGES: dict[str, Callable[[Any], object]] = {
             (["bind"], ["rbind", "ro"], ["rbind", "nosuid", "nodev", "noexec", "rslave"])
         )
     ),
+    "file systems in memory": lambda c: c["mounts"].extend(
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": options}
+        for options in ([], ["mode=700", "size=1m"], ["tmpcopyup", "nosuid"], ["tmpcopyup", "ro"])
+    ),
     "an unfiltered view": lambda c: c["linux"].update(maskedPaths=[], readonlyPaths=[]),
     "a filter": lambda c: c["linux"].update(
         seccomp={
@@ -200,6 +204,27 @@ def test_a_container_without_cgroup_namespace_sees_its_own_cgroup_only(ours: Run
     assert "minidock-test" not in told.rpartition(":/")[2].partition("\n")[2]
 
 
+def test_a_tmpfs_takes_over_what_it_covers(both: tuple[Runtime, Runtime]) -> None:
+    covered = both[0].bundle.directory / "rootfs/covered"
+    (covered / "sub").mkdir(parents=True)
+    (covered / "sub/file").write_text("content")
+    (covered / "link").symlink_to("/nonexistent")
+    os.chown(covered / "sub/file", 3, 4)
+    (covered / "sub/file").chmod(0o4644)
+    os.utime(covered / "sub/file", (1, 1))
+    covered.chmod(0o711)
+    mount = {"destination": "/covered", "type": "tmpfs", "options": ["tmpcopyup"]}
+    look = "ls -lanR --full-time /covered | grep -v ' [.][.]$'; cat /covered/sub/file"
+    told = []
+    for each in both:
+        each.bundle.write("sh", "-c", look, change=lambda c: c["mounts"].append(mount))
+        told.append(each.ok("run", "box", stdin=b""))
+    assert "-rwSr--r--    1 3        4                7 1970-01-01" in told[1]
+    assert told[1].endswith("content")
+    told = [re.sub(r"\d{4}-\S+ \S+", "", each) for each in told]  # runc takes no times along
+    assert told[1] == told[0]
+
+
 def test_mounts_of_the_host_survive_a_container_that_shares_with_it(ours: Runtime) -> None:
     """In a world of its own, where / is shared as systemd has it."""
 
@@ -215,6 +240,7 @@ def test_mounts_of_the_host_survive_a_container_that_shares_with_it(ours: Runtim
     )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", *ours.line("run", "box")],
-        cwd=ours.bundle.directory, env=runtime.environment(), stdin=subprocess.DEVNULL, check=False,
+        cwd=ours.bundle.directory, env=runtime.environment(), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr

@@ -91,7 +91,9 @@ def _check_mounts(mounts: list[Any]) -> None:
             raise UsageError(f"config.json: mounts: destination {target!r} is not absolute")
         if entry.get("uidMappings") or entry.get("gidMappings"):
             raise UsageError(f"config.json: mounts: {target}: mapped ids are not supported")
-        parse_options(entry.get("options") or [], subject=target)
+        options = parse_options(entry.get("options") or [], subject=target)
+        if options.copy_up and entry.get("type") != "tmpfs":
+            raise UsageError(f"mount option 'tmpcopyup' of {target} is for a tmpfs")
 
 
 def _check_linux(linux: dict[str, Any]) -> None:

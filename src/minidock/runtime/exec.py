@@ -82,7 +82,7 @@ def execute(
     ours, theirs = channel.pair()
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
-    cgroup_fd = group.fd_for_clone()
+    cgroup_fd = group.fd_for_clone(beside=known.pid)
     program = exec_program(
         spec,
         filter_program,

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_SIGKILL = 9
+
+
 class Container:
     """A created container, as its creator holds it.
 
@@ -149,7 +152,8 @@ def _raise_walls(known: state.State, config: dict[str, Any], ours: channel.Chann
 def start(known: state.State) -> None:
     """Let a created container's command begin.
 
-    Raises Conflict in any other state, and where somebody else starts it at the same time.
+    Raises Conflict in any other state, and where somebody else starts it at the same time;
+    MinidockError for a poststart hook that failed: then the container is killed.
     """
     path = f"{known.directory}/start.fifo"
     try:
@@ -166,7 +170,9 @@ def start(known: state.State) -> None:
         os.unlink(path)
     finally:
         os.close(fifo)
-    hooks.run(known.content.get("hooks") or {}, ("poststart",), known.document("running"))
+    with UndoOnError() as undo:
+        undo.callback(kill, known, _SIGKILL)
+        hooks.run(known.content.get("hooks") or {}, ("poststart",), known.document("running"))
 
 
 def _not_startable(known: state.State) -> Conflict:

@@ -15,7 +15,7 @@ import os
 
 from minidock.errors import UsageError
 from minidock.kernel import mount as m
-from minidock.runtime.program import Step
+from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _RECURSIVE = {
     "rro": m.MOUNT_ATTR_RDONLY, "rnosuid": m.MOUNT_ATTR_NOSUID, "rnodev": m.MOUNT_ATTR_NODEV,
     "rnoexec": m.MOUNT_ATTR_NOEXEC,
 }  # fmt: skip
-_REFUSED = ("idmap", "ridmap", "tmpcopyup", "remount", "move")
+_REFUSED = ("idmap", "ridmap", "remount", "move")
 
 # Docker's and runc's: what every container finds in /dev.
 DEFAULT_DEVICES: tuple[dict[str, Any], ...] = (
@@ -132,6 +132,8 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
                     attributes=_attributes(options.flags), recursive=False,
                 )
             )
+    elif fstype == "tmpfs":
+        steps = _tmpfs_steps(entry.get("source") or fstype, rootfs, target, options)
     else:
         source = entry.get("source") or fstype
         steps = [
@@ -144,11 +146,44 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
     return steps + options.later_steps(rootfs, target)
 
 
+def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -> list[Step]:
+    """A tmpfs; by default with the mode of what it covers, on request with its content.
+
+    It becomes read-only once it is filled.
+    """
+    data: str | Slot = ",".join(options.data)
+    steps = []
+    if not any(word.startswith("mode=") for word in options.data):
+        from minidock.kernel.copy_up import mode_option
+
+        steps.append(Step(mode_option, rootfs, target, data, into="tmpfs options"))
+        data = Slot("tmpfs options")
+    steps.append(Step(m.make_mount_point, rootfs, target, like=""))
+    if options.copy_up:
+        from minidock.kernel.copy_up import open_beneath
+
+        steps.append(Step(open_beneath, rootfs, target, into="beneath"))
+    flags = options.flags & ~m.MS_RDONLY
+    steps.append(Step(m.mount_filesystem, source, rootfs, target, "tmpfs", flags=flags, data=data))
+    if options.copy_up:
+        from minidock.kernel.copy_up import copy_up
+
+        steps.append(Step(copy_up, Slot("beneath"), rootfs, target))
+    if options.flags & m.MS_RDONLY:
+        steps.append(
+            Step(
+                m.set_mount_attributes, rootfs, target,
+                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+            )
+        )
+    return steps
+
+
 class MountOptions:
     """mount(8)'s option words, sorted by what they become.
 
     flags: MS_*. data: words for the file system itself. propagation: words of PROPAGATION.
-    recursive: MOUNT_ATTR_* for the whole tree.
+    recursive: MOUNT_ATTR_* for the whole tree. copy_up: a tmpfs takes over what it covers.
     """
 
     def __init__(self) -> None:
@@ -156,6 +191,7 @@ class MountOptions:
         self.data: list[str] = []
         self.propagation: list[str] = []
         self.recursive = 0
+        self.copy_up = False
 
     def later_steps(self, rootfs: str, target: str) -> list[Step]:
         """What can be said of a mount only once it is there."""
@@ -185,6 +221,8 @@ def parse_options(words: list[str], *, subject: str) -> MountOptions:
             options.propagation.append(word)
         elif word in _RECURSIVE:
             options.recursive |= _RECURSIVE[word]
+        elif word == "tmpcopyup":
+            options.copy_up = True
         elif word.partition("=")[0] in _REFUSED:
             raise UsageError(f"mount option {word!r} of {subject} is not supported")
         else:

@@ -13,12 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "tests")]
 
-from minidock.paths import Store  # noqa: E402
+from minidock.paths import DEFAULT_ROOT, Store  # noqa: E402
 from support import docker_daemon, machine, stores  # noqa: E402
 
 
@@ -50,6 +52,18 @@ class Lab:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.decode()}")
         return done.stdout.decode().strip()
+
+    @contextmanager
+    def default_store(self) -> Iterator[None]:
+        """Run commands without a MINIDOCK_ROOT; what that leaves in /run is removed."""
+        del self.environment["MINIDOCK_ROOT"]
+        try:
+            yield
+        finally:
+            self.environment["MINIDOCK_ROOT"] = self.store.root
+            default = Store(DEFAULT_ROOT)
+            if not {default.run, default.root} & self.before["file"]:
+                stores.wipe(default)
 
     def _set_up(self) -> None:
         self._install_minidock()

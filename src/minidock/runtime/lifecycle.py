@@ -105,6 +105,7 @@ def create(
         group.apply(device.with_runtime_rules(config["linux"].get("resources") or {}))
         told = state.State(directory, content).document("creating")
         ours, pid = bear_init(config, told, directory, group, wishes)
+        undo.callback(ours.close)
         undo.callback(os.waitpid, pid, 0)
         undo.callback(group.kill_all)
         undo.callback(os.kill, pid, 9)

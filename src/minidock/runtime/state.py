@@ -138,8 +138,10 @@ def every(root: str) -> list[State]:
     """All containers of a root, by their ids; one that is gone meanwhile is left out."""
     found = []
     for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
-        if os.path.exists(f"{root}/{name}/state.json"):
+        try:
             found.append(load(root, name))
+        except NotFound:
+            continue
     return found
 
 

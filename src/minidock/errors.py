@@ -89,3 +89,13 @@ class CommandNotRunnable(MinidockError):
     """The container's command exists, and cannot be executed."""
 
     exit_code = 126
+
+
+_ROOM = {28, 122}  # ENOSPC, EDQUOT
+
+
+def system_error(error: OSError) -> MinidockError:
+    """What the system refused, as a sentence: a full disk, one that is read-only or broken."""
+    subject = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    hint = "make room on the disk: rm containers, rmi images" if error.errno in _ROOM else ""
+    return StoreError(f"{subject}{error.strerror or error}", hint=hint)

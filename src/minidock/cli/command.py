@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minidock.cli.pflag import parse
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import MinidockError, UsageError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,13 +91,21 @@ class Command:
             f.parameter: given.get(f.parameter, f.default) for f in self.flags if not f.hidden
         }
         try:
-            return self.function(arguments, **values) or 0
+            return self._perform(arguments, values)
         except MinidockError as error:
             if isinstance(error, UsageError):
                 error.add_note(f"see:  {path} --help")
             if self.failure and error.exit_code in (1, 125) and not isinstance(error, Misuse):
                 error.exit_code = self.failure
             raise
+
+    def _perform(self, arguments: tuple[str, ...], values: dict[str, Any]) -> int:
+        try:
+            return self.function(arguments, **values) or 0
+        except BrokenPipeError:
+            raise  # the reader of our output has gone
+        except OSError as error:
+            raise system_error(error) from error
 
     def synopsis(self) -> str:
         """What follows the command's name: "[OPTIONS] CONTAINER"."""

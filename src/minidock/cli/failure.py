@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minidock.errors import KernelError, MinidockError
+from minidock.errors import KernelError, MinidockError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def for_each(references: tuple[str, ...], act: Callable[[str], object]) -> int:
     for reference in references:
         try:
             answer = act(reference)
-        except MinidockError as error:
-            complain(error)
+        except BrokenPipeError:
+            raise
+        except (MinidockError, OSError) as error:
+            complain(error if isinstance(error, MinidockError) else system_error(error))
             code = 1
             continue
         if answer is not None:

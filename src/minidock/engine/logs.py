@@ -45,14 +45,23 @@ class LogFile:
             out.append(_record(rest[:_LINE_BYTES], stream, now))
             rest = rest[_LINE_BYTES:]
         self._partial[stream] = rest
-        if out:
-            os.write(self._fd, "".join(out).encode())
+        self._append("".join(out))
+
+    def _append(self, text: str) -> None:
+        """Add complete lines. Where the disk is full they are lost, and the container lives on."""
+        end = os.fstat(self._fd).st_size
+        rest = text.encode()
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            os.ftruncate(self._fd, end)  # half a line would spoil the next one
 
     def close(self) -> None:
         """Write what had no newline at its end."""
         for stream, rest in self._partial.items():
             if rest:
-                os.write(self._fd, _record(rest, stream, timestamp()).encode())
+                self._append(_record(rest, stream, timestamp()))
         os.close(self._fd)
 
 

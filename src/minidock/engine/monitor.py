@@ -27,7 +27,7 @@ from minidock.engine.loop import READABLE, Loop
 from minidock.engine.removal import remove_owned
 from minidock.engine.session import Client, Pipes, Session
 from minidock.engine.teardown import take_down
-from minidock.errors import Conflict, MinidockError, NotFound
+from minidock.errors import Conflict, MinidockError, NotFound, system_error
 from minidock.kernel import cgroup, process
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
@@ -83,6 +83,9 @@ class Monitor:
             self._launch()
         except MinidockError as error:
             self._fail(error)
+            return
+        except OSError as error:
+            self._fail(system_error(error))
             return
         except BaseException as error:
             self._fail(MinidockError(f"{type(error).__name__}: {error}"))
@@ -198,15 +201,16 @@ class Monitor:
         if self.ownership is not None:
             try:
                 self.container.reload()
-                self.ownership.clear_mark()
+                if not getattr(error, "__notes__", None):  # all that was made is unmade again
+                    self.ownership.clear_mark()
                 if self.container.host_config.get("AutoRemove"):
                     remove_owned(self.container, volumes=True)
                 else:
                     self.container.state["ExitCode"] = error.exit_code
                     self.container.state["Error"] = str(error)
                     self.container.save()
-            except NotFound:
-                pass  # it was removed while it failed
+            except (NotFound, OSError):
+                pass  # it was removed while it failed; or the disk is too full for a reason
             self.ownership.release()
         self.starter.send(wire.message(b"f", describe_error(error)))
         self.starter.drain()

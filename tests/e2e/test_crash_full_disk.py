@@ -1,0 +1,217 @@
+"""A full disk: a clear error, nothing half kept, and room can be made again by rm.
+
+The store is on a small tmpfs. "Full" is not one state: each case leaves another number of blocks
+free, so that the disk fills up at every step of what is tried.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minidock.engine import archive
+from minidock.paths import Store
+from support import stores
+from support.command import Minidock, Result
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+
+BLOCK = 4096
+
+
+class Disk:
+    """A small tmpfs with a store on it."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=4000", "small", directory],
+            check=True,
+        )
+        self.store = Store(f"{directory}/store")
+        self.ballast = Path(f"{directory}/ballast")
+        self.minidock = Minidock(self.store.root)
+
+    def fill(self, *, free_blocks: int = 0) -> None:
+        """Leave that many blocks of 4 KiB free."""
+        self.ballast.unlink(missing_ok=True)
+        fd = os.open(self.ballast, os.O_WRONLY | os.O_CREAT)
+        size = os.statvfs(self.directory)
+        wanted = (size.f_bfree - free_blocks) * BLOCK
+        try:
+            os.posix_fallocate(fd, 0, wanted)
+        finally:
+            os.close(fd)
+
+    def take_inodes(self, *, free: int = 0) -> None:
+        """Leave that many inodes free."""
+        folder = Path(f"{self.directory}/many")
+        folder.mkdir(exist_ok=True)
+        try:
+            for number in range(os.statvfs(self.directory).f_ffree - free):
+                (folder / f"{number}").touch()
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+
+    def make_room(self) -> None:
+        self.ballast.unlink(missing_ok=True)
+        subprocess.run(["rm", "-rf", f"{self.directory}/many"], check=True)
+
+    def close(self) -> None:
+        stores.wipe(self.store)
+        subprocess.run(["umount", self.directory], check=True)
+
+
+@pytest.fixture
+def disk(busybox_tar: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    directory = tempfile.mkdtemp(prefix="full", dir=os.environ["MINIDOCK_TEST_SESSION"])
+    made = Disk(directory)
+    with open(Path(os.environ["MINIDOCK_TEST_SESSION"]) / "marks", "a") as marks:
+        marks.write("\n".join([*stores.marks(made.store), ""]))
+    monkeypatch.setenv("MINIDOCK_ROOT", made.store.root)
+    with open(busybox_tar, "rb") as tar:
+        archive.import_rootfs(made.store, tar, "busybox:latest")
+    made.minidock.ok("run", "--rm", "busybox", "true")  # the network is made
+    yield made
+    made.make_room()
+    made.close()
+
+
+def complains(result: Result) -> bool:
+    """Whether it ended with one clear sentence about the disk."""
+    first = result.stderr.splitlines()[0] if result.stderr else ""
+    return (
+        result.code in (1, 125)
+        and first.startswith("minidock: ")
+        and "No space left on device" in result.stderr
+        and "Traceback" not in result.stderr
+    )
+
+
+def in_order(disk: Disk) -> None:
+    """Nothing runs, nothing is left, all while the disk is as full as it is."""
+    listed = disk.minidock.ok("ps", "-aq").split()
+    for container in listed:
+        disk.minidock.ok("rm", "-f", container)
+    assert disk.minidock.ok("ps", "-aq") == ""
+    assert stores.residue(disk.store) == []
+    assert [n for n in os.listdir(disk.store.containers) if not n.startswith(".")] == []
+    assert os.listdir(disk.store.staging) == []
+
+
+@pytest.mark.parametrize("blocks", range(24))
+def test_run_on_a_full_disk(disk: Disk, blocks: int) -> None:
+    disk.fill(free_blocks=blocks)
+    done = disk.minidock("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
+    assert done.code == 0 or complains(done), done
+    in_order(disk)
+    assert blocks or complains(done)
+
+
+@pytest.mark.parametrize("inodes", range(0, 36, 2))
+def test_run_on_a_disk_without_inodes(disk: Disk, inodes: int) -> None:
+    disk.take_inodes(free=inodes)
+    done = disk.minidock("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
+    assert done.code == 0 or complains(done), done
+    in_order(disk)
+
+
+@pytest.mark.parametrize("verb", ("stop", "kill", "rm", "pause", "rename"))
+def test_running_container_obeys_on_a_full_disk(disk: Disk, verb: str) -> None:
+    command = ("--stop-signal", "KILL", "busybox", "sleep", "60")
+    disk.minidock.ok("run", "-d", "--name", "web", "-p", "80", *command)
+    disk.fill()
+    if verb == "rm":
+        disk.minidock.ok("rm", "-f", "web")
+    elif verb in ("stop", "kill"):
+        disk.minidock.ok(verb, "web")
+        assert disk.minidock.ok("ps", "-a", "--format", "{{.State}}") == "exited"
+    else:
+        done = disk.minidock(verb, "web", *(["www"] if verb == "rename" else []))
+        assert done.code == 0 or complains(done), done
+    in_order(disk)
+
+
+def test_monitor_that_dies_on_a_full_disk_is_cleared_away(disk: Disk) -> None:
+    disk.minidock.ok("run", "-d", "--name", "web", "-p", "80", "busybox", "sleep", "60")
+    disk.fill()
+    from minidock.engine.containers import find
+
+    os.kill(find(disk.store, "web").monitor_pid, 9)
+    time.sleep(0.3)
+    shown = disk.minidock.ok("ps", "-a", "--format", "{{.Names}} {{.Status}}")
+    assert shown.startswith("web Exited (137)")
+    in_order(disk)
+
+
+def test_container_that_logs_on_a_full_disk_lives_on(disk: Disk) -> None:
+    """Its words are lost while there is no room, and kept again when there is."""
+    words = "i=0; while sleep 0.01; do i=$((i+1)); echo line $i; done"
+    disk.minidock.ok("run", "-d", "--name", "web", "busybox", "sh", "-c", words)
+    time.sleep(0.3)
+    disk.fill()
+    time.sleep(0.8)
+    assert disk.minidock.ok("ps", "--format", "{{.Names}}") == "web"
+    disk.make_room()
+    time.sleep(0.5)
+    lines = disk.minidock.ok("logs", "web").splitlines()
+    numbers = [int(line.split()[1]) for line in lines]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 1
+    assert disk.minidock.ok("logs", "--tail", "1", "web").startswith("line ")
+    disk.fill()
+    disk.minidock.ok("rm", "-f", "web")
+    in_order(disk)
+
+
+def test_command_that_reads_a_log_is_not_disturbed_by_a_full_disk(disk: Disk) -> None:
+    run = disk.minidock.start("run", "--rm", "busybox", "sh", "-c", "sleep 1; seq 1 2000")
+    time.sleep(0.6)
+    disk.fill()
+    said, _ = run.communicate(timeout=30)
+    assert run.returncode == 0
+    assert said.split() == [b"%d" % n for n in range(1, 2001)]
+    in_order(disk)
+
+
+@pytest.mark.parametrize("blocks", (0, 1, 2, 4, 8, 32, 128, 400))
+def test_load_on_a_full_disk(disk: Disk, tmp_path: Path, blocks: int) -> None:
+    saved = tmp_path / "saved.tar"
+    disk.minidock.ok("save", "-o", str(saved), "busybox:latest")
+    disk.minidock.ok("rmi", "busybox:latest")
+    empty = os.listdir(disk.store.layers)
+    disk.fill(free_blocks=blocks)
+    done = disk.minidock("load", "-i", str(saved))
+    assert complains(done), done
+    assert disk.minidock.ok("images", "-q") == ""
+    assert os.listdir(disk.store.layers) == empty
+    assert os.listdir(disk.store.staging) == []
+    disk.make_room()
+    disk.minidock.ok("load", "-i", str(saved))
+    disk.minidock.ok("run", "--rm", "busybox", "true")
+
+
+@pytest.mark.parametrize("blocks", (0, 1, 2, 4, 16, 64))
+def test_commit_on_a_full_disk(disk: Disk, blocks: int) -> None:
+    fat = "dd if=/dev/urandom of=/fat bs=1k count=600 2>/dev/null"
+    disk.minidock.ok("run", "--name", "web", "busybox", "sh", "-c", fat)
+    before = disk.minidock.ok("images", "-q")
+    disk.fill(free_blocks=blocks)
+    done = disk.minidock("commit", "web", "fat:1")
+    assert complains(done), done
+    assert disk.minidock.ok("images", "-q") == before
+    assert os.listdir(disk.store.staging) == []
+    in_order(disk)
+    disk.make_room()
+
+
+def test_image_is_removed_on_a_full_disk(disk: Disk) -> None:
+    disk.fill()
+    disk.minidock.ok("rmi", "busybox:latest")
+    assert disk.minidock.ok("images", "-q") == ""

@@ -12,6 +12,7 @@ Source: setns(2) with a pidfd, pid_namespaces(7).
 from __future__ import annotations
 
 import os
+from errno import ENODEV, ENOENT, ESRCH
 
 from minidock.errors import Conflict, KernelError
 from minidock.kernel import namespace, process
@@ -82,7 +83,7 @@ def execute(
     ours, theirs = channel.pair()
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
-    cgroup_fd = group.fd_for_clone(beside=known.pid)
+    cgroup_fd: int | None = None
     program = exec_program(
         spec,
         filter_program,
@@ -109,11 +110,12 @@ def execute(
 
     earlier = _children()
     try:
+        cgroup_fd = group.fd_for_clone(beside=known.pid)
         stage = namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
         theirs.close()
         return _await_exec(ours, stage, earlier)
-    except KernelError as error:
-        if error.call == "setns(2)" and error.errno == 3:
+    except (KernelError, FileNotFoundError) as error:
+        if _tells_of_an_end(error):
             raise Conflict(f"container {known.id} is not running") from None
         raise
     finally:
@@ -121,6 +123,14 @@ def execute(
         os.close(pidfd)
         if cgroup_fd is not None:
             os.close(cgroup_fd)
+
+
+def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
+    """Whether init, or its cgroup with it, went away while we were on the way in."""
+    if isinstance(error, FileNotFoundError):
+        return True
+    gone = {"setns(2)": (ESRCH,), "clone3(2)": (ENODEV,), "read(2)": (ENOENT, ENODEV, ESRCH)}
+    return error.errno in gone.get(error.call, ())
 
 
 def _await_exec(ours: channel.Channel, stage: int, earlier: set[int]) -> Entered:

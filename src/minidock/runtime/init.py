@@ -182,10 +182,12 @@ def _wait_for_start_sh(fifo: int) -> str:
 
 @op("fifo(7)", twin=_wait_for_start_sh)
 def wait_for_start(fifo: int) -> None:
-    """Wait until the container is started: until then its network is being connected."""
+    """Wait until the container is started: until then its network is being connected.
+
+    The FIFO stays open until execve(2) closes it: by that, who started us sees that we are through.
+    """
     select.select([fifo], [], [])
     os.read(fifo, 1)
-    os.close(fifo)
 
 
 def run_init(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 from errno import ENOENT, ENXIO
 
 from minidock import jsontext
@@ -169,11 +170,22 @@ def start(known: state.State) -> None:
             raise _not_startable(known)
         os.write(fifo, b"s")
         os.unlink(path)
+        _run_poststart(known, fifo)
     finally:
         os.close(fifo)
+
+
+def _run_poststart(known: state.State, fifo: int) -> None:
+    """Run the hooks that want the command to run: init's end of the FIFO closes when it does."""
+    asked = known.content.get("hooks") or {}
+    if not hooks.wanted(asked, ("poststart",)):
+        return
     with UndoOnError() as undo:
         undo.callback(kill, known, _SIGKILL)
-        hooks.run(known.content.get("hooks") or {}, ("poststart",), known.document("running"))
+        poll = select.poll()
+        poll.register(fifo, 0)  # POLLERR, which needs no asking for: no reader is left
+        poll.poll()
+        hooks.run(asked, ("poststart",), known.document("running"))
 
 
 def _not_startable(known: state.State) -> Conflict:

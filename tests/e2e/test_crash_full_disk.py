@@ -106,21 +106,30 @@ def in_order(disk: Disk) -> None:
     assert os.listdir(disk.store.staging) == []
 
 
-@pytest.mark.parametrize("blocks", range(24))
-def test_run_on_a_full_disk(disk: Disk, blocks: int) -> None:
-    disk.fill(free_blocks=blocks)
-    done = disk.minidock("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
-    assert done.code == 0 or complains(done), done
-    in_order(disk)
-    assert blocks or complains(done)
+RUN = ("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
 
 
-@pytest.mark.parametrize("inodes", range(0, 36, 2))
-def test_run_on_a_disk_without_inodes(disk: Disk, inodes: int) -> None:
-    disk.take_inodes(free=inodes)
-    done = disk.minidock("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
-    assert done.code == 0 or complains(done), done
-    in_order(disk)
+def test_run_on_a_full_disk(disk: Disk) -> None:
+    answers = set()
+    for blocks in range(24):
+        disk.fill(free_blocks=blocks)
+        done = disk.minidock(*RUN)
+        assert done.code == 0 or complains(done), (blocks, done)
+        in_order(disk)
+        answers.add(done.code)
+    assert answers == {0, 125}
+
+
+def test_run_on_a_disk_without_inodes(disk: Disk) -> None:
+    answers = set()
+    for inodes in range(0, 40, 2):
+        disk.take_inodes(free=inodes)
+        done = disk.minidock(*RUN)
+        assert done.code == 0 or complains(done), (inodes, done)
+        in_order(disk)
+        answers.add(done.code)
+        disk.make_room()
+    assert answers == {0, 125}
 
 
 @pytest.mark.parametrize("verb", ("stop", "kill", "rm", "pause", "rename"))
@@ -180,35 +189,34 @@ def test_command_that_reads_a_log_is_not_disturbed_by_a_full_disk(disk: Disk) ->
     in_order(disk)
 
 
-@pytest.mark.parametrize("blocks", (0, 1, 2, 4, 8, 32, 128, 400))
-def test_load_on_a_full_disk(disk: Disk, tmp_path: Path, blocks: int) -> None:
+def test_load_on_a_full_disk(disk: Disk, tmp_path: Path) -> None:
     saved = tmp_path / "saved.tar"
     disk.minidock.ok("save", "-o", str(saved), "busybox:latest")
     disk.minidock.ok("rmi", "busybox:latest")
     empty = os.listdir(disk.store.layers)
-    disk.fill(free_blocks=blocks)
-    done = disk.minidock("load", "-i", str(saved))
-    assert complains(done), done
-    assert disk.minidock.ok("images", "-q") == ""
-    assert os.listdir(disk.store.layers) == empty
-    assert os.listdir(disk.store.staging) == []
+    for blocks in (0, 1, 2, 4, 8, 32, 128, 400):
+        disk.fill(free_blocks=blocks)
+        done = disk.minidock("load", "-i", str(saved))
+        assert complains(done), (blocks, done)
+        assert disk.minidock.ok("images", "-q") == ""
+        assert os.listdir(disk.store.layers) == empty
+        assert os.listdir(disk.store.staging) == []
     disk.make_room()
     disk.minidock.ok("load", "-i", str(saved))
     disk.minidock.ok("run", "--rm", "busybox", "true")
 
 
-@pytest.mark.parametrize("blocks", (0, 1, 2, 4, 16, 64))
-def test_commit_on_a_full_disk(disk: Disk, blocks: int) -> None:
+def test_commit_on_a_full_disk(disk: Disk) -> None:
     fat = "dd if=/dev/urandom of=/fat bs=1k count=600 2>/dev/null"
     disk.minidock.ok("run", "--name", "web", "busybox", "sh", "-c", fat)
     before = disk.minidock.ok("images", "-q")
-    disk.fill(free_blocks=blocks)
-    done = disk.minidock("commit", "web", "fat:1")
-    assert complains(done), done
-    assert disk.minidock.ok("images", "-q") == before
-    assert os.listdir(disk.store.staging) == []
+    for blocks in (0, 1, 2, 4, 16, 64):
+        disk.fill(free_blocks=blocks)
+        done = disk.minidock("commit", "web", "fat:1")
+        assert complains(done), (blocks, done)
+        assert disk.minidock.ok("images", "-q") == before
+        assert os.listdir(disk.store.staging) == []
     in_order(disk)
-    disk.make_room()
 
 
 def test_image_is_removed_on_a_full_disk(disk: Disk) -> None:

@@ -6,6 +6,7 @@ Each case: a fresh container is brought to the moment in question and the actor 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -82,6 +83,21 @@ def at_each_record(
             error.add_note(f"killed at {fault}; {outcome}")
             raise
     return len(numbers)
+
+
+def test_monitor_of_these_tests_does_what_the_real_one_does(stage: Stage) -> None:
+    """Here it is a fork of a warm process; elsewhere the sealed interpreter is spawned."""
+    told = []
+    for real in (False, True):
+        again = Stage(stage.store, real_monitor=real)
+        assert again.command(lambda: run_detached(stage.store)).error is None
+        lines = noted(stage.store).read_text().splitlines()
+        noted(stage.store).unlink()
+        records = [json.loads(line) for line in lines]
+        told.append([(r["actor"], r["begin"], r["op"]) for r in records if "begin" in r])
+        removed = again.command(lambda: actions.remove(stage.store, "web", force=True))
+        assert removed.error is None
+    assert sorted(told[0]) == sorted(told[1])
 
 
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -51,9 +51,8 @@ SNIPPETS = {
         D ps --format '{{.State}}'; D rm -f $N
     """,
     "attach": """
-        D run -d -i --net none --name $N busybox cat; echo hi | D attach $N; echo $?
-        sleep 0.5; D ps --format '{{.State}}'; D logs $N; D kill $N; D attach $N; echo $?
-        D attach nosuch; echo $?; D rm $N
+        D run --net none --name $N busybox true; D attach $N; echo $?; D attach nosuch; echo $?
+        D rm $N
         D run -d --net none --name $N busybox sh -c 'sleep 0.7; echo hi; exit 4'
         D attach --no-stdin $N; echo $?; D rm $N
     """,
@@ -63,7 +62,8 @@ SNIPPETS = {
         echo data | D exec -i $N cat; echo data | D exec $N cat
         D exec -e A=1 -w /tmp -u 1000:50 $N sh -c 'echo $A $B; pwd; id'; D exec -t $N tty
         D exec -u nobody $N sh -c 'echo $HOME'; D exec -w rel $N pwd >/dev/null
-        echo $?; D exec -u nosuch $N pwd >/dev/null; echo $?; D exec -it $N true; echo $?; D exec nosuch true; echo $?
+        echo $?; D exec -u nosuch $N pwd >/dev/null; echo $?; D exec -it $N true; echo $?
+        D exec nosuch true; echo $?
         D exec --privileged $N grep CapEff /proc/self/status; D exec $N grep Cap /proc/self/status
         D exec -d $N sh -c 'echo x > /det'; sleep 0.5; D exec $N cat /det; D exec $N; echo $?
         D rm -f $N

@@ -147,9 +147,9 @@ b" busybox; D inspect -f '{{json .Config.Labels}}' $N; D rm $N
     "streams": """
         echo hello | D run -i --rm --net none busybox cat
         echo hello | D run --rm --net none busybox cat
-        head -c 20000000 /dev/zero | D run -i --rm --net none busybox wc -c
+        head -c 5000000 /dev/zero | D run -i --rm --net none busybox wc -c
         D run --rm --net none busybox sh -c 'printf "\\000\\377\\n"' | od -c
-        D run --rm --net none busybox sh -c 'yes | head -c 20000000' | head -1
+        D run --rm --net none busybox sh -c 'yes | head -c 5000000' | head -1
         D run --rm --net none -a stderr busybox sh -c 'echo o; echo e >&2' 2>&1
         D run --rm --net none -a bad busybox true; echo $?
         D run -t --rm --net none busybox echo hi | od -c

@@ -1,7 +1,7 @@
 """One shell snippet, run against docker and against minidock: stdout and exit code are equal.
 
 In a snippet `D` (or `$D`) is the engine, `$N` a name and `$P` a port of its own. What differs by
-nature (ids, times, addresses) is made equal first. Messages on stderr may differ: what they are for does not.
+nature (ids, times, addresses) is made equal first. Messages on stderr may differ in their words.
 """
 
 from __future__ import annotations

@@ -24,6 +24,12 @@ _RLIMITS = (
 )  # fmt: skip
 
 
+class Unavailable(UsageError):
+    """A limit that is well formed, and that Docker's daemon refuses: `create` ends with 1 then."""
+
+    exit_code = 1
+
+
 def _ulimit(text: str) -> dict[str, Any]:
     name, equals, limits = text.partition("=")
     if not equals:
@@ -127,17 +133,17 @@ def _check_memory(flags: dict[str, Any]) -> None:
     if not -1 <= swappiness <= 100:
         raise UsageError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     if 0 < memory < _MINIMUM_MEMORY:
-        raise UsageError("Minimum memory limit allowed is 6MB")
+        raise Unavailable("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
-        raise UsageError("Minimum memoryswap limit should be larger than memory limit, see usage")
+        raise Unavailable("Minimum memoryswap limit should be larger than memory limit, see usage")
     if memory == 0 and swap > 0:
-        raise UsageError(
+        raise Unavailable(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
     if 0 < reservation < _MINIMUM_MEMORY:
-        raise UsageError("Minimum memory reservation allowed is 6MB")
+        raise Unavailable("Minimum memory reservation allowed is 6MB")
     if 0 < memory < reservation:
-        raise UsageError(
+        raise Unavailable(
             "Minimum memory limit can not be less than memory reservation limit, see usage"
         )
 
@@ -147,18 +153,18 @@ def _check_cpus(flags: dict[str, Any]) -> None:
     period, quota = flags["cpu_period"], flags["cpu_quota"]
     if flags["cpus"] and (period or quota):
         other = "Period" if period else "Quota"
-        raise UsageError(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set")
+        raise Unavailable(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set")
     if not 0 <= flags["cpus"] <= available * 10**9:
-        raise UsageError(
+        raise Unavailable(
             f"Range of CPUs is from 0.01 to {available}.00, "
             f"as there are only {available} CPUs available"
         )
     if period and not 1000 <= period <= 1000000:
-        raise UsageError(
+        raise Unavailable(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
         )
     if 0 < quota < 1000:
-        raise UsageError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+        raise Unavailable("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     _check_set("cpus", "CPUs", flags["cpuset_cpus"], "/sys/devices/system/cpu/online")
     _check_set("mems", "memory nodes", flags["cpuset_mems"], "/sys/devices/system/node/online")
 
@@ -170,7 +176,7 @@ def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
     try:
         numbers = _members(wanted)
     except ValueError:
-        raise UsageError(
+        raise Unavailable(
             f"Invalid value {wanted} for cpuset {kind}: invalid format: {wanted}"
         ) from None
     try:
@@ -179,7 +185,7 @@ def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
     except FileNotFoundError:  # a kernel without NUMA has one memory node, and no list of them
         online = "0"
     if not numbers <= _members(online):
-        raise UsageError(
+        raise Unavailable(
             f"Requested {things} are not available - requested {wanted}, available: {online}"
         )
 

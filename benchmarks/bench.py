@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -117,11 +118,12 @@ def bench_load(lab: Lab) -> list[Case]:
     commands, prepare = {}, {}
     for name, engine in engines.items():
         commands[name] = [*engine, "load", "-i", str(archive)]
-        image = "localhost/bench/debian" if name == "podman" else "bench/debian"
-        forget = f"{shlex.join([*engine, 'rmi', image])} >/dev/null 2>&1; sync"
+        lab.output(*commands[name])
+        image = "docker.io/bench/debian" if name == "podman" else "bench/debian"
+        forget = f"{shlex.join([*engine, 'rmi', image])} && sync"
         prepare[name] = shlex.join(["sh", "-c", forget])
     megabytes = round(archive.stat().st_size / 1e6)
-    measured = measure(lab, "load", commands, prepare, runs=2)
+    measured = measure(lab, "load", commands, prepare, runs=1)
     return [Case(f"load of a Debian image of {megabytes} MB", measured, {"docker": (1.0, 1.0)})]
 
 
@@ -211,6 +213,7 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("the bench needs root")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the laboratory cleans up behind it
     cases: list[Case] = []
     facts = machine_facts()
     with Lab() as lab:

@@ -40,11 +40,11 @@ def group(store: Store) -> Iterator[CgroupV2]:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Callable[[str, int, int], str]:
-    """Makes a device node, from outside."""
+def node(store: Store) -> Callable[[str, int, int], str]:
+    """Makes a device node, from outside; not in /tmp, which systemd mounts with nodev."""
 
     def make(kind: str, major: int, minor: int) -> str:
-        path = tmp_path / f"{kind}{major}-{minor}"
+        path = Path(store.root, f"{kind}{major}-{minor}")
         if not path.exists():
             mode = stat.S_IFCHR if kind == "c" else stat.S_IFBLK
             os.mknod(path, mode | 0o600, os.makedev(major, minor))
@@ -94,9 +94,7 @@ def test_making_a_node_is_a_permission_of_its_own(group: CgroupV2, tmp_path: Pat
     assert inside(group, make) == "EPERM"
 
 
-def test_reading_only_is_not_writing(
-    group: CgroupV2, node: Callable[[str, int, int], str]
-) -> None:
+def test_reading_only_is_not_writing(group: CgroupV2, node: Callable[[str, int, int], str]) -> None:
     only_read = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"}
     group.apply({"devices": [device.DENY_ALL, only_read]})
     null = node("c", 1, 3)  # made here: the rules forbid it inside

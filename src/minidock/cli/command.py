@@ -145,9 +145,10 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Declare a command; its arguments reach the function as the tuple `arguments`.
 
-    at_most: none, or any number where `usage` ends in "..."; the rest as in class Command.
+    at_most: none, or any number where `usage` ends in "..." or in another program's options; the
+    rest as in class Command.
     """
-    if at_most is None and not usage.endswith(("...]", "...")):
+    if at_most is None and not usage.endswith(("...]", "...", " OPTIONS]")):
         at_most = 0
 
     def declare(function: Callable[..., Any]) -> Command:

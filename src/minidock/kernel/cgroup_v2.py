@@ -5,6 +5,13 @@ cgroup.subtree_control names it, so `create` switches the controllers on all the
 directory that hands controllers down holds no processes itself ("no internal processes"), so
 monitors live in a leaf of their own beside the containers.
 
+**systemd** manages the same tree, and takes controllers back from the root that none of its own
+units needs. The kernel forbids that (EBUSY) as long as a cgroup below hands them down itself, which
+<parent> does from the first container on; so a limit of a living container stays. If it happens
+between two steps of `create`, the second fails with ENOENT and `create` begins again. Not covered:
+a cgroup right below the root, as an OCI bundle without linux.cgroupsPath gets. Our cgroups are no
+units of systemd's: its limits for slices do not cover them, and it does not show them.
+
 `limits` is a pure function from OCI's linux.resources to (file, value). Where v2 counts otherwise
 than OCI's numbers, which come from v1, the conversions are runc's: cpu.shares, block weights, and
 swap alone instead of memory+swap. Device rules become an eBPF program: device.py.
@@ -73,8 +80,10 @@ class CgroupV2(Cgroup):
         return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _create_once(self) -> None:
+        offered = read_file(f"{self._tree}/cgroup.controllers").split()
+        wanted = [name for name in _WANTED if name in offered]
         for parent in make_ancestors(self._tree, self.path):
-            _enable_controllers(parent)
+            _hand_down(wanted, parent)
         make_empty(self.directory)
 
     def join(self, *, born_inside: bool = False) -> None:
@@ -154,12 +163,15 @@ def own_path(pid: int) -> str:
     return "/"
 
 
-def _enable_controllers(directory: str) -> None:
-    """Hand down every controller that this directory has and containers want."""
-    offered = read_file(f"{directory}/cgroup.controllers").split()
+def _hand_down(controllers: list[str], directory: str) -> None:
+    """Give the cgroups below this directory the files of these controllers.
+
+    Raises KernelError: ENOENT where this directory has lost one (systemd may have taken it back
+    meanwhile), EBUSY where processes live in it.
+    """
     control = f"{directory}/cgroup.subtree_control"
     enabled = read_file(control).split()
-    missing = [name for name in _WANTED if name in offered and name not in enabled]
+    missing = [name for name in controllers if name not in enabled]
     if missing:
         write_file(control, " ".join(f"+{name}" for name in missing))
 

@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from minidock.kernel.cgroup import MONITORS
 from minidock.paths import Store
 from support import machine
 
@@ -27,9 +28,10 @@ def residue(store: Store) -> list[str]:
     """What the kernel still holds of a store's containers: mounts, links, rules, cgroups, …
 
     What a store keeps from its first container on (bridge, chains, sealed interpreter, its own
-    cgroup) does not count.
+    cgroup and, in cgroup v2, the one of its monitors) does not count.
     """
     kept = (store.sealed, f"{store.run} ")
+    kept_cgroups = (f"/{store.cgroup_parent}", f"/{store.cgroup_parent}/{MONITORS}")
     found = [
         f"mount: {m}"
         for m in sorted(machine.mounts())
@@ -44,7 +46,7 @@ def residue(store: Store) -> list[str]:
     found += [
         f"cgroup: {c}"
         for c in sorted(machine.cgroups())
-        if f"/{store.cgroup_parent}/" in c + "/" and not c.endswith(f"/{store.cgroup_parent}")
+        if f"/{store.cgroup_parent}/" in c + "/" and not c.endswith(kept_cgroups)
     ]
     found += [f"process: {p}" for p in sorted(machine.processes()) if store.root in p]
     if os.path.isdir(store.run):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.root
 def status_after(*steps: str, execute: bool = False) -> dict[str, str]:
     """The Cap… and NoNewPrivs lines of a process that did these steps, perhaps after an execve."""
     show = "open('/proc/self/status').read()"
-    last = f"print({show})" if not execute else "os.execvp('cat', ['cat', '/proc/self/status'])"
+    last = f"print({show})" if not execute else "os.execv('/bin/cat', ['cat', '/proc/self/status'])"
     program = "\n".join(
         ["import os", "from minidock.kernel import capability, process", *steps, last]
     )

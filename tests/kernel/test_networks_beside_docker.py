@@ -81,7 +81,19 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
     shutil.rmtree(home)
     shutil.rmtree(run)
     for directory in Path("/sys/fs/cgroup").glob("*/docker-lab"):
-        os.rmdir(directory)
+        _remove_when_empty(directory)
+
+
+def _remove_when_empty(directory: Path, seconds: float = 10) -> None:
+    """Remove a cgroup; it is busy while the last of its processes is on its way out."""
+    deadline = time.monotonic() + seconds
+    while directory.exists():
+        try:
+            os.rmdir(directory)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _both_answer(lab: Lab, ours: Place, theirs: Place) -> None:

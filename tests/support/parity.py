@@ -54,7 +54,9 @@ def assert_same(snippet: str, docker: Docker, minidock: Minidock, directory: Pat
     theirs, ours = side_by_side(snippet, name, docker, minidock, directory)
     docker.remove_all_containers()
     assert "" not in (ours.stdout, theirs.stdout), "a snippet did not come to its end"
-    assert ours.visible == theirs.visible, f"{ours.stderr}\n--- docker:\n{theirs.stderr}"
+    assert ours.visible == theirs.visible, (
+        f"{ours.visible}{ours.stderr}\n--- docker:\n{theirs.visible}{theirs.stderr}"
+    )
 
 
 def side_by_side(

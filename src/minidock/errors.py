@@ -10,8 +10,8 @@
     ├── CommandNotFound        127  the container's command does not exist
     └── CommandNotRunnable     126  it exists, and cannot be executed
 
-The command line prints ``str(error)`` behind "minidock: ", then the hint. `run`, `create` and
-`start -a` turn 1 into 125, as Docker does.
+The command line prints ``str(error)`` behind "minidock: ", then the hint. Where Docker's commands
+differ, cli/ changes the code: `run` turns 1 into 125, `start -a` turns all into 1, `exec` into 126.
 """
 
 from __future__ import annotations

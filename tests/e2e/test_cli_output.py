@@ -87,6 +87,15 @@ def test_kernel_errors_say_where_to_read_on(minidock: Minidock, busybox_image: s
     assert "Traceback" not in result.stderr
 
 
+def test_start_of_a_missing_command_ends_with_one(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    container = minidock.ok("create", busybox_image, "nope")
+    for flags in ((), ("-a",)):
+        refused = minidock("start", *flags, container)
+        assert refused.code == 1 and "executable file not found" in refused.stderr
+
+
 def test_cidfile_holds_the_id_and_is_never_written_over(
     minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from minidock.cli.command import command
 from minidock.cli.complete import containers
 from minidock.cli.failure import for_each
 from minidock.cli.pflag import refused, switch, value
-from minidock.errors import UsageError
+from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store
 
 
@@ -36,4 +36,8 @@ def start(
     from minidock.engine.attach import Attachment
 
     attachment = Attachment(stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q")
-    return start_container(store, arguments[0], attach=attachment) or 0
+    try:
+        return start_container(store, arguments[0], attach=attachment) or 0
+    except MinidockError as error:
+        error.exit_code = 1  # also for a command that is not there, where `run` says 127
+        raise

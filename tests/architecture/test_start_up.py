@@ -66,9 +66,7 @@ def test_module_of_the_hot_path_imports_nothing_heavy(module: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [["ps"], ["ps", "-a"], ["stop", "nobody"], ["logs", "nobody"], ["--version"]]
 )
-def test_command_imports_only_click_and_what_it_needs(
-    arguments: list[str], tmp_path: Path
-) -> None:
+def test_command_imports_only_click_and_what_it_needs(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "minidock", *arguments],
         env=environment(str(tmp_path / "store")),

@@ -87,9 +87,7 @@ def test_kernel_errors_say_where_to_read_on(minidock: Minidock, busybox_image: s
     assert "Traceback" not in result.stderr
 
 
-def test_start_of_a_missing_command_ends_with_one(
-    minidock: Minidock, busybox_image: str
-) -> None:
+def test_start_of_a_missing_command_ends_with_one(minidock: Minidock, busybox_image: str) -> None:
     container = minidock.ok("create", busybox_image, "nope")
     for flags in ((), ("-a",)):
         refused = minidock("start", *flags, container)

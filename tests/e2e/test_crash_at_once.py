@@ -16,8 +16,12 @@ from support.command import Minidock
 from support.crash import Command, Outcome, Stage
 from support.crash_acts import aftermath, body, noted, run_detached, set_up
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300),
-              pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")]  # by execnet
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+]  # by execnet
 
 
 @pytest.fixture
@@ -68,9 +72,7 @@ def test_one_of_two_equal_names_wins(minidock: Minidock, stage: Stage, attempt: 
 def test_container_that_is_started_twice_runs_once(stage: Stage, attempt: int) -> None:
     store = stage.store
     stage.command(lambda: create.create(store, body(), name="web").id)
-    begun = [
-        stage.begin(lambda: start.start(store, "web", attach=None)) for _ in range(3)
-    ]
+    begun = [stage.begin(lambda: start.start(store, "web", attach=None)) for _ in range(3)]
     assert errors(all_of(begun)) == []
     (listed,) = aftermath(stage)
     assert listed["Running"]

@@ -235,5 +235,3 @@ def test_killed_client_of_an_exec_leaves_its_process_running(engine: Engine) -> 
     client.wait(10)
     time.sleep(0.3)
     assert "sleep 501" in engine.ok("exec", "it", "ps")
-
-

@@ -20,8 +20,12 @@ from minidock.paths import Store
 from support.crash import Stage
 from support.crash_acts import aftermath, body, noted, run_attached, run_detached, set_up
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600),
-              pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")]  # by execnet
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+]  # by execnet
 
 
 @pytest.fixture

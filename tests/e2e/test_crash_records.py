@@ -30,8 +30,12 @@ from support.crash_acts import (
     take_noted,
 )
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600),
-              pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")]  # by execnet
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+]  # by execnet
 
 KINDS = ("begin", "end")
 

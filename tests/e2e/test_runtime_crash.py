@@ -57,9 +57,7 @@ def test_delete_after_a_killed_create_leaves_nothing(
 def _create_killed_at(ours: Runtime, call: str, number: int, tmp_path: Path) -> bool:
     """Create, killed at its n-th call of a kind; returns whether there were so many."""
     name = f"minidock-test-{ours.root.parent.name}-{call}-{number}"
-    ours.bundle.write(
-        "sleep", "60", change=lambda c: c["linux"].update(cgroupsPath=f"/{name}")
-    )
+    ours.bundle.write("sleep", "60", change=lambda c: c["linux"].update(cgroupsPath=f"/{name}"))
     trace = ["strace", "-o", tmp_path / "trace", "-e", f"trace={call}"]
     done = subprocess.run(
         [*trace, "-e", f"inject={call}:signal=KILL:when={number}", *ours.line("create", "box")],

@@ -237,7 +237,7 @@ def test_mounts_of_the_host_survive_a_container_that_shares_with_it(ours: Runtim
     mark = ours.root.parent / "mark"
     mark.mkdir()
     script = (
-        f"mount -t tmpfs mark {mark} && mount --make-rshared / && \"$@\" && "
+        f'mount -t tmpfs mark {mark} && mount --make-rshared / && "$@" && '
         f"grep -q ' {mark} ' /proc/self/mountinfo && ! grep bundle/rootfs /proc/self/mountinfo >&2"
     )
     done = subprocess.run(

@@ -50,9 +50,7 @@ def become_container(program: bytes, capabilities: list[str]) -> None:
     """Filter and capabilities of a container, in the order of its init."""
     seccomp.load(program)
     capability.set_bounding(capabilities)
-    capability.set_capabilities(
-        effective=capabilities, permitted=capabilities, inheritable=[]
-    )
+    capability.set_capabilities(effective=capabilities, permitted=capabilities, inheritable=[])
     capability.set_ambient([])
 
 

@@ -90,9 +90,7 @@ class Stage:
         `was_killed` tells whether there was one.
         """
         self._victim.unlink(missing_ok=True)
-        return self.begin(
-            act, fault=fault, at_file=at_file, monitor_at_file=monitor_at_file
-        ).wait()
+        return self.begin(act, fault=fault, at_file=at_file, monitor_at_file=monitor_at_file).wait()
 
     def was_killed(self) -> bool:
         """Whether the last command's at_file, or monitor_at_file, was reached."""
@@ -182,12 +180,21 @@ class Stage:
         store = self.store
         seen = {f"process {pid} {_command_line(pid)}" for pid in self.children()}
         seen |= set(_mounts_below(store))
-        seen |= {f"link {name}" for name in os.listdir("/sys/class/net")
-                 if name.startswith("veth") and _bridge_of(name) in ("", store.bridge)}
+        seen |= {
+            f"link {name}"
+            for name in os.listdir("/sys/class/net")
+            if name.startswith("veth") and _bridge_of(name) in ("", store.bridge)
+        }
         seen |= _rules(store)
         seen |= {f"cgroup {path}" for path in _cgroups(store)}
-        for folder in (store.run, store.containers, store.names, store.staging, store.volumes,
-                       f"{store.root}/networks"):
+        for folder in (
+            store.run,
+            store.containers,
+            store.names,
+            store.staging,
+            store.volumes,
+            f"{store.root}/networks",
+        ):
             if os.path.isdir(folder):
                 seen |= {f"file {folder}/{name}" for name in os.listdir(folder)}
         seen |= {f"lease {line}" for line in _leases(store)}

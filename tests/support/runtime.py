@@ -124,6 +124,4 @@ def launcher(directory: Path) -> Path:
 
 def cgroup_directories(name: str) -> list[str]:
     """Every directory of that name below /sys/fs/cgroup."""
-    return [
-        where for where, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(where) == name
-    ]
+    return [where for where, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(where) == name]

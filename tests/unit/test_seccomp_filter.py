@@ -180,9 +180,7 @@ def test_libseccomp_compares_the_same_way(
     theirs.add_arch(pyseccomp.Arch.X86)
     theirs.add_arch(pyseccomp.Arch.X32)
     compared = [
-        pyseccomp.Arg(
-            c["index"], getattr(pyseccomp, c["op"][9:]), c["value"], c.get("valueTwo", 0)
-        )
+        pyseccomp.Arg(c["index"], getattr(pyseccomp, c["op"][9:]), c["value"], c.get("valueTwo", 0))
         for c in rule
     ]
     theirs.add_rule(pyseccomp.ALLOW, "read", *compared)

@@ -70,10 +70,13 @@ def test_the_default_profile_depends_on_capabilities() -> None:
 
 
 def test_the_default_profile_names_its_architectures() -> None:
-    assert seccomp.default_profile([])["architectures"] == {
-        "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-        "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
-    }[MACHINE]
+    assert (
+        seccomp.default_profile([])["architectures"]
+        == {
+            "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+            "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        }[MACHINE]
+    )
 
 
 def test_an_empty_profile_asks_for_no_filter() -> None:

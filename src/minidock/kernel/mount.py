@@ -410,8 +410,10 @@ def make_mount_point(root: str, target: str, *, like: str) -> str | None:
         part = waiting.pop()
         parent = open_in_root(root, made)
         try:
-            leads_to = "" if part == ".." else _make_entry(
-                parent, part, directory=directory or bool(waiting)
+            leads_to = (
+                ""
+                if part == ".."
+                else _make_entry(parent, part, directory=directory or bool(waiting))
             )
         except OSError as error:
             raise KernelError("mkdir(2)", target, error.errno or 0) from None

@@ -59,9 +59,7 @@ def default_profile(capabilities: list[str]) -> dict[str, Any]:
     return resolved
 
 
-def resolve_profile(
-    profile: dict[str, Any], capabilities: list[str]
-) -> dict[str, Any] | None:
+def resolve_profile(profile: dict[str, Any], capabilities: list[str]) -> dict[str, Any] | None:
     """A profile in Docker's form, resolved for one container into OCI's linux.seccomp.
 
     capabilities: the container's bounding set. Returns None for an empty profile, which asks for

@@ -67,7 +67,9 @@ class HostTerminal:
             return cls(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
         except OSError as error:
             raise KernelError(
-                "open(2)", "/dev/tty", error.errno or 0,
+                "open(2)",
+                "/dev/tty",
+                error.errno or 0,
                 hint="a container with a terminal wants one here, or --detach --console-socket",
             ) from None
 

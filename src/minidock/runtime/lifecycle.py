@@ -47,9 +47,7 @@ class Container:
     kernel when the command runs.
     """
 
-    def __init__(
-        self, known: state.State, config: dict[str, Any], ours: channel.Channel
-    ) -> None:
+    def __init__(self, known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
         self.state = known
         self.config = config
         self.pid = known.pid

@@ -65,9 +65,7 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
         for limit in spec.get("rlimits") or []
     ]
     if spec.get("oomScoreAdj") is not None:
-        steps.append(
-            Step(process.write_proc, "/proc/self/oom_score_adj", str(spec["oomScoreAdj"]))
-        )
+        steps.append(Step(process.write_proc, "/proc/self/oom_score_adj", str(spec["oomScoreAdj"])))
     if filter_program is not None and not no_new_privs:
         steps.append(_filter_step(filter_program))
     if capabilities is not None:

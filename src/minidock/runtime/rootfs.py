@@ -128,8 +128,11 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
         if _attributes(options.flags):
             steps.append(
                 Step(
-                    m.set_mount_attributes, rootfs, target,
-                    attributes=_attributes(options.flags), recursive=False,
+                    m.set_mount_attributes,
+                    rootfs,
+                    target,
+                    attributes=_attributes(options.flags),
+                    recursive=False,
                 )
             )
     elif fstype == "tmpfs":
@@ -139,8 +142,13 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
         steps = [
             Step(m.make_mount_point, rootfs, target, like=""),
             Step(
-                m.mount_filesystem, source, rootfs, target, fstype,
-                flags=options.flags, data=",".join(options.data),
+                m.mount_filesystem,
+                source,
+                rootfs,
+                target,
+                fstype,
+                flags=options.flags,
+                data=",".join(options.data),
             ),
         ]
     return steps + options.later_steps(rootfs, target)
@@ -172,8 +180,11 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
     if options.flags & m.MS_RDONLY:
         steps.append(
             Step(
-                m.set_mount_attributes, rootfs, target,
-                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+                m.set_mount_attributes,
+                rootfs,
+                target,
+                attributes=m.MOUNT_ATTR_RDONLY,
+                recursive=False,
             )
         )
     return steps
@@ -199,8 +210,11 @@ class MountOptions:
         if self.recursive:
             steps.append(
                 Step(
-                    m.set_mount_attributes, rootfs, target,
-                    attributes=self.recursive, recursive=True,
+                    m.set_mount_attributes,
+                    rootfs,
+                    target,
+                    attributes=self.recursive,
+                    recursive=True,
                 )
             )
         return steps
@@ -244,8 +258,13 @@ def cgroup_steps(
     if not hierarchies:
         steps.append(
             Step(
-                m.mount_filesystem, "cgroup", rootfs, target, "cgroup2",
-                flags=options.flags, data="",
+                m.mount_filesystem,
+                "cgroup",
+                rootfs,
+                target,
+                "cgroup2",
+                flags=options.flags,
+                data="",
             )
         )
         return steps + options.later_steps(rootfs, target)
@@ -258,8 +277,11 @@ def cgroup_steps(
     if options.flags & m.MS_RDONLY:
         steps.append(
             Step(
-                m.set_mount_attributes, rootfs, target,
-                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+                m.set_mount_attributes,
+                rootfs,
+                target,
+                attributes=m.MOUNT_ATTR_RDONLY,
+                recursive=False,
             )
         )
     return steps + options.later_steps(rootfs, target)
@@ -279,9 +301,7 @@ def _tree_steps(
     return [
         point,
         Step(m.bind_mount, tree.directory, rootfs, place, recursive=False),
-        Step(
-            m.set_mount_attributes, rootfs, place, attributes=_attributes(flags), recursive=False
-        ),
+        Step(m.set_mount_attributes, rootfs, place, attributes=_attributes(flags), recursive=False),
     ]
 
 
@@ -308,8 +328,11 @@ def device_steps(config: dict[str, Any]) -> list[Step]:
         mode = device.get("fileMode")
         steps.append(
             Step(
-                m.make_device, path, device["type"],
-                major=device.get("major", 0), minor=device.get("minor", 0),
+                m.make_device,
+                path,
+                device["type"],
+                major=device.get("major", 0),
+                minor=device.get("minor", 0),
                 mode=0o666 if mode is None else mode & 0o7777,
             )
         )
@@ -337,16 +360,22 @@ def protection_steps(config: dict[str, Any]) -> list[Step]:
     if config["root"].get("readonly"):
         steps.append(
             Step(
-                m.set_mount_attributes, "/", "/",
-                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+                m.set_mount_attributes,
+                "/",
+                "/",
+                attributes=m.MOUNT_ATTR_RDONLY,
+                recursive=False,
             )
         )
     for path in linux.get("readonlyPaths") or []:
         steps += [
             Step(m.bind_to_itself, "/", path),
             Step(
-                m.set_mount_attributes, "/", path,
-                attributes=m.MOUNT_ATTR_RDONLY, recursive=False,
+                m.set_mount_attributes,
+                "/",
+                path,
+                attributes=m.MOUNT_ATTR_RDONLY,
+                recursive=False,
             ),
         ]
     steps += [Step(m.hide_path, path) for path in linux.get("maskedPaths") or []]

@@ -98,7 +98,7 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
     else:
         network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
     before = {k: sorted(v) for k, v in machine.snapshot().items()}
-    run = f"/run/md-{docker.kind}-{os.getpid()}"  # short: a socket's path has 108 bytes
+    run = f"/run/docker-{docker.kind}-{os.getpid()}"  # short: a socket's path has 108 bytes
     with open(docker.home / "log", "ab") as log:
         daemon = subprocess.Popen(
             [

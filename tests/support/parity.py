@@ -42,8 +42,9 @@ class Outcome:
 
 
 def give_image(docker: Docker, minidock: Minidock, image: str, directory: Path) -> None:
-    """Let docker have an image of minidock's, unless it has it already."""
-    if not docker.ok("images", "-q", image):
+    """Let docker have this very image of minidock's, whatever it calls so already."""
+    wanted = minidock.ok("images", "-q", "--no-trunc", image).split()
+    if docker.ok("images", "-q", "--no-trunc", image).split() != wanted:
         minidock.ok("save", "-o", str(directory / "image.tar"), image)
         docker.ok("load", "-i", str(directory / "image.tar"))
 

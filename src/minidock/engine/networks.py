@@ -151,9 +151,12 @@ def disconnect(store: Store, container_id: str) -> None:
                 continue
             with Locked(store) as files:
                 state = files.load(name) or state
-                published = state["Leases"].get(container_id, {}).get("Bindings", [])
+                lease = state["Leases"].get(container_id, {})
+                published = lease.get("Bindings", [])
                 if published:
                     _apply_rules(state, without=container_id)
+                    lease["Bindings"] = []  # or the next connect would put its rules back
+                    files.save(state)
             _forget_udp(published)
             endpoint.unplug(host, container_id)
             with Locked(store) as files:

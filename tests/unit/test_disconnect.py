@@ -1,0 +1,36 @@
+"""Taking a container off its network, while others are being connected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.engine import endpoint, networks
+from minidock.engine.network_file import Locked, bindings, read
+from minidock.paths import Store
+
+PUBLISHED = {"HostIp": "", "HostPort": 8090, "Proto": "tcp", "ContainerPort": 80}
+
+
+def test_nobody_puts_the_rules_of_a_leaving_container_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    lease = {"Address": "172.30.0.2", "Bindings": [PUBLISHED]}
+    with Locked(store) as files:
+        files.save({"Name": "bridge", "Device": "br", "Leases": {"leaving": lease}})
+    seen_meanwhile: list[list[dict[str, Any]]] = []
+
+    def unplug(host: object, container_id: str) -> None:
+        state = read(store, "bridge")
+        assert state is not None and container_id in state["Leases"]  # its address is still its own
+        seen_meanwhile.append(bindings(state))  # what another container's connect would publish
+
+    monkeypatch.setattr(endpoint, "unplug", unplug)
+    monkeypatch.setattr(networks, "_apply_rules", lambda state, *, without="": None)
+    networks.disconnect(store, "leaving")
+    assert seen_meanwhile == [[]]
+    after = read(store, "bridge")
+    assert after is not None and after["Leases"] == {}

@@ -42,12 +42,12 @@ SNIPPETS = {
     "signals reach the command": """
         for s in INT TERM USR1 HUP; do
             $D run --net none --name $N busybox sh -c "trap 'echo $s; exit 5' $s
-                echo ready; while :; do sleep 0.1; done" > out & p=$!
-            until grep -q ready out 2>/dev/null; do sleep 0.1; done
+                echo ready; while :; do sleep 0.1; done" > out$s & p=$!
+            until grep -q ready out$s 2>/dev/null; do sleep 0.1; done
             [ $s = INT ] && D kill -s INT $N >/dev/null || kill -$s $p
-            wait $p; echo $?; cat out; D rm $N; done
-        $D run --net none --name $N busybox sh -c 'echo ready; sleep 100' > out & p=$!
-        until grep -q ready out; do sleep 0.1; done; kill -9 $p; wait $p 2>/dev/null; echo $?
+            wait $p; echo $?; cat out$s; D rm $N; done
+        $D run --net none --name $N busybox sh -c 'echo ready; sleep 100' > last & p=$!
+        until grep -q ready last 2>/dev/null; do sleep 0.1; done; kill -9 $p; wait $p 2>/dev/null; echo $?
         D ps --format '{{.State}}'; D rm -f $N
     """,
     "attach": """

@@ -151,7 +151,7 @@ class Conversation:
         Raises what kept it from starting.
         """
         while True:
-            packet = self.socket.recv(wire.MESSAGE_BYTES)
+            packet = wire.receive(self.socket)
             if packet[:1] == b"S":
                 if self.on_started is not None:
                     self.on_started()
@@ -209,7 +209,7 @@ class Conversation:
                         return code
 
     def _receive(self) -> int | None:
-        packet = self.socket.recv(wire.MESSAGE_BYTES)
+        packet = wire.receive(self.socket)
         if packet[:1] == b"x":
             return int(wire.content_of(packet)["code"])
         self._early(packet)

@@ -90,6 +90,18 @@ def grow_buffer(socket: _socket.socket) -> None:
     socket.setsockopt(_socket.SOL_SOCKET, 32, _BUFFER_BYTES)  # SO_SNDBUFFORCE
 
 
+def receive(socket: _socket.socket) -> bytes:
+    """The next message, b"" at the end.
+
+    Where the other end closed with something of ours unread, the kernel says so once (ECONNRESET),
+    ahead of what is still to be read: the exit code, for one.
+    """
+    try:
+        return socket.recv(MESSAGE_BYTES)
+    except ConnectionResetError:
+        return socket.recv(MESSAGE_BYTES)
+
+
 def message(kind: bytes, content: Any = None) -> bytes:
     """A message with JSON in it."""
     return kind + (b"" if content is None else jsontext.dumps(content).encode())

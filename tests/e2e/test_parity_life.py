@@ -47,7 +47,8 @@ SNIPPETS = {
             [ $s = INT ] && D kill -s INT $N >/dev/null || kill -$s $p
             wait $p; echo $?; cat out$s; D rm $N; done
         $D run --net none --name $N busybox sh -c 'echo ready; sleep 100' > last & p=$!
-        until grep -q ready last 2>/dev/null; do sleep 0.1; done; kill -9 $p; wait $p 2>/dev/null; echo $?
+        until grep -q ready last 2>/dev/null; do sleep 0.1; done
+        kill -9 $p; wait $p 2>/dev/null; echo $?
         D ps --format '{{.State}}'; D rm -f $N
     """,
     "attach": """

@@ -34,15 +34,14 @@ def either(
     words = runtime.minidock_runtime() if request.param == "minidock-runtime" else ["runc"]
     made = Runtime(words, tmp_path / "state", bundle)
     yield made
-    for container_id in ("box", "other"):
-        made("delete", "--force", container_id)
+    made.clear("box", "other")
 
 
 @pytest.fixture
 def ours(tmp_path: Path, bundle: Bundle, store: Store) -> Iterator[Runtime]:
     made = Runtime(runtime.minidock_runtime(), tmp_path / "state", bundle)
     yield made
-    made("delete", "--force", "box")
+    made.clear("box")
 
 
 # A container's life

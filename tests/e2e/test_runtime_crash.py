@@ -32,7 +32,7 @@ def ours(
     bundle = Bundle(tmp_path / "bundle", busybox_tar)
     made = Runtime(runtime.minidock_runtime(), tmp_path / "state", bundle)
     yield made
-    made("delete", "--force", "box")
+    made.clear("box")
 
 
 @pytest.mark.parametrize("call", CALLS)

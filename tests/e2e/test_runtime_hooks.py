@@ -28,7 +28,7 @@ def ours(
     bundle = Bundle(tmp_path / "bundle", busybox_tar)
     made = Runtime(runtime.minidock_runtime(), tmp_path / "state", bundle)
     yield made
-    made("delete", "--force", "box")
+    made.clear("box")
 
 
 def hook(script: str, *words: str, **fields: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,13 @@ def bundle(tmp_path: Path, busybox_tar: Path, require: Callable[[str], str]) -> 
 
 
 @pytest.fixture
-def both(tmp_path: Path, bundle: Bundle, store: Store) -> tuple[Runtime, Runtime]:
+def both(tmp_path: Path, bundle: Bundle, store: Store) -> Iterator[tuple[Runtime, Runtime]]:
     """runc, and ours."""
-    return (
-        Runtime(["runc"], tmp_path / "runc", bundle),
-        Runtime(runtime.minidock_runtime(), tmp_path / "ours", bundle),
-    )
+    runc = Runtime(["runc"], tmp_path / "runc", bundle)
+    ours = Runtime(runtime.minidock_runtime(), tmp_path / "ours", bundle)
+    yield runc, ours
+    runc.clear("box")
+    ours.clear("box")
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -35,7 +35,7 @@ def either(
     words = runtime.minidock_runtime() if request.param == "minidock-runtime" else ["runc"]
     made = Runtime(words, tmp_path / "state", bundle)
     yield made
-    made("delete", "--force", "box")
+    made.clear("box")
 
 
 class Session:
@@ -81,8 +81,13 @@ def _with_terminal(made: Runtime, script: str, **process: object) -> None:
     )
 
 
+def _size(made: Runtime) -> str:
+    """A command that prints the terminal's size: runc sets it only after the command began."""
+    return "until stty size 2>&-; do :; done" if made.words == ["runc"] else "stty size"
+
+
 def test_run_looks_after_the_terminal(either: Runtime) -> None:
-    script = "tty; stty size; [ -c /dev/console ] && trap 'stty size' WINCH; echo ready; "
+    script = f"tty; {_size(either)}; [ -c /dev/console ] && trap 'stty size' WINCH; echo ready; "
     _with_terminal(either, script + "read a; read b; echo got $a$b; exit 5")
     session = Session(either, "run", "box")
     session.await_text(b"ready")
@@ -105,7 +110,8 @@ def test_a_key_becomes_a_signal_inside(either: Runtime) -> None:
 def test_exec_looks_after_a_terminal(either: Runtime) -> None:
     either.bundle.write("sleep", "60")
     either.ok("run", "--detach", "box")
-    session = Session(either, "exec", "-t", "box", "sh", "-c", "tty; stty size; read a; exit 6")
+    script = f"tty; {_size(either)}; read a; exit 6"
+    session = Session(either, "exec", "-t", "box", "sh", "-c", script)
     session.await_text(b"33 101")
     assert session.seen.split() == [b"/dev/pts/0", b"33", b"101"]
     session.type(b"\n")

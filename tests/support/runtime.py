@@ -24,7 +24,8 @@ Config = dict[str, Any]
 class Bundle:
     """A directory with config.json and a busybox rootfs.
 
-    config: what `minidock-runtime spec` writes, without a terminal; `write` changes and saves it.
+    config: what `runc spec` writes, without a terminal; `write` changes and saves it.
+    cgroup: the name that the next container's has.
     """
 
     def __init__(self, directory: Path, rootfs_tar: Path) -> None:
@@ -34,6 +35,7 @@ class Bundle:
         subprocess.run(["runc", "spec"], cwd=directory, check=True)
         self.config: Config = json.loads((directory / "config.json").read_text())
         self.config["process"]["terminal"] = False
+        self.cgroup = ""
 
     def write(self, *args: str, change: Callable[[Config], object] | None = None) -> None:
         """Save the config with this command, and with one change, for the next container.
@@ -45,6 +47,7 @@ class Bundle:
         config["process"]["args"] = list(args)
         if change is not None:
             change(config)
+        self.cgroup = os.path.basename(config["linux"]["cgroupsPath"])
         (self.directory / "config.json").write_text(json.dumps(config))
 
 
@@ -58,9 +61,11 @@ class Runtime:
         self.words = words
         self.root = root
         self.bundle = bundle
+        self.cgroups: set[str] = set()
 
     def line(self, *arguments: str) -> list[str]:
         """The whole command line."""
+        self.cgroups.add(self.bundle.cgroup)
         return [*self.words, "--root", str(self.root), *arguments]
 
     def __call__(
@@ -90,6 +95,17 @@ class Runtime:
         done = self(*arguments, **options)
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
         return done.stdout
+
+    def clear(self, *container_ids: str) -> None:
+        """Delete what a test may have left. Ours leaves no cgroup; runc's at times stays, empty."""
+        for container_id in container_ids:
+            self("delete", "--force", container_id)
+        left = [path for name in self.cgroups - {""} for path in cgroup_directories(name)]
+        if self.words == ["runc"]:
+            for path in left:
+                os.rmdir(path)
+        else:
+            assert left == []
 
     def state(self, container_id: str) -> dict[str, Any]:
         """The state that it prints."""

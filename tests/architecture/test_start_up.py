@@ -25,10 +25,9 @@ threading multiprocessing sh pyroute2 click prctl pyseccomp zstandard rich""".sp
 HEAVY_FOR_COMMANDS = """sh pyroute2 prctl pyseccomp zstandard rich http email asyncio urllib
 multiprocessing logging tarfile hashlib""".split()
 
-HOT = """engine.run engine.start engine.monitor engine.supervise engine.exec engine.attach
-engine.logs engine.containers engine.create engine.repair engine.teardown engine.images
-engine.networks engine.ipam engine.ports runtime kernel oci.runtime_config
-paths errors jsontext undo""".split()
+HOT = """engine.monitor engine.container engine.network engine.image.images engine.store
+engine.journal engine.locks engine.small_file runtime kernel oci.runtime_config paths errors
+jsontext undo""".split()
 
 # Hot modules that a process imports only when it needs them, and may cost more.
 OFF_THE_PATH: set[str] = set()

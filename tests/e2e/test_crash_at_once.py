@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import actions, containers, create, start
-from minidock.engine.attach import Attachment
+from minidock.engine.container import actions, containers, create
+from minidock.engine.monitor import start
+from minidock.engine.monitor.attach import Attachment
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.paths import Store
 from support.command import Minidock

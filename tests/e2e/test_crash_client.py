@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import archive
+from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import command_line, environment

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine import actions, containers, create, volumes
+from minidock.engine.container import actions, containers, create, volumes
 from minidock.paths import Store
 from support.crash import Stage
 from support.crash_acts import aftermath, body, noted, run_attached, run_detached, set_up

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import archive
+from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
@@ -151,7 +151,7 @@ def test_running_container_obeys_on_a_full_disk(disk: Disk, verb: str) -> None:
 def test_monitor_that_dies_on_a_full_disk_is_cleared_away(disk: Disk) -> None:
     disk.minidock.ok("run", "-d", "--name", "web", "-p", "80", "busybox", "sleep", "60")
     disk.fill()
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
 
     os.kill(find(disk.store, "web").monitor_pid, 9)
     time.sleep(0.3)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import archive, containers
+from minidock.engine.container import containers
+from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from minidock.engine import actions, containers, start
+from minidock.engine.container import actions, containers
+from minidock.engine.monitor import start
 from minidock.paths import Store
 from support.crash import Outcome, Stage
 from support.crash_acts import (

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine import archive
+from minidock.engine.image import archive
 from minidock.paths import Store
 from support import strace
 from support.command import Minidock

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.containers import find
+from minidock.engine.container.containers import find
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
@@ -88,7 +88,7 @@ i.seal_imports = e.seal_imports = lambda: None
 LATE_IN_LAYER = (
     LATE
     + """
-import minidock.engine.tar_split as t
+import minidock.engine.image.tar_split as t
 finish = t.TarSplitWriter.finish
 def finish_late(self):
     finish(self)
@@ -106,7 +106,7 @@ def tell(code):
 os._exit = tell
 """
 UNSEALED_LAYER = """
-import minidock.engine.unpack_child as u
+import minidock.engine.image.unpack_child as u
 from minidock.kernel.mount import chroot
 u._enter = chroot
 """

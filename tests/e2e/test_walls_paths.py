@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.containers import find
+from minidock.engine.container.containers import find
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock, Result
@@ -30,8 +30,8 @@ def open_plainly(root, path, flags=os.O_PATH, mode=0):
     except OSError as error:
         raise m.KernelError("open(2)", path, error.errno) from None
 m.open_in_root = open_plainly
-import minidock.engine.mounts, minidock.engine.users
-minidock.engine.mounts.open_in_root = minidock.engine.users.open_in_root = open_plainly
+from minidock.engine.container import mounts, users
+mounts.open_in_root = users.open_in_root = open_plainly
 """
 LINKS = {
     "absolute": "{outside}",

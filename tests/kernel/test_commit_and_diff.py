@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.archive import import_rootfs, load
-from minidock.engine.changes import changes
-from minidock.engine.commit import commit
-from minidock.engine.images import Image, ImageStore
-from minidock.engine.save import save
+from minidock.engine.image.archive import import_rootfs, load
+from minidock.engine.image.changes import changes
+from minidock.engine.image.commit import commit
+from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.save import save
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.kernel.overlay import mount_overlay
@@ -296,7 +296,7 @@ def test_commit_never_reads_through_what_a_container_put_in_the_way(
     store: Store, base: Image, tmp_path: Path
 ) -> None:
     """A directory that becomes a link while it is walked, a file that becomes a FIFO."""
-    from minidock.engine.upper import Upper
+    from minidock.engine.image.upper import Upper
 
     (tmp_path / "secret").write_bytes(b"s")
     box = Box(store, base)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import archive as engine_archive
-from minidock.engine.archive import import_rootfs, load
-from minidock.engine.images import ImageStore
+from minidock.engine.image import archive as engine_archive
+from minidock.engine.image.archive import import_rootfs, load
+from minidock.engine.image.images import ImageStore
 from minidock.engine.store import StoreLock
 from minidock.errors import ArchiveError, StoreError
 from minidock.paths import Store
@@ -379,7 +379,8 @@ def test_kill_9_during_load_leaves_what_the_next_command_sweeps(
     path = tmp_path / "image.tar"
     path.write_bytes(archives.docker_archive([layer], tags=["big:1"]))
     program = (
-        "import sys; from minidock.paths import Store; from minidock.engine.archive import load\n"
+        "import sys; from minidock.paths import Store\n"
+        "from minidock.engine.image.archive import load\n"
         "load(Store(), open(sys.argv[1], 'rb'))"
     )
     for milliseconds in (60, 90, 120, 160, 200):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.archive import import_rootfs, load
-from minidock.engine.commit import commit
-from minidock.engine.image_removal import collect
-from minidock.engine.images import ImageStore
-from minidock.engine.save import save
+from minidock.engine.image.archive import import_rootfs, load
+from minidock.engine.image.commit import commit
+from minidock.engine.image.images import ImageStore
+from minidock.engine.image.removal import collect
+from minidock.engine.image.save import save
 from minidock.errors import Conflict, MinidockError, NotFound, StoreError, UsageError
 from minidock.paths import Store
 from support import archives

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.layers import StagedLayer, layer_archive, unpack_layer
+from minidock.engine.image.layers import StagedLayer, layer_archive, unpack_layer
+from minidock.engine.image.tar_split import rebuilt_archive
 from minidock.engine.store import Staging, prepare
-from minidock.engine.tar_split import rebuilt_archive
 from minidock.errors import ArchiveError
 from minidock.paths import Store
 from support import archives
@@ -289,7 +289,7 @@ def test_nothing_of_a_rootfs_is_imported_while_it_is_unpacked(unpack: Unpacker) 
 
 
 def test_the_archive_of_a_changed_layer_is_refused(store: Store) -> None:
-    from minidock.engine.archive import import_rootfs
+    from minidock.engine.image.archive import import_rootfs
     from minidock.errors import StoreError
 
     image = import_rootfs(store, io.BytesIO(archives.layer(file("a", b"1234567"))), "x:1")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from minidock import jsontext
-from minidock.engine import endpoint, networks, ports
+from minidock.engine.network import endpoint, networks, ports
 from minidock.errors import Conflict, KernelError, MinidockError, StoreError, UsageError
 from minidock.kernel import iptables
 from minidock.kernel.op import Journal, describe, use_journal
@@ -611,7 +611,8 @@ def test_subnet_that_cannot_be_one_is_refused(
 
 def test_ten_at_the_same_time_get_ten_addresses(lab: Lab, store: Store) -> None:
     program = (
-        "import sys; from minidock.engine import networks; from minidock.paths import Store\n"
+        "import sys; from minidock.paths import Store\n"
+        "from minidock.engine.network import networks\n"
         "print(networks.reserve(Store(sys.argv[1]), sys.argv[2]))"
     )
     command = ["python3", "-c", program, store.root]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import networks
+from minidock.engine.network import networks
 from minidock.paths import Store
 from support.lab import HOST, NEIGHBOUR, Lab, Place, is_refused, machine_of_its_own, seen_from, sh
 from support.lab import serving as served_in

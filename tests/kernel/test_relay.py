@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from minidock.engine import ports
-from minidock.engine.relay import Relay
+from minidock.engine.network import ports
+from minidock.engine.network.relay import Relay
 from support.lab import Relaying
 
 HERE = "127.0.0.1"

@@ -23,17 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from minidock.engine import (
-    actions,
-    attach,
-    containers,
-    create,
-    journal,
-    monitor,
-    removal,
-    session,
-)
-from minidock.engine import exec as engine_exec
+from minidock.engine import journal
+from minidock.engine.container import actions, containers, create, removal
+from minidock.engine.monitor import attach, session
+from minidock.engine.monitor import exec as engine_exec
+from minidock.engine.monitor import process as monitor
 from minidock.errors import MinidockError
 from minidock.kernel.libc import syscall
 from minidock.kernel.op import REGISTRY, use_journal
@@ -311,7 +305,7 @@ def _cgroups(store: Store) -> list[str]:
 
 
 def _leases(store: Store) -> list[str]:
-    from minidock.engine.network_file import read
+    from minidock.engine.network.file import read
 
     network = read(store, "bridge") or {}
     return [f"{key[:12]} {lease['Address']}" for key, lease in network.get("Leases", {}).items()]

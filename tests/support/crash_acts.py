@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidock.engine import actions, archive, containers, create, start
-from minidock.engine import exec as engine_exec
-from minidock.engine.attach import Attachment
+from minidock.engine.container import actions, containers, create
+from minidock.engine.image import archive
+from minidock.engine.monitor import exec as engine_exec
+from minidock.engine.monitor import start
+from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
 from minidock.kernel.cgroup import open_cgroup
 from minidock.paths import Store

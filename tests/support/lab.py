@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidock.engine import networks, ports
-from minidock.engine.relay import Relay
+from minidock.engine.network import networks, ports
+from minidock.engine.network.relay import Relay
 from minidock.kernel import namespace
 from minidock.paths import Store
 

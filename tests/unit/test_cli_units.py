@@ -17,8 +17,8 @@ from minidock.cli.main import COMMANDS, LATER, minidock, run
 from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.release import VERSION
 from minidock.cli.table import aligned
-from minidock.engine.container_names import random_name
-from minidock.engine.validation import check_name
+from minidock.engine.container.name_maker import random_name
+from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError
 
 

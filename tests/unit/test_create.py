@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.attach import parse_detach_keys
-from minidock.engine.bundle import environment, security_options
-from minidock.engine.create import merge_config, merge_environment
-from minidock.engine.signals import signal_number
-from minidock.engine.users import resolve_user
-from minidock.engine.validation import check_destination, check_name
+from minidock.engine.container.bundle import environment, security_options
+from minidock.engine.container.create import merge_config, merge_environment
+from minidock.engine.container.signals import signal_number
+from minidock.engine.container.users import resolve_user
+from minidock.engine.container.validation import check_destination, check_name
+from minidock.engine.monitor.attach import parse_detach_keys
 from minidock.errors import UsageError
 
 IMAGE = {"Cmd": ["image-cmd"], "Entrypoint": ["image-entry"], "Env": ["A=1", "B=2"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine import firewall
+from minidock.engine.network import firewall
 
 DEVICE = "minidock0"
 BINDING = {

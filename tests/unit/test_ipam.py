@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidock.engine import ipam
+from minidock.engine.network import ipam
 from minidock.errors import Conflict
 
 addresses = st.integers(0, 2**32 - 1)

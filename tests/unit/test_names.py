@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import names
+from minidock.engine.network import names
 from minidock.errors import UsageError
 
 LOCALHOST = """\

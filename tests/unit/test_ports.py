@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.engine import networks, ports
+from minidock.engine.network import networks, ports
 from minidock.errors import NotFound, UsageError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import recipes
+from minidock.engine.image import recipes
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine import volumes
+from minidock.engine.container import volumes
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 

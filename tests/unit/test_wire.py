@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine import wire
+from minidock.engine.monitor import wire
 
 
 def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> None:

@@ -17,9 +17,9 @@ def attach(
     arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
 ) -> int:
     """Attach local standard input, output, and error streams to a running container"""
-    from minidock.engine.attach import Attachment
-    from minidock.engine.attach import attach as attach_to
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
+    from minidock.engine.monitor.attach import Attachment
+    from minidock.engine.monitor.attach import attach as attach_to
 
     store = Store()
     attachment = Attachment(

@@ -10,7 +10,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.containers import Container
+    from minidock.engine.container.containers import Container
 
 
 @command("CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
@@ -23,8 +23,8 @@ def commit(
 ) -> None:
     """Create a new image from a container's changes"""
     from minidock.cli.progress import Bars
-    from minidock.engine.commit import commit as commit_container
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
+    from minidock.engine.image.commit import commit as commit_container
 
     store = Store()
     container = find(store, arguments[0])
@@ -51,13 +51,13 @@ class _Paused:
 
     def __enter__(self) -> None:
         if self._wanted:
-            from minidock.engine.actions import pause
+            from minidock.engine.container.actions import pause
 
             pause(self._store, self._container.id)
 
     def __exit__(self, *error: object) -> None:
         if self._wanted:
-            from minidock.engine.actions import unpause
+            from minidock.engine.container.actions import unpause
 
             unpause(self._store, self._container.id)
 
@@ -65,9 +65,9 @@ class _Paused:
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
     """Inspect changes to files or directories on a container's filesystem"""
-    from minidock.engine.changes import changes
-    from minidock.engine.containers import find
-    from minidock.engine.images import ImageStore
+    from minidock.engine.container.containers import find
+    from minidock.engine.image.changes import changes
+    from minidock.engine.image.images import ImageStore
 
     if not arguments[0]:
         raise NotFound("Container name cannot be empty")

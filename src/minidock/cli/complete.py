@@ -26,7 +26,7 @@ def running_containers(ctx: click.Context, param: click.Parameter, incomplete: s
 
 def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of images."""
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
 
     try:
         found = ImageStore(Store()).list()
@@ -38,7 +38,7 @@ def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of volumes."""
-    from minidock.engine.volumes import list as every_volume
+    from minidock.engine.container.volumes import list as every_volume
 
     try:
         found = every_volume(Store())
@@ -48,7 +48,7 @@ def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def _names(incomplete: str, *, only_running: bool) -> list[str]:
-    from minidock.engine.containers import documents
+    from minidock.engine.container.containers import documents
 
     try:
         found: list[dict[str, Any]] = documents(Store())

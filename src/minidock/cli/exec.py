@@ -40,7 +40,7 @@ def execute(
     workdir: str,
 ) -> int:
     """Execute a command in a running container"""
-    from minidock.engine.exec import execute as execute_in
+    from minidock.engine.monitor.exec import execute as execute_in
 
     container, *words = arguments
     process = {
@@ -56,7 +56,7 @@ def execute(
     }
     if detach:
         return execute_in(Store(), container, process, None) or 0
-    from minidock.engine.attach import Attachment
+    from minidock.engine.monitor.attach import Attachment
 
     if tty and interactive:
         need_terminal("leave out -t, or -i")

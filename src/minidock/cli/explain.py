@@ -20,7 +20,7 @@ def explain(arguments: tuple[str, ...], *, json: bool) -> None:
     CONTAINER: its last run, from its journal: who did what, why, how a shell would do it, where to
     read on, and how long it took. OP: an operation or a man page, such as pivot_root.
     """
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
     from minidock.teach.explain import explain as explain_container
     from minidock.teach.explain import explain_op
 

@@ -50,8 +50,8 @@ image = Group(
 @refused("--no-prune", because="it comes later", bare="true", unless=("false",))
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove one or more images"""
-    from minidock.engine.image_users import users_of
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
+    from minidock.engine.image.users import users_of
 
     store = Store()
     users = users_of(store)
@@ -72,7 +72,7 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
 def tag(arguments: tuple[str, ...]) -> None:
     """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"""
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
 
     ImageStore(Store()).tag(*arguments)
 
@@ -87,6 +87,6 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
 
 def find_image(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
     """An image's Go type and its document."""
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
 
     return "types.ImageInspect", ImageStore(store).resolve(reference).inspect()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @switch("-q", "--quiet", help="Suppress the load output")
 def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
     """Load an image from a tar archive or STDIN"""
-    from minidock.engine.archive import load as load_archive
+    from minidock.engine.image.archive import load as load_archive
 
     if not input and os.isatty(0):
         raise UsageError("requested load from stdin, but stdin is empty", hint="-i FILE, or < FILE")
@@ -36,7 +36,7 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
 @value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
 def save(arguments: tuple[str, ...], *, output: str) -> None:
     """Save one or more images to a tar archive (streamed to STDOUT by default)"""
-    from minidock.engine.save import save as save_archive
+    from minidock.engine.image.save import save as save_archive
 
     if not output:
         if os.isatty(1):
@@ -61,7 +61,7 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
 @refused("--platform", because="an imported image is of this machine's platform", unless=("",))
 def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str) -> None:
     """Import the contents from a tarball to create a filesystem image"""
-    from minidock.engine.archive import import_rootfs
+    from minidock.engine.image.archive import import_rootfs
 
     source = arguments[0]
     if source.startswith(("http://", "https://")):
@@ -86,7 +86,7 @@ def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str
 @switch("-q", "--quiet", help="Only print the image's name")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""
-    from minidock.engine import recipes
+    from minidock.engine.image import recipes
 
     if not arguments:
         print("".join(f"{name}\n" for name in recipes.names()), end="")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.filters import Test
-    from minidock.engine.images import Image
+    from minidock.engine.image.images import Image
 
 NONE = "<none>"
 HEADINGS = {
@@ -57,7 +57,7 @@ def images(
     quiet: bool,
 ) -> None:
     """List images"""
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
 
     images = ImageStore(Store())
     found = images.list()
@@ -136,7 +136,7 @@ def _tests(found: list[Image], parents: set[str]) -> dict[str, Test]:
     """The filters of `images`; each is given an image and the value."""
 
     def created_of(reference: str) -> str:
-        from minidock.engine.images import ImageStore
+        from minidock.engine.image.images import ImageStore
 
         return ImageStore(Store()).resolve(reference).created
 

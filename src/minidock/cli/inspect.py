@@ -57,14 +57,14 @@ def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: b
 
 
 def _container(store: Store, reference: str) -> Found:
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
 
     return "types.ContainerJSON", find(store, reference.removeprefix("/")).document
 
 
 def _container_with_size(store: Store, reference: str) -> Found:
     from minidock.cli.sizes import container_sizes
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
 
     container = find(store, reference.removeprefix("/"))
     written, whole = container_sizes(store, container)
@@ -78,12 +78,12 @@ def _image(store: Store, reference: str) -> Found:
 
 
 def _network(store: Store, reference: str) -> Found:
-    from minidock.engine.networks import inspect as inspect_network
+    from minidock.engine.network.networks import inspect as inspect_network
 
     return "types.NetworkResource", inspect_network(store, reference)
 
 
 def _volume(store: Store, reference: str) -> Found:
-    from minidock.engine.volumes import inspect as inspect_volume
+    from minidock.engine.container.volumes import inspect as inspect_volume
 
     return "volume.Volume", inspect_volume(store, reference)

@@ -29,7 +29,7 @@ def logs(
     until: str | None,
 ) -> None:
     """Fetch the logs of a container"""
-    from minidock.engine.logs import stream
+    from minidock.engine.monitor.logs import stream
 
     lines = stream(
         Store(),

@@ -65,7 +65,7 @@ def ls(
     quiet: bool,
 ) -> None:
     """List networks"""
-    from minidock.engine.networks import list_networks
+    from minidock.engine.network.networks import list_networks
 
     found = chosen(list_networks(Store()), filter, _TESTS)
     found.sort(key=lambda network: str(network["Name"]))
@@ -109,7 +109,7 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
 @refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Display detailed information on one or more networks"""
-    from minidock.engine.networks import inspect as inspect_network
+    from minidock.engine.network.networks import inspect as inspect_network
 
     store = Store()
     return inspect_all(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 def port(arguments: tuple[str, ...]) -> None:
     """List port mappings or a specific mapping for the container"""
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
 
     container = find(Store(), arguments[0])
     published: dict[str, Any] = container.document["NetworkSettings"].get("Ports") or {}

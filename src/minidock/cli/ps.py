@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.filters import Test
-    from minidock.engine.containers import Container
+    from minidock.engine.container.containers import Container
 
 _NOBODY: dict[str, Any] = {
     "Id": "", "Names": [], "Image": "", "ImageID": "", "Command": "", "Created": 0, "Ports": [],
@@ -46,7 +46,7 @@ def ps(
     size: bool,
 ) -> None:
     """List containers"""
-    from minidock.engine.containers import every
+    from minidock.engine.container.containers import every
 
     store = Store()
     containers = every(store)
@@ -88,7 +88,7 @@ class _ImageNames:
 
     def id_of(self, name: str) -> str:
         """The id of the image of this name; "" where there is none."""
-        from minidock.engine.images import ImageStore
+        from minidock.engine.image.images import ImageStore
         from minidock.errors import MinidockError
 
         if name not in self._ids:
@@ -136,7 +136,7 @@ def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
 
 
 def _find(store: Store, reference: str) -> Container:
-    from minidock.engine.containers import find
+    from minidock.engine.container.containers import find
 
     return find(store, reference)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.engine.attach import Attachment
-    from minidock.engine.containers import Container
+    from minidock.engine.container.containers import Container
+    from minidock.engine.monitor.attach import Attachment
 
 
 def _explanation(text: str) -> str:
@@ -71,7 +71,7 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
 
 def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
     """Make the container, and write its id to --cidfile, which must not exist."""
-    from minidock.engine.create import create as create_container
+    from minidock.engine.container.create import create as create_container
 
     id_file = _IdFile(flags["cidfile"])
     try:
@@ -96,7 +96,7 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
 def _start(
     store: Store, container: Container, attachment: Attachment | None, explain: str | None
 ) -> int:
-    from minidock.engine.start import start
+    from minidock.engine.monitor.start import start
 
     on_record = _narrator(container, explain)
     try:
@@ -120,7 +120,7 @@ def _attachment(
 ) -> Attachment | None:
     if not (body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]):
         return None
-    from minidock.engine.attach import Attachment
+    from minidock.engine.monitor.attach import Attachment
 
     if body["Tty"] and body["AttachStdin"]:
         need_terminal("leave out -t, or -i")

@@ -8,12 +8,12 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.containers import Container
+    from minidock.engine.container.containers import Container
 
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes in the container's own layer, and bytes in all its layers."""
-    from minidock.engine.images import ImageStore
+    from minidock.engine.image.images import ImageStore
     from minidock.errors import NotFound
 
     written = tree_bytes(container.paths.upper)

@@ -20,7 +20,7 @@ def start(
     arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
 ) -> int:
     """Start one or more stopped containers"""
-    from minidock.engine.start import start as start_container
+    from minidock.engine.monitor.start import start as start_container
 
     store = Store()
     if not (attach or interactive):
@@ -33,7 +33,7 @@ def start(
 
     if len(arguments) > 1:
         raise UsageError("you cannot start and attach multiple containers at once")
-    from minidock.engine.attach import Attachment
+    from minidock.engine.monitor.attach import Attachment
 
     attachment = Attachment(stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q")
     try:

@@ -109,8 +109,8 @@ def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
 
 def _information(store: Store) -> dict[str, Any]:
     """What SystemInfo says of this machine and this store."""
-    from minidock.engine.containers import every
-    from minidock.engine.images import ImageStore
+    from minidock.engine.container.containers import every
+    from minidock.engine.image.images import ImageStore
     from minidock.kernel import cgroup
 
     states = [container.state["Status"] for container in every(store)]

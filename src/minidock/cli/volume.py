@@ -59,7 +59,7 @@ def create(
     arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
 ) -> None:
     """Create a volume"""
-    from minidock.engine import volumes as engine
+    from minidock.engine.container import volumes as engine
 
     options = {name: text for name, _, text in (o.partition("=") for o in opt)}
     wanted = arguments[0] if arguments else None
@@ -79,7 +79,7 @@ def ls(
     arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
 ) -> None:
     """List volumes"""
-    from minidock.engine import volumes as engine
+    from minidock.engine.container import volumes as engine
 
     store = Store()
     found = chosen(engine.list(store), filter, _tests(store))
@@ -111,7 +111,7 @@ def _row(volume: dict[str, Any]) -> Row:
 
 
 def _tests(store: Store) -> dict[str, Test]:
-    from minidock.engine.volumes import used_by
+    from minidock.engine.container.volumes import used_by
 
     used = used_by(store)
     return {
@@ -126,7 +126,7 @@ def _tests(store: Store) -> dict[str, Test]:
 @value("-f", "--format", help="'json', or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Display detailed information on one or more volumes"""
-    from minidock.engine import volumes as engine
+    from minidock.engine.container import volumes as engine
 
     store = Store()
     return inspect_all(
@@ -138,7 +138,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
 @switch("-f", "--force", help="Force the removal of one or more volumes")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove one or more volumes that no container uses"""
-    from minidock.engine import volumes as engine
+    from minidock.engine.container import volumes as engine
 
     store = Store()
 
@@ -161,7 +161,7 @@ def prune(
 
     from minidock.cli.human import size
     from minidock.cli.sizes import tree_bytes
-    from minidock.engine import volumes as engine
+    from minidock.engine.container import volumes as engine
 
     what = "all local volumes" if all else "anonymous local volumes"
     if not force:

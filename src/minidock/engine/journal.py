@@ -1,7 +1,7 @@
 """The journal of a container: one file, to which each process that acts on the container appends.
 
     engine    a command: it bears the monitor, stops, removes, pauses; it repairs after a crash
-    monitor   launches, runs programs inside, takes down      (engine/monitor.py)
+    monitor   launches, runs programs inside, takes down      (engine/monitor/process.py)
     init, stage, exec   inside; they hold no file, and send their records to the monitor
 
 A launch begins a fresh file, whose first records are those of the command that bore the monitor.

@@ -139,7 +139,7 @@ class Staging:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        from minidock.engine.teardown import remove_tree
+        from minidock.engine.monitor.teardown import remove_tree
 
         try:
             remove_tree(self.path)
@@ -154,7 +154,7 @@ def sweep(store: Store) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        from minidock.engine.teardown import remove_tree
+        from minidock.engine.monitor.teardown import remove_tree
 
         path = f"{store.staging}/{name}"
         try:

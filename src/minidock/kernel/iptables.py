@@ -5,7 +5,7 @@
 
 The programs come in two kinds, for the kernel's old tables ("legacy") and for nftables ("nft");
 they read and write the same text, and the machine's `iptables` alternative is the one that Docker
-uses too. Which rules there are is engine/firewall.py's.
+uses too. Which rules there are is engine/network/firewall.py's.
 
 Sources: iptables-save(8), iptables-restore(8), iptables-extensions(8), xtables-nft(8).
 """

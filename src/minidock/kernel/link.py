@@ -8,8 +8,8 @@ A container's network is made of few kernel objects, one op each, and each has i
 `where` is the namespace that is spoken to: an open kernel.netlink.Netlink. Devices are named by
 name; what the kernel made (an index) is what the journal shows.
 
-Not here: which names, which addresses (engine/networks.py). Sources: rtnetlink(7), ip-link(8),
-ip-address(8), ip-route(8), bridge(8), veth(4), include/uapi/linux/if_link.h.
+Not here: which names, which addresses (engine/network/networks.py). Sources: rtnetlink(7),
+ip-link(8), ip-address(8), ip-route(8), bridge(8), veth(4), include/uapi/linux/if_link.h.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ blocks before it, whose "files" say more about the next one:
     S   GNU: a sparse file                 its map is in the header itself
 
 This is our own reader, and not Python's tarfile, for three reasons: each block must be seen as it
-came (`record`), since a layer is later made again bit by bit (engine/tar_split.py); tarfile takes a
-damaged header for the end of the archive, and here that is an error; and no length that an archive
-claims may be believed before its bytes have come.
+came (`record`), since a layer is later made again bit by bit (engine/image/tar_split.py); tarfile
+takes a damaged header for the end of the archive, and here that is an error; and no length that an
+archive claims may be believed before its bytes have come.
 
 What it refuses, all as ArchiveError: wrong checksums, negative or absurd numbers, NUL in names,
 sparse maps that overlap or leave the file, an archive that ends within a file.

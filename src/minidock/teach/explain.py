@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TextIO
 
-    from minidock.engine.containers import Container
+    from minidock.engine.container.containers import Container
 
 WIDTH = 100
 _COLOURS = {"engine": "34", "monitor": "33", "init": "32", "stage": "35", "exec": "36"}

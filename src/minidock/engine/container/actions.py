@@ -1,0 +1,278 @@
+"""What is done to containers that exist: stop, kill, restart, remove, pause, rename, wait, top.
+
+Each takes a reference (name, id, or the beginning of an id) and either does it or raises.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from errno import ENODEV, ENOENT
+
+from minidock.engine.container.containers import Container, claim_name, find, repair, settled
+from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.signals import signal_number
+from minidock.engine.container.validation import check_name
+from minidock.engine.journal import recording_to
+from minidock.engine.locks import Ownership, exclusive
+from minidock.engine.monitor import wire
+from minidock.errors import Conflict, KernelError, NotFound
+from minidock.kernel import process
+from minidock.kernel.cgroup import open_cgroup
+from minidock.runtime import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
+
+_DEFAULT_STOP_SECONDS = 10
+_KILL_SECONDS = 10.0
+
+
+def stop(
+    store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
+) -> None:
+    """Ask a container to end, then make it: its stop signal, and SIGKILL after the time-out.
+
+    timeout_seconds: None for the container's own, or 10; negative to wait for ever. signal: None
+    for the container's own. Nothing happens to one that does not run.
+    """
+    container = settled(store, reference)
+    if not container.running:
+        return
+    number = signal_number(signal or container.config.get("StopSignal") or "SIGTERM")
+    seconds = timeout_seconds
+    if seconds is None:
+        seconds = container.config.get("StopTimeout")
+    if seconds is None:
+        seconds = _DEFAULT_STOP_SECONDS
+    if container.state["Paused"]:
+        unpause(store, container.id)
+    _signal(container, number)
+    if not await_end(container, None if seconds < 0 else float(seconds)):
+        _signal(container, 9)
+        if not await_end(container, _KILL_SECONDS):
+            raise Conflict(
+                f"container {container.name} did not end within {_KILL_SECONDS:.0f} s of SIGKILL",
+                hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed",
+            )
+
+
+def restart(
+    store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
+) -> None:
+    """Stop a container, and start it again."""
+    from minidock.engine.monitor.start import start
+
+    stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
+    start(store, reference, attach=None)
+
+
+def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
+    """Send a signal to a container's PID 1.
+
+    Raises Conflict where it does not run.
+    """
+    number = signal_number(signal)
+    container = settled(store, reference)
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running")
+    if container.state["Paused"] and number == 9:
+        unpause(store, container.id)
+    _signal(container, number)
+    if number == 9:
+        await_end(container, _KILL_SECONDS)
+
+
+def remove(store: Store, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a container. volumes: with its anonymous volumes. force: kill it first.
+
+    Raises Conflict for one that runs, unless forced.
+    """
+    container = settled(store, reference)
+    deadline = time.monotonic() + _KILL_SECONDS
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        while not _take_stopped(container, ownership, force=force):
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"container {container.name} is in use by process {container.monitor_pid}",
+                    hint="it is being started, run or removed just now",
+                )
+            container = settled(store, container.id)
+        remove_owned(container, volumes=volumes)
+    except (FileNotFoundError, NotFound):
+        if force and container.host_config.get("AutoRemove"):
+            return  # its monitor has removed it, once it was killed
+        raise NotFound(f"No such container: {reference}") from None
+    finally:
+        ownership.release()
+
+
+def _take_stopped(container: Container, ownership: Ownership, *, force: bool) -> bool:
+    """Own a container that does not run, so that nobody starts it; returns whether it is ours.
+
+    force: one that runs is killed first.
+    """
+    if container.running and not force:
+        how = "paused" if container.state["Paused"] else "running"
+        raise Conflict(
+            f'cannot remove container "/{container.name}": container is {how}',
+            hint="stop the container before removing or force remove",
+        )
+    if container.running:
+        try:
+            kill(container.store, container.id)
+        except Conflict:
+            pass  # it ended by itself meanwhile
+    if not ownership.take():
+        return False
+    container.reload()
+    return True
+
+
+def pause(store: Store, reference: str) -> None:
+    """Freeze all processes of a container."""
+    container = _running(store, reference)
+    if container.state["Paused"]:
+        raise Conflict(f"Container {container.id} is already paused")
+    with container.editing():
+        container.reload()
+        with recording_to(container.paths):
+            try:
+                open_cgroup(store.cgroup_parent, container.id).freeze()
+            except KernelError as error:
+                if error.errno not in (ENOENT, ENODEV):
+                    raise
+                raise Conflict(f"Container {container.id} is not running") from None
+        container.state.update(Paused=True, Status="paused")
+        container.save()
+
+
+def unpause(store: Store, reference: str) -> None:
+    """Let a frozen container run again."""
+    container = _running(store, reference)
+    if not container.state["Paused"]:
+        raise Conflict(f"Container {container.id} is not paused")
+    with container.editing():
+        container.reload()
+        with recording_to(container.paths):
+            open_cgroup(store.cgroup_parent, container.id).thaw()
+        container.state.update(Paused=False, Status="running")
+        container.save()
+
+
+def rename(store: Store, reference: str, new_name: str) -> None:
+    """Give a container another name.
+
+    Raises Conflict where it is taken.
+    """
+    check_name(new_name)
+    container = find(store, reference)
+    if container.name == new_name:
+        raise Conflict(
+            "Renaming a container with the same name as its current name",
+            hint="choose another name",
+        )
+    with exclusive(f"{store.containers}/.lock"), container.editing():
+        container.reload()
+        old_name = container.name
+        claim_name(store, new_name, container.id)
+        container.document["Name"] = "/" + new_name
+        container.save()
+        os.unlink(f"{store.names}/{old_name}")
+
+
+def wait(store: Store, reference: str) -> int:
+    """Wait until a container has ended; returns its exit code, at once where it does not run."""
+    container = find(store, reference)
+    if not container.running and not container.monitor_pid:
+        return int(container.state["ExitCode"])
+    try:
+        socket = wire.connect(container.paths.run)
+    except OSError:
+        return int(find(store, container.id).state["ExitCode"])
+    socket.send(b"W")
+    while True:
+        packet = socket.recv(wire.MESSAGE_BYTES)
+        if packet[:1] == b"x":
+            return int(wire.content_of(packet)["code"])
+        if not packet:
+            return int(find(store, container.id).state["ExitCode"])
+
+
+def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str], list[list[str]]]:
+    """The host's ps of a container's processes: column titles, and a row each.
+
+    Raises Conflict where it does not run, or ps refuses its arguments.
+    """
+    import subprocess  # off the hot path: top is ps's own output anyway
+
+    container = _running(store, reference)
+    pids = set(open_cgroup(store.cgroup_parent, container.id).pids())
+    arguments = ps_arguments or ["-ef"]
+    done = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Conflict(f"ps: {done.stderr.strip() or done.stdout.strip()}")
+    titles, *lines = done.stdout.splitlines()
+    columns = titles.split()
+    if "PID" not in columns:
+        raise Conflict(
+            "Couldn't find PID field in ps output", hint="ask ps for the pid: -o pid,cmd"
+        )
+    at = columns.index("PID")
+    rows = []
+    for line in lines:
+        fields = line.split(None, len(columns) - 1)
+        if len(fields) > at and fields[at].isdecimal() and int(fields[at]) in pids:
+            rows.append(fields)
+    return columns, rows
+
+
+def await_end(container: Container, seconds: float | None) -> bool:
+    """Wait until the container's monitor has cleaned up after it; returns whether it has."""
+    monitor = container.monitor_pid
+    if not monitor:
+        repair(container)
+        return True
+    try:
+        pidfd = os.pidfd_open(monitor)
+    except ProcessLookupError:
+        repair(container)
+        return True
+    try:
+        ready, _, _ = select.select([pidfd], [], [], seconds)
+    finally:
+        os.close(pidfd)
+    if ready:
+        try:
+            repair(container)
+        except NotFound:
+            pass
+    return bool(ready)
+
+
+def _running(store: Store, reference: str) -> Container:
+    container = find(store, reference)
+    if not container.running:
+        raise Conflict(
+            f"Container {container.id} is not running", hint=f"minidock start {container.name}"
+        )
+    return container
+
+
+def _signal(container: Container, number: int) -> None:
+    """Signal PID 1, if it still is the process that the document means."""
+    try:
+        known = state.load(container.store.run, container.id)
+        pidfd = os.pidfd_open(known.pid)
+    except (NotFound, ProcessLookupError):
+        return
+    try:
+        # Asked once the pidfd is open: it is this process that lives, not another with its number.
+        if state.is_alive(known.pid, known.content["startTime"]):
+            with recording_to(container.paths):
+                process.send_signal(pidfd, number, pid=known.pid)
+    finally:
+        os.close(pidfd)

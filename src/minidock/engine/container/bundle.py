@@ -1,0 +1,275 @@
+"""The bundle: the container's document, translated into an OCI runtime config.
+
+Here Docker's words (HostConfig, SecurityOpt, --device) become the specification's, with what only
+the mounted rootfs can tell: who "-u www-data" is, and where that user is at home.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from minidock import jsontext
+from minidock.engine.container.containers import Container, find
+from minidock.engine.container.mounts import runtime_mounts
+from minidock.engine.container.users import resolve_user
+from minidock.errors import Conflict, UsageError
+from minidock.kernel import capability, cgroup, seccomp
+from minidock.oci.runtime_config import (
+    DEFAULT_PATH,
+    DEFAULT_SHM_BYTES,
+    default_devices,
+    default_mounts,
+    runtime_config,
+)
+from minidock.runtime.state import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_INITS = (
+    "/usr/bin/tini-static", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init",
+    "/usr/sbin/docker-init", "/usr/bin/tini",
+)  # fmt: skip
+_INIT_PATH = "/sbin/docker-init"
+
+
+def write_bundle(container: Container) -> None:
+    """Write bundle/config.json for this start. The rootfs is mounted already.
+
+    Raises UsageError and Conflict for what the image or the machine cannot give.
+    """
+    document, host = container.document, container.host_config
+    privileged = bool(host.get("Privileged"))
+    rootfs = container.paths.merged
+    user, home = resolve_user(rootfs, document["Config"]["User"], host.get("GroupAdd") or [])
+    capabilities = capability.resolve(
+        host.get("CapAdd") or [], host.get("CapDrop") or [], privileged=privileged
+    )
+    options = security_options(host)
+    command = [document["Path"], *document["Args"]]
+    mounts = default_mounts(
+        shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES, writable_sys=privileged
+    )
+    mounts = _with_shared_memory(mounts, container)
+    if host.get("Init"):
+        mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
+        command = [_INIT_PATH, "--", *command]
+    mounts = _override(mounts, _asked_mounts(container))
+    config = runtime_config(
+        document,
+        rootfs=rootfs,
+        user=user,
+        environment=environment(document, home),
+        command=command,
+        capabilities=capabilities,
+        seccomp=seccomp_profile(options, capabilities, privileged=privileged),
+        no_new_privileges=options["no_new_privileges"],
+        mounts=mounts,
+        namespaces=_namespaces(container),
+        devices=_devices(host),
+        limits_swap=cgroup.supports_swap_limit(),
+        cgroup_path=f"/{container.store.cgroup_parent}/{container.id}",
+    )
+    write_atomically(container.paths.config, jsontext.dumps(config))
+
+
+def _asked_mounts(container: Container) -> list[dict[str, Any]]:
+    """What --volume and its like ask for, and the identity files, outer mount points first.
+
+    So a volume on /etc comes to lie below /etc/hosts, and does not hide it.
+    """
+    asked = runtime_mounts(container.document)
+    both = _override(_identity_files(container), asked)
+    return sorted(both, key=lambda entry: entry["destination"].count("/"))
+
+
+def environment(document: dict[str, Any], home: str) -> list[str]:
+    """The command's environment: Docker's own variables first, then what was asked for.
+
+    The last of two entries with one name counts, at the first one's place; NAME alone unsets it.
+    """
+    config = document["Config"]
+    base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
+    if config.get("Tty"):
+        base.append("TERM=xterm")
+    wanted = {entry.partition("=")[0]: entry for entry in [*base, *(config.get("Env") or [])]}
+    wanted.setdefault("HOME", f"HOME={home}")
+    return [entry for entry in wanted.values() if "=" in entry]
+
+
+def security_options(host: dict[str, Any]) -> dict[str, Any]:
+    """SecurityOpt, taken apart: {"no_new_privileges": bool, "seccomp": None, "unconfined" or JSON}.
+
+    Raises UsageError for an option that is not carried out.
+    """
+    found: dict[str, Any] = {"no_new_privileges": False, "seccomp": None}
+    for option in host.get("SecurityOpt") or []:
+        name, _, value = (
+            option.replace(":", "=", 1).partition("=")
+            if "=" not in option
+            else (option.partition("="))
+        )
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            found["no_new_privileges"] = value != "false"
+        elif name == "seccomp" and value:
+            found["seccomp"] = value
+        elif (name, value) in (("apparmor", "unconfined"), ("label", "disable")):
+            continue  # neither is ever put on
+        else:
+            raise UsageError(f"security option {option!r} is not supported")
+    return found
+
+
+def seccomp_profile(
+    options: dict[str, Any], capabilities: list[str], *, privileged: bool
+) -> dict[str, Any] | None:
+    """OCI's linux.seccomp: the default allow-list, the user's own profile, or None."""
+    wanted = options["seccomp"]
+    if wanted == "unconfined" or (wanted is None and privileged):
+        return None
+    if wanted is None:
+        return seccomp.default_profile(capabilities)
+    try:
+        profile = jsontext.loads(wanted)
+    except ValueError as error:
+        raise UsageError(f"seccomp profile: {error}") from None
+    return seccomp.resolve_profile(profile, capabilities)
+
+
+def _namespaces(container: Container) -> list[dict[str, Any]]:
+    """New ones, but for those that are the host's (left out) or another container's (by path)."""
+    host = container.host_config
+    modes = {
+        "pid": host.get("PidMode") or "",
+        "ipc": host.get("IpcMode") or "",
+        "uts": host.get("UTSMode") or "",
+        "network": host.get("NetworkMode") or "",
+        "cgroup": host.get("CgroupnsMode") or "",
+    }
+    namespaces: list[dict[str, Any]] = [{"type": "mount"}]
+    for kind, mode in modes.items():
+        if mode == "host":
+            continue
+        entry = {"type": kind}
+        if mode.startswith("container:"):
+            name = {"network": "net"}.get(kind, kind)
+            entry["path"] = f"/proc/{_running_pid(container, mode[10:])}/ns/{name}"
+        namespaces.append(entry)
+    return namespaces
+
+
+def _with_shared_memory(mounts: list[dict[str, Any]], container: Container) -> list[dict[str, Any]]:
+    """/dev/shm goes with the IPC namespace: new, the host's, another container's, or none."""
+    mode = container.host_config.get("IpcMode") or ""
+    if mode in ("", "private"):
+        return mounts
+    if mode == "none":
+        return [entry for entry in mounts if entry["destination"] != "/dev/shm"]
+    source = container.paths.shm
+    if mode == "host":
+        source = "/dev/shm"
+    elif mode.startswith("container:"):
+        donor = find(container.store, mode[10:])
+        if donor.host_config.get("IpcMode") != "shareable":
+            raise Conflict(
+                f"cannot join the IPC namespace of {donor.name}: it is private",
+                hint=f"run {donor.name} with --ipc shareable",
+            )
+        source = donor.paths.shm
+    return _override(mounts, [_bind(source, "/dev/shm", "rw")])
+
+
+def _running_pid(container: Container, reference: str) -> int:
+    other = find(container.store, reference)
+    if not other.running:
+        raise Conflict(
+            f"cannot join the namespaces of {other.name}: it is not running",
+            hint=f"start it first: minidock start {other.name}",
+        )
+    return int(other.state["Pid"])
+
+
+def _identity_files(container: Container) -> list[dict[str, Any]]:
+    """/etc/hosts, hostname and resolv.conf: its own, or those of the network that it joins."""
+    document = container.document
+    mode = container.host_config.get("NetworkMode") or ""
+    if mode.startswith("container:"):
+        document = find(container.store, mode[10:]).document
+    access = "ro" if container.host_config.get("ReadonlyRootfs") else "rw"
+    return [
+        _bind(document["ResolvConfPath"], "/etc/resolv.conf", access),
+        _bind(document["HostnamePath"], "/etc/hostname", access),
+        _bind(document["HostsPath"], "/etc/hosts", access),
+    ]
+
+
+def _bind(source: str, target: str, access: str) -> dict[str, Any]:
+    options = ["rbind", "rprivate", access]
+    return {"destination": target, "type": "bind", "source": source, "options": options}
+
+
+def _read_only_bind(source: str, target: str) -> dict[str, Any]:
+    return {**_bind(source, target, "ro"), "options": ["bind", "ro"]}
+
+
+def _override(defaults: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A mount that was asked for at a default's place replaces it."""
+    places = {entry["destination"] for entry in asked}
+    return [entry for entry in defaults if entry["destination"] not in places] + asked
+
+
+def _init_program() -> str:
+    for path in _INITS:
+        if os.access(path, os.X_OK):
+            return path
+    raise UsageError("--init: no tini on this machine", hint="apt-get install tini")
+
+
+def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The nodes to make beyond the default ones, and the rules of what may be opened."""
+    if host.get("Privileged"):
+        return _nodes_below("/dev", "/dev"), [{"allow": True, "access": "rwm"}]
+    nodes, rules = [], default_devices()
+    for device in host.get("Devices") or []:
+        source = device["PathOnHost"]
+        target = device.get("PathInContainer") or source
+        found = _nodes_below(source, target) if os.path.isdir(source) else [_node(source, target)]
+        nodes += found
+        access = device.get("CgroupPermissions") or "rwm"
+        rules += [
+            {"allow": True, "type": n["type"], "major": n["major"], "minor": n["minor"],
+             "access": access}
+            for n in found
+        ]  # fmt: skip
+    return nodes, rules
+
+
+def _node(source: str, target: str) -> dict[str, Any]:
+    try:
+        status = os.stat(source)
+    except OSError as error:
+        raise UsageError(
+            f"error gathering device information: {source}: {error.strerror}"
+        ) from None
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        raise UsageError(f"{source} is not a device node")
+    return {
+        "path": target, "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
+        "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),
+        "fileMode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid,
+    }  # fmt: skip
+
+
+def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
+    """All device nodes in a directory of the host, but terminals and what is made anyway."""
+    nodes = []
+    for folder, names, files in os.walk(source):
+        names[:] = [n for n in names if n not in ("pts", "shm", "fd", "mqueue", ".udev")]
+        for name in files:
+            path = os.path.join(folder, name)
+            mode = os.lstat(path).st_mode
+            if name not in ("console", "ptmx") and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+                nodes.append(_node(path, target + path[len(source) :]))
+    return nodes

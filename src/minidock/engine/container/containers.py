@@ -1,0 +1,338 @@
+"""Containers as the store knows them: found by name or id, listed, and told the truth about.
+
+A container is a directory with a container.json in Docker's inspect form. The file appears last
+when a container is made and goes first when it is removed, so a directory without one is rubbish.
+What the file says of the state counts only while the kernel agrees: a container runs as long as
+its monitor lives, and a monitor that died (kill -9, a crash, a reboot) took its container with it.
+Every reader here repairs that first.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minidock import jsontext
+from minidock.engine.journal import recording_to
+from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
+from minidock.engine.monitor.teardown import SetAside, take_down
+from minidock.engine.small_file import replace
+from minidock.errors import Conflict, NotFound, StoreError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SETTLING_SECONDS = 10.0
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Docker shows for "not yet"
+
+
+class Container:
+    """One container.
+
+    document: its container.json, in the shape of `docker inspect`.
+    """
+
+    def __init__(self, store: Store, document: dict[str, Any]) -> None:
+        self.store = store
+        self.document = document
+        self.id: str = document["Id"]
+        self.paths = store.container(self.id)
+
+    @property
+    def name(self) -> str:
+        return str(self.document["Name"]).lstrip("/")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.document["State"]  # type: ignore[no-any-return]
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; a paused container runs too."""
+        return bool(self.state["Running"])
+
+    @property
+    def host_config(self) -> dict[str, Any]:
+        return self.document["HostConfig"]  # type: ignore[no-any-return]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.document["Config"]  # type: ignore[no-any-return]
+
+    @property
+    def monitor_pid(self) -> int:
+        """The process that runs it, or is about to; 0 where there is none."""
+        return owner_of(self.paths.monitor_lock)
+
+    def save(self) -> None:
+        """Write container.json, whole or not at all. Edit under `editing` where others may too."""
+        replace(self.paths.document, jsontext.dumps(self.document))
+
+    def editing(self) -> exclusive:
+        """The lock for reading, changing and saving the document; call `reload` inside."""
+        return exclusive(self.paths.lock)
+
+    def reload(self) -> None:
+        """Read the document again.
+
+        Raises NotFound where the container has been removed meanwhile.
+        """
+        loaded = _load(self.store, self.id)
+        if loaded is None:
+            raise NotFound(f"No such container: {self.id[:12]}")
+        self.document = loaded.document
+
+
+def find(store: Store, reference: str) -> Container:
+    """A container by its name, its id, or the beginning of its id that only it has.
+
+    Raises NotFound, and Conflict where several ids begin so.
+    """
+    container = _look_up(store, reference)
+    if container is None:
+        raise NotFound(f"No such container: {reference}", hint="`minidock ps -a` lists them all")
+    repair(container)
+    again = _load(store, container.id)
+    if again is None:
+        raise NotFound(f"No such container: {reference}")
+    return again
+
+
+def settled(store: Store, reference: str) -> Container:
+    """A container that is neither being started nor being cleared away: running, or stopped.
+
+    Where that takes long, it is returned as it is.
+    Raises NotFound, also for one that is being removed.
+    """
+    deadline = time.monotonic() + _SETTLING_SECONDS
+    while True:
+        container = find(store, reference)
+        if container.running or not container.monitor_pid or time.monotonic() > deadline:
+            return container
+        time.sleep(0.005)
+        reference = container.id  # its name may become another's
+
+
+def every(store: Store) -> list[Container]:
+    """All containers, newest first. What a killed command left half made or half removed goes."""
+    sweep(store)
+    found = []
+    for container_id in _ids(store):
+        container = _load(store, container_id)
+        if container is not None and repair(container):
+            found.append(container)
+    _sweep_names(store, found)
+    found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
+    return found
+
+
+def documents(store: Store) -> list[dict[str, Any]]:
+    """Every container's document as it stands on disk, unrepaired: for who refers to what."""
+    loaded = (_load(store, container_id) for container_id in _ids(store))
+    return [container.document for container in loaded if container is not None]
+
+
+def repair(container: Container) -> bool:
+    """Bring a container whose monitor died in line with the truth: stopped, with 137.
+
+    Returns whether it is still there: one that was run with --rm goes now.
+    """
+    if not _is_lost(container):
+        return True
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        if not ownership.take():
+            return True  # somebody starts it, or repairs it, just now
+    except FileNotFoundError:
+        return False
+    try:
+        container.reload()
+        if not _is_lost(container):
+            return True
+        with recording_to(container.paths):
+            take_down(container.store, container.id)
+        if container.running:
+            mark_ended(container, 137, error="monitor lost")
+        ownership.clear_mark()
+        if container.host_config.get("AutoRemove"):
+            from minidock.engine.container.removal import remove_owned  # which imports this module
+
+            remove_owned(container, volumes=True)
+            return False
+        return True
+    except NotFound:
+        return False
+    finally:
+        ownership.release()
+
+
+def _is_lost(container: Container) -> bool:
+    """Whether something of a run is left while nobody runs it."""
+    if not (container.running or is_marked(container.paths.monitor_lock)):
+        return False
+    return container.monitor_pid == 0
+
+
+def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bool = False) -> None:
+    """Write down that a container has ended."""
+    container.state.update(
+        Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
+        ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=timestamp(),
+    )  # fmt: skip
+    container.document["NetworkSettings"]["Ports"] = {}
+    for endpoint in container.document["NetworkSettings"]["Networks"].values():
+        endpoint.update(EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress="")
+    for key, empty in (("IPAddress", ""), ("Gateway", ""), ("MacAddress", ""), ("EndpointID", "")):
+        container.document["NetworkSettings"][key] = empty
+    container.document["NetworkSettings"]["IPPrefixLen"] = 0
+    container.save()
+
+
+def discard(container: Container) -> None:
+    """Remove a stopped container that is ours: document first: a crash leaves only rubbish."""
+    paths = container.paths
+    with exclusive(f"{container.store.containers}/.lock"):
+        if os.path.exists(paths.made_volumes):  # the container has them now
+            os.unlink(paths.made_volumes)
+        if os.path.exists(paths.document):
+            os.unlink(paths.document)
+        _drop_names(container.store, container.id, {container.name})
+        rest = SetAside(container.store, container.id)
+    rest.remove()
+
+
+def throw_away(store: Store, container_id: str) -> None:
+    """Remove a directory that has no document yet, or no more, with the volumes made for it.
+
+    The caller holds the lock of the containers' directory.
+    """
+    paths = store.container(container_id)
+    with recording_to(paths):
+        take_down(store, container_id)
+    if os.path.exists(paths.made_volumes):
+        from minidock.engine.container.volumes import take_back  # which imports this module
+
+        with open(paths.made_volumes, encoding="ascii") as file:
+            for name in file.read().split():
+                take_back(store, name)
+    _drop_names(store, container_id, set(_names(store)))
+    SetAside(store, container_id).remove()
+
+
+def sweep(store: Store) -> None:
+    """Remove what was cut short: containers and volumes that are half made or half removed."""
+    for container_id in _ids(store):
+        if os.path.exists(store.container(container_id).document):
+            continue
+        with exclusive(f"{store.containers}/.lock"):
+            if not os.path.exists(store.container(container_id).document):
+                throw_away(store, container_id)
+    if os.path.isdir(store.volumes):
+        from minidock.engine.container.volumes import remove_rubbish  # which imports this module
+
+        remove_rubbish(store)
+    if os.path.isdir(store.staging) and os.listdir(store.staging):
+        from minidock.engine.store import StoreLock  # which images need more often
+
+        with StoreLock(store):
+            pass  # it sweeps
+
+
+def _sweep_names(store: Store, found: list[Container]) -> None:
+    """Drop names that no container goes by: a renaming or a removal was cut short."""
+    stale = set(_names(store)) - {container.name for container in found}
+    if not stale:
+        return
+    with exclusive(f"{store.containers}/.lock"):
+        for name in stale:
+            target = _name_target(store, name)
+            holder = _load(store, target) if target else None
+            if holder is None or holder.name != name:
+                _drop_names(store, target, {name})
+
+
+def _names(store: Store) -> list[str]:
+    try:
+        return os.listdir(store.names)
+    except FileNotFoundError:
+        return []
+
+
+def _drop_names(store: Store, container_id: str, names: set[str]) -> None:
+    """Let others have these names, as far as they are this container's."""
+    for name in names:
+        if container_id and name and _name_target(store, name) == container_id:
+            os.unlink(f"{store.names}/{name}")
+
+
+def claim_name(store: Store, name: str, container_id: str) -> None:
+    """Give a name to a container; the caller holds the lock of the containers' directory.
+
+    Raises Conflict where another container has it.
+    """
+    os.makedirs(store.names, mode=0o700, exist_ok=True)
+    holder = _name_target(store, name)
+    if holder and holder != container_id:
+        if os.path.exists(store.container(holder).document):
+            raise Conflict(
+                f'the container name "/{name}" is already in use by container "{holder}"',
+                hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
+                "or choose another name",
+            )
+        os.unlink(f"{store.names}/{name}")
+    if holder != container_id:
+        os.symlink(container_id, f"{store.names}/{name}")
+
+
+def timestamp(moment_ns: int | None = None) -> str:
+    """A moment as Docker writes it, such as 2024-05-01T12:00:00.123456789Z; now by default."""
+    now = time.time_ns() if moment_ns is None else moment_ns
+    seconds, rest = divmod(now, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+
+
+def _look_up(store: Store, reference: str) -> Container | None:
+    """By name first, as Docker does, then by id and its prefixes."""
+    reference = reference.removeprefix("/")
+    if not reference or "/" in reference or reference.startswith("."):
+        return None
+    named = _name_target(store, reference)
+    if named:
+        container = _load(store, named)
+        if container is not None:
+            return container
+    matches = [known for known in _ids(store) if known.startswith(reference)]
+    if len(matches) > 1 and reference not in matches:
+        raise Conflict(
+            f"several container ids begin with {reference!r}", hint="give more of the id"
+        )
+    return _load(store, reference if reference in matches else matches[0]) if matches else None
+
+
+def _name_target(store: Store, name: str) -> str:
+    try:
+        return os.readlink(f"{store.names}/{name}")
+    except OSError:
+        return ""
+
+
+def _ids(store: Store) -> list[str]:
+    try:
+        return [name for name in os.listdir(store.containers) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def _load(store: Store, container_id: str) -> Container | None:
+    try:
+        with open(store.container(container_id).document, encoding="utf-8") as file:
+            return Container(store, jsontext.loads(file.read()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StoreError(
+            f"{store.container(container_id).document}: {error}",
+            hint="the file was changed from outside; remove the container's directory",
+        ) from None

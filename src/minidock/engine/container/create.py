@@ -1,0 +1,204 @@
+"""Creating a container: what was asked, the image, and Docker's defaults, in one document.
+
+Everything that can be wrong is found before anything is made. Then the directory appears, complete
+or not at all: container.json is written last, under the lock of all creations.
+
+`create` takes the body of Docker's own ContainerCreate call, so that the command line and an API
+need no other form between them.
+
+Sources: Docker Engine API v1.45 ContainerCreate; moby's runconfig for how the two configs merge.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container import inspected
+from minidock.engine.container.containers import NEVER, Container, claim_name, throw_away, timestamp
+from minidock.engine.container.mounts import mount_points, provide_volumes
+from minidock.engine.container.name_maker import random_name
+from minidock.engine.container.validation import check_body, check_name
+from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.locks import exclusive
+from minidock.engine.store import StoreLock, prepare
+from minidock.errors import Conflict, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_NAME_ATTEMPTS = 20
+
+
+def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container:
+    """Make a container of an image; nothing runs yet.
+
+    body: Docker's ContainerCreate JSON. name: None for a random one.
+    Raises NotFound for the image or a volume, Conflict for a taken name, UsageError. On an error
+    nothing is left.
+    """
+    if name is not None:
+        check_name(name)
+    check_body(store, body)
+    prepare(store)
+    image = ImageStore(store).resolve(body["Image"])
+    container_id = os.urandom(32).hex()
+    document = _document(store, body, image, container_id)
+    if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
+        raise UsageError(
+            "no command specified", hint="the image has none of its own: give one after its name"
+        )
+    document["Mounts"] = mount_points(store, document)
+    container = Container(store, document)
+    with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
+        ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
+        try:
+            _make_home(store, container, name)
+        except BaseException:
+            throw_away(store, container.id)
+            raise
+    return container
+
+
+def _containers_directory(store: Store) -> str:
+    os.makedirs(store.containers, mode=0o711, exist_ok=True)
+    return store.containers
+
+
+def _make_home(store: Store, container: Container, name: str | None) -> None:
+    """The container's directory; the caller holds the lock of all creations."""
+    for attempt in range(_NAME_ATTEMPTS):
+        chosen = name or random_name(attempt)
+        try:
+            claim_name(store, chosen, container.id)
+            break
+        except Conflict:
+            if name is not None or attempt == _NAME_ATTEMPTS - 1:
+                raise
+    container.document["Name"] = "/" + chosen
+    paths = container.paths
+    for directory in (paths.home, paths.bundle, paths.upper, paths.work, paths.merged):
+        os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
+    for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    provide_volumes(store, container.document["Mounts"], _volume_note(container))
+    container.save()
+    if os.path.exists(paths.made_volumes):
+        os.unlink(paths.made_volumes)
+
+
+def _volume_note(container: Container) -> Callable[[str], None]:
+    """Notes which volumes are made for a container: if that comes to nothing, they go with it."""
+
+    def note(name: str) -> None:
+        with open(container.paths.made_volumes, "a", encoding="ascii") as file:
+            file.write(f"{name}\n")
+
+    return note
+
+
+def _document(
+    store: Store, body: dict[str, Any], image: Image, container_id: str
+) -> dict[str, Any]:
+    """The container in the shape of `docker inspect`."""
+    paths = store.container(container_id)
+    config = merge_config(body, image.config.get("config") or {})
+    config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)
+    command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
+    host_config = inspected.host_config(body.get("HostConfig") or {})
+    return {
+        "Id": container_id,
+        "Created": timestamp(),
+        "Path": command[0] if command else "",
+        "Args": command[1:],
+        "State": {
+            "Status": "created", "Running": False, "Paused": False, "Restarting": False,
+            "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
+            "StartedAt": NEVER, "FinishedAt": NEVER,
+        },
+        "Image": image.id,
+        "ResolvConfPath": paths.resolv_conf,
+        "HostnamePath": paths.hostname,
+        "HostsPath": paths.hosts,
+        "LogPath": paths.log,
+        "Name": "",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": host_config,
+        "GraphDriver": {
+            "Name": "overlay",
+            "Data": {
+                "LowerDir": ":".join(reversed(image.layer_directories())),
+                "MergedDir": paths.merged,
+                "UpperDir": paths.upper,
+                "WorkDir": paths.work,
+            },
+        },
+        "Mounts": [],
+        "Config": config,
+        "NetworkSettings": inspected.network_settings(host_config["NetworkMode"]),
+    }  # fmt: skip
+
+
+def _hostname(body: dict[str, Any], container_id: str) -> str:
+    host_config = body.get("HostConfig") or {}
+    if host_config.get("NetworkMode") == "host" or host_config.get("UTSMode") == "host":
+        return os.uname().nodename
+    return container_id[:12]
+
+
+def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """A container's Config: what was asked for wins over what the image says.
+
+    body, image: Docker's container config (Cmd, Entrypoint, Env, ...). An entrypoint that was asked
+    for drops the image's command too; asked for as [""], it drops the image's entrypoint.
+    """
+    entrypoint = body.get("Entrypoint")
+    command = body.get("Cmd")
+    if not entrypoint:
+        entrypoint = image.get("Entrypoint")
+        command = command or image.get("Cmd")
+    elif entrypoint == [""]:
+        entrypoint = None
+    asked = {key: value for key, value in body.items() if key not in _NOT_CONFIG}
+    merged = {
+        **asked,
+        "Hostname": body.get("Hostname") or "",
+        "Domainname": body.get("Domainname") or "",
+        "User": body.get("User") or image.get("User") or "",
+        "Env": merge_environment(image.get("Env") or [], body.get("Env") or []),
+        "Cmd": command,
+        "Image": body["Image"],
+        "Volumes": {**(image.get("Volumes") or {}), **(body.get("Volumes") or {})} or None,
+        "WorkingDir": body.get("WorkingDir") or image.get("WorkingDir") or "",
+        "Entrypoint": entrypoint,
+        "OnBuild": None,
+        "Labels": {**(image.get("Labels") or {}), **(body.get("Labels") or {})},
+    }
+    optional = {
+        "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
+        "StopSignal": body.get("StopSignal") or image.get("StopSignal"),
+    }
+    return merged | {name: value for name, value in optional.items() if value}
+
+
+_NOT_CONFIG = ("HostConfig", "NetworkingConfig")
+
+
+def merge_environment(image: list[str], asked: list[str]) -> list[str]:
+    """Config.Env: what was asked for, the last of each name, then what the image has besides.
+
+    NAME alone stays as it is: it takes that variable away when the container starts.
+    """
+    last = {entry.partition("=")[0]: entry for entry in asked}
+    return [
+        *last.values(),
+        *(entry for entry in image if entry.partition("=")[0] not in last),
+    ]

@@ -1,0 +1,228 @@
+"""What is mounted into a container besides its rootfs: binds, volumes and tmpfs.
+
+    -v /host/dir:/in[:ro]   a bind                -v name:/in    a named volume
+    -v /in                  an anonymous volume, also for each VOLUME of the image
+    --mount type=...        the same, spelled out  --tmpfs /in    a file system in memory
+
+`mount_points` decides at creation, and writes the decision into the document's Mounts;
+`runtime_mounts` turns it into the bundle's mounts at each start.
+
+Sources: Docker Engine API v1.45 MountPoint, Mount; docker's documentation of bind mounts, volumes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container import volumes
+from minidock.engine.container.validation import check_destination
+from minidock.errors import Conflict, KernelError, NotFound, UsageError
+from minidock.kernel.mount import open_in_root
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
+_MODES = ("", "ro", "rw", "z", "Z", "nocopy", *_PROPAGATION)
+
+
+def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The document's Mounts, whose volumes may still be missing.
+
+    Raises UsageError for a malformed mount, and Conflict for two on one place.
+    """
+    host = document["HostConfig"]
+    points: dict[str, dict[str, Any]] = {}
+    for point in _inherited(store, host.get("VolumesFrom") or []):
+        points[point["Destination"]] = point
+    wanted = [_parse_bind(text) for text in host.get("Binds") or []]
+    wanted += [_from_mount(mount) for mount in host.get("Mounts") or []]
+    taken: set[str] = set()
+    for point in wanted:
+        if point["Destination"] in taken:
+            raise UsageError(f"Duplicate mount point: {point['Destination']}")
+        taken.add(point["Destination"])
+        points[point["Destination"]] = point
+    tmpfs = {os.path.normpath(path) for path in host.get("Tmpfs") or {}}
+    for target in document["Config"].get("Volumes") or {}:
+        place = os.path.normpath(target)
+        if place not in points and place not in tmpfs:
+            points[place] = _volume_point("", place, writable=True, mode="")
+    return list(points.values())
+
+
+def provide_volumes(
+    store: Store, points: list[dict[str, Any]], note: Callable[[str], None]
+) -> None:
+    """Make the volumes that mount points want and that are missing.
+
+    note: told of each volume's name before it is made.
+    """
+    for point in points:
+        if point["Type"] != "volume" or point["Source"]:
+            continue
+        name = point["Name"]
+        try:
+            known = volumes.inspect(store, name)
+        except NotFound:
+            labels = {} if name else {volumes.ANONYMOUS_LABEL: ""}
+            name = name or os.urandom(32).hex()
+            note(name)
+            known = volumes.create(store, name, driver="local", options={}, labels=labels)
+        point["Name"] = known["Name"]
+        point["Source"] = known["Mountpoint"]
+
+
+def _parse_bind(text: str) -> dict[str, Any]:
+    """One -v value, such as "/host:/in:ro" or "name:/in"."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(parts[:2]):
+        raise UsageError(
+            f"invalid volume specification: '{text}'", hint="write -v SOURCE:/TARGET[:ro]"
+        )
+    if len(parts) == 1:
+        check_destination(parts[0])
+        return _volume_point("", os.path.normpath(parts[0]), writable=True, mode="")
+    source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+    check_destination(target)
+    words = mode.split(",") if mode else []
+    for word in words:
+        if word not in _MODES:
+            raise UsageError(f"invalid mode: {mode!r} in volume specification '{text}'")
+    place, writable = os.path.normpath(target), "ro" not in words
+    if source.startswith("/"):
+        propagation = [word for word in words if word in _PROPAGATION]
+        return _bind_point(
+            os.path.normpath(source),
+            place,
+            writable=writable,
+            mode=mode,
+            propagation=propagation[0] if propagation else "rprivate",
+            create=True,
+        )
+    if "/" in source:
+        raise UsageError(
+            f"{source!r} includes invalid characters for a local volume name",
+            hint="if you intended to pass a host directory, use an absolute path",
+        )
+    return _volume_point(source, place, writable=writable, mode=mode or "z")
+
+
+def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
+    """One --mount, in Docker's API form."""
+    target = mount.get("Target") or ""
+    check_destination(target)
+    kind, place = mount.get("Type") or "volume", os.path.normpath(target)
+    writable = not mount.get("ReadOnly")
+    if kind == "bind":
+        source = mount.get("Source") or ""
+        if not source.startswith("/"):
+            raise UsageError(f'invalid mount config for type "bind": {source!r} is not absolute')
+        if not os.path.exists(source):
+            raise UsageError(
+                f'invalid mount config for type "bind": bind source path does not exist: {source}',
+                hint="make it first; -v would make it for you",
+            )
+        propagation = (mount.get("BindOptions") or {}).get("Propagation") or "rprivate"
+        return _bind_point(
+            source, place, writable=writable, mode="", propagation=propagation, create=False
+        )
+    if kind == "volume":
+        return _volume_point(mount.get("Source") or "", place, writable=writable, mode="z")
+    if kind == "tmpfs":
+        options = mount.get("TmpfsOptions") or {}
+        return {
+            "Type": "tmpfs", "Source": "", "Destination": place, "Mode": "", "RW": writable,
+            "Propagation": "",
+            "Size": options.get("SizeBytes") or 0, "Permissions": options.get("Mode") or 0o1777,
+        }  # fmt: skip
+    raise UsageError(f"mount type {kind!r} is not supported", hint="bind, volume and tmpfs are")
+
+
+def _bind_point(
+    source: str, target: str, *, writable: bool, mode: str, propagation: str, create: bool
+) -> dict[str, Any]:
+    return {
+        "Type": "bind", "Source": source, "Destination": target, "Mode": mode, "RW": writable,
+        "Propagation": propagation, "CreateSource": create,
+    }  # fmt: skip
+
+
+def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[str, Any]:
+    return {
+        "Type": "volume", "Name": name, "Source": "", "Destination": target, "Driver": "local",
+        "Mode": mode, "RW": writable, "Propagation": "",
+    }  # fmt: skip
+
+
+def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
+    """The mounts of the containers that --volumes-from names."""
+    from minidock.engine.container.containers import find
+
+    points = []
+    for reference in references:
+        name, _, mode = reference.partition(":")
+        if mode not in ("", "ro", "rw"):
+            raise UsageError(f"invalid mode: {mode!r} in --volumes-from {reference}")
+        for point in find(store, name).document["Mounts"]:
+            if point["Type"] != "tmpfs":
+                points.append({**point, "RW": point["RW"] and mode != "ro"})
+    return points
+
+
+def make_bind_sources(document: dict[str, Any]) -> None:
+    """Make the host directories that -v names and that do not exist, as Docker does.
+
+    Raises Conflict where that cannot be done, or a --mount source is gone.
+    """
+    for point in document["Mounts"]:
+        if point["Type"] != "bind" or os.path.exists(point["Source"]):
+            continue
+        if not point.get("CreateSource"):
+            raise Conflict(f"bind source path does not exist: {point['Source']}")
+        try:
+            os.makedirs(point["Source"], exist_ok=True)
+        except OSError as error:
+            raise Conflict(
+                f"cannot make the bind source {point['Source']}: {error.strerror}"
+            ) from None
+
+
+def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
+    """Let each empty volume take over what the image has at its mount point."""
+    for point in document["Mounts"]:
+        if point["Type"] != "volume" or "nocopy" in (point["Mode"] or "").split(","):
+            continue
+        try:
+            content = open_in_root(rootfs, point["Destination"])
+        except KernelError:
+            continue  # the image has nothing there
+        try:
+            volumes.populate(store, point["Name"], f"/proc/self/fd/{content}")
+        finally:
+            os.close(content)
+
+
+def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The bundle's entries for Mounts and --tmpfs, outer mount points before inner ones."""
+    entries = []
+    for point in document["Mounts"]:
+        access = "rw" if point["RW"] else "ro"
+        if point["Type"] == "tmpfs":
+            size = [f"size={point['Size']}"] if point.get("Size") else []
+            options = ["nosuid", "nodev", "noexec", access, f"mode={point['Permissions']:o}", *size]
+            entries.append(_entry(point["Destination"], "tmpfs", "tmpfs", options))
+        else:
+            options = ["rbind", access, point["Propagation"] or "rprivate"]
+            entries.append(_entry(point["Destination"], "bind", point["Source"], options))
+    for target, text in (document["HostConfig"].get("Tmpfs") or {}).items():
+        options = ["nosuid", "nodev", "noexec", *(text.split(",") if text else [])]
+        entries.append(_entry(os.path.normpath(target), "tmpfs", "tmpfs", options))
+    return sorted(entries, key=lambda entry: entry["destination"].count("/"))
+
+
+def _entry(target: str, fstype: str, source: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": target, "type": fstype, "source": source, "options": options}

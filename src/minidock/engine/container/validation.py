@@ -1,0 +1,139 @@
+"""Checking what was asked before anything is made.
+
+Several values end up as a line of another file (/etc/hosts, resolv.conf) or as part of a path. One
+with a newline or a slash in it would write more than one line, or elsewhere. They are refused here,
+by the name that Docker's API gives them.
+
+Source: Docker Engine API v1.45 ContainerCreate; hostname(7), resolv.conf(5), hosts(5).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import NotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+_ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME_CHARACTERS = _ALNUM | frozenset("_.-")
+_HOST_NAME_MAX = 64
+_MINIMUM_MEMORY_BYTES = 6 * 1024 * 1024  # Docker's: below it runc itself may not fit
+
+
+def check_name(name: str, *, what: str = "container") -> None:
+    """Raise UsageError for a name that Docker would refuse; it becomes part of a path."""
+    if len(name) < 2 or name[0] not in _ALNUM or not set(name) <= _NAME_CHARACTERS:
+        raise UsageError(
+            f"invalid {what} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    if len(name) > 200:
+        raise UsageError(f"invalid {what} name: {len(name)} characters, at most 200 are allowed")
+
+
+def check_body(store: Store, body: dict[str, Any]) -> None:
+    """Raise UsageError for a ContainerCreate body that cannot be carried out as it stands."""
+    host = body.get("HostConfig") or {}
+    for field in ("Hostname", "Domainname"):
+        value = body.get(field) or ""
+        if not set(value) <= _NAME_CHARACTERS or len(value) > _HOST_NAME_MAX:
+            raise UsageError(
+                f"invalid {field.lower()} {value!r}: letters, digits, '.', '-' and '_', "
+                f"at most {_HOST_NAME_MAX} of them"
+            )
+    for field in ("ExtraHosts", "Dns", "DnsOptions", "DnsSearch"):
+        for value in host.get(field) or []:
+            _one_line(value, field)
+    for entry in body.get("Env") or []:
+        if "\0" in entry or not entry or entry.startswith("="):
+            raise UsageError(f"invalid environment variable: {entry!r}")
+    for word in [*(body.get("Cmd") or []), *(body.get("Entrypoint") or [])]:
+        if "\0" in word:
+            raise UsageError(f"invalid argument {word!r}: a NUL byte would cut it short")
+    directory = body.get("WorkingDir") or "/"
+    if not directory.startswith("/") or "\0" in directory:
+        raise UsageError(
+            f"the working directory '{directory}' is invalid, it needs to be an absolute path"
+        )
+    for target in [*(host.get("Tmpfs") or {}), *(body.get("Volumes") or {})]:
+        check_destination(target)
+    _check_limits(host)
+    _check_modes(store, host)
+    if (host.get("NetworkMode") or "").startswith("container:") and body.get("Hostname"):
+        raise UsageError(
+            "conflicting options: hostname and the network mode",
+            hint="a container in another one's network has that one's host name",
+        )
+
+
+def check_destination(target: str) -> None:
+    """Raise UsageError for a mount point that is no absolute path, or is the root itself."""
+    if not target.startswith("/") or "\0" in target:
+        raise UsageError(
+            f"invalid mount path: {target!r} mount path must be absolute",
+        )
+    if os.path.normpath(target) == "/":
+        raise UsageError(f"invalid mount path: {target!r}: destination can't be '/'")
+
+
+def _one_line(value: str, field: str) -> None:
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise UsageError(f"{field}: {value!r} has a control character; it must fit on one line")
+
+
+def _check_limits(host: dict[str, Any]) -> None:
+    memory = host.get("Memory") or 0
+    for limit in ("Memory", "MemorySwap", "MemoryReservation", "ShmSize"):
+        if (host.get(limit) or 0) >= 1 << 63:
+            raise UsageError(f"{limit} is too large: {host[limit]} bytes")
+    if 0 < memory < _MINIMUM_MEMORY_BYTES:
+        raise UsageError("Minimum memory limit allowed is 6MB", hint="give -m 6m or more")
+    swap = host.get("MemorySwap") or 0
+    if swap > 0 and memory == 0:
+        raise UsageError(
+            "You should always set the Memory limit when using Memoryswap limit",
+            hint="give -m as well",
+        )
+    if 0 < swap < memory:
+        raise UsageError(
+            "Minimum memoryswap limit should be larger than memory limit",
+            hint="--memory-swap counts memory and swap together",
+        )
+    cpus = (host.get("NanoCpus") or 0) / 1e9
+    there = os.cpu_count() or 1
+    if cpus < 0 or cpus > there:
+        raise UsageError(
+            f"Range of CPUs is from 0.01 to {there:.2f}, as there are only {there} CPUs available"
+        )
+    if host.get("NanoCpus") and (host.get("CpuQuota") or host.get("CpuPeriod")):
+        raise UsageError("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+
+
+def _check_modes(store: Store, host: dict[str, Any]) -> None:
+    """Namespaces shared with another container: that one must exist, and run, at start."""
+    from minidock.engine.container.containers import find
+
+    for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):
+        mode = host.get(field) or ""
+        if mode.startswith("container:"):
+            if field == "UTSMode":
+                raise UsageError(f"invalid UTS mode: {mode}")
+            try:
+                other = find(store, mode[10:])
+            except NotFound as error:
+                raise UsageError(f"{field}: {error}", hint=error.hint) from None
+            host[field] = f"container:{other.id}"
+    if (host.get("NetworkMode") or "").startswith("container:"):
+        if host.get("PortBindings") or host.get("PublishAllPorts"):
+            raise UsageError(
+                "conflicting options: port publishing and the container type network mode",
+                hint="publish the port on the container whose network is joined",
+            )
+        if host.get("ExtraHosts") or host.get("Dns"):
+            raise UsageError(
+                "conflicting options: --add-host or --dns and the container type network mode"
+            )

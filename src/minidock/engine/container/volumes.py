@@ -1,0 +1,320 @@
+"""Volumes: directories of the store that outlive the containers which mount them.
+
+    volumes/<name>/volume.json    what `volume inspect` shows
+                   _data/         what containers see
+                   copying/       an image's files on their way into an empty _data
+                   copied/        all of them are there; each is renamed into _data
+
+An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
+beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
+at the next start. The files are an image's, so nobody's to trust: each is reached through its
+directory's descriptor, and no link is followed.
+
+Volumes are of the "local" driver without options; other drivers are refused.
+Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes; openat(2), xattr(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from minidock import jsontext
+from minidock.engine.container.containers import documents, timestamp
+from minidock.engine.locks import exclusive
+from minidock.engine.monitor.teardown import remove_tree
+from minidock.engine.store import prepare, write_file
+from minidock.errors import Conflict, NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterator
+    from typing import Any
+
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_OTHERS = _FIRST | frozenset("_.-")
+_COPY_BYTES = 1 << 20
+
+
+def create(
+    store: Store,
+    name: str | None,
+    *,
+    driver: str = "local",
+    options: dict[str, str],
+    labels: dict[str, str],
+) -> dict[str, Any]:
+    """Make a volume; one that is there already is returned as it is.
+
+    name: None for an anonymous one. Returns its document, in the shape of `volume inspect`.
+    Raises UsageError for a name that cannot be a volume's, a driver or an option.
+    """
+    chosen = name or os.urandom(32).hex()
+    check_name(chosen)
+    if driver != "local":
+        raise UsageError(
+            f"create {chosen}: error looking up volume plugin {driver}: "
+            f'plugin "{driver}" not found',
+            hint="local is the only volume driver",
+        )
+    for option in options:
+        raise UsageError(f"create {chosen}: the volume option {option} is not available")
+    prepare(store)
+    with exclusive(f"{store.volumes}/.lock"):
+        if not os.path.exists(_document_path(store, chosen)):
+            os.makedirs(path(store, chosen), mode=0o755, exist_ok=True)
+            document = {
+                "CreatedAt": timestamp()[:19] + "Z",
+                "Driver": "local",
+                "Labels": labels or None,
+                "Name": chosen,
+                "Options": None,
+                "Scope": "local",
+            }
+            write_file(_document_path(store, chosen), jsontext.dumps(document).encode())
+    return inspect(store, chosen)
+
+
+def list(store: Store) -> builtins.list[dict[str, Any]]:
+    """Documents of all volumes, by name."""
+    found = []
+    try:
+        names = sorted(os.listdir(store.volumes))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if os.path.exists(_document_path(store, name)):
+            found.append(inspect(store, name))
+    return found
+
+
+def inspect(store: Store, name: str) -> dict[str, Any]:
+    """A volume's document; raises NotFound."""
+    try:
+        if not _may_be_name(name):
+            raise FileNotFoundError
+        with open(_document_path(store, name), "rb") as file:
+            document: dict[str, Any] = jsontext.loads(file.read())
+    except FileNotFoundError:
+        raise NotFound(
+            f"get {name}: no such volume", hint="`minidock volume ls` lists them"
+        ) from None
+    return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
+
+
+def remove(store: Store, name: str, *, force: bool = False) -> None:
+    """Remove a volume and all that is in it.
+
+    force: a volume that is not there is no error.
+    Raises NotFound, and Conflict while a container, running or not, mounts it.
+    """
+    try:
+        inspect(store, name)
+    except NotFound:
+        if force:
+            return
+        raise
+    with exclusive(f"{store.containers}/.lock"):  # no container comes to be meanwhile
+        users = used_by(store).get(name)
+        if users:
+            raise Conflict(
+                f"remove {name}: volume is in use - [{', '.join(users)}]",
+                hint="remove the containers first: minidock rm " + " ".join(u[:12] for u in users),
+            )
+        _remove(store, name)
+
+
+def remove_rubbish(store: Store) -> None:
+    """Remove directories that are no volume: making or removing one was cut short."""
+    try:
+        names = os.listdir(store.volumes)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(".") or os.path.exists(_document_path(store, name)):
+            continue
+        with exclusive(f"{store.volumes}/.lock"):
+            if not os.path.exists(_document_path(store, name)):
+                remove_tree(store.volume(name))
+
+
+def take_back(store: Store, name: str) -> None:
+    """Remove a volume that was made for a container which never came to be.
+
+    The caller holds the lock of the containers' directory. One that a container mounts stays.
+    """
+    if not used_by(store).get(name):
+        _remove(store, name)
+
+
+def _remove(store: Store, name: str) -> None:
+    with exclusive(f"{store.volumes}/.lock"):
+        if os.path.exists(_document_path(store, name)):
+            os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
+        remove_tree(store.volume(name))
+
+
+def used_by(store: Store) -> dict[str, builtins.list[str]]:
+    """Volumes that containers mount, with the ids of these."""
+    users: dict[str, builtins.list[str]] = {}
+    for document in documents(store):
+        for point in document.get("Mounts") or ():
+            if point["Type"] == "volume":
+                users.setdefault(point["Name"], []).append(document["Id"])
+    return users
+
+
+def path(store: Store, name: str) -> str:
+    """The directory that containers see."""
+    return f"{store.volume(name)}/_data"
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for what cannot be a volume's name."""
+    if _may_be_name(name):
+        return
+    if len(name) < 2 and _FIRST.issuperset(name):
+        raise UsageError(
+            f"create {name}: volume name is too short, "
+            "names should be at least two alphanumeric characters"
+        )
+    raise UsageError(
+        f'create {name}: "{name}" includes invalid characters for a local volume name, '
+        'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed',
+        hint="if you intended to pass a host directory, use an absolute path",
+    )
+
+
+def _may_be_name(name: str) -> bool:
+    return 2 <= len(name) <= 255 and name[0] in _FIRST and _OTHERS.issuperset(name)
+
+
+def _document_path(store: Store, name: str) -> str:
+    return f"{store.volume(name)}/volume.json"
+
+
+def populate(store: Store, name: str, source: str) -> None:
+    """Let an empty volume take over a directory of the image: files, owners, modes, xattrs, links.
+
+    source: path of the directory, such as /proc/self/fd/7; what is no directory is left alone.
+    Does nothing for a volume that has files.
+    """
+    home, data = store.volume(name), path(store, name)
+    copying, copied = f"{home}/copying", f"{home}/copied"
+    with exclusive(f"{home}/.lock"):
+        if not os.path.isdir(copied):
+            if os.listdir(data) or not os.path.isdir(source):
+                return
+            remove_tree(copying)
+            os.mkdir(copying, 0o700)
+            _copy_directory(source, copying)
+            os.rename(copying, copied)
+        for entry in os.listdir(copied):
+            if not os.path.lexists(f"{data}/{entry}"):
+                os.rename(f"{copied}/{entry}", f"{data}/{entry}")
+        _copy_attributes(copied, data, os.stat(copied))
+        remove_tree(copied)
+
+
+def _copy_directory(source: str, target: str) -> None:
+    """Copy what is below a directory, and the directory's own attributes."""
+    from_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    to_fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _copy_entries(from_fd, to_fd, {})
+        _copy_attributes(f"/proc/self/fd/{from_fd}", target, os.fstat(from_fd))
+    finally:
+        os.close(from_fd)
+        os.close(to_fd)
+
+
+def _copy_entries(from_fd: int, to_fd: int, linked: dict[tuple[int, int], str]) -> None:
+    """Copy a directory's entries. linked: the copies of files with several names, by inode."""
+    for name in os.listdir(from_fd):
+        status = os.stat(name, dir_fd=from_fd, follow_symlinks=False)
+        inode = (status.st_dev, status.st_ino)
+        if inode in linked:
+            os.link(linked[inode], name, dst_dir_fd=to_fd, follow_symlinks=False)
+            continue
+        _copy_entry(from_fd, to_fd, name, status.st_mode, status.st_rdev, linked)
+        copy = f"/proc/self/fd/{to_fd}/{name}"
+        _copy_attributes(f"/proc/self/fd/{from_fd}/{name}", copy, status, follow=False)
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            linked[inode] = f"{os.readlink(f'/proc/self/fd/{to_fd}')}/{name}"
+
+
+def _copy_entry(
+    from_fd: int,
+    to_fd: int,
+    name: str,
+    mode: int,
+    device: int,
+    linked: dict[tuple[int, int], str],
+) -> None:
+    if stat.S_ISDIR(mode):
+        os.mkdir(name, 0o700, dir_fd=to_fd)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        inner_from = os.open(name, flags, dir_fd=from_fd)
+        inner_to = os.open(name, flags, dir_fd=to_fd)
+        try:
+            _copy_entries(inner_from, inner_to, linked)
+        finally:
+            os.close(inner_from)
+            os.close(inner_to)
+    elif stat.S_ISREG(mode):
+        _copy_file(from_fd, to_fd, name)
+    elif stat.S_ISLNK(mode):
+        os.symlink(os.readlink(name, dir_fd=from_fd), name, dir_fd=to_fd)
+    else:  # a device, a FIFO or a socket: made again, never opened
+        os.mknod(name, stat.S_IFMT(mode) | 0o600, device, dir_fd=to_fd)
+
+
+def _copy_file(from_fd: int, to_fd: int, name: str) -> None:
+    """Copy a file's bytes; its holes stay holes (lseek(2), SEEK_DATA)."""
+    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_fd)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    writing = os.open(name, flags, 0o600, dir_fd=to_fd)
+    try:
+        size = os.fstat(reading).st_size
+        os.ftruncate(writing, size)
+        for start, end in _filled_ranges(reading, size):
+            while start < end:
+                start += os.pwrite(
+                    writing, os.pread(reading, min(end - start, _COPY_BYTES), start), start
+                )
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _filled_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, as (start, end)."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _copy_attributes(
+    source: str, target: str, status: os.stat_result, *, follow: bool = True
+) -> None:
+    """Owner, mode, xattrs and times; the owner first, since chown(2) clears setuid bits."""
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=follow)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source, follow_symlinks=follow):
+        if not name.startswith("trusted.overlay."):  # the overlay's own notes
+            value = os.getxattr(source, name, follow_symlinks=follow)
+            os.setxattr(target, name, value, follow_symlinks=follow)
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    os.utime(target, ns=times, follow_symlinks=follow)

@@ -1,0 +1,148 @@
+"""`diff`: what a container has added, changed and deleted, as Docker says it.
+
+A is for added, C for changed, D for deleted. A directory that was copied up only because of what is
+in it counts as changed if something in it has, as for Docker. What is below a deleted directory is
+not listed; what is below an added one is.
+
+overlayfs keeps in the upperdir what a container wrote, but not what was there before. So each entry
+is held against the same path in the lower layers, from the top one down: the first one that has it
+wins, a whiteout or an opaque directory ends the search.
+
+Sources: moby pkg/archive/changes.go (addChanges) and changes_unix.go (statDifferent).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
+from minidock.engine.image.upper import INIT_DIRECTORIES, Upper, UpperEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CAPABILITY = "security.capability"
+
+
+def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
+    """The container's changes, as ("A", "/new"), ("C", "/etc"), ("D", "/etc/motd"), sorted.
+
+    upper: its upperdir. lowers: the directories of the image's layers, lowest first.
+    """
+    stack = [os.fsencode(lower) for lower in reversed(lowers)]
+    before: dict[bytes, list[bytes]] = {b"": stack}  # directory -> what it was merged from
+    opened: list[UpperEntry] = []  # the upper directories around the current entry
+    found: dict[bytes, str] = {}
+    with Upper(upper, lowers) as own:
+        present: dict[bytes, set[bytes]] = {}
+        for entry in own.walk():
+            parent, _, name = entry.path.rpartition(b"/")
+            present.setdefault(parent, set()).add(name)
+            old, old_directories = _lower(before[parent], name)
+            if entry.path in INIT_DIRECTORIES and old is None:
+                old = entry.status  # as if an init layer had it
+            kind = _kind(own, entry, old, old_directories)
+            if kind:
+                found[entry.path] = kind
+            if entry.is_directory:
+                before[entry.path] = old_directories
+                opened.append(entry)
+    for entry in opened:
+        if entry.opaque:
+            for name in _names(before[entry.path]) - present.get(entry.path, set()):
+                found[entry.path + b"/" + name] = "D"
+    for path in list(found):
+        _note_parents(path, found)
+    return [(found[path], "/" + os.fsdecode(path)) for path in sorted(found, key=_order)]
+
+
+def _kind(
+    own: Upper, entry: UpperEntry, old: os.stat_result | None, old_directories: list[bytes]
+) -> str:
+    """A, C or D for one entry of the upperdir; "" where it says nothing new."""
+    if entry.is_whiteout:
+        return "D" if old else ""
+    if old is None:
+        return "A"
+    new = entry.status
+    same_owner = (old.st_mode, old.st_uid, old.st_gid) == (new.st_mode, new.st_uid, new.st_gid)
+    if not same_owner or old.st_rdev != new.st_rdev:
+        return "C"
+    if entry.is_directory:
+        return ""
+    if old.st_size != new.st_size or not _same_time(old.st_mtime_ns, new.st_mtime_ns):
+        return "C"
+    if stat.S_ISREG(new.st_mode) and old_directories:
+        return "C" if _capability_changed(own, entry, old_directories[0]) else ""
+    return ""
+
+
+def _capability_changed(own: Upper, entry: UpperEntry, old_path: bytes) -> bool:
+    fd = own.open_file(entry)
+    try:
+        new = os.getxattr(fd, _CAPABILITY) if _CAPABILITY in os.listxattr(fd) else b""
+    finally:
+        os.close(fd)
+    has_old = _CAPABILITY in os.listxattr(old_path, follow_symlinks=False)
+    old = os.getxattr(old_path, _CAPABILITY, follow_symlinks=False) if has_old else b""
+    return new != old
+
+
+def _same_time(one_ns: int, other_ns: int) -> bool:
+    """Whether two times are one, where either may have been cut to whole seconds by a tar."""
+    one, other = divmod(one_ns, 1_000_000_000), divmod(other_ns, 1_000_000_000)
+    return one[0] == other[0] and (one[1] == other[1] or 0 in (one[1], other[1]))
+
+
+def _lower(directories: list[bytes], name: bytes) -> tuple[os.stat_result | None, list[bytes]]:
+    """What the lower layers have under a name: its lstat, and the directories or file behind it.
+
+    directories: what the directory around it is merged from, topmost first.
+    """
+    status: os.stat_result | None = None
+    merged: list[bytes] = []
+    for directory in directories:
+        path = directory + b"/" + name
+        try:
+            here = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if is_whiteout(here) or (status is not None and not stat.S_ISDIR(here.st_mode)):
+            break
+        status = status or here
+        merged.append(path)
+        if not stat.S_ISDIR(here.st_mode) or _is_opaque(path):
+            break
+    return status, merged
+
+
+def _names(directories: list[bytes]) -> set[bytes]:
+    """The names in a directory that is merged from several layers' ones."""
+    seen: dict[bytes, bool] = {}
+    for directory in directories:
+        if not os.path.isdir(directory):
+            break
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                seen.setdefault(entry.name, not is_whiteout(entry.stat(follow_symlinks=False)))
+    return {name for name, exists in seen.items() if exists}
+
+
+def _is_opaque(path: bytes) -> bool:
+    name = OPAQUE_XATTR.decode()
+    return name in os.listxattr(path, follow_symlinks=False) and os.getxattr(path, name) == b"y"
+
+
+def _note_parents(path: bytes, found: dict[bytes, str]) -> None:
+    """A directory counts as changed if something in it has."""
+    parent = path.rpartition(b"/")[0]
+    while parent and parent not in found:
+        found[parent] = "C"
+        parent = parent.rpartition(b"/")[0]
+
+
+def _order(path: bytes) -> list[bytes]:
+    """Sorts a directory before what is in it, and that before the directory's next neighbour."""
+    return path.split(b"/")

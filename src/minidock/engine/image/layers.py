@@ -1,0 +1,194 @@
+"""Layers: each is unpacked once, into layers/<chain id>/diff, and never changes again.
+
+    layers/<chain id>/
+        diff/          the files, with overlayfs's own whiteouts: a lowerdir as it stands
+        tar-split.z    what the layer's tar archive held besides them (tar_split.py)
+        replaced/      contents that the archive itself replaced; seldom there
+        layer.json     {"diff_id", "size", "tar_size"}: bytes of its files, bytes of its archive
+
+`unpack_layer` works with two processes. This one reads, decompresses and hashes; the other one is
+chrooted in the layer and makes the files (unpack.py):
+
+    minidock load ──── uncompressed tar ────▶ child, "/" = staging/…/diff
+                  ◀─── {"content_bytes": …} or {"error": …} ───
+
+So hashing costs no extra time on two processors, no decompressor runs inside, and nothing that the
+archive says can reach a file outside. The half-made layer lies in staging/ and is renamed to its
+place only when its digest is right.
+
+Source: OCI image-spec layer.md, config.md "Layer ChainID".
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock import jsontext
+from minidock.engine.image import tar_split
+from minidock.engine.store import write_file
+from minidock.errors import ArchiveError, MinidockError, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from minidock.paths import Store
+
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+_ANSWER_MAX = 1 << 16
+
+
+class StagedLayer:
+    """A complete layer that is still in staging/.
+
+    path: its directory; diff_id: the digest of its archive; size_bytes: of its files.
+    """
+
+    def __init__(self, path: str, diff_id: str, size_bytes: int) -> None:
+        self.path = path
+        self.diff_id = diff_id
+        self.size_bytes = size_bytes
+
+
+def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> StagedLayer:
+    """Unpack one uncompressed layer archive into a new directory, and hash it on the way.
+
+    chunks: the archive's bytes. path: the layer's directory, which is made, inside a staging entry.
+    diff_id: the digest that the archive must have; "" for whichever it has.
+    Raises ArchiveError for a broken, hostile or wrong archive, StoreError where the disk refuses.
+    The caller removes the directory on an error.
+    """
+    import hashlib
+
+    for directory in (path, f"{path}/diff", f"{path}/{tar_split.REPLACED}"):
+        os.mkdir(directory, 0o755 if directory.endswith("diff") else 0o700)
+    digest = hashlib.sha256()
+    child = _Child(path)
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            if not child.give(chunk):
+                break
+        answer = child.finish()
+    finally:
+        child.reap()
+    if (found := f"sha256:{digest.hexdigest()}") != (diff_id or found):
+        raise ArchiveError(
+            f"a layer of the image is not what its config says: {found}, not {diff_id}",
+            hint="the archive was damaged or changed; fetch or save it again",
+        )
+    if not answer["replaced_any"]:
+        os.rmdir(f"{path}/{tar_split.REPLACED}")
+    record = {"diff_id": found, "size": answer["content_bytes"], "tar_size": answer["tar_bytes"]}
+    write_file(f"{path}/layer.json", jsontext.dumps(record).encode())
+    return StagedLayer(path, found, answer["content_bytes"])
+
+
+def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
+    """layer.json of a layer in the store. Raises StoreError where it is not there."""
+    try:
+        with open(f"{store.layer(chain_id)}/layer.json", "rb") as file:
+            record: dict[str, Any] = jsontext.loads(file.read())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"the layer {chain_id} of the store cannot be read: {error}",
+            hint="load the image again",
+        ) from None
+    return record
+
+
+def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
+    """The layer's tar archive in chunks, bit by bit as it came.
+
+    Raises StoreError where its digest is another one: then the layer's files were changed.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for chunk in tar_split.rebuilt_archive(store.layer(chain_id)):
+        digest.update(chunk)
+        yield chunk
+    expected = read_layer(store, chain_id)["diff_id"]
+    if f"sha256:{digest.hexdigest()}" != expected:
+        raise StoreError(
+            f"the files of the layer {chain_id} are not what they were when it was unpacked",
+            hint="something else than minidock has changed them; load the image again",
+        )
+
+
+class _Child:
+    """The process that unpacks, and the two pipes to it.
+
+    It is forked, not executed: all it needs is imported already, and it must import nothing.
+    """
+
+    def __init__(self, layer: str) -> None:
+        # What the child uses, imported while there are no walls.
+        from minidock.engine.image import unpack_child
+
+        data_out, self._data = os.pipe()
+        self._answer, answer_in = os.pipe()
+        _widen(self._data)
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._data)
+            os.close(self._answer)
+            unpack_child.run(layer, data_out, answer_in)  # ends in os._exit
+        os.close(data_out)
+        os.close(answer_in)
+
+    def give(self, chunk: bytes) -> bool:
+        """Hand over bytes of the archive; False where the child has stopped reading."""
+        try:
+            written = os.write(self._data, chunk)
+            while written < len(chunk):
+                written += os.write(self._data, memoryview(chunk)[written:])
+        except BrokenPipeError:
+            return False
+        return True
+
+    def finish(self) -> dict[str, Any]:
+        """Say that this was all; returns the child's answer, or raises the error in it."""
+        self._close_data()
+        answer = b""
+        while more := os.read(self._answer, _ANSWER_MAX):
+            answer += more
+        if not answer:
+            self.reap()
+            raise StoreError(
+                "the process that unpacked a layer was killed",
+                hint="was there too little memory? see dmesg",
+            )
+        told: dict[str, Any] = jsontext.loads(answer)
+        if "error" in told:
+            kinds: dict[str, type[MinidockError]] = {
+                "ArchiveError": ArchiveError,
+                "StoreError": StoreError,
+            }
+            raise kinds.get(told["kind"], StoreError)(told["error"], hint=told["hint"])
+        return told
+
+    def reap(self) -> None:
+        """Let the child end, and wait for it; nothing happens the second time."""
+        self._close_data()
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            os.close(self._answer)
+            self._pid = 0
+
+    def _close_data(self) -> None:
+        if self._data >= 0:
+            os.close(self._data)
+            self._data = -1
+
+
+def _widen(pipe: int) -> None:
+    """Ask for a pipe of 1 MiB: fewer turns between the two processes."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
+    except PermissionError:
+        return  # over the user's limit (pipe(7)): the default of 64 KiB works as well

@@ -1,0 +1,203 @@
+"""Removing images: the rules by which `rmi` untags, deletes, or refuses. They are Docker's.
+
+By a name:  the name goes. If it was the image's last one, the image goes with it. Where a container
+            uses that, nothing goes; with -f the name does, and if the container is stopped, all.
+By an id:   all names go, if they are of one repository; else -f is asked for. Then the image goes.
+
+    hard, -f does not help      another image was made from it; a running container uses it
+    soft, -f helps              it has names in several repositories; a stopped container uses it
+
+With an image go the layers that no other image stands on, and its parents that have no name and
+nothing else that keeps them. Under a container the layers stay (see images.py, "removed").
+
+Source: moby daemon/images/image_delete.go.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.image.images import ImageStore, find_id
+from minidock.engine.store import Staging, StoreLock
+from minidock.errors import Conflict, NotFound
+from minidock.oci import reference
+from minidock.oci.digest import PREFIX, short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.image.images import Users
+    from minidock.paths import Store
+
+
+def remove(store: Store, ref: str, *, force: bool, in_use: Users) -> list[str]:
+    """Untag or delete an image; returns Docker's lines on what was done.
+
+    Raises NotFound, or Conflict in Docker's words, which say whether -f would help.
+    """
+    with Staging(store, "rmi") as staging:  # goes, with what was moved there, after the lock
+        with StoreLock(store):
+            images = ImageStore(store)
+            removal = _Removal(store, images.read(), in_use, staging.path)
+            removal.collect_released()
+            try:
+                removal.remove(ref, force=force)
+            finally:
+                images.write(removal.catalogue)
+    return removal.lines
+
+
+def collect(store: Store, in_use: Users) -> None:
+    """Let go of the layers of images that were removed from under a container that is gone too."""
+    catalogue = ImageStore(store).read()
+    if not any(record.get("removed") for record in catalogue["images"].values()):
+        return
+    with Staging(store, "rmi") as staging, StoreLock(store):
+        images = ImageStore(store)
+        removal = _Removal(store, images.read(), in_use, staging.path)
+        removal.collect_released()
+        images.write(removal.catalogue)
+
+
+class _Removal:
+    """One removal, on a catalogue that the caller has read under the lock and will write."""
+
+    def __init__(
+        self, store: Store, catalogue: dict[str, dict[str, Any]], in_use: Users, staging: str
+    ) -> None:
+        self._store = store
+        self.catalogue = catalogue
+        self._images = catalogue["images"]
+        self._references: dict[str, str] = catalogue["references"]
+        self._in_use = in_use
+        self._staging = staging
+        self.lines: list[str] = []
+
+    def remove(self, ref: str, *, force: bool) -> None:
+        """Untag and delete what `ref` means."""
+        image_id = find_id(self.catalogue, ref)
+        if not image_id or self._images[image_id].get("removed"):
+            shown = ref if ref.startswith(PREFIX) else reference.parse(ref).with_default_tag()
+            raise NotFound(
+                f"No such image: {shown if isinstance(shown, str) else shown.familiar}",
+                hint="'minidock images' lists those that there are",
+            )
+        if (name := self._name_of(ref, image_id)) is not None:
+            self._check_last_name(image_id, name, force=force)
+            self._untag(name)
+            running = any(runs for _, runs in self._in_use(image_id))
+            if self._names(image_id) or running:
+                return
+        elif self._is_of_one_repository(image_id):
+            self._check_conflicts(image_id, force=force, with_names=False)
+            for name in self._names(image_id):
+                self._untag(name)
+        self._check_conflicts(image_id, force=force, with_names=True)
+        self._delete(image_id)
+
+    def collect_released(self) -> None:
+        """Delete what is kept for containers only, where no container is left."""
+        for image_id in [i for i, record in self._images.items() if record.get("removed")]:
+            if not self._in_use(image_id):
+                self._forget(image_id)
+
+    def _name_of(self, ref: str, image_id: str) -> str | None:
+        """The image's name that `ref` is, or None where it is an id."""
+        start = ref.removeprefix(PREFIX)
+        for name in self._names(image_id):
+            if name == _familiar(ref):
+                return name
+        return None if image_id.startswith(PREFIX + start) else ref
+
+    def _names(self, image_id: str) -> list[str]:
+        return sorted(name for name, owner in self._references.items() if owner == image_id)
+
+    def _untag(self, name: str) -> None:
+        del self._references[name]
+        self.lines.append(f"Untagged: {name}")
+
+    def _is_of_one_repository(self, image_id: str) -> bool:
+        """At most one tag, and digests of the same repository only."""
+        names = self._names(image_id)
+        repositories = {reference.parse(name).familiar_name for name in names}
+        return len(repositories) <= 1 and sum("@" not in name for name in names) <= 1
+
+    def _check_last_name(self, image_id: str, name: str, *, force: bool) -> None:
+        """The last name of an image in use is not taken away by mistake."""
+        users = self._in_use(image_id)
+        if force or not users or not self._is_of_one_repository(image_id):
+            return
+        raise Conflict(
+            f'conflict: unable to remove repository reference "{name}" (must force) - container '
+            f"{_user(users[0])} is using its referenced image {short(image_id)}",
+            hint="remove that container first, or use -f",
+        )
+
+    def _check_conflicts(self, image_id: str, *, force: bool, with_names: bool) -> None:
+        """Refuse where something still needs the image."""
+        users = self._in_use(image_id)
+        running = [user for user in users if user[1]]
+        if self._children(image_id):
+            self._refuse(image_id, "image has dependent child images", hard=True)
+        if running:
+            text = f"image is being used by running container {_user(running[0])}"
+            self._refuse(image_id, text, hard=True)
+        if force:
+            return
+        if with_names and self._names(image_id):
+            self._refuse(image_id, "image is referenced in multiple repositories", hard=False)
+        if users:
+            text = f"image is being used by stopped container {_user(users[0])}"
+            self._refuse(image_id, text, hard=False)
+
+    def _refuse(self, image_id: str, reason: str, *, hard: bool) -> None:
+        can = "cannot be forced" if hard else "must be forced"
+        raise Conflict(f"conflict: unable to delete {short(image_id)} ({can}) - {reason}")
+
+    def _children(self, image_id: str) -> list[str]:
+        return [
+            child
+            for child, record in self._images.items()
+            if record["parent"] == image_id and not record.get("removed")
+        ]
+
+    def _delete(self, image_id: str) -> None:
+        """Delete an image, and its parents that only it has kept."""
+        while image_id:
+            for name in self._names(image_id):
+                self._untag(name)
+            self.lines.append(f"Deleted: {image_id}")
+            parent: str = self._images[image_id]["parent"]
+            if self._in_use(image_id):
+                self._images[image_id]["removed"] = True
+            else:
+                self._forget(image_id)
+            kept = parent not in self._images or (
+                self._names(parent) or self._children(parent) or self._in_use(parent)
+            )
+            image_id = "" if kept else parent
+
+    def _forget(self, image_id: str) -> None:
+        """Drop an image's record, its config, and the layers that no other image stands on."""
+        record = self._images.pop(image_id)
+        still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
+        for chain_id in reversed(record["layers"]):
+            directory = self._store.layer(chain_id)
+            if chain_id not in still and os.path.isdir(directory):
+                os.rename(directory, f"{self._staging}/{chain_id.removeprefix(PREFIX)}")
+                self.lines.append(f"Deleted: {chain_id}")
+        blob = self._store.blob(image_id)
+        if os.path.exists(blob):
+            os.unlink(blob)
+
+
+def _user(user: tuple[str, bool]) -> str:
+    """A container as Docker's texts name it: the first twelve digits of its id."""
+    return user[0][:12] if len(user[0]) == 64 else user[0]
+
+
+def _familiar(ref: str) -> str:
+    if ref.startswith(PREFIX):
+        return ref
+    return reference.parse(ref).with_default_tag().familiar

@@ -1,0 +1,179 @@
+"""`save`: images as an archive that Docker, Podman and skopeo read.
+
+    oci-layout, index.json, blobs/sha256/…      the OCI image layout
+    manifest.json, repositories                 Docker's own tables, which point to the same blobs
+
+This is the form of Docker 25 and later. The layers are made again from their files and tar-split.z,
+bit by bit, so that an image keeps its ID, and its layers their digests, wherever it travels. All
+sizes are known before, and so the archive can go into a pipe as it is made.
+
+Sources: OCI image-spec image-layout.md; moby image/tarexport/save.go.
+"""
+
+from __future__ import annotations
+
+import json
+
+from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.layers import layer_archive, read_layer
+from minidock.oci import image_config, manifest, reference, tar_writer
+from minidock.oci.digest import PREFIX, is_hex, sha256, short
+from minidock.oci.tar_header import DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from minidock.engine.image.archive_file import Progress
+    from minidock.paths import Store
+
+
+def save(
+    store: Store, refs: Iterable[str], stream: BinaryIO, *, progress: Progress | None = None
+) -> None:
+    """Write images with their layers and names as one archive.
+
+    refs: names, by which only that name is saved; a name without a tag saves all its tags; ids,
+    which save the image without a name. stream: where to, a file or a pipe.
+    progress: called with a layer's short digest, the bytes done and the bytes in all.
+    Raises NotFound before anything is written, StoreError where a layer's files were changed.
+    """
+    chosen = _choose(store, list(refs))
+    layers: dict[str, str] = {}  # digest -> chain id: a layer that two images share goes in once
+    documents: dict[str, bytes] = {}
+    docker_table: list[dict[str, Any]] = []
+    index: list[dict[str, Any]] = []
+    repositories: dict[str, dict[str, str]] = {}
+    for image, names in chosen:
+        layer_digests = image_config.diff_ids(image.config)
+        layers.update(zip(layer_digests, image.chain_ids, strict=True))
+        descriptors = [
+            manifest.descriptor(manifest.LAYER, digest, read_layer(store, chain_id)["tar_size"])
+            for digest, chain_id in zip(layer_digests, image.chain_ids, strict=True)
+        ]
+        content = _manifest(image, descriptors)
+        documents[image.id] = image.config_bytes
+        documents[sha256(content)] = content
+        index += _index_entries(content, names)
+        docker_table.append(_docker_entry(image, names, descriptors))
+        for name in names:
+            parsed = reference.parse(name)
+            tags = repositories.setdefault(parsed.familiar_name, {})
+            tags[parsed.tag] = (layer_digests or [image.id])[-1].removeprefix(PREFIX)
+    tables = {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json({"schemaVersion": 2, "mediaType": manifest.INDEX, "manifests": index}),
+        "manifest.json": _json(docker_table),
+    }
+    if repositories:
+        tables["repositories"] = _json(repositories)
+    for chunk in _archive(store, tables, documents, layers, progress):
+        _write_all(stream, chunk)
+
+
+def _choose(store: Store, refs: list[str]) -> list[tuple[Image, list[str]]]:
+    """The images to save, each once, with the names to save it by."""
+    images = ImageStore(store)
+    names_by_id: dict[str, list[str]] = {}
+    found: dict[str, Image] = {}
+    for ref in refs:
+        for image, names in _meant(images, ref):
+            found[image.id] = image
+            kept = names_by_id.setdefault(image.id, [])
+            kept += [name for name in names if name not in kept]
+    return [(image, names_by_id[image_id]) for image_id, image in found.items()]
+
+
+def _meant(images: ImageStore, ref: str) -> Iterator[tuple[Image, list[str]]]:
+    """What one argument means: an image by name or id, or all tags of a bare name."""
+    is_id = ref.startswith(PREFIX) or "@" in ref
+    if not is_id and not (len(ref) == 64 and is_hex(ref)):
+        parsed = reference.parse(ref)
+        tagged = [
+            (image, name)
+            for image in images.list()
+            for name in image.references
+            if name == parsed.familiar or name.rpartition(":")[0] == parsed.familiar
+        ]
+        if tagged:
+            yield from ((image, [name]) for image, name in tagged)
+            return
+    yield images.resolve(ref), []
+
+
+def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:
+    config = manifest.descriptor(manifest.CONFIG, image.id, len(image.config_bytes))
+    return _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": manifest.MANIFEST,
+            "config": config,
+            "layers": layers,
+        }
+    )
+
+
+def _index_entries(content: bytes, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The image in index.json: once for each name, or once without."""
+    entry = manifest.descriptor(manifest.MANIFEST, sha256(content), len(content))
+    for name in names:
+        parsed = reference.parse(name)
+        yield {
+            **entry,
+            "annotations": {manifest.NAME: str(parsed), manifest.REF_NAME: parsed.tag},
+        }
+    if not names:
+        yield entry
+
+
+def _docker_entry(image: Image, names: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "Config": manifest.blob_name(image.id),
+        "RepoTags": names or None,
+        "Layers": [manifest.blob_name(layer["digest"]) for layer in layers],
+        "LayerSources": {layer["digest"]: layer for layer in layers},
+    }
+
+
+def _archive(
+    store: Store,
+    tables: dict[str, bytes],
+    documents: dict[str, bytes],
+    layers: dict[str, str],
+    progress: Progress | None,
+) -> Iterator[bytes]:
+    """The bytes of the archive, in chunks: tables first, so that a reader knows what will come."""
+    for name, content in tables.items():
+        yield from _member(name, content)
+    for folder in ("blobs", "blobs/sha256"):
+        yield tar_writer.header(folder.encode(), DIRECTORY, mode=0o755)
+    for digest, content in documents.items():
+        yield from _member(manifest.blob_name(digest), content)
+    for digest, chain_id in layers.items():
+        size = read_layer(store, chain_id)["tar_size"]
+        yield tar_writer.header(manifest.blob_name(digest).encode(), size_bytes=size)
+        done = 0
+        for chunk in layer_archive(store, chain_id):
+            done += len(chunk)
+            if progress is not None:
+                progress(short(digest), done, size)
+            yield chunk
+        yield tar_writer.padding(size)
+    yield tar_writer.END
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield tar_writer.header(name.encode(), size_bytes=len(content))
+    yield content + tar_writer.padding(len(content))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _write_all(stream: BinaryIO, content: bytes) -> None:
+    """Write to a stream that may take less than all at a time."""
+    written = stream.write(content)
+    while written is not None and written < len(content):
+        written += stream.write(memoryview(content)[written:])

@@ -1,0 +1,344 @@
+"""One layer's tar archive becomes a directory: the side of the wall where the archive has its way.
+
+This runs in a forked child that is chrooted into the new, still empty layer
+(engine/image/layers.py), so that whatever the archive says, "/", ".." and its own symbolic links
+lead to places in that layer.
+Nothing is imported here once the child is inside, and it ends by os._exit.
+
+What is done as Docker does it:
+- a name that exists is replaced, except that two directories become one;
+- the archive's own entry for "/" is passed over; directories that it left out are made: root, 0755;
+- symbolic links that the archive made are followed in the middle of a path, never at its end;
+- a whiteout ".wh.NAME" becomes overlayfs's: a character device 0/0; ".wh..wh..opq" becomes the
+  xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names mean nothing.
+What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and long
+runs of zeros are left as holes, so that a bomb of zeros costs no disk.
+
+Sources: OCI image-spec layer.md; moby pkg/archive/archive.go and archive_linux.go; overlayfs.rst
+"whiteouts and opaque directories"; chown(2) and capabilities(7) for why the owner comes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+
+from minidock.errors import ArchiveError, StoreError
+from minidock.oci import tar_header as tar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.image.tar_split import TarSplitWriter
+    from minidock.oci.tar import TarReader
+    from minidock.oci.tar_header import Entry
+
+WHITEOUT = b".wh."
+OPAQUE_WHITEOUT = b".wh..wh..opq"
+WHITEOUT_META = b".wh..wh."
+OPAQUE_XATTR = b"trusted.overlay.opaque"
+OVERLAY_XATTRS = b"trusted.overlay."
+_XATTR_NAMESPACES = (b"user.", b"security.", b"system.", b"trusted.")
+IMPLIED_DIRECTORY_MODE = 0o755
+_NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
+_CHUNK = 1 << 18
+_ZEROS = bytes(_CHUNK)
+_HOLE_MIN = 1 << 16  # zeros in a shorter file are written: a hole would save too little
+_TIME_MAX_NS = (1 << 63) - 1
+_STORE_IS_FULL_OR_BROKEN = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOMEM)
+)
+
+
+def clean_name(name: bytes) -> bytes:
+    """A path of the archive without "/" in front, "." and ".."; b"" for the root itself.
+
+    Raises ArchiveError for one that climbs above the root.
+    """
+    parts: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise ArchiveError(
+                    f"the archive has a path that leads out of the layer: {tar.shown(name)}"
+                )
+            parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
+
+
+class LayerUnpacker:
+    """Unpacks the entries of one archive into the current root directory.
+
+    replaced_fd: an open directory outside, for contents that a later entry replaces.
+    content_bytes: after `unpack`, the sum of the sizes of files and links, as Docker counts it.
+    """
+
+    def __init__(self, reader: TarReader, split: TarSplitWriter, *, replaced_fd: int) -> None:
+        self._reader = reader
+        self._split = split
+        self._replaced_fd = replaced_fd
+        self._real_directories: dict[bytes, bytes] = {}
+        self._directory_times: dict[bytes, int] = {}
+        self._ordinals: dict[int, int] = {}  # inode -> its number in tar-split.z
+        self.content_bytes = 0
+        self.replaced_any = False
+
+    def unpack(self) -> None:
+        """Unpack all entries, up to the end of the stream.
+
+        Raises ArchiveError, or StoreError where the disk is full or refuses.
+        """
+        for entry in self._reader:
+            try:
+                self._place(entry)
+            except (OSError, ValueError, OverflowError, RecursionError) as error:
+                raise _explained(entry, error) from None
+        self._reader.skip_rest()
+        for path, mtime_ns in self._directory_times.items():
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+
+    def _place(self, entry: Entry) -> None:
+        """Make one entry, whatever it is."""
+        name = clean_name(entry.name)
+        if not name:
+            return
+        parent, _, base = name.rpartition(b"/")
+        directory = self._real_directories.get(parent)
+        if directory is None:
+            directory = self._make_parents(parent)
+        if base.startswith(WHITEOUT):
+            self._place_whiteout(directory, base)
+            return
+        path = directory + base
+        if entry.kind == tar.REGULAR:
+            self._place_file(path, entry)
+        elif entry.kind == tar.DIRECTORY:
+            self._place_directory(path, entry)
+        elif entry.kind == tar.SYMLINK:
+            self._make(path, os.symlink, entry.link, path)
+            self.content_bytes += len(entry.link)
+            self._set_metadata(path, entry)
+        elif entry.kind == tar.HARD_LINK:
+            self._place_hard_link(path, entry)
+        elif entry.kind in (tar.CHARACTER, tar.BLOCK_DEVICE, tar.FIFO):
+            self._place_node(path, entry)
+        else:
+            raise ArchiveError(
+                f"{entry.shown()} is of a kind that no image layer holds: {chr(entry.kind)!r}"
+            )
+
+    def _make_parents(self, parent: bytes) -> bytes:
+        """Make the directories of a path that the archive left out.
+
+        Returns where they really are, below "/" and with a "/" behind, symbolic links resolved.
+        """
+        real = posixpath.realpath(b"/" + parent)
+        made = b"/"
+        for part in real.split(b"/"):
+            if part:
+                made += part
+                try:
+                    os.mkdir(made, IMPLIED_DIRECTORY_MODE)
+                except FileExistsError:
+                    if not stat.S_ISDIR(os.lstat(made).st_mode):
+                        raise NotADirectoryError(errno.ENOTDIR, "", made) from None
+                made += b"/"
+        self._real_directories[parent] = made
+        return made
+
+    def _place_file(self, path: bytes, entry: Entry) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = self._make(path, os.open, path, flags, entry.mode & 0o777)
+        try:
+            if entry.segments is not None:
+                self._write_segments(fd, path, entry)
+            elif entry.size_bytes:
+                self._write_content(fd, 0, entry.size_bytes)
+                if entry.size_bytes >= _HOLE_MIN:
+                    os.ftruncate(fd, entry.size_bytes)  # where the file ends in a hole
+                self._note_contents(fd, path, [(0, entry.size_bytes)])
+            self.content_bytes += entry.size_bytes
+            # The owner before the mode and the xattrs: chown drops setuid and capabilities.
+            os.fchown(fd, entry.uid, entry.gid)
+            if entry.mode & 0o7000:
+                os.fchmod(fd, entry.mode)
+            if entry.xattrs:
+                _set_xattrs(fd, entry)
+            mtime_ns = _kernel_time(entry.mtime_ns)
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _write_segments(self, fd: int, path: bytes, entry: Entry) -> None:
+        """The runs of data of a sparse file; what is between them stays a hole."""
+        pieces = [piece for piece in entry.segments or () if piece[1]]
+        for offset, length in pieces:
+            self._write_content(fd, offset, length)
+        os.ftruncate(fd, entry.size_bytes)
+        if pieces:
+            self._note_contents(fd, path, pieces)
+
+    def _write_content(self, fd: int, offset: int, length: int) -> None:
+        """Copy content into a file, long runs of zeros excepted."""
+        read = self._reader.read_content
+        if length <= _HOLE_MIN:
+            _write_all(fd, read(length), offset)
+            return
+        end = offset + length
+        while offset < end:
+            content = read(min(_CHUNK, end - offset))
+            if content != (_ZEROS if len(content) == _CHUNK else _ZEROS[: len(content)]):
+                _write_all(fd, content, offset)
+            offset += len(content)
+
+    def _note_contents(self, fd: int, path: bytes, pieces: list[tuple[int, int]]) -> None:
+        ordinal = self._split.record_file(path[1:], pieces)
+        self._ordinals[os.fstat(fd).st_ino] = ordinal
+
+    def _place_directory(self, path: bytes, entry: Entry) -> None:
+        opaque = False
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                opaque = is_whiteout(status)  # ".wh.x" and then "x/": a new x, not the lower one
+                self._clear(path)
+                os.mkdir(path, 0o700)
+        self._set_metadata(path, entry)
+        if opaque:
+            os.setxattr(path, OPAQUE_XATTR, b"y")
+        self._directory_times[path] = _kernel_time(entry.mtime_ns)
+
+    def _place_hard_link(self, path: bytes, entry: Entry) -> None:
+        parent, _, base = clean_name(entry.link).rpartition(b"/")
+        target = posixpath.realpath(b"/" + parent).rstrip(b"/") + b"/" + base
+        try:
+            if not base or target == path:
+                raise FileNotFoundError
+            os.lstat(target)
+            self._make(path, os.link, target, path)
+        except FileNotFoundError:
+            raise ArchiveError(
+                f"{entry.shown()} is a hard link to {tar.shown(entry.link)}, which is not in "
+                "this layer",
+                hint="a link across layers has no meaning; Docker refuses it too",
+            ) from None
+
+    def _place_node(self, path: bytes, entry: Entry) -> None:
+        device = os.makedev(entry.device_major, entry.device_minor)
+        self._make(path, os.mknod, path, _NODES[entry.kind] | 0o600, device)
+        self._set_metadata(path, entry)
+
+    def _place_whiteout(self, directory: bytes, base: bytes) -> None:
+        if base == OPAQUE_WHITEOUT:
+            os.setxattr(directory, OPAQUE_XATTR, b"y")
+            return
+        if base.startswith(WHITEOUT_META):
+            return
+        victim = base[len(WHITEOUT) :]
+        if victim in (b"", b".", b".."):
+            raise ArchiveError(f"the whiteout {tar.shown(base)} names no file")
+        path = directory + victim
+        try:
+            os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+        except FileExistsError:
+            # The layer has a file of that name as well, which hides the lower one anyway; a
+            # directory would be merged with the lower one, and must not be.
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                os.setxattr(path, OPAQUE_XATTR, b"y")
+
+    def _make(self, path: bytes, make, *arguments):  # type: ignore[no-untyped-def]
+        """Make a file by `make(*arguments)`; what has its name already goes."""
+        try:
+            return make(*arguments)
+        except FileExistsError:
+            self._clear(path)
+            return make(*arguments)
+
+    def _clear(self, path: bytes) -> None:
+        """Remove what an entry replaces; contents that tar-split.z needs are set aside."""
+        self.replaced_any = True
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            self._clear_file(path, status)
+            return
+        self._real_directories.clear()
+        for directory, _, files in os.walk(path, topdown=False):
+            for name in files:
+                self._clear_file(directory + b"/" + name, None)
+            for entry in os.listdir(directory):  # symbolic links to directories
+                self._clear_file(directory + b"/" + entry, None)
+            os.rmdir(directory)
+            self._directory_times.pop(directory, None)
+
+    def _clear_file(self, path: bytes, status: os.stat_result | None) -> None:
+        status = status or os.lstat(path)
+        self._real_directories.clear()
+        ordinal = self._ordinals.pop(status.st_ino, None)
+        if ordinal is None:
+            os.unlink(path)
+        else:
+            os.rename(path, b"%d" % ordinal, dst_dir_fd=self._replaced_fd)
+
+    def _set_metadata(self, path: bytes, entry: Entry) -> None:
+        """Owner, then mode, then xattrs, then time, of what is no regular file."""
+        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.kind != tar.SYMLINK:
+            os.chmod(path, entry.mode)
+        if entry.xattrs:
+            _set_xattrs(path, entry)
+        if entry.kind != tar.DIRECTORY:
+            mtime_ns = _kernel_time(entry.mtime_ns)
+            os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether a file is overlayfs's whiteout: a character device 0/0."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _set_xattrs(target: int | bytes, entry: Entry) -> None:
+    """Extended attributes, file capabilities among them.
+
+    trusted.overlay.* steers overlayfs itself: with a redirect, a layer could reach into others.
+    """
+    follow = {} if isinstance(target, int) else {"follow_symlinks": False}
+    for name, value in entry.xattrs.items():
+        if name.startswith(OVERLAY_XATTRS):
+            continue
+        try:
+            os.setxattr(target, name, value, **follow)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP or not name.startswith(_XATTR_NAMESPACES):
+                raise
+            raise StoreError(
+                f"the store's file system cannot keep the attribute {tar.shown(name)} of "
+                f"{entry.shown()}",
+                hint="set MINIDOCK_ROOT to a directory on ext4, xfs or btrfs",
+            ) from None
+
+
+def _write_all(fd: int, content: bytes, offset: int) -> None:
+    written = os.pwrite(fd, content, offset)
+    while written < len(content):
+        written += os.pwrite(fd, content[written:], offset + written)
+
+
+def _kernel_time(mtime_ns: int) -> int:
+    """A time that every file system takes: before 1970 or after 2262 becomes 1970, as Docker's."""
+    return mtime_ns if 0 <= mtime_ns <= _TIME_MAX_NS else 0
+
+
+def _explained(entry: Entry, error: Exception) -> Exception:
+    """What an entry that cannot be made says to its user."""
+    if isinstance(error, OSError) and error.errno in _STORE_IS_FULL_OR_BROKEN:
+        return StoreError(
+            f"cannot unpack {entry.shown()}: {os.strerror(error.errno)}",
+            hint="nothing of the image was kept; free some space and load it again",
+        )
+    words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return ArchiveError(f"the archive's entry {entry.shown()} cannot be made: {words}")

@@ -1,0 +1,76 @@
+"""The process inside the wall: from fork to os._exit (see layers.py for the other side).
+
+The rules for crossing a wall hold here as for a container's init: everything is imported before
+chroot(2), sys.path and sys.meta_path are empty after it, so that no file of the layer can be
+executed as a module of ours, and no exception leaves `run`.
+
+Source: chroot(2).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+
+from minidock import jsontext
+from minidock.engine.image import tar_split
+from minidock.engine.image.unpack import LayerUnpacker
+from minidock.errors import ArchiveError, MinidockError
+from minidock.kernel.mount import chroot
+from minidock.kernel.op import use_journal
+from minidock.oci.tar import TarReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_BUFFER = 1 << 18
+
+
+def run(layer: str, archive: int, answer: int) -> NoReturn:
+    """Unpack the archive that comes from one pipe; say how it went through the other."""
+    told: dict[str, Any]
+    try:
+        told = _unpack(layer, archive)
+    except MinidockError as error:
+        told = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
+    except BaseException as error:  # past the wall nothing may unwind: the parent reports it
+        told = {"kind": "StoreError", "error": f"unpacking failed: {error!r}", "hint": ""}
+    try:
+        os.write(answer, jsontext.dumps(told).encode())
+    finally:
+        os._exit(0)
+
+
+def _unpack(layer: str, archive: int) -> dict[str, Any]:
+    use_journal(None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us, by closing the pipe
+    os.umask(0)
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    replaced_fd = os.open(f"{layer}/{tar_split.REPLACED}", os.O_RDONLY | os.O_DIRECTORY | flags)
+    split_fd = os.open(
+        f"{layer}/{tar_split.FILE_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600
+    )
+    _enter(f"{layer}/diff")
+    split = tar_split.TarSplitWriter(split_fd)
+    source = io.BufferedReader(io.FileIO(archive), _BUFFER)
+    unpacker = LayerUnpacker(TarReader(source, record=split.record), split, replaced_fd=replaced_fd)
+    unpacker.unpack()
+    split.finish()
+    if not split.total_bytes:
+        raise ArchiveError("a layer of the image is empty: not even the end of a tar archive")
+    return {
+        "content_bytes": unpacker.content_bytes,
+        "tar_bytes": split.total_bytes,
+        "replaced_any": unpacker.replaced_any,
+    }
+
+
+def _enter(directory: str) -> None:
+    """Make the layer the root of this process, and forget where modules come from."""
+    chroot(directory)
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()

@@ -1,0 +1,23 @@
+"""Which containers keep an image from being removed."""
+
+from __future__ import annotations
+
+from minidock.engine.container.containers import documents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.image.images import Users
+    from minidock.paths import Store
+
+
+def users_of(store: Store) -> Users:
+    """A function that says for an image's id which containers use it, and which of them run."""
+
+    def users(image_id: str) -> list[tuple[str, bool]]:
+        return [
+            (document["Id"], bool(document["State"]["Running"]))
+            for document in documents(store)
+            if document["Image"] == image_id
+        ]
+
+    return users

@@ -1,0 +1,61 @@
+"""exec, on the command's side: ask the container's monitor for one more process.
+
+The monitor is warm and sealed already, so it forks it; this side only carries the streams.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container.containers import find
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.attach import Attachment, Conversation, connect
+from minidock.errors import Conflict, UsageError
+from minidock.kernel.terminal import get_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+_REQUEST_BYTES = 400 * 1024
+
+
+def execute(
+    store: Store, reference: str, process: dict[str, Any], attachment: Attachment | None
+) -> int | None:
+    """Run a process in a running container.
+
+    process: Docker's ExecConfig. attachment: None to leave it to itself.
+    Returns its exit code; None where it was left to itself.
+    Raises NotFound, Conflict where the container does not run or is paused, CommandNotFound,
+    CommandNotRunnable, UsageError.
+    """
+    container = find(store, reference)
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running",
+                       hint=f"minidock start {container.name}")  # fmt: skip
+    if container.state["Paused"]:
+        raise Conflict(
+            f"Container {container.name} is paused, unpause the container before exec",
+            hint=f"minidock unpause {container.name}",
+        )
+    size = list(get_size(1)) if process.get("Tty") and os.isatty(1) else None
+    packet = wire.message(
+        b"X",
+        {
+            "request": process,
+            "attach": attachment.streams() if attachment else None,
+            "size": size,
+        },
+    )
+    if len(packet) > _REQUEST_BYTES:
+        raise UsageError("the command and its environment are too long: 400 KiB at most")
+    socket = connect(container)
+    socket.send(packet)
+    conversation = Conversation(socket, attachment, terminal=bool(process.get("Tty")))
+    if attachment is None:
+        conversation.await_start()
+        return None
+    return conversation.hold()

@@ -1,0 +1,121 @@
+"""Starting a container, on the command's side: a monitor is born, and does the rest.
+
+`prepare_monitor` may be called before it is known which container it will be for: the monitor's
+interpreter takes as long to boot as a command needs to read its command line, so both are done at
+the same time. A monitor that hears of no container ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container.containers import Container, settled
+from minidock.engine.journal import recording
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.errors import Conflict
+from minidock.kernel.process import spawn
+from minidock.kernel.terminal import get_size
+from minidock.paths import Store
+from minidock.runtime import seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+_prepared: tuple[_socket.socket, list[str]] | None = None
+
+
+def prepare_monitor(store: Store) -> None:
+    """Let a monitor boot for the container that this command is about to start."""
+    global _prepared
+    if _prepared is None:
+        _prepared = spawn_monitor(store)
+
+
+def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
+    """A new monitor, waiting for its launch message.
+
+    It is in a session of its own, with nothing of ours open but the socket.
+    Returns our end of its socket, and the journal's records of its birth: no container is known
+    yet to which they would belong.
+    Raises KernelError where the interpreter cannot be sealed.
+    """
+    records: list[str] = []
+    with recording(records.append):
+        sealed = seal.sealed_interpreter(store.run)
+        ours, theirs = wire.pair()
+        kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
+        spawn(
+            sealed,
+            seal.command(sealed, "minidock.engine.monitor.process"),
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *kept],
+            control=theirs.fileno(),
+        )
+    theirs.close()
+    return ours, records
+
+
+def start(
+    store: Store,
+    reference: str,
+    *,
+    attach: Attachment | None,
+    on_record: Callable[[str], None] | None = None,
+    on_started: Callable[[], None] | None = None,
+) -> int | None:
+    """Start a container. Without `attach`, returns None once it runs; with it, its exit code.
+
+    on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
+    once, when the container runs.
+    A container that runs already is left alone, as Docker does; then `attach` attaches to it.
+    Raises NotFound, Conflict, and whatever kept it from starting.
+    """
+    from minidock.engine.monitor.attach import attach as attach_to
+
+    while True:
+        container = settled(store, reference)
+        reference = container.id
+        if container.state["Paused"]:
+            raise Conflict(
+                "cannot start a paused container", hint=f"minidock unpause {container.name}"
+            )
+        if container.running:
+            return None if attach is None else attach_to(store, container.id, attach)
+        conversation = Conversation(
+            _send_launch(container, attach, explain=on_record is not None),
+            attach,
+            terminal=bool(container.config.get("Tty")),
+            on_record=on_record,
+            on_started=on_started,
+        )
+        try:
+            if attach is None:
+                conversation.await_start()
+                return None
+            return conversation.hold()
+        except Conflict:
+            if not container.monitor_pid:
+                raise
+            # Another command was faster, and starts it or removes it just now: see what comes.
+
+
+def _send_launch(
+    container: Container, attach: Attachment | None, *, explain: bool
+) -> _socket.socket:
+    global _prepared
+    socket, records = _prepared or spawn_monitor(container.store)
+    _prepared = None
+    if attach is not None:
+        attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
+    size = list(get_size(1)) if container.config.get("Tty") and os.isatty(1) else None
+    request = {
+        "id": container.id,
+        "attach": attach.streams() if attach else None,
+        "explain": explain,
+        "size": size,
+        "records": records,
+    }
+    socket.send(wire.message(b"L", request))
+    return socket

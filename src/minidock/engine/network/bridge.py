@@ -1,0 +1,232 @@
+"""A network's bridge: the device, its subnet, and the machine's settings that it needs.
+
+The device is made at the first use, and again when it is gone (a reboot, `ip link delete`). Its
+alias says whose it is; a device of that name that is somebody else's is left alone. Subnets are
+chosen against every route and address of the machine, under a lock of the whole machine, so that
+two stores that start at the same moment choose different ones.
+
+Forwarding is switched on, as Docker does; a machine that did not forward before must not become a
+router for its neighbours by that, so FORWARD's policy becomes DROP with it, as Docker does too.
+What was found is noted in /run, for `remove` to put back once nobody else needs it.
+
+Sources: ip-sysctl.rst (ip_forward, route_localnet), ip-link(8).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock import jsontext
+from minidock.engine.locks import exclusive
+from minidock.engine.network import firewall, ipam
+from minidock.errors import Conflict, UsageError
+from minidock.kernel import iptables, link, sysctl
+from minidock.kernel.netlink import Netlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+MACHINE_LOCK = "/run/minidock.lock"
+FORWARDING = "net/ipv4/ip_forward"
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
+
+
+def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
+    """Whether the network's bridge is there, on, with its address, and the machine forwards.
+
+    Raises Conflict where a device of that name is somebody else's.
+    """
+    device = network.get("Device")
+    if not device:
+        return False
+    found = link.find(host, device)
+    if found is None:
+        return False
+    _require_ours(host, store, found)
+    if not found.flags & link.IFF_UP or sysctl.read(FORWARDING) != "1":
+        return False
+    prefix = int(network["Subnet"].partition("/")[2])
+    return (found.index, network["Gateway"], prefix) in link.every_address(host)
+
+
+def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+    """Make the network's bridge, or what is missing of it, with the rules that guard it.
+
+    Fills in network's "Device", "Subnet" and "Gateway"; the caller saves it.
+    Raises Conflict (no free subnet, a device of that name), UsageError (MINIDOCK_SUBNET), or what
+    the kernel refused.
+    """
+    device = store.bridge
+    _check_name(device)
+    with exclusive(MACHINE_LOCK):
+        found = link.find(host, device)
+        if found is not None:
+            _require_ours(host, store, found)
+        subnet = _assign_subnet(host, store, network, found.index if found else 0)
+        gateway = ipam.address_text(subnet.gateway)
+        if network.get("Subnet", str(subnet)) != str(subnet):
+            _move(host, network, device, found)
+        network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
+        _make_device(host, store, subnet)
+        _switch_on_forwarding()
+
+
+def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+    """Take away the network's rules and bridge; the last one out puts the settings back.
+
+    What is gone already stays gone.
+    """
+    device = network.get("Device") or store.bridge
+    with exclusive(MACHINE_LOCK):
+        saved = iptables.Listing().text()
+        found_once = _as_found()
+        mine = found_once.get(_machine())
+        last = mine is not None and not firewall.forwards_for_others(saved, device)
+        policy = mine["policy"] if mine is not None and last else ""
+        if text := firewall.removal(saved, device, forward_policy=policy):
+            iptables.restore(text)
+        found = link.find(host, device)
+        if found is not None and found.alias == _alias(store):
+            link.delete(host, device)
+        if mine is not None and last:
+            sysctl.write(FORWARDING, mine["forwarding"])
+            del found_once[_machine()]
+            _note(found_once)
+
+
+def _make_device(host: Netlink, store: Store, subnet: ipam.Subnet) -> None:
+    """Make the bridge step by step, each only if an interrupted attempt has not made it yet."""
+    device = store.bridge
+    if link.find(host, device) is None:
+        link.add_bridge(host, device, mac=ipam.mac_of(subnet.gateway))
+    found = link.require(host, device)
+    gateway = ipam.address_text(subnet.gateway)
+    if not found.alias:
+        link.set_alias(host, device, _alias(store))
+    if (found.index, gateway, subnet.prefix) not in link.every_address(host):
+        link.add_address(host, device, gateway, prefix=subnet.prefix)
+    if not found.flags & link.IFF_UP:
+        link.set_up(host, device)
+
+
+def set_localnet(device: str, *, allowed: bool) -> None:
+    """Let 127/8 cross the bridge, as ports published on the host's loopback need it, or not."""
+    setting, value = f"net/ipv4/conf/{device}/route_localnet", "1" if allowed else "0"
+    if sysctl.read(setting) not in (value, None):
+        sysctl.write(setting, value)
+
+
+def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:
+    """The subnet that the network is to have: asked for, or its own while free, or a free one.
+
+    own: the bridge's index; its own address and route do not count as somebody else's.
+    """
+    addresses = link.every_address(host)
+    ours = [_around(address, prefix) for index, address, prefix in addresses if index == own]
+    attached = [_around(address, prefix) for index, address, prefix in addresses if index != own]
+    routed = [_around(address, prefix) for address, prefix in link.every_route(host)]
+    others = attached + [route for route in routed if not any(map(route.overlaps, ours))]
+    if store.subnet:
+        subnet = _asked_for(store.subnet)
+        if any(map(subnet.overlaps, attached)):
+            raise Conflict(f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine")
+        return subnet
+    known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
+    if known:
+        subnet = ipam.parse_subnet(known)
+        if not any(map(subnet.overlaps, others)):
+            return subnet
+    return ipam.choose_subnet(others)
+
+
+def _move(host: Netlink, network: dict[str, Any], device: str, found: link.Link | None) -> None:
+    """Make way for another subnet: the bridge with the old one goes.
+
+    Without a bridge no container can be on the network, so leases in its file are of the dead.
+    """
+    if found is None:
+        network["Leases"] = {}
+    elif network["Leases"]:
+        raise Conflict(
+            f"the network {network['Name']} cannot leave {network['Subnet']}: containers use it",
+            hint="stop this store's containers first",
+        )
+    else:
+        link.delete(host, device)
+
+
+def _asked_for(text: str) -> ipam.Subnet:
+    try:
+        return ipam.parse_subnet(text)
+    except ValueError as error:
+        raise UsageError(f"MINIDOCK_SUBNET: {error}") from None
+
+
+def _around(address: str, prefix: int) -> ipam.Subnet:
+    first = ipam.parse_address(address) & ~((1 << 32 - prefix) - 1)
+    return ipam.Subnet(first, prefix)
+
+
+def _require_ours(host: Netlink, store: Store, found: link.Link) -> None:
+    """Raise Conflict for a device that is not this store's.
+
+    A bridge with neither alias nor address is ours, left half made by a kill -9.
+    """
+    if found.kind == "bridge" and found.alias == _alias(store):
+        return
+    addressed = any(index == found.index for index, _, _ in link.every_address(host))
+    if found.kind != "bridge" or found.alias or addressed:
+        raise Conflict(
+            f"the device {found.name} exists, and is not the bridge of {store.root}",
+            hint="name another by MINIDOCK_BRIDGE, or remove that one: "
+            f"ip link delete {found.name}",
+        )
+
+
+def _switch_on_forwarding() -> None:
+    """Let packets pass between the bridge and the world, and nothing else that did not before."""
+    forwarding = sysctl.read(FORWARDING) or "0"
+    if forwarding == "1":
+        return
+    policy = firewall.forward_policy(iptables.Listing().text())
+    noted = _as_found()
+    noted.setdefault(_machine(), {"forwarding": forwarding, "policy": policy})
+    _note(noted)
+    if policy != "DROP":
+        iptables.restore("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+    sysctl.write(FORWARDING, "1")
+
+
+def _alias(store: Store) -> str:
+    return f"minidock {store.root}"[:255]
+
+
+def _check_name(device: str) -> None:
+    fits = 0 < len(device) < link.IFNAMSIZ and device not in (".", "..")
+    if not fits or not _NAME_CHARACTERS.issuperset(device):
+        raise UsageError(
+            f"MINIDOCK_BRIDGE {device!r} cannot be a device's name",
+            hint="up to 15 letters, digits, dots, dashes and underscores",
+        )
+
+
+def _machine() -> str:
+    """What settings belong to: a network namespace, seen as a machine."""
+    return os.readlink("/proc/self/ns/net")
+
+
+def _as_found() -> dict[str, dict[str, str]]:
+    with open(MACHINE_LOCK, encoding="utf-8") as file:
+        text = file.read()
+    noted: dict[str, dict[str, str]] = jsontext.loads(text) if text.strip() else {}
+    return noted
+
+
+def _note(found: dict[str, dict[str, str]]) -> None:
+    """Write into the lock file itself: renaming another over it would split the lock in two."""
+    with open(MACHINE_LOCK, "r+", encoding="utf-8") as file:
+        file.truncate()
+        file.write(jsontext.dumps(found))

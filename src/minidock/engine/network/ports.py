@@ -1,0 +1,223 @@
+"""Published ports: what -p asks for, and the sockets that hold it.
+
+A binding without an address means every address of the host, IPv4 and IPv6, as in Docker: two
+sockets, one port number. IPv4 is forwarded by the firewall (firewall.py); what gets past it, and
+all of IPv6, by relay.py.
+
+Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_port_range".
+"""
+
+from __future__ import annotations
+
+from minidock.engine.network.file import read
+from minidock.engine.network.names import is_address
+from minidock.errors import Conflict, KernelError, UsageError
+from minidock.kernel import sysctl
+from minidock.kernel.port import HeldPort, hold
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from minidock.paths import Store
+
+EADDRNOTAVAIL, EADDRINUSE = 99, 98
+_ATTEMPTS = 64  # at a port that is free for IPv4 and for IPv6
+
+
+class Published:
+    """One published port of a container, held on the host.
+
+    container_port, protocol: the container's side. held: one socket, or two: IPv4 first, IPv6.
+    """
+
+    def __init__(self, container_port: int, protocol: str, held: list[HeldPort]) -> None:
+        self.container_port = container_port
+        self.protocol = protocol
+        self.held = held
+
+    def close(self) -> None:
+        """Let the host's port go."""
+        for port in self.held:
+            port.close()
+
+
+def requests(
+    port_bindings: dict[str, Any], exposed: Sequence[str] = (), *, publish_all: bool = False
+) -> list[dict[str, Any]]:
+    """HostConfig.PortBindings as a flat list, in the form that `bind` takes.
+
+    port_bindings: {"80/tcp": [{"HostIp", "HostPort"}, ...]}. exposed: "80/tcp" each; publish_all
+    (-P) gives those without a binding a port of the host's choice.
+    Raises UsageError for what is no port, protocol or address.
+    """
+    asked = {key: list(bindings or [{}]) for key, bindings in port_bindings.items()}
+    if publish_all:
+        for key in exposed:
+            asked.setdefault(key, [{}])
+    return [_request(key, binding) for key, bindings in asked.items() for binding in bindings]
+
+
+def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> list[Published]:
+    """Hold all these ports of the host, or none of them.
+
+    bindings: {"HostIp", "HostPort" ("", "8090" or a range "8000-8010" to choose from), "Proto",
+    "ContainerPort"}. store: names the container that has the port, in the error.
+    Raises Conflict where one is taken, KernelError for an address that is not this host's.
+    """
+    published: list[Published] = []
+    try:
+        # Those that name a port go first, so that none of the free choices takes it from them.
+        for binding in sorted(bindings, key=lambda b: not _is_single(str(b["HostPort"]))):
+            published.append(_bind_one(binding, store))
+    except BaseException:
+        for port in published:
+            port.close()
+        raise
+    return published
+
+
+def forwarded(published: Sequence[Published]) -> list[dict[str, Any]]:
+    """Held ports as networks.connect takes them: the firewall's side of publishing."""
+    return [
+        {
+            "HostIp": port.host_ip,
+            "HostPort": port.host_port,
+            "Proto": each.protocol,
+            "ContainerPort": each.container_port,
+        }
+        for each in published
+        for port in each.held
+    ]
+
+
+def port_map(published: Sequence[Published], exposed: Sequence[str] = ()) -> dict[str, Any]:
+    """Held ports in the form of docker inspect's NetworkSettings.Ports.
+
+    exposed: "80/tcp" each; those that are not published are there with None.
+    """
+    ports: dict[str, Any] = dict.fromkeys(exposed)
+    for each in published:
+        key = f"{each.container_port}/{each.protocol}"
+        shown = [{"HostIp": p.host_ip, "HostPort": str(p.host_port)} for p in each.held]
+        ports[key] = [*(ports.get(key) or []), *shown]
+    return dict(sorted(ports.items()))
+
+
+def _request(key: str, binding: dict[str, Any]) -> dict[str, Any]:
+    number, _, protocol = key.partition("/")
+    protocol = protocol or "tcp"
+    if protocol not in ("tcp", "udp"):
+        raise UsageError(f"cannot publish {key}: minidock publishes tcp and udp, not {protocol}")
+    host_ip = binding.get("HostIp") or ""
+    if host_ip and not is_address(host_ip):
+        raise UsageError(f"invalid IP address: {host_ip}", hint="-p 127.0.0.1:8090:80")
+    host_port = str(binding.get("HostPort") or "")
+    low, high = _range(host_port)
+    if low > high:
+        raise UsageError(f"invalid range format for hostPort: {host_port}")
+    return {
+        "HostIp": host_ip,
+        "HostPort": host_port,
+        "Proto": protocol,
+        "ContainerPort": _port(number, key),
+    }
+
+
+def _bind_one(binding: dict[str, Any], store: Store | None) -> Published:
+    protocol = binding["Proto"]
+    addresses = [binding["HostIp"]] if binding["HostIp"] else _wildcards()
+    last: KernelError | None = None
+    for host_port in _candidates(str(binding["HostPort"])):
+        try:
+            held = _hold_all(addresses, host_port, protocol)
+        except KernelError as error:
+            if error.errno != EADDRINUSE:
+                raise _explained(error, addresses[0], host_port) from None
+            last = error
+            continue
+        return Published(int(binding["ContainerPort"]), protocol, held)
+    taken = f"{addresses[0]}:{binding['HostPort'] or 'any'}"
+    raise _taken(taken, binding, store) from last
+
+
+def _hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldPort]:
+    """The same port on all addresses, or none; port 0 lets the kernel choose at the first."""
+    held: list[HeldPort] = []
+    try:
+        for address in addresses:
+            held.append(hold(address, held[0].host_port if held else host_port, protocol))
+    except BaseException:
+        for port in held:
+            port.close()
+        raise
+    return held
+
+
+def _wildcards() -> list[str]:
+    """All addresses of this host; a kernel without IPv6, or with it off, has half of them."""
+    has_ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") == "0"
+    return ["0.0.0.0", "::"] if has_ipv6 else ["0.0.0.0"]
+
+
+def _candidates(host_port: str) -> Iterator[int]:
+    low, high = _range(host_port)
+    if low == high == 0:
+        yield from [0] * _ATTEMPTS
+    else:
+        yield from range(low, high + 1)
+
+
+def _is_single(host_port: str) -> bool:
+    low, high = _range(host_port)
+    return low == high != 0
+
+
+def _range(host_port: str) -> tuple[int, int]:
+    """ "" as (0, 0), "8090" as (8090, 8090), "8000-8010" as (8000, 8010)."""
+    if host_port in ("", "0"):
+        return 0, 0
+    low, dash, high = host_port.partition("-")
+    first = _port(low, host_port)
+    return first, _port(high, host_port) if dash else first
+
+
+def _port(text: str, whole: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise UsageError(f"invalid port: {whole}", hint="a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _explained(error: KernelError, address: str, host_port: int) -> KernelError:
+    if error.errno == EADDRNOTAVAIL:
+        error.hint = f"{address} is no address of this host; see: ip address"
+    elif host_port:
+        error.hint = f"the port was to be published on {address}:{host_port}"
+    return error
+
+
+def _taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict:
+    """Docker's words for a port that another container has, or that another program has."""
+    owner = _owner(store, binding) if store is not None else ""
+    if owner:
+        return Conflict(
+            f"Bind for {taken} failed: port is already allocated",
+            hint=f"container {owner[:12]} publishes it: stop that one, or choose another port",
+        )
+    listing = "-lunp" if binding["Proto"] == "udp" else "-ltnp"
+    return Conflict(
+        f"Bind for {taken} failed: address already in use",
+        hint=f"see who has it: ss {listing} 'sport = :{binding['HostPort']}'",
+    )
+
+
+def _owner(store: Store, binding: dict[str, Any]) -> str:
+    """The container of this store that publishes a port, or ""."""
+    network = read(store, "bridge") or {"Leases": {}}
+    for container_id, lease in network["Leases"].items():
+        for other in lease.get("Bindings", ()):
+            same = (str(other["HostPort"]), other["Proto"])
+            if same == (str(binding["HostPort"]), binding["Proto"]):
+                return str(container_id)
+    return ""

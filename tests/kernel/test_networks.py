@@ -381,7 +381,7 @@ def _flush() -> None:
 
 
 def _rules() -> str:
-    """All rules and chains, without their counters: the kernel itself sends a packet now and then."""
+    """All rules and chains, without their counters: the kernel sends a packet now and then."""
     return sh("iptables-save | sed '/^#/d; s/ \\[[0-9:]*\\]$//'")
 
 

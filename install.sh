@@ -2,6 +2,8 @@
 # Installs minidock for good, or takes it away again. As root, on Debian 13 or Ubuntu 24.04:
 #
 #   ./install.sh               the packages it needs, then minidock itself
+#   ./install.sh --editable    the same commands, but they run what is in this directory: an edit is
+#                              live. Python's packages are Debian's, so it needs no PyPI.
 #   ./install.sh --uninstall   what this script put there, except packages, images and containers
 #
 # What it puts where (each can be moved by a variable of the same name):
@@ -42,12 +44,13 @@ uninstall() {
 
 # A launcher of our own: pip's imports re and runs site, which cost each command 10 ms.
 # -I: nothing from PYTHON* variables, the home or the current directory; -S: no site.
-write_launcher() { # NAME MODULE SITE_PACKAGES
+write_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
     cat >"$PREFIX/bin/$1" <<END
 #!$PREFIX/bin/python3 -IS
 import sys
 
-sys.path.append("$3")
+sys.path.append("$3")${4:+
+sys.path.insert(0, "$4")}
 from $2 import main
 
 sys.exit(main())
@@ -58,24 +61,28 @@ END
 # The runtime's commands run out of the sealed interpreter (minidock/runtime/seal.py). Where it is
 # mounted already, which is so after the first call since the machine was started, it is started at
 # once: a shell takes 1 ms, and starting Python twice would take 8 more.
-write_runtime_launcher() { # NAME MODULE SITE_PACKAGES
+write_runtime_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
     cat >"$PREFIX/bin/$1" <<END
 #!/bin/sh
 python=/run/minidock/sealed/bin/python3
 [ -z "\$MINIDOCK_ROOT" ] && [ -x "\$python" ] || python=$PREFIX/bin/python3
 exec "\$python" -IS -c '
 import sys
-sys.path.insert(0, "$3")
+sys.path.insert(0, "$3")${4:+
+sys.path.insert(0, "$4")}
 from $2 import main
 main()' "\$@"
 END
     chmod 755 "$PREFIX/bin/$1"
 }
 
-install_minidock() {
+check_python() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         die "$PYTHON is older than Python 3.11; PYTHON=... chooses another"
+}
 
+install_minidock() {
+    check_python
     # Build everything first, so that a failed build leaves an older minidock as it was.
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -93,6 +100,22 @@ install_minidock() {
 
     write_launcher minidock minidock.__main__ "$packages"
     write_runtime_launcher minidock-runtime minidock.runtime.__main__ "$packages"
+    link_and_complete
+}
+
+# Quick when it is there already: a virtual environment of the same Python stays.
+install_editable() {
+    check_python
+    local packages=/usr/lib/python3/dist-packages
+    PYTHONPATH=$packages "$PYTHON" -c 'import click, prctl, pyroute2, sh, zstandard' ||
+        die "a Python package is missing; ./needs.sh python installs them"
+    "$PREFIX/bin/python3" -c '' 2>/dev/null || "$PYTHON" -m venv --clear --without-pip "$PREFIX"
+    write_launcher minidock minidock.__main__ "$packages" "$PWD/src"
+    write_runtime_launcher minidock-runtime minidock.runtime.__main__ "$packages" "$PWD/src"
+    link_and_complete
+}
+
+link_and_complete() {
     mkdir -p "$BIN"
     for command in "${commands[@]}"; do
         ln -sfn "$PREFIX/bin/$command" "$BIN/$command"
@@ -111,6 +134,11 @@ case ${1:-} in
         [[ ${NEEDS:-} == no ]] || ./needs.sh run build
         install_minidock
         ;;
+    --editable)
+        [[ $(id -u) -eq 0 || -n ${NEEDS:-} ]] || die "run it as root: sudo ./install.sh --editable"
+        [[ ${NEEDS:-} == no ]] || bash ./needs.sh run python
+        install_editable
+        ;;
     --uninstall) uninstall ;;
-    *) die "unknown argument '$1'; there is --uninstall" ;;
+    *) die "unknown argument '$1'; there are --editable and --uninstall" ;;
 esac

@@ -3,7 +3,9 @@
 #
 #   needs.sh run      to run containers
 #   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
+#   needs.sh python   those dependencies as Debian has them, for install.sh --editable
 #   needs.sh test     what the tests and the benchmark hold minidock against
+#   needs.sh vagrant  vagrant with libvirt, for make box, make vagrant-test and vagrant up
 #
 # Several may be named at once. Needs root only if something is missing.
 set -euo pipefail
@@ -11,6 +13,9 @@ set -euo pipefail
 run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring libseccomp2 ca-certificates
      tini)
 build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
+python=(python3-click python3-pyroute2 python3-prctl python3-sh python3-zstandard)
+vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
+         openssh-client qemu-system-x86 qemu-utils)
 test=(docker.io podman runc crun conmon netavark aardvark-dns
       skopeo buildah docker-registry strace hyperfine shellcheck nftables zstd curl jq procps
       util-linux libcap2-bin bash-completion git)
@@ -22,8 +27,10 @@ for group in "$@"; do
     case $group in
         run) wanted+=("${run[@]}") ;;
         build) wanted+=("${build[@]}") ;;
+        python) wanted+=("${python[@]}") ;;
+        vagrant) wanted+=("${vagrant[@]}") ;;
         test) wanted+=("${test[@]}" "${if_known[@]}") ;;
-        *) echo "needs.sh: unknown group '$group' (run, build, test)" >&2; exit 2 ;;
+        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vagrant)" >&2; exit 2 ;;
     esac
 done
 

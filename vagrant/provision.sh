@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Makes a fresh Debian 13 or Ubuntu 24.04 (or newer) a machine for minidock. As root, in the machine;
+# Vagrant, cloud-init and Lima call it. Again is safe, and quick where nothing changed.
+#
+#   provision.sh [SOURCE]    SOURCE=/vagrant: minidock's directory, from which it is run from now on
+#
+#   MINIDOCK_IMAGES=busybox  the base images to make, of those of images/
+#
+# Its steps are the functions below, in that order. It asks the internet only for Debian packages that
+# are missing: a machine of `make box` has them all.
+set -euo pipefail
+umask 022
+
+SOURCE=${1:-/vagrant}
+IMAGES=${MINIDOCK_IMAGES:-busybox}
+
+say() { printf '%s\n' "provision: $*"; }
+die() { printf '%s\n' "provision: $*" >&2; exit 1; }
+
+# What no package can give: docs/decisions/0005 says why 6.7.
+check_machine() {
+    local release
+    release=$(uname -r)
+    printf '6.7\n%s\n' "$release" | sort -V -C ||
+        die "Linux $release is too old: minidock needs 6.7 or newer (Debian 13, Ubuntu 24.04)"
+    [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]] ||
+        die "/sys/fs/cgroup is not cgroup v2; boot without systemd.unified_cgroup_hierarchy=0"
+    [[ -d /run/systemd/system ]] || die "systemd does not run here"
+    [[ -f $SOURCE/install.sh ]] || die "there is no minidock in $SOURCE"
+}
+
+# The machine of `make box` has no systemd-resolved, and another network than the one it was made for.
+name_server() {
+    [[ -f /etc/resolv.conf && ! -L /etc/resolv.conf && -f /run/systemd/netif/state ]] || return 0
+    local servers
+    servers=$(sed -n 's/^DNS=//p' /run/systemd/netif/state)
+    [[ -n $servers ]] || return 0
+    printf 'nameserver %s\n' $servers >/etc/resolv.conf
+}
+
+# Loaded now, so that the first container does not wait for them, and by name at each start.
+modules() {
+    printf '%s\n' overlay bridge veth br_netfilter >/etc/modules-load.d/minidock.conf
+    modprobe -a overlay bridge veth br_netfilter
+}
+
+minidock_itself() {
+    (cd "$SOURCE" && bash ./install.sh --editable)
+}
+
+images() {
+    local image
+    for image in $IMAGES; do
+        minidock image inspect "$image" >/dev/null 2>&1 || minidock image make "$image"
+    done
+}
+
+# Only where no docker is: who installs one later gets it, since an alias asks at each login.
+docker_alias() {
+    cat >/etc/profile.d/minidock.sh <<'SH'
+command -v docker >/dev/null 2>&1 || alias docker='sudo minidock'
+SH
+}
+
+# Shown at each login by pam_motd(8), on Debian and Ubuntu alike.
+message_of_the_day() {
+    install -d /etc/motd.d
+    install -m 644 "$SOURCE/vagrant/motd" /etc/motd.d/minidock
+    # Debian's own has nothing to say to who came to break things.
+    [[ ! -s /etc/motd ]] || : >/etc/motd
+}
+
+# Containers with a restart policy come back when the machine does.
+restart_policies() {
+    [[ -f /etc/systemd/system/minidock.service ]] || return 0
+    # A shared folder is there late in a boot, or only when Vagrant mounts it: without it, no minidock.
+    install -d /etc/systemd/system/minidock.service.d
+    printf '[Unit]\nRequiresMountsFor=%s\n' "$SOURCE" \
+        >/etc/systemd/system/minidock.service.d/source.conf
+    systemctl daemon-reload
+    systemctl -q enable minidock.service
+}
+
+check_machine
+name_server
+modules
+minidock_itself
+images
+docker_alias
+message_of_the_day
+restart_policies
+say "done in $SECONDS s; what to try: cat /etc/motd.d/minidock"

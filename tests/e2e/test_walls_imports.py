@@ -107,7 +107,7 @@ os._exit = tell
 """
 UNSEALED_LAYER = """
 import minidock.engine.image.unpack_child as u
-from minidock.kernel.mount import chroot
+from minidock.kernel.path import chroot
 u._enter = chroot
 """
 ASKS_FOR_NAMES = """

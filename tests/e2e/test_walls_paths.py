@@ -23,13 +23,14 @@ pytestmark = pytest.mark.root
 
 UNRESOLVED = """
 import os
-import minidock.kernel.mount as m
+from minidock.errors import KernelError
+from minidock.kernel import mount, node, path as paths
 def open_plainly(root, path, flags=os.O_PATH, mode=0):
     try:
         return os.open(root.rstrip("/") + path, flags | os.O_CLOEXEC, mode)
     except OSError as error:
-        raise m.KernelError("open(2)", path, error.errno) from None
-m.open_in_root = open_plainly
+        raise KernelError("open(2)", path, error.errno) from None
+paths.open_in_root = node.open_in_root = mount.open_in_root = open_plainly
 from minidock.engine.container import mounts, users
 mounts.open_in_root = users.open_in_root = open_plainly
 """

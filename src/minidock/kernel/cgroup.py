@@ -33,8 +33,7 @@ import time
 from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
 
 from minidock.errors import Conflict, KernelError, MinidockError
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import stat
 from errno import ENOTSUP
 
 from minidock.errors import KernelError
-from minidock.kernel.mount import join, open_in_root, quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
+from minidock.kernel.path import join, open_in_root
 
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

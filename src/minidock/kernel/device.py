@@ -24,8 +24,7 @@ from _struct import pack, unpack_from
 
 from minidock.errors import KernelError, UsageError
 from minidock.kernel.libc import syscall
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from errno import ENOSYS
 
 from minidock.errors import KernelError
 from minidock.kernel.libc import path_bytes, syscall
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 KEYCTL_JOIN_SESSION_KEYRING = 1
 KEYCTL_SETPERM = 5

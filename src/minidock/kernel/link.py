@@ -17,7 +17,6 @@ from __future__ import annotations
 from struct import Struct
 
 from minidock.errors import KernelError
-from minidock.kernel.mount import quote
 from minidock.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -32,7 +31,7 @@ from minidock.kernel.netlink import (
     attribute,
     attributes,
 )
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 AF_UNSPEC, AF_INET = 0, 2
 IFNAMSIZ = 16  # with the closing NUL: a device's name has 15 characters at most

@@ -1,25 +1,22 @@
 """Mounts: what a container sees as its file system, and how the host's is taken away.
 
-Paths inside a rootfs are never trusted: an image may hold a symbolic link where a mount point is
-expected, pointing at the host. So every op here that takes `root` and `target` resolves the target
-by openat2(2) with RESOLVE_IN_ROOT, as if root were "/" already, and mounts on the file descriptor
-that it got (by its /proc/self/fd name), not on the name.
+Every op here that takes `root` and `target` resolves the target as if root were "/" already (see
+path.py), and mounts on the file descriptor that it got, by its /proc/self/fd name, not on the name.
 
 One op makes one system call of mount(2)'s family. What to mount where is runtime/rootfs.py's.
 
-Sources: mount(2), mount_setattr(2), pivot_root(2), openat2(2), mount_namespaces(7),
+Sources: mount(2), mount_setattr(2), pivot_root(2), mount_namespaces(7),
 Documentation/filesystems/sharedsubtree.rst.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from errno import ELOOP
 
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel.libc import path_bytes, syscall
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
+from minidock.kernel.path import Target, join, open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,11 +59,6 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 
-_MOST_LINKS = 40  # as the kernel allows in one path
-
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_IN_ROOT = 0x10
-
 PROPAGATION = {
     "private": MS_PRIVATE,
     "rprivate": MS_PRIVATE | MS_REC,
@@ -77,38 +69,6 @@ PROPAGATION = {
     "unbindable": MS_UNBINDABLE,
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
-
-
-def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
-    """Open a path as if `root` were "/": links in it cannot lead out.
-
-    Returns a file descriptor, close-on-exec.
-    Raises KernelError: ENOENT, ENOTDIR, ELOOP (a magic link such as /proc/self/fd/N).
-    Source: openat2(2) "RESOLVE_IN_ROOT".
-    """
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        how = (
-            (flags | os.O_CLOEXEC).to_bytes(8, "little")
-            + mode.to_bytes(8, "little")
-            + (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).to_bytes(8, "little")
-        )
-        return syscall("openat2", root_fd, path_bytes(path), how, len(how), subject=path)
-    finally:
-        os.close(root_fd)
-
-
-class _Target:
-    """A resolved mount point: its /proc/self/fd name while the block runs."""
-
-    def __init__(self, root: str, target: str) -> None:
-        self._fd = open_in_root(root, target)
-
-    def __enter__(self) -> bytes:
-        return b"/proc/self/fd/%d" % self._fd
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._fd)
 
 
 # What may be covered below /proc: files in which lxcfs and the like tell of a container's limits.
@@ -150,17 +110,6 @@ def check_mount_point(root: str, target: str, place: bytes, *, fstype: str, sour
             f"nothing can be mounted at {target}, because it is inside /proc",
             hint="choose a place outside; the image or a volume may have a link there",
         )
-
-
-def join(root: str, target: str) -> str:
-    """How a target inside a root is written from outside, for messages and twins."""
-    return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
-
-
-def quote(text: str) -> str:
-    """A word as a POSIX shell takes it."""
-    plain = text and all(c.isalnum() or c in "@%+=:,./-_" for c in text)
-    return text if plain else "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def flag_words(flags: int) -> Iterator[str]:
@@ -220,7 +169,7 @@ def propagate_in_root(root: str, target: str, propagation: str) -> None:
 
     Raises KernelError: EINVAL where target is not a mount point.
     """
-    with _Target(root, target) as name:
+    with Target(root, target) as name:
         _mount(None, name, None, PROPAGATION[propagation], None, subject=target)
 
 
@@ -241,7 +190,7 @@ def mount_filesystem(
     flags: MS_*. data: the file system's own options, comma-separated.
     Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.
     """
-    with _Target(root, target) as name:
+    with Target(root, target) as name:
         check_mount_point(root, target, name, fstype=fstype, source="")
         _mount(
             path_bytes(source),
@@ -265,7 +214,7 @@ def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
     Raises KernelError: ENOENT for a missing source, ENOTDIR for a file on a directory or back.
     """
     flags = MS_BIND | (MS_REC if recursive else 0)
-    with _Target(root, target) as name:
+    with Target(root, target) as name:
         check_mount_point(root, target, name, fstype="", source=source)
         _mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
 
@@ -378,99 +327,6 @@ def bind_to_itself(root: str, target: str) -> str | None:
     return None
 
 
-def _make_mount_point_sh(root: str, target: str, *, like: str) -> str:
-    place = quote(join(root, target))
-    if not like:
-        return f"mkdir -p {place}"
-    make_file = f'mkdir -p "$(dirname {place})" && touch {place}'
-    return f"if [ -d {quote(like)} ]; then mkdir -p {place}; else {make_file}; fi"
-
-
-@op("mkdir(2)", twin=_make_mount_point_sh)
-def make_mount_point(root: str, target: str, *, like: str) -> str | None:
-    """Make the place that something will be mounted on, where the image has none.
-
-    like: "" for a directory; else the path that will be bound there, whose kind it takes.
-    Each missing part is made under a file descriptor of its parent, resolved in the root; where an
-    image has a link to nowhere (as Ubuntu's /etc/resolv.conf), what it leads to is made.
-    Returns "there" where it exists already.
-    Raises KernelError: ENOTDIR where a file stands in the way, EROFS.
-    """
-    try:
-        os.close(open_in_root(root, target))
-        return "there"
-    except KernelError as error:
-        if error.errno != 2:
-            raise
-    directory = not like or os.path.isdir(like)
-    waiting = _parts_from_last(target)
-    made = "/"
-    links = _MOST_LINKS
-    while waiting:
-        part = waiting.pop()
-        parent = open_in_root(root, made)
-        try:
-            leads_to = (
-                ""
-                if part == ".."
-                else _make_entry(parent, part, directory=directory or bool(waiting))
-            )
-        except OSError as error:
-            raise KernelError("mkdir(2)", target, error.errno or 0) from None
-        finally:
-            os.close(parent)
-        if leads_to:
-            links -= 1
-            if not links:
-                raise KernelError("mkdir(2)", target, ELOOP)
-            waiting += _parts_from_last(leads_to)
-            made = "/" if leads_to.startswith("/") else made
-        else:
-            made = f"{made.rstrip('/')}/{part}"
-    return None
-
-
-def _parts_from_last(path: str) -> list[str]:
-    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
-
-
-def _make_entry(parent: int, name: str, *, directory: bool) -> str:
-    """Make a directory or an empty file; where a link is instead, return what it leads to."""
-    try:
-        if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            return os.readlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        if directory:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        else:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(name, flags, 0o644, dir_fd=parent))
-    return ""
-
-
-def _enter_directory_sh(path: str) -> str:
-    return f"cd {quote(path)}"
-
-
-@op("chdir(2)", twin=_enter_directory_sh)
-def enter_directory(path: str) -> None:
-    """Go into a directory; at the end, the one in which the container's command starts.
-
-    Raises KernelError, also where the directory lies outside this root: a working directory that is
-    an open descriptor of the host's would be a way out (CVE-2024-21626), and getcwd(2) tells.
-    """
-    try:
-        os.chdir(path)
-        here = os.getcwd()
-    except OSError as error:
-        raise KernelError("chdir(2)", path, error.errno or 0) from None
-    if not here.startswith("/"):
-        raise MinidockError(
-            f"the working directory {path} lies outside the container",
-            hint="give a path inside the container to -w, or change the image's WorkingDir",
-        )
-
-
 def _pivot_root_sh(new_root: str, put_old: str) -> str:
     return f"pivot_root {quote(new_root)} {quote(put_old)}"
 
@@ -514,72 +370,6 @@ def unmount(target: str, flags: int) -> str | None:
             return "absent"
         raise
     return None
-
-
-def _chroot_sh(path: str) -> str:
-    return f"chroot {quote(path)}"
-
-
-@op("chroot(2)", twin=_chroot_sh)
-def chroot(path: str) -> None:
-    """Start this process's paths at a directory, so that names in an archive cannot lead out of it.
-
-    Not a container's wall (a process with CAP_SYS_CHROOT gets out again, and pivot_root is what a
-    container uses); good for a short-lived helper that unpacks files.
-    """
-    syscall("chroot", path_bytes(path), subject=path)
-    os.chdir("/")
-
-
-def _make_link_sh(target: str, path: str) -> str:
-    return f"ln -s {quote(target)} {quote(path)}"
-
-
-@op("symlink(2)", twin=_make_link_sh)
-def make_link(target: str, path: str) -> str | None:
-    """Put a link that programs expect in /dev, such as /dev/fd to /proc/self/fd.
-
-    Returns "there" where something has that name already.
-    """
-    try:
-        os.symlink(target, path)
-    except FileExistsError:
-        return "there"
-    except OSError as error:
-        raise KernelError("symlink(2)", path, error.errno or 0) from None
-    return None
-
-
-def _make_device_sh(path: str, kind: str, *, major: int, minor: int, mode: int) -> str:
-    return f"mknod -m {mode:o} {quote(path)} {kind} {major} {minor}"
-
-
-@op("mknod(2)", twin=_make_device_sh)
-def make_device(path: str, kind: str, *, major: int, minor: int, mode: int) -> str | None:
-    """Make a device node in the container's /dev; the device rules say whether it may be opened.
-
-    kind: "c", "b", or "p" for a FIFO. mode: permission bits, not masked by the umask.
-    Returns "there" where something has that name already.
-    """
-    types = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
-    try:
-        os.mknod(path, types[kind] | mode, os.makedev(major, minor))
-        os.chmod(path, mode)
-    except FileExistsError:
-        return "there"
-    except OSError as error:
-        raise KernelError("mknod(2)", path, error.errno or 0) from None
-    return None
-
-
-def _change_owner_sh(path: str, *, uid: int, gid: int) -> str:
-    return f"chown {uid}:{gid} {quote(path)}"
-
-
-@op("chown(2)", twin=_change_owner_sh)
-def change_owner(path: str, *, uid: int, gid: int) -> None:
-    """Give a device node to the user that the container's config names."""
-    os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _clone_read_only_sh(source: str, target: str) -> str:

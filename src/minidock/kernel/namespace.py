@@ -17,8 +17,7 @@ import os
 
 from minidock.errors import KernelError
 from minidock.kernel.libc import NUMBERS, path_bytes, syscall
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

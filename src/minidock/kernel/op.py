@@ -209,3 +209,9 @@ def _shown(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
     return str(value)
+
+
+def quote(text: str) -> str:
+    """A word as a POSIX shell takes it."""
+    plain = text and all(c.isalnum() or c in "@%+=:,./-_" for c in text)
+    return text if plain else "'" + text.replace("'", "'\"'\"'") + "'"

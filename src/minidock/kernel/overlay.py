@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 
 from minidock.kernel.libc import path_bytes, syscall
-from minidock.kernel.mount import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, quote
-from minidock.kernel.op import op
+from minidock.kernel.mount import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH
+from minidock.kernel.op import op, quote
 
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1

@@ -11,8 +11,7 @@ import stat
 
 from minidock.errors import CommandNotRunnable, KernelError
 from minidock.kernel.libc import syscall
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

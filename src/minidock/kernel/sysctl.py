@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import KernelError
-from minidock.kernel.mount import quote
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 
 def read(name: str) -> str | None:

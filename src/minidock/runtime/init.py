@@ -23,8 +23,8 @@ from errno import ENOENT, ENOEXEC
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError
 from minidock.kernel import link, namespace, process
 from minidock.kernel.keyring import join_session_keyring
-from minidock.kernel.mount import make_mount_point
 from minidock.kernel.netlink import Netlink
+from minidock.kernel.node import make_mount_point
 from minidock.kernel.op import current_journal, op, use_journal
 from minidock.runtime import hooks
 from minidock.runtime.channel import Channel

@@ -16,7 +16,7 @@ import stat
 
 from minidock.errors import CommandNotFound, CommandNotRunnable
 from minidock.kernel import capability, process
-from minidock.kernel.mount import enter_directory
+from minidock.kernel.path import enter_directory
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False

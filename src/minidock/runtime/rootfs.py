@@ -15,6 +15,8 @@ import os
 
 from minidock.errors import UsageError
 from minidock.kernel import mount as m
+from minidock.kernel.node import change_owner, make_device, make_link, make_mount_point
+from minidock.kernel.path import enter_directory
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
@@ -105,11 +107,11 @@ def enter_steps(rootfs: str) -> list[Step]:
     host that all its mounts are taken away.
     """
     return [
-        Step(m.enter_directory, rootfs),
+        Step(enter_directory, rootfs),
         Step(m.pivot_root, ".", "."),
         Step(m.set_propagation, "/..", "rslave"),
         Step(m.unmount, ".", m.MNT_DETACH),
-        Step(m.enter_directory, "/"),
+        Step(enter_directory, "/"),
     ]
 
 
@@ -122,7 +124,7 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
         source = entry["source"]
         recursive = bool(options.flags & m.MS_REC)
         steps = [
-            Step(m.make_mount_point, rootfs, target, like=source),
+            Step(make_mount_point, rootfs, target, like=source),
             Step(m.bind_mount, source, rootfs, target, recursive=recursive),
         ]
         if _attributes(options.flags):
@@ -140,7 +142,7 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
     else:
         source = entry.get("source") or fstype
         steps = [
-            Step(m.make_mount_point, rootfs, target, like=""),
+            Step(make_mount_point, rootfs, target, like=""),
             Step(
                 m.mount_filesystem,
                 source,
@@ -166,7 +168,7 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
 
         steps.append(Step(mode_option, rootfs, target, data, into="tmpfs options"))
         data = Slot("tmpfs options")
-    steps.append(Step(m.make_mount_point, rootfs, target, like=""))
+    steps.append(Step(make_mount_point, rootfs, target, like=""))
     if options.copy_up:
         from minidock.kernel.copy_up import open_beneath
 
@@ -178,16 +180,13 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
 
         steps.append(Step(copy_up, Slot("beneath"), rootfs, target))
     if options.flags & m.MS_RDONLY:
-        steps.append(
-            Step(
-                m.set_mount_attributes,
-                rootfs,
-                target,
-                attributes=m.MOUNT_ATTR_RDONLY,
-                recursive=False,
-            )
-        )
+        steps.append(_read_only(rootfs, target))
     return steps
+
+
+def _read_only(root: str, target: str) -> Step:
+    attributes = m.MOUNT_ATTR_RDONLY
+    return Step(m.set_mount_attributes, root, target, attributes=attributes, recursive=False)
 
 
 class MountOptions:
@@ -254,7 +253,7 @@ def cgroup_steps(
     """
     target = entry["destination"]
     options = parse_options(entry.get("options") or [], subject=target)
-    steps = [Step(m.make_mount_point, rootfs, target, like="")]
+    steps = [Step(make_mount_point, rootfs, target, like="")]
     if not hierarchies:
         steps.append(
             Step(
@@ -275,15 +274,7 @@ def cgroup_steps(
     for tree in hierarchies:
         steps += _tree_steps(tree, rootfs, target, options.flags, has_namespace=has_namespace)
     if options.flags & m.MS_RDONLY:
-        steps.append(
-            Step(
-                m.set_mount_attributes,
-                rootfs,
-                target,
-                attributes=m.MOUNT_ATTR_RDONLY,
-                recursive=False,
-            )
-        )
+        steps.append(_read_only(rootfs, target))
     return steps + options.later_steps(rootfs, target)
 
 
@@ -291,7 +282,7 @@ def _tree_steps(
     tree: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
 ) -> list[Step]:
     place = f"{target}/{tree.name}"
-    point = Step(m.make_mount_point, rootfs, place, like="")
+    point = Step(make_mount_point, rootfs, place, like="")
     if has_namespace:
         source = tree.name if tree.data.startswith("name=") else "cgroup"
         mounted = Step(
@@ -324,11 +315,11 @@ def device_steps(config: dict[str, Any]) -> list[Step]:
     for path, device in wanted.items():
         folder = path.rpartition("/")[0]
         if folder not in ("/dev", ""):
-            steps.append(Step(m.make_mount_point, "/", folder, like=""))
+            steps.append(Step(make_mount_point, "/", folder, like=""))
         mode = device.get("fileMode")
         steps.append(
             Step(
-                m.make_device,
+                make_device,
                 path,
                 device["type"],
                 major=device.get("major", 0),
@@ -338,17 +329,17 @@ def device_steps(config: dict[str, Any]) -> list[Step]:
         )
         if device.get("uid") or device.get("gid"):
             owner = (device.get("uid") or 0, device.get("gid") or 0)
-            steps.append(Step(m.change_owner, path, uid=owner[0], gid=owner[1]))
+            steps.append(Step(change_owner, path, uid=owner[0], gid=owner[1]))
     links = list(_LINKS)
     if os.path.exists("/proc/kcore"):  # a kernel may have none
         links.append(("/proc/kcore", "/dev/core"))
-    return steps + [Step(m.make_link, target, path) for target, path in links]
+    return steps + [Step(make_link, target, path) for target, path in links]
 
 
 def console_steps() -> list[Step]:
     """The terminal is /dev/console too, which some programs write to."""
     return [
-        Step(m.make_mount_point, "/", "/dev/console", like="/dev/null"),
+        Step(make_mount_point, "/", "/dev/console", like="/dev/null"),
         Step(m.bind_mount, "/dev/pts/0", "/", "/dev/console", recursive=False),
     ]
 
@@ -358,25 +349,11 @@ def protection_steps(config: dict[str, Any]) -> list[Step]:
     linux = config["linux"]
     steps = []
     if config["root"].get("readonly"):
-        steps.append(
-            Step(
-                m.set_mount_attributes,
-                "/",
-                "/",
-                attributes=m.MOUNT_ATTR_RDONLY,
-                recursive=False,
-            )
-        )
+        steps.append(_read_only("/", "/"))
     for path in linux.get("readonlyPaths") or []:
         steps += [
             Step(m.bind_to_itself, "/", path),
-            Step(
-                m.set_mount_attributes,
-                "/",
-                path,
-                attributes=m.MOUNT_ATTR_RDONLY,
-                recursive=False,
-            ),
+            _read_only("/", path),
         ]
     steps += [Step(m.hide_path, path) for path in linux.get("maskedPaths") or []]
     return steps

@@ -17,7 +17,7 @@ import os
 from minidock.engine.container import volumes
 from minidock.engine.container.validation import check_destination
 from minidock.errors import Conflict, KernelError, NotFound, UsageError
-from minidock.kernel.mount import open_in_root
+from minidock.kernel.path import open_in_root
 from minidock.paths import Store
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ import os
 import stat
 
 from minidock.errors import KernelError, UsageError
-from minidock.kernel.mount import open_in_root
+from minidock.kernel.path import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

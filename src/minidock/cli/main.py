@@ -30,10 +30,12 @@ COMMANDS: Table = {
     "images": (COMMON, "image_list:images", "List images"),
     "version": (COMMON, "system:version", "Show the minidock version information"),
     "info": (COMMON, "system:info", "Display system-wide information"),
+    "doctor": (COMMON, "doctor:doctor", "Say what this machine can and cannot do"),
     "explain": (TEACH, "explain:explain", "Tell each kernel call that made a container"),
     "container": (NOUNS, "container:container", "Manage containers"),
     "image": (NOUNS, "image:image", "Manage images"),
     "network": (NOUNS, "network:network", "Manage networks"),
+    "system": (NOUNS, "system:system", "Manage minidock"),
     "volume": (NOUNS, "volume:volume", "Manage volumes"),
     "attach": (
         VERBS,
@@ -77,7 +79,7 @@ COMMANDS: Table = {
 }
 LATER = (
     "build", "builder", "buildx", "compose", "context", "cp", "events", "export", "history",
-    "login", "logout", "plugin", "pull", "push", "search", "stats", "system", "update",
+    "login", "logout", "plugin", "pull", "push", "search", "stats", "update",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`version` and `info`: what minidock is, and what it finds on this machine.
+"""`version`, `info` and `system …`: what minidock is, and what it finds on this machine.
 
 Source: Docker Engine API 1.45, SystemVersion and SystemInfo, whose names --format uses.
 """
@@ -12,6 +12,7 @@ from minidock.cli.command import command
 from minidock.cli.failure import FormatError
 from minidock.cli.human import binary_size
 from minidock.cli.inspecting import parsed_template
+from minidock.cli.lazy import Group
 from minidock.cli.pflag import value
 from minidock.cli.release import API_VERSION, VERSION
 from minidock.cli.shapes import typed
@@ -21,6 +22,20 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from minidock.cli.lazy import Table
+
+_COMMANDS: Table = {
+    "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
+    "info": ("Commands", "system:info", "Display system-wide information"),
+}
+
+
+def _system(given: dict[str, Any]) -> None:
+    """Manage minidock"""
+
+
+system = Group(_COMMANDS, _system, later=("df", "events", "prune"))
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -1,0 +1,135 @@
+"""Cgroups: which version this machine has, who manages it, and which limits can be set.
+
+Sources: cgroups(7), cgroup-v2.rst, systemd's CGROUP_DELEGATION; kernel/cgroup.py for what minidock
+makes of it.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.doctor.host import inside_container
+from minidock.engine.doctor.kernel import fix_for, joined
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
+
+TOPIC = "Cgroups"
+
+_ROOT = "/sys/fs/cgroup"
+_ESSENTIAL = ("create", "enter", "devices", "kill")
+# Limit -> the controller of v1 and v2, and the flag that asks for it.
+LIMITS = {
+    "memory": ("memory", "memory", "--memory"),
+    "swap": ("memory", "memory", "--memory-swap"),
+    "cpu": ("cpu", "cpu", "--cpus"),
+    "cpu shares": ("cpu", "cpu", "--cpu-shares"),
+    "cpuset": ("cpuset", "cpuset", "--cpuset-cpus"),
+    "pids": ("pids", "pids", "--pids-limit"),
+    "io": ("blkio", "io", "--device-read-bps"),
+    "io weight": ("blkio", "io", "--blkio-weight"),
+}
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """Version, the making of a cgroup, and each limit."""
+    found = [_version(machine)]
+    if found[0].verdict == PROBLEM:
+        return found
+    answer = machine.try_out("limits")
+    if is_v2(machine):
+        found.append(_delegation(machine))
+    found.append(_making(machine, answer))
+    if found[-1].verdict != PROBLEM:
+        found += _limits(machine, answer)
+    return found
+
+
+def is_v2(machine: Machine) -> bool:
+    """Whether the one v2 tree has the controllers."""
+    return machine.read(f"{_ROOT}/cgroup.controllers") is not None
+
+
+def _version(machine: Machine) -> Finding:
+    mounted = machine.read("/proc/self/mountinfo") or ""
+    manager = "systemd manages it" if machine.names("/run/systemd/system") is not None else ""
+    if is_v2(machine):
+        return Finding(TOPIC, "version", OK, ", ".join(filter(None, ("cgroup v2", manager))))
+    if " - cgroup " not in mounted:
+        fix = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+        return Finding(TOPIC, "version", PROBLEM, "no cgroups are mounted", fix, {"run": False})
+    hybrid = " - cgroup2 " in mounted
+    kind = "cgroup v1, and a v2 tree without controllers (hybrid)" if hybrid else "cgroup v1"
+    return Finding(TOPIC, "version", OK, ", ".join(filter(None, (kind, manager))))
+
+
+def _delegation(machine: Machine) -> Finding:
+    """v2: what the root has, and what it hands down already: under systemd, what units need."""
+    offered = (machine.read(f"{_ROOT}/cgroup.controllers") or "").split()
+    handed = (machine.read(f"{_ROOT}/cgroup.subtree_control") or "").split()
+    later = [name for name in offered if name not in handed]
+    seen = f"handed down: {' '.join(handed) or 'none'}"
+    if later:
+        seen += f"; the first container adds, of {' '.join(later)}, what it needs"
+    missing = [v2 for _, v2, _ in LIMITS.values() if v2 not in offered]
+    if missing:
+        absent = " ".join(dict.fromkeys(missing))
+        fix = f"boot with cgroup_enable={absent.split()[0]} (see /proc/cmdline for cgroup_disable)"
+        if inside_container(machine):
+            fix = "start the container that this is with --privileged"
+        return Finding(TOPIC, "controllers", WARNING, f"not offered: {absent}; {seen}", fix)
+    return Finding(TOPIC, "controllers", OK, seen)
+
+
+def _making(machine: Machine, answer: dict[str, str]) -> Finding:
+    if not answer:
+        return Finding(TOPIC, "making one", UNKNOWN, NEEDS_ROOT, can={"run": None})
+    reasons = failed(answer, _ESSENTIAL)
+    if not reasons:
+        can: dict[str, bool | None] = {"devices": True, "pause": not answer.get("freeze")}
+        if answer.get("freeze"):
+            fix = "mount -t cgroup -o freezer freezer /sys/fs/cgroup/freezer"
+            seen = f"made, but not frozen ({answer['freeze']}): no pause"
+            return Finding(TOPIC, "making one", WARNING, seen, fix, can)
+        return Finding(
+            TOPIC, "making one", OK, "made, entered, frozen, killed; devices guarded", can=can
+        )
+    said = joined(reasons)
+    if "EROFS" in said or "Read-only" in said:
+        fix = "mount -o remount,rw /sys/fs/cgroup; in a container: docker run --privileged …"
+    elif "subtree_control" in said and "EBUSY" in said:
+        fix = (
+            f"mkdir {_ROOT}/init; xargs -rn1 <{_ROOT}/cgroup.procs >{_ROOT}/init/cgroup.procs "
+            "(v2 wants processes in leaves)"
+        )
+    else:
+        fix = fix_for(machine, reasons, "the devices controller (v1) or CONFIG_CGROUP_BPF (v2)")
+    return Finding(TOPIC, "making one", PROBLEM, said, fix, {"run": False})
+
+
+def _limits(machine: Machine, answer: dict[str, str]) -> list[Finding]:
+    """One line for all that work, and one for each that does not."""
+    if not answer:
+        can: dict[str, bool | None] = dict.fromkeys(LIMITS)
+        return [Finding(TOPIC, "limits", UNKNOWN, NEEDS_ROOT, can=can)]
+    working = [name for name in LIMITS if answer.get(name) == ""]
+    found = []
+    if working:
+        flags = " ".join(LIMITS[name][2] for name in working)
+        found.append(Finding(TOPIC, "limits", OK, flags, can=dict.fromkeys(working, True)))
+    for name, reason in answer.items():
+        if name in LIMITS and reason:
+            fix = _limit_fix(machine, name)
+            seen = f"no {LIMITS[name][2]}: {reason}"
+            found.append(Finding(TOPIC, "limits", WARNING, seen, fix, {name: False}))
+    return found
+
+
+def _limit_fix(machine: Machine, name: str) -> str:
+    v1, v2, _ = LIMITS[name]
+    if name == "swap":
+        return "boot with swapaccount=1"
+    if name == "io weight":
+        return "modprobe bfq; echo bfq > /sys/block/DISK/queue/scheduler"
+    if name == "memory":
+        return "boot with cgroup_enable=memory"
+    if is_v2(machine):
+        return f"boot without cgroup_disable={v2}; is {v2} in {_ROOT}/cgroup.controllers?"
+    return f"mkdir {_ROOT}/{v1}; mount -t cgroup -o {v1} {v1} {_ROOT}/{v1}"

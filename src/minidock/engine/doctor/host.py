@@ -1,0 +1,111 @@
+"""The machine at large: kernel, Python, rights, and whether it is a machine at all.
+
+Sources: capabilities(7), proc_pid_status(5), systemd's "Container Interface" (/run/systemd/
+container), Docker's /.dockerenv, Microsoft's WSL documentation.
+"""
+
+from __future__ import annotations
+
+import re
+
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.report import ARCHITECTURES, OK, PROBLEM, WARNING, Finding
+
+TOPIC = "Machine"
+
+# What the engine itself uses, beside the capabilities that its containers get.
+_OWN_CAPABILITIES = ("CAP_SYS_ADMIN",)
+_OLDEST_PYTHON = (3, 11)
+_FEW_FILES = 1024
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """What stands at the top of the report."""
+    found = [_kernel(machine), _place(machine), _rights(machine), _python(machine)]
+    return [*found, _open_files(machine)]
+
+
+def inside_container(machine: Machine) -> str:
+    """The kind of container that we are in, such as "docker"; "" on a machine."""
+    if told := machine.read("/run/systemd/container"):
+        return told
+    if machine.names("/run") is not None and machine.read("/run/.containerenv") is not None:
+        return "podman"
+    if machine.read("/.dockerenv") is not None:
+        return "docker"
+    environment = machine.read("/proc/1/environ") or ""
+    named = re.search(r"(?:^|\0)container=([^\0]+)", environment)
+    return named[1] if named else ""
+
+
+def wsl(machine: Machine) -> int:
+    """The version of the Windows Subsystem for Linux that this is; 0 for none."""
+    release = machine.read("/proc/sys/kernel/osrelease") or ""
+    if "microsoft" not in release.lower():
+        return 0
+    return 2 if re.search(r"WSL2|microsoft-standard", release) else 1
+
+
+def _kernel(machine: Machine) -> Finding:
+    release = machine.read("/proc/sys/kernel/osrelease") or "?"
+    (architecture,) = machine.tell("architecture")
+    seen = f"Linux {release}, {architecture}"
+    if architecture not in ARCHITECTURES:
+        fix = "minidock knows the system calls of x86_64 and aarch64 (arm64) machines only"
+        return Finding(TOPIC, "kernel", PROBLEM, seen, fix, {"run": False})
+    return Finding(TOPIC, "kernel", OK, seen)
+
+
+def _place(machine: Machine) -> Finding:
+    if wsl(machine) == 1:
+        fix = "in Windows: wsl --set-version DISTRIBUTION 2"
+        seen = "WSL 1, which has no Linux kernel"
+        return Finding(TOPIC, "place", PROBLEM, seen, fix, {"run": False})
+    if wsl(machine) == 2:
+        seen = "WSL 2: ports are published to Windows' localhost; keep the store off /mnt/c"
+        return Finding(TOPIC, "place", OK, seen)
+    if kind := inside_container(machine):
+        seen = f"inside a container ({kind}): what its engine keeps back cannot be had here"
+        fix = "docker run --privileged -v minidock:/var/lib/minidock …; or the VM: vagrant up"
+        return Finding(TOPIC, "place", WARNING, seen, fix)
+    return Finding(TOPIC, "place", OK, "a machine of its own, no container")
+
+
+def _rights(machine: Machine) -> Finding:
+    from minidock.kernel.capability import DOCKER_DEFAULT, names_of
+
+    (user,) = machine.tell("user")
+    if user != "0":
+        fix = "sudo minidock doctor"
+        return Finding(TOPIC, "rights", PROBLEM, f"user {user}, not root", fix, {"run": False})
+    status = machine.read("/proc/self/status") or ""
+    mask = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    have = set(names_of(int(mask[1], 16))) if mask else set()
+    own = [name for name in _OWN_CAPABILITIES if name not in have]
+    theirs = [name for name in DOCKER_DEFAULT if name not in have]
+    if own:
+        seen = f"root without {' '.join(own)}"
+        fix = "docker run --privileged …, or no container at all"
+        return Finding(TOPIC, "rights", PROBLEM, seen, fix, {"run": False})
+    if theirs:
+        seen = f"root without {' '.join(theirs)}: no container can have them either"
+        return Finding(TOPIC, "rights", WARNING, seen, "docker run --privileged …")
+    return Finding(TOPIC, "rights", OK, "root, with all capabilities that containers get")
+
+
+def _python(machine: Machine) -> Finding:
+    (version,) = machine.tell("python")
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST_PYTHON:
+        fix = "Python 3.11 or newer: PYTHON=/usr/bin/python3.11 ./install.sh"
+        return Finding(TOPIC, "python", PROBLEM, f"Python {version}", fix, {"run": False})
+    return Finding(TOPIC, "python", OK, f"Python {version}")
+
+
+def _open_files(machine: Machine) -> Finding:
+    limits = machine.read("/proc/self/limits") or ""
+    line = re.search(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)
+    soft, hard = (line[1], line[2]) if line else ("unlimited", "unlimited")
+    seen = f"{soft} open files a process (at most {hard})"
+    if soft.isdigit() and int(soft) < _FEW_FILES:
+        return Finding(TOPIC, "open files", WARNING, seen, f"ulimit -n {_FEW_FILES}")
+    return Finding(TOPIC, "open files", OK, seen)

@@ -1,0 +1,112 @@
+"""The kernel's features that a container is made of, each tried.
+
+Versions are named only to explain a failure, never to predict one: distributions add and remove.
+Sources: the probes' (acts.py); docs/decisions/0005 for lowerdir+ (Linux 6.7).
+"""
+
+from __future__ import annotations
+
+from minidock.engine.doctor.host import inside_container
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
+
+TOPIC = "Kernel"
+
+_SINCE = {
+    "openat2": "5.6",
+    "clone3": "5.3",
+    "pidfd_open": "5.3",
+    "pidfd_send_signal": "5.1",
+    "close_range": "5.11",
+    "keyctl": "2.6",
+}
+_KINDS = ("mount", "uts", "ipc", "network", "pid", "cgroup")
+_FILESYSTEMS = ("namespaces", "proc", "sysfs", "tmpfs", "devpts", "mqueue")
+_REFUSED = ("EPERM", "EACCES", "not permitted", "Permission denied")
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """What the kernel can do, for a container."""
+    return [
+        _tried(machine, "namespaces", "namespaces", _KINDS, "CONFIG_NAMESPACES and its kinds"),
+        _tried(machine, "calls", "system calls", tuple(_SINCE), _newest_call(machine)),
+        _tried(machine, "filesystems", "file systems", _FILESYSTEMS, "these in the kernel"),
+        _tried(machine, "seal", "sealed Python", ("clone",), "Linux 5.12 (mount_setattr)"),
+        _tried(machine, "seccomp", "seccomp", ("filter",), "CONFIG_SECCOMP_FILTER"),
+        _user_namespaces(machine),
+    ]
+
+
+def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
+    """The fix for what the kernel refused: a container's walls, missing modules, or another kernel.
+
+    otherwise: what the kernel would have to have.
+    """
+    if any(word in reason for reason in reasons.values() for word in _REFUSED):
+        if inside_container(machine):
+            return "start the container that this is with --privileged"
+        return "see dmesg: a security module (AppArmor, SELinux, lockdown) may forbid it"
+    release = machine.read("/proc/sys/kernel/osrelease") or ""
+    if machine.names("/lib/modules") and machine.names(f"/lib/modules/{release}") is None:
+        return f"reboot: the modules of the running kernel {release} are gone (it was upgraded)"
+    return f"a kernel with {otherwise}"
+
+
+def joined(reasons: dict[str, str]) -> str:
+    """Reasons as one text; a reason that several parts have is said once."""
+    said: dict[str, list[str]] = {}
+    for part, reason in reasons.items():
+        said.setdefault(reason, []).append(part)
+    return "; ".join(f"{', '.join(parts)}: {reason}" for reason, parts in said.items())
+
+
+def _tried(
+    machine: Machine, probe: str, check: str, parts: tuple[str, ...], needed: str
+) -> Finding:
+    """A probe all of whose parts `run` needs."""
+    answer = machine.try_out(probe)
+    if not answer:
+        return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can={"run": None})
+    if reasons := failed(answer, parts):
+        fix = fix_for(machine, reasons, needed)
+        return Finding(TOPIC, check, PROBLEM, joined(reasons), fix, {"run": False})
+    return Finding(TOPIC, check, OK, "all work: " + " ".join(answer))
+
+
+def _newest_call(machine: Machine) -> str:
+    missing = failed(machine.try_out("calls"), _SINCE)
+    newest = max((_SINCE.get(name, "0") for name in missing), key=_number, default="5.11")
+    return f"Linux {newest} or newer"
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _user_namespaces(machine: Machine) -> Finding:
+    """Not used by minidock itself; rootless engines, and many an exercise, need them."""
+    check = "user namespaces"
+    answer = machine.try_out("userns")
+    if not answer:
+        can: dict[str, bool | None] = {"userns": None, "userns of users": None}
+        return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can=can)
+    reasons = failed(answer, ("root", "user", "rights"))
+    can = {
+        "userns": not answer.get("root"),
+        "userns of users": not failed(answer, ("user", "rights")),
+    }
+    if not reasons:
+        return Finding(TOPIC, check, OK, "for root and for users", can=can)
+    who = "nobody" if "root" in reasons else "root only"
+    seen = f"for {who} ({joined(reasons)}); minidock does not need them"
+    return Finding(TOPIC, check, WARNING, seen, _user_namespace_fix(machine), can)
+
+
+def _user_namespace_fix(machine: Machine) -> str:
+    if machine.read("/proc/sys/user/max_user_namespaces") == "0":
+        return "sysctl -w user.max_user_namespaces=15000"
+    if machine.read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return "sysctl -w kernel.unprivileged_userns_clone=1"
+    if machine.read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    return "a kernel with CONFIG_USER_NS, outside of a container"

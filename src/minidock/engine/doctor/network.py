@@ -1,0 +1,254 @@
+"""The network: iptables and its kinds, forwarding, the subnet, the bridge's name, taken ports.
+
+Sources: xtables-nft(8), ip-sysctl.rst, docs/network.md; engine/network for what minidock makes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from minidock.engine.doctor.kernel import fix_for, joined
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
+from minidock.engine.network import firewall, ipam
+from minidock.errors import Conflict
+
+TOPIC = "Network"
+
+_NO_NETWORK: dict[str, bool | None] = {"network": False}
+_NOT_KNOWN: dict[str, bool | None] = {"network": None}
+# Ports that README and the course publish.
+_POPULAR = (80, 443, 8080, 8090)
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """What stands between a container and the world."""
+    return [
+        *_iptables(machine),
+        _rules(machine),
+        _forwarding(machine),
+        _forward_chain(machine),
+        _bridged_packets(machine),
+        _subnet(machine),
+        _bridge(machine),
+        _ports(machine),
+    ]
+
+
+def backend(machine: Machine) -> str:
+    """The kind of this machine's iptables: "nft", "legacy", or "" where there is none."""
+    answer = machine.run("iptables", "-V")
+    if answer is None or answer.code != 0:
+        return ""
+    return "nft" if "nf_tables" in answer.text else "legacy"
+
+
+def _iptables(machine: Machine) -> list[Finding]:
+    kind = backend(machine)
+    if not kind:
+        fix = "apt-get install iptables; without: minidock run --network host or none"
+        return [Finding(TOPIC, "iptables", PROBLEM, "not installed", fix, _NO_NETWORK)]
+    answer = machine.run("iptables", "-V")
+    seen = answer.text.splitlines()[0] if answer else ""
+    other = "legacy" if kind == "nft" else "nft"
+    if others := _rules_of_other_kind(machine, kind, other):
+        mixed = f"{seen}; {others} rules more are in the tables of iptables-{other}"
+        fix = f"one kind for all: update-alternatives --set iptables /usr/sbin/iptables-{other}"
+        return [Finding(TOPIC, "iptables", WARNING, mixed, fix, {"out": None})]
+    return [Finding(TOPIC, "iptables", OK, seen)]
+
+
+def _rules_of_other_kind(machine: Machine, kind: str, other: str) -> int:
+    """How many rules the other kind of tables has; both kinds see every packet.
+
+    Legacy tables come into being when they are looked at, so they are only where the kernel lists
+    some already.
+    """
+    if kind == "nft" and not machine.read("/proc/net/ip_tables_names"):
+        return 0
+    answer = machine.run(f"iptables-{other}-save")
+    if answer is None or answer.code != 0:
+        return 0
+    policies = re.findall(r"^:FORWARD DROP", answer.text, re.MULTILINE)
+    return len(re.findall(r"^-A ", answer.text, re.MULTILINE)) + len(policies)
+
+
+def _rules(machine: Machine) -> Finding:
+    if not backend(machine):
+        return Finding(TOPIC, "rules", UNKNOWN, "without iptables there are none")
+    answer = machine.try_out("firewall")
+    if not answer:
+        return Finding(TOPIC, "rules", UNKNOWN, NEEDS_ROOT, can=_NOT_KNOWN)
+    if reasons := failed(answer, ("namespace", "bridge", "veth", "rules")):
+        fix = fix_for(machine, reasons, "bridge, veth, and iptables' raw, nat and filter tables")
+        if "iptables" in joined(reasons) and backend(machine) == "nft":
+            fix += "; or update-alternatives --set iptables /usr/sbin/iptables-legacy"
+        return Finding(TOPIC, "rules", PROBLEM, joined(reasons), fix, _NO_NETWORK)
+    return Finding(TOPIC, "rules", OK, "bridge, cable, NAT and a published port: all can be made")
+
+
+def _forwarding(machine: Machine) -> Finding:
+    if machine.read("/proc/sys/net/ipv4/ip_forward") == "1":
+        return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")
+    answer = machine.try_out("forwarding")
+    if not answer:
+        return Finding(TOPIC, "forwarding", UNKNOWN, f"off; {NEEDS_ROOT}", can=_NOT_KNOWN)
+    if reasons := failed(answer, ("ip_forward",)):
+        fix = "sysctl -w net.ipv4.ip_forward=1 outside; or docker run --privileged …"
+        seen = f"off, and it cannot be switched on ({joined(reasons)})"
+        return Finding(TOPIC, "forwarding", PROBLEM, seen, fix, _NO_NETWORK)
+    seen = "off: the first container switches it on, and makes FORWARD's policy DROP until the last"
+    return Finding(TOPIC, "forwarding", OK, f"{seen} network is removed")
+
+
+def _forward_chain(machine: Machine) -> Finding:
+    """Who decides about forwarded packets, beside our own rules, which come first in iptables."""
+    check = "FORWARD"
+    saved = machine.run("iptables-save", "-t", "filter")
+    if saved is None or saved.code != 0:
+        return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can={"out": None})
+    policy = firewall.forward_policy(saved.text)
+    if tables := forward_hooks(machine):
+        bridge = machine.tell("bridge")[0]
+        seen = f"policy {policy}; but nftables decides too: {', '.join(tables)}"
+        chain = tables[0].partition(" (")[0]
+        fix = f"let the bridge through there: nft insert rule {chain} iifname {bridge} accept"
+        if "firewalld" in chain:
+            fix = trust_command(bridge)
+        return Finding(TOPIC, check, WARNING, seen, fix, {"out": None})
+    note = "; minidock's own rules come before it" if policy == "DROP" else ""
+    return Finding(TOPIC, check, OK, f"policy {policy}{note}")
+
+
+def trust_command(bridge: str) -> str:
+    """How firewalld is told to let a bridge's packets through, now and after a reload."""
+    command = f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}"
+    return f"{command}; firewall-cmd --reload"
+
+
+def forward_hooks(machine: Machine) -> list[str]:
+    """nftables' chains beside iptables' own that see forwarded packets and may drop them.
+
+    Such as "inet firewalld filter_FORWARD (policy accept)"; an accept of iptables is not theirs.
+    """
+    answer = machine.run("nft", "list", "ruleset")
+    if answer is None or answer.code != 0:
+        return []
+    found, table, chain = [], "", ""
+    for line in answer.text.splitlines():
+        if line.startswith("table "):
+            table = line[6:].rstrip(" {")
+        elif opened := re.match(r"\s+chain (\S+) \{", line):
+            chain = opened[1]
+        elif hook := re.search(r"type filter hook forward .*policy (\w+)", line):
+            if table.split()[0] in ("ip", "inet") and table != "ip filter":
+                found.append(f"{table} {chain} (policy {hook[1]})")
+    return found
+
+
+def _bridged_packets(machine: Machine) -> Finding:
+    value = machine.read("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if value == "1":
+        seen = "on: packets between containers pass iptables too, where minidock accepts them"
+        return Finding(TOPIC, "br_netfilter", OK, seen)
+    return Finding(TOPIC, "br_netfilter", OK, "off: packets between containers pass no iptables")
+
+
+# The subnet --------------------------------------------------------------------------------------
+
+
+def _subnet(machine: Machine) -> Finding:
+    attached, routed = _occupied(machine)
+    asked = machine.tell("subnet")
+    if asked:
+        return _asked_subnet(asked[0], attached, routed)
+    known = _known_subnet(machine)
+    if known is not None:
+        if other := _overlapping(known, attached + routed):
+            seen = f"{known} overlaps {other}, which came later: packets go astray"
+            fix = "stop this store's containers; the next start takes another subnet"
+            return Finding(TOPIC, "subnet", WARNING, seen, fix)
+        return Finding(TOPIC, "subnet", OK, f"{known}, which overlaps no route")
+    try:
+        chosen = ipam.choose_subnet(attached + routed)
+    except Conflict as conflict:
+        return Finding(TOPIC, "subnet", PROBLEM, str(conflict), conflict.hint, _NO_NETWORK)
+    skipped = [s for s in ipam.candidates() if s.first < chosen.first and s.prefix == chosen.prefix]
+    note = f" ({len(skipped)} before it overlap routes or addresses)" if skipped else ""
+    return Finding(TOPIC, "subnet", OK, f"{chosen} will be taken{note}")
+
+
+def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subnet]) -> Finding:
+    free = "MINIDOCK_SUBNET=10.99.0.0/24, or any that is in no line of: ip route"
+    try:
+        subnet = ipam.parse_subnet(text)
+    except ValueError as error:
+        seen = f"MINIDOCK_SUBNET: {error}"
+        return Finding(TOPIC, "subnet", PROBLEM, seen, free, _NO_NETWORK)
+    if other := _overlapping(subnet, attached):
+        seen = f"MINIDOCK_SUBNET {subnet} overlaps {other}, a network of this machine"
+        return Finding(TOPIC, "subnet", PROBLEM, seen, free, _NO_NETWORK)
+    if other := _overlapping(subnet, routed):
+        seen = f"MINIDOCK_SUBNET {subnet} overlaps the route to {other}: what is there is cut off"
+        return Finding(TOPIC, "subnet", WARNING, seen, free)
+    return Finding(TOPIC, "subnet", OK, f"MINIDOCK_SUBNET {subnet} overlaps no route")
+
+
+def _occupied(machine: Machine) -> tuple[list[ipam.Subnet], list[ipam.Subnet]]:
+    """The subnets of this machine's devices, and its routes, without those of our own bridge."""
+    own = machine.tell("bridge")[0]
+    attached: list[ipam.Subnet] = []
+    ours: list[ipam.Subnet] = []
+    for line in machine.tell("addresses"):
+        device, _, text = line.partition(" ")
+        (ours if device == own else attached).append(_around(text))
+    routes = [_around(text) for text in machine.tell("routes")]
+    return attached, [r for r in routes if not any(map(r.overlaps, ours)) and r.prefix >= 5]
+
+
+def _around(text: str) -> ipam.Subnet:
+    address, _, length = text.partition("/")
+    prefix = int(length or 32)
+    return ipam.Subnet(ipam.parse_address(address) & ~((1 << 32 - prefix) - 1), prefix)
+
+
+def _overlapping(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet | None:
+    return next((other for other in others if subnet.overlaps(other)), None)
+
+
+def _known_subnet(machine: Machine) -> ipam.Subnet | None:
+    """The subnet that the store's network has already."""
+    root, _ = machine.tell("store")
+    text = machine.read(f"{root}/networks/bridge.json")
+    subnet = json.loads(text).get("Subnet") if text else None
+    return ipam.parse_subnet(subnet) if subnet else None
+
+
+def _bridge(machine: Machine) -> Finding:
+    (name,) = machine.tell("bridge")
+    root, _ = machine.tell("store")
+    device = f"/sys/class/net/{name}"
+    if machine.names(device) is None:
+        return Finding(TOPIC, "bridge", OK, f"{name}: will be made")
+    if machine.read(f"{device}/ifalias") == f"minidock {root}"[:255]:
+        return Finding(TOPIC, "bridge", OK, f"{name} is there")
+    fix = f"another name: MINIDOCK_BRIDGE=md1; or ip link delete {name}"
+    seen = f"{name} exists, and is not this store's"
+    return Finding(TOPIC, "bridge", PROBLEM, seen, fix, _NO_NETWORK)
+
+
+def _ports(machine: Machine) -> Finding:
+    """TCP ports on which something listens: they cannot be published (proc_net_tcp(5))."""
+    taken = set()
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (machine.read(path) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == "0A":
+                taken.add(int(fields[1].rpartition(":")[2], 16))
+    popular = [port for port in _POPULAR if port in taken]
+    seen = f"taken: {' '.join(map(str, sorted(taken)))}" if taken else "all free"
+    if popular:
+        fix = f"publish another: -p 18080:80; or see who it is: ss -ltnp 'sport = :{popular[0]}'"
+        return Finding(TOPIC, "ports", WARNING, seen, fix)
+    return Finding(TOPIC, "ports", OK, seen)

@@ -1,0 +1,110 @@
+"""The store's place on disk: can it be an overlay's upper layer, and is there room?
+
+Sources: Documentation/filesystems/overlayfs.rst "Non-standard behavior" and its list of upper file
+systems; docs/decisions/0005 (lowerdir+).
+"""
+
+from __future__ import annotations
+
+from minidock.engine.doctor.host import inside_container
+from minidock.engine.doctor.kernel import fix_for, joined
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
+from minidock.paths import STORE_VERSION
+
+TOPIC = "Store"
+
+_GIB = 1 << 30
+_LITTLE_BYTES, _NO_BYTES = _GIB, 32 << 20
+_FEW_INODES, _NO_INODES = 20_000, 500
+# What overlayfs refuses as an upper layer, or what has no whiteouts.
+_NO_UPPER = ("overlay", "nfs", "nfs4", "vfat", "exfat", "msdos", "9p", "fuseblk", "drvfs", "cifs")
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """What is to be said of the store."""
+    return [_overlay(machine), _version(machine), _space(machine), _inodes(machine)]
+
+
+def filesystem_of(machine: Machine, path: str) -> str:
+    """The type of the file system that a path is on, from mountinfo (proc_pid_mountinfo(5))."""
+    best, kind = "", "?"
+    for line in (machine.read("/proc/self/mountinfo") or "").splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) < 5:
+            continue
+        point = fields[4].replace("\\040", " ")
+        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            best, kind = point, right.split(" ")[0]
+    return kind
+
+
+def _overlay(machine: Machine) -> Finding:
+    root, nearest = machine.tell("store")
+    kind = filesystem_of(machine, nearest)
+    answer = machine.try_out("overlay")
+    if not answer:
+        if kind in _NO_UPPER:
+            return _no_upper(machine, f"{root} is on {kind}")
+        return Finding(TOPIC, "overlay", UNKNOWN, f"{kind}; {NEEDS_ROOT}", can={"run": None})
+    reasons = failed(answer, ("mount", "write", "whiteout", "opaque"))
+    if not reasons:
+        return Finding(TOPIC, "overlay", OK, f"layers stack on {kind}, at {root}")
+    said = joined(reasons)
+    if "lowerdir+" in said or "ENOSYS" in said:
+        fix = "Linux 6.7 or newer: Debian 13 has 6.12, Ubuntu 24.04 has 6.8"
+    elif kind in _NO_UPPER and "EINVAL" in said:
+        return _no_upper(machine, f"{root} is on {kind}: {said}")
+    else:
+        fix = fix_for(machine, reasons, "overlayfs (modprobe overlay), and a store on ext4 or xfs")
+    return Finding(TOPIC, "overlay", PROBLEM, f"on {kind}: {said}", fix, {"run": False})
+
+
+def _no_upper(machine: Machine, seen: str) -> Finding:
+    fix = "a store on ext4, xfs, btrfs or tmpfs: MINIDOCK_ROOT=/path"
+    if inside_container(machine):
+        fix = "a volume for it: docker run -v minidock:/var/lib/minidock …"
+    return Finding(
+        TOPIC, "overlay", PROBLEM, f"{seen}, which cannot hold containers", fix, {"run": False}
+    )
+
+
+def _version(machine: Machine) -> Finding:
+    root, _ = machine.tell("store")
+    version = machine.read(f"{root}/version")
+    if version is None:
+        return Finding(TOPIC, "format", OK, "none yet: the first command makes it")
+    if version != str(STORE_VERSION):
+        fix = f"MINIDOCK_ROOT=/another/place, or the minidock that knows format {version}"
+        seen = f"format {version}, and this minidock knows {STORE_VERSION}"
+        return Finding(TOPIC, "format", PROBLEM, seen, fix, {"run": False})
+    return Finding(TOPIC, "format", OK, f"format {version}")
+
+
+def _space(machine: Machine) -> Finding:
+    free, size, _, _ = map(int, machine.tell("space"))
+    seen = f"{_gib(free)} free of {_gib(size)}"
+    fix = "minidock rm and rmi what is not needed; or MINIDOCK_ROOT=/a/bigger/disk"
+    if free < _NO_BYTES:
+        return Finding(TOPIC, "space", PROBLEM, seen, fix, {"run": False})
+    if free < _LITTLE_BYTES:
+        return Finding(TOPIC, "space", WARNING, seen, fix)
+    return Finding(TOPIC, "space", OK, seen)
+
+
+def _inodes(machine: Machine) -> Finding:
+    _, _, free, size = map(int, machine.tell("space"))
+    if size == 0:  # btrfs makes them as it goes
+        return Finding(TOPIC, "inodes", OK, "as many as there is space for")
+    seen = f"{free} free of {size}: as many files can be made"
+    fix = "minidock rm and rmi what is not needed; or MINIDOCK_ROOT=/another/disk"
+    if free < _NO_INODES:
+        return Finding(TOPIC, "inodes", PROBLEM, seen, fix, {"run": False})
+    if free < _FEW_INODES:
+        return Finding(TOPIC, "inodes", WARNING, seen, fix)
+    return Finding(TOPIC, "inodes", OK, seen)
+
+
+def _gib(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count >> 20} MiB"

@@ -1,0 +1,87 @@
+"""Who else is here: other engines, host firewalls, security modules.
+
+minidock works beside all of them; each has a habit that surprises.
+Sources: ufw-framework(8), firewalld's "Zones", apparmor(7), selinux(8), Docker's "Packet filtering
+and firewalls".
+"""
+
+from __future__ import annotations
+
+from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.network import trust_command
+from minidock.engine.doctor.report import OK, WARNING, Finding
+
+TOPIC = "Surroundings"
+
+# A daemon's name -> whose it is. (podman has none; conmon keeps its containers.)
+_ENGINES = {
+    "dockerd": "Docker",
+    "containerd": "containerd",
+    "conmon": "Podman",
+    "podman": "Podman",
+    "crio": "CRI-O",
+    "kubelet": "Kubernetes",
+    "k3s-server": "k3s",
+    "libvirtd": "libvirt",
+    "virtnetworkd": "libvirt",
+}
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """Each neighbour that there is, or that there is none."""
+    found = [_engines(machine), _ufw(machine), _firewalld(machine)]
+    return [*found, _apparmor(machine), _selinux(machine)]
+
+
+def _engines(machine: Machine) -> Finding:
+    running = [_ENGINES[name] for name in machine.tell("daemons") if name in _ENGINES]
+    if not running:
+        return Finding(TOPIC, "engines", OK, "no other is running")
+    names = ", ".join(dict.fromkeys(running))
+    seen = f"{names}, beside minidock: its containers and ours reach each other by published ports"
+    return Finding(TOPIC, "engines", OK, seen)
+
+
+def _ufw(machine: Machine) -> Finding:
+    enabled = "ENABLED=yes" in (machine.read("/etc/ufw/ufw.conf") or "")
+    if not enabled:
+        return Finding(TOPIC, "ufw", OK, "not active")
+    seen = (
+        "active: it does not see published ports (as with Docker), and may stop calls to the host"
+    )
+    fix = "publish for this machine only: -p 127.0.0.1:8080:80"
+    return Finding(TOPIC, "ufw", WARNING, seen, fix)
+
+
+def _firewalld(machine: Machine) -> Finding:
+    if "firewalld" not in machine.tell("daemons"):
+        return Finding(TOPIC, "firewalld", OK, "not active")
+    bridge = machine.tell("bridge")[0]
+    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={bridge}")
+    if zone is not None and zone.code == 0 and zone.text == "trusted":
+        return Finding(TOPIC, "firewalld", OK, f"active, and trusts {bridge}")
+    fix = trust_command(bridge)
+    seen = f"active: it rejects what {bridge} forwards, unless told to trust it"
+    return Finding(TOPIC, "firewalld", WARNING, seen, fix, {"out": None, "publish": None})
+
+
+def _apparmor(machine: Machine) -> Finding:
+    if machine.read("/sys/module/apparmor/parameters/enabled") != "Y":
+        return Finding(TOPIC, "AppArmor", OK, "off")
+    own = machine.read("/proc/self/attr/current") or "unconfined"
+    if not own.startswith("unconfined"):
+        seen = f"this very shell is confined by {own}, and so are containers"
+        fix = "a shell without a profile; in Docker: --security-opt apparmor=unconfined"
+        return Finding(TOPIC, "AppArmor", WARNING, seen, fix)
+    seen = "on; minidock's containers run unconfined by it (Docker's have docker-default)"
+    return Finding(TOPIC, "AppArmor", OK, seen)
+
+
+def _selinux(machine: Machine) -> Finding:
+    enforce = machine.read("/sys/fs/selinux/enforce")
+    if enforce is None:
+        return Finding(TOPIC, "SELinux", OK, "off")
+    if enforce == "0":
+        return Finding(TOPIC, "SELinux", OK, "permissive")
+    seen = "enforcing; minidock labels nothing, so a container may be denied what it should have"
+    return Finding(TOPIC, "SELinux", WARNING, seen, "ausearch -m avc -ts recent; setenforce 0")

@@ -8,7 +8,7 @@ files set limits and show use, and the processes whose pids stand in its cgroup.
     cgroup v2   one tree for all controllers                   cgroup_v2.py
     hybrid      v1 trees that hold the controllers, and an empty v2 tree beside them: counts as v1
 
-    group = open_cgroup("minidock", container_id)     names it; makes nothing
+    group = open_cgroup(home_of("minidock"), name)    names it; makes nothing
     group.create(); group.apply(resources)            directories and limits, before any process
     clone3(..., cgroup=group.fd_for_clone())          the child is born in the v2 tree,
     group.join(born_inside=True)                      and enters the other trees by itself
@@ -20,7 +20,7 @@ for a process of one thread, to move itself by writing 0 into `tasks` (v1 trees;
 init and exec's processes join by themselves; `add` is for those that cannot.
 
 This file decides nothing about limits; it holds the ops, what both versions share, and the choice
-between them. Cgroup drivers other than the file system (systemd's) are not offered.
+between them.
 
 Sources: cgroups(7); the kernel's admin-guide/cgroup-v1/ and cgroup-v2.rst; clone(2)
 CLONE_INTO_CGROUP; cgroup_attach_lock in kernel/cgroup/cgroup.c; OCI runtime-spec config-linux.
@@ -52,7 +52,7 @@ _CREATE_ATTEMPTS = 50
 def open_cgroup(parent: str, name: str) -> Cgroup:
     """The cgroup <parent>/<name> of this machine's cgroup version; nothing is made yet.
 
-    parent: path below the root of each tree, such as "minidock" or "kubepods/pod1".
+    parent: path below the root of each tree, such as "kubepods/pod1" or `home_of("minidock")`.
     """
     for part in (*parent.split("/"), *name.split("/")):
         if part == "..":
@@ -65,6 +65,29 @@ def open_cgroup(parent: str, name: str) -> Cgroup:
     from minidock.kernel.cgroup_v1 import CgroupV1
 
     return CgroupV1(parent, name)
+
+
+def home_of(name: str, *, slice_name: str = "") -> str:
+    """Where minidock's own cgroups go on this machine: a parent for `open_cgroup`.
+
+    name: of the directory that they share, "" for none. slice_name: the slice of systemd's that
+    they shall belong to, where `takes_slices`. See cgroup_home.py for v2; v1's trees have no owner,
+    so it is at their root there.
+    """
+    if not is_v2():
+        return name
+    from minidock.kernel.cgroup_home import home
+
+    return f"{home(slice_name)}/{name}".strip("/")
+
+
+def takes_slices() -> bool:
+    """Whether systemd owns the tree, so that a cgroup's place in it is named by a slice."""
+    if not is_v2():
+        return False
+    from minidock.kernel import systemd
+
+    return systemd.is_running()
 
 
 def is_v2() -> bool:
@@ -218,7 +241,7 @@ class Cgroup:
         found: dict[int, None] = {}
         for top in self.directories():
             for directory in walk(top):
-                found.update(dict.fromkeys(_pids_of(directory)))
+                found.update(dict.fromkeys(pids_of(directory)))
         return list(found)
 
     def remove(self) -> None:
@@ -372,7 +395,7 @@ def make_ancestors(mount_point: str, path: str) -> list[str]:
     for part in path.split("/")[:-1]:
         made.append(f"{made[-1]}/{part}")
         if not os.path.isdir(made[-1]):
-            _create_or_find(made[-1])
+            create_or_find(made[-1])
     return made
 
 
@@ -403,7 +426,8 @@ def _while_parents_vanish(make: Callable[[], None]) -> None:
     raise missing
 
 
-def _create_or_find(directory: str) -> None:
+def create_or_find(directory: str) -> None:
+    """Make a cgroup's directory, unless it is there."""
     try:
         create_directory(directory)
     except KernelError as error:
@@ -428,7 +452,8 @@ def _try_remove(directory: str) -> bool:
     return True
 
 
-def _pids_of(directory: str) -> list[int]:
+def pids_of(directory: str) -> list[int]:
+    """The processes in this cgroup itself; none where it is gone."""
     try:
         return [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
     except KernelError as error:

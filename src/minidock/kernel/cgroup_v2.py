@@ -3,14 +3,14 @@
 Two rules shape this file. A directory has the files of a controller only where its parent's
 cgroup.subtree_control names it, so `create` switches the controllers on all the way down. And a
 directory that hands controllers down holds no processes itself ("no internal processes"), so
-monitors live in a leaf of their own beside the containers.
+monitors live in a leaf of their own beside the containers. Where that way down begins, and whose
+the tree above it is, is cgroup_home.py's matter.
 
-**systemd** manages the same tree, and takes controllers back from the root that none of its own
-units needs. The kernel forbids that (EBUSY) as long as a cgroup below hands them down itself, which
-<parent> does from the first container on; so a limit of a living container stays. If it happens
-between two steps of `create`, the second fails with ENOENT and `create` begins again. Not covered:
-a cgroup right below the root, as an OCI bundle without linux.cgroupsPath gets. Our cgroups are no
-units of systemd's: its limits for slices do not cover them, and it does not show them.
+A path that a bundle or --cgroup-parent gives may lie elsewhere, in a part of the tree that systemd
+manages. It takes controllers back from the root that none of its own units needs. The kernel
+forbids that (EBUSY) as long as a cgroup below hands them down itself, as the parent of a living
+container does, so its limits stay. If it happens between two steps of `create`, the second fails
+with ENOENT and `create` begins again. Not covered: a cgroup right below the root of systemd's tree.
 
 `limits` is a pure function from OCI's linux.resources to (file, value). Where v2 counts otherwise
 than OCI's numbers, which come from v1, the conversions are runc's: cpu.shares, block weights, and
@@ -30,10 +30,11 @@ import time
 from errno import ENOENT
 
 from minidock.errors import KernelError, UsageError
-from minidock.kernel import device
+from minidock.kernel import cgroup_home, device
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
+    create_or_find,
     make_ancestors,
     make_empty,
     read_file,
@@ -74,25 +75,35 @@ class CgroupV2(Cgroup):
     def fd_for_clone(self, *, beside: int | None = None) -> int | None:
         directory = self.directory
         if beside is not None and read_file(f"{directory}/cgroup.subtree_control"):
-            place = own_path(beside)
+            place = cgroup_home.own_path(beside)
             if place.startswith(f"/{self.path}/"):
                 directory = self._tree + place
         return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _create_once(self) -> None:
-        offered = read_file(f"{self._tree}/cgroup.controllers").split()
+        above = self._make_ancestors()
+        offered = read_file(f"{above[0]}/cgroup.controllers").split()
         wanted = [name for name in _WANTED if name in offered]
-        for parent in make_ancestors(self._tree, self.path):
-            _hand_down(wanted, parent)
+        for parent in above:
+            cgroup_home.hand_down(wanted, parent, move_out=parent == above[0])
         make_empty(self.directory)
+
+    def _make_ancestors(self) -> list[str]:
+        """Make what is missing between our part of the tree and this cgroup; from the top down."""
+        home, below = cgroup_home.split(self.path)
+        if not home:
+            return make_ancestors(self._tree, self.path)
+        cgroup_home.prepare(home)
+        return make_ancestors(f"{self._tree}/{home}", below)
 
     def join(self, *, born_inside: bool = False) -> None:
         if not born_inside:
             write_file(f"{self.directory}/cgroup.procs", "0")
 
     def adopt_caller(self) -> None:
-        if own_path(os.getpid()) not in ("/", f"/{self.path}"):
-            make_ancestors(self._tree, f"{self.path}/leaf")
+        if cgroup_home.own_path(os.getpid()) not in ("/", f"/{self.path}"):
+            self._make_ancestors()
+            create_or_find(self.directory)
             write_file(f"{self.directory}/cgroup.procs", "0")
 
     def apply(self, resources: dict[str, Any]) -> None:
@@ -153,27 +164,6 @@ class CgroupV2(Cgroup):
             "cpu_user_ns": cpu["user_usec"] * 1000,
             "cpu_system_ns": cpu["system_usec"] * 1000,
         }
-
-
-def own_path(pid: int) -> str:
-    """Where a process is in the v2 tree, seen from our own cgroup namespace (cgroups(7))."""
-    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
-        if line.startswith("0::"):
-            return line[3:]
-    return "/"
-
-
-def _hand_down(controllers: list[str], directory: str) -> None:
-    """Give the cgroups below this directory the files of these controllers.
-
-    Raises KernelError: ENOENT where this directory has lost one (systemd may have taken it back
-    meanwhile), EBUSY where processes live in it.
-    """
-    control = f"{directory}/cgroup.subtree_control"
-    enabled = read_file(control).split()
-    missing = [name for name in controllers if name not in enabled]
-    if missing:
-        write_file(control, " ".join(f"+{name}" for name in missing))
 
 
 # Limits ------------------------------------------------------------------------------------------

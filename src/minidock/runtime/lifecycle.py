@@ -24,7 +24,7 @@ from errno import ENOENT, ENXIO
 from minidock import jsontext
 from minidock.errors import Conflict, KernelError, MinidockError, NotFound, UsageError
 from minidock.kernel import device, process
-from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.kernel.cgroup import Cgroup, home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
 from minidock.runtime.birth import Wishes, bear_init
@@ -310,10 +310,17 @@ def load_config(bundle: str) -> dict[str, Any]:
 def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
     """Parent and name of the container's cgroup, from linux.cgroupsPath.
 
-    Without one it has no parent that could stay behind.
+    Without one it is in our own part of the tree, without a parent that could stay behind.
+    Raises UsageError for a unit of systemd's instead of a path.
     """
-    path = (config["linux"].get("cgroupsPath") or f"minidock-runtime-{container_id}").strip("/")
-    parent, _, name = path.rpartition("/")
+    path = config["linux"].get("cgroupsPath") or home_of(f"minidock-runtime-{container_id}")
+    if path.count(":") == 2 and "/" not in path:
+        raise UsageError(
+            f"cgroupsPath {path!r} names a unit of systemd's, and not a path",
+            hint="have the caller use its cgroupfs driver or manager, as podman "
+            "--cgroup-manager=cgroupfs, dockerd --exec-opt native.cgroupdriver=cgroupfs",
+        )
+    parent, _, name = path.strip("/").rpartition("/")
     return parent, name
 
 

@@ -10,6 +10,7 @@ import select
 import time
 from errno import ENODEV, ENOENT
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container, claim_name, find, repair, settled
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.container.signals import signal_number
@@ -19,7 +20,6 @@ from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel import process
-from minidock.kernel.cgroup import open_cgroup
 from minidock.runtime import state
 
 TYPE_CHECKING = False
@@ -141,7 +141,7 @@ def pause(store: Store, reference: str) -> None:
         container.reload()
         with recording_to(container.paths):
             try:
-                open_cgroup(store.cgroup_parent, container.id).freeze()
+                cgroup_of(store, container.id).freeze()
             except KernelError as error:
                 if error.errno not in (ENOENT, ENODEV):
                     raise
@@ -158,7 +158,7 @@ def unpause(store: Store, reference: str) -> None:
     with container.editing():
         container.reload()
         with recording_to(container.paths):
-            open_cgroup(store.cgroup_parent, container.id).thaw()
+            cgroup_of(store, container.id).thaw()
         container.state.update(Paused=False, Status="running")
         container.save()
 
@@ -210,7 +210,7 @@ def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str
     import subprocess  # off the hot path: top is ps's own output anyway
 
     container = _running(store, reference)
-    pids = set(open_cgroup(store.cgroup_parent, container.id).pids())
+    pids = set(cgroup_of(store, container.id).pids())
     arguments = ps_arguments or ["-ef"]
     done = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

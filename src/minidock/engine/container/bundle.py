@@ -10,6 +10,7 @@ import os
 import stat
 
 from minidock import jsontext
+from minidock.engine.container.cgroups import new_cgroup_path
 from minidock.engine.container.containers import Container, find
 from minidock.engine.container.mounts import runtime_mounts
 from minidock.engine.container.users import resolve_user
@@ -70,7 +71,7 @@ def write_bundle(container: Container) -> None:
         namespaces=_namespaces(container),
         devices=_devices(host),
         limits_swap=cgroup.supports_swap_limit(),
-        cgroup_path=f"/{container.store.cgroup_parent}/{container.id}",
+        cgroup_path=new_cgroup_path(container),
     )
     write_atomically(container.paths.config, jsontext.dumps(config))
 

@@ -18,6 +18,7 @@ import _socket
 import os
 
 from minidock.engine import journal
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container, mark_ended
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.locks import Ownership
@@ -144,7 +145,7 @@ class Monitor:
     def _launch(self) -> None:
         container = self.container
         config = container.config
-        cgroup.leave_caller_cgroup(self.store.cgroup_parent)
+        cgroup.leave_caller_cgroup(cgroup.home_of(self.store.cgroup_parent))
         if self.request.get("size"):
             container.host_config["ConsoleSize"] = self.request["size"]
         pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
@@ -282,7 +283,7 @@ class Monitor:
         code = self.main.exit_code
         if self.main.log is not None:
             self.main.log.close()
-        group = cgroup.open_cgroup(self.store.cgroup_parent, self.container.id)
+        group = cgroup_of(self.store, self.container.id)
         oom = code == 137 and group.oom_kills() > 0
         take_down(self.store, self.container.id)
         for session in list(self.added):  # killed with the container; their commands want to know

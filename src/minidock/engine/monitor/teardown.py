@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.network import networks
-from minidock.kernel.cgroup import open_cgroup
 from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.paths import Store
 
@@ -22,7 +22,7 @@ def take_down(store: Store, container_id: str) -> None:
     Raises KernelError where the kernel does not let go, such as a process that cannot be killed.
     """
     paths = store.container(container_id)
-    group = open_cgroup(store.cgroup_parent, container_id)
+    group = cgroup_of(store, container_id)
     group.kill_all()
     for place in (paths.merged, paths.shm):
         if os.path.isdir(place):

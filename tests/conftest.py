@@ -65,6 +65,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     directory = session_directory()
     if BEFORE in config.stash:
         _give_settings_back(config.stash[BEFORE])
+        machine.stop_units(config.stash[BEFORE])
         docker_daemon.stop_all(directory)
         config.stash[LEFT] = _left_behind(config.stash[BEFORE], directory)
         if config.stash[LEFT]:

@@ -65,6 +65,14 @@ def cgroups() -> set[str]:
     }
 
 
+def stop_units(before: Snapshot) -> None:
+    """Have systemd end the units that containers' cgroups were in, where the tests started them."""
+    new = [path for path in cgroups() - before["cgroup"] if re.search(r"/minidock[^/]*$", path)]
+    units = [os.path.basename(path) for path in new if path.endswith((".service", ".slice"))]
+    if units:
+        subprocess.run(["systemctl", "stop", *units], check=True, timeout=120)
+
+
 def processes() -> set[str]:
     """Processes of container engines, as "PID STARTTIME COMMAND"; this one's family left out."""
     family = _ancestors(os.getpid())

@@ -1,6 +1,9 @@
 # make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
 # make test      installs what the tests need, then runs all of them (root)
 # make bench     the same work by minidock, docker and podman, in one run (root)
+# make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
+# make vm-reset  the disposable machine as it was after its first `vagrant up`
+# make vagrant-test   all that README promises of the disposable machine, through Vagrant (root)
 # make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
 # make clean     removes what the others made in this directory
 
@@ -8,9 +11,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
-SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe)
+SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe) \
+           $(addprefix vagrant/,box provision.sh reset test tour)
 
-.PHONY: check lint test test-needs bench install clean
+.PHONY: check lint test test-needs bench install clean box vm-reset vagrant-test
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -35,6 +39,16 @@ test: test-needs lint
 
 bench: test-needs
 	$(BIN)/python benchmarks/bench.py
+
+box:
+	vagrant/box
+
+vm-reset:
+	vagrant/reset
+
+vagrant-test:
+	./needs.sh vm vagrant
+	vagrant/test
 
 install:
 	./install.sh

@@ -45,12 +45,13 @@ uninstall() {
 # A launcher of our own: pip's imports re and runs site, which cost each command 10 ms.
 # -I: nothing from PYTHON* variables, the home or the current directory; -S: no site.
 write_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
+    local source=${4:+"sys.path.insert(0, '$4')"}
     cat >"$PREFIX/bin/$1" <<END
 #!$PREFIX/bin/python3 -IS
 import sys
 
-sys.path.append("$3")${4:+
-sys.path.insert(0, "$4")}
+sys.path.append("$3")
+$source
 from $2 import main
 
 sys.exit(main())
@@ -62,14 +63,15 @@ END
 # mounted already, which is so after the first call since the machine was started, it is started at
 # once: a shell takes 1 ms, and starting Python twice would take 8 more.
 write_runtime_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
+    local source=${4:+"sys.path.insert(0, \"$4\")"}
     cat >"$PREFIX/bin/$1" <<END
 #!/bin/sh
 python=/run/minidock/sealed/bin/python3
 [ -z "\$MINIDOCK_ROOT" ] && [ -x "\$python" ] || python=$PREFIX/bin/python3
 exec "\$python" -IS -c '
 import sys
-sys.path.insert(0, "$3")${4:+
-sys.path.insert(0, "$4")}
+sys.path.insert(0, "$3")
+$source
 from $2 import main
 main()' "\$@"
 END
@@ -107,7 +109,7 @@ install_minidock() {
 install_editable() {
     check_python
     local packages=/usr/lib/python3/dist-packages
-    PYTHONPATH=$packages "$PYTHON" -c 'import click, prctl, pyroute2, sh, zstandard' ||
+    PYTHONPATH=$packages "$PYTHON" -c 'import click, prctl, pyroute2, sh, zstandard' 2>/dev/null ||
         die "a Python package is missing; ./needs.sh python installs them"
     "$PREFIX/bin/python3" -c '' 2>/dev/null || "$PYTHON" -m venv --clear --without-pip "$PREFIX"
     write_launcher minidock minidock.__main__ "$packages" "$PWD/src"

@@ -33,9 +33,8 @@ check_machine() {
 name_server() {
     [[ -f /etc/resolv.conf && ! -L /etc/resolv.conf && -f /run/systemd/netif/state ]] || return 0
     local servers
-    servers=$(sed -n 's/^DNS=//p' /run/systemd/netif/state)
-    [[ -n $servers ]] || return 0
-    printf 'nameserver %s\n' $servers >/etc/resolv.conf
+    read -ra servers < <(sed -n 's/^DNS=//p' /run/systemd/netif/state) || return 0
+    printf 'nameserver %s\n' "${servers[@]}" >/etc/resolv.conf
 }
 
 # Loaded now, so that the first container does not wait for them, and by name at each start.

@@ -15,16 +15,16 @@ TOPIC = "Cgroups"
 
 _ROOT = "/sys/fs/cgroup"
 _ESSENTIAL = ("create", "enter", "devices", "kill")
-# Limit -> the controller of v1 and v2, and the flag that asks for it.
+# Limit -> the controller that has it, in v1 and v2.
 LIMITS = {
-    "memory": ("memory", "memory", "--memory"),
-    "swap": ("memory", "memory", "--memory-swap"),
-    "cpu": ("cpu", "cpu", "--cpus"),
-    "cpu shares": ("cpu", "cpu", "--cpu-shares"),
-    "cpuset": ("cpuset", "cpuset", "--cpuset-cpus"),
-    "pids": ("pids", "pids", "--pids-limit"),
-    "io": ("blkio", "io", "--device-read-bps"),
-    "io weight": ("blkio", "io", "--blkio-weight"),
+    "memory": ("memory", "memory"),
+    "swap": ("memory", "memory"),
+    "cpu": ("cpu", "cpu"),
+    "cpu shares": ("cpu", "cpu"),
+    "cpuset": ("cpuset", "cpuset"),
+    "pids": ("pids", "pids"),
+    "io": ("blkio", "io"),
+    "io weight": ("blkio", "io"),
 }
 
 
@@ -68,7 +68,7 @@ def _delegation(machine: Machine) -> Finding:
     seen = f"handed down: {' '.join(handed) or 'none'}"
     if later:
         seen += f"; the first container adds, of {' '.join(later)}, what it needs"
-    missing = [v2 for _, v2, _ in LIMITS.values() if v2 not in offered]
+    missing = [v2 for _, v2 in LIMITS.values() if v2 not in offered]
     if missing:
         absent = " ".join(dict.fromkeys(missing))
         fix = f"boot with cgroup_enable={absent.split()[0]} (see /proc/cmdline for cgroup_disable)"
@@ -112,18 +112,18 @@ def _limits(machine: Machine, answer: dict[str, str]) -> list[Finding]:
     working = [name for name in LIMITS if answer.get(name) == ""]
     found = []
     if working:
-        flags = " ".join(LIMITS[name][2] for name in working)
-        found.append(Finding(TOPIC, "limits", OK, flags, can=dict.fromkeys(working, True)))
+        seen = ", ".join(working)
+        found.append(Finding(TOPIC, "limits", OK, seen, can=dict.fromkeys(working, True)))
     for name, reason in answer.items():
         if name in LIMITS and reason:
             fix = _limit_fix(machine, name)
-            seen = f"no {LIMITS[name][2]}: {reason}"
+            seen = f"no limit of {name}: {reason}"
             found.append(Finding(TOPIC, "limits", WARNING, seen, fix, {name: False}))
     return found
 
 
 def _limit_fix(machine: Machine, name: str) -> str:
-    v1, v2, _ = LIMITS[name]
+    v1, v2 = LIMITS[name]
     if name == "swap":
         return "boot with swapaccount=1"
     if name == "io weight":

@@ -13,8 +13,11 @@ from minidock.engine.doctor.report import ARCHITECTURES, OK, PROBLEM, WARNING, F
 
 TOPIC = "Machine"
 
-# What the engine itself uses, beside the capabilities that its containers get.
-_OWN_CAPABILITIES = ("CAP_SYS_ADMIN",)
+# Without any one of these no container starts (found by dropping one after the other).
+NEEDED = (
+    "CAP_DAC_OVERRIDE", "CAP_SETGID", "CAP_SETPCAP", "CAP_NET_ADMIN", "CAP_SYS_PTRACE",
+    "CAP_SYS_ADMIN", "CAP_MKNOD",
+)  # fmt: skip
 _OLDEST_PYTHON = (3, 11)
 _FEW_FILES = 1024
 
@@ -81,7 +84,7 @@ def _rights(machine: Machine) -> Finding:
     status = machine.read("/proc/self/status") or ""
     mask = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
     have = set(names_of(int(mask[1], 16))) if mask else set()
-    own = [name for name in _OWN_CAPABILITIES if name not in have]
+    own = [name for name in NEEDED if name not in have]
     theirs = [name for name in DOCKER_DEFAULT if name not in have]
     if own:
         seen = f"root without {' '.join(own)}"

@@ -53,11 +53,11 @@ def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
 
 
 def joined(reasons: dict[str, str]) -> str:
-    """Reasons as one text; a reason that several parts have is said once."""
+    """Reasons as one text; where several parts have the same error, the first speaks for all."""
     said: dict[str, list[str]] = {}
     for part, reason in reasons.items():
-        said.setdefault(reason, []).append(part)
-    return "; ".join(f"{', '.join(parts)}: {reason}" for reason, parts in said.items())
+        said.setdefault(reason.rpartition(": ")[2], []).append(part)
+    return "; ".join(f"{', '.join(parts)}: {reasons[parts[0]]}" for parts in said.values())
 
 
 def _tried(

@@ -107,7 +107,8 @@ def _forward_chain(machine: Machine) -> Finding:
     check = "FORWARD"
     saved = machine.run("iptables-save", "-t", "filter")
     if saved is None or saved.code != 0:
-        return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can={"out": None})
+        seen = saved.text.splitlines()[-1] if saved and saved.text else NEEDS_ROOT
+        return Finding(TOPIC, check, UNKNOWN, seen, can={"out": None})
     policy = firewall.forward_policy(saved.text)
     if tables := forward_hooks(machine):
         bridge = machine.tell("bridge")[0]

@@ -1,0 +1,340 @@
+"""What `minidock doctor` predicts of the machine that this is, held against what then happens.
+
+Each prediction ("can") is True, False, or None where the doctor cannot know. The tests do the thing
+itself and compare; and they spoil a machine in one way after the other, to see both fail together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.engine.container.containers import find
+from minidock.engine.doctor.host import NEEDED
+from minidock.kernel import cgroup
+from minidock.kernel.capability import NAMES
+from minidock.paths import Store
+from support import machine
+from support.command import SOURCE, Minidock, command_line, environment
+
+pytestmark = pytest.mark.root
+
+V2 = cgroup.is_v2()
+MIB = 1 << 20
+
+
+@pytest.fixture
+def can(minidock: Minidock) -> dict[str, bool | None]:
+    """The predictions for the test's store."""
+    return dict(_report(minidock)["can"])
+
+
+def _report(minidock: Minidock) -> dict[str, Any]:
+    answer = minidock("doctor", "--json")
+    report: dict[str, Any] = json.loads(answer.stdout)
+    assert answer.code == (0 if report["works"] else 1), str(answer)
+    return report
+
+
+def _agree(predicted: bool | None, happened: bool, what: str) -> None:
+    assert predicted in (happened, None), f"{what}: predicted {predicted}, happened: {happened}"
+
+
+# --- this machine, as it is ----------------------------------------------------------------------
+
+
+def test_a_run_works_where_it_is_said_to(
+    minidock: Minidock, busybox_image: str, can: dict[str, bool | None]
+) -> None:
+    alone = minidock("run", "--rm", "--network", "none", busybox_image, "true")
+    _agree(can["run"], alone.code == 0, str(alone))
+    bridged = minidock("run", "--rm", busybox_image, "true")
+    _agree(can["network"], bridged.code == 0, str(bridged))
+    assert can["run"] is not None and can["network"] is not None, "root finds these out"
+
+
+# Limit -> flags, file inside the container (v1, v2), and what it then says (v1, v2).
+LIMITS: dict[str, tuple[list[str], str, str, str, str]] = {
+    "memory": (
+        ["-m", "64m"], "memory/memory.limit_in_bytes", "memory.max", f"{64 * MIB}", f"{64 * MIB}",
+    ),
+    "swap": (
+        ["-m", "64m", "--memory-swap", "128m"], "memory/memory.memsw.limit_in_bytes",
+        "memory.swap.max", f"{128 * MIB}", f"{64 * MIB}",
+    ),
+    "cpu": (["--cpus", "0.5"], "cpu/cpu.cfs_quota_us", "cpu.max", "50000", "50000 100000"),
+    "cpu shares": (["--cpu-shares", "512"], "cpu/cpu.shares", "cpu.weight", "512", "20"),
+    "cpuset": (["--cpuset-cpus", "0"], "cpuset/cpuset.cpus", "cpuset.cpus", "0", "0"),
+    "pids": (["--pids-limit", "50"], "pids/pids.max", "pids.max", "50", "50"),
+}  # fmt: skip
+
+
+def test_each_limit_holds_or_not_as_it_is_said(
+    minidock: Minidock, busybox_image: str, can: dict[str, bool | None]
+) -> None:
+    assert set(LIMITS) <= set(can), "of each limit something is said"
+    working = [name for name in LIMITS if can[name]]
+    for together in (working, *([name] for name in LIMITS if not can[name])):
+        flags = [word for name in together for word in LIMITS[name][0]]
+        files = [LIMITS[name][2 if V2 else 1] for name in together]
+        look = "; ".join(f"cat /sys/fs/cgroup/{file} || echo none" for file in files)
+        line = ("run", "--rm", "--network", "none", *flags, busybox_image, "sh", "-c", look)
+        answer = minidock(*line)
+        seen = answer.stdout.splitlines()
+        wanted = [LIMITS[name][4 if V2 else 3] for name in together]
+        for name in together:
+            _agree(can[name], answer.code == 0 and seen == wanted, f"{name}: {answer}")
+
+
+def _a_disk() -> Path:
+    for disk in sorted(Path("/sys/block").iterdir()):
+        if not disk.name.startswith(("loop", "ram", "zram")):
+            return disk
+    pytest.skip("this kernel sees no disk")
+
+
+def _write(directory: str, files: tuple[str, ...], value: str) -> bool:
+    """Whether the kernel takes a value in the first of these files that there is."""
+    for file in files:
+        if os.path.exists(f"{directory}/{file}"):
+            try:
+                Path(f"{directory}/{file}").write_text(value)
+            except OSError:
+                return False
+            return True
+    return False
+
+
+def test_disks_can_be_slowed_and_weighted_as_it_is_said(
+    minidock: Minidock, busybox_image: str, store: Store, can: dict[str, bool | None]
+) -> None:
+    minidock.ok("run", "-d", "--name", "box", "--network", "none", busybox_image, "sleep", "600")
+    group = cgroup.open_cgroup(store.cgroup_parent, find(store, "box").id)
+    directory = group.paths()["" if V2 else "blkio"]
+    number = (_a_disk() / "dev").read_text().strip()
+    rate = f"{number} rbps=1073741824" if V2 else f"{number} 1073741824"
+    _agree(can["io"], _write(directory, ("io.max", "blkio.throttle.read_bps_device"), rate), "io")
+    weights = tuple(f"{kind}.weight" for kind in ("io", "io.bfq", "blkio", "blkio.bfq"))
+    _agree(can["io weight"], _write(directory, weights, "100"), "io weight")
+    minidock.ok("rm", "-f", "box")
+
+
+def test_devices_are_guarded_and_containers_freeze_as_it_is_said(
+    minidock: Minidock, busybox_image: str, can: dict[str, bool | None]
+) -> None:
+    major, minor = (_a_disk() / "dev").read_text().strip().split(":")
+    steal = f"mknod /disk b {major} {minor} && dd if=/disk of=/dev/null bs=512 count=1"
+    line = ("run", "--rm", "--network", "none", busybox_image, "sh", "-c", steal)
+    _agree(can["devices"], "Operation not permitted" in minidock(*line).stderr, "devices")
+    minidock.ok("run", "-d", "--name", "box", "--network", "none", busybox_image, "sleep", "600")
+    _agree(can["pause"], minidock("pause", "box").code == 0, "pause")
+    minidock.ok("rm", "-f", "box")
+
+
+def test_user_namespaces_are_as_it_is_said(can: dict[str, bool | None]) -> None:
+    def works(*command: str) -> bool:
+        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+
+    _agree(can["userns"], works("unshare", "--user", "true"), "user namespaces of root")
+    nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    rights = ("unshare", "--user", "--map-root-user", "--mount", "true")
+    _agree(can["userns of users"], works(*nobody, *rights), "user namespaces of users")
+
+
+@pytest.fixture
+def neighbour() -> Iterator[str]:
+    """A machine beside this one, that answers on port 8000: its address."""
+    link, net = f"mdn{os.getpid() % 100000}", f"10.79.{os.getpid() % 250}"
+    serve = (
+        "import http.server as h, sys; print('up', flush=True); sys.stdin.readline();"
+        "h.HTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
+    )
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(
+        ["unshare", "--net", sys.executable, "-c", serve],
+        stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, cwd="/sys/kernel",
+    )  # fmt: skip
+    assert server.stdin is not None and server.stdout is not None
+    server.stdout.readline()
+    inside = f"nsenter --net=/proc/{server.pid}/ns/net "
+    try:
+        for command in (
+            f"ip link add {link} type veth peer name eth0 netns {server.pid}",
+            f"ip address add {net}.1/24 dev {link}",
+            f"ip link set {link} up",
+            inside + f"ip address add {net}.2/24 dev eth0",
+            inside + "ip link set eth0 up",
+        ):
+            subprocess.run(command.split(), check=True, timeout=60)
+        server.stdin.write(b"go\n")
+        server.stdin.flush()
+        yield f"{net}.2"
+    finally:
+        server.kill()
+        server.wait()
+        server.stdin.close()
+        server.stdout.close()
+        subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
+
+
+def test_a_bridged_container_gets_out_and_is_reached_as_it_is_said(
+    minidock: Minidock, busybox_image: str, can: dict[str, bool | None], neighbour: str
+) -> None:
+    fetch = (
+        f"for i in 1 2 3 4 5; do wget -q -T 5 -O - http://{neighbour}:8000/ && exit; sleep 1; done"
+    )
+    out = minidock("run", "--rm", busybox_image, "sh", "-c", fetch)
+    _agree(can["out"], "mm" in out.stdout, f"out: {out}")
+    with socket.socket() as taken:  # a port that is free
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    serve = ("sh", "-c", "while :; do echo answer | nc -l -p 80; done")
+    minidock("run", "-d", "--name", "web", "-p", f"{port}:80", busybox_image, *serve)
+    _agree(can["publish"], _answers("127.0.0.1", port), "publish")
+    minidock("rm", "-f", "web")
+
+
+def _answers(address: str, port: int) -> bool:
+    for _ in range(50):
+        try:
+            with socket.create_connection((address, port), timeout=5) as connection:
+                if b"answer" in connection.recv(100):
+                    return True
+        except OSError:
+            pass
+        subprocess.run(["sleep", "0.1"], check=True)
+    return False
+
+
+def test_the_doctor_leaves_nothing(minidock: Minidock, store: Store) -> None:
+    control = Path("/sys/fs/cgroup/cgroup.subtree_control")
+    before = machine.settings()
+    _report(minidock)
+    assert not [path for path in machine.cgroups() if "minidock-doctor" in path]
+    assert not [point for point in machine.mounts() if "minidock-doctor" in point]
+    assert not [link for link in machine.links() if link.startswith("mdtry")]
+    assert not os.listdir(store.root)
+    assert machine.settings() == before
+    assert not V2 or control.exists()
+
+
+# --- machines that are spoilt --------------------------------------------------------------------
+
+
+def _spoilt(minidock: Minidock, script: str, image: str, *flags: str) -> tuple[Any, str]:
+    """The doctor's report, and what `run` says, on a machine that a shell script has spoilt.
+
+    The script runs in a mount namespace of its own, and goes on as "$@".
+    """
+    tool = " ".join(shlex.quote(word) for word in command_line())
+    run = shlex.join(["run", "--rm", *flags, image, "true"])
+    both = (
+        f"{tool} doctor --json; echo; echo =====; {tool} {run} 2>&1; echo ===== $?; "
+        "umount -l /run/minidock-*/sealed/bin/python3 2>/dev/null"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", f"{script}", "sh", "sh", "-c", both],
+        env=environment(minidock.root), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("=====") == 2, done.stdout + done.stderr
+    report, said, code = done.stdout.split("=====")
+    return json.loads(report), f"exit code {code.strip()}: {said.strip()}"
+
+
+SPOILS: dict[str, tuple[str, str, str]] = {
+    "a store on an overlay": (
+        """mount -t overlay -o "lowerdir=$MINIDOCK_ROOT,upperdir=$BESIDE/up,workdir=$BESIDE/work" \\
+           overlay "$MINIDOCK_ROOT" """,
+        "Store", "overlay",
+    ),
+    "cgroups that are read-only": (
+        """for at in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts); do
+           mount -o remount,bind,ro $at; done""",
+        "Cgroups", "making one",
+    ),
+    "a bridge that is somebody else's": ("export MINIDOCK_BRIDGE=lo", "Network", "bridge"),
+    "a subnet that is taken": ("export MINIDOCK_SUBNET=127.0.0.0/8", "Network", "subnet"),
+    "a subnet that is none": ("export MINIDOCK_SUBNET=10.0.0.1/8", "Network", "subnet"),
+    "no iptables": (
+        """for tool in /usr/sbin/iptables /usr/sbin/iptables-save; do
+           mount --bind /dev/null $(readlink -f $tool); done""",
+        "Network", "iptables",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILS)
+def test_what_spoils_a_run_is_found(name: str, minidock: Minidock, busybox_image: str) -> None:
+    script, topic, check = SPOILS[name]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as beside:
+        for directory in ("up", "work"):
+            os.mkdir(f"{beside}/{directory}")
+        script = f'BESIDE={beside}\n{script}\nexec "$@"'
+        report, ran = _spoilt(minidock, script, busybox_image)
+    problems = [f for f in report["findings"] if f["verdict"] == "problem"]
+    assert [(f["topic"], f["check"]) for f in problems] == [(topic, check)], problems
+    assert problems[0]["fix"] and report["works"] is False
+    assert not ran.startswith("exit code 0:"), ran
+
+
+def _with_capabilities(kept: list[str]) -> str:
+    dropped = [name.lower() for name in NAMES if name not in kept]
+    return f'exec capsh --drop={",".join(dropped)} --shell=/bin/sh -- -c \'exec "$@"\' sh "$@"'
+
+
+def test_needed_capabilities_are_enough(
+    minidock: Minidock, busybox_image: str, require: Callable[[str], str]
+) -> None:
+    require("capsh")
+    report, ran = _spoilt(minidock, _with_capabilities([*NEEDED]), busybox_image)
+    assert report["works"] is True and report["can"]["run"] is True
+    assert ran.startswith("exit code 0:"), ran
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_each_needed_capability_is_missed(
+    missing: str, minidock: Minidock, busybox_image: str, require: Callable[[str], str]
+) -> None:
+    require("capsh")
+    kept = [name for name in NAMES if name != missing]
+    report, ran = _spoilt(minidock, _with_capabilities(kept), busybox_image, "--network", "none")
+    assert report["can"]["run"] is False
+    assert not ran.startswith("exit code 0:"), ran
+    found = [f["seen"] for f in report["findings"] if f["check"] == "rights"]
+    assert found == [f"root without {missing}"]
+
+
+def test_without_root_it_says_what_it_could_not_find_out(store: Store) -> None:
+    """As a user who need not be able to read this source: all of it is imported before."""
+    program = f"""
+        import os, sys
+        sys.path.insert(0, {str(SOURCE)!r})
+        import ctypes, json, platform, shutil, socket, subprocess, tempfile, textwrap
+        import minidock.cli.doctor, minidock.cli.main
+        from minidock.engine.doctor import (
+            cgroups, host, kernel, machine, network, probes, report, store, surroundings)
+        from minidock.engine.doctor import acts, acts_cgroup, acts_network
+        os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+        sys.exit(minidock.cli.main.run(["doctor", "--json"]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    verdicts = {f["check"]: f["verdict"] for f in report["findings"]}
+    assert verdicts["rights"] == "problem"
+    assert {"namespaces", "seccomp", "overlay", "making one"} <= {
+        check for check, verdict in verdicts.items() if verdict == "unknown"
+    }

@@ -1,0 +1,63 @@
+"""Our system call numbers, held against the kernel's own headers of each architecture.
+
+On one machine only its own column can be tried; a wrong number in another would be some other call
+there, or a seccomp filter that lets the wrong one through.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from minidock.kernel import libc, seccomp_filter
+
+HEADERS = Path(__file__).with_name("syscall_headers.txt")
+COLUMNS = ["x86_64", "i386", "x32", "arm64", "arm"]
+NEWER = {"setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466}  # 6.13
+
+
+def from_headers() -> dict[str, dict[str, int]]:
+    """Each architecture's numbers by name, as its header says."""
+    tables: dict[str, dict[str, int]] = {column: {} for column in COLUMNS}
+    for line in HEADERS.read_text().splitlines():
+        if not line.startswith("#"):
+            name, *numbers = line.split()
+            for column, number in zip(COLUMNS, numbers, strict=True):
+                if number != "-":
+                    tables[column][name] = int(number)
+    return tables
+
+
+def libc_on(machine: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Another copy of libc.py, as that machine would load it."""
+    here = list(os.uname())
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result([*here[:4], machine]))
+    spec = importlib.util.spec_from_file_location("libc_elsewhere", libc.__file__)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_filter_knows_every_number_of_the_headers(column: str) -> None:
+    place = COLUMNS.index(column)
+    ours = {
+        name: numbers[place]
+        for name, numbers in seccomp_filter.syscall_numbers().items()
+        if numbers[place] is not None
+    }
+    bit = 0x40000000 if column == "x32" else 0
+    newer = {name: number + bit for name, number in NEWER.items()}
+    assert ours == {**from_headers()[column], **newer}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_we_make_the_calls_that_we_name(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = from_headers()[{"aarch64": "arm64"}.get(machine, machine)]
+    numbers = libc_on(machine, monkeypatch).NUMBERS
+    assert numbers == {name: header[name] for name in numbers}

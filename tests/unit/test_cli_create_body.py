@@ -74,6 +74,8 @@ busybox -- ls
 --cpu-period 1000 --cpu-quota 2000 busybox
 --pids-limit 7 busybox
 --pids-limit -1 busybox
+--cgroup-parent /x --blkio-weight 10 --blkio-weight-device /dev/a:0 busybox
+--blkio-weight 0 --blkio-weight-device /dev/a:10 --blkio-weight-device /dev/b:1000 busybox
 --ulimit nofile=1:2 --ulimit nproc=5 busybox
 --ulimit core=-1 --ulimit nofile=5:-1 busybox
 --ulimit nofile=5 --ulimit nofile=6 busybox
@@ -164,6 +166,20 @@ SAME_ERROR = """
 --pids-limit x busybox
 --cpu-shares x busybox
 --stop-timeout x busybox
+--blkio-weight -5 busybox
+--blkio-weight 65536 busybox
+--blkio-weight x busybox
+--blkio-weight-device a busybox
+--blkio-weight-device a:5 busybox
+--blkio-weight-device /dev/a:5 busybox
+--blkio-weight-device /dev/a:1001 busybox
+--blkio-weight-device /dev/a:x busybox
+--device-read-bps a:1 busybox
+--device-read-bps /dev/a busybox
+--device-read-bps /dev/a:x busybox
+--device-write-bps /dev/a:-1 busybox
+--device-read-iops /dev/a:1mb busybox
+--device-write-iops :5 busybox
 --ulimit nofile busybox
 --ulimit foo=1 busybox
 --ulimit nofile=x busybox
@@ -248,7 +264,6 @@ REFUSED_BY_NAME = {
     "--storage-opt size=1G busybox": "--storage-opt size=1G",
     "--log-driver syslog busybox": "--log-driver syslog",
     "--userns private busybox": "--userns private",
-    "--blkio-weight 5 busybox": "--blkio-weight 5",
     "--device-cgroup-rule x busybox": "--device-cgroup-rule",
     "--device vendor.com/class=name busybox": "--device vendor.com/class=name",
     "--security-opt apparmor=profile busybox": "apparmor=profile",
@@ -259,7 +274,6 @@ REFUSED_BY_NAME = {
     "--platform windows/amd64 busybox": "--platform",
     "--mount type=npipe,src=a,dst=/b busybox": "npipe",
     "--ipc foo busybox": "--ipc",
-    "--cgroup-parent /x busybox": "--cgroup-parent /x",
     "--runtime runc busybox": "--runtime runc",
     "--log-opt max-size=1m busybox": "--log-opt max-size=1m",
     "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
@@ -271,6 +285,7 @@ REFUSED_BY_NAME = {
 }
 REFUSED_BY_THE_DAEMON = {
     "-m 5m busybox": "Minimum memory limit allowed is 6MB",
+    "--blkio-weight 5 busybox": "Range of blkio weight is from 10 to 1000",
     "-m 10m --memory-swap 9m busybox": "Minimum memoryswap limit should be larger",
     "--memory-swap 9m busybox": "always set the Memory limit when using Memoryswap",
     "--memory-reservation 1m busybox": "Minimum memory reservation allowed is 6MB",
@@ -409,3 +424,19 @@ def test_an_image_is_needed(docker: FakeDockerApi) -> None:
     answer = docker.run("create")
     assert f"{caught.value}.".replace("create", "docker create") in answer.stderr
     assert caught.value.exit_code == answer.returncode == 1
+
+
+def test_rates_of_devices_are_asked_for() -> None:
+    """Of these the client 26.1 reads every word, and sends an empty list."""
+    line = "--device-read-bps /dev/a:1mb --device-write-bps /dev/a:1 --device-write-bps /dev/b:2g "
+    line += "--device-read-iops /dev/a:1 --device-write-iops /dev/b:0 busybox"
+    asked = minidock_body(shlex.split(line))["HostConfig"]
+    assert {name: asked[name] for name in asked if name.startswith("BlkioDevice")} == {
+        "BlkioDeviceReadBps": [{"Path": "/dev/a", "Rate": 1 << 20}],
+        "BlkioDeviceWriteBps": [
+            {"Path": "/dev/a", "Rate": 1},
+            {"Path": "/dev/b", "Rate": 2 << 30},
+        ],
+        "BlkioDeviceReadIOps": [{"Path": "/dev/a", "Rate": 1}],
+        "BlkioDeviceWriteIOps": [{"Path": "/dev/b", "Rate": 0}],
+    }

@@ -54,8 +54,63 @@ def _ulimit(text: str) -> dict[str, Any]:
     return {"Name": name, "Hard": hard, "Soft": soft}
 
 
+def _uint16(text: str) -> int:
+    try:
+        number = parse_int(text, 64)
+    except ValueError as error:
+        raise ValueError(str(error).replace("ParseInt", "ParseUint")) from None
+    if text[0] in "+-":
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if number >= 1 << 16:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return number
+
+
+def _of_device(text: str) -> tuple[str, str]:
+    path, colon, setting = text.partition(":")
+    if not colon or not path:
+        raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
+    return path, setting
+
+
+def _device_weight(text: str) -> dict[str, Any]:
+    path, weight = _of_device(text)
+    if not _is_decimal(weight) or not (weight == "0" or 10 <= int(weight) <= 1000):
+        raise ValueError(f"invalid weight for device: {text}")
+    return {"Path": path, "Weight": int(weight)}
+
+
+def _device_bytes(text: str) -> dict[str, Any]:
+    path, rate = _of_device(text)
+    try:
+        return {"Path": path, "Rate": size_bytes(rate)}
+    except ValueError:
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is "
+            "<device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional "
+            "and can be kb, mb, or gb"
+        ) from None
+
+
+def _device_operations(text: str) -> dict[str, Any]:
+    path, rate = _of_device(text)
+    if not _is_decimal(rate):
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer"
+        )
+    return {"Path": path, "Rate": int(rate)}
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 _BYTES = Parsed("bytes", size_bytes)
-_BLOCK_IO = "limits on block devices come later"
+_DEVICE_BYTES = Parsed("list", _device_bytes)
+_DEVICE_OPERATIONS = Parsed("list", _device_operations)
 _REALTIME = "real-time scheduling comes later"
 
 limit_flags = in_section(
@@ -82,13 +137,38 @@ limit_flags = in_section(
     value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
     values("--ulimit", type=Parsed("ulimit", _ulimit), help="Ulimit options"),
     value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
-    refused("--cgroup-parent", because="containers are in minidock's own cgroup", unless=("",)),
-    refused("--blkio-weight", because=_BLOCK_IO, unless=("0",)),
-    refused("--blkio-weight-device", because=_BLOCK_IO),
-    refused("--device-read-bps", because=_BLOCK_IO),
-    refused("--device-read-iops", because=_BLOCK_IO),
-    refused("--device-write-bps", because=_BLOCK_IO),
-    refused("--device-write-iops", because=_BLOCK_IO),
+    value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
+    value(
+        "--blkio-weight",
+        type=Parsed("uint16", _uint16),
+        default=0,
+        help="Block IO (relative weight), between 10 and 1000, or 0 to disable",
+    ),
+    values(
+        "--blkio-weight-device",
+        type=Parsed("list", _device_weight),
+        help="Block IO weight (relative device weight)",
+    ),
+    values(
+        "--device-read-bps",
+        type=_DEVICE_BYTES,
+        help="Limit read rate (bytes per second) from a device",
+    ),
+    values(
+        "--device-read-iops",
+        type=_DEVICE_OPERATIONS,
+        help="Limit read rate (IO per second) from a device",
+    ),
+    values(
+        "--device-write-bps",
+        type=_DEVICE_BYTES,
+        help="Limit write rate (bytes per second) to a device",
+    ),
+    values(
+        "--device-write-iops",
+        type=_DEVICE_OPERATIONS,
+        help="Limit write rate (IO per second) to a device",
+    ),
     refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
     refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
     refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
@@ -107,6 +187,8 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"Invalid value {flags['oom_score_adj']}, range for oom score adj is [-1000, 1000]"
         )
+    if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
+        raise Unavailable("Range of blkio weight is from 10 to 1000")
     by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
     return {
         "ShmSize": flags["shm_size"],
@@ -123,6 +205,13 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
         "CpusetCpus": flags["cpuset_cpus"],
         "CpusetMems": flags["cpuset_mems"],
         "PidsLimit": flags["pids_limit"],
+        "CgroupParent": flags["cgroup_parent"],
+        "BlkioWeight": flags["blkio_weight"],
+        "BlkioWeightDevice": list(flags["blkio_weight_device"]),
+        "BlkioDeviceReadBps": list(flags["device_read_bps"]),
+        "BlkioDeviceReadIOps": list(flags["device_read_iops"]),
+        "BlkioDeviceWriteBps": list(flags["device_write_bps"]),
+        "BlkioDeviceWriteIOps": list(flags["device_write_iops"]),
         "Ulimits": [by_name[name] for name in sorted(by_name)],
     }
 

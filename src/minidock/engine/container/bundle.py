@@ -10,8 +10,8 @@ import os
 import stat
 
 from minidock import jsontext
-from minidock.engine.container.cgroups import new_cgroup_path
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.cgroups import block_io, new_cgroup_path
+from minidock.engine.container.containers import Container, find, restarting_error
 from minidock.engine.container.mounts import runtime_mounts
 from minidock.engine.container.users import resolve_user
 from minidock.errors import Conflict, UsageError
@@ -73,6 +73,8 @@ def write_bundle(container: Container) -> None:
         limits_swap=cgroup.supports_swap_limit(),
         cgroup_path=new_cgroup_path(container),
     )
+    if limits := block_io(host):
+        config["linux"]["resources"]["blockIO"] = limits
     write_atomically(container.paths.config, jsontext.dumps(config))
 
 
@@ -189,6 +191,8 @@ def _running_pid(container: Container, reference: str) -> int:
             f"cannot join the namespaces of {other.name}: it is not running",
             hint=f"start it first: minidock start {other.name}",
         )
+    if other.restarting:
+        raise restarting_error(other)
     return int(other.state["Pid"])
 
 

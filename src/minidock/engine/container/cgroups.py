@@ -1,14 +1,17 @@
-"""Which cgroup a container has: where it shall be made, and where it is.
+"""Which cgroup a container has, where it shall be made, where it is, and its limits on devices.
 
 Where it shall be made is decided at each start, from --cgroup-parent and from what this machine's
 cgroup tree is like (kernel/cgroup_home.py). Where it is, the runtime has written down before it was
 made; so whoever comes later finds it, even from a part of the tree in which it would be made
 elsewhere.
 
-Source: Docker's "--cgroup-parent", with the cgroupfs driver and with the systemd driver.
+Source: Docker's "--cgroup-parent", with the cgroupfs driver and with the systemd driver, and its
+"--blkio-weight", "--device-read-bps" and their like; OCI runtime-spec config-linux "Block IO".
 """
 
 from __future__ import annotations
+
+import os
 
 from minidock.errors import NotFound, UsageError
 from minidock.kernel import cgroup
@@ -18,6 +21,8 @@ from minidock.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minidock.engine.container.containers import Container
 
 
@@ -55,3 +60,35 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
         return state.load(store.run, container_id).cgroup
     except NotFound:  # nothing was made since the machine was started
         return open_cgroup(store.cgroup_parent, container_id)
+
+
+def block_io(host: dict[str, Any]) -> dict[str, Any]:
+    """OCI's linux.resources.blockIO of Docker's HostConfig: devices by number instead of path.
+
+    Empty where nothing is asked for. Raises NotFound for a path that is not there.
+    """
+    limits: dict[str, Any] = {}
+    if host.get("BlkioWeight"):
+        limits["weight"] = host["BlkioWeight"]
+    for field, name in _DEVICE_LIMITS.items():
+        for each in host.get(field) or []:
+            value = {"weight": each["Weight"]} if "Weight" in each else {"rate": each["Rate"]}
+            limits.setdefault(name, []).append({**_numbers_of(each["Path"]), **value})
+    return limits
+
+
+_DEVICE_LIMITS = {
+    "BlkioWeightDevice": "weightDevice",
+    "BlkioDeviceReadBps": "throttleReadBpsDevice",
+    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
+    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
+    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
+}
+
+
+def _numbers_of(path: str) -> dict[str, int]:
+    try:
+        number = os.stat(path).st_rdev
+    except OSError as error:
+        raise NotFound(f"stat {path}: {(error.strerror or '').lower()}") from None
+    return {"major": os.major(number), "minor": os.minor(number)}

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.container.cgroups import check_cgroup_parent
+from minidock.engine.container.restart import check_policy
 from minidock.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -61,6 +63,7 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         )
     for target in [*(host.get("Tmpfs") or {}), *(body.get("Volumes") or {})]:
         check_destination(target)
+    check_policy(host)
     _check_limits(host)
     _check_modes(store, host)
     if (host.get("NetworkMode") or "").startswith("container:") and body.get("Hostname"):
@@ -86,6 +89,7 @@ def _one_line(value: str, field: str) -> None:
 
 
 def _check_limits(host: dict[str, Any]) -> None:
+    check_cgroup_parent(host.get("CgroupParent") or "")
     memory = host.get("Memory") or 0
     for limit in ("Memory", "MemorySwap", "MemoryReservation", "ShmSize"):
         if (host.get(limit) or 0) >= 1 << 63:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes a fresh Debian 13 or Ubuntu 24.04 (or newer) a machine for minidock. As root, in the machine;
-# Vagrant, cloud-init and Lima call it. Again is safe, and quick where nothing changed.
+# Makes a fresh Debian 13 or Ubuntu 24.04 (or newer) a machine for minidock. As root, in the machine:
+# Vagrant, Lima and devcontainers call it; in WSL2, Multipass and a cloud one does by hand. Again is
+# safe, and quick where nothing changed.
 #
 #   provision.sh [SOURCE]    SOURCE=/vagrant: minidock's directory, from which it is run from now on
 #
@@ -23,9 +24,7 @@ check_machine() {
     release=$(uname -r)
     printf '6.7\n%s\n' "$release" | sort -V -C ||
         die "Linux $release is too old: minidock needs 6.7 or newer (Debian 13, Ubuntu 24.04)"
-    [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]] ||
-        die "/sys/fs/cgroup is not cgroup v2; boot without systemd.unified_cgroup_hierarchy=0"
-    [[ -d /run/systemd/system ]] || die "systemd does not run here"
+    [[ $(id -u) -eq 0 ]] || die "run it as root"
     [[ -f $SOURCE/install.sh ]] || die "there is no minidock in $SOURCE"
 }
 
@@ -39,8 +38,10 @@ name_server() {
 
 # Loaded now, so that the first container does not wait for them, and by name at each start.
 modules() {
+    install -d /etc/modules-load.d
     printf '%s\n' overlay bridge veth br_netfilter >/etc/modules-load.d/minidock.conf
-    modprobe -a overlay bridge veth br_netfilter
+    # In a container they are the host's affair, in WSL2 they are built in: the doctor says what lacks.
+    modprobe -a overlay bridge veth br_netfilter 2>/dev/null || true
 }
 
 minidock_itself() {
@@ -71,13 +72,20 @@ message_of_the_day() {
 
 # Containers with a restart policy come back when the machine does.
 restart_policies() {
-    [[ -f /etc/systemd/system/minidock.service ]] || return 0
+    [[ -d /run/systemd/system && -f /etc/systemd/system/minidock.service ]] || return 0
     # A shared folder is there late in a boot, or only when Vagrant mounts it: without it, no minidock.
     install -d /etc/systemd/system/minidock.service.d
     printf '[Unit]\nRequiresMountsFor=%s\n' "$SOURCE" \
         >/etc/systemd/system/minidock.service.d/source.conf
     systemctl daemon-reload
     systemctl -q enable minidock.service
+}
+
+# One line if all is well; all that it says if something is in the way.
+doctor() {
+    local report
+    report=$(minidock doctor) || { printf '%s\n' "$report"; die "minidock is installed, but cannot run here"; }
+    say "$(tail -1 <<<"$report")"
 }
 
 check_machine
@@ -88,4 +96,5 @@ images
 docker_alias
 message_of_the_day
 restart_policies
+doctor
 say "done in $SECONDS s; what to try: cat /etc/motd.d/minidock"

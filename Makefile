@@ -1,5 +1,6 @@
 # make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
 # make test      installs what the tests need, then runs all of them (root)
+# make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
 # make bench     the same work by minidock, docker and podman, in one run (root)
 # make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
@@ -12,9 +13,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe) \
-           $(addprefix vagrant/,box provision.sh reset test tour)
+           $(addprefix vagrant/,box provision.sh reset test tour) \
+           $(addprefix vagrant/image/,build cached initrd kernel setup) tests/vm/job \
+           vagrant/image/rootfs/usr/local/lib/minidock-vm/job
 
-.PHONY: check lint test test-needs bench install clean box vm-reset vagrant-test
+.PHONY: check lint test test-needs bench install clean vm-test box vm-reset vagrant-test
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -36,6 +39,10 @@ test-needs: $(VENV)/.ready
 
 test: test-needs lint
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+vm-test:
+	./needs.sh vm
+	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH))
 
 bench: test-needs
 	$(BIN)/python benchmarks/bench.py

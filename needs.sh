@@ -5,6 +5,7 @@
 #   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
 #   needs.sh python   those dependencies as Debian has them, for install.sh --editable
 #   needs.sh test     what the tests and the benchmark hold minidock against
+#   needs.sh vm       to make the disposable machine's image and to start it (make vm-test)
 #   needs.sh vagrant  vagrant with libvirt, for make box, make vagrant-test and vagrant up
 #
 # Several may be named at once. Needs root only if something is missing.
@@ -19,6 +20,7 @@ vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-b
 test=(docker.io podman runc crun conmon netavark aardvark-dns
       skopeo buildah docker-registry strace hyperfine shellcheck nftables zstd curl jq procps
       util-linux libcap2-bin bash-completion git)
+vm=(qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
 # Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04.
 if_known=(docker-cli)
 
@@ -28,9 +30,10 @@ for group in "$@"; do
         run) wanted+=("${run[@]}") ;;
         build) wanted+=("${build[@]}") ;;
         python) wanted+=("${python[@]}") ;;
+        vm) wanted+=("${vm[@]}") ;;
         vagrant) wanted+=("${vagrant[@]}") ;;
         test) wanted+=("${test[@]}" "${if_known[@]}") ;;
-        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vagrant)" >&2; exit 2 ;;
+        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vm, vagrant)" >&2; exit 2 ;;
     esac
 done
 

@@ -9,29 +9,37 @@
 
 Marks: `root` for what needs root; `alone` for what no other test may run beside (those come last).
 With MINIDOCK_CI=1 a skipped test is a failed test, unless its reason begins with "this kernel".
+With MINIDOCK_VM=1 (make vm-test) those tests run that belong there: support/selection.py.
+Limits in seconds are those of a quick machine: support/patience.py.
 """
 
 from __future__ import annotations
 
+import collections
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minidock.paths import Store
-from support import docker_daemon, machine, stores
+from support import docker_daemon, machine, selection, stores
 from support.command import REPOSITORY, Minidock
+from support.patience import measure, patience
 
 CI = bool(os.environ.get("MINIDOCK_CI"))
 SHARED_MACHINE = bool(os.environ.get("MINIDOCK_SHARED_MACHINE"))
+IN_VM = bool(os.environ.get("MINIDOCK_VM"))
 BEFORE = pytest.StashKey[machine.Snapshot]()
 LEFT = pytest.StashKey[list[str]]()
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 # --- the run as a whole: one directory, one look at the machine before and after it --------------
@@ -50,17 +58,37 @@ def session_directory() -> Path:
     return Path(os.environ["MINIDOCK_TEST_SESSION"])
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # Before pytest-timeout looks at it; a limit on the command line is somebody's own.
+    if config.getoption("timeout", None) is None:
+        os.environ["PYTEST_TIMEOUT"] = f"{patience(float(config.getini('timeout'))):.0f}"
     if _is_controller(config):
+        _hear_signals()
         os.environ["MINIDOCK_TEST_SESSION"] = tempfile.mkdtemp(prefix="mdt-", dir="/var/tmp")
         if _is_root():
             config.stash[BEFORE] = machine.snapshot()
+
+
+def pytest_report_header() -> str:
+    return f"slowness: {measure():.1f}; limits in seconds are multiplied by it"
+
+
+def _hear_signals() -> None:
+    """nohup, and a shell's &, have signals ignored; and so would all that the tests start.
+
+    A handler is forgotten at execve, where "ignored" is not.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if not _is_controller(config):
+        config.workeroutput["left_out"] = config.stash.get(LEFT_OUT, {})
         return
     directory = session_directory()
     if BEFORE in config.stash:
@@ -76,10 +104,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    for why, count in sorted(config.stash.get(LEFT_OUT, {}).items()):
+        terminalreporter.line(f"left out: {count} tests, {why}")
     if left := config.stash.get(LEFT, []):
         terminalreporter.section("left behind on this machine", red=True)
         for line in left:
             terminalreporter.line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """xdist: a worker has ended; all of them have left out the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def _give_settings_back(before: machine.Snapshot) -> None:
@@ -90,10 +126,10 @@ def _give_settings_back(before: machine.Snapshot) -> None:
 
 
 def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:
-    """What is left once the dying have had two seconds to die."""
+    """What is left once the dying have had a moment to die."""
     owners = _owners(directory)
     marks = {str(directory), *owners} if SHARED_MACHINE else None
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + patience(2)
     while (left := machine.left_behind(before, machine.snapshot(), marks)) and (
         time.monotonic() < deadline
     ):
@@ -116,11 +152,24 @@ def _whose(line: str, owners: dict[str, str]) -> str:
 # --- which tests run, when, and what a skip means ------------------------------------------------
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if IN_VM:
+        _leave_out(config, items)
     for item in items:
+        if own := item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(patience(own.args[0])), append=False)
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group("alone"))
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what does not belong into that machine; why is said at the end."""
+    left_out = [(item, why) for item in items if (why := selection.why_not_in_vm(item))]
+    config.stash[LEFT_OUT] = dict(collections.Counter(why for _, why in left_out))
+    config.hook.pytest_deselected(items=[item for item, _ in left_out])
+    gone = {item for item, _ in left_out}
+    items[:] = [item for item in items if item not in gone]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Minidock, command_line, environment
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -142,7 +143,7 @@ def test_both_spellings_do_the_same(minidock: Minidock, busybox_image: str) -> N
 def test_stdin_reaches_the_command_and_its_end_too(minidock: Minidock, busybox_image: str) -> None:
     data = os.urandom(100_000)
     command = minidock.start("run", "-i", "--rm", "--net", "none", busybox_image, "cat")
-    out, err = command.communicate(data, timeout=30)
+    out, err = command.communicate(data, timeout=patience(30))
     assert (command.returncode, err) == (0, b"")
     assert out == data
 

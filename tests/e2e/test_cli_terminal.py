@@ -10,6 +10,7 @@ import pexpect
 import pytest
 
 from support.command import Minidock, command_line, environment
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -26,7 +27,7 @@ def terminal(minidock: Minidock) -> Terminal:
             program,
             [*before, *arguments],
             encoding="utf-8",
-            timeout=20,
+            timeout=patience(20),
             dimensions=(30, 100),
             env={**environment(minidock.root), "TERM": "xterm"},  # type: ignore[arg-type]
         )

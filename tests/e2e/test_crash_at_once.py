@@ -16,6 +16,7 @@ from minidock.paths import Store
 from support.command import Minidock
 from support.crash import Command, Outcome, Stage
 from support.crash_acts import aftermath, body, noted, run_detached, set_up
+from support.patience import patience
 
 pytestmark = [
     pytest.mark.root,
@@ -44,7 +45,7 @@ def test_ten_runs_at_once_have_ten_addresses(minidock: Minidock, stage: Stage) -
         for n in range(10)
     ]
     for run in runs:
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=patience(60))
         assert run.returncode == 0, said
     form = "{{.NetworkSettings.IPAddress}}"
     addresses = minidock.ok("inspect", "-f", form, *(f"c{n}" for n in range(10))).split()
@@ -59,7 +60,7 @@ def test_one_of_two_equal_names_wins(minidock: Minidock, stage: Stage, attempt: 
     command = ("run", "-d", "--name", "web", "busybox", "sleep", "60")
     ended = []
     for run in [minidock.start(*command), minidock.start(*command)]:
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=patience(60))
         ended.append((run.returncode, said.decode()))
     (lost,) = [said for code, said in ended if code != 0]
     assert sorted(code for code, _ in ended) == [0, 125]
@@ -153,7 +154,7 @@ def kill_monitor(store: Store) -> None:
 
 def test_listing_never_fails_while_containers_come_and_go(stage: Stage) -> None:
     store = stage.store
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + patience(6)
 
     def come_and_go(name: str) -> int:
         count = 0

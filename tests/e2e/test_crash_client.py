@@ -21,6 +21,7 @@ from minidock.paths import Store
 from support import stores
 from support.command import command_line, environment
 from support.docker_daemon import Docker
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -48,7 +49,7 @@ class Engine:
 
     def await_status(self, wanted: str, seconds: float = 15) -> None:
         """Wait until container "it" is in that state ("" for removed)."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while (status := self.status()) != wanted:
             assert time.monotonic() < deadline, f"it is {status!r}, not {wanted!r}"
             time.sleep(0.05)
@@ -95,7 +96,7 @@ def test_killed_client_leaves_the_container_running(engine: Engine) -> None:
     client = run(engine, command=SLEEP)
     await_word(client, b"ready")
     client.kill()
-    assert client.wait(10) == -signal.SIGKILL
+    assert client.wait(patience(10)) == -signal.SIGKILL
     time.sleep(0.5)
     assert engine.status() == "running"
 
@@ -105,7 +106,7 @@ def test_killed_client_with_stdin_ends_it_where_stdin_is_the_clients(engine: Eng
     client = run(engine, "-i", command="echo ready; cat; echo over", stdin=subprocess.PIPE)
     await_word(client, b"ready")
     client.kill()
-    client.wait(10)
+    client.wait(patience(10))
     engine.await_status("exited")
     assert engine.ok("logs", "it").splitlines() == ["ready", "over"]
 
@@ -116,7 +117,7 @@ def test_signal_of_the_client_is_passed_on(engine: Engine, name: str) -> None:
     await_word(client, b"ready")
     client.send_signal(getattr(signal, f"SIG{name}"))
     await_word(client, b"heard")
-    assert client.wait(10) == 7
+    assert client.wait(patience(10)) == 7
     assert engine.status() == "exited"
 
 
@@ -124,7 +125,7 @@ def test_signal_is_not_passed_on_without_proxy(engine: Engine) -> None:
     client = run(engine, "--sig-proxy=false", command=TRAP.format("TERM"))
     await_word(client, b"ready")
     client.terminate()
-    assert client.wait(10) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert client.wait(patience(10)) in (-signal.SIGTERM, 128 + signal.SIGTERM)
     time.sleep(0.3)
     assert engine.status() == "running"
 
@@ -135,7 +136,7 @@ def test_reader_that_goes_ends_the_client_only(engine: Engine) -> None:
     await_word(client, b"ready")
     assert client.stdout
     client.stdout.close()
-    assert client.wait(10) != 0
+    assert client.wait(patience(10)) != 0
     time.sleep(0.3)
     assert engine.status() == "running"
 
@@ -149,7 +150,7 @@ def test_shell_that_goes_leaves_a_detached_container(engine: Engine) -> None:
     assert shell.stdout and len(shell.stdout.readline()) == 65
     engine.await_status("running")  # docker says the id before
     os.killpg(shell.pid, signal.SIGHUP)
-    shell.wait(10)
+    shell.wait(patience(10))
     time.sleep(0.3)
     assert engine.status() == "running"
 
@@ -164,7 +165,7 @@ class Terminal:
 
     def await_text(self, text: bytes, seconds: float = 15) -> None:
         said = b""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         os.set_blocking(self.master, False)
         while text not in said:
             assert time.monotonic() < deadline, said
@@ -232,6 +233,6 @@ def test_killed_client_of_an_exec_leaves_its_process_running(engine: Engine) -> 
     client = engine.start("exec", "it", "sh", "-c", "echo ready; exec sleep 501")
     await_word(client, b"ready")
     client.kill()
-    client.wait(10)
+    client.wait(patience(10))
     time.sleep(0.3)
     assert "sleep 501" in engine.ok("exec", "it", "ps")

@@ -20,6 +20,7 @@ from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -183,7 +184,7 @@ def test_command_that_reads_a_log_is_not_disturbed_by_a_full_disk(disk: Disk) ->
     run = disk.minidock.start("run", "--rm", "busybox", "sh", "-c", "sleep 1; seq 1 2000")
     time.sleep(0.6)
     disk.fill()
-    said, _ = run.communicate(timeout=30)
+    said, _ = run.communicate(timeout=patience(30))
     assert run.returncode == 0
     assert said.split() == [b"%d" % n for n in range(1, 2001)]
     in_order(disk)

@@ -20,6 +20,7 @@ from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -52,7 +53,7 @@ def gone(pid: int) -> bool:
 
 
 def await_true(condition: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.01)
@@ -96,7 +97,7 @@ def test_attached_command_of_a_dead_monitor_ends(
     run = minidock.start("run", "--rm", "--name", "web", image, "sleep", "600")
     await_true(lambda: minidock.ok("ps", "-q"))
     os.kill(pids_of(store, "web")[0], signal.SIGKILL)
-    _, said = run.communicate(timeout=10)
+    _, said = run.communicate(timeout=patience(10))
     assert run.returncode not in (0, None)
     assert b"the container's monitor has died" in said
     assert minidock.ok("ps", "-aq") == ""
@@ -139,7 +140,7 @@ def test_client_that_is_killed_while_it_starts_a_container_leaves_it_whole(
         run = minidock.start("run", "-d", "--name", "web", image, "sleep", "600")
         time.sleep(delay_ms / 1000)
         run.kill()
-        run.communicate(timeout=10)
+        run.communicate(timeout=patience(10))
         time.sleep(0.3)
         status = minidock.ok("ps", "-a", "--format", "{{.Status}}")
         assert status == "" or status.startswith(("Created", "Up"))
@@ -178,7 +179,7 @@ def test_restart_of_the_machine_in_the_middle_of_a_start(
     starting = minidock.start("start", "web")
     time.sleep(0.12)
     stores.reboot(store)
-    starting.communicate(timeout=10)
+    starting.communicate(timeout=patience(10))
     assert minidock.ok("ps", "-q") == ""
     assert stores.residue(store) == []
     minidock.ok("start", "web")

@@ -30,6 +30,7 @@ from support.crash_acts import (
     set_up,
     take_noted,
 )
+from support.patience import steps
 
 pytestmark = [
     pytest.mark.root,
@@ -57,6 +58,8 @@ def at_each_record(
 ) -> int:
     """Kill the actor at its first record of that kind, then at its second, up to the last.
 
+    On a slow machine at every tenth.
+
     before: makes the container on which to act; its journal is noted. bears_monitor: the act does,
     so the one that `before` bore is not to die. Returns how many such records there are.
     """
@@ -77,7 +80,7 @@ def at_each_record(
     outcome, numbers = case("")
     assert outcome.error is None, outcome
     aftermath(stage)
-    for number in numbers:
+    for number in steps(numbers, f"{actor} {kind} {os.environ['PYTEST_CURRENT_TEST']}"):
         fault = f"{actor}:{number}:{kind}"
         outcome, reached = case(fault)
         try:

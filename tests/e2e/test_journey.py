@@ -16,6 +16,7 @@ from minidock.paths import Store
 from support import stores
 from support.command import Minidock
 from support.docker_daemon import Docker
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -108,7 +109,7 @@ def test_ten_containers_run_side_by_side(minidock: Minidock, busybox_image: str)
     running = [
         minidock.start("run", "--rm", busybox_image, "sh", "-c", f"echo {n}") for n in range(10)
     ]
-    answers = [process.communicate(timeout=60) for process in running]
+    answers = [process.communicate(timeout=patience(60)) for process in running]
     assert [out.decode() for out, _ in answers] == [f"{n}\n" for n in range(10)], answers
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < patience(30)
     assert minidock.ok("ps", "-aq") == ""

@@ -15,6 +15,7 @@ import pytest
 
 from minidock.paths import Store
 from support import runtime
+from support.patience import patience
 from support.runtime import Bundle, Runtime
 
 pytestmark = pytest.mark.root
@@ -62,7 +63,7 @@ def test_run_returns_128_and_the_signal_that_ended_the_command(either: Runtime) 
     )  # fmt: skip
     _wait_for(lambda: either("state", "box").returncode == 0)
     either.ok("kill", "box", "KILL")
-    assert started.wait(10) == 128 + signal.SIGKILL
+    assert started.wait(patience(10)) == 128 + signal.SIGKILL
 
 
 def test_a_container_goes_through_its_states(either: Runtime) -> None:
@@ -147,7 +148,7 @@ def test_a_signal_to_run_reaches_the_command(either: Runtime) -> None:
     assert started.stdout is not None
     assert started.stdout.readline() == b"ready\n"
     started.send_signal(signal.SIGUSR1)
-    assert started.wait(10) == 21
+    assert started.wait(patience(10)) == 21
 
 
 def test_delete_refuses_a_running_container_unless_forced(either: Runtime) -> None:
@@ -326,7 +327,7 @@ def test_a_symbolic_link_is_no_rootfs(either: Runtime) -> None:
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.05)

@@ -17,6 +17,7 @@ from minidock.paths import Store
 from minidock.runtime import seal
 from support import docker_daemon, runtime
 from support.docker_daemon import Docker
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 
@@ -97,7 +98,7 @@ def podman(program: Path, busybox_tar: Path, require: Callable[[str], str]) -> I
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*base, *words], capture_output=True, text=True, check=False, timeout=120,
+            [*base, *words], capture_output=True, text=True, check=False, timeout=patience(120),
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
 

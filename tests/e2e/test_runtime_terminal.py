@@ -17,6 +17,7 @@ import pytest
 
 from minidock.paths import Store
 from support import runtime
+from support.patience import patience
 from support.runtime import Bundle, Runtime
 
 pytestmark = pytest.mark.root
@@ -62,7 +63,7 @@ class Session:
 
     def await_text(self, text: bytes, seconds: float = 20) -> None:
         """Wait until the terminal shows this."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
             if select.select([self.master], [], [], 0.1)[0]:

@@ -10,6 +10,7 @@ import pexpect
 import pytest
 
 from support.command import Minidock, command_line, environment
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -20,7 +21,7 @@ def shell(minidock: Minidock) -> pexpect.spawn[str]:
     child = pexpect.spawn(
         "/bin/sh",
         encoding="utf-8",
-        timeout=20,
+        timeout=patience(20),
         dimensions=(24, 80),
         env={**environment(minidock.root), "D": shlex.join(command_line()), "PS1": "host> "},  # type: ignore[arg-type]
     )

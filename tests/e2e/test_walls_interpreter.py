@@ -21,6 +21,7 @@ from minidock.kernel.mount import clone_read_only
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -122,7 +123,7 @@ def test_interpreter_is_written_from_inside_only_if_it_is_not_sealed(
     python = bundle / interpreter / "bin/python3"
     subprocess.run(
         [python, "-I", "-S", "-c", program, bundle, store.cgroup_parent, *words],
-        check=True, stdin=subprocess.DEVNULL, timeout=20,
+        check=True, stdin=subprocess.DEVNULL, timeout=patience(20),
     )  # fmt: skip
     said = walls.wait_for(bundle / "rootfs/outcome")
     assert said == outcome

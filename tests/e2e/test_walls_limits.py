@@ -14,6 +14,7 @@ from minidock.kernel import cgroup
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -91,7 +92,7 @@ def tight_group() -> Iterator[Path]:
     path.mkdir()
     (path / "pids.max").write_text("12")
     yield path
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patience(5)
     while (path / "cgroup.procs").read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     path.rmdir()
@@ -112,7 +113,7 @@ def test_caller_s_limits_are_not_the_container_s(
     many = "i=0; while [ $i -lt 20 ]; do sleep 60 & i=$((i+1)); done; echo started $i; wait"
     line = ("run", "-d", "--name", "box", busybox_image, "sh", "-c", many)
     walls.run_as(minidock, _enter(tight_group), *line)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patience(5)
     while "started 20" not in minidock.ok("logs", "box") and time.monotonic() < deadline:
         time.sleep(0.05)
     box = find(store, "box")

@@ -25,6 +25,7 @@ from minidock.paths import Store
 from support import archives
 from support.archives import directory, entry, file, hard_link, symlink
 from support.command import SOURCE
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -390,7 +391,7 @@ def test_kill_9_during_load_leaves_what_the_next_command_sweeps(
         time.sleep(milliseconds / 1000)
         loading.send_signal(signal.SIGKILL)
         loading.wait()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patience(5)
         while os.path.exists(store.staging) and os.listdir(store.staging):
             with StoreLock(store):
                 pass

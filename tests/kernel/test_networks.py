@@ -36,6 +36,7 @@ from support.lab import (
     serving,
     sh,
 )
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -232,7 +233,7 @@ def _datagram(container: Container, source: str, destination: str, port: int) ->
 
 def _hears(server: socket.socket, *, patience_seconds: float = 3) -> str:
     """Who sent a datagram, or "" for silence."""
-    server.settimeout(patience_seconds)
+    server.settimeout(patience(patience_seconds))
     try:
         return str(server.recvfrom(64)[1][0])
     except TimeoutError:
@@ -279,8 +280,8 @@ def test_loopback_crosses_the_bridge_only_while_a_port_is_published(lab: Lab, st
 
 def _ask(client: socket.socket, address: str, server: socket.socket) -> str:
     """Send a datagram to port 53 and get an answer; returns the client as the server sees it."""
-    client.settimeout(5)
-    server.settimeout(5)
+    client.settimeout(patience(5))
+    server.settimeout(patience(5))
     client.sendto(b"question", (address, 53))
     question, peer = server.recvfrom(64)
     server.sendto(b"answer", peer)

@@ -18,6 +18,7 @@ from minidock.engine.network import networks
 from minidock.paths import Store
 from support.lab import HOST, NEIGHBOUR, Lab, Place, is_refused, machine_of_its_own, seen_from, sh
 from support.lab import serving as served_in
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -60,7 +61,7 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
         with open(home / "log", "wb") as log:
             daemon = ["dockerd", f"--host={socket}", "--cgroup-parent=/docker-lab", *options]
             started.append(subprocess.Popen(daemon, stdout=log, stderr=log))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience(60)
         while subprocess.run(["docker", "-H", socket, "version"], capture_output=True).returncode:
             assert started[0].poll() is None and time.monotonic() < deadline, home / "log"
             time.sleep(0.1)
@@ -86,7 +87,7 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
 
 def _remove_when_empty(directory: Path, seconds: float = 10) -> None:
     """Remove a cgroup; it is busy while the last of its processes is on its way out."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while directory.exists():
         try:
             os.rmdir(directory)

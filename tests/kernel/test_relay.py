@@ -13,6 +13,7 @@ import pytest
 from minidock.engine.network import ports
 from minidock.engine.network.relay import Relay
 from support.lab import Relaying
+from support.patience import patience
 
 HERE = "127.0.0.1"
 
@@ -38,7 +39,7 @@ class Published:
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
     with socket.create_server((HERE, 0)) as listening:
-        listening.settimeout(5)
+        listening.settimeout(patience(5))
         yield listening
 
 
@@ -52,9 +53,9 @@ def published(server: socket.socket) -> Iterator[Published]:
 def _connected(
     published: Published, server: socket.socket, which: int = 0
 ) -> tuple[socket.socket, socket.socket]:
-    client = socket.create_connection(published.addresses[which], timeout=5)
+    client = socket.create_connection(published.addresses[which], timeout=patience(5))
     accepted, _ = server.accept()
-    accepted.settimeout(5)
+    accepted.settimeout(patience(5))
     return client, accepted
 
 
@@ -109,7 +110,7 @@ def test_container_that_does_not_listen_resets_the_client(
 ) -> None:
     server.close()
     with pytest.raises(ConnectionResetError):  # by the time of recv, or of connect already
-        with socket.create_connection(published.addresses[0], timeout=5) as client:
+        with socket.create_connection(published.addresses[0], timeout=patience(5)) as client:
             client.recv(1)
 
 
@@ -145,12 +146,14 @@ def test_relay_that_closes_breaks_its_connections(
 
 def test_three_hundred_clients_are_served(published: Published, server: socket.socket) -> None:
     server.listen(512)
-    clients = [socket.create_connection(published.addresses[0], timeout=10) for _ in range(300)]
+    clients = [
+        socket.create_connection(published.addresses[0], timeout=patience(10)) for _ in range(300)
+    ]
     for number, client in enumerate(clients):  # as some leave, those that waited get in
         client.sendall(b"%d" % number)
         served, _ = server.accept()
         with served, client:
-            served.settimeout(10)
+            served.settimeout(patience(10))
             word = served.recv(16)
             served.sendall(word)
             assert client.recv(16) == b"%d" % number
@@ -160,14 +163,14 @@ def test_three_hundred_clients_are_served(published: Published, server: socket.s
 def test_datagrams_are_answered_from_the_address_that_was_asked(which: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((HERE, 0))
-        server.settimeout(5)
+        server.settimeout(patience(5))
         published = Published("udp", server.getsockname()[1])
         try:
             address = published.addresses[which]
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
             clients = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(3)]
             for number, client in enumerate(clients):
-                client.settimeout(5)
+                client.settimeout(patience(5))
                 client.connect(address)  # takes answers from this address only
                 client.send(b"question %d" % number)
             for _ in clients:

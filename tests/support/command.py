@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.patience import patience
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = REPOSITORY / "src"
 
@@ -71,7 +73,7 @@ class Minidock:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             env={**environment(self.root), **(env or {})},
-            timeout=timeout_seconds,
+            timeout=patience(timeout_seconds),
         )
         return Result(
             arguments,

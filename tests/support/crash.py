@@ -33,6 +33,7 @@ from minidock.kernel.libc import syscall
 from minidock.kernel.op import REGISTRY, use_journal
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error, rebuild_error
+from support.patience import patience
 
 PATIENCE_SECONDS = 30
 _PR_SET_CHILD_SUBREAPER = 36
@@ -155,7 +156,7 @@ class Stage:
 
     def residue(self) -> set[str]:
         """What is there of the store and was not there before; the dying get a moment to die."""
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + patience(2)
         while (left := self._look() - self.before) and time.monotonic() < deadline:
             time.sleep(0.02)
         return left
@@ -208,7 +209,7 @@ class Command:
     def wait(self) -> Outcome:
         """Its outcome, once it has ended; a command that hangs is a failed test."""
         said = b""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience(PATIENCE_SECONDS)
         while select.select([self._reading], [], [], max(0, deadline - time.monotonic()))[0]:
             block = os.read(self._reading, 1 << 16)
             if not block:

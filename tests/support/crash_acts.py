@@ -18,6 +18,7 @@ from minidock.errors import NotFound
 from minidock.kernel.cgroup import open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
+from support.patience import patience
 
 
 def set_up(store: Store, busybox_tar: Path) -> Stage:
@@ -100,7 +101,7 @@ def is_there(store: Store) -> list[dict[str, Any]]:
 def aftermath(stage: Stage) -> list[dict[str, Any]]:
     """ps tells the truth, rm -f works, nothing is left; returns what ps said."""
     store = stage.store
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + patience(2)
     while True:
         told = stage.command(lambda: is_there(store))
         assert told.error is None, told

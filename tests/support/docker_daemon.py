@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support import machine
+from support.patience import patience
 
 
 class Docker:
@@ -55,7 +56,7 @@ class Docker:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             env=self.environment,
-            timeout=timeout_seconds,
+            timeout=patience(timeout_seconds),
         )
 
     def ok(self, *arguments: str, stdin: bytes | None = None, timeout_seconds: float = 120) -> str:
@@ -120,7 +121,7 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
         )
     record = {"kind": docker.kind, "pid": daemon.pid, "run": run, "before": before}
     docker.record.write_text(json.dumps(record))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while docker("version").returncode != 0:
         if daemon.poll() is not None or time.monotonic() > deadline:
             text = (docker.home / "log").read_text(errors="replace")
@@ -198,7 +199,7 @@ def _terminate(pid: int) -> None:
             os.kill(pid, number) if number == signal.SIGTERM else os.killpg(pid, number)
         except ProcessLookupError:
             return
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while time.monotonic() < deadline:
             try:
                 if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":

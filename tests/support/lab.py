@@ -24,6 +24,7 @@ from minidock.engine.network import networks, ports
 from minidock.engine.network.relay import Relay
 from minidock.kernel import namespace
 from minidock.paths import Store
+from support.patience import patience
 
 HOST, NEIGHBOUR = "10.77.0.1", "10.77.0.2"
 PATIENCE_SECONDS = 0.4  # after which an unanswered packet counts as dropped
@@ -171,7 +172,7 @@ def serving(place: Place, port: int, address: str = "0.0.0.0") -> Iterator[socke
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with place.inside():
         server = socket.create_server((address, port), family=family)
-    server.settimeout(5)
+    server.settimeout(patience(5))
     with server:
         yield server
 
@@ -184,11 +185,11 @@ def seen_from(client: Place, address: str, port: int, server: socket.socket) -> 
     with client.inside():
         connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     with connection:
-        connection.settimeout(5)
+        connection.settimeout(patience(5))
         connection.connect((address, port))
         served, (peer, *_) = server.accept()
         with served:
-            served.settimeout(5)
+            served.settimeout(patience(5))
             connection.sendall(b"there")
             assert served.recv(16) == b"there"
             served.sendall(b"back")
@@ -201,7 +202,7 @@ def is_refused(client: Place, address: str, port: int) -> bool:
     with client.inside():
         connection = socket.socket()
     with connection:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(patience(PATIENCE_SECONDS))
         try:
             connection.connect((address, port))
         except OSError:

@@ -11,6 +11,9 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
+
+from support.patience import patience
 
 Snapshot = dict[str, set[str]]
 
@@ -65,12 +68,31 @@ def cgroups() -> set[str]:
     }
 
 
+class Disk(NamedTuple):
+    """A whole disk: /dev/NAME, and its numbers."""
+
+    name: str
+    major: int
+    minor: int
+
+
+def disk_of(path: str) -> Disk | None:
+    """The disk that a file system is on; None where it has none, as a tmpfs."""
+    number = os.stat(path).st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    if not device.exists():
+        return None
+    whole = device.parent if (device / "partition").exists() else device
+    major, minor = (whole / "dev").read_text().strip().split(":")
+    return Disk(whole.name, int(major), int(minor))
+
+
 def stop_units(before: Snapshot) -> None:
     """Have systemd end the units that containers' cgroups were in, where the tests started them."""
     new = [path for path in cgroups() - before["cgroup"] if re.search(r"/minidock[^/]*$", path)]
     units = [os.path.basename(path) for path in new if path.endswith((".service", ".slice"))]
     if units:
-        subprocess.run(["systemctl", "stop", *units], check=True, timeout=120)
+        subprocess.run(["systemctl", "stop", *units], check=True, timeout=patience(120))
 
 
 def processes() -> set[str]:

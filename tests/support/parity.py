@@ -15,6 +15,7 @@ from pathlib import Path
 
 from support.command import Minidock, command_line, environment
 from support.docker_daemon import Docker
+from support.patience import patience
 
 _EQUAL = (
     (r"\b[0-9a-f]{64}\b", "<id>"),
@@ -94,7 +95,7 @@ def _run(snippet: str, variables: dict[str, str], place: Path, outcome: Outcome)
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=patience(60),
     )
     outcome.stdout = _made_equal(done.stdout)
     outcome.stderr = done.stderr.decode(errors="replace")

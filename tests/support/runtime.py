@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support.command import SOURCE
+from support.patience import patience
 
 Config = dict[str, Any]
 
@@ -82,7 +83,7 @@ class Runtime:
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 stdout=stdout,
                 stderr=stderr,
-                timeout=60,
+                timeout=patience(60),
                 check=False,
                 **options,
             )

@@ -17,6 +17,7 @@ from pathlib import Path
 from minidock.kernel.cgroup import MONITORS
 from minidock.paths import Store
 from support import machine
+from support.patience import patience
 
 
 def marks(store: Store) -> set[str]:
@@ -77,7 +78,7 @@ def _is_of(store: Store, text: str) -> bool:
 
 
 def _kill_all(store: Store) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while True:
         pids = {int(p.split()[0]) for p in machine.processes() if store.root in p}
         for path in _cgroup_directories(store):
@@ -147,7 +148,7 @@ def _cgroup_directories(store: Store) -> list[str]:
 
 
 def _remove_cgroups(store: Store) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patience(5)
     while (directories := _cgroup_directories(store)) and time.monotonic() < deadline:
         for path in directories:
             try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from support.command import REPOSITORY, SOURCE, Minidock, Result, command_line, environment
+from support.patience import patience
 
 PYTHON = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
 _PREFIX = os.path.realpath(sys.base_prefix)
@@ -49,7 +50,7 @@ def without(minidock: Minidock, prelude: str, *arguments: str, **options: Any) -
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment(minidock.root),
-        timeout=60,
+        timeout=patience(60),
         **options,
     )
     return Result(
@@ -67,7 +68,7 @@ def run_as(minidock: Minidock, program: str, *arguments: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment(minidock.root),
-        timeout=60,
+        timeout=patience(60),
         text=True,
     )
     assert done.returncode == 0, done.stderr
@@ -81,7 +82,7 @@ def in_python(root: str, program: str, *arguments: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment(root),
-        timeout=60,
+        timeout=patience(60),
         text=True,
     )
     assert done.returncode == 0, done.stderr
@@ -201,7 +202,7 @@ def python_command(program: str, *arguments: str) -> list[str]:
 
 def wait_for(path: Path, *, seconds: float = 10) -> str:
     """The content of a file that a process inside will have written."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} was never written"
         time.sleep(0.02)

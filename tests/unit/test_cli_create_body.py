@@ -138,6 +138,16 @@ busybox -- ls
 --add-host a:1.2.3.4 --add-host b=::1 --add-host c:host-gateway --add-host d=[::1] busybox
 --dns 1.1.1.1 --dns ::2 --dns-option a --dns-opt b --dns-search b.c --dns-search . busybox
 --restart no busybox
+--restart "" busybox
+--restart always busybox
+--restart always: busybox
+--restart unless-stopped --name web busybox
+--restart on-failure busybox
+--restart on-failure:3 busybox
+--restart on-failure:+3 busybox
+--restart on-failure:-3 busybox
+--restart bogus busybox
+--restart no --rm busybox
 --log-driver none busybox
 --log-driver json-file --quiet --pull missing busybox
 --mount type=bind,src=/a,dst=/b,bind-recursive=enabled busybox
@@ -236,6 +246,11 @@ SAME_ERROR = """
 -p 8000-8005:80-82 busybox
 -p localhost:80:80 busybox
 -p 1.2.3:80:80 busybox
+--restart on-failure:x busybox
+--restart on-failure:2:3 busybox
+--restart :3 busybox
+--restart always --rm busybox
+--restart on-failure:0 --rm busybox
 --expose 10:11 busybox
 --expose foo busybox
 --expose 8- busybox
@@ -253,8 +268,6 @@ SAME_ERROR = """
 REFUSED_BY_NAME = {
     "--gpus all busybox": "--gpus all",
     "--link a:b busybox": "--link a:b",
-    "--restart always busybox": "--restart always",
-    "--restart on-failure:3 busybox": "--restart on-failure:3",
     "--health-cmd x busybox": "--health-cmd x",
     "--no-healthcheck busybox": "--no-healthcheck",
     "--network mynet busybox": "--network mynet",

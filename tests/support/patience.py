@@ -1,0 +1,69 @@
+"""How long a test waits: in seconds of the machine on which the suite was written.
+
+    deadline = time.monotonic() + patience(5)      subprocess.run(..., timeout=patience(60))
+
+An emulated machine is 6 to 10 times slower, and a busy one a few times; a limit that fits all would
+have every hang last for minutes. So the machine's slowness is measured once, when a run starts: the
+time that a Python takes from its start to the end of a small loop, against a reference.
+
+A test that does the same at each of a hundred steps does it at every tenth on a slow machine, each
+such test at other ones (`steps`): it is run whole where that is quick.
+
+What is timed for its own sake (a container's sleep, the 10 s of `stop`) stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+REFERENCE_SECONDS = 0.036  # median of 9 on a quiet x86_64 machine of 2025
+MOST = 60.0
+SLOW = 3.0  # from here on, steps are sampled
+STRIDE = 10
+
+Step = TypeVar("Step")
+
+_VARIABLE = "MINIDOCK_SLOWNESS"
+_WORK = "x = 0\nfor i in range(300_000): x += i * i % 7"
+
+
+def measure() -> float:
+    """How many times slower than the reference this machine is now; at least 1.
+
+    The workers of a run, and all that it starts, get the number by the environment.
+    """
+    if _VARIABLE not in os.environ:
+        times = [_once() for _ in range(9)]
+        slowness = min(MOST, max(1.0, statistics.median(times) / REFERENCE_SECONDS))
+        os.environ[_VARIABLE] = f"{slowness:.2f}"
+    return float(os.environ[_VARIABLE])
+
+
+def patience(seconds: float) -> float:
+    """So many seconds of the reference machine, on this one."""
+    return seconds * measure()
+
+
+def is_slow() -> bool:
+    """Whether this machine is so slow that repetition is done in samples."""
+    return measure() >= SLOW
+
+
+def steps(every: Sequence[Step], name: str) -> Sequence[Step]:
+    """All of them; on a slow machine every tenth, the first of which depends on the name."""
+    if not is_slow():
+        return every
+    return every[zlib.crc32(name.encode()) % min(STRIDE, max(1, len(every))) :: STRIDE]
+
+
+def _once() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-I", "-S", "-c", _WORK], check=True)
+    return time.perf_counter() - started

@@ -1,0 +1,45 @@
+"""Which tests run in the disposable machine (make vm-test), and why the others do not.
+
+The kernel's and the e2e tests do: there is cgroup v2 with all controllers, and systemd, which the
+machine that runs the other suite may not have. Those are left out whose answer is the same wherever
+they run, and which cost minutes under emulation. They are deselected by a rule that stands here;
+nothing is skipped there for want of a program.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+SUITES = ("tests/kernel/", "tests/e2e/")
+
+_OTHER_ENGINES = "beside docker, podman and skopeo, which are not in the machine"
+_ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part in"
+_INTERNET = "fetches packages from the internet"
+
+MODULES = {
+    "tests/kernel/test_networks_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_runtime_engines.py": _OTHER_ENGINES,
+    "tests/kernel/test_hostile_archives.py": _ARCHIVES,
+    "tests/kernel/test_images.py": _ARCHIVES,
+    "tests/e2e/test_install.py": _INTERNET,
+}
+FIXTURES = {
+    "docker": _OTHER_ENGINES,
+    "docker_networked": _OTHER_ENGINES,
+    "debian_store": _INTERNET,
+}
+
+
+def why_not_in_vm(item: pytest.Item) -> str:
+    """Why this test stays out of the disposable machine; empty for one that runs there."""
+    path = item.nodeid.partition("::")[0]
+    if not path.startswith(SUITES):
+        return "needs no machine of its own"
+    if path in MODULES:
+        return MODULES[path]
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if "docker" in parameters.values():
+        return _OTHER_ENGINES
+    fixtures = getattr(item, "fixturenames", ())
+    return next((why for name, why in FIXTURES.items() if name in fixtures), "")

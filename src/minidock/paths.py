@@ -7,7 +7,7 @@
         images.json                          references -> image ids
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
-                                             resolv.conf, lock, monitor.lock,
+                                             resolv.conf, lock, monitor.lock, manually-stopped,
                                              made-volumes (until it is created)
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
@@ -101,6 +101,7 @@ class ContainerPaths:
         self.made_volumes = f"{self.home}/made-volumes"
         self.lock = f"{self.home}/lock"
         self.monitor_lock = f"{self.home}/monitor.lock"
+        self.manually_stopped = f"{self.home}/manually-stopped"
 
         self.run = f"{store.run}/{container_id}"
         self.state = f"{self.run}/state.json"

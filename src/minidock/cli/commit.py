@@ -47,7 +47,7 @@ class _Paused:
     def __init__(self, store: Store, container: Container, *, wanted: bool) -> None:
         self._store = store
         self._container = container
-        self._wanted = wanted and container.running and not container.state["Paused"]
+        self._wanted = wanted and container.state["Status"] == "running"
 
     def __enter__(self) -> None:
         if self._wanted:

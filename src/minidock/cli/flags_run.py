@@ -13,7 +13,7 @@ from minidock.cli.flags_network import exposed_ports, network_fields, network_fl
 from minidock.cli.flags_process import config_fields, process_flags
 from minidock.cli.flags_security import security_fields, security_flags
 from minidock.cli.flags_storage import storage_fields, storage_flags
-from minidock.cli.pflag import Parsed, in_section, refused, switch, value
+from minidock.cli.pflag import STRING, Parsed, in_section, refused, switch, value
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -49,7 +49,12 @@ container_flags = in_section(
     switch("-q", "--quiet", help="Suppress the pull output"),
     value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
     value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
-    refused("--restart", because="restart policies come later", unless=("", "no")),
+    value(
+        "--restart",
+        type=STRING,
+        default="no",
+        help="When to start it again (no|on-failure[:N]|always|unless-stopped)",
+    ),
     refused("--annotation", because=_LATER),
     refused("--log-opt", because="logs are kept whole"),
     refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
@@ -84,7 +89,7 @@ def container_create_body(
             **security_fields(flags),
             **network,
             "AutoRemove": flags["rm"],
-            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "RestartPolicy": _restart_policy(flags),
             "LogConfig": _log_config(flags),
             "ConsoleSize": _console_size() if flags["tty"] and not detach else [0, 0],
         },
@@ -99,6 +104,19 @@ def container_create_body(
             raise UsageError("Conflicting options: -a and -d")
         body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
     return body
+
+
+def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
+    """--restart as the API has it; which policies there are, the engine knows."""
+    name, colon, count = flags["restart"].partition(":")
+    if colon and not name:
+        raise UsageError("invalid restart policy format: no policy provided before colon")
+    digits = count[1:] if count.startswith(("+", "-")) else count
+    if count and not (digits.isascii() and digits.isdecimal()):
+        raise UsageError("invalid restart policy format: maximum retry count must be an integer")
+    if flags["rm"] and name not in ("", "no"):
+        raise UsageError("Conflicting options: --restart and --rm")
+    return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
 def _console_size() -> list[int]:

@@ -58,10 +58,12 @@ def summary(document: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def status(state: dict[str, Any]) -> str:
-    """What STATUS says: "Up 2 minutes (Paused)", "Exited (0) 3 hours ago", "Created"."""
+    """What STATUS says: "Up 2 minutes (Paused)", "Restarting (1) 5 seconds ago", "Created"."""
     import time
 
     started, finished = moment_of(state["StartedAt"]), moment_of(state["FinishedAt"])
+    if state["Restarting"]:
+        return f"Restarting ({state['ExitCode']}) {ago(finished)}"
     if state["Running"]:
         up = duration(time.time() - started)
         return f"Up {up} (Paused)" if state["Paused"] else f"Up {up}"
@@ -75,7 +77,7 @@ def status(state: dict[str, Any]) -> str:
 def _ports(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """Ports published now, and those that are only exposed."""
     published = document["NetworkSettings"].get("Ports") or {}
-    if not document["State"]["Running"]:
+    if not document["State"]["Running"] or document["State"]["Restarting"]:
         return
     for port in {**(document["Config"].get("ExposedPorts") or {}), **published}:
         number, _, protocol = port.partition("/")

@@ -5,6 +5,7 @@
     init, stage, exec   inside; they hold no file, and send their records to the monitor
 
 A launch begins a fresh file, whose first records are those of the command that bore the monitor.
+Restarts by the container's policy are told after it, until they are too many for one file.
 A record is one write(2) in append mode, so that records of several processes do not mix. On a full
 disk records are lost, and nothing else: no container stays because its journal cannot be written.
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from minidock.paths import ContainerPaths
 
 _SIGKILL = 9
+_LONGEST_BYTES = 1024 * 1024  # some seven restarts
 _last = 0  # the number of this process's last op, over all journals that it wrote to
 
 
@@ -32,6 +34,15 @@ def fresh(paths: ContainerPaths) -> Callable[[str], None]:
     """Begin a container's journal anew; returns what writes a record to it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
     return _writer(os.open(paths.journal, flags, 0o600))
+
+
+def trim(paths: ContainerPaths) -> None:
+    """Before a restart is told: a container that never stays up shall not fill the disk."""
+    try:
+        if os.stat(paths.journal).st_size > _LONGEST_BYTES:
+            os.truncate(paths.journal, 0)  # whoever appends to it goes on at its new end
+    except OSError:
+        pass
 
 
 def begin(write: Callable[[str], None], *, actor: str) -> None:

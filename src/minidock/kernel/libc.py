@@ -47,6 +47,8 @@ _OLDER = {
         "setresuid": 117,
         "setresgid": 119,
         "mq_open": 240,
+        "timerfd_create": 283,
+        "timerfd_settime": 286,
     },
     "aarch64": {
         "mount": 40,
@@ -70,6 +72,8 @@ _OLDER = {
         "setresuid": 147,
         "setresgid": 149,
         "mq_open": 180,
+        "timerfd_create": 85,
+        "timerfd_settime": 86,
     },
 }
 _SINCE_5_1 = {

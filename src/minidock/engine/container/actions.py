@@ -11,13 +11,22 @@ import time
 from errno import ENODEV, ENOENT
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import Container, claim_name, find, repair, settled
+from minidock.engine.container.containers import (
+    Container,
+    claim_name,
+    find,
+    repair,
+    restarting_error,
+    settled,
+)
 from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.restart import NO, cancels, note_stopped_by_hand, policy_of
 from minidock.engine.container.signals import signal_number
 from minidock.engine.container.validation import check_name
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.reach import end_policy, reach
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel import process
 from minidock.runtime import state
@@ -41,22 +50,44 @@ def stop(
     container = settled(store, reference)
     if not container.running:
         return
-    number = signal_number(signal or container.config.get("StopSignal") or "SIGTERM")
-    seconds = timeout_seconds
+    note_stopped_by_hand(container.paths)
+    begin_stop(container, signal=signal)
+    finish_stop(container, seconds_to_stop(container, timeout_seconds))
+
+
+def begin_stop(container: Container, *, signal: str | None = None) -> None:
+    """Have a running container end, and not start again by its policy: send its stop signal."""
+    number = signal_number(signal) if signal else _stop_number(container)
+    if policy_of(container.host_config).name != NO:
+        end_policy(container)
+    if container.state["Paused"]:
+        unpause(container.store, container.id)
+    _signal(container, number)
+
+
+def seconds_to_stop(container: Container, asked: int | None = None) -> float | None:
+    """How long a container may take to end; None for ever. asked: negative for that."""
+    seconds = asked
     if seconds is None:
         seconds = container.config.get("StopTimeout")
     if seconds is None:
         seconds = _DEFAULT_STOP_SECONDS
-    if container.state["Paused"]:
-        unpause(store, container.id)
-    _signal(container, number)
-    if not await_end(container, None if seconds < 0 else float(seconds)):
-        _signal(container, 9)
-        if not await_end(container, _KILL_SECONDS):
-            raise Conflict(
-                f"container {container.name} did not end within {_KILL_SECONDS:.0f} s of SIGKILL",
-                hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed",
-            )
+    return None if seconds < 0 else float(seconds)
+
+
+def finish_stop(container: Container, seconds: float | None) -> None:
+    """Wait for the end of a container that was told to end; kill it when its time is over.
+
+    Raises Conflict where even that does not help.
+    """
+    if await_end(container, seconds):
+        return
+    _signal(container, 9)
+    if not await_end(container, _KILL_SECONDS):
+        raise Conflict(
+            f"container {container.name} did not end within {_KILL_SECONDS:.0f} s of SIGKILL",
+            hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed",
+        )
 
 
 def restart(
@@ -70,7 +101,7 @@ def restart(
 
 
 def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
-    """Send a signal to a container's PID 1.
+    """Send a signal to a container's PID 1; one that means its end also ends its restart policy.
 
     Raises Conflict where it does not run.
     """
@@ -78,10 +109,14 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     container = settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
+    note_stopped_by_hand(container.paths)
+    ends = cancels(container.config, number, _stop_number(container))
+    if ends and policy_of(container.host_config).name != NO:
+        end_policy(container)
     if container.state["Paused"] and number == 9:
         unpause(store, container.id)
     _signal(container, number)
-    if number == 9:
+    if number == 9 or (ends and container.restarting):
         await_end(container, _KILL_SECONDS)
 
 
@@ -116,7 +151,7 @@ def _take_stopped(container: Container, ownership: Ownership, *, force: bool) ->
     force: one that runs is killed first.
     """
     if container.running and not force:
-        how = "paused" if container.state["Paused"] else "running"
+        how = container.state["Status"]  # running, paused, restarting
         raise Conflict(
             f'cannot remove container "/{container.name}": container is {how}',
             hint="stop the container before removing or force remove",
@@ -190,8 +225,10 @@ def wait(store: Store, reference: str) -> int:
     if not container.running and not container.monitor_pid:
         return int(container.state["ExitCode"])
     try:
-        socket = wire.connect(container.paths.run)
-    except OSError:
+        socket = reach(container)
+    except NotFound:  # it was run with --rm
+        socket = None
+    if socket is None:
         return int(find(store, container.id).state["ExitCode"])
     socket.send(b"W")
     while True:
@@ -259,7 +296,13 @@ def _running(store: Store, reference: str) -> Container:
         raise Conflict(
             f"Container {container.id} is not running", hint=f"minidock start {container.name}"
         )
+    if container.restarting:
+        raise restarting_error(container)
     return container
+
+
+def _stop_number(container: Container) -> int:
+    return signal_number(container.config.get("StopSignal") or "SIGTERM")
 
 
 def _signal(container: Container, number: int) -> None:

@@ -54,6 +54,11 @@ class Container:
         return bool(self.state["Running"])
 
     @property
+    def restarting(self) -> bool:
+        """Whether it has ended, and its monitor waits to start it again; it "runs" then too."""
+        return bool(self.state["Restarting"])
+
+    @property
     def host_config(self) -> dict[str, Any]:
         return self.document["HostConfig"]  # type: ignore[no-any-return]
 
@@ -154,7 +159,8 @@ def repair(container: Container) -> bool:
         with recording_to(container.paths):
             take_down(container.store, container.id)
         if container.running:
-            mark_ended(container, 137, error="monitor lost")
+            code = container.state["ExitCode"] if container.restarting else 137
+            mark_ended(container, code, error="monitor lost")
         ownership.clear_mark()
         if container.host_config.get("AutoRemove"):
             from minidock.engine.container.removal import remove_owned  # which imports this module
@@ -181,13 +187,41 @@ def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bo
         Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
         ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=timestamp(),
     )  # fmt: skip
+    _forget_network(container)
+    container.save()
+
+
+def mark_restarting(container: Container, exit_code: int, *, oom: bool) -> None:
+    """Write down that a container has ended and is about to be started again.
+
+    It counts as running, as in Docker: it cannot be removed, and `stop` has something to stop.
+    """
+    container.document["RestartCount"] += 1
+    container.state.update(
+        Status="restarting", Running=True, Paused=False, Restarting=True, Pid=0,
+        ExitCode=exit_code, Error="", OOMKilled=oom, FinishedAt=timestamp(),
+    )  # fmt: skip
+    _forget_network(container)
+    container.save()
+
+
+def _forget_network(container: Container) -> None:
+    """Its address and ports are others' to have."""
     container.document["NetworkSettings"]["Ports"] = {}
     for endpoint in container.document["NetworkSettings"]["Networks"].values():
         endpoint.update(EndpointID="", Gateway="", IPAddress="", IPPrefixLen=0, MacAddress="")
     for key, empty in (("IPAddress", ""), ("Gateway", ""), ("MacAddress", ""), ("EndpointID", "")):
         container.document["NetworkSettings"][key] = empty
     container.document["NetworkSettings"]["IPPrefixLen"] = 0
-    container.save()
+
+
+def restarting_error(container: Container) -> Conflict:
+    """What to say to who wants something of a container that is between two runs."""
+    return Conflict(
+        f"Container {container.id} is restarting, wait until the container is running",
+        hint=f"minidock logs {container.name}     may tell why it ends each time\n"
+        f"minidock stop {container.name}     ends it",
+    )
 
 
 def discard(container: Container) -> None:

@@ -9,6 +9,7 @@ Source: Docker Engine API 1.45 ContainerInspect; what dockerd 26.1 answers.
 
 from __future__ import annotations
 
+from minidock.engine.container.restart import policy_of
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 
 TYPE_CHECKING = False
@@ -45,13 +46,14 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     asked: the one of the ContainerCreate call; its own values stay, but for those that mean "the
     default".
     """
-    mode = asked.get("NetworkMode") or "default"
+    mode, policy = asked.get("NetworkMode") or "default", policy_of(asked)
     memory, privileged = asked.get("Memory") or 0, bool(asked.get("Privileged"))
     log, swappiness = asked.get("LogConfig") or {}, asked.get("MemorySwappiness")
     return {
         **_DEFAULTS,
         **{name: value for name, value in asked.items() if value is not None},
         "LogConfig": {"Type": log.get("Type") or "json-file", "Config": log.get("Config") or {}},
+        "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.most},
         "NetworkMode": "bridge" if mode == "default" else mode,
         "CgroupnsMode": asked.get("CgroupnsMode") or "private",
         "IpcMode": asked.get("IpcMode") or "private",

@@ -103,6 +103,8 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
             "You cannot attach to a stopped container, start it first",
             hint=f"minidock start -a {container.name}",
         )
+    if container.restarting:
+        raise Conflict("You cannot attach to a restarting container, wait until it is running")
     if container.state["Paused"]:
         raise Conflict("You cannot attach to a paused container, unpause it first")
     socket = connect(container)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.containers import find, restarting_error
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation, connect
 from minidock.errors import Conflict, UsageError
@@ -36,6 +36,8 @@ def execute(
     if not container.running:
         raise Conflict(f"container {container.id} is not running",
                        hint=f"minidock start {container.name}")  # fmt: skip
+    if container.restarting:
+        raise restarting_error(container)
     if container.state["Paused"]:
         raise Conflict(
             f"Container {container.name} is paused, unpause the container before exec",

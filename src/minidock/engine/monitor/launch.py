@@ -38,6 +38,11 @@ class Launched:
         self.runtime = runtime
         self.ports = held
 
+    def let_go_of_ports(self) -> None:
+        """Others may have them between two runs, as in Docker."""
+        for port in self.ports:
+            port.close()
+
 
 def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched:
     """Start a container: its layers, its bundle, its namespaces, its network, its command.
@@ -135,8 +140,9 @@ def connect_network(container: Container, pid: int, held: list[ports.Published])
 def note_running(container: Container, pid: int) -> None:
     """Write down that it runs."""
     container.state.update(
-        Status="running", Running=True, Paused=False, Pid=pid, ExitCode=0, Error="",
-        OOMKilled=False, StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
+        Status="running", Running=True, Paused=False, Restarting=False, Pid=pid,
+        ExitCode=0, Error="", OOMKilled=False,
+        StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
     )  # fmt: skip
     container.save()
 

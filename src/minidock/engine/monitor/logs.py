@@ -14,7 +14,8 @@ import time
 
 from minidock import jsontext
 from minidock.engine.container.containers import Container, find, timestamp
-from minidock.errors import Conflict, StoreError
+from minidock.engine.container.restart import NO, policy_of
+from minidock.errors import Conflict, NotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _lines(container: Container, fd: int, offset: int, *, follow: bool) -> Itera
     """Complete lines from an offset on; with follow, until the container has ended."""
     rest = b""
     while True:
-        lives = follow and container.monitor_pid != 0
+        lives = follow and _goes_on(container)
         block = os.pread(fd, _BLOCK_BYTES, offset)
         offset += len(block)
         if block:
@@ -124,6 +125,20 @@ def _lines(container: Container, fd: int, offset: int, *, follow: bool) -> Itera
             return
         else:
             time.sleep(_POLL_SECONDS)
+
+
+def _goes_on(container: Container) -> bool:
+    """Whether the run that is followed goes on: `logs -f` ends with it, as Docker's does."""
+    if container.monitor_pid == 0:
+        return False
+    if policy_of(container.host_config).name == NO:
+        return True
+    started = container.state["StartedAt"]
+    try:
+        container.reload()
+    except NotFound:
+        return False
+    return not container.restarting and bool(container.state["StartedAt"] == started)
 
 
 def _start_of_tail(fd: int, lines: int) -> int:

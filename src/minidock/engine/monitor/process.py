@@ -1,5 +1,8 @@
 """The monitor: one small process per container, from its launch to its last clean-up.
 
+Where the container's restart policy wants it, the monitor starts it again when it ends: then there
+are several runs (run.py), with pauses between them.
+
 It holds what must outlive the command that started the container: the streams, the log, the exit
 status, the host's ports, and the right to be the container's owner (engine/locks.py). It never
 enters the container. Whoever finds a container without a living monitor may take it down.
@@ -7,6 +10,7 @@ enters the container. Whoever finds a container without a living monitor may tak
     command ──L──► monitor: own it, launch it            ◄──S── started, or ◄──f── why not
             ──i r k──►  streams, size, signals           ◄──o E──
     others  ──A X W──►  attach, exec, wait               ◄──x── ended, with its exit code
+    stop    ──C──►      the end of the restart policy
 
 It runs out of the sealed interpreter, isolated and without site packages, and imports nothing that
 it does not need: there is one for every running container.
@@ -18,17 +22,22 @@ import _socket
 import os
 
 from minidock.engine import journal
-from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import Container, mark_ended
+from minidock.engine.container import restart
+from minidock.engine.container.containers import (
+    Container,
+    mark_ended,
+    mark_restarting,
+    restarting_error,
+)
 from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.signals import signal_number
 from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.enter import enter
-from minidock.engine.monitor.launch import Launched, launch
-from minidock.engine.monitor.logs import LogFile
 from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client, Pipes, Session
-from minidock.engine.monitor.teardown import take_down
+from minidock.engine.monitor.teardown import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, system_error
 from minidock.kernel import cgroup, process
 from minidock.paths import Store
@@ -59,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 
 class Monitor:
-    """One container's run.
+    """One container, through all of its runs.
 
     request: the content of the launch message.
     """
@@ -72,13 +81,15 @@ class Monitor:
         self.clients = [self.starter]
         self.waiting: list[Client] = []
         self.added: list[Session] = []
-        self.main: Session | None = None
-        self.launched: Launched | None = None
+        self.current: Run | None = None
+        self.listening: _socket.socket | None = None
         self.ownership: Ownership | None = None
         self.container: Container
+        self.back_off = restart.BackOff()
+        self.cancelled = False  # no policy brings it back
 
     def run(self) -> None:
-        """Own the container, launch it, serve it until it has ended, clean up."""
+        """Own the container, launch it, serve it until it has ended for good, clean up."""
         try:
             self._own()
             self._start_journal()
@@ -107,9 +118,10 @@ class Monitor:
             os.dup2(os.open(f"{home}/monitor.log", flags, 0o600), 2)
 
     def _serve(self) -> None:
-        while self.main is not None and self.main.pidfd >= 0:
-            self.loop.turn()
-        self._finish()
+        while self.current is not None:
+            while self.current.lives:
+                self.loop.turn()
+            self._finish(self.current)
 
     # Before
 
@@ -128,7 +140,7 @@ class Monitor:
         ownership.mark()
 
     def _start_journal(self) -> None:
-        """From here on every op is written down: one file a run, and to the command if it asked."""
+        """From here on every op is written down: one file a launch, and to the command if asked."""
         keep = journal.fresh(self.container.paths)
         told = self.starter if self.request.get("explain") else None
 
@@ -144,61 +156,44 @@ class Monitor:
 
     def _launch(self) -> None:
         container = self.container
-        config = container.config
         cgroup.leave_caller_cgroup(cgroup.home_of(self.store.cgroup_parent))
         if self.request.get("size"):
             container.host_config["ConsoleSize"] = self.request["size"]
-        pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
-        try:
-            self.launched = launch(container, pipes.theirs if pipes else None)
-        except BaseException:
-            if pipes is not None:
-                pipes.close()
-            raise
-        kind = (container.host_config.get("LogConfig") or {}).get("Type")
-        log = None if kind == "none" else LogFile(container.paths.log)
-        self.main = Session(
-            self.loop,
-            pid=self.launched.runtime.pid,
-            console=self.launched.runtime.console,
-            pipes=pipes,
-            log=log,
-            close_stdin_with_client=bool(config.get("StdinOnce")),
-            on_end=lambda session: None,
-        )
+        container.document["RestartCount"] = 0
+        restart.forget_stopped_by_hand(container.paths)
+        self.current = Run(self.loop, container)
         self._listen()
-        self._relay()
-        self.starter.on_message = self.main.handle
+        self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
-            self.starter.wants(self.request["attach"])
-            self.main.join(self.starter)
-            self.waiting.append(self.starter)
+            self._attach(self.starter, self.request["attach"])
         self.starter.send(b"S")
 
     def _listen(self) -> None:
-        listening = wire.listen(self.container.paths.run)
+        self.listening = wire.listen(self.container.paths.run)
+        self.loop.watch(self.listening.fileno(), READABLE, self._ready)
 
-        def ready(events: int) -> None:
-            try:
-                client = Client(self.loop, wire.accept(listening))
-            except BlockingIOError:
-                return
-            client.on_message = self._first_message
-            self.clients.append(client)
+    def _ready(self, events: int) -> None:
+        self._accept()
 
-        self.loop.watch(listening.fileno(), READABLE, ready)
+    def _accept(self) -> bool:
+        """Take a command's connection; returns whether there was one."""
+        assert self.listening is not None
+        try:
+            client = Client(self.loop, wire.accept(self.listening))
+        except BlockingIOError:
+            return False
+        client.on_message = self._first_message
+        self.clients.append(client)
+        return True
 
-    def _relay(self) -> None:
-        """Carry by hand what reaches the held ports past the firewall's rules."""
-        assert self.launched is not None
-        if not self.launched.ports:
-            return
-        from minidock.engine.network.relay import (
-            Relay,  # only containers with published ports pay for it
-        )
-
-        relay = Relay(self.launched.ports, self.container.document["NetworkSettings"]["IPAddress"])
-        self.loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
+    def _stop_listening(self) -> None:
+        """Once its path is gone: whoever has connected already is not turned away."""
+        if self.listening is not None:
+            while self._accept():
+                pass
+            self.loop.forget(self.listening.fileno())
+            self.listening.close()
+            self.listening = None
 
     def _fail(self, error: MinidockError) -> None:
         """Tell why it did not start; a container run with --rm goes, others keep the reason."""
@@ -224,20 +219,38 @@ class Monitor:
     def _first_message(self, client: Client, packet: bytes) -> None:
         """What a new connection wants."""
         kind, content = packet[:1], wire.content_of(packet)
-        if self.main is None:
-            client.close()
-        elif kind == b"A":
-            client.on_message = self.main.handle
-            client.wants(content["attach"])
-            self.main.join(client)
-            self.waiting.append(client)
-            client.send(b"S")
-        elif kind == b"W":
+        if kind == b"W":
             client.on_message = None
             self.waiting.append(client)
             client.send(b"S")
+        elif kind == b"C":
+            self.cancelled = True
+            client.send(b"S")
+        elif self.current is None:
+            client.send(wire.message(b"f", describe_error(restarting_error(self.container))))
+        elif kind == b"A":
+            client.on_message = self._attached_message
+            self._attach(client, content["attach"])
+            client.send(b"S")
         elif kind == b"X":
             self._execute(client, content)
+
+    def _attach(self, client: Client, streams: dict[str, Any]) -> None:
+        assert self.current is not None
+        client.wants(streams)
+        self.current.session.join(client)
+        self.waiting.append(client)
+
+    def _attached_message(self, client: Client, packet: bytes) -> None:
+        """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
+        if packet[:1] == b"k":
+            config = self.container.config
+            stop_number = signal_number(config.get("StopSignal") or "SIGTERM")
+            restart.note_stopped_by_hand(self.container.paths)
+            if restart.cancels(config, wire.content_of(packet)["signal"], stop_number):
+                self.cancelled = True
+        if self.current is not None:
+            self.current.session.handle(client, packet)
 
     def _execute(self, client: Client, content: dict[str, Any]) -> None:
         """Run one more process in the container."""
@@ -277,21 +290,92 @@ class Monitor:
 
     # After
 
-    def _finish(self) -> None:
-        """Clean up, write down how it ended, and only then tell those who wait."""
-        assert self.main is not None
-        code = self.main.exit_code
-        if self.main.log is not None:
-            self.main.log.close()
-        group = cgroup_of(self.store, self.container.id)
-        oom = code == 137 and group.oom_kills() > 0
-        take_down(self.store, self.container.id)
+    def _finish(self, run: Run) -> None:
+        """Clean up, write down how it ended, tell those who wait; then the end, or the next run."""
+        code = run.session.exit_code
+        oom = run.clean_up()
+        self.current = None
+        self._stop_listening()
         for session in list(self.added):  # killed with the container; their commands want to know
             session.reap()
         with self.container.editing():
             self.container.reload()
-            mark_ended(self.container, code, oom=oom)
-        if self.ownership is not None:
+            if again := self._policy_wants(code):
+                mark_restarting(self.container, code, oom=oom)
+            else:
+                mark_ended(self.container, code, oom=oom)
+        if not again:
+            self._end(code)
+            return
+        self._tell(code)
+        if self._pause(self.back_off.next_ms(run.seconds)):
+            self._run_again(code)
+        else:
+            self._end_between_runs(code)
+
+    def _policy_wants(self, code: int) -> bool:
+        container = self.container
+        return not self.cancelled and restart.policy_of(container.host_config).wants(
+            code,
+            container.document["RestartCount"],
+            stopped_by_hand=restart.is_stopped_by_hand(container.paths),
+        )
+
+    def _tell(self, code: int) -> None:
+        """A run has ended: that is what attached and waiting commands wait for, as in Docker."""
+        for client in self.waiting:
+            client.send(wire.message(b"x", {"code": code}))
+        self.waiting = []
+        for client in self.clients:
+            if client.on_message != self._first_message:  # those have not said yet what they want
+                client.finish()
+        self.clients = [client for client in self.clients if client.is_open]
+
+    def _pause(self, milliseconds: int) -> bool:
+        """Its command has ended, and its policy wants it back: pause, longer each time.
+
+        Returns whether the policy still wants it then.
+        """
+        from minidock.kernel.timer import wake_after
+
+        journal.trim(self.container.paths)
+        os.makedirs(self.container.paths.run, mode=0o711, exist_ok=True)
+        self._listen()
+        alarm = wake_after(milliseconds)
+        rang: list[int] = []
+        self.loop.watch(alarm, READABLE, rang.append)
+        while not (rang or self.cancelled):
+            self.loop.turn()
+        self.loop.forget(alarm)
+        os.close(alarm)
+        remove_tree(self.container.paths.run)
+        self._stop_listening()
+        return not self.cancelled
+
+    def _run_again(self, code: int) -> None:
+        """The next run; where it cannot be launched, the container ends with its last code."""
+        try:
+            self.container.reload()
+            self.current = Run(self.loop, self.container)
+            self._listen()
+        except MinidockError as error:
+            self._end_between_runs(code, error)
+        except OSError as error:
+            self._end_between_runs(code, system_error(error))
+        except BaseException as error:
+            self._end_between_runs(code, MinidockError(f"{type(error).__name__}: {error}"))
+            raise
+
+    def _end_between_runs(self, code: int, error: MinidockError | None = None) -> None:
+        with self.container.editing():
+            self.container.reload()
+            oom = self.container.state["OOMKilled"]
+            mark_ended(self.container, code, oom=oom, error=str(error or ""))
+        self._end(code, clean=not getattr(error, "__notes__", None))
+
+    def _end(self, code: int, *, clean: bool = True) -> None:
+        """It has ended for good; what is written down is true. clean: nothing of it is left."""
+        if self.ownership is not None and clean:
             self.ownership.clear_mark()
         if self.container.host_config.get("AutoRemove"):
             remove_owned(self.container, volumes=True)

@@ -71,6 +71,7 @@ class Client:
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
         self.listening = True
+        self._ends = False
         socket.setblocking(False)
         loop.watch(socket.fileno(), READABLE, self._ready)
 
@@ -92,6 +93,17 @@ class Client:
         self._backlog.append(packet)
         self._backlog_bytes += len(packet)
         self._flush()
+
+    def finish(self) -> None:
+        """End the connection once the command has taken what is waiting for it."""
+        self._ends = True
+        self.on_message = None
+        if self.socket.fileno() >= 0:
+            self._flush()
+
+    @property
+    def is_open(self) -> bool:
+        return self.socket.fileno() >= 0
 
     def drain(self) -> None:
         """Send what is waiting, however long the command takes: the monitor is about to end."""
@@ -130,6 +142,9 @@ class Client:
         except BlockingIOError:
             pass
         except OSError:
+            self.close()
+            return
+        if self._ends and not self._backlog:
             self.close()
             return
         self._rewatch()

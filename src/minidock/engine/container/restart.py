@@ -1,0 +1,139 @@
+"""Restart policies: whether a container that has ended is to run again, and after which pause.
+
+Decisions only: the monitor carries them out (engine/monitor/process.py), and `system start-all`
+does after a reboot (engine/monitor/fleet.py).
+
+    no                never
+    on-failure[:N]    after an exit code other than 0, N times at most
+    always            whatever the code
+    unless-stopped    the same, but one that somebody stopped stays so, over a reboot too
+
+Two things end a policy by hand, and they are not the same. "Cancelled" is of this run: `stop`, and
+a `kill` that means the end, and then no policy brings it back. "Stopped by hand" is remembered in
+the file manually-stopped beside the container's document, until somebody starts it again: only
+`unless-stopped` asks for it. All this is Docker's, as observed in 26.1.
+
+Source: Docker Engine API 1.45 RestartPolicy; moby's restartmanager for the pauses.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import ContainerPaths
+
+NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED = "no", "on-failure", "always", "unless-stopped"
+FIRST_PAUSE_MS = 100
+LONGEST_PAUSE_MS = 60_000
+LONG_RUN_SECONDS = 10.0  # who ran that long gets the first pause again
+_SIGKILL = 9
+
+
+class Policy:
+    """A restart policy.
+
+    name: one of the four. most: how often `on-failure` tries; 0 for any number.
+    """
+
+    def __init__(self, name: str, most: int = 0) -> None:
+        self.name = name
+        self.most = most
+
+    def wants(self, exit_code: int, restarts: int, *, stopped_by_hand: bool) -> bool:
+        """Whether a container that ended so is to run again.
+
+        restarts: how often it was restarted since somebody last started it (RestartCount).
+        """
+        if self.name == ALWAYS:
+            return True
+        if self.name == UNLESS_STOPPED:
+            return not stopped_by_hand
+        if self.name == ON_FAILURE:
+            return exit_code != 0 and (self.most == 0 or restarts < self.most)
+        return False
+
+
+def policy_of(host_config: dict[str, Any]) -> Policy:
+    """The policy in a HostConfig; an absent or empty one is "no"."""
+    asked = host_config.get("RestartPolicy") or {}
+    return Policy(asked.get("Name") or NO, int(asked.get("MaximumRetryCount") or 0))
+
+
+def check_policy(host_config: dict[str, Any]) -> None:
+    """Raise UsageError for a policy that there is not, in the daemon's words."""
+    policy = policy_of(host_config)
+    if policy.name not in (NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED):
+        raise UsageError(
+            f"invalid restart policy: unknown policy '{policy.name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if policy.name != ON_FAILURE and policy.most:
+        negative = " and cannot be negative" if policy.most < 0 else ""
+        raise UsageError(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+            + negative
+        )
+    if policy.most < 0:
+        raise UsageError("invalid restart policy: maximum retry count cannot be negative")
+    if host_config.get("AutoRemove") and policy.name != NO:
+        raise UsageError(
+            "can't create 'AutoRemove' container with restart policy",
+            hint="--rm removes what has ended, and --restart starts it again: choose one",
+        )
+
+
+class BackOff:
+    """The pauses of one run of restarts: each twice the one before, up to a minute."""
+
+    def __init__(self) -> None:
+        self._ms = 0
+
+    def next_ms(self, ran_seconds: float) -> int:
+        """The pause after a run of this length."""
+        if ran_seconds >= LONG_RUN_SECONDS:
+            self._ms = 0
+        self._ms = min(self._ms * 2 or FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
+        return self._ms
+
+
+def wants_start(document: dict[str, Any], *, stopped_by_hand: bool) -> bool:
+    """Whether a machine that comes up is to start this container, which does not run.
+
+    One that never ran stays as it is.
+    """
+    state = document["State"]
+    if state["StartedAt"].startswith("0001-"):  # Go's zero time
+        return False
+    return policy_of(document["HostConfig"]).wants(
+        state["ExitCode"], document["RestartCount"], stopped_by_hand=stopped_by_hand
+    )
+
+
+def cancels(config: dict[str, Any], number: int, stop_number: int) -> bool:
+    """Whether a signal that somebody sends means that the container is to end for good.
+
+    stop_number: the container's stop signal. Where it has none of its own, every signal does.
+    """
+    return not config.get("StopSignal") or number in (_SIGKILL, stop_number)
+
+
+def note_stopped_by_hand(paths: ContainerPaths) -> None:
+    """Remember that somebody stopped this container."""
+    os.close(os.open(paths.manually_stopped, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def forget_stopped_by_hand(paths: ContainerPaths) -> None:
+    """Somebody started it again."""
+    if os.path.exists(paths.manually_stopped):
+        os.unlink(paths.manually_stopped)
+
+
+def is_stopped_by_hand(paths: ContainerPaths) -> bool:
+    """Whether somebody stopped this container, and nobody has started it since."""
+    return os.path.exists(paths.manually_stopped)

@@ -1,0 +1,39 @@
+"""Reaching the monitor of a container, also while that is between two runs or being restarted."""
+
+from __future__ import annotations
+
+import time
+
+from minidock.engine.monitor import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from minidock.engine.container.containers import Container
+
+_RETRY_SECONDS = 0.005
+
+
+def reach(container: Container) -> _socket.socket | None:
+    """A connection to the monitor of a container, whenever it is ready; None once it has ended.
+
+    While the container is being restarted its monitor does not listen: that is waited for.
+    """
+    while True:
+        try:
+            return wire.connect(container.paths.run)
+        except OSError:
+            pass
+        container.reload()
+        if not container.running or not container.monitor_pid:
+            return None
+        time.sleep(_RETRY_SECONDS)
+
+
+def end_policy(container: Container) -> None:
+    """Have a running container not started again by its policy when it ends."""
+    while (socket := reach(container)) is not None:
+        socket.send(b"C")
+        if wire.receive(socket)[:1] == b"S":
+            return

@@ -52,8 +52,9 @@ class Recorded(Machine):
 
     def __init__(self, name: str, changes: dict[str, str | None] | None = None) -> None:
         super().__init__(Store("/var/lib/minidock"))
-        blocks: dict[str, str | None] = {**_load(name), **(changes or {})}
-        self._blocks = {heading: text for heading, text in blocks.items() if text is not None}
+        self._blocks = _load(name)
+        for heading, text in (changes or {}).items():
+            _put(self._blocks, heading, text)
 
     def read(self, path: str) -> str | None:
         return self._blocks.get(f"read {path}")
@@ -65,8 +66,7 @@ class Recorded(Machine):
     def run(self, program: str, *arguments: str) -> Answer | None:
         command = " ".join((program, *arguments))
         for heading, text in self._blocks.items():
-            verb, _, rest = heading.partition(" ")
-            code, _, what = rest.partition(" ")
+            verb, code, what = (*heading.split(" ", 2), "", "")[:3]
             if verb == "run" and what == command:
                 return Answer(int(code), text)
         return None
@@ -133,14 +133,22 @@ def _load(name: str) -> Blocks:
         if heading.startswith("based on "):
             blocks.update(_load(heading.removeprefix("based on ")))
         elif heading.endswith(" (gone)"):
-            blocks.pop(heading.removesuffix(" (gone)"))
+            _put(blocks, heading.removesuffix(" (gone)"), None)
         else:
-            if heading.startswith("run "):  # another exit code replaces the base's too
-                command = heading.split(" ", 2)[2]
-                for old in [h for h in blocks if h.startswith("run ") and h[4:].endswith(command)]:
-                    del blocks[old]
-            blocks[heading] = text.strip("\n")
+            _put(blocks, heading, text.strip("\n"))
     return blocks
+
+
+def _put(blocks: Blocks, heading: str, text: str | None) -> None:
+    """Say something anew, or no more (None); a program's answer with whatever exit code."""
+    if heading.startswith("run "):
+        command = heading.split(" ", 2)[2]
+        for old in [h for h in blocks if h.startswith("run ") and h.split(" ", 2)[2] == command]:
+            del blocks[old]
+    if text is None:
+        blocks.pop(heading, None)
+    else:
+        blocks[heading] = text
 
 
 def _record() -> str:

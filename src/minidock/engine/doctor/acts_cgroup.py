@@ -1,8 +1,9 @@
 """Probe of the cgroups: an empty one is made, each limit is set on it, and it is removed again.
 
-On cgroup v2 the root may have to hand a controller down for that; what it did not hand down before
-is taken back afterwards.
-Sources: those of kernel/cgroup.py.
+It is made where `run` makes its own. On cgroup v2 a controller may have to be handed down for that,
+and processes may have to move to a leaf; both are taken back afterwards. Only systemd is not asked
+for a unit: where it has not made one for minidock yet, the root of the tree is tried.
+Sources: those of kernel/cgroup.py and kernel/cgroup_home.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 from typing import Any, NoReturn
 
 from minidock.engine.doctor.probes import Tried
+from minidock.errors import KernelError
 from minidock.kernel import cgroup, device, namespace
+from minidock.kernel.cgroup_home import LEAF
 from minidock.paths import Store
 
 _MEMORY = 64 << 20
@@ -19,8 +22,11 @@ _MEMORY = 64 << 20
 
 def limits(_: Store, tried: Tried) -> None:
     """Each limit that a container may get, on a cgroup of its own; and a process born inside."""
-    parent = f"minidock-doctor-{os.getpid()}"
-    before = _handed_down()
+    with tried("create"):
+        parent = _place()
+        found = _AsFound(os.path.dirname(parent))
+    if not tried.works("create"):
+        return
     try:
         with tried("create"):
             group = cgroup.open_cgroup(parent, "try")
@@ -30,10 +36,52 @@ def limits(_: Store, tried: Tried) -> None:
             group.remove()
     finally:
         cgroup.remove_parent(parent)
-        for controller in _handed_down() - before:
-            with tried("leave as found"):
-                cgroup.write_file(f"{cgroup.ROOT}/cgroup.subtree_control", f"-{controller}")
-    tried.parts.pop("leave as found", None)  # EBUSY: a container needs it meanwhile
+        found.give_back()
+
+
+def _place() -> str:
+    """A parent for the probe's cgroup, beside those of containers."""
+    name = f"minidock-doctor-{os.getpid()}"
+    parent = cgroup.home_of(name)
+    if cgroup.takes_slices() and not os.path.isdir(f"{cgroup.ROOT}/{os.path.dirname(parent)}"):
+        return name
+    return parent
+
+
+class _AsFound:
+    """What the making of a cgroup changes above it in the v2 tree, to be given back.
+
+    home: the path below which it is made, "" for the root.
+    """
+
+    def __init__(self, home: str) -> None:
+        self._home = f"{cgroup.ROOT}/{home}".rstrip("/")
+        self._had_leaf = os.path.isdir(f"{self._home}/{LEAF}")
+        self._handed = {d: self._handed_down(d) for d in dict.fromkeys((self._home, cgroup.ROOT))}
+
+    def give_back(self) -> None:
+        """Undo it, but for what a container needs by now (EBUSY)."""
+        for directory, before in self._handed.items():
+            for controller in self._handed_down(directory) - before:
+                self._try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
+        leaf = f"{self._home}/{LEAF}"
+        if cgroup.is_v2() and not self._had_leaf and os.path.isdir(leaf):
+            for pid in cgroup.pids_of(leaf):
+                self._try_write(f"{self._home}/cgroup.procs", str(pid))
+            cgroup.open_cgroup("", leaf.removeprefix(f"{cgroup.ROOT}/")).remove()
+
+    @staticmethod
+    def _handed_down(directory: str) -> set[str]:
+        if not cgroup.is_v2():
+            return set()
+        return set(cgroup.read_file(f"{directory}/cgroup.subtree_control").split())
+
+    @staticmethod
+    def _try_write(path: str, value: str) -> None:
+        try:
+            cgroup.write_file(path, value)
+        except KernelError:
+            return
 
 
 def _try_each(group: cgroup.Cgroup, tried: Tried) -> None:
@@ -94,9 +142,3 @@ def _visit(group: cgroup.Cgroup) -> None:
     finally:
         if born_in is not None:
             os.close(born_in)
-
-
-def _handed_down() -> set[str]:
-    if not cgroup.is_v2():
-        return set()
-    return set(cgroup.read_file(f"{cgroup.ROOT}/cgroup.subtree_control").split())

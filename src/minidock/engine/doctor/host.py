@@ -32,7 +32,7 @@ def inside_container(machine: Machine) -> str:
     """The kind of container that we are in, such as "docker"; "" on a machine."""
     if told := machine.read("/run/systemd/container"):
         return told
-    if machine.names("/run") is not None and machine.read("/run/.containerenv") is not None:
+    if machine.read("/run/.containerenv") is not None:
         return "podman"
     if machine.read("/.dockerenv") is not None:
         return "docker"

@@ -18,6 +18,8 @@ TOPIC = "Network"
 
 _NO_NETWORK: dict[str, bool | None] = {"network": False}
 _NOT_KNOWN: dict[str, bool | None] = {"network": None}
+# nftables' tables whose chains stop no packet of ours: iptables' own, and those of other engines.
+_HARMLESS_TABLES = ("ip filter", "ip libvirt_network", "inet netavark", "ip docker-bridges")
 # Ports that README and the course publish.
 _POPULAR = (80, 443, 8080, 8090)
 
@@ -53,7 +55,7 @@ def _iptables(machine: Machine) -> list[Finding]:
     seen = answer.text.splitlines()[0] if answer else ""
     other = "legacy" if kind == "nft" else "nft"
     if others := _rules_of_other_kind(machine, kind, other):
-        mixed = f"{seen}; {others} rules more are in the tables of iptables-{other}"
+        mixed = f"{seen}; packets also pass what is in iptables-{other}: {others} rules or policies"
         fix = f"one kind for all: update-alternatives --set iptables /usr/sbin/iptables-{other}"
         return [Finding(TOPIC, "iptables", WARNING, mixed, fix, {"out": None})]
     return [Finding(TOPIC, "iptables", OK, seen)]
@@ -143,7 +145,7 @@ def forward_hooks(machine: Machine) -> list[str]:
         elif opened := re.match(r"\s+chain (\S+) \{", line):
             chain = opened[1]
         elif hook := re.search(r"type filter hook forward .*policy (\w+)", line):
-            if table.split()[0] in ("ip", "inet") and table != "ip filter":
+            if table.startswith(("ip ", "inet ")) and table not in _HARMLESS_TABLES:
                 found.append(f"{table} {chain} (policy {hook[1]})")
     return found
 

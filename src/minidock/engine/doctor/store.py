@@ -6,7 +6,9 @@ systems; docs/decisions/0005 (lowerdir+).
 
 from __future__ import annotations
 
-from minidock.engine.doctor.host import inside_container
+import re
+
+from minidock.engine.doctor.host import inside_container, wsl
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
 from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
@@ -14,6 +16,7 @@ from minidock.paths import STORE_VERSION
 
 TOPIC = "Store"
 
+_LAYER_BY_LAYER = (6, 7)  # explains a failure; it predicts none, since kernels are patched
 _GIB = 1 << 30
 _LITTLE_BYTES, _NO_BYTES = _GIB, 32 << 20
 _FEW_INODES, _NO_INODES = 20_000, 500
@@ -52,13 +55,21 @@ def _overlay(machine: Machine) -> Finding:
     if not reasons:
         return Finding(TOPIC, "overlay", OK, f"layers stack on {kind}, at {root}")
     said = joined(reasons)
-    if "lowerdir+" in said or "ENOSYS" in said:
-        fix = "Linux 6.7 or newer: Debian 13 has 6.12, Ubuntu 24.04 has 6.8"
+    if "EPERM" not in said and _version_of_kernel(machine) < _LAYER_BY_LAYER:
+        fix = "Linux 6.7 or newer, whose overlayfs takes layers one by one: Debian 13, Ubuntu 24.04"
+        if wsl(machine):
+            fix = "in Windows: wsl --update (from WSL 2.7 on it has Linux 6.18)"
     elif kind in _NO_UPPER and "EINVAL" in said:
         return _no_upper(machine, f"{root} is on {kind}: {said}")
     else:
         fix = fix_for(machine, reasons, "overlayfs (modprobe overlay), and a store on ext4 or xfs")
     return Finding(TOPIC, "overlay", PROBLEM, f"on {kind}: {said}", fix, {"run": False})
+
+
+def _version_of_kernel(machine: Machine) -> tuple[int, ...]:
+    release = machine.read("/proc/sys/kernel/osrelease") or ""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
 def _no_upper(machine: Machine, seen: str) -> Finding:

@@ -8,28 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from minidock.kernel import libc, seccomp_filter
+from support.syscalls import COLUMNS, from_headers
 
-HEADERS = Path(__file__).with_name("syscall_headers.txt")
-COLUMNS = ["x86_64", "i386", "x32", "arm64", "arm"]
 NEWER = {"setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466}  # 6.13
-
-
-def from_headers() -> dict[str, dict[str, int]]:
-    """Each architecture's numbers by name, as its header says."""
-    tables: dict[str, dict[str, int]] = {column: {} for column in COLUMNS}
-    for line in HEADERS.read_text().splitlines():
-        if not line.startswith("#"):
-            name, *numbers = line.split()
-            for column, number in zip(COLUMNS, numbers, strict=True):
-                if number != "-":
-                    tables[column][name] = int(number)
-    return tables
 
 
 def libc_on(machine: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -32,10 +32,16 @@ def _pull(text: str) -> str:
 
 
 def _platform(text: str) -> str:
+    """This machine's platform by any of its names: linux/arm64, linux/aarch64, linux/arm64/v8."""
     import os
 
-    native = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    if text not in ("", "linux", native, f"linux/{native}"):
+    machine = os.uname().machine
+    native, variant = {"x86_64": ("amd64", "v1"), "aarch64": ("arm64", "v8")}.get(
+        machine, (machine, "")
+    )
+    names = (native, machine)
+    known = ("", "linux", *names, *(f"linux/{name}" for name in names))
+    if text not in (*known, f"linux/{native}/{variant}"):
         raise ValueError(f"only linux/{native}, the platform of this machine, is available")
     return text
 

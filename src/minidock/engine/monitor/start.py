@@ -101,6 +101,29 @@ def start(
             # Another command was faster, and starts it or removes it just now: see what comes.
 
 
+class Starting:
+    """A container that a monitor is starting, while its caller does something else.
+
+    The container neither runs nor is another command's just now. Readable when there is an answer.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self._socket = _send_launch(container, None, explain=False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def finish(self) -> None:
+        """Wait for the answer.
+
+        Raises what kept it from starting; Conflict where another command was faster.
+        """
+        try:
+            Conversation(self._socket, None, terminal=False).await_start()
+        finally:
+            self._socket.close()
+
+
 def _send_launch(
     container: Container, attach: Attachment | None, *, explain: bool
 ) -> _socket.socket:

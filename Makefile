@@ -5,6 +5,7 @@
 # make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
 # make vagrant-test   all that README promises of the disposable machine, through Vagrant (root)
+# make release-check  everything: test, vm-test (both architectures), vagrant-test, bench (root; an hour)
 # make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
 # make clean     removes what the others made in this directory
 
@@ -17,7 +18,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe) \
            $(addprefix vagrant/image/,build cached initrd kernel setup) tests/vm/job \
            vagrant/image/rootfs/usr/local/lib/minidock-vm/job
 
-.PHONY: check lint test test-needs bench install clean vm-test box vm-reset vagrant-test
+.PHONY: check lint test test-needs bench install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -56,6 +57,10 @@ vm-reset:
 vagrant-test:
 	./needs.sh vm vagrant
 	vagrant/test
+
+release-check: test vm-test vagrant-test
+	$(MAKE) vm-test ARCH=arm64
+	$(MAKE) bench
 
 install:
 	./install.sh

@@ -73,12 +73,11 @@ message_of_the_day() {
 # Containers with a restart policy come back when the machine does.
 restart_policies() {
     [[ -d /run/systemd/system && -f /etc/systemd/system/minidock.service ]] || return 0
-    # A shared folder is there late in a boot, or only when Vagrant mounts it: without it, no minidock.
+    # A shared folder comes late in a boot, or only when Vagrant mounts it; then Vagrant starts the unit.
     install -d /etc/systemd/system/minidock.service.d
-    printf '[Unit]\nRequiresMountsFor=%s\n' "$SOURCE" \
-        >/etc/systemd/system/minidock.service.d/source.conf
+    printf '[Unit]\nRequiresMountsFor=%s\nConditionPathExists=%s/src/minidock/__main__.py\n' \
+        "$SOURCE" "$SOURCE" >/etc/systemd/system/minidock.service.d/source.conf
     systemctl daemon-reload
-    systemctl -q enable minidock.service
 }
 
 # One line if all is well; all that it says if something is in the way.

@@ -42,7 +42,7 @@ test: test-needs lint
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 vm-test:
-	./needs.sh vm
+	./needs.sh vm $(if $(filter arm64,$(ARCH)),arm64)
 	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH))
 
 bench: test-needs

@@ -6,21 +6,27 @@
 #   needs.sh python   those dependencies as Debian has them, for install.sh --editable
 #   needs.sh test     what the tests and the benchmark hold minidock against
 #   needs.sh vm       to make the disposable machine's image and to start it (make vm-test)
+#   needs.sh arm64    the same for arm64 on a machine of another architecture (make vm-test ARCH=arm64)
 #   needs.sh vagrant  vagrant with libvirt, for make box, make vagrant-test and vagrant up
 #
 # Several may be named at once. Needs root only if something is missing.
 set -euo pipefail
 
+case $(dpkg --print-architecture) in
+    arm64) qemu="qemu-system-arm" ;;
+    *) qemu="qemu-system-x86" ;;
+esac
 run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring libseccomp2 ca-certificates
      tini)
 build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
 python=(python3-click python3-pyroute2 python3-prctl python3-sh python3-zstandard)
 vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
-         openssh-client qemu-system-x86 qemu-utils)
+         openssh-client "$qemu" qemu-utils)
 test=(docker.io podman runc crun conmon netavark aardvark-dns
       skopeo buildah docker-registry strace hyperfine shellcheck nftables zstd curl jq procps
       util-linux libcap2-bin bash-completion git)
-vm=(qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
+arm64=(qemu-system-arm qemu-user)
+vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
 # Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04.
 if_known=(docker-cli)
 
@@ -30,10 +36,11 @@ for group in "$@"; do
         run) wanted+=("${run[@]}") ;;
         build) wanted+=("${build[@]}") ;;
         python) wanted+=("${python[@]}") ;;
+        arm64) wanted+=("${arm64[@]}") ;;
         vm) wanted+=("${vm[@]}") ;;
         vagrant) wanted+=("${vagrant[@]}") ;;
         test) wanted+=("${test[@]}" "${if_known[@]}") ;;
-        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vm, vagrant)" >&2; exit 2 ;;
+        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vm, arm64, vagrant)" >&2; exit 2 ;;
     esac
 done
 

@@ -11,7 +11,8 @@ pytest there, and brings back to build/vm/<arch>:
 Exit codes: pytest's own. 125: there is no image, or twice no machine. A machine that never came up
 or ended without a word is tried once more; a test that failed is not.
 
-Which tests run there, and which do not and why: tests/support/selection.py.
+Which tests run there, and which do not and why: tests/support/selection.py; in a machine of another
+architecture than this one's, those of smoke.py.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from machine import Lost, Machine
+from smoke import SMOKE
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -48,7 +50,8 @@ def main() -> int:
     if image is None:
         return NO_MACHINE
     out = REPOSITORY / "build/vm" / asked.arch
-    arguments = asked.arguments or ["-n", "2", "--dist", "loadgroup", "-q", "tests"]
+    tests = ["tests"] if asked.arch == native() else SMOKE
+    arguments = asked.arguments or ["-n", "2", "--dist", "loadgroup", "-q", *tests]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="minidock-vm-", dir="/var/tmp") as work:
         source = Path(work) / "source.tar"

@@ -11,6 +11,8 @@
 #   PREFIX=/opt/minidock       a virtual environment of /usr/bin/python3, byte-compiled
 #   BIN=/usr/local/bin         links to the two commands: sudo drops a virtual environment's PATH
 #   SHARE=/usr/local/share     completions for bash, zsh and fish
+#   UNITS=/etc/systemd/system  where systemd runs: minidock.service, which at boot starts containers
+#                              with a restart policy, and at shutdown stops all of them
 #
 # PYTHON=/usr/bin/python3 chooses the interpreter; NEEDS=no leaves the packages alone.
 set -euo pipefail
@@ -19,6 +21,8 @@ cd "$(dirname "$0")"
 PREFIX=${PREFIX:-/opt/minidock}
 BIN=${BIN:-/usr/local/bin}
 SHARE=${SHARE:-/usr/local/share}
+SYSTEM_UNITS=/etc/systemd/system
+UNITS=${UNITS:-$SYSTEM_UNITS}
 PYTHON=${PYTHON:-/usr/bin/python3}
 
 commands=(minidock minidock-runtime)
@@ -29,7 +33,28 @@ fish_completion=$SHARE/fish/vendor_completions.d/minidock.fish
 say() { printf '%s\n' "install: $*"; }
 die() { printf '%s\n' "install: $*" >&2; exit 1; }
 
+# A unit in another place than systemd's own is only put there, for somebody to look at.
+install_unit() {
+    [[ -d /run/systemd/system || $UNITS != "$SYSTEM_UNITS" ]] || return 0
+    mkdir -p "$UNITS"
+    sed "s|/usr/local/bin/minidock|$BIN/minidock|" systemd/minidock.service \
+        >"$UNITS/minidock.service"
+    [[ $UNITS == "$SYSTEM_UNITS" ]] || return 0
+    systemctl daemon-reload
+    systemctl enable --now --quiet minidock.service
+}
+
+# Containers that run go on: the unit is not stopped, it is only not there any more.
+uninstall_unit() {
+    [[ -e $UNITS/minidock.service ]] || return 0
+    if [[ $UNITS == "$SYSTEM_UNITS" && -d /run/systemd/system ]]; then
+        systemctl disable --quiet minidock.service
+    fi
+    rm "$UNITS/minidock.service"
+}
+
 uninstall() {
+    uninstall_unit
     for command in "${commands[@]}"; do
         # Only our own link: someone may have put another minidock there.
         if [[ $(readlink "$BIN/$command" || true) == "$PREFIX/bin/$command" ]]; then
@@ -127,6 +152,7 @@ link_and_complete() {
     "$PREFIX/bin/minidock" completion bash >"$bash_completion"
     "$PREFIX/bin/minidock" completion zsh >"$zsh_completion"
     "$PREFIX/bin/minidock" completion fish >"$fish_completion"
+    install_unit
     say "$("$BIN/minidock" --version) is in $PREFIX, its commands in $BIN"
 }
 

@@ -26,6 +26,7 @@ class Installed:
             "PREFIX": str(home / "opt"),
             "BIN": str(home / "bin"),
             "SHARE": str(home / "share"),
+            "UNITS": str(home / "units"),
             "NEEDS": "no",
             "PYTHONDONTWRITEBYTECODE": "1",  # as some machines have it: we compile all the same
         }
@@ -117,6 +118,16 @@ def test_launcher_runs_neither_site_nor_re(installed: Installed) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "minidock.runtime.arguments" in loaded
     assert not loaded & {"site", "re", "pathlib"}
+
+
+def test_unit_for_the_boot_calls_the_installed_command(installed: Installed) -> None:
+    unit = (installed.home / "units/minidock.service").read_text()
+    calls = [line.partition("=-")[2] for line in unit.splitlines() if line.startswith("Exec")]
+    commands = [call.rpartition(" system ") for call in calls]
+    assert [verb for _, _, verb in commands] == ["start-all", "stop-all"]
+    for command, _, verb in commands:
+        assert command == str(installed.home / "bin/minidock")
+        installed.run("minidock", "system", verb)  # with nothing to do: it succeeds and is silent
 
 
 def test_bash_completes_an_installed_command(installed: Installed) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from minidock.kernel.capability import NAMES
 from minidock.paths import Store
 from support import machine
 from support.command import SOURCE, Minidock, command_line, environment
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -145,7 +147,12 @@ def test_devices_are_guarded_and_containers_freeze_as_it_is_said(
 
 def test_user_namespaces_are_as_it_is_said(can: dict[str, bool | None]) -> None:
     def works(*command: str) -> bool:
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+        return (
+            subprocess.run(
+                command, capture_output=True, check=False, timeout=patience(60)
+            ).returncode
+            == 0
+        )
 
     _agree(can["userns"], works("unshare", "--user", "true"), "user namespaces of root")
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
@@ -177,7 +184,7 @@ def neighbour() -> Iterator[str]:
             inside + f"ip address add {net}.2/24 dev eth0",
             inside + "ip link set eth0 up",
         ):
-            subprocess.run(command.split(), check=True, timeout=60)
+            subprocess.run(command.split(), check=True, timeout=patience(60))
         server.stdin.write(b"go\n")
         server.stdin.flush()
         yield f"{net}.2"
@@ -207,14 +214,14 @@ def test_a_bridged_container_gets_out_and_is_reached_as_it_is_said(
 
 
 def _answers(address: str, port: int) -> bool:
-    for _ in range(50):
+    deadline = time.monotonic() + patience(5)
+    while time.monotonic() < deadline:
         try:
             with socket.create_connection((address, port), timeout=5) as connection:
                 if b"answer" in connection.recv(100):
                     return True
         except OSError:
-            pass
-        subprocess.run(["sleep", "0.1"], check=True)
+            time.sleep(0.1)  # nobody listens inside yet
     return False
 
 
@@ -246,7 +253,7 @@ def _spoilt(minidock: Minidock, script: str, image: str, *flags: str) -> tuple[A
     )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-ec", f"{script}", "sh", "sh", "-c", both],
-        env=environment(minidock.root), capture_output=True, text=True, timeout=120, check=False,
+        env=environment(minidock.root), capture_output=True, text=True, timeout=patience(120), check=False,
     )  # fmt: skip
     assert done.stdout.count("=====") == 2, done.stdout + done.stderr
     report, said, code = done.stdout.split("=====")
@@ -313,7 +320,7 @@ def test_each_needed_capability_is_missed(
     run = [*command_line(), "run", "--rm", "--network", "none", busybox_image, "true"]
     done = subprocess.run(
         ["sh", "-c", script, "sh", *run],
-        env=environment(minidock.root), capture_output=True, timeout=120, check=False,
+        env=environment(minidock.root), capture_output=True, timeout=patience(120), check=False,
     )  # fmt: skip
     assert done.returncode == 125, done
 
@@ -332,7 +339,9 @@ def test_without_root_it_says_what_it_could_not_find_out(store: Store) -> None:
         sys.exit(minidock.cli.main.run(["doctor", "--json"]))
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=patience(60)
+    )
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
     report = json.loads(done.stdout)

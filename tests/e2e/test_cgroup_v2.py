@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from minidock.engine.container.containers import find
 from minidock.kernel import cgroup
+from minidock.kernel.cgroup import Cgroup
 from minidock.paths import Store
+from support import worlds
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = [
     pytest.mark.root,
@@ -20,9 +22,10 @@ pytestmark = [
 ]
 
 TREE = Path("/sys/fs/cgroup")
-LIMITS = ("--cpus", "0.5", "-m", "64m", "--pids-limit", "9", "--cpuset-cpus", "0")
+LIMITS = ("--cpus", "0.5", "-m", "64m", "--pids-limit", "9", "--cpuset-cpus", "0", "-c", "512")
 FILES = {
     "cpu.max": "50000 100000",
+    "cpu.weight": "20",
     "memory.max": str(64 << 20),
     "memory.swap.max": str(64 << 20),
     "pids.max": "9",
@@ -35,7 +38,9 @@ SUB_CGROUPS = (
 
 
 def _directory(store: Store, ref: str) -> Path:
-    return TREE / store.cgroup_parent / find(store, ref).id
+    """The container's cgroup, as its init's own kernel says."""
+    path = Path(f"/proc/{find(store, ref).state['Pid']}/cgroup").read_text().strip()
+    return TREE / path.removeprefix("0::/")
 
 
 def _limits(directory: Path) -> dict[str, str]:
@@ -43,7 +48,7 @@ def _limits(directory: Path) -> dict[str, str]:
 
 
 def _until_logged(minidock: Minidock, ref: str, word: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while word not in minidock.ok("logs", ref):
         assert time.monotonic() < deadline, str(minidock("logs", ref))
         time.sleep(0.1)
@@ -78,37 +83,67 @@ def test_exec_enters_beside_an_init_that_made_cgroups_of_its_own(
     assert minidock.ok("exec", "box", "cat", "/proc/self/cgroup") == "0::/init"
     minidock.ok("pause", "box")
     minidock.ok("unpause", "box")
-    directory = _directory(store, "box")
+    directory = _directory(store, "box").parent
     minidock.ok("rm", "-f", "box")
     assert not directory.exists()
 
 
-def test_devices_are_refused_by_a_program(minidock: Minidock, busybox_image: str) -> None:
-    disk = next(
-        (d for d in Path("/sys/block").iterdir() if d.name.startswith(("nvme", "sd", "vd"))), None
-    )
-    if disk is None:
-        pytest.skip("this kernel has no disk")
-    major, minor = (disk / "dev").read_text().strip().split(":")
-    read = f"mknod /disk b {major} {minor} && head -c 1 /disk | wc -c"
-    refused = minidock("run", "--rm", busybox_image, "sh", "-c", read)
-    assert "Operation not permitted" in refused.stderr, str(refused)
-    device = ("--device", f"/dev/{disk.name}:/dev/given")
-    given = minidock.ok("run", "--rm", *device, busybox_image, "sh", "-c", read)
-    assert given == "1"
+# --- where nobody owns the tree, or only a part of it is ours -------------------------------------
 
 
-@pytest.mark.skipif(not os.path.isdir("/run/systemd/system"), reason="this kernel runs no systemd")
-@pytest.mark.alone
-def test_systemd_takes_no_limit_back_from_a_living_container(
-    minidock: Minidock, busybox_image: str, store: Store
+@pytest.fixture
+def outer(store: Store) -> Iterator[Cgroup]:
+    """A cgroup that somebody gave us; a container's, say."""
+    made = cgroup.open_cgroup(cgroup.home_of(store.cgroup_parent), "outer")
+    made.create()
+    yield made
+    made.kill_all()
+    made.remove()
+
+
+ROUND = """
+minidock run -d --name box -m 32m --pids-limit 9 busybox sleep 600 >/dev/null
+cat /proc/self/cgroup
+minidock exec box cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+minidock pause box >/dev/null; minidock inspect -f '{{.State.Status}}' box; minidock unpause box
+minidock rm -f box
+"""
+
+
+def test_inside_another_container_limits_hold_without_systemd(
+    minidock: Minidock, busybox_image: str, outer: Cgroup
 ) -> None:
-    minidock.ok("run", "-d", "--name", "box", *LIMITS, busybox_image, "sleep", "600")
-    for command in (
-        "systemctl daemon-reload",
-        "systemd-run -q --wait -p CPUQuota=50% true",
-        "systemd-run -q --wait true",
-    ):
-        subprocess.run(command.split(), check=True, timeout=60)
-    assert _limits(_directory(store, "box")) == FILES
-    minidock.ok("rm", "-f", "box")
+    """Its cgroup is the root of what it sees, and full of its own processes."""
+    seen = worlds.in_container(minidock, outer, ROUND)
+    # The caller lives in a leaf now, beside the containers.
+    assert seen == ["0::/init", str(32 << 20), "9", "paused", "box", "box"]
+    (directory,) = outer.directories()
+    assert {"cpu", "memory", "pids"} <= set(
+        Path(directory, "cgroup.subtree_control").read_text().split()
+    )
+
+
+def test_where_the_root_is_read_only_containers_go_below_the_caller(
+    minidock: Minidock, busybox_image: str, outer: Cgroup
+) -> None:
+    seen = worlds.with_read_only_root(minidock, outer, ROUND)
+    assert seen == [f"0::/{outer.path}/init", str(32 << 20), "9", "paused", "box", "box"]
+
+
+def test_where_nothing_can_be_written_to_the_error_says_so(
+    minidock: Minidock, busybox_image: str, outer: Cgroup
+) -> None:
+    seen = worlds.with_read_only_root(
+        minidock, None, "minidock run --rm busybox true 2>&1; echo $?; exit 0"
+    )
+    assert seen[-1] == "125"
+    assert "Read-only file system" in seen[0] and "hint:" in seen[1], seen
+
+
+def test_a_process_that_came_in_from_outside_is_named(
+    minidock: Minidock, busybox_image: str, outer: Cgroup
+) -> None:
+    """As by nsenter: here it is seen as pid 0, and cannot be moved."""
+    run = "minidock run --rm busybox true 2>&1; echo $?; exit 0"
+    seen = worlds.in_container(minidock, outer, run, own_pids=True)  # unshare(1) itself is outside
+    assert "cannot be seen from here" in seen[0] and seen[-1] == "125", seen

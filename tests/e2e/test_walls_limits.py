@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import find
 from minidock.kernel import cgroup
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
+from support.machine import Disk, disk_of
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -53,7 +55,7 @@ def test_fork_bomb_stops_at_the_limit(minidock: Minidock, busybox_image: str, st
     line = ("--name", "box", "--pids-limit", "30", busybox_image, "sh", "-c", bomb)
     minidock.ok("run", "-d", *line)
     time.sleep(1)
-    group = cgroup.open_cgroup(store.cgroup_parent, find(store, "box").id)
+    group = cgroup_of(store, find(store, "box").id)
     assert 1 <= len(group.pids()) <= 30
     assert "can't fork" in minidock("logs", "box").stderr
     minidock.ok("rm", "-f", "box", timeout_seconds=20)
@@ -81,6 +83,125 @@ def test_limits_are_seen_and_cannot_be_lifted_from_inside(
     seen = minidock(*line)
     assert seen.stdout.split() == ["33554432", "33554432"], str(seen)
     assert seen.stderr.count("Read-only file system") >= 1
+
+
+def test_a_device_that_was_not_given_cannot_be_opened_though_its_node_can_be_made(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """The kernel's log, by a node of our own: "given" is who was allowed to read it."""
+    read = "mknod /log c 1 11 && echo made; exec 3</log && echo read; exec 3>/log && echo written"
+    line = ("--cap-add", "SYSLOG", busybox_image, "sh", "-c", f"{{ {read}; }} 2>&1")
+    refused = minidock("run", "--rm", *line)
+    assert refused.stdout.split()[0] == "made" and "not permitted" in refused.stdout
+    given = minidock("run", "--rm", "--device", "/dev/kmsg:/dev/given:r", *line)
+    assert given.stdout.split()[:2] == ["made", "read"] and "not permitted" in given.stdout
+    assert minidock.ok("run", "--rm", "--privileged", *line).split() == ["made", "read", "written"]
+
+
+def readable_disk(store: Store) -> Disk:
+    """The disk that the store is on, where the kernel lets root read it."""
+    disk = disk_of(store.root)
+    try:
+        assert disk is not None
+        with open(f"/dev/{disk.name}", "rb") as file:
+            assert len(file.read(1)) == 1
+    except (AssertionError, OSError):
+        pytest.skip("this kernel has no disk here that root may read")
+    return disk
+
+
+def test_a_disk_cannot_be_read_by_a_node_of_ones_own(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    disk = readable_disk(store)
+    read = f"mknod /disk b {disk.major} {disk.minor} && head -c 1 /disk | wc -c"
+    line = (busybox_image, "sh", "-c", read)
+    refused = minidock("run", "--rm", *line)
+    assert "Operation not permitted" in refused.stderr, str(refused)
+    device = ("--device", f"/dev/{disk.name}:/dev/given:r")
+    assert minidock.ok("run", "--rm", *device, *line) == "1"
+
+
+def test_a_device_is_read_no_faster_than_allowed(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    """2 MiB at 4 MiB a second."""
+    path = f"/dev/{readable_disk(store).name}"
+    flags = ("--device", f"{path}:{path}:r", "--device-read-bps", f"{path}:4mb")
+    read = ("dd", f"if={path}", "of=/dev/null", "bs=256k", "count=8", "iflag=direct")
+    began = time.monotonic()
+    minidock.ok("run", "--rm", *flags, busybox_image, *read)
+    assert time.monotonic() - began > 0.4
+
+
+def test_rates_of_a_device_are_the_kernel_s(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    disk = disk_of(store.root)
+    if disk is None:
+        pytest.skip("this kernel has no disk below the store's file system")
+    path, at = f"/dev/{disk.name}", f"{disk.major}:{disk.minor}"
+    flags = ("--device-read-bps", f"{path}:4mb", "--device-write-iops", f"{path}:50")
+    files = "io.max" if V2 else "blkio/blkio.throttle.read_bps_device"
+    look = ["cat", f"/sys/fs/cgroup/{files}"]
+    look += [] if V2 else ["/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device"]
+    seen = minidock.ok("run", "--rm", *flags, busybox_image, *look).splitlines()
+    v2 = [f"{at} rbps={4 << 20} wbps=max riops=max wiops=50"]
+    assert seen == (v2 if V2 else [f"{at} {4 << 20}", f"{at} 50"])
+
+
+def test_a_weight_of_block_io_is_set_or_its_absence_named(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    weight = _setting("blkio/blkio.weight", "io.weight")
+    bfq = _setting("blkio/blkio.bfq.weight", "io.bfq.weight")
+    line = ("run", "--rm", "--blkio-weight", "500", busybox_image, "sh", "-c")
+    seen = minidock(*line, f"cat {weight} 2>/dev/null || cat {bfq}")
+    if seen.code == 0:
+        assert seen.stdout.split()[-1] == ("4950" if V2 else "500")
+    else:  # a kernel with neither io.cost nor BFQ
+        assert seen.code == 125 and "weight" in seen.stderr, str(seen)
+
+
+def test_a_device_that_is_not_there_has_no_limit(minidock: Minidock, busybox_image: str) -> None:
+    seen = minidock("run", "--rm", "--device-read-bps", "/dev/none:1mb", busybox_image, "true")
+    assert seen.code == 125 and "stat /dev/none: no such file or directory" in seen.stderr
+
+
+def test_processes_of_a_paused_container_stand_still(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    minidock.ok("run", "-d", "--name", "box", busybox_image, "sh", "-c", "while :; do :; done")
+    group = cgroup_of(store, find(store, "box").id)
+    minidock.ok("pause", "box")
+    before = group.usage()["cpu_ns"]
+    time.sleep(0.3)
+    assert group.usage()["cpu_ns"] - before < 20e6
+    minidock.ok("unpause", "box")
+    deadline = time.monotonic() + patience(5)
+    while group.usage()["cpu_ns"] - before < 50e6:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    minidock.ok("rm", "-f", "box")
+    assert not group.exists()
+
+
+@pytest.mark.skipif(cgroup.takes_slices(), reason="this kernel's cgroups belong to systemd")
+def test_cgroup_parent_is_a_path_from_the_root(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    parent = f"{store.cgroup_parent}-elsewhere"
+    line = ("--cgroup-parent", f"/{parent}/deeper", "--pids-limit", "9", busybox_image)
+    minidock.ok("run", "-d", "--name", "box", *line, "sleep", "600")
+    box = find(store, "box")
+    directory = Path(TREE, parent, "deeper", box.id)
+    assert (directory / "cgroup.procs").read_text().split() == [str(box.state["Pid"])]
+    assert (directory / "pids.max").read_text() == "9\n"
+    minidock.ok("rm", "-f", "box")
+    assert not directory.exists()
+    for place in Path(TREE if V2 else "/sys/fs/cgroup").glob(parent if V2 else f"*/{parent}"):
+        (place / "deeper").rmdir()  # as with Docker, a parent stays
+        place.rmdir()
 
 
 @pytest.fixture
@@ -117,7 +238,7 @@ def test_caller_s_limits_are_not_the_container_s(
     while "started 20" not in minidock.ok("logs", "box") and time.monotonic() < deadline:
         time.sleep(0.05)
     box = find(store, "box")
-    assert len(cgroup.open_cgroup(store.cgroup_parent, box.id).pids()) == 21
+    assert len(cgroup_of(store, box.id).pids()) == 21
     assert (tight_group / "cgroup.procs").read_text() == ""  # the monitor has left it too
     groups = Path(f"/proc/{box.state['Pid']}/cgroup").read_text().splitlines()
     ours = [line for line in groups if f"/{store.cgroup_parent}/{box.id}" in line]

@@ -39,8 +39,9 @@ PROBE_SECONDS = 20
 class Architecture:
     """What QEMU calls a machine of one architecture, and the processor that it emulates.
 
-    arm64's is none of the newest: what those sign their pointers with takes an emulator long. It
-    has atomic instructions, and runs 32-bit programs.
+    Neither is one of the newest. amd64's "max" took a quarter more time than Nehalem for the same
+    work, half of that for its page tables of five levels. What arm64's newest sign their pointers
+    with takes an emulator long; this one has atomic instructions, and runs 32-bit programs.
     """
 
     program: str
@@ -54,7 +55,7 @@ ARCHITECTURES = {
     "amd64": Architecture(
         "qemu-system-x86_64",
         "q35,sata=off,smbus=off,i8042=off,vmport=off",
-        "max",
+        "Nehalem",
         "ttyS0",
         "x86_64",
     ),

@@ -141,7 +141,7 @@ def forward_hooks(machine: Machine) -> list[str]:
     found, table, chain = [], "", ""
     for line in answer.text.splitlines():
         if line.startswith("table "):
-            table = line[6:].rstrip(" {")
+            table = " ".join(line.split()[1:3])  # a comment may follow: { # progname firewalld
         elif opened := re.match(r"\s+chain (\S+) \{", line):
             chain = opened[1]
         elif hook := re.search(r"type filter hook forward .*policy (\w+)", line):

@@ -16,7 +16,7 @@ import pytest
 
 from minidock.kernel import capability, seccomp
 from minidock.kernel.libc import MACHINE, NUMBERS
-from support.bpf import AARCH64, X86, X86_64, installed_filter, run_filter
+from support.bpf import AARCH64, ARM, X86, X86_64, installed_filter, run_filter
 from support.docker_daemon import Docker
 
 pytestmark = pytest.mark.root
@@ -138,9 +138,10 @@ def test_a_deadly_action_kills(action: str, ended: int, tmp_path: Path) -> None:
 
 def same_decisions(ours: bytes, theirs: bytes, *, values: list[int]) -> None:
     numbers = [*range(600), *range(0x40000000 - 2, 0x40000000 + 600), 0xFFFFFFFF]
+    older = range(430)  # of new calls, 32-bit ARM's are told another thing by runc: see _beyond
     differing = []
-    for arch in (X86_64, X86, AARCH64, 0):
-        for number in numbers:
+    for arch in (X86_64, X86, AARCH64, ARM, 0):
+        for number in older if arch == ARM else numbers:
             for value in values:
                 asked = (arch, number, (value,) * 6)
                 answers = (run_filter(ours, *asked), run_filter(theirs, *asked))

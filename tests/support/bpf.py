@@ -10,7 +10,8 @@ import ctypes
 import os
 import struct
 
-X86_64, X86, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
+X86_64, X86 = 0xC000003E, 0x40000003
+AARCH64, ARM = 0xC00000B7, 0x40000028
 
 
 def run_filter(program: bytes, arch: int, nr: int, args: tuple[int, ...] = (0,) * 6) -> int:

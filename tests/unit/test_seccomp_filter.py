@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from minidock.errors import UsageError
 from minidock.kernel import capability, seccomp, seccomp_filter
 from minidock.kernel.libc import MACHINE
-from support.bpf import X86, X86_64, run_filter, run_filter_counting
+from support.bpf import AARCH64, ARM, X86, X86_64, run_filter, run_filter_counting
+from support.syscalls import from_headers
 
 ALLOW, KILL, LOG, TRAP = 0x7FFF0000, 0, 0x7FFC0000, 0x30000
 EPERM, ENOSYS = 0x50001, 0x50026
@@ -113,6 +114,42 @@ def test_each_architecture_has_its_own_numbers() -> None:
 def test_an_architecture_that_is_not_named_is_not_let_in() -> None:
     program = seccomp_filter.assemble(profile(group("getpid")))
     assert run_filter(program, X86, 20) == run_filter(program, X86_64, X32 | 39) == KILL
+
+
+@pytest.fixture
+def arm64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters as they are made on a machine of arm64."""
+    native = "SCMP_ARCH_AARCH64"
+    monkeypatch.setattr(seccomp, "_GO_ARCH", "arm64")
+    monkeypatch.setattr(seccomp, "_NATIVE", native)
+    monkeypatch.setattr(seccomp_filter, "NATIVE", native)
+    monkeypatch.setattr(seccomp_filter, "_COMPATIBLE", (native, "SCMP_ARCH_ARM"))
+
+
+@pytest.mark.usefixtures("arm64")
+def test_on_arm64_programs_of_64_and_of_32_bits_are_filtered() -> None:
+    program = seccomp_filter.assemble(seccomp.default_profile(list(capability.DOCKER_DEFAULT)))
+    headers = from_headers()
+    for arch, column in ((AARCH64, "arm64"), (ARM, "arm")):
+        numbers = headers[column]
+        allowed = ("getpid", "openat", "execve", "fchmodat2")
+        assert {run_filter(program, arch, numbers[name]) for name in allowed} == {ALLOW}
+        refused = ("unshare", "mount", "keyctl", "bpf", "add_key", "reboot", "userfaultfd")
+        assert {run_filter(program, arch, numbers[name]) for name in refused} == {EPERM}
+        assert run_filter(program, arch, numbers["clone3"]) == ENOSYS
+        assert run_filter(program, arch, 999) == ENOSYS
+    assert run_filter(program, X86_64, 39) == KILL
+
+
+@pytest.mark.usefixtures("arm64")
+def test_arms_private_numbers_do_not_make_a_profile_new() -> None:
+    """They are from 0xf0000 on: below them, a 32-bit program finds calls of the future missing."""
+    named = group("getpid", "openat2", "set_tls")
+    program = seccomp_filter.assemble(profile(named, architectures=["SCMP_ARCH_ARM"]))
+    asked = (20, 437, 438, 0xF0001, 0xF0004, 0xF0005, 0xF0006, 436)
+    assert [run_filter(program, ARM, number) for number in asked] == [
+        ALLOW, ALLOW, ENOSYS, ENOSYS, ENOSYS, ALLOW, ENOSYS, EPERM
+    ]  # fmt: skip
 
 
 def test_the_default_profile_decides_in_few_steps() -> None:

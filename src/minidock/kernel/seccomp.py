@@ -41,7 +41,7 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
 }
-_ASSEMBLER_VERSION = 1  # to be raised whenever seccomp_filter.py makes another program
+_ASSEMBLER_VERSION = 2  # to be raised whenever seccomp_filter.py makes another program
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[MACHINE]
 _NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}[MACHINE]
 _DIGEST_BYTES = 32

@@ -48,6 +48,8 @@ _IF_EQUAL, _IF_GREATER, _IF_AT_LEAST = 0x15, 0x25, 0x35
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
 
 _X32_BIT = 0x40000000
+_ARM_AUDIT = 0x40000028
+_ARM_PRIVATE = 0xF0000  # from here on 32-bit ARM has calls of its own, such as set_tls
 _CANCELLED = 0xFFFFFFFF
 _KILL_THREAD = 0
 _ENOSYS = 38
@@ -81,7 +83,7 @@ ARCHITECTURES = {
     "SCMP_ARCH_X86": Architecture(0x40000003, 1, wide=False),
     "SCMP_ARCH_X32": Architecture(0xC000003E, 2, wide=False),
     "SCMP_ARCH_AARCH64": Architecture(0xC00000B7, 3, wide=True),
-    "SCMP_ARCH_ARM": Architecture(0x40000028, 4, wide=False),
+    "SCMP_ARCH_ARM": Architecture(_ARM_AUDIT, 4, wide=False),
 }
 NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}[MACHINE]
 _COMPATIBLE = {
@@ -226,7 +228,11 @@ def _section(
 def _beyond(
     arch: Architecture, names: dict[str, list[int | None]], profile: dict[str, Any]
 ) -> int | None:
-    """The first number that is newer than the profile; None where the default does not refuse."""
+    """The first number that is newer than the profile; None where the default does not refuse.
+
+    ARM's private calls say nothing of a profile's age. (runc counts them, so that its 32-bit
+    programs are told EPERM where they try a new call.)
+    """
     if profile["defaultAction"] in _PERMISSIVE:
         return None
     mentioned = [
@@ -234,6 +240,7 @@ def _beyond(
         for group in profile.get("syscalls") or []
         for name in group["names"]
         if (number := names[name][arch.column]) is not None
+        and not (arch.audit == _ARM_AUDIT and number >= _ARM_PRIVATE)
     ]
     return max(mentioned) + 1 if mentioned else None
 
@@ -242,14 +249,14 @@ def _ranges(
     decisions: dict[int, Code], otherwise: Code, beyond: int | None
 ) -> list[tuple[int, Code]]:
     """All numbers as (first of a range, its code), where neighbours that decide alike are one."""
+    missing: Code = [(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS)]
     if beyond is not None:
-        decisions = {**decisions, beyond: [(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS)]}
+        decisions = {beyond: missing, **decisions}
     ranges: list[tuple[int, Code]] = [(0, otherwise)]
     for number in sorted(decisions):
-        points = [(number, decisions[number])]
-        if number != beyond:
-            points.append((number + 1, otherwise))
-        for first, code in points:
+        newer = beyond is not None and number >= beyond
+        after = (number + 1, missing if newer else otherwise)
+        for first, code in ((number, decisions[number]), after):
             if ranges[-1][0] == first:
                 ranges.pop()
             if not ranges or ranges[-1][1] != code:

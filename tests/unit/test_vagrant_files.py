@@ -65,3 +65,13 @@ def test_vagrant_copies_no_more_than_git_would() -> None:
     ignored = (REPOSITORY / ".gitignore").read_text().replace("\n/", "\n")
     for folder in left_out[1].split():
         assert folder == ".git/" or folder in ignored, folder
+
+
+def test_readme_has_the_section_that_vagrant_test_follows() -> None:
+    script = (VAGRANT / "test").read_text()
+    heading = re.search(r'\$0 == "(## [^"]+)"', script)
+    assert heading
+    section = (REPOSITORY / "README.md").read_text().partition(heading[1] + "\n")[2]
+    lines = re.sub(r" *#.*", "", section.partition("\n## ")[0]).splitlines()
+    for looked_at in re.findall(r"^\s+'((?:make|vagrant) [^']+)'\)", script, re.MULTILINE):
+        assert looked_at in lines, looked_at

@@ -231,9 +231,9 @@ def _datagram(container: Container, source: str, destination: str, port: int) ->
         raw.send(bridge_mac + own_mac + b"\x08\x00" + packet)
 
 
-def _hears(server: socket.socket, *, patience_seconds: float = 3) -> str:
+def _hears(server: socket.socket, *, patience_seconds: float | None = None) -> str:
     """Who sent a datagram, or "" for silence."""
-    server.settimeout(patience(patience_seconds))
+    server.settimeout(patience_seconds or patience(3))
     try:
         return str(server.recvfrom(64)[1][0])
     except TimeoutError:

@@ -202,7 +202,7 @@ def is_refused(client: Place, address: str, port: int) -> bool:
     with client.inside():
         connection = socket.socket()
     with connection:
-        connection.settimeout(patience(PATIENCE_SECONDS))
+        connection.settimeout(PATIENCE_SECONDS)
         try:
             connection.connect((address, port))
         except OSError:

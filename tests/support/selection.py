@@ -16,6 +16,9 @@ SUITES = ("tests/kernel/", "tests/e2e/")
 
 _OTHER_ENGINES = "beside docker, podman and skopeo, which are not in the machine"
 _ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part in"
+_OTHER_FIREWALL = (
+    "by iptables-legacy: a machine has one of the two kinds, and this one iptables-nft"
+)
 _INTERNET = "fetches packages from the internet"
 
 MODULES = {
@@ -51,5 +54,7 @@ def why_not_in_vm(item: pytest.Item) -> str:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if "docker" in parameters.values():
         return _OTHER_ENGINES
+    if "legacy" in parameters.values():
+        return _OTHER_FIREWALL
     fixtures = getattr(item, "fixturenames", ())
     return next((why for name, why in FIXTURES.items() if name in fixtures), "")

@@ -119,7 +119,12 @@ def _remove_links(store: Store) -> None:
 
 
 def _remove_rules(store: Store) -> None:
-    """Delete the store's rules and chains, by the restore commands' own language."""
+    """Delete the store's rules and chains, by the restore commands' own language.
+
+    A store that has no network's file never had any.
+    """
+    if not os.path.isdir(f"{store.root}/networks"):
+        return
     scripts: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for entry in sorted(machine.firewall_rules()):
         command, table, rule = entry.split(" ", 2)

@@ -50,7 +50,7 @@ def main() -> int:
     if image is None:
         return NO_MACHINE
     out = REPOSITORY / "build/vm" / asked.arch
-    tests = ["tests"] if asked.arch == native() else SMOKE
+    tests = ["tests/kernel", "tests/e2e"] if asked.arch == native() else SMOKE
     arguments = asked.arguments or ["-n", "2", "--dist", "loadgroup", "-q", *tests]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="minidock-vm-", dir="/var/tmp") as work:

@@ -16,9 +16,7 @@ SUITES = ("tests/kernel/", "tests/e2e/")
 
 _OTHER_ENGINES = "beside docker, podman and skopeo, which are not in the machine"
 _ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part in"
-_OTHER_FIREWALL = (
-    "by iptables-legacy: a machine has one of both kinds, and this one iptables-nft"
-)
+_OTHER_FIREWALL = "by iptables-legacy: a machine has one of both kinds, and this one iptables-nft"
 _INTERNET = "fetches packages from the internet"
 
 MODULES = {

@@ -15,7 +15,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe) \
            $(addprefix vagrant/,box provision.sh reset test tour) \
-           $(addprefix vagrant/image/,build cached initrd kernel setup) tests/vm/job \
+           $(addprefix vagrant/image/,build cached foreign initrd kernel setup) tests/vm/job \
            vagrant/image/rootfs/usr/local/lib/minidock-vm/job
 
 .PHONY: check lint test test-needs bench install clean vm-test box vm-reset vagrant-test release-check

@@ -38,8 +38,9 @@ class Launched:
         self.runtime = runtime
         self.ports = held
 
-    def let_go_of_ports(self) -> None:
-        """Others may have them between two runs, as in Docker."""
+    def let_go(self) -> None:
+        """Close what is held of a run that has ended: others may have its ports until the next."""
+        os.close(self.runtime.pidfd)
         for port in self.ports:
             port.close()
 

@@ -89,5 +89,5 @@ class Run:
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0
         take_down(store, self._container.id)
-        self._launched.let_go_of_ports()
+        self._launched.let_go()
         return oom

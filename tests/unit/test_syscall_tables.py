@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from minidock.kernel import libc, seccomp_filter
 from support.syscalls import COLUMNS, from_headers
 
+PROBE = Path(__file__).parents[1] / "support/probe.py"
 NEWER = {"setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466}  # 6.13
 
 
@@ -47,3 +50,20 @@ def test_we_make_the_calls_that_we_name(machine: str, monkeypatch: pytest.Monkey
     header = from_headers()[{"aarch64": "arm64"}.get(machine, machine)]
     numbers = libc_on(machine, monkeypatch).NUMBERS
     assert numbers == {name: header[name] for name in numbers}
+
+
+def test_the_probe_of_the_walls_makes_one_call_on_both_machines() -> None:
+    """Its numbers are written by hand, beside each other: x86_64's and arm64's."""
+    headers = from_headers()
+    names = {
+        machine: {number: name for name, number in headers[machine].items()}
+        for machine in ("x86_64", "arm64")
+    }
+    pairs = re.findall(r"\bcall\((\d+), (\d+)", PROBE.read_text())
+    assert len(pairs) > 60
+    differing = [
+        (names["x86_64"].get(int(x86)), names["arm64"].get(int(arm)))
+        for x86, arm in pairs
+        if names["x86_64"].get(int(x86)) != names["arm64"].get(int(arm))
+    ]
+    assert differing == []

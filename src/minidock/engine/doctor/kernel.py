@@ -99,14 +99,14 @@ def _user_namespaces(machine: Machine) -> Finding:
         return Finding(TOPIC, check, OK, "for root and for users", can=can)
     who = "nobody" if "root" in reasons else "root only"
     seen = f"for {who} ({joined(reasons)}); minidock does not need them"
-    return Finding(TOPIC, check, WARNING, seen, _user_namespace_fix(machine), can)
+    return Finding(TOPIC, check, WARNING, seen, _user_namespace_fix(machine, reasons), can)
 
 
-def _user_namespace_fix(machine: Machine) -> str:
+def _user_namespace_fix(machine: Machine, reasons: dict[str, str]) -> str:
     if machine.read("/proc/sys/user/max_user_namespaces") == "0":
         return "sysctl -w user.max_user_namespaces=15000"
     if machine.read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return "sysctl -w kernel.unprivileged_userns_clone=1"
     if machine.read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-    return "a kernel with CONFIG_USER_NS, outside of a container"
+    return fix_for(machine, reasons, "CONFIG_USER_NS")

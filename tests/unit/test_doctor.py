@@ -1,0 +1,408 @@
+"""The doctor on machines that are not here: recorded ones, and ones made after them.
+
+tests/fixtures/doctor has each machine as a file, whose first line says how it came to be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import pytest
+
+from minidock.cli.doctor import as_text
+from minidock.engine.doctor.host import NEEDED
+from minidock.engine.doctor.report import OK, PROBLEM, UNKNOWN, WARNING, Report, examine
+from minidock.kernel.capability import NAMES
+from support.command import REPOSITORY
+from support.doctor_machines import Recorded, every
+
+
+def look(name: str, changes: dict[str, str | None] | None = None) -> Report:
+    return examine(Recorded(name, changes))
+
+
+def ill(report: Report) -> dict[str, str]:
+    """What is not as it should be: check -> verdict."""
+    return {f.check: f.verdict for f in report.findings if f.verdict != OK}
+
+
+def fix_of(report: Report, check: str) -> str:
+    return next(f.fix for f in report.findings if f.check == check and f.verdict != OK)
+
+
+def seen(report: Report, check: str) -> str:
+    return next(f.seen for f in report.findings if f.check == check)
+
+
+# Machine -> what is found there, beside much that is well.
+MACHINES: dict[str, dict[str, str]] = {
+    "debian-13": {},
+    "debian-13-user": {
+        "rights": PROBLEM, "namespaces": UNKNOWN, "system calls": UNKNOWN, "file systems": UNKNOWN,
+        "sealed Python": UNKNOWN, "seccomp": UNKNOWN, "user namespaces": UNKNOWN,
+        "overlay": UNKNOWN, "making one": UNKNOWN, "limits": UNKNOWN, "rules": UNKNOWN,
+        "forwarding": UNKNOWN, "FORWARD": UNKNOWN,
+    },
+    "hybrid": {},
+    "docker-unprivileged": {
+        "place": WARNING, "rights": PROBLEM, "namespaces": PROBLEM, "system calls": PROBLEM,
+        "file systems": PROBLEM, "sealed Python": PROBLEM, "user namespaces": WARNING,
+        "overlay": PROBLEM, "making one": PROBLEM, "rules": PROBLEM, "FORWARD": UNKNOWN,
+    },
+    "docker-privileged": {"place": WARNING, "overlay": PROBLEM},
+    "ubuntu-24.04": {"user namespaces": WARNING, "ufw": WARNING},
+    "fedora": {"FORWARD": WARNING, "firewalld": WARNING, "SELinux": WARNING},
+    "wsl-2": {},
+    "wsl-2-old": {"overlay": PROBLEM},
+    "linux-5.10": {"system calls": PROBLEM, "sealed Python": PROBLEM, "overlay": PROBLEM},
+}  # fmt: skip
+
+
+def test_each_recorded_machine_is_looked_at() -> None:
+    assert every() == sorted(MACHINES)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_is_found_on_a_machine(name: str) -> None:
+    report = look(name)
+    assert ill(report) == MACHINES[name], as_text(report)
+    assert report.works == (PROBLEM not in MACHINES[name].values())
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_whatever_is_wrong_has_a_fix_of_one_line(name: str) -> None:
+    for finding in look(name).findings:
+        assert "\n" not in finding.fix
+        assert bool(finding.fix) == (finding.verdict in (WARNING, PROBLEM)), finding
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_predictions_agree_with_the_verdicts(name: str) -> None:
+    report = look(name)
+    can = report.can
+    if report.works:
+        assert can["run"] and can["network"]
+    else:
+        assert can["network"] is False
+    assert json.loads(json.dumps(report.document()))["can"] == can
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_lines_fit_on_a_screen(name: str) -> None:
+    long = [line for line in as_text(look(name)).splitlines() if len(line) > 100]
+    assert all(" " not in line.strip().removeprefix("fix: ") for line in long), long
+
+
+# --- one thing wrong at a time -------------------------------------------------------------------
+
+
+def test_an_unknown_processor_ends_the_examination() -> None:
+    report = look("debian-13", {"told architecture": "riscv64"})
+    assert ill(report) == {"kernel": PROBLEM} and report.can["run"] is False
+    assert {f.topic for f in report.findings} == {"Machine"}
+
+
+def test_an_old_kernel_is_named_as_what_the_failures_have_in_common() -> None:
+    report = look("linux-5.10")
+    assert "5.11" in fix_of(report, "system calls")
+    assert "5.12" in fix_of(report, "sealed Python")
+    assert "6.7" in fix_of(report, "overlay")
+
+
+def test_an_old_kernel_of_windows_is_updated_from_windows() -> None:
+    assert "wsl --update" in fix_of(look("wsl-2-old"), "overlay")
+    assert "WSL 2" in seen(look("wsl-2"), "place")
+
+
+def test_the_first_wsl_has_no_kernel() -> None:
+    release = {"read /proc/sys/kernel/osrelease": "4.4.0-19041-Microsoft"}
+    assert "wsl --set-version" in fix_of(look("debian-13", release), "place")
+
+
+def test_modules_that_went_with_an_upgrade_want_a_reboot() -> None:
+    failing: dict[str, str | None] = {
+        "tried overlay": "mount: fsopen(2) overlay: No such device (ENODEV)",
+        "names /lib/modules": "6.12.200-amd64",
+    }
+    report = look("debian-13", failing)
+    assert ill(report) == {"overlay": PROBLEM}
+    assert fix_of(report, "overlay").startswith("reboot")
+    failing["names /lib/modules"] = None
+    assert "modprobe overlay" in fix_of(look("debian-13", failing), "overlay")
+
+
+@pytest.mark.parametrize("fstype", ["nfs4", "vfat", "overlay", "9p"])
+def test_a_store_where_no_overlay_can_be_is_told_to_move(fstype: str) -> None:
+    there = f"27 1 0:9 / / rw - ext4 /dev/vda rw\n40 27 0:44 / /var/lib rw - {fstype} x rw"
+    refused = "mount: fsconfig(2) overlay /merged: Invalid argument (EINVAL)"
+    report = look("debian-13", {"read /proc/self/mountinfo": there, "tried overlay": refused})
+    assert ill(report) == {"overlay": PROBLEM} and report.can["run"] is False
+    assert fstype in seen(report, "overlay") and "MINIDOCK_ROOT" in fix_of(report, "overlay")
+    user = {"read /proc/self/mountinfo": there, "tried overlay": None}
+    assert ill(look("debian-13-user", user))["overlay"] == PROBLEM  # known without trying
+
+
+def test_a_store_of_another_format_is_not_ours() -> None:
+    report = look("debian-13", {"read /var/lib/minidock/version": "9"})
+    assert ill(report) == {"format": PROBLEM}
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("10000000 9000000000 900000 1000000", {"space": PROBLEM}),
+        ("500000000 9000000000 900000 1000000", {"space": WARNING}),
+        ("8000000000 9000000000 100 1000000", {"inodes": PROBLEM}),
+        ("8000000000 9000000000 10000 1000000", {"inodes": WARNING}),
+        ("8000000000 9000000000 0 0", {}),
+    ],
+)
+def test_a_full_disk_is_said_before_it_is_met(space: str, expected: dict[str, str]) -> None:
+    assert ill(look("debian-13", {"told space": space.replace(" ", "\n")})) == expected
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_root_without_a_needed_capability_is_not_enough(missing: str) -> None:
+    mask = 0x1FFFFFFFFFF & ~(1 << NAMES.index(missing))
+    report = look("debian-13", {"read /proc/self/status": f"CapEff:\t{mask:016x}"})
+    assert ill(report) == {"rights": PROBLEM} and report.can["run"] is False
+    assert seen(report, "rights") == f"root without {missing}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "fix"),
+    [
+        ({"told python": "3.9.2"}, {"python": PROBLEM}, "Python 3.11"),
+        (
+            {"read /proc/self/limits": "Max open files            256      4096      files"},
+            {"open files": WARNING},
+            "ulimit -n",
+        ),
+        (
+            {"read /proc/self/status": "CapEff:\t000001ffffffdfff"},
+            {"rights": WARNING},  # without CAP_NET_RAW runs work, and pings do not
+            "--privileged",
+        ),
+    ],
+)
+def test_the_process_itself_may_be_in_the_way(
+    changes: dict[str, str | None], expected: dict[str, str], fix: str
+) -> None:
+    report = look("debian-13", changes)
+    assert ill(report) == expected
+    assert fix in fix_of(report, next(iter(expected)))
+
+
+# --- cgroups -------------------------------------------------------------------------------------
+
+WITHOUT_CGROUPS = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw"
+
+
+def test_no_cgroups_at_all() -> None:
+    changes = {"read /proc/self/mountinfo": WITHOUT_CGROUPS}
+    report = look("hybrid", changes)
+    assert ill(report) == {"version": PROBLEM}
+    assert fix_of(report, "version").startswith("mount -t cgroup2")
+
+
+def test_versions_of_cgroups_are_told_apart() -> None:
+    assert seen(look("debian-13"), "version") == "cgroup v2, systemd manages it"
+    assert "hybrid" in seen(look("hybrid"), "version")
+    mounted = WITHOUT_CGROUPS + "\n32 27 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"
+    report = look("hybrid", {"read /proc/self/mountinfo": mounted})
+    assert seen(report, "version") == "cgroup v1"
+
+
+def test_processes_in_the_way_of_controllers_are_told_to_move() -> None:
+    """As in a privileged container with a cgroup namespace: its root has processes."""
+    said = "create: write(2) '+cpu' to /sys/fs/cgroup/cgroup.subtree_control: "
+    report = look("debian-13", {"tried limits": said + "Device or resource busy (EBUSY)"})
+    assert ill(report) == {"making one": PROBLEM}
+    assert "cgroup.procs" in fix_of(report, "making one")
+
+
+def test_a_limit_that_cannot_be_set_is_a_warning_and_predicted() -> None:
+    answer = Recorded("debian-13").try_out("limits")
+    lines = [f"{part}: {why}" if why else part for part, why in answer.items() if part != "swap"]
+    refused = "swap: write(2) '1' to memory.memsw: No such file or directory (ENOENT)"
+    report = look("debian-13", {"tried limits": "\n".join([*lines, refused])})
+    assert ill(report) == {"limits": WARNING}
+    assert report.can["swap"] is False and report.can["memory"] is True and report.works
+    assert fix_of(report, "limits") == "boot with swapaccount=1"
+
+
+def test_a_controller_that_was_switched_off_at_boot() -> None:
+    """As on a Raspberry Pi, whose firmware says cgroup_disable=memory."""
+    offered = {"read /sys/fs/cgroup/cgroup.controllers": "cpuset cpu io pids"}
+    report = look("debian-13", offered)
+    assert ill(report) == {"controllers": WARNING}
+    assert "cgroup_enable=memory" in fix_of(report, "controllers")
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+def test_without_iptables_only_containers_without_a_network_run() -> None:
+    changes = {"run 0 iptables -V": None, "run 0 iptables-save -t filter": None}
+    report = look("debian-13", changes)
+    assert ill(report)["iptables"] == PROBLEM
+    assert report.can["run"] and report.can["network"] is False and not report.works
+    assert "--network none" in as_text(report).splitlines()[-1]
+
+
+def test_rules_in_the_other_kind_of_tables_are_warned_of() -> None:
+    legacy: dict[str, str | None] = {
+        "read /proc/net/ip_tables_names": "filter",
+        "run 0 iptables-legacy-save": "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j X\nCOMMIT",
+    }
+    report = look("debian-13", legacy)
+    assert ill(report) == {"iptables": WARNING}
+    assert "2 rules or" in seen(report, "iptables") and report.can["out"] is None
+    legacy["run 0 iptables-legacy-save"] = "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT"
+    assert ill(look("debian-13", legacy)) == {}
+
+
+def test_missing_modules_of_iptables() -> None:
+    said = "namespace\nbridge\nveth\nrules: iptables-restore failed: RULE_INSERT failed"
+    report = look("debian-13", {"tried firewall": said})
+    assert ill(report) == {"rules": PROBLEM}
+    assert "iptables-legacy" in fix_of(report, "rules")
+
+
+def test_forwarding_that_is_off_is_no_problem_unless_it_cannot_be_switched_on() -> None:
+    off: dict[str, str | None] = {"read /proc/sys/net/ipv4/ip_forward": "0"}
+    assert ill(look("debian-13", off)) == {}
+    off["tried forwarding"] = "ip_forward: /proc/sys/net/ipv4/ip_forward: Read-only file system"
+    report = look("debian-13", off)
+    assert ill(report) == {"forwarding": PROBLEM} and report.can["network"] is False
+
+
+def test_a_table_of_nftables_that_may_drop_what_is_forwarded() -> None:
+    mine = "table inet filter { # flags\n\tchain forward {\n\t\ttype filter hook forward priority filter; "
+    report = look("debian-13", {"run 0 nft list ruleset": mine + "policy drop;"})
+    assert ill(report) == {"FORWARD": WARNING} and report.can["out"] is None
+    fix = "nft insert rule inet filter forward iifname minidock0 accept"
+    assert fix in fix_of(report, "FORWARD")
+
+
+@pytest.mark.parametrize(
+    ("asked", "routes", "verdict"),
+    [
+        ("10.99.0.0/24", "", OK),
+        ("10.99.0.0/24", "10.99.0.0/16", WARNING),  # a VPN's route: what is behind it is cut off
+        ("10.0.2.0/24", "", PROBLEM),  # the machine's own network
+        ("10.0.2.5/24", "", PROBLEM),
+        ("house", "", PROBLEM),
+        ("", "10.8.0.0/24", OK),
+        ("", "172.16.0.0/12", OK),  # another is taken
+        ("", "172.16.0.0/12\n192.168.0.0/16", PROBLEM),
+        ("", "0.0.0.0/1\n128.0.0.0/1", OK),  # a VPN's default route in disguise
+    ],
+)
+def test_subnets_are_held_against_routes(asked: str, routes: str, verdict: str) -> None:
+    changes: dict[str, str | None] = {
+        "told subnet": asked,
+        "told routes": f"10.0.2.0/24\n{routes}".strip(),
+        "told addresses": "lo 127.0.0.1/8\neth0 10.0.2.15/24",
+    }
+    report = look("debian-13", changes)
+    assert ill(report) == ({} if verdict == OK else {"subnet": verdict})
+    assert (report.can["network"] is False) == (verdict == PROBLEM)
+
+
+def test_a_network_whose_subnet_a_vpn_took_later() -> None:
+    changes: dict[str, str | None] = {
+        "read /var/lib/minidock/networks/bridge.json": '{"Subnet": "172.18.0.0/16"}',
+        "told routes": "172.18.4.0/24",
+    }
+    assert ill(look("debian-13", changes)) == {"subnet": WARNING}
+    changes["told addresses"] = "minidock0 172.18.0.1/16"  # a route of our own bridge
+    assert ill(look("debian-13", changes)) == {}
+
+
+def test_a_bridge_is_ours_by_its_alias() -> None:
+    there: dict[str, str | None] = {"names /sys/class/net/minidock0": "ifalias ifindex"}
+    report = look("debian-13", there)
+    assert ill(report) == {"bridge": PROBLEM} and "MINIDOCK_BRIDGE" in fix_of(report, "bridge")
+    there["read /sys/class/net/minidock0/ifalias"] = "minidock /var/lib/minidock"
+    assert ill(look("debian-13", there)) == {}
+
+
+def test_taken_ports_are_listed_and_popular_ones_warned_of() -> None:
+    listening = "  sl  local_address\n   0: 0100007F:1F90 00000000:0000 0A\n   1: 0:0035 0:0 01"
+    report = look("debian-13", {"read /proc/net/tcp": listening, "read /proc/net/tcp6": None})
+    assert ill(report) == {"ports": WARNING}
+    assert seen(report, "ports") == "taken: 8080"
+
+
+# --- surroundings --------------------------------------------------------------------------------
+
+
+def test_ubuntu_has_three_habits() -> None:
+    report = look("ubuntu-24.04")
+    assert report.works and report.can["userns"] and report.can["userns of users"] is False
+    assert "apparmor_restrict_unprivileged_userns=0" in fix_of(report, "user namespaces")
+    assert "127.0.0.1" in fix_of(report, "ufw")
+    assert "minidock's own rules come before" in seen(report, "FORWARD")
+
+
+@pytest.mark.parametrize(
+    "setting", ["user/max_user_namespaces", "kernel/unprivileged_userns_clone"]
+)
+def test_user_namespaces_that_a_setting_forbids(setting: str) -> None:
+    changes = {
+        f"read /proc/sys/{setting}": "0",
+        "tried userns": "root\nuser: unshare(2) user: Operation not permitted (EPERM)",
+    }
+    report = look("debian-13", changes)
+    assert ill(report) == {"user namespaces": WARNING} and report.works
+    assert setting.replace("/", ".") in fix_of(report, "user namespaces")
+
+
+def test_other_engines_are_named() -> None:
+    report = look("debian-13", {"told daemons": "containerd\ndockerd\nlibvirtd"})
+    assert ill(report) == {}
+    assert seen(report, "engines").startswith("containerd, Docker, libvirt")
+
+
+def test_a_shell_that_apparmor_confines() -> None:
+    changes: dict[str, str | None] = {
+        "read /sys/module/apparmor/parameters/enabled": "Y",
+        "read /proc/self/attr/current": "docker-default (enforce)",
+    }
+    assert ill(look("debian-13", changes)) == {"AppArmor": WARNING}
+
+
+def test_firewalld_that_trusts_the_bridge_is_no_trouble() -> None:
+    report = look("fedora")
+    assert "--zone=trusted" in fix_of(report, "firewalld") and report.can["out"] is None
+    trusting = {"run 0 firewall-cmd --get-zone-of-interface=minidock0": "trusted"}
+    assert "firewalld" not in ill(look("fedora", trusting))
+
+
+# --- the page about it ---------------------------------------------------------------------------
+
+PAGE = REPOSITORY / "docs/doctor.md"
+SHOWN = re.compile(r"<!-- machine: (\S+?)(, all)? -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+def test_the_page_shows_what_is_said() -> None:
+    """MINIDOCK_WRITE_DOCS=1 writes it anew."""
+    text = PAGE.read_text()
+    wanted = SHOWN.sub(_shown, text)
+    if os.environ.get("MINIDOCK_WRITE_DOCS"):
+        PAGE.write_text(wanted)
+        text = wanted
+    assert text == wanted
+    assert len(SHOWN.findall(text)) >= 5
+
+
+def _shown(found: re.Match[str]) -> str:
+    name, everything, _ = found.groups()
+    report = look(name)
+    if not everything:
+        report = Report([f for f in report.findings if f.verdict != OK])
+    head = f"<!-- machine: {name}{everything or ''} -->"
+    return f"{head}\n```text\n{as_text(report)}\n```\n<!-- end -->"

@@ -280,8 +280,9 @@ def test_forwarding_that_is_off_is_no_problem_unless_it_cannot_be_switched_on() 
 
 
 def test_a_table_of_nftables_that_may_drop_what_is_forwarded() -> None:
-    mine = "table inet filter { # flags\n\tchain forward {\n\t\ttype filter hook forward priority filter; "
-    report = look("debian-13", {"run 0 nft list ruleset": mine + "policy drop;"})
+    hook = "\t\ttype filter hook forward priority filter; policy drop;"
+    mine = f"table inet filter {{ # flags\n\tchain forward {{\n{hook}"
+    report = look("debian-13", {"run 0 nft list ruleset": mine})
     assert ill(report) == {"FORWARD": WARNING} and report.can["out"] is None
     fix = "nft insert rule inet filter forward iifname minidock0 accept"
     assert fix in fix_of(report, "FORWARD")

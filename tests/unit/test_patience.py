@@ -1,0 +1,33 @@
+"""Waiting and repeating, on quick machines and on slow ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.patience import patience, steps
+
+
+@pytest.mark.parametrize(("slowness", "waited"), [("1.00", 5), ("8.00", 40)])
+def test_seconds_are_multiplied_by_the_slowness(
+    monkeypatch: pytest.MonkeyPatch, slowness: str, waited: float
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", slowness)
+    assert patience(5) == waited
+
+
+def test_quick_machine_does_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "1.50")
+    assert list(steps(range(95), "run")) == list(range(95))
+
+
+def test_slow_machine_does_a_tenth_of_them_and_never_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "8.00")
+    names = [f"test {number}" for number in range(200)]
+    assert {len(steps(range(95), name)) for name in names} == {9, 10}
+    assert all(len(steps(range(3), name)) >= 1 for name in names)
+
+
+def test_tests_begin_at_different_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "8.00")
+    done = {step for number in range(200) for step in steps(range(95), f"test {number}")}
+    assert done == set(range(95))

@@ -66,4 +66,4 @@ def test_the_probe_of_the_walls_makes_one_call_on_both_machines() -> None:
         for x86, arm in pairs
         if names["x86_64"].get(int(x86)) != names["arm64"].get(int(arm))
     ]
-    assert differing == []
+    assert differing == [("chown", "fchownat")]  # arm64 has no chown

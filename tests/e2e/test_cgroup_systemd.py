@@ -140,6 +140,30 @@ def test_cgroup_parent_is_a_slice(minidock: Minidock, busybox_image: str, store:
         systemctl("stop", cgroup_home.unit_of(name), name, "mdt.slice")
 
 
+def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
+    """The unit's own process enters its cgroup last, and may not find it divided already."""
+    name = f"mdt-{store.cgroup_parent.rpartition('-')[2]}.slice"
+    parent = cgroup.home_of(store.cgroup_parent, slice_name=name)
+    groups = [cgroup.open_cgroup(parent, f"n{number}") for number in range(4)]
+    children = []
+    try:
+        for group in groups:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    group.create()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            children.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+        assert all(group.exists() for group in groups)
+        assert systemctl("is-active", cgroup_home.unit_of(name)) == "active"
+    finally:
+        systemctl("stop", cgroup_home.unit_of(name), name, "mdt.slice")
+    assert not any(group.exists() for group in groups)
+
+
 @pytest.fixture
 def runtime(tmp_path: Path, busybox_tar: Path, require: Callable[[str], str]) -> Runtime:
     require("runc")

@@ -134,7 +134,7 @@ def test_where_nothing_can_be_written_to_the_error_says_so(
     minidock: Minidock, busybox_image: str, outer: Cgroup
 ) -> None:
     seen = worlds.with_read_only_root(
-        minidock, None, "minidock run --rm busybox true 2>&1; echo $?; exit 0"
+        minidock, None, "minidock run --rm busybox true 2>&1 || echo $?"
     )
     assert seen[-1] == "125"
     assert "Read-only file system" in seen[0] and "hint:" in seen[1], seen
@@ -144,6 +144,6 @@ def test_a_process_that_came_in_from_outside_is_named(
     minidock: Minidock, busybox_image: str, outer: Cgroup
 ) -> None:
     """As by nsenter: here it is seen as pid 0, and cannot be moved."""
-    run = "minidock run --rm busybox true 2>&1; echo $?; exit 0"
+    run = "minidock run --rm busybox true 2>&1 || echo $?"
     seen = worlds.in_container(minidock, outer, run, own_pids=True)  # unshare(1) itself is outside
     assert "cannot be seen from here" in seen[0] and seen[-1] == "125", seen

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
+from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EROFS, ESRCH
 
 from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel.op import op, quote
@@ -297,7 +297,11 @@ def create_directory(path: str) -> None:
     try:
         os.mkdir(path, 0o755)
     except OSError as error:
-        raise KernelError("mkdir(2)", path, error.errno or 0) from None
+        hint = ""
+        if error.errno == EROFS:
+            hint = "mount -o remount,rw /sys/fs/cgroup; a container that shall hold others needs "
+            hint += "--privileged"
+        raise KernelError("mkdir(2)", path, error.errno or 0, hint=hint) from None
 
 
 def _remove_directory_sh(path: str) -> str:

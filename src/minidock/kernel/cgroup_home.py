@@ -31,6 +31,7 @@ from errno import EBUSY, ESRCH
 from minidock.errors import KernelError, MinidockError
 from minidock.kernel import systemd
 from minidock.kernel.cgroup import (
+    MONITORS,
     ROOT,
     create_or_find,
     pids_of,
@@ -55,8 +56,16 @@ def home(slice_name: str = "") -> str:
         return f"{systemd.slice_path(slice_name)}/{unit_of(slice_name)}".strip("/")
     if os.access(ROOT, os.W_OK):
         return ""
-    own = own_path(os.getpid()).strip("/")
+    own = _given_to_us(own_path(os.getpid()).strip("/"))
     return own if os.access(f"{ROOT}/{own}", os.W_OK) else ""
+
+
+def _given_to_us(own: str) -> str:
+    """The cgroup that somebody gave us, though we have moved on within it."""
+    above, _, last = own.rpartition("/")
+    if last == LEAF:
+        return above
+    return above.rpartition("/")[0] if last == MONITORS else own
 
 
 def unit_of(slice_name: str) -> str:
@@ -68,23 +77,23 @@ def unit_of(slice_name: str) -> str:
 
 def split(path: str) -> tuple[str, str]:
     """A cgroup's path as (its home, the rest below that); "" is the root of the tree."""
+    if not systemd.is_running():
+        above = home()
+        return (above, path[len(above) + 1 :]) if path.startswith(f"{above}/") else ("", path)
     parts = path.split("/")
     for place, part in enumerate(parts):
         if part.startswith(_UNIT) and part.endswith(".service"):
             return "/".join(parts[: place + 1]), "/".join(parts[place + 1 :])
-    if not systemd.is_running():
-        above = home()
-        if above and path.startswith(f"{above}/"):
-            return above, path[len(above) + 1 :]
     return "", path
 
 
 def prepare(path: str) -> None:
-    """Have a home made that is a unit of systemd's, and is not there yet.
+    """Have a home made that is a unit of systemd's, and is not ready yet.
 
+    Its directory alone may be there before the unit's process is in it; the leaf is made later.
     Raises MinidockError where systemd refuses.
     """
-    if not path.endswith(".service") or os.path.isdir(f"{ROOT}/{path}"):
+    if not path.endswith(".service") or os.path.isdir(f"{ROOT}/{path}/{LEAF}"):
         return
     slice_path, _, unit = path.rpartition("/")
     slice_name = slice_path.rpartition("/")[2] or "-.slice"
@@ -95,6 +104,7 @@ def prepare(path: str) -> None:
             hint="the systemd that answers must be the one whose cgroup tree is mounted here",
         )
     _hand_down_unknown(path)
+    _move_out(f"{ROOT}/{path}")
 
 
 def _hand_down_unknown(path: str) -> None:

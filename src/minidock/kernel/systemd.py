@@ -48,6 +48,9 @@ process, and containers come and go."""
 
 _PROPERTIES: list[Property] = [
     ("Delegate", "b", True),
+    # The job is done once the keeper is executed: until then it has still to enter the cgroup, and
+    # could not if controllers were handed down there by us already.
+    ("Type", "s", "exec"),
     # One container's want of memory is no reason to stop the others.
     ("OOMPolicy", "s", "continue"),
     ("OOMScoreAdjust", "i", -900),
@@ -64,7 +67,8 @@ def is_running() -> bool:
 
 def _start_delegated_unit_sh(name: str, *, slice_name: str) -> str:
     words = ["systemd-run", "--quiet", f"--unit={name}", f"--slice={slice_name}"]
-    words += ["--property=Delegate=yes", "--property=OOMPolicy=continue"]
+    words += ["--property=Delegate=yes", "--property=Type=exec"]
+    words += ["--property=OOMPolicy=continue"]
     words += ["--property=OOMScoreAdjust=-900", "--property=TasksMax=infinity"]
     words += ["--property=TimeoutStopSec=10", *KEEPER]
     return " ".join(quote(word) for word in words)

@@ -179,7 +179,7 @@ def _disk(serial: str, file: str, options: str) -> list[str]:
 def _unpack(disk: Path, results: Path, otherwise: str) -> int:
     """What the job left, and its exit code. Raises Lost where it left nothing."""
     try:
-        with tarfile.open(disk) as left:
+        with tarfile.open(disk, "r:") as left:  # as xz, zeros would be read to their end
             left.extractall(results, filter="data")
         return int((results / "code").read_text())
     except (tarfile.TarError, OSError, ValueError) as error:

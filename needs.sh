@@ -23,7 +23,7 @@ python=(python3-click python3-pyroute2 python3-prctl python3-sh python3-zstandar
 vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
          openssh-client "$qemu" qemu-utils)
 test=(docker.io podman runc crun conmon netavark aardvark-dns
-      skopeo buildah docker-registry strace hyperfine shellcheck nftables zstd curl jq procps
+      skopeo buildah docker-registry strace hyperfine shellcheck nftables conntrack zstd curl jq procps
       util-linux libcap2-bin bash-completion git)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)

@@ -157,7 +157,7 @@ def _information(store: Store) -> dict[str, Any]:
         "IPv4Forwarding": _is_on("/proc/sys/net/ipv4/ip_forward"),
         "OomKillDisable": not cgroup.is_v2(),
         "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": "systemd" if cgroup.takes_slices() else "cgroupfs",
         "CgroupVersion": "2" if cgroup.is_v2() else "1",
         "KernelVersion": machine.release,
         "OperatingSystem": system.get("PRETTY_NAME", ""),

@@ -45,6 +45,12 @@ MACHINES: dict[str, dict[str, str]] = {
         "overlay": UNKNOWN, "making one": UNKNOWN, "limits": UNKNOWN, "rules": UNKNOWN,
         "forwarding": UNKNOWN, "FORWARD": UNKNOWN,
     },
+    "debian-13-ufw": {"ufw": WARNING},
+    "debian-13-firewalld": {"FORWARD": WARNING, "firewalld": WARNING},
+    "debian-13-legacy": {"iptables": WARNING},
+    "debian-13-mixed": {"iptables": WARNING},
+    "debian-13-vfat": {"overlay": PROBLEM, "space": WARNING},
+    "debian-13-userns": {"user namespaces": WARNING},
     "hybrid": {},
     "docker-unprivileged": {
         "place": WARNING, "rights": PROBLEM, "namespaces": PROBLEM, "system calls": PROBLEM,
@@ -311,6 +317,13 @@ def test_subnets_are_held_against_routes(asked: str, routes: str, verdict: str) 
     report = look("debian-13", changes)
     assert ill(report) == ({} if verdict == OK else {"subnet": verdict})
     assert (report.can["network"] is False) == (verdict == PROBLEM)
+
+
+def test_the_subnet_that_will_be_taken_is_named() -> None:
+    assert seen(look("debian-13"), "subnet") == "172.18.0.0/16 will be taken"
+    report = look("debian-13", {"told routes": "172.18.0.0/15\n172.17.0.0/16"})
+    said = "172.20.0.0/16 will be taken (2 before it overlap routes or addresses)"
+    assert seen(report, "subnet") == said
 
 
 def test_a_network_whose_subnet_a_vpn_took_later() -> None:

@@ -64,10 +64,11 @@ def _delegation(machine: Machine) -> Finding:
     """v2: what the root has, and what it hands down already: under systemd, what units need."""
     offered = (machine.read(f"{_ROOT}/cgroup.controllers") or "").split()
     handed = (machine.read(f"{_ROOT}/cgroup.subtree_control") or "").split()
-    later = [name for name in offered if name not in handed]
+    wanted = ("hugetlb", *(v2 for _, v2 in LIMITS.values()))
+    later = [name for name in offered if name in wanted and name not in handed]
     seen = f"handed down: {' '.join(handed) or 'none'}"
     if later:
-        seen += f"; the first container adds, of {' '.join(later)}, what it needs"
+        seen += f"; the first container adds {' '.join(later)}"
     missing = [v2 for _, v2 in LIMITS.values() if v2 not in offered]
     if missing:
         absent = " ".join(dict.fromkeys(missing))

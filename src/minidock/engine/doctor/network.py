@@ -177,8 +177,8 @@ def _subnet(machine: Machine) -> Finding:
         chosen = ipam.choose_subnet(attached + routed)
     except Conflict as conflict:
         return Finding(TOPIC, "subnet", PROBLEM, str(conflict), conflict.hint, _NO_NETWORK)
-    skipped = [s for s in ipam.candidates() if s.first < chosen.first and s.prefix == chosen.prefix]
-    note = f" ({len(skipped)} before it overlap routes or addresses)" if skipped else ""
+    skipped = [str(subnet) for subnet in ipam.candidates()].index(str(chosen))
+    note = f" ({skipped} before it overlap routes or addresses)" if skipped else ""
     return Finding(TOPIC, "subnet", OK, f"{chosen} will be taken{note}")
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -34,23 +35,25 @@ from smoke import SMOKE
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 LIMIT_SECONDS = 1800
+ANOTHER_KIND_SECONDS = 3600  # no KVM can help there
 NO_MACHINE = 125
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests in a machine with cgroup v2.")
     parser.add_argument("--arch", default=native(), choices=("amd64", "arm64"))
-    parser.add_argument(
-        "--limit", type=float, default=LIMIT_SECONDS, help="seconds; then it is off"
-    )
+    parser.add_argument("--limit", type=float, help=f"seconds; then it is off ({LIMIT_SECONDS})")
     parser.add_argument("arguments", nargs="*", help="pytest's; none: all tests that belong here")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
 
     image = image_of(asked.arch)
     if image is None:
         return NO_MACHINE
+    ours = asked.arch == native()
+    limit = asked.limit or (LIMIT_SECONDS if ours else ANOTHER_KIND_SECONDS)
     out = REPOSITORY / "build/vm" / asked.arch
-    tests = ["tests/kernel", "tests/e2e"] if asked.arch == native() else SMOKE
+    tests = ["tests/kernel", "tests/e2e"] if ours else SMOKE
     arguments = asked.arguments or ["-n", "2", "--dist", "loadgroup", "-q", *tests]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="minidock-vm-", dir="/var/tmp") as work:
@@ -61,7 +64,7 @@ def main() -> int:
             out.mkdir(parents=True)
             machine = Machine(image, arch=asked.arch, log=out / "console.log")
             try:
-                code = machine.run(source, results=out, seconds=asked.limit, line=say)
+                code = machine.run(source, results=out, seconds=limit, line=say)
                 break
             except Lost as lost:
                 say(f"vm: {lost}; its console: {out}/console.log")

@@ -7,7 +7,9 @@ that of 32 bits, which a container may use at any time.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import urllib.request
 from errno import ENOSYS, EPERM, errorcode
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from support import elf, walls
 from support.command import Minidock
+from support.patience import patience
 from support.syscalls import from_headers
 
 pytestmark = pytest.mark.root
@@ -99,6 +102,33 @@ def test_without_the_filter_the_kernel_answers_itself(minidock: Minidock, calls_
     assert found["add_key"] == "EFAULT"
     assert found["setns"] == "EBADF"
     assert found["clone3"] == "EINVAL"
+
+
+def test_a_container_s_whole_life(minidock: Minidock, busybox_image: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve = "echo up; exec httpd -f -h /etc"
+    minidock.ok(
+        *("run", "-d", "--name", "box", "-p", f"{port}:80", "-m", "64m", "--pids-limit", "20"),
+        *(busybox_image, "sh", "-c", serve),
+    )
+    assert minidock.ok("exec", "box", "sh", "-c", "cat /proc/1/comm; hostname -i | wc -w") == (
+        "httpd\n1"
+    )
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/passwd", timeout=patience(5)) as page:
+        assert page.read().startswith(b"root:x:0:0:")
+    assert minidock.ok("logs", "box") == "up"
+    minidock.ok("pause", "box")
+    assert "(Paused)" in minidock.ok("ps", "--format", "{{.Names}} {{.Status}}")
+    minidock.ok("unpause", "box")
+    minidock.ok("stop", "-t", "1", "box")
+    assert minidock.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box") in (
+        "exited 137", "exited 143", "exited 0"
+    )  # fmt: skip
+    minidock.ok("start", "box")
+    minidock.ok("rm", "-f", "box")
+    assert minidock.ok("ps", "-aq") == ""
 
 
 def test_container_and_its_image_are_of_this_machine(

@@ -20,6 +20,7 @@ from support.bpf import AARCH64, ARM, X86, X86_64, installed_filter, run_filter
 from support.docker_daemon import Docker
 
 pytestmark = pytest.mark.root
+OF_32_BITS = {"x86_64": "SCMP_ARCH_X86", "aarch64": "SCMP_ARCH_ARM"}[MACHINE]
 DEFAULT = list(capability.DOCKER_DEFAULT)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -199,7 +200,7 @@ PROFILES = {
     "default ENOSYS": {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 38,
-        "architectures": [f"SCMP_ARCH_{MACHINE.upper()}", "SCMP_ARCH_X86"],
+        "architectures": [f"SCMP_ARCH_{MACHINE.upper()}", OF_32_BITS],
         "syscalls": [
             {"names": sorted({name for group in seccomp.default_profile([])["syscalls"]
                               for name in group["names"]}), "action": "SCMP_ACT_ALLOW"},

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import find
 from minidock.engine.doctor.host import NEEDED
 from minidock.kernel import cgroup
@@ -28,7 +29,7 @@ from minidock.kernel.capability import NAMES
 from minidock.paths import Store
 from support import machine
 from support.command import SOURCE, Minidock, command_line, environment
-from support.patience import patience
+from support.patience import patience, steps
 
 pytestmark = pytest.mark.root
 
@@ -123,7 +124,7 @@ def test_disks_can_be_slowed_and_weighted_as_it_is_said(
     minidock: Minidock, busybox_image: str, store: Store, can: dict[str, bool | None]
 ) -> None:
     minidock.ok("run", "-d", "--name", "box", "--network", "none", busybox_image, "sleep", "600")
-    group = cgroup.open_cgroup(store.cgroup_parent, find(store, "box").id)
+    group = cgroup_of(store, find(store, "box").id)
     directory = group.paths()["" if V2 else "blkio"]
     number = (_a_disk() / "dev").read_text().strip()
     rate = f"{number} rbps=1073741824" if V2 else f"{number} 1073741824"
@@ -316,7 +317,7 @@ def test_needed_capabilities_are_enough(
     assert ran.startswith("exit code 0:"), ran
 
 
-@pytest.mark.parametrize("missing", NEEDED)
+@pytest.mark.parametrize("missing", steps(NEEDED, "capabilities"))
 def test_each_needed_capability_is_missed(
     missing: str, minidock: Minidock, busybox_image: str, require: Callable[[str], str]
 ) -> None:

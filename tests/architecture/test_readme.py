@@ -59,4 +59,4 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_ci_runs_the_second_command() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert "&& make test\n" in readme
-    assert (REPOSITORY / ".ci/run").read_text().rstrip().endswith("make test")
+    assert "make test" in (REPOSITORY / ".ci/run").read_text().splitlines()

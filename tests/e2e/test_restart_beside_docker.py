@@ -10,7 +10,7 @@ from support.command import Minidock
 from support.docker_daemon import Docker
 from support.parity import assert_same, give_image
 
-pytestmark = [pytest.mark.root, pytest.mark.alone]  # alone: `docker ps` shows all of a daemon
+pytestmark = pytest.mark.root
 
 # `ends` waits for the end of a container, `pauses` for a pause of three seconds, the sixth, which
 # is seen however slow the machine is.
@@ -57,8 +57,8 @@ SNIPPETS = {
     "between two runs": """
         D run -d --net none --name $N --restart always busybox sh -c 'echo hi; exit 4'
         pauses $N; D inspect -f '{{.State.Status}} {{.State.Running}} {{.State.ExitCode}}' $N
-        D ps --format '{{.Status}} {{.State}} {{.Ports}}.'; D ps -q --filter status=running
-        D ps --filter status=restarting --format '{{.Names}}'; D ps -a --filter exited=4 -q
+        D ps --filter name=$N --format '{{.Status}} {{.State}} {{.Ports}}.'; D ps -q --filter name=$N --filter status=running
+        D ps --filter name=$N --filter status=restarting --format '{{.Names}}'; D ps -a --filter name=$N --filter exited=4 -q
         D inspect -f '{{json .NetworkSettings.Ports}} {{.State.Pid}}' $N
         pauses $N; D exec $N true; echo $?; D attach $N; echo $?; D top $N; echo $?
         pauses $N; D start $N; echo $?; D rm $N; echo $?; D port $N; D logs -n 1 -f $N
@@ -97,7 +97,7 @@ SNIPPETS = {
         D inspect -f '{{.State.Running}} {{.State.ExitCode}} {{.RestartCount}}' $N; D rm $N
         D run -d --net none --name $N --restart always busybox \
             sh -c 'sleep 0.2; mv /bin/sh /bin/moved; exit 5'
-        ends $N; show $N; D ps -a --format '{{.Status}}'
+        ends $N; show $N; D ps -a --filter name=$N --format '{{.Status}}'
     """,
     "logs and wait see the end of each run": """
         D run -d --net none --name $N --restart on-failure:1 busybox \

@@ -85,11 +85,15 @@ def disk_of(path: str) -> Disk | None:
 
 
 def stop_units(before: Snapshot) -> None:
-    """Have systemd end the units that containers' cgroups were in, where the tests started them."""
+    """Have systemd end the units that containers' cgroups were in, where the tests started them.
+
+    A slice takes its units with it, and then systemctl knows no such unit (5): what has not ended
+    is found among what is left behind.
+    """
     new = [path for path in cgroups() - before["cgroup"] if re.search(r"/minidock[^/]*$", path)]
     units = [os.path.basename(path) for path in new if path.endswith((".service", ".slice"))]
     if units:
-        subprocess.run(["systemctl", "stop", *units], check=True, timeout=patience(120))
+        subprocess.run(["systemctl", "stop", *units], timeout=patience(120))
 
 
 def processes() -> set[str]:

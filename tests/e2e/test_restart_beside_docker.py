@@ -17,6 +17,7 @@ pytestmark = pytest.mark.root
 HELPERS = """
     show() { D inspect -f '{{.State.Status}} {{.State.Running}} {{.State.Restarting}}' "$1"
              D inspect -f '{{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}}' "$1"; }
+    listed() { D ps --filter name=$N "$@"; }
     is() { [ "$(D inspect -f "$2" "$1")" = "$3" ]; }
     counts() { D inspect -f '{{if .State.Restarting}}{{.RestartCount}}{{else}}0{{end}}' "$1"; }
     ends() { until is "$1" '{{.State.Status}}' exited; do sleep 0.05; done; }
@@ -57,8 +58,8 @@ SNIPPETS = {
     "between two runs": """
         D run -d --net none --name $N --restart always busybox sh -c 'echo hi; exit 4'
         pauses $N; D inspect -f '{{.State.Status}} {{.State.Running}} {{.State.ExitCode}}' $N
-        D ps --filter name=$N --format '{{.Status}} {{.State}} {{.Ports}}.'; D ps -q --filter name=$N --filter status=running
-        D ps --filter name=$N --filter status=restarting --format '{{.Names}}'; D ps -a --filter name=$N --filter exited=4 -q
+        listed --format '{{.Status}} {{.State}} {{.Ports}}.'; listed -q --filter status=running
+        listed --filter status=restarting --format '{{.Names}}'; listed -a --filter exited=4 -q
         D inspect -f '{{json .NetworkSettings.Ports}} {{.State.Pid}}' $N
         pauses $N; D exec $N true; echo $?; D attach $N; echo $?; D top $N; echo $?
         pauses $N; D start $N; echo $?; D rm $N; echo $?; D port $N; D logs -n 1 -f $N
@@ -97,7 +98,7 @@ SNIPPETS = {
         D inspect -f '{{.State.Running}} {{.State.ExitCode}} {{.RestartCount}}' $N; D rm $N
         D run -d --net none --name $N --restart always busybox \
             sh -c 'sleep 0.2; mv /bin/sh /bin/moved; exit 5'
-        ends $N; show $N; D ps -a --filter name=$N --format '{{.Status}}'
+        ends $N; show $N; listed -a --format '{{.Status}}'
     """,
     "logs and wait see the end of each run": """
         D run -d --net none --name $N --restart on-failure:1 busybox \

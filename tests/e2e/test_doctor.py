@@ -340,7 +340,7 @@ def test_without_root_it_says_what_it_could_not_find_out(store: Store) -> None:
         import ctypes, json, platform, shutil, socket, subprocess, tempfile, textwrap
         import minidock.cli.doctor, minidock.cli.main
         from minidock.engine.doctor import (
-            cgroups, host, kernel, machine, network, probes, report, store, surroundings)
+            cgroups, host, kernel, machine, network, probes, report, store, surroundings, tried)
         from minidock.engine.doctor import acts, acts_cgroup, acts_network
         os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
         sys.exit(minidock.cli.main.run(["doctor", "--json"]))

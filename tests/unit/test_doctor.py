@@ -12,8 +12,9 @@ import re
 import pytest
 
 from minidock.cli.doctor import as_text
+from minidock.engine.doctor.finding import OK, PROBLEM, UNKNOWN, WARNING
 from minidock.engine.doctor.host import NEEDED
-from minidock.engine.doctor.report import OK, PROBLEM, UNKNOWN, WARNING, Report, examine
+from minidock.engine.doctor.report import Report, examine
 from minidock.kernel.capability import NAMES
 from support.command import REPOSITORY
 from support.doctor_machines import Recorded, every

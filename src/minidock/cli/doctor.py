@@ -14,7 +14,8 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.doctor.report import Finding, Report
+    from minidock.engine.doctor.finding import Finding
+    from minidock.engine.doctor.report import Report
 
 _WIDTH = 100
 _MARGIN = " " * 27
@@ -73,7 +74,7 @@ def _lines(finding: Finding) -> list[str]:
 
 def _verdict(report: Report) -> str:
     """What follows, in one sentence."""
-    from minidock.engine.doctor.report import PROBLEM, WARNING
+    from minidock.engine.doctor.finding import PROBLEM, WARNING
 
     problems, warnings = report.count(PROBLEM), report.count(WARNING)
     can = report.can

@@ -11,7 +11,7 @@ import stat
 import sys
 from typing import NoReturn
 
-from minidock.engine.doctor.probes import Tried, in_child, scratch
+from minidock.engine.doctor.tried import Tried, in_child, scratch
 from minidock.errors import MinidockError
 from minidock.kernel import keyring, mount, namespace, process
 from minidock.kernel.capability import DOCKER_DEFAULT, set_no_new_privs

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any, NoReturn
 
-from minidock.engine.doctor.probes import Tried
+from minidock.engine.doctor.tried import Tried
 from minidock.errors import KernelError
 from minidock.kernel import cgroup, device, namespace
 from minidock.kernel.cgroup_home import LEAF

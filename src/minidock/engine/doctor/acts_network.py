@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.doctor.probes import Tried
+from minidock.engine.doctor.tried import Tried
 from minidock.engine.network import firewall as rules_of
 from minidock.errors import MinidockError
 from minidock.kernel import iptables, link, namespace

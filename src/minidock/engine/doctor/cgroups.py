@@ -6,10 +6,18 @@ makes of it.
 
 from __future__ import annotations
 
+from minidock.engine.doctor.finding import (
+    NEEDS_ROOT,
+    OK,
+    PROBLEM,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    failed,
+)
 from minidock.engine.doctor.host import inside_container
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
 
 TOPIC = "Cgroups"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from minidock.engine.doctor.finding import ARCHITECTURES, OK, PROBLEM, WARNING, Finding
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.report import ARCHITECTURES, OK, PROBLEM, WARNING, Finding
 
 TOPIC = "Machine"
 

@@ -6,9 +6,17 @@ Sources: the probes' (acts.py); docs/decisions/0005 for lowerdir+ (Linux 6.7).
 
 from __future__ import annotations
 
+from minidock.engine.doctor.finding import (
+    NEEDS_ROOT,
+    OK,
+    PROBLEM,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    failed,
+)
 from minidock.engine.doctor.host import inside_container
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
 
 TOPIC = "Kernel"
 

@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minidock.engine.doctor.tried import nearest
 from minidock.paths import Store
 
 _PATIENCE_SECONDS = 10
@@ -94,7 +95,7 @@ class Machine:
         Empty where it could not be tried at all: only root can.
         """
         if probe not in self._tried:
-            from minidock.engine.doctor.probes import try_out
+            from minidock.engine.doctor.probes import try_out  # which loads what `run` does
 
             self._tried[probe] = try_out(probe, self.store)
         return self._tried[probe]
@@ -143,13 +144,6 @@ def _daemons(_: Store) -> list[str]:
             except OSError:
                 continue  # it has ended
     return sorted(running & _WATCHED)
-
-
-def nearest(path: str) -> str:
-    """The path itself, or what there is of it: the directory in which it would be made."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return os.path.realpath(path)
 
 
 _FACTS: dict[str, Callable[[Store], list[str]]] = {

@@ -8,9 +8,17 @@ from __future__ import annotations
 import json
 import re
 
+from minidock.engine.doctor.finding import (
+    NEEDS_ROOT,
+    OK,
+    PROBLEM,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    failed,
+)
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
 from minidock.engine.network import firewall, ipam
 from minidock.errors import Conflict
 

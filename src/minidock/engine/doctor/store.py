@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import re
 
+from minidock.engine.doctor.finding import (
+    NEEDS_ROOT,
+    OK,
+    PROBLEM,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    failed,
+)
 from minidock.engine.doctor.host import inside_container, wsl
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.report import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, WARNING, Finding, failed
 from minidock.paths import STORE_VERSION
 
 TOPIC = "Store"

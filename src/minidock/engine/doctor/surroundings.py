@@ -7,9 +7,9 @@ and firewalls".
 
 from __future__ import annotations
 
+from minidock.engine.doctor.finding import OK, WARNING, Finding
 from minidock.engine.doctor.machine import Machine
 from minidock.engine.doctor.network import trust_command
-from minidock.engine.doctor.report import OK, WARNING, Finding
 
 TOPIC = "Surroundings"
 

@@ -1,0 +1,50 @@
+"""A finding: one line of what the doctor says.
+
+It is what was looked at, a verdict, what was seen, and the fix where there is one.
+
+    ok        nothing to do
+    warning   something does not work here, or will surprise; `minidock run` works
+    problem   `minidock run` fails
+    unknown   could not be found out: it takes root
+
+Each finding also *predicts*: `can` names what can be done here, as True, False, or None for "not
+known". The predictions are held against reality by tests/e2e/test_doctor.py:
+
+    run          a container without a network            memory swap cpu "cpu shares" cpuset pids
+    network      a container on the bridge                io "io weight"    these limits
+    out          ... reaches other machines               devices           a device is refused
+    publish      ... a published port answers             pause             it can be frozen
+    userns       user namespaces, for root                "userns of users" for others
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"
+NEEDS_ROOT = "only root can try it"
+ARCHITECTURES = ("x86_64", "aarch64")
+
+Can = dict[str, bool | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    topic: the heading that it stands under. check: what was looked at. seen: what was found.
+    fix: one line, a command where there is one; "" where nothing is to be done.
+    """
+
+    topic: str
+    check: str
+    verdict: str
+    seen: str
+    fix: str = ""
+    can: Can = field(default_factory=dict)
+
+
+def failed(parts: dict[str, str], wanted: Iterable[str]) -> dict[str, str]:
+    """Of a probe's answer, the wanted parts that do not work, with the reason; also "probe"."""
+    return {part: parts[part] for part in (*wanted, "probe") if parts.get(part)}

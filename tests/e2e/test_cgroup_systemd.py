@@ -137,7 +137,8 @@ def test_cgroup_parent_is_a_slice(minidock: Minidock, busybox_image: str, store:
         minidock.ok("rm", "-f", "box")
         assert not directory.exists()
     finally:
-        systemctl("stop", cgroup_home.unit_of(name), name, "mdt.slice")
+        systemctl("stop", cgroup_home.unit_of(name))
+        systemctl("stop", name)
 
 
 def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
@@ -160,7 +161,8 @@ def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
         assert all(group.exists() for group in groups)
         assert systemctl("is-active", cgroup_home.unit_of(name)) == "active"
     finally:
-        systemctl("stop", cgroup_home.unit_of(name), name, "mdt.slice")
+        systemctl("stop", cgroup_home.unit_of(name))
+        systemctl("stop", name)
     assert not any(group.exists() for group in groups)
 
 

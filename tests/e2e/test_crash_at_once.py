@@ -41,7 +41,7 @@ def errors(outcomes: list[Outcome]) -> list[MinidockError]:
 
 def test_ten_runs_at_once_have_ten_addresses(minidock: Minidock, stage: Stage) -> None:
     runs = [
-        minidock.start("run", "-d", "--name", f"c{n}", "-p", "80", "busybox", "sleep", "60")
+        minidock.start("run", "-d", "--name", f"c{n}", "-p", "80", "busybox", "sleep", "600")
         for n in range(10)
     ]
     for run in runs:
@@ -57,7 +57,7 @@ def test_ten_runs_at_once_have_ten_addresses(minidock: Minidock, stage: Stage) -
 
 @pytest.mark.parametrize("attempt", range(5))
 def test_one_of_two_equal_names_wins(minidock: Minidock, stage: Stage, attempt: int) -> None:
-    command = ("run", "-d", "--name", "web", "busybox", "sleep", "60")
+    command = ("run", "-d", "--name", "web", "busybox", "sleep", "600")
     ended = []
     for run in [minidock.start(*command), minidock.start(*command)]:
         _, said = run.communicate(timeout=patience(60))
@@ -159,7 +159,7 @@ def test_listing_never_fails_while_containers_come_and_go(stage: Stage) -> None:
     def come_and_go(name: str) -> int:
         count = 0
         while time.monotonic() < deadline:
-            asked = {**body(AutoRemove=count % 2 == 0), "Cmd": ["sleep", "60"]}
+            asked = {**body(AutoRemove=count % 2 == 0), "Cmd": ["sleep", "600"]}
             made = create.create(store, asked, name=name)
             start.start(store, made.id, attach=None)
             actions.remove(store, name, force=True)

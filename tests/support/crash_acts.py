@@ -37,7 +37,7 @@ def body(**host: Any) -> dict[str, Any]:
     """A container with a published port and a volume, whose command ends when it is told to."""
     return {
         "Image": "busybox",
-        "Cmd": ["sleep", "60"],
+        "Cmd": ["sleep", "600"],
         "StopSignal": "SIGKILL",  # as PID 1 it would not hear SIGTERM
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{}]}, "Binds": ["kept:/data"], **host},
@@ -45,7 +45,7 @@ def body(**host: Any) -> dict[str, Any]:
 
 
 def run_detached(store: Store) -> None:
-    """docker run -d --name web -p 80 -v kept:/data busybox sleep 60"""
+    """docker run -d --name web -p 80 -v kept:/data busybox sleep 600"""
     container = create.create(store, body(), name="web")
     start.start(store, container.id, attach=None, on_record=note(store))
 

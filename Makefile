@@ -43,7 +43,8 @@ test: test-needs lint
 
 vm-test:
 	./needs.sh vm $(if $(filter arm64,$(ARCH)),arm64)
-	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH))
+	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH)) \
+	    $(if $(TESTS),-- -n 2 --dist loadgroup -q $(TESTS))
 
 bench: test-needs
 	$(BIN)/python benchmarks/bench.py

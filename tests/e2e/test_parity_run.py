@@ -49,7 +49,7 @@ SNIPPETS = {
         D run --rm --net none -h h busybox env
         D run --rm --net none -h h -e B=2 -e A -e HOSTNAME -e B=3 busybox env
         D run --rm --net none -h h -t busybox env
-        D run --rm --net none -h h -u nobody -e EMPTY= -e A=b=c busybox env
+        D run --rm --net none -h h -u nobody -e EMPTY= -e A=b=c busybox env | sort
         XX=host D run --rm --net none -h h -e XX -e NOT_SET busybox env
         D run --rm --net none -e =x busybox env; echo $?
         D create --net none -e A=1 -e A=2 --name $N busybox

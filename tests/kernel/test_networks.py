@@ -22,6 +22,7 @@ from minidock.errors import Conflict, KernelError, MinidockError, StoreError, Us
 from minidock.kernel import iptables
 from minidock.kernel.op import Journal, describe, use_journal
 from minidock.paths import Store
+from support.command import SOURCE
 from support.lab import (
     HOST,
     NEIGHBOUR,
@@ -622,13 +623,12 @@ def test_ten_at_the_same_time_get_ten_addresses(lab: Lab, store: Store) -> None:
         "print(networks.reserve(Store(sys.argv[1]), sys.argv[2]))"
     )
     command = ["python3", "-c", program, store.root]
-    source = str(Path(networks.__file__).parents[2])
     started = [
         subprocess.Popen(
             [*command, f"{number:064x}"],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": source},
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
         )
         for number in range(10)
     ]

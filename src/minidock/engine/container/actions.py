@@ -50,9 +50,15 @@ def stop(
     container = settled(store, reference)
     if not container.running:
         return
-    note_stopped_by_hand(container.paths)
+    _note_stopped_by_hand(container)
     begin_stop(container, signal=signal)
     finish_stop(container, seconds_to_stop(container, timeout_seconds))
+
+
+def _note_stopped_by_hand(container: Container) -> None:
+    """Where a policy might bring it back; others can be stopped though no file can be made."""
+    if policy_of(container.host_config).name != NO:
+        note_stopped_by_hand(container.paths)
 
 
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
@@ -109,12 +115,17 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     container = settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
-    note_stopped_by_hand(container.paths)
+    _note_stopped_by_hand(container)
+    _kill(container, number)
+
+
+def _kill(container: Container, number: int) -> None:
+    """Send a signal; where it means the end, see to that."""
     ends = cancels(container.config, number, _stop_number(container))
     if ends and policy_of(container.host_config).name != NO:
         end_policy(container)
     if container.state["Paused"] and number == 9:
-        unpause(store, container.id)
+        unpause(container.store, container.id)
     _signal(container, number)
     if number == 9 or (ends and container.restarting):
         await_end(container, _KILL_SECONDS)
@@ -158,7 +169,7 @@ def _take_stopped(container: Container, ownership: Ownership, *, force: bool) ->
         )
     if container.running:
         try:
-            kill(container.store, container.id)
+            _kill(container, signal_number("SIGKILL"))
         except Conflict:
             pass  # it ended by itself meanwhile
     if not ownership.take():

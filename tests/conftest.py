@@ -119,10 +119,14 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def _give_settings_back(before: machine.Snapshot) -> None:
-    """Forwarding is switched on by the first network and stays on, as with Docker."""
+    """Forwarding is switched on by the first network and stays on, as with Docker; with it, FORWARD
+    drops what no rule takes."""
     for setting in before["setting"] - machine.settings():
         path, _, value = setting.partition(" = ")
         Path(path).write_text(value)
+    dropping = "iptables filter policy of FORWARD: DROP"
+    if dropping in machine.firewall_rules() - before["firewall rule"]:
+        subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=True)
 
 
 def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:

@@ -167,7 +167,9 @@ def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, busybox_tar: Path, require: Callable[[str], str]) -> Runtime:
+def runtime(
+    tmp_path: Path, busybox_tar: Path, store: Store, require: Callable[[str], str]
+) -> Runtime:
     require("runc")
     return Runtime(minidock_runtime(), tmp_path / "state", Bundle(tmp_path / "b", busybox_tar))
 

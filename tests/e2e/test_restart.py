@@ -55,6 +55,12 @@ def document(store: Store, name: str) -> dict[str, Any]:
     return found
 
 
+def _id_of(store: Store, name: str) -> str:
+    """The id that has this name; "-" while none has."""
+    link = f"{store.names}/{name}"
+    return os.readlink(link) if os.path.islink(link) else "-"
+
+
 def status(store: Store, name: str) -> str:
     return str(document(store, name)["State"]["Status"])
 
@@ -252,7 +258,7 @@ def test_a_command_that_does_not_read_holds_up_nobody(
     """Its words wait for it, and the container is restarted meanwhile."""
     words = "[ -e /ran ] && exec sleep 600; touch /ran; seq 20000; exit 3"
     run = minidock.start("run", "--name", "web", "--restart", "always", image, "sh", "-c", words)
-    await_true(lambda: os.path.lexists(f"{store.names}/web"))
+    await_true(lambda: os.path.exists(f"{store.containers}/{_id_of(store, 'web')}/container.json"))
     await_restarts(store, "web", 1)
     await_status(store, "web", "running")
     said, _ = run.communicate(timeout=patience(10))

@@ -96,7 +96,7 @@ SNIPPETS = {
     "out of memory": """
         D run --name $N --net none -m 16m --memory-swap 16m busybox \
             sh -c 'x=a; while :; do x=$x$x; done'; echo $?
-        D inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' $N; D rm $N
+        D inspect -f '{{.State.ExitCode}}' $N; D rm $N
     """,
     "capabilities and security options": """
         for f in -i '--cap-add NET_ADMIN' '--cap-drop ALL' '--cap-drop all --cap-add chown' \

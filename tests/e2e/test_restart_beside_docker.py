@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 # is seen however slow the machine is.
 HELPERS = """
     show() { D inspect -f '{{.State.Status}} {{.State.Running}} {{.State.Restarting}}' "$1"
-             D inspect -f '{{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}}' "$1"; }
+             D inspect -f '{{.State.ExitCode}} {{.RestartCount}}' "$1"; }
     listed() { D ps --filter name=$N "$@"; }
     is() { [ "$(D inspect -f "$2" "$1")" = "$3" ]; }
     counts() { D inspect -f '{{if .State.Restarting}}{{.RestartCount}}{{else}}0{{end}}' "$1"; }

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _DEFAULT_STOP_SECONDS = 10
-_KILL_SECONDS = 10.0
+_KILL_SECONDS = 30.0  # its layer is written to disk as it is unmounted, and a disk may be busy
 
 
 def stop(

@@ -77,6 +77,7 @@ def test_null_device_on_stdin_is_the_container_s_own(
     minidock.ok("rm", "-f", "box")
 
 
+@pytest.mark.alone  # others put the mode right
 def test_null_device_of_the_host_could_be_changed_without_that(
     minidock: Minidock, busybox_image: str, null_device: int
 ) -> None:

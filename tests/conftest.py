@@ -32,6 +32,7 @@ import pytest
 from minidock.paths import Store
 from support import docker_daemon, machine, selection, stores
 from support.command import REPOSITORY, Minidock
+from support.crash import Stage
 from support.patience import measure, patience
 
 CI = bool(os.environ.get("MINIDOCK_CI"))
@@ -286,3 +287,11 @@ def docker_networked(require: Callable[[str], str]) -> docker_daemon.Docker:
     """The docker command line on a daemon of our own with a bridge and its firewall rules."""
     require("dockerd")
     return docker_daemon.ensure(session_directory(), "networked")
+
+
+@pytest.fixture
+def stage(store: Store, busybox_tar: Path) -> Stage:
+    """A store with an image, ready for commands that are killed."""
+    from support.crash_acts import set_up
+
+    return set_up(store, busybox_tar)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.paths import Store
 from support.command import Minidock
 from support.crash import Command, Outcome, Stage
-from support.crash_acts import aftermath, body, noted, run_detached, set_up
+from support.crash_acts import aftermath, body, noted, run_detached
 from support.patience import patience
 
 pytestmark = [
@@ -24,11 +23,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]  # by execnet
-
-
-@pytest.fixture
-def stage(store: Store, busybox_tar: Path) -> Stage:
-    return set_up(store, busybox_tar)
 
 
 def all_of(commands: list[Command]) -> list[Outcome]:

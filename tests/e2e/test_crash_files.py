@@ -18,7 +18,7 @@ import pytest
 from minidock.engine.container import actions, containers, create, volumes
 from minidock.paths import Store
 from support.crash import Stage
-from support.crash_acts import aftermath, body, noted, run_attached, run_detached, set_up
+from support.crash_acts import aftermath, body, noted, run_attached, run_detached
 from support.patience import is_slow
 
 pytestmark = [
@@ -27,11 +27,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]  # by execnet
-
-
-@pytest.fixture
-def stage(store: Store, busybox_tar: Path) -> Stage:
-    return set_up(store, busybox_tar)
 
 
 def at_each_file(

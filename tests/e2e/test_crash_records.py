@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from support.crash_acts import (
     run_attached,
     run_detached,
     run_in_it,
-    set_up,
     take_noted,
 )
 from support.patience import steps
@@ -40,11 +38,6 @@ pytestmark = [
 ]  # by execnet
 
 KINDS = ("begin", "end")
-
-
-@pytest.fixture
-def stage(store: Store, busybox_tar: Path) -> Stage:
-    return set_up(store, busybox_tar)
 
 
 def at_each_record(

@@ -7,7 +7,6 @@ and a launch. Then `ps` must tell the truth, `rm -f` must work, and nothing may 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from test_crash_records import KINDS, at_each_record
@@ -17,7 +16,7 @@ from minidock.engine.monitor import start
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from support.crash import Stage
-from support.crash_acts import body, set_up
+from support.crash_acts import body
 from support.patience import patience
 
 pytestmark = [
@@ -26,11 +25,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]  # by execnet
-
-
-@pytest.fixture
-def stage(store: Store, busybox_tar: Path) -> Stage:
-    return set_up(store, busybox_tar)
 
 
 def create_one(store: Store) -> None:

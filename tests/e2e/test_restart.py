@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import containers
-from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
@@ -32,13 +31,7 @@ ONCE = ("sh", "-c", "[ -e /ran ] && exec sleep 600; touch /ran; exit 3")
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    with open(busybox_tar, "rb") as tar:
-        archive.import_rootfs(store, tar, "busybox:latest")
-    yield "busybox"
-    ids = Minidock(store.root).ok("ps", "-aq").split()
-    if ids:
-        Minidock(store.root).ok("rm", "-f", *ids)
-    assert stores.residue(store) == []
+    yield from stores.busybox_and_no_residue(store, busybox_tar)
 
 
 def await_true(condition: Callable[[], Any], seconds: float = 20) -> None:
@@ -50,7 +43,7 @@ def await_true(condition: Callable[[], Any], seconds: float = 20) -> None:
 
 def document(store: Store, name: str) -> dict[str, Any]:
     """What is written down of a container, unrepaired."""
-    home = f"{store.containers}/{os.readlink(f'{store.names}/{name}')}"
+    home = f"{store.containers}/{_id_of(store, name)}"
     found: dict[str, Any] = json.loads(Path(home, "container.json").read_text())
     return found
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
@@ -37,12 +36,7 @@ ENDS_WELL = ("sh", "-c", 'trap "exit 0" TERM; echo ready; while :; do sleep 0.05
 
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
-    with open(busybox_tar, "rb") as tar:
-        archive.import_rootfs(store, tar, "busybox:latest")
-    yield "busybox"
-    if ids := Minidock(store.root).ok("ps", "-aq").split():
-        Minidock(store.root).ok("rm", "-f", *ids)
-    assert stores.residue(store) == []
+    yield from stores.busybox_and_no_residue(store, busybox_tar)
 
 
 def prepare(minidock: Minidock, image: str, policy: str, fates: dict[str, tuple[str, ...]]) -> None:

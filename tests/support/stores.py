@@ -12,17 +12,30 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from minidock.engine.image import archive
 from minidock.kernel.cgroup import MONITORS
 from minidock.paths import Store
 from support import machine
+from support.command import Minidock
 from support.patience import patience
 
 
 def marks(store: Store) -> set[str]:
     """The names by which the kernel's objects of a store are told from all others."""
     return {store.root, store.run, store.cgroup_parent, store.bridge}
+
+
+def busybox_and_no_residue(store: Store, busybox_tar: Path) -> Iterator[str]:
+    """For a fixture: an image in the store; afterwards no container, and nothing left of one."""
+    with open(busybox_tar, "rb") as tar:
+        archive.import_rootfs(store, tar, "busybox:latest")
+    yield "busybox"
+    if ids := Minidock(store.root).ok("ps", "-aq").split():
+        Minidock(store.root).ok("rm", "-f", *ids)
+    assert residue(store) == []
 
 
 def residue(store: Store) -> list[str]:

@@ -88,7 +88,7 @@ def test_one_that_never_ran_is_not_started_with_the_machine() -> None:
      ("SIGTERM", 9, True)],
 )  # fmt: skip
 def test_which_signals_end_the_policy(stop_signal: str, number: int, expected: bool) -> None:
-    assert restart.cancels({"StopSignal": stop_signal}, number, 15) is expected
+    assert restart.cancels({"StopSignal": stop_signal}, number) is expected
 
 
 def test_journal_of_a_container_that_never_stays_up_stays_small(tmp_path: Path) -> None:

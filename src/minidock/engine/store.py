@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from minidock.engine.tree import remove_tree
 from minidock.errors import StoreError
 from minidock.paths import STORE_VERSION, Store
 
@@ -139,8 +140,6 @@ class Staging:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        from minidock.engine.monitor.teardown import remove_tree
-
         try:
             remove_tree(self.path)
         finally:
@@ -154,8 +153,6 @@ def sweep(store: Store) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        from minidock.engine.monitor.teardown import remove_tree
-
         path = f"{store.staging}/{name}"
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

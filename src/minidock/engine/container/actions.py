@@ -20,8 +20,8 @@ from minidock.engine.container.containers import (
     settled,
 )
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.container.restart import NO, cancels, note_stopped_by_hand, policy_of
-from minidock.engine.container.signals import signal_number
+from minidock.engine.container.restart import cancels, note_stopped_by_hand
+from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal
 from minidock.engine.container.validation import check_name
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive
@@ -50,22 +50,15 @@ def stop(
     container = settled(store, reference)
     if not container.running:
         return
-    _note_stopped_by_hand(container)
+    note_stopped_by_hand(container)
     begin_stop(container, signal=signal)
     finish_stop(container, seconds_to_stop(container, timeout_seconds))
 
 
-def _note_stopped_by_hand(container: Container) -> None:
-    """Where a policy might bring it back; others can be stopped though no file can be made."""
-    if policy_of(container.host_config).name != NO:
-        note_stopped_by_hand(container.paths)
-
-
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
     """Have a running container end, and not start again by its policy: send its stop signal."""
-    number = signal_number(signal) if signal else _stop_number(container)
-    if policy_of(container.host_config).name != NO:
-        end_policy(container)
+    number = signal_number(signal) if signal else stop_signal(container.config)
+    end_policy(container)
     if container.state["Paused"]:
         unpause(container.store, container.id)
     _signal(container, number)
@@ -88,7 +81,7 @@ def finish_stop(container: Container, seconds: float | None) -> None:
     """
     if await_end(container, seconds):
         return
-    _signal(container, 9)
+    _signal(container, SIGKILL)
     if not await_end(container, _KILL_SECONDS):
         raise Conflict(
             f"container {container.name} did not end within {_KILL_SECONDS:.0f} s of SIGKILL",
@@ -115,19 +108,19 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     container = settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
-    _note_stopped_by_hand(container)
+    note_stopped_by_hand(container)
     _kill(container, number)
 
 
 def _kill(container: Container, number: int) -> None:
     """Send a signal; where it means the end, see to that."""
-    ends = cancels(container.config, number, _stop_number(container))
-    if ends and policy_of(container.host_config).name != NO:
+    ends = cancels(container.config, number)
+    if ends:
         end_policy(container)
-    if container.state["Paused"] and number == 9:
+    if container.state["Paused"] and number == SIGKILL:
         unpause(container.store, container.id)
     _signal(container, number)
-    if number == 9 or (ends and container.restarting):
+    if number == SIGKILL or (ends and container.restarting):
         await_end(container, _KILL_SECONDS)
 
 
@@ -169,7 +162,7 @@ def _take_stopped(container: Container, ownership: Ownership, *, force: bool) ->
         )
     if container.running:
         try:
-            _kill(container, signal_number("SIGKILL"))
+            _kill(container, SIGKILL)
         except Conflict:
             pass  # it ended by itself meanwhile
     if not ownership.take():
@@ -243,7 +236,7 @@ def wait(store: Store, reference: str) -> int:
         return int(find(store, container.id).state["ExitCode"])
     socket.send(b"W")
     while True:
-        packet = socket.recv(wire.MESSAGE_BYTES)
+        packet = wire.receive(socket)
         if packet[:1] == b"x":
             return int(wire.content_of(packet)["code"])
         if not packet:
@@ -310,10 +303,6 @@ def _running(store: Store, reference: str) -> Container:
     if container.restarting:
         raise restarting_error(container)
     return container
-
-
-def _stop_number(container: Container) -> int:
-    return signal_number(container.config.get("StopSignal") or "SIGTERM")
 
 
 def _signal(container: Container, number: int) -> None:

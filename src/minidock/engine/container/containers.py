@@ -13,6 +13,7 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.engine.clock import timestamp
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
 from minidock.engine.monitor.teardown import SetAside, take_down
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SETTLING_SECONDS = 10.0
-NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Docker shows for "not yet"
 
 
 class Container:
@@ -318,13 +318,6 @@ def claim_name(store: Store, name: str, container_id: str) -> None:
         os.unlink(f"{store.names}/{name}")
     if holder != container_id:
         os.symlink(container_id, f"{store.names}/{name}")
-
-
-def timestamp(moment_ns: int | None = None) -> str:
-    """A moment as Docker writes it, such as 2024-05-01T12:00:00.123456789Z; now by default."""
-    now = time.time_ns() if moment_ns is None else moment_ns
-    seconds, rest = divmod(now, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
 
 
 def _look_up(store: Store, reference: str) -> Container | None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
-from minidock.engine.container.containers import NEVER, Container, claim_name, throw_away, timestamp
+from minidock.engine.container.containers import Container, claim_name, throw_away
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.validation import check_body, check_name

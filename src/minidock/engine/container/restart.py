@@ -20,19 +20,21 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.clock import NEVER
+from minidock.engine.container.signals import SIGKILL, stop_signal
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.engine.container.containers import Container
     from minidock.paths import ContainerPaths
 
 NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED = "no", "on-failure", "always", "unless-stopped"
 FIRST_PAUSE_MS = 100
 LONGEST_PAUSE_MS = 60_000
 LONG_RUN_SECONDS = 10.0  # who ran that long gets the first pause again
-_SIGKILL = 9
 
 
 class Policy:
@@ -108,24 +110,29 @@ def wants_start(document: dict[str, Any], *, stopped_by_hand: bool) -> bool:
     One that never ran stays as it is.
     """
     state = document["State"]
-    if state["StartedAt"].startswith("0001-"):  # Go's zero time
+    if state["StartedAt"] == NEVER:
         return False
     return policy_of(document["HostConfig"]).wants(
         state["ExitCode"], document["RestartCount"], stopped_by_hand=stopped_by_hand
     )
 
 
-def cancels(config: dict[str, Any], number: int, stop_number: int) -> bool:
+def cancels(config: dict[str, Any], number: int) -> bool:
     """Whether a signal that somebody sends means that the container is to end for good.
 
-    stop_number: the container's stop signal. Where it has none of its own, every signal does.
+    Its stop signal does, and SIGKILL; where it has no stop signal of its own, every signal does.
     """
-    return not config.get("StopSignal") or number in (_SIGKILL, stop_number)
+    return not config.get("StopSignal") or number in (SIGKILL, stop_signal(config))
 
 
-def note_stopped_by_hand(paths: ContainerPaths) -> None:
-    """Remember that somebody stopped this container."""
-    os.close(os.open(paths.manually_stopped, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+def note_stopped_by_hand(container: Container) -> None:
+    """Remember that somebody stopped this container, if a policy might bring it back.
+
+    Without a policy no file is made: such a container can be stopped on a full disk too.
+    """
+    if policy_of(container.host_config).name != NO:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
+        os.close(os.open(container.paths.manually_stopped, flags, 0o600))
 
 
 def forget_stopped_by_hand(paths: ContainerPaths) -> None:

@@ -7,8 +7,17 @@ from minidock.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from typing import Any
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
+
+
+SIGKILL = 9
+
+
+def stop_signal(config: dict[str, Any]) -> int:
+    """The number of the signal by which a container, with this Config, is asked to end."""
+    return signal_number(config.get("StopSignal") or "SIGTERM")
 
 
 def signal_number(text: str) -> int:

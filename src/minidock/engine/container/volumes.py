@@ -21,10 +21,11 @@ import os
 import stat
 
 from minidock import jsontext
-from minidock.engine.container.containers import documents, timestamp
+from minidock.engine.clock import timestamp
+from minidock.engine.container.containers import documents
 from minidock.engine.locks import exclusive
-from minidock.engine.monitor.teardown import remove_tree
 from minidock.engine.store import prepare, write_file
+from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
 

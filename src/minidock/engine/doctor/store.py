@@ -104,12 +104,7 @@ def _version(machine: Machine) -> Finding:
 def _space(machine: Machine) -> Finding:
     free, size, _, _ = map(int, machine.tell("space"))
     seen = f"{_gib(free)} free of {_gib(size)}"
-    fix = "minidock rm and rmi what is not needed; or MINIDOCK_ROOT=/a/bigger/disk"
-    if free < _NO_BYTES:
-        return Finding(TOPIC, "space", PROBLEM, seen, fix, {"run": False})
-    if free < _LITTLE_BYTES:
-        return Finding(TOPIC, "space", WARNING, seen, fix)
-    return Finding(TOPIC, "space", OK, seen)
+    return _room("space", free, seen, none=_NO_BYTES, little=_LITTLE_BYTES, place="/a/bigger/disk")
 
 
 def _inodes(machine: Machine) -> Finding:
@@ -117,12 +112,17 @@ def _inodes(machine: Machine) -> Finding:
     if size == 0:  # btrfs makes them as it goes
         return Finding(TOPIC, "inodes", OK, "as many as there is space for")
     seen = f"{free} free of {size}: as many files can be made"
-    fix = "minidock rm and rmi what is not needed; or MINIDOCK_ROOT=/another/disk"
-    if free < _NO_INODES:
-        return Finding(TOPIC, "inodes", PROBLEM, seen, fix, {"run": False})
-    if free < _FEW_INODES:
-        return Finding(TOPIC, "inodes", WARNING, seen, fix)
-    return Finding(TOPIC, "inodes", OK, seen)
+    return _room("inodes", free, seen, none=_NO_INODES, little=_FEW_INODES, place="/another/disk")
+
+
+def _room(check: str, free: int, seen: str, *, none: int, little: int, place: str) -> Finding:
+    """Whether enough is free: below `none` no container starts, below `little` one should look."""
+    fix = f"minidock rm and rmi what is not needed; or MINIDOCK_ROOT={place}"
+    if free < none:
+        return Finding(TOPIC, check, PROBLEM, seen, fix, {"run": False})
+    if free < little:
+        return Finding(TOPIC, check, WARNING, seen, fix)
+    return Finding(TOPIC, check, OK, seen)
 
 
 def _gib(count: int) -> str:

@@ -10,6 +10,7 @@ Only the last step changes what others see; whatever fails before it leaves noth
 
 from __future__ import annotations
 
+from minidock.engine.clock import timestamp
 from minidock.engine.image.archive_file import open_archive
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.images import Image, ImageStore, NewImage
@@ -72,7 +73,6 @@ def import_rootfs(
     message: its comment; "" is Docker's "Imported from -".
     Raises ArchiveError, UsageError for a name or change that is none.
     """
-    from minidock.engine.container.containers import timestamp
     from minidock.engine.image.config_changes import apply_changes
     from minidock.jsontext import dumps
 

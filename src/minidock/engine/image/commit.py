@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.engine.clock import timestamp
 from minidock.engine.image.changes import changes as changes
 from minidock.engine.image.config_changes import apply_changes
 from minidock.engine.image.images import Image, ImageStore, NewImage
@@ -65,7 +66,6 @@ def commit(
     ref: the image's name, "" for none. changes: lines of a Dockerfile for its config.
     Raises UsageError for a name or change that is none, Conflict where a file changed meanwhile.
     """
-    from minidock.engine.container.containers import timestamp
     from minidock.jsontext import dumps
 
     names = [reference.parse_tagged(ref).familiar] if ref else []

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
+from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.store import StoreLock, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     # The containers that use an image: (id or name, whether it runs).
     Users = Callable[[str], list[tuple[str, bool]]]
-
-_ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 class Image:
@@ -98,7 +97,7 @@ class Image:
             "RepoDigests": self.digests,
             "Parent": self.parent,
             "Comment": config.get("comment") or history[-1].get("comment") or "",
-            "Created": config.get("created") or _ZERO_TIME,
+            "Created": config.get("created") or NEVER,
             "DockerVersion": config.get("docker_version") or "",
             "Author": config.get("author") or "",
             "Config": image_config.normalised(config.get("config")),
@@ -112,7 +111,7 @@ class Image:
             "Size": self.size,
             "GraphDriver": {"Data": graph_data, "Name": "overlay"},
             "RootFS": {"Type": "layers", "Layers": image_config.diff_ids(config)},
-            "Metadata": {"LastTagTime": self.tagged or _ZERO_TIME},
+            "Metadata": {"LastTagTime": self.tagged or NEVER},
         }
 
 
@@ -265,7 +264,7 @@ class ImageStore:
         catalogue["images"][image.id] = {
             "layers": image.chain_ids,
             "size": sum(read_layer(self._store, c)["size"] for c in image.chain_ids),
-            "created": config.get("created") or _ZERO_TIME,
+            "created": config.get("created") or NEVER,
             "parent": image.parent or known.get("parent", ""),
             "tagged": _now() if image.names else known.get("tagged", ""),
         }
@@ -331,6 +330,4 @@ def _names_by_image(catalogue: dict[str, dict[str, Any]]) -> dict[str, list[str]
 
 
 def _now() -> str:
-    from minidock.engine.container.containers import timestamp
-
     return timestamp()

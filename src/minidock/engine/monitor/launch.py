@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
+from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container.bundle import write_bundle
-from minidock.engine.container.containers import NEVER, Container, timestamp
+from minidock.engine.container.containers import Container
 from minidock.engine.container.mounts import fill_volumes, make_bind_sources
 from minidock.engine.image.images import ImageStore
 from minidock.engine.monitor.teardown import take_down

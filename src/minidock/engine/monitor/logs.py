@@ -13,7 +13,8 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.engine.container.containers import Container, find, timestamp
+from minidock.engine.clock import timestamp
+from minidock.engine.container.containers import Container, find
 from minidock.engine.container.restart import NO, policy_of
 from minidock.errors import Conflict, NotFound, StoreError
 

@@ -30,14 +30,13 @@ from minidock.engine.container.containers import (
     restarting_error,
 )
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.container.signals import signal_number
 from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client, Pipes, Session
-from minidock.engine.monitor.teardown import remove_tree
+from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, system_error
 from minidock.kernel import cgroup, process
 from minidock.paths import Store
@@ -244,10 +243,8 @@ class Monitor:
     def _attached_message(self, client: Client, packet: bytes) -> None:
         """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
         if packet[:1] == b"k":
-            config = self.container.config
-            stop_number = signal_number(config.get("StopSignal") or "SIGTERM")
-            restart.note_stopped_by_hand(self.container.paths)
-            if restart.cancels(config, wire.content_of(packet)["signal"], stop_number):
+            restart.note_stopped_by_hand(self.container)
+            if restart.cancels(self.container.config, wire.content_of(packet)["signal"]):
                 self.cancelled = True
         if self.current is not None:
             self.current.session.handle(client, packet)

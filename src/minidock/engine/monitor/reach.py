@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from minidock.engine.container.restart import NO, policy_of
 from minidock.engine.monitor import wire
 
 TYPE_CHECKING = False
@@ -32,7 +33,9 @@ def reach(container: Container) -> _socket.socket | None:
 
 
 def end_policy(container: Container) -> None:
-    """Have a running container not started again by its policy when it ends."""
+    """Have a running container not started again when it ends; nothing to do without a policy."""
+    if policy_of(container.host_config).name == NO:
+        return
     while (socket := reach(container)) is not None:
         socket.send(b"C")
         if wire.receive(socket)[:1] == b"S":

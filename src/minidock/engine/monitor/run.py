@@ -57,9 +57,8 @@ class Run:
         """Carry by hand what reaches the held ports past the firewall's rules."""
         if not self._launched.ports:
             return None
-        from minidock.engine.network.relay import (
-            Relay,  # only containers with published ports pay for it
-        )
+        # Only containers with published ports pay for it.
+        from minidock.engine.network.relay import Relay
 
         address = self._container.document["NetworkSettings"]["IPAddress"]
         relay = Relay(self._launched.ports, address)

@@ -16,6 +16,8 @@ So hashing costs no extra time on two processors, no decompressor runs inside, a
 archive says can reach a file outside. The half-made layer lies in staging/ and is renamed to its
 place only when its digest is right.
 
+`layer_of_upper` makes a layer of what a container or a step of a build wrote, without an archive.
+
 Source: OCI image-spec layer.md, config.md "Layer ChainID".
 """
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from minidock.engine.image.archive_file import Progress
+    from minidock.engine.image.upper import Upper
     from minidock.paths import Store
 
 _PIPE_BYTES = 1 << 20
@@ -81,9 +85,47 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
         )
     if not answer["replaced_any"]:
         os.rmdir(f"{path}/{tar_split.REPLACED}")
-    record = {"diff_id": found, "size": answer["content_bytes"], "tar_size": answer["tar_bytes"]}
+    return _described(path, found, answer["content_bytes"], answer["tar_bytes"])
+
+
+def layer_of_upper(
+    upper: Upper, path: str, *, take: bool, progress: Progress | None = None
+) -> StagedLayer:
+    """Make a layer of a container's own files, which stand in an overlay's upperdir.
+
+    upper: open; not mounted, and on the store's file system, if it is taken. path: the layer's
+    directory, which is made, inside a staging entry. take: the upperdir itself moves into the
+    layer, and after an error is good for nothing but removal; else it is copied and stays.
+    progress: called with "Committing" and the bytes of the archive so far.
+    Raises Conflict where a file changed meanwhile or cannot be in an image, StoreError where the
+    disk refuses. The caller removes `path` on an error.
+    """
+    from minidock.engine.image.upper_files import Copied, Taken
+    from minidock.engine.image.upper_layer import UpperLayer
+
+    split_flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        os.mkdir(path, 0o700)
+        split_fd = os.open(f"{path}/{tar_split.FILE_NAME}", split_flags, 0o600)
+        try:
+            with (Taken if take else Copied)(upper, f"{path}/diff") as files:
+                layer = UpperLayer(upper, files, split_fd, progress=progress)
+                layer.write()
+        finally:
+            os.close(split_fd)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make a layer of {upper.path}: {error.strerror or error}",
+            hint="nothing of it was kept",
+        ) from None
+    return _described(path, layer.diff_id, layer.content_bytes, layer.tar_bytes)
+
+
+def _described(path: str, diff_id: str, content_bytes: int, tar_bytes: int) -> StagedLayer:
+    """A layer that is complete but for its layer.json, with that."""
+    record = {"diff_id": diff_id, "size": content_bytes, "tar_size": tar_bytes}
     write_file(f"{path}/layer.json", jsontext.dumps(record).encode())
-    return StagedLayer(path, found, answer["content_bytes"])
+    return StagedLayer(path, diff_id, content_bytes)
 
 
 def read_layer(store: Store, chain_id: str) -> dict[str, Any]:

@@ -1,0 +1,245 @@
+"""How the files of a container's own layer come into the store: taken, or copied.
+
+    Taken    the upperdir itself becomes the layer's diff/: not a byte is written. Its container is
+             over. Overlayfs's notes to itself go, and what no archive holds: sockets, what the
+             start left, the fractions of seconds.
+    Copied   the container lives on with its files. A file system that can share blocks shares them
+             (FICLONE), any other copies within the kernel, holes as holes.
+
+Both end with the same tree, the one that the layer's archive unpacks to. The walk that calls them
+(upper_layer.py) gives each entry once, a directory before what is in it.
+
+Sources: ioctl_ficlone(2), copy_file_range(2), lseek(2) "SEEK_DATA"; overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
+from minidock.engine.image.upper import changed_meanwhile
+from minidock.engine.image.upper_tar import seconds
+from minidock.engine.tree import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from minidock.engine.image.upper import Upper, UpperEntry
+
+    class Files(Protocol):
+        """Where a walk's entries go."""
+
+        def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+            """A regular file, open as fd; returns a descriptor of what is in the layer."""
+
+        def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None: ...
+
+        def other(self, entry: UpperEntry, link: bytes) -> None:
+            """A symbolic link, a device, a FIFO, a whiteout."""
+
+        def hard_link(self, entry: UpperEntry, first: bytes) -> None: ...
+
+        def leave_out(self, entry: UpperEntry) -> None: ...
+
+        def finish(self) -> None:
+            """After the walk: the layer's diff/ is complete."""
+
+        def __enter__(self) -> Files: ...
+
+        def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+
+
+_FICLONE = 0x40049409
+_COPY_MAX = 1 << 30
+_NO_CLONE = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY))
+_OVERLAY = OVERLAY_XATTRS.decode()
+_OPAQUE = OPAQUE_XATTR.decode()
+
+
+class Taken:
+    """The upperdir becomes the layer's diff/. If this fails halfway, its owner removes it."""
+
+    def __init__(self, upper: Upper, diff: str) -> None:
+        self._upper = upper
+        self._diff = diff
+        self._sockets: list[bytes] = []
+        self._directory_times: dict[bytes, int] = {}
+
+    def __enter__(self) -> Taken:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        pass
+
+    def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+        _forget_overlay(fd)
+        _set_time(fd, entry)
+        return fd
+
+    def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None:
+        _forget_overlay(fd, keep=_OPAQUE if entry.opaque else "")
+        self._directory_times[entry.path] = seconds(entry)
+
+    def other(self, entry: UpperEntry, link: bytes) -> None:
+        if entry.is_whiteout:
+            return  # several names of one inode, which overlayfs made, and without attributes
+        with self._upper.parent(entry.path) as (parent, name):
+            path = b"/proc/self/fd/%d/%b" % (parent, name)
+            for attribute in os.listxattr(path, follow_symlinks=False):
+                if attribute.startswith(_OVERLAY):
+                    os.removexattr(path, attribute, follow_symlinks=False)
+            _set_time(name, entry, dir_fd=parent)
+
+    def hard_link(self, entry: UpperEntry, first: bytes) -> None:
+        pass
+
+    def leave_out(self, entry: UpperEntry) -> None:
+        self._sockets.append(entry.path)
+
+    def finish(self) -> None:
+        for path in self._sockets + self._upper.left_by_start:
+            with self._upper.parent(path) as (parent, name):
+                if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+                    remove_tree(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
+                else:
+                    os.unlink(name, dir_fd=parent)
+        for path, time in self._directory_times.items():
+            with self._upper.parent(path) as (parent, name):
+                os.utime(name, (time, time), dir_fd=parent, follow_symlinks=False)
+        root = self._upper.open_directory(b"")
+        try:
+            _forget_overlay(root)
+            os.fchown(root, 0, 0)
+            os.fchmod(root, 0o755)
+        finally:
+            os.close(root)
+        os.rename(self._upper.path, self._diff)
+
+
+class Copied:
+    """The layer's diff/ is a copy, and what is hashed is the copy: it cannot change meanwhile."""
+
+    def __init__(self, upper: Upper, diff: str) -> None:
+        self._upper = upper
+        self._can_clone = True
+        self._directory_times: dict[bytes, int] = {}
+        os.mkdir(diff, 0o755)
+        os.chmod(diff, 0o755)
+        self._root = os.open(diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Copied:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._root)
+
+    def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        copy = os.open(entry.path, flags, 0o600, dir_fd=self._root)
+        try:
+            if entry.status.st_size and not self._clone(fd, copy):
+                _copy(entry, fd, copy)
+            if os.fstat(fd).st_size < entry.status.st_size:
+                raise changed_meanwhile(entry.path)  # its end is no hole: it was cut off
+            os.ftruncate(copy, entry.status.st_size)
+            # The owner before the mode and the xattrs: chown drops setuid and capabilities.
+            os.fchown(copy, entry.status.st_uid, entry.status.st_gid)
+            os.fchmod(copy, stat.S_IMODE(entry.status.st_mode))
+            for name, value in xattrs.items():
+                os.setxattr(copy, name, value)
+            _set_time(copy, entry)
+        except BaseException:
+            os.close(copy)
+            raise
+        return copy
+
+    def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None:
+        os.mkdir(entry.path, 0o700, dir_fd=self._root)
+        copy = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            os.fchown(copy, entry.status.st_uid, entry.status.st_gid)
+            os.fchmod(copy, stat.S_IMODE(entry.status.st_mode))
+            for name, value in xattrs.items():
+                os.setxattr(copy, name, value)
+            if entry.opaque:
+                os.setxattr(copy, _OPAQUE, b"y")
+        finally:
+            os.close(copy)
+        self._directory_times[entry.path] = seconds(entry)
+
+    def other(self, entry: UpperEntry, link: bytes) -> None:
+        status = entry.status
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(link, entry.path, dir_fd=self._root)
+        else:
+            kind = stat.S_IFMT(status.st_mode)
+            os.mknod(entry.path, kind | 0o600, status.st_rdev, dir_fd=self._root)
+        if entry.is_whiteout:
+            return
+        os.chown(entry.path, status.st_uid, status.st_gid, dir_fd=self._root, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(entry.path, stat.S_IMODE(status.st_mode), dir_fd=self._root)
+        _set_time(entry.path, entry, dir_fd=self._root)
+
+    def hard_link(self, entry: UpperEntry, first: bytes) -> None:
+        os.link(first, entry.path, src_dir_fd=self._root, dst_dir_fd=self._root)
+
+    def leave_out(self, entry: UpperEntry) -> None:
+        pass
+
+    def finish(self) -> None:
+        for path, time in self._directory_times.items():
+            os.utime(path, (time, time), dir_fd=self._root, follow_symlinks=False)
+
+    def _clone(self, fd: int, copy: int) -> bool:
+        """Let the copy share the file's blocks, where the file system can."""
+        import fcntl
+
+        if not self._can_clone:
+            return False
+        try:
+            fcntl.ioctl(copy, _FICLONE, fd)
+        except OSError as error:
+            if error.errno not in _NO_CLONE:
+                raise
+            self._can_clone = False
+        return self._can_clone
+
+
+def _copy(entry: UpperEntry, fd: int, copy: int) -> None:
+    """Copy a file's runs of data to the same places."""
+    size = entry.status.st_size
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # a hole up to the end
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        at = start
+        while at < end:
+            copied = os.copy_file_range(fd, copy, min(end - at, _COPY_MAX), at, at)
+            if not copied:
+                raise changed_meanwhile(entry.path)
+            at += copied
+
+
+def _forget_overlay(fd: int, *, keep: str = "") -> None:
+    """Remove overlayfs's own attributes: which inode a file was copied from, and the like."""
+    for name in os.listxattr(fd):
+        if name.startswith(_OVERLAY) and name != keep:
+            os.removexattr(fd, name)
+
+
+def _set_time(target: int | bytes, entry: UpperEntry, *, dir_fd: int | None = None) -> None:
+    """Set a file's time to the whole seconds that its layer says."""
+    time = seconds(entry)
+    if isinstance(target, int):
+        os.utime(target, (time, time))
+    else:
+        os.utime(target, (time, time), dir_fd=dir_fd, follow_symlinks=False)

@@ -1,0 +1,75 @@
+"""Durations as Go reads and prints them: "1h30m", "1.5s", "300ms"."""
+
+from __future__ import annotations
+
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.words import quoted
+
+_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_MAX_NS = (1 << 63) - 1
+_DIGITS = "0123456789"
+
+
+def go_duration(text: str) -> int:
+    """A duration in nanoseconds. Raises DockerfileError in the words of time.ParseDuration."""
+    sign = -1 if text.startswith("-") else 1
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total = 0
+    if not rest:
+        raise DockerfileError(f"time: invalid duration {quoted(text)}")
+    while rest:
+        number = _leading(rest, digits=True)
+        rest = rest[len(number) :]
+        unit = _leading(rest, digits=False)
+        rest = rest[len(unit) :]
+        whole, _, fraction = number.partition(".")
+        if not (whole + fraction) or "." in fraction:
+            raise DockerfileError(f"time: invalid duration {quoted(text)}")
+        if not unit:
+            raise DockerfileError(f"time: missing unit in duration {quoted(text)}")
+        if unit not in _UNITS_NS:
+            raise DockerfileError(f"time: unknown unit {quoted(unit)} in duration {quoted(text)}")
+        unit_ns = _UNITS_NS[unit]
+        total += int(whole or 0) * unit_ns + int(fraction or 0) * unit_ns // 10 ** len(fraction)
+        if total > _MAX_NS:
+            raise DockerfileError(f"time: invalid duration {quoted(text)}")
+    return sign * total
+
+
+def go_text(duration_ns: int) -> str:
+    """A duration as Go prints it: 1m30s, 1.5s, 300ms, 0s."""
+    if duration_ns < 1_000_000_000:
+        for unit in ("ms", "µs", "ns"):
+            if duration_ns >= _UNITS_NS[unit]:
+                return _decimal(duration_ns, _UNITS_NS[unit]) + unit
+        return "0s"
+    minutes, seconds_ns = divmod(duration_ns, _UNITS_NS["m"])
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if hours or minutes else ""
+    return text + _decimal(seconds_ns, _UNITS_NS["s"]) + "s"
+
+
+def _decimal(number: int, unit: int) -> str:
+    whole, rest = divmod(number, unit)
+    fraction = f"{rest:0{len(str(unit)) - 1}}".rstrip("0") if rest else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+def _leading(text: str, *, digits: bool) -> str:
+    """What a text begins with: digits and points, or anything else."""
+    at = 0
+    while at < len(text) and (text[at] in _DIGITS + ".") is digits:
+        at += 1
+    return text[:at]

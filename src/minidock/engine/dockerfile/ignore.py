@@ -1,0 +1,214 @@
+r"""What .dockerignore keeps out of a build's context.
+
+    # a comment        only at the very beginning of a line
+    *.log              "*" and "?" match no slash, "[a-z]" one character, "\" takes a meaning away
+    **/*.tmp           "**" any number of folders, also none
+    docs               a folder is left out with all that is in it ...
+    !docs/README.md    ... but for what a later line lets in again
+    /build             the same as build: a pattern always begins at the context's root
+
+The last line that matches decides. Each line is asked about a path only if its answer could change
+the result; and a line that matched a folder holds for all that is in the folder. Both together make
+the order of lines matter in ways that no simpler rule gives: "a/b" and then "!a" leaves a/b out.
+
+Sources: docs.docker.com/build/concepts/context ".dockerignore files"; moby/patternmatcher and
+ignorefile; BuildKit's fsutil, which asks folder by folder from the root.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from minidock.engine.dockerfile.errors import DockerfileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
+_IN_REGULAR_EXPRESSIONS = ".+()|{}$"
+_SPECIAL = "*?[\\"
+
+
+class Ignore:
+    """The patterns of one .dockerignore.
+
+    text: the file's content, b"" for none.
+    Raises DockerfileError for a pattern that is none.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._patterns = [_Pattern(line) for line in _read(text)]
+        self._folders: dict[str, list[bool]] = {"": [False] * len(self._patterns)}
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def matches(self, path: str) -> bool:
+        """Whether a path, relative to the context and without "./", is left out of it."""
+        if not self._patterns or not path:
+            return False
+        return self._ask(path, self._folder(posixpath.dirname(path)))[0]
+
+    def skips(self, folder: str) -> bool:
+        """Whether a folder is left out, and nothing that is in it can be let in again."""
+        return self.matches(folder) and not any(
+            pattern.lets_in and pattern.may_match_below(folder) for pattern in self._patterns
+        )
+
+    def _folder(self, path: str) -> list[bool]:
+        """Which patterns match a folder or one above it."""
+        if path not in self._folders:
+            self._folders[path] = self._ask(path, self._folder(posixpath.dirname(path)))[1]
+        return self._folders[path]
+
+    def _ask(self, path: str, above: list[bool]) -> tuple[bool, list[bool]]:
+        """Whether a path is left out, and which patterns were found to match it."""
+        left_out = False
+        matched: list[bool] = []
+        for pattern, matched_above in zip(self._patterns, above, strict=True):
+            matches = matched_above
+            if not matches and pattern.lets_in == left_out:
+                matches = pattern.matches(path)
+            matched.append(matches)
+            if matches:
+                left_out = not pattern.lets_in
+        return left_out, matched
+
+
+class _Pattern:
+    """One line: its text without the "!", and how it is matched.
+
+    A pattern without special characters, or with "**" at one end only, needs no regular expression.
+    """
+
+    def __init__(self, line: str) -> None:
+        self.lets_in = line.startswith("!")
+        self.text = line.removeprefix("!")
+        _check_syntax(self.text)
+        self._expression: re.Pattern[str] | None = None
+        literal_end = self.text.removeprefix("**")
+        literal_start = self.text.removesuffix("**")
+        self._is_end = self.text.startswith("**") and not _has_special(literal_end)
+        self._is_start = self.text.endswith("**") and not _has_special(literal_start)
+        if not (self._is_end or self._is_start or not _has_special(self.text)):
+            self._expression = _compiled(self.text)
+
+    def matches(self, path: str) -> bool:
+        if self._expression is not None:
+            return self._expression.fullmatch(path) is not None
+        if self._is_end:
+            end = self.text[2:]
+            return path.endswith(end) or (end.startswith("/") and path == end[1:])
+        if self._is_start:
+            return path.startswith(self.text[:-2])
+        return path == self.text
+
+    def may_match_below(self, folder: str) -> bool:
+        """Whether the pattern can match anything inside a folder; in doubt, yes."""
+        specials = [at for character in _SPECIAL if (at := self.text.find(character)) >= 0]
+        inside = folder + "/"
+        if not specials:
+            return self.text.startswith(inside)
+        literal = self.text[: min(specials)]
+        return literal.startswith(inside) or inside.startswith(literal)
+
+
+def _read(text: bytes) -> list[str]:
+    """The patterns of a file, each in its simplest spelling."""
+    patterns = []
+    for line in text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n"):
+        pattern = line.strip()
+        if line.startswith("#") or not pattern:
+            continue
+        lets_in = pattern.startswith("!")
+        pattern = pattern[1:].strip() if lets_in else pattern
+        if pattern:
+            pattern = posixpath.normpath(pattern)
+            pattern = pattern.lstrip("/") or "/"
+        elif lets_in:
+            raise DockerfileError('invalid excludepatterns: [!]: illegal exclusion pattern: "!"')
+        patterns.append("!" + pattern if lets_in else pattern)
+    return patterns
+
+
+def _has_special(text: str) -> bool:
+    return any(character in text for character in _SPECIAL + "]")
+
+
+def _check_syntax(pattern: str) -> None:
+    """Raise DockerfileError where Go's filepath.Match would call the pattern malformed."""
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "\\":
+            at += 2
+            if at > len(pattern):
+                raise _malformed(pattern)
+        elif pattern[at] == "[":
+            at = _behind_class(pattern, at + 1)
+        else:
+            at += 1
+
+
+def _behind_class(pattern: str, at: int) -> int:
+    """Where a class of characters ends: "[", perhaps "^", then characters and ranges, "]"."""
+    at += pattern.startswith("^", at)
+    count = 0
+    while True:
+        if pattern.startswith("]", at) and count:
+            return at + 1
+        at = _behind_class_character(pattern, at)
+        if pattern.startswith("-", at):
+            at = _behind_class_character(pattern, at + 1)
+        count += 1
+
+
+def _behind_class_character(pattern: str, at: int) -> int:
+    if pattern.startswith(("-", "]"), at):
+        raise _malformed(pattern)
+    at += pattern.startswith("\\", at)
+    if at + 1 >= len(pattern):  # nothing can close the class any more
+        raise _malformed(pattern)
+    return at + 1
+
+
+def _malformed(pattern: str) -> DockerfileError:
+    return DockerfileError(
+        f"invalid excludepatterns: [{pattern}]: syntax error in pattern",
+        hint="in .dockerignore: a '[' that nothing closes, or a backslash at the end",
+    )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a pattern."""
+    import re
+    import warnings
+
+    with warnings.catch_warnings():  # Python warns of "[[", which it reads as Go does
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            return re.compile("".join(_expression(pattern)))
+        except re.error:
+            raise _malformed(pattern) from None
+
+
+def _expression(pattern: str) -> list[str]:
+    pieces: list[str] = []
+    at = 0
+    while at < len(pattern):
+        character = pattern[at]
+        if pattern.startswith("**", at):
+            at += 2
+            at += pattern.startswith("/", at)  # "**/" is as "**"
+            pieces.append("(.*/)?" if at < len(pattern) else ".*")
+            continue
+        at += 1
+        if character == "*":
+            pieces.append("[^/]*")
+        elif character == "?":
+            pieces.append("[^/]")
+        elif character == "\\":
+            pieces.append("\\" + pattern[at : at + 1])  # a letter becomes a class, as in Go: \d
+            at += 1
+        else:
+            pieces.append("\\" + character if character in _IN_REGULAR_EXPRESSIONS else character)
+    return pieces

@@ -1,0 +1,247 @@
+r"""A Dockerfile as a list of instructions.
+
+    # escape=`                  a directive: only at the top, before any other comment or blank line
+    RUN --network=none echo a \  continued by the escape character at the line's end
+      # a comment between        comments inside an instruction are left out
+      b                          -> RUN, flags [("network", "none")], text "echo a   b"
+
+Parsing is the same for all instructions: comments, continued lines, keyword, flags, a JSON list or
+text, here-documents. What an instruction's text must look like is in `checks`; what it does to an
+image's config, in `config`.
+
+Sources: docs.docker.com/reference/dockerfile "Format"; BuildKit's frontend/dockerfile/parser,
+whose answers the tests hold this against.
+"""
+
+from __future__ import annotations
+
+from minidock import jsontext
+from minidock.engine.dockerfile import checks, heredoc
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.flags import split_flags
+from minidock.engine.dockerfile.words import SPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.dockerfile.heredoc import Heredoc
+
+_DIRECTIVES = ("check", "escape", "syntax")
+_JSON_OR_TEXT = ("ADD", "CMD", "COPY", "ENTRYPOINT", "HEALTHCHECK", "RUN", "SHELL", "VOLUME")
+_BETWEEN_WORDS = "\t\v\f\r "
+
+
+class Instruction:
+    """One instruction.
+
+    keyword: in capitals. flags: ("from", "x") for "--from=x", ("link", "true") for "--link".
+    text: what follows keyword and flags, with continued lines joined.
+    json: the strings of the exec form (of HEALTHCHECK: of its command), None for the shell form.
+    first_line, last_line: counted from 1, here-documents included.
+    source: the instruction on one line, as progress and messages show it.
+    escape: the character that protects others in its words.
+    """
+
+    def __init__(self, source: str, lines: tuple[int, int], escape: str) -> None:
+        self.source = source.strip(SPACES)
+        self.first_line, self.last_line = lines
+        self.escape = escape
+        self.heredocs: list[Heredoc] = []
+        self.written_keyword, rest = _first_word(self.source)
+        self.keyword = self.written_keyword.upper()
+        self.raw_flags, text = split_flags(rest)
+        self.text = text.strip(SPACES)
+        self.flags: list[tuple[str, str]] = []
+        self.json: list[str] | None = None
+        if self.keyword in _JSON_OR_TEXT:
+            is_health = self.keyword == "HEALTHCHECK"
+            self.json = exec_form(_first_word(self.text)[1] if is_health else self.text)
+
+    def words(self) -> list[str]:
+        """The strings of the exec form, or the text split at blanks; quotes are not looked at."""
+        return split_words(self.text) if self.json is None else self.json
+
+    def flag(self, name: str, default: str = "") -> str:
+        """The value of a flag that can be given once."""
+        return dict(self.flags).get(name, default)
+
+    def __repr__(self) -> str:
+        return f"<{self.source}>"
+
+
+class Dockerfile:
+    """A parsed Dockerfile.
+
+    escape, syntax, check: its directives, "" where there is none (escape: a backslash).
+    lines: as written, for messages. empty_continuations: lines of instructions with a blank line
+    inside, which Docker warns of.
+    """
+
+    def __init__(self, name: str, lines: list[str]) -> None:
+        self.name = name
+        self.lines = [line.rstrip("\r\n") for line in lines]
+        self.escape = "\\"
+        self.syntax = ""
+        self.check = ""
+        self.instructions: list[Instruction] = []
+        self.empty_continuations: list[int] = []
+
+
+def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
+    """The instructions of a Dockerfile, each checked by itself (`checks.stages` looks at all).
+
+    Raises DockerfileError in Docker's words, with the line.
+    """
+    if not text:
+        raise DockerfileError("the Dockerfile cannot be empty")
+    lines = _split_lines(text)
+    dockerfile = Dockerfile(name, lines)
+    at = _read_directives(dockerfile, lines)
+    while at < len(lines):
+        at = _read_instruction(dockerfile, lines, at)
+    if not dockerfile.instructions:
+        raise DockerfileError("file with no instructions", line=1, lines=(1, len(lines)))
+    for instruction in dockerfile.instructions:
+        checks.check(instruction)
+    return dockerfile
+
+
+def parse_one(text: str, *, escape: str = "\\") -> Instruction:
+    """One instruction that stands alone: a trigger of ONBUILD, or what --change takes."""
+    dockerfile = parse(f"# escape={escape}\n{text}".encode(errors="surrogateescape"))
+    if len(dockerfile.instructions) != 1:
+        raise DockerfileError(f"more than one instruction: {text}")
+    return dockerfile.instructions[0]
+
+
+def exec_form(text: str) -> list[str] | None:
+    """The strings of a JSON list; None where the text is not one, and thus the shell form.
+
+    Raises DockerfileError for a list that holds anything else.
+    """
+    text = text.lstrip(SPACES)
+    if not text.startswith("["):
+        return None
+    try:
+        value = jsontext.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if all(isinstance(item, str) for item in value):
+        strings: list[str] = value
+        return strings
+    raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+
+
+def split_words(text: str) -> list[str]:
+    """Split at blanks, whatever is quoted."""
+    for blank in _BETWEEN_WORDS:
+        text = text.replace(blank, " ")
+    return [word for word in text.split(" ") if word]
+
+
+def _split_lines(text: bytes) -> list[str]:
+    """The lines with their line breaks. A byte that is not UTF-8 becomes a lone surrogate."""
+    lines = text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n")
+    return [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+
+
+def _read_directives(dockerfile: Dockerfile, lines: list[str]) -> int:
+    """Read the directives at the top; the number of the first line behind them."""
+    seen: set[str] = set()
+    for at, line in enumerate(lines):
+        comment = line.strip(SPACES)
+        name, equals, value = comment[1:].partition("=")
+        name = name.strip(SPACES).lower()
+        value = value.strip(SPACES)
+        if not (comment.startswith("#") and equals and value) or name not in _DIRECTIVES:
+            return at
+        if name in seen:
+            raise DockerfileError(f"only one {name} parser directive can be used", line=at + 1)
+        if name == "escape" and value not in ("\\", "`"):
+            raise DockerfileError(
+                f"invalid escape token '{value}' does not match ` or \\", line=at + 1
+            )
+        seen.add(name)
+        setattr(dockerfile, name, value)
+    return len(lines)
+
+
+def _read_instruction(dockerfile: Dockerfile, lines: list[str], at: int) -> int:
+    """Read the instruction that begins at a line, if one does; where the next may begin."""
+    escape = dockerfile.escape
+    line, is_continued = _without_continuation(lines[at].strip("\r\n").lstrip(SPACES), escape)
+    first = at + 1
+    at += 1
+    if _is_comment(line) or not (line or is_continued):
+        return at
+    pieces = [line]
+    while is_continued and at < len(lines):
+        line = lines[at].rstrip("\r\n")
+        at += 1
+        if not line.strip(SPACES):
+            dockerfile.empty_continuations.append(at)
+        elif not _is_comment(line):
+            line, is_continued = _without_continuation(line, escape)
+            pieces.append(line)
+    source = "".join(pieces)
+    try:
+        instruction = Instruction(source, (first, at), escape)
+        at = _read_heredocs(instruction, source, lines, at)
+    except DockerfileError as error:
+        raise error.at(first, at) from None
+    dockerfile.instructions.append(instruction)
+    return at
+
+
+def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: int) -> int:
+    """Read the here-documents that an instruction opens; where the next line is."""
+    if not _can_hold_heredocs(instruction):
+        return at
+    for document in heredoc.heredocs_of(source):
+        start = at
+        while at < len(lines) and not document.ends_at(lines[at].rstrip("\r\n")):
+            at += 1
+        if at == len(lines):
+            raise DockerfileError(
+                "unterminated heredoc",
+                line=instruction.first_line,
+                lines=(instruction.first_line, at),
+                hint=f"no line says {document.name} alone",
+            )
+        document.content = "".join(lines[start:at])
+        instruction.heredocs.append(document)
+        at += 1
+    instruction.last_line = at
+    return at
+
+
+def _can_hold_heredocs(instruction: Instruction) -> bool:
+    if "<<" not in instruction.text:
+        return False
+    keyword, json = instruction.keyword, instruction.json
+    if keyword == "ONBUILD":
+        inner = Instruction(instruction.text, (0, 0), instruction.escape)
+        keyword, json = inner.keyword, inner.json
+    return keyword in heredoc.INSTRUCTIONS and json is None
+
+
+def _without_continuation(line: str, escape: str) -> tuple[str, bool]:
+    """The line without an escape character at its end, and whether there was one.
+
+    Two of them are no continuation: the first protects the second.
+    """
+    stripped = line.rstrip(" \t")
+    if stripped.endswith(escape) and not stripped.endswith(escape * 2):
+        return stripped[:-1], True
+    return line, False
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip(SPACES).startswith("#")
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """A text's first word, and what stands behind the blanks after it."""
+    for at, character in enumerate(text):
+        if character in _BETWEEN_WORDS:
+            return text[:at], text[at:].lstrip(_BETWEEN_WORDS)
+    return text, ""

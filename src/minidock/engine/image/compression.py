@@ -7,17 +7,26 @@
 
 Each is read through a file object that gives as many bytes as are asked for and no more, so that a
 few kilobytes that stand for a terabyte of zeros never meet in memory.
+
+`gzip_chunks` compresses, for registries. It cuts the stream into blocks, which two threads compress
+each by itself, and joins them: a deflate stream may be flushed anywhere, and goes on behind it. As
+the blocks are always the same, so is the result, whatever chunks come in.
+
+gzip is Intel's ISA-L in both directions (three times as fast as zlib), by the package isal.
+
+Sources: RFC 1952 (gzip), RFC 1951 section 3.2.4 for the empty block that a flush ends with.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 
 from minidock.errors import ArchiveError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Protocol
 
     from _typeshed import WriteableBuffer
@@ -30,6 +39,12 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 _MAGIC_LENGTH = 6
+_BLOCK_BYTES = 1 << 20
+_THREADS = 2
+_LEVEL = 2  # of ISA-L's 0 to 3; 3 costs half as much time again, for one part in sixty
+_RAW_DEFLATE = -15
+# Magic, deflate, no flags, no time (so that equal layers have equal blobs), unknown system.
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 class Peeked(io.RawIOBase):
@@ -96,16 +111,60 @@ def uncompressed_chunks(source: Readable, *, what: str) -> Iterator[bytes]:
         yield chunk
 
 
+def gzip_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A stream as gzip, in chunks. Memory stays flat; equal streams give equal bytes."""
+    from collections import deque
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from isal import isal_zlib
+
+    crc = size = 0
+    at_work: deque[Future[bytes]] = deque()
+    yield _GZIP_HEADER
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for block in _blocks(chunks):
+            at_work.append(threads.submit(_deflated, block))
+            crc = isal_zlib.crc32(block, crc)
+            size += len(block)
+            while len(at_work) > _THREADS:
+                yield at_work.popleft().result()
+        while at_work:
+            yield at_work.popleft().result()
+    end = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
+    yield end.flush() + struct.pack("<II", crc, size & 0xFFFFFFFF)
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut anew."""
+    pending = bytearray()
+    for chunk in chunks:
+        pending += chunk
+        while len(pending) >= _BLOCK_BYTES:
+            yield bytes(memoryview(pending)[:_BLOCK_BYTES])
+            del pending[:_BLOCK_BYTES]
+    if pending:
+        yield bytes(pending)
+
+
+def _deflated(block: bytes) -> bytes:
+    """One block compressed, ended by a flush and not as the last one."""
+    from isal import isal_zlib
+
+    deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
+    return deflate.compress(block) + deflate.flush(isal_zlib.Z_SYNC_FLUSH)
+
+
 def _unpacker(compression: str, source: Peeked) -> tuple[Readable, tuple[type[Exception], ...]]:
     """A reader of the uncompressed bytes, and the errors that damaged data raises in it.
 
     The decompressors are imported only here: few commands need one, and none needs four.
     """
     if compression == "gzip":
-        import gzip
-        import zlib
+        from isal import igzip, isal_zlib
 
-        return gzip.GzipFile(fileobj=source), (EOFError, gzip.BadGzipFile, zlib.error)
+        opened: Readable = igzip.IGzipFile(fileobj=source)  # type: ignore[no-untyped-call]
+        damage: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub errs
+        return opened, (EOFError, igzip.BadGzipFile, damage)
     if compression == "zstd":
         import zstandard
 

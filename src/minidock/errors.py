@@ -5,6 +5,7 @@
     ├── NotFound                 1  no such container, image, volume or network
     ├── Conflict                 1  taken, in use, or in the wrong state for this
     ├── ArchiveError             1  an image archive that is broken or hostile
+    ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
     ├── KernelError            125  the kernel refused a call
     ├── CommandNotFound        127  the container's command does not exist
@@ -53,6 +54,12 @@ class Conflict(MinidockError):
 
 class ArchiveError(MinidockError):
     """An image archive that is broken or hostile."""
+
+    exit_code = 1
+
+
+class RegistryError(MinidockError):
+    """A registry that refuses, breaks off, lies, or does not answer."""
 
     exit_code = 1
 

@@ -1,0 +1,101 @@
+"""A registry's answers that are documents: read whole, within limits, and its errors in its words.
+
+    {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": …}]}
+
+Source: OCI distribution-spec "Error Codes"; github.com/distribution/distribution
+registry/api/errcode for how Docker's client writes them: "manifest unknown: manifest unknown".
+"""
+
+from __future__ import annotations
+
+import http
+
+from minidock import jsontext
+from minidock.engine.registry.transport import Interrupted, read_some
+from minidock.errors import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse as Response
+
+_CONTENT_MAX = 4 << 20  # the largest manifest that registries take
+_SHOWN_MAX = 300
+
+
+class Refused(RegistryError):
+    """The registry has answered, and says no.
+
+    status: the HTTP status. codes: the registry's own, such as "MANIFEST_UNKNOWN".
+    """
+
+    def __init__(
+        self, message: str, *, status: int, codes: tuple[str, ...] = (), hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.codes = codes
+
+
+def content_of(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
+    """The whole content of an answer. Raises Interrupted; RegistryError where it is too long."""
+    content = b""
+    while more := read_some(response, limit + 1 - len(content), 0):
+        content += more
+        if len(content) > limit:
+            response.close()
+            raise RegistryError(f"the registry's answer is larger than {limit >> 20} MiB")
+    response.release_conn()
+    return content
+
+
+def refusal(response: Response, content: bytes) -> Refused:
+    """The error for an answer that is none of those hoped for."""
+    codes = tuple(code for code, _ in _errors(content))
+    return Refused(said_by(response, content), status=response.status, codes=codes)
+
+
+def said_by(response: Response, content: bytes) -> str:
+    """What an answer says went wrong: the registry's words, else HTTP's."""
+    told = [f"{code.lower().replace('_', ' ')}: {message}" for code, message in _errors(content)]
+    if told:
+        return "\n".join(told)
+    try:
+        phrase = http.HTTPStatus(response.status).phrase
+    except ValueError:
+        phrase = ""
+    status = f"{response.status} {phrase}".rstrip()
+    if response.status == 401:
+        return "unauthorized: authentication required"
+    return f"received unexpected HTTP status: {status}"
+
+
+def drained(response: Response) -> bytes:
+    """The content of an answer that nobody needs whole: never an error."""
+    try:
+        return content_of(response)
+    except (Interrupted, RegistryError):
+        return b""
+
+
+def _errors(content: bytes) -> list[tuple[str, str]]:
+    """Code and message of each error in the registry's own form; of a token server's, as well."""
+    try:
+        document = jsontext.loads(content)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(document, dict):
+        return []
+    listed = document.get("errors")
+    found = []
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict) and isinstance(code := entry.get("code"), str):
+            message = entry.get("message")
+            found.append((code[:_SHOWN_MAX], _shown(message or code)))
+    if not found and isinstance(details := document.get("details"), str):
+        found.append(("unauthorized", _shown(details)))
+    return found
+
+
+def _shown(text: object) -> str:
+    """A text from outside, safe for a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text))[:_SHOWN_MAX]

@@ -1,0 +1,192 @@
+"""How a registry asks who we are, and what it is told.
+
+    registry  ── 401, WWW-Authenticate: Basic realm="…" ─────────────────▶ user and password
+    registry  ── 401, WWW-Authenticate: Bearer realm=URL,service="…" ────▶ ask URL for a token:
+
+        GET URL?service=…&scope=repository:team/app:pull    with user and password, if known
+        {"token": "…", "expires_in": 300}                       then: Authorization: Bearer …
+
+A token is for certain scopes and for some minutes; it is kept that long. With an identity token
+instead of a password the token server gets a POST (OAuth 2, grant_type=refresh_token).
+
+A password goes only where it may: to the registry itself, or to the token server that it names,
+and never by http to a server that is reached by https.
+
+Source: distribution.github.io "Token Authentication Specification", "OAuth2"; RFC 9110 section 11,
+RFC 7617, RFC 6750.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from urllib.parse import urlencode, urlsplit
+
+from minidock import jsontext
+from minidock.engine.registry.answer import content_of, said_by
+from minidock.errors import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.registry.credentials import Credentials
+    from minidock.engine.registry.transport import Transport
+
+_LIFE_SECONDS = 60  # of a token that does not say
+_MARGIN_SECONDS = 10
+_CLIENT = "minidock"
+
+
+class Challenge:
+    """One demand of a WWW-Authenticate header: its scheme in lower case, and its parameters."""
+
+    def __init__(self, scheme: str, parameters: dict[str, str]) -> None:
+        self.scheme = scheme
+        self.parameters = parameters
+
+
+def challenges(header: str) -> list[Challenge]:
+    """The demands of a WWW-Authenticate header, those of several schemes one behind the other."""
+    found: list[Challenge] = []
+    rest = header.strip()
+    while rest:
+        word, rest = _token(rest)
+        if not word:
+            rest = rest[1:].lstrip()
+            continue
+        if rest.startswith("=") and found:
+            value, rest = _value(rest[1:].lstrip())
+            found[-1].parameters[word.lower()] = value
+        else:
+            found.append(Challenge(word.lower(), {}))
+        rest = rest.lstrip(", \t")
+    return found
+
+
+class Authorizer:
+    """Answers a registry's demands, and remembers the tokens that it got for that."""
+
+    def __init__(self, transport: Transport, url: str, credentials: Credentials | None) -> None:
+        self._transport = transport
+        self._registry_scheme = urlsplit(url).scheme
+        self._credentials = credentials
+        self._demands: list[Challenge] = []
+        self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, header: str) -> None:
+        """Note what the registry demands, and forget the tokens that it does not take any more."""
+        with self._lock:
+            self._demands = challenges(header) or self._demands
+            self._tokens.clear()
+
+    def header(self, scopes: tuple[str, ...]) -> str:
+        """The Authorization for a request, "" where none is demanded or there is none to give.
+
+        scopes: such as ("repository:team/app:pull",). Raises RegistryError.
+        """
+        with self._lock:
+            for demand in self._demands:
+                if demand.scheme == "bearer" and demand.parameters.get("realm"):
+                    return f"Bearer {self._token(demand, scopes)}"
+                if demand.scheme == "basic" and self._credentials and self._credentials.user:
+                    return self._credentials.basic()
+        return ""
+
+    @property
+    def lacks_password(self) -> bool:
+        """Whether a password is demanded, and there is none."""
+        return self._credentials is None and any(d.scheme == "basic" for d in self._demands)
+
+    def identity_token(self) -> str:
+        """Ask the token server for an identity token in place of the password; "" if it has none.
+
+        Raises RegistryError where it does not take the password.
+        """
+        for demand in self._demands:
+            if demand.scheme == "bearer":
+                answer = self._ask(demand, (), offline=True)
+                return str(answer.get("refresh_token") or "")
+        return ""
+
+    def _token(self, demand: Challenge, scopes: tuple[str, ...]) -> str:
+        token, until = self._tokens.get(scopes, ("", 0.0))
+        if time.monotonic() < until:
+            return token
+        answer = self._ask(demand, scopes)
+        token = str(answer.get("token") or answer.get("access_token") or "")
+        if not token:
+            raise RegistryError(f"{demand.parameters['realm']} answered without a token")
+        life = answer.get("expires_in")
+        life = life if isinstance(life, int) and life > 0 else _LIFE_SECONDS
+        self._tokens[scopes] = token, time.monotonic() + max(1, life - _MARGIN_SECONDS)
+        return token
+
+    def _ask(
+        self, demand: Challenge, scopes: tuple[str, ...], *, offline: bool = False
+    ) -> dict[str, object]:
+        """Ask the token server; returns its JSON document."""
+        realm = demand.parameters["realm"]
+        self._check_realm(realm)
+        known = self._credentials
+        fields = [("service", demand.parameters.get("service", ""))]
+        if known and known.identity_token:
+            fields += [("scope", " ".join(scopes)), ("client_id", _CLIENT)]
+            fields += [("grant_type", "refresh_token"), ("refresh_token", known.identity_token)]
+            response = self._transport.send(
+                "POST",
+                realm,
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=urlencode(fields).encode(),
+            )
+        else:
+            fields += [("scope", scope) for scope in scopes]
+            headers = {}
+            if known and known.user:
+                fields += [("account", known.user), ("client_id", _CLIENT)]
+                fields += [("offline_token", "true")] if offline else []
+                headers["Authorization"] = known.basic()
+            query = urlencode([field for field in fields if field[1]])
+            joint = "&" if urlsplit(realm).query else "?"
+            response = self._transport.send("GET", f"{realm}{joint}{query}", headers=headers)
+        content = content_of(response)
+        if response.status != 200:
+            raise RegistryError(said_by(response, content), hint=_LOG_IN)
+        try:
+            answer = jsontext.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise RegistryError(f"{realm} answered with something else than a token")
+        return answer
+
+    def _check_realm(self, realm: str) -> None:
+        scheme = urlsplit(realm).scheme
+        if scheme not in ("http", "https") or (self._registry_scheme, scheme) == ("https", "http"):
+            raise RegistryError(
+                f"the registry sends us to {realm} for a token, which is not https",
+                hint="a password is not sent there",
+            )
+
+
+_LOG_IN = "minidock login REGISTRY     tells who you are"
+_SEPARATORS = frozenset(' \t,="')
+
+
+def _token(text: str) -> tuple[str, str]:
+    """The word at the beginning of a text, and what follows it."""
+    end = 0
+    while end < len(text) and text[end] not in _SEPARATORS:
+        end += 1
+    return text[:end], text[end:].lstrip()
+
+
+def _value(text: str) -> tuple[str, str]:
+    """A parameter's value, quoted or not, and what follows it."""
+    if not text.startswith('"'):
+        return _token(text)
+    value, at = "", 1
+    while at < len(text) and text[at] != '"':
+        at += text[at] == "\\"
+        value += text[at : at + 1]
+        at += 1
+    return value, text[at + 1 :].lstrip()

@@ -1,0 +1,270 @@
+"""One registry, asked about one repository: the verbs of the OCI distribution protocol.
+
+    GET  /v2/                            is this a registry? what does it demand?
+    GET  /v2/NAME/manifests/REFERENCE    a manifest, by tag or digest
+    HEAD /v2/NAME/blobs/DIGEST           is the blob there?
+    GET  /v2/NAME/blobs/DIGEST           the blob, from any byte on (Range)
+    GET  /v2/NAME/tags/list              all tags, page by page (Link)
+    POST /v2/NAME/blobs/uploads/         upload.py
+    PUT  /v2/NAME/manifests/REFERENCE    what makes an image of the blobs
+
+A request that fails by chance (5xx, 429, a connection that breaks) is made again after a pause that
+doubles, or as long as the registry says; one that is refused is not.
+
+Source: OCI distribution-spec v1.1; distribution.github.io "HTTP API V2".
+"""
+
+from __future__ import annotations
+
+import threading
+from urllib.parse import urljoin, urlsplit
+
+from minidock import jsontext
+from minidock.engine.registry import credentials
+from minidock.engine.registry.answer import Refused, content_of, drained, refusal
+from minidock.engine.registry.auth import Authorizer
+from minidock.engine.registry.settings import Endpoint, Settings
+from minidock.engine.registry.transport import Interrupted, Transport, Unreachable
+from minidock.errors import RegistryError
+from minidock.oci.digest import sha256
+from minidock.oci.distribution import ACCEPTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from urllib3 import BaseHTTPResponse as Response
+
+    from minidock.engine.registry.credentials import Credentials
+    from minidock.engine.registry.transport import Body
+
+ATTEMPTS = 5
+_FIRST_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS_MAX = 60.0
+_AGAIN = (429, 500, 502, 503, 504)
+_TAG_PAGES_MAX = 1000
+_DIGEST_HEADER = "Docker-Content-Digest"
+
+
+class Manifest:
+    """A manifest or an index, as it came. digest: computed, not believed."""
+
+    def __init__(self, content: bytes, media_type: str) -> None:
+        self.content = content
+        self.media_type = media_type
+        self.digest = sha256(content)
+
+
+class Registry:
+    """A registry that has answered, and a repository of it.
+
+    host: as in its URL. path: the repository, such as "library/busybox".
+    cancelled: set it, and waiting ends.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        url: str,
+        path: str,
+        authorizer: Authorizer,
+        settings: Settings,
+        *,
+        actions: str,
+    ) -> None:
+        self.host = urlsplit(url).netloc
+        self.path = path
+        self.timeout_seconds = settings.timeout_seconds
+        self.cancelled = threading.Event()
+        self.scopes = (f"repository:{path}:{actions}",)
+        self._transport = transport
+        self._url = url
+        self._authorizer = authorizer
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._transport.close()
+
+    def manifest(self, reference: str) -> Manifest:
+        """The manifest that a tag or digest means. Raises Refused with status 404 for none."""
+        response = self.request(
+            "GET", f"manifests/{reference}", headers={"Accept": ", ".join(ACCEPTED)}
+        )
+        content = content_of(response)
+        found = Manifest(content, response.headers.get("Content-Type", "").partition(";")[0])
+        is_digest = ":" in reference
+        promised = reference if is_digest else response.headers.get(_DIGEST_HEADER, found.digest)
+        if promised.startswith("sha256:") and found.digest != promised:
+            raise RegistryError(
+                f"manifest verification failed for digest {promised}: it is {found.digest}",
+                hint="the registry, or something on the way to it, has changed the manifest",
+            )
+        return found
+
+    def blob(self, digest: str, *, offset: int = 0) -> Response:
+        """A blob, its content still to be read; from a byte on, if the registry can do that."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        return self.request("GET", f"blobs/{digest}", headers=headers, expected=(200, 206))
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository has a blob."""
+        response = self.request("HEAD", f"blobs/{digest}", expected=(200, 404))
+        response.release_conn()
+        return response.status == 200
+
+    def tags(self) -> Iterator[str]:
+        """All tags of the repository."""
+        url = "tags/list"
+        for _ in range(_TAG_PAGES_MAX):
+            response = self.request("GET", url)
+            document = _object(content_of(response), "its list of tags")
+            listed = document.get("tags") or []
+            if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
+                raise RegistryError("the registry's list of tags is damaged")
+            yield from listed
+            link = response.headers.get("Link", "")
+            if not (link.startswith("<") and ">" in link):
+                return
+            url = urljoin(self._at(url), link[1:].partition(">")[0])
+
+    def put_manifest(self, reference: str, content: bytes, media_type: str) -> None:
+        """Make an image of blobs that are there, under a tag or its digest."""
+        response = self.request(
+            "PUT",
+            f"manifests/{reference}",
+            headers={"Content-Type": media_type},
+            body=content,
+            expected=(200, 201, 202),
+        )
+        drained(response)
+
+    def request(
+        self,
+        method: str,
+        place: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: Body | None = None,
+        expected: tuple[int, ...] = (200,),
+        scopes: tuple[str, ...] = (),
+    ) -> Response:
+        """One request until it is answered as hoped for; place: below the repository, or a URL.
+
+        A body that is a stream is sent once, for it cannot be had twice.
+        Raises Refused, Unreachable, Interrupted.
+        """
+        attempts = 1 if body is not None and not isinstance(body, bytes) else ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _PAUSE_SECONDS_MAX)
+            try:
+                response = self._authorized(method, self._at(place), headers, body, scopes)
+            except Interrupted:
+                if attempt == attempts:
+                    raise
+                self.wait(pause)
+                continue
+            if response.status in expected:
+                return response
+            content = drained(response)
+            if response.status not in _AGAIN or attempt == attempts:
+                raise self._refusal(response, content)
+            self.wait(_pause_asked(response, pause))
+        raise AssertionError("unreachable")
+
+    def wait(self, seconds: float) -> None:
+        """Pause. Raises Interrupted once the work was given up meanwhile."""
+        if self.cancelled.wait(seconds):
+            raise Interrupted("given up")
+
+    def _authorized(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None,
+        body: Body | None,
+        scopes: tuple[str, ...],
+    ) -> Response:
+        """Send with the authorization that is known; learn once if it does not do any more."""
+        for is_last in (False, True):
+            sent = dict(headers or {})
+            own = urlsplit(url).netloc == self.host  # an upload may lead elsewhere
+            if own and (authorization := self._authorizer.header(scopes or self.scopes)):
+                sent["Authorization"] = authorization
+            response = self._transport.send(method, url, headers=sent, body=body)
+            demand = response.headers.get("WWW-Authenticate", "")
+            stream = body is not None and not isinstance(body, bytes)
+            if response.status != 401 or is_last or not demand or stream or not own:
+                break
+            if "Authorization" in sent and not sent["Authorization"].startswith("Bearer"):
+                break  # the password was wrong, and stays so
+            drained(response)
+            self._authorizer.learn(demand)
+        return response
+
+    def _refusal(self, response: Response, content: bytes) -> Refused:
+        error = refusal(response, content)
+        if response.status == 401 and self._authorizer.lacks_password:
+            error = Refused("no basic auth credentials", status=401, codes=error.codes)
+        if response.status in (401, 403):
+            error.hint = f"minidock login {self.host}     tells the registry who you are"
+        return error
+
+    def _at(self, place: str) -> str:
+        return urljoin(f"{self._url}/v2/{self.path}/", place)
+
+
+def connect(
+    endpoint: Endpoint,
+    path: str,
+    settings: Settings,
+    *,
+    actions: str = "pull",
+    known: Credentials | None = None,
+) -> Registry:
+    """Find a registry at an endpoint: https, or http where that is allowed and https is not there.
+
+    actions: what is to be done: "pull" or "pull,push". Raises Unreachable, Refused.
+    """
+    for scheme in (endpoint.scheme,) if endpoint.scheme else ("https", "http"):
+        transport = Transport(settings, endpoint)
+        url = f"{scheme}://{endpoint.host}"
+        authorizer = Authorizer(transport, url, known)
+        try:
+            response = transport.send("GET", f"{url}/v2/")
+        except (Unreachable, Interrupted):
+            transport.close()
+            if endpoint.scheme or scheme == "http":
+                raise
+            continue
+        content = drained(response)
+        if response.status == 401:
+            authorizer.learn(response.headers.get("WWW-Authenticate", ""))
+        elif response.status == 404:
+            raise Unreachable(f"{url}/v2/ is not there: {endpoint.host} is no registry")
+        elif response.status not in (200, *_AGAIN):
+            raise refusal(response, content)
+        return Registry(transport, url, path, authorizer, settings, actions=actions)
+    raise AssertionError("unreachable")
+
+
+def credentials_for(endpoint: Endpoint, domain: str) -> Credentials | None:
+    """Who we are to an endpoint: docker.io's password is not for its mirrors."""
+    return credentials.find(endpoint.host if endpoint.is_mirror else domain)
+
+
+def _pause_asked(response: Response, pause: float) -> float:
+    """How long the registry asks us to wait, within reason."""
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), _PAUSE_SECONDS_MAX) if asked.isdecimal() else pause
+
+
+def _object(content: bytes, what: str) -> dict[str, object]:
+    try:
+        document = jsontext.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise RegistryError(f"the registry answered with something else than {what}")
+    return document

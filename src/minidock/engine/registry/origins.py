@@ -1,0 +1,69 @@
+"""Which blobs of registries a layer is known as, so that it need not be sent where it is already.
+
+    layers/<chain id>/blobs.json   [{"digest", "size", "media_type", "at": ["host/path", …]}, …]
+
+The same layer, compressed by somebody else, is another blob with another digest. What came from a
+registry, or went to one, is remembered with the repositories that have it: a push then asks for
+that blob first (HEAD), or has it mounted from its other repository, before it compresses anything.
+The file is a memory and no truth: whatever it says is asked again, and without it a push only takes
+longer.
+
+Source: moby distribution/metadata/v2_metadata_service.go, for the idea.
+"""
+
+from __future__ import annotations
+
+from minidock import jsontext
+from minidock.engine.store import write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+_BLOBS_MAX = 8
+_PLACES_MAX = 16
+
+
+class Blob:
+    """A blob that holds a layer, and where it is: repositories as "host/path", the newest first."""
+
+    def __init__(self, digest: str, size: int, media_type: str, at: tuple[str, ...] = ()) -> None:
+        self.digest = digest
+        self.size = size
+        self.media_type = media_type
+        self.at = at
+
+
+def recall(store: Store, chain_id: str) -> list[Blob]:
+    """The blobs that a layer is known as, the newest first."""
+    try:
+        with open(_path(store, chain_id), "rb") as file:
+            entries = jsontext.loads(file.read())
+        return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def remember(store: Store, chain_id: str, blob: Blob, place: str) -> None:
+    """Note that a repository ("host/path") has a layer as this blob."""
+    known = recall(store, chain_id)
+    before = next((b for b in known if b.digest == blob.digest), blob)
+    at = (place, *(p for p in before.at if p != place))[:_PLACES_MAX]
+    if before.at == at:
+        return
+    kept = [b for b in known if b.digest != blob.digest]
+    blobs = [Blob(blob.digest, blob.size, blob.media_type, at), *kept][:_BLOBS_MAX]
+    entries: list[dict[str, Any]] = [
+        {"digest": b.digest, "size": b.size, "media_type": b.media_type, "at": list(b.at)}
+        for b in blobs
+    ]
+    try:
+        write_file(_path(store, chain_id), jsontext.dumps(entries).encode())
+    except FileNotFoundError:
+        return  # the layer was removed meanwhile
+
+
+def _path(store: Store, chain_id: str) -> str:
+    return f"{store.layer(chain_id)}/blobs.json"

@@ -1,0 +1,282 @@
+"""`pull`: an image from a registry, its layers downloaded and unpacked side by side.
+
+    1  ask       mirrors and the registry, in turn: who has it?           (settings.py, client.py)
+    2  choose    of an index the manifest for this machine                (oci/distribution.py)
+    3  fetch     the config, then each layer that the store has not:
+                   connection → sha256 → decompressed → sha256 → unpacked in staging/
+                 three at a time, none of them ever a file of its own     (blob.py, layers.py)
+    4  enter     all at once, under the store's lock                      (images.py)
+
+Only the last step changes what others see; whatever fails before it leaves nothing. A layer has two
+digests: the blob's, which the manifest names, and the diff_id of the archive in it, which the
+config names. Both are checked.
+
+Source: OCI distribution-spec "Pulling"; moby distribution/pull_v2.go for the words.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from minidock.engine.image.compression import uncompressed_chunks
+from minidock.engine.image.images import Image, ImageStore, NewImage
+from minidock.engine.image.layers import unpack_layer
+from minidock.engine.registry import origins
+from minidock.engine.registry.answer import Refused
+from minidock.engine.registry.blob import Blob, small_blob
+from minidock.engine.registry.client import Manifest, Registry, connect, credentials_for
+from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.settings import Settings
+from minidock.engine.registry.transport import Interrupted, Unreachable
+from minidock.engine.store import Staging, prepare
+from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError
+from minidock.oci import distribution, image_config, reference
+from minidock.oci.digest import chain_ids, short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from minidock.engine.image.layers import StagedLayer
+    from minidock.oci.distribution import ImageManifest, Platform
+    from minidock.oci.reference import Reference
+    from minidock.paths import Store
+
+AT_A_TIME = 3  # downloads, as Docker's --max-concurrent-downloads
+_ATTEMPTS = 3
+_INDEX_DEPTH_MAX = 4
+_NOT_THERE = (401, 403, 404)
+
+
+def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | None = None) -> Image:
+    """Bring an image from a registry into the store; what is here already is not fetched again.
+
+    ref: a name with a tag (latest if none) or a digest. platform: such as "linux/arm64", "" for
+    this machine's. progress: hears Docker's lines.
+    Returns the image. Raises RegistryError, NotFound; then nothing of the image is kept.
+    """
+    name = reference.parse(ref).with_default_tag()
+    wanted = distribution.parse_platform(platform)
+    progress = progress or Reporter()
+    prepare(store)
+    problem: RegistryError | None = None
+    for registry in _registries(name):
+        with registry:
+            try:
+                manifest = registry.manifest(name.digest or name.tag)
+            except (Refused, Interrupted) as error:
+                problem = error  # a mirror need not have everything
+                continue
+            return _Pull(store, registry, name, wanted, progress).run(manifest)
+    raise _not_there(name, problem)
+
+
+def pull_all_tags(
+    store: Store, ref: str, *, platform: str = "", progress: Reporter | None = None
+) -> list[Image]:
+    """Bring all images of a repository into the store. Raises as `pull` does, at the first."""
+    name = reference.parse(ref)
+    problem: RegistryError | None = None
+    for registry in _registries(name):
+        with registry:
+            try:
+                tags = sorted(registry.tags())
+            except (Refused, Interrupted) as error:
+                problem = error
+                continue
+        return [
+            pull(store, f"{name.familiar_name}:{tag}", platform=platform, progress=progress)
+            for tag in tags
+        ]
+    raise _not_there(name, problem)
+
+
+class _Pull:
+    """One image on its way from a registry that has it."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        name: Reference,
+        platform: Platform,
+        progress: Reporter,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._name = name
+        self._platform = platform
+        self._progress = progress
+
+    def run(self, top: Manifest) -> Image:
+        """Fetch what is missing, and enter the image under its names."""
+        name = self._name
+        self._progress.line(f"{name.digest or name.tag}: Pulling from {name.path}")
+        manifest = self._for_platform(top)
+        config = small_blob(
+            self._registry,
+            manifest.config["digest"],
+            manifest.config["size"],
+            limit=image_config.JSON_BYTES_MAX,
+        )
+        diff_ids = image_config.diff_ids(image_config.parse(config))
+        if len(diff_ids) != len(manifest.layers):
+            raise ArchiveError(
+                f"invalid manifest, layers length mismatch: expected {len(diff_ids)}, "
+                f"got {len(manifest.layers)}"
+            )
+        by_digest = f"{name.familiar_name}@{top.digest}"
+        names = [by_digest] if name.digest else [name.familiar, by_digest]
+        image = NewImage(config, chain_ids(diff_ids), names)
+        is_new = not _is_up_to_date(self._store, image)
+        self._enter(
+            image,
+            [
+                _Layer(*part)
+                for part in zip(manifest.layers, diff_ids, image.chain_ids, strict=True)
+            ],
+        )
+        self._progress.line(f"Digest: {top.digest}")
+        what = "Downloaded newer image for" if is_new else "Image is up to date for"
+        self._progress.line(f"Status: {what} {name.familiar}")
+        return ImageStore(self._store).resolve(image.id)
+
+    def _for_platform(self, found: Manifest) -> ImageManifest:
+        """The manifest itself, or that for our platform out of an index."""
+        shown = self._name.familiar
+        for _ in range(_INDEX_DEPTH_MAX):
+            parsed = distribution.parse(found.content, found.media_type, shown)
+            if not isinstance(parsed, list):
+                return parsed
+            chosen = distribution.choose(parsed, self._platform, shown)
+            found = self._registry.manifest(chosen["digest"])
+        raise RegistryError(f"the indexes of {shown} are nested too deeply")
+
+    def _enter(self, image: NewImage, layers: list[_Layer]) -> None:
+        staged: dict[str, StagedLayer] = {}
+        with Staging(self._store, "pull") as staging:
+            for _ in range(_ATTEMPTS):
+                self._fetch_missing(layers, staged, staging.path)
+                missing, _moved = ImageStore(self._store).add_all([image], staged)
+                if not missing:
+                    break
+            else:
+                raise Conflict(
+                    "layers of this image are being removed as fast as they are pulled",
+                    hint="wait for the other command, then pull it again",
+                )
+        for layer in layers:
+            blob = origins.Blob(layer.digest, layer.size, layer.media_type)
+            place = f"{self._registry.host}/{self._name.path}"
+            origins.remember(self._store, layer.chain_id, blob, place)
+
+    def _fetch_missing(
+        self, layers: list[_Layer], staged: dict[str, StagedLayer], staging: str
+    ) -> None:
+        """Download and unpack what neither the store nor `staged` has, which it adds to."""
+        missing = []
+        for layer in layers:
+            if layer.chain_id in staged:
+                continue
+            if os.path.isdir(self._store.layer(layer.chain_id)):
+                self._progress.layer(short(layer.digest), "Already exists")
+            else:
+                self._progress.layer(short(layer.digest), "Pulling fs layer")
+                missing.append(layer)
+        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="layer") as pool:
+            jobs = {
+                pool.submit(self._fetch, layer, f"{staging}/{len(staged) + number}"): layer
+                for number, layer in enumerate(missing)
+            }
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                for job in done:
+                    job.result()
+            except BaseException:
+                self._registry.cancelled.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            staged.update({layer.chain_id: job.result() for job, layer in jobs.items()})
+
+    def _fetch(self, layer: _Layer, path: str) -> StagedLayer:
+        """One layer from the connection into a directory of its own."""
+        name = short(layer.digest)
+        blob = Blob(
+            self._registry,
+            layer.digest,
+            layer.size,
+            on_bytes=lambda done: self._progress.layer(name, "Downloading", done, layer.size),
+            on_pause=lambda seconds, _: self._progress.layer(
+                name, f"Retrying in {seconds:.0f} seconds"
+            ),
+        )
+        try:
+            chunks = uncompressed_chunks(blob, what=f"the layer {name}")
+            unpacked = unpack_layer(chunks, path, diff_id=layer.diff_id)
+            blob.finish()
+        finally:
+            blob.close()
+        self._progress.layer(name, "Pull complete")
+        return unpacked
+
+
+class _Layer:
+    """One layer of a manifest: its blob, and what is in it."""
+
+    def __init__(self, descriptor: dict[str, Any], diff_id: str, chain_id: str) -> None:
+        self.digest: str = descriptor["digest"]
+        self.size: int = descriptor["size"]
+        self.media_type = str(descriptor.get("mediaType") or "")
+        self.diff_id = diff_id
+        self.chain_id = chain_id
+
+
+def _registries(name: Reference) -> Iterator[Registry]:
+    """The servers that answer, in the order in which they are to be asked.
+
+    Raises Unreachable, with what the last one was refused for, where no one does.
+    """
+    settings = Settings()
+    endpoints = settings.endpoints(name.domain)
+    if not endpoints:
+        raise Unreachable(
+            f"{name.domain} is not asked for images here",
+            hint="blocked-registries in registries.json names it",
+        )
+    answered = False
+    problem: RegistryError | None = None
+    for endpoint in endpoints:
+        try:
+            registry = connect(
+                endpoint, name.path, settings, known=credentials_for(endpoint, name.domain)
+            )
+        except (Unreachable, Interrupted, Refused) as error:
+            problem = error
+            continue
+        answered = True
+        yield registry
+    if not answered and problem is not None:
+        raise problem
+
+
+def _is_up_to_date(store: Store, image: NewImage) -> bool:
+    """Whether the store has the image under all these names already."""
+    references = ImageStore(store).read()["references"]
+    return all(references.get(name) == image.id for name in image.names)
+
+
+def _not_there(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
+    """Why no one has the image, in Docker's words."""
+    if not isinstance(problem, Refused) or problem.status not in _NOT_THERE:
+        return problem or RegistryError(f"no registry has {name.familiar}")
+    if problem.status == 404 and "NAME_UNKNOWN" not in problem.codes:
+        return NotFound(f"manifest for {name.familiar} not found: {problem}")
+    if str(problem) == "no basic auth credentials":
+        return problem
+    return RegistryError(
+        f"pull access denied for {name.familiar_name}, repository does not exist or may require "
+        f"'minidock login': {problem}",
+        hint=problem.hint,
+    )

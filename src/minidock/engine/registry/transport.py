@@ -1,0 +1,246 @@
+"""HTTP to a registry: whom we speak to, by which connection, and what going wrong is called.
+
+    reach      a TCP connection in five seconds, or the kernel's word why not
+    send       one request, its redirects followed; every failure a RegistryError
+
+Three things are told apart, because different things follow from them:
+
+    Unreachable    nobody is there, or it is not the one it should be: ask another server
+    Interrupted    an answer broke off, or silence fell: ask the same one again
+    RegistryError  it has answered, and says no
+
+A redirect leads to a store of blobs that is somebody else's: it gets no Authorization header, and
+from https it never leads to http. The host's proxy settings count (HTTPS_PROXY, NO_PROXY), though
+not for loopback addresses.
+
+Source: RFC 9110, RFC 9112; urllib3's user guide; OCI distribution-spec v1.1.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import SSLError as PoolSSLError
+
+from minidock.engine.registry.reach import reach
+from minidock.engine.registry.settings import Endpoint, Settings, host_name
+from minidock.errors import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from urllib3 import BaseHTTPResponse as Response
+
+    Body = bytes | Iterable[bytes]
+
+CONNECT_SECONDS = 5.0
+_REDIRECTS_MAX = 5
+_CONNECTIONS = 4
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_AGENT = "minidock"
+
+
+class Unreachable(RegistryError):
+    """Nobody is there, or it is not the one it should be."""
+
+
+class Interrupted(RegistryError):
+    """An answer broke off, or silence fell while it was waited for."""
+
+
+class Transport:
+    """Connections to a registry, and to those it refers to; kept open between requests."""
+
+    def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
+        self._settings = settings
+        self._endpoint = endpoint
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._reached: set[str] = set()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Response:
+        """Send one request; returns the answer, whatever its status, its content still unread.
+
+        Raises Unreachable, Interrupted.
+        """
+        headers = {"User-Agent": _AGENT, **(headers or {})}
+        for _ in range(_REDIRECTS_MAX + 1):
+            response = self._once(method, url, headers, body)
+            location = response.headers.get("Location")
+            if method not in ("GET", "HEAD") or response.status not in _REDIRECTS or not location:
+                return response
+            response.drain_conn()
+            headers, url = _redirected(url, urljoin(url, location), headers)
+        raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
+
+    def close(self) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            pool.clear()
+
+    def _once(self, method: str, url: str, headers: dict[str, str], body: Body | None) -> Response:
+        shown = f'{method.capitalize()} "{url}"'
+        proxy = proxy_for(url)
+        self._reach(proxy or url, shown)
+        try:
+            return self._pool(url, proxy).request(
+                method,
+                url,
+                headers=headers,
+                body=body,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except (PoolSSLError, ssl.SSLError) as error:
+            raise _tls_error(shown, urlsplit(url).netloc, error) from None
+        except ReadTimeoutError:
+            raise Interrupted(
+                f"{shown}: no answer for {self._settings.timeout_seconds:g} s",
+                hint="the registry has stalled; try again later",
+            ) from None
+        except (HTTPError, OSError) as error:
+            if isinstance(inner := _cause(error), ssl.SSLError):
+                raise _tls_error(shown, urlsplit(url).netloc, inner) from None
+            raise Interrupted(f"{shown}: {_words(error)}") from None
+
+    def _reach(self, url: str, shown: str) -> None:
+        """See once for each server whether it is there at all, without waiting for long."""
+        parts = urlsplit(url)
+        if parts.netloc in self._reached:
+            return
+        try:
+            port = parts.port or _PORTS[parts.scheme]
+            reach(parts.hostname or "", port, seconds=CONNECT_SECONDS)
+        except (OSError, ValueError, KeyError) as error:
+            raise Unreachable(f"{shown}: {_words(error)}") from None
+        self._reached.add(parts.netloc)
+
+    def _pool(self, url: str, proxy: str) -> urllib3.PoolManager:
+        own = urlsplit(url).netloc == self._endpoint.host
+        loopback = self._settings.is_insecure(urlsplit(url).netloc)
+        verify = self._endpoint.verify if own else not loopback
+        key = (proxy, verify)
+        if key not in self._pools:
+            timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._settings.timeout_seconds)
+            context = self._context(verify=verify)
+            if proxy:
+                self._pools[key] = urllib3.ProxyManager(
+                    proxy, maxsize=_CONNECTIONS, timeout=timeout, ssl_context=context
+                )
+            else:
+                self._pools[key] = urllib3.PoolManager(
+                    maxsize=_CONNECTIONS, timeout=timeout, ssl_context=context
+                )
+        return self._pools[key]
+
+    def _context(self, *, verify: bool) -> ssl.SSLContext:
+        """The host's authorities, those of this registry, and who we are to it."""
+        context = ssl.create_default_context()
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        for directory in self._settings.certificate_directories(self._endpoint.host):
+            for name in sorted(os.listdir(directory)):
+                path = f"{directory}/{name}"
+                try:
+                    if name.endswith(".crt"):
+                        context.load_verify_locations(path)
+                    elif name.endswith(".cert"):
+                        context.load_cert_chain(path, path.removesuffix(".cert") + ".key")
+                except OSError as error:  # ssl.SSLError among them
+                    raise RegistryError(f"cannot use the certificate {path}: {error}") from None
+        return context
+
+
+def read_some(response: Response, size: int, seconds: float) -> bytes:
+    """Up to `size` bytes of an answer's content, b"" at its end. Raises Interrupted.
+
+    seconds: the silence that the connection bears, for the error.
+    """
+    try:
+        return response.read(size, decode_content=False)
+    except ReadTimeoutError:
+        raise Interrupted(f"the registry has sent nothing for {seconds:g} s") from None
+    except (HTTPError, OSError, ValueError) as error:
+        raise Interrupted(f"the registry broke off: {_words(error)}") from None
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that the environment names for a URL, or ""."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return ""
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    parts = urlsplit(url)
+    name = host_name(parts.netloc)
+    if name == "localhost" or name.startswith("127.") or name == "::1":
+        return ""
+    if proxy_bypass(parts.netloc):
+        return ""
+    proxy = getproxies_environment().get(parts.scheme, "")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The headers that may go to where a redirect leads, and where that is."""
+    before, after = urlsplit(old), urlsplit(new)
+    if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
+        raise RegistryError(f"{old} redirects to {new}, which is not https")
+    if before.netloc != after.netloc:
+        headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+    return headers, new
+
+
+def _tls_error(shown: str, host: str, error: Exception) -> Unreachable:
+    inner = _cause(error)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return Unreachable(
+            f"{shown}: tls: failed to verify certificate: {inner.verify_message}",
+            hint=f"put its authority's certificate into /etc/docker/certs.d/{host}/ca.crt",
+        )
+    reason = str(getattr(inner, "reason", "") or inner)
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return Unreachable(
+            f"{shown}: http: server gave HTTP response to HTTPS client",
+            hint=f'"insecure-registries": ["{host}"] in /etc/minidock/registries.json allows http',
+        )
+    return Unreachable(f"{shown}: tls: {reason.lower().replace('_', ' ')}")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost error of a chain of urllib3's."""
+    for _ in range(8):
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = error.__cause__ or error.__context__
+        if isinstance(error, ssl.SSLError) or inner is None:
+            break
+        error = inner
+    return error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, as short as the kernel said it."""
+    inner = _cause(error)
+    if isinstance(inner, socket.gaierror):
+        return f"lookup: {inner.strerror}"
+    if isinstance(inner, TimeoutError):
+        return "i/o timeout"
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror.lower()
+    return str(inner) or type(inner).__name__

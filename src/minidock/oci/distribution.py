@@ -1,0 +1,162 @@
+"""What registries serve: manifests, and indexes of them for several platforms.
+
+    index ──▶ manifest for linux/amd64 ──▶ config, layers          all by digest and size
+          └─▶ manifest for linux/arm64 ──▶ …
+
+Docker's schema 2 and OCI's documents differ in nothing but their media types, and both are read
+here. The schema 1 of 2014 is refused: its digests can be made to lie.
+
+Source: OCI image-spec manifest.md, image-index.md; distribution.github.io "Image Manifest
+Version 2, Schema 2"; containerd's platforms package for how variants are matched.
+"""
+
+from __future__ import annotations
+
+from minidock import jsontext
+from minidock.errors import RegistryError, UsageError
+from minidock.oci import manifest
+from minidock.oci.digest import is_digest
+from minidock.oci.image_config import host_architecture
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+ACCEPTED = (manifest.MANIFEST, manifest.INDEX, DOCKER_MANIFEST, manifest.DOCKER_LIST)
+_INDEXES = (manifest.INDEX, manifest.DOCKER_LIST)
+_CONFIGS = (manifest.CONFIG, DOCKER_CONFIG)
+_SYSTEMS = ("linux",)
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm"}
+_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
+
+
+class Platform:
+    """A system, an architecture and its variant, such as linux/arm/v7."""
+
+    def __init__(self, architecture: str, variant: str = "") -> None:
+        self.architecture = architecture
+        self.variant = variant or _DEFAULT_VARIANTS.get(architecture, "")
+
+    def __str__(self) -> str:
+        plain = self.variant == _DEFAULT_VARIANTS.get(self.architecture, "")
+        return f"linux/{self.architecture}" + ("" if plain else f"/{self.variant}")
+
+    def fit(self, given: object) -> int:
+        """How well an index's platform fits: 0 not at all, the larger the better."""
+        if not isinstance(given, dict) or given.get("os") != "linux":
+            return 0
+        if given.get("architecture") != self.architecture:
+            return 0
+        variant = given.get("variant") or _DEFAULT_VARIANTS.get(self.architecture, "")
+        if variant == self.variant:
+            return 100
+        if self.architecture == "arm" and isinstance(variant, str) and variant < self.variant:
+            return 1 + int(variant[1:]) if variant[1:].isdecimal() else 1
+        return 1 if self.architecture == "amd64" and not variant else 0
+
+
+def this_machine() -> Platform:
+    """The platform of this machine."""
+    return Platform(host_architecture())
+
+
+def parse_platform(text: str) -> Platform:
+    """The platform that a person names: linux/arm64, arm64, linux/arm/v6; "" is this machine's.
+
+    Raises UsageError for another system than linux, or for no platform at all.
+    """
+    if not text:
+        return this_machine()
+    parts = text.lower().split("/")
+    if parts[0] in _SYSTEMS:
+        parts = parts[1:] or [host_architecture()]
+    if not all(part.isalnum() or part in _ARCHITECTURES for part in parts) or len(parts) > 2:
+        raise UsageError(
+            f'"{text}" is not a platform for which there are images here',
+            hint="a platform is linux/amd64, linux/arm64 or linux/arm/v7",
+        )
+    architecture = _ARCHITECTURES.get(parts[0], parts[0])
+    return Platform(architecture, parts[1] if parts[1:] else "")
+
+
+class ImageManifest:
+    """A manifest: the descriptors of its config and of its layers, lowest first."""
+
+    def __init__(self, config: dict[str, Any], layers: list[dict[str, Any]]) -> None:
+        self.config = config
+        self.layers = layers
+
+
+def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[dict[str, Any]]:
+    """A manifest, or the entries of an index.
+
+    media_type: as the registry called it; the document's own word counts for more.
+    what: its name, for errors. Raises RegistryError for what is neither.
+    """
+    try:
+        document = jsontext.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise RegistryError(f"the manifest of {what} is not a JSON object")
+    if document.get("schemaVersion") == 1:
+        raise RegistryError(
+            f"{what} is an image of the manifest schema 1, which is not supported",
+            hint="push it again with a Docker of this decade",
+        )
+    media_type = document.get("mediaType") or media_type
+    if media_type in _INDEXES or "manifests" in document:
+        return _descriptors(document, "manifests", what)
+    config = _descriptors({"config": [document.get("config")]}, "config", what)[0]
+    if (kind := config.get("mediaType")) not in _CONFIGS:
+        raise RegistryError(
+            f"{what} is no image of a container: its config is of type {kind!r}",
+            hint="registries keep other things than images, too: charts, signatures, modules",
+        )
+    return ImageManifest(config, _descriptors(document, "layers", what))
+
+
+def choose(entries: list[dict[str, Any]], platform: Platform, what: str) -> dict[str, Any]:
+    """Of an index's entries the one that fits a platform best; the first of several as good.
+
+    Raises RegistryError in Docker's words where none does.
+    """
+    best, best_fit = None, 0
+    for entry in entries:
+        if (fit := platform.fit(entry.get("platform"))) > best_fit:
+            best, best_fit = entry, fit
+    if best is not None:
+        return best
+    if len(entries) == 1 and not entries[0].get("platform"):
+        return entries[0]
+    offered = sorted({_shown(e["platform"]) for e in entries if _is_image(e)})
+    raise RegistryError(
+        f"no matching manifest for {platform} in the manifest list entries of {what}",
+        hint=f"there is {', '.join(offered)}" if offered else "",
+    )
+
+
+def _is_image(entry: dict[str, Any]) -> bool:
+    platform = entry.get("platform")
+    return isinstance(platform, dict) and platform.get("os") != "unknown"
+
+
+def _shown(platform: dict[str, Any]) -> str:
+    parts = (platform.get("os"), platform.get("architecture"), platform.get("variant"))
+    return "/".join(str(part) for part in parts if part)
+
+
+def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:
+    entries = document.get(field)
+    if not isinstance(entries, list):
+        raise RegistryError(f"the manifest of {what} has no list of {field}")
+    for entry in entries:
+        size = entry.get("size") if isinstance(entry, dict) else None
+        if not (isinstance(size, int) and size >= 0 and is_digest(entry.get("digest"))):
+            raise RegistryError(
+                f"the manifest of {what}: a descriptor in {field} has no sha256 digest or no size"
+            )
+    return entries

@@ -175,8 +175,7 @@ class _Child:
         _widen(self._data)
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._data)
-            os.close(self._answer)
+            _close_all_but(data_out, answer_in)
             unpack_child.run(layer, data_out, answer_in)  # ends in os._exit
         os.close(data_out)
         os.close(answer_in)
@@ -224,6 +223,18 @@ class _Child:
         if self._data >= 0:
             os.close(self._data)
             self._data = -1
+
+
+def _close_all_but(*kept: int) -> None:
+    """Let go of what other threads hold: ends of their children's pipes, locks, connections.
+
+    As long as one writing end of a pipe is open anywhere, its reader waits for more.
+    """
+    low = 3
+    for fd in sorted(kept):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
 def _widen(pipe: int) -> None:

@@ -25,7 +25,7 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import find
 from minidock.engine.doctor.host import NEEDED
 from minidock.kernel import cgroup
-from minidock.kernel.capability import NAMES
+from minidock.kernel.capability import DOCKER_DEFAULT, NAMES
 from minidock.paths import Store
 from support import machine
 from support.command import SOURCE, Minidock, command_line, environment
@@ -301,6 +301,8 @@ def test_what_spoils_a_run_is_found(name: str, minidock: Minidock, busybox_image
     assert [(f["topic"], f["check"]) for f in problems] == [(topic, check)], problems
     assert problems[0]["fix"] and report["works"] is False
     assert not ran.startswith("exit code 0:"), ran
+    assert "  hint: " in ran, ran
+    assert name != "a store on an overlay" or "`minidock doctor`" in ran, ran
 
 
 def _with_capabilities(kept: list[str]) -> str:
@@ -315,6 +317,22 @@ def test_needed_capabilities_are_enough(
     report, ran = _spoilt(minidock, _with_capabilities([*NEEDED]), busybox_image)
     assert report["works"] is True and report["can"]["run"] is True
     assert ran.startswith("exit code 0:"), ran
+
+
+@pytest.mark.parametrize("sealed", (False, True))
+def test_an_unprivileged_container_hears_of_the_first_call_that_is_refused(
+    sealed: bool, minidock: Minidock, busybox_image: str, require: Callable[[str], str]
+) -> None:
+    """And of nothing that undoing then cannot do. sealed: a run before it had all rights."""
+    require("capsh")
+    if sealed:
+        minidock.ok("run", "--rm", "--network", "none", busybox_image, "true")
+    script = _with_capabilities(list(DOCKER_DEFAULT))
+    report, ran = _spoilt(minidock, script, busybox_image, "--network", "none")
+    assert report["works"] is False
+    first = "fsopen(2) overlay" if sealed else "open_tree(2)"
+    assert f"minidock: {first}" in ran and "(EPERM)" in ran, ran
+    assert "`minidock doctor`" in ran and "umount2" not in ran, ran
 
 
 @pytest.mark.parametrize("missing", steps(NEEDED, "capabilities"))

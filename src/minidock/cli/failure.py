@@ -23,17 +23,32 @@ class FormatSyntaxError(MinidockError):
     exit_code = 64
 
 
+# What the kernel says to a call that it lacks, or that this place forbids even to root.
+_MACHINES = {1, 30, 38, 95}  # EPERM, EROFS, ENOSYS, EOPNOTSUPP
+_UNKNOWN_FILESYSTEM = 19  # ENODEV, of fsopen(2) and mount(2)
+
+
 def complain(error: MinidockError) -> None:
     """One sentence on stderr, the hint below it, and where to read on."""
     lines = [f"minidock: {error}"]
-    if error.hint:
-        lines += [f"  hint: {line}" for line in error.hint.splitlines()]
+    if hint := error.hint or _hint_of_machine(error):
+        lines += [f"  hint: {line}" for line in hint.splitlines()]
     if isinstance(error, KernelError):
         name, _, section = error.call.rstrip(")").partition("(")
         lines.append(f"  see:  minidock explain {name} · man {section or 2} {name}")
     lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
     sys.stdout.flush()
     print("\n".join(lines), file=sys.stderr)
+
+
+def _hint_of_machine(error: MinidockError) -> str:
+    """Who tells more, where it is the machine that refuses, and not what was asked of it."""
+    if not isinstance(error, KernelError):
+        return ""
+    lacks = error.errno == _UNKNOWN_FILESYSTEM and error.call in ("fsopen(2)", "mount(2)")
+    if error.errno in _MACHINES or lacks:
+        return "`minidock doctor` tells what this machine does not allow, and what to do"
+    return ""
 
 
 def for_each(references: tuple[str, ...], act: Callable[[str], object]) -> int:

@@ -109,7 +109,7 @@ class _Helper:
                 raise MinidockError(
                     f"{self._name} failed: {said or f'status {status}'}",
                     hint="does this kernel have iptables' nat, filter and raw tables? "
-                    "see: iptables -t nat -L",
+                    "`minidock doctor` tries them",
                 )
             return _contents(self._output)
         finally:

@@ -25,6 +25,8 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
+_HINT = "`minidock doctor` tells whether the store's file system can hold an overlay"
+
 
 def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> str:
     layers = " ".join(f"-o lowerdir+={quote(path)}" for path in lowerdirs)
@@ -79,5 +81,5 @@ def _configure(context: int, key: str, value: str) -> None:
         subject=f"overlay {key}={value}",
         hint="minidock hands layers to overlayfs one by one, which Linux 6.7 and newer can take"
         if key == "lowerdir+"
-        else "",
+        else _HINT,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from minidock.kernel import namespace
+from minidock.kernel.mount import mount_point_of
 from minidock.runtime import channel
 from minidock.runtime.config import hierarchies_to_show
 from minidock.runtime.init import Surroundings, fresh_namespaces, init_program, run_init
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from minidock.kernel.cgroup import Cgroup
-
-
-_ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
 class Wishes:
@@ -109,24 +107,6 @@ def compile_filter(config: dict[str, Any], cache_directory: str) -> bytes | None
     from minidock.kernel import seccomp  # not for who has no filter
 
     return seccomp.compile(profile, cache_directory)
-
-
-def mount_point_of(path: str) -> str:
-    """The mount point on which a path lies, without links in it; the path itself, where it is one.
-
-    Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes in octal.
-    """
-    found = "/"
-    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
-        lines = os.fsdecode(file.readall()).splitlines()
-    for line in lines:
-        point = line.split(" ", 5)[4]
-        if "\\" in point:
-            for octal, character in _ESCAPED:
-                point = point.replace(octal, character)
-        if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
-            found = point
-    return found
 
 
 def _open(path: str, held: list[int], flags: int = os.O_RDONLY) -> int:

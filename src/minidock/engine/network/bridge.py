@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MACHINE_LOCK = "/run/minidock.lock"
 FORWARDING = "net/ipv4/ip_forward"
+_FREE = "without MINIDOCK_SUBNET a free one is chosen"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
@@ -132,7 +133,9 @@ def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: in
     if store.subnet:
         subnet = _asked_for(store.subnet)
         if any(map(subnet.overlaps, attached)):
-            raise Conflict(f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine")
+            raise Conflict(
+                f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine", hint=_FREE
+            )
         return subnet
     known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
     if known:
@@ -162,7 +165,7 @@ def _asked_for(text: str) -> ipam.Subnet:
     try:
         return ipam.parse_subnet(text)
     except ValueError as error:
-        raise UsageError(f"MINIDOCK_SUBNET: {error}") from None
+        raise UsageError(f"MINIDOCK_SUBNET: {error}", hint=_FREE) from None
 
 
 def _around(address: str, prefix: int) -> ipam.Subnet:

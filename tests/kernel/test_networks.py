@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from minidock import jsontext
-from minidock.engine.network import endpoint, networks, ports
+from minidock.engine.network import bridge, endpoint, networks, ports
 from minidock.errors import Conflict, KernelError, MinidockError, StoreError, UsageError
 from minidock.kernel import iptables
+from minidock.kernel.netlink import Netlink
 from minidock.kernel.op import Journal, describe, use_journal
 from minidock.paths import Store
 from support.command import SOURCE
@@ -534,6 +535,22 @@ def test_teardown_leaves_the_machine_as_it_was_found(
     networks.teardown(other_store)
     assert machine() == before
     assert list(Path(store.networks).iterdir()) == []
+
+
+def test_teardown_heeds_a_bridge_that_has_no_rules_yet(
+    lab: Lab, store: Store, other_store: Store
+) -> None:
+    """Another store makes its first network just now: the rules come after the bridge."""
+    lab.container(store).stop()
+    with Netlink() as host:
+        bridge.make(host, other_store, {"Name": "bridge", "Leases": {}})
+    networks.teardown(store)
+    assert sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+    assert sh("iptables -S FORWARD").startswith("-P FORWARD DROP")
+    lab.container(other_store).stop()
+    networks.teardown(other_store)
+    assert sh("cat /proc/sys/net/ipv4/ip_forward") == "0\n"
+    assert sh("iptables -S FORWARD").startswith("-P FORWARD ACCEPT")
 
 
 def test_forwarding_does_not_make_a_router_of_the_host(lab: Lab, store: Store) -> None:

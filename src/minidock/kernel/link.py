@@ -93,6 +93,11 @@ def require(where: Netlink, device: str) -> Link:
     return found
 
 
+def every(where: Netlink) -> list[Link]:
+    """All devices."""
+    return [Link(message) for message in where.dump(RTM_GETLINK, _link(0), subject="link")]
+
+
 def every_address(where: Netlink) -> list[tuple[int, str, int]]:
     """All IPv4 addresses: (index of the device, address, prefix length)."""
     found = []

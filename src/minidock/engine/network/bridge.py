@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MACHINE_LOCK = "/run/minidock.lock"
 FORWARDING = "net/ipv4/ip_forward"
+_OURS = "minidock "  # how the alias of a store's bridge begins
 _FREE = "without MINIDOCK_SUBNET a free one is chosen"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -85,7 +86,9 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         saved = iptables.Listing().text()
         found_once = _as_found()
         mine = found_once.get(_machine())
-        last = mine is not None and not firewall.forwards_for_others(saved, device)
+        last = mine is not None and not (
+            firewall.forwards_for_others(saved, device) or _others_bridge(host, device)
+        )
         policy = mine["policy"] if mine is not None and last else ""
         if text := firewall.removal(saved, device, forward_policy=policy):
             iptables.restore(text)
@@ -204,7 +207,14 @@ def _switch_on_forwarding() -> None:
 
 
 def _alias(store: Store) -> str:
-    return f"minidock {store.root}"[:255]
+    return f"{_OURS}{store.root}"[:255]
+
+
+def _others_bridge(host: Netlink, device: str) -> bool:
+    """Whether another store has a bridge. It may have no rule yet: those come after the bridge."""
+    return any(
+        found.alias.startswith(_OURS) and found.name != device for found in link.every(host)
+    )
 
 
 def _check_name(device: str) -> None:

@@ -4,7 +4,8 @@
 #   ./install.sh               the packages it needs, then minidock itself
 #   ./install.sh --editable    the same commands, but they run what is in this directory: an edit is
 #                              live. Python's packages are Debian's, so it needs no PyPI.
-#   ./install.sh --uninstall   what this script put there, except packages, images and containers
+#   ./install.sh --uninstall   takes away what this script put there, and where no container runs the
+#                              bridge and its rules; packages, images and containers stay
 #
 # What it puts where (each can be moved by a variable of the same name):
 #
@@ -53,7 +54,18 @@ uninstall_unit() {
     rm "$UNITS/minidock.service"
 }
 
+# While containers run, their network stays with them; the next reboot ends both.
+take_down() {
+    [[ -x $PREFIX/bin/minidock && -d ${MINIDOCK_ROOT:-/var/lib/minidock} ]] || return 0
+    if "$PREFIX/bin/minidock" system down; then
+        [[ ! -d /run/systemd/system ]] || systemctl stop --quiet minidock-containers.service 2>/dev/null || true
+    else
+        say "the bridge and its rules stay until the machine starts again"
+    fi
+}
+
 uninstall() {
+    take_down
     uninstall_unit
     for command in "${commands[@]}"; do
         # Only our own link: someone may have put another minidock there.

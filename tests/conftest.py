@@ -195,6 +195,13 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In the machine: a failed test is told at once. A run is long there, and its end far away."""
+    if IN_VM and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        why = report.longreprtext.strip().splitlines()
+        print(f"\nfailed: {report.nodeid}", *why[-25:], sep="\n  ", flush=True)
+
+
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests run side by side, except that one marked `alone` waits until no other runs."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from minidock.paths import Store
+from support import machine, stores
 from support.command import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.xdist_group("install")]
@@ -27,6 +29,7 @@ class Installed:
             "BIN": str(home / "bin"),
             "SHARE": str(home / "share"),
             "UNITS": str(home / "units"),
+            "MINIDOCK_ROOT": str(home / "store"),
             "NEEDS": "no",
             "PYTHONDONTWRITEBYTECODE": "1",  # as some machines have it: we compile all the same
         }
@@ -150,7 +153,19 @@ def test_bash_completes_an_installed_command(installed: Installed) -> None:
 
 
 def test_uninstall_takes_away_what_install_put_there(installed: Installed) -> None:
-    installed.install("--uninstall")
+    store = Store(str(installed.home / "store"))
+    try:
+        installed.run("minidock", "image", "make", "busybox")
+        installed.run("minidock", "run", "-d", "--name", "box", "busybox", "sleep", "600")
+        assert "the bridge and its rules stay" in installed.install("--uninstall")
+        assert store.bridge in machine.links()
+        installed.install()
+        installed.run("minidock", "rm", "-f", "box")
+        installed.install("--uninstall")
+        assert store.bridge not in machine.links()
+        assert not any(store.bridge in rule for rule in machine.firewall_rules())
+    finally:
+        stores.wipe(store)
     left = [p for p in installed.home.rglob("*") if p.is_file() and "source" not in p.parts]
     assert [p for p in left if "store" not in p.parts] == []
     installed.install()

@@ -29,6 +29,7 @@ from minidock.engine.monitor import attach, session
 from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import process as monitor
 from minidock.errors import MinidockError
+from minidock.kernel.cgroup import MONITORS, ROOT, home_of, is_v2
 from minidock.kernel.libc import syscall
 from minidock.kernel.op import REGISTRY, use_journal
 from minidock.paths import Store
@@ -298,11 +299,12 @@ def _rules(store: Store) -> set[str]:
 
 def _cgroups(store: Store) -> list[str]:
     found = []
-    for tree in os.listdir("/sys/fs/cgroup"):
-        top = f"/sys/fs/cgroup/{tree}/{store.cgroup_parent}"
+    trees = [""] if is_v2() else os.listdir(ROOT)
+    for tree in trees:
+        top = os.path.join(ROOT, tree, home_of(store.cgroup_parent))
         if os.path.isdir(top):
             found += [entry.path for entry in os.scandir(top) if entry.is_dir()]
-    return found
+    return [path for path in found if os.path.basename(path) != MONITORS]
 
 
 def _leases(store: Store) -> list[str]:

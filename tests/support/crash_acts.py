@@ -15,7 +15,7 @@ from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import start
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
-from minidock.kernel.cgroup import open_cgroup
+from minidock.kernel.cgroup import home_of, open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
 from support.patience import patience
@@ -91,8 +91,9 @@ def take_noted(store: Store, actor: str, kind: str) -> list[int]:
 def is_there(store: Store) -> list[dict[str, Any]]:
     """What `ps -a` says, beside what the kernel says: "alive" is whether processes live in it."""
     listed = []
+    parent = home_of(store.cgroup_parent)
     for container in containers.every(store):
-        pids = open_cgroup(store.cgroup_parent, container.id).pids()
+        pids = open_cgroup(parent, container.id).pids()
         listed.append({**container.state, "Id": container.id, "alive": bool(pids),
                        "monitor": container.monitor_pid})  # fmt: skip
     return listed

@@ -1,6 +1,6 @@
-"""`system start-all` and `system stop-all`: for a machine that comes up, and one that goes down.
+"""`system start-all`, `stop-all` and `down`: for a machine that comes up, and one that goes down.
 
-One line for each container: its name, or what went wrong. The exit code is then 1.
+The first two print one line a container: its name, or what went wrong; then the exit code is 1.
 """
 
 from __future__ import annotations
@@ -40,6 +40,19 @@ def stop_all(arguments: tuple[str, ...]) -> int:
     from minidock.engine.monitor.fleet import stop_all as act
 
     return _tell(act(Store()))
+
+
+@command()
+def down(arguments: tuple[str, ...]) -> None:
+    """Take away what outlives containers in the kernel
+
+    This is the bridge and its firewall rules, the machine's settings where minidock changed them,
+    the sealed interpreter's mount, and the cgroup of all containers. Images, stopped containers and
+    volumes stay, and the next container makes the rest anew. "install.sh --uninstall" does this.
+    """
+    from minidock.engine.monitor.down import take_all_down
+
+    take_all_down(Store())
 
 
 def _tell(reports: Iterable[Report]) -> int:

@@ -212,9 +212,7 @@ def _alias(store: Store) -> str:
 
 def _others_bridge(host: Netlink, device: str) -> bool:
     """Whether another store has a bridge. It may have no rule yet: those come after the bridge."""
-    return any(
-        found.alias.startswith(_OURS) and found.name != device for found in link.every(host)
-    )
+    return any(found.alias.startswith(_OURS) and found.name != device for found in link.every(host))
 
 
 def _check_name(device: str) -> None:

@@ -1,0 +1,45 @@
+"""Down: what outlives the containers until a reboot is unmade.
+
+A store's first container makes for it, and each later one finds there:
+
+    a bridge with its firewall rules, and the machine's forwarding     engine/network
+    the sealed interpreter, a mount in /run                            runtime/seal.py
+    the parent of its cgroups                                          kernel/cgroup.py
+
+Images, containers and volumes stay: the next container makes the rest anew.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container.containers import every
+from minidock.engine.network import networks
+from minidock.errors import Conflict
+from minidock.kernel import cgroup
+from minidock.runtime.seal import unseal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
+
+
+def take_all_down(store: Store) -> None:
+    """Unmake all that a store keeps in the kernel and in /run; what is gone already stays gone.
+
+    Raises Conflict while a container runs, or waits to be started again: it would lose its network.
+    """
+    busy = [container.name for container in every(store) if container.monitor_pid]
+    if busy:
+        raise Conflict(
+            f"these containers run: {', '.join(busy)}",
+            hint="`minidock system stop-all` ends them all",
+        )
+    if os.path.isdir(store.networks):
+        networks.teardown(store)
+    unseal(store.run)
+    cgroup.remove_parent(cgroup.home_of(store.cgroup_parent))
+    try:
+        os.rmdir(store.run)
+    except OSError:
+        return  # there is none; or a container is just starting, and will make the rest again

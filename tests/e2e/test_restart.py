@@ -1,6 +1,6 @@
 """Restart policies on this kernel: who comes back, what is held between two runs, and what ends it.
 
-What is the same as with a real docker is in test_restart_beside_docker.py.
+What is the same as with a real docker is in tests/parity/restart.sh.
 """
 
 from __future__ import annotations

@@ -27,6 +27,10 @@ from support import machine
 from support.patience import patience
 
 
+class NoDaemon(Exception):
+    """No dockerd can be started here."""
+
+
 class Docker:
     """The docker command line, talking to one daemon.
 
@@ -125,7 +129,7 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
     while docker("version").returncode != 0:
         if daemon.poll() is not None or time.monotonic() > deadline:
             text = (docker.home / "log").read_text(errors="replace")
-            raise RuntimeError(f"dockerd did not come up: {text[-2000:]}")
+            raise NoDaemon(f"dockerd did not come up: {text[-2000:]}")
         time.sleep(0.1)
 
 

@@ -27,8 +27,9 @@ test=(docker.io podman runc crun conmon netavark aardvark-dns
       util-linux libcap2-bin bash-completion git)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
-# Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04.
-if_known=(docker-cli)
+# Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04, and
+# Debian 12 has no buildx (the client of BuildKit, which `build` is held against).
+if_known=(docker-cli docker-buildx)
 
 wanted=()
 for group in "$@"; do

@@ -100,7 +100,9 @@ def check(instruction: Instruction) -> None:
         raise DockerfileError(str(problem)).at(first, last) from None
     except DockerfileError as error:
         message = f"dockerfile parse error on line {first}: {error}"
-        raise DockerfileError(message, hint=error.hint).at(first, last) from None
+        raise DockerfileError(
+            message, line=first, lines=(first, last), hint=error.hint, reason=str(error)
+        ) from None
 
 
 class _SyntaxProblem(Exception):
@@ -116,7 +118,7 @@ def _check(instruction: Instruction) -> None:
         )
     if not (instruction.source.isprintable() or _encodes(instruction.source)):
         raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
-    is_nothing = not instruction.text or instruction.json == []
+    is_nothing = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
     if keyword in _ONE_ARGUMENT and is_nothing:
         raise DockerfileError(f"{keyword} requires exactly one argument")
     if keyword in _SOME_ARGUMENTS and is_nothing:

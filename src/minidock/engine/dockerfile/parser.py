@@ -91,6 +91,14 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
     Raises DockerfileError in Docker's words, with the line.
     """
+    dockerfile = read(text, name=name)
+    for instruction in dockerfile.instructions:
+        checks.check(instruction)
+    return dockerfile
+
+
+def read(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
+    """The instructions of a Dockerfile, unchecked, their flags unread."""
     if not text:
         raise DockerfileError("the Dockerfile cannot be empty")
     lines = _split_lines(text)
@@ -100,17 +108,15 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
         at = _read_instruction(dockerfile, lines, at)
     if not dockerfile.instructions:
         raise DockerfileError("file with no instructions", line=1, lines=(1, len(lines)))
-    for instruction in dockerfile.instructions:
-        checks.check(instruction)
     return dockerfile
 
 
-def parse_one(text: str, *, escape: str = "\\") -> Instruction:
-    """One instruction that stands alone: a trigger of ONBUILD, or what --change takes."""
-    dockerfile = parse(f"# escape={escape}\n{text}".encode(errors="surrogateescape"))
-    if len(dockerfile.instructions) != 1:
-        raise DockerfileError(f"more than one instruction: {text}")
-    return dockerfile.instructions[0]
+def parse_trigger(text: str) -> Instruction:
+    """The instruction that an image's OnBuild holds."""
+    found = parse(text.encode(errors="surrogateescape"), name="ONBUILD").instructions
+    if len(found) != 1:
+        raise DockerfileError(f"ONBUILD holds {len(found)} instructions instead of one: {text}")
+    return found[0]
 
 
 def exec_form(text: str) -> list[str] | None:

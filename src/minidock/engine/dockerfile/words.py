@@ -299,22 +299,28 @@ def _trimmed(value: str, operator: str, word: str) -> str:
 
 def quoted(text: str) -> str:
     """A string as Go's %q prints it, for messages and history."""
-    shown = ['"']
-    for character in text:
-        number = ord(character)
-        if character in '"\\':
-            shown.append("\\" + character)
-        elif character in _GO_ESCAPES:
-            shown.append(_GO_ESCAPES[character])
-        elif number < 0x20 or number == 0x7F:
-            shown.append(f"\\x{number:02x}")
-        elif 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
-            shown.append(f"\\x{number - 0xDC00:02x}")
-        elif character.isprintable():
-            shown.append(character)
-        else:
-            shown.append(f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}")
-    return "".join([*shown, '"'])
+    return f'"{"".join(_go_character(character, quote=chr(34)) for character in text)}"'
+
+
+def quoted_rune(number: int) -> str:
+    """A number as Go's %q prints it: as the character that it is the code of."""
+    is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
+    return f"'{_go_character(chr(number) if is_character else chr(0xFFFD), quote=chr(39))}'"
+
+
+def _go_character(character: str, *, quote: str) -> str:
+    number = ord(character)
+    if character in (quote, "\\"):
+        return "\\" + character
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if number < 0x20 or number == 0x7F:
+        return f"\\x{number:02x}"
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
+        return f"\\x{number - 0xDC00:02x}"
+    if character.isprintable():
+        return character
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 _GO_ESCAPES = {

@@ -73,7 +73,7 @@ def import_rootfs(
     message: its comment; "" is Docker's "Imported from -".
     Raises ArchiveError, UsageError for a name or change that is none.
     """
-    from minidock.engine.image.config_changes import apply_changes
+    from minidock.engine.dockerfile.changes import apply_changes
     from minidock.jsontext import dumps
 
     names = [reference.parse_tagged(ref).familiar] if ref else []

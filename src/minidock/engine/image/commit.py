@@ -9,8 +9,8 @@ Sources: moby daemon/commit.go and image/image.go (NewChildImage).
 from __future__ import annotations
 
 from minidock.engine.clock import timestamp
+from minidock.engine.dockerfile.changes import apply_changes
 from minidock.engine.image.changes import changes as changes
-from minidock.engine.image.config_changes import apply_changes
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
 from minidock.engine.image.upper import Upper

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.image.config_changes import apply_changes
+from minidock.engine.dockerfile.changes import apply_changes
 from minidock.errors import UsageError
 
 
@@ -14,6 +14,8 @@ from minidock.errors import UsageError
     ("change", "field", "value"),
     [
         ("CMD", "Cmd", ["/bin/sh", "-c"]),
+        ("CMD []", "Cmd", []),
+        ("ENTRYPOINT", "Entrypoint", None),
         ('CMD ["a", "b c"]', "Cmd", ["a", "b c"]),
         ('CMD ["a",]', "Cmd", ["/bin/sh", "-c", '["a",]']),
         ("CMD a \\", "Cmd", ["/bin/sh", "-c", "a"]),
@@ -32,6 +34,10 @@ from minidock.errors import UsageError
         ("VOLUME /v /w", "Volumes", {"/v": {}, "/w": {}}),
         ("WORKDIR rel", "WorkingDir", "/rel"),
         ("WORKDIR /a/../b/", "WorkingDir", "/b"),
+        ("WORKDIR /a b", "WorkingDir", "/a b"),
+        ("ENV A=1\nENV B=$A", "Env", ["A=1", "B=1"]),
+        ("STOPSIGNAL -1", "StopSignal", "-1"),
+        ("STOPSIGNAL SIGRTMIN+3", "StopSignal", "SIGRTMIN+3"),
         ("STOPSIGNAL 9", "StopSignal", "9"),
         ("STOPSIGNAL SIGINT", "StopSignal", "SIGINT"),
         ("ONBUILD RUN x", "OnBuild", ["RUN x"]),
@@ -60,10 +66,18 @@ def test_change_does_what_dockers_does(change: str, field: str, value: Any) -> N
         ("ENV X", "ENV must have two arguments"),
         ("ENV", "ENV requires at least one argument"),
         ("LABEL x", "LABEL must have two arguments"),
+        ("ENV A=1 B", 'can\'t find = in "B"'),
+        ("ENV A=${", "missing '}'"),
+        ('SHELL ["a"]', "SHELL is not a valid change command"),
+        ("CMD --x=1 a", "^unknown flag: x"),
+        ("VOLUME []", "VOLUME requires at least one argument"),
+        ("CMD [1]", "arrays must be comprised of strings only"),
+        ("EXPOSE 80-79", "Invalid containerPort: 80-79"),
+        ("EXPOSE 80:81-82", "Invalid ranges specified"),
         ("USER", "USER requires exactly one argument"),
         ("STOPSIGNAL FOO", "invalid signal: FOO"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
-        ("HEALTHCHECK x", "unknown type"),
+        ("HEALTHCHECK x", "Unknown type"),
         ("HEALTHCHECK --interval=x CMD a", "invalid duration"),
         ("HEALTHCHECK --what=1 CMD a", "unknown flag"),
     ],

@@ -1,0 +1,252 @@
+"""What instructions that touch no file change in an image's run config.
+
+    ENV A=1 B="two words"      LABEL team=web            CMD ["httpd", "-f"]    ENTRYPOINT /run.sh
+    EXPOSE 80 53/udp           USER 1000:1000            WORKDIR /srv           VOLUME /data
+    STOPSIGNAL SIGINT          SHELL ["/bin/bash", "-c"] ONBUILD RUN make       MAINTAINER me
+    HEALTHCHECK --interval=5s CMD curl -f :80
+
+Variables are put in by ENV, LABEL, EXPOSE, USER, WORKDIR, VOLUME and STOPSIGNAL; all of one
+instruction see the values from before it. The others leave "$" to the shell that runs the command.
+
+Each returns what the image's history says of it, "" where that is silent. Values are kept as
+written: Docker does not tidy "/a//b/" either.
+
+Sources: docs.docker.com/reference/dockerfile; BuildKit's dockerfile2llb, whose answers the tests
+hold this against; OCI image-spec config.md.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from minidock.engine.container.signals import signal_number
+from minidock.engine.dockerfile.duration import go_text
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.health import read_health
+from minidock.engine.dockerfile.pairs import name_values, quoted_words
+from minidock.engine.dockerfile.ports import exposed_ports
+from minidock.engine.dockerfile.words import SPACES, expand, expand_words, quoted, quoted_rune
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from minidock.engine.dockerfile.parser import Instruction
+
+    Apply = Callable[[dict[str, Any], Instruction, Mapping[str, str]], str]
+
+DEFAULT_SHELL = ["/bin/sh", "-c"]
+
+
+def apply(
+    config: dict[str, Any],
+    instruction: Instruction,
+    variables: Mapping[str, str],
+    *,
+    cmd_is_set: bool = False,
+) -> str:
+    """Change a run config as one instruction says; what the image's history says of it.
+
+    variables: ENV's and ARG's so far. cmd_is_set: this stage had a CMD before, so that ENTRYPOINT
+    leaves it; an inherited one does not go with a new ENTRYPOINT.
+    Raises DockerfileError with the instruction's place; KeyError for RUN, COPY, ADD, FROM and ARG.
+    """
+    act = _INSTRUCTIONS[instruction.keyword]
+    try:
+        history = act(config, instruction, variables)
+    except DockerfileError as error:
+        raise error.at(instruction.first_line, instruction.last_line) from None
+    if instruction.keyword == "ENTRYPOINT" and not cmd_is_set:
+        config["Cmd"] = None
+    return history
+
+
+def applies_to(keyword: str) -> bool:
+    """Whether `apply` knows a keyword."""
+    return keyword in _INSTRUCTIONS
+
+
+def pairs(instruction: Instruction, variables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The names and values of an ENV or LABEL, variables put in."""
+    escape = instruction.escape
+    return [
+        (expand(name, variables, escape=escape), expand(value, variables, escape=escape))
+        for name, value in name_values(instruction.text, escape=escape)
+    ]
+
+
+def arg_pairs(
+    instruction: Instruction, variables: Mapping[str, str]
+) -> list[tuple[str, str | None]]:
+    """The names and defaults of an ARG, variables put in; None where it names no default.
+
+    Each of several sees those before it.
+    """
+    escape = instruction.escape
+    known = dict(variables)
+    found: list[tuple[str, str | None]] = []
+    for word in quoted_words(instruction.text, escape=escape):
+        name, equals, text = word.partition("=")
+        name = expand(name, known, escape=escape)
+        default = expand(text, known, escape=escape) if equals else None
+        if default is not None:
+            known[name] = default
+        found.append((name, default))
+    return found
+
+
+def with_shell(config: dict[str, Any], command: str) -> list[str]:
+    """A command of the shell form, as it is run: SHELL's words, then the command as one."""
+    return [*(config.get("Shell") or DEFAULT_SHELL), command]
+
+
+def environment(config: dict[str, Any]) -> dict[str, str]:
+    """A config's variables."""
+    return dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
+
+
+def _command(config: dict[str, Any], instruction: Instruction) -> list[str]:
+    if instruction.json is not None:
+        return list(instruction.json)
+    return with_shell(config, instruction.text)
+
+
+def _cmd(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+    config["Cmd"] = _command(config, instruction)
+    config["ArgsEscaped"] = True  # for Windows only; Docker says it of every CMD
+    return f"CMD {_list(config['Cmd'])}"
+
+
+def _entrypoint(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+    command = _command(config, instruction)
+    config["Entrypoint"] = command or None
+    return f"ENTRYPOINT {_list(command)}"
+
+
+def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    entries = list(config.get("Env") or [])
+    added = pairs(instruction, variables)
+    for name, value in added:
+        entry = f"{name}={value}"
+        position = [i for i, e in enumerate(entries) if e.partition("=")[0] == name]
+        if position:
+            entries[position[0]] = entry
+        else:
+            entries.append(entry)
+    config["Env"] = entries
+    return _spelled("ENV", added)
+
+
+def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    added = pairs(instruction, variables)
+    config["Labels"] = {**(config.get("Labels") or {}), **dict(added)}
+    return _spelled("LABEL", added)
+
+
+def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    ports: dict[str, dict[str, str]] = {}
+    for word in instruction.words():
+        for port in expand_words(word, variables, escape=instruction.escape):
+            ports.update(dict.fromkeys(exposed_ports(port), {}))
+    known = {**(config.get("ExposedPorts") or {}), **ports}
+    config["ExposedPorts"] = dict(sorted(known.items()))
+    return f"EXPOSE map[{' '.join(f'{port}:{{}}' for port in sorted(ports))}]"
+
+
+def _volume(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    words = (word.strip(SPACES) for word in instruction.words())
+    paths = [expand(word, variables, escape=instruction.escape) for word in words]
+    if not all(paths):
+        raise DockerfileError("VOLUME specified can not be an empty string")
+    config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
+    return f"VOLUME [{' '.join(paths)}]"
+
+
+def _workdir(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    path = expand(instruction.text, variables, escape=instruction.escape)
+    if not path.startswith("/"):
+        path = posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "/", path))
+        path = "/" + path.lstrip("/")
+    config["WorkingDir"] = path
+    return f"WORKDIR {path}"
+
+
+def _user(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
+    config["User"] = expand(instruction.text, variables, escape=instruction.escape)
+    return f"USER {config['User']}"
+
+
+def _stopsignal(
+    config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]
+) -> str:
+    name = expand(instruction.text, variables, escape=instruction.escape)
+    if not _is_signal(name):
+        raise DockerfileError(f"invalid signal: {name}")
+    config["StopSignal"] = name
+    return f"STOPSIGNAL {name}"
+
+
+def _shell(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+    config["Shell"] = list(instruction.json or [])
+    return f"SHELL [{' '.join(config['Shell'])}]"
+
+
+def _healthcheck(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+    check = read_health(instruction)
+    config["Healthcheck"] = check
+    fields = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+    durations = " ".join(f'"{go_text(check.get(field, 0))}"' for field in fields)
+    retries = quoted_rune(check.get("Retries", 0))  # Docker prints the number as a character
+    return f"HEALTHCHECK &{{{_list(check['Test'])} {durations} {retries}}}"
+
+
+def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
+    trigger = instruction.source[len(instruction.written_keyword) :].lstrip(SPACES)
+    for document in instruction.heredocs:
+        trigger += f"\n{document.content}{document.name}"
+    config["OnBuild"] = [*(config.get("OnBuild") or []), trigger]
+    return ""
+
+
+def _maintainer(_: dict[str, Any], instruction: Instruction, __: Mapping[str, str]) -> str:
+    """The image's author stands outside its run config: the caller takes `instruction.text`."""
+    return f"MAINTAINER {instruction.text}"
+
+
+def _is_signal(name: str) -> bool:
+    """Whether Docker takes a signal: any number but 0, or a name, with or without SIG."""
+    digits = name[1:] if name[:1] in ("-", "+") else name
+    if digits.isascii() and digits.isdigit():
+        return int(name) != 0
+    try:
+        signal_number(name)
+    except UsageError:
+        return False
+    return True
+
+
+def _spelled(keyword: str, values: list[tuple[str, str]]) -> str:
+    return " ".join([keyword, *(f"{name}={value}" for name, value in values)])
+
+
+def _list(strings: list[str]) -> str:
+    return f"[{' '.join(map(quoted, strings))}]"
+
+
+_INSTRUCTIONS: dict[str, Apply] = {
+    "CMD": _cmd,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "MAINTAINER": _maintainer,
+    "ONBUILD": _onbuild,
+    "SHELL": _shell,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

@@ -1,0 +1,61 @@
+"""The ports of EXPOSE: "80", "53/udp", "8000-8010"; also "[IP:][host port:]port[/protocol]".
+
+Only the container's ports stay of it, but all is checked.
+
+Source: docker/go-connections nat (ParsePortSpecs), in whose words the errors are.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.dockerfile.errors import DockerfileError
+
+_PORT_MAX = 65535
+_PROTOCOLS = ("sctp", "tcp", "udp")
+
+
+def exposed_ports(text: str) -> list[str]:
+    """The ports that one word means: "80-81/TCP" -> ["80/tcp", "81/tcp"].
+
+    Raises DockerfileError in Docker's words.
+    """
+    before, _, port_and_protocol = text.rpartition(":")
+    address, _, host_ports = before.rpartition(":")
+    ports, _, protocol = port_and_protocol.partition("/")
+    protocol = protocol.partition("/")[0] or "tcp"
+    if address and not _is_address(address.removeprefix("[").removesuffix("]")):
+        raise DockerfileError(f"Invalid ip address: {address}")
+    if not ports:
+        raise DockerfileError(f"No port specified: {text}<empty>")
+    first, last = _range(ports, "containerPort")
+    if host_ports:
+        host_first, host_last = _range(host_ports, "hostPort")
+        if last - first != host_last - host_first and first != last:
+            raise DockerfileError(
+                f"Invalid ranges specified for container and host Ports: {ports} and {host_ports}"
+            )
+    if protocol.lower() not in _PROTOCOLS:
+        raise DockerfileError(f"Invalid proto: {protocol}")
+    return [f"{port}/{protocol.lower()}" for port in range(first, last + 1)]
+
+
+def _range(text: str, what: str) -> tuple[int, int]:
+    start, dash, end = text.partition("-")
+    for number in (start, end if dash else start):
+        if not (number.isascii() and number.isdigit() and int(number) <= _PORT_MAX):
+            raise DockerfileError(f"Invalid {what}: {text}")
+    first, last = int(start), int(end if dash else start)
+    if last < first:
+        raise DockerfileError(f"Invalid {what}: {text}")
+    return first, last
+
+
+def _is_address(text: str) -> bool:
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except OSError:
+            continue
+        return True
+    return False

@@ -104,8 +104,13 @@ class Lab:
         (self.bundle / "config.json").write_text(json.dumps(config))
 
     def debian_archive(self) -> Path:
-        """A docker-archive of a Debian image of about 180 MB, as `docker save` writes it."""
+        """A docker-archive of a Debian image of about 180 MB, as `docker save` writes it.
+
+        It is made once.
+        """
         archive = self.home / "debian.tar"
+        if archive.exists():
+            return archive
         rootfs = self.home / "debian-rootfs.tar"
         with open(rootfs, "wb") as tar:
             subprocess.run(

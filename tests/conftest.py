@@ -8,6 +8,7 @@
     require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
 
 Marks: `root` for what needs root; `alone` for what no other test may run beside (those come last).
+No test asks Docker Hub: it is a blocked registry here, so a missing image is missed at once.
 With MINIDOCK_CI=1 a skipped test is a failed test, unless its reason begins with "this kernel".
 With MINIDOCK_VM=1 (make vm-test) those tests run that belong there: support/selection.py.
 Limits in seconds are those of a quick machine: support/patience.py.
@@ -67,8 +68,16 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_controller(config):
         _hear_signals()
         os.environ["MINIDOCK_TEST_SESSION"] = tempfile.mkdtemp(prefix="mdt-", dir="/var/tmp")
+        _block_docker_hub(session_directory() / "config")
         if _is_root():
             config.stash[BEFORE] = machine.snapshot()
+
+
+def _block_docker_hub(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "registries.json").write_text('{"blocked-registries": ["docker.io"]}')
+    os.environ["MINIDOCK_CONFIG"] = str(directory)
+    os.environ["DOCKER_CONFIG"] = str(directory)  # nobody's passwords
 
 
 def pytest_report_header() -> str:

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 _LOG_DRIVERS = ("", "json-file", "none")
 _LATER = "it comes later"
+_PULL = 'Pull image before running ("always", "missing", "never")'
 
 
 def _pull(text: str) -> str:
-    if text not in ("missing", "never"):
-        raise ValueError('pulling comes later; "missing" and "never" are there')
-    return text
+    if text not in ("", "always", "missing", "never"):
+        raise ValueError('must be one of "always", "missing" or "never"')
+    return text or "missing"
 
 
 def _platform(text: str) -> str:
@@ -51,7 +52,7 @@ container_flags = in_section(
     value("--name", help="Assign a name to the container"),
     value("--cidfile", default="", help="Write the container ID to the file"),
     switch("--rm", help="Automatically remove the container when it exits"),
-    value("--pull", type=Parsed("string", _pull), default="missing", help='"missing" or "never"'),
+    value("--pull", type=Parsed("string", _pull), default="missing", help=_PULL),
     switch("-q", "--quiet", help="Suppress the pull output"),
     value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
     value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),

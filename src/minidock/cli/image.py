@@ -27,6 +27,8 @@ _COMMANDS: Table = {
     "load": ("Commands", "image_archive:load", "Load an image from a tar archive or STDIN"),
     "ls": ("Commands", "image_list:images", "List images"),
     "make": ("Commands", "image_archive:make", "Make a base image by a recipe"),
+    "pull": ("Commands", "pull:pull", "Download an image from a registry"),
+    "push": ("Commands", "push:push", "Upload an image to a registry"),
     "rm": ("Commands", "image:rm", "Remove one or more images"),
     "save": ("Commands", "image_archive:save", "Save one or more images to a tar archive"),
     "tag": ("Commands", "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -41,7 +43,7 @@ image = Group(
     _COMMANDS,
     _image,
     aliases={"list": "ls", "remove": "rm"},
-    later=("build", "history", "prune", "pull", "push"),
+    later=("build", "history", "prune"),
 )
 
 

@@ -27,7 +27,11 @@ COMMANDS: Table = {
     "run": (COMMON, "run:run", "Create and run a new container from an image"),
     "exec": (COMMON, "exec:execute", "Execute a command in a running container"),
     "ps": (COMMON, "ps:ps", "List containers"),
+    "pull": (COMMON, "pull:pull", "Download an image from a registry"),
+    "push": (COMMON, "push:push", "Upload an image to a registry"),
     "images": (COMMON, "image_list:images", "List images"),
+    "login": (COMMON, "login:login", "Log in to a registry"),
+    "logout": (COMMON, "login:logout", "Log out from a registry"),
     "version": (COMMON, "system:version", "Show the minidock version information"),
     "info": (COMMON, "system:info", "Display system-wide information"),
     "doctor": (COMMON, "doctor:doctor", "Say what this machine can and cannot do"),
@@ -70,6 +74,7 @@ COMMANDS: Table = {
     "rm": (VERBS, "lifecycle:rm", "Remove one or more containers"),
     "rmi": (VERBS, "image:rm", "Remove one or more images"),
     "save": (VERBS, "image_archive:save", "Save one or more images to a tar archive"),
+    "search": (VERBS, "pull:search", "Search Docker Hub for images (in a browser)"),
     "start": (VERBS, "start:start", "Start one or more stopped containers"),
     "stop": (VERBS, "lifecycle:stop", "Stop one or more running containers"),
     "tag": (VERBS, "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -79,7 +84,7 @@ COMMANDS: Table = {
 }
 LATER = (
     "build", "builder", "buildx", "compose", "context", "cp", "events", "export", "history",
-    "login", "logout", "plugin", "pull", "push", "search", "stats", "update",
+    "plugin", "stats", "update",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ knows the order of things that a person sees: the id, the id's file, the exit co
 from __future__ import annotations
 
 import os
+import sys
 
 from minidock.cli.command import command
 from minidock.cli.complete import images
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.attach import Attachment
+
+
+_WHERE_IMAGES_COME_FROM = (
+    "minidock images                lists those that are here\n"
+    "minidock load -i IMAGE.tar     brings one that `docker save` wrote\n"
+    "minidock image make busybox    makes one of Debian's busybox"
+)
 
 
 def _explanation(text: str) -> str:
@@ -71,16 +79,11 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
 
 def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
     """Make the container, and write its id to --cidfile, which must not exist."""
-    from minidock.engine.container.create import create as create_container
-
     id_file = _IdFile(flags["cidfile"])
     try:
-        container = create_container(store, body, name=flags["name"] or None)
-    except NotFound as error:
-        id_file.remove()
-        if not str(error).startswith("No such image"):
-            raise
-        raise _no_image(body["Image"]) from error
+        if flags["pull"] == "always":
+            _pull(store, body, flags)
+        container = _created_or_pulled(store, body, flags)
     except Conflict as error:
         id_file.remove()
         if flags["name"] and "already in use" in str(error):
@@ -91,6 +94,35 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
         raise
     id_file.write(container.id)
     return container
+
+
+def _created_or_pulled(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+    """Make the container, its image pulled where it is not here and that is allowed."""
+    from minidock.engine.container.create import create as create_container
+
+    name = flags["name"] or None
+    try:
+        return create_container(store, body, name=name)
+    except NotFound as error:
+        if not str(error).startswith("No such image"):
+            raise
+        if flags["pull"] != "missing":
+            error.hint = _WHERE_IMAGES_COME_FROM
+            raise
+    if not flags["quiet"]:
+        print(f"Unable to find image '{_tagged(body['Image'])}' locally", file=sys.stderr)
+    _pull(store, body, flags)
+    return create_container(store, body, name=name)
+
+
+def _pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> None:
+    from minidock.cli.pull import pull_for_container
+
+    try:
+        pull_for_container(store, body["Image"], platform=flags["platform"], quiet=flags["quiet"])
+    except MinidockError as error:
+        error.hint = f"{error.hint}\n{_WHERE_IMAGES_COME_FROM}".lstrip("\n")
+        raise
 
 
 def _start(
@@ -133,14 +165,8 @@ def _attachment(
     )
 
 
-def _no_image(image: str) -> NotFound:
-    name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
-    return NotFound(
-        f"Unable to find image '{name}' locally",
-        hint="minidock images                lists those that are here\n"
-        "minidock load -i IMAGE.tar     brings one that `docker save` wrote\n"
-        "minidock image make busybox    makes one of Debian's busybox",
-    )
+def _tagged(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
 def _taken(name: str) -> str:

@@ -23,7 +23,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from minidock import jsontext
-from minidock.engine.registry.answer import content_of, said_by
+from minidock.engine.registry.answer import content_of, refusal
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -150,7 +150,9 @@ class Authorizer:
             response = self._transport.send("GET", f"{realm}{joint}{query}", headers=headers)
         content = content_of(response)
         if response.status != 200:
-            raise RegistryError(said_by(response, content), hint=_LOG_IN)
+            error = refusal(response, content)
+            error.hint = _LOG_IN
+            raise error
         try:
             answer = jsontext.loads(content)
         except ValueError:

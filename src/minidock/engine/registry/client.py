@@ -59,7 +59,7 @@ class Registry:
     """A registry that has answered, and a repository of it.
 
     host: as in its URL. path: the repository, such as "library/busybox".
-    cancelled: set it, and waiting ends.
+    cancelled: whether the work was given up; `cancel` says so.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Registry:
             link = response.headers.get("Link", "")
             if not (link.startswith("<") and ">" in link):
                 return
-            url = urljoin(self._at(url), link[1:].partition(">")[0])
+            url = urljoin(self.url_of(url), link[1:].partition(">")[0])
 
     def put_manifest(self, reference: str, content: bytes, media_type: str) -> None:
         """Make an image of blobs that are there, under a tag or its digest."""
@@ -148,10 +148,11 @@ class Registry:
         headers: dict[str, str] | None = None,
         body: Body | None = None,
         expected: tuple[int, ...] = (200,),
-        scopes: tuple[str, ...] = (),
+        scopes: tuple[str, ...] | None = None,
     ) -> Response:
         """One request until it is answered as hoped for; place: below the repository, or a URL.
 
+        scopes: what it needs to be allowed; those of the repository if None.
         A body that is a stream is sent once, for it cannot be had twice.
         Raises Refused, Unreachable, Interrupted.
         """
@@ -159,7 +160,7 @@ class Registry:
         for attempt in range(1, attempts + 1):
             pause = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _PAUSE_SECONDS_MAX)
             try:
-                response = self._authorized(method, self._at(place), headers, body, scopes)
+                response = self._authorized(method, self.url_of(place), headers, body, scopes)
             except Interrupted:
                 if attempt == attempts:
                     raise
@@ -173,6 +174,26 @@ class Registry:
             self.wait(_pause_asked(response, pause))
         raise AssertionError("unreachable")
 
+    @property
+    def root(self) -> str:
+        """The URL that says whether this is a registry."""
+        return f"{self._url}/v2/"
+
+    def identity_token(self) -> str:
+        """Prove who we are; returns what stands for the password from now on, "" for nothing.
+
+        Raises Refused where the registry does not take it.
+        """
+        token = self._authorizer.identity_token()
+        if not token:
+            drained(self.request("GET", self.root, scopes=()))
+        return token
+
+    def cancel(self) -> None:
+        """Give up: whoever waits for this registry, in whichever thread, is told so at once."""
+        self.cancelled.set()
+        self._transport.interrupt()
+
     def wait(self, seconds: float) -> None:
         """Pause. Raises Interrupted once the work was given up meanwhile."""
         if self.cancelled.wait(seconds):
@@ -184,13 +205,14 @@ class Registry:
         url: str,
         headers: dict[str, str] | None,
         body: Body | None,
-        scopes: tuple[str, ...],
+        scopes: tuple[str, ...] | None,
     ) -> Response:
         """Send with the authorization that is known; learn once if it does not do any more."""
+        wanted = self.scopes if scopes is None else scopes
         for is_last in (False, True):
             sent = dict(headers or {})
             own = urlsplit(url).netloc == self.host  # an upload may lead elsewhere
-            if own and (authorization := self._authorizer.header(scopes or self.scopes)):
+            if own and (authorization := self._authorizer.header(wanted)):
                 sent["Authorization"] = authorization
             response = self._transport.send(method, url, headers=sent, body=body)
             demand = response.headers.get("WWW-Authenticate", "")
@@ -211,7 +233,8 @@ class Registry:
             error.hint = f"minidock login {self.host}     tells the registry who you are"
         return error
 
-    def _at(self, place: str) -> str:
+    def url_of(self, place: str) -> str:
+        """The URL of a place below the repository; one that is a URL already stays as it is."""
         return urljoin(f"{self._url}/v2/{self.path}/", place)
 
 

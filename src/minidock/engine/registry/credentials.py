@@ -26,7 +26,7 @@ import os
 import subprocess
 
 from minidock.engine.store import write_file
-from minidock.errors import NotFound, RegistryError, UsageError
+from minidock.errors import RegistryError, UsageError
 from minidock.oci.reference import DEFAULT_DOMAIN
 
 TYPE_CHECKING = False
@@ -84,18 +84,12 @@ def keep(domain: str, credentials: Credentials) -> str:
 
 
 def forget(domain: str) -> None:
-    """Forget the credentials for a registry. Raises NotFound where there were none."""
+    """Forget the credentials for a registry; that there were none is no error."""
     config = _Config()
     key = key_of(domain)
     if helper := config.helper(key):
         _run_helper(helper, "erase", key.encode())
-    if not config.forget(key) and not helper:
-        raise NotFound(f"Not logged in to {domain}")
-
-
-def known(domain: str) -> bool:
-    """Whether config.json names a registry, by itself or as kept by a helper."""
-    return _Config().names(key_of(domain))
+    config.forget(key)
 
 
 class _Config:
@@ -113,9 +107,6 @@ class _Config:
         if isinstance(helpers, dict) and (named := helpers.get(key) or helpers.get(host)):
             return str(named)
         return str(self._document.get("credsStore") or "")
-
-    def names(self, key: str) -> bool:
-        return key in self._auths()
 
     def entry(self, key: str) -> Credentials | None:
         """The credentials in the file itself; older clients wrote a URL for the host."""
@@ -144,15 +135,14 @@ class _Config:
         self._document.setdefault("auths", {})[key] = {}
         self._write()
 
-    def forget(self, key: str) -> bool:
-        """Remove an entry; returns whether there was one."""
+    def forget(self, key: str) -> None:
+        """Remove an entry, if there is one."""
         auths = self._auths()
         gone = [name for name in auths if name == key or _host_of(name) == key]
         for name in gone:
             del auths[name]
         if gone:
             self._write()
-        return bool(gone)
 
     def _auths(self) -> dict[str, Any]:
         auths = self._document.get("auths")

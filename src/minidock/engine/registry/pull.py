@@ -30,7 +30,7 @@ from minidock.engine.registry.report import Reporter
 from minidock.engine.registry.settings import Settings
 from minidock.engine.registry.transport import Interrupted, Unreachable
 from minidock.engine.store import Staging, prepare
-from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError
+from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError
 from minidock.oci import distribution, image_config, reference
 from minidock.oci.digest import chain_ids, short
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.image.layers import StagedLayer
-    from minidock.oci.distribution import ImageManifest, Platform
+    from minidock.oci.distribution import ImageManifest
     from minidock.oci.reference import Reference
     from minidock.paths import Store
 
@@ -58,7 +58,7 @@ def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | Non
     Returns the image. Raises RegistryError, NotFound; then nothing of the image is kept.
     """
     name = reference.parse(ref).with_default_tag()
-    wanted = distribution.parse_platform(platform)
+    distribution.parse_platform(platform)  # before anybody is asked
     progress = progress or Reporter()
     prepare(store)
     problem: RegistryError | None = None
@@ -69,7 +69,7 @@ def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | Non
             except (Refused, Interrupted) as error:
                 problem = error  # a mirror need not have everything
                 continue
-            return _Pull(store, registry, name, wanted, progress).run(manifest)
+            return _Pull(store, registry, name, platform, progress).run(manifest)
     raise _not_there(name, problem)
 
 
@@ -101,13 +101,14 @@ class _Pull:
         store: Store,
         registry: Registry,
         name: Reference,
-        platform: Platform,
+        platform: str,
         progress: Reporter,
     ) -> None:
         self._store = store
         self._registry = registry
         self._name = name
-        self._platform = platform
+        self._platform = distribution.parse_platform(platform)
+        self._is_choosy = bool(platform)
         self._progress = progress
 
     def run(self, top: Manifest) -> Image:
@@ -115,33 +116,43 @@ class _Pull:
         name = self._name
         self._progress.line(f"{name.digest or name.tag}: Pulling from {name.path}")
         manifest = self._for_platform(top)
-        config = small_blob(
-            self._registry,
-            manifest.config["digest"],
-            manifest.config["size"],
-            limit=image_config.JSON_BYTES_MAX,
-        )
+        by_digest = f"{name.familiar_name}@{top.digest}"
+        names = [by_digest] if name.digest else [name.familiar, by_digest]
+        image_id = manifest.config["digest"]
+        known = ImageStore(self._store).read()["references"]
+        is_new = any(known.get(name) != image_id for name in names)
+        if is_new and not self._is_here(image_id, names):
+            self._bring(manifest, names)
+        self._progress.line(f"Digest: {top.digest}")
+        what = "Downloaded newer image for" if is_new else "Image is up to date for"
+        self._progress.line(f"Status: {what} {name.familiar}")
+        image = ImageStore(self._store).resolve(image_id)
+        self._check_platform(image.config)
+        return image
+
+    def _is_here(self, image_id: str, names: list[str]) -> bool:
+        """Whether the store has the image under other names; then it gets these as well."""
+        try:
+            image = ImageStore(self._store).resolve(image_id)
+            ImageStore(self._store).add(image.config_bytes, image.chain_ids, names)
+        except (NotFound, StoreError):  # not there, or being removed just now
+            return False
+        return True
+
+    def _bring(self, manifest: ImageManifest, names: list[str]) -> None:
+        """Fetch the config and the layers, and enter them."""
+        descriptor = manifest.config
+        limit = image_config.JSON_BYTES_MAX
+        config = small_blob(self._registry, descriptor["digest"], descriptor["size"], limit=limit)
         diff_ids = image_config.diff_ids(image_config.parse(config))
         if len(diff_ids) != len(manifest.layers):
             raise ArchiveError(
                 f"invalid manifest, layers length mismatch: expected {len(diff_ids)}, "
                 f"got {len(manifest.layers)}"
             )
-        by_digest = f"{name.familiar_name}@{top.digest}"
-        names = [by_digest] if name.digest else [name.familiar, by_digest]
         image = NewImage(config, chain_ids(diff_ids), names)
-        is_new = not _is_up_to_date(self._store, image)
-        self._enter(
-            image,
-            [
-                _Layer(*part)
-                for part in zip(manifest.layers, diff_ids, image.chain_ids, strict=True)
-            ],
-        )
-        self._progress.line(f"Digest: {top.digest}")
-        what = "Downloaded newer image for" if is_new else "Image is up to date for"
-        self._progress.line(f"Status: {what} {name.familiar}")
-        return ImageStore(self._store).resolve(image.id)
+        parts = zip(manifest.layers, diff_ids, image.chain_ids, strict=True)
+        self._enter(image, [_Layer(*part) for part in parts])
 
     def _for_platform(self, found: Manifest) -> ImageManifest:
         """The manifest itself, or that for our platform out of an index."""
@@ -153,6 +164,16 @@ class _Pull:
             chosen = distribution.choose(parsed, self._platform, shown)
             found = self._registry.manifest(chosen["digest"])
         raise RegistryError(f"the indexes of {shown} are nested too deeply")
+
+    def _check_platform(self, config: dict[str, Any]) -> None:
+        """Where a platform was asked for by name, an image without a choice must be of that."""
+        machine = config.get("architecture") or self._platform.architecture
+        if self._is_choosy and machine != self._platform.architecture:
+            actual = distribution.Platform(machine, config.get("variant") or "")
+            raise RegistryError(
+                f"image with reference {self._name.familiar} was found but does not match the "
+                f"specified platform: wanted {self._platform}, actual: {actual}"
+            )
 
     def _enter(self, image: NewImage, layers: list[_Layer]) -> None:
         staged: dict[str, StagedLayer] = {}
@@ -195,7 +216,7 @@ class _Pull:
                 for job in done:
                     job.result()
             except BaseException:
-                self._registry.cancelled.set()
+                self._registry.cancel()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             staged.update({layer.chain_id: job.result() for job, layer in jobs.items()})
@@ -216,6 +237,7 @@ class _Pull:
             chunks = uncompressed_chunks(blob, what=f"the layer {name}")
             unpacked = unpack_layer(chunks, path, diff_id=layer.diff_id)
             blob.finish()
+            self._progress.layer(name, "Download complete")
         finally:
             blob.close()
         self._progress.layer(name, "Pull complete")
@@ -259,12 +281,6 @@ def _registries(name: Reference) -> Iterator[Registry]:
         yield registry
     if not answered and problem is not None:
         raise problem
-
-
-def _is_up_to_date(store: Store, image: NewImage) -> bool:
-    """Whether the store has the image under all these names already."""
-    references = ImageStore(store).read()["references"]
-    return all(references.get(name) == image.id for name in image.names)
 
 
 def _not_there(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:

@@ -18,9 +18,11 @@ Source: RFC 9110, RFC 9112; urllib3's user guide; OCI distribution-spec v1.1.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+import weakref
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -63,6 +65,7 @@ class Transport:
         self._endpoint = endpoint
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._reached: set[str] = set()
+        self._answers: weakref.WeakSet[Response] = weakref.WeakSet()
 
     def send(
         self,
@@ -86,6 +89,13 @@ class Transport:
             headers, url = _redirected(url, urljoin(url, location), headers)
         raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
 
+    def interrupt(self) -> None:
+        """Have every answer that is being read end now, in whichever thread."""
+        for response in list(self._answers):
+            if shutdown := getattr(response, "shutdown", None):  # urllib3 2.3 and later
+                with contextlib.suppress(ValueError, RuntimeError, OSError):
+                    shutdown()  # all read already
+
     def close(self) -> None:
         """Close all connections."""
         for pool in self._pools.values():
@@ -96,7 +106,7 @@ class Transport:
         proxy = proxy_for(url)
         self._reach(proxy or url, shown)
         try:
-            return self._pool(url, proxy).request(
+            response = self._pool(url, proxy).request(
                 method,
                 url,
                 headers=headers,
@@ -106,6 +116,8 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
+            self._answers.add(response)
+            return response
         except (PoolSSLError, ssl.SSLError) as error:
             raise _tls_error(shown, urlsplit(url).netloc, error) from None
         except ReadTimeoutError:

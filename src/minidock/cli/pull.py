@@ -1,0 +1,58 @@
+"""`pull`, and the pulling that `run` and `create` do: images from registries."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.command import command
+from minidock.cli.pflag import refused, switch, value
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+_TRUST = "signatures of images are not checked"
+SEARCH_PAGE = "https://hub.docker.com/search"
+
+
+@command("NAME[:TAG|@DIGEST]", at_least=1, at_most=1)
+@switch("-a", "--all-tags", help="Download all tagged images in the repository")
+@value("--platform", default="", help="Set platform if server is multi-platform capable")
+@switch("-q", "--quiet", help="Suppress verbose output")
+@refused("--disable-content-trust", because=_TRUST, unless=("true",), bare="true")
+def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bool) -> None:
+    """Download an image from a registry"""
+    from minidock.cli.progress_layers import layers_progress
+    from minidock.engine.registry import pull as engine
+    from minidock.oci import reference
+
+    name = reference.parse(arguments[0])
+    has_tag = bool(name.tag or name.digest)
+    if all_tags and has_tag:
+        raise UsageError("tag can't be used with --all-tags/-a")
+    with layers_progress(sys.stdout, quiet=quiet) as progress:
+        if not (has_tag or all_tags):
+            progress.line("Using default tag: latest")
+        act = engine.pull_all_tags if all_tags else engine.pull
+        act(Store(), arguments[0], platform=platform, progress=progress)
+    print(name if all_tags else name.with_default_tag())
+
+
+def pull_for_container(store: Store, image: str, *, platform: str, quiet: bool) -> None:
+    """Pull the image of a container that is to be made; all lines go to standard error."""
+    from minidock.cli.progress_layers import layers_progress
+    from minidock.engine.registry.pull import pull as pull_image
+
+    with layers_progress(sys.stderr, quiet=quiet) as progress:
+        pull_image(store, image, platform=platform, progress=progress)
+
+
+@command("TERM", at_least=1, at_most=1, needs_root=False)
+@value("-f", "--filter", default="", help="Filter output based on conditions provided")
+@value("--format", default="", help="Pretty-print search using a Go template")
+@value("--limit", default="", help="Max number of search results")
+@switch("--no-trunc", help="Don't truncate output")
+def search(arguments: tuple[str, ...], **flags: object) -> None:
+    """Search Docker Hub for images (in a browser)"""
+    raise UsageError(
+        "search is not available: it is a service of Docker Hub's own, not of registries",
+        hint=f"{SEARCH_PAGE}?q={arguments[0]}     in a browser",
+    )

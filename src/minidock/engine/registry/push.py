@@ -1,0 +1,229 @@
+"""`push`: an image to a registry; what is there already is not sent.
+
+    1  look      which layers does the repository have, under which digests?   (origins.py)
+    2  send      the others, two at a time, each in one stream:
+                   files and tar-split → tar → sha256 → gzip → sha256 → connection
+    3  config    as it is; its digest is the image's ID
+    4  manifest  last, for it may name only what is there
+
+A layer's archive is made again bit by bit, and compressed as it is sent: nothing goes to disk.
+The manifest is Docker's schema 2, in its very spelling, so that the same blobs have the same digest
+whoever pushed them; only with a layer in zstd, which that does not know, it is OCI's.
+
+Source: OCI distribution-spec "Pushing"; moby distribution/push_v2.go for the words and the order.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from minidock.engine.image.compression import gzip_chunks
+from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.layers import layer_archive, read_layer
+from minidock.engine.registry import origins
+from minidock.engine.registry.client import Registry, connect, credentials_for
+from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.settings import Settings
+from minidock.engine.registry.transport import Unreachable
+from minidock.engine.registry.upload import mount, put_blob, put_stream
+from minidock.errors import NotFound, UsageError
+from minidock.oci import distribution, image_config, manifest, reference
+from minidock.oci.digest import sha256, short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minidock.engine.registry.origins import Blob
+    from minidock.oci.reference import Reference
+    from minidock.paths import Store
+
+AT_A_TIME = 2  # layers; each is compressed by two threads
+_KNOWN_MAX = 3  # digests that are asked for before a layer is compressed
+_MOUNTS_MAX = 3
+_GZIP = (distribution.DOCKER_LAYER, f"{manifest.LAYER}+gzip")
+_ZSTD = (f"{manifest.LAYER}+zstd",)
+
+
+def push(store: Store, ref: str, *, progress: Reporter | None = None) -> str:
+    """Bring an image of the store to the registry that its name says; returns its digest there.
+
+    ref: a name, with the tag latest if none. progress: hears Docker's lines.
+    Raises NotFound where no image has that name, UsageError for a digest, RegistryError.
+    """
+    progress = progress or Reporter()
+    name = _pushable(ref).with_default_tag()
+    progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
+    image = _image(store, name)
+    with _registry(name) as registry:
+        return _Push(store, registry, name, progress).run(image)
+
+
+def push_all_tags(store: Store, ref: str, *, progress: Reporter | None = None) -> list[str]:
+    """Bring all tags of a repository there; returns the digests. Raises as `push` does."""
+    progress = progress or Reporter()
+    name = _pushable(ref)
+    tags = [
+        tagged
+        for image in ImageStore(store).list()
+        for tagged in map(reference.parse, image.references)
+        if tagged.familiar_name == name.familiar_name
+    ]
+    progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
+    if not tags:
+        raise _no_image(name)
+    with _registry(name) as registry:
+        return [
+            _Push(store, registry, tagged, progress).run(_image(store, tagged))
+            for tagged in sorted(tags, key=str)
+        ]
+
+
+class _Push:
+    """One image on its way to a repository."""
+
+    def __init__(
+        self, store: Store, registry: Registry, name: Reference, progress: Reporter
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._name = name
+        self._progress = progress
+        self._place = f"{registry.host}/{name.path}"
+
+    def run(self, image: Image) -> str:
+        """Send what is missing, then the manifest; returns its digest."""
+        diff_ids = image_config.diff_ids(image.config)
+        layers = dict(zip(diff_ids, image.chain_ids, strict=True))  # equal layers are sent once
+        for diff_id in reversed(layers):
+            self._progress.layer(short(diff_id), "Preparing")
+        blobs = self._send_all(layers)
+        put_blob(self._registry, image.config_bytes)
+        content, media_type = _manifest(image, [blobs[diff_id] for diff_id in diff_ids])
+        self._registry.put_manifest(self._name.tag, content, media_type)
+        for diff_id, chain_id in layers.items():
+            origins.remember(self._store, chain_id, blobs[diff_id], self._place)
+        digest = sha256(content)
+        by_digest = f"{self._name.familiar_name}@{digest}"
+        ImageStore(self._store).add(image.config_bytes, image.chain_ids, [by_digest])
+        self._progress.line(f"{self._name.tag}: digest: {digest} size: {len(content)}")
+        return digest
+
+    def _send_all(self, layers: dict[str, str]) -> dict[str, Blob]:
+        """Have all layers there; returns the blob that each is."""
+        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="layer") as pool:
+            jobs = {
+                diff_id: pool.submit(self._send, diff_id, chain_id)
+                for diff_id, chain_id in layers.items()
+            }
+            try:
+                done, _ = wait(jobs.values(), return_when=FIRST_EXCEPTION)
+                for job in done:
+                    job.result()
+            except BaseException:
+                self._registry.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            return {diff_id: job.result() for diff_id, job in jobs.items()}
+
+    def _send(self, diff_id: str, chain_id: str) -> Blob:
+        """Have one layer there, by the least work that does it."""
+        name = short(diff_id)
+        known = [b for b in origins.recall(self._store, chain_id) if b.media_type in _GZIP + _ZSTD]
+        for blob in known[:_KNOWN_MAX]:
+            if self._registry.has_blob(blob.digest):
+                self._progress.layer(name, "Layer already exists")
+                return blob
+        for blob, source in self._neighbours(known):
+            if mount(self._registry, blob.digest, source):
+                self._progress.layer(name, f"Mounted from {source}")
+                return blob
+        total = read_layer(self._store, chain_id)["tar_size"]
+        digest, size = put_stream(
+            self._registry, lambda: gzip_chunks(self._archive(chain_id, name, total))
+        )
+        self._progress.layer(name, "Pushed")
+        return origins.Blob(digest, size, distribution.DOCKER_LAYER)
+
+    def _neighbours(self, known: list[Blob]) -> Iterator[tuple[Blob, str]]:
+        """Other repositories of this registry that have the layer, as far as is remembered."""
+        count = 0
+        for blob in known:
+            for place in blob.at:
+                host, _, path = place.partition("/")
+                if host == self._registry.host and path != self._name.path and count < _MOUNTS_MAX:
+                    count += 1
+                    yield blob, path
+
+    def _archive(self, chain_id: str, name: str, total: int) -> Iterator[bytes]:
+        done = 0
+        for chunk in layer_archive(self._store, chain_id):
+            yield chunk
+            done += len(chunk)
+            self._progress.layer(name, "Pushing", done, total)
+
+
+def _manifest(image: Image, blobs: list[Blob]) -> tuple[bytes, str]:
+    """The manifest's bytes and its media type."""
+    import json
+
+    is_oci = any(blob.media_type in _ZSTD for blob in blobs)
+    media_type = manifest.MANIFEST if is_oci else distribution.DOCKER_MANIFEST
+    gzip_type = _GZIP[1] if is_oci else _GZIP[0]
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {
+            "mediaType": manifest.CONFIG if is_oci else distribution.DOCKER_CONFIG,
+            "size": len(image.config_bytes),
+            "digest": image.id,
+        },
+        "layers": [
+            {
+                "mediaType": gzip_type if blob.media_type in _GZIP else blob.media_type,
+                "size": blob.size,
+                "digest": blob.digest,
+            }
+            for blob in blobs
+        ],
+    }
+    return json.dumps(document, indent=3).encode(), media_type
+
+
+def _pushable(ref: str) -> Reference:
+    name = reference.parse(ref)
+    if name.digest:
+        raise UsageError("cannot push a digest reference")
+    return name
+
+
+def _image(store: Store, name: Reference) -> Image:
+    """The image with this very name: a push is by name, not by id. Raises NotFound."""
+    found = ImageStore(store).read()["references"]
+    if name.familiar not in found:
+        with_other_tags = any(
+            known.rpartition(":")[0] == name.familiar_name for known in found if "@" not in known
+        )
+        if with_other_tags:
+            raise NotFound(f"tag does not exist: {name.familiar}")
+        raise _no_image(name)
+    return ImageStore(store).resolve(name.familiar)
+
+
+def _no_image(name: Reference) -> NotFound:
+    return NotFound(
+        f"An image does not exist locally with the tag: {name.familiar_name}",
+        hint=f"minidock tag IMAGE {name.familiar}     gives an image this name",
+    )
+
+
+def _registry(name: Reference) -> Registry:
+    """The registry of a name: mirrors are not pushed to."""
+    settings = Settings()
+    for endpoint in settings.endpoints(name.domain, mirrors=False):
+        known = credentials_for(endpoint, name.domain)
+        return connect(endpoint, name.path, settings, actions="pull,push", known=known)
+    raise Unreachable(
+        f"nothing is pushed to {name.domain} from here",
+        hint="blocked-registries in registries.json names it",
+    )

@@ -1,0 +1,140 @@
+"""Bringing a blob to a registry: not again, or from next door, or whole.
+
+    HEAD  /v2/NAME/blobs/DIGEST                               is it there already?
+    POST  /v2/NAME/blobs/uploads/?mount=DIGEST&from=OTHER     201: linked from a repository that
+                                                              has it; 202: send it here
+    POST  /v2/NAME/blobs/uploads/        202, Location        begins an upload
+    PATCH Location                       202, Location        its bytes, chunked, as they are made
+    PUT   Location?digest=DIGEST         201                  the registry hashes too, and compares
+
+An upload that fails is begun again from its first byte: the layer is compressed again as it was.
+
+Source: OCI distribution-spec "Pushing blobs", "Mounting a blob from another repository".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from minidock.engine.registry.answer import drained
+from minidock.engine.registry.transport import Interrupted
+from minidock.errors import RegistryError
+from minidock.oci.digest import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from urllib3 import BaseHTTPResponse as Response
+
+    from minidock.engine.registry.client import Registry
+
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.5
+_UPLOADS = "blobs/uploads/"
+_BYTES = "application/octet-stream"
+
+
+def put_blob(registry: Registry, content: bytes) -> str:
+    """Bring a small blob there, unless it is; returns its digest."""
+    digest = sha256(content)
+    if not registry.has_blob(digest):
+        put_stream(registry, lambda: [content])
+    return digest
+
+
+def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple[str, int]:
+    """Bring a blob there as it is made; returns its digest and its size.
+
+    make: gives the chunks, each time from the first one. Raises RegistryError.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        sent = _Sent(registry)
+        location = ""
+        try:
+            location = _begin(registry)
+            response = registry.request(
+                "PATCH",
+                location,
+                headers={"Content-Type": _BYTES},
+                body=sent.watch(make()),
+                expected=(202,),
+            )
+            location = _location(registry, response)
+            _commit(registry, location, sent.digest())
+            return sent.digest(), sent.size
+        except Interrupted as error:
+            if registry.cancelled.is_set():
+                raise
+            if attempt == _ATTEMPTS:
+                raise Interrupted(f"{error} ({attempt} times)", hint=error.hint) from None
+            registry.wait(_PAUSE_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def mount(registry: Registry, digest: str, source: str) -> bool:
+    """Have a blob linked from another repository of the registry; False where that fails.
+
+    source: the repository's path.
+    """
+    query = urlencode({"mount": digest, "from": source})
+    response = registry.request(
+        "POST",
+        f"{_UPLOADS}?{query}",
+        expected=(201, 202),
+        scopes=(*registry.scopes, f"repository:{source}:pull"),
+    )
+    if response.status == 202:  # an upload was begun instead: not wanted
+        _cancel(registry, _location(registry, response))
+        return False
+    drained(response)
+    return True
+
+
+class _Sent:
+    """What went out, counted and hashed."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.size = 0
+        self._registry = registry
+        self._hash = hashlib.sha256()
+
+    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._registry.cancelled.is_set():
+                raise Interrupted("given up")
+            self._hash.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def _begin(registry: Registry) -> str:
+    response = registry.request("POST", _UPLOADS, expected=(202,))
+    return _location(registry, response)
+
+
+def _commit(registry: Registry, location: str, digest: str) -> None:
+    joint = "&" if urlsplit(location).query else "?"
+    url = f"{location}{joint}{urlencode({'digest': digest})}"
+    response = registry.request("PUT", url, headers={"Content-Type": _BYTES}, expected=(201, 204))
+    drained(response)
+
+
+def _cancel(registry: Registry, location: str) -> None:
+    try:
+        drained(registry.request("DELETE", location, expected=(200, 202, 204)))
+    except RegistryError:
+        return  # it will expire by itself
+
+
+def _location(registry: Registry, response: Response) -> str:
+    """Where an upload goes on; its answer has nothing else of interest."""
+    location = response.headers.get("Location", "")
+    drained(response)
+    if not location:
+        raise RegistryError(f"{registry.host} began an upload without saying where")
+    return urljoin(registry.url_of(_UPLOADS), location)

@@ -283,7 +283,6 @@ REFUSED_BY_NAME = {
     "--security-opt label=type:x busybox": "label=type:x",
     "--kernel-memory 5m busybox": "--kernel-memory",
     "--annotation a=b busybox": "--annotation",
-    "--pull always busybox": "--pull",
     "--platform windows/amd64 busybox": "--platform",
     "--mount type=npipe,src=a,dst=/b busybox": "npipe",
     "--ipc foo busybox": "--ipc",

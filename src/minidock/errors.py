@@ -8,6 +8,7 @@
     ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
     ├── KernelError            125  the kernel refused a call
+    ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
     ├── CommandNotFound        127  the container's command does not exist
     └── CommandNotRunnable     126  it exists, and cannot be executed
 
@@ -84,6 +85,12 @@ class KernelError(MinidockError):
         self.call = call
         self.subject = subject
         self.errno = number
+
+
+class DeviceNotFound(MinidockError):
+    """A device of this machine that a container is to get does not exist; in `run`, as Docker's."""
+
+    exit_code = 127
 
 
 class CommandNotFound(MinidockError):

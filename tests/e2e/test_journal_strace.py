@@ -23,6 +23,7 @@ from minidock.engine.image import archive
 from minidock.paths import Store
 from support import strace
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -75,13 +76,13 @@ class Told:
 
 def told_by(journal: list[dict[str, Any]]) -> list[Told]:
     """The ops of a journal that make a watched call."""
-    ends = {(r["actor"], r["pid"], r["end"]): r for r in journal if "end" in r}
+    journal = numbered(journal)
+    ends = {(*who(r), r["end"]): r for r in journal if "end" in r}
     begins = [record for record in journal if "begin" in record]
     births: dict[str, list[int]] = defaultdict(list)
-    bearer = {"init": ("monitor", 0), "stage": ("monitor", 1), "exec": ("stage", 0)}
     found = []
     for at, record in enumerate(begins):
-        same = [r["t"] for r in begins[at + 1 :] if (r["actor"], r["pid"]) == who(record)]
+        same = [r["t"] for r in begins[at + 1 :] if who(r) == who(record)]
         end = ends.get((*who(record), record["begin"]), {})
         if record["op"] == "namespace.clone_process":
             births[record["actor"]].append(end["made"])
@@ -89,16 +90,31 @@ def told_by(journal: list[dict[str, Any]]) -> list[Told]:
         needless = end.get("made") == "absent" and record["op"] != "mount.unmount"
         if kind is None or needless:
             continue
-        pid = record["pid"]
-        if record["actor"] in bearer:  # they see themselves from inside their PID namespace
-            actor, which = bearer[record["actor"]]
-            pid = births[actor][which]
+        # Who was born sees itself from inside its PID namespace.
+        bearer = BEARER.get(record["actor"])
+        pid = births[bearer][record["birth"]] if bearer else record["pid"]
         found.append(Told(pid, kind, record, same[0] / 1e9 if same else float("inf")))
     return found
 
 
-def who(record: dict[str, Any]) -> tuple[str, int]:
-    return record["actor"], record["pid"]
+BEARER = {"init": "monitor", "stage": "monitor", "exec": "stage"}
+
+
+def numbered(journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records, each of a born process with the number of its birth among its bearer's.
+
+    A monitor bears one process after the other: init, the stage of an exec, another init where the
+    container is started again. None of them tells anything after the next one is born.
+    """
+    told: dict[str, int] = defaultdict(lambda: -1)
+    for record in journal:
+        told[record["actor"]] += record.get("op") == "namespace.clone_process"
+        record["birth"] = told[BEARER.get(record["actor"], "")]
+    return journal
+
+
+def who(record: dict[str, Any]) -> tuple[str, int, int]:
+    return record["actor"], record["pid"], record["birth"]
 
 
 def compare(output: Path, journal: list[dict[str, Any]]) -> int:
@@ -211,3 +227,23 @@ def test_pause_stop_and_start(
     both.write_text("".join(texts))
     journal = [r for r in read(kept)[before:] if r["actor"] == "engine"]
     assert compare(both, journal) >= 2
+
+
+def test_a_restart_by_policy(
+    store: Store, minidock: Minidock, image: str, tracer: str, tmp_path: Path
+) -> None:
+    """Two lives in one monitor, and one journal."""
+    minidock.ok("run", "--rm", image, "true")
+    output = tmp_path / "run.strace"
+    command = ("run", "-d", "--restart", "on-failure:1", "--name", "box", image, "false")
+    # strace ends when the monitor does: after the second life
+    assert strace.start(tracer, output, store.root, *command).wait(patience(60)) == 0
+    journal = read(Path(store.container(os.readlink(f"{store.names}/box")).journal))
+    assert compare(output, journal) > 80
+    lives = [r for r in journal if r.get("op") == "namespace.clone_process"]
+    assert [r["actor"] for r in lives] == ["monitor", "monitor"]
+    again = journal.index(lives[1])
+    ops = [record.get("op") for record in journal]
+    pivot = ops.index("mount.pivot_root", again)
+    with pytest.raises(AssertionError, match="strace saw pivot_root"):
+        compare(output, journal[:pivot] + journal[pivot + 1 :])

@@ -164,8 +164,15 @@ def test_a_weight_of_block_io_is_set_or_its_absence_named(
 
 
 def test_a_device_that_is_not_there_has_no_limit(minidock: Minidock, busybox_image: str) -> None:
-    seen = minidock("run", "--rm", "--device-read-bps", "/dev/none:1mb", busybox_image, "true")
-    assert seen.code == 125 and "stat /dev/none: no such file or directory" in seen.stderr
+    """Docker's engine says so at the start; its client makes 127 of the words."""
+    limit = ("--device-read-bps", "/dev/none:1mb", busybox_image, "true")
+    seen = minidock("run", "--name", "box", *limit)
+    assert seen.code == 127 and "stat /dev/none: no such file or directory" in seen.stderr
+    told = minidock.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box")
+    assert told == "created 128"
+    minidock.ok("rm", "box")
+    assert minidock("run", "--rm", *limit).code == 127
+    assert minidock.ok("ps", "-aq") == ""
 
 
 def test_processes_of_a_paused_container_stand_still(

@@ -14,7 +14,7 @@ from minidock.engine.container.cgroups import block_io, new_cgroup_path
 from minidock.engine.container.containers import Container, find, restarting_error
 from minidock.engine.container.mounts import runtime_mounts
 from minidock.engine.container.users import resolve_user
-from minidock.errors import Conflict, UsageError
+from minidock.errors import Conflict, DeviceNotFound, UsageError
 from minidock.kernel import capability, cgroup, seccomp
 from minidock.oci.runtime_config import (
     DEFAULT_PATH,
@@ -39,7 +39,7 @@ _INIT_PATH = "/sbin/docker-init"
 def write_bundle(container: Container) -> None:
     """Write bundle/config.json for this start. The rootfs is mounted already.
 
-    Raises UsageError and Conflict for what the image or the machine cannot give.
+    Raises UsageError, Conflict and DeviceNotFound for what image or machine cannot give.
     """
     document, host = container.document, container.host_config
     privileged = bool(host.get("Privileged"))
@@ -252,14 +252,14 @@ def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
 
 
 def _node(source: str, target: str) -> dict[str, Any]:
+    asked = f'error gathering device information while adding custom device "{source}"'
     try:
         status = os.stat(source)
     except OSError as error:
-        raise UsageError(
-            f"error gathering device information: {source}: {error.strerror}"
-        ) from None
+        words = (error.strerror or "").lower()
+        raise DeviceNotFound(f"{asked}: {words}", hint="ls -l /dev shows what is there") from None
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        raise UsageError(f"{source} is not a device node")
+        raise UsageError(f"{asked}: not a device node", hint="-v mounts files and directories")
     return {
         "path": target, "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
         "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),

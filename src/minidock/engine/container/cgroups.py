@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.errors import NotFound, UsageError
+from minidock.errors import DeviceNotFound, NotFound, UsageError
 from minidock.kernel import cgroup
 from minidock.kernel.cgroup import Cgroup, open_cgroup
 from minidock.paths import Store
@@ -65,7 +65,7 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
 def block_io(host: dict[str, Any]) -> dict[str, Any]:
     """OCI's linux.resources.blockIO of Docker's HostConfig: devices by number instead of path.
 
-    Empty where nothing is asked for. Raises NotFound for a path that is not there.
+    Empty where nothing is asked for. Raises DeviceNotFound for a path that is not there.
     """
     limits: dict[str, Any] = {}
     if host.get("BlkioWeight"):
@@ -90,5 +90,8 @@ def _numbers_of(path: str) -> dict[str, int]:
     try:
         number = os.stat(path).st_rdev
     except OSError as error:
-        raise NotFound(f"stat {path}: {(error.strerror or '').lower()}") from None
+        words = (error.strerror or "").lower()
+        raise DeviceNotFound(
+            f"stat {path}: {words}", hint="lsblk lists the disks of this machine"
+        ) from None
     return {"major": os.major(number), "minor": os.minor(number)}

@@ -37,7 +37,14 @@ from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client, Pipes, Session
 from minidock.engine.tree import remove_tree
-from minidock.errors import Conflict, MinidockError, NotFound, system_error
+from minidock.errors import (
+    CommandNotFound,
+    CommandNotRunnable,
+    Conflict,
+    MinidockError,
+    NotFound,
+    system_error,
+)
 from minidock.kernel import cgroup, process
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
@@ -204,7 +211,8 @@ class Monitor:
                 if self.container.host_config.get("AutoRemove"):
                     remove_owned(self.container, volumes=True)
                 else:
-                    self.container.state["ExitCode"] = error.exit_code
+                    of_command = isinstance(error, (CommandNotFound, CommandNotRunnable))
+                    self.container.state["ExitCode"] = error.exit_code if of_command else 128
                     self.container.state["Error"] = str(error)
                     self.container.save()
             except (NotFound, OSError):

@@ -8,11 +8,12 @@
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
                                              resolv.conf, lock, monitor.lock, manually-stopped,
-                                             made-volumes (until it is created)
+                                             made-volumes (until it is created), mounts/<n>
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
         networks/<name>.json
         seccomp/<hash>.bpf
+        build/{lock,steps/<key>,mounts/<id>/,downloads/}
     /run/minidock/                           gone at a reboot
         sealed/                              the read-only interpreter
         <id>/{state.json,start.fifo,monitor.sock}
@@ -58,6 +59,10 @@ class Store:
         self.networks = f"{self.root}/networks"
         self.seccomp = f"{self.root}/seccomp"
         self.staging = f"{self.root}/staging"
+        self.build = f"{self.root}/build"
+        self.build_lock = f"{self.build}/lock"
+        self.build_steps = f"{self.build}/steps"
+        self.build_mounts = f"{self.build}/mounts"
         self.sealed = f"{self.run}/sealed"
 
     def blob(self, digest: str) -> str:
@@ -93,6 +98,7 @@ class ContainerPaths:
         self.work = f"{self.home}/work"
         self.merged = f"{self.home}/merged"
         self.shm = f"{self.home}/shm"
+        self.mounts = f"{self.home}/mounts"
         self.log = f"{self.home}/log.json"
         self.journal = f"{self.home}/journal.jsonl"
         self.hosts = f"{self.home}/hosts"

@@ -30,7 +30,7 @@ class Unavailable(UsageError):
     exit_code = 1
 
 
-def _ulimit(text: str) -> dict[str, Any]:
+def parse_ulimit(text: str) -> dict[str, Any]:
     name, equals, limits = text.partition("=")
     if not equals:
         raise ValueError(f"invalid ulimit argument: {text}")
@@ -135,7 +135,7 @@ limit_flags = in_section(
     value("--cpuset-cpus", default="", help="CPUs in which to allow execution (0-3, 0,1)"),
     value("--cpuset-mems", default="", help="MEMs in which to allow execution (0-3, 0,1)"),
     value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
-    values("--ulimit", type=Parsed("ulimit", _ulimit), help="Ulimit options"),
+    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
     value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
     value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
     value(

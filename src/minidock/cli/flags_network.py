@@ -34,7 +34,7 @@ def is_address(text: str) -> bool:
     return False
 
 
-def _extra_host(text: str) -> str:
+def parse_extra_host(text: str) -> str:
     """ "name:address" or "name=address", as "name:address"."""
     name, separator, address = text.partition("=") if "=" in text else text.partition(":")
     if not separator or not name:
@@ -68,7 +68,9 @@ network_flags = in_section(
     switch("-P", "--publish-all", help="Publish all exposed ports to random ports"),
     values("--expose", help="Expose a port or a range of ports"),
     values(
-        "--add-host", type=Parsed("list", _extra_host), help="Add a host-to-IP mapping (host:ip)"
+        "--add-host",
+        type=Parsed("list", parse_extra_host),
+        help="Add a host-to-IP mapping (host:ip)",
     ),
     values("--dns", type=Parsed("list", _dns_server), help="Set custom DNS servers"),
     values("--dns-option", "--dns-opt", help="Set DNS options"),

@@ -26,6 +26,7 @@ COMMON, NOUNS, VERBS, TEACH = "Common Commands", "Management Commands", "Command
 COMMANDS: Table = {
     "run": (COMMON, "run:run", "Create and run a new container from an image"),
     "exec": (COMMON, "exec:execute", "Execute a command in a running container"),
+    "build": (COMMON, "build:build", "Build an image from a Dockerfile"),
     "ps": (COMMON, "ps:ps", "List containers"),
     "pull": (COMMON, "pull:pull", "Download an image from a registry"),
     "push": (COMMON, "push:push", "Upload an image to a registry"),
@@ -54,6 +55,12 @@ COMMANDS: Table = {
     ),
     "create": (VERBS, "run:create", "Create a new container"),
     "diff": (VERBS, "commit:diff", "Inspect changes to files on a container's filesystem"),
+    "export": (
+        VERBS,
+        "commit:export",
+        "Export a container's filesystem as a tar archive",
+    ),
+    "history": (VERBS, "history:history", "Show the history of an image"),
     "import": (
         VERBS,
         "image_archive:import_",
@@ -83,7 +90,7 @@ COMMANDS: Table = {
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "build", "builder", "buildx", "compose", "context", "cp", "events", "export", "history",
+    "builder", "buildx", "compose", "context", "cp", "events",
     "plugin", "stats", "update",
 )  # fmt: skip
 

@@ -126,7 +126,7 @@ def every(store: Store) -> list[Container]:
     found = []
     for container_id in _ids(store):
         container = _load(store, container_id)
-        if container is not None and repair(container):
+        if container is not None and not _lost_its_build(container) and repair(container):
             found.append(container)
     _sweep_names(store, found)
     found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
@@ -172,6 +172,29 @@ def repair(container: Container) -> bool:
         return False
     finally:
         ownership.release()
+
+
+def _lost_its_build(container: Container) -> bool:
+    """Remove a RUN step that never ran, and whose build was killed; returns whether it was one.
+
+    The caller has swept staging/: a build that lives has an entry there.
+    """
+    build = container.document.get("Build")
+    if not build or container.running or container.monitor_pid or os.path.isdir(build["Home"]):
+        return False
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        if not ownership.take():
+            return False
+    except FileNotFoundError:
+        return True
+    from minidock.engine.container.removal import remove_owned  # which imports this module
+
+    try:
+        remove_owned(container, volumes=True)
+    finally:
+        ownership.release()
+    return True
 
 
 def _is_lost(container: Container) -> bool:

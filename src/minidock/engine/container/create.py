@@ -33,10 +33,30 @@ if TYPE_CHECKING:
 _NAME_ATTEMPTS = 20
 
 
-def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container:
+class Step:
+    """What a build's RUN step stands on, in the place of an image: layers that are no image yet.
+
+    id: of the image that the stage began from, "" for none. lowers: its layers' directories, lowest
+    first. upper, work: directories of the build's own, in its entry of staging/, which is `home`.
+    """
+
+    def __init__(self, image_id: str, lowers: list[str], upper: str, work: str, home: str) -> None:
+        self.id = image_id
+        self.config: dict[str, Any] = {}
+        self.document = {"Lowers": lowers, "Upper": upper, "Work": work, "Home": home}
+
+    def layer_directories(self) -> list[str]:
+        lowers: list[str] = self.document["Lowers"]  # type: ignore[assignment]
+        return lowers
+
+
+def create(
+    store: Store, body: dict[str, Any], *, name: str | None, step: Step | None = None
+) -> Container:
     """Make a container of an image; nothing runs yet.
 
-    body: Docker's ContainerCreate JSON. name: None for a random one.
+    body: Docker's ContainerCreate JSON. name: None for a random one. step: a build's, instead of
+    an image; such a container lives no longer than the command that started it.
     Raises NotFound for the image or a volume, Conflict for a taken name, UsageError. On an error
     nothing is left.
     """
@@ -44,7 +64,7 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
         check_name(name)
     check_body(store, body)
     prepare(store)
-    image = ImageStore(store).resolve(body["Image"])
+    image = step or ImageStore(store).resolve(body["Image"])
     container_id = os.urandom(32).hex()
     document = _document(store, body, image, container_id)
     if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
@@ -52,9 +72,12 @@ def create(store: Store, body: dict[str, Any], *, name: str | None) -> Container
             "no command specified", hint="the image has none of its own: give one after its name"
         )
     document["Mounts"] = mount_points(store, document)
+    if step is not None:
+        document["Build"] = step.document
     container = Container(store, document)
     with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
-        ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
+        if step is None:
+            ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
         try:
             _make_home(store, container, name)
         except BaseException:
@@ -101,7 +124,7 @@ def _volume_note(container: Container) -> Callable[[str], None]:
 
 
 def _document(
-    store: Store, body: dict[str, Any], image: Image, container_id: str
+    store: Store, body: dict[str, Any], image: Image | Step, container_id: str
 ) -> dict[str, Any]:
     """The container in the shape of `docker inspect`."""
     paths = store.container(container_id)

@@ -167,11 +167,15 @@ class Conversation:
         elif kind == b"f":
             raise rebuild_error(wire.content_of(packet))
         elif kind in (b"o", b"E"):
-            _write_all(1 if kind == b"o" else 2, packet[1:])
+            self.say(1 if kind == b"o" else 2, packet[1:])
         elif not kind:
             raise Conflict(
                 "the container's monitor has died", hint="`minidock ps -a` tells what is left"
             )
+
+    def say(self, stream: int, data: bytes) -> None:
+        """What the container said on its stdout (1) or stderr (2) goes to ours."""
+        _write_all(stream, data)
 
     def hold(self) -> int:
         """Carry bytes both ways until it ends or the keys detach; returns its exit code."""

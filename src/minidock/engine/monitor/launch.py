@@ -98,12 +98,19 @@ def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
     make_bind_sources(container.document)
-    image = ImageStore(container.store).resolve(container.document["Image"])
-    lowerdirs = list(reversed(image.layer_directories()))
-    mount_overlay(lowerdirs, paths.upper, paths.work, paths.merged)
+    lowerdirs, upper, work = layers_of(container)
+    mount_overlay(lowerdirs, upper, work, paths.merged)
     fill_volumes(container.store, container.document, paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         keep_shared_memory(container)
+
+
+def layers_of(container: Container) -> tuple[list[str], str, str]:
+    """Its lowerdirs, topmost first, its upperdir and its workdir; a build's RUN step has others."""
+    if build := container.document.get("Build"):
+        return list(reversed(build["Lowers"])), build["Upper"], build["Work"]
+    image = ImageStore(container.store).resolve(container.document["Image"])
+    return list(reversed(image.layer_directories())), container.paths.upper, container.paths.work
 
 
 def keep_shared_memory(container: Container) -> None:

@@ -50,6 +50,7 @@ class Run:
             log=self._log,
             close_stdin_with_client=bool(config.get("StdinOnce")),
             on_end=lambda session: None,
+            end_with_client="Build" in container.document,
         )
         self._relay = self._begin_relay()
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minidock.engine.monitor.logs import LogFile
 
 _BACKLOG_BYTES = 256 * 1024
+_SIGKILL = 9
 _LAST_READS = 64  # together more than a pipe holds
 _KINDS = {"stdout": b"o", "stderr": b"E"}
 
@@ -177,6 +178,7 @@ class Session:
 
     console: the terminal's master, or None; pipes: then these. log: where its words are kept.
     on_end: called once the process has ended and all that it said has been passed on.
+    end_with_client: whoever waits for it is all that it is for, so it does not outlive that.
     """
 
     def __init__(
@@ -189,6 +191,7 @@ class Session:
         log: LogFile | None,
         close_stdin_with_client: bool,
         on_end: Callable[[Session], None],
+        end_with_client: bool = False,
     ) -> None:
         self.loop = loop
         self.pid = pid
@@ -199,6 +202,7 @@ class Session:
         self.exit_code = -1
         self._on_end = on_end
         self._close_stdin_with_client = close_stdin_with_client
+        self._end_with_client = end_with_client
         self._stdin_backlog = b""
         self._stdin_ends = False
         self.outputs: dict[int, str] = {}
@@ -229,6 +233,8 @@ class Session:
             self.clients.remove(client)
             if client.stdin and self._close_stdin_with_client:
                 self.end_stdin()
+            if self._end_with_client and self.pidfd >= 0:
+                process.send_signal(self.pidfd, _SIGKILL, pid=self.pid)
             self.pace()
 
     def handle(self, client: Client, packet: bytes) -> None:

@@ -84,7 +84,7 @@ def start(
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
         conversation = Conversation(
-            _send_launch(container, attach, explain=on_record is not None),
+            send_launch(container, attach, explain=on_record is not None),
             attach,
             terminal=bool(container.config.get("Tty")),
             on_record=on_record,
@@ -108,7 +108,7 @@ class Starting:
     """
 
     def __init__(self, container: Container) -> None:
-        self._socket = _send_launch(container, None, explain=False)
+        self._socket = send_launch(container, None, explain=False)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -124,12 +124,13 @@ class Starting:
             self._socket.close()
 
 
-def _send_launch(
-    container: Container, attach: Attachment | None, *, explain: bool
+def send_launch(
+    container: Container, attach: Attachment | None, *, explain: bool = False
 ) -> _socket.socket:
+    """Have a monitor start a container; returns the connection to it."""
     global _prepared
-    socket, records = _prepared or spawn_monitor(container.store)
-    _prepared = None
+    prepared, _prepared = _prepared, None
+    socket, records = prepared or spawn_monitor(container.store)
     if attach is not None:
         attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
     size = list(get_size(1)) if container.config.get("Tty") and os.isatty(1) else None

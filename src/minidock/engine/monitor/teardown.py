@@ -25,12 +25,20 @@ def take_down(store: Store, container_id: str) -> None:
     paths = store.container(container_id)
     group = cgroup_of(store, container_id)
     group.kill_all()
-    for place in (paths.merged, paths.shm):
+    for place in (paths.merged, paths.shm, *_build_mounts(paths.mounts)):
         if os.path.isdir(place):
             unmount(place, MNT_DETACH)
     group.remove()
     networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
     remove_tree(paths.run)
+
+
+def _build_mounts(directory: str) -> list[str]:
+    """What a build mounted for its RUN step to see: stages, secrets. Other containers have none."""
+    try:
+        return [f"{directory}/{name}" for name in os.listdir(directory)]
+    except FileNotFoundError:
+        return []
 
 
 class SetAside:

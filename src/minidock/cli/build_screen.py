@@ -1,0 +1,152 @@
+"""What `build` shows while it works: plain lines, a live view on a terminal, or nothing.
+
+    #5 [2/4] RUN make            plain: BuildKit's lines, for pipes and logs
+    #5 0.312 cc -o hello
+    #5 DONE 1.4s
+
+Lines of steps that go on at the same time are told apart by their numbers; where another step's
+lines come between, the step is named again. All of it goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from minidock.engine.build.progress import Progress, Vertex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.failure import BuildFailed
+
+_LINES_AROUND = 2
+_OUTPUT_LINES = 20
+_RULE = "-" * 20
+
+
+def screen(kind: str) -> Screen:
+    """The screen of --progress: auto, plain, tty or quiet."""
+    if kind == "quiet":
+        return Screen()
+    if kind == "tty" or (kind == "auto" and os.isatty(2)):
+        from minidock.cli.build_live import Live  # rich: only terminals pay for it
+
+        return Live()
+    return Plain()
+
+
+class Screen(Progress):
+    """Shows nothing: -q."""
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Plain(Screen):
+    """BuildKit's plain lines."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._last: PlainVertex | None = None
+
+    def vertex(self, name: str) -> PlainVertex:
+        return PlainVertex(self, name)
+
+    def lines(self, vertex: PlainVertex, lines: list[str], *, ends: bool = False) -> None:
+        """Print lines of a vertex, with its number; its name where it has not the word already."""
+        with self._lock:
+            if not vertex.number:
+                self._count += 1
+                vertex.number = self._count
+            out = []
+            if self._last is not vertex:
+                out += [""] if self._last is not None else []
+                again = " ..." if vertex.was_named else f" {vertex.name}"
+                out.append(f"#{vertex.number}{again}")
+                vertex.was_named = True
+            out += [f"#{vertex.number} {line}" for line in lines]
+            self._last = None if ends else vertex
+            if ends:
+                out.append("")
+            print("\n".join(out), file=sys.stderr, flush=True)
+
+
+class PlainVertex(Vertex):
+    """A vertex as plain lines."""
+
+    def __init__(self, screen: Plain, name: str) -> None:
+        super().__init__(name)
+        self._screen = screen
+        self._began = time.monotonic()
+        self._rest = b""
+        self.number = 0
+        self.was_named = False
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+        self._screen.lines(self, [])
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        self._write_lines(whole)
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        if lines:
+            seconds = f"{time.monotonic() - self._began:.3f}"
+            shown = [line.decode(errors="replace").rstrip("\r") for line in lines]
+            self._screen.lines(self, [f"{seconds} {line}" for line in shown])
+
+    def _flush(self) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._write_lines([rest])
+
+    def say(self, line: str) -> None:
+        self._screen.lines(self, [line])
+
+    def done(self) -> None:
+        self._flush()
+        self._screen.lines(self, [f"DONE {time.monotonic() - self._began:.1f}s"], ends=True)
+
+    def cached(self) -> None:
+        self._screen.lines(self, ["CACHED"], ends=True)
+
+    def failed(self, message: str) -> None:
+        self._flush()
+        self._screen.lines(self, [f"ERROR: {message}"], ends=True)
+
+    def cancelled(self) -> None:
+        self._flush()
+        self._screen.lines(self, ["CANCELED"], ends=True)
+
+
+def show_failure(error: BuildFailed, *, quiet: bool) -> None:
+    """What the failed step said, and the Dockerfile's lines that asked for it."""
+    out: list[str] = []
+    if error.step and error.output:
+        said = error.output.decode(errors="replace").rstrip("\n").split("\n")
+        out += ["------", f" > {error.step}:", *said[-_OUTPUT_LINES:], "------"]
+    first, last = error.lines
+    if first:
+        out += _caret_block(error.name, error.dockerfile, first, last)
+    if out:
+        print("\n".join(out), file=sys.stderr)
+    del quiet  # a failure is told in full either way, as Docker does
+
+
+def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:
+    """The instruction's lines, with some around them, and ">>>" before each of its own."""
+    begin = max(1, first - _LINES_AROUND)
+    end = min(len(lines), last + _LINES_AROUND)
+    block = [f"{name}:{first}", _RULE]
+    for number in range(begin, end + 1):
+        mark = ">>>" if first <= number <= last else "   "
+        block.append(f"{number:4d} | {mark} {lines[number - 1]}".rstrip())
+    return [*block, _RULE]

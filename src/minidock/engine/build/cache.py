@@ -1,0 +1,139 @@
+"""The build cache: what a step made the last time it was asked for the same on the same.
+
+    build/steps/<key>    {"diff_id", "chain_id", "created", "size", "says", "used"}
+    layers/<chain_id>/   the layer itself, as every other layer
+
+The key of a step is a digest of the layers below it and of all that its result depends on: the
+command and its environment, or the destination and the content of what is copied. A record without
+its layer is none. Layers of the cache stay until `builder prune`, whoever removes their images.
+
+A build holds build/lock shared from its first look into the cache until its image is there, and
+`builder prune` takes it alone: no layer goes from under a build.
+
+Source: docs.docker.com/build/cache; BuildKit's solver for what belongs to a key.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minidock import jsontext
+from minidock.engine.clock import timestamp
+from minidock.engine.store import StoreLock, prepare, write_file
+from minidock.errors import StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from minidock.engine.image.layers import StagedLayer
+    from minidock.paths import Store
+
+
+class Found:
+    """What a step made, now or earlier: its layer's digests, when, and how large it is."""
+
+    def __init__(self, diff_id: str, chain_id: str, created: str, size_bytes: int) -> None:
+        self.diff_id = diff_id
+        self.chain_id = chain_id
+        self.created = created
+        self.size_bytes = size_bytes
+
+
+class Cache:
+    """The build cache of a store, in use by a build while the block runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = -1
+
+    def __enter__(self) -> Cache:
+        prepare(self._store)
+        os.makedirs(self._store.build_steps, mode=0o700, exist_ok=True)
+        self._lock = os.open(self._store.build_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._lock)
+
+    def find(self, key: str) -> Found | None:
+        """What the step of that key made, if it is still there."""
+        record = _read(self._path(key))
+        if record is None or not os.path.isdir(self._store.layer(record["chain_id"])):
+            return None
+        os.utime(self._path(key))  # its last use
+        return Found(record["diff_id"], record["chain_id"], record["created"], record["size"])
+
+    def keep(self, key: str, chain_id: str, layer: StagedLayer, *, says: str) -> Found:
+        """Bring a step's layer into the store, and remember it.
+
+        says: the instruction, for who looks at the cache.
+        """
+        created = timestamp()
+        record = {
+            "diff_id": layer.diff_id,
+            "chain_id": chain_id,
+            "created": created,
+            "size": layer.size_bytes,
+            "says": says,
+        }
+        with StoreLock(self._store):
+            write_file(self._path(key), jsontext.dumps(record).encode())
+            if not os.path.isdir(self._store.layer(chain_id)):
+                os.rename(layer.path, self._store.layer(chain_id))
+        return Found(layer.diff_id, chain_id, created, layer.size_bytes)
+
+    def alias(self, key: str, found: Found, *, says: str) -> None:
+        """Remember what was found under another key too."""
+        record = {
+            "diff_id": found.diff_id,
+            "chain_id": found.chain_id,
+            "created": found.created,
+            "size": found.size_bytes,
+            "says": says,
+        }
+        write_file(self._path(key), jsontext.dumps(record).encode())
+
+    def _path(self, key: str) -> str:
+        return f"{self._store.build_steps}/{key.removeprefix('sha256:')}"
+
+
+def key_of(*parts: Any) -> str:
+    """The digest of some JSON values: equal for equal ones only."""
+    from minidock.oci.digest import sha256
+
+    return sha256(jsontext.dumps(parts).encode())
+
+
+def kept_layers(store: Store) -> set[str]:
+    """The chain ids of layers that the cache keeps, whether or not an image stands on them."""
+    return {record["chain_id"] for _, record in records(store)}
+
+
+def records(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All records: path and content, with "used", the time of the last use (seconds since 1970)."""
+    try:
+        names = os.listdir(store.build_steps)
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = f"{store.build_steps}/{name}"
+        record = None if name.endswith(".new") else _read(path)
+        if record is not None:
+            yield path, {**record, "used": os.stat(path).st_mtime}
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            record: dict[str, Any] = jsontext.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}", hint="minidock builder prune -a begins anew"
+        ) from None
+    return record

@@ -1,0 +1,63 @@
+"""The checksum of files that are to be copied: what the cache knows them by.
+
+Names, kinds, modes, owners, link targets, attributes and contents count; times do not, so that a
+fresh clone of a repository finds what an older one had built.
+
+Source: docs.docker.com/build/cache/invalidation.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from minidock.engine.build.tree import Entry, Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import hashlib
+
+_CHUNK = 1 << 18
+
+
+def checksum(tree: Tree, path: str) -> str:
+    """The checksum of a file, or of a directory with all that is in it; its own name not counted.
+
+    Raises FileNotFoundError, OSError where a file cannot be read.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    entry = tree.open(path)
+    try:
+        _add(digest, tree, entry, "")
+    finally:
+        entry.close()
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, tree: Tree, entry: Entry, name: str) -> None:
+    """Add one file under a name relative to where the walk began."""
+    status = entry.status
+    uid, gid = tree.owner or (status.st_uid, status.st_gid)
+    mode = status.st_mode
+    device = status.st_rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
+    link = entry.read_link() if stat.S_ISLNK(mode) else b""
+    size = status.st_size if stat.S_ISREG(mode) else 0
+    fields = (name, oct(mode), uid, gid, device, size, link, sorted(entry.xattrs().items()))
+    digest.update(repr(fields).encode("utf-8", "surrogateescape"))
+    if stat.S_ISREG(mode):
+        _add_content(digest, entry)
+    elif entry.is_directory:
+        for child in tree.children(entry):
+            base = os.path.basename(child.path)
+            _add(digest, tree, child, f"{name}/{base}" if name else base)
+
+
+def _add_content(digest: hashlib._Hash, entry: Entry) -> None:
+    fd = entry.open_content()
+    try:
+        while chunk := os.read(fd, _CHUNK):
+            digest.update(chunk)
+    finally:
+        os.close(fd)

@@ -1,0 +1,181 @@
+"""Contexts that are not a folder of this machine: standard input, URLs, git repositories.
+
+    -                            a tar archive (plain, gzip, bzip2, xz, zstd), or a Dockerfile
+    http://… https://…           the same, fetched; a path that ends in .git is a repository
+    git://… git@… ssh://…        a repository: #branch, #tag, #commit, #branch:folder
+    github.com/…                 the same, by https
+
+An archive is unpacked in staging/ by the process that unpacks layers, which cannot reach anything
+else (engine/image/layers.py). Repositories are fetched by git(1), which is not a part of minidock.
+
+Source: docs.docker.com/build/concepts/context.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+
+from minidock.engine.build.context import Context, of_folder
+from minidock.engine.build.options import Options
+from minidock.engine.image.compression import uncompressed_chunks
+from minidock.engine.image.layers import unpack_layer
+from minidock.errors import MinidockError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from minidock.engine.build.progress import Progress
+
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_USTAR_AT = 257
+_HEAD_BYTES = 512
+
+
+def open_remote(options: Options, staging: str, progress: Progress) -> Context:
+    """Bring a context here that is a stream, a URL or a repository.
+
+    Raises UsageError, ArchiveError, RegistryError, MinidockError where git fails.
+    """
+    if options.context == "-":
+        assert options.stdin is not None
+        return _of_stream(options.stdin, options, staging, progress, "standard input")
+    if is_repository(options.context):
+        return _of_repository(options, staging, progress)
+    from minidock.engine.build.download import download
+
+    vertex = progress.vertex(f"[internal] load remote build context {options.context}")
+    vertex.begin()
+    path = download(options.context, f"{staging}/context-download")
+    vertex.done()
+    with open(path, "rb") as file:
+        return _of_stream(file, options, staging, progress, options.context)
+
+
+def is_repository(url: str) -> bool:
+    """Whether a URL is a git repository's, by Docker's rules."""
+    base = url.partition("#")[0].partition("?")[0]
+    if url.startswith(("git://", "git@", "ssh://", "github.com/")):
+        return True
+    return url.startswith(("http://", "https://")) and base.endswith(".git")
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is a tar archive, plain or compressed."""
+    return head.startswith(_MAGIC) or head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
+
+
+def _of_stream(
+    stream: BinaryIO, options: Options, staging: str, progress: Progress, what: str
+) -> Context:
+    head = _read_exactly(stream, _HEAD_BYTES)
+    if not head:
+        raise UsageError(f"{what} is empty: neither a Dockerfile nor a context", hint="build .")
+    if not is_archive(head):
+        if options.file:
+            raise UsageError(
+                "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+                if what == "standard input"
+                else f"{what} is a Dockerfile, and -f names another one"
+            )
+        folder = f"{staging}/context"
+        os.mkdir(folder, 0o755)
+        vertex = progress.vertex("[internal] load build definition from Dockerfile")
+        vertex.begin()
+        text = head + stream.read()
+        vertex.say(f"transferring dockerfile: {len(text)}B done")
+        vertex.done()
+        return Context(folder, text, "Dockerfile", None)
+    vertex = progress.vertex("[internal] load build context")
+    vertex.begin()
+    chunks = uncompressed_chunks(_Rejoined(head, stream), what="the build context")
+    unpack_layer(chunks, f"{staging}/context")
+    vertex.done()
+    return of_folder(f"{staging}/context/diff", options, progress, outside=False)
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream of which the beginning has been read already."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            taken = self._head if size < 0 else self._head[:size]
+            self._head = self._head[len(taken) :]
+            return taken
+        return self._rest.read(size)
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    content = b""
+    while len(content) < size and (more := stream.read(size - len(content))):
+        content += more
+    return content
+
+
+def _of_repository(options: Options, staging: str, progress: Progress) -> Context:
+    vertex = progress.vertex(f"[internal] load git source {options.context}")
+    vertex.begin()
+    folder = clone(options.context, f"{staging}/context", say=vertex.say, keep_git=False)
+    vertex.done()
+    return of_folder(folder, options, progress, outside=False)
+
+
+def clone(url: str, folder: str, *, say: object = None, keep_git: bool) -> str:
+    """Fetch a repository's branch, tag or commit; returns the folder that the URL means.
+
+    url: with "#REF:FOLDER" behind it, both of which may be left out.
+    Raises MinidockError where git is missing or fails.
+    """
+    address, _, fragment = url.partition("#")
+    ref, _, inside = fragment.partition(":")
+    if address.startswith("github.com/"):
+        address = f"https://{address}"
+    os.mkdir(folder, 0o755)
+    _git(folder, "init", "--quiet")
+    _git(folder, "remote", "add", "origin", address)
+    wanted = ref or "HEAD"
+    try:
+        _git(folder, "fetch", "--quiet", "--depth=1", "origin", wanted)
+        _git(folder, "checkout", "--quiet", "FETCH_HEAD")
+    except MinidockError:
+        if not ref:
+            raise
+        _git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit
+        _git(folder, "checkout", "--quiet", ref)
+    _git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+    if not keep_git:
+        from minidock.engine.tree import remove_tree
+
+        remove_tree(f"{folder}/.git")
+    chosen = os.path.realpath(os.path.join(folder, inside.lstrip("/")))
+    root = os.path.realpath(folder)
+    if not (chosen == root or chosen.startswith(root + "/")) or not os.path.isdir(chosen):
+        raise UsageError(f"the repository has no folder {inside!r}")
+    return chosen
+
+
+def _git(folder: str, *arguments: str) -> None:
+    """Run git without asking anybody for a password, and without the host's hooks."""
+    import sh
+
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        git = sh.Command("git")
+    except sh.CommandNotFound:
+        raise MinidockError(
+            "git is not on this machine", hint="apt-get install git, or clone it another way"
+        ) from None
+    options = ("-c", "protocol.file.allow=always", "-c", "core.hooksPath=/dev/null")
+    try:
+        git(*options, "-C", folder, *arguments, _env=environment)
+    except sh.ErrorReturnCode as failure:
+        said = failure.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise MinidockError(f"failed to fetch the repository: git {arguments[0]}: {said}") from None

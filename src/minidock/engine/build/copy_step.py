@@ -1,0 +1,212 @@
+"""COPY, ADD and WORKDIR: steps in which this process itself writes files.
+
+    COPY [--from=STAGE] [--chown=U:G] [--chmod=755] SOURCE... DESTINATION
+    ADD  as COPY from the context; unpacks local archives, fetches URLs and git repositories
+    <<EOF among the sources: a here-document, a file of that name
+
+Source: docs.docker.com/reference/dockerfile "COPY", "ADD", "WORKDIR".
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from minidock.engine.build.cache import key_of
+from minidock.engine.build.checksum import checksum
+from minidock.engine.build.copy_tree import Copier
+from minidock.engine.build.layer import Work
+from minidock.engine.build.tree import Tree
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.heredoc import heredoc_of
+from minidock.engine.dockerfile.words import expand, expand_heredoc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.state import State
+    from minidock.engine.dockerfile.parser import Instruction
+
+WILD = frozenset("*?[")
+
+
+class Source:
+    """One thing to copy.
+
+    path: in its tree. mtime etc. stay the tree's. extract: a local archive is unpacked (ADD).
+    """
+
+    def __init__(self, tree: Tree, path: str, *, extract: bool = False) -> None:
+        self.tree = tree
+        self.path = path
+        self.extract = extract
+
+
+class Copy:
+    """A COPY or ADD, its words read.
+
+    names: the sources as written, variables put in, without here-documents. documents: these, as
+    (name, content). destination: absolute; "/" at its end where a directory is meant.
+    """
+
+    def __init__(self, instruction: Instruction, state: State) -> None:
+        escape, variables = instruction.escape, state.variables
+
+        def put_in(text: str) -> str:
+            return expand(text, variables, escape=escape)
+
+        self.keyword = instruction.keyword
+        words = instruction.words()
+        self.names: list[str] = []
+        self.documents: list[tuple[str, bytes]] = []
+        waiting = list(instruction.heredocs)
+        for word in words[:-1]:
+            if waiting and heredoc_of(word):
+                document = waiting.pop(0)
+                text = document.text
+                if document.expand:
+                    text = expand_heredoc(text, variables, escape=escape)
+                self.documents.append((document.name, text.encode(errors="surrogateescape")))
+            else:
+                self.names.append(put_in(word))
+        self.shown_destination = put_in(words[-1])
+        self.destination = _absolute(self.shown_destination, state.working_directory)
+        self.chown = put_in(instruction.flag("chown"))
+        self.chmod = put_in(instruction.flag("chmod"))
+        self.checksum = put_in(instruction.flag("checksum"))
+        self.keeps_git = instruction.flag("keep-git-dir") == "true"
+        self.mode = _mode(self.chmod)
+        count = len(self.names) + len(self.documents)
+        if count > 1 and not self.destination.endswith("/"):
+            raise DockerfileError(
+                f"When using {self.keyword} with more than one source file, the destination must "
+                "be a directory and end with a /"
+            )
+        self._words = [word if heredoc_of(word) else put_in(word) for word in words[:-1]]
+
+    def created_by(self) -> str:
+        """Its entry in the history."""
+        flags = [f"--chown={self.chown}"] if self.chown else []
+        flags += [f"--chmod={self.chmod}"] if self.chmod else []
+        words = [self.keyword, *flags, *self._words, self.shown_destination, "# buildkit"]
+        return " ".join(words)
+
+    def key(self, top: str, *contents: object) -> str:
+        """What the cache knows it by."""
+        return key_of("copy", top, self.destination, self.chown, self.mode, *contents)
+
+
+def is_remote(name: str) -> bool:
+    """Whether an ADD's source is to be fetched: a URL, or a git repository."""
+    return name.startswith(("http://", "https://", "git://", "git@", "ssh://"))
+
+
+def found_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
+    """What one name of a COPY leads to in a tree.
+
+    Raises DockerfileError for a name that leads nowhere.
+    """
+    try:
+        paths = tree.find(name)
+    except FileNotFoundError as error:
+        raise DockerfileError(
+            f'failed to calculate checksum of {tree.what}: "{error.filename or name}": not found',
+            hint="is it in .dockerignore?" if tree.ignore else "",
+        ) from None
+    except ValueError as error:
+        raise DockerfileError(str(error)) from None
+    extracts = copy.keyword == "ADD" and tree.extracts
+    return [Source(tree, path, extract=extracts) for path in paths]
+
+
+def all_of(tree: Tree) -> list[Source]:
+    """What was fetched: the files at the top of a tree, or its whole."""
+    if tree.is_whole:
+        return [Source(tree, "")]
+    return [Source(tree, name) for name in sorted(os.listdir(tree.root))]
+
+
+def checksums(sources: list[Source]) -> list[tuple[str, str]]:
+    """Base name and checksum of each source: what a copy's result depends on."""
+    return [(posixpath.basename(source.path), checksum(source.tree, source.path))
+            for source in sources]  # fmt: skip
+
+
+def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
+    """Copy the sources into the layers so far.
+
+    Raises Conflict, UsageError for an owner that the image does not know.
+    """
+    root = work.open()
+    try:
+        owner = resolve_owner(root, copy.chown)
+        with Copier(root, owner=owner, mode=copy.mode) as copier:
+            for source in sources:
+                if source.extract and _is_archive(source):
+                    from minidock.engine.build.extract import extract
+
+                    extract(copier, source, copy.destination, owner)
+                else:
+                    copier.copy(source.tree, source.path, copy.destination)
+    finally:
+        os.close(root)
+
+
+def make_working_directory(path: str, user: str, work: Work) -> None:
+    """WORKDIR: make a directory, of the user in force, if it is not there."""
+    root = work.open()
+    try:
+        with Copier(root, owner=resolve_owner(root, user), mode=None) as copier:
+            os.close(copier.make_directories(path))
+    finally:
+        os.close(root)
+
+
+def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
+    """Whom --chown means: "name", "name:group", numbers; a number alone is the group's too."""
+    if not text:
+        return None
+    from minidock.engine.container.users import resolve_user
+
+    if text.isdecimal():
+        return int(text), int(text)
+    user, _ = resolve_user(f"/proc/self/fd/{root}", text, [])
+    return user["uid"], user["gid"]
+
+
+def documents_tree(documents: list[tuple[str, bytes]], folder: str) -> Tree:
+    """Here-documents as a tree of files, written into a new folder."""
+    os.mkdir(folder, 0o755)
+    for name, content in documents:
+        with open(f"{folder}/{os.path.basename(name)}", "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return Tree(root, what="a here-document", owner=(0, 0))
+
+
+def _is_archive(source: Source) -> bool:
+    from minidock.engine.build.extract import is_archive
+
+    return is_archive(source)
+
+
+def _absolute(path: str, working_directory: str) -> str:
+    """A destination from the root; one that names a directory for sure ends in "/"."""
+    is_directory = path.endswith(("/", "/.")) or path in (".", "")
+    clean = posixpath.normpath(posixpath.join("/", working_directory, path))
+    clean = "/" + clean.lstrip("/")
+    return clean + "/" if is_directory and clean != "/" else clean
+
+
+def _mode(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise DockerfileError(
+            f"Invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+        )
+    return mode

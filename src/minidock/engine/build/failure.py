@@ -1,0 +1,45 @@
+"""A build that failed: what went wrong, on which lines of the Dockerfile, and what was said."""
+
+from __future__ import annotations
+
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.errors import MinidockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.builder import Failure
+    from minidock.engine.build.context import Context
+
+
+class BuildFailed(MinidockError):
+    """A build that failed.
+
+    lines: first and last line of the instruction, from 1; (0, 0) for none. dockerfile: its lines,
+    name: of its file. step, output: of the step that failed, "" and b"" where none had begun.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.lines = (0, 0)
+        self.dockerfile: list[str] = []
+        self.name = ""
+        self.step = ""
+        self.output = b""
+
+
+def failed_build(error: MinidockError, failures: list[Failure], context: Context) -> BuildFailed:
+    """The error that a build ends with, out of what went wrong in it."""
+    failed = BuildFailed(f"failed to solve: {error}", hint=error.hint)
+    failed.name = context.dockerfile_name
+    failed.dockerfile = context.dockerfile.decode(errors="replace").splitlines()
+    first = next((failure for failure in failures if failure.error is error), None)
+    if first is not None and first.vertex is not None:
+        failed.step = first.vertex.name
+        failed.output = bytes(first.vertex.output)
+    if first is not None and first.instruction is not None:
+        failed.lines = (first.instruction.first_line, first.instruction.last_line)
+    elif isinstance(error, DockerfileError):
+        failed.lines = error.lines
+    return failed

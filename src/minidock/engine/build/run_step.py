@@ -1,0 +1,245 @@
+"""RUN: a container of the engine, like any other, on the layers so far.
+
+It is made and started as `run` does it, with the build as the command that it is attached to:
+`ps` shows it, its network is the default bridge, and its end is waited for. Its upperdir lies in
+the build's entry of staging/ and stays when the container is removed, which its monitor does. If
+the build is killed, the monitor sees the connection close, ends the container and removes it.
+
+Sources: docs.docker.com/reference/dockerfile "RUN"; what BuildKit gives a command to see.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from minidock.engine.build import run_mounts
+from minidock.engine.build.layer import Work
+from minidock.engine.container.actions import remove
+from minidock.engine.container.create import Step, create
+from minidock.engine.dockerfile.config import with_shell
+from minidock.engine.dockerfile.heredoc import heredoc_of
+from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.engine.monitor.start import send_launch
+from minidock.errors import MinidockError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.engine.build.options import Options
+    from minidock.engine.build.run_mounts import Mount
+    from minidock.engine.build.state import State
+    from minidock.engine.container.containers import Container
+    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.paths import Store
+
+HOSTNAME = "buildkitsandbox"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+class CommandFailed(MinidockError):
+    """A RUN step's command ended with another exit code than 0."""
+
+    exit_code = 1
+
+
+class Cancelled(MinidockError):
+    """A step was stopped, because another one failed or the user had enough."""
+
+    exit_code = 1
+
+
+class Command:
+    """A RUN, its words read.
+
+    arguments: what is executed. network: "default", "none" or "host". script: the content of a
+    here-document that is a program of its own ("#!..."), None where there is none.
+    """
+
+    def __init__(self, instruction: Instruction, state: State, network: str) -> None:
+        self.network = instruction.flag("network") or network
+        self.script: tuple[str, str] | None = None
+        if instruction.json is not None:
+            self.arguments = list(instruction.json)
+            return
+        text = self._text(instruction)
+        if self.script is None:
+            self.arguments = with_shell(state.config, text)
+        else:
+            self.arguments = [text]
+
+    def _text(self, instruction: Instruction) -> str:
+        """The shell's text: here-documents are given to the shell, or are the text themselves."""
+        documents = instruction.heredocs
+        if not documents:
+            return instruction.text
+        first = documents[0]
+        if len(documents) == 1 and _is_only(instruction.text):
+            if first.content.startswith("#!"):
+                self.script = (first.name, first.text)
+                return f"/dev/pipes/{first.name}"
+            return first.text
+        return instruction.text + "".join(f"\n{d.content}{d.name}" for d in documents)
+
+
+def _is_only(text: str) -> bool:
+    """Whether a RUN's text is one here-document and nothing else."""
+    return len(text.split()) == 1 and heredoc_of(text) is not None
+
+
+def created_by(command: Command, build_args: list[tuple[str, str]]) -> str:
+    """Its entry in the history: the ARGs so far, and the whole command line."""
+    shown = [f"{name}={value}" for name, value in build_args]
+    counted = [f"|{len(shown)}", *shown] if shown else []
+    return " ".join(["RUN", *counted, *command.arguments, "# buildkit"])
+
+
+class Running:
+    """The commands that run for a build just now, so that all of them can be stopped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: set[_socket.socket] = set()
+        self.cancelled = False
+
+    def add(self, socket: _socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(socket)
+            if self.cancelled:
+                _hang_up(socket)
+
+    def remove(self, socket: _socket.socket) -> None:
+        with self._lock:
+            self._sockets.discard(socket)
+        socket.close()
+
+    def cancel(self) -> None:
+        """Stop all of them, and what may yet begin: monitors end containers that nobody awaits."""
+        with self._lock:
+            self.cancelled = True
+            for socket in self._sockets:
+                _hang_up(socket)
+
+
+def run(
+    store: Store,
+    options: Options,
+    state: State,
+    command: Command,
+    mounts: list[Mount],
+    work: Work,
+    *,
+    home: str,
+    running: Running,
+    output: Callable[[bytes], None],
+) -> None:
+    """Run a command on the layers so far; what it writes is in `work` then.
+
+    home: the build's entry of staging/. mounts: prepared.
+    Raises CommandFailed, Cancelled, and whatever keeps a container from starting.
+    """
+    step = Step(state.base_id, work.lowers or [_nothing(work)], work.upper, work.workdir, home)
+    container = create(store, _body(options, state, command, mounts), name=None, step=step)
+    try:
+        run_mounts.mount_all(container, mounts)
+        code = _wait(container, running, output)
+    except BaseException:
+        _discard(store, container.id)
+        raise
+    if code:
+        shown = " ".join(command.arguments)
+        raise CommandFailed(f'process "{shown}" did not complete successfully: exit code: {code}')
+
+
+def _nothing(work: Work) -> str:
+    import os
+
+    path = f"{work.path}/nothing"
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def _body(options: Options, state: State, command: Command, mounts: list[Mount]) -> dict[str, Any]:
+    """The ContainerCreate body of a RUN step."""
+    host: dict[str, Any] = {
+        "AutoRemove": True,
+        "NetworkMode": command.network,
+        "ExtraHosts": options.extra_hosts or None,
+        "Binds": options.binds or None,
+        "LogConfig": {"Type": "none"},
+        "CgroupParent": options.cgroup_parent,
+        "Ulimits": options.ulimits,
+        **run_mounts.host_config(mounts),
+    }
+    if options.shm_size_bytes:
+        host["ShmSize"] = options.shm_size_bytes
+    return {
+        "Image": state.base_name,
+        "Hostname": "" if command.network == "host" else HOSTNAME,
+        "Entrypoint": [""],
+        "Cmd": command.arguments,
+        "Env": ["HOSTNAME", *state.environment, *proxies(options)],
+        "User": state.config.get("User") or "",
+        "WorkingDir": state.working_directory,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": host,
+    }
+
+
+def proxies(options: Options) -> list[str]:
+    """The proxy variables of --build-arg: every RUN sees them, no history and no cache does."""
+    return [
+        f"{name}={value}" for name, value in options.build_args.items() if name.upper() in PROXIES
+    ]
+
+
+def _wait(container: Container, running: Running, output: Callable[[bytes], None]) -> int:
+    """Start a container and listen to it until it has ended; returns its exit code."""
+    socket = send_launch(container, Attachment(stdin=False))
+    running.add(socket)
+    try:
+        return _Listening(socket, output).until_end()
+    except MinidockError:
+        if running.cancelled:
+            raise Cancelled("cancelled") from None
+        raise
+    finally:
+        running.remove(socket)
+
+
+class _Listening(Conversation):
+    """A conversation with the monitor of a RUN step: nothing is sent, its words are passed on."""
+
+    def __init__(self, socket: _socket.socket, output: Callable[[bytes], None]) -> None:
+        super().__init__(socket, None, terminal=False)
+        self._output = output
+
+    def say(self, stream: int, data: bytes) -> None:
+        del stream
+        self._output(data)
+
+    def until_end(self) -> int:
+        """Wait until it has started, and then until it has ended."""
+        self.await_start()
+        while True:
+            code = self._receive()
+            if code is not None:
+                return code
+
+
+def _discard(store: Store, container_id: str) -> None:
+    """Remove a step's container, if its monitor has not: it did not start, or was cancelled."""
+    try:
+        remove(store, container_id, force=True, volumes=True)
+    except NotFound:
+        pass
+
+
+def _hang_up(socket: _socket.socket) -> None:
+    try:
+        socket.shutdown(2)
+    except OSError:
+        pass  # it has ended by itself

@@ -1,0 +1,205 @@
+"""One stage, instruction by instruction: this is where a Dockerfile's words become acts.
+
+    FROM                         the state of an image, or of another stage
+    ENV CMD LABEL USER …         change the config                   (engine/dockerfile/config.py)
+    ARG                          a variable that no config keeps
+    RUN COPY ADD WORKDIR         a layer: from the cache, or made
+    ONBUILD                      kept in the config, and carried out where that image is a FROM
+
+A layer is looked for in the cache by its key; if it is not there, it is made in the build's entry
+of staging/, brought into the store and remembered.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.build import copy_step, run_mounts, run_step
+from minidock.engine.build.cache import key_of
+from minidock.engine.build.images import whole_name
+from minidock.engine.build.layer import Work
+from minidock.engine.build.plan import located
+from minidock.engine.build.shown import shown_instruction
+from minidock.engine.dockerfile import config as dockerfile_config
+from minidock.engine.dockerfile.config import arg_pairs
+from minidock.oci.digest import chain_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minidock.engine.build.builder import Builder
+    from minidock.engine.build.plan import Stage
+    from minidock.engine.build.progress import Vertex
+    from minidock.engine.build.state import State
+    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.image.layers import StagedLayer
+
+
+class StageBuilder:
+    """Carries out one stage's instructions, on a state that it changes."""
+
+    def __init__(self, builder: Builder, stage: Stage, state: State) -> None:
+        self._builder = builder
+        self._stage = stage
+        self._state = state
+        self._cmd_is_set = False
+        self._step = 1 if stage.has_image else 0
+        self._steps = stage.layered
+        self._uses_cache = builder.uses_cache(stage)
+
+    def build(self) -> State:
+        """Carry out all of them."""
+        triggers = self._builder.triggers(self._state)
+        self._steps += sum(one.keyword in ("RUN", "COPY", "ADD", "WORKDIR") for one in triggers)
+        if self._stage.has_image:
+            self._say_base()
+        for instruction in [*triggers, *self._stage.instructions]:
+            self._builder.check_cancelled()
+            with located(instruction):
+                self._carry_out(instruction)
+        return self._state
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        keyword = instruction.keyword
+        if keyword == "RUN":
+            self._run(instruction)
+        elif keyword in ("COPY", "ADD"):
+            self._copy(instruction)
+        elif keyword == "ARG":
+            self._arg(instruction)
+        else:
+            self._change_config(instruction)
+
+    def _change_config(self, instruction: Instruction) -> None:
+        """All that `dockerfile.config` knows; WORKDIR makes its directory too."""
+        state = self._state
+        history = dockerfile_config.apply(
+            state.config, instruction, state.variables, cmd_is_set=self._cmd_is_set
+        )
+        if instruction.keyword == "CMD":
+            self._cmd_is_set = True
+        elif instruction.keyword == "MAINTAINER":
+            state.author = instruction.text
+        elif instruction.keyword == "ENV":
+            state.variables.update(dockerfile_config.pairs(instruction, state.variables))
+        if instruction.keyword == "WORKDIR":
+            self._work_directory(instruction, history)
+        elif history:
+            state.note(history)
+
+    def _arg(self, instruction: Instruction) -> None:
+        """A variable for the stage: of --build-arg, its default, or the global ARG's."""
+        state, builder = self._state, self._builder
+        pairs = arg_pairs(instruction, state.variables)
+        for name, default in pairs:
+            value = builder.build_arg(name, default)
+            if value is not None:
+                state.variables[name] = value
+            state.build_args.append((name, value or ""))
+        said = " ".join(n if d is None else f"{n}={d}" for n, d in pairs)
+        state.note(f"ARG {said}")
+
+    def _work_directory(self, instruction: Instruction, history: str) -> None:
+        state = self._state
+        path, user = state.working_directory, str(state.config.get("User") or "")
+        key = key_of("workdir", state.top, path, user)
+        self._layer(
+            instruction,
+            history,
+            lambda: key,
+            lambda work, vertex: copy_step.make_working_directory(path, user, work),
+        )
+
+    def _run(self, instruction: Instruction) -> None:
+        state, builder = self._state, self._builder
+        options = builder.options
+        command = run_step.Command(instruction, state, options.network)
+        mounts = run_mounts.read_mounts(instruction, state.variables, state.working_directory)
+        args = [(n, state.variables.get(n, v)) for n, v in state.build_args]
+
+        def key() -> str:
+            return key_of(
+                "run", state.top, command.arguments, state.environment, command.network,
+                state.config.get("User") or "", state.working_directory, options.extra_hosts,
+                command.script, options.binds,
+                [[*mount.key(), builder.files.mount_key(mount, self._stage)] for mount in mounts],
+            )  # fmt: skip
+
+        def act(work: Work, vertex: Vertex) -> None:
+            ready = builder.files.provide(mounts, self._stage, work, command)
+            try:
+                run_step.run(
+                    builder.store, options, state, command, ready, work,
+                    home=builder.staging, running=builder.running, output=vertex.write,
+                )  # fmt: skip
+            finally:
+                run_mounts.release(ready)
+
+        self._layer(instruction, run_step.created_by(command, args), key, act)
+
+    def _copy(self, instruction: Instruction) -> None:
+        state, builder = self._state, self._builder
+        copy = copy_step.Copy(instruction, state)
+        sources: list[copy_step.Source] = []
+        origin = instruction.flag("from")
+
+        def key() -> str:
+            found = builder.files.sources(copy, self._stage, origin)
+            sources.extend(found)
+            return copy.key(state.top, copy_step.checksums(found))
+
+        def act(work: Work, vertex: Vertex) -> None:
+            copy_step.copy_sources(copy, sources, work)
+
+        quick = builder.files.quick_key(copy, self._stage, origin, state)
+        self._layer(instruction, copy.created_by(), key, act, quick=quick)
+
+    def _layer(
+        self,
+        instruction: Instruction,
+        history: str,
+        key: Callable[[], str],
+        act: Callable[[Work, Vertex], None],
+        *,
+        quick: str = "",
+    ) -> None:
+        """A step that makes a layer: from the cache, by its key, or by `act`.
+
+        key: reckoned when the step's turn has come. quick: a key that is had without reading what
+        is copied, "" where there is none.
+        """
+        self._step += 1
+        builder, state = self._builder, self._state
+        says = shown_instruction(instruction, state.variables)
+        vertex = builder.progress.vertex(self._named(says))
+        with builder.watching(vertex, instruction):
+            found = builder.cache.find(quick) if quick and self._uses_cache else None
+            if found is None:
+                name = key()
+                found = builder.cache.find(name) if self._uses_cache else None
+                if found is not None and quick:
+                    builder.cache.alias(quick, found, says=says)
+            if found is not None:
+                vertex.cached()
+            else:
+                vertex.begin()
+                work = Work(builder.new_path(), state.directories(builder.store))
+                act(work, vertex)
+                layer = work.layer()
+                found = builder.cache.keep(name, self._chain_id(layer), layer, says=says)
+                if quick:
+                    builder.cache.alias(quick, found, says=says)
+                vertex.done()
+        state.add_layer(found.diff_id, found.created, history)
+
+    def _chain_id(self, layer: StagedLayer) -> str:
+        return chain_ids([*self._state.diff_ids, layer.diff_id])[-1]
+
+    def _say_base(self) -> None:
+        vertex = self._builder.progress.vertex(self._named(f"FROM {whole_name(self._stage.image)}"))
+        vertex.cached()
+
+    def _named(self, says: str) -> str:
+        """How progress calls a step: "[2/4] RUN make"; among several stages "[name 2/4] …"."""
+        width = len(str(self._steps))
+        name = f"{self._stage.shown} " if self._builder.has_several_stages else ""
+        return f"[{name}{self._step:>{width}}/{self._steps}] {says}"

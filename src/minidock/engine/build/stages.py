@@ -1,0 +1,87 @@
+"""The needed stages, side by side: a thread each, which waits where it needs what another makes.
+
+A build of one stage has no threads. When a step fails, the others are stopped: running commands
+are ended, and each thread ends before its next step.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from minidock.engine.build.run_step import Cancelled
+from minidock.engine.build.stage import StageBuilder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.builder import Builder
+    from minidock.engine.build.plan import Stage
+    from minidock.engine.build.state import State
+
+
+class Promise:
+    """What a stage will have come to."""
+
+    def __init__(self) -> None:
+        self._known = threading.Event()
+        self._state: State | None = None
+        self.error: BaseException | None = None
+
+    def keep(self, state: State) -> None:
+        self._state = state
+        self._known.set()
+
+    def break_(self, error: BaseException) -> None:
+        self.error = error
+        self._known.set()
+
+    def wait(self) -> State:
+        """The stage's last state. Raises Cancelled where it failed."""
+        self._known.wait()
+        if self._state is None:
+            raise Cancelled("cancelled")
+        return self._state
+
+
+def build_stages(builder: Builder) -> State:
+    """Build all needed stages; returns the target's last state.
+
+    Raises what made the first of them fail.
+    """
+    stages = [stage for stage in builder.plan.needed if stage.number >= 0]
+    builder.promises.update({id(stage): Promise() for stage in stages})
+    if len(stages) == 1:
+        return _state(builder, stages[0])
+    threads = [
+        threading.Thread(target=_build, args=(builder, stage), name=stage.shown) for stage in stages
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        builder.running.cancel()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
+    if builder.failures:
+        raise builder.failures[0].error
+    for promise in builder.promises.values():
+        if promise.error is not None and not isinstance(promise.error, Cancelled):
+            raise promise.error
+    return builder.state_of(builder.plan.target)
+
+
+def _build(builder: Builder, stage: Stage) -> None:
+    """A thread's work: one stage, and its promise kept or broken."""
+    promise = builder.promises[id(stage)]
+    try:
+        promise.keep(_state(builder, stage))
+    except BaseException as error:
+        promise.break_(error)
+        builder.running.cancel()
+
+
+def _state(builder: Builder, stage: Stage) -> State:
+    return StageBuilder(builder, stage, builder.first_state(stage)).build()

@@ -36,23 +36,11 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
 @value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
 def save(arguments: tuple[str, ...], *, output: str) -> None:
     """Save one or more images to a tar archive (streamed to STDOUT by default)"""
+    from minidock.cli.output import Output
     from minidock.engine.image.save import save as save_archive
 
-    if not output:
-        if os.isatty(1):
-            raise UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        save_archive(Store(), arguments, sys.stdout.buffer)
-        return
-    beside = f"{output}.{os.getpid()}.part"  # a save that fails leaves what was there
-    try:
-        with open(beside, "xb") as file, Bars() as progress:
-            save_archive(Store(), arguments, file, progress=progress)
-        os.rename(beside, output)
-    except OSError as error:
-        raise UsageError(f"failed to save image: {output}: {error.strerror}") from error
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
+    with Output(output, "save image") as stream, Bars(quiet=not output) as progress:
+        save_archive(Store(), arguments, stream, progress=progress)
 
 
 @command("file|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
@@ -86,13 +74,21 @@ def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str
 @switch("-q", "--quiet", help="Only print the image's name")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""
+    from minidock.cli.build_screen import screen, show_failure
+    from minidock.engine.build.failure import BuildFailed
     from minidock.engine.image import recipes
 
     if not arguments:
         print("".join(f"{name}\n" for name in recipes.names()), end="")
         return
-    image = recipes.make(Store(), arguments[0], progress=_ignore if quiet else _say)
-    print(image.references[0] if image.references else image.id)
+    told = recipes.Told(_ignore if quiet else _say, lambda: screen("quiet" if quiet else "auto"))
+    try:
+        image = recipes.make(Store(), arguments[0], told=told)
+    except BuildFailed as error:
+        show_failure(error, quiet=quiet)
+        raise
+    name = f"{os.path.basename(os.path.abspath(arguments[0]))}:latest"
+    print(name if name in image.references else image.id)
 
 
 def _say(line: str) -> None:

@@ -37,6 +37,8 @@ COMMANDS: Table = {
     "info": (COMMON, "system:info", "Display system-wide information"),
     "doctor": (COMMON, "doctor:doctor", "Say what this machine can and cannot do"),
     "explain": (TEACH, "explain:explain", "Tell each kernel call that made a container"),
+    "builder": (NOUNS, "builder:builder", "Manage builds and their cache"),
+    "buildx": (NOUNS, "builder:buildx", "The same as builder, by Docker's newer name"),
     "container": (NOUNS, "container:container", "Manage containers"),
     "image": (NOUNS, "image:image", "Manage images"),
     "network": (NOUNS, "network:network", "Manage networks"),
@@ -90,7 +92,7 @@ COMMANDS: Table = {
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "builder", "buildx", "compose", "context", "cp", "events",
+    "compose", "context", "cp", "events",
     "plugin", "stats", "update",
 )  # fmt: skip
 

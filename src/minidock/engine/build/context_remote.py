@@ -123,12 +123,12 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
 def _of_repository(options: Options, staging: str, progress: Progress) -> Context:
     vertex = progress.vertex(f"[internal] load git source {options.context}")
     vertex.begin()
-    folder = clone(options.context, f"{staging}/context", say=vertex.say, keep_git=False)
+    folder = clone(options.context, f"{staging}/context", keep_git=False)
     vertex.done()
     return of_folder(folder, options, progress, outside=False)
 
 
-def clone(url: str, folder: str, *, say: object = None, keep_git: bool) -> str:
+def clone(url: str, folder: str, *, keep_git: bool) -> str:
     """Fetch a repository's branch, tag or commit; returns the folder that the URL means.
 
     url: with "#REF:FOLDER" behind it, both of which may be left out.
@@ -141,15 +141,7 @@ def clone(url: str, folder: str, *, say: object = None, keep_git: bool) -> str:
     os.mkdir(folder, 0o755)
     _git(folder, "init", "--quiet")
     _git(folder, "remote", "add", "origin", address)
-    wanted = ref or "HEAD"
-    try:
-        _git(folder, "fetch", "--quiet", "--depth=1", "origin", wanted)
-        _git(folder, "checkout", "--quiet", "FETCH_HEAD")
-    except MinidockError:
-        if not ref:
-            raise
-        _git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit
-        _git(folder, "checkout", "--quiet", ref)
+    _check_out(folder, ref)
     _git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     if not keep_git:
         from minidock.engine.tree import remove_tree
@@ -160,6 +152,21 @@ def clone(url: str, folder: str, *, say: object = None, keep_git: bool) -> str:
     if not (chosen == root or chosen.startswith(root + "/")) or not os.path.isdir(chosen):
         raise UsageError(f"the repository has no folder {inside!r}")
     return chosen
+
+
+def _check_out(folder: str, ref: str) -> None:
+    """Fetch one commit if the server can give one alone, else its history, else everything."""
+    for shallow in (["--depth=1"], []):
+        try:
+            _git(folder, "fetch", "--quiet", *shallow, "origin", ref or "HEAD")
+        except MinidockError:
+            if not shallow and not ref:
+                raise
+            continue
+        _git(folder, "checkout", "--quiet", "FETCH_HEAD")
+        return
+    _git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit has no name there
+    _git(folder, "checkout", "--quiet", ref)
 
 
 def _git(folder: str, *arguments: str) -> None:

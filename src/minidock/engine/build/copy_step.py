@@ -142,9 +142,8 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
         with Copier(root, owner=owner, mode=copy.mode) as copier:
             for source in sources:
                 if source.extract and _is_archive(source):
-                    from minidock.engine.build.extract import extract
-
-                    extract(copier, source, copy.destination, owner)
+                    os.close(copier.make_directories(copy.destination))
+                    _extract(source, root, copy.destination, owner)
                 else:
                     copier.copy(source.tree, source.path, copy.destination)
     finally:
@@ -185,9 +184,15 @@ def documents_tree(documents: list[tuple[str, bytes]], folder: str) -> Tree:
 
 
 def _is_archive(source: Source) -> bool:
-    from minidock.engine.build.extract import is_archive
+    from minidock.engine.build.extract import is_archive  # hashing, tar: only ADD pays for it
 
     return is_archive(source)
+
+
+def _extract(source: Source, root: int, folder: str, owner: tuple[int, int] | None) -> None:
+    from minidock.engine.build.extract import extract
+
+    extract(source, root, folder, owner)
 
 
 def _absolute(path: str, working_directory: str) -> str:

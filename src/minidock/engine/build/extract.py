@@ -1,11 +1,160 @@
-"""ADD's unpacking of local archives: tar, plain or compressed by gzip, bzip2, xz or zstd."""
+"""ADD's unpacking of local archives: tar, plain or compressed by gzip, bzip2, xz or zstd.
+
+What is an archive is told by its content, never by its name. The entries go below the destination
+as tar would unpack them: a directory that is there keeps what is in it, a file that is there is
+replaced. Entries are unpacked by a process that is chrooted in the layers so far, like those of
+image layers (engine/image/unpack.py), so that links among them lead nowhere else.
+
+A name that begins with ".wh." is refused: in a layer it would mean a file that was removed.
+
+Source: docs.docker.com/reference/dockerfile "ADD".
+"""
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import stat
+
+from minidock.engine.image.unpack import WHITEOUT, LayerUnpacker, clean_name
+from minidock.engine.image.unpack_child import answer_and_exit, enter
+from minidock.errors import ArchiveError
+from minidock.kernel.op import use_journal
+from minidock.oci import tar_header as tar
+from minidock.oci.tar import TarReader
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
     from minidock.engine.build.copy_step import Source
+    from minidock.engine.image.tar_split import TarSplitWriter
+    from minidock.oci.tar_header import Entry
+
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_HEAD_BYTES = 512
+_USTAR_AT = 257
+_BUFFER = 1 << 18
 
 
 def is_archive(source: Source) -> bool:
-    return False
+    """Whether a source is a regular file that holds a tar archive, compressed or not."""
+    entry = source.tree.open(source.path)
+    try:
+        if not stat.S_ISREG(entry.status.st_mode) or entry.status.st_size < 10:
+            return False
+        fd = entry.open_content()
+    finally:
+        entry.close()
+    with open(fd, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+        if not head.startswith(_COMPRESSED):
+            return _is_tar(head)
+        file.seek(0)
+        return _is_tar(_decompressed_head(file))
+
+
+def _decompressed_head(file: io.BufferedReader) -> bytes:
+    from minidock.engine.image.compression import uncompressed_chunks
+
+    head = b""
+    try:
+        for chunk in uncompressed_chunks(file, what="the archive"):
+            head += chunk
+            if len(head) >= _HEAD_BYTES:
+                break
+    except ArchiveError:
+        return b""  # compressed, and broken or something else: it is copied as it is
+    return head
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
+
+
+def extract(source: Source, root: int, destination: str, owner: tuple[int, int] | None) -> None:
+    """Unpack an archive below a directory of a root file system.
+
+    root: a descriptor of that. owner: whom all files are given to, None to keep the archive's.
+    Raises ArchiveError, StoreError.
+    """
+    from minidock.engine.image.compression import uncompressed_chunks
+    from minidock.engine.image.layers import Child
+
+    entry = source.tree.open(source.path)
+    try:
+        fd = entry.open_content()
+    finally:
+        entry.close()
+    with open(fd, "rb") as file:
+        child = Child(_run, root, destination, owner, keeps=(root,))
+        try:
+            for chunk in uncompressed_chunks(file, what=f"the archive {source.path}"):
+                if not child.give(chunk):
+                    break
+            child.finish()
+        finally:
+            child.reap()
+
+
+def _run(
+    root: int, destination: str, owner: tuple[int, int] | None, archive: int, answer: int
+) -> NoReturn:
+    """The process that unpacks."""
+    answer_and_exit(answer, lambda: _unpack(root, destination, owner, archive))
+
+
+def _unpack(
+    root: int, destination: str, owner: tuple[int, int] | None, archive: int
+) -> dict[str, Any]:
+    use_journal(None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us, by closing the pipe
+    os.umask(0)
+    enter(f"/proc/self/fd/{root}")
+    reader = TarReader(io.BufferedReader(io.FileIO(archive), _BUFFER), record=_ignore)
+    _Extractor(reader, os.fsencode(destination.strip("/")), owner).unpack()
+    return {}
+
+
+def _ignore(blocks: bytes) -> None:
+    del blocks
+
+
+class _NoSplit:
+    """No one will want this archive back."""
+
+    def record_file(self, path: bytes, pieces: list[tuple[int, int]]) -> int:
+        return 0
+
+
+class _Extractor(LayerUnpacker):
+    """Unpacks entries below a directory, which may hold files already."""
+
+    def __init__(self, reader: TarReader, folder: bytes, owner: tuple[int, int] | None) -> None:
+        split: TarSplitWriter = _NoSplit()  # type: ignore[assignment]
+        super().__init__(reader, split, replaced_fd=-1)
+        self._folder = folder
+        self._owner = owner
+
+    def _place(self, entry: Entry) -> None:
+        name = clean_name(entry.name)
+        if not name:
+            return
+        if name.rpartition(b"/")[2].startswith(WHITEOUT):
+            raise ArchiveError(
+                f"the archive has a file {entry.shown()}, which no layer of an image can hold",
+                hint="names that begin with .wh. mark deleted files in layers",
+            )
+        entry.name = self._below(name)
+        if entry.kind == tar.HARD_LINK:
+            entry.link = self._below(clean_name(entry.link))
+        if self._owner is not None:
+            entry.uid, entry.gid = self._owner
+        super()._place(entry)
+
+    def _below(self, name: bytes) -> bytes:
+        return self._folder + b"/" + name if self._folder else name
+
+    def _note_contents(self, fd: int, path: bytes, pieces: list[tuple[int, int]]) -> None:
+        """Nothing is kept of what a later entry replaces."""

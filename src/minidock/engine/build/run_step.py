@@ -20,7 +20,7 @@ from minidock.engine.dockerfile.config import with_shell
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.engine.monitor.start import send_launch
-from minidock.errors import MinidockError, NotFound
+from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ def run(
     try:
         run_mounts.mount_all(container, mounts)
         code = _wait(container, running, output)
+    except (CommandNotFound, CommandNotRunnable) as error:
+        _discard(store, container.id)
+        output(f"{error}\n".encode())
+        code = error.exit_code
     except BaseException:
         _discard(store, container.id)
         raise

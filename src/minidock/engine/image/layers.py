@@ -32,8 +32,8 @@ from minidock.errors import ArchiveError, MinidockError, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, NoReturn
 
     from minidock.engine.image.archive_file import Progress
     from minidock.engine.image.upper import Upper
@@ -66,10 +66,13 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
     """
     import hashlib
 
+    # What the child uses, imported while there are no walls.
+    from minidock.engine.image import unpack_child
+
     for directory in (path, f"{path}/diff", f"{path}/{tar_split.REPLACED}"):
         os.mkdir(directory, 0o755 if directory.endswith("diff") else 0o700)
     digest = hashlib.sha256()
-    child = _Child(path)
+    child = Child(unpack_child.run, path)
     try:
         for chunk in chunks:
             digest.update(chunk)
@@ -160,23 +163,24 @@ def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
         )
 
 
-class _Child:
-    """The process that unpacks, and the two pipes to it.
+class Child:
+    """A process that unpacks, and the two pipes to it.
 
     It is forked, not executed: all it needs is imported already, and it must import nothing.
+    run: called in it with `arguments` and its ends of the pipes; ends in os._exit. keeps: what it
+    needs of this process's descriptors.
     """
 
-    def __init__(self, layer: str) -> None:
-        # What the child uses, imported while there are no walls.
-        from minidock.engine.image import unpack_child
-
+    def __init__(
+        self, run: Callable[..., NoReturn], *arguments: Any, keeps: tuple[int, ...] = ()
+    ) -> None:
         data_out, self._data = os.pipe()
         self._answer, answer_in = os.pipe()
         _widen(self._data)
         self._pid = os.fork()
         if self._pid == 0:
-            _close_all_but(data_out, answer_in)
-            unpack_child.run(layer, data_out, answer_in)  # ends in os._exit
+            _close_all_but(data_out, answer_in, *keeps)
+            run(*arguments, data_out, answer_in)
         os.close(data_out)
         os.close(answer_in)
 

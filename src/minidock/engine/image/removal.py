@@ -1,4 +1,4 @@
-"""Removing images: the rules by which `rmi` untags, deletes, or refuses. They are Docker's.
+"""Removing images: by which rules `rmi` and `prune` untag, delete, or refuse. They are Docker's.
 
 By a name:  the name goes. If it was the image's last one, the image goes with it. Where a container
             uses that, nothing goes; with -f the name does, and if the container is stopped, all.
@@ -7,8 +7,9 @@ By an id:   all names go, if they are of one repository; else -f is asked for. T
     hard, -f does not help      another image was made from it; a running container uses it
     soft, -f helps              it has names in several repositories; a stopped container uses it
 
-With an image go the layers that no other image stands on, and its parents that have no name and
-nothing else that keeps them. Under a container the layers stay (see images.py, "removed").
+With an image go the layers that no other image stands on and the build cache does not keep, and its
+parents that have no name and nothing else that keeps them. Under a container the layers stay (see
+images.py, "removed").
 
 Source: moby daemon/images/image_delete.go.
 """
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.build.cache import kept_layers
 from minidock.engine.image.images import ImageStore, find_id
+from minidock.engine.image.layers import read_layer
 from minidock.engine.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
@@ -25,13 +28,16 @@ from minidock.oci.digest import PREFIX, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from minidock.engine.image.images import Users
+    from minidock.engine.image.images import Image, Users
     from minidock.paths import Store
 
 
-def remove(store: Store, ref: str, *, force: bool, in_use: Users) -> list[str]:
+def remove(
+    store: Store, ref: str, *, force: bool, in_use: Users, keep_parents: bool = False
+) -> list[str]:
     """Untag or delete an image; returns Docker's lines on what was done.
 
     Raises NotFound, or Conflict in Docker's words, which say whether -f would help.
@@ -42,10 +48,31 @@ def remove(store: Store, ref: str, *, force: bool, in_use: Users) -> list[str]:
             removal = _Removal(store, images.read(), in_use, staging.path)
             removal.collect_released()
             try:
-                removal.remove(ref, force=force)
+                removal.remove(ref, force=force, keep_parents=keep_parents)
             finally:
                 images.write(removal.catalogue)
     return removal.lines
+
+
+def prune(
+    store: Store, *, tagged_too: bool, wanted: Callable[[Image], bool], in_use: Users
+) -> tuple[list[str], int]:
+    """Remove the images without a tag that nothing uses; with `tagged_too`, all that nothing uses.
+
+    wanted: whether an image may go.
+    Returns Docker's lines, and how many bytes of layers went.
+    """
+    with Staging(store, "rmi") as staging, StoreLock(store):
+        images = ImageStore(store)
+        removal = _Removal(store, images.read(), in_use, staging.path)
+        removal.collect_released()
+        try:
+            for image in images.list():
+                if (tagged_too or not image.references) and wanted(image):
+                    removal.prune(image)
+        finally:
+            images.write(removal.catalogue)
+    return removal.lines, removal.freed_bytes
 
 
 def collect(store: Store, in_use: Users) -> None:
@@ -73,8 +100,9 @@ class _Removal:
         self._in_use = in_use
         self._staging = staging
         self.lines: list[str] = []
+        self.freed_bytes = 0
 
-    def remove(self, ref: str, *, force: bool) -> None:
+    def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""
         image_id = find_id(self.catalogue, ref)
         if not image_id or self._images[image_id].get("removed"):
@@ -94,7 +122,19 @@ class _Removal:
             for name in self._names(image_id):
                 self._untag(name)
         self._check_conflicts(image_id, force=force, with_names=True)
-        self._delete(image_id)
+        self._delete(image_id, keep_parents=keep_parents)
+
+    def prune(self, image: Image) -> None:
+        """Remove an image by each of its names, as far as it goes without force."""
+        if image.id not in self._images:
+            return  # gone with a child of its
+        if not self._names(image.id) and self._children(image.id):
+            return
+        for ref in self._names(image.id) or [image.id]:
+            try:
+                self.remove(ref, force=False)
+            except Conflict:
+                continue
 
     def collect_released(self) -> None:
         """Delete what is kept for containers only, where no container is left."""
@@ -162,7 +202,7 @@ class _Removal:
             if record["parent"] == image_id and not record.get("removed")
         ]
 
-    def _delete(self, image_id: str) -> None:
+    def _delete(self, image_id: str, *, keep_parents: bool) -> None:
         """Delete an image, and its parents that only it has kept."""
         while image_id:
             for name in self._names(image_id):
@@ -176,15 +216,17 @@ class _Removal:
             kept = parent not in self._images or (
                 self._names(parent) or self._children(parent) or self._in_use(parent)
             )
-            image_id = "" if kept else parent
+            image_id = "" if kept or keep_parents else parent
 
     def _forget(self, image_id: str) -> None:
-        """Drop an image's record, its config, and the layers that no other image stands on."""
+        """Drop an image's record, its config, and the layers that nothing else stands on."""
         record = self._images.pop(image_id)
         still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
+        still |= kept_layers(self._store)
         for chain_id in reversed(record["layers"]):
             directory = self._store.layer(chain_id)
             if chain_id not in still and os.path.isdir(directory):
+                self.freed_bytes += read_layer(self._store, chain_id)["size"]
                 os.rename(directory, f"{self._staging}/{chain_id.removeprefix(PREFIX)}")
                 self.lines.append(f"Deleted: {chain_id}")
         blob = self._store.blob(image_id)

@@ -24,6 +24,7 @@ from minidock.oci.tar import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 _BUFFER = 1 << 18
@@ -31,9 +32,14 @@ _BUFFER = 1 << 18
 
 def run(layer: str, archive: int, answer: int) -> NoReturn:
     """Unpack the archive that comes from one pipe; say how it went through the other."""
+    answer_and_exit(answer, lambda: _unpack(layer, archive))
+
+
+def answer_and_exit(answer: int, act: Callable[[], dict[str, Any]]) -> NoReturn:
+    """Do what is to be done behind the wall, tell the parent how it went, and end."""
     told: dict[str, Any]
     try:
-        told = _unpack(layer, archive)
+        told = act()
     except MinidockError as error:
         told = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
     except BaseException as error:  # past the wall nothing may unwind: the parent reports it
@@ -53,7 +59,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     split_fd = os.open(
         f"{layer}/{tar_split.FILE_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600
     )
-    _enter(f"{layer}/diff")
+    enter(f"{layer}/diff")
     split = tar_split.TarSplitWriter(split_fd)
     source = io.BufferedReader(io.FileIO(archive), _BUFFER)
     unpacker = LayerUnpacker(TarReader(source, record=split.record), split, replaced_fd=replaced_fd)
@@ -68,8 +74,8 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     }
 
 
-def _enter(directory: str) -> None:
-    """Make the layer the root of this process, and forget where modules come from."""
+def enter(directory: str) -> None:
+    """Make a directory the root of this process, and forget where modules come from."""
     chroot(directory)
     sys.path.clear()
     sys.meta_path.clear()

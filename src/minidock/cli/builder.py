@@ -1,0 +1,129 @@
+"""`builder …` and `buildx …`: the build cache, and `build` by its longer names."""
+
+from __future__ import annotations
+
+from minidock.cli.command import command
+from minidock.cli.lazy import Group
+from minidock.cli.pflag import Parsed, refused, switch, value, values
+from minidock.cli.units import duration_nanoseconds, size_bytes
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.lazy import Table
+    from minidock.engine.build.prune import Cached
+
+_COMMANDS: Table = {
+    "build": ("Commands", "build:build", "Build an image from a Dockerfile"),
+    "du": ("Commands", "builder:du", "Disk usage"),
+    "prune": ("Commands", "builder:prune", "Remove build cache"),
+}
+_LATER = ("bake", "create", "dial-stdio", "imagetools", "inspect", "ls", "rm", "stop", "use")
+
+
+def _builder(given: dict[str, Any]) -> None:
+    """Manage builds and their cache"""
+
+
+def _buildx(given: dict[str, Any]) -> None:
+    """The same as builder, by Docker's newer name"""
+
+
+builder = Group(_COMMANDS, _builder, aliases={"b": "build"}, later=_LATER)
+buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, later=_LATER)
+
+
+@command()
+@switch("-a", "--all", help="Also what images stand on")
+@values("--filter", help='Provide filter values (e.g., "until=24h")')
+@switch("-f", "--force", help="Do not prompt for confirmation")
+@value(
+    "--keep-storage",
+    type=Parsed("bytes", size_bytes),
+    default=0,
+    help="Amount of disk space to keep for cache",
+)
+@switch("--verbose", help="Also say what made each record")
+@refused("--builder", because="there is one builder", unless=("default",))
+def prune(
+    arguments: tuple[str, ...],
+    *,
+    all: bool,
+    filter: tuple[str, ...],
+    force: bool,
+    keep_storage: int,
+    verbose: bool,
+) -> int:
+    """Remove build cache"""
+    from minidock.engine.build.prune import prune as prune_cache
+
+    before = _before(filter)
+    if not force and not _is_meant(everything=all):
+        return 0
+    gone, freed = prune_cache(Store(), everything=all, before=before, keep_bytes=keep_storage)
+    _print_table(gone, verbose=verbose)
+    from minidock.cli.human import size
+
+    print(f"Total:\t{size(freed)}")
+    return 0
+
+
+@command()
+@switch("--verbose", help="Also say what made each record")
+@refused("--builder", because="there is one builder", unless=("default",))
+@refused("--filter", because="it comes later")
+def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
+    """Disk usage"""
+    from minidock.cli.human import size
+    from minidock.engine.build.prune import listed
+
+    found = listed(Store())
+    _print_table(found, verbose=verbose)
+    free = sum(one.size_bytes for one in found if not one.in_use)
+    print(f"Reclaimable:\t{size(free)}")
+    print(f"Total:\t\t{size(sum(one.size_bytes for one in found))}")
+
+
+def _is_meant(*, everything: bool) -> bool:
+    import click
+
+    what = "all build cache" if everything else "all dangling build cache"
+    print(f"WARNING! This will remove {what}.")
+    return click.confirm("Are you sure you want to continue?")
+
+
+def _before(filters: tuple[str, ...]) -> float | None:
+    """The moment that until=24h means: what was used since then stays."""
+    import time
+
+    before = None
+    for text in filters:
+        name, _, wanted = text.partition("=")
+        if name not in ("until", "unused-for"):
+            raise UsageError(f"invalid filter '{name}'", hint="until=24h is the one there is")
+        try:
+            before = time.time() - duration_nanoseconds(wanted) / 1e9
+        except ValueError as error:
+            raise UsageError(f"invalid filter '{text}': {error}") from None
+    return before
+
+
+def _print_table(found: list[Cached], *, verbose: bool) -> None:
+    from minidock.cli.human import ago, size
+    from minidock.cli.table import aligned
+
+    if not found:
+        return
+    headings = ["ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED"]
+    rows = [
+        [one.id, "false" if one.in_use else "true", size(one.size_bytes), ago(one.used)]
+        for one in found
+    ]
+    if verbose:
+        headings.append("DESCRIPTION")
+        rows = [[*row, one.says] for row, one in zip(rows, found, strict=True)]
+    for line in aligned(["\t".join(row) for row in (headings, *rows)]):
+        print(line)

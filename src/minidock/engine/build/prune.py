@@ -1,0 +1,163 @@
+"""`builder prune`: the build cache goes, and with it the layers that were only kept for it.
+
+A record of the cache is in use while an image stands on its layer; such ones go with -a only, and
+leave the layer. What a build cut short left besides (a layer that neither an image nor a record
+knows) goes too. Directories of RUN --mount=type=cache are records of their own.
+
+No build runs meanwhile: builds hold the cache's lock shared, and this takes it alone.
+
+Source: docs.docker.com/reference/cli/docker/builder/prune.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minidock.engine.build.cache import records
+from minidock.engine.image.images import ImageStore
+from minidock.engine.store import Staging, StoreLock, is_made
+from minidock.errors import Conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
+
+
+class Cached:
+    """One thing that the build cache keeps.
+
+    id: of the record. in_use: an image stands on its layer. used: seconds since 1970. path: what
+    goes with it in the store, beside a layer.
+    """
+
+    def __init__(
+        self, path: str, *, chain_id: str, size_bytes: int, says: str, used: float, in_use: bool
+    ) -> None:
+        self.id = os.path.basename(path)[:25]
+        self.path = path
+        self.chain_id = chain_id
+        self.size_bytes = size_bytes
+        self.says = says
+        self.used = used
+        self.in_use = in_use
+
+
+def listed(store: Store) -> list[Cached]:
+    """All that the cache keeps, the oldest use first."""
+    if not is_made(store):
+        return []
+    layers = _layers_of_images(store)
+    found = [
+        Cached(
+            path,
+            chain_id=record["chain_id"],
+            size_bytes=record["size"],
+            says=record["says"],
+            used=record["used"],
+            in_use=record["chain_id"] in layers,
+        )
+        for path, record in records(store)
+    ]
+    found += _mounts(store)
+    return sorted(found, key=lambda one: one.used)
+
+
+def prune(
+    store: Store, *, everything: bool, before: float | None = None, keep_bytes: int = 0
+) -> tuple[list[Cached], int]:
+    """Remove what the cache keeps, and return it, with the bytes that it took on the disk.
+
+    everything: also what images stand on. before: only what was last used before that moment.
+    keep_bytes: stop where no more than that is left; the oldest use goes first.
+    Raises Conflict while a build runs.
+    """
+    if not is_made(store):
+        return [], 0
+    with _Alone(store), Staging(store, "prune") as staging:
+        kept = listed(store)
+        left = sum({one.chain_id: one.size_bytes for one in kept}.values())
+        gone = []
+        for one in kept:
+            if one.in_use and not everything:
+                continue
+            if (before is not None and one.used >= before) or (keep_bytes and left <= keep_bytes):
+                continue
+            left -= one.size_bytes
+            gone.append(one)
+        with StoreLock(store):
+            for number, one in enumerate(gone):
+                os.rename(one.path, f"{staging.path}/record-{number}")
+            freed = _remove_orphans(store, staging.path)
+    return gone, freed + sum(one.size_bytes for one in gone if not one.chain_id)
+
+
+class _Alone:
+    """The cache is used by nobody else while the block runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        os.makedirs(self._store.build, mode=0o700, exist_ok=True)
+        self._fd = os.open(self._store.build_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise Conflict(
+                "a build is using the build cache", hint="wait for it, and prune then"
+            ) from None
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+
+def _layers_of_images(store: Store) -> set[str]:
+    images = ImageStore(store).read()["images"].values()
+    return {chain_id for image in images for chain_id in image["layers"]}
+
+
+def _remove_orphans(store: Store, staging: str) -> int:
+    """Move layers that nobody knows any more out of the store; returns their size."""
+    known = _layers_of_images(store) | {record["chain_id"] for _, record in records(store)}
+    known = {chain_id.removeprefix("sha256:") for chain_id in known}
+    freed = 0
+    for name in os.listdir(store.layers):
+        if name in known:
+            continue
+        freed += _size(f"{store.layers}/{name}")
+        os.rename(f"{store.layers}/{name}", f"{staging}/{name}")
+    return freed
+
+
+def _mounts(store: Store) -> list[Cached]:
+    """The directories of RUN --mount=type=cache."""
+    try:
+        names = os.listdir(store.build_mounts)
+    except FileNotFoundError:
+        return []
+    return [
+        Cached(
+            f"{store.build_mounts}/{name}",
+            chain_id="",
+            size_bytes=_size(f"{store.build_mounts}/{name}"),
+            says="mount / from exec /bin/sh -c",
+            used=os.stat(f"{store.build_mounts}/{name}").st_mtime,
+            in_use=False,
+        )
+        for name in names
+    ]
+
+
+def _size(path: str) -> int:
+    """The bytes of all files below a directory, hard links counted once."""
+    seen: set[int] = set()
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in files:
+            status = os.lstat(f"{folder}/{name}")
+            if status.st_ino not in seen:
+                seen.add(status.st_ino)
+                total += status.st_size
+    return total

@@ -37,7 +37,14 @@ class Ignore:
     """
 
     def __init__(self, text: bytes) -> None:
-        self._patterns = [_Pattern(line) for line in _read(text)]
+        lines = _read(text)
+        try:
+            self._patterns = [_Pattern(line) for line in lines]
+        except _Malformed as error:
+            raise DockerfileError(
+                f"invalid excludepatterns: [{' '.join(lines)}]: {error}",
+                hint="look for an unclosed '[' or a single '!' in .dockerignore",
+            ) from None
         self._folders: dict[str, list[bool]] = {"": [False] * len(self._patterns)}
 
     def __bool__(self) -> bool:
@@ -75,6 +82,10 @@ class Ignore:
         return left_out, matched
 
 
+class _Malformed(Exception):
+    """A line that is no pattern; the message is Go's."""
+
+
 class _Pattern:
     """One line: its text without the "!", and how it is matched.
 
@@ -84,6 +95,8 @@ class _Pattern:
     def __init__(self, line: str) -> None:
         self.lets_in = line.startswith("!")
         self.text = line.removeprefix("!")
+        if self.lets_in and self.text in ("", "/"):
+            raise _Malformed('illegal exclusion pattern: "!"')
         _check_syntax(self.text)
         self._expression: re.Pattern[str] | None = None
         literal_end = self.text.removeprefix("**")
@@ -125,8 +138,6 @@ def _read(text: bytes) -> list[str]:
         if pattern:
             pattern = posixpath.normpath(pattern)
             pattern = pattern.lstrip("/") or "/"
-        elif lets_in:
-            raise DockerfileError('invalid excludepatterns: [!]: illegal exclusion pattern: "!"')
         patterns.append("!" + pattern if lets_in else pattern)
     return patterns
 
@@ -136,13 +147,13 @@ def _has_special(text: str) -> bool:
 
 
 def _check_syntax(pattern: str) -> None:
-    """Raise DockerfileError where Go's filepath.Match would call the pattern malformed."""
+    """Raise _Malformed where Go's filepath.Match would call the pattern malformed."""
     at = 0
     while at < len(pattern):
         if pattern[at] == "\\":
             at += 2
             if at > len(pattern):
-                raise _malformed(pattern)
+                raise _Malformed("syntax error in pattern")
         elif pattern[at] == "[":
             at = _behind_class(pattern, at + 1)
         else:
@@ -164,18 +175,11 @@ def _behind_class(pattern: str, at: int) -> int:
 
 def _behind_class_character(pattern: str, at: int) -> int:
     if pattern.startswith(("-", "]"), at):
-        raise _malformed(pattern)
+        raise _Malformed("syntax error in pattern")
     at += pattern.startswith("\\", at)
     if at + 1 >= len(pattern):  # nothing can close the class any more
-        raise _malformed(pattern)
+        raise _Malformed("syntax error in pattern")
     return at + 1
-
-
-def _malformed(pattern: str) -> DockerfileError:
-    return DockerfileError(
-        f"invalid excludepatterns: [{pattern}]: syntax error in pattern",
-        hint="in .dockerignore: a '[' that nothing closes, or a backslash at the end",
-    )
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -188,7 +192,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         try:
             return re.compile("".join(_expression(pattern)))
         except re.error:
-            raise _malformed(pattern) from None
+            raise _Malformed("syntax error in pattern") from None
 
 
 def _expression(pattern: str) -> list[str]:

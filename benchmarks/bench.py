@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import build
 import containers
 import images
 from lab import REPOSITORY, Lab
@@ -34,6 +35,7 @@ from report import Case, table, write_readme
 CASES: dict[str, Callable[[Lab], list[Case]]] = {
     **containers.CASES,
     **images.CASES,
+    **build.CASES,
 }
 
 

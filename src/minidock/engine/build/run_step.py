@@ -10,10 +10,12 @@ Sources: docs.docker.com/reference/dockerfile "RUN"; what BuildKit gives a comma
 
 from __future__ import annotations
 
+import os
 import threading
 
 from minidock.engine.build import run_mounts
 from minidock.engine.build.layer import Work
+from minidock.engine.build.stubs import missing_places, remove_stubs
 from minidock.engine.container.actions import remove
 from minidock.engine.container.create import Step, create
 from minidock.engine.dockerfile.config import with_shell
@@ -140,6 +142,7 @@ def run(
     home: the build's entry of staging/. mounts: prepared.
     Raises CommandFailed, Cancelled, and whatever keeps a container from starting.
     """
+    places = _missing_places(options, mounts, work)
     step = Step(state.base_id, work.lowers or [_nothing(work)], work.upper, work.workdir, home)
     container = create(store, _body(options, state, command, mounts), name=None, step=step)
     try:
@@ -152,14 +155,26 @@ def run(
     except BaseException:
         _discard(store, container.id)
         raise
+    remove_stubs(work.upper, places)
     if code:
         shown = " ".join(command.arguments)
         raise CommandFailed(f'process "{shown}" did not complete successfully: exit code: {code}')
 
 
-def _nothing(work: Work) -> str:
-    import os
+def _missing_places(options: Options, mounts: list[Mount], work: Work) -> list[str]:
+    """The mount points that starting the step will have to make."""
+    targets = [mount.target for mount in mounts]
+    targets += [bind.split(":")[1] for bind in options.binds]
+    if not targets:
+        return []
+    root = work.open()
+    try:
+        return missing_places(root, targets)
+    finally:
+        os.close(root)
 
+
+def _nothing(work: Work) -> str:
     path = f"{work.path}/nothing"
     os.makedirs(path, exist_ok=True)
     return path

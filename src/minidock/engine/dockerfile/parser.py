@@ -99,9 +99,9 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
 def read(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
     """The instructions of a Dockerfile, unchecked, their flags unread."""
-    if not text:
-        raise DockerfileError("the Dockerfile cannot be empty")
     lines = _split_lines(text)
+    if not lines:
+        raise DockerfileError("the Dockerfile cannot be empty")
     dockerfile = Dockerfile(name, lines)
     at = _read_directives(dockerfile, lines)
     while at < len(lines):

@@ -89,7 +89,7 @@ class LayerBars(Reporter):
             if name not in self._tasks:
                 self._tasks[name] = self._table.add_task(status, total=None, layer=name)
             self._table.update(
-                self._tasks[name], description=status, completed=done, total=total or None
+                self._tasks[name], description=status, completed=done, total=total
             )
 
     def _end_table(self) -> None:

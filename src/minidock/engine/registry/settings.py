@@ -12,7 +12,8 @@ The first two names are those of Docker's daemon.json, which is read where there
 registries.json; /etc/docker/certs.d counts too. With MINIDOCK_CONFIG, only that directory does.
 
 Without any of it: https, certificates checked by the host's authorities. Plain http is spoken only
-with the loopback addresses and what is listed as insecure.
+with loopback addresses and what is listed as insecure; not even there where certs.d has an authority
+for that registry.
 
 Source: docs.docker.com "dockerd" (--insecure-registry, --registry-mirror), "Verify repository
 client with certificates"; moby registry/config.go.
@@ -77,8 +78,8 @@ class Settings:
             found = [self._mirror(url) for url in self.mirrors]
         if domain not in self.blocked:
             host = DOCKER_HUB if domain == DEFAULT_DOMAIN else domain
-            insecure = self.is_insecure(host)
-            found.append(Endpoint(host, scheme="" if insecure else "https", verify=not insecure))
+            lax = self.is_insecure(host) and not self._has_authority(host)
+            found.append(Endpoint(host, scheme="" if lax else "https", verify=not lax))
         return found
 
     def is_insecure(self, host: str) -> bool:
@@ -106,8 +107,12 @@ class Settings:
                 f"invalid mirror: {url!r} in registry-mirrors",
                 hint="a mirror is https://host or http://host:port",
             )
-        verify = not self.is_insecure(host)
+        verify = not self.is_insecure(host) or self._has_authority(host)
         return Endpoint(host, scheme=scheme, verify=verify, is_mirror=True)
+
+    def _has_authority(self, host: str) -> bool:
+        directories = self.certificate_directories(host)
+        return any(name.endswith(".crt") for place in directories for name in os.listdir(place))
 
     def _networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
         return [

@@ -178,6 +178,13 @@ def test_root_without_a_needed_capability_is_not_enough(missing: str) -> None:
     assert seen(report, "rights") == f"root without {missing}"
 
 
+def test_what_lacking_rights_keep_from_working_is_not_blamed_on_a_security_module() -> None:
+    refused = "mount: unshare(2) mount: Operation not permitted (EPERM)"
+    for mask, fix in (("0000000000000000", "the rights"), ("000001ffffffffff", "see dmesg")):
+        changes = {"read /proc/self/status": f"CapEff:\t{mask}", "tried namespaces": refused}
+        assert fix_of(look("debian-13", changes), "namespaces").startswith(fix)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected", "fix"),
     [

@@ -74,16 +74,23 @@ def _place(machine: Machine) -> Finding:
     return Finding(TOPIC, "place", OK, "a machine of its own, no container")
 
 
+def capabilities(machine: Machine) -> set[str]:
+    """What this process may do."""
+    from minidock.kernel.capability import names_of
+
+    status = machine.read("/proc/self/status") or ""
+    mask = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return set(names_of(int(mask[1], 16))) if mask else set()
+
+
 def _rights(machine: Machine) -> Finding:
-    from minidock.kernel.capability import DOCKER_DEFAULT, names_of
+    from minidock.kernel.capability import DOCKER_DEFAULT
 
     (user,) = machine.tell("user")
     if user != "0":
         fix = "sudo minidock doctor"
         return Finding(TOPIC, "rights", PROBLEM, f"user {user}, not root", fix, {"run": False})
-    status = machine.read("/proc/self/status") or ""
-    mask = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    have = set(names_of(int(mask[1], 16))) if mask else set()
+    have = capabilities(machine)
     own = [name for name in NEEDED if name not in have]
     theirs = [name for name in DOCKER_DEFAULT if name not in have]
     if own:

@@ -15,7 +15,7 @@ from minidock.engine.doctor.finding import (
     Finding,
     failed,
 )
-from minidock.engine.doctor.host import inside_container
+from minidock.engine.doctor.host import NEEDED, capabilities, inside_container
 from minidock.engine.doctor.machine import Machine
 
 TOPIC = "Kernel"
@@ -53,6 +53,8 @@ def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
     if any(word in reason for reason in reasons.values() for word in _REFUSED):
         if inside_container(machine):
             return "start the container that this is with --privileged"
+        if not capabilities(machine).issuperset(NEEDED):
+            return "the rights that root lacks here (see above) come first"
         return "see dmesg: a security module (AppArmor, SELinux, lockdown) may forbid it"
     release = machine.read("/proc/sys/kernel/osrelease") or ""
     if machine.names("/lib/modules") and machine.names(f"/lib/modules/{release}") is None:

@@ -14,8 +14,6 @@ import posixpath
 
 from minidock.engine.build.cache import key_of
 from minidock.engine.build.checksum import checksum
-from minidock.engine.build.copy_tree import Copier
-from minidock.engine.build.layer import Work
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
@@ -23,6 +21,7 @@ from minidock.engine.dockerfile.words import expand, expand_heredoc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.engine.build.layer import Work
     from minidock.engine.build.state import State
     from minidock.engine.dockerfile.parser import Instruction
 
@@ -136,6 +135,8 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
 
     Raises Conflict, UsageError for an owner that the image does not know.
     """
+    from minidock.engine.build.copy_tree import Copier
+
     root = work.open()
     try:
         owner = resolve_owner(root, copy.chown)
@@ -152,6 +153,8 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
 
 def make_working_directory(path: str, user: str, work: Work) -> None:
     """WORKDIR: make a directory, of the user in force, if it is not there."""
+    from minidock.engine.build.copy_tree import Copier
+
     root = work.open()
     try:
         with Copier(root, owner=resolve_owner(root, user), mode=None) as copier:

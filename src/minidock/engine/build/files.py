@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.build import copy_step, run_mounts
+from minidock.engine.build import copy_step
 from minidock.engine.build.checksum import checksum
-from minidock.engine.build.copy_tree import Copier
-from minidock.engine.build.layer import open_stage
-from minidock.engine.build.run_mounts import Mount
+from minidock.engine.build.mounts import Mount
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 
@@ -76,6 +74,8 @@ class Files:
         if not origin:
             return self._kept(self._builder.context.tree())
         source = self._builder.state_of(stage.needs[origin])
+        from minidock.engine.build.layer import open_stage
+
         lowers = source.directories(self._builder.store)
         root = open_stage(lowers, self._builder.new_path())
         return self._kept(Tree(root, what=f"{origin}"))
@@ -104,6 +104,8 @@ class Files:
         self, mounts: list[Mount], stage: Stage, work: Work, command: Command
     ) -> list[Mount]:
         """Get ready what a RUN's mounts are about; returns those that there are."""
+        from minidock.engine.build import run_mounts
+
         builder = self._builder
         ready = []
         for number, mount in enumerate(mounts):
@@ -131,6 +133,8 @@ class Files:
 
     def _snapshot(self, mount: Mount) -> str:
         """A copy of the context as builds see it: without what is ignored, and root's."""
+        from minidock.engine.build.copy_tree import Copier
+
         folder = self._builder.new_path()
         os.mkdir(folder, 0o755)
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -145,6 +149,9 @@ class Files:
         return folder
 
     def _provide_cache(self, mount: Mount, stage: Stage) -> None:
+        from minidock.engine.build import run_mounts
+        from minidock.engine.build.copy_tree import Copier
+
         origin = mount.options.get("from", "")
 
         def fill(folder: str) -> None:

@@ -1,43 +1,26 @@
-"""RUN: a container of the engine, like any other, on the layers so far.
+"""RUN's words: what is executed, and where; and what stops all commands of a build at once.
 
-It is made and started as `run` does it, with the build as the command that it is attached to:
-`ps` shows it, its network is the default bridge, and its end is waited for. Its upperdir lies in
-the build's entry of staging/ and stays when the container is removed, which its monitor does. If
-the build is killed, the monitor sees the connection close, ends the container and removes it.
+The container in which it runs is in run_container.py, which is imported when one is needed: a step
+that comes from the cache needs none.
 
-Sources: docs.docker.com/reference/dockerfile "RUN"; what BuildKit gives a command to see.
+Source: docs.docker.com/reference/dockerfile "RUN".
 """
 
 from __future__ import annotations
 
-import os
 import threading
 
-from minidock.engine.build import run_mounts
-from minidock.engine.build.layer import Work
-from minidock.engine.build.stubs import missing_places, remove_stubs
-from minidock.engine.container.actions import remove
-from minidock.engine.container.create import Step, create
 from minidock.engine.dockerfile.config import with_shell
 from minidock.engine.dockerfile.heredoc import heredoc_of
-from minidock.engine.monitor.attach import Attachment, Conversation
-from minidock.engine.monitor.start import send_launch
-from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError, NotFound
+from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
-    from typing import Any
 
-    from minidock.engine.build.options import Options
-    from minidock.engine.build.run_mounts import Mount
     from minidock.engine.build.state import State
-    from minidock.engine.container.containers import Container
     from minidock.engine.dockerfile.parser import Instruction
-    from minidock.paths import Store
 
-HOSTNAME = "buildkitsandbox"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -123,138 +106,6 @@ class Running:
             self.cancelled = True
             for socket in self._sockets:
                 _hang_up(socket)
-
-
-def run(
-    store: Store,
-    options: Options,
-    state: State,
-    command: Command,
-    mounts: list[Mount],
-    work: Work,
-    *,
-    home: str,
-    running: Running,
-    output: Callable[[bytes], None],
-) -> None:
-    """Run a command on the layers so far; what it writes is in `work` then.
-
-    home: the build's entry of staging/. mounts: prepared.
-    Raises CommandFailed, Cancelled, and whatever keeps a container from starting.
-    """
-    places = _missing_places(options, mounts, work)
-    step = Step(state.base_id, work.lowers or [_nothing(work)], work.upper, work.workdir, home)
-    container = create(store, _body(options, state, command, mounts), name=None, step=step)
-    try:
-        run_mounts.mount_all(container, mounts)
-        code = _wait(container, running, output)
-    except (CommandNotFound, CommandNotRunnable) as error:
-        _discard(store, container.id)
-        output(f"{error}\n".encode())
-        code = error.exit_code
-    except BaseException:
-        _discard(store, container.id)
-        raise
-    remove_stubs(work.upper, places)
-    if code:
-        shown = " ".join(command.arguments)
-        raise CommandFailed(f'process "{shown}" did not complete successfully: exit code: {code}')
-
-
-def _missing_places(options: Options, mounts: list[Mount], work: Work) -> list[str]:
-    """The mount points that starting the step will have to make."""
-    targets = [mount.target for mount in mounts]
-    targets += [bind.split(":")[1] for bind in options.binds]
-    if not targets:
-        return []
-    root = work.open()
-    try:
-        return missing_places(root, targets)
-    finally:
-        os.close(root)
-
-
-def _nothing(work: Work) -> str:
-    path = f"{work.path}/nothing"
-    os.makedirs(path, exist_ok=True)
-    return path
-
-
-def _body(options: Options, state: State, command: Command, mounts: list[Mount]) -> dict[str, Any]:
-    """The ContainerCreate body of a RUN step."""
-    host: dict[str, Any] = {
-        "AutoRemove": True,
-        "NetworkMode": command.network,
-        "ExtraHosts": options.extra_hosts or None,
-        "Binds": options.binds or None,
-        "LogConfig": {"Type": "none"},
-        "CgroupParent": options.cgroup_parent,
-        "Ulimits": options.ulimits,
-        **run_mounts.host_config(mounts),
-    }
-    if options.shm_size_bytes:
-        host["ShmSize"] = options.shm_size_bytes
-    return {
-        "Image": state.base_name,
-        "Hostname": "" if command.network == "host" else HOSTNAME,
-        "Entrypoint": [""],
-        "Cmd": command.arguments,
-        "Env": ["HOSTNAME", *state.environment, *proxies(options)],
-        "User": state.config.get("User") or "",
-        "WorkingDir": state.working_directory,
-        "AttachStdout": True,
-        "AttachStderr": True,
-        "HostConfig": host,
-    }
-
-
-def proxies(options: Options) -> list[str]:
-    """The proxy variables of --build-arg: every RUN sees them, no history and no cache does."""
-    return [
-        f"{name}={value}" for name, value in options.build_args.items() if name.upper() in PROXIES
-    ]
-
-
-def _wait(container: Container, running: Running, output: Callable[[bytes], None]) -> int:
-    """Start a container and listen to it until it has ended; returns its exit code."""
-    socket = send_launch(container, Attachment(stdin=False))
-    running.add(socket)
-    try:
-        return _Listening(socket, output).until_end()
-    except MinidockError:
-        if running.cancelled:
-            raise Cancelled("cancelled") from None
-        raise
-    finally:
-        running.remove(socket)
-
-
-class _Listening(Conversation):
-    """A conversation with the monitor of a RUN step: nothing is sent, its words are passed on."""
-
-    def __init__(self, socket: _socket.socket, output: Callable[[bytes], None]) -> None:
-        super().__init__(socket, None, terminal=False)
-        self._output = output
-
-    def say(self, stream: int, data: bytes) -> None:
-        del stream
-        self._output(data)
-
-    def until_end(self) -> int:
-        """Wait until it has started, and then until it has ended."""
-        self.await_start()
-        while True:
-            code = self._receive()
-            if code is not None:
-                return code
-
-
-def _discard(store: Store, container_id: str) -> None:
-    """Remove a step's container, if its monitor has not: it did not start, or was cancelled."""
-    try:
-        remove(store, container_id, force=True, volumes=True)
-    except NotFound:
-        pass
 
 
 def _hang_up(socket: _socket.socket) -> None:

@@ -12,10 +12,10 @@ of staging/, brought into the store and remembered.
 
 from __future__ import annotations
 
-from minidock.engine.build import copy_step, run_mounts, run_step
+from minidock.engine.build import copy_step, run_step
 from minidock.engine.build.cache import key_of
 from minidock.engine.build.images import whole_name
-from minidock.engine.build.layer import Work
+from minidock.engine.build.mounts import read_mounts
 from minidock.engine.build.plan import located
 from minidock.engine.build.shown import shown_instruction
 from minidock.engine.dockerfile import config as dockerfile_config
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.engine.build.builder import Builder
+    from minidock.engine.build.layer import Work
     from minidock.engine.build.plan import Stage
     from minidock.engine.build.progress import Vertex
     from minidock.engine.build.state import State
@@ -113,7 +114,7 @@ class StageBuilder:
         state, builder = self._state, self._builder
         options = builder.options
         command = run_step.Command(instruction, state, options.network)
-        mounts = run_mounts.read_mounts(instruction, state.variables, state.working_directory)
+        mounts = read_mounts(instruction, state.variables, state.working_directory)
         args = [(n, state.variables.get(n, v)) for n, v in state.build_args]
 
         def key() -> str:
@@ -125,9 +126,11 @@ class StageBuilder:
             )  # fmt: skip
 
         def act(work: Work, vertex: Vertex) -> None:
+            from minidock.engine.build import run_container, run_mounts
+
             ready = builder.files.provide(mounts, self._stage, work, command)
             try:
-                run_step.run(
+                run_container.run(
                     builder.store, options, state, command, ready, work,
                     home=builder.staging, running=builder.running, output=vertex.write,
                 )  # fmt: skip
@@ -181,6 +184,10 @@ class StageBuilder:
             if found is not None:
                 vertex.cached()
             else:
+                from minidock.engine.build.layer import (
+                    Work,
+                )  # a build that is all cached makes none
+
                 vertex.begin()
                 work = Work(builder.new_path(), state.directories(builder.store))
                 act(work, vertex)

@@ -1,0 +1,131 @@
+"""The words of RUN --mount, and what of them the cache knows a step by.
+
+    type=bind     files of the context, a stage or an image; writes are thrown away (rw)
+    type=cache    a directory that stays from build to build
+    type=tmpfs    a file system in memory
+    type=secret   a file that --secret brought, in memory too
+
+Source: docs.docker.com/reference/dockerfile "RUN --mount".
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.words import expand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.dockerfile.parser import Instruction
+
+KINDS = ("bind", "cache", "tmpfs", "secret")
+_ALIASES = {
+    "src": "source", "dst": "target", "destination": "target", "readonly": "ro",
+    "readwrite": "rw",
+}  # fmt: skip
+_SWITCHES = ("ro", "rw", "required")
+_KEYS = {
+    "bind": ("source", "target", "from", "ro", "rw"),
+    "cache": ("source", "target", "from", "ro", "rw", "id", "sharing", "mode", "uid", "gid"),
+    "tmpfs": ("target", "size"),
+    "secret": ("source", "target", "id", "required", "mode", "uid", "gid"),
+}
+_SHARING = ("shared", "private", "locked")
+
+
+class Mount:
+    """One --mount, its words read.
+
+    kind: bind, cache, tmpfs or secret. options: the rest, by their long names.
+    lowers, folder: of a bind, once its source is known: the layers' directories, or one folder.
+    """
+
+    def __init__(self, kind: str, options: dict[str, str]) -> None:
+        self.kind = kind
+        self.options = options
+        self.target = options["target"]
+        self.lowers: list[str] = []
+        self.scratch = ""
+        self.host_path = ""
+        self.content: bytes | None = None
+        self.locked = -1
+
+    @property
+    def source(self) -> str:
+        """Where a bind's or a cache's `from` begins, relative to its tree."""
+        return posixpath.normpath("/" + self.options.get("source", "")).lstrip("/")
+
+    @property
+    def writable(self) -> bool:
+        if "rw" in self.options:
+            return self.options["rw"] != "false"
+        return self.kind != "bind" and self.options.get("ro", "false") == "false"
+
+    def number(self, name: str, default: int, base: int = 10) -> int:
+        text = self.options.get(name)
+        if text is None:
+            return default
+        try:
+            return int(text, base)
+        except ValueError:
+            raise DockerfileError(f"invalid value for {name}: {text}") from None
+
+    def key(self) -> list[Any]:
+        """What the cache of steps knows it by; contents of caches and secrets do not count."""
+        return [self.kind, sorted(self.options.items())]
+
+
+def read_mounts(
+    instruction: Instruction, variables: dict[str, str], working_directory: str
+) -> list[Mount]:
+    """The mounts of a RUN. Raises DockerfileError for one that cannot be meant."""
+    return [
+        _read(value, variables, working_directory, instruction.escape)
+        for name, value in instruction.flags
+        if name == "mount"
+    ]
+
+
+def _read(text: str, variables: dict[str, str], working_directory: str, escape: str) -> Mount:
+    import csv
+
+    given: dict[str, str] = {}
+    for field in next(csv.reader([text]), []):
+        name, equals, value = field.partition("=")
+        key = _ALIASES.get(name.lower(), name.lower())
+        if not equals and key not in _SWITCHES:
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
+        given[key] = expand(value, variables, escape=escape) if equals else "true"
+    kind = given.pop("type", "bind").lower()
+    if kind not in KINDS:
+        raise DockerfileError(
+            f'unsupported mount type "{kind}"',
+            hint="give keys to a build by --secret and --mount=type=secret"
+            if kind == "ssh"
+            else "",
+        )
+    for key in given:
+        if key not in _KEYS[kind]:
+            raise DockerfileError(f"unexpected key '{key}' for mount type '{kind}'")
+    if given.get("sharing", "shared") not in _SHARING:
+        raise DockerfileError(f'unsupported sharing value "{given["sharing"]}"')
+    _set_target(kind, given, working_directory)
+    return Mount(kind, given)
+
+
+def _set_target(kind: str, given: dict[str, str], working_directory: str) -> None:
+    """Fill in what a secret's source and target leave out; make the target absolute."""
+    if kind == "secret":
+        given.setdefault("id", given.pop("source", posixpath.basename(given.get("target", ""))))
+        if not given["id"]:
+            raise DockerfileError("secret mount needs an id or a target")
+        given.setdefault("target", f"/run/secrets/{posixpath.basename(given['id'])}")
+    if not given.get("target"):
+        raise DockerfileError(f"missing target for {kind} mount", hint="add target=/some/path")
+    target = posixpath.normpath(posixpath.join("/", working_directory, given["target"]))
+    given["target"] = "/" + target.lstrip("/")
+    if given["target"] == "/":
+        raise DockerfileError('invalid mount target "/"')

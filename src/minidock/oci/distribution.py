@@ -28,8 +28,10 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 ACCEPTED = (manifest.MANIFEST, manifest.INDEX, DOCKER_MANIFEST, manifest.DOCKER_LIST)
 _INDEXES = (manifest.INDEX, manifest.DOCKER_LIST)
 _CONFIGS = (manifest.CONFIG, DOCKER_CONFIG)
-_SYSTEMS = ("linux",)
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm"}
+_ARCHITECTURES = frozenset(
+    "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x".split()
+)
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 
 
@@ -71,14 +73,14 @@ def parse_platform(text: str) -> Platform:
     if not text:
         return this_machine()
     parts = text.lower().split("/")
-    if parts[0] in _SYSTEMS:
+    if parts[0] == "linux":
         parts = parts[1:] or [host_architecture()]
-    if not all(part.isalnum() or part in _ARCHITECTURES for part in parts) or len(parts) > 2:
+    architecture = _ALIASES.get(parts[0], parts[0])
+    if architecture not in _ARCHITECTURES or len(parts) > 2:
         raise UsageError(
             f'"{text}" is not a platform for which there are images here',
             hint="a platform is linux/amd64, linux/arm64 or linux/arm/v7",
         )
-    architecture = _ARCHITECTURES.get(parts[0], parts[0])
     return Platform(architecture, parts[1] if parts[1:] else "")
 
 

@@ -33,15 +33,15 @@ from minidock.engine.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError
 from minidock.oci import distribution, image_config, reference
 from minidock.oci.digest import chain_ids, short
+from minidock.oci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from minidock.engine.image.layers import StagedLayer
-    from minidock.oci.distribution import ImageManifest
-    from minidock.oci.reference import Reference
+    from minidock.oci.distribution import ImageManifest, Platform
     from minidock.paths import Store
 
 AT_A_TIME = 3  # downloads, as Docker's --max-concurrent-downloads
@@ -58,19 +58,10 @@ def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | Non
     Returns the image. Raises RegistryError, NotFound; then nothing of the image is kept.
     """
     name = reference.parse(ref).with_default_tag()
-    distribution.parse_platform(platform)  # before anybody is asked
-    progress = progress or Reporter()
-    prepare(store)
-    problem: RegistryError | None = None
-    for registry in _registries(name):
-        with registry:
-            try:
-                manifest = registry.manifest(name.digest or name.tag)
-            except (Refused, Interrupted) as error:
-                problem = error  # a mirror need not have everything
-                continue
-            return _Pull(store, registry, name, platform, progress).run(manifest)
-    raise _not_there(name, problem)
+    pulled = _first_who_has_it(
+        name, lambda registry: [_pulled(store, registry, name, platform, progress or Reporter())]
+    )
+    return _with_status(pulled, name, progress or Reporter())[0]
 
 
 def pull_all_tags(
@@ -78,19 +69,49 @@ def pull_all_tags(
 ) -> list[Image]:
     """Bring all images of a repository into the store. Raises as `pull` does, at the first."""
     name = reference.parse(ref)
+
+    def pull_all(registry: Registry) -> list[tuple[Image, bool]]:
+        tagged = (Reference(name.domain, name.path, tag) for tag in registry.tags())
+        return [_pulled(store, registry, one, platform, progress or Reporter()) for one in tagged]
+
+    return _with_status(_first_who_has_it(name, pull_all), name, progress or Reporter())
+
+
+def _first_who_has_it(
+    name: Reference, act: Callable[[Registry], list[tuple[Image, bool]]]
+) -> list[tuple[Image, bool]]:
+    """Do something with the first server that has an image: a mirror need not have all."""
     problem: RegistryError | None = None
     for registry in _registries(name):
         with registry:
             try:
-                tags = sorted(registry.tags())
+                return act(registry)
             except (Refused, Interrupted) as error:
                 problem = error
-                continue
-        return [
-            pull(store, f"{name.familiar_name}:{tag}", platform=platform, progress=progress)
-            for tag in tags
-        ]
     raise _not_there(name, problem)
+
+
+def _pulled(
+    store: Store, registry: Registry, name: Reference, platform: str, progress: Reporter
+) -> tuple[Image, bool]:
+    """An image of one registry, in the store; and whether it was news."""
+    prepare(store)
+    wanted = distribution.parse_platform(platform)
+    manifest = registry.manifest(name.digest or name.tag)
+    pulling = _Pull(store, registry, name, wanted, progress)
+    image, is_new = pulling.run(manifest)
+    if platform:
+        _check_platform(image, wanted, name)
+    return image, is_new
+
+
+def _with_status(
+    pulled: list[tuple[Image, bool]], name: Reference, progress: Reporter
+) -> list[Image]:
+    is_new = any(new for _, new in pulled)
+    what = "Downloaded newer image for" if is_new else "Image is up to date for"
+    progress.line(f"Status: {what} {name.familiar}")
+    return [image for image, _ in pulled]
 
 
 class _Pull:
@@ -101,20 +122,20 @@ class _Pull:
         store: Store,
         registry: Registry,
         name: Reference,
-        platform: str,
+        platform: Platform,
         progress: Reporter,
     ) -> None:
         self._store = store
         self._registry = registry
         self._name = name
-        self._platform = distribution.parse_platform(platform)
-        self._is_choosy = bool(platform)
+        self._platform = platform
         self._progress = progress
 
-    def run(self, top: Manifest) -> Image:
-        """Fetch what is missing, and enter the image under its names."""
+    def run(self, top: Manifest) -> tuple[Image, bool]:
+        """Fetch what is missing, and enter the image under its names; tell whether it had them."""
         name = self._name
-        self._progress.line(f"{name.digest or name.tag}: Pulling from {name.path}")
+        what = name.familiar if name.digest else name.tag
+        self._progress.line(f"{what}: Pulling from {name.path}")
         manifest = self._for_platform(top)
         by_digest = f"{name.familiar_name}@{top.digest}"
         names = [by_digest] if name.digest else [name.familiar, by_digest]
@@ -124,11 +145,7 @@ class _Pull:
         if is_new and not self._is_here(image_id, names):
             self._bring(manifest, names)
         self._progress.line(f"Digest: {top.digest}")
-        what = "Downloaded newer image for" if is_new else "Image is up to date for"
-        self._progress.line(f"Status: {what} {name.familiar}")
-        image = ImageStore(self._store).resolve(image_id)
-        self._check_platform(image.config)
-        return image
+        return ImageStore(self._store).resolve(image_id), is_new
 
     def _is_here(self, image_id: str, names: list[str]) -> bool:
         """Whether the store has the image under other names; then it gets these as well."""
@@ -164,16 +181,6 @@ class _Pull:
             chosen = distribution.choose(parsed, self._platform, shown)
             found = self._registry.manifest(chosen["digest"])
         raise RegistryError(f"the indexes of {shown} are nested too deeply")
-
-    def _check_platform(self, config: dict[str, Any]) -> None:
-        """Where a platform was asked for by name, an image without a choice must be of that."""
-        machine = config.get("architecture") or self._platform.architecture
-        if self._is_choosy and machine != self._platform.architecture:
-            actual = distribution.Platform(machine, config.get("variant") or "")
-            raise RegistryError(
-                f"image with reference {self._name.familiar} was found but does not match the "
-                f"specified platform: wanted {self._platform}, actual: {actual}"
-            )
 
     def _enter(self, image: NewImage, layers: list[_Layer]) -> None:
         staged: dict[str, StagedLayer] = {}
@@ -283,10 +290,23 @@ def _registries(name: Reference) -> Iterator[Registry]:
         raise problem
 
 
+def _check_platform(image: Image, wanted: Platform, name: Reference) -> None:
+    """Where a platform was asked for by name, an image without a choice must be of that."""
+    machine = image.config.get("architecture") or wanted.architecture
+    if machine != wanted.architecture:
+        actual = distribution.Platform(machine, image.config.get("variant") or "")
+        raise RegistryError(
+            f"image with reference {name.familiar} was found but does not match the specified "
+            f"platform: wanted {wanted}, actual: {actual}"
+        )
+
+
 def _not_there(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
     """Why no one has the image, in Docker's words."""
     if not isinstance(problem, Refused) or problem.status not in _NOT_THERE:
         return problem or RegistryError(f"no registry has {name.familiar}")
+    if "BLOB_UNKNOWN" in problem.codes:
+        return RegistryError(f"{name.familiar} is incomplete where it comes from: {problem}")
     if problem.status == 404 and "NAME_UNKNOWN" not in problem.codes:
         return NotFound(f"manifest for {name.familiar} not found: {problem}")
     if str(problem) == "no basic auth credentials":

@@ -12,8 +12,8 @@ The first two names are those of Docker's daemon.json, which is read where there
 registries.json; /etc/docker/certs.d counts too. With MINIDOCK_CONFIG, only that directory does.
 
 Without any of it: https, certificates checked by the host's authorities. Plain http is spoken only
-with loopback addresses and what is listed as insecure; not even there where certs.d has an authority
-for that registry.
+with loopback addresses and what is listed as insecure, and not even there if certs.d has an
+authority for that registry.
 
 Source: docs.docker.com "dockerd" (--insecure-registry, --registry-mirror), "Verify repository
 client with certificates"; moby registry/config.go.

@@ -270,7 +270,7 @@ def test_saved_by_id_has_no_name(store: Store, images: ImageStore) -> None:
 
 def test_save_of_what_is_not_there_writes_nothing(store: Store) -> None:
     stream = io.BytesIO()
-    with pytest.raises(NotFound, match="No such image: nope:latest"):
+    with pytest.raises(NotFound, match="No such image: nope$"):
         save(store, ["nope"], stream)
     assert stream.getvalue() == b""
 
@@ -328,7 +328,7 @@ def test_tag_gives_another_name(images: ImageStore) -> None:
     assert images.resolve("one:1").references == ["one:1"]
     with pytest.raises(UsageError, match="is not a valid repository/tag"):
         images.tag("one:1", "UPPER")
-    with pytest.raises(NotFound, match="No such image: nope:latest"):
+    with pytest.raises(NotFound, match="No such image: nope$"):
         images.tag("nope", "x")
 
 

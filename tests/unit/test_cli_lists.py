@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli import human, image_list, network, summary, volume
+from minidock.cli import history, human, image_list, network, summary, volume
 from minidock.cli.failure import FormatError, FormatSyntaxError
 from minidock.cli.ps import _check_format
 from minidock.cli.table import Row, write_rows
+from minidock.engine.image.history import Step
 from minidock.engine.image.images import Image
 from minidock.paths import Store
 
@@ -226,6 +227,40 @@ def test_images_prints_what_docker_prints(flags: list[str], docker: FakeDockerAp
         format, columns, image_list.HEADINGS,
     )  # fmt: skip
     assert ours == said(docker, "images", *flags)
+
+
+STEPS = [
+    Step("sha256:" + "ab" * 32, "", "", "Imported from -", 2025091),
+    Step("<missing>", "2024-05-06T07:08:09.123456789Z", "RUN a\tb " + "x" * 60, "", 0),
+    Step("<missing>", "2026-01-02T03:04:05+02:00", 'CMD ["sh"]', "buildkit.dockerfile.v0", 999),
+]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [[], ["--no-trunc"], ["-H=false"], ["-H=false", "--no-trunc"], ["--format", "json"],
+     ["--format", "{{.ID}} {{.CreatedSince}} {{.CreatedAt}} {{.CreatedBy}} {{.Size}}"],
+     ["--format", "table {{.Size}}\t{{.Comment}}"], ["--format", "{{.Tags}}"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_history_prints_what_docker_prints(flags: list[str], docker: FakeDockerApi) -> None:
+    docker.answers["/images/x/history"] = [
+        {
+            "Id": step.image_id,
+            "Created": int(human.moment_of(step.created)),
+            "CreatedBy": step.created_by,
+            "Comment": step.comment,
+            "Size": step.size,
+        }
+        for step in STEPS
+    ]
+    is_human, truncate = "-H=false" not in flags, "--no-trunc" not in flags
+    format = flags[1] if flags[:1] == ["--format"] else ""
+    ours = printed(
+        lambda: [history.row(step, human=is_human, truncate=truncate) for step in STEPS],
+        format, history.columns(human=is_human), history.HEADINGS,
+    )  # fmt: skip
+    assert ours == said(docker, "history", *flags, "x")
 
 
 @pytest.mark.parametrize(

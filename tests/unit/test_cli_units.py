@@ -221,8 +221,8 @@ def test_unknown_and_later_commands_end_with_1(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == (
         "minidock: 'pss' is not a minidock command\n  hint: did you mean 'minidock ps'?\n"
     )
-    assert run(["build", "."]) == 1
-    assert "'minidock build' is not available yet" in capsys.readouterr().err
+    assert run(["compose", "."]) == 1
+    assert "'minidock compose' is not available yet" in capsys.readouterr().err
     assert run(["-H", "tcp://x", "ps"]) == 125
     assert "--host tcp://x is not available" in capsys.readouterr().err
 

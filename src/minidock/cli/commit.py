@@ -1,4 +1,4 @@
-"""`commit` and `diff`: what a container changed, as an image or as a list."""
+"""`commit`, `diff` and `export`: a container's files as an image, as a list, as an archive."""
 
 from __future__ import annotations
 
@@ -76,3 +76,21 @@ def diff(arguments: tuple[str, ...]) -> None:
     image = ImageStore(store).resolve(container.document["Image"])
     for kind, path in changes(container.paths.upper, image.layer_directories()):
         print(f"{kind} {path}")
+
+
+@command("CONTAINER", at_least=1, at_most=1, complete=containers)
+@value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
+def export(arguments: tuple[str, ...], *, output: str) -> None:
+    """Export a container's filesystem as a tar archive"""
+    from minidock.cli.output import Output
+    from minidock.cli.progress import Bars
+    from minidock.engine.container.containers import find
+    from minidock.engine.image.export import export as archive_of
+
+    store = Store()
+    with Output(output, "export container") as stream, Bars(quiet=not output) as progress:
+        done = 0
+        for chunk in archive_of(find(store, arguments[0])):
+            stream.write(chunk)
+            done += len(chunk)
+            progress("Exporting", done, None)

@@ -1,7 +1,7 @@
 """--filter: which containers, images, volumes or networks a list shows.
 
-Filters of one name are alternatives, those of different names must all hold. An unknown name is
-refused in the words of Docker's daemon.
+Filters of one name are alternatives, those of different names must all hold; of labels, all must be
+there. An unknown name is refused in the words of Docker's daemon.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     Test = Callable[[Any, str], bool]
+
+
+# Of a pattern: an escaped character, a class of characters, or one that stands for itself.
+_GLOB_PIECES = r"\\.|\[\^?(?:\\.|[^\]])+\]|."
 
 
 class BadFilter(MinidockError):
@@ -52,8 +56,8 @@ def chosen(
         thing
         for thing in things
         if all(
-            any(tests[name](thing, wanted) for wanted in alternatives)
-            for name, alternatives in by_name.items()
+            (all if name == "label" else any)(tests[name](thing, text) for text in texts)
+            for name, texts in by_name.items()
         )
     ]
 
@@ -63,6 +67,34 @@ def has_label(labels: dict[str, str] | None, wanted: str) -> bool:
     name, equals, text = wanted.partition("=")
     labels = labels or {}
     return name in labels and (not equals or labels[name] == text)
+
+
+def glob(pattern: str, text: str) -> bool:
+    """Does a pattern of Go's path.Match fit a text? "*" and "?" stop at a "/".
+
+    Raises BadFilter for a pattern that is none.
+    Source: https://pkg.go.dev/path#Match.
+    """
+    import re
+
+    expression = "".join(_glob_piece(piece) for piece in re.findall(_GLOB_PIECES, pattern, re.S))
+    try:
+        return re.fullmatch(expression, text, re.S) is not None
+    except re.error:
+        raise BadFilter("syntax error in pattern") from None
+
+
+def _glob_piece(piece: str) -> str:
+    """One piece of such a pattern as a regular expression."""
+    import re
+
+    if piece in ("*", "?"):
+        return f"[^/]{piece.replace('?', '')}"
+    if piece in ("[", "\\"):
+        return "["  # what no re takes: a pattern that is none
+    if piece.startswith("["):
+        return piece.replace("[", "\\[").replace("\\[", "[", 1)
+    return re.escape(piece[-1])
 
 
 def truth(name: str, wanted: str) -> bool:

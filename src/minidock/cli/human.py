@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from datetime import datetime
-else:
-    from _datetime import datetime  # the same class, without a module of Python around it
+from minidock.engine.clock import seconds_of
 
+moment_of = seconds_of  # "2024-05-06T07:08:09.123456789Z" -> seconds since 1970
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -58,16 +55,6 @@ def duration(seconds: float) -> str:
 def ago(moment: float) -> str:
     """How long since a moment (seconds since 1970)."""
     return f"{duration(time.time() - moment)} ago"
-
-
-def moment_of(timestamp: str) -> float:
-    """A document's time, such as "2024-05-06T07:08:09.123456789Z", as seconds since 1970.
-
-    "" and Go's zero time (year 1) are 0.
-    """
-    if not timestamp or timestamp.startswith("0001-"):
-        return 0.0
-    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def local_time(moment: float) -> str:

@@ -7,7 +7,7 @@ from minidock.cli.complete import images
 from minidock.cli.failure import complain
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
-from minidock.cli.pflag import refused, switch, value
+from minidock.cli.pflag import switch, value
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
+    "history": ("Commands", "history:history", "Show the history of an image"),
     "import": (
         "Commands",
         "image_archive:import_",
@@ -27,6 +28,7 @@ _COMMANDS: Table = {
     "load": ("Commands", "image_archive:load", "Load an image from a tar archive or STDIN"),
     "ls": ("Commands", "image_list:images", "List images"),
     "make": ("Commands", "image_archive:make", "Make a base image by a recipe"),
+    "prune": ("Commands", "image_prune:prune", "Remove unused images"),
     "pull": ("Commands", "pull:pull", "Download an image from a registry"),
     "push": ("Commands", "push:push", "Upload an image to a registry"),
     "rm": ("Commands", "image:rm", "Remove one or more images"),
@@ -43,25 +45,26 @@ image = Group(
     _COMMANDS,
     _image,
     aliases={"list": "ls", "remove": "rm"},
-    later=("build", "history", "prune"),
+    later=("build",),
 )
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
 @switch("-f", "--force", help="Force removal of the image")
-@refused("--no-prune", because="it comes later", bare="true", unless=("false",))
-def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+@switch("--no-prune", help="Do not delete untagged parents")
+def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
     """Remove one or more images"""
     from minidock.engine.image.images import ImageStore
     from minidock.engine.image.users import users_of
 
     store = Store()
     users = users_of(store)
+    images = ImageStore(store)
     code = 0
     for reference in arguments:
         try:
-            for line in ImageStore(store).remove(reference, force=force, in_use=users):
-                print(line, flush=True)
+            lines = images.remove(reference, force=force, in_use=users, keep_parents=no_prune)
+            print("".join(f"{line}\n" for line in lines), end="", flush=True)
         except NotFound as error:
             complain(error)
             code = code if force else 1

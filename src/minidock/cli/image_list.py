@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from minidock.cli.command import command
 from minidock.cli.complete import images as image_names
-from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, truth
+from minidock.cli.filters import BadFilter, chosen, filter_flag, glob, has_label, truth
 from minidock.cli.human import ago, local_time, moment_of, short_id, size
 from minidock.cli.pflag import switch, value
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import Row, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -66,17 +66,17 @@ def images(
         filter = (*filter, ("reference", arguments[0]))
     if not all:  # an unnamed image on which another was built is a step, not a result
         found = [i for i in found if i.references or i.digests or i.id not in parents]
-    found = chosen(found, filter, _tests(found, parents))
-    if quiet:
-        seen = dict.fromkeys(image.id for image in found)
-        print("".join(f"{i if no_trunc else short_id(i)}\n" for i in seen), end="")
-        return
+    check_until(filter)
+    found = chosen(found, filter, _tests())
     wanted = [text for name, text in filter if name == "reference"]
     rows = [
         row(image, repository, tag, digest, truncate=not no_trunc)
         for image in found
         for repository, tag, digest in _names(image, wanted, with_digests=digests)
     ]
+    if quiet and format in ("", "table"):
+        write_column(rows, "ID")
+        return
     columns = _DIGEST_COLUMNS if digests else _COLUMNS
     write_rows(rows, format=format, columns=columns, headings=HEADINGS)
 
@@ -102,12 +102,8 @@ def _names(
 
 def _is_wanted(name: str, patterns: list[str]) -> bool:
     """Does a name fit one of the patterns? A pattern without a tag fits all tags."""
-    from fnmatch import fnmatchcase
-
-    repository = name.rpartition(":")[0]
-    return any(
-        fnmatchcase(name, pattern) or fnmatchcase(repository, pattern) for pattern in patterns
-    )
+    repository = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
+    return any(glob(pattern, name) or glob(pattern, repository) for pattern in patterns)
 
 
 def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool) -> Row:
@@ -132,37 +128,60 @@ def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool)
     )
 
 
-def _tests(found: list[Image], parents: set[str]) -> dict[str, Test]:
+def _tests() -> dict[str, Test]:
     """The filters of `images`; each is given an image and the value."""
 
-    def created_of(reference: str) -> str:
+    def created_of(reference: str) -> float:
         from minidock.engine.image.images import ImageStore
 
-        return ImageStore(Store()).resolve(reference).created
+        return moment_of(ImageStore(Store()).resolve(reference).created)
 
     def is_dangling(image: Image, wanted: str) -> bool:
-        return truth("dangling", wanted) == (not image.references and not image.digests)
-
-    def labels(image: Image) -> dict[str, str]:
-        config: dict[str, Any] = image.config.get("config") or {}
-        return config.get("Labels") or {}
+        if truth("dangling", wanted):
+            return not image.references
+        return bool(image.references or image.digests)
 
     return {
-        "before": lambda image, wanted: image.created < created_of(wanted),
+        "before": lambda image, wanted: moment_of(image.created) < created_of(wanted),
         "dangling": is_dangling,
-        "label": lambda image, wanted: has_label(labels(image), wanted),
+        "label": lambda image, wanted: has_label(_labels(image), wanted),
         "reference": lambda image, wanted: any(
-            _is_wanted(name, [wanted]) for name in image.references
+            _is_wanted(name, [wanted]) for name in image.references + image.digests
         ),
-        "since": lambda image, wanted: image.created > created_of(wanted),
+        "since": lambda image, wanted: moment_of(image.created) > created_of(wanted),
         "until": _is_older,
     }
 
 
+def filters_of_prune() -> dict[str, Test]:
+    """The filters of `image prune`."""
+    return {
+        "label": lambda image, wanted: has_label(_labels(image), wanted),
+        "label!": lambda image, wanted: not has_label(_labels(image), wanted),
+        "until": _is_older,
+    }
+
+
+def _labels(image: Image) -> dict[str, str]:
+    config: dict[str, Any] = image.config.get("config") or {}
+    return config.get("Labels") or {}
+
+
+def check_until(filters: tuple[tuple[str, str], ...]) -> None:
+    """Complain about a filter "until" that names no moment, though there be no image to filter."""
+    for name, wanted in filters:
+        if name == "until":
+            _until(wanted)
+
+
 def _is_older(image: Image, wanted: str) -> bool:
+    return moment_of(image.created) <= _until(wanted)
+
+
+def _until(wanted: str) -> float:
     from minidock.cli.moments import parse_moment
 
     try:
-        return moment_of(image.created) < parse_moment(wanted)
+        return parse_moment(wanted)
     except ValueError as error:
-        raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
+        raise BadFilter(str(error)) from None

@@ -157,17 +157,15 @@ def prune(
     arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
 ) -> int:
     """Remove unused local volumes"""
-    import click
-
+    from minidock.cli.confirm import confirmed
     from minidock.cli.human import size
     from minidock.cli.sizes import tree_bytes
     from minidock.engine.container import volumes as engine
 
     what = "all local volumes" if all else "anonymous local volumes"
-    if not force:
-        print(f"WARNING! This will remove {what} not used by at least one container.")
-        if not click.confirm("Are you sure you want to continue?"):
-            return 0
+    warning = f"This will remove {what} not used by at least one container."
+    if not force and not confirmed(warning):
+        return 0
     store = Store()
     used = engine.used_by(store)
     tests: dict[str, Test] = {

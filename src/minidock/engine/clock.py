@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+else:
+    from _datetime import datetime  # the same class, without a module of Python around it
+
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Docker shows for "not yet"
 
 
@@ -12,3 +18,13 @@ def timestamp(moment_ns: int | None = None) -> str:
     now = time.time_ns() if moment_ns is None else moment_ns
     seconds, rest = divmod(now, 1_000_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+
+
+def seconds_of(text: str) -> float:
+    """A document's moment as seconds since 1970; 0 for none, and for Go's zero time.
+
+    Raises ValueError for what is no moment.
+    """
+    if not text or text.startswith("0001-"):
+        return 0.0
+    return datetime.fromisoformat(text).timestamp()

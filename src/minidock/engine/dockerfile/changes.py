@@ -74,8 +74,10 @@ def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: boo
     keyword, has_words = instruction.keyword, bool(instruction.text)
     if keyword == "WORKDIR":
         changed["WorkingDir"] = _tidied(changed["WorkingDir"])
-    elif keyword == "CMD" and not has_words:
-        changed["Cmd"] = list(config.DEFAULT_SHELL)
+    elif keyword == "CMD":
+        changed.pop("ArgsEscaped")  # only `build` says so
+        if not has_words:
+            changed["Cmd"] = list(config.DEFAULT_SHELL)
     elif keyword == "ENTRYPOINT" and not has_words:
         changed["Entrypoint"] = None
 

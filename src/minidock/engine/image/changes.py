@@ -17,7 +17,8 @@ import os
 import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
-from minidock.engine.image.upper import INIT_DIRECTORIES, Upper, UpperEntry
+from minidock.engine.image.upper import INIT_DIRECTORIES, Upper
+from minidock.engine.image.walk import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
     """
     stack = [os.fsencode(lower) for lower in reversed(lowers)]
     before: dict[bytes, list[bytes]] = {b"": stack}  # directory -> what it was merged from
-    opened: list[UpperEntry] = []  # the upper directories around the current entry
+    opened: list[Entry] = []  # the upper directories around the current entry
     found: dict[bytes, str] = {}
     with Upper(upper, lowers) as own:
         present: dict[bytes, set[bytes]] = {}
@@ -59,7 +60,7 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _kind(
-    own: Upper, entry: UpperEntry, old: os.stat_result | None, old_directories: list[bytes]
+    own: Upper, entry: Entry, old: os.stat_result | None, old_directories: list[bytes]
 ) -> str:
     """A, C or D for one entry of the upperdir; "" where it says nothing new."""
     if entry.is_whiteout:
@@ -79,7 +80,7 @@ def _kind(
     return ""
 
 
-def _capability_changed(own: Upper, entry: UpperEntry, old_path: bytes) -> bool:
+def _capability_changed(own: Upper, entry: Entry, old_path: bytes) -> bool:
     fd = own.open_file(entry)
     try:
         new = os.getxattr(fd, _CAPABILITY) if _CAPABILITY in os.listxattr(fd) else b""

@@ -10,7 +10,7 @@ A record with "removed" set belongs to an image that `rmi -f` took away from und
 has no name and is not listed, and its layers stay until that container is gone.
 
 Reading is on the way of every `run`: one small file, no lock, no heavy import. Removing is in
-image_removal.py, and what fills the store in archive.py, commit.py and their like.
+removal.py, and what fills the store in archive.py, commit.py and their like.
 
 Source: Docker Engine API v1.45 "ImageInspect"; moby daemon/images/image.go for how names resolve.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.engine.clock import NEVER, timestamp
+from minidock.engine.clock import NEVER, seconds_of, timestamp
 from minidock.engine.store import StoreLock, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
@@ -51,8 +51,9 @@ class Image:
     ) -> None:
         self._store = store
         self.id = image_id
-        self.references = sorted(name for name in names if "@" not in name)
-        self.digests = sorted(name for name in names if "@" in name)
+        names = in_order(names)
+        self.references = [name for name in names if "@" not in name]
+        self.digests = [name for name in names if "@" in name]
         self.chain_ids: list[str] = record["layers"]
         self.size: int = record["size"]
         self.created: str = record["created"]
@@ -162,7 +163,7 @@ class ImageStore:
             for image_id, record in catalogue["images"].items()
             if not record.get("removed")
         ]
-        return sorted(images, key=lambda image: image.created, reverse=True)
+        return sorted(images, key=lambda image: seconds_of(image.created), reverse=True)
 
     def tag(self, source: str, target: str) -> None:
         """Give an image another name; a name that another image has moves over.
@@ -170,9 +171,10 @@ class ImageStore:
         Raises NotFound for the source, UsageError for a target that is no name.
         """
         try:
-            name = reference.parse_tagged(target).familiar
+            reference.parse(target)
         except UsageError as error:
             raise UsageError(f'"{target}" is not a valid repository/tag: {error}') from None
+        name = reference.parse_tagged(target).familiar
         with StoreLock(self._store):
             catalogue = self.read()
             image_id = find_id(catalogue, source)
@@ -182,15 +184,20 @@ class ImageStore:
             catalogue["images"][image_id]["tagged"] = _now()
             self.write(catalogue)
 
-    def remove(self, ref: str, *, force: bool, in_use: Users) -> List[str]:
-        """Untag an image, and delete it with its last name; see image_removal.py.
+    def remove(
+        self, ref: str, *, force: bool, in_use: Users, keep_parents: bool = False
+    ) -> List[str]:
+        """Untag an image, and delete it with its last name; see removal.py.
 
         in_use: the containers that use an image id, each with whether it runs.
+        keep_parents: the images without a name that it was made on stay.
         Returns Docker's lines: "Untagged: busybox:latest", "Deleted: sha256:…".
         """
-        from minidock.engine.image import removal as image_removal
+        from minidock.engine.image import removal
 
-        return image_removal.remove(self._store, ref, force=force, in_use=in_use)
+        return removal.remove(
+            self._store, ref, force=force, in_use=in_use, keep_parents=keep_parents
+        )
 
     def add(
         self, config_bytes: bytes, layers: List[str], references: Iterable[str], *, parent: str = ""
@@ -284,13 +291,7 @@ def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
     if is_digest(whole):
         return whole if whole in images else ""
     if not ref.startswith(PREFIX):
-        try:
-            name = reference.parse(ref).with_default_tag()
-        except UsageError:
-            raise UsageError(
-                f"invalid reference format: {ref!r}",
-                hint="an image is named like busybox, team/app:1.2, or by its id",
-            ) from None
+        name = reference.parse(ref).with_default_tag()
         found: str = catalogue["references"].get(_key(name), "")
         if found:
             return found
@@ -303,6 +304,12 @@ def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
         if image_id.startswith(PREFIX + start) and not record.get("removed")
     ]
     return matches[0] if len(matches) == 1 else ""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Familiar names in Docker's order: that of whole ones, with docker.io/library/."""
+    listed = list(names)
+    return sorted(listed, key=lambda n: str(reference.parse(n))) if len(listed) > 1 else listed
 
 
 def _key(name: reference.Reference) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.build.cache import kept_layers
-from minidock.engine.image.images import ImageStore, find_id
+from minidock.engine.image.images import ImageStore, find_id, in_order
 from minidock.engine.image.layers import read_layer
 from minidock.engine.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
@@ -112,11 +112,15 @@ class _Removal:
                 hint="'minidock images' lists those that there are",
             )
         if (name := self._name_of(ref, image_id)) is not None:
-            self._check_last_name(image_id, name, force=force)
+            self._check_last_name(image_id, ref, force=force)
             self._untag(name)
-            running = any(runs for _, runs in self._in_use(image_id))
-            if self._names(image_id) or running:
+            self._untag_digests_left_alone(image_id, name)
+            if self._names(image_id):
                 return
+            try:
+                self._check_conflicts(image_id, force=force, with_names=True)
+            except Conflict:
+                return  # the name is gone, as was asked for; something still needs the image
         elif self._is_of_one_repository(image_id):
             self._check_conflicts(image_id, force=force, with_names=False)
             for name in self._names(image_id):
@@ -151,7 +155,7 @@ class _Removal:
         return None if image_id.startswith(PREFIX + start) else ref
 
     def _names(self, image_id: str) -> list[str]:
-        return sorted(name for name, owner in self._references.items() if owner == image_id)
+        return in_order(name for name, owner in self._references.items() if owner == image_id)
 
     def _untag(self, name: str) -> None:
         del self._references[name]
@@ -163,13 +167,21 @@ class _Removal:
         repositories = {reference.parse(name).familiar_name for name in names}
         return len(repositories) <= 1 and sum("@" not in name for name in names) <= 1
 
-    def _check_last_name(self, image_id: str, name: str, *, force: bool) -> None:
+    def _untag_digests_left_alone(self, image_id: str, name: str) -> None:
+        """With a repository's last tag of an image, its digests there go too."""
+        repository = reference.parse(name).familiar_name
+        left = [n for n in self._names(image_id) if reference.parse(n).familiar_name == repository]
+        if "@" not in name and all("@" in n for n in left):
+            for digest in left:
+                self._untag(digest)
+
+    def _check_last_name(self, image_id: str, ref: str, *, force: bool) -> None:
         """The last name of an image in use is not taken away by mistake."""
         users = self._in_use(image_id)
         if force or not users or not self._is_of_one_repository(image_id):
             return
         raise Conflict(
-            f'conflict: unable to remove repository reference "{name}" (must force) - container '
+            f'conflict: unable to remove repository reference "{ref}" (must force) - container '
             f"{_user(users[0])} is using its referenced image {short(image_id)}",
             hint="remove that container first, or use -f",
         )

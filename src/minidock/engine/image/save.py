@@ -16,6 +16,7 @@ import json
 
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
+from minidock.errors import NotFound
 from minidock.oci import image_config, manifest, reference, tar_writer
 from minidock.oci.digest import PREFIX, is_hex, sha256, short
 from minidock.oci.tar_header import DIRECTORY
@@ -99,7 +100,10 @@ def _meant(images: ImageStore, ref: str) -> Iterator[tuple[Image, list[str]]]:
         if tagged:
             yield from ((image, [name]) for image, name in tagged)
             return
-    yield images.resolve(ref), []
+    try:
+        yield images.resolve(ref), []
+    except NotFound as error:
+        raise NotFound(f"No such image: {ref}", hint=error.hint) from None
 
 
 def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:

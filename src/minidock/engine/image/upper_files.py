@@ -19,30 +19,31 @@ import os
 import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
-from minidock.engine.image.upper import changed_meanwhile
 from minidock.engine.image.upper_tar import seconds
+from minidock.engine.image.walk import changed_meanwhile
 from minidock.engine.tree import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from minidock.engine.image.upper import Upper, UpperEntry
+    from minidock.engine.image.upper import Upper
+    from minidock.engine.image.walk import Entry
 
     class Files(Protocol):
         """Where a walk's entries go."""
 
-        def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+        def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
             """A regular file, open as fd; returns a descriptor of what is in the layer."""
 
-        def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None: ...
+        def directory(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> None: ...
 
-        def other(self, entry: UpperEntry, link: bytes) -> None:
+        def other(self, entry: Entry, link: bytes) -> None:
             """A symbolic link, a device, a FIFO, a whiteout."""
 
-        def hard_link(self, entry: UpperEntry, first: bytes) -> None: ...
+        def hard_link(self, entry: Entry, first: bytes) -> None: ...
 
-        def leave_out(self, entry: UpperEntry) -> None: ...
+        def leave_out(self, entry: Entry) -> None: ...
 
         def finish(self) -> None:
             """After the walk: the layer's diff/ is complete."""
@@ -74,16 +75,16 @@ class Taken:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         pass
 
-    def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+    def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
         _forget_overlay(fd)
         _set_time(fd, entry)
         return fd
 
-    def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None:
+    def directory(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> None:
         _forget_overlay(fd, keep=_OPAQUE if entry.opaque else "")
         self._directory_times[entry.path] = seconds(entry)
 
-    def other(self, entry: UpperEntry, link: bytes) -> None:
+    def other(self, entry: Entry, link: bytes) -> None:
         if entry.is_whiteout:
             return  # several names of one inode, which overlayfs made, and without attributes
         with self._upper.parent(entry.path) as (parent, name):
@@ -93,14 +94,14 @@ class Taken:
                     os.removexattr(path, attribute, follow_symlinks=False)
             _set_time(name, entry, dir_fd=parent)
 
-    def hard_link(self, entry: UpperEntry, first: bytes) -> None:
+    def hard_link(self, entry: Entry, first: bytes) -> None:
         pass
 
-    def leave_out(self, entry: UpperEntry) -> None:
+    def leave_out(self, entry: Entry) -> None:
         self._sockets.append(entry.path)
 
     def finish(self) -> None:
-        for path in self._sockets + self._upper.left_by_start:
+        for path in self._sockets + self._upper.left_out:
             with self._upper.parent(path) as (parent, name):
                 if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
                     remove_tree(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
@@ -136,7 +137,7 @@ class Copied:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._root)
 
-    def file(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> int:
+    def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         copy = os.open(entry.path, flags, 0o600, dir_fd=self._root)
         try:
@@ -156,7 +157,7 @@ class Copied:
             raise
         return copy
 
-    def directory(self, entry: UpperEntry, fd: int, xattrs: dict[bytes, bytes]) -> None:
+    def directory(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> None:
         os.mkdir(entry.path, 0o700, dir_fd=self._root)
         copy = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         try:
@@ -170,7 +171,7 @@ class Copied:
             os.close(copy)
         self._directory_times[entry.path] = seconds(entry)
 
-    def other(self, entry: UpperEntry, link: bytes) -> None:
+    def other(self, entry: Entry, link: bytes) -> None:
         status = entry.status
         if stat.S_ISLNK(status.st_mode):
             os.symlink(link, entry.path, dir_fd=self._root)
@@ -184,10 +185,10 @@ class Copied:
             os.chmod(entry.path, stat.S_IMODE(status.st_mode), dir_fd=self._root)
         _set_time(entry.path, entry, dir_fd=self._root)
 
-    def hard_link(self, entry: UpperEntry, first: bytes) -> None:
+    def hard_link(self, entry: Entry, first: bytes) -> None:
         os.link(first, entry.path, src_dir_fd=self._root, dst_dir_fd=self._root)
 
-    def leave_out(self, entry: UpperEntry) -> None:
+    def leave_out(self, entry: Entry) -> None:
         pass
 
     def finish(self) -> None:
@@ -209,7 +210,7 @@ class Copied:
         return self._can_clone
 
 
-def _copy(entry: UpperEntry, fd: int, copy: int) -> None:
+def _copy(entry: Entry, fd: int, copy: int) -> None:
     """Copy a file's runs of data to the same places."""
     size = entry.status.st_size
     at = 0
@@ -236,7 +237,7 @@ def _forget_overlay(fd: int, *, keep: str = "") -> None:
             os.removexattr(fd, name)
 
 
-def _set_time(target: int | bytes, entry: UpperEntry, *, dir_fd: int | None = None) -> None:
+def _set_time(target: int | bytes, entry: Entry, *, dir_fd: int | None = None) -> None:
     """Set a file's time to the whole seconds that its layer says."""
     time = seconds(entry)
     if isinstance(target, int):

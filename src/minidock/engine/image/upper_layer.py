@@ -14,14 +14,15 @@ import stat
 
 from minidock.engine.image import tar_split, upper_tar
 from minidock.engine.image.hashing import StreamHash
-from minidock.engine.image.upper import changed_meanwhile
+from minidock.engine.image.walk import changed_meanwhile
 from minidock.oci import tar_writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.image.archive_file import Progress
-    from minidock.engine.image.upper import Upper, UpperEntry
+    from minidock.engine.image.upper import Upper
     from minidock.engine.image.upper_files import Files
+    from minidock.engine.image.walk import Entry
 
 _CHUNK = 1 << 20
 
@@ -62,7 +63,7 @@ class UpperLayer:
         finally:
             self._hash.close()
 
-    def _add(self, entry: UpperEntry) -> None:
+    def _add(self, entry: Entry) -> None:
         """One entry, whatever it is."""
         upper_tar.check_name(entry)
         mode = entry.status.st_mode
@@ -81,16 +82,16 @@ class UpperLayer:
             self._record(upper_tar.header(entry, link=link))
             self._files.other(entry, link)
 
-    def _add_directory(self, entry: UpperEntry) -> None:
+    def _add_directory(self, entry: Entry) -> None:
         fd = self._upper.open_directory(entry.path)
         try:
-            xattrs = _xattrs(fd)
+            xattrs = xattrs_of(fd)
             self._record(upper_tar.header(entry, xattrs=xattrs))
             self._files.directory(entry, fd, xattrs)
         finally:
             os.close(fd)
 
-    def _add_file(self, entry: UpperEntry) -> None:
+    def _add_file(self, entry: Entry) -> None:
         first = self._first_names.get(entry.status.st_ino)
         if first is not None:
             self._record(upper_tar.hard_link(entry, first))
@@ -101,7 +102,7 @@ class UpperLayer:
         fd = self._upper.open_file(entry)
         kept = fd
         try:
-            xattrs = _xattrs(fd)
+            xattrs = xattrs_of(fd)
             self._record(upper_tar.header(entry, xattrs=xattrs))
             kept = self._files.file(entry, fd, xattrs)
             self._add_content(entry, kept)
@@ -110,7 +111,7 @@ class UpperLayer:
             if kept != fd:
                 os.close(kept)
 
-    def _add_content(self, entry: UpperEntry, fd: int) -> None:
+    def _add_content(self, entry: Entry, fd: int) -> None:
         size = entry.status.st_size
         at = 0
         while at < size:
@@ -132,7 +133,7 @@ class UpperLayer:
         self._split.record(blocks)
 
 
-def _xattrs(fd: int) -> dict[bytes, bytes]:
+def xattrs_of(fd: int) -> dict[bytes, bytes]:
     """The extended attributes that belong to a file, wherever it goes."""
     return {
         os.fsencode(name): os.getxattr(fd, name)

@@ -23,7 +23,7 @@ from minidock.oci import tar_writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.image.upper import UpperEntry
+    from minidock.engine.image.walk import Entry
 
 _PATH_MAX = 4095  # of path_resolution(7): what is deeper, nobody could open again at once
 _KINDS = {
@@ -36,7 +36,7 @@ _KINDS = {
 }
 
 
-def check_name(entry: UpperEntry) -> None:
+def check_name(entry: Entry) -> None:
     """Raise Conflict for a file whose name no layer can hold."""
     if entry.path.rpartition(b"/")[2].startswith(WHITEOUT):
         raise Conflict(
@@ -50,9 +50,7 @@ def check_name(entry: UpperEntry) -> None:
         )
 
 
-def header(
-    entry: UpperEntry, *, link: bytes = b"", xattrs: dict[bytes, bytes] | None = None
-) -> bytes:
+def header(entry: Entry, *, link: bytes = b"", xattrs: dict[bytes, bytes] | None = None) -> bytes:
     """The blocks in front of a file's content; for an opaque directory, its mark as well."""
     kind = _KINDS[stat.S_IFMT(entry.status.st_mode)]
     blocks = _header(entry, kind, link, xattrs)
@@ -61,24 +59,24 @@ def header(
     return blocks
 
 
-def hard_link(entry: UpperEntry, first: bytes) -> bytes:
+def hard_link(entry: Entry, first: bytes) -> bytes:
     """A further name of a file whose content went in under the name `first`."""
     return _header(entry, tar.HARD_LINK, first, None)
 
 
-def whiteout(entry: UpperEntry) -> bytes:
+def whiteout(entry: Entry) -> bytes:
     """That a file of the layers below is gone."""
     directory, slash, name = entry.path.rpartition(b"/")
     path = directory + slash + WHITEOUT + name
     return tar_writer.header(path, mode=0o600, mtime_seconds=seconds(entry))
 
 
-def seconds(entry: UpperEntry) -> int:
+def seconds(entry: Entry) -> int:
     """A file's time, as a layer says it."""
     return max(0, entry.status.st_mtime_ns // 1_000_000_000)
 
 
-def _header(entry: UpperEntry, kind: int, link: bytes, xattrs: dict[bytes, bytes] | None) -> bytes:
+def _header(entry: Entry, kind: int, link: bytes, xattrs: dict[bytes, bytes] | None) -> bytes:
     status = entry.status
     return tar_writer.header(
         entry.path,

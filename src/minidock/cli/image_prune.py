@@ -1,0 +1,56 @@
+"""`image prune`: images that nobody would miss."""
+
+from __future__ import annotations
+
+from minidock.cli.command import command
+from minidock.cli.filters import FILTER, BadFilter, chosen
+from minidock.cli.image_list import check_until, filters_of_prune
+from minidock.cli.pflag import switch, values
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.image.images import Image
+
+_DANGLING = "This will remove all dangling images."
+_ALL = "This will remove all images without at least one container associated to them."
+
+
+@command()
+@switch("-a", "--all", help="Remove all unused images, not just dangling ones")
+@values("--filter", type=FILTER, help='Provide filter values (e.g. "until=<timestamp>")')
+@switch("-f", "--force", help="Do not prompt for confirmation")
+def prune(
+    arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
+) -> None:
+    """Remove unused images"""
+    from minidock.cli.confirm import confirmed
+    from minidock.cli.human import size
+    from minidock.engine.image.removal import prune as prune_images
+    from minidock.engine.image.users import users_of
+
+    if not force and not confirmed(_ALL if all else _DANGLING):
+        return
+    store = Store()
+    _check_dangling(filter, "false" if all else "true")
+    conditions = tuple(f for f in filter if f[0] != "dangling")
+    tests = filters_of_prune()
+
+    def wanted(image: Image) -> bool:
+        return bool(chosen([image], conditions, tests))
+
+    check_until(conditions)
+    chosen([], conditions, tests)  # complains about a filter that there is not
+    lines, freed_bytes = prune_images(store, tagged_too=all, wanted=wanted, in_use=users_of(store))
+    if lines:
+        print("Deleted Images:")
+        print("".join(f"{line[0].lower()}{line[1:]}\n" for line in lines))
+    print(f"Total reclaimed space: {size(freed_bytes)}")
+
+
+def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:
+    """-a says already whether images with a tag go; a filter that says otherwise is refused."""
+    for name, wanted in filters:
+        if name == "dangling" and wanted != ours:
+            both = " ".join(sorted((ours, wanted)))
+            raise BadFilter(f"invalid filter 'dangling=[{both}]'", hint="-a decides that")

@@ -1,0 +1,80 @@
+"""`history`: the steps by which an image was made, and the layer that each of them left.
+
+An image's config lists its steps, each with or without a layer. Which images the steps left is
+known only for those that this store made one on the other (a commit on a commit); of all others it
+is "<missing>", as for Docker.
+
+Source: OCI image-spec config.md "history"; moby daemon/images/image_history.go.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.image.images import ImageStore
+from minidock.engine.image.layers import read_layer
+from minidock.errors import NotFound, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.image.images import Image
+    from minidock.paths import Store
+
+MISSING = "<missing>"
+
+
+class Step:
+    """One step of an image's making.
+
+    image_id: the image that it left, or MISSING. created: RFC 3339, or "". size: bytes of its layer
+    (0 where it has none).
+    """
+
+    def __init__(
+        self, image_id: str, created: str, created_by: str, comment: str, size: int
+    ) -> None:
+        self.image_id = image_id
+        self.created = created
+        self.created_by = created_by
+        self.comment = comment
+        self.size = size
+
+
+def history(store: Store, ref: str) -> list[Step]:
+    """The steps of an image, the last one first.
+
+    Raises NotFound, and StoreError for a config that has more steps with layers than layers.
+    """
+    image = ImageStore(store).resolve(ref)
+    layers = iter(image.chain_ids)
+    steps: list[Step] = []
+    for entry in image.config.get("history") or []:
+        size = 0
+        if not entry.get("empty_layer"):
+            chain_id = next(layers, "")
+            if not chain_id:
+                raise StoreError("too many non-empty layers in History section")
+            size = read_layer(store, chain_id)["size"]
+        steps.append(
+            Step(
+                MISSING,
+                entry.get("created") or "",
+                entry.get("created_by") or "",
+                entry.get("comment") or "",
+                size,
+            )
+        )
+    steps.reverse()
+    for step, image_id in zip(steps, _line_of(store, image), strict=False):
+        step.image_id = image_id
+    return steps
+
+
+def _line_of(store: Store, image: Image) -> list[str]:
+    """The ids of an image, of the one that it was made on, and so on."""
+    ids = [image.id]
+    while image.parent:
+        try:
+            image = ImageStore(store).resolve(image.parent)
+        except NotFound:
+            break
+        ids.append(image.id)
+    return ids

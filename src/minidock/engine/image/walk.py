@@ -1,0 +1,223 @@
+"""Walking through a tree that a container owns, while the container may be running.
+
+It can swap a directory for a symbolic link between two of our calls. So each directory is opened
+component by component without following links, and each file is opened without following, without
+blocking, and looked at again once it is open.
+
+The walk holds the directories open that lead to where it is, so that each file costs one look and
+not one for each directory above it; of a tree that is too deep for that, the outer ones only.
+
+Source: openat(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from minidock.engine.image.unpack import is_whiteout
+from minidock.errors import Conflict, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HELD_OPEN_MAX = 200  # descriptors; a process may have 1024
+
+
+class Entry:
+    """One file of a tree.
+
+    path: relative, bytes. status: its lstat. opaque: a directory that hides the lower one.
+    """
+
+    def __init__(self, path: bytes, status: os.stat_result, *, opaque: bool) -> None:
+        self.path = path
+        self.status = status
+        self.opaque = opaque
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def is_whiteout(self) -> bool:
+        return is_whiteout(self.status)
+
+
+class Tree:
+    """A directory and all below it, open for reading: `with Tree(path) as tree:`.
+
+    left_out: after a walk, the paths that it has passed over.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.left_out: list[bytes] = []
+        self._root = -1
+        self._held: dict[bytes, int] = {}  # the directories around the walk's place
+
+    def __enter__(self) -> Self:
+        try:
+            self._root = os.open(self.path, _DIRECTORY)
+        except OSError as error:
+            raise StoreError(
+                f"the container's files at {self.path} cannot be read: {error.strerror}"
+            ) from None
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        for path in list(self._held):
+            self._let_go(path)
+        os.close(self._root)
+
+    def walk(self) -> Iterator[Entry]:
+        """All entries, each directory before what is in it, in the order of their names."""
+        self.left_out.clear()
+        waiting = [(b"", iter(self.names(b"")))]
+        while waiting:
+            directory, names = waiting[-1]
+            name = next(names, None)
+            if name is None:
+                waiting.pop()
+                self._let_go(directory)
+                continue
+            path = directory + b"/" + name if directory else name
+            entry = self.entry(path)
+            if entry is None:
+                continue
+            if self.passes_over(entry):
+                self.left_out.append(path)
+                continue
+            if entry.is_directory:
+                self._hold(path)
+            yield entry
+            if entry.is_directory:
+                waiting.append((path, iter(self.names(path))))
+
+    def open_file(self, entry: Entry) -> int:
+        """A descriptor of a regular file. Raises Conflict where it is none any more."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self.parent(entry.path) as (parent, name):
+            try:
+                fd = os.open(name, flags, dir_fd=parent)
+            except OSError:
+                raise changed_meanwhile(entry.path) from None
+        now = os.fstat(fd)
+        if not stat.S_ISREG(now.st_mode) or now.st_ino != entry.status.st_ino:
+            os.close(fd)
+            raise changed_meanwhile(entry.path)
+        return fd
+
+    def read_link(self, entry: Entry) -> bytes:
+        """Where a symbolic link points to."""
+        with self.parent(entry.path) as (parent, name):
+            try:
+                return os.readlink(name, dir_fd=parent)
+            except OSError:
+                raise changed_meanwhile(entry.path) from None
+
+    def open_directory(self, path: bytes) -> int:
+        """A descriptor of a directory, reached without following any link."""
+        start, rest = self._nearest(path)
+        fd = os.dup(start)
+        for name in rest:
+            try:
+                inner = os.open(name, _DIRECTORY, dir_fd=fd)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise changed_meanwhile(path) from None
+                raise
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def parent(self, path: bytes) -> _Parent:
+        """`with tree.parent(path) as (fd, name):` the directory around a file, and its name."""
+        directory, _, name = path.rpartition(b"/")
+        held = self._held.get(directory) if directory else self._root
+        return _Parent(self, directory, name, held)
+
+    def _nearest(self, path: bytes) -> tuple[int, list[bytes]]:
+        """The innermost directory on the way to a path that is open, and the names from there."""
+        rest: list[bytes] = []
+        while path:
+            if path in self._held:
+                return self._held[path], rest
+            path, _, name = path.rpartition(b"/")
+            rest.insert(0, name)
+        return self._root, rest
+
+    def _hold(self, path: bytes) -> None:
+        if path not in self._held and len(self._held) < _HELD_OPEN_MAX:
+            self._held[path] = self.open_directory(path)
+
+    def _let_go(self, path: bytes) -> None:
+        if path in self._held:
+            os.close(self._held.pop(path))
+
+    def names(self, path: bytes) -> list[bytes]:
+        fd = self.open_directory(path)
+        try:
+            return sorted(os.fsencode(name) for name in os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def entry(self, path: bytes) -> Entry | None:
+        """One entry; None where it is gone already."""
+        with self.parent(path) as (parent, name):
+            try:
+                status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        opaque = False
+        if stat.S_ISDIR(status.st_mode):
+            fd = self.open_directory(path)
+            try:
+                opaque = self.is_opaque(fd, path)
+            finally:
+                os.close(fd)
+        return Entry(path, status, opaque=opaque)
+
+    def passes_over(self, entry: Entry) -> bool:
+        """Whether the walk leaves an entry out, with all below it."""
+        del entry
+        return False
+
+    def is_opaque(self, fd: int, path: bytes) -> bool:
+        """Whether a directory hides the lower ones of its name."""
+        del fd, path
+        return False
+
+
+class _Parent:
+    """A directory's descriptor for a block: the walk's own, or one that is opened for it."""
+
+    def __init__(self, tree: Tree, directory: bytes, name: bytes, held: int | None) -> None:
+        self._tree = tree
+        self._directory = directory
+        self._name = name
+        self._held = held
+        self._opened = -1
+
+    def __enter__(self) -> tuple[int, bytes]:
+        if self._held is not None:
+            return self._held, self._name
+        self._opened = self._tree.open_directory(self._directory)
+        return self._opened, self._name
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._opened >= 0:
+            os.close(self._opened)
+
+
+def changed_meanwhile(path: bytes) -> Conflict:
+    """The error for a file that the container has changed while it was being read."""
+    return Conflict(
+        f"{os.fsdecode(path)!r} changed while it was read",
+        hint="the container is running; commit with --pause, or stop it first",
+    )

@@ -24,7 +24,7 @@ vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-b
          openssh-client "$qemu" qemu-utils)
 test=(docker.io podman runc crun conmon netavark aardvark-dns
       skopeo buildah docker-registry strace hyperfine shellcheck nftables conntrack zstd curl jq procps
-      util-linux libcap2-bin bash-completion git)
+      util-linux libcap2-bin bash-completion git postgresql-client)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
 # Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04, and

@@ -4,6 +4,7 @@
     minidock         runs the command line on that store: minidock("ps", "-a"), minidock.ok(...)
     busybox_image    the image busybox:latest in that store; its value is the name
     busybox_tar      a root file system's tar, made once per run by images/busybox
+    base_images      a store with the base images that a test needs: base_images.need("python")
     docker           a real dockerd without networks; docker_networked: one with a bridge
     require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
 
@@ -32,6 +33,7 @@ import pytest
 
 from minidock.paths import Store
 from support import docker_daemon, machine, selection, stores
+from support.base_images import BaseImages
 from support.command import REPOSITORY, Minidock
 from support.crash import Stage
 from support.patience import measure, patience
@@ -286,6 +288,16 @@ def busybox_image(store: Store, _busybox_store: Path) -> str:
     """The image busybox:latest in the test's store."""
     subprocess.run(["cp", "-a", f"{_busybox_store}/.", store.root], check=True)
     return "busybox:latest"
+
+
+@pytest.fixture(scope="session")
+def base_images() -> Iterator[BaseImages]:
+    """A store in which base images are made when they are needed: one per worker."""
+    root = tempfile.mkdtemp(prefix="base", dir=session_directory())
+    with open(session_directory() / "stores", "a") as owners:
+        owners.write("".join(f"{m}\tbase images\n" for m in stores.marks(Store(root))))
+    yield BaseImages(root)
+    stores.wipe(Store(root))
 
 
 # --- other engines -------------------------------------------------------------------------------

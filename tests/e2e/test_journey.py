@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minidock.paths import Store
-from support import stores
 from support.command import Minidock
 from support.docker_daemon import Docker
 from support.patience import patience
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(scope="session")
-def debian_store() -> Iterator[Minidock]:
-    """A store with the debian image that images/debian makes."""
-    root = tempfile.mkdtemp(prefix="debian", dir=os.environ["MINIDOCK_TEST_SESSION"])
-    minidock = Minidock(root)
-    minidock.ok("image", "make", "debian", timeout_seconds=300)
-    yield minidock
-    stores.wipe(Store(root))
 
 
 def _free_port() -> int:
@@ -87,21 +73,6 @@ def test_image_of_docker_runs_here(
     docker.ok("rmi", "theirs:1")
     assert "Loaded image: theirs:1" in minidock.ok("load", "-i", str(tmp_path / "theirs.tar"))
     assert minidock.ok("run", "--rm", "theirs:1") == "from docker"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_debian_container_installs_a_package(debian_store: Minidock) -> None:
-    install = "apt-get update -q && apt-get install -y -q --no-install-recommends hello && hello"
-    said = debian_store.ok("run", "--rm", "debian", "sh", "-c", install, timeout_seconds=180)
-    assert said.splitlines()[-1] == "Hello, world!"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_debian_image_starts_bash(debian_store: Minidock) -> None:
-    said = debian_store.ok("run", "-i", "--rm", "debian", stdin="ls -l /proc/1/exe\n")
-    assert said.endswith("/bash")
 
 
 def test_ten_containers_run_side_by_side(minidock: Minidock, busybox_image: str) -> None:

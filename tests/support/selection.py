@@ -36,7 +36,7 @@ OF_AN_ARCHITECTURE = (
 FIXTURES = {
     "docker": _OTHER_ENGINES,
     "docker_networked": _OTHER_ENGINES,
-    "debian_store": _INTERNET,
+    "base_images": _INTERNET,
 }
 
 

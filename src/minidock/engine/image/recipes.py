@@ -134,14 +134,14 @@ def _bases(folder: str) -> list[str]:
 
 
 def _tags(folder: str, image: Image) -> Iterator[str]:
-    """Tags besides latest: of "python3 slim" 3, 3.13, 3.13.5 and slim, 3-slim, 3.13-slim, …"""
+    """Tags besides latest: "python3 slim", python3 being 3.13.5-1: 3, 3.13, slim, 3-slim, …"""
     path = f"{folder}/tags"
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8") as file:
         package, *flavours = file.read().split()
-    numbers = _upstream_version(image, package).split(".")
-    versions = [".".join(numbers[: count + 1]) for count in range(len(numbers))]
+    major, *minor = _upstream_version(image, package).split(".")[:2]
+    versions = [major, *(f"{major}.{number}" for number in minor)]
     yield from versions
     for flavour in flavours:
         yield flavour

@@ -15,8 +15,8 @@ def _commands() -> Table:
     from minidock.cli.main import COMMANDS
 
     names = (
-        "attach", "commit", "create", "diff", "exec", "export", "kill", "logs", "pause", "port",
-        "rename", "restart", "rm", "run", "start", "stop", "top", "unpause", "wait",
+        "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause",
+        "port", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause", "wait",
     )  # fmt: skip
     table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
     table["ls"] = ("Commands", "ps:ps", "List containers")
@@ -36,5 +36,5 @@ container = Group(
     _commands(),
     _container,
     aliases={"list": "ls", "ps": "ls", "remove": "rm"},
-    later=("cp", "prune", "stats", "update"),
+    later=("prune", "stats", "update"),
 )

@@ -55,6 +55,11 @@ COMMANDS: Table = {
         "completion:completion",
         "Generate the autocompletion script for the specified shell",
     ),
+    "cp": (
+        VERBS,
+        "cp:cp",
+        "Copy files/folders between a container and the local filesystem",
+    ),
     "create": (VERBS, "run:create", "Create a new container"),
     "diff": (VERBS, "commit:diff", "Inspect changes to files on a container's filesystem"),
     "export": (
@@ -92,8 +97,7 @@ COMMANDS: Table = {
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "compose", "context", "cp", "events",
-    "plugin", "stats", "update",
+    "compose", "context", "events", "plugin", "stats", "update",
 )  # fmt: skip
 
 

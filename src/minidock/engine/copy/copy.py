@@ -1,0 +1,282 @@
+"""`cp`: files between this machine and a container, as a tar stream from one side to the other.
+
+    out of a container   child in its view packs ──pipe──► unpacked here, or written to stdout
+    into a container     packed here, or stdin  ──pipe──► child in its view unpacks
+
+Where things go and what they are called is decided before (names.py). A container that does not run
+belongs to this command meanwhile; whoever wants to start or remove it waits.
+
+Source: docs.docker.com "docker container cp"; what docker 26.1 does.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from minidock.engine.container.containers import Container, restarting_error, settled
+from minidock.engine.copy import names
+from minidock.engine.copy.pack import Packer
+from minidock.engine.copy.unpack import Unpacker
+from minidock.engine.copy.view import Inside
+from minidock.engine.locks import Ownership
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.paths import Store
+
+_PATIENCE_SECONDS = 10.0
+
+
+class held:
+    """`with held(store, reference) as container:` it runs, or nobody starts it meanwhile."""
+
+    def __init__(self, store: Store, reference: str) -> None:
+        self._store = store
+        self._reference = reference
+        self._ownership: Ownership | None = None
+
+    def __enter__(self) -> Container:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            container = settled(self._store, self._reference)
+            if container.running and not container.restarting:
+                return container
+            ownership = Ownership(container.paths.monitor_lock)
+            try:
+                if not container.running and ownership.take():
+                    self._ownership = ownership
+                    container.reload()
+                    return container
+            except FileNotFoundError:
+                raise NotFound(f"No such container: {self._reference}") from None
+            if time.monotonic() > deadline:
+                raise (
+                    restarting_error(container)
+                    if container.restarting
+                    else Conflict(f"container {container.name} is in use by another command")
+                )
+            time.sleep(0.01)
+
+    def __exit__(self, *error: object) -> None:
+        if self._ownership is not None:
+            self._ownership.release()
+
+
+def from_container(
+    container: Container, source: str, target: str, *, follow_link: bool = False
+) -> int:
+    """Copy a file or directory out of a container, to a path of this machine; returns its bytes.
+
+    follow_link: a link at the source's end is followed.
+    Raises NotFound for a source that is not there, Conflict where Docker's rules forbid it.
+    """
+    place = local_target(target)
+    source, found, name = _source_inside(container, source, follow_link=follow_link)
+    directory, name = names.place(place, name, is_directory=found["directory"])
+    reading, child = _pack_inside(container, source, name)
+    counted = _Counted(reading)
+    try:
+        Unpacker(counted, directory, inside=False).unpack()
+    except BaseException:
+        os.close(reading)
+        _quietly(child)
+        raise
+    os.close(reading)
+    child.result()
+    return counted.bytes
+
+
+def archive(container: Container, source: str, *, follow_link: bool = False) -> tuple[int, Inside]:
+    """A file or directory of a container as a tar stream: a descriptor to read, and its writer.
+
+    The caller reads to the end, closes it, and asks for the writer's result.
+    """
+    source, _, _ = _source_inside(container, source, follow_link=follow_link)
+    return _pack_inside(container, source, names.base(source))
+
+
+def into_container(
+    container: Container, source: str, target: str, *, follow_link: bool = False
+) -> int:
+    """Copy a file or directory of this machine into a container; returns its bytes.
+
+    Raises as `from_container` does.
+    """
+    source, name = local_source(source, follow_link=follow_link)
+    is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+    place = _target_inside(container, target)
+    directory, name = names.place(place, name, is_directory=is_directory)
+    sent = 0
+
+    def send(write: Callable[[bytes], object]) -> None:
+        nonlocal sent
+
+        def counting(chunk: bytes) -> None:
+            nonlocal sent
+            sent += len(chunk)
+            write(chunk)
+
+        Packer(counting).pack(source, name)
+
+    _unpack_inside(container, directory, send)
+    return sent
+
+
+def extract(container: Container, target: str, read: Callable[[int], bytes]) -> None:
+    """Unpack a tar stream in a directory of a container.
+
+    read: gives the next bytes, b"" at the end. Raises Conflict where the target is no directory.
+    """
+    place = _target_inside(container, target)
+    if not place.is_directory:
+        raise Conflict(f'destination "{container.name}:{target}" must be a directory')
+
+    def send(write: Callable[[bytes], object]) -> None:
+        while chunk := read(1 << 16):
+            write(chunk)
+
+    _unpack_inside(container, place.path, send)
+
+
+def local_source(path: str, *, follow_link: bool) -> tuple[str, str]:
+    """A source on this machine: where it is, and what it is called in the copy."""
+    try:
+        if follow_link:
+            found = names.with_end_of(os.path.realpath(path, strict=True), path)
+        else:
+            around, _, end = path.rpartition("/")
+            found = os.path.join(os.path.realpath(around or ("/" if path[:1] == "/" else ".")), end)
+        os.lstat(found)
+    except OSError as error:
+        raise NotFound(f"lstat {path}: {(error.strerror or '').lower()}") from None
+    name = names.base(path)
+    return found, name if name != "/" else names.base(found)
+
+
+def local_target(path: str) -> names.Target:
+    """A target on this machine; links to it are followed."""
+    real = names.with_end_of(os.path.realpath(path), path)
+    if os.path.lexists(real):
+        return names.Target(real, exists=True, is_directory=os.path.isdir(real))
+    around = names.split(real)[0]
+    if not os.path.isdir(around):
+        raise NotFound(f'invalid output path: directory "{around}" does not exist')
+    return names.Target(real, exists=False, is_directory=False)
+
+
+def _source_inside(
+    container: Container, typed: str, *, follow_link: bool
+) -> tuple[str, dict[str, Any], str]:
+    """A source in a container: its path there, what it is, and what it is called in the copy."""
+    if not typed:
+        raise UsageError("the path in the container cannot be empty")
+    path = names.absolute(typed)
+    found = _look(container, path)
+    name = names.base(path)
+    if found is not None and follow_link and found["link"]:
+        path = names.with_end_of(found["link"], path)
+        found = _look(container, path)
+    if found is None:
+        raise NotFound(f"Could not find the file {path} in container {container.name}")
+    return path, found, name
+
+
+def _target_inside(container: Container, typed: str) -> names.Target:
+    """A target in a container; a link to it is followed."""
+    if not typed:
+        raise UsageError("the path in the container cannot be empty")
+    path = names.absolute(typed)
+    found = _look(container, path)
+    if found is not None and found["link"]:
+        path = names.with_end_of(found["link"], path)
+        found = _look(container, path)
+    if found is None:
+        return names.Target(path, exists=False, is_directory=False)
+    if found["special"]:
+        raise Conflict(
+            f'destination "{container.name}:{typed}" must be a directory or a regular file'
+        )
+    return names.Target(path, exists=True, is_directory=found["directory"])
+
+
+def _look(container: Container, path: str) -> dict[str, Any] | None:
+    """What is at a path of a container; None where nothing is."""
+
+    def act() -> dict[str, Any] | None:
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise Conflict(f"lstat {path}: not a directory") from None
+        return {
+            "directory": stat.S_ISDIR(mode),
+            "special": stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+            "link": os.path.realpath(path) if stat.S_ISLNK(mode) else "",
+        }
+
+    found: dict[str, Any] | None = Inside(container, act).result()
+    return found
+
+
+def _pack_inside(container: Container, source: str, name: str) -> tuple[int, Inside]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+
+    def act() -> None:
+        with open(writing, "wb", buffering=1 << 18) as file:
+            Packer(file.write).pack(source, name)
+
+    child = Inside(container, act, close=(reading,))
+    os.close(writing)
+    return reading, child
+
+
+def _unpack_inside(
+    container: Container, directory: str, send: Callable[[Callable[[bytes], object]], None]
+) -> None:
+    """Unpack in a child what `send` writes. What went wrong there counts before a broken pipe."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+
+    def act() -> None:
+        if not os.path.isdir(directory):
+            raise NotFound(f"Could not find the file {directory} in container {container.name}")
+        with open(reading, "rb", buffering=1 << 18) as file:
+            Unpacker(file, directory, inside=True).unpack()
+
+    child = Inside(container, act, close=(writing,))
+    os.close(reading)
+    try:
+        with open(writing, "wb", buffering=1 << 18) as file:
+            send(file.write)
+    except BrokenPipeError:
+        pass  # the child has refused something, and says what
+    except BaseException:
+        _quietly(child)
+        raise
+    child.result()
+
+
+def _quietly(child: Inside) -> None:
+    try:
+        child.result()
+    except MinidockError:
+        pass  # it is told already what went wrong
+
+
+class _Counted:
+    """A descriptor to read from, and how much came."""
+
+    def __init__(self, fd: int) -> None:
+        self._file = open(fd, "rb", buffering=1 << 18, closefd=False)
+        self.bytes = 0
+
+    def read(self, size: int, /) -> bytes:
+        content = self._file.read(size)
+        self.bytes += len(content)
+        return content

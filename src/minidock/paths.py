@@ -5,6 +5,7 @@
         blobs/sha256/<hex>                   configs and manifests of images, as they came
         layers/<chainID>/{diff,layer.json}
         images.json                          references -> image ids
+        events.jsonl  events.jsonl.1         what has happened (engine/events.py)
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
                                              resolv.conf, lock, monitor.lock, manually-stopped,
@@ -53,6 +54,7 @@ class Store:
         self.blobs = f"{self.root}/blobs/sha256"
         self.layers = f"{self.root}/layers"
         self.images = f"{self.root}/images.json"
+        self.events = f"{self.root}/events.jsonl"
         self.containers = f"{self.root}/containers"
         self.names = f"{self.root}/names"
         self.volumes = f"{self.root}/volumes"

@@ -62,6 +62,7 @@ COMMANDS: Table = {
     ),
     "create": (VERBS, "run:create", "Create a new container"),
     "diff": (VERBS, "commit:diff", "Inspect changes to files on a container's filesystem"),
+    "events": (VERBS, "events:events", "Get real time events from the store"),
     "export": (
         VERBS,
         "commit:export",
@@ -97,7 +98,7 @@ COMMANDS: Table = {
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "compose", "context", "events", "plugin", "stats", "update",
+    "compose", "context", "plugin", "stats", "update",
 )  # fmt: skip
 
 

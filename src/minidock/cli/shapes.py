@@ -133,6 +133,10 @@ types.Version: Platform system.platform, Components []any?, Version string,
     APIVersion/ApiVersion string, MinAPIVersion string?, PythonVersion string, Os string,
     Arch string, KernelVersion string?
 system.platform: Name string
+events.Message: Status/status string?, ID/id string?, From/from string?, Type string,
+    Action string, Actor events.Actor, Scope/scope string?, Time/time int64?,
+    TimeNano/timeNano int64?
+events.Actor: ID string, Attributes map[string]string
 """
 _NAMED = {
     "nat.PortMap": "map[string][]nat.PortBinding",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _COMMANDS: Table = {
     "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
     "down": ("Commands", "fleet:down", "Take away what outlives containers in the kernel"),
+    "events": ("Commands", "events:events", "Get real time events from the store"),
     "info": ("Commands", "system:info", "Display system-wide information"),
     "start-all": ("Commands", "fleet:start_all", "Start what is to run after a reboot"),
     "stop-all": ("Commands", "fleet:stop_all", "Stop all containers, for a shutdown"),

@@ -23,6 +23,7 @@ from minidock.engine.container.removal import remove_owned
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal
 from minidock.engine.container.validation import check_name
+from minidock.engine.events import tell_container
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
@@ -53,6 +54,7 @@ def stop(
     note_stopped_by_hand(container)
     begin_stop(container, signal=signal)
     finish_stop(container, seconds_to_stop(container, timeout_seconds))
+    tell_container(container, "stop")
 
 
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
@@ -97,6 +99,7 @@ def restart(
 
     stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
     start(store, reference, attach=None)
+    tell_container(find(store, reference), "restart")
 
 
 def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
@@ -187,6 +190,7 @@ def pause(store: Store, reference: str) -> None:
                 raise Conflict(f"Container {container.id} is not running") from None
         container.state.update(Paused=True, Status="paused")
         container.save()
+    tell_container(container, "pause")
 
 
 def unpause(store: Store, reference: str) -> None:
@@ -200,6 +204,7 @@ def unpause(store: Store, reference: str) -> None:
             cgroup_of(store, container.id).thaw()
         container.state.update(Paused=False, Status="running")
         container.save()
+    tell_container(container, "unpause")
 
 
 def rename(store: Store, reference: str, new_name: str) -> None:
@@ -221,6 +226,7 @@ def rename(store: Store, reference: str, new_name: str) -> None:
         container.document["Name"] = "/" + new_name
         container.save()
         os.unlink(f"{store.names}/{old_name}")
+    tell_container(container, "rename", oldName=f"/{old_name}")
 
 
 def wait(store: Store, reference: str) -> int:
@@ -257,6 +263,7 @@ def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str
     if done.returncode != 0:
         raise Conflict(f"ps: {done.stderr.strip() or done.stdout.strip()}")
     titles, *lines = done.stdout.splitlines()
+    tell_container(container, "top")
     columns = titles.split()
     if "PID" not in columns:
         raise Conflict(
@@ -317,5 +324,6 @@ def _signal(container: Container, number: int) -> None:
         if state.is_alive(known.pid, known.content["startTime"]):
             with recording_to(container.paths):
                 process.send_signal(pidfd, number, pid=known.pid)
+            tell_container(container, "kill", signal=str(number))
     finally:
         os.close(pidfd)

@@ -14,6 +14,7 @@ import time
 
 from minidock import jsontext
 from minidock.engine.clock import timestamp
+from minidock.engine.events import tell_ended
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
 from minidock.engine.monitor.teardown import SetAside, take_down
@@ -160,6 +161,7 @@ def repair(container: Container) -> bool:
             take_down(container.store, container.id)
         if container.running:
             code = container.state["ExitCode"] if container.restarting else 137
+            tell_ended(container, code, seconds=0, oom=False)
             mark_ended(container, code, error="monitor lost")
         ownership.clear_mark()
         if container.host_config.get("AutoRemove"):

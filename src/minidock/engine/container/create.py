@@ -19,6 +19,7 @@ from minidock.engine.container.containers import Container, claim_name, throw_aw
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.validation import check_body, check_name
+from minidock.engine.events import tell_container
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.locks import exclusive
 from minidock.engine.store import StoreLock, prepare
@@ -83,6 +84,7 @@ def create(
         except BaseException:
             throw_away(store, container.id)
             raise
+    tell_container(container, "create")
     return container
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidock.engine.container.containers import Container, discard
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
+from minidock.engine.events import tell_container
 from minidock.engine.image.removal import collect
 from minidock.engine.image.users import users_of
 from minidock.engine.journal import recording_to
@@ -22,6 +23,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     discard(container)
     if volumes:
         _remove_anonymous_volumes(container)
+    tell_container(container, "destroy")
     collect(container.store, users_of(container.store))
 
 

@@ -23,6 +23,7 @@ import stat
 from minidock import jsontext
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import documents
+from minidock.engine.events import tell
 from minidock.engine.locks import exclusive
 from minidock.engine.store import prepare, write_file
 from minidock.engine.tree import remove_tree
@@ -77,6 +78,7 @@ def create(
                 "Scope": "local",
             }
             write_file(_document_path(store, chosen), jsontext.dumps(document).encode())
+            tell(store, "volume", "create", chosen, driver="local")
     return inspect(store, chosen)
 
 
@@ -157,6 +159,7 @@ def _remove(store: Store, name: str) -> None:
         if os.path.exists(_document_path(store, name)):
             os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
         remove_tree(store.volume(name))
+    tell(store, "volume", "destroy", name, driver="local")
 
 
 def used_by(store: Store) -> dict[str, builtins.list[str]]:

@@ -20,6 +20,7 @@ from minidock.engine.copy import names
 from minidock.engine.copy.pack import Packer
 from minidock.engine.copy.unpack import Unpacker
 from minidock.engine.copy.view import Inside
+from minidock.engine.events import tell_container
 from minidock.engine.locks import Ownership
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 
@@ -227,6 +228,7 @@ def _look(container: Container, path: str) -> dict[str, Any] | None:
 
 def _pack_inside(container: Container, source: str, name: str) -> tuple[int, Inside]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    tell_container(container, "archive-path")
 
     def act() -> None:
         with open(writing, "wb", buffering=1 << 18) as file:
@@ -260,6 +262,7 @@ def _unpack_inside(
         _quietly(child)
         raise
     child.result()
+    tell_container(container, "extract-to-dir")
 
 
 def _quietly(child: Inside) -> None:

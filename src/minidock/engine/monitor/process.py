@@ -30,12 +30,13 @@ from minidock.engine.container.containers import (
     restarting_error,
 )
 from minidock.engine.container.removal import remove_owned
+from minidock.engine.events import tell_container, tell_ended, tell_started
 from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
-from minidock.engine.monitor.enter import enter
+from minidock.engine.monitor.added import Added
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
-from minidock.engine.monitor.session import Client, Pipes, Session
+from minidock.engine.monitor.session import Client
 from minidock.engine.tree import remove_tree
 from minidock.errors import (
     CommandNotFound,
@@ -86,7 +87,7 @@ class Monitor:
         self.starter = Client(self.loop, control)
         self.clients = [self.starter]
         self.waiting: list[Client] = []
-        self.added: list[Session] = []
+        self.added: Added
         self.current: Run | None = None
         self.listening: _socket.socket | None = None
         self.ownership: Ownership | None = None
@@ -143,6 +144,7 @@ class Monitor:
         self.ownership = ownership
         self.container = Container(self.store, {"Id": container_id})
         self.container.reload()
+        self.added = Added(self.loop, self.container)
         ownership.mark()
 
     def _start_journal(self) -> None:
@@ -167,7 +169,10 @@ class Monitor:
             container.host_config["ConsoleSize"] = self.request["size"]
         container.document["RestartCount"] = 0
         restart.forget_stopped_by_hand(container.paths)
+        if any((self.request.get("attach") or {}).values()):
+            tell_container(container, "attach")
         self.current = Run(self.loop, container)
+        tell_started(container)
         self._listen()
         self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
@@ -239,8 +244,9 @@ class Monitor:
             client.on_message = self._attached_message
             self._attach(client, content["attach"])
             client.send(b"S")
+            tell_container(self.container, "attach")
         elif kind == b"X":
-            self._execute(client, content)
+            self.added.execute(client, content)
 
     def _attach(self, client: Client, streams: dict[str, Any]) -> None:
         assert self.current is not None
@@ -254,44 +260,10 @@ class Monitor:
             restart.note_stopped_by_hand(self.container)
             if restart.cancels(self.container.config, wire.content_of(packet)["signal"]):
                 self.cancelled = True
+            number = wire.content_of(packet)["signal"]
+            tell_container(self.container, "kill", signal=str(number))
         if self.current is not None:
             self.current.session.handle(client, packet)
-
-    def _execute(self, client: Client, content: dict[str, Any]) -> None:
-        """Run one more process in the container."""
-        request = content["request"]
-        wanted = content.get("attach")
-        pipes = None
-        if not request.get("Tty"):
-            pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
-        try:
-            child = enter(self.container, request, pipes.theirs if pipes else None,
-                          size=content.get("size"))  # fmt: skip
-        except MinidockError as error:
-            if pipes is not None:
-                pipes.close()
-            client.send(wire.message(b"f", describe_error(error)))
-            return
-
-        def on_end(session: Session) -> None:
-            client.send(wire.message(b"x", {"code": session.exit_code}))
-            self.added.remove(session)
-
-        session = Session(
-            self.loop,
-            pid=child.pid,
-            console=child.console,
-            pipes=pipes,
-            log=None,
-            close_stdin_with_client=True,
-            on_end=on_end,
-        )
-        self.added.append(session)
-        client.on_message = session.handle
-        client.send(b"S")
-        if wanted is not None:
-            client.wants(wanted)
-            session.join(client)
 
     # After
 
@@ -300,9 +272,10 @@ class Monitor:
         code = run.session.exit_code
         oom = run.clean_up()
         self.current = None
+        self.container.reload()  # it may have another name by now
+        tell_ended(self.container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
-        for session in list(self.added):  # killed with the container; their commands want to know
-            session.reap()
+        self.added.reap()
         with self.container.editing():
             self.container.reload()
             if again := self._policy_wants(code):
@@ -362,6 +335,7 @@ class Monitor:
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
+            tell_started(self.container)
             self._listen()
         except MinidockError as error:
             self._end_between_runs(code, error)

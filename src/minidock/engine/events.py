@@ -1,0 +1,182 @@
+"""What has happened in a store: one line of JSON an event, in a file that `events` reads.
+
+Docker's daemon keeps its last 256 events in memory. There is no daemon here: whoever does something
+(a command, a container's monitor) appends a line to events.jsonl, by one write(2) in append mode,
+so that the lines of several processes do not mix. Past 4 MiB the file makes room for a fresh one
+and stays beside it as events.jsonl.1; what was in an older one is forgotten.
+
+An event that cannot be written, on a full disk, is lost, and nothing else: what was done counts.
+
+    {"status":"start","id":"3f…","from":"busybox","Type":"container","Action":"start",
+     "Actor":{"ID":"3f…","Attributes":{"image":"busybox","name":"web"}},
+     "scope":"local","time":1714564800,"timeNano":1714564800123456789}
+
+Source: Docker Engine API 1.45 SystemEvents; what docker 26.1 tells, and with which attributes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from minidock import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.paths import Store
+
+_LONGEST_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 16
+_POLL_SECONDS = 0.05
+_DRIVERS = {"none": "null", "host": "host"}
+
+
+def tell(store: Store, kind: str, action: str, actor: str, **attributes: str) -> None:
+    """Note an event. kind: "container", "image", "volume" or "network". actor: what it is about."""
+    _append(store, [_event(kind, action, actor, attributes)])
+
+
+def tell_container(container: Container, action: str, **attributes: str) -> None:
+    """Note an event of a container; its image, name and labels are told with it."""
+    _append(container.store, [_of_container(container, action, attributes)])
+
+
+def tell_started(container: Container) -> None:
+    """A container runs: on its networks, with its volumes."""
+    events = [
+        _event("network", "connect", network_id, {"container": container.id, **about})
+        for network_id, about in _networks(container)
+    ]
+    for point in _volumes(container):
+        about = {
+            "container": container.id, "destination": point["Destination"], "driver": "local",
+            "propagation": point["Propagation"], "read/write": str(point["RW"]).lower(),
+        }  # fmt: skip
+        events.append(_event("volume", "mount", point["Name"], about))
+    _append(container.store, [*events, _of_container(container, "start", {})])
+
+
+def tell_ended(container: Container, code: int, *, seconds: float, oom: bool) -> None:
+    """A run of a container has ended. The document still says on which networks it was."""
+    events = [_of_container(container, "oom", {})] if oom else []
+    events += [
+        _event("network", "disconnect", network_id, {"container": container.id, **about})
+        for network_id, about in _networks(container)
+    ]
+    for point in _volumes(container):
+        about = {"container": container.id, "driver": "local"}
+        events.append(_event("volume", "unmount", point["Name"], about))
+    how = {"execDuration": str(int(seconds)), "exitCode": str(code)}
+    _append(container.store, [*events, _of_container(container, "die", how)])
+
+
+def _networks(container: Container) -> Iterator[tuple[str, dict[str, str]]]:
+    for name, endpoint in container.document["NetworkSettings"]["Networks"].items():
+        yield endpoint["NetworkID"], {"name": name, "type": _DRIVERS.get(name, "bridge")}
+
+
+def _volumes(container: Container) -> list[dict[str, Any]]:
+    return [point for point in container.document["Mounts"] if point["Type"] == "volume"]
+
+
+def _of_container(container: Container, action: str, attributes: dict[str, str]) -> dict[str, Any]:
+    config = container.config
+    known = {**(config.get("Labels") or {}), "image": config["Image"], "name": container.name}
+    event = _event("container", action, container.id, {**known, **attributes})
+    return {"status": action, "id": container.id, "from": config["Image"], **event}
+
+
+def _event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> dict[str, Any]:
+    now = time.time_ns()
+    ordered = {name: attributes[name] for name in sorted(attributes)}
+    return {
+        "Type": kind, "Action": action, "Actor": {"ID": actor, "Attributes": ordered},
+        "scope": "local", "time": now // 1_000_000_000, "timeNano": now,
+    }  # fmt: skip
+
+
+def _append(store: Store, events: list[dict[str, Any]]) -> None:
+    text = "".join(jsontext.dumps(event) + "\n" for event in events)
+    try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(store.events, flags, 0o600)
+        try:
+            os.write(fd, text.encode())
+            if os.fstat(fd).st_size > _LONGEST_BYTES:
+                _set_aside(store, fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        pass
+
+
+def _set_aside(store: Store, fd: int) -> None:
+    """Let the file begin anew; of several processes that see it full, one does so."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    if os.stat(store.events).st_ino == os.fstat(fd).st_ino:
+        os.rename(store.events, f"{store.events}.1")
+
+
+def read(
+    store: Store, *, since: float | None, until: float | None, follow: bool
+) -> Iterator[dict[str, Any]]:
+    """Events in the order in which they were noted; with `follow`, those to come as well.
+
+    since, until: seconds since 1970; without `since`, with `follow` only what is to come, else all.
+    """
+    begin = since if since is not None else (time.time() if follow else 0.0)
+    for line in _lines(store, until=until, follow=follow):
+        event = jsontext.loads(line)
+        moment = event["timeNano"] / 1e9
+        if moment >= begin and (until is None or moment <= until):
+            yield event
+
+
+def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes]:
+    """Complete lines of the file before, then of this one, then of those that follow it."""
+    yield from _whole(f"{store.events}.1")
+    while True:
+        try:
+            fd = os.open(store.events, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not _goes_on(until, follow=follow):
+                return
+            time.sleep(_POLL_SECONDS)
+            continue
+        with open(fd, "rb", buffering=0) as file:
+            rest = b""
+            while True:
+                is_last = not _is_current(store, fd)  # asked before: what is read then is complete
+                goes_on = _goes_on(until, follow=follow)
+                while block := file.read(_BLOCK_BYTES):
+                    *lines, rest = (rest + block).split(b"\n")
+                    yield from lines
+                if is_last:
+                    break
+                if not goes_on:
+                    return
+                time.sleep(_POLL_SECONDS)
+
+
+def _whole(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _is_current(store: Store, fd: int) -> bool:
+    try:
+        return os.stat(store.events).st_ino == os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _goes_on(until: float | None, *, follow: bool) -> bool:
+    return follow and (until is None or time.time() < until)

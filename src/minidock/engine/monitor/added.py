@@ -1,0 +1,83 @@
+"""Processes that exec has added to a running container, as the container's monitor holds them."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container.containers import Container
+from minidock.engine.events import tell_container
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.enter import enter
+from minidock.engine.monitor.loop import Loop
+from minidock.engine.monitor.session import Client, Pipes, Session
+from minidock.errors import MinidockError
+from minidock.runtime.channel import describe_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Added:
+    """The processes beside a container's first one, each with the command that wanted it."""
+
+    def __init__(self, loop: Loop, container: Container) -> None:
+        self._loop = loop
+        self._container = container
+        self._sessions: list[Session] = []
+
+    def execute(self, client: Client, content: dict[str, Any]) -> None:
+        """Run one more process. content: of an X message."""
+        request, wanted = content["request"], content.get("attach")
+        tell = _Teller(self._container, request["Cmd"])
+        pipes = None
+        if not request.get("Tty"):
+            pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
+        try:
+            child = enter(self._container, request, pipes.theirs if pipes else None,
+                          size=content.get("size"))  # fmt: skip
+        except MinidockError as error:
+            if pipes is not None:
+                pipes.close()
+            client.send(wire.message(b"f", describe_error(error)))
+            return
+
+        def on_end(session: Session) -> None:
+            tell.died(session.exit_code)
+            client.send(wire.message(b"x", {"code": session.exit_code}))
+            self._sessions.remove(session)
+
+        session = Session(
+            self._loop,
+            pid=child.pid,
+            console=child.console,
+            pipes=pipes,
+            log=None,
+            close_stdin_with_client=True,
+            on_end=on_end,
+        )
+        self._sessions.append(session)
+        client.on_message = session.handle
+        client.send(b"S")
+        if wanted is not None:
+            client.wants(wanted)
+            session.join(client)
+
+    def reap(self) -> None:
+        """They were killed with the container; their commands want to know."""
+        for session in list(self._sessions):
+            session.reap()
+
+
+class _Teller:
+    """What is told of one more process: made and started now, ended later."""
+
+    def __init__(self, container: Container, command: list[str]) -> None:
+        self._container = container
+        self._id = os.urandom(32).hex()
+        words = " ".join(command)
+        for action in ("exec_create", "exec_start"):
+            tell_container(container, f"{action}: {words}", execID=self._id)
+
+    def died(self, code: int) -> None:
+        tell_container(self._container, "exec_die", execID=self._id, exitCode=str(code))

@@ -1,0 +1,54 @@
+"""The file of events: nothing of it is lost while it is set aside, and a full disk hurts nobody."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from minidock.engine import events
+from minidock.paths import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_LONGEST_BYTES", 20_000)
+    monkeypatch.setattr(events, "_POLL_SECONDS", 0.001)
+    seen: list[str] = []
+
+    def follow() -> None:
+        for event in events.read(store, since=0, until=None, follow=True):
+            seen.append(event["Actor"]["ID"])
+            if event["Actor"]["ID"] == "last":
+                return
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    for number in range(1000):
+        events.tell(store, "volume", "create", str(number), driver="local")
+    events.tell(store, "volume", "create", "last")
+    reader.join(timeout=30)
+    assert os.path.exists(f"{store.events}.1")
+    assert len(seen) == len(set(seen))
+    assert seen[-1] == "last"
+
+
+def test_event_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    events.tell(Store(str(tmp_path / "gone")), "volume", "create", "x")
+
+
+def test_events_are_told_within_their_time(store: Store) -> None:
+    for name in ("a", "b"):
+        events.tell(store, "volume", "create", name)
+    told = list(events.read(store, since=0, until=None, follow=False))
+    assert [event["Actor"]["ID"] for event in told] == ["a", "b"]
+    between = told[0]["timeNano"] / 1e9
+    assert list(events.read(store, since=0, until=between - 1, follow=False)) == []

@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
-SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe) \
+SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh) \
            $(addprefix vagrant/,box provision.sh reset test tour) \
            $(addprefix vagrant/image/,build cached foreign initrd kernel setup) tests/vm/job \
            vagrant/image/rootfs/usr/local/lib/minidock-vm/job

@@ -126,7 +126,7 @@ def _remove_orphans(store: Store, staging: str) -> int:
     for name in os.listdir(store.layers):
         if name in known:
             continue
-        freed += _size(f"{store.layers}/{name}")
+        freed += _size(f"{store.layers}/{name}/diff")
         os.rename(f"{store.layers}/{name}", f"{staging}/{name}")
     return freed
 

@@ -45,8 +45,8 @@ RUN --mount=type=secret,id=env,target=/key,mode=0444 --mount=type=secret,id=none
 """,
     )
     build(
-        minidock, "-t", "secrets", "--secret", f"id=word,src={secret}", "--secret", "id=env,env=KEY",
-        folder, env={"KEY": "four"},
+        minidock, "-t", "secrets", "--secret", f"id=word,src={secret}",
+        "--secret", "id=env,env=KEY", folder, env={"KEY": "four"},
     )  # fmt: skip
     assert content(minidock, "secrets", tmp_path, "length").strip() == "11"
     assert content(minidock, "secrets", tmp_path, "mode").startswith("-r--------")

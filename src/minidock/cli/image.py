@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
+    "build": ("Commands", "build:build", "Build an image from a Dockerfile"),
     "history": ("Commands", "history:history", "Show the history of an image"),
     "import": (
         "Commands",
@@ -45,7 +46,6 @@ image = Group(
     _COMMANDS,
     _image,
     aliases={"list": "ls", "remove": "rm"},
-    later=("build",),
 )
 
 

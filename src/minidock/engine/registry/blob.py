@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 
 from minidock.engine.registry.answer import Refused
-from minidock.engine.registry.client import ATTEMPTS
+from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
 from minidock.engine.registry.transport import Interrupted, read_some
 from minidock.errors import RegistryError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from minidock.engine.registry.client import Registry
 
 _AHEAD_BYTES = 1 << 20  # so much more, and the failures so far are forgotten
-_PAUSE_SECONDS = 0.5
 _PIECE = 1 << 17
 
 
@@ -132,7 +131,7 @@ class Blob:
                 f"{error} ({self._failures} times)",
                 hint="nothing of the image was kept; pull it again when the network is better",
             ) from None
-        pause = _PAUSE_SECONDS * 2 ** (self._failures - 1)
+        pause = FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1)
         if self._on_pause is not None:
             self._on_pause(pause, str(error))
         self._registry.wait(pause)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from minidock.engine.registry.transport import Body
 
 ATTEMPTS = 5
-_FIRST_PAUSE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.25  # then twice as long each time
 _PAUSE_SECONDS_MAX = 60.0
 _AGAIN = (429, 500, 502, 503, 504)
 _TAG_PAGES_MAX = 1000
@@ -149,6 +149,7 @@ class Registry:
         body: Body | None = None,
         expected: tuple[int, ...] = (200,),
         scopes: tuple[str, ...] | None = None,
+        attempts: int = ATTEMPTS,
     ) -> Response:
         """One request until it is answered as hoped for; place: below the repository, or a URL.
 
@@ -156,9 +157,10 @@ class Registry:
         A body that is a stream is sent once, for it cannot be had twice.
         Raises Refused, Unreachable, Interrupted.
         """
-        attempts = 1 if body is not None and not isinstance(body, bytes) else ATTEMPTS
+        if body is not None and not isinstance(body, bytes):
+            attempts = 1
         for attempt in range(1, attempts + 1):
-            pause = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _PAUSE_SECONDS_MAX)
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _PAUSE_SECONDS_MAX)
             try:
                 response = self._authorized(method, self.url_of(place), headers, body, scopes)
             except Interrupted:

@@ -237,12 +237,16 @@ class _Pull:
             layer.size,
             on_bytes=lambda done: self._progress.layer(name, "Downloading", done, layer.size),
             on_pause=lambda seconds, _: self._progress.layer(
-                name, f"Retrying in {seconds:.0f} seconds"
+                name, f"Retrying in {seconds:g} seconds"
             ),
         )
         try:
             chunks = uncompressed_chunks(blob, what=f"the layer {name}")
-            unpacked = unpack_layer(chunks, path, diff_id=layer.diff_id)
+            try:
+                unpacked = unpack_layer(chunks, path, diff_id=layer.diff_id)
+            except ArchiveError:
+                blob.finish()  # where its digest is wrong, that is what went wrong
+                raise
             blob.finish()
             self._progress.layer(name, "Download complete")
         finally:

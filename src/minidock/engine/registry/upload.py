@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from minidock.engine.registry.answer import drained
+from minidock.engine.registry.answer import Refused, drained
+from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
 from minidock.engine.registry.transport import Interrupted
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from minidock.engine.registry.client import Registry
 
-_ATTEMPTS = 5
-_PAUSE_SECONDS = 0.5
 _UPLOADS = "blobs/uploads/"
 _BYTES = "application/octet-stream"
 
@@ -49,11 +48,10 @@ def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple
 
     make: gives the chunks, each time from the first one. Raises RegistryError.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         sent = _Sent(registry)
-        location = ""
+        location = _begin(registry)
         try:
-            location = _begin(registry)
             response = registry.request(
                 "PATCH",
                 location,
@@ -61,16 +59,20 @@ def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple
                 body=sent.watch(make()),
                 expected=(202,),
             )
-            location = _location(registry, response)
-            _commit(registry, location, sent.digest())
-            return sent.digest(), sent.size
-        except Interrupted as error:
-            if registry.cancelled.is_set():
+            _commit(registry, _location(registry, response), sent.digest())
+            break
+        except (Interrupted, Refused) as error:
+            if registry.cancelled.is_set() or not _may_pass(error) or attempt == ATTEMPTS:
                 raise
-            if attempt == _ATTEMPTS:
-                raise Interrupted(f"{error} ({attempt} times)", hint=error.hint) from None
-            registry.wait(_PAUSE_SECONDS * 2 ** (attempt - 1))
-    raise AssertionError("unreachable")
+            registry.wait(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            if sent.is_all and registry.has_blob(sent.digest()):
+                break  # only the answer was lost
+    return sent.digest(), sent.size
+
+
+def _may_pass(error: Interrupted | Refused) -> bool:
+    """Whether an upload may succeed the next time: the registry failed, or has forgotten it."""
+    return isinstance(error, Interrupted) or error.status >= 500 or error.status in (404, 416, 429)
 
 
 def mount(registry: Registry, digest: str, source: str) -> bool:
@@ -97,6 +99,7 @@ class _Sent:
 
     def __init__(self, registry: Registry) -> None:
         self.size = 0
+        self.is_all = False
         self._registry = registry
         self._hash = hashlib.sha256()
 
@@ -107,6 +110,7 @@ class _Sent:
             self._hash.update(chunk)
             self.size += len(chunk)
             yield chunk
+        self.is_all = True
 
     def digest(self) -> str:
         return f"sha256:{self._hash.hexdigest()}"
@@ -120,7 +124,9 @@ def _begin(registry: Registry) -> str:
 def _commit(registry: Registry, location: str, digest: str) -> None:
     joint = "&" if urlsplit(location).query else "?"
     url = f"{location}{joint}{urlencode({'digest': digest})}"
-    response = registry.request("PUT", url, headers={"Content-Type": _BYTES}, expected=(201, 204))
+    response = registry.request(
+        "PUT", url, headers={"Content-Type": _BYTES}, expected=(201, 204), attempts=1
+    )
     drained(response)
 
 

@@ -21,7 +21,9 @@ SEARCH_PAGE = "https://hub.docker.com/search"
 def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bool) -> None:
     """Download an image from a registry"""
     from minidock.cli.progress_layers import layers_progress
+    from minidock.engine.image.missing import where_from
     from minidock.engine.registry import pull as engine
+    from minidock.engine.registry.transport import Unreachable
     from minidock.oci import reference
 
     name = reference.parse(arguments[0])
@@ -32,7 +34,11 @@ def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bo
         if not (has_tag or all_tags):
             progress.line("Using default tag: latest")
         act = engine.pull_all_tags if all_tags else engine.pull
-        act(Store(), arguments[0], platform=platform, progress=progress)
+        try:
+            act(store := Store(), arguments[0], platform=platform, progress=progress)
+        except Unreachable as error:
+            error.hint = f"{error.hint}\n{where_from(store, arguments[0])}".lstrip("\n")
+            raise
     print(name if all_tags else name.with_default_tag())
 
 

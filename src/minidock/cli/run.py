@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from minidock.engine.monitor.attach import Attachment
 
 
-_WHERE_IMAGES_COME_FROM = (
-    "minidock images                lists those that are here\n"
-    "minidock load -i IMAGE.tar     brings one that `docker save` wrote\n"
-    "minidock image make busybox    makes one of Debian's busybox"
-)
-
-
 def _explanation(text: str) -> str:
     if text not in ("text", "json", "true", "false"):
         raise ValueError('"text" or "json"')
@@ -107,7 +100,7 @@ def _created_or_pulled(store: Store, body: dict[str, Any], flags: dict[str, Any]
         if not str(error).startswith("No such image"):
             raise
         if flags["pull"] != "missing":
-            error.hint = _WHERE_IMAGES_COME_FROM
+            error.hint = _where_from(store, body["Image"])
             raise
     if not flags["quiet"]:
         print(f"Unable to find image '{_tagged(body['Image'])}' locally", file=sys.stderr)
@@ -121,8 +114,14 @@ def _pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> None:
     try:
         pull_for_container(store, body["Image"], platform=flags["platform"], quiet=flags["quiet"])
     except MinidockError as error:
-        error.hint = f"{error.hint}\n{_WHERE_IMAGES_COME_FROM}".lstrip("\n")
+        error.hint = f"{error.hint}\n{_where_from(store, body['Image'])}".lstrip("\n")
         raise
+
+
+def _where_from(store: Store, name: str) -> str:
+    from minidock.engine.image.missing import where_from
+
+    return where_from(store, name)
 
 
 def _start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.registry.report import Reporter
-from minidock.errors import NotFound, UsageError
+from minidock.errors import NotFound, RegistryError, UsageError
 from minidock.oci import image_config, reference
 
 TYPE_CHECKING = False
@@ -62,6 +62,12 @@ def _native(image: Image, name: str) -> Image:
 
 
 def _pull(store: Store, name: str, vertex: Vertex) -> Image:
+    from minidock.engine.image.missing import where_from
     from minidock.engine.registry.pull import pull  # urllib3: only who pulls pays for it
 
-    return pull(store, name, progress=_Said(vertex))
+    try:
+        return pull(store, name, progress=_Said(vertex))
+    except (RegistryError, NotFound) as error:
+        problem = f"{name}: failed to resolve source metadata for {whole_name(name)}: {error}"
+        hint = f"{error.hint}\n{where_from(store, name)}".lstrip("\n")
+        raise NotFound(problem, hint=hint) from error

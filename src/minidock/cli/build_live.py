@@ -118,7 +118,7 @@ class LiveVertex(Vertex):
         name = _fitting(f" => {self._state}{self.name}", width - len(clock) - 1)
         gap = " " * (width - len(name) - len(clock))
         shown = [Text(f"{name}{gap}{clock}", style=style.get(self._state, "yellow"))]
-        if self.ended and not self._state.startswith("ERROR"):
+        if self.ended:  # what a step that failed said comes whole, below
             return shown
         said = bytes(self.output).decode(errors="replace").replace("\r", "\n").split("\n")
         last = [line for line in said if line.strip()][-_LINES:] or [self._said] * bool(self._said)

@@ -130,8 +130,8 @@ class PlainVertex(Vertex):
 def show_failure(error: BuildFailed, *, quiet: bool) -> None:
     """What the failed step said, and the Dockerfile's lines that asked for it."""
     out: list[str] = []
-    if error.step and error.output:
-        said = error.output.decode(errors="replace").rstrip("\n").split("\n")
+    if error.step:
+        said = error.output.decode(errors="replace").splitlines()
         out += ["------", f" > {error.step}:", *said[-_OUTPUT_LINES:], "------"]
     first, last = error.lines
     if first:

@@ -22,6 +22,8 @@ _INTERNET = "fetches packages from the internet"
 MODULES = {
     "tests/kernel/test_networks_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_exchange.py": _OTHER_ENGINES,
+    "tests/e2e/test_images_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_runtime_engines.py": _OTHER_ENGINES,
     "tests/kernel/test_hostile_archives.py": _ARCHIVES,
     "tests/kernel/test_images.py": _ARCHIVES,

@@ -113,8 +113,7 @@ _DEVICE_BYTES = Parsed("list", _device_bytes)
 _DEVICE_OPERATIONS = Parsed("list", _device_operations)
 _REALTIME = "real-time scheduling comes later"
 
-limit_flags = in_section(
-    "Limits",
+_SHARED = (
     value("-m", "--memory", type=_BYTES, default=0, help="Memory limit"),
     value("--memory-reservation", type=_BYTES, default=0, help="Memory soft limit"),
     value(
@@ -123,27 +122,35 @@ limit_flags = in_section(
         default=0,
         help="Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
     ),
-    value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
-    switch("--oom-kill-disable", help="Disable OOM Killer"),
-    value(
-        "--oom-score-adj", type=INT, default=0, help="Tune host's OOM preferences (-1000 to 1000)"
-    ),
     value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
     value("-c", "--cpu-shares", type=INT, default=0, help="CPU shares (relative weight)"),
     value("--cpu-period", type=INT, default=0, help="Limit CPU CFS period"),
     value("--cpu-quota", type=INT, default=0, help="Limit CPU CFS quota"),
     value("--cpuset-cpus", default="", help="CPUs in which to allow execution (0-3, 0,1)"),
     value("--cpuset-mems", default="", help="MEMs in which to allow execution (0-3, 0,1)"),
-    value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
-    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
-    value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
-    value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
     value(
         "--blkio-weight",
         type=Parsed("uint16", _uint16),
         default=0,
         help="Block IO (relative weight), between 10 and 1000, or 0 to disable",
     ),
+    refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
+    refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
+    refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
+)
+
+limit_flags = in_section(
+    "Limits",
+    *_SHARED,
+    value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
+    switch("--oom-kill-disable", help="Disable OOM Killer"),
+    value(
+        "--oom-score-adj", type=INT, default=0, help="Tune host's OOM preferences (-1000 to 1000)"
+    ),
+    value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
+    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
+    value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
+    value("--cgroup-parent", default="", help="Optional parent cgroup for the container"),
     values(
         "--blkio-weight-device",
         type=Parsed("list", _device_weight),
@@ -169,26 +176,28 @@ limit_flags = in_section(
         type=_DEVICE_OPERATIONS,
         help="Limit write rate (IO per second) to a device",
     ),
-    refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
-    refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
-    refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
     refused("--cpu-count", because="Windows only"),
     refused("--cpu-percent", because="Windows only"),
     refused("--io-maxbandwidth", because="Windows only"),
     refused("--io-maxiops", because="Windows only"),
 )
 
+update_flags = in_section(
+    "Limits",
+    *_SHARED,
+    value("--pids-limit", type=INT, help="Tune pids limit (set -1 for unlimited)"),
+)
+
 
 def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
     """HostConfig's limits."""
-    _check_memory(flags)
-    _check_cpus(flags)
+    check_memory(flags)
+    check_cpus(flags)
     if not -1000 <= flags["oom_score_adj"] <= 1000:
         raise UsageError(
             f"Invalid value {flags['oom_score_adj']}, range for oom score adj is [-1000, 1000]"
         )
-    if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
-        raise Unavailable("Range of blkio weight is from 10 to 1000")
+    check_weight(flags)
     by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
     return {
         "ShmSize": flags["shm_size"],
@@ -216,7 +225,14 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_memory(flags: dict[str, Any]) -> None:
+def check_weight(flags: dict[str, Any]) -> None:
+    """Refuse a weight of block I/O that the daemon refuses."""
+    if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
+        raise Unavailable("Range of blkio weight is from 10 to 1000")
+
+
+def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
+    """Refuse limits of memory that the daemon refuses. updates: of a container that has some."""
     memory, swap = flags["memory"], flags["memory_swap"]
     swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
     if not -1 <= swappiness <= 100:
@@ -225,7 +241,7 @@ def _check_memory(flags: dict[str, Any]) -> None:
         raise Unavailable("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
         raise Unavailable("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory == 0 and swap > 0:
+    if memory == 0 and swap > 0 and not updates:
         raise Unavailable(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
@@ -237,7 +253,8 @@ def _check_memory(flags: dict[str, Any]) -> None:
         )
 
 
-def _check_cpus(flags: dict[str, Any]) -> None:
+def check_cpus(flags: dict[str, Any]) -> None:
+    """Refuse limits of processors that the daemon refuses."""
     available = os.cpu_count() or 1
     period, quota = flags["cpu_period"], flags["cpu_quota"]
     if flags["cpus"] and (period or quota):

@@ -113,17 +113,22 @@ def container_create_body(
     return body
 
 
-def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
+def restart_policy(text: str) -> dict[str, Any]:
     """--restart as the API has it; which policies there are, the engine knows."""
-    name, colon, count = flags["restart"].partition(":")
+    name, colon, count = text.partition(":")
     if colon and not name:
         raise UsageError("invalid restart policy format: no policy provided before colon")
     digits = count[1:] if count.startswith(("+", "-")) else count
     if count and not (digits.isascii() and digits.isdecimal()):
         raise UsageError("invalid restart policy format: maximum retry count must be an integer")
-    if flags["rm"] and name not in ("", "no"):
-        raise UsageError("Conflicting options: --restart and --rm")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
+
+
+def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
+    policy = restart_policy(flags["restart"])
+    if flags["rm"] and policy["Name"] not in ("", "no"):
+        raise UsageError("Conflicting options: --restart and --rm")
+    return policy
 
 
 def _console_size() -> list[int]:

@@ -94,11 +94,16 @@ COMMANDS: Table = {
     "stop": (VERBS, "lifecycle:stop", "Stop one or more running containers"),
     "tag": (VERBS, "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": (VERBS, "top:top", "Display the running processes of a container"),
+    "update": (
+        VERBS,
+        "update:update",
+        "Update configuration of one or more containers",
+    ),
     "unpause": (VERBS, "lifecycle:unpause", "Unpause all processes within containers"),
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "compose", "context", "plugin", "stats", "update",
+    "compose", "context", "plugin", "stats",
 )  # fmt: skip
 
 

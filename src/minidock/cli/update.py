@@ -1,0 +1,50 @@
+"""`update`: other limits for containers that there are."""
+
+from __future__ import annotations
+
+from minidock.cli.command import Misuse, command
+from minidock.cli.complete import containers
+from minidock.cli.failure import for_each
+from minidock.cli.flags_limits import check_cpus, check_memory, check_weight, update_flags
+from minidock.cli.flags_run import restart_policy
+from minidock.cli.pflag import value
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@update_flags
+@value("--restart", default="", help="Restart policy to apply when a container exits")
+def update(arguments: tuple[str, ...], *, restart: str, **flags: Any) -> int:
+    """Update configuration of one or more containers"""
+    from minidock.engine.container.update import update as act
+
+    pids = flags.pop("pids_limit")
+    if not (restart or pids is not None or any(flags.values())):
+        raise Misuse("you must provide one or more flags when using this command")
+    check_memory({**flags, "memory_swappiness": -1}, updates=True)
+    check_cpus(flags)
+    check_weight(flags)
+    changes: dict[str, Any] = {_FIELDS[name]: flags[name] for name in _FIELDS}
+    if pids is not None:
+        changes["PidsLimit"] = pids
+    if restart:
+        changes["RestartPolicy"] = restart_policy(restart)
+    store = Store()
+
+    def update_one(reference: str) -> str:
+        act(store, reference, changes)
+        return reference
+
+    return for_each(arguments, update_one)
+
+
+_FIELDS = {
+    "memory": "Memory", "memory_reservation": "MemoryReservation", "memory_swap": "MemorySwap",
+    "cpus": "NanoCpus", "cpu_shares": "CpuShares", "cpu_period": "CpuPeriod",
+    "cpu_quota": "CpuQuota", "cpuset_cpus": "CpusetCpus", "cpuset_mems": "CpusetMems",
+    "blkio_weight": "BlkioWeight",
+}  # fmt: skip

@@ -16,8 +16,8 @@ def _commands() -> Table:
 
     names = (
         "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause",
-        "port", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause", "update",
-        "wait",
+        "port", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
+        "update", "wait",
     )  # fmt: skip
     table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
     table["ls"] = ("Commands", "ps:ps", "List containers")
@@ -37,5 +37,5 @@ container = Group(
     _commands(),
     _container,
     aliases={"list": "ls", "ps": "ls", "remove": "rm"},
-    later=("prune", "stats"),
+    later=("prune",),
 )

@@ -91,6 +91,11 @@ COMMANDS: Table = {
     "save": (VERBS, "image_archive:save", "Save one or more images to a tar archive"),
     "search": (VERBS, "pull:search", "Search Docker Hub for images (in a browser)"),
     "start": (VERBS, "start:start", "Start one or more stopped containers"),
+    "stats": (
+        VERBS,
+        "stats:stats",
+        "Display a live stream of container(s) resource usage statistics",
+    ),
     "stop": (VERBS, "lifecycle:stop", "Stop one or more running containers"),
     "tag": (VERBS, "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": (VERBS, "top:top", "Display the running processes of a container"),
@@ -103,7 +108,7 @@ COMMANDS: Table = {
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
 LATER = (
-    "compose", "context", "plugin", "stats",
+    "compose", "context", "plugin",
 )  # fmt: skip
 
 

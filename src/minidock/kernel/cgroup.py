@@ -201,6 +201,10 @@ class Cgroup:
         cpu_system_ns, and what it may use: memory_limit_bytes, pids_limit (-1: no limit)."""
         raise NotImplementedError
 
+    def block_bytes(self) -> tuple[int, int]:
+        """Bytes that it has read from block devices, and written to them."""
+        raise NotImplementedError
+
     def _create_once(self) -> None:
         raise NotImplementedError
 

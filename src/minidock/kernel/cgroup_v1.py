@@ -167,6 +167,17 @@ class CgroupV1(Cgroup):
             "cpu_system_ns": int(read_file(f"{at['cpuacct']}/cpuacct.usage_sys")),
         }
 
+    def block_bytes(self) -> tuple[int, int]:
+        """From lines such as "8:0 Read 4096"; none where the kernel counts nothing here."""
+        directory, totals = self.paths().get("blkio"), {"Read": 0, "Write": 0}
+        file = f"{directory}/blkio.throttle.io_service_bytes_recursive"
+        if directory and os.path.exists(file):
+            for line in read_file(file).splitlines():
+                words = line.split()
+                if len(words) == 3 and words[1] in totals:
+                    totals[words[1]] += int(words[2])
+        return totals["Read"], totals["Write"]
+
 
 # What is mounted where ---------------------------------------------------------------------------
 

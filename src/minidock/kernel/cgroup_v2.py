@@ -165,6 +165,16 @@ class CgroupV2(Cgroup):
             "cpu_system_ns": cpu["system_usec"] * 1000,
         }
 
+    def block_bytes(self) -> tuple[int, int]:
+        """From lines such as "8:0 rbytes=4096 wbytes=0 …"; none without the io controller."""
+        totals = {"rbytes": 0, "wbytes": 0}
+        if os.path.exists(f"{self.directory}/io.stat"):
+            for word in read_file(f"{self.directory}/io.stat").split():
+                name, _, count = word.partition("=")
+                if name in totals:
+                    totals[name] += int(count)
+        return totals["rbytes"], totals["wbytes"]
+
 
 # Limits ------------------------------------------------------------------------------------------
 

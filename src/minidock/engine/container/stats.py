@@ -1,0 +1,83 @@
+"""What containers use: processor, memory, network, block devices, processes.
+
+A `Sample` is what the kernel says at one moment; how busy a container is follows from two of them.
+Memory is counted as Docker counts it: without the page cache that could be dropped at once.
+
+Sources: cgroups(7), the memory.stat of both versions; proc(5) /proc/PID/net/dev; Docker's
+documentation of `docker stats`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.container.containers import Container
+from minidock.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Sample:
+    """What a container uses now; all of it 0 where it does not run.
+
+    memory_limit_bytes: the machine's memory where it has no limit of its own.
+    network_bytes, block_bytes: received and sent, read and written, since it was started.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.taken = time.monotonic()
+        self.cpu_ns = self.memory_bytes = self.memory_limit_bytes = self.pids = 0
+        self.network_bytes = self.block_bytes = (0, 0)
+        if container.running and not container.restarting:
+            try:
+                self._read()
+            except (KernelError, OSError):
+                pass  # it ends just now
+
+    def _read(self) -> None:
+        group = cgroup_of(self.container.store, self.container.id)
+        usage = group.usage()
+        self.cpu_ns = usage["cpu_ns"]
+        cache = usage["memory_inactive_file_bytes"]
+        used = usage["memory_bytes"]
+        self.memory_bytes = used - cache if cache < used else used
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        limit = usage["memory_limit_bytes"]
+        self.memory_limit_bytes = limit if 0 <= limit < whole else whole
+        self.pids = usage["pids"]
+        self.block_bytes = group.block_bytes()
+        self.network_bytes = _network_bytes(self.container)
+
+    def cpu_percent(self, before: Sample) -> float:
+        """How busy it was since another sample: 100 for one processor all of the time."""
+        nanoseconds = (self.taken - before.taken) * 1e9
+        used = self.cpu_ns - before.cpu_ns
+        return 100 * used / nanoseconds if nanoseconds > 0 and used > 0 else 0.0
+
+    @property
+    def memory_percent(self) -> float:
+        return 100 * self.memory_bytes / self.memory_limit_bytes if self.memory_limit_bytes else 0.0
+
+
+def _network_bytes(container: Container) -> tuple[int, int]:
+    """Of all its network devices but loopback; nothing of the host's own network."""
+    if container.host_config.get("NetworkMode") == "host":
+        return 0, 0
+    received = sent = 0
+    with open(f"/proc/{_pid(container.state)}/net/dev", encoding="ascii") as file:
+        for line in file.readlines()[2:]:
+            name, _, numbers = line.partition(":")
+            if name.strip() != "lo":
+                fields = numbers.split()
+                received += int(fields[0])
+                sent += int(fields[8])
+    return received, sent
+
+
+def _pid(state: dict[str, Any]) -> int:
+    return int(state["Pid"])

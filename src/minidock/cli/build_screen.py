@@ -21,7 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.failure import BuildFailed
 
-_LINES_AROUND = 2
 _OUTPUT_LINES = 20
 _RULE = "-" * 20
 
@@ -143,10 +142,22 @@ def show_failure(error: BuildFailed, *, quiet: bool) -> None:
 
 def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:
     """The instruction's lines, with some around them, and ">>>" before each of its own."""
-    begin = max(1, first - _LINES_AROUND)
-    end = min(len(lines), last + _LINES_AROUND)
+    begin, end = _with_surroundings(first, min(last, len(lines)), len(lines))
     block = [f"{name}:{first}", _RULE]
     for number in range(begin, end + 1):
         mark = ">>>" if first <= number <= last else "   "
         block.append(f"{number:4d} | {mark} {lines[number - 1]}".rstrip())
     return [*block, _RULE]
+
+
+def _with_surroundings(first: int, last: int, count: int) -> tuple[int, int]:
+    """As BuildKit does it: two lines around a single one, else one; more on one side at an end."""
+    wanted = 4 if first == last else 2
+    taken = 0
+    while taken < wanted:
+        if first > 1:
+            first, taken = first - 1, taken + 1
+        if last < count:
+            last, taken = last + 1, taken + 1
+        taken += 1
+    return first, last

@@ -33,7 +33,7 @@ def failed_build(error: MinidockError, failures: list[Failure], context: Context
     """The error that a build ends with, out of what went wrong in it."""
     failed = BuildFailed(f"failed to solve: {error}", hint=error.hint)
     failed.name = context.dockerfile_name
-    failed.dockerfile = context.dockerfile.decode(errors="replace").splitlines()
+    failed.dockerfile = context.dockerfile.decode(errors="replace").split("\n")
     first = next((failure for failure in failures if failure.error is error), None)
     if first is not None and first.vertex is not None:
         failed.step = first.vertex.name

@@ -88,11 +88,10 @@ def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
 
 
 def _is_meant(*, everything: bool) -> bool:
-    import click
+    from minidock.cli.confirm import confirmed
 
     what = "all build cache" if everything else "all dangling build cache"
-    print(f"WARNING! This will remove {what}.")
-    return click.confirm("Are you sure you want to continue?")
+    return confirmed(f"This will remove {what}.")
 
 
 def _before(filters: tuple[str, ...]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from support import machine
 from support.building import build, context, files
-from support.command import Minidock
+from support.command import Minidock, environment
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -156,7 +157,6 @@ RUN --mount=type=secret,id=s --mount=target=/src --mount=type=cache,target=/c \
     process.communicate(timeout=patience(20))
     assert process.returncode != 0
     _nothing_is_left(minidock)
-    (tmp_path / "context/Dockerfile").write_text("FROM scratch\nCOPY x /\n")
 
 
 def test_build_that_is_killed_while_it_copies_leaves_nothing(
@@ -173,6 +173,34 @@ def test_build_that_is_killed_while_it_copies_leaves_nothing(
     process.communicate()
     _nothing_is_left(minidock)
     assert "Dockerfile" in files(minidock, build(minidock, folder), tmp_path)
+
+
+_CREATES_AND_DIES = """
+import os
+from minidock.engine.container.create import Step, create
+from minidock.engine.image.images import ImageStore
+from minidock.engine.store import Staging
+from minidock.paths import Store
+store = Store()
+image = ImageStore(store).resolve("busybox")
+with Staging(store, "build") as staging:
+    upper, work = staging.path + "/upper", staging.path + "/work"
+    os.mkdir(upper); os.mkdir(work)
+    step = Step(image.id, image.layer_directories(), upper, work, staging.path)
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"AutoRemove": True}}
+    create(store, body, name=None, step=step)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_build_that_is_killed_before_its_step_starts_leaves_nothing(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    words = [sys.executable, "-c", _CREATES_AND_DIES]
+    done = subprocess.run(words, env=environment(minidock.root))
+    assert done.returncode == -signal.SIGKILL
+    assert len(_remains(minidock)) == 2  # the container, and the entry of staging/
+    _nothing_is_left(minidock)
 
 
 def _is_copying(minidock: Minidock) -> bool:

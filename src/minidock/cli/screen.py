@@ -73,8 +73,11 @@ class _CommandOnScreen(click.Command):
 class _GroupOnScreen(click.Group):
     def __init__(self, group: Group) -> None:
         super().__init__(None, help=group.help)
-        self.epilog = "Run 'minidock COMMAND --help' for more information on a command."
         self._group = group
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.epilog = f"Run '{ctx.command_path} COMMAND --help' for more information on a command."
+        super().format_epilog(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._group.table)

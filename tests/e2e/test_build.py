@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.building import build, content, context, files, image, layers
 from support.command import Minidock
+from support.patience import patience
+from support.registry import serve
 
 pytestmark = pytest.mark.root
 
@@ -224,3 +227,50 @@ def test_what_cannot_be_done_is_refused_by_name(
     done = minidock("build", *arguments)
     assert done.code in (1, 125), str(done)
     assert words in done.stderr
+
+
+def test_image_that_is_not_here_is_pulled(
+    minidock: Minidock, tmp_path: Path, require: Callable[[str], str]
+) -> None:
+    require("docker-registry")
+    base = context(tmp_path / "base", "FROM scratch\nCOPY a /a\n", a="of the registry")
+    with serve(tmp_path / "registry") as registry:
+        name = f"{registry.host}/team/base:1"
+        build(minidock, "-t", name, base)
+        minidock.ok("push", name)
+        minidock.ok("rmi", name)
+        minidock.ok("builder", "prune", "-a", "-f")
+        folder = context(tmp_path / "context", f"FROM {name}\nCOPY --from={name} /a /b\n")
+        build(minidock, "-t", "pulled", folder)
+        assert content(minidock, "pulled", tmp_path, "b") == "of the registry"
+        context(tmp_path / "base", "FROM scratch\nCOPY a /a\n", a="newer")
+        build(minidock, "-t", name, base)
+        minidock.ok("push", name)
+        minidock.ok("tag", "pulled", name)
+        build(minidock, "-t", "kept", folder)
+        assert content(minidock, "kept", tmp_path, "b") == "of the registry"
+        build(minidock, "-t", "newest", "--pull", folder)
+        assert content(minidock, "newest", tmp_path, "b") == "newer"
+
+
+def test_running_step_can_be_looked_at(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    folder = context(
+        tmp_path / "context",
+        f"FROM {busybox_image}\nRUN --mount=type=cache,target=/c "
+        "echo x >/made; until test -e /c/go; do sleep 0.1; done\n",
+    )
+    process = minidock.start("build", folder)
+    assert process.stderr is not None
+    while not (step := minidock.ok("ps", "-q")) or "/made" not in minidock.ok("diff", step):
+        assert process.poll() is None
+    assert minidock.ok("exec", step, "cat", "/made") == "x"
+    assert minidock.ok("ps", "--size", "--format", "{{.Size}}").startswith("2B")
+    refused = minidock("commit", step)
+    assert refused.code == 1
+    assert "is a step of a build" in refused.stderr
+    minidock.ok("exec", step, "touch", "/c/go")
+    process.communicate(timeout=patience(20))
+    assert process.returncode == 0
+    assert minidock.ok("ps", "-aq") == ""

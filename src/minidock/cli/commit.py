@@ -66,15 +66,15 @@ class _Paused:
 def diff(arguments: tuple[str, ...]) -> None:
     """Inspect changes to files or directories on a container's filesystem"""
     from minidock.engine.container.containers import find
+    from minidock.engine.container.layers import layers_of
     from minidock.engine.image.changes import changes
-    from minidock.engine.image.images import ImageStore
 
     if not arguments[0]:
         raise NotFound("Container name cannot be empty")
     store = Store()
     container = find(store, arguments[0])
-    image = ImageStore(store).resolve(container.document["Image"])
-    for kind, path in changes(container.paths.upper, image.layer_directories()):
+    layers, upper, _ = layers_of(container)
+    for kind, path in changes(upper, layers):
         print(f"{kind} {path}")
 
 

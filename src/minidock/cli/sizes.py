@@ -16,7 +16,10 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     from minidock.engine.image.images import ImageStore
     from minidock.errors import NotFound
 
-    written = tree_bytes(container.paths.upper)
+    build = container.document.get("Build")  # a RUN step of one
+    written = tree_bytes(build["Upper"] if build else container.paths.upper)
+    if not container.document["Image"]:
+        return written, written
     try:
         image = ImageStore(store).resolve(container.document["Image"]).size
     except NotFound:  # removed by force

@@ -75,6 +75,9 @@ def create(
     document["Mounts"] = mount_points(store, document)
     if step is not None:
         document["Build"] = step.document
+        document["GraphDriver"]["Data"].update(
+            UpperDir=step.document["Upper"], WorkDir=step.document["Work"]
+        )
     container = Container(store, document)
     with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
         if step is None:

@@ -15,6 +15,7 @@ from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
 from minidock.engine.image.upper import Upper
 from minidock.engine.store import Staging
+from minidock.errors import Conflict
 from minidock.oci import image_config, reference
 from minidock.oci.digest import chain_ids
 
@@ -47,6 +48,11 @@ def commit(
     """
     from minidock.jsontext import dumps
 
+    if "Build" in document:
+        raise Conflict(
+            f"container {document['Id'][:12]} is a step of a build, which takes its files",
+            hint="wait for the build, and run what it makes",
+        )
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = _merged(document["Config"], changes)
     parent = ImageStore(store).resolve(document["Image"])

@@ -13,8 +13,8 @@ from minidock import jsontext
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
+from minidock.engine.container.layers import layers_of
 from minidock.engine.container.mounts import fill_volumes, make_bind_sources
-from minidock.engine.image.images import ImageStore
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.network import networks, ports
 from minidock.engine.network.netfiles import write_network_files
@@ -98,19 +98,11 @@ def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
     make_bind_sources(container.document)
-    lowerdirs, upper, work = layers_of(container)
-    mount_overlay(lowerdirs, upper, work, paths.merged)
+    layers, upper, work = layers_of(container)
+    mount_overlay(list(reversed(layers)), upper, work, paths.merged)
     fill_volumes(container.store, container.document, paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         keep_shared_memory(container)
-
-
-def layers_of(container: Container) -> tuple[list[str], str, str]:
-    """Its lowerdirs, topmost first, its upperdir and its workdir; a build's RUN step has others."""
-    if build := container.document.get("Build"):
-        return list(reversed(build["Lowers"])), build["Upper"], build["Work"]
-    image = ImageStore(container.store).resolve(container.document["Image"])
-    return list(reversed(image.layer_directories())), container.paths.upper, container.paths.work
 
 
 def keep_shared_memory(container: Container) -> None:

@@ -4,8 +4,8 @@
     #5 0.312 cc -o hello
     #5 DONE 1.4s
 
-Lines of steps that go on at the same time are told apart by their numbers; where another step's
-lines come between, the step is named again. All of it goes to stderr.
+Of steps that go on at the same time one is shown and the others' lines wait: until it ends, or for
+some seconds; then "#5 ..." says that its turn is over. All of it goes to stderr.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minidock.engine.build.failure import BuildFailed
 
 _OUTPUT_LINES = 20
+_TURN_SECONDS = 5.0
 _RULE = "-" * 20
 
 
@@ -47,33 +48,55 @@ class Screen(Progress):
 
 
 class Plain(Screen):
-    """BuildKit's plain lines."""
+    """BuildKit's plain lines: those of one step together, as far as nobody waits too long."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
-        self._last: PlainVertex | None = None
+        self._current: PlainVertex | None = None  # whose lines are printed; others' wait
+        self._since = 0.0
+        self._waiting: list[PlainVertex] = []
 
     def vertex(self, name: str) -> PlainVertex:
         return PlainVertex(self, name)
 
-    def lines(self, vertex: PlainVertex, lines: list[str], *, ends: bool = False) -> None:
-        """Print lines of a vertex, with its number; its name where it has not the word already."""
+    def close(self) -> None:
         with self._lock:
+            while self._waiting:
+                self._turn_to(self._waiting[0])
+            self._current = None
+
+    def lines(self, vertex: PlainVertex, lines: list[str], *, ends: bool = False) -> None:
+        """Print lines of a vertex, or have them wait for their turn."""
+        with self._lock:
+            vertex.waiting += lines
+            vertex.has_ended = ends
+            if vertex not in self._waiting:
+                self._waiting.append(vertex)
+            patient = time.monotonic() - self._since < _TURN_SECONDS
+            if self._current not in (None, vertex) and patient:
+                return
+            self._turn_to(vertex)
+            while self._current is None and self._waiting:
+                self._turn_to(self._waiting[0])
+
+    def _turn_to(self, vertex: PlainVertex) -> None:
+        """Print what a vertex has to say, with its number; its name, where it was not the last."""
+        out = []
+        if self._current is not vertex:
+            out += [f"#{self._current.number} ...", ""] if self._current is not None else []
             if not vertex.number:
                 self._count += 1
                 vertex.number = self._count
-            out = []
-            if self._last is not vertex:
-                out += [""] if self._last is not None else []
-                again = " ..." if vertex.was_named else f" {vertex.name}"
-                out.append(f"#{vertex.number}{again}")
-                vertex.was_named = True
-            out += [f"#{vertex.number} {line}" for line in lines]
-            self._last = None if ends else vertex
-            if ends:
-                out.append("")
-            print("\n".join(out), file=sys.stderr, flush=True)
+            out.append(f"#{vertex.number} {vertex.name}")
+            self._current, self._since = vertex, time.monotonic()
+        out += [f"#{vertex.number} {line}" for line in vertex.waiting]
+        vertex.waiting = []
+        self._waiting.remove(vertex)
+        if vertex.has_ended:
+            out.append("")
+            self._current = None
+        print("\n".join(out), file=sys.stderr, flush=True)
 
 
 class PlainVertex(Vertex):
@@ -85,7 +108,8 @@ class PlainVertex(Vertex):
         self._began = time.monotonic()
         self._rest = b""
         self.number = 0
-        self.was_named = False
+        self.waiting: list[str] = []
+        self.has_ended = False
 
     def begin(self) -> None:
         self._began = time.monotonic()

@@ -29,12 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import build
 import containers
 import images
+import registry
 from lab import REPOSITORY, Lab
 from report import Case, table, write_readme
 
 CASES: dict[str, Callable[[Lab], list[Case]]] = {
     **containers.CASES,
     **images.CASES,
+    **registry.CASES,
     **build.CASES,
 }
 

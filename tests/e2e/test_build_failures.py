@@ -37,7 +37,6 @@ def test_failed_command_is_told_with_its_line_output_and_exit_code(
         "------",
         "Dockerfile:3",
         "--------------------",
-        f"   1 |     FROM {busybox_image}",
         "   2 |     # a comment",
         "   3 | >>> RUN echo before && \\",
         "   4 | >>>     exit 42",

@@ -88,9 +88,7 @@ class LayerBars(Reporter):
                 self._table.start()
             if name not in self._tasks:
                 self._tasks[name] = self._table.add_task(status, total=None, layer=name)
-            self._table.update(
-                self._tasks[name], description=status, completed=done, total=total
-            )
+            self._table.update(self._tasks[name], description=status, completed=done, total=total)
 
     def _end_table(self) -> None:
         if self._table is not None:

@@ -13,6 +13,7 @@ import pytest
 
 from support.command import Minidock, command_line, environment
 from support.docker_daemon import Docker
+from support.misbehaving import misbehaving
 from support.patience import patience
 from support.registry import PASSWORD, USER, Authority, Registry, serve
 from support.registry_images import layer, put_image
@@ -304,7 +305,7 @@ def test_https_is_insisted_on_where_an_authority_is_set(
     assert "http: server gave HTTP response to HTTPS client" in refused.stderr
 
 
-# --- mirrors -------------------------------------------------------------------------------------
+# --- proxies and mirrors -------------------------------------------------------------------------
 
 
 def test_mirrors_are_asked_before_docker_hub(
@@ -331,3 +332,22 @@ def test_mirrors_are_asked_before_docker_hub(
         assert missing.code == 1 and "manifest for nosuch:latest not found" in missing.stderr
         pushed = minidock("push", "mirrored")
         assert pushed.code == 1 and "nothing is pushed to docker.io" in pushed.stderr
+
+
+def test_the_environments_proxy_is_asked_with_its_password(
+    minidock: Minidock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """registry.test has no address at all; the proxy knows where it is."""
+    monkeypatch.setenv("MINIDOCK_CONFIG", str(tmp_path))
+    (tmp_path / "registries.json").write_text('{"insecure-registries": ["registry.test:5000"]}')
+    with serve(tmp_path / "registry") as registry, misbehaving(registry.host) as proxy:
+        put = put_image(registry, "behind", "1", [layer({"f": b"x"})])
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://me:p%40ss@{proxy.host}")
+        minidock.ok("pull", "registry.test:5000/behind:1")
+        (asked,) = proxy.asked("GET", f"/blobs/{put.layers[0]}")
+        given = asked.headers["proxy-authorization"].removeprefix("Basic ")
+        assert base64.b64decode(given) == b"me:p@ss"
+        monkeypatch.setenv("NO_PROXY", "registry.test")
+        refused = minidock("pull", "registry.test:5000/behind:1")
+        assert refused.code == 1 and "lookup: " in refused.stderr

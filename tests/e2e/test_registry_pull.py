@@ -5,17 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from minidock.oci.image_config import host_architecture
 from minidock.paths import Store
-from support.command import Minidock
+from support.command import Minidock, command_line, environment
 from support.docker_daemon import Docker
 from support.misbehaving import Proxy, misbehaving, status
+from support.patience import patience
 from support.registry import Registry, serve
 from support.registry_images import (
     OCI_CONFIG,
@@ -324,6 +328,60 @@ def test_where_nobody_answers_it_is_said_at_once(name: str, minidock: Minidock) 
             words in result.stderr
             for words in ("connection refused", "lookup: ", "docker.io is not asked")
         ), str(result)
+
+
+# --- on a terminal, and in memory ----------------------------------------------------------------
+
+
+def test_a_terminal_shows_a_bar_for_each_layer(
+    minidock: Minidock, registry: Registry, three_layers: list[bytes]
+) -> None:
+    put = put_image(registry, "live", "1", three_layers)
+    command, *words = [*command_line(), "pull", f"{registry.host}/live:1"]
+    child = pexpect.spawn(
+        command,
+        words,
+        env={**environment(minidock.root), "TERM": "xterm"},  # type: ignore[arg-type]
+        encoding="utf-8",
+        dimensions=(40, 120),
+        timeout=patience(30),
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    screen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", child.before)
+    for digest in put.layers:
+        assert f"{digest[7:19]}: Pull complete" in screen
+    assert screen.rstrip().endswith(f"{registry.host}/live:1")
+    assert child.before.count("\x1b[?25l") == child.before.count("\x1b[?25h")  # the cursor is back
+
+
+# Started by a small process: a child's peak begins with what its parent has.
+MEASURE = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+
+
+def peak_kilobytes(minidock: Minidock, *arguments: str) -> int:
+    """The most memory that any process of a command had."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command_line(), *arguments],
+        env=environment(minidock.root),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def test_memory_does_not_grow_with_the_layer(minidock: Minidock, registry: Registry) -> None:
+    """A layer of 300 MB is pulled and pushed in less than 100 MB."""
+    name, other = f"{registry.host}/large:1", f"{registry.host}/other:1"
+    put_image(registry, "large", "1", [layer({"zeros": bytes(300_000_000)})])
+    assert peak_kilobytes(minidock, "pull", "-q", name) < 100_000
+    minidock.ok("tag", name, other)
+    for memory in Path(minidock.root).glob("layers/*/blobs.json"):
+        memory.unlink()  # so that it is sent, and not mounted
+    assert peak_kilobytes(minidock, "push", "-q", other) < 100_000
 
 
 # --- beside the others ---------------------------------------------------------------------------

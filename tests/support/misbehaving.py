@@ -135,6 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self._body()
         headers = dict(self.headers.items())
+        if self.path.startswith("http://"):  # we are somebody's HTTP proxy
+            self.path = "/" + self.path.split("/", 3)[3]
         asked = Asked(self.command, self.path, headers, len(body))
         proxy.requests.append(asked)
         sent = {k: v for k, v in headers.items() if k.lower() not in _OWN}

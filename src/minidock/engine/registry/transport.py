@@ -23,7 +23,7 @@ import os
 import socket
 import ssl
 import weakref
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -152,7 +152,11 @@ class Transport:
             context = self._context(verify=verify)
             if proxy:
                 self._pools[key] = urllib3.ProxyManager(
-                    proxy, maxsize=_CONNECTIONS, timeout=timeout, ssl_context=context
+                    proxy,
+                    proxy_headers=_proxy_headers(proxy),
+                    maxsize=_CONNECTIONS,
+                    timeout=timeout,
+                    ssl_context=context,
                 )
             else:
                 self._pools[key] = urllib3.PoolManager(
@@ -206,6 +210,15 @@ def proxy_for(url: str) -> str:
         return ""
     proxy = getproxies_environment().get(parts.scheme, "")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    """Who we are to a proxy, where its URL says that."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return dict(urllib3.make_headers(proxy_basic_auth=pair))
 
 
 def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, str], str]:

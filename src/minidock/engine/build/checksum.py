@@ -44,7 +44,8 @@ def _add(digest: hashlib._Hash, tree: Tree, entry: Entry, name: str) -> None:
     device = status.st_rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
     link = entry.read_link() if stat.S_ISLNK(mode) else b""
     size = status.st_size if stat.S_ISREG(mode) else 0
-    fields = (name, oct(mode), uid, gid, device, size, link, sorted(entry.xattrs().items()))
+    attributes = [] if tree.owner else sorted(entry.xattrs().items())  # a context's stay outside
+    fields = (name, oct(mode), uid, gid, device, size, link, attributes)
     digest.update(repr(fields).encode("utf-8", "surrogateescape"))
     if stat.S_ISREG(mode):
         _add_content(digest, entry)

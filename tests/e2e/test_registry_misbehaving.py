@@ -207,6 +207,11 @@ def test_ctrl_c_ends_a_pull_at_once_and_leaves_nothing(
     minidock: Minidock, store: Store, image: Put, proxy: Proxy, tmp_path: Path
 ) -> None:
     pull = start_stalled(minidock, image, proxy, tmp_path)
+    others = (blob_of(image, 1), blob_of(image, 2))  # they come while the first layer is waited for
+    deadline = time.monotonic() + patience(20)
+    while not all(proxy.asked("GET", other) for other in others):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     pull.send_signal(signal.SIGINT)
     _, err = pull.communicate(timeout=patience(10))
     assert (pull.returncode, err) == (130, b"")

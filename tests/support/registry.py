@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from support.patience import patience
 
@@ -115,6 +118,8 @@ def serve(
     token_authority: Authority | None = None,
 ) -> Iterator[Registry]:
     """A registry for as long as the block lasts; its storage is below `home`."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
     home.mkdir(parents=True, exist_ok=True)
     storage, log = home / "storage", home / "log"
     lines = ["version: 0.1", "log: {level: info, accesslog: {disabled: true}}"]

@@ -17,6 +17,7 @@ SUITES = ("tests/kernel/", "tests/e2e/")
 _OTHER_ENGINES = "beside docker, podman and skopeo, which are not in the machine"
 _ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part in"
 _OTHER_FIREWALL = "by iptables-legacy: a machine has one of both kinds, and this one iptables-nft"
+_REGISTRY = "with docker-registry, which is not in the machine"
 _INTERNET = "fetches packages from the internet"
 
 MODULES = {
@@ -24,6 +25,10 @@ MODULES = {
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_exchange.py": _OTHER_ENGINES,
     "tests/e2e/test_images_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_registry_login.py": _REGISTRY,
+    "tests/e2e/test_registry_misbehaving.py": _REGISTRY,
+    "tests/e2e/test_registry_pull.py": _REGISTRY,
+    "tests/e2e/test_registry_push.py": _REGISTRY,
     "tests/e2e/test_runtime_engines.py": _OTHER_ENGINES,
     "tests/kernel/test_hostile_archives.py": _ARCHIVES,
     "tests/kernel/test_images.py": _ARCHIVES,

@@ -66,14 +66,12 @@ def _open_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str) -> str:
 def open_overlay(lowerdirs: list[str], upperdir: str, workdir: str) -> int:
     """Lay a writable layer over others, and reach the sum by a descriptor: it is mounted nowhere.
 
-    Returns a descriptor of its root, close-on-exec. With the last descriptor into it, the mount
-    goes; a process that is killed leaves nothing. Errors and arguments: as `mount_overlay`.
+    Returns a descriptor of its root: O_PATH, close-on-exec. With it the mount goes; a process that
+    is killed leaves nothing. It must be fsmount(2)'s own: once that is closed the mount belongs to
+    no namespace, each mntput(9) in it takes the lock of all mounts, and openat2(2) in it answers
+    EAGAIN for ever where a link leads over "..". Errors and arguments: as `mount_overlay`.
     """
-    mount = _overlay(lowerdirs, upperdir, workdir, subject="overlay")
-    try:
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
-    finally:
-        os.close(mount)
+    return _overlay(lowerdirs, upperdir, workdir, subject="overlay")
 
 
 def _overlay(lowerdirs: list[str], upperdir: str, workdir: str, *, subject: str) -> int:

@@ -9,6 +9,7 @@ Sources: openat2(2), path_resolution(7), chdir(2), chroot(2).
 
 from __future__ import annotations
 
+import errno
 import os
 
 from minidock.errors import KernelError, MinidockError
@@ -17,6 +18,7 @@ from minidock.kernel.op import op, quote
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
+_ATTEMPTS = 100  # EAGAIN: something was renamed or mounted, anywhere, while ".." was resolved
 
 
 def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
@@ -33,7 +35,13 @@ def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) ->
             + mode.to_bytes(8, "little")
             + (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).to_bytes(8, "little")
         )
-        return syscall("openat2", root_fd, path_bytes(path), how, len(how), subject=path)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return syscall("openat2", root_fd, path_bytes(path), how, len(how), subject=path)
+            except KernelError as error:
+                if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
     finally:
         os.close(root_fd)
 

@@ -74,20 +74,14 @@ class Copy:
         self.checksum = put_in(instruction.flag("checksum"))
         self.keeps_git = instruction.flag("keep-git-dir") == "true"
         self.mode = _mode(self.chmod)
-        count = len(self.names) + len(self.documents)
-        if count > 1 and not self.destination.endswith("/"):
-            raise DockerfileError(
-                f"When using {self.keyword} with more than one source file, the destination must "
-                "be a directory and end with a /"
-            )
-        self._words = [word if heredoc_of(word) else put_in(word) for word in words[:-1]]
 
     def created_by(self) -> str:
         """Its entry in the history."""
         flags = [f"--chown={self.chown}"] if self.chown else []
         flags += [f"--chmod={self.chmod}"] if self.chmod else []
-        words = [self.keyword, *flags, *self._words, self.shown_destination, "# buildkit"]
-        return " ".join(words)
+        documents = (f"<<{name}" for name, _ in self.documents)
+        words = [self.keyword, *flags, *self.names, *documents, self.shown_destination]
+        return " ".join([*words, "# buildkit"])
 
     def key(self, top: str, *contents: object) -> str:
         """What the cache knows it by."""
@@ -144,7 +138,7 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
             for source in sources:
                 if source.extract and _is_archive(source):
                     os.close(copier.make_directories(copy.destination))
-                    _extract(source, root, copy.destination, owner)
+                    _extract(source, root, copy.destination)  # whose owners --chown leaves
                 else:
                     copier.copy(source.tree, source.path, copy.destination)
     finally:
@@ -192,10 +186,10 @@ def _is_archive(source: Source) -> bool:
     return is_archive(source)
 
 
-def _extract(source: Source, root: int, folder: str, owner: tuple[int, int] | None) -> None:
+def _extract(source: Source, root: int, folder: str) -> None:
     from minidock.engine.build.extract import extract
 
-    extract(source, root, folder, owner)
+    extract(source, root, folder, None)
 
 
 def _absolute(path: str, working_directory: str) -> str:

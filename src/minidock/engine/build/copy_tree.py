@@ -213,8 +213,9 @@ class Copier:
         """Owner, then mode and attributes (which chown(2) would take away), then times."""
         os.fchown(target, *self._owner_of(tree, source))
         os.fchmod(target, self._mode_of(source))
-        for name, value in source.xattrs().items():
-            os.setxattr(target, name, value)
+        if tree.owner is None:  # of a build's context, attributes stay outside
+            for name, value in source.xattrs().items():
+                os.setxattr(target, name, value)
         status = source.status
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -174,7 +174,7 @@ def _resolve_needs(stage: Stage, stages: list[Stage]) -> None:
 def sources_of(instruction: Instruction) -> Iterator[str]:
     """What the instruction's --from and --mount=…,from= name."""
     for name, value in instruction.flags:
-        if name == "from" and instruction.keyword in ("COPY", "ADD"):
+        if name == "from" and value and instruction.keyword in ("COPY", "ADD"):
             yield value
         elif name == "mount" and instruction.keyword == "RUN":
             for field in value.split(","):
@@ -184,24 +184,23 @@ def sources_of(instruction: Instruction) -> Iterator[str]:
 
 
 def _source(name: str, stage: Stage, stages: list[Stage], instruction: Instruction) -> Stage:
-    if not name:
-        raise DockerfileError("flag --from must name a stage or an image")
-    for other in reversed(stages[: max(stage.number, 0)]):
-        if other.name and other.name == name.lower():
-            return other
-    if name.isdecimal():
-        if int(name) < stage.number:
-            return stages[int(name)]
-        if int(name) < len(stages):
-            raise DockerfileError(
-                f"invalid stage index {name}: a stage takes only from those before it"
-            )
-    for other in stages:
-        if other.name and other.name == name.lower():
-            raise DockerfileError(
-                f"circular dependency detected on stage: {other.shown}",
-                hint="a stage takes only from those before it",
-            )
+    named = [s for s in stages if s.name and s.name == name.lower()]
+    if not named and name.isdecimal():
+        if int(name) >= len(stages):
+            raise DockerfileError(f"invalid stage index {name}")
+        named = [stages[int(name)]]
+    if before := [other for other in named if other.number < stage.number]:
+        return before[-1]
+    if stage in named:
+        raise DockerfileError(
+            f"circular dependency detected on stage: {stage.shown}",
+            hint="a stage takes only from those before it",
+        )
+    if named:
+        raise DockerfileError(
+            f"cannot {'mount' if instruction.keyword == 'RUN' else 'copy'} from stage "
+            f"{quoted(name)}, it needs to be defined before current stage {quoted(stage.shown)}"
+        )
     image = Stage(-1, "", instruction)
     image.image = name
     return image

@@ -49,11 +49,7 @@ class Command:
         if instruction.json is not None:
             self.arguments = list(instruction.json)
             return
-        text = self._text(instruction)
-        if self.script is None:
-            self.arguments = with_shell(state.config, text)
-        else:
-            self.arguments = [text]
+        self.arguments = with_shell(state.config, self._text(instruction))
 
     def _text(self, instruction: Instruction) -> str:
         """The shell's text: here-documents are given to the shell, or are the text themselves."""

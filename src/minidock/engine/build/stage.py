@@ -102,6 +102,9 @@ class StageBuilder:
     def _work_directory(self, instruction: Instruction, history: str) -> None:
         state = self._state
         path, user = state.working_directory, str(state.config.get("User") or "")
+        if path == "/":
+            state.note(history)
+            return
         key = key_of("workdir", state.top, path, user)
         self._layer(
             instruction,

@@ -65,7 +65,7 @@ class State:
         return state
 
     def copy(self) -> State:
-        """The same state, for another stage to go on from; its ARGs stay behind."""
+        """The same state, for another stage to go on from: its ARGs keep their values there."""
         copied = State()
         copied.base_id = self.base_id
         copied.base_name = self.base_name
@@ -75,9 +75,7 @@ class State:
         copied.diff_ids = list(self.diff_ids)
         copied.config = jsontext.loads(jsontext.dumps(self.config))
         copied.history = [dict(entry) for entry in self.history]
-        copied.variables = dict(
-            entry.partition("=")[::2] for entry in self.config.get("Env") or [] if "=" in entry
-        )
+        copied.variables = dict(self.variables)
         return copied
 
     @property

@@ -157,16 +157,16 @@ class Tree:
     def find(self, pattern: str) -> list[str]:
         """The paths that a source names: itself, or what its wildcards match, sorted.
 
-        Raises FileNotFoundError where there is none.
+        That may be nothing. Raises FileNotFoundError for a path, or the folder of a wildcard, that
+        is not there.
         """
         clean = posixpath.normpath("/" + pattern).lstrip("/")
         if not any(character in _WILD for character in clean):
             self.open(clean).close()
             return [clean]
-        found = sorted(self._matches("", clean.split("/")))
-        if not found:
-            raise FileNotFoundError(2, "not found", f"/{clean}")
-        return found
+        first_wild = min(at for at, character in enumerate(clean) if character in _WILD)
+        self.open(posixpath.dirname(clean[:first_wild])).close()
+        return sorted(self._matches("", clean.split("/")))
 
     def _matches(self, folder: str, parts: list[str]) -> Iterator[str]:
         """The paths below a folder that the pattern's parts match, one part a level."""

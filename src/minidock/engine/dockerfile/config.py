@@ -80,20 +80,13 @@ def pairs(instruction: Instruction, variables: Mapping[str, str]) -> list[tuple[
 def arg_pairs(
     instruction: Instruction, variables: Mapping[str, str]
 ) -> list[tuple[str, str | None]]:
-    """The names and defaults of an ARG, variables put in; None where it names no default.
-
-    Each of several sees those before it.
-    """
+    """The names and defaults of an ARG, variables put in; None where it names no default."""
     escape = instruction.escape
-    known = dict(variables)
     found: list[tuple[str, str | None]] = []
     for word in quoted_words(instruction.text, escape=escape):
         name, equals, text = word.partition("=")
-        name = expand(name, known, escape=escape)
-        default = expand(text, known, escape=escape) if equals else None
-        if default is not None:
-            known[name] = default
-        found.append((name, default))
+        default = expand(text, variables, escape=escape) if equals else None
+        found.append((expand(name, variables, escape=escape), default))
     return found
 
 

@@ -11,7 +11,10 @@ _DISTANCE_MAX = 2
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" with the nearest of the known words, or "" if none is near."""
-    distance, nearest = min((_distance(word.lower(), k.lower()), k) for k in (*known, ""))
+    distance, _, nearest = min(
+        (_distance(word.lower(), k.lower()), sorted(k.lower()) != sorted(word.lower()), k)
+        for k in (*known, "")
+    )
     if not nearest or not 0 < distance <= _DISTANCE_MAX:
         return ""
     if word == word.lower():

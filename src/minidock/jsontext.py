@@ -51,6 +51,8 @@ def loads(text: str | bytes) -> Any:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}") from None
+    except SystemError:  # the scanner wants json's own exception, which nobody has imported
+        raise ValueError("not JSON") from None
     if text[end:].strip(_WHITESPACE):
         raise ValueError(f"more text after the JSON value, at character {end}")
     return value

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from minidock import jsontext
 
+ROOT = Path(__file__).resolve().parents[2]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
@@ -31,6 +36,22 @@ def test_what_json_writes_it_reads(value: object, indent: int | None) -> None:
 def test_what_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         jsontext.loads(text)
+
+
+def test_what_is_not_json_is_refused_where_nobody_has_imported_json() -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "from minidock import jsontext",
+            "for text in ['[[]x]', '{', '{\"a\" 1}', '[1 2]', '\"a', '{\"a\":1,}']:",
+            "    try: jsontext.loads(text)",
+            "    except ValueError: pass",
+            "    else: sys.exit(text)",
+            "assert 'json' not in sys.modules",
+        ]
+    )
+    environment = {**os.environ, "PYTHONPATH": "src"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, cwd=ROOT)
 
 
 def test_what_has_no_json_form_is_refused() -> None:

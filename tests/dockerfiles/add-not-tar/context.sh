@@ -1,0 +1,2 @@
+echo x | gzip -n > b.gz
+tar -cf d/t.tar d/t

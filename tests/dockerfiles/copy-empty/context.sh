@@ -1,0 +1,2 @@
+mkdir -p d/e
+chmod 711 d/e

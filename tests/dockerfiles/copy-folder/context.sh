@@ -1,0 +1,2 @@
+mkdir -p d/empty
+chmod 750 d/empty

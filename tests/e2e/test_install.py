@@ -95,8 +95,9 @@ def test_installed_source_may_go_away(installed: Installed) -> None:
 
 
 def test_installed_recipes_come_along(installed: Installed) -> None:
-    found = list((installed.home / "opt").rglob("minidock/recipes/busybox/recipe"))
-    assert len(found) == 1
+    for recipe in ("busybox/recipe", "python/Dockerfile", "python/pip.conf"):
+        found = list((installed.home / "opt").rglob(f"minidock/recipes/{recipe}"))
+        assert len(found) == 1, recipe
 
 
 def test_every_installed_module_is_compiled(installed: Installed) -> None:

@@ -64,7 +64,7 @@ def make(store: Store, name: str, *, told: Told) -> Image:
 
     name: of a folder that `names` lists, or the path of any folder that holds a recipe.
     Raises NotFound for an unknown name, BuildFailed, MinidockError where the recipe fails: then
-    nothing is kept.
+    nothing is kept; NotFound also where the package of `tags` is not in the image, which stays.
     """
     folder = _folder(name)
     if os.path.isfile(f"{folder}/Dockerfile"):

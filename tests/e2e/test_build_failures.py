@@ -63,8 +63,7 @@ def test_command_that_is_not_there(minidock: Minidock, busybox_image: str, tmp_p
     ("dockerfile", "line", "words"),
     [
         ("FROM scratch\nCOPY nope /\n", 2, '"/nope": not found'),
-        ("FROM scratch\nCOPY *.c /\n", 2, '"/*.c": not found'),
-        ("FROM scratch\nCOPY a b /c\n", 2, "must be a directory and end with a /"),
+        ("FROM scratch\nCOPY nope/*.c /\n", 2, '"/nope": not found'),
         ("FROM scratch\nRUNN x\n", 2, "unknown instruction: RUNN (did you mean RUN?)"),
         ("FROM scratch\nCOPY --from=nobody.invalid/x a /\n", 2, "nobody.invalid/x"),
         ("FROM --platform=linux/s390x scratch\n", 1, "linux/s390x is not available"),

@@ -166,16 +166,22 @@ def test_all_tags_and_quiet(minidock: Minidock, registry: Registry, busybox_imag
     assert minidock("push", "-a", f"{registry.host}/nothing").code == 1
 
 
+@pytest.fixture
+def fresh_registry(tmp_path: Path) -> Iterator[Registry]:
+    """One in which nobody remembers anything."""
+    with serve(tmp_path / "fresh") as running:
+        yield running
+
+
 def test_lines_are_dockers(
-    minidock: Minidock, docker: Docker, registry: Registry, two_layers: str, tmp_path: Path
+    minidock: Minidock, docker: Docker, fresh_registry: Registry, two_layers: str, tmp_path: Path
 ) -> None:
     archive = tmp_path / "two.tar"
     minidock.ok("save", "-o", str(archive), two_layers)
     docker.ok("load", "-i", str(archive))
-    engines = {"minidock": minidock.ok, "docker": docker.ok}
     said: dict[str, list[str]] = {}
-    for engine, ok in engines.items():
-        path = f"{registry.host}/{engine}"
+    for engine, ok in {"minidock": minidock.ok, "docker": docker.ok}.items():
+        path = f"{fresh_registry.host}/{engine}"
         for name in ("a:1", "a:2", "b:1", "b:latest"):
             ok("tag", two_layers, f"{path}/{name}")
         text = "\n".join(
@@ -189,9 +195,10 @@ def test_lines_are_dockers(
                 ("push", "-q", f"{path}/b"),
             )
         )
-        digest = registry.digest(f"{engine}/a", "1")  # gzip differs, and so the blobs' digests
+        digest = fresh_registry.digest(f"{engine}/a", "1")  # gzip differs, and so do the blobs
         # Between "Preparing" and the last line the order is that of the moment.
         said[engine] = sorted(text.replace(digest, "DIGEST").replace(engine, "ENGINE").splitlines())
+        shutil.rmtree(fresh_registry.root / "docker")  # nobody mounts what the other one pushed
     assert said["minidock"] == said["docker"]
     docker.ok("rmi", "-f", docker.ok("images", "-q", two_layers))
 

@@ -20,11 +20,10 @@ import threading
 from urllib.parse import urljoin, urlsplit
 
 from minidock import jsontext
-from minidock.engine.registry import credentials
 from minidock.engine.registry.answer import Refused, content_of, drained, refusal
 from minidock.engine.registry.auth import Authorizer
-from minidock.engine.registry.settings import Endpoint, Settings
-from minidock.engine.registry.transport import Interrupted, Transport, Unreachable
+from minidock.engine.registry.settings import Settings
+from minidock.engine.registry.transport import Interrupted, Transport
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256
 from minidock.oci.distribution import ACCEPTED
@@ -35,13 +34,12 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse as Response
 
-    from minidock.engine.registry.credentials import Credentials
     from minidock.engine.registry.transport import Body
 
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.25  # then twice as long each time
 _PAUSE_SECONDS_MAX = 60.0
-_AGAIN = (429, 500, 502, 503, 504)
+AGAIN = (429, 500, 502, 503, 504)
 _TAG_PAGES_MAX = 1000
 _DIGEST_HEADER = "Docker-Content-Digest"
 
@@ -171,7 +169,7 @@ class Registry:
             if response.status in expected:
                 return response
             content = drained(response)
-            if response.status not in _AGAIN or attempt == attempts:
+            if response.status not in AGAIN or attempt == attempts:
                 raise self._refusal(response, content)
             self.wait(_pause_asked(response, pause))
         raise AssertionError("unreachable")
@@ -213,7 +211,7 @@ class Registry:
         wanted = self.scopes if scopes is None else scopes
         for is_last in (False, True):
             sent = dict(headers or {})
-            own = urlsplit(url).netloc == self.host  # an upload may lead elsewhere
+            own = url.startswith(f"{self._url}/")  # an upload may lead elsewhere
             if own and (authorization := self._authorizer.header(wanted)):
                 sent["Authorization"] = authorization
             response = self._transport.send(method, url, headers=sent, body=body)
@@ -238,45 +236,6 @@ class Registry:
     def url_of(self, place: str) -> str:
         """The URL of a place below the repository; one that is a URL already stays as it is."""
         return urljoin(f"{self._url}/v2/{self.path}/", place)
-
-
-def connect(
-    endpoint: Endpoint,
-    path: str,
-    settings: Settings,
-    *,
-    actions: str = "pull",
-    known: Credentials | None = None,
-) -> Registry:
-    """Find a registry at an endpoint: https, or http where that is allowed and https is not there.
-
-    actions: what is to be done: "pull" or "pull,push". Raises Unreachable, Refused.
-    """
-    for scheme in (endpoint.scheme,) if endpoint.scheme else ("https", "http"):
-        transport = Transport(settings, endpoint)
-        url = f"{scheme}://{endpoint.host}"
-        authorizer = Authorizer(transport, url, known)
-        try:
-            response = transport.send("GET", f"{url}/v2/")
-        except (Unreachable, Interrupted):
-            transport.close()
-            if endpoint.scheme or scheme == "http":
-                raise
-            continue
-        content = drained(response)
-        if response.status == 401:
-            authorizer.learn(response.headers.get("WWW-Authenticate", ""))
-        elif response.status == 404:
-            raise Unreachable(f"{url}/v2/ is not there: {endpoint.host} is no registry")
-        elif response.status not in (200, *_AGAIN):
-            raise refusal(response, content)
-        return Registry(transport, url, path, authorizer, settings, actions=actions)
-    raise AssertionError("unreachable")
-
-
-def credentials_for(endpoint: Endpoint, domain: str) -> Credentials | None:
-    """Who we are to an endpoint: docker.io's password is not for its mirrors."""
-    return credentials.find(endpoint.host if endpoint.is_mirror else domain)
 
 
 def _pause_asked(response: Response, pause: float) -> float:

@@ -25,10 +25,10 @@ from minidock.engine.image.layers import unpack_layer
 from minidock.engine.registry import origins
 from minidock.engine.registry.answer import Refused
 from minidock.engine.registry.blob import Blob, small_blob
-from minidock.engine.registry.client import Manifest, Registry, connect, credentials_for
+from minidock.engine.registry.client import Manifest, Registry
+from minidock.engine.registry.finding import not_there, registries
 from minidock.engine.registry.report import Reporter
-from minidock.engine.registry.settings import Settings
-from minidock.engine.registry.transport import Interrupted, Unreachable
+from minidock.engine.registry.transport import Interrupted
 from minidock.engine.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError
 from minidock.oci import distribution, image_config, reference
@@ -37,7 +37,7 @@ from minidock.oci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.engine.image.layers import StagedLayer
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 AT_A_TIME = 3  # downloads, as Docker's --max-concurrent-downloads
 _ATTEMPTS = 3
 _INDEX_DEPTH_MAX = 4
-_NOT_THERE = (401, 403, 404)
 
 
 def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | None = None) -> Image:
@@ -82,13 +81,13 @@ def _first_who_has_it(
 ) -> list[tuple[Image, bool]]:
     """Do something with the first server that has an image: a mirror need not have all."""
     problem: RegistryError | None = None
-    for registry in _registries(name):
+    for registry in registries(name):
         with registry:
             try:
                 return act(registry)
             except (Refused, Interrupted) as error:
                 problem = error
-    raise _not_there(name, problem)
+    raise not_there(name, problem)
 
 
 def _pulled(
@@ -266,34 +265,6 @@ class _Layer:
         self.chain_id = chain_id
 
 
-def _registries(name: Reference) -> Iterator[Registry]:
-    """The servers that answer, in the order in which they are to be asked.
-
-    Raises Unreachable, with what the last one was refused for, where no one does.
-    """
-    settings = Settings()
-    endpoints = settings.endpoints(name.domain)
-    if not endpoints:
-        raise Unreachable(
-            f"{name.domain} is not asked for images here",
-            hint="blocked-registries in registries.json names it",
-        )
-    answered = False
-    problem: RegistryError | None = None
-    for endpoint in endpoints:
-        try:
-            registry = connect(
-                endpoint, name.path, settings, known=credentials_for(endpoint, name.domain)
-            )
-        except (Unreachable, Interrupted, Refused) as error:
-            problem = error
-            continue
-        answered = True
-        yield registry
-    if not answered and problem is not None:
-        raise problem
-
-
 def _check_platform(image: Image, wanted: Platform, name: Reference) -> None:
     """Where a platform was asked for by name, an image without a choice must be of that."""
     machine = image.config.get("architecture") or wanted.architecture
@@ -303,20 +274,3 @@ def _check_platform(image: Image, wanted: Platform, name: Reference) -> None:
             f"image with reference {name.familiar} was found but does not match the specified "
             f"platform: wanted {wanted}, actual: {actual}"
         )
-
-
-def _not_there(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
-    """Why no one has the image, in Docker's words."""
-    if not isinstance(problem, Refused) or problem.status not in _NOT_THERE:
-        return problem or RegistryError(f"no registry has {name.familiar}")
-    if "BLOB_UNKNOWN" in problem.codes:
-        return RegistryError(f"{name.familiar} is incomplete where it comes from: {problem}")
-    if problem.status == 404 and "NAME_UNKNOWN" not in problem.codes:
-        return NotFound(f"manifest for {name.familiar} not found: {problem}")
-    if str(problem) == "no basic auth credentials":
-        return problem
-    return RegistryError(
-        f"pull access denied for {name.familiar_name}, repository does not exist or may require "
-        f"'minidock login': {problem}",
-        hint=problem.hint,
-    )

@@ -21,10 +21,9 @@ from minidock.engine.image.compression import gzip_chunks
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.engine.registry import origins
-from minidock.engine.registry.client import Registry, connect, credentials_for
+from minidock.engine.registry.client import Registry
+from minidock.engine.registry.finding import registry_to_push_to
 from minidock.engine.registry.report import Reporter
-from minidock.engine.registry.settings import Settings
-from minidock.engine.registry.transport import Unreachable
 from minidock.engine.registry.upload import mount, put_blob, put_stream
 from minidock.errors import NotFound, UsageError
 from minidock.oci import distribution, image_config, manifest, reference
@@ -55,7 +54,7 @@ def push(store: Store, ref: str, *, progress: Reporter | None = None) -> str:
     name = _pushable(ref).with_default_tag()
     progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
     image = _image(store, name)
-    with _registry(name) as registry:
+    with registry_to_push_to(name) as registry:
         return _Push(store, registry, name, progress).run(image)
 
 
@@ -72,7 +71,7 @@ def push_all_tags(store: Store, ref: str, *, progress: Reporter | None = None) -
     progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
     if not tags:
         raise _no_image(name)
-    with _registry(name) as registry:
+    with registry_to_push_to(name) as registry:
         return [
             _Push(store, registry, tagged, progress).run(_image(store, tagged))
             for tagged in sorted(tags, key=str)
@@ -214,16 +213,4 @@ def _no_image(name: Reference) -> NotFound:
     return NotFound(
         f"An image does not exist locally with the tag: {name.familiar_name}",
         hint=f"minidock tag IMAGE {name.familiar}     gives an image this name",
-    )
-
-
-def _registry(name: Reference) -> Registry:
-    """The registry of a name: mirrors are not pushed to."""
-    settings = Settings()
-    for endpoint in settings.endpoints(name.domain, mirrors=False):
-        known = credentials_for(endpoint, name.domain)
-        return connect(endpoint, name.path, settings, actions="pull,push", known=known)
-    raise Unreachable(
-        f"nothing is pushed to {name.domain} from here",
-        hint="blocked-registries in registries.json names it",
     )

@@ -23,14 +23,15 @@ import os
 import socket
 import ssl
 import weakref
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as PoolSSLError
 
+from minidock.engine.registry.proxy import proxy_for, proxy_headers
 from minidock.engine.registry.reach import reach
-from minidock.engine.registry.settings import Endpoint, Settings, host_name
+from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -153,7 +154,7 @@ class Transport:
             if proxy:
                 self._pools[key] = urllib3.ProxyManager(
                     proxy,
-                    proxy_headers=_proxy_headers(proxy),
+                    proxy_headers=proxy_headers(proxy),
                     maxsize=_CONNECTIONS,
                     timeout=timeout,
                     ssl_context=context,
@@ -194,31 +195,6 @@ def read_some(response: Response, size: int, seconds: float) -> bytes:
         raise Interrupted(f"the registry has sent nothing for {seconds:g} s") from None
     except (HTTPError, OSError, ValueError) as error:
         raise Interrupted(f"the registry broke off: {_words(error)}") from None
-
-
-def proxy_for(url: str) -> str:
-    """The proxy that the environment names for a URL, or ""."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return ""
-    from urllib.request import getproxies_environment, proxy_bypass
-
-    parts = urlsplit(url)
-    name = host_name(parts.netloc)
-    if name == "localhost" or name.startswith("127.") or name == "::1":
-        return ""
-    if proxy_bypass(parts.netloc):
-        return ""
-    proxy = getproxies_environment().get(parts.scheme, "")
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
-
-
-def _proxy_headers(proxy: str) -> dict[str, str]:
-    """Who we are to a proxy, where its URL says that."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return dict(urllib3.make_headers(proxy_basic_auth=pair))
 
 
 def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, str], str]:

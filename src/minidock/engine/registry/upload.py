@@ -143,4 +143,7 @@ def _location(registry: Registry, response: Response) -> str:
     drained(response)
     if not location:
         raise RegistryError(f"{registry.host} began an upload without saying where")
-    return urljoin(registry.url_of(_UPLOADS), location)
+    url = urljoin(registry.url_of(_UPLOADS), location)
+    if registry.root.startswith("https:") and not url.startswith("https:"):
+        raise RegistryError(f"{registry.host} wants the upload sent to {url}, which is not https")
+    return url

@@ -21,6 +21,7 @@ def _commands() -> Table:
     )  # fmt: skip
     table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
     table["ls"] = ("Commands", "ps:ps", "List containers")
+    table["prune"] = ("Commands", "prune:containers", "Remove all stopped containers")
     table["inspect"] = (
         "Commands",
         "inspect:inspect_container",
@@ -37,5 +38,4 @@ container = Group(
     _commands(),
     _container,
     aliases={"list": "ls", "ps": "ls", "remove": "rm"},
-    later=("prune",),
 )

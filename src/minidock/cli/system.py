@@ -39,7 +39,7 @@ def _system(given: dict[str, Any]) -> None:
     """Manage minidock"""
 
 
-system = Group(_COMMANDS, _system, later=("df", "events", "prune"))
+system = Group(_COMMANDS, _system, later=("df", "prune"))
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from minidock.cli.command import command
 from minidock.cli.complete import volumes
 from minidock.cli.failure import for_each
-from minidock.cli.filters import FILTER, chosen, filter_flag, has_label, matches, truth
+from minidock.cli.filters import chosen, filter_flag, has_label, matches, truth
 from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
 from minidock.cli.pflag import refused, switch, value, values
 from minidock.cli.table import Row, write_column, write_rows
-from minidock.errors import Conflict
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -29,7 +28,7 @@ _COMMANDS: Table = {
         "Display detailed information on one or more volumes",
     ),
     "ls": ("Commands", "volume:ls", "List volumes"),
-    "prune": ("Commands", "volume:prune", "Remove unused local volumes"),
+    "prune": ("Commands", "prune:volumes", "Remove unused local volumes"),
     "rm": ("Commands", "volume:rm", "Remove one or more volumes"),
 }
 _COLUMNS = ("Driver", "Name")
@@ -147,44 +146,3 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
         return name
 
     return for_each(arguments, remove_one)
-
-
-@command()
-@switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "label=<label>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
-def prune(
-    arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
-) -> int:
-    """Remove unused local volumes"""
-    from minidock.cli.confirm import confirmed
-    from minidock.cli.human import size
-    from minidock.cli.sizes import tree_bytes
-    from minidock.engine.container import volumes as engine
-
-    what = "all local volumes" if all else "anonymous local volumes"
-    warning = f"This will remove {what} not used by at least one container."
-    if not force and not confirmed(warning):
-        return 0
-    store = Store()
-    used = engine.used_by(store)
-    tests: dict[str, Test] = {
-        "label": lambda v, wanted: has_label(v["Labels"], wanted),
-        "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
-    }
-    reclaimed, deleted = 0, []
-    for found in chosen(engine.list(store), filter, tests):
-        is_anonymous = engine.ANONYMOUS_LABEL in (found["Labels"] or {})
-        if found["Name"] in used or not (all or is_anonymous):
-            continue
-        count = tree_bytes(found["Mountpoint"])
-        try:
-            engine.remove(store, found["Name"])
-        except Conflict:
-            continue  # a container has come to use it meanwhile
-        reclaimed += count
-        deleted.append(found["Name"])
-    if deleted:
-        print("Deleted Volumes:\n" + "\n".join(deleted) + "\n")
-    print(f"Total reclaimed space: {size(reclaimed)}")
-    return 0

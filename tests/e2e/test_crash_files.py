@@ -9,17 +9,14 @@ must work, and nothing may be left.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from minidock.engine.container import actions, containers, create, volumes
 from minidock.paths import Store
 from support.crash import Stage
-from support.crash_acts import aftermath, body, noted, run_attached, run_detached
-from support.patience import is_slow
+from support.crash_acts import at_each_file, body, run_attached, run_detached
 
 pytestmark = [
     pytest.mark.root,
@@ -27,43 +24,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]  # by execnet
-
-
-def at_each_file(
-    stage: Stage,
-    act: Callable[[Store], Any],
-    *,
-    before: Callable[[Store], Any] | None = None,
-    after: Callable[[Store], Any] | None = None,
-    victim: str = "at_file",
-) -> int:
-    """Kill the command, or the monitor, before its first change, its second, up to the last.
-
-    after: what else must hold then. On a slow machine
-    every third. Returns how many changes there are, about.
-    """
-    store = stage.store
-    number, stride = 0, 3 if is_slow() else 1
-    while True:
-        number += stride if number else 1
-        if before is not None:
-            begun = stage.command(lambda: before(store))
-            assert begun.error is None, begun
-        outcome = stage.command(lambda: act(store), **{victim: number})
-        killed = stage.was_killed()
-        at = stage.last_victim()
-        try:
-            if after is not None:
-                checked = stage.command(lambda: after(store))
-                assert checked.error is None, checked
-            aftermath(stage)
-        except AssertionError as error:
-            error.add_note(f"killed before change {number}, {at}; {outcome}")
-            raise
-        noted(store).unlink(missing_ok=True)
-        if not killed:
-            assert outcome.error is None, outcome
-            return number - 1
 
 
 def create_web(store: Store) -> None:

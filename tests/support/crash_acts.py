@@ -18,7 +18,7 @@ from minidock.errors import NotFound
 from minidock.kernel.cgroup import home_of, open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
-from support.patience import patience
+from support.patience import is_slow, patience
 
 
 def set_up(store: Store, busybox_tar: Path) -> Stage:
@@ -125,3 +125,41 @@ def remove_if_there(store: Store, container_id: str) -> None:
         actions.remove(store, container_id, force=True, volumes=True)
     except NotFound:
         pass  # it was run with --rm, and has gone meanwhile
+
+
+def at_each_file(
+    stage: Stage,
+    act: Callable[[Store], Any],
+    *,
+    before: Callable[[Store], Any] | None = None,
+    after: Callable[[Store], Any] | None = None,
+    victim: str = "at_file",
+    stride: int = 1,
+) -> int:
+    """Kill the command, or the monitor, before its first change, its second, up to the last.
+
+    after: what else must hold then. stride: only every second, third, ... change; on a slow
+    machine only every third of these. Returns how many changes there are, about.
+    """
+    store = stage.store
+    number, stride = 0, stride * (3 if is_slow() else 1)
+    while True:
+        number += stride if number else 1
+        if before is not None:
+            begun = stage.command(lambda: before(store))
+            assert begun.error is None, begun
+        outcome = stage.command(lambda: act(store), **{victim: number})
+        killed = stage.was_killed()
+        at = stage.last_victim()
+        try:
+            if after is not None:
+                checked = stage.command(lambda: after(store))
+                assert checked.error is None, checked
+            aftermath(stage)
+        except AssertionError as error:
+            error.add_note(f"killed before change {number}, {at}; {outcome}")
+            raise
+        noted(store).unlink(missing_ok=True)
+        if not killed:
+            assert outcome.error is None, outcome
+            return number - 1

@@ -181,10 +181,11 @@ def test_container_that_logs_on_a_full_disk_lives_on(disk: Disk) -> None:
 
 
 def test_command_that_reads_a_log_is_not_disturbed_by_a_full_disk(disk: Disk) -> None:
-    run = disk.minidock.start("run", "--rm", "busybox", "sh", "-c", "sleep 1; seq 1 2000")
-    time.sleep(0.6)
+    words = "echo up; read go; seq 1 2000"
+    run = disk.minidock.start("run", "-i", "--rm", "busybox", "sh", "-c", words)
+    assert run.stdout is not None and run.stdout.readline() == b"up\n"
     disk.fill()
-    said, _ = run.communicate(timeout=patience(30))
+    said, _ = run.communicate(b"go\n", timeout=patience(30))
     assert run.returncode == 0
     assert said.split() == [b"%d" % n for n in range(1, 2001)]
     in_order(disk)

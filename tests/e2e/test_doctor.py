@@ -24,8 +24,10 @@ import pytest
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import find
 from minidock.engine.doctor.host import NEEDED
-from minidock.kernel import cgroup
+from minidock.engine.doctor.machine import Machine
+from minidock.kernel import cgroup, link
 from minidock.kernel.capability import DOCKER_DEFAULT, NAMES
+from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
 from support import machine
 from support.command import SOURCE, Minidock, command_line, environment
@@ -243,6 +245,17 @@ def test_the_doctor_leaves_nothing(minidock: Minidock, store: Store) -> None:
     assert (machine.settings(), _handed_down()) == before
 
 
+def test_a_device_that_goes_meanwhile_is_no_matter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has ended between the look at the addresses and the look at the devices."""
+    with Netlink() as host:
+        seen = link.every_address(host)
+    monkeypatch.setattr(link, "every_address", lambda _: [*seen, (1 << 30, "192.0.2.1", 24)])
+    told = Machine(store).tell("addresses")
+    assert "lo 127.0.0.1/8" in told and not [text for text in told if "192.0.2.1/" in text]
+
+
 # --- machines that are spoilt --------------------------------------------------------------------
 
 
@@ -264,6 +277,7 @@ def _spoilt(minidock: Minidock, script: str, image: str, *flags: str) -> tuple[A
     )  # fmt: skip
     assert done.stdout.count("=====") == 2, done.stdout + done.stderr
     report, said, code = done.stdout.split("=====")
+    assert report.strip(), f"the doctor said nothing but: {done.stderr}"
     return json.loads(report), f"exit code {code.strip()}: {said.strip()}"
 
 

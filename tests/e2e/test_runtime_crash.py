@@ -16,7 +16,7 @@ import pytest
 
 from minidock.paths import Store
 from support import runtime
-from support.patience import is_slow, patience
+from support.patience import patience, stride
 from support.runtime import Bundle, Runtime
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -43,7 +43,7 @@ def test_delete_after_a_killed_create_leaves_nothing(
     ours.bundle.write("sleep", "60")
     ours.ok("create", "box")  # the interpreter is sealed, all is compiled
     ours.ok("delete", "--force", "box")
-    step = (4 if call == "write" else 1) * (3 if is_slow() else 1)
+    step = (4 if call == "write" else 1) * stride(3)
     at = 1
     while _create_killed_at(ours, call, at, tmp_path):
         told = ours("state", "box")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
 from support import runtime
 from support.runtime import Bundle, Runtime
@@ -33,6 +34,13 @@ for path in %s; do
 done; echo ---
 cat /proc/self/cgroup
 """
+
+
+def _without(config: Any, kind: str) -> list[dict[str, str]]:
+    """The namespaces but those of a kind; runc's own list has a cgroup namespace on cgroup v2."""
+    return [each for each in config["linux"]["namespaces"] if each["type"] != kind]
+
+
 CAPABILITIES = ["CAP_CHOWN", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE", "CAP_KILL"]
 CHANGES: dict[str, Callable[[Any], object]] = {
     "as runc spec has it": lambda c: None,
@@ -51,10 +59,10 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     ),
     "no capabilities": lambda c: c["process"].update(capabilities={}),
     "a writable root": lambda c: c["root"].update(readonly=False),
-    "a cgroup namespace": lambda c: c["linux"]["namespaces"].append({"type": "cgroup"}),
-    "the host's network": lambda c: c["linux"].update(
-        namespaces=[n for n in c["linux"]["namespaces"] if n["type"] != "network"]
+    "a cgroup namespace": lambda c: c["linux"].update(
+        namespaces=[*_without(c, "cgroup"), {"type": "cgroup"}]
     ),
+    "the host's network": lambda c: c["linux"].update(namespaces=_without(c, "network")),
     "a directory that the image lacks": lambda c: c["process"].update(cwd="/made/for/it"),
     "limits": lambda c: c["process"].update(
         oomScoreAdj=77, rlimits=[{"type": "RLIMIT_CORE", "soft": 5, "hard": 6}]
@@ -198,6 +206,8 @@ def test_the_session_keyring_is_the_containers_own_unless_asked(
 
 
 def test_a_container_without_cgroup_namespace_sees_its_own_cgroup_only(ours: Runtime) -> None:
+    if is_v2():
+        pytest.skip("this kernel has cgroup v2, of which only a namespace shows a part")
     ours.bundle.write("sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup/pids")
     told = ours.ok("run", "box", stdin=b"")
     assert "minidock-test" in told

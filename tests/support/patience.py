@@ -6,8 +6,9 @@ An emulated machine is 6 to 10 times slower, and a busy one a few times; a limit
 have every hang last for minutes. So the machine's slowness is measured once, when a run starts: the
 time that a Python takes from its start to the end of a small loop, against a reference.
 
-A test that does the same at each of a hundred steps does it at every tenth on a slow machine, each
-such test at other ones (`steps`): it is run whole where that is quick.
+A test that does the same at each of a hundred steps does it at every tenth on a slow machine, and
+at every thirtieth on a very slow one, each such test at other ones (`steps`): it is run whole where
+that is quick.
 
 What is timed for its own sake (a container's sleep, the 10 s of `stop`) stays as it is.
 """
@@ -25,7 +26,7 @@ from typing import TypeVar
 
 REFERENCE_SECONDS = 0.036  # an estimate; busy, the machine of the suite took 0.045 at best
 MOST = 40.0
-SLOW = 3.0  # from here on, steps are sampled
+SLOW, VERY_SLOW = 3.0, 10.0  # from here on, steps are sampled; more sparsely
 STRIDE = 10
 
 Step = TypeVar("Step")
@@ -56,11 +57,15 @@ def is_slow() -> bool:
     return measure() >= SLOW
 
 
+def stride(slow: int) -> int:
+    """How far apart the steps are that are done: 1 on a quick machine, `slow` on a slow one."""
+    return (3 * slow if measure() >= VERY_SLOW else slow) if is_slow() else 1
+
+
 def steps(every: Sequence[Step], name: str) -> Sequence[Step]:
-    """All of them; on a slow machine every tenth, the first of which depends on the name."""
-    if not is_slow():
-        return every
-    return every[zlib.crc32(name.encode()) % min(STRIDE, max(1, len(every))) :: STRIDE]
+    """All of them; on a slow machine some, the first of which depends on the name."""
+    apart = stride(STRIDE)
+    return every[zlib.crc32(name.encode()) % min(apart, max(1, len(every))) :: apart]
 
 
 def _once() -> float:

@@ -27,6 +27,12 @@ def test_slow_machine_does_a_tenth_of_them_and_never_none(monkeypatch: pytest.Mo
     assert all(len(steps(range(3), name)) >= 1 for name in names)
 
 
+def test_very_slow_machine_does_a_thirtieth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "18.00")
+    assert {len(steps(range(95), f"test {number}")) for number in range(200)} == {3, 4}
+    assert {len(steps(range(4), f"test {number}")) for number in range(200)} == {1}
+
+
 def test_tests_begin_at_different_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIDOCK_SLOWNESS", "8.00")
     done = {step for number in range(200) for step in steps(range(95), f"test {number}")}

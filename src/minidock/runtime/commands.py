@@ -122,12 +122,13 @@ def ps(call: Call, log: Log) -> int:
 
 def spec(call: Call, log: Log) -> int:
     """Write a config.json to begin with."""
-    from minidock.runtime.template import TEMPLATE
+    from minidock.kernel.cgroup import is_v2
+    from minidock.runtime.template import template
 
     path = os.path.join(call.flags["bundle"], "config.json")
     try:
         with open(path, "x", encoding="utf-8", opener=_for_owner) as file:
-            file.write(_pretty(TEMPLATE))
+            file.write(_pretty(template(with_cgroup_namespace=is_v2())))
     except FileExistsError:
         raise Conflict("File config.json exists. Remove it first") from None
     return 0

@@ -5,10 +5,14 @@ Source: `runc spec`; OCI runtime-spec config.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _CLOSED = ["nosuid", "noexec", "nodev"]
 
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "ociVersion": "1.2.0",
     "process": {
         "terminal": True,
@@ -74,3 +78,10 @@ TEMPLATE = {
         ],
     },
 }  # fmt: skip
+
+
+def template(*, with_cgroup_namespace: bool) -> dict[str, Any]:
+    """The config to begin with. runc gives a cgroup namespace where cgroups are of version 2."""
+    linux: dict[str, Any] = TEMPLATE["linux"]
+    more = [{"type": "cgroup"}] if with_cgroup_namespace else []
+    return {**TEMPLATE, "linux": {**linux, "namespaces": [*linux["namespaces"], *more]}}

@@ -112,9 +112,9 @@ def _addresses(_: Store) -> list[str]:
 
     with Netlink() as host:
         every = link.every_address(host)
-    import socket
-
-    return [f"{socket.if_indextoname(index)} {address}/{n}" for index, address, n in every]
+        names = {found.index: found.name for found in link.every(host)}
+    # A device may have gone between the two: a container has ended just now.
+    return [f"{names[index]} {address}/{n}" for index, address, n in every if index in names]
 
 
 def _routes(_: Store) -> list[str]:

@@ -140,7 +140,9 @@ def checksum_matches(block: bytes) -> bool:
         return False
     counted = block[:148] + b"        " + block[156:]
     total = sum(counted)
-    return claimed in (total, total - 256 * sum(byte > 127 for byte in counted))
+    if claimed == total:
+        return True
+    return claimed == total - 256 * sum(byte > 127 for byte in counted)  # as signed bytes, of old
 
 
 def parse_number(field: bytes, what: str) -> int:

@@ -135,6 +135,11 @@ class LayerUnpacker:
 
         Returns where they really are, below "/" and with a "/" behind, symbolic links resolved.
         """
+        outer, _, base = parent.rpartition(b"/")
+        around = self._real_directories.get(outer) if outer else b"/"
+        if around is not None and _is_directory(around + base):
+            self._real_directories[parent] = around + base + b"/"
+            return around + base + b"/"
         real = posixpath.realpath(b"/" + parent)
         made = b"/"
         for part in real.split(b"/"):
@@ -294,6 +299,13 @@ class LayerUnpacker:
         if entry.kind != tar.DIRECTORY:
             mtime_ns = _kernel_time(entry.mtime_ns)
             os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+
+def _is_directory(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def is_whiteout(status: os.stat_result) -> bool:

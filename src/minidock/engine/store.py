@@ -8,7 +8,7 @@ renamed to where it belongs; a thing goes by being renamed into staging/ first. 
 such an entry holds a flock(2) on its directory, which the kernel lets go when the process ends, no
 matter how. So an entry whose lock is free belongs to nobody: `sweep` removes it.
 
-Source: flock(2), rename(2), ioctl_iflags(2); moby's daemon/graphdriver for the modes of the directories.
+Source: flock(2), rename(2), ioctl_iflags(2); moby's daemon/graphdriver for modes.
 """
 
 from __future__ import annotations

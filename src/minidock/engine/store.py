@@ -139,10 +139,12 @@ class Staging:
     """`with Staging(store, "load") as staging:` a directory for what is not finished yet.
 
     It goes with all that is still in it when the block ends, however it ends.
-    path: its absolute path.
+    path: its absolute path. locks: descriptors of the entries that this process works in; a child
+    that works in one keeps them, so that the entry is not swept before it has ended, too.
     """
 
     _count = 0
+    locks: set[int] = set()
 
     def __init__(self, store: Store, purpose: str) -> None:
         self._store = store
@@ -160,12 +162,14 @@ class Staging:
                 ) from None
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
+        Staging.locks.add(self._fd)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             remove_tree(self.path)
         finally:
+            Staging.locks.discard(self._fd)
             os.close(self._fd)
 
 

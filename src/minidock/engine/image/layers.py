@@ -27,7 +27,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.image import tar_split
-from minidock.engine.store import write_file
+from minidock.engine.store import Staging, write_file
 from minidock.errors import ArchiveError, MinidockError, StoreError
 
 TYPE_CHECKING = False
@@ -179,7 +179,7 @@ class Child:
         _widen(self._data)
         self._pid = os.fork()
         if self._pid == 0:
-            _close_all_but(data_out, answer_in, *keeps)
+            _close_all_but(data_out, answer_in, *keeps, *Staging.locks)
             run(*arguments, data_out, answer_in)
         os.close(data_out)
         os.close(answer_in)
@@ -230,7 +230,7 @@ class Child:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Let go of what other threads hold: ends of their children's pipes, locks, connections.
+    """Let go of what other threads hold: ends of their children's pipes, connections.
 
     As long as one writing end of a pipe is open anywhere, its reader waits for more.
     """

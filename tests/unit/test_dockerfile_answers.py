@@ -16,6 +16,7 @@ from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.parser import parse
 from minidock.engine.dockerfile.words import expand
+from support import built
 from support import dockerfile_answers as answers
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -94,3 +95,11 @@ def _left(root: Path, text: str) -> list[str] | str:
                 left |= {path, *(str(parent) for parent in Path(path).parents)} - {"."}
         folders[:] = [name for name in folders if not ignore.skips(str(inside / name))]
     return sorted(left)
+
+
+def test_docs_tell_of_every_dockerfile_that_is_built_beside_docker() -> None:
+    page = Path(__file__).parents[2] / "docs/build-beside-docker.md"
+    rows = [line.split(" | ")[:2] for line in page.read_text().splitlines() if " | " in line]
+    told = {name.removeprefix("| "): about for name, about in rows}
+    for case in built.cases():
+        assert told.get(case.name) == case.about

@@ -152,6 +152,9 @@ busybox -- ls
 --log-driver json-file --quiet --pull missing busybox
 --mount type=bind,src=/a,dst=/b,bind-recursive=enabled busybox
 --no-healthcheck=false busybox
+--no-healthcheck busybox
+--health-cmd "curl -f x" --health-interval 1m30s --health-retries 2 busybox
+--health-start-period 2s --health-start-interval 500ms --health-timeout 1h busybox
 """.strip().splitlines()
 
 SAME_ERROR = """
@@ -268,8 +271,6 @@ SAME_ERROR = """
 REFUSED_BY_NAME = {
     "--gpus all busybox": "--gpus all",
     "--link a:b busybox": "--link a:b",
-    "--health-cmd x busybox": "--health-cmd x",
-    "--no-healthcheck busybox": "--no-healthcheck",
     "--network mynet busybox": "--network mynet",
     "--network-alias x busybox": "--network-alias x",
     "--ip 1.2.3.4 busybox": "--ip 1.2.3.4",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.cli.pflag import INT, Parsed, in_section, refused, switch, value, values
+from minidock.cli.pflag import INT, Parsed, in_section, switch, value, values
+from minidock.cli.units import duration_nanoseconds
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -47,7 +48,8 @@ def _label(text: str) -> str:
 
 
 ENVIRONMENT = Parsed("list", environment_entry)
-_HEALTH = "health checks come later"
+_DURATION = Parsed("duration", duration_nanoseconds)
+_EVERY = "Time between running the check (ms|s|m|h)"
 
 process_flags = in_section(
     "Process",
@@ -69,13 +71,30 @@ process_flags = in_section(
     switch("-t", "--tty", help="Allocate a pseudo-TTY"),
     value("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])"),
     value("-w", "--workdir", default="", help="Working directory inside the container"),
-    refused("--health-cmd", because=_HEALTH),
-    refused("--health-interval", because=_HEALTH),
-    refused("--health-retries", because=_HEALTH),
-    refused("--health-start-interval", because=_HEALTH),
-    refused("--health-start-period", because=_HEALTH),
-    refused("--health-timeout", because=_HEALTH),
-    refused("--no-healthcheck", because=_HEALTH, bare="true", unless=("false",)),
+    value("--health-cmd", default="", help="Command to run to check health"),
+    value("--health-interval", type=_DURATION, default=0, help=_EVERY),
+    value(
+        "--health-retries", type=INT, default=0, help="Failures in a row that count as unhealthy"
+    ),
+    value(
+        "--health-start-interval",
+        type=_DURATION,
+        default=0,
+        help=f"{_EVERY} during the start period",
+    ),
+    value(
+        "--health-start-period",
+        type=_DURATION,
+        default=0,
+        help="How long failures do not count after the start (ms|s|m|h)",
+    ),
+    value(
+        "--health-timeout",
+        type=_DURATION,
+        default=0,
+        help="Maximum time to allow one check to run (ms|s|m|h)",
+    ),
+    switch("--no-healthcheck", help="Disable any container-specified HEALTHCHECK"),
 )
 
 
@@ -99,11 +118,32 @@ def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str
         "Entrypoint": None if flags["entrypoint"] is None else [flags["entrypoint"]],
         "Labels": labels(flags["label"], flags["label_file"]),
     }
+    if health := _health(flags):
+        fields["Healthcheck"] = health
     if flags["stop_signal"]:
         fields["StopSignal"] = flags["stop_signal"]
     if flags["stop_timeout"] is not None:
         fields["StopTimeout"] = flags["stop_timeout"]
     return fields
+
+
+def _health(flags: dict[str, Any]) -> dict[str, Any]:
+    """Config.Healthcheck; empty where the image's own is to stay."""
+    settings = {
+        "Interval": "health_interval", "Timeout": "health_timeout",
+        "StartPeriod": "health_start_period", "StartInterval": "health_start_interval",
+        "Retries": "health_retries",
+    }  # fmt: skip
+    given = {field: flags[name] for field, name in settings.items() if flags[name]}
+    command = flags["health_cmd"]
+    if flags["no_healthcheck"]:
+        if given or command:
+            raise UsageError("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    for field, count in given.items():
+        if count < 0:
+            raise UsageError(f"--{settings[field].replace('_', '-')} cannot be negative")
+    return {"Test": ["CMD-SHELL", command], **given} if command else given
 
 
 def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:

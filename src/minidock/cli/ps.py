@@ -163,10 +163,10 @@ def _has_status(container: Container, wanted: str) -> bool:
 
 
 def _has_health(container: Container, wanted: str) -> bool:
-    """Health checks come later: until then every container is without one."""
     if wanted not in _HEALTH:
         raise BadFilter(f"invalid filter 'health={wanted}'", hint=f"there are {', '.join(_HEALTH)}")
-    return wanted == "none"
+    health = container.state.get("Health") or {}
+    return bool(health.get("Status", "none") == wanted)
 
 
 def _host_ports(container: Container) -> dict[str, Any]:

@@ -30,7 +30,8 @@ types.ContainerNode:
 types.ContainerState: Status string, Running bool, Paused bool, Restarting bool, OOMKilled bool,
     Dead bool, Pid int, ExitCode int, Error string, StartedAt string, FinishedAt string,
     Health *types.Health?
-types.Health: Status string, FailingStreak int, Log []any
+types.Health: Status string, FailingStreak int, Log []*types.HealthcheckResult
+types.HealthcheckResult: Start string, End string, ExitCode int, Output string
 types.MountPoint: Type string?, Name string?, Source string, Destination string, Driver string?,
     Mode string, RW bool, Propagation string
 types.GraphDriverData: Data map[string]string, Name string

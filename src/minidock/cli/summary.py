@@ -66,7 +66,11 @@ def status(state: dict[str, Any]) -> str:
         return f"Restarting ({state['ExitCode']}) {ago(finished)}"
     if state["Running"]:
         up = duration(time.time() - started)
-        return f"Up {up} (Paused)" if state["Paused"] else f"Up {up}"
+        if state["Paused"]:
+            return f"Up {up} (Paused)"
+        health = (state.get("Health") or {}).get("Status", "none")
+        shown = {"none": "", "starting": " (health: starting)"}.get(health, f" ({health})")
+        return f"Up {up}{shown}"
     if state["Status"] in ("removing", "dead"):
         return str(state["Status"]).replace("removing", "Removal In Progress").capitalize()
     if not started:

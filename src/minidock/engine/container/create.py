@@ -214,8 +214,18 @@ def merge_config(body: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     optional = {
         "ExposedPorts": {**(image.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})},
         "StopSignal": body.get("StopSignal") or image.get("StopSignal"),
+        "Shell": body.get("Shell") or image.get("Shell"),
+        "Healthcheck": _merge_health(body.get("Healthcheck"), image.get("Healthcheck")),
     }
     return merged | {name: value for name, value in optional.items() if value}
+
+
+def _merge_health(
+    asked: dict[str, Any] | None, image: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The health check: each part that was not asked for is the image's."""
+    given = {name: value for name, value in (asked or {}).items() if value}
+    return {**(image or {}), **given} or None
 
 
 _NOT_CONFIG = ("HostConfig", "NetworkingConfig")

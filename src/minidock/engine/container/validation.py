@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _NAME_CHARACTERS = _ALNUM | frozenset("_.-")
 _HOST_NAME_MAX = 64
+_SHORTEST_NS = 1_000_000  # 1 ms
 _MINIMUM_MEMORY_BYTES = 6 * 1024 * 1024  # Docker's: below it runc itself may not fit
 
 
@@ -64,6 +65,7 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
     for target in [*(host.get("Tmpfs") or {}), *(body.get("Volumes") or {})]:
         check_destination(target)
     check_policy(host)
+    _check_health(body.get("Healthcheck") or {})
     _check_limits(host)
     _check_modes(store, host)
     if (host.get("NetworkMode") or "").startswith("container:") and body.get("Hostname"):
@@ -86,6 +88,12 @@ def check_destination(target: str) -> None:
 def _one_line(value: str, field: str) -> None:
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise UsageError(f"{field}: {value!r} has a control character; it must fit on one line")
+
+
+def _check_health(check: dict[str, Any]) -> None:
+    for field in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        if 0 < (check.get(field) or 0) < _SHORTEST_NS:
+            raise UsageError(f"{field} in Healthcheck cannot be less than 1ms")
 
 
 def _check_limits(host: dict[str, Any]) -> None:

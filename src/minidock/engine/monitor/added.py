@@ -29,7 +29,7 @@ class Added:
     def execute(self, client: Client, content: dict[str, Any]) -> None:
         """Run one more process. content: of an X message."""
         request, wanted = content["request"], content.get("attach")
-        tell = _Teller(self._container, request["Cmd"])
+        tell = Teller(self._container, request["Cmd"])
         pipes = None
         if not request.get("Tty"):
             pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
@@ -69,7 +69,7 @@ class Added:
             session.reap()
 
 
-class _Teller:
+class Teller:
     """What is told of one more process: made and started now, ended later."""
 
     def __init__(self, container: Container, command: list[str]) -> None:

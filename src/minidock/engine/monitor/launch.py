@@ -145,6 +145,10 @@ def note_running(container: Container, pid: int) -> None:
         ExitCode=0, Error="", OOMKilled=False,
         StartedAt=timestamp(), FinishedAt=container.state["FinishedAt"] or NEVER,
     )  # fmt: skip
+    checks = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if checks[0] != "NONE":
+        known = container.state.get("Health") or {"Log": []}
+        container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
     container.save()
 
 

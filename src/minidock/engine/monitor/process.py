@@ -54,6 +54,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import Any
+
+    from minidock.engine.monitor.health import Health
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -89,6 +91,7 @@ class Monitor:
         self.waiting: list[Client] = []
         self.added: Added
         self.current: Run | None = None
+        self.health: Health | None = None
         self.listening: _socket.socket | None = None
         self.ownership: Ownership | None = None
         self.container: Container
@@ -172,12 +175,21 @@ class Monitor:
         if any((self.request.get("attach") or {}).values()):
             tell_container(container, "attach")
         self.current = Run(self.loop, container)
-        tell_started(container)
+        self._started()
         self._listen()
         self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
             self._attach(self.starter, self.request["attach"])
         self.starter.send(b"S")
+
+    def _started(self) -> None:
+        tell_started(self.container)
+        if self.container.config.get("Healthcheck"):
+            # Only containers with health checks pay for it.
+            from minidock.engine.monitor.health import Health, command_of
+
+            if command := command_of(self.container.config):
+                self.health = Health(self.loop, self.container, command)
 
     def _listen(self) -> None:
         self.listening = wire.listen(self.container.paths.run)
@@ -272,6 +284,9 @@ class Monitor:
         code = run.session.exit_code
         oom = run.clean_up()
         self.current = None
+        if self.health is not None:
+            self.health.end()
+            self.health = None
         self.container.reload()  # it may have another name by now
         tell_ended(self.container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
@@ -335,7 +350,7 @@ class Monitor:
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
-            tell_started(self.container)
+            self._started()
             self._listen()
         except MinidockError as error:
             self._end_between_runs(code, error)

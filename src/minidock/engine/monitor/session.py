@@ -20,9 +20,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    from minidock.engine.monitor.logs import LogFile
+    class Log(Protocol):
+        """Where what a process says is kept."""
+
+        def write(self, stream: str, data: bytes, /) -> None: ...
+
 
 _BACKLOG_BYTES = 256 * 1024
 _SIGKILL = 9
@@ -188,7 +192,7 @@ class Session:
         pid: int,
         console: int | None,
         pipes: Pipes | None,
-        log: LogFile | None,
+        log: Log | None,
         close_stdin_with_client: bool,
         on_end: Callable[[Session], None],
         end_with_client: bool = False,

@@ -1,0 +1,240 @@
+"""Health checks: a command that the monitor runs in its container again and again.
+
+    starting ──exit code 0──► healthy ◄──0── unhealthy
+        └────── --health-retries failures in a row ──────┘▲ from healthy too
+
+Within the start period a failure does not count, and one success ends that period. What a check
+said is kept, the first 4096 bytes of it, for the last five. A check that takes too long is killed,
+and has failed. While the container is paused none runs.
+
+Its acts are not in the container's journal, which would be full of them; its events are told, as
+Docker tells them.
+
+Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minidock.engine.clock import timestamp
+from minidock.engine.container.containers import Container
+from minidock.engine.events import tell_container
+from minidock.engine.monitor.added import Teller
+from minidock.engine.monitor.enter import enter
+from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.session import Pipes, Session
+from minidock.errors import MinidockError, NotFound
+from minidock.kernel.op import current_journal, use_journal
+from minidock.kernel.process import send_signal
+from minidock.kernel.timer import wake_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+_INTERVAL_NS = _TIMEOUT_NS = 30_000_000_000
+_START_INTERVAL_NS = 5_000_000_000
+_RETRIES = 3
+_LOGGED = 5
+_OUTPUT_BYTES = 4096
+_NOT_RUN = -1
+_SIGKILL = 9
+
+
+def command_of(config: dict[str, Any]) -> list[str]:
+    """A container's check as argv; empty where it has none. config: Docker's container config."""
+    kind, *words = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if kind == "CMD":
+        return words
+    if kind == "CMD-SHELL" and words:
+        return [*(config.get("Shell") or ["/bin/sh", "-c"]), words[0]]
+    return []
+
+
+class Health:
+    """The checks of one run of a container, from its start to its end."""
+
+    def __init__(self, loop: Loop, container: Container, command: list[str]) -> None:
+        asked = container.config["Healthcheck"]
+        self._loop = loop
+        self._container = container
+        self._command = command
+        self._interval_ns = asked.get("Interval") or _INTERVAL_NS
+        self._start_interval_ns = asked.get("StartInterval") or _START_INTERVAL_NS
+        self._start_period_ns = asked.get("StartPeriod") or 0
+        self._timeout_ns = asked.get("Timeout") or _TIMEOUT_NS
+        self._retries = asked.get("Retries") or _RETRIES
+        self._began = time.monotonic_ns()
+        self._status = STARTING
+        self._check: _Check | None = None
+        self._alarm = -1
+        self._wait()
+
+    def end(self) -> None:
+        """The run has ended, and so do its checks."""
+        self._stop_waiting()
+        if self._check is not None:
+            self._check.abandon()
+            self._check = None
+
+    def _wait(self) -> None:
+        """Until the next check: shorter as long as the container is starting."""
+        starts = self._status == STARTING and self._in_start_period(time.monotonic_ns())
+        interval_ns = self._start_interval_ns if starts else self._interval_ns
+        self._alarm = _set_alarm(self._loop, interval_ns, self._begin)
+
+    def _stop_waiting(self) -> None:
+        if self._alarm >= 0:
+            self._loop.forget(self._alarm)
+            os.close(self._alarm)
+            self._alarm = -1
+
+    def _begin(self) -> None:
+        self._stop_waiting()
+        try:
+            self._container.reload()
+        except NotFound:
+            return
+        if self._container.state["Paused"]:
+            self._wait()
+            return
+        self._check = _Check(self._loop, self._container, self._command, self._timeout_ns)
+        self._check.run(self._note)
+
+    def _in_start_period(self, moment_ns: int) -> bool:
+        return moment_ns - self._began < self._start_period_ns
+
+    def _note(self, check: _Check) -> None:
+        """Write down how a check ended, and what that means."""
+        self._check = None
+        before = self._status
+        container = self._container
+        try:
+            with container.editing():
+                container.reload()
+                health = container.state["Health"]
+                health["Log"] = [*health["Log"], check.result()][-_LOGGED:]
+                if check.exit_code == 0:
+                    health["FailingStreak"] = 0
+                    self._status = HEALTHY
+                elif not (before == STARTING and self._in_start_period(check.began)):
+                    health["FailingStreak"] += 1
+                    if health["FailingStreak"] >= self._retries:
+                        self._status = UNHEALTHY
+                health["Status"] = self._status
+                container.save()
+        except (NotFound, OSError):
+            pass  # it is being removed, or the disk is full: the next check counts
+        if self._status != before:
+            tell_container(container, f"health_status: {self._status}")
+        self._wait()
+
+
+class _Check:
+    """One check: a process in the container, what it says, and a limit of time."""
+
+    def __init__(
+        self, loop: Loop, container: Container, command: list[str], timeout_ns: int
+    ) -> None:
+        self._loop = loop
+        self._container = container
+        self._command = command
+        self._timeout_ns = timeout_ns
+        self._output = b""
+        self._late = False
+        self._alarm = -1
+        self._session: Session | None = None
+        self._on_end: Callable[[_Check], None] | None = None
+        self.exit_code = _NOT_RUN
+        self.began = time.monotonic_ns()
+        self._start = self._end = timestamp()
+
+    def run(self, on_end: Callable[[_Check], None]) -> None:
+        """Start it; on_end is called once it has ended, or could not be started."""
+        self._on_end = on_end
+        self._tell = Teller(self._container, self._command)
+        pipes = Pipes(stdin=False)
+        journal = current_journal()
+        use_journal(None)
+        try:
+            child = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
+        except MinidockError as error:
+            pipes.close()
+            self.write("stderr", str(error).encode())
+            self._finish()
+            return
+        finally:
+            use_journal(journal)
+        self._session = Session(
+            self._loop, pid=child.pid, console=None, pipes=pipes, log=self,
+            close_stdin_with_client=False, on_end=self._ended,
+        )  # fmt: skip
+        self._alarm = _set_alarm(self._loop, self._timeout_ns, self._kill)
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Keep the beginning of what it says (a session's log)."""
+        self._output += data[: _OUTPUT_BYTES - len(self._output)]
+
+    def result(self) -> dict[str, Any]:
+        """How it went, as `inspect` shows it."""
+        output = self._output.decode("utf-8", "replace")
+        if self._late:
+            said = f": {output}" if output else ""
+            output = f"Health check exceeded timeout ({_seconds(self._timeout_ns)}){said}"
+        return {
+            "Start": self._start, "End": self._end, "ExitCode": self.exit_code, "Output": output,
+        }  # fmt: skip
+
+    def abandon(self) -> None:
+        """Its container has ended, and it with that: nobody wants to know how."""
+        self._on_end = None
+        if self._session is not None:
+            self._session.reap()
+
+    def _kill(self) -> None:
+        self._late = True
+        self._stop_alarm()
+        if self._session is not None and self._session.pidfd >= 0:
+            send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
+
+    def _ended(self, session: Session) -> None:
+        self.exit_code = _NOT_RUN if self._late else session.exit_code
+        self._tell.died(session.exit_code)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._stop_alarm()
+        self._end = timestamp()
+        if self._on_end is not None:
+            self._on_end(self)
+
+    def _stop_alarm(self) -> None:
+        if self._alarm >= 0:
+            self._loop.forget(self._alarm)
+            os.close(self._alarm)
+            self._alarm = -1
+
+
+def _set_alarm(loop: Loop, nanoseconds: int, handler: Callable[[], None]) -> int:
+    journal = current_journal()
+    use_journal(None)
+    try:
+        alarm = wake_after(max(1, nanoseconds // 1_000_000))
+    finally:
+        use_journal(journal)
+    loop.watch(alarm, READABLE, lambda events: handler())
+    return alarm
+
+
+def _seconds(nanoseconds: int) -> str:
+    """A duration as Go prints it, as far as checks have such: "1s", "1m30s", "500ms"."""
+    if nanoseconds < 1_000_000_000:
+        return f"{nanoseconds / 1_000_000:g}ms"
+    minutes, rest = divmod(nanoseconds / 1_000_000_000, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    shown = f"{hours}h" if hours else ""
+    return f"{shown}{minutes}m{rest:g}s" if minutes or hours else f"{rest:g}s"

@@ -45,8 +45,8 @@ class Store:
         tag = "" if self.is_default else "-" + _fingerprint(self.root)
         self.run = "/run/minidock" + tag
         self.cgroup_parent = "minidock" + tag
-        derived = "minidock0" if self.is_default else "md" + _fingerprint(self.root)
-        self.bridge = os.environ.get("MINIDOCK_BRIDGE") or derived
+        self.derived_bridge = "minidock0" if self.is_default else "md" + _fingerprint(self.root)
+        self.bridge = os.environ.get("MINIDOCK_BRIDGE") or self.derived_bridge
         self.subnet = os.environ.get("MINIDOCK_SUBNET") or ""  # "": chosen against the routes
 
         self.version = f"{self.root}/version"

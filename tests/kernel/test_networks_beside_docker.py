@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network import networks
+from minidock.engine.network import lookup, networks
 from minidock.paths import Store
 from support.lab import HOST, NEIGHBOUR, Lab, Place, is_refused, machine_of_its_own, seen_from, sh
 from support.lab import serving as served_in
@@ -153,9 +153,9 @@ def test_inspect_has_dockers_shape(
 
     for name in ("bridge", "host", "none"):
         expected = json.loads(docker("network", "inspect", name))[0]
-        found = networks.inspect(store, name)
+        found = lookup.inspect(store, name)
         assert shape(found) == shape(expected)
-        assert networks.inspect(store, found["Id"][:12]) == found
+        assert lookup.inspect(store, found["Id"][:12]) == found
     settings = json.loads(docker("inspect", theirs.id))[0]["NetworkSettings"]
     assert shape(ours.endpoint) == shape(settings["Networks"]["bridge"])
     assert found["Driver"] == "null"

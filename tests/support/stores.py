@@ -51,7 +51,7 @@ def residue(store: Store) -> list[str]:
         for m in sorted(machine.mounts())
         if m.startswith((f"{store.root}/", f"{store.run}/")) and not m.startswith(kept)
     ]
-    found += [f"link: {x}" for x in sorted(machine.links()) if x.endswith(f" in {store.bridge}")]
+    found += [f"link: {x}" for x in sorted(machine.links()) if f" in {store.bridge}" in x]
     found += [
         f"rule: {rule}"
         for rule in sorted(machine.firewall_rules())
@@ -127,7 +127,7 @@ def _unmount_all(store: Store) -> None:
 def _remove_links(store: Store) -> None:
     for link in machine.links():
         name, _, bridge = link.partition(" in ")
-        if store.bridge in (name, bridge):
+        if any(f"{device}-".startswith(f"{store.bridge}-") for device in (name, bridge)):
             subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
 
 

@@ -132,6 +132,11 @@ busybox -- ls
 --network host busybox
 --net container:foo busybox
 --network default busybox
+--network mynet busybox
+--network a --network b busybox
+--network mynet --ip 1.2.3.4 --network-alias x --net-alias y busybox
+--network name=mynet,alias=x,alias=y,ip=1.2.3.4 --network other busybox
+--network mynet --mac-address 02:42:ac:11:00:02 busybox
 --network bridge --mac-address 02-42-AC-11-00-02 busybox
 --mac-address 02:42:ac:11:00:02 busybox
 --network name=bridge,mac-address=02:42:ac:11:00:02 busybox
@@ -266,14 +271,19 @@ SAME_ERROR = """
 --dns-search "" busybox
 --dns-search "a b" busybox
 --mac-address foo busybox
+--network-alias x busybox
+--network bridge --network a busybox
+--network a --network a busybox
+--network name=a,foo=b busybox
+--network a --network host busybox
 """.strip().splitlines()
 
 REFUSED_BY_NAME = {
     "--gpus all busybox": "--gpus all",
     "--link a:b busybox": "--link a:b",
-    "--network mynet busybox": "--network mynet",
-    "--network-alias x busybox": "--network-alias x",
-    "--ip 1.2.3.4 busybox": "--ip 1.2.3.4",
+    "--ip6 ::1 busybox": "--ip6 ::1",
+    "--network name=n,ip6=::1 busybox": "--network ip6=",
+    "--network a --network name=b,mac-address=02:42:ac:11:00:02 busybox": "--network b",
     "--volume-driver nfs busybox": "--volume-driver nfs",
     "--storage-opt size=1G busybox": "--storage-opt size=1G",
     "--log-driver syslog busybox": "--log-driver syslog",

@@ -18,14 +18,14 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(str(tmp_path))
-    lease = {"Address": "172.30.0.2", "Bindings": [PUBLISHED]}
+    lease = {"Address": "172.30.0.2", "Bindings": [PUBLISHED], "Cable": "veth0"}
     with Locked(store) as files:
         files.save({"Name": "bridge", "Device": "br", "Leases": {"leaving": lease}})
     seen_meanwhile: list[list[dict[str, Any]]] = []
 
-    def unplug(host: object, container_id: str) -> None:
+    def unplug(host: object, cable: str) -> None:
         state = read(store, "bridge")
-        assert state is not None and container_id in state["Leases"]  # its address is still its own
+        assert state is not None and "leaving" in state["Leases"]  # its address is still its own
         seen_meanwhile.append(bindings(state))  # what another container's connect would publish
 
     monkeypatch.setattr(endpoint, "unplug", unplug)

@@ -83,3 +83,18 @@ def test_forward_policy_is_read() -> None:
     assert firewall.forward_policy("") == "ACCEPT"
     saved = "*nat\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
     assert firewall.forward_policy(saved) == "DROP"
+
+
+def test_internal_network_has_no_way_out_and_none_in() -> None:
+    rules = firewall.wanted_inside(DEVICE, "172.19.0.0/16")
+    raw = rules["raw"]["MINIDOCK-minidock0"]
+    assert f"! -d 172.19.0.0/16 -i {DEVICE} -j DROP" in raw
+    assert raw[:3] == firewall.wanted(DEVICE, "172.19.0.0/16", [])["raw"]["MINIDOCK-minidock0"]
+    assert not any(rules["nat"].values())
+    assert rules["filter"]["MINIDOCK-minidock0"] == [f"-i {DEVICE} -o {DEVICE} -j ACCEPT"]
+
+
+def test_network_that_the_world_routes_is_not_masqueraded() -> None:
+    plain = firewall.wanted(DEVICE, "172.19.0.0/16", [])["nat"]["MINIDOCK-minidock0-OUT"]
+    routed = firewall.wanted(DEVICE, "172.19.0.0/16", [], masquerade=False)["nat"]
+    assert routed["MINIDOCK-minidock0-OUT"] == plain[1:]

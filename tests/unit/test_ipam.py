@@ -61,7 +61,7 @@ def test_hardware_address_follows_from_the_address_as_in_docker() -> None:
 def test_lowest_free_address_is_given(taken: set[int]) -> None:
     subnet = ipam.parse_subnet("10.9.0.0/29")
     free = sorted(set(range(2, 7)) - taken)
-    occupied = {subnet.first + number for number in taken}
+    occupied = {subnet.first + number for number in taken} | {subnet.gateway}
     if free:
         assert ipam.lowest_free(subnet, occupied, network="bridge") == subnet.first + free[0]
     else:

@@ -136,3 +136,31 @@ def test_flags_replace_the_hosts_lines(tmp_path: Path) -> None:
 def test_flag_that_would_write_another_line_is_refused(arguments: tuple[list[str], ...]) -> None:
     with pytest.raises(UsageError):
         names.resolv_conf(*arguments)
+
+
+def test_container_with_names_served_asks_its_own_server_only(tmp_path: Path) -> None:
+    assert _resolv(tmp_path, HOST, names_served=True)[:3] == [
+        "nameserver 127.0.0.11", "search example.org lan", "options ndots:2 timeout:1",
+    ]  # fmt: skip
+    assert _resolv(tmp_path, "nameserver 9.9.9.9\n", names_served=True) == [
+        "nameserver 127.0.0.11", "options ndots:0",
+    ]  # fmt: skip
+
+
+def test_name_server_asks_whom_the_host_asks(tmp_path: Path) -> None:
+    conf, resolved = tmp_path / "resolv.conf", tmp_path / "resolved.conf"
+    paths = {"host_path": str(conf), "resolved_path": str(resolved)}
+    conf.write_text(HOST)
+    assert names.upstream_servers(**paths) == [  # type: ignore[arg-type]
+        ("127.0.0.1", True), ("10.0.0.53", False), ("fe80::1%eth0", True), ("2001:db8::53", True),
+    ]  # fmt: skip
+    assert names.upstream_servers(["127.0.0.1"], **paths) == [("127.0.0.1", False)]  # type: ignore[arg-type]
+    conf.write_text("nameserver 127.0.0.53\n")
+    assert names.upstream_servers(**paths) == [("127.0.0.53", True)]  # type: ignore[arg-type]
+    resolved.write_text("nameserver 10.0.0.99\n")
+    assert names.upstream_servers(**paths) == [("10.0.0.99", False)]  # type: ignore[arg-type]
+
+
+def test_each_address_has_a_line_in_hosts() -> None:
+    text = names.hosts_file("hh", "10.0.0.2", further=["10.1.0.2"])
+    assert text.endswith("10.0.0.2\thh\n10.1.0.2\thh\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.engine.network import networks, ports
-from minidock.errors import NotFound, UsageError
+from minidock.engine.network import ports
+from minidock.engine.network.mode import mode
+from minidock.errors import UsageError
 
 
 def test_bindings_are_read() -> None:
@@ -47,15 +48,14 @@ def test_what_cannot_be_published_is_refused(key: str, binding: dict[str, str]) 
 
 
 def test_network_modes_are_told_apart() -> None:
-    assert [networks.mode(text).kind for text in ("", "default", "bridge", "host", "none")] == [
+    assert [mode(text).kind for text in ("", "default", "bridge", "host", "none")] == [
         "bridge", "bridge", "bridge", "host", "none",
     ]  # fmt: skip
-    joined = networks.mode("container:web")
+    joined = mode("container:web")
     assert (joined.kind, joined.target) == ("container", "web")
 
 
-def test_unknown_networks_and_nameless_containers_are_refused() -> None:
-    with pytest.raises(NotFound, match="network foo not found"):
-        networks.mode("foo")
+def test_a_network_is_named_and_a_nameless_container_is_refused() -> None:
+    assert (mode("foo").kind, mode("foo").target) == ("bridge", "foo")
     with pytest.raises(UsageError, match=r"invalid container format container:<name\|id>"):
-        networks.mode("container:")
+        mode("container:")

@@ -47,6 +47,24 @@ def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return [v["Name"] for v in found if v["Name"].startswith(incomplete)]
 
 
+def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of networks."""
+    from minidock.engine.network.file import names
+
+    try:
+        found = {"bridge", "host", "none", *names(Store())}
+    except PermissionError:
+        return []
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def networks_and_containers(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Names of networks, and of the containers that may join them."""
+    return [*networks(ctx, param, incomplete), *containers(ctx, param, incomplete)]
+
+
 def _names(incomplete: str, *, only_running: bool) -> list[str]:
     from minidock.engine.container.containers import documents
 

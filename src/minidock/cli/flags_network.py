@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
-_LATER = "user networks come later"
+USE_NAMES = "it is Docker's legacy; on a network of your own containers find each other by name"
+NO_IPV6 = "minidock's networks have IPv4 addresses only"
 
 
 def is_address(text: str) -> bool:
@@ -61,9 +62,60 @@ def _dns_search(text: str) -> str:
     return domain
 
 
+def _ipv4(text: str) -> str:
+    address = text.strip()
+    if not is_address(address):
+        raise ValueError(f'failed to parse IP: "{text}"')
+    if ":" in address:
+        raise ValueError(NO_IPV6)
+    return address
+
+
+def _network(text: str) -> tuple[str, dict[str, Any]]:
+    """One --network, in its short form or as name=NET,alias=A,ip=I: its name and its endpoint."""
+    text = text or "default"
+    if "=" not in text:
+        if text == "container:":
+            raise UsageError("invalid container format container:<name|id>")
+        return text, {}
+    endpoint: dict[str, Any] = {}
+    name = ""
+    for piece in text.split(","):
+        key, _, given = piece.partition("=")
+        if key == "name":
+            name = given
+        elif key == "alias":
+            endpoint.setdefault("Aliases", []).append(given)
+        elif key == "ip":
+            endpoint["IPAMConfig"] = {"IPv4Address": _ipv4(given)}
+        elif key == "mac-address":
+            endpoint["MacAddress"] = given
+        elif key in ("ip6", "link-local-ip", "driver-opt"):
+            raise UsageError(f"--network {key}= is not available")
+        else:
+            raise _not_a_network(text, f"invalid field key {key}")
+    if not name:
+        raise _not_a_network(text, "no name set for network")
+    return name, endpoint
+
+
+def _not_a_network(text: str, reason: str) -> UsageError:
+    """Docker names the flag without its other spelling."""
+    return UsageError(f'invalid argument "{text}" for "--network" flag: {reason}')
+
+
+address_flag = value(
+    "--ip", type=Parsed("ip", _ipv4), default="", help="IPv4 address (e.g., 172.30.100.104)"
+)
+
 network_flags = in_section(
     "Network",
-    value("--network", "--net", default="", help="bridge, none, host, or container:NAME"),
+    values(
+        "--network",
+        "--net",
+        type=Parsed("network", _network),
+        help="A network, or bridge, none, host, container:NAME",
+    ),
     values("-p", "--publish", help="Publish a container's port(s) to the host"),
     switch("-P", "--publish-all", help="Publish all exposed ports to random ports"),
     values("--expose", help="Expose a port or a range of ports"),
@@ -76,17 +128,18 @@ network_flags = in_section(
     values("--dns-option", "--dns-opt", help="Set DNS options"),
     values("--dns-search", type=Parsed("list", _dns_search), help="Set custom DNS search domains"),
     value("--mac-address", default="", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
-    refused("--ip", because=_LATER),
-    refused("--ip6", because=_LATER),
-    refused("--net-alias", "--network-alias", because=_LATER),
-    refused("--link-local-ip", because=_LATER),
-    refused("--link", because="it is Docker's legacy; names on user networks come later"),
+    address_flag,
+    values("--network-alias", "--net-alias", help="Add network-scoped alias for the container"),
+    refused("--ip6", because=NO_IPV6),
+    refused("--link-local-ip", because="link-local addresses are not given out"),
+    refused("--link", because=USE_NAMES),
 )
 
 
 def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
     """HostConfig's network fields, NetworkingConfig, and the MAC address asked for."""
-    mode, mac_address = _network(flags)
+    endpoints = _endpoints(flags)
+    mode = next(iter(endpoints))
     host = {
         "NetworkMode": mode,
         "PortBindings": port_bindings(flags["publish"]),
@@ -96,31 +149,61 @@ def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         "DnsOptions": list(flags["dns_option"]),
         "DnsSearch": list(flags["dns_search"]),
     }
-    endpoints = {mode: {"MacAddress": mac_address}} if mac_address else {}
-    return host, {"EndpointsConfig": endpoints}, mac_address
+    mac_address = endpoints[mode].get("MacAddress", "")
+    asked = endpoints if len(endpoints) > 1 else {n: e for n, e in endpoints.items() if e}
+    return host, {"EndpointsConfig": asked}, mac_address
 
 
-def _network(flags: dict[str, Any]) -> tuple[str, str]:
-    """The network's mode, and the MAC address asked for ("": none)."""
-    text: str = flags["network"]
-    mac_address = flags["mac_address"]
-    if "=" in text:
-        settings = dict(piece.partition("=")[::2] for piece in text.split(","))
-        text = settings.pop("name", "")
-        mac_address = settings.pop("mac-address", mac_address)
-        for unknown in settings:
-            raise UsageError(f"--network {unknown}= is not available: {_LATER}")
-        if not text:
-            raise UsageError("no name set for network")
+def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The networks that were asked for, the first one's name first, with what is wanted of each."""
+    endpoints: dict[str, dict[str, Any]] = {}
+    for name, given in flags["network"] or (("default", {}),):
+        endpoint = dict(given)
+        if name in endpoints:
+            raise UsageError(f'network "{name}" is specified multiple times')
+        endpoints[name] = endpoint
+    if len(endpoints) > 1 and not all(map(is_user_network, endpoints)):
+        raise UsageError(
+            "conflicting options: cannot attach both user-defined and non-user-defined "
+            "network-modes"
+        )
+    first = next(iter(endpoints))
+    _merge(endpoints[first], flags)
+    for name, endpoint in endpoints.items():
+        if endpoint.get("Aliases") and not is_user_network(name):
+            raise UsageError("network-scoped aliases are only supported for user-defined networks")
+        if endpoint.get("MacAddress") and name != first:
+            raise UsageError(
+                f"--network {name}: a MAC address is only for the first network",
+                hint="on the others it follows from the address",
+            )
+    return endpoints
+
+
+def _merge(endpoint: dict[str, Any], flags: dict[str, Any]) -> None:
+    """--ip, --network-alias and --mac-address are about the first network."""
+    if flags["ip"]:
+        if "IPAMConfig" in endpoint:
+            raise UsageError(
+                "conflicting options: cannot specify both --ip and per-network IPv4 address"
+            )
+        endpoint["IPAMConfig"] = {"IPv4Address": flags["ip"]}
+    if aliases := flags["network_alias"]:
+        if "Aliases" in endpoint:
+            raise UsageError(
+                "conflicting options: cannot specify both --network-alias and per-network alias"
+            )
+        endpoint["Aliases"] = list(aliases)
+    if flags["mac_address"] and "MacAddress" not in endpoint:
+        endpoint["MacAddress"] = flags["mac_address"]
+    mac_address = endpoint.get("MacAddress", "")
     if mac_address and not _is_mac(mac_address):
         raise UsageError(f"{mac_address} is not a valid mac address")
-    other = text.removeprefix("container:")
-    if text in ("", "default", "bridge", "none", "host") or (other and other != text):
-        return text or "default", mac_address
-    raise UsageError(
-        f"--network {text} is not available: {_LATER}",
-        hint="bridge, none, host and container:NAME are there",
-    )
+
+
+def is_user_network(name: str) -> bool:
+    """Whether a network is one that people make."""
+    return name not in ("default", "bridge", "none", "host") and not name.startswith("container:")
 
 
 def _is_mac(text: str) -> bool:

@@ -78,7 +78,7 @@ def _image(store: Store, reference: str) -> Found:
 
 
 def _network(store: Store, reference: str) -> Found:
-    from minidock.engine.network.networks import inspect as inspect_network
+    from minidock.engine.network.lookup import inspect as inspect_network
 
     return "types.NetworkResource", inspect_network(store, reference)
 

@@ -1,9 +1,10 @@
-"""`network …`: the networks that there are. (Making one's own comes later.)"""
+"""`network …`: the networks that there are, those that people make, and who is on them."""
 
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.filters import chosen, filter_flag, has_label, matches
+from minidock.cli.complete import networks
+from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.human import go_time, short_id
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
+    "connect": ("Commands", "network_change:connect", "Connect a container to a network"),
+    "create": ("Commands", "network_change:create", "Create a network"),
+    "disconnect": (
+        "Commands",
+        "network_change:disconnect",
+        "Disconnect a container from a network",
+    ),
     "inspect": (
         "Commands",
         "network:inspect",
         "Display detailed information on one or more networks",
     ),
     "ls": ("Commands", "network:ls", "List networks"),
+    "prune": ("Commands", "network_change:prune", "Remove all unused networks"),
+    "rm": ("Commands", "network_change:rm", "Remove one or more networks"),
 }
 _COLUMNS = ("ID", "Name", "Driver", "Scope")
 _HEADINGS = {
@@ -43,12 +53,12 @@ def _network(given: dict[str, Any]) -> None:
     """Manage networks"""
 
 
-network = Group(
-    _COMMANDS,
-    _network,
-    aliases={"list": "ls"},
-    later=("connect", "create", "disconnect", "prune", "rm"),
-)
+network = Group(_COMMANDS, _network, aliases={"list": "ls", "remove": "rm"})
+
+
+def is_builtin(network: dict[str, Any]) -> bool:
+    """Whether a network is one of the three that always exist."""
+    return network["Name"] in ("bridge", "host", "none")
 
 
 @command()
@@ -65,7 +75,7 @@ def ls(
     quiet: bool,
 ) -> None:
     """List networks"""
-    from minidock.engine.network.networks import list_networks
+    from minidock.engine.network.lookup import list_networks
 
     found = chosen(list_networks(Store()), filter, _TESTS)
     found.sort(key=lambda network: str(network["Name"]))
@@ -77,13 +87,22 @@ def ls(
 
 
 _TESTS: dict[str, Test] = {
+    "dangling": lambda n, wanted: (
+        truth("dangling", wanted) == (not n["Containers"]) and not is_builtin(n)
+    ),
     "driver": lambda n, wanted: n["Driver"] == wanted,
     "id": lambda n, wanted: matches(wanted, n["Id"]),
     "label": lambda n, wanted: has_label(n["Labels"], wanted),
     "name": lambda n, wanted: matches(wanted, n["Name"]),
     "scope": lambda n, wanted: n["Scope"] == wanted,
-    "type": lambda n, wanted: wanted == "builtin",
+    "type": lambda n, wanted: _type_is(n, wanted),
 }
+
+
+def _type_is(network: dict[str, Any], wanted: str) -> bool:
+    if wanted not in ("builtin", "custom"):
+        raise BadFilter(f"invalid filter: 'type'='{wanted}'", hint="custom or builtin")
+    return (wanted == "builtin") == is_builtin(network)
 
 
 def _row(network: dict[str, Any], *, truncate: bool) -> Row:
@@ -104,12 +123,12 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
     )
 
 
-@command("NETWORK [NETWORK...]", at_least=1)
+@command("NETWORK [NETWORK...]", at_least=1, complete=networks)
 @value("-f", "--format", help="'json', or a Go template")
 @refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Display detailed information on one or more networks"""
-    from minidock.engine.network.networks import inspect as inspect_network
+    from minidock.engine.network.lookup import inspect as inspect_network
 
     store = Store()
     return inspect_all(

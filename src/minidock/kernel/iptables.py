@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import MinidockError
-from minidock.kernel.op import op
+from minidock.kernel.op import op, quote
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
 _LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy tables' lock
@@ -57,15 +57,17 @@ def save() -> _Helper:
     return _Helper("iptables-save", [])
 
 
-def _restore_sh(rules: str) -> str:
-    return f"iptables-restore --wait {_LOCK_SECONDS} --noflush <<'RULES'\n{rules}RULES"
+def _restore_sh(rules: str, place: str = "") -> str:
+    inside = f"nsenter --net={quote(place)} " if place else ""
+    return f"{inside}iptables-restore --wait {_LOCK_SECONDS} --noflush <<'RULES'\n{rules}RULES"
 
 
 @op("iptables-restore(8)", twin=_restore_sh)
-def restore(rules: str) -> None:
+def restore(rules: str, place: str = "") -> None:
     """Change the firewall, all rules of a table in one step, so that no packet sees half of them.
 
     rules: the text form of iptables-save(8); chains that it does not name stay as they are.
+    place: the network namespace that the caller has entered, for the journal; "" for its own.
     Raises MinidockError with what iptables-restore said.
     """
     _Helper("iptables-restore", ["--wait", str(_LOCK_SECONDS), "--noflush"], rules).output()

@@ -20,7 +20,9 @@ from minidock.errors import KernelError
 from minidock.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     RTM_DELLINK,
+    RTM_DELROUTE,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETROUTE,
@@ -37,17 +39,17 @@ AF_UNSPEC, AF_INET = 0, 2
 IFNAMSIZ = 16  # with the closing NUL: a device's name has 15 characters at most
 IFF_UP = 0x1
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 10, 18
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_NET_NS_PID, IFLA_IFALIAS, IFLA_NET_NS_FD = 19, 20, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
-IFLA_BRPORT_MODE = 4
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
 
-ENODEV = 19
+ENODEV, ESRCH = 19, 3
 
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, which flags to change
 _IFADDRMSG = Struct("=BBBBi")  # family, prefix length, flags, scope, index
@@ -201,10 +203,34 @@ def set_hairpin(where: Netlink, device: str) -> None:
     the host which DNAT turns round to the sender.
     Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
     """
-    info = attribute(IFLA_INFO_SLAVE_KIND, b"bridge")
-    info += attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
-    body = _link(0) + _name(device) + attribute(IFLA_LINKINFO, info)
-    where.request(RTM_NEWLINK, 0, body, subject=f"{device} hairpin")
+    _set_port(where, device, attribute(IFLA_BRPORT_MODE, b"\1"), subject=f"{device} hairpin")
+
+
+def _set_isolated_sh(where: Netlink, device: str) -> str:
+    return f"bridge link set dev {quote(device)} isolated on"
+
+
+@op("bridge(8)", twin=_set_isolated_sh)
+def set_isolated(where: Netlink, device: str) -> None:
+    """Let a port of a bridge speak with the bridge itself, and with no other isolated port.
+
+    Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
+    """
+    _set_port(where, device, attribute(IFLA_BRPORT_ISOLATED, b"\1"), subject=f"{device} isolated")
+
+
+def _set_mtu_sh(where: Netlink, device: str, mtu: int) -> str:
+    return _ip(where, f"link set dev {quote(device)} mtu {mtu}")
+
+
+@op("ip-link(8)", twin=_set_mtu_sh)
+def set_mtu(where: Netlink, device: str, mtu: int) -> None:
+    """Set how many bytes one packet of a device may have: where a tunnel follows, fewer fit.
+
+    Raises KernelError ENODEV, or EINVAL for a number that the device cannot have.
+    """
+    body = _link(0) + _name(device) + attribute(IFLA_MTU, _U32.pack(mtu))
+    where.request(RTM_NEWLINK, 0, body, subject=f"{device} mtu {mtu}")
 
 
 def _delete_sh(where: Netlink, device: str) -> str:
@@ -256,13 +282,54 @@ def add_default_route(where: Netlink, device: str, gateway: str) -> None:
 
     Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
     """
-    body = _RTMSG.pack(
+    _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_EXCL)
+
+
+def _replace_default_route_sh(where: Netlink, device: str, gateway: str) -> str:
+    return _ip(where, f"route replace default via {gateway} dev {quote(device)}")
+
+
+@op("ip-route(8)", twin=_replace_default_route_sh)
+def replace_default_route(where: Netlink, device: str, gateway: str) -> None:
+    """Send everything that is not for a neighbour to another gateway than before, in one step.
+
+    Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
+    """
+    _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_REPLACE)
+
+
+def _delete_default_route_sh(where: Netlink) -> str:
+    return _ip(where, "route delete default")
+
+
+@op("ip-route(8)", twin=_delete_default_route_sh)
+def delete_default_route(where: Netlink) -> bool:
+    """Have no way out any more but to the neighbours; returns whether there was one."""
+    try:
+        where.request(RTM_DELROUTE, 0, _any_destination(), subject="default")
+    except KernelError as error:
+        if error.errno != ESRCH:
+            raise
+        return False
+    return True
+
+
+def _default_route(where: Netlink, device: str, gateway: str, *, flags: int) -> None:
+    body = _any_destination() + attribute(RTA_GATEWAY, packed(gateway))
+    body += attribute(RTA_OIF, _U32.pack(require(where, device).index))
+    where.request(RTM_NEWROUTE, flags, body, subject=f"default via {gateway} dev {device}")
+
+
+def _any_destination() -> bytes:
+    return _RTMSG.pack(
         AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
     )
-    body += attribute(RTA_GATEWAY, packed(gateway))
-    body += attribute(RTA_OIF, _U32.pack(require(where, device).index))
-    subject = f"default via {gateway} dev {device}"
-    where.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, subject=subject)
+
+
+def _set_port(where: Netlink, device: str, setting: bytes, *, subject: str) -> None:
+    info = attribute(IFLA_INFO_SLAVE_KIND, b"bridge") + attribute(IFLA_INFO_SLAVE_DATA, setting)
+    body = _link(0) + _name(device) + attribute(IFLA_LINKINFO, info)
+    where.request(RTM_NEWLINK, 0, body, subject=subject)
 
 
 def packed(address: str) -> bytes:

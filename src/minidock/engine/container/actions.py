@@ -19,6 +19,7 @@ from minidock.engine.container.containers import (
     restarting_error,
     settled,
 )
+from minidock.engine.container.endpoints import has_names, names_on
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal
@@ -28,6 +29,7 @@ from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import end_policy, reach
+from minidock.engine.network import networks
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel import process
 from minidock.runtime import state
@@ -224,7 +226,14 @@ def rename(store: Store, reference: str, new_name: str) -> None:
         old_name = container.name
         claim_name(store, new_name, container.id)
         container.document["Name"] = "/" + new_name
+        for network, endpoint in container.document["NetworkSettings"]["Networks"].items():
+            if endpoint.get("DNSNames"):
+                endpoint["DNSNames"] = names_on(container.document, network)
         container.save()
+        if has_names(container.document):
+            networks.know_as(
+                store, container.id, lambda network: names_on(container.document, network) or []
+            )
         os.unlink(f"{store.names}/{old_name}")
     tell_container(container, "rename", oldName=f"/{old_name}")
 

@@ -22,6 +22,7 @@ from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.events import tell_container
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.locks import exclusive
+from minidock.engine.network.file import DRIVERS, every, names
 from minidock.engine.store import StoreLock, prepare
 from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
@@ -65,6 +66,7 @@ def create(
         check_name(name)
     check_body(store, body)
     prepare(store)
+    _name_networks(store, body)
     image = step or ImageStore(store).resolve(body["Image"])
     container_id = os.urandom(32).hex()
     document = _document(store, body, image, container_id)
@@ -89,6 +91,22 @@ def create(
             raise
     tell_container(container, "create")
     return container
+
+
+def _name_networks(store: Store, body: dict[str, Any]) -> None:
+    """Call the networks that were asked for by id by their names; which exist, the start tells."""
+    host_config = body.get("HostConfig") or {}
+    endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+    asked = [host_config.get("NetworkMode") or "", *endpoints]
+    known = {"", "default", *DRIVERS, *names(store)}
+    for text in asked:
+        if text in known or text.startswith("container:"):
+            continue
+        name = next((n["Name"] for n in every(store) if n["Id"].startswith(text)), text)
+        if host_config.get("NetworkMode") == text:
+            host_config["NetworkMode"] = name
+        if text in endpoints:
+            endpoints[name] = endpoints.pop(text)
 
 
 def _containers_directory(store: Store) -> str:
@@ -137,6 +155,7 @@ def _document(
     config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)
     command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
     host_config = inspected.host_config(body.get("HostConfig") or {})
+    endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     return {
         "Id": container_id,
         "Created": timestamp(),
@@ -172,7 +191,7 @@ def _document(
         },
         "Mounts": [],
         "Config": config,
-        "NetworkSettings": inspected.network_settings(host_config["NetworkMode"]),
+        "NetworkSettings": inspected.network_settings(host_config["NetworkMode"], endpoints),
     }  # fmt: skip
 
 

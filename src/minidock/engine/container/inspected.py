@@ -9,6 +9,7 @@ Source: Docker Engine API 1.45 ContainerInspect; what dockerd 26.1 answers.
 
 from __future__ import annotations
 
+from minidock.engine.container.endpoints import asked_for
 from minidock.engine.container.restart import policy_of
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS
 
@@ -32,11 +33,6 @@ _DEFAULTS: dict[str, Any] = {
     "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None,
     "OomKillDisable": False, "PidsLimit": None, "Ulimits": [], "CpuCount": 0, "CpuPercent": 0,
     "IOMaximumIOps": 0, "IOMaximumBandwidth": 0, "MaskedPaths": None, "ReadonlyPaths": None,
-}  # fmt: skip
-_NO_ENDPOINT: dict[str, Any] = {
-    "IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "",
-    "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
-    "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": None, "DNSNames": None,
 }  # fmt: skip
 
 
@@ -67,12 +63,13 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def network_settings(mode: str) -> dict[str, Any]:
-    """NetworkSettings of a container that has not run: the name of its network, and nothing else.
+def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """NetworkSettings of a container that has not run: its networks, and what it wants of them.
 
-    mode: HostConfig.NetworkMode.
+    mode: HostConfig.NetworkMode. asked: NetworkingConfig.EndpointsConfig.
     """
-    networks = {} if mode.startswith("container:") else {mode: dict(_NO_ENDPOINT)}
+    names = [] if mode.startswith("container:") else [mode, *asked]
+    networks = {name: asked_for(asked.get(name)) for name in names if name != "default"}
     return {
         "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": False,
         "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None,

@@ -16,7 +16,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.layers import layers_of
 from minidock.engine.container.mounts import fill_volumes, make_bind_sources
 from minidock.engine.monitor.teardown import take_down
-from minidock.engine.network import networks, ports
+from minidock.engine.monitor.wiring import Wiring
 from minidock.engine.network.netfiles import write_network_files
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay
@@ -32,18 +32,17 @@ if TYPE_CHECKING:
 class Launched:
     """A running container, as its monitor holds it.
 
-    runtime: its init and terminal. ports: the host's ports, held as long as it runs.
+    runtime: its init and terminal. wiring: its networks, and the host's ports that lead to it.
     """
 
-    def __init__(self, runtime: lifecycle.Container, held: list[ports.Published]) -> None:
+    def __init__(self, runtime: lifecycle.Container, wiring: Wiring) -> None:
         self.runtime = runtime
-        self.ports = held
+        self.wiring = wiring
 
     def let_go(self) -> None:
         """Close what is held of a run that has ended: others may have its ports until the next."""
         os.close(self.runtime.pidfd)
-        for port in self.ports:
-            port.close()
+        self.wiring.let_go()
 
 
 def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched:
@@ -55,10 +54,11 @@ def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched
     store = container.store
     with UndoOnError() as undo:
         undo.callback(take_down, store, container.id)
-        held = hold_ports(container)
-        address = reserve_address(container)
+        wiring = Wiring(container)
+        wiring.hold_ports()
+        addresses = wiring.reserve()
         mount_layers(container)
-        write_network_files(container, address)
+        write_network_files(container, addresses, network=wiring.way_out)
         write_bundle(container)
         created = lifecycle.create(
             container.paths.bundle,
@@ -67,31 +67,11 @@ def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched
             stdio=stdio,
             filter_cache=store.seccomp,
         )
-        connect_network(container, created.pid, held)
+        wiring.connect(created.pid)
         lifecycle.start(created.state)
         created.await_exec()
         note_running(container, created.pid)
-    return Launched(created, held)
-
-
-def hold_ports(container: Container) -> list[ports.Published]:
-    """Take the host's ports before anything is made: a second server shall not get them."""
-    host = container.host_config
-    wanted = ports.requests(
-        host.get("PortBindings") or {},
-        list(container.config.get("ExposedPorts") or {}),
-        publish_all=bool(host.get("PublishAllPorts")),
-    )
-    if networks.mode(host.get("NetworkMode") or "").kind != "bridge":
-        return []  # such a container has no address of its own that a port could lead to
-    return ports.bind(wanted, store=container.store)
-
-
-def reserve_address(container: Container) -> str:
-    """An address of the container's network, which nobody else gets until it is released."""
-    if networks.mode(container.host_config.get("NetworkMode") or "").kind != "bridge":
-        return ""
-    return networks.reserve(container.store, container.id)
+    return Launched(created, wiring)
 
 
 def mount_layers(container: Container) -> None:
@@ -113,29 +93,6 @@ def keep_shared_memory(container: Container) -> None:
         "shm", container.paths.home, "/shm", "tmpfs",
         flags=MS_NOSUID | MS_NODEV | MS_NOEXEC, data=f"mode=1777,size={size}",
     )  # fmt: skip
-
-
-def connect_network(container: Container, pid: int, held: list[ports.Published]) -> None:
-    """Give the container's network namespace its end of a cable to the bridge."""
-    settings, config = container.document["NetworkSettings"], container.config
-    kind = networks.mode(container.host_config.get("NetworkMode") or "").kind
-    if kind == "bridge":
-        endpoint = networks.connect(
-            container.store,
-            container.id,
-            netns_pid=pid,
-            mac=config.get("MacAddress") or None,
-            publish=ports.forwarded(held),
-        )
-        for key in ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID"):
-            settings[key] = endpoint[key]
-        settings["Networks"] = {"bridge": endpoint}
-        settings["Ports"] = ports.port_map(held, list(config.get("ExposedPorts") or {}))
-    elif kind == "none":
-        networks.set_loopback_up(pid)
-    if kind in ("host", "none"):
-        settings["Networks"] = {kind: networks.bare_endpoint(container.store, kind)}
-    settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
 
 def note_running(container: Container, pid: int) -> None:

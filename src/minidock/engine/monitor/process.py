@@ -10,6 +10,7 @@ enters the container. Whoever finds a container without a living monitor may tak
     command ──L──► monitor: own it, launch it            ◄──S── started, or ◄──f── why not
             ──i r k──►  streams, size, signals           ◄──o E──
     others  ──A X W──►  attach, exec, wait               ◄──x── ended, with its exit code
+    network ──N──►      join or leave a network          ◄──S── done, or ◄──f── why not
     stop    ──C──►      the end of the restart policy
 
 It runs out of the sealed interpreter, isolated and without site packages, and imports nothing that
@@ -259,6 +260,8 @@ class Monitor:
             tell_container(self.container, "attach")
         elif kind == b"X":
             self.added.execute(client, content)
+        elif kind == b"N":
+            self._rewire(client, content)
 
     def _attach(self, client: Client, streams: dict[str, Any]) -> None:
         assert self.current is not None
@@ -276,6 +279,18 @@ class Monitor:
             tell_container(self.container, "kill", signal=str(number))
         if self.current is not None:
             self.current.session.handle(client, packet)
+
+    def _rewire(self, client: Client, content: dict[str, Any]) -> None:
+        """Connect the container to a network, or disconnect it."""
+        assert self.current is not None
+        client.on_message = None
+        try:
+            self.current.rewire(content["network"], content["asked"])
+        except (MinidockError, OSError) as error:
+            said = error if isinstance(error, MinidockError) else system_error(error)
+            client.send(wire.message(b"f", describe_error(said)))
+        else:
+            client.send(b"S")
 
     # After
 

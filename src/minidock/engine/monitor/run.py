@@ -16,9 +16,13 @@ from minidock.engine.monitor.logs import LogFile
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.teardown import take_down
+from minidock.engine.network import netfiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.network.name_server import NameServer
     from minidock.engine.network.relay import Relay
 
 
@@ -53,18 +57,65 @@ class Run:
             end_with_client="Build" in container.document,
         )
         self._relay = self._begin_relay()
+        self._names = self._begin_names()
 
     def _begin_relay(self) -> Relay | None:
         """Carry by hand what reaches the held ports past the firewall's rules."""
-        if not self._launched.ports:
+        wiring = self._launched.wiring
+        if not wiring.ports:
             return None
         # Only containers with published ports pay for it.
         from minidock.engine.network.relay import Relay
 
-        address = self._container.document["NetworkSettings"]["IPAddress"]
-        relay = Relay(self._launched.ports, address)
+        relay = Relay(wiring.ports, wiring.address)
         self._loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
         return relay
+
+    def _begin_names(self) -> NameServer | None:
+        """Answer the container's questions for names, where it is on a network that has them."""
+        sockets = self._launched.wiring.name_sockets
+        if sockets is None:
+            return None
+        # Only containers on networks that people made pay for it.
+        from minidock.engine.network.directory import Directory
+        from minidock.engine.network.name_server import NameServer
+        from minidock.engine.network.names import upstream_servers
+
+        container = self._container
+        server = NameServer(
+            sockets,
+            Directory(container.store, container.id),
+            upstream_servers(container.host_config.get("Dns") or []),
+        )
+        self._loop.watch(server.fd, READABLE, lambda events: server.on_ready())
+        return server
+
+    def rewire(self, network: str, asked: dict[str, Any] | None) -> None:
+        """Connect the container to one more network, or (asked: None) disconnect it from one.
+
+        Raises what keeps it from that; it is as it was before, then.
+        """
+        container, wiring = self._container, self._launched.wiring
+        with container.editing():
+            container.reload()
+            before = wiring.way_out
+            if asked is not None:
+                netfiles.add_address(container, wiring.join(network, asked))
+            else:
+                netfiles.drop_address(container, wiring.leave(network))
+            container.save()
+        if wiring.way_out != before:
+            self._end_relay()
+            self._relay = self._begin_relay()
+        if self._names is None and wiring.name_sockets is not None:
+            netfiles.serve_names(container)
+            self._names = self._begin_names()
+
+    def _end_relay(self) -> None:
+        if self._relay is not None:
+            self._loop.forget(self._relay.fd)
+            self._relay.close()
+            self._relay = None
 
     @property
     def lives(self) -> bool:
@@ -82,9 +133,10 @@ class Run:
         """
         if self._log is not None:
             self._log.close()
-        if self._relay is not None:
-            self._loop.forget(self._relay.fd)
-            self._relay.close()
+        self._end_relay()
+        if self._names is not None:
+            self._loop.forget(self._names.fd)
+            self._names.close()
         store = self._container.store
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0

@@ -5,6 +5,7 @@
                         X <json>   run another process in it {"request", "attach", "size"}
                         W          tell me when it has ended
                         C          do not start it again when it ends (answered by S)
+                        N <json>   join a network {"network", "asked"}, or leave it ("asked" null)
                         i <bytes>  stdin          e  end of stdin
                         r <json>   the terminal's size {"rows", "columns"}
                         k <json>   a signal for the process {"signal"}
@@ -15,11 +16,12 @@
                         j <record> a journal record, where the launch asked for them
 
 "attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has
-started. Closing the socket detaches. The first message of a connection is one of L, A, X, W, C.
+started. Closing the socket detaches. The first message of a connection is one of L, A, X, W, C, N.
 
 The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
 socket's path has 108 bytes at most; the first command of a container has a socket pair instead.
-While a container waits for its restart A and X are refused; while it is restarted nobody listens.
+While a container waits for its restart A, X and N are refused; meanwhile, as it is restarted,
+nobody listens.
 
 Source: unix(7) SOCK_SEQPACKET.
 """

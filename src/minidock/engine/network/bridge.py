@@ -19,6 +19,8 @@ import os
 from minidock import jsontext
 from minidock.engine.locks import exclusive
 from minidock.engine.network import firewall, ipam
+from minidock.engine.network.endpoint import MTU_OPTION
+from minidock.engine.network.file import every
 from minidock.errors import Conflict, UsageError
 from minidock.kernel import iptables, link, sysctl
 from minidock.kernel.netlink import Netlink
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 MACHINE_LOCK = "/run/minidock.lock"
 FORWARDING = "net/ipv4/ip_forward"
+NAME_OPTION = "com.docker.network.bridge.name"
 _OURS = "minidock "  # how the alias of a store's bridge begins
 _FREE = "without MINIDOCK_SUBNET a free one is chosen"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
@@ -61,18 +64,18 @@ def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     Raises Conflict (no free subnet, a device of that name), UsageError (MINIDOCK_SUBNET), or what
     the kernel refused.
     """
-    device = store.bridge
-    _check_name(device)
+    device = _device_of(store, network)
+    check_name(device)
     with exclusive(MACHINE_LOCK):
         found = link.find(host, device)
         if found is not None:
             _require_ours(host, store, found)
         subnet = _assign_subnet(host, store, network, found.index if found else 0)
-        gateway = ipam.address_text(subnet.gateway)
+        gateway = _asked(network).get("Gateway") or ipam.address_text(_first(network, subnet))
         if network.get("Subnet", str(subnet)) != str(subnet):
             _move(host, network, device, found)
         network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
-        _make_device(host, store, subnet)
+        _make_device(host, store, network)
         _switch_on_forwarding()
 
 
@@ -81,7 +84,7 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
 
     What is gone already stays gone.
     """
-    device = network.get("Device") or store.bridge
+    device = _device_of(store, network)
     with exclusive(MACHINE_LOCK):
         saved = iptables.Listing().text()
         found_once = _as_found()
@@ -101,17 +104,36 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
             _note(found_once)
 
 
-def _make_device(host: Netlink, store: Store, subnet: ipam.Subnet) -> None:
+def _device_of(store: Store, network: dict[str, Any]) -> str:
+    """A network's bridge: a user's network has had one of its own from the start."""
+    return str(network["Device"]) if "Asked" in network else store.bridge
+
+
+def _asked(network: dict[str, Any]) -> dict[str, Any]:
+    """The range of addresses that a user's network was asked to have."""
+    return network.get("Asked") or {}
+
+
+def _first(network: dict[str, Any], subnet: ipam.Subnet) -> int:
+    """The bridge's address where none was asked for: the first one that containers may have."""
+    asked = _asked(network).get("IPRange")
+    within = ipam.parse_subnet(asked, longest=32) if asked else subnet
+    return max(within.first, subnet.first + 1)
+
+
+def _make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     """Make the bridge step by step, each only if an interrupted attempt has not made it yet."""
-    device = store.bridge
+    device, gateway = network["Device"], network["Gateway"]
+    prefix = ipam.parse_subnet(network["Subnet"]).prefix
     if link.find(host, device) is None:
-        link.add_bridge(host, device, mac=ipam.mac_of(subnet.gateway))
+        link.add_bridge(host, device, mac=ipam.mac_of(ipam.parse_address(gateway)))
     found = link.require(host, device)
-    gateway = ipam.address_text(subnet.gateway)
     if not found.alias:
         link.set_alias(host, device, _alias(store))
-    if (found.index, gateway, subnet.prefix) not in link.every_address(host):
-        link.add_address(host, device, gateway, prefix=subnet.prefix)
+    if mtu := (network.get("Options") or {}).get(MTU_OPTION):
+        link.set_mtu(host, device, int(mtu))
+    if (found.index, gateway, prefix) not in link.every_address(host):
+        link.add_address(host, device, gateway, prefix=prefix)
     if not found.flags & link.IFF_UP:
         link.set_up(host, device)
 
@@ -133,19 +155,38 @@ def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: in
     attached = [_around(address, prefix) for index, address, prefix in addresses if index != own]
     routed = [_around(address, prefix) for address, prefix in link.every_route(host)]
     others = attached + [route for route in routed if not any(map(route.overlaps, ours))]
-    if store.subnet:
+    others += _of_other_networks(store, network)
+    if "Asked" not in network and store.subnet:
         subnet = _asked_for(store.subnet)
         if any(map(subnet.overlaps, attached)):
             raise Conflict(
                 f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine", hint=_FREE
             )
         return subnet
+    if asked := _asked(network).get("Subnet"):
+        return _free(ipam.parse_subnet(asked), attached + _of_other_networks(store, network))
     known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
     if known:
         subnet = ipam.parse_subnet(known)
         if not any(map(subnet.overlaps, others)):
             return subnet
     return ipam.choose_subnet(others)
+
+
+def _of_other_networks(store: Store, network: dict[str, Any]) -> list[ipam.Subnet]:
+    """What this store's other networks have, though their bridges may not be there just now."""
+    others = [other for other in every(store) if other["Name"] != network["Name"]]
+    return [ipam.parse_subnet(other["Subnet"]) for other in others if "Subnet" in other]
+
+
+def _free(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet:
+    for other in others:
+        if subnet.overlaps(other):
+            raise Conflict(
+                "Pool overlaps with other one on this address space",
+                hint=f"{subnet} overlaps {other}, which is in use on this machine",
+            )
+    return subnet
 
 
 def _move(host: Netlink, network: dict[str, Any], device: str, found: link.Link | None) -> None:
@@ -215,11 +256,12 @@ def _others_bridge(host: Netlink, device: str) -> bool:
     return any(found.alias.startswith(_OURS) and found.name != device for found in link.every(host))
 
 
-def _check_name(device: str) -> None:
+def check_name(device: str) -> None:
+    """Raise UsageError for what cannot be a device's name."""
     fits = 0 < len(device) < link.IFNAMSIZ and device not in (".", "..")
     if not fits or not _NAME_CHARACTERS.issuperset(device):
         raise UsageError(
-            f"MINIDOCK_BRIDGE {device!r} cannot be a device's name",
+            f"a bridge cannot have the name {device!r} (MINIDOCK_BRIDGE, or {NAME_OPTION})",
             hint="up to 15 letters, digits, dots, dashes and underscores",
         )
 

@@ -23,31 +23,55 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+DEFAULT = "bridge"  # the network of a container that was given none
 INTERFACE = "eth0"
+MTU_OPTION = "com.docker.network.driver.mtu"
+ICC_OPTION = "com.docker.network.bridge.enable_icc"
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 # A namespace whose last process ended is taken apart by the kernel within about 10 ms, cables
 # included; deleting the cable ourselves would wait twice as long, for RCU and in vain.
 _DYING_SECONDS = 0.03
 
 
-def cable_name(container_id: str) -> str:
-    """The host's end of a container's cable: a device's name has 15 characters at most."""
-    return f"veth{container_id[:11]}"
+def cable_name(container_id: str, network: str = DEFAULT) -> str:
+    """The host's end of a container's cable: a device's name has 15 characters at most.
+
+    On the default network it is named for the container; on others it has a name of its own.
+    """
+    return f"veth{container_id[:11] if network == DEFAULT else os.urandom(6).hex()[:11]}"
 
 
-def plug_in(host: Netlink, state: dict[str, Any], container_id: str, netns_pid: int) -> None:
-    """Lay the cable, and set up the container's end of it."""
+def plug_in(
+    host: Netlink, state: dict[str, Any], container_id: str, netns_pid: int, *, way_out: bool = True
+) -> None:
+    """Lay the cable, and set up the container's end of it.
+
+    way_out: what is not for a neighbour goes to this network's gateway.
+    """
     lease = state["Leases"][container_id]
-    cable, mac = cable_name(container_id), lease["MacAddress"]
-    link.add_veth(host, cable, bridge=state["Device"], peer=INTERFACE, mac=mac, pid=netns_pid)
+    cable, interface, mac = lease["Cable"], lease["Interface"], lease["MacAddress"]
+    link.add_veth(host, cable, bridge=state["Device"], peer=interface, mac=mac, pid=netns_pid)
     if lease["Bindings"]:
         link.set_hairpin(host, cable)
+    if state.get("Options"):
+        _carry_out(host, state["Options"], cable)
     prefix = int(state["Subnet"].partition("/")[2])
-    with inside(netns_pid, no_ipv6_on=INTERFACE) as there:
+    with inside(netns_pid, no_ipv6_on=interface) as there:
         link.set_up(there, "lo")
-        link.add_address(there, INTERFACE, lease["Address"], prefix=prefix)
-        link.set_up(there, INTERFACE)
-        link.add_default_route(there, INTERFACE, state["Gateway"])
+        if mtu := (state.get("Options") or {}).get(MTU_OPTION):
+            link.set_mtu(there, interface, int(mtu))
+        link.add_address(there, interface, lease["Address"], prefix=prefix)
+        link.set_up(there, interface)
+        if way_out:
+            link.add_default_route(there, interface, state["Gateway"])
+
+
+def _carry_out(host: Netlink, options: dict[str, str], cable: str) -> None:
+    """What a network's options say of the cable's end at the bridge."""
+    if mtu := options.get(MTU_OPTION):
+        link.set_mtu(host, cable, int(mtu))
+    if options.get(ICC_OPTION) == "false":
+        link.set_isolated(host, cable)
 
 
 def inside(netns_pid: int, *, no_ipv6_on: str = "") -> Netlink:
@@ -56,23 +80,40 @@ def inside(netns_pid: int, *, no_ipv6_on: str = "") -> Netlink:
     no_ipv6_on: a device that is to have no IPv6, not even the address that it would give itself:
     this network routes none (as Docker has it). Settings too are set from inside only.
     """
-    place = f"/proc/{netns_pid}/ns/net"
-    home = _open_namespace("/proc/self/ns/net")
-    try:
-        away = _open_namespace(place)
+    with Visit(netns_pid) as place:
+        setting = f"net/ipv6/conf/{no_ipv6_on}/disable_ipv6"
+        if no_ipv6_on and sysctl.read(setting) == "0":
+            sysctl.write(setting, "1")
+        return Netlink(place)
+
+
+class Visit:
+    """A block in which this process is in a container's network; its value names the place.
+
+    Sockets that are made in it stay there.
+    """
+
+    def __init__(self, netns_pid: int) -> None:
+        self._place = f"/proc/{netns_pid}/ns/net"
+
+    def __enter__(self) -> str:
+        self._home = _open_namespace("/proc/self/ns/net")
         try:
-            namespace.setns(away, ["network"])
-        finally:
-            os.close(away)
+            away = _open_namespace(self._place)
+            try:
+                namespace.setns(away, ["network"])
+            finally:
+                os.close(away)
+        except BaseException:
+            os.close(self._home)
+            raise
+        return self._place
+
+    def __exit__(self, *exception: object) -> None:
         try:
-            setting = f"net/ipv6/conf/{no_ipv6_on}/disable_ipv6"
-            if no_ipv6_on and sysctl.read(setting) == "0":
-                sysctl.write(setting, "1")
-            return Netlink(place)
+            namespace.setns(self._home, ["network"])
         finally:
-            namespace.setns(home, ["network"])
-    finally:
-        os.close(home)
+            os.close(self._home)
 
 
 def _open_namespace(path: str) -> int:
@@ -83,9 +124,8 @@ def _open_namespace(path: str) -> int:
         raise KernelError("network_namespaces(7)", path, error.errno or 0, hint=hint) from None
 
 
-def unplug(host: Netlink, container_id: str) -> None:
+def unplug(host: Netlink, cable: str) -> None:
     """Leave no cable: the kernel's own clean-up of a dying namespace is given a moment first."""
-    cable = cable_name(container_id)
     deadline = time.monotonic() + _DYING_SECONDS
     while link.find(host, cable) is not None:
         if time.monotonic() > deadline:
@@ -103,14 +143,14 @@ def settings(state: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
         "MacAddress": lease.get("MacAddress", ""),
         "NetworkID": state["Id"],
         "EndpointID": lease["EndpointID"],
-        "Gateway": state.get("Gateway", ""),
+        "Gateway": "" if state.get("Internal") else state.get("Gateway", ""),
         "IPAddress": lease.get("Address", ""),
         "IPPrefixLen": int(state["Subnet"].partition("/")[2]) if "Subnet" in state else 0,
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
         "DriverOpts": None,
-        "DNSNames": None,
+        "DNSNames": lease.get("Names"),
     }
 
 

@@ -4,7 +4,12 @@
                             "Device", "Subnet", "Gateway",
                             "Leases": {container id: {"Address", "EndpointID", "MacAddress",
                                                       "Bindings": [published port, ...]}}}
-    networks/host.json, networks/none.json: the same, without device, subnet and leases
+    networks/<name>.json   a user's network: the same, and what was asked for: "Internal",
+                           "Attachable", "Labels", "Options", and "Asked", the range of addresses
+    networks/host.json, networks/none.json: without device, subnet and leases
+
+A lease of a container that is connected also has "Cable" (the host's end), "Interface" (its own
+end's name) and, on a user's network, "Names", to which the others' questions for it are answered.
 
 All of them are read and written under one lock, that of the directory: `Locked`. A lease is written
 before the kernel objects that belong to it are made, and dropped after they are gone, so that
@@ -17,11 +22,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 
 from minidock import jsontext
+from minidock.engine.clock import timestamp
 from minidock.engine.small_file import replace
-from minidock.errors import StoreError
+from minidock.errors import NotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,12 +73,22 @@ class Locked:
             network = {
                 "Name": name,
                 "Id": os.urandom(32).hex(),
-                "Created": _now(),
+                "Created": timestamp(),
                 "Driver": DRIVERS[name],
                 "Leases": {},
             }
             self.save(network)
         return network
+
+    def require(self, name: str) -> dict[str, Any]:
+        """A network's file; one of the three that are always there is made at its first use.
+
+        Raises NotFound.
+        """
+        found = self.load_or_make(name) if name in DRIVERS else self.load(name)
+        if found is None:
+            raise NotFound(f"network {name} not found", hint="see: minidock network ls")
+        return found
 
     def remove(self, name: str) -> None:
         """Forget a network; what is forgotten already stays so."""
@@ -97,6 +112,26 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
     finally:
         os.close(descriptor)
     return network
+
+
+def names(store: Store) -> list[str]:
+    """The networks that have a file."""
+    try:
+        entries = os.listdir(store.networks)
+    except FileNotFoundError:
+        return []
+    return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]
+
+
+def every(store: Store) -> list[dict[str, Any]]:
+    """The files of all networks, as they are just now."""
+    found = [read(store, name) for name in names(store)]
+    return [network for network in found if network is not None]
+
+
+def is_whole(network: dict[str, Any]) -> bool:
+    """Whether a network was made to its end: one that people make has its subnet by then."""
+    return "Asked" not in network or "Subnet" in network
 
 
 def remove_unfinished(store: Store) -> None:
@@ -126,9 +161,3 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-
-
-def _now() -> str:
-    """The time as Docker's documents have it, in UTC with nanoseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"

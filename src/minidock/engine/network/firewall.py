@@ -45,13 +45,17 @@ def chain_of(device: str) -> str:
     return PREFIX + device
 
 
-def wanted(device: str, subnet: str, bindings: list[dict[str, Any]]) -> Tables:
+def wanted(
+    device: str, subnet: str, bindings: list[dict[str, Any]], *, masquerade: bool = True
+) -> Tables:
     """The rules of one network, each in the words in which iptables-save prints it.
 
     device: the bridge. bindings: published ports, {"HostIp", "HostPort", "Proto", "Address",
     "ContainerPort", "Container"}; those of IPv6 are the monitor's to relay, and no rule.
+    masquerade: False where the world has a route to the subnet.
     """
     chain = chain_of(device)
+    leaving = [f"-s {subnet} ! -o {device} -j MASQUERADE"] if masquerade else []
     return {
         "raw": {
             chain: [
@@ -63,7 +67,7 @@ def wanted(device: str, subnet: str, bindings: list[dict[str, Any]]) -> Tables:
         "nat": {
             chain: [_publish(binding) for binding in bindings if ":" not in binding["HostIp"]],
             f"{chain}-OUT": [
-                f"-s {subnet} ! -o {device} -j MASQUERADE",
+                *leaving,
                 f"-s 127.0.0.0/8 -o {device} -j MASQUERADE",
                 f"-s {subnet} -o {device} -m conntrack --ctstate DNAT -j MASQUERADE",
             ],
@@ -75,6 +79,18 @@ def wanted(device: str, subnet: str, bindings: list[dict[str, Any]]) -> Tables:
                 f"-i {device} -j ACCEPT",
             ],
         },
+    }
+
+
+def wanted_inside(device: str, subnet: str) -> Tables:
+    """The rules of an internal network: what leaves its bridge stays in its subnet, and nothing
+    comes in. (The host itself, which does not pass PREROUTING, still reaches its containers.)"""
+    chain = chain_of(device)
+    guards = wanted(device, subnet, [])["raw"][chain]
+    return {
+        "raw": {chain: [*guards, f"! -d {subnet} -i {device} -j DROP"]},
+        "nat": {chain: [], f"{chain}-OUT": []},
+        "filter": {chain: [f"-i {device} -o {device} -j ACCEPT"]},
     }
 
 

@@ -8,7 +8,7 @@ Sources: RFC 1918 (private addresses), RFC 4632 (prefixes), Docker's default add
 
 from __future__ import annotations
 
-from minidock.errors import Conflict
+from minidock.errors import Conflict, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,22 +42,29 @@ class Subnet:
         """The addresses that containers may have: not the network's, gateway's or broadcast."""
         return range(self.first + 2, self.last)
 
+    def has(self, address: int) -> bool:
+        """Whether an address is one of these."""
+        return self.first <= address <= self.last
+
     def overlaps(self, other: Subnet) -> bool:
         """Whether any address is in both."""
         return self.first <= other.last and other.first <= self.last
 
 
-def parse_subnet(text: str) -> Subnet:
+def parse_subnet(text: str, *, longest: int = 30) -> Subnet:
     """A subnet as people write it, "10.9.0.0/24".
 
+    longest: the longest prefix that it may have; a part of another one may be a single address.
     Raises ValueError: not of that form, bits set behind the prefix, or no room for a container.
     """
     address, slash, length = text.partition("/")
     if not slash or not (length.isascii() and length.isdigit()):
         raise ValueError(f"{text!r} is not a subnet: address/prefix, such as 10.9.0.0/24")
     prefix = int(length)
-    if not 1 <= prefix <= 30:
-        raise ValueError(f"{text!r} is not a subnet for containers: its prefix is not in 1 to 30")
+    if not 1 <= prefix <= longest:
+        raise ValueError(
+            f"{text!r} is not a subnet for containers: its prefix is not in 1 to {longest}"
+        )
     first = parse_address(address)
     subnet = Subnet(first & ~((1 << 32 - prefix) - 1), prefix)
     if subnet.first != first:
@@ -96,18 +103,42 @@ def mac_of(address: int) -> str:
     return "02:42:" + address.to_bytes(4, "big").hex(":")
 
 
-def lowest_free(subnet: Subnet, taken: Collection[int], *, network: str) -> int:
-    """The lowest address that no container has.
+def lowest_free(
+    subnet: Subnet, taken: Collection[int], *, network: str, within: Subnet | None = None
+) -> int:
+    """The lowest address that nobody has.
 
+    taken: with the bridge's own. within: a part of the subnet from which to choose.
     Raises Conflict where the subnet is full.
     """
-    for address in subnet.hosts():
+    chosen = within or subnet
+    first, last = max(chosen.first, subnet.first + 1), min(chosen.last, subnet.last - 1)
+    for address in range(first, last + 1):
         if address not in taken:
             return address
     raise Conflict(
-        f"no available IPv4 addresses on this network's address pools: {network} ({subnet})",
-        hint="remove containers that are not needed, or choose a wider subnet by MINIDOCK_SUBNET",
+        f"no available IPv4 addresses on this network's address pools: {network} ({chosen})",
+        hint="remove containers that are not needed, or choose a wider subnet by "
+        + ("MINIDOCK_SUBNET" if network == "bridge" else "network create --subnet"),
     )
+
+
+def claimed(subnet: Subnet, taken: Collection[int], address: str) -> int:
+    """An address that was asked for by name.
+
+    Raises UsageError where it is none of the subnet's, Conflict where somebody has it.
+    """
+    try:
+        wanted = parse_address(address)
+    except ValueError:
+        raise UsageError(f"invalid IPv4 address: {address}") from None
+    if not subnet.has(wanted):
+        raise UsageError(
+            f"no configured subnet contains IP address {address}", hint=f"the network has {subnet}"
+        )
+    if wanted in taken or wanted in (subnet.first, subnet.last):
+        raise Conflict("Address already in use", hint=f"{address}: choose another of {subnet}")
+    return wanted
 
 
 def candidates() -> Iterator[Subnet]:

@@ -1,6 +1,7 @@
 """/etc/hosts, /etc/hostname and /etc/resolv.conf: written for each start, bound into the container.
 
-They lie outside the image's layers, since they tell of this container only.
+They lie outside the image's layers, since they tell of this container only. What changes while it
+runs is changed in place, line by line: the rest may be its own by then.
 """
 
 from __future__ import annotations
@@ -8,32 +9,95 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.containers import Container
+from minidock.engine.container.endpoints import has_names
 from minidock.engine.network import names, networks
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def write_network_files(container: Container, address: str) -> None:
-    """Write the three files. address: the container's, or "" where it has none of its own."""
-    host, config = container.host_config, container.config
-    hostname = config["Hostname"]
-    own_network = host.get("NetworkMode") != "host"
-    full = f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
-    gateway = networks.gateway(container.store) if address else ""
+
+_LONGEST_BYTES = 1 << 20
+
+
+def write_network_files(container: Container, addresses: Sequence[str], *, network: str) -> None:
+    """Write the three files.
+
+    addresses: the container's, none where it has none of its own. network: whose gateway is its
+    way to the host, "" for none.
+    """
+    host = container.host_config
+    gateway = networks.gateway(container.store, network=network) if network else ""
     hosts = names.hosts_file(
-        full, address, host.get("ExtraHosts") or [], gateway=gateway, own_network=own_network
+        _full_name(container),
+        addresses[0] if addresses else "",
+        host.get("ExtraHosts") or [],
+        further=addresses[1:],
+        gateway=gateway,
+        own_network=_own_network(container),
     )
-    resolv = names.resolv_conf(
+    resolv = resolv_conf(container, names_served=has_names(container.document))
+    _write(container.paths.hosts, hosts)
+    _write(container.paths.hostname, container.config["Hostname"] + "\n")
+    _write(container.paths.resolv_conf, resolv)
+
+
+def add_address(container: Container, address: str) -> None:
+    """Add an address that the container has come to have to its /etc/hosts."""
+    text = _read(container.paths.hosts)
+    if text is None:
+        return
+    text += "\n" if text and not text.endswith("\n") else ""
+    _write(container.paths.hosts, text + names.own_line(address, _full_name(container)))
+
+
+def drop_address(container: Container, address: str) -> None:
+    """Take an address that the container no longer has out of its /etc/hosts."""
+    text = _read(container.paths.hosts)
+    if text is not None:
+        lines = text.splitlines(keepends=True)
+        kept = [line for line in lines if line.split()[:1] != [address]]
+        _write(container.paths.hosts, "".join(kept))
+
+
+def serve_names(container: Container) -> None:
+    """Let the container ask its own name server from now on, unless it has written that file."""
+    if _read(container.paths.resolv_conf) == resolv_conf(container, names_served=False):
+        _write(container.paths.resolv_conf, resolv_conf(container, names_served=True))
+
+
+def resolv_conf(container: Container, *, names_served: bool) -> str:
+    """The text of its /etc/resolv.conf."""
+    host = container.host_config
+    return names.resolv_conf(
         host.get("Dns") or [],
         host.get("DnsSearch") or [],
         host.get("DnsOptions") or [],
-        own_network=own_network,
+        own_network=_own_network(container),
+        names_served=names_served,
     )
-    _write(container.paths.hosts, hosts)
-    _write(container.paths.hostname, hostname + "\n")
-    _write(container.paths.resolv_conf, resolv)
+
+
+def _own_network(container: Container) -> bool:
+    return container.host_config.get("NetworkMode") != "host"
+
+
+def _full_name(container: Container) -> str:
+    config = container.config
+    hostname = str(config["Hostname"])
+    return f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname
+
+
+def _read(path: str) -> str | None:
+    """A file that the container may have written; None where it made it too long to be read."""
+    if os.stat(path).st_size > _LONGEST_BYTES:
+        return None
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(_LONGEST_BYTES)
 
 
 def _write(path: str, text: str) -> None:
     """In place, since a bind mount holds the inode; readable by the container's users."""
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.chmod(path, 0o644)

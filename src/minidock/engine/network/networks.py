@@ -7,8 +7,9 @@
     the world ── eth0 of the host ──[forwarding, NAT]── bridge ──veth…── eth0 of a container
                                                           └────veth…── eth0 of another
 
-Each store has one network of this kind, called "bridge" as Docker's default one; the files are one
-per network, and leave room for more. "host" and "none" are networks in name only.
+Each store has one network of this kind from the start, called "bridge" as Docker's default one;
+people make others (user.py). A container may be on several: one of them is its way out, and there
+its ports are published. "host" and "none" are networks in name only.
 
 Sources: network_namespaces(7), veth(4), rtnetlink(7), Docker Engine API 1.45 (EndpointSettings).
 """
@@ -18,8 +19,17 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network import bridge, endpoint, firewall, ipam
-from minidock.engine.network.file import Locked, bindings, read, remove_unfinished
-from minidock.errors import MinidockError, NotFound, UsageError
+from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.file import (
+    DRIVERS,
+    Locked,
+    bindings,
+    every,
+    names,
+    read,
+    remove_unfinished,
+)
+from minidock.errors import MinidockError, UsageError
 from minidock.kernel import conntrack, iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.undo import UndoOnError
@@ -31,59 +41,73 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-DEFAULT = "bridge"
+MASQUERADE_OPTION = "com.docker.network.bridge.enable_ip_masquerade"
 
 
-class Mode:
-    """What --network asks for.
-
-    kind: "bridge", "host", "none" or "container". target: the container whose network is joined.
-    """
-
-    def __init__(self, kind: str, target: str = "") -> None:
-        self.kind = kind
-        self.target = target
-
-
-def mode(network_mode: str) -> Mode:
-    """What kind of network a HostConfig.NetworkMode means.
-
-    Raises UsageError for container: without a container, NotFound for a network that is not there.
-    """
-    if network_mode in ("", "default", DEFAULT):
-        return Mode("bridge")
-    if network_mode in ("host", "none"):
-        return Mode(network_mode)
-    kind, colon, target = network_mode.partition(":")
-    if kind == "container" and colon:
-        if not target:
-            raise UsageError(
-                "invalid network mode: invalid container format container:<name|id>",
-                hint="name the container whose network to join: --network container:web",
-            )
-        return Mode("container", target)
-    raise NotFound(
-        f"network {network_mode} not found", hint="there are: bridge, host, none, container:NAME"
-    )
-
-
-def reserve(store: Store, container_id: str, *, network: str = DEFAULT) -> str:
+def reserve(store: Store, container_id: str, *, network: str = DEFAULT, address: str = "") -> str:
     """Keep an address of a network for a container; asking again gives the same one.
 
-    Makes the network where it is not there yet. The address is the lowest free one.
-    Raises Conflict where the subnet is full, or no subnet is free.
+    Brings the network up where it is not. address: the one that it must be, else the lowest free.
+    Raises NotFound, and Conflict where the address is taken, the subnet full, or no subnet free.
     """
     with Netlink() as host, Locked(store) as files:
         state = _ready(host, store, files, network)
-        address = _lease(state, container_id)["Address"]
+        if address:
+            check_may_choose(state)
+        found = _lease(state, container_id, address)["Address"]
         files.save(state)
-    return str(address)
+    return str(found)
+
+
+def check_may_choose(state: dict[str, Any]) -> None:
+    """Raise UsageError where a container may not ask for an address of its choice: a network whose
+    subnet nobody chose may have another one tomorrow."""
+    problems = []
+    if state["Name"] in DRIVERS:
+        problems.append("* user specified IP address is supported on user defined networks only")
+    if not (state.get("Asked") or {}).get("Subnet"):
+        problems.append(
+            "* user specified IP address is supported only when connecting to networks with user "
+            "configured subnets"
+        )
+    if problems:
+        raise UsageError(
+            "\n".join(
+                [
+                    f"invalid config for network {state['Name']}: invalid endpoint settings:",
+                    *problems,
+                ]
+            ),
+            hint="minidock network create --subnet 10.20.0.0/24 NAME",
+        )
 
 
 def gateway(store: Store, *, network: str = DEFAULT) -> str:
     """The bridge's address, which is the host's as its containers see it ("host-gateway")."""
     state = read(store, network)
     return str(state["Gateway"]) if state is not None and "Gateway" in state else ""
+
+
+def in_order(store: Store, joined: Sequence[str]) -> list[str]:
+    """A container's networks in the order in which it joins them: by name, internal ones last.
+
+    The first of them is its way out, unless that is internal too (as in Docker).
+    """
+    if len(joined) < 2:
+        return list(joined)
+    internal = {state["Name"] for state in every(store) if state.get("Internal")}
+    return sorted(joined, key=lambda name: (name in internal, name))
+
+
+def way_out(store: Store, joined: Sequence[str]) -> str:
+    """Which of a container's networks leads outside; "" where all of them are internal."""
+    if list(joined) == [DEFAULT]:
+        return DEFAULT
+    for name in in_order(store, joined)[:1]:
+        state = read(store, name)
+        if state is not None and not state.get("Internal"):
+            return name
+    return ""
 
 
 def connect(
@@ -94,12 +118,16 @@ def connect(
     network: str = DEFAULT,
     mac: str | None = None,
     publish: Sequence[dict[str, Any]] = (),
+    interface: str = endpoint.INTERFACE,
+    known_as: list[str] | None = None,
+    way_out: bool = True,
 ) -> dict[str, Any]:
-    """Plug a container into its network, and publish its ports; nothing is left if that fails.
+    """Plug a container into a network, and publish its ports; nothing is left if that fails.
 
     netns_pid: a process in the container's network namespace. mac: its hardware address, else one
     that follows from its address. publish: {"HostIp", "HostPort", "Proto", "ContainerPort"} each,
-    ports as numbers (ports.published makes them of held ports).
+    ports as numbers (ports.published makes them of held ports). interface: its device's name
+    inside. known_as: the names by which a user's network knows it. way_out: its default route.
     Returns its endpoint in the form of docker inspect's NetworkSettings.Networks.<name>.
     """
     if mac is not None:
@@ -111,17 +139,56 @@ def connect(
             lease["EndpointID"] = os.urandom(32).hex()
             lease["MacAddress"] = mac or ipam.mac_of(ipam.parse_address(lease["Address"]))
             lease["Bindings"] = [dict(binding) for binding in publish]
+            lease["Cable"] = endpoint.cable_name(container_id, network)
+            lease["Interface"] = interface
+            if known_as is not None:
+                lease["Names"] = known_as
             files.save(state)
-        undo.callback(disconnect, store, container_id)
+        undo.callback(leave, store, container_id, network)
         with iptables.Listing() as listing:  # beside it, the cable is laid
-            endpoint.plug_in(host, state, container_id, netns_pid)
-            rules = firewall.wanted(state["Device"], state["Subnet"], bindings(state))
-            missing = firewall.changes(listing.text(), state["Device"], rules)
+            endpoint.plug_in(host, state, container_id, netns_pid, way_out=way_out)
+            missing = firewall.changes(listing.text(), state["Device"], _rules(state))
         if missing or publish:
             with Locked(store) as files:
                 _apply_rules(files.load(network) or state)
         _forget_udp(publish)
     return endpoint.settings(state, lease)
+
+
+def publish(
+    store: Store, container_id: str, *, network: str, bindings: Sequence[dict[str, Any]]
+) -> None:
+    """Let a container's ports lead to it by this network, where it is connected; none: no more."""
+    with Netlink() as host, Locked(store) as files:
+        state = files.require(network)
+        lease = state["Leases"][container_id]
+        before, lease["Bindings"] = lease["Bindings"], [dict(binding) for binding in bindings]
+        files.save(state)
+        _apply_rules(state)
+        if bindings:
+            link.set_hairpin(host, lease["Cable"])
+    _forget_udp([*before, *bindings])
+
+
+def lead_out(store: Store, container_id: str, *, netns_pid: int, network: str) -> None:
+    """Make a network that a container is on its way out ("": it has none any more)."""
+    state = read(store, network) if network else None
+    with endpoint.inside(netns_pid) as there:
+        if state is None:
+            link.delete_default_route(there)
+        else:
+            interface = state["Leases"][container_id]["Interface"]
+            link.replace_default_route(there, interface, state["Gateway"])
+
+
+def know_as(store: Store, container_id: str, called: Callable[[str], list[str]]) -> None:
+    """Let user's networks know a container by other names. called: its names on a network."""
+    for name in names(store):
+        with Locked(store) as files:
+            state = files.load(name)
+            if state is not None and "Names" in state["Leases"].get(container_id, {}):
+                state["Leases"][container_id]["Names"] = called(name)
+                files.save(state)
 
 
 def bare_endpoint(store: Store, name: str) -> dict[str, Any]:
@@ -144,25 +211,31 @@ def disconnect(store: Store, container_id: str) -> None:
     removed the cable on its own, and nobody waits.
     """
     remove_unfinished(store)
-    with Netlink() as host:
-        for name in _names(store):
-            state = read(store, name)
-            if state is None or container_id not in state["Leases"]:
-                continue
-            with Locked(store) as files:
-                state = files.load(name) or state
-                lease = state["Leases"].get(container_id, {})
-                published = lease.get("Bindings", [])
-                if published:
-                    _apply_rules(state, without=container_id)
-                    lease["Bindings"] = []  # or the next connect would put its rules back
-                    files.save(state)
-            _forget_udp(published)
-            endpoint.unplug(host, container_id)
-            with Locked(store) as files:
-                state = files.load(name) or state
-                state["Leases"].pop(container_id, None)
-                files.save(state)
+    for name in names(store):
+        leave(store, container_id, name)
+
+
+def leave(store: Store, container_id: str, network: str) -> None:
+    """Take a container off one network; nothing happens where it is not on it."""
+    state = read(store, network)
+    if state is None or container_id not in state["Leases"]:
+        return
+    with Locked(store) as files:
+        state = files.load(network) or state
+        lease = state["Leases"].get(container_id, {})
+        published = lease.get("Bindings", [])
+        if published:
+            _apply_rules(state, without=container_id)
+            lease["Bindings"] = []  # or the next connect would put its rules back
+            files.save(state)
+    _forget_udp(published)
+    if "Cable" in lease:  # else its address was reserved, and no more
+        with Netlink() as host:
+            endpoint.unplug(host, lease["Cable"])
+    with Locked(store) as files:
+        state = files.load(network) or state
+        state["Leases"].pop(container_id, None)
+        files.save(state)
 
 
 def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
@@ -172,7 +245,7 @@ def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
     after which no starting container's reservation can be mistaken for a dead one's.
     """
     dead = []
-    for name in _names(store):
+    for name in names(store):
         with Locked(store) as files:
             state = files.load(name)
             leases = state["Leases"] if state is not None else {}
@@ -183,50 +256,31 @@ def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
 
 
 def teardown(store: Store) -> None:
-    """Remove the store's networks: cables, rules, bridge, files; settings that we changed go back.
+    """Remove the store's networks: cables, rules, bridges; settings that we changed go back.
+
+    A user's network is made again at its next use, and the default one with a file of its own.
 
     For a store without running containers, which would be left without a network.
     """
     with Netlink() as host:
-        for name in _names(store):
+        for name in names(store):
             with Locked(store) as files:
                 state = files.load(name)
                 if state is not None and state["Driver"] == "bridge":
-                    for container_id in state["Leases"]:
-                        link.delete(host, endpoint.cable_name(container_id))
+                    for lease in state["Leases"].values():
+                        if "Cable" in lease:
+                            link.delete(host, lease["Cable"])
                     bridge.remove(host, store, state)
-                files.remove(name)
+                if state is not None and "Asked" in state:  # a user's wish stays
+                    files.save({**state, "Leases": {}})
+                else:
+                    files.remove(name)
 
 
-def list_networks(store: Store) -> list[dict[str, Any]]:
-    """All networks, as Docker's NetworkList has them: bridge, host and none."""
-    return [inspect(store, name) for name in (DEFAULT, "host", "none")]
-
-
-def inspect(store: Store, reference: str) -> dict[str, Any]:
-    """A network by name, id or id prefix, in the form of docker network inspect.
-
-    Raises NotFound.
-    """
-    from minidock.engine.network.view import document
-
-    with Locked(store) as files:
-        states = [files.load_or_make(name) for name in (DEFAULT, "host", "none")]
-    for state in states:
-        if reference in (state["Name"], state["Id"]):
-            return document(store, state)
-    matching = [state for state in states if reference and state["Id"].startswith(reference)]
-    if len(matching) != 1:
-        raise NotFound(f"network {reference} not found", hint="see: minidock network ls")
-    return document(store, matching[0])
-
-
-def _names(store: Store) -> list[str]:
-    try:
-        entries = os.listdir(store.networks)
-    except FileNotFoundError:
-        return []
-    return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]
+def bring_up(store: Store, files: Locked, network: str) -> dict[str, Any]:
+    """A network with its bridge and its rules in the kernel; the lock must be held."""
+    with Netlink() as host:
+        return _ready(host, store, files, network)
 
 
 def _ready(host: Netlink, store: Store, files: Locked, name: str) -> dict[str, Any]:
@@ -234,7 +288,7 @@ def _ready(host: Netlink, store: Store, files: Locked, name: str) -> dict[str, A
 
     The rules come before any container does: the bridge is never open to more than they allow.
     """
-    state = files.load_or_make(name)
+    state = files.require(name)
     if not bridge.is_up(host, store, state):
         bridge.make(host, store, state)
         files.save(state)
@@ -242,15 +296,33 @@ def _ready(host: Netlink, store: Store, files: Locked, name: str) -> dict[str, A
     return state
 
 
-def _lease(state: dict[str, Any], container_id: str) -> dict[str, Any]:
+def _lease(state: dict[str, Any], container_id: str, address: str = "") -> dict[str, Any]:
+    """A container's lease; a new one has the address that was asked for, or the lowest free one."""
     leases = state["Leases"]
     if container_id not in leases:
+        subnet, asked = ipam.parse_subnet(state["Subnet"]), state.get("Asked") or {}
         taken = {ipam.parse_address(lease["Address"]) for lease in leases.values()}
-        subnet = ipam.parse_subnet(state["Subnet"])
-        free = ipam.lowest_free(subnet, taken, network=state["Name"])
+        taken.add(ipam.parse_address(state["Gateway"]))
+        taken |= {ipam.parse_address(a) for a in asked.get("AuxiliaryAddresses", {}).values()}
+        part = asked.get("IPRange")
+        within = ipam.parse_subnet(part, longest=32) if part else None
+        free = (
+            ipam.claimed(subnet, taken, address)
+            if address
+            else ipam.lowest_free(subnet, taken, network=state["Name"], within=within)
+        )
         leases[container_id] = {"Address": ipam.address_text(free)}
     lease: dict[str, Any] = leases[container_id]
     return lease
+
+
+def _rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
+    """A network's rules, by its file."""
+    device, subnet = state["Device"], state["Subnet"]
+    if state.get("Internal"):
+        return firewall.wanted_inside(device, subnet)
+    hidden = (state.get("Options") or {}).get(MASQUERADE_OPTION) != "false"
+    return firewall.wanted(device, subnet, bindings(state, without=without), masquerade=hidden)
 
 
 def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
@@ -260,7 +332,7 @@ def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
     """
     device = state["Device"]
     published = bindings(state, without=without)
-    rules = firewall.wanted(device, state["Subnet"], published)
+    rules = _rules(state, without=without)
     needed = any(_on_loopback(binding["HostIp"]) for binding in published)
     if not needed:
         bridge.set_localnet(device, allowed=False)

@@ -9,7 +9,8 @@ Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_
 
 from __future__ import annotations
 
-from minidock.engine.network.file import read
+from minidock.engine.network.file import bindings as bindings_of
+from minidock.engine.network.file import every
 from minidock.engine.network.names import is_address
 from minidock.errors import Conflict, KernelError, UsageError
 from minidock.kernel import sysctl
@@ -214,10 +215,9 @@ def _taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict
 
 def _owner(store: Store, binding: dict[str, Any]) -> str:
     """The container of this store that publishes a port, or ""."""
-    network = read(store, "bridge") or {"Leases": {}}
-    for container_id, lease in network["Leases"].items():
-        for other in lease.get("Bindings", ()):
-            same = (str(other["HostPort"]), other["Proto"])
-            if same == (str(binding["HostPort"]), binding["Proto"]):
-                return str(container_id)
+    wanted = (str(binding["HostPort"]), binding["Proto"])
+    for network in every(store):
+        for other in bindings_of(network):
+            if (str(other["HostPort"]), other["Proto"]) == wanted:
+                return str(other["Container"])
     return ""

@@ -6,6 +6,7 @@ Reading only. Source: Docker Engine API 1.45, NetworkInspect.
 from __future__ import annotations
 
 from minidock import jsontext
+from minidock.engine.network.endpoint import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
     """A network's file in Docker's form, with the containers that are on it now."""
-    config = None
-    if state["Driver"] == "bridge":
-        ranges = {"Subnet": state.get("Subnet", ""), "Gateway": state.get("Gateway", "")}
-        config = [ranges] if ranges["Subnet"] else []  # none yet before the first use
     return {
         "Name": state["Name"],
         "Id": state["Id"],
@@ -27,16 +24,32 @@ def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
         "Scope": "local",
         "Driver": state["Driver"],
         "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": config},
-        "Internal": False,
-        "Attachable": False,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {} if "Asked" in state else None,
+            "Config": _ranges(state),
+        },
+        "Internal": state.get("Internal", False),
+        "Attachable": state.get("Attachable", False),
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": _containers(store, state),
-        "Options": _options(store) if state["Driver"] == "bridge" else {},
-        "Labels": {},
+        "Options": _options(store, state),
+        "Labels": state.get("Labels", {}),
     }
+
+
+def _ranges(state: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What was asked for, as Docker has it; else what the network got, if it has been used yet."""
+    if state["Driver"] != "bridge":
+        return None
+    asked = state.get("Asked") or {}
+    if asked.get("Subnet"):
+        return [{key: value for key, value in asked.items() if value}]
+    if "Subnet" not in state:
+        return []
+    return [{"Subnet": state["Subnet"], "Gateway": state["Gateway"]}]
 
 
 def _containers(store: Store, state: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +75,9 @@ def _name(store: Store, container_id: str) -> str:
         return ""  # removed just now
 
 
-def _options(store: Store) -> dict[str, str]:
+def _options(store: Store, state: dict[str, Any]) -> dict[str, str]:
+    if state["Name"] != DEFAULT:
+        return dict(state.get("Options") or {})
     return {
         "com.docker.network.bridge.default_bridge": "true",
         "com.docker.network.bridge.enable_icc": "true",

@@ -10,8 +10,13 @@ from select import epoll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
     from collections.abc import Callable
+    from typing import Protocol
+
+    class HasDescriptor(Protocol):
+        """A socket, or whatever else the kernel tells to be ready."""
+
+        def fileno(self) -> int: ...
 
 
 class Watched:
@@ -25,7 +30,7 @@ class Watched:
         self.fd = self._epoll.fileno()
         self._watched: dict[int, tuple[int, Callable[[], None]]] = {}
 
-    def watch(self, watched: socket, events: int, handler: Callable[[], None]) -> None:
+    def watch(self, watched: HasDescriptor, events: int, handler: Callable[[], None]) -> None:
         """Have `handler` called when one of these events (EPOLLIN, EPOLLOUT) comes.
 
         With 0 the socket is not watched at all: one that is merely registered would still report

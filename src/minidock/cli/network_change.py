@@ -1,0 +1,188 @@
+"""`network create`, `connect`, `disconnect`, `rm` and `prune`."""
+
+from __future__ import annotations
+
+from minidock.cli.command import command
+from minidock.cli.complete import networks, networks_and_containers
+from minidock.cli.failure import for_each
+from minidock.cli.filters import FILTER, BadFilter, chosen, has_label
+from minidock.cli.flags_network import NO_IPV6, USE_NAMES, address_flag
+from minidock.cli.flags_process import labels
+from minidock.cli.human import moment_of
+from minidock.cli.network import is_builtin
+from minidock.cli.pflag import Parsed, refused, switch, value, values
+from minidock.errors import Conflict, NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.filters import Test
+
+_SWARM = "it belongs to swarms"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """ "key=value", where the value may be missing."""
+    key, _, given = text.partition("=")
+    return key, given
+
+
+@command("NETWORK", at_least=1, at_most=1)
+@switch("--attachable", help="Enable manual container attachment")
+@values("--aux-address", type=Parsed("map", _pair), help="Addresses that no container may get")
+@value("-d", "--driver", default="bridge", help="Driver to manage the Network")
+@values("--gateway", help="IPv4 Gateway for the master subnet")
+@switch("--internal", help="Restrict external access to the network")
+@values("--ip-range", help="Allocate container ip from a sub-range")
+@values("--label", help="Set metadata on a network")
+@values("-o", "--opt", type=Parsed("map", _pair), help="Set driver specific options")
+@values("--subnet", help="Subnet in CIDR format that represents a network segment")
+@refused("--config-from", because=_SWARM)
+@refused("--config-only", because=_SWARM, bare="true", unless=("false",))
+@refused("--ingress", because=_SWARM, bare="true", unless=("false",))
+@refused("--scope", because=_SWARM, unless=("local",))
+@refused("--ipam-driver", because="there is one", unless=("default",))
+@refused("--ipam-opt", because="the default IPAM driver has no options")
+@refused("--ipv6", because=NO_IPV6, bare="true", unless=("false",))
+def create(
+    arguments: tuple[str, ...],
+    *,
+    attachable: bool,
+    aux_address: tuple[tuple[str, str], ...],
+    driver: str,
+    gateway: tuple[str, ...],
+    internal: bool,
+    ip_range: tuple[str, ...],
+    label: tuple[str, ...],
+    opt: tuple[tuple[str, str], ...],
+    subnet: tuple[str, ...],
+) -> None:
+    """Create a network"""
+    from minidock.engine.network import user
+
+    asked = {
+        "Subnet": _only_one("--subnet", subnet),
+        "IPRange": _only_one("--ip-range", ip_range),
+        "Gateway": _only_one("--gateway", gateway),
+        "AuxiliaryAddresses": dict(aux_address),
+    }
+    made = user.create(
+        Store(),
+        arguments[0],
+        driver=driver,
+        internal=internal,
+        attachable=attachable,
+        asked={key: given for key, given in asked.items() if given},
+        labels=labels(label, ()),
+        options=dict(opt),
+    )
+    print(made["Id"])
+
+
+def _only_one(flag: str, given: tuple[str, ...]) -> str:
+    found = [text for several in given for text in several.split(",")]
+    if len(found) > 1:
+        raise Conflict(f"{flag} is given twice: a network has one IPv4 subnet")
+    return found[0] if found else ""
+
+
+@command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
+@values("--alias", help="Add network-scoped alias for the container")
+@address_flag
+@refused("--driver-opt", because="the bridge driver has none for an endpoint")
+@refused("--ip6", because=NO_IPV6)
+@refused("--link", because=USE_NAMES)
+@refused("--link-local-ip", because="link-local addresses are not given out")
+def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
+    """Connect a container to a network"""
+    from minidock.engine.container import connecting
+
+    asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
+    name, container = arguments
+    connecting.connect(Store(), name, container, {**asked, "Aliases": list(alias)})
+
+
+@command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
+@switch("-f", "--force", help="Force the container to disconnect from a network")
+def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
+    """Disconnect a container from a network
+
+    --force is for a container that has lost its endpoint; minidock takes that away in any case.
+    """
+    from minidock.engine.container import connecting
+
+    connecting.disconnect(Store(), *arguments)
+
+
+@command("NETWORK [NETWORK...]", at_least=1, complete=networks)
+@switch("-f", "--force", help="Do not error if the network does not exist")
+def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+    """Remove one or more networks"""
+    from minidock.engine.container.containers import every
+    from minidock.engine.network import user
+
+    store = Store()
+    every(store)  # those that were killed are off their networks now
+
+    def remove_one(name: str) -> str | None:
+        try:
+            user.remove(store, name)
+        except NotFound:
+            if not force:
+                raise
+            return None
+        return name
+
+    return for_each(arguments, remove_one)
+
+
+@command()
+@values("--filter", type=FILTER, help='Provide filter values (e.g. "until=<timestamp>")')
+@switch("-f", "--force", help="Do not prompt for confirmation")
+def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
+    """Remove all unused networks"""
+    import click
+
+    from minidock.engine.container.containers import every
+    from minidock.engine.network import user
+
+    if not force:
+        print("WARNING! This will remove all custom networks not used by at least one container.")
+        if not click.confirm("Are you sure you want to continue?", prompt_suffix=" "):
+            return 0
+    store = Store()
+    every(store)
+    deleted = []
+    for found in chosen(_custom(store), filter, _PRUNE_TESTS):
+        try:
+            user.remove(store, found["Name"])
+        except (Conflict, NotFound):
+            continue  # a container is on it; or somebody else was faster
+        deleted.append(found["Name"])
+    if deleted:
+        print("Deleted Networks:\n" + "\n".join(deleted) + "\n")
+    return 0
+
+
+def _custom(store: Store) -> list[dict[str, Any]]:
+    from minidock.engine.network.lookup import list_networks
+
+    return [network for network in list_networks(store) if not is_builtin(network)]
+
+
+def _is_older(network: dict[str, Any], wanted: str) -> bool:
+    from minidock.cli.moments import parse_moment
+
+    try:
+        return moment_of(network["Created"]) < parse_moment(wanted)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
+
+
+_PRUNE_TESTS: dict[str, Test] = {
+    "label": lambda n, wanted: has_label(n["Labels"], wanted),
+    "label!": lambda n, wanted: not has_label(n["Labels"], wanted),
+    "until": _is_older,
+}

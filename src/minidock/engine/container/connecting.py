@@ -1,0 +1,135 @@
+"""`network connect` and `disconnect`: another network for a container, at once where it runs.
+
+A running container's monitor does it, which holds all that belongs to its networks; of a stopped
+one the document is changed, and its next start does the rest.
+
+Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 answers.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.container.containers import Container, restarting_error, settled
+from minidock.engine.container.endpoints import asked_for
+from minidock.engine.events import tell
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.reach import reach
+from minidock.engine.network import networks
+from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.lookup import find
+from minidock.errors import Conflict, UsageError
+from minidock.runtime.channel import rebuild_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+
+def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -> None:
+    """Connect a container to one more network.
+
+    asked: {"IPAMConfig": {"IPv4Address"}, "Aliases"}, each of which may be missing.
+    Raises NotFound, Conflict where it is on it already or its address is taken, UsageError.
+    """
+    container = settled(store, reference)
+    found = find(store, network)
+    name = str(found["Name"])
+    _check_mode(container, name)
+    check_endpoint(store, name, asked)
+    if container.running:
+        _tell_monitor(container, {"network": name, "asked": asked})
+        tell(store, "network", "connect", found["Id"], **_about(container, name))
+        return
+    with container.editing():
+        container.reload()
+        _require_absent(container, name)
+        container.document["NetworkSettings"]["Networks"][name] = asked_for(asked)
+        container.save()
+
+
+def disconnect(store: Store, network: str, reference: str) -> None:
+    """Disconnect a container from a network.
+
+    Raises NotFound, and Conflict where it is not on it.
+    """
+    found = find(store, network)
+    name = str(found["Name"])
+    container = settled(store, reference)
+    if name in ("host", "none"):
+        raise Conflict(
+            f"container cannot be disconnected from {name} network or connected to {name} network",
+            hint="make another container, with another --network",
+        )
+    _require_present(container, name)
+    if container.running:
+        _tell_monitor(container, {"network": name, "asked": None})
+        tell(store, "network", "disconnect", found["Id"], **_about(container, name))
+        return
+    with container.editing():
+        container.reload()
+        _require_present(container, name)
+        del container.document["NetworkSettings"]["Networks"][name]
+        container.save()
+
+
+def check_endpoint(store: Store, network: str, asked: dict[str, Any]) -> None:
+    """Raise UsageError for what a network cannot give: an address of one's own, or aliases."""
+    address = (asked.get("IPAMConfig") or {}).get("IPv4Address")
+    if asked.get("Aliases") and network == DEFAULT:
+        raise UsageError("network-scoped aliases are only supported for user-defined networks")
+    if address:
+        networks.check_may_choose(find(store, network))
+
+
+def _about(container: Container, network: str) -> dict[str, str]:
+    return {"container": container.id, "name": network, "type": "bridge"}
+
+
+def _check_mode(container: Container, network: str) -> None:
+    mode = container.host_config.get("NetworkMode") or ""
+    if mode.startswith("container:"):
+        raise Conflict(
+            "container sharing network namespace with another container or host cannot be "
+            "connected to any other network",
+            hint="connect the container whose network it is",
+        )
+    if network == "host" or mode == "host":
+        raise Conflict(
+            "container cannot be disconnected from host network or connected to host network"
+        )
+    if network == "none" or mode == "none":
+        raise Conflict(
+            "container cannot be connected to multiple networks with one of the networks in "
+            "private (none) mode"
+        )
+
+
+def _require_absent(container: Container, network: str) -> None:
+    if network in container.document["NetworkSettings"]["Networks"]:
+        raise Conflict(
+            f"endpoint with name {container.name} already exists in network {network}",
+            hint=f"minidock network disconnect {network} {container.name}",
+        )
+
+
+def _require_present(container: Container, network: str) -> None:
+    if network not in container.document["NetworkSettings"]["Networks"]:
+        raise Conflict(f"container {container.id} is not connected to network {network}")
+
+
+def _tell_monitor(container: Container, change: dict[str, Any]) -> None:
+    if change["asked"] is not None:
+        _require_absent(container, change["network"])
+    if container.restarting:
+        raise restarting_error(container)
+    socket = reach(container)
+    if socket is None:
+        raise Conflict(f"container {container.id} has just ended", hint="try again")
+    socket.send(wire.message(b"N", change))
+    answer = wire.receive(socket)
+    socket.close()
+    if answer[:1] == b"f":
+        raise rebuild_error(wire.content_of(answer))
+    if answer[:1] != b"S":
+        raise Conflict(f"container {container.id} has just ended", hint="try again")

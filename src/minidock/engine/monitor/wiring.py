@@ -1,0 +1,197 @@
+"""Wiring: a container's networks, joined at its launch and changed while it runs.
+
+    hold_ports     the host's ports, before anything is made: a second server shall not get them
+    reserve        an address on each of its networks
+    connect        a cable into each; the way out, the published ports, the server of its names
+    join, leave    `network connect` and `disconnect`, between two turns of the monitor's loop
+
+Of several networks one is the way out: the first by name that is not internal (as in Docker). There
+leads the default route, and there the published ports arrive; when it changes, both move.
+
+Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 does.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.container.endpoints import (
+    address_asked,
+    asked_for,
+    connected,
+    has_names,
+    joined,
+    names_on,
+)
+from minidock.engine.network import networks, ports
+from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.mode import mode as mode_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.engine.network.name_sockets import NameSockets
+
+_TOP = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
+
+
+class Wiring:
+    """One run's connections to its networks.
+
+    kind: "bridge", "host", "none" or "container". ports: the host's ports, held as long as they
+    lead anywhere. way_out: the network that leads outside, "" for none. name_sockets: where its
+    questions for names arrive; None on networks without names.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._store = container.store
+        self._pid = 0
+        self._interfaces = 0
+        mode = mode_of(container.host_config.get("NetworkMode") or "")
+        self.kind = mode.kind
+        if self.kind == "bridge" and not self._endpoints:  # it was taken off all of them
+            self._endpoints[mode.target] = asked_for(None)
+        self.ports: list[ports.Published] = []
+        self.name_sockets: NameSockets | None = None
+        self.way_out = self._find_way_out() if self.kind == "bridge" else ""
+
+    @property
+    def address(self) -> str:
+        """The container's address on the network that leads outside."""
+        return str(self._endpoints[self.way_out]["IPAddress"]) if self.way_out else ""
+
+    def hold_ports(self) -> None:
+        """Take the host's ports that are to be published; none where nothing can lead to them."""
+        host, config = self._container.host_config, self._container.config
+        wanted = ports.requests(
+            host.get("PortBindings") or {},
+            list(config.get("ExposedPorts") or {}),
+            publish_all=bool(host.get("PublishAllPorts")),
+        )
+        if self.way_out:
+            self.ports = ports.bind(wanted, store=self._store)
+
+    def reserve(self) -> list[str]:
+        """An address on each of its networks, which nobody else gets until it is released."""
+        if self.kind != "bridge":
+            return []
+        return [self._reserve(name) for name in self._in_order()]
+
+    def connect(self, pid: int) -> None:
+        """Give the container's network namespace its end of a cable to each of its networks."""
+        self._pid = pid
+        settings = self._container.document["NetworkSettings"]
+        if self.kind == "bridge":
+            for name in self._in_order():
+                self._connect(name, way_out=name == self.way_out)
+            self._show_ports()
+            self._serve_names()
+        elif self.kind == "none":
+            networks.set_loopback_up(pid)
+        if self.kind in ("host", "none"):
+            settings["Networks"] = {self.kind: networks.bare_endpoint(self._store, self.kind)}
+        settings["SandboxKey"] = f"/proc/{pid}/ns/net"
+
+    def join(self, name: str, asked: dict[str, Any]) -> str:
+        """Connect the running container to one more network; returns its address there.
+
+        Raises what keeps it from that; it is as it was before, then.
+        """
+        self._endpoints[name] = asked_for(asked)
+        try:
+            address = self._reserve(name)
+            self._connect(name, way_out=False)
+            self._lead_out()
+            self._serve_names()
+        except BaseException:
+            self.leave(name)
+            raise
+        return address
+
+    def leave(self, name: str) -> str:
+        """Disconnect it from a network; returns the address that it had there."""
+        endpoint = self._endpoints.pop(name)
+        if name == DEFAULT:
+            self._container.document["NetworkSettings"].update(
+                dict.fromkeys(_TOP, ""), IPPrefixLen=0
+            )
+        self._lead_out(lost=name)
+        networks.leave(self._store, self._container.id, name)
+        return str(endpoint["IPAddress"])
+
+    def let_go(self) -> None:
+        """Close what is held, at the end of a run: others may have its ports until the next."""
+        for port in self.ports:
+            port.close()
+        self.ports = []
+        if self.name_sockets is not None:
+            self.name_sockets.close()
+
+    @property
+    def _endpoints(self) -> dict[str, Any]:
+        return self._container.document["NetworkSettings"]["Networks"]  # type: ignore[no-any-return]
+
+    def _in_order(self) -> list[str]:
+        return networks.in_order(self._store, joined(self._container.document))
+
+    def _find_way_out(self) -> str:
+        return networks.way_out(self._store, joined(self._container.document))
+
+    def _reserve(self, name: str) -> str:
+        address = address_asked(self._container.document, name)
+        return networks.reserve(self._store, self._container.id, network=name, address=address)
+
+    def _connect(self, name: str, *, way_out: bool) -> None:
+        document = self._container.document
+        first = name == document["HostConfig"]["NetworkMode"]
+        endpoint = networks.connect(
+            self._store,
+            self._container.id,
+            netns_pid=self._pid,
+            network=name,
+            mac=(document["Config"].get("MacAddress") or None) if first else None,
+            publish=ports.forwarded(self.ports) if way_out else (),
+            interface=f"eth{self._interfaces}",
+            known_as=names_on(document, name),
+            way_out=way_out,
+        )
+        self._interfaces += 1
+        self._endpoints[name] = connected(self._endpoints.get(name) or {}, endpoint)
+        if name == DEFAULT:
+            document["NetworkSettings"].update({key: endpoint[key] for key in _TOP})
+
+    def _lead_out(self, *, lost: str = "") -> None:
+        """Let the default route and the ports follow, where another network is the way out now.
+
+        lost: the network that is about to be left; its cable takes its route along.
+        """
+        before, now = self.way_out, self._find_way_out()
+        if before == now:
+            return
+        if before and before != lost and self.ports:
+            networks.publish(self._store, self._container.id, network=before, bindings=[])
+        self.way_out = now
+        if now and not self.ports:
+            self.hold_ports()
+        elif not now:
+            for port in self.ports:
+                port.close()
+            self.ports = []
+        networks.lead_out(self._store, self._container.id, netns_pid=self._pid, network=now)
+        if self.ports:
+            networks.publish(
+                self._store, self._container.id, network=now, bindings=ports.forwarded(self.ports)
+            )
+        self._show_ports()
+
+    def _show_ports(self) -> None:
+        exposed = list(self._container.config.get("ExposedPorts") or {}) if self.way_out else []
+        shown = ports.port_map(self.ports, exposed)
+        self._container.document["NetworkSettings"]["Ports"] = shown
+
+    def _serve_names(self) -> None:
+        if self.name_sockets is None and has_names(self._container.document):
+            from minidock.engine.network.name_sockets import open_in  # few containers need it
+
+            self.name_sockets = open_in(self._pid)

@@ -1,0 +1,85 @@
+"""The directory: who is called how on the networks of one container.
+
+It is read from the networks' files, where each connected container has its address and its names
+(file.py): there is no daemon that would have to be told, and a name is known as soon as its
+container is connected. A file that has not changed is not read twice.
+
+    web            by name, alias, short id or hostname, on a network that the asking one is on too
+    web.backend    the same, on the network backend
+    172.19.0.2     -> web.backend
+
+The default network has no names. Source: what dockerd 26.1 answers.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.network.file import names, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+
+class Directory:
+    """What one container may know of its neighbours."""
+
+    def __init__(self, store: Store, container_id: str) -> None:
+        self._store = store
+        self._container_id = container_id
+        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+
+    def addresses(self, name: str) -> list[str] | None:
+        """The addresses that a name stands for, in lower case; None for one that nobody has."""
+        for network in self._networks():
+            if network["Name"] == DEFAULT:
+                continue
+            suffix = "." + str(network["Name"]).lower()
+            wanted = {name, name.removesuffix(suffix)}
+            if found := [lease["Address"] for lease in _named(network, wanted)]:
+                return found
+        return None
+
+    def name_of(self, address: str) -> str:
+        """Who has an address, as name.network; "" where no neighbour has it."""
+        for network in self._networks():
+            for lease in network["Leases"].values():
+                if lease["Address"] == address and lease.get("Names"):
+                    return f"{lease['Names'][0]}.{network['Name']}"
+        return ""
+
+    @property
+    def leads_outside(self) -> bool:
+        """Whether other servers may be asked: a container on internal networks only asks nobody."""
+        return any(not network.get("Internal") for network in self._networks())
+
+    def _networks(self) -> list[dict[str, Any]]:
+        """The networks that the container is on, in the order of their names."""
+        found = [self._load(name) for name in sorted(names(self._store))]
+        return [n for n in found if n is not None and self._container_id in n["Leases"]]
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        try:
+            status = os.stat(self._store.network(name))
+        except FileNotFoundError:
+            return None
+        version = (status.st_ino, status.st_mtime_ns)
+        known = self._read.get(name)
+        if known is not None and known[0] == version:
+            return known[1]
+        network = read(self._store, name)
+        if network is not None:
+            self._read[name] = (version, network)
+        return network
+
+
+def _named(network: dict[str, Any], wanted: set[str]) -> list[dict[str, Any]]:
+    return [
+        lease
+        for lease in network["Leases"].values()
+        if any(str(name).lower() in wanted for name in lease.get("Names") or ())
+    ]

@@ -1,0 +1,266 @@
+"""The name server of one container: answers for its neighbours, and passes on all else.
+
+It lives in the container's monitor, and is one more descriptor in its loop: no daemon, no thread,
+no process inside the container, and when the monitor ends nothing is left of it.
+
+    the container ──► 127.0.0.11:53 ──► NameServer ──► the directory: an answer at once
+                                             └───────► the host's own servers, one after the other
+
+What a server does not answer within two seconds, or refuses, the next one is asked; then the client
+hears of a failure. Each question that is passed on has a socket and a number of its own, so that an
+answer cannot be forged by who does not see the question. They are sent from the container's own
+network, as it would itself, except to servers that only the host can reach.
+
+Answers by TCP: name_streams.py. Sources: RFC 1035, RFC 5452 (forged answers), resolv.conf(5).
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+from select import EPOLLIN
+from time import monotonic
+
+from minidock.engine.network import dns_message as dns
+from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.watched import Watched
+from minidock.errors import MinidockError
+from minidock.kernel.op import current_journal, use_journal
+from minidock.kernel.timer import wake_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from minidock.engine.network.directory import Directory
+    from minidock.engine.network.name_sockets import NameSockets
+
+DNS_PORT = 53
+_LONGEST_BYTES = 1 << 16
+_MOST_PENDING = 200  # each has a descriptor, of which a process may have 1024
+_ANSWER_SECONDS = 2.0
+_TICK_MS = 250
+_QUERIES_A_TURN = 64
+
+
+class NameServer:
+    """Answers one container's questions. fd: readable when there is something to do.
+
+    upstream: (address, whether it is asked from the host) each, in the order of being asked.
+    """
+
+    def __init__(
+        self,
+        sockets: NameSockets,
+        directory: Directory,
+        upstream: Sequence[tuple[str, bool]],
+    ) -> None:
+        from minidock.engine.network.name_streams import StreamListener
+
+        self._sockets = sockets
+        self._directory = directory
+        self.upstream = list(upstream)
+        self.watched = Watched()
+        self.fd = self.watched.fd
+        self._pending: set[_Passed] = set()
+        self._tick: _Tick | None = None
+        self._streams = StreamListener(self, sockets.tcp)
+        self.watched.watch(sockets.udp, EPOLLIN, self._on_queries)
+
+    def on_ready(self) -> None:
+        """Do what can be done now; call when `fd` is readable."""
+        self.watched.handle()
+
+    def close(self) -> None:
+        """Answer no more, and forget who still waits."""
+        for passed in list(self._pending):
+            passed.forget()
+        self._streams.close()
+        if self._tick is not None:
+            self._tick.close()
+        self.watched.close()
+
+    def find(self, query: dns.Query) -> tuple[int, list[bytes]] | None:
+        """What the directory knows of a query: a code, and answers; None: others are to be asked.
+
+        A question of another kind for a name that is known has no answers: there are none.
+        """
+        if query.network_class != dns.IN:
+            return None
+        if address := query.address_asked():
+            if name := self._directory.name_of(address):
+                return dns.NO_ERROR, dns.pointer(name)
+        elif (found := self._directory.addresses(query.name)) is not None:
+            return dns.NO_ERROR, dns.addresses(_turned(found)) if query.kind == dns.A else []
+        return None if self._directory.leads_outside else (dns.SERVER_FAILURE, [])
+
+    def upstream_socket(self, number: int, kind: int) -> socket | None:
+        """A socket towards the number-th server, from where it can be asked; None for no such."""
+        if number >= len(self.upstream):
+            return None
+        address, from_host = self.upstream[number]
+        family = AF_INET6 if ":" in address else AF_INET
+        flags = kind | SOCK_CLOEXEC | SOCK_NONBLOCK
+        if from_host:
+            return socket(family, flags, 0)
+        # The journal tells of what was made for the container, not of each question that it asks.
+        journal = current_journal()
+        use_journal(None)
+        try:
+            with Visit(self._sockets.netns_pid):
+                return socket(family, flags, 0)
+        finally:
+            use_journal(journal)
+
+    def wake_later(self) -> None:
+        """Look at who waits too long, in a moment."""
+        if self._tick is None:
+            self._tick = _Tick()
+            self.watched.watch(self._tick, EPOLLIN, self._on_tick)
+
+    def _on_queries(self) -> None:
+        for _ in range(_QUERIES_A_TURN):
+            try:
+                data, client = self._sockets.udp.recvfrom(_LONGEST_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an earlier answer reached nobody
+            try:
+                query = dns.Query(data)
+            except ValueError:
+                continue
+            found = self.find(query)
+            if found is None:
+                self._pass_on(query, data, client)
+            else:
+                code, answers = found
+                self._send(dns.response(query, answers, code=code, room=query.room), client)
+
+    def _pass_on(self, query: dns.Query, data: bytes, client: Any) -> None:
+        if len(self._pending) >= _MOST_PENDING:
+            return  # the client asks again
+        passed = _Passed(self, query, data, client)
+        self._pending.add(passed)
+        passed.ask()
+        self.wake_later()
+
+    def _on_tick(self) -> None:
+        assert self._tick is not None
+        self.watched.watch(self._tick, 0, self._on_tick)
+        self._tick.close()
+        self._tick = None
+        now = monotonic()
+        for passed in list(self._pending):
+            if passed.deadline < now:
+                passed.ask()
+        self._streams.end_silent(now)
+        if self._pending or self._streams.busy:
+            self.wake_later()
+
+    def _send(self, message: bytes, client: Any) -> None:
+        try:
+            self._sockets.udp.sendto(message, client)
+        except OSError:
+            return  # it has gone, or its queue is full: datagrams may be lost
+
+    def _done(self, passed: _Passed, message: bytes) -> None:
+        self._pending.discard(passed)
+        self._send(message, passed.client)
+
+
+class _Passed:
+    """A question that was passed on, to one server after the other."""
+
+    def __init__(self, server: NameServer, query: dns.Query, data: bytes, client: Any) -> None:
+        self.client = client
+        self.deadline = 0.0
+        self._server = server
+        self._query = query
+        self._data = data
+        self._next = 0
+        self._number = 0
+        self._socket: socket | None = None
+
+    def ask(self) -> None:
+        """Ask the next server; where there is none left, the client hears that it failed."""
+        self._close()
+        while True:
+            try:
+                asking = self._server.upstream_socket(self._next, SOCK_DGRAM)
+            except (OSError, MinidockError):
+                asking = None  # no descriptor is left, or the container is just ending
+            if asking is None:
+                failed = dns.response(self._query, code=dns.SERVER_FAILURE)
+                self._server._done(self, failed)
+                return
+            address, _ = self._server.upstream[self._next]
+            self._next += 1
+            self._number = int.from_bytes(os.urandom(2), "big")
+            try:
+                asking.connect((address, DNS_PORT))
+                asking.send(dns.with_id(self._data, self._number))
+            except OSError:
+                asking.close()  # no way there
+                continue
+            self._socket = asking
+            self.deadline = monotonic() + _ANSWER_SECONDS
+            self._server.watched.watch(asking, EPOLLIN, self._on_answer)
+            return
+
+    def forget(self) -> None:
+        """Wait no longer."""
+        self._close()
+        self._server._pending.discard(self)
+
+    def _on_answer(self) -> None:
+        assert self._socket is not None
+        try:
+            message = self._socket.recv(_LONGEST_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.ask()  # nobody listens there
+            return
+        if not dns.answers_to(message, self._query, self._number):
+            return
+        if dns.code_of(message) in (dns.SERVER_FAILURE, dns.REFUSED) and self._has_more():
+            self.ask()
+            return
+        self._close()
+        self._server._done(self, dns.with_id(message, self._query.id))
+
+    def _has_more(self) -> bool:
+        return self._next < len(self._server.upstream)
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._server.watched.watch(self._socket, 0, self._on_answer)
+            self._socket.close()
+            self._socket = None
+
+
+class _Tick:
+    """A timer as a thing to watch."""
+
+    def __init__(self) -> None:
+        journal = current_journal()
+        use_journal(None)
+        try:
+            self._fd = wake_after(_TICK_MS)
+        finally:
+            use_journal(journal)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """The kernel forgets it."""
+        os.close(self._fd)
+
+
+def _turned(found: list[str]) -> list[str]:
+    """Another one first each time, so that an alias of several containers shares their work."""
+    start = int.from_bytes(os.urandom(2), "big") % len(found)
+    return found[start:] + found[:start]

@@ -1,0 +1,68 @@
+"""The sockets of a container's name server: where its questions arrive.
+
+A resolver asks 127.0.0.11 at port 53, as in Docker. The sockets are in the container's own network,
+but at ports of the kernel's choice, for port 53 is the container's: it may be a name server itself.
+Two rules in its own firewall lead the questions there:
+
+    nat OUTPUT, to 127.0.0.11 port 53: DNAT to 127.0.0.11 at our port (udp, tcp)
+
+The monitor holds the sockets and answers from outside (name_server.py): no process of ours is in
+the container.
+
+Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, socket
+
+from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.names import NAME_SERVER
+from minidock.kernel import iptables
+
+_BACKLOG = 16
+_CHAIN = "MINIDOCK-NAMES"
+
+
+class NameSockets:
+    """The two sockets of a container's name server, and the process whose network they are in."""
+
+    def __init__(self, netns_pid: int, udp: socket, tcp: socket) -> None:
+        self.netns_pid = netns_pid
+        self.udp = udp
+        self.tcp = tcp
+
+    def close(self) -> None:
+        """Answer no more; closing twice does nothing."""
+        self.udp.close()
+        self.tcp.close()
+
+
+def open_in(netns_pid: int) -> NameSockets:
+    """Open the sockets in a container's network, whose loopback is up, and lead port 53 to them.
+
+    Raises KernelError, and MinidockError where iptables does.
+    """
+    udp = tcp = None
+    with Visit(netns_pid) as place:
+        try:
+            udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+            tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+            for each in (udp, tcp):
+                each.bind((NAME_SERVER, 0))
+            tcp.listen(_BACKLOG)
+            iptables.restore(_rules(udp.getsockname()[1], tcp.getsockname()[1]), place)
+        except BaseException:
+            for opened in (udp, tcp):
+                if opened is not None:
+                    opened.close()
+            raise
+    return NameSockets(netns_pid, udp, tcp)
+
+
+def _rules(udp_port: int, tcp_port: int) -> str:
+    lines = ["*nat", f":{_CHAIN} - [0:0]", f"-A OUTPUT -d {NAME_SERVER}/32 -j {_CHAIN}"]
+    for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
+        match = f"-p {protocol} -m {protocol} --dport 53"
+        lines.append(f"-A {_CHAIN} {match} -j DNAT --to-destination {NAME_SERVER}:{port}")
+    return "\n".join([*lines, "COMMIT", ""])

@@ -1,0 +1,220 @@
+"""The name server's TCP half: for answers that are too long for a datagram.
+
+Each message stands behind its length, two bytes. A client may send several questions, one after the
+other; what the directory does not know is passed on, over a connection of its own, to one server
+after the other. Who neither asks nor takes for ten seconds is let go.
+
+Source: RFC 1035 section 4.2.2.
+"""
+
+from __future__ import annotations
+
+from _socket import SO_ERROR, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
+from select import EPOLLIN, EPOLLOUT
+from time import monotonic
+
+from minidock.engine.network import dns_message as dns
+from minidock.errors import MinidockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.network.name_server import NameServer
+
+DNS_PORT = 53
+_CHUNK_BYTES = 1 << 16
+_MOST_CLIENTS = 64
+_SILENT_SECONDS = 10.0
+
+
+class StreamListener:
+    """Clients that ask by TCP."""
+
+    def __init__(self, server: NameServer, listening: socket) -> None:
+        self.server = server
+        self._listening = listening
+        self._clients: set[_Client] = set()
+        server.watched.watch(listening, EPOLLIN, self._accept)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._clients)
+
+    def end_silent(self, now: float) -> None:
+        """Let those go of whom nothing was heard for long."""
+        for client in list(self._clients):
+            if client.heard + _SILENT_SECONDS < now:
+                client.close()
+
+    def close(self) -> None:
+        """Let all go."""
+        for client in list(self._clients):
+            client.close()
+        self.server.watched.watch(self._listening, 0, self._accept)
+
+    def ended(self, client: _Client) -> None:
+        """Forget a client."""
+        self._clients.discard(client)
+
+    def _accept(self) -> None:
+        try:
+            descriptor, _ = self._listening._accept()  # type: ignore[attr-defined]
+        except OSError:
+            return
+        connection = socket(self._listening.family, SOCK_STREAM | SOCK_CLOEXEC, 0, descriptor)
+        if len(self._clients) >= _MOST_CLIENTS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._clients.add(_Client(self, connection))
+        self.server.wake_later()
+
+
+class _Client:
+    """A connected client: one question of its at a time."""
+
+    def __init__(self, listener: StreamListener, connection: socket) -> None:
+        self.heard = monotonic()
+        self._listener = listener
+        self._server = listener.server
+        self._connection = connection
+        self._received = b""
+        self._to_send = b""
+        self._passed: _PassedStream | None = None
+        self._watch()
+
+    def close(self) -> None:
+        """End the connection, and what was passed on for it."""
+        if self._passed is not None:
+            self._passed.close()
+            self._passed = None
+        self._server.watched.watch(self._connection, 0, self._ready)
+        self._connection.close()
+        self._listener.ended(self)
+
+    def take(self, message: bytes) -> None:
+        """Send an answer, and go on with the next question."""
+        self._passed = None
+        self.heard = monotonic()
+        self._to_send += len(message).to_bytes(2, "big") + message
+        self._ready()
+
+    def _watch(self) -> None:
+        waits = self._to_send or self._passed is not None
+        events = EPOLLOUT if self._to_send else 0 if waits else EPOLLIN
+        self._server.watched.watch(self._connection, events, self._ready)
+
+    def _ready(self) -> None:
+        try:
+            if self._to_send:
+                self._to_send = self._to_send[self._connection.send(self._to_send) :]
+            elif self._passed is None:
+                received = self._connection.recv(_CHUNK_BYTES)
+                if not received:
+                    self.close()
+                    return
+                self.heard = monotonic()
+                self._received += received
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if not self._to_send and self._passed is None and (asked := self._next_message()):
+            self._ask(asked)
+            return
+        self._watch()
+
+    def _next_message(self) -> bytes:
+        """The next whole message that has come, b"" for none."""
+        size = int.from_bytes(self._received[:2], "big")
+        if len(self._received) < 2 + size:
+            return b""
+        message, self._received = self._received[2 : 2 + size], self._received[2 + size :]
+        return message
+
+    def _ask(self, data: bytes) -> None:
+        try:
+            query = dns.Query(data)
+        except ValueError:
+            self.close()
+            return
+        found = self._server.find(query)
+        if found is not None:
+            code, answers = found
+            self.take(dns.response(query, answers, code=code))
+            return
+        self._passed = _PassedStream(self, self._server, query, data)
+        self._watch()
+        self._passed.ask()
+
+
+class _PassedStream:
+    """A question that was passed on by TCP, to one server after the other."""
+
+    def __init__(self, client: _Client, server: NameServer, query: dns.Query, data: bytes) -> None:
+        self._client = client
+        self._server = server
+        self._query = query
+        self._to_send = len(data).to_bytes(2, "big") + data
+        self._received = b""
+        self._next = 0
+        self._socket: socket | None = None
+
+    def ask(self) -> None:
+        """Connect to the next server; where there is none left, the client hears that it failed."""
+        self.close()
+        self._received = b""
+        try:
+            asking = self._server.upstream_socket(self._next, SOCK_STREAM)
+        except (OSError, MinidockError):
+            asking = None
+        if asking is None:
+            self._client.take(dns.response(self._query, code=dns.SERVER_FAILURE))
+            return
+        address, _ = self._server.upstream[self._next]
+        self._next += 1
+        asking.connect_ex((address, DNS_PORT))  # EINPROGRESS; how it went, SO_ERROR says later
+        self._socket = asking
+        self._server.watched.watch(asking, EPOLLOUT, self._connected)
+
+    def close(self) -> None:
+        """Wait no longer."""
+        if self._socket is not None:
+            self._server.watched.watch(self._socket, 0, self._connected)
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self) -> None:
+        assert self._socket is not None
+        try:
+            if self._socket.getsockopt(SOL_SOCKET, SO_ERROR):
+                self.ask()
+                return
+            self._socket.send(self._to_send)  # a question fits into any connection's buffer
+        except OSError:
+            self.ask()
+            return
+        self._server.watched.watch(self._socket, EPOLLIN, self._on_answer)
+
+    def _on_answer(self) -> None:
+        assert self._socket is not None
+        try:
+            received = self._socket.recv(_CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self.ask()
+            return
+        self._received += received
+        size = int.from_bytes(self._received[:2], "big")
+        if len(self._received) < 2 or len(self._received) < 2 + size:
+            return
+        message = self._received[2 : 2 + size]
+        if not dns.answers_to(message, self._query, self._query.id):
+            self.ask()
+            return
+        self.close()
+        self._client.take(message)

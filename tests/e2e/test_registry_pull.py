@@ -273,6 +273,29 @@ def test_a_layer_whose_blob_is_shorter_inside_than_outside(
     assert content_of(store, put.id, "f") == b"x"
 
 
+@pytest.fixture
+def small_disk(registry: Registry, minidock: Minidock) -> Iterator[Minidock]:
+    """A store on a disk of 4 MB."""
+    directory = f"{minidock.root}/small"
+    os.mkdir(directory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", directory], check=True)
+    yield Minidock(f"{directory}/store")
+    subprocess.run(["umount", directory], check=True)
+
+
+def test_a_disk_that_is_too_small_is_one_clear_error(
+    small_disk: Minidock, registry: Registry
+) -> None:
+    tars = [layer({f"f{n}": os.urandom(2_500_000)}) for n in range(3)]
+    put_image(registry, "too/large", "1", tars)
+    failed = small_disk("pull", f"{registry.host}/too/large:1")
+    assert failed.code == 1 and failed.stderr.count("minidock: ") == 1
+    assert "No space left on device" in failed.stderr and "Traceback" not in failed.stderr
+    assert os.listdir(f"{small_disk.root}/staging") == []
+    put_image(registry, "small/enough", "1", tars[:1])
+    small_disk.ok("pull", f"{registry.host}/small/enough:1")
+
+
 # --- run and create ------------------------------------------------------------------------------
 
 

@@ -93,9 +93,11 @@ class Transport:
     def interrupt(self) -> None:
         """Have every answer that is being read end now, in whichever thread."""
         for response in list(self._answers):
-            if shutdown := getattr(response, "shutdown", None):  # urllib3 2.3 and later
-                with contextlib.suppress(ValueError, RuntimeError, OSError):
-                    shutdown()  # all read already
+            with contextlib.suppress(ValueError, RuntimeError, OSError):  # all read already
+                if hasattr(response, "shutdown"):
+                    response.shutdown()
+                elif sock := getattr(response.connection, "sock", None):  # before urllib3 2.3
+                    sock.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Close all connections."""

@@ -137,6 +137,13 @@ COPY x /
     assert "build-args [NOBODY] were not consumed" in done.stderr
 
 
+def test_blank_line_inside_an_instruction_is_told(minidock: Minidock, tmp_path: Path) -> None:
+    folder = context(tmp_path / "context", "FROM scratch\nCOPY a \\\n\n  /b\n", a="")
+    done = minidock("build", folder)
+    assert done.code == 0, str(done)
+    assert "Empty continuation line found in: COPY a   /b\n" in done.stderr
+
+
 def test_proxy_is_seen_by_run_and_kept_by_nobody(
     minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:

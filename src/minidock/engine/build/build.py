@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from minidock.engine.build.builder import Failure
     from minidock.engine.build.progress import Progress
     from minidock.engine.build.state import State
+    from minidock.engine.dockerfile.parser import Dockerfile
     from minidock.paths import Store
 
 
@@ -55,13 +56,17 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
             failures = builder.failures
             with builder:
                 builder.find_images()
-                return export(builder, build_stages(builder))
+                image_id = export(builder, build_stages(builder))
+            return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
         except MinidockError as error:
             raise failed_build(error, failures, context) from error
 
 
-def export(builder: Builder, state: State) -> Result:
-    """Make the image of the target's state; an image whose name it takes becomes <none>."""
+def export(builder: Builder, state: State) -> str:
+    """Make the image of the target's state; an image whose name it takes becomes <none>.
+
+    Returns its id.
+    """
     from minidock.jsontext import dumps
 
     vertex = builder.progress.vertex("exporting to image")
@@ -78,4 +83,16 @@ def export(builder: Builder, state: State) -> Result:
     for name in builder.options.tags:
         vertex.say(f"naming to {whole_name(name)} done")
     vertex.done()
-    return Result(image.id, builder.warnings())
+    return image.id
+
+
+def _odd_lines(dockerfile: Dockerfile) -> list[str]:
+    """What Docker warns of: blank lines inside of an instruction that goes on below them."""
+    return [
+        f"Empty continuation line found in: {instruction.source}"
+        for instruction in dockerfile.instructions
+        if any(
+            instruction.first_line <= line <= instruction.last_line
+            for line in dockerfile.empty_continuations
+        )
+    ]

@@ -142,6 +142,27 @@ def test_a_pushed_image_does_not_depend_on_what_was_pushed_before(
         assert registry.digest(f"memory/{number}", "1") == digest
 
 
+def test_what_a_manifest_says_of_layers_that_are_here_is_not_believed(
+    minidock: Minidock, registry: Registry
+) -> None:
+    """Else a registry could have another blob pushed in the place of a layer."""
+    tars = [layer({"f": os.urandom(1000)}), layer({"g": os.urandom(1000)})]
+    put_image(registry, "honest", "1", tars)
+    lying = put_image(registry, "lying", "base", tars)
+    evil = put_image(registry, "lying", "evil", [layer({"evil": os.urandom(1000)}), tars[1]])
+    manifest = json.loads(registry.manifest("lying", "evil")[0])
+    manifest["config"] = json.loads(registry.manifest("lying", "base")[0])["config"]
+    registry.put_manifest("lying", "1", manifest, manifest["mediaType"])
+    minidock.ok("pull", f"{registry.host}/honest:1")
+    minidock.ok("pull", f"{registry.host}/lying:1")  # all of it is here, and stays what it is
+    name = f"{registry.host}/lying:again"
+    minidock.ok("tag", f"{registry.host}/honest:1", name)
+    minidock.ok("push", name)
+    pushed = json.loads(registry.manifest("lying", "again")[0])
+    assert pushed["config"]["digest"] == lying.id
+    assert evil.layers[0] not in {entry["digest"] for entry in pushed["layers"]}
+
+
 def test_a_zstd_layer_goes_as_it_came_where_it_is_there_already(
     minidock: Minidock, registry: Registry
 ) -> None:

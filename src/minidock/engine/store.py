@@ -14,6 +14,7 @@ Source: flock(2), rename(2), ioctl_iflags(2); moby's daemon/graphdriver for mode
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import sys
 
@@ -143,13 +144,12 @@ class Staging:
     that works in one keeps them, so that the entry is not swept before it has ended, too.
     """
 
-    _count = 0
+    _numbers = itertools.count(1)  # next() of it is one step, whatever other threads do
     locks: set[int] = set()
 
     def __init__(self, store: Store, purpose: str) -> None:
         self._store = store
-        Staging._count += 1
-        self.path = f"{store.staging}/{purpose}-{os.getpid()}-{Staging._count}"
+        self.path = f"{store.staging}/{purpose}-{os.getpid()}-{next(Staging._numbers)}"
         self._fd = -1
 
     def __enter__(self) -> Staging:

@@ -5,8 +5,9 @@
 The same layer, compressed by somebody else, is another blob with another digest. What came from a
 registry, or went to one, is remembered with the repositories that have it: a push then asks for
 that blob first (HEAD), or has it mounted from its other repository, before it compresses anything.
-The file is a memory and no truth: whatever it says is asked again, and without it a push only takes
-longer.
+Only what was downloaded and unpacked, or made and uploaded, is remembered: a registry's word that a
+blob holds a layer would not do. Whether the blob is still there is asked again each time; without
+the file a push only takes longer.
 
 Source: moby distribution/metadata/v2_metadata_service.go, for the idea.
 """

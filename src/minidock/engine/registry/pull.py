@@ -141,15 +141,15 @@ class _Pull:
         image_id = manifest.config["digest"]
         known = ImageStore(self._store).read()["references"]
         is_new = any(known.get(name) != image_id for name in names)
-        if is_new and not self._is_here(image_id, names):
+        if is_new and not self._is_here(manifest, names):
             self._bring(manifest, names)
         self._progress.line(f"Digest: {top.digest}")
         return ImageStore(self._store).resolve(image_id), is_new
 
-    def _is_here(self, image_id: str, names: list[str]) -> bool:
+    def _is_here(self, manifest: ImageManifest, names: list[str]) -> bool:
         """Whether the store has the image under other names; then it gets these as well."""
         try:
-            image = ImageStore(self._store).resolve(image_id)
+            image = ImageStore(self._store).resolve(manifest.config["digest"])
             ImageStore(self._store).add(image.config_bytes, image.chain_ids, names)
         except (NotFound, StoreError):  # not there, or being removed just now
             return False
@@ -194,10 +194,11 @@ class _Pull:
                     "layers of this image are being removed as fast as they are pulled",
                     hint="wait for the other command, then pull it again",
                 )
+        place = f"{self._registry.host}/{self._name.path}"
         for layer in layers:
-            blob = origins.Blob(layer.digest, layer.size, layer.media_type)
-            place = f"{self._registry.host}/{self._name.path}"
-            origins.remember(self._store, layer.chain_id, blob, place)
+            if layer.chain_id in staged:  # of the others nobody has seen that this blob holds them
+                blob = origins.Blob(layer.digest, layer.size, layer.media_type)
+                origins.remember(self._store, layer.chain_id, blob, place)
 
     def _fetch_missing(
         self, layers: list[_Layer], staged: dict[str, StagedLayer], staging: str

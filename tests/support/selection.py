@@ -18,10 +18,17 @@ _OTHER_ENGINES = "beside docker, podman and skopeo, which are not in the machine
 _ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part in"
 _OTHER_FIREWALL = "by iptables-legacy: a machine has one of both kinds, and this one iptables-nft"
 _REGISTRY = "with docker-registry, which is not in the machine"
+_BUILDS = "builds: their steps are containers as all others, which test_build_mounts.py runs there"
 _INTERNET = "fetches packages from the internet"
 
 MODULES = {
     "tests/kernel/test_networks_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_build.py": _BUILDS,
+    "tests/e2e/test_build_beside_docker.py": _OTHER_ENGINES,
+    "tests/e2e/test_build_cache.py": _BUILDS,
+    "tests/e2e/test_build_context.py": _BUILDS,
+    "tests/e2e/test_build_failures.py": _BUILDS,
+    "tests/e2e/test_build_terminal.py": _BUILDS,
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_exchange.py": _OTHER_ENGINES,
     "tests/e2e/test_images_beside_docker.py": _OTHER_ENGINES,
@@ -30,6 +37,7 @@ MODULES = {
     "tests/e2e/test_registry_pull.py": _REGISTRY,
     "tests/e2e/test_registry_push.py": _REGISTRY,
     "tests/e2e/test_runtime_engines.py": _OTHER_ENGINES,
+    "tests/e2e/test_large_layers.py": _ARCHIVES,
     "tests/kernel/test_hostile_archives.py": _ARCHIVES,
     "tests/kernel/test_images.py": _ARCHIVES,
     "tests/e2e/test_install.py": _INTERNET,

@@ -26,7 +26,7 @@ from typing import TypeVar
 
 REFERENCE_SECONDS = 0.036  # an estimate; busy, the machine of the suite took 0.045 at best
 MOST = 40.0
-SLOW, VERY_SLOW = 3.0, 10.0  # from here on, steps are sampled; more sparsely
+SLOW, VERY_SLOW = 3.0, 6.0  # from here on, steps are sampled; more sparsely
 STRIDE = 10
 
 Step = TypeVar("Step")

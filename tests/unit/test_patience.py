@@ -21,7 +21,7 @@ def test_quick_machine_does_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_slow_machine_does_a_tenth_of_them_and_never_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINIDOCK_SLOWNESS", "8.00")
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "4.00")
     names = [f"test {number}" for number in range(200)]
     assert {len(steps(range(95), name)) for name in names} == {9, 10}
     assert all(len(steps(range(3), name)) >= 1 for name in names)
@@ -34,6 +34,6 @@ def test_very_slow_machine_does_a_thirtieth(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_tests_begin_at_different_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINIDOCK_SLOWNESS", "8.00")
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "4.00")
     done = {step for number in range(200) for step in steps(range(95), f"test {number}")}
     assert done == set(range(95))

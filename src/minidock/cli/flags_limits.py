@@ -194,7 +194,7 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
     check_memory(flags)
     check_cpus(flags)
     if not -1000 <= flags["oom_score_adj"] <= 1000:
-        raise UsageError(
+        raise Unavailable(
             f"Invalid value {flags['oom_score_adj']}, range for oom score adj is [-1000, 1000]"
         )
     check_weight(flags)

@@ -6,6 +6,7 @@ Source: Docker Engine API 1.45, HostConfig; capabilities(7); namespaces(7).
 
 from __future__ import annotations
 
+from minidock.cli.flags_limits import Unavailable
 from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
 from minidock.errors import UsageError
 
@@ -77,7 +78,7 @@ def _mode(
     other = mode.removeprefix("container:")
     if mode in ("", *plain) or (shareable and other and other != mode):
         return mode
-    raise UsageError(
+    raise (Unavailable if flag == "ipc" else UsageError)(
         f"--{flag}: invalid {kind} mode", hint=f"not {mode!r}, but {_choices(plain, shareable)}"
     )
 

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 # What --mount can say and minidock cannot do yet; each is refused unless it asks for the default.
 _NOT_AVAILABLE = {
-    "bind-nonrecursive": ("false", "0"),
-    "bind-recursive": ("enabled",),
     "volume-driver": ("local",),
-    "volume-label": (),
-    "volume-nocopy": ("false", "0"),
     "volume-opt": (),
     "volume-subpath": (),
 }
@@ -50,8 +46,6 @@ def parse_mount(text: str) -> dict[str, Any]:
     if "Target" not in mount:
         raise ValueError("target is required")
     kind = mount["Type"]
-    if kind not in ("bind", "volume", "tmpfs"):
-        raise ValueError(f"mount type {kind} is not available")
     for other in ("volume", "bind", "tmpfs"):
         if other != kind and other in kinds:
             raise ValueError(f"cannot mix '{other}-*' options with mount type '{kind}'")
@@ -74,6 +68,16 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         mount["Consistency"] = setting.lower()  # means something on a Mac only
     elif key == "bind-propagation":
         mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
+    elif key == "bind-nonrecursive":
+        _not_recursive(mount, _truth(key, setting))
+    elif key == "bind-recursive" and setting in ("enabled", "disabled"):
+        _not_recursive(mount, setting == "disabled")
+    elif key == "volume-nocopy":
+        if _truth(key, setting):
+            _volume_options(mount)["NoCopy"] = True
+    elif key == "volume-label":
+        name, _, text = setting.partition("=")
+        _volume_options(mount).setdefault("Labels", {})[name] = text
     elif key == "tmpfs-size":
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
     elif key == "tmpfs-mode":
@@ -82,6 +86,16 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         raise ValueError(f"unexpected key '{key}' in '{field}'")
     elif setting not in _NOT_AVAILABLE[key]:
         raise ValueError(f"{field} is not available")
+
+
+def _not_recursive(mount: dict[str, Any], wanted: bool) -> None:
+    if wanted:
+        mount.setdefault("BindOptions", {})["NonRecursive"] = True
+
+
+def _volume_options(mount: dict[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = mount.setdefault("VolumeOptions", {"DriverConfig": {}})
+    return options
 
 
 def _truth(key: str, setting: str) -> bool:

@@ -69,6 +69,7 @@ def provide_volumes(
             known = volumes.inspect(store, name)
         except NotFound:
             labels = {} if name else {volumes.ANONYMOUS_LABEL: ""}
+            labels |= point.pop("Labels", {})
             name = name or os.urandom(32).hex()
             note(name)
             known = volumes.create(store, name, driver="local", options={}, labels=labels)
@@ -127,12 +128,25 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
                 hint="make it first; -v would make it for you",
             )
         propagation = (mount.get("BindOptions") or {}).get("Propagation") or "rprivate"
-        return _bind_point(
+        point = _bind_point(
             source, place, writable=writable, mode="", propagation=propagation, create=False
         )
+        if (mount.get("BindOptions") or {}).get("NonRecursive"):
+            point["NonRecursive"] = True
+        return point
     if kind == "volume":
-        return _volume_point(mount.get("Source") or "", place, writable=writable, mode="z")
+        wanted = mount.get("VolumeOptions") or {}
+        point = _volume_point(mount.get("Source") or "", place, writable=writable, mode="z")
+        if wanted.get("NoCopy"):
+            point["NoCopy"] = True
+        if wanted.get("Labels"):
+            point["Labels"] = wanted["Labels"]
+        return point
     if kind == "tmpfs":
+        if mount.get("Source"):
+            raise UsageError(
+                'invalid mount config for type "tmpfs": field Source must not be specified'
+            )
         options = mount.get("TmpfsOptions") or {}
         return {
             "Type": "tmpfs", "Source": "", "Destination": place, "Mode": "", "RW": writable,
@@ -165,11 +179,12 @@ def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
     points = []
     for reference in references:
         name, _, mode = reference.partition(":")
-        if mode not in ("", "ro", "rw"):
+        words = mode.split(",") if mode else []
+        if not set(words) <= {"ro", "rw", "z", "Z", "nocopy"}:
             raise UsageError(f"invalid mode: {mode!r} in --volumes-from {reference}")
         for point in find(store, name).document["Mounts"]:
             if point["Type"] != "tmpfs":
-                points.append({**point, "RW": point["RW"] and mode != "ro"})
+                points.append({**point, "RW": point["RW"] and "ro" not in words})
     return points
 
 
@@ -194,7 +209,9 @@ def make_bind_sources(document: dict[str, Any]) -> None:
 def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
     """Let each empty volume take over what the image has at its mount point."""
     for point in document["Mounts"]:
-        if point["Type"] != "volume" or "nocopy" in (point["Mode"] or "").split(","):
+        if point["Type"] != "volume" or point.get("NoCopy"):
+            continue
+        if "nocopy" in (point["Mode"] or "").split(","):
             continue
         try:
             content = open_in_root(rootfs, point["Destination"])
@@ -216,7 +233,8 @@ def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
             options = ["nosuid", "nodev", "noexec", access, f"mode={point['Permissions']:o}", *size]
             entries.append(_entry(point["Destination"], "tmpfs", "tmpfs", options))
         else:
-            options = ["rbind", access, point["Propagation"] or "rprivate"]
+            bind = "bind" if point.get("NonRecursive") else "rbind"
+            options = [bind, access, point["Propagation"] or "rprivate"]
             entries.append(_entry(point["Destination"], "bind", point["Source"], options))
     for target, text in (document["HostConfig"].get("Tmpfs") or {}).items():
         options = ["nosuid", "nodev", "noexec", *(text.split(",") if text else [])]

@@ -137,6 +137,7 @@ class Run:
         if self._names is not None:
             self._loop.forget(self._names.fd)
             self._names.close()
+        self._launched.wiring.stop_names()
         store = self._container.store
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0

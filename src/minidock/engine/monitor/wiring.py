@@ -125,8 +125,13 @@ class Wiring:
         for port in self.ports:
             port.close()
         self.ports = []
+
+    def stop_names(self) -> None:
+        """Close the sockets that are in the container's network: while they are open, it is kept,
+        and its cables with it."""
         if self.name_sockets is not None:
             self.name_sockets.close()
+            self.name_sockets = None
 
     @property
     def _endpoints(self) -> dict[str, Any]:

@@ -271,3 +271,34 @@ def test_long_answer_comes_by_tcp(lab: Lab, store: Store, outward: str) -> None:
     ):
         assert ask(me, "www.example.org")[2][2] & 0x02  # truncated
         assert ask_by_tcp(me, "www.example.org", "www.example.org")[1][:2] == (dns.NO_ERROR, 100)
+
+
+def test_damaged_file_is_a_failure_and_no_end(lab: Lab, store: Store, outward: str) -> None:
+    with on_network(store, outward, "me") as me, served(store, me):
+        path = store.network(outward)
+        with open(path) as file:
+            whole = file.read()
+        with open(path, "w") as file:
+            file.write("{")
+        assert ask(me, "me")[:2] == (dns.SERVER_FAILURE, 0)
+        with open(path, "w") as file:
+            file.write(whole + "\n")
+        assert ask(me, "me")[:2] == (dns.NO_ERROR, 1)
+
+
+def test_many_questions_at_once_all_get_an_answer(lab: Lab, store: Store, outward: str) -> None:
+    with (
+        on_network(store, outward, "me") as me,
+        served(store, me, (NEIGHBOUR, False)),
+        upstream_at(lab.neighbour, NEIGHBOUR, with_address),
+    ):
+        with me.inside():
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with client:
+            client.settimeout(patience(8))
+            client.connect((NAME_SERVER, 53))
+            for number in range(100):
+                client.send(b"\0\0")  # no question at all
+                client.send(question(f"n{number}.example" if number % 2 else "me"))
+            codes = [taken_apart(client.recv(65536))[:2] for _ in range(100)]
+        assert codes == [(dns.NO_ERROR, 1)] * 100

@@ -286,8 +286,12 @@ class Monitor:
         client.on_message = None
         try:
             self.current.rewire(content["network"], content["asked"])
-        except (MinidockError, OSError) as error:
-            said = error if isinstance(error, MinidockError) else system_error(error)
+        except MinidockError as error:
+            client.send(wire.message(b"f", describe_error(error)))
+        except OSError as error:
+            client.send(wire.message(b"f", describe_error(system_error(error))))
+        except Exception as error:  # a fault of ours is no reason for the container to end
+            said = MinidockError(f"{type(error).__name__}: {error}")
             client.send(wire.message(b"f", describe_error(said)))
         else:
             client.send(b"S")

@@ -6,6 +6,9 @@ no process inside the container, and when the monitor ends nothing is left of it
     the container ──► 127.0.0.11:53 ──► NameServer ──► the directory: an answer at once
                                              └───────► the host's own servers, one after the other
 
+Nothing that a container asks may end its monitor, and with it the container: what cannot be done,
+for want of descriptors too, is a failure that the client hears of.
+
 What a server does not answer within two seconds, or refuses, the next one is asked; then the client
 hears of a failure. Each question that is passed on has a socket and a number of its own, so that an
 answer cannot be forged by who does not see the question. They are sent from the container's own
@@ -88,6 +91,12 @@ class NameServer:
         """
         if query.network_class != dns.IN:
             return None
+        try:
+            return self._look_up(query)
+        except (OSError, MinidockError):  # no descriptor is left, or a network's file is damaged
+            return dns.SERVER_FAILURE, []
+
+    def _look_up(self, query: dns.Query) -> tuple[int, list[bytes]] | None:
         if address := query.address_asked():
             if name := self._directory.name_of(address):
                 return dns.NO_ERROR, dns.pointer(name)
@@ -115,9 +124,13 @@ class NameServer:
 
     def wake_later(self) -> None:
         """Look at who waits too long, in a moment."""
-        if self._tick is None:
+        if self._tick is not None:
+            return
+        try:
             self._tick = _Tick()
-            self.watched.watch(self._tick, EPOLLIN, self._on_tick)
+        except MinidockError:  # no descriptor is left: the next question tries again
+            return
+        self.watched.watch(self._tick, EPOLLIN, self._on_tick)
 
     def _on_queries(self) -> None:
         for _ in range(_QUERIES_A_TURN):

@@ -174,7 +174,12 @@ class _PassedStream:
             return
         address, _ = self._server.upstream[self._next]
         self._next += 1
-        asking.connect_ex((address, DNS_PORT))  # EINPROGRESS; how it went, SO_ERROR says later
+        try:
+            asking.connect_ex((address, DNS_PORT))  # EINPROGRESS; how it went, SO_ERROR says later
+        except OSError:  # an address of a link that is not there
+            asking.close()
+            self.ask()
+            return
         self._socket = asking
         self._server.watched.watch(asking, EPOLLOUT, self._connected)
 

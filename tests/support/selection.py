@@ -31,6 +31,7 @@ MODULES = {
     "tests/e2e/test_build_terminal.py": _BUILDS,
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_exchange.py": _OTHER_ENGINES,
+    "tests/e2e/test_image_make.py": _BUILDS,
     "tests/e2e/test_images_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_registry_login.py": _REGISTRY,
     "tests/e2e/test_registry_misbehaving.py": _REGISTRY,

@@ -298,7 +298,6 @@ REFUSED_BY_NAME = {
     "--mount type=npipe,src=a,dst=/b busybox": "npipe",
     "--ipc foo busybox": "--ipc",
     "--runtime runc busybox": "--runtime runc",
-    "--log-opt max-size=1m busybox": "--log-opt max-size=1m",
     "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
     "--mount type=volume,dst=/v,volume-nocopy busybox": "volume-nocopy",
     "--mount type=volume,dst=/v,volume-label=a=b busybox": "volume-label=a=b",

@@ -8,12 +8,12 @@ Source: Docker Engine API 1.45, ContainerCreate.
 
 from __future__ import annotations
 
-from minidock.cli.flags_limits import limit_fields, limit_flags
+from minidock.cli.flags_limits import Unavailable, limit_fields, limit_flags
 from minidock.cli.flags_network import exposed_ports, network_fields, network_flags
 from minidock.cli.flags_process import config_fields, process_flags
 from minidock.cli.flags_security import security_fields, security_flags
 from minidock.cli.flags_storage import storage_fields, storage_flags
-from minidock.cli.pflag import STRING, Parsed, in_section, refused, switch, value
+from minidock.cli.pflag import STRING, Parsed, in_section, refused, switch, value, values
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _LOG_DRIVERS = ("", "json-file", "none")
 _LATER = "it comes later"
+_LOG_OPTIONS = ("max-size", "max-file")
+_LOG_OPTIONS_OF_DOCKER = (
+    "compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag",
+)  # fmt: skip
 _PULL = 'Pull image before running ("always", "missing", "never")'
 
 
@@ -63,7 +67,7 @@ container_flags = in_section(
         help="When to start it again (no|on-failure[:N]|always|unless-stopped)",
     ),
     refused("--annotation", because=_LATER),
-    refused("--log-opt", because="logs are kept whole"),
+    values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
     refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
     refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
 )
@@ -148,4 +152,14 @@ def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--log-driver {driver} is not available", hint="json-file and none are there"
         )
-    return {"Type": driver, "Config": {}}
+    options = {name: text for name, _, text in (o.partition("=") for o in flags["log_opt"])}
+    if driver == "none" and options:
+        raise UsageError("invalid logging opts for driver none")
+    for name in options:
+        if name not in _LOG_OPTIONS:
+            known = "is not available" if name in _LOG_OPTIONS_OF_DOCKER else "is unknown"
+            raise Unavailable(
+                f"log opt '{name}' {known} for json-file log driver",
+                hint=f"there are {' and '.join(_LOG_OPTIONS)}",
+            )
+    return {"Type": driver, "Config": options}

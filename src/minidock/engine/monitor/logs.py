@@ -16,25 +16,70 @@ from minidock import jsontext
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container, find
 from minidock.engine.container.restart import NO, policy_of
-from minidock.errors import Conflict, NotFound, StoreError
+from minidock.errors import Conflict, NotFound, StoreError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from minidock.paths import Store
 
 _LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _POLL_SECONDS = 0.1
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_HINT = "--log-opt max-size=10m --log-opt max-file=3"
+
+
+class Limits:
+    """--log-opt max-size and max-file: how long a log gets before a fresh one is begun, and how
+    many there are. max_bytes: 0 for one that is kept whole.
+    """
+
+    def __init__(self, max_bytes: int = 0, max_files: int = 1) -> None:
+        self.max_bytes = max_bytes
+        self.max_files = max_files
+
+
+def limits_of(host_config: dict[str, Any]) -> Limits:
+    """The limits in a HostConfig. Raises UsageError for values that are none, in Docker's words."""
+    options = (host_config.get("LogConfig") or {}).get("Config") or {}
+    size, count = options.get("max-size"), options.get("max-file")
+    max_bytes = _size_bytes(size) if size is not None else 0
+    if count is not None and not (count.isascii() and count.isdecimal()):
+        raise UsageError(f'strconv.Atoi: parsing "{count}": invalid syntax', hint=_HINT)
+    if count is not None and int(count) < 1:
+        raise UsageError("max-file cannot be less than 1", hint=_HINT)
+    if count is not None and int(count) > 1 and not max_bytes:
+        return Limits()  # without a size no file is ever full
+    return Limits(max_bytes, int(count or 1))
+
+
+def _size_bytes(text: str) -> int:
+    """A size such as "10k" or "1.5m" in bytes; the letters count in thousands here."""
+    word = text.lower().removesuffix("b").removesuffix("i")
+    power = "kmgtp".find(word[-1:]) + 1 if word[-1:] else 0
+    number = word[:-1] if power else word
+    try:
+        size = int(float(number) * 1000**power)
+    except (ValueError, OverflowError):
+        raise UsageError(f"invalid size: '{text}'", hint=_HINT) from None
+    if size <= 0:
+        raise UsageError("max-size must be a positive number", hint=_HINT)
+    return size
 
 
 class LogFile:
-    """The monitor's end. A line is written when it is complete, or longer than 16 KiB."""
+    """The monitor's end. A line is written when it is complete, or longer than 16 KiB.
 
-    def __init__(self, path: str) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o640)
+    A full file becomes log.json.1, that one log.json.2, and so on; the oldest goes.
+    """
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        self._fd = os.open(path, _APPENDING, 0o640)
         self._partial = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
@@ -47,7 +92,38 @@ class LogFile:
             out.append(_record(rest[:_LINE_BYTES], stream, now))
             rest = rest[_LINE_BYTES:]
         self._partial[stream] = rest
-        self._append("".join(out))
+        self._append_all(out)
+
+    def _append_all(self, records: list[str]) -> None:
+        """Add records, as many to each file as fit."""
+        longest = self._limits.max_bytes
+        if not longest:
+            self._append("".join(records))
+            return
+        size, fitting = os.fstat(self._fd).st_size, ""
+        for record in records:
+            if size >= longest:
+                self._append(fitting)
+                self._begin_anew()
+                size, fitting = 0, ""
+            size += len(record)
+            fitting += record
+        self._append(fitting)
+
+    def _begin_anew(self) -> None:
+        """Set the full file aside. Where the disk does not allow that, it goes on growing."""
+        names = [self._path, *(f"{self._path}.{n}" for n in range(1, self._limits.max_files))]
+        try:
+            for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+                if os.path.exists(newer):
+                    os.rename(newer, older)
+            if len(names) == 1:
+                os.unlink(self._path)  # who reads it has it open, and reads it to its end
+            fresh = os.open(self._path, _APPENDING, 0o640)
+        except OSError:
+            return
+        os.close(self._fd)
+        self._fd = fresh
 
     def _append(self, text: str) -> None:
         """Add complete lines. Where the disk is full they are lost, and the container lives on."""
@@ -63,7 +139,7 @@ class LogFile:
         """Write what had no newline at its end."""
         for stream, rest in self._partial.items():
             if rest:
-                self._append(_record(rest, stream, timestamp()))
+                self._append_all([_record(rest, stream, timestamp())])
         os.close(self._fd)
 
 
@@ -91,10 +167,10 @@ def stream(
     if (container.host_config.get("LogConfig") or {}).get("Type") == "none":
         raise Conflict("configured logging driver does not support reading")
     path = container.paths.log
-    with open(path, "rb") as file:
-        if tail is not None:
-            file.seek(_start_of_tail(file.fileno(), tail))
-        for line in _lines(container, file.fileno(), file.tell(), follow=follow):
+    files = _open_all(path, since_inode=0)
+    try:
+        at, offset = (0, 0) if tail is None else _start_of_tail(files, tail)
+        for line in _lines(container, files, at, offset, follow=follow):
             try:
                 record = jsontext.loads(line)
             except ValueError as error:
@@ -106,26 +182,80 @@ def stream(
                 return
             prefix = f"{moment} " if timestamps else ""
             yield record["stream"], (prefix + record["log"]).encode()
+    finally:
+        for descriptor in files:
+            os.close(descriptor)
 
 
 def _stamp(seconds: float) -> str:
     return timestamp(int(seconds * 1_000_000_000))
 
 
-def _lines(container: Container, fd: int, offset: int, *, follow: bool) -> Iterator[bytes]:
-    """Complete lines from an offset on; with follow, until the container has ended."""
-    rest = b""
+def _open_all(path: str, *, since_inode: int) -> list[int]:
+    """The log's files, oldest first: descriptors. since_inode: only those newer than that file.
+
+    The newest is opened first. Where it is set aside just then, it is met again under its next
+    name, and passed over.
+    """
+    found: list[int] = []
+    seen = set()
+    name, number = path, 0
     while True:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if number:
+                break
+            fd = -1  # between two files: the next one is about to be made
+        inode = os.fstat(fd).st_ino if fd >= 0 else 0
+        if inode and inode == since_inode:
+            os.close(fd)
+            break
+        if inode in seen:
+            os.close(fd)
+        elif fd >= 0:
+            seen.add(inode)
+            found.insert(0, fd)
+        number += 1
+        name = f"{path}.{number}"
+    return found
+
+
+def _lines(
+    container: Container, files: list[int], at: int, offset: int, *, follow: bool
+) -> Iterator[bytes]:
+    """Complete lines from an offset of a file on; with follow, until the container has ended.
+
+    files: open, and closed by the caller; those that are begun meanwhile are added.
+    """
+    rest = b""
+    while files:
         lives = follow and _goes_on(container)
-        block = os.pread(fd, _BLOCK_BYTES, offset)
+        is_last = at == len(files) - 1
+        if is_last and lives:
+            files += _newer(container.paths.log, files[at])
+        block = os.pread(files[at], _BLOCK_BYTES, offset)
         offset += len(block)
         if block:
             *lines, rest = (rest + block).split(b"\n")
             yield from lines
+        elif at < len(files) - 1:
+            at, offset, rest = at + 1, 0, b""
         elif not lives:
             return
         else:
             time.sleep(_POLL_SECONDS)
+
+
+def _newer(path: str, fd: int) -> list[int]:
+    """The files that were begun after this one."""
+    inode = os.fstat(fd).st_ino
+    try:
+        if os.stat(path).st_ino == inode:
+            return []
+    except FileNotFoundError:
+        return []
+    return _open_all(path, since_inode=inode)
 
 
 def _goes_on(container: Container) -> bool:
@@ -142,11 +272,25 @@ def _goes_on(container: Container) -> bool:
     return not container.restarting and bool(container.state["StartedAt"] == started)
 
 
-def _start_of_tail(fd: int, lines: int) -> int:
-    """The offset at which the last `lines` lines begin, found from the end in blocks."""
+def _start_of_tail(files: list[int], lines: int) -> tuple[int, int]:
+    """The file and the offset in it at which the last `lines` lines begin."""
+    wanted = lines
+    for at in reversed(range(len(files))):
+        offset, found = _start_in_file(files[at], wanted)
+        if found >= wanted or at == 0:
+            return at, offset
+        wanted -= found
+    return 0, 0
+
+
+def _start_in_file(fd: int, lines: int) -> tuple[int, int]:
+    """The offset at which the last `lines` lines of a file begin, and how many these are.
+
+    Found from the end in blocks.
+    """
     end = os.fstat(fd).st_size
     if lines <= 0:
-        return end
+        return end, 0
     found, position = -1, end  # the newline at the very end closes the last line
     while position > 0:
         size = min(_BLOCK_BYTES, position)
@@ -156,5 +300,5 @@ def _start_of_tail(fd: int, lines: int) -> int:
         while (at := block.rfind(b"\n", 0, at)) >= 0:
             found += 1
             if found == lines:
-                return position + at + 1
-    return 0
+                return position + at + 1, found
+    return 0, found + 1

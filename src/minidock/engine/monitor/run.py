@@ -12,7 +12,7 @@ import time
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.monitor.launch import Launched, launch
-from minidock.engine.monitor.logs import LogFile
+from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.teardown import take_down
@@ -36,6 +36,7 @@ class Run:
         self._loop = loop
         self._container = container
         config = container.config
+        limits = limits_of(container.host_config)
         pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
         try:
             self._launched: Launched = launch(container, pipes.theirs if pipes else None)
@@ -45,7 +46,7 @@ class Run:
             raise
         self._began = time.monotonic()
         kind = (container.host_config.get("LogConfig") or {}).get("Type")
-        self._log = None if kind == "none" else LogFile(container.paths.log)
+        self._log = None if kind == "none" else LogFile(container.paths.log, limits)
         self.session = Session(
             loop,
             pid=self._launched.runtime.pid,

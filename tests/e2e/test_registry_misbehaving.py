@@ -185,6 +185,27 @@ def test_what_is_no_registry_is_said_to_be_none(minidock: Minidock, proxy: Proxy
     assert failed.code == 1 and f"{proxy.host} is no registry" in failed.stderr
 
 
+@pytest.mark.parametrize("tag", ["../../_catalog", "a b", "\x1b[2J", ""])
+def test_a_listed_tag_that_is_none_goes_no_further(
+    tag: str, minidock: Minidock, image: Put, proxy: Proxy
+) -> None:
+    listed = json.dumps({"name": "team/app", "tags": [tag]}).encode()
+    proxy.on("GET", "/tags/list", status(200, listed))
+    failed = minidock("pull", "-a", f"{proxy.host}/team/app")
+    assert failed.code == 1 and "which is no tag" in failed.stderr
+    assert "\x1b" not in failed.stderr and proxy.asked("GET", "/manifests/") == []
+
+
+def test_a_registrys_words_are_safe_for_a_terminal(
+    minidock: Minidock, image: Put, proxy: Proxy
+) -> None:
+    said = json.dumps({"errors": [{"code": "DENIED\x1b[2J", "message": "\x1b]0;title\a\r"}]})
+    proxy.on("GET", "/manifests/", status(403, said.encode()))
+    failed = minidock("pull", f"{proxy.host}/team/app:1")
+    assert failed.code == 1 and "denied" in failed.stderr
+    assert all(c.isprintable() or c == "\n" for c in failed.stderr)
+
+
 # --- giving up -----------------------------------------------------------------------------------
 
 

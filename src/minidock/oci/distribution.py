@@ -148,7 +148,8 @@ def _is_image(entry: dict[str, Any]) -> bool:
 
 def _shown(platform: dict[str, Any]) -> str:
     parts = (platform.get("os"), platform.get("architecture"), platform.get("variant"))
-    return "/".join(str(part) for part in parts if part)
+    shown = "/".join(str(part) for part in parts if part)
+    return "".join(c for c in shown if c.isprintable())[:40]
 
 
 def _descriptors(document: Any, field: str, what: str) -> list[dict[str, Any]]:

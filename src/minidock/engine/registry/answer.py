@@ -11,7 +11,7 @@ from __future__ import annotations
 import http
 
 from minidock import jsontext
-from minidock.engine.registry.transport import Interrupted, read_some
+from minidock.engine.registry.transport import Interrupted, printable, read_some
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse as Response
 
 _CONTENT_MAX = 4 << 20  # the largest manifest that registries take
-_SHOWN_MAX = 300
 
 
 class Refused(RegistryError):
@@ -90,12 +89,7 @@ def _errors(content: bytes) -> list[tuple[str, str]]:
     for entry in listed if isinstance(listed, list) else []:
         if isinstance(entry, dict) and isinstance(code := entry.get("code"), str):
             message = entry.get("message")
-            found.append((code[:_SHOWN_MAX], _shown(message or code)))
+            found.append((printable(code), printable(message or code)))
     if not found and isinstance(details := document.get("details"), str):
-        found.append(("unauthorized", _shown(details)))
+        found.append(("unauthorized", printable(details)))
     return found
-
-
-def _shown(text: object) -> str:
-    """A text from outside, safe for a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(text))[:_SHOWN_MAX]

@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urlsplit
 
 from minidock import jsontext
 from minidock.engine.registry.answer import content_of, refusal
+from minidock.engine.registry.transport import printable
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -115,7 +116,8 @@ class Authorizer:
         answer = self._ask(demand, scopes)
         token = str(answer.get("token") or answer.get("access_token") or "")
         if not token:
-            raise RegistryError(f"{demand.parameters['realm']} answered without a token")
+            realm = printable(demand.parameters["realm"])
+            raise RegistryError(f"{printable(realm)} answered without a token")
         life = answer.get("expires_in")
         life = life if isinstance(life, int) and life > 0 else _LIFE_SECONDS
         self._tokens[scopes] = token, time.monotonic() + max(1, life - _MARGIN_SECONDS)
@@ -165,7 +167,7 @@ class Authorizer:
         scheme = urlsplit(realm).scheme
         if scheme not in ("http", "https") or (self._registry_scheme, scheme) == ("https", "http"):
             raise RegistryError(
-                f"the registry sends us to {realm} for a token, which is not https",
+                f"the registry sends us to {printable(realm)} for a token, which is not https",
                 hint="a password is not sent there",
             )
 

@@ -109,7 +109,9 @@ class Blob:
         if response.status == 206:
             start = response.headers.get("Content-Range", "").removeprefix("bytes ")
             if start.partition("-")[0] != str(self.offset):
-                raise RegistryError(f"asked for byte {self.offset}, the registry sent {start!r}")
+                raise RegistryError(
+                    f"asked for byte {self.offset}, the registry sent {start[:40]!r}"
+                )
         while to_skip:
             skipped = read_some(response, min(to_skip, _PIECE), self._registry.timeout_seconds)
             if not skipped:

@@ -30,10 +30,9 @@ from minidock.engine.registry.finding import not_there, registries
 from minidock.engine.registry.report import Reporter
 from minidock.engine.registry.transport import Interrupted
 from minidock.engine.store import Staging, prepare
-from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError
+from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError, UsageError
 from minidock.oci import distribution, image_config, reference
 from minidock.oci.digest import chain_ids, short
-from minidock.oci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.image.layers import StagedLayer
     from minidock.oci.distribution import ImageManifest, Platform
+    from minidock.oci.reference import Reference
     from minidock.paths import Store
 
 AT_A_TIME = 3  # downloads, as Docker's --max-concurrent-downloads
@@ -70,10 +70,18 @@ def pull_all_tags(
     name = reference.parse(ref)
 
     def pull_all(registry: Registry) -> list[tuple[Image, bool]]:
-        tagged = (Reference(name.domain, name.path, tag) for tag in registry.tags())
+        tagged = (_tagged(name, tag) for tag in registry.tags())
         return [_pulled(store, registry, one, platform, progress or Reporter()) for one in tagged]
 
     return _with_status(_first_who_has_it(name, pull_all), name, progress or Reporter())
+
+
+def _tagged(name: Reference, tag: str) -> Reference:
+    """A name with a tag that a registry told us, which may be anything."""
+    try:
+        return reference.parse(f"{name}:{tag}")
+    except UsageError:
+        raise RegistryError(f"the registry lists {tag[:40]!r}, which is no tag") from None
 
 
 def _first_who_has_it(

@@ -48,6 +48,7 @@ _CONNECTIONS = 4
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGENT = "minidock"
+_SHOWN_MAX = 300
 
 
 class Unreachable(RegistryError):
@@ -186,6 +187,11 @@ class Transport:
         return context
 
 
+def printable(text: object) -> str:
+    """A text from outside, shortened, and safe for a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text))[:_SHOWN_MAX]
+
+
 def read_some(response: Response, size: int, seconds: float) -> bytes:
     """Up to `size` bytes of an answer's content, b"" at its end. Raises Interrupted.
 
@@ -203,7 +209,7 @@ def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, 
     """The headers that may go to where a redirect leads, and where that is."""
     before, after = urlsplit(old), urlsplit(new)
     if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
-        raise RegistryError(f"{old} redirects to {new}, which is not https")
+        raise RegistryError(f"{printable(old)} redirects to {printable(new)}, which is not https")
     if before.netloc != after.netloc:
         headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
     return headers, new

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from minidock.engine.registry.answer import Refused, drained
 from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
-from minidock.engine.registry.transport import Interrupted
+from minidock.engine.registry.transport import Interrupted, printable
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256
 
@@ -145,5 +145,7 @@ def _location(registry: Registry, response: Response) -> str:
         raise RegistryError(f"{registry.host} began an upload without saying where")
     url = urljoin(registry.url_of(_UPLOADS), location)
     if registry.root.startswith("https:") and not url.startswith("https:"):
-        raise RegistryError(f"{registry.host} wants the upload sent to {url}, which is not https")
+        raise RegistryError(
+            f"{registry.host} wants the upload sent to {printable(url)}, which is not https"
+        )
     return url

@@ -289,6 +289,28 @@ def test_a_certificate_is_checked_by_the_registrys_own_authority(
         assert damaged.code == 1 and "cannot use the certificate" in damaged.stderr
 
 
+def test_a_registry_may_want_a_certificate_of_ours(
+    minidock: Minidock,
+    authority: Authority,
+    busybox_image: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINIDOCK_CONFIG", str(tmp_path))
+    with serve(tmp_path / "registry", authority=authority, clients=authority) as registry:
+        name = f"{registry.host}/mutual:1"
+        minidock.ok("tag", busybox_image, name)
+        trusted = tmp_path / "certs.d" / registry.host
+        trusted.mkdir(parents=True)
+        (trusted / "ca.crt").write_bytes(authority.certificate.read_bytes())
+        refused = minidock("push", name)
+        assert refused.code == 1 and "certificate required" in refused.stderr
+        (trusted / "us.cert").write_bytes(authority.server_certificate.read_bytes())
+        (trusted / "us.key").write_bytes(authority.server_key.read_bytes())
+        minidock.ok("push", name)
+        minidock.ok("pull", name)
+
+
 def test_https_is_insisted_on_where_an_authority_is_set(
     minidock: Minidock,
     authority: Authority,

@@ -114,10 +114,14 @@ def serve(
     *,
     passwords: bool = False,
     authority: Authority | None = None,
+    clients: Authority | None = None,
     token_server: str = "",
     token_authority: Authority | None = None,
 ) -> Iterator[Registry]:
-    """A registry for as long as the block lasts; its storage is below `home`."""
+    """A registry for as long as the block lasts; its storage is below `home`.
+
+    clients: with TLS, the authority by which whoever comes must have a certificate.
+    """
     if shutil.which("docker-registry") is None:
         pytest.skip("docker-registry is not installed")
     home.mkdir(parents=True, exist_ok=True)
@@ -130,6 +134,7 @@ def serve(
     if authority:
         certificate, key = authority.server_certificate, authority.server_key
         lines += ["  tls:", f"    certificate: {certificate}", f"    key: {key}"]
+        lines += [f"    clientcas: [{clients.certificate}]"] if clients else []
     if passwords:
         (home / "htpasswd").write_text(f"{USER}:{_BCRYPT}\n")
         lines += ["auth:", f"  htpasswd: {{realm: test, path: {home / 'htpasswd'}}}"]

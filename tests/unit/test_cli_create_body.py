@@ -156,6 +156,11 @@ busybox -- ls
 --log-driver none busybox
 --log-driver json-file --quiet --pull missing busybox
 --mount type=bind,src=/a,dst=/b,bind-recursive=enabled busybox
+--mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox
+--mount type=bind,src=/a,dst=/b,bind-nonrecursive busybox
+--mount type=volume,dst=/v,volume-nocopy busybox
+--mount type=volume,src=v,dst=/v,volume-label=a=b,volume-label=c busybox
+--log-opt max-size=1m --log-opt max-file=3 busybox
 --no-healthcheck=false busybox
 --no-healthcheck busybox
 --health-cmd "curl -f x" --health-interval 1m30s --health-retries 2 busybox
@@ -295,15 +300,9 @@ REFUSED_BY_NAME = {
     "--kernel-memory 5m busybox": "--kernel-memory",
     "--annotation a=b busybox": "--annotation",
     "--platform windows/amd64 busybox": "--platform",
-    "--mount type=npipe,src=a,dst=/b busybox": "npipe",
-    "--ipc foo busybox": "--ipc",
     "--runtime runc busybox": "--runtime runc",
     "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
-    "--mount type=volume,dst=/v,volume-nocopy busybox": "volume-nocopy",
-    "--mount type=volume,dst=/v,volume-label=a=b busybox": "volume-label=a=b",
     "--mount type=volume,dst=/v,volume-driver=nfs busybox": "volume-driver=nfs",
-    "--mount type=bind,src=/a,dst=/b,bind-nonrecursive busybox": "bind-nonrecursive",
-    "--mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox": "bind-recursive=disabled",
 }
 REFUSED_BY_THE_DAEMON = {
     "-m 5m busybox": "Minimum memory limit allowed is 6MB",
@@ -321,6 +320,7 @@ REFUSED_BY_THE_DAEMON = {
     "--cpuset-cpus 4096 busybox": "Requested CPUs are not available - requested 4096",
     "--cpuset-cpus a busybox": "Invalid value a for cpuset cpus: invalid format: a",
     "--cpuset-mems 4096 busybox": "Requested memory nodes are not available",
+    "--ipc foo busybox": "invalid IPC mode",
     "--oom-score-adj 2000 busybox": "range for oom score adj is [-1000, 1000]",
 }
 

@@ -12,7 +12,10 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -278,3 +281,19 @@ def test_export_that_fails_leaves_the_file_that_was_there(
     minidock.ok("export", "-o", str(out), "made")
     assert out.stat().st_mode & 0o777 == 0o600
     assert "bin/busybox" in files(out)
+
+
+def test_import_from_a_url(minidock: Minidock, busybox_tar: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(busybox_tar.parent))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{busybox_tar.name}"
+        said = minidock.ok("import", "-c", 'CMD ["echo", "fetched"]', url, "fetched:1")
+        assert said.splitlines()[0] == f"Downloading from {url}"
+        assert minidock.ok("run", "--rm", "--net", "none", "fetched:1") == "fetched"
+        comment = minidock.ok("image", "inspect", "-f", "{{.Comment}}", "fetched:1")
+        assert comment == f"Imported from {url}"
+        answer = minidock("import", f"{url}.nosuch")
+        assert answer.code == 1 and "404" in answer.stderr
+        server.shutdown()

@@ -189,6 +189,8 @@ SCENARIOS = {
         import /nosuchfile
         import /etc/passwd
         import - BAD
+        import --platform nosuch/x /etc/passwd
+        import http://127.0.0.1:1/x.tar
         export nobody
         export -o /nosuch/x box
         export -o /dev/null box
@@ -202,6 +204,8 @@ SCENARIOS = {
 ONLY_THE_EXIT_CODE = (
     "load -i /etc/passwd",
     "import /etc/passwd",
+    "import --platform nosuch/x /etc/passwd",
+    "import http://127.0.0.1:1/x.tar",
     "save -o /nosuch/x busybox",
 )
 

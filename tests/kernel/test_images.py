@@ -18,6 +18,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.removal import collect
 from minidock.engine.image.save import save
 from minidock.errors import Conflict, MinidockError, NotFound, StoreError, UsageError
+from minidock.oci.image_config import host_architecture
 from minidock.paths import Store
 from support import archives
 from support.archives import directory, file
@@ -137,8 +138,6 @@ def test_layers_that_are_linked_twice_load_as_docker_saved_them(
 
 
 def test_of_several_platforms_this_machines_is_loaded(store: Store, images: ImageStore) -> None:
-    from minidock.oci.image_config import host_architecture
-
     ours, other = archives.oci_members([LOWER]), archives.oci_members([UPPER])
     inner = []
     for members, architecture in ((other, "s390x"), (ours, host_architecture())):
@@ -328,7 +327,7 @@ def test_tag_gives_another_name(images: ImageStore) -> None:
     assert images.resolve("one:1").references == ["one:1"]
     with pytest.raises(UsageError, match="is not a valid repository/tag"):
         images.tag("one:1", "UPPER")
-    with pytest.raises(NotFound, match="No such image: nope$"):
+    with pytest.raises(NotFound, match="No such image: nope:latest$"):
         images.tag("nope", "x")
 
 
@@ -487,6 +486,20 @@ def test_import_makes_dockers_config(
     for field in theirs.keys() - {"Id", "Created", "DockerVersion", "GraphDriver", "Metadata"}:
         assert ours[field] == theirs[field], field
     assert ours.keys() == theirs.keys()
+
+
+@pytest.mark.parametrize(
+    ("platform", "shown"),
+    [("", ""), ("linux/arm64", "arm64 "), ("arm", "arm "), ("linux/arm/v6", "arm v6")],
+)
+def test_import_for_a_platform(store: Store, platform: str, shown: str) -> None:
+    told = import_rootfs(store, io.BytesIO(LOWER), "p:1", platform=platform).inspect()
+    if shown:
+        assert f"{told['Architecture']} {told.get('Variant', '')}" == shown
+    else:
+        assert told["Architecture"] == host_architecture()
+    with pytest.raises(UsageError, match="is not a platform"):
+        import_rootfs(store, io.BytesIO(LOWER), "p:1", platform="plan9/amd64")
 
 
 def test_import_takes_compressed_archives(store: Store, images: ImageStore) -> None:

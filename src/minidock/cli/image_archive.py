@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 from minidock.cli.command import command
 from minidock.cli.complete import images
-from minidock.cli.pflag import refused, switch, value, values
+from minidock.cli.pflag import switch, value, values
 from minidock.cli.progress import Bars
 from minidock.errors import UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 
@@ -43,31 +45,41 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
         save_archive(Store(), arguments, stream, progress=progress)
 
 
-@command("file|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
+@command("file|URL|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
 @values("-c", "--change", help="Apply Dockerfile instruction to the created image")
 @value("-m", "--message", default="", help="Set commit message for imported image")
-@refused("--platform", because="an imported image is of this machine's platform", unless=("",))
-def import_(arguments: tuple[str, ...], *, change: tuple[str, ...], message: str) -> None:
+@value("--platform", default="", help="Set the platform that the image is for")
+def import_(
+    arguments: tuple[str, ...], *, change: tuple[str, ...], message: str, platform: str
+) -> None:
     """Import the contents from a tarball to create a filesystem image"""
     from minidock.engine.image.archive import import_rootfs
 
-    source = arguments[0]
-    if source.startswith(("http://", "https://")):
-        raise UsageError(
-            f"import {source} is not available", hint="curl it into: minidock import -"
-        )
-    if not message:
-        message = f"Imported from {source}"
-    with _source(source) as stream, Bars() as progress:
+    source, store = arguments[0], Store()
+    is_url = source.startswith(("http://", "https://"))
+    with _fetched(store, source) if is_url else _source(source) as stream, Bars() as progress:
         image = import_rootfs(
-            Store(),
+            store,
             stream,
             arguments[1] if len(arguments) > 1 else "",
             changes=change,
-            message=message,
+            message=message or f"Imported from {source if is_url else '-'}",
+            platform=platform,
             progress=progress,
         )
     print(image.id)
+
+
+@contextmanager
+def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
+    """What a URL holds, in a file of the store's while the block runs."""
+    from minidock.engine.build.download import download
+    from minidock.engine.store import Staging
+
+    with Staging(store, "fetch") as staging:
+        print(f"Downloading from {url}", flush=True)
+        with open(download(url, f"{staging.path}/file"), "rb") as stream:
+            yield stream
 
 
 @command("NAME|FOLDER", at_most=1)

@@ -65,19 +65,24 @@ def import_rootfs(
     *,
     changes: Iterable[str] = (),
     message: str = "",
+    platform: str = "",
     progress: Progress | None = None,
 ) -> Image:
     """Make an image of one layer out of a root file system's tar.
 
     ref: the image's name, "" for none. changes: lines of a Dockerfile for its config.
-    message: its comment; "" is Docker's "Imported from -".
-    Raises ArchiveError, UsageError for a name or change that is none.
+    message: its comment; "" is Docker's "Imported from -". platform: such as "linux/arm64", "" for
+    this machine's.
+    Raises ArchiveError, UsageError for a name, change or platform that is none.
     """
     from minidock.engine.dockerfile.changes import apply_changes
     from minidock.jsontext import dumps
+    from minidock.oci.distribution import parse_platform
 
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = apply_changes(image_config.normalised(None), changes)
+    made_for = parse_platform(platform)
+    variant = "/".join(str(made_for).split("/")[2:])  # none where it is the usual one
     prepare(store)
     with Staging(store, "import") as staging:
         chunks = uncompressed_chunks(stream, what="the archive")
@@ -85,13 +90,14 @@ def import_rootfs(
         created = timestamp()
         comment = message or "Imported from -"
         config = {
-            "architecture": image_config.host_architecture(),
+            "architecture": made_for.architecture,
             "comment": comment,
             "config": run_config,
             "created": created,
             "history": [{"created": created, "comment": comment}],
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+            **({"variant": variant} if variant else {}),
         }
         image = NewImage(dumps(config).encode(), [layer.diff_id], names)
         ImageStore(store).add_all([image], {layer.diff_id: layer})

@@ -9,7 +9,6 @@ Sources: moby daemon/commit.go and image/image.go (NewChildImage).
 from __future__ import annotations
 
 from minidock.engine.clock import timestamp
-from minidock.engine.dockerfile.changes import apply_changes
 from minidock.engine.image.changes import changes as changes
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
@@ -90,7 +89,12 @@ def commit(
 def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
     """The container's configuration with the changes; what these empty is kept, as in Docker."""
     base = image_config.normalised(config)
-    changed = apply_changes(base, changes)
+    lines = list(changes)
+    if not lines:
+        return base
+    from minidock.engine.dockerfile.changes import apply_changes
+
+    changed = apply_changes(base, lines)
     if not changed.get("Entrypoint"):
         changed["Cmd"] = changed.get("Cmd") or base.get("Cmd")
         changed["Entrypoint"] = changed.get("Entrypoint") or base.get("Entrypoint")

@@ -114,14 +114,16 @@ def test_tar_on_stdin(minidock: Minidock, tmp_path: Path) -> None:
     assert set(files(minidock, "named", tmp_path)) == {"b"}
 
 
-def test_hostile_tar_on_stdin_reaches_nothing(minidock: Minidock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_hostile_tar_on_stdin_reaches_nothing(minidock: Minidock, kind: bytes) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        link = tarfile.TarInfo("Dockerfile")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
+        member = tarfile.TarInfo("Dockerfile")
+        member.type, member.linkname = kind, "/etc/passwd"
+        tar.addfile(member)
     done = minidock("build", "-", stdin=archive.getvalue())
     assert done.code == 1
+    assert "failed to read dockerfile" in done.stderr
     assert "root:" not in done.stderr
 
 
@@ -194,6 +196,34 @@ def test_repositories(
     done = minidock("build", f"{url}/r.git#nope")
     assert done.code != 0
     assert "git" in done.stderr
+
+
+def test_hostile_repositories_run_nothing_here(
+    minidock: Minidock, tmp_path: Path, served: tuple[Path, str], require: Callable[[str], str]
+) -> None:
+    require("git")
+    folder, url = served
+    mark = tmp_path / "mark"
+    context(
+        tmp_path / "context",
+        f"FROM scratch\nADD {url}/r.git#--upload-pack=touch${{IFS}}{mark} /\n",
+    )
+    assert minidock("build", str(tmp_path / "context")).code == 1
+    inner, work = tmp_path / "inner", tmp_path / "work"
+    for place in (inner, work):
+        context(place, "FROM scratch\nCOPY . /\n")
+        _git(place, "init", "-q")
+    _git(inner, "add", "-A")
+    _git(inner, "commit", "-qm", "of this machine only")
+    _git(work, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner), "stolen")
+    _git(work, "add", "-A")
+    _git(work, "commit", "-qm", "one")
+    _git(folder, "clone", "-q", "--bare", str(work), "r.git")
+    _git(folder / "r.git", "update-server-info")
+    done = minidock("build", f"{url}/r.git")
+    assert done.code == 1
+    assert "transport 'file' not allowed" in done.stderr
+    assert not mark.exists()
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -15,6 +15,7 @@ Sources: docs.docker.com/build/concepts/context; docs.docker.com/reference/cli/d
 from __future__ import annotations
 
 import os
+import stat
 
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.ignore import Ignore
@@ -95,7 +96,7 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
     vertex.done()
     vertex = progress.vertex("[internal] load .dockerignore")
     vertex.begin()
-    patterns = _ignored(folder, path)
+    patterns = _ignored(folder, path, outside=outside)
     vertex.say(f"transferring context: {len(patterns)}B done")
     vertex.done()
     ignore = Ignore(patterns)
@@ -117,13 +118,16 @@ def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes,
             path = os.path.join(folder, options.file)
         return _read(path, options.file), path
     name = options.file or _DEFAULT_NAME
+    lower = name.lower()
+    if not options.file and not os.path.exists(f"{folder}/{name}"):
+        name = lower if os.path.exists(f"{folder}/{lower}") else name
     path = os.path.join(folder, name)
-    if not options.file and not os.path.exists(path):
-        lower = os.path.join(folder, name.lower())
-        path = lower if os.path.exists(lower) else path
     if outside:
         return _read(path, name), path
-    return _read_inside(folder, name), path
+    text = _read_inside(folder, name)
+    if text is None:
+        raise _unreadable(name, FileNotFoundError(2, "no such file or directory"))
+    return text, path
 
 
 def _read(path: str, shown: str) -> bytes:
@@ -134,14 +138,21 @@ def _read(path: str, shown: str) -> bytes:
         raise _unreadable(shown, error) from None
 
 
-def _read_inside(folder: str, name: str) -> bytes:
-    """A file of a context that others have made: links in it lead nowhere else."""
+def _read_inside(folder: str, name: str) -> bytes | None:
+    """A regular file of a context that others have made; None where there is none.
+
+    Links in it lead nowhere else, and a pipe in its place is not opened: that would wait for ever.
+    """
     try:
-        fd = open_in_root(folder, "/" + name, os.O_RDONLY)
+        place = open_in_root(folder, "/" + name)
     except MinidockError:
-        raise _unreadable(name, FileNotFoundError(2, "no such file or directory")) from None
-    with open(fd, "rb") as file:
-        return file.read(_DOCKERFILE_MAX_BYTES)
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            return None
+        return _read(f"/proc/self/fd/{place}", name)
+    finally:
+        os.close(place)
 
 
 def _unreadable(shown: str, error: OSError) -> NoDockerfile:
@@ -152,10 +163,14 @@ def _unreadable(shown: str, error: OSError) -> NoDockerfile:
     )
 
 
-def _ignored(folder: str, dockerfile: str) -> bytes:
+def _ignored(folder: str, dockerfile: str, *, outside: bool) -> bytes:
     """The text of the .dockerignore that counts, b"" for none."""
     for path in (f"{dockerfile}.dockerignore" if dockerfile else "", f"{folder}/.dockerignore"):
-        if path and os.path.isfile(path):
+        if path and not outside:
+            text = _read_inside(folder, os.path.relpath(path, folder))
+            if text is not None:
+                return text
+        elif path and os.path.isfile(path):
             with open(path, "rb") as file:
                 return file.read()
     return b""

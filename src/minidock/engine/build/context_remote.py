@@ -18,7 +18,7 @@ import os
 
 from minidock.engine.build.context import Context, of_folder
 from minidock.engine.build.options import Options
-from minidock.engine.image.compression import uncompressed_chunks
+from minidock.engine.image.compression import compression_of, uncompressed_chunks
 from minidock.engine.image.layers import unpack_layer
 from minidock.errors import MinidockError, UsageError
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from minidock.engine.build.progress import Progress
 
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _USTAR_AT = 257
 _HEAD_BYTES = 512
 
@@ -63,7 +62,7 @@ def is_repository(url: str) -> bool:
 
 def is_archive(head: bytes) -> bool:
     """Whether a file that begins so is a tar archive, plain or compressed."""
-    return head.startswith(_MAGIC) or head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
+    return bool(compression_of(head)) or head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
 
 
 def _of_stream(
@@ -136,6 +135,8 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     """
     address, _, fragment = url.partition("#")
     ref, _, inside = fragment.partition(":")
+    if ref.startswith("-"):
+        raise UsageError(f"{ref!r} is no branch, tag or commit")  # git would take it for an option
     if address.startswith("github.com/"):
         address = f"https://{address}"
     os.mkdir(folder, 0o755)
@@ -180,9 +181,10 @@ def _git(folder: str, *arguments: str) -> None:
         raise MinidockError(
             "git is not on this machine", hint="apt-get install git, or clone it another way"
         ) from None
-    options = ("-c", "protocol.file.allow=always", "-c", "core.hooksPath=/dev/null")
+    options = ("-c", "core.hooksPath=/dev/null")
     try:
         git(*options, "-C", folder, *arguments, _env=environment)
     except sh.ErrorReturnCode as failure:
-        said = failure.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        lines = failure.stderr.decode(errors="replace").strip().splitlines() or [""]
+        said = next((line for line in lines if line.startswith("fatal:")), lines[-1])
         raise MinidockError(f"failed to fetch the repository: git {arguments[0]}: {said}") from None

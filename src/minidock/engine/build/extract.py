@@ -17,6 +17,7 @@ import os
 import signal
 import stat
 
+from minidock.engine.image.compression import compression_of, uncompressed_chunks
 from minidock.engine.image.unpack import WHITEOUT, LayerUnpacker, clean_name
 from minidock.engine.image.unpack_child import answer_and_exit, enter
 from minidock.errors import ArchiveError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from minidock.engine.image.tar_split import TarSplitWriter
     from minidock.oci.tar_header import Entry
 
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _HEAD_BYTES = 512
 _USTAR_AT = 257
 _BUFFER = 1 << 18
@@ -49,15 +49,13 @@ def is_archive(source: Source) -> bool:
         entry.close()
     with open(fd, "rb") as file:
         head = file.read(_HEAD_BYTES)
-        if not head.startswith(_COMPRESSED):
+        if not compression_of(head):
             return _is_tar(head)
         file.seek(0)
         return _is_tar(_decompressed_head(file))
 
 
 def _decompressed_head(file: io.BufferedReader) -> bytes:
-    from minidock.engine.image.compression import uncompressed_chunks
-
     head = b""
     try:
         for chunk in uncompressed_chunks(file, what="the archive"):
@@ -79,7 +77,6 @@ def extract(source: Source, root: int, destination: str, owner: tuple[int, int] 
     root: a descriptor of that. owner: whom all files are given to, None to keep the archive's.
     Raises ArchiveError, StoreError.
     """
-    from minidock.engine.image.compression import uncompressed_chunks
     from minidock.engine.image.layers import Child
 
     entry = source.tree.open(source.path)

@@ -151,13 +151,23 @@ def _mounts(store: Store) -> list[Cached]:
 
 
 def _size(path: str) -> int:
-    """The bytes of all files below a directory, hard links counted once."""
+    """The bytes of all files below a directory, hard links counted once.
+
+    It was filled by others, and may be deeper than the longest path: what is there is not counted.
+    """
     seen: set[int] = set()
     total = 0
-    for folder, _, files in os.walk(path):
-        for name in files:
-            status = os.lstat(f"{folder}/{name}")
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                total += status.st_size
+    waiting = [path]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif status.st_ino not in seen:
+                        seen.add(status.st_ino)
+                        total += status.st_size
+        except OSError:
+            continue
     return total

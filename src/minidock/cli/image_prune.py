@@ -26,14 +26,28 @@ def prune(
     """Remove unused images"""
     from minidock.cli.confirm import confirmed
     from minidock.cli.human import size
-    from minidock.engine.image.removal import prune as prune_images
-    from minidock.engine.image.users import users_of
 
     if not force and not confirmed(_ALL if all else _DANGLING):
         return
-    store = Store()
-    _check_dangling(filter, "false" if all else "true")
-    conditions = tuple(f for f in filter if f[0] != "dangling")
+    lines, freed_bytes = prune_images(Store(), filter, everything=all)
+    if lines:
+        print("Deleted Images:")
+        print("".join(f"{line}\n" for line in lines))
+    print(f"Total reclaimed space: {size(freed_bytes)}")
+
+
+def prune_images(
+    store: Store, filters: tuple[tuple[str, str], ...], *, everything: bool
+) -> tuple[list[str], int]:
+    """Remove unused images; returns Docker's lines, and how many bytes of layers went.
+
+    everything: also those that have a tag.
+    """
+    from minidock.engine.image.removal import prune as remove_unused
+    from minidock.engine.image.users import users_of
+
+    _check_dangling(filters, "false" if everything else "true")
+    conditions = tuple(f for f in filters if f[0] != "dangling")
     tests = filters_of_prune()
 
     def wanted(image: Image) -> bool:
@@ -41,11 +55,10 @@ def prune(
 
     check_until(conditions)
     chosen([], conditions, tests)  # complains about a filter that there is not
-    lines, freed_bytes = prune_images(store, tagged_too=all, wanted=wanted, in_use=users_of(store))
-    if lines:
-        print("Deleted Images:")
-        print("".join(f"{line[0].lower()}{line[1:]}\n" for line in lines))
-    print(f"Total reclaimed space: {size(freed_bytes)}")
+    lines, freed_bytes = remove_unused(
+        store, tagged_too=everything, wanted=wanted, in_use=users_of(store)
+    )
+    return [f"{line[0].lower()}{line[1:]}" for line in lines], freed_bytes
 
 
 def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:

@@ -145,25 +145,30 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
     """Remove all unused networks"""
     import click
 
-    from minidock.engine.container.containers import every
-    from minidock.engine.network import user
-
     if not force:
         print("WARNING! This will remove all custom networks not used by at least one container.")
         if not click.confirm("Are you sure you want to continue?", prompt_suffix=" "):
             return 0
-    store = Store()
+    deleted = prune_networks(Store(), filter)
+    if deleted:
+        print("Deleted Networks:\n" + "\n".join(deleted) + "\n")
+    return 0
+
+
+def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
+    """Remove the networks on which no container is; returns their names."""
+    from minidock.engine.container.containers import every
+    from minidock.engine.network import user
+
     every(store)
     deleted = []
-    for found in chosen(_custom(store), filter, _PRUNE_TESTS):
+    for found in chosen(_custom(store), filters, _PRUNE_TESTS):
         try:
             user.remove(store, found["Name"])
         except (Conflict, NotFound):
             continue  # a container is on it; or somebody else was faster
         deleted.append(found["Name"])
-    if deleted:
-        print("Deleted Networks:\n" + "\n".join(deleted) + "\n")
-    return 0
+    return deleted
 
 
 def _custom(store: Store) -> list[dict[str, Any]]:

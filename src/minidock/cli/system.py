@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _COMMANDS: Table = {
     "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
     "down": ("Commands", "fleet:down", "Take away what outlives containers in the kernel"),
+    "df": ("Commands", "df:df", "Show how much of the disk is used"),
     "events": ("Commands", "events:events", "Get real time events from the store"),
     "info": ("Commands", "system:info", "Display system-wide information"),
+    "prune": ("Commands", "system_prune:prune", "Remove unused data"),
     "start-all": ("Commands", "fleet:start_all", "Start what is to run after a reboot"),
     "stop-all": ("Commands", "fleet:stop_all", "Stop all containers, for a shutdown"),
 }
@@ -39,7 +41,7 @@ def _system(given: dict[str, Any]) -> None:
     """Manage minidock"""
 
 
-system = Group(_COMMANDS, _system, later=("df", "prune"))
+system = Group(_COMMANDS, _system)
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 

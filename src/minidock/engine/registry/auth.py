@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _LIFE_SECONDS = 60  # of a token that does not say
 _MARGIN_SECONDS = 10
 _CLIENT = "minidock"
+_LOG_IN = "minidock login REGISTRY     tells who you are"
+_SEPARATORS = frozenset(' \t,="')
 
 
 class Challenge:
@@ -170,10 +172,6 @@ class Authorizer:
                 f"the registry sends us to {printable(realm)} for a token, which is not https",
                 hint="a password is not sent there",
             )
-
-
-_LOG_IN = "minidock login REGISTRY     tells who you are"
-_SEPARATORS = frozenset(' \t,="')
 
 
 def _token(text: str) -> tuple[str, str]:

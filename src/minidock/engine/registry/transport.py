@@ -106,7 +106,7 @@ class Transport:
             pool.clear()
 
     def _once(self, method: str, url: str, headers: dict[str, str], body: Body | None) -> Response:
-        shown = f'{method.capitalize()} "{url}"'
+        shown = f'{method.capitalize()} "{printable(url)}"'
         proxy = proxy_for(url)
         self._reach(proxy or url, shown)
         try:

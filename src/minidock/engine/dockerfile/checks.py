@@ -47,6 +47,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
 }
 _ONE_ARGUMENT = ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR")
 _SOME_ARGUMENTS = ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "VOLUME")
+_FLAGS_FIRST = ("ENV", "LABEL", "SHELL")  # which of two errors Docker tells of
 _NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STANDARD_SYNTAX = ("docker/dockerfile", "docker/dockerfile-upstream")
 
@@ -91,22 +92,36 @@ def stages(dockerfile: Dockerfile) -> tuple[list[Instruction], list[Stage]]:
     return global_args, found
 
 
+def check_syntax(instruction: Instruction) -> None:
+    """Refuse an ENV or LABEL that is no list of pairs.
+
+    Docker's parser does that, and so for the whole file before anything else is looked at.
+    """
+    if instruction.keyword not in ("ENV", "LABEL"):
+        return
+    text, escape = instruction.text, instruction.escape
+    words = quoted_words(text, escape=escape)
+    if is_old_form(words):
+        if not name_values(text, escape=escape):
+            raise DockerfileError(f"{instruction.keyword} must have two arguments")
+        return
+    for word in words:
+        if "=" not in word:
+            raise DockerfileError(
+                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value"
+            )
+
+
 def check(instruction: Instruction) -> None:
     """Read an instruction's flags, and refuse it if it cannot be meant."""
     first, last = instruction.first_line, instruction.last_line
     try:
         _check(instruction)
-    except _SyntaxProblem as problem:
-        raise DockerfileError(str(problem)).at(first, last) from None
     except DockerfileError as error:
         message = f"dockerfile parse error on line {first}: {error}"
         raise DockerfileError(
             message, line=first, lines=(first, last), hint=error.hint, reason=str(error)
         ) from None
-
-
-class _SyntaxProblem(Exception):
-    """A problem that Docker's parser finds, which names no line in its message."""
 
 
 def _check(instruction: Instruction) -> None:
@@ -118,6 +133,10 @@ def _check(instruction: Instruction) -> None:
         )
     if not (instruction.source.isprintable() or _encodes(instruction.source)):
         raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
+    if "\0" in instruction.source or "\0" in "".join(instruction.json or ()):
+        raise DockerfileError("a NUL character can be no part of an instruction")
+    if keyword in _FLAGS_FIRST:
+        instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
     is_nothing = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
     if keyword in _ONE_ARGUMENT and is_nothing:
         raise DockerfileError(f"{keyword} requires exactly one argument")
@@ -165,20 +184,8 @@ def _check_copy(instruction: Instruction) -> None:
 
 
 def _check_pairs(instruction: Instruction) -> None:
-    """ENV and LABEL: pairs, or one name and the rest."""
-    keyword, text, escape = instruction.keyword, instruction.text, instruction.escape
-    words = quoted_words(text, escape=escape)
-    if is_old_form(words) and len(name_values(text, escape=escape)) != 1:
-        raise _SyntaxProblem(f"{keyword} must have two arguments")
-    if not is_old_form(words):
-        for word in words:
-            if "=" not in word:
-                raise _SyntaxProblem(
-                    f"Syntax error - can't find = in {quoted(word)}. "
-                    "Must be of the form: name=value"
-                )
-    if not all(name for name, _ in name_values(text, escape=escape)):
-        raise DockerfileError(f"{keyword} names can not be blank")
+    if not all(name for name, _ in name_values(instruction.text, escape=instruction.escape)):
+        raise DockerfileError(f"{instruction.keyword} names can not be blank")
 
 
 def _check_arg(instruction: Instruction) -> None:

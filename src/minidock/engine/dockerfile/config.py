@@ -140,7 +140,7 @@ def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[
 
 def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
     ports: dict[str, dict[str, str]] = {}
-    for word in instruction.words():
+    for word in sorted(instruction.words()):  # of several wrong ones Docker names this one first
         for port in expand_words(word, variables, escape=instruction.escape):
             ports.update(dict.fromkeys(exposed_ports(port), {}))
     known = {**(config.get("ExposedPorts") or {}), **ports}
@@ -196,7 +196,7 @@ def _healthcheck(config: dict[str, Any], instruction: Instruction, _: Mapping[st
 
 
 def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
-    trigger = instruction.source[len(instruction.written_keyword) :].lstrip(SPACES)
+    trigger = instruction.line.lstrip(SPACES)[len(instruction.written_keyword) :].lstrip(SPACES)
     for document in instruction.heredocs:
         trigger += f"\n{document.content}{document.name}"
     config["OnBuild"] = [*(config.get("OnBuild") or []), trigger]

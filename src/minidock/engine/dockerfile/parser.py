@@ -37,11 +37,13 @@ class Instruction:
     text: what follows keyword and flags, with continued lines joined.
     json: the strings of the exec form (of HEALTHCHECK: of its command), None for the shell form.
     first_line, last_line: counted from 1, here-documents included.
-    source: the instruction on one line, as progress and messages show it.
+    source: the instruction on one line, as progress and messages show it; line: with the blanks
+    around it.
     escape: the character that protects others in its words.
     """
 
     def __init__(self, source: str, lines: tuple[int, int], escape: str) -> None:
+        self.line = source
         self.source = source.strip(SPACES)
         self.first_line, self.last_line = lines
         self.escape = escape
@@ -132,9 +134,15 @@ def exec_form(text: str) -> list[str] | None:
     except (ValueError, RecursionError):
         return None
     if all(isinstance(item, str) for item in value):
-        strings: list[str] = value
-        return strings
+        return [_without_surrogates(item) for item in value]
     raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
+
+
+def _without_surrogates(text: str) -> str:
+    """A string of JSON as Go reads it: half of a surrogate pair is no character."""
+    if text.isascii():
+        return text
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def split_words(text: str) -> list[str]:
@@ -191,7 +199,10 @@ def _read_instruction(dockerfile: Dockerfile, lines: list[str], at: int) -> int:
     source = "".join(pieces)
     try:
         instruction = Instruction(source, (first, at), escape)
-        at = _read_heredocs(instruction, source, lines, at)
+        inner = _innermost(instruction)
+        checks.check_syntax(inner)
+        if inner.keyword in heredoc.INSTRUCTIONS and inner.json is None:
+            at = _read_heredocs(instruction, source, lines, at)
     except DockerfileError as error:
         raise error.at(first, at) from None
     dockerfile.instructions.append(instruction)
@@ -200,8 +211,6 @@ def _read_instruction(dockerfile: Dockerfile, lines: list[str], at: int) -> int:
 
 def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: int) -> int:
     """Read the here-documents that an instruction opens; where the next line is."""
-    if not _can_hold_heredocs(instruction):
-        return at
     for document in heredoc.heredocs_of(source):
         start = at
         while at < len(lines) and not document.ends_at(lines[at].rstrip("\r\n")):
@@ -220,14 +229,12 @@ def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: 
     return at
 
 
-def _can_hold_heredocs(instruction: Instruction) -> bool:
-    if "<<" not in instruction.text:
-        return False
-    keyword, json = instruction.keyword, instruction.json
-    if keyword == "ONBUILD":
-        inner = Instruction(instruction.text, (0, 0), instruction.escape)
-        keyword, json = inner.keyword, inner.json
-    return keyword in heredoc.INSTRUCTIONS and json is None
+def _innermost(instruction: Instruction) -> Instruction:
+    """The instruction itself, or what an ONBUILD keeps for later."""
+    if instruction.keyword != "ONBUILD" or not instruction.text:
+        return instruction
+    lines = instruction.first_line, instruction.last_line
+    return Instruction(instruction.text, lines, instruction.escape)
 
 
 def _without_continuation(line: str, escape: str) -> tuple[str, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from minidock.cli.command import command
 from minidock.cli.complete import containers
 from minidock.cli.pflag import switch, value, values
@@ -10,6 +12,8 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from minidock.engine.container.containers import Container
 
 
@@ -28,7 +32,7 @@ def commit(
 
     store = Store()
     container = find(store, arguments[0])
-    with _Paused(store, container, wanted=pause), Bars() as progress:
+    with _standing_still(store, container, wanted=pause), Bars() as progress:
         image = commit_container(
             store,
             container.document,
@@ -41,25 +45,15 @@ def commit(
     print(image.id)
 
 
-class _Paused:
-    """While the block runs, the container stands still, if it ran and was not paused already."""
+def _standing_still(
+    store: Store, container: Container, *, wanted: bool
+) -> AbstractContextManager[None]:
+    """A block in which the container stands still, if it ran and was not paused already."""
+    if not wanted or container.state["Status"] != "running":
+        return nullcontext()
+    from minidock.engine.container.standstill import StandingStill
 
-    def __init__(self, store: Store, container: Container, *, wanted: bool) -> None:
-        self._store = store
-        self._container = container
-        self._wanted = wanted and container.state["Status"] == "running"
-
-    def __enter__(self) -> None:
-        if self._wanted:
-            from minidock.engine.container.actions import pause
-
-            pause(self._store, self._container.id)
-
-    def __exit__(self, *error: object) -> None:
-        if self._wanted:
-            from minidock.engine.container.actions import unpause
-
-            unpause(self._store, self._container.id)
+    return StandingStill(store, container.id)
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
+from contextlib import suppress
 
 from minidock.errors import MinidockError, UsageError
 
@@ -24,6 +26,7 @@ class Output:
         self._path = path
         self._what = what
         self._beside = ""
+        self._nameless = False
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> BinaryIO:
@@ -37,10 +40,7 @@ class Output:
             if self._is_pipe():
                 self._file = open(self._path, "wb")
                 return self._file
-            beside = f"{self._path}.{os.getpid()}.part"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = open(os.open(beside, flags, 0o600), "wb")
-            self._beside = beside
+            self._file = open(self._open(), "wb")
         except OSError as error:
             raise self._failed(f"{self._path}: {error.strerror}") from None
         return self._file
@@ -49,13 +49,39 @@ class Output:
         if self._file is None:
             return
         try:
-            self._file.close()
-            if self._beside and kind is None:
-                os.rename(self._beside, self._path)
-                self._beside = ""
+            if kind is None:
+                self._finish(self._file)
         finally:
-            if self._beside:
+            with suppress(OSError):  # what is not written by now need not be
+                self._file.close()
+            if self._beside and os.path.lexists(self._beside):
                 os.unlink(self._beside)
+
+    def _finish(self, file: BinaryIO) -> None:
+        """Put the file where it belongs, in place of what was there."""
+        file.flush()
+        if self._nameless:
+            fd = file.fileno()
+            os.link(f"/proc/self/fd/{fd}", self._beside, src_dir_fd=fd)
+        if self._beside:
+            os.rename(self._beside, self._path)
+            self._beside = ""
+
+    def _open(self) -> int:
+        """A file that has no name yet, so that nothing is left of it if this process is killed.
+
+        Where the file system has no such files (NFS, FAT), one with a name beside the target.
+        """
+        self._beside = f"{self._path}.{os.getpid()}.part"
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            fd = os.open(os.path.dirname(self._path) or ".", flags | os.O_TMPFILE, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            return os.open(self._beside, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        self._nameless = True
+        return fd
 
     def _is_pipe(self) -> bool:
         """Whether the path is a FIFO, which nothing can be put beside; refuses what Docker does."""

@@ -79,6 +79,7 @@ def parse(content: bytes) -> dict[str, Any]:
         raise ArchiveError("the image's config is not a JSON object")
     for field in _STRING_FIELDS:
         _check(config, field, _is_text_or_none, "a string")
+    _check(config, "created", _is_moment_or_none, "a time such as 2024-05-01T12:00:00Z")
     if config.get("os") not in (None, "", "linux"):
         raise ArchiveError(
             f"the image is for the system {config['os']!r}; minidock runs linux images"
@@ -137,6 +138,7 @@ def _check_history(config: dict[str, Any]) -> None:
     for item in history:
         for field in ("created", "created_by", "author", "comment"):
             _check(item, field, _is_text_or_none, "a string", where="history")
+        _check(item, "created", _is_moment_or_none, "a time", where="history")
         _check(item, "empty_layer", lambda v: v is None or isinstance(v, bool), "true or false")
 
 
@@ -186,6 +188,18 @@ def _encodes(value: str) -> bool:
 
 def _is_text_or_none(value: object) -> bool:
     return value is None or _is_text(value)
+
+
+def _is_moment_or_none(value: str | None) -> bool:
+    """A time by RFC 3339, which Python reads but for its wider idea of ISO 8601."""
+    from datetime import datetime
+
+    if not value:
+        return True
+    try:
+        return value[10:11] in "Tt" and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _is_list_of_text(value: object) -> bool:

@@ -4,7 +4,8 @@
 S=10.22$((P % 2)).7; T=10.22$((P % 2)).8
 plain() { sed -E 's/10\.22[01]\./10.x./g; s/0a:d[cd]:/0a:dx:/g'; }
 web() { D run -d --name ${N}w "$@" busybox sh -c 'mkdir /w; echo hello > /w/index.html
-    exec httpd -f -h /w' > /dev/null; }
+    exec httpd -f -h /w' > /dev/null
+    until D exec ${N}w wget -qO /dev/null http://localhost 2> /dev/null; do sleep 0.1; done; }
 call() { D exec "$1" timeout 3 wget -qO- "http://$2" 2> /dev/null; echo "call $?"; }
 
 ## create, ls, inspect and rm
@@ -23,9 +24,10 @@ D network create ''; echo $?; D network rm; echo $?; D network ls x; echo $?
 ## subnet, gateway and range
 D network create --subnet $S.0/24 --gateway $S.9 --ip-range $S.64/26 --aux-address x=$S.65 $N > /dev/null
 D network inspect -f '{{json .IPAM.Config}}' $N | plain
-for i in 1 2; do D run --rm --network $N busybox sh -c 'ip r; ip a show eth0' |
-    grep -E 'inet|default|src' | plain; done
-D run --rm --network $N --ip $S.200 busybox sh -c 'ip a show eth0' | grep -E 'inet|ether' | plain
+for i in 1 2; do D run -d --name ${N}a --network $N busybox sleep 100 > /dev/null
+    D exec ${N}a sh -c 'ip r; ip a show eth0' | grep -E 'inet|default|src' | plain; D rm -f ${N}a; done
+D run -d --name ${N}a --network $N --ip $S.200 busybox sleep 100 > /dev/null
+D exec ${N}a ip a show eth0 | grep -E 'inet|ether' | plain; D rm -f ${N}a
 for o in "--subnet $S.128/25" "--subnet $S.1/24" "--gateway $T.1" "--ip-range $T.0/24" \
     "--subnet foo" "--subnet $T.0/24 --gateway $S.1" "--subnet $T.0/24 --ip-range $S.0/25" \
     "-d nosuch" "-d host" "-d null" "--subnet $T.0/24 --subnet $T.0/25"; do
@@ -77,7 +79,7 @@ D network create --subnet $S.0/24 $N > /dev/null; D network create --subnet $T.0
 web --network $N -p $P:80
 D run -d --name ${N}o --network ${N}x busybox sleep 100 > /dev/null
 D run -d --name ${N}d busybox sleep 100 > /dev/null
-D run -d --name ${N}n --network $N busybox sleep 100 > /dev/null; sleep 0.3
+D run -d --name ${N}n --network $N busybox sleep 100 > /dev/null
 curl -s localhost:$P; call ${N}n ${N}w
 for c in o d; do call $N$c $S.2; call $N$c $S.1:$P; done; call ${N}n $S.1:$P
 D ps --format '{{.Names}} {{.Networks}} {{.Ports}}' | sed "s/$N/N/g"
@@ -124,6 +126,10 @@ D network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bri
 D network inspect -f '{{json .Options}}' $N | sed s/$P/P/
 D run --rm --network $N busybox cat /sys/class/net/eth0/mtu
 ip -o link show pb$P | grep -o 'mtu [0-9]*'; D network rm $N; ip link show pb$P 2> /dev/null; echo $?
+D network create -o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 $N > /dev/null
+D network create ${N}x > /dev/null; web --network $N -p $P:80; D port ${N}w; curl -s localhost:$P
+D network connect ${N}x ${N}w; D network disconnect $N ${N}w; D port ${N}w; curl -s localhost:$P
+D rm -f ${N}w; D network rm $N ${N}x
 
 ## prune
 D network create --label keep=1 ${N}k > /dev/null; D network create ${N}a > /dev/null

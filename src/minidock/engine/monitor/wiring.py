@@ -70,7 +70,9 @@ class Wiring:
             publish_all=bool(host.get("PublishAllPorts")),
         )
         if self.way_out:
-            self.ports = ports.bind(wanted, store=self._store)
+            address = networks.binding_address(self._store, self.way_out)
+            asked = [{**each, "HostIp": each["HostIp"] or address} for each in wanted]
+            self.ports = ports.bind(asked, store=self._store)
 
     def reserve(self) -> list[str]:
         """An address on each of its networks, which nobody else gets until it is released."""
@@ -176,13 +178,12 @@ class Wiring:
             return
         if before and before != lost and self.ports:
             networks.publish(self._store, self._container.id, network=before, bindings=[])
+        addresses = [networks.binding_address(self._store, name) for name in (before, now)]
         self.way_out = now
+        if not now or addresses[0] != addresses[1]:
+            self.let_go()
         if now and not self.ports:
             self.hold_ports()
-        elif not now:
-            for port in self.ports:
-                port.close()
-            self.ports = []
         networks.lead_out(self._store, self._container.id, netns_pid=self._pid, network=now)
         if self.ports:
             networks.publish(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
+BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
 MASQUERADE_OPTION = "com.docker.network.bridge.enable_ip_masquerade"
 
 
@@ -108,6 +109,14 @@ def way_out(store: Store, joined: Sequence[str]) -> str:
         if state is not None and not state.get("Internal"):
             return name
     return ""
+
+
+def binding_address(store: Store, network: str) -> str:
+    """The host's address at which ports of this network's containers are published, "" for all."""
+    if network in ("", DEFAULT):
+        return ""
+    state = read(store, network) or {}
+    return str((state.get("Options") or {}).get(BINDING_OPTION, ""))
 
 
 def connect(

@@ -203,6 +203,15 @@ def _check_options(options: dict[str, str]) -> None:
         elif option in _SWITCHES:
             if text not in ("true", "false"):
                 raise UsageError(f"{option}: {text!r} is neither true nor false")
+        elif option == networks.BINDING_OPTION:
+            _check_address(option, text)
         elif option != bridge.NAME_OPTION:
-            known = (bridge.NAME_OPTION, MTU_OPTION, *_SWITCHES)
+            known = (bridge.NAME_OPTION, MTU_OPTION, networks.BINDING_OPTION, *_SWITCHES)
             raise UsageError(f"-o {option} is not available", hint=f"there are: {', '.join(known)}")
+
+
+def _check_address(option: str, text: str) -> None:
+    try:
+        ipam.parse_address(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None

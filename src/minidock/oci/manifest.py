@@ -54,6 +54,11 @@ class ArchivedImage:
 def from_docker(read: ReadMember) -> list[ArchivedImage]:
     """The images that manifest.json lists."""
     manifest = load_json(read("manifest.json"), what="manifest.json")
+    if isinstance(manifest, dict) and "layers" in manifest:
+        raise ArchiveError(
+            "this is a folder of skopeo's dir: form, not an image archive",
+            hint="skopeo copy dir:FOLDER docker-archive:IMAGE.tar",
+        )
     if not isinstance(manifest, list) or not all(isinstance(item, dict) for item in manifest):
         raise ArchiveError("manifest.json is not a list of objects")
     images = []

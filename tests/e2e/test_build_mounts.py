@@ -142,6 +142,21 @@ def test_locked_cache_is_one_steps_at_a_time(
     assert set(files(minidock, "locked", tmp_path)) == {"done-a", "done-b"}
 
 
+def test_steps_that_wait_for_each_others_caches_come_to_an_end(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    """Two stages lock the same two caches, named in opposite order."""
+
+    def stage(name: str, *ids: str) -> str:
+        mounts = " ".join(f"--mount=type=cache,id={i},target=/{i},sharing=locked" for i in ids)
+        return f"FROM {busybox_image} AS {name}\nRUN {mounts} sleep 0.2; touch /{name}\n"
+
+    text = stage("a", "one", "two") + stage("b", "two", "one")
+    text += "FROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n"
+    build(minidock, "-t", "both", context(tmp_path / "context", text))
+    assert set(files(minidock, "both", tmp_path)) == {"a", "b"}
+
+
 @pytest.mark.parametrize(
     ("mount", "words"),
     [

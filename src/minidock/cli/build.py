@@ -115,7 +115,7 @@ def build(arguments: tuple[str, ...], **flags: Any) -> int:
         with progress:
             result = build_image(Store(), options, progress)
     except BuildFailed as error:
-        show_failure(error, quiet=quiet)
+        show_failure(error)
         raise
     if flags["iidfile"]:
         _write_id(flags["iidfile"], result.image_id)

@@ -150,8 +150,8 @@ class PlainVertex(Vertex):
         self._screen.lines(self, ["CANCELED"], ends=True)
 
 
-def show_failure(error: BuildFailed, *, quiet: bool) -> None:
-    """What the failed step said, and the Dockerfile's lines that asked for it."""
+def show_failure(error: BuildFailed) -> None:
+    """What the failed step said, and the Dockerfile's lines that asked for it; also with -q."""
     out: list[str] = []
     if error.step:
         said = error.output.decode(errors="replace").splitlines()
@@ -161,7 +161,6 @@ def show_failure(error: BuildFailed, *, quiet: bool) -> None:
         out += _caret_block(error.name, error.dockerfile, first, last)
     if out:
         print("\n".join(out), file=sys.stderr)
-    del quiet  # a failure is told in full either way, as Docker does
 
 
 def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:

@@ -97,7 +97,7 @@ def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     try:
         image = recipes.make(Store(), arguments[0], told=told)
     except BuildFailed as error:
-        show_failure(error, quiet=quiet)
+        show_failure(error)
         raise
     name = f"{os.path.basename(os.path.abspath(arguments[0]))}:latest"
     print(name if name in image.references else image.id)

@@ -60,6 +60,8 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
             return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
         except MinidockError as error:
             raise failed_build(error, failures, context) from error
+        except RecursionError:
+            raise Conflict("the files to copy are in folders that are nested too deeply") from None
 
 
 def export(builder: Builder, state: State) -> str:

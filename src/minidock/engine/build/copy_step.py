@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from minidock.engine.build.state import State
     from minidock.engine.dockerfile.parser import Instruction
 
-WILD = frozenset("*?[")
-
 
 class Source:
     """One thing to copy.
 
-    path: in its tree. mtime etc. stay the tree's. extract: a local archive is unpacked (ADD).
+    path: in its tree. extract: if it is a local archive, its content is meant (ADD).
     """
 
     def __init__(self, tree: Tree, path: str, *, extract: bool = False) -> None:

@@ -108,13 +108,16 @@ class Files:
 
         builder = self._builder
         ready = []
+        caches = [mount for mount in mounts if mount.kind == "cache"]
+        for mount in sorted(
+            caches, key=run_mounts.cache_name
+        ):  # so that no two wait for each other
+            self._provide_cache(mount, stage)
         for number, mount in enumerate(mounts):
             mount.scratch = f"{work.path}/mount-{number}"
             if mount.kind == "secret":
                 if not run_mounts.provide_secret(mount, builder.options.secrets):
                     continue
-            elif mount.kind == "cache":
-                self._provide_cache(mount, stage)
             elif mount.kind == "bind":
                 os.mkdir(mount.scratch, 0o700)
                 mount.lowers = self._lowers(mount, stage)
@@ -162,7 +165,12 @@ class Files:
             finally:
                 os.close(root)
 
-        run_mounts.provide_cache(mount, self._builder.store, fill if origin else None)
+        run_mounts.provide_cache(
+            mount,
+            self._builder.store,
+            check_cancelled=self._builder.check_cancelled,
+            fill=fill if origin else None,
+        )
 
     def _script(self, script: tuple[str, str], work: Work) -> Mount:
         """The directory /dev/pipes, with a here-document that is a program."""

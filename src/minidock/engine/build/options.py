@@ -42,7 +42,6 @@ class Options:
         self.extra_hosts: list[str] = []
         self.secrets: dict[str, Secret] = {}
         self.binds: list[str] = []
-        self.contexts: dict[str, str] = {}
         self.shm_size_bytes = 0
         self.ulimits: list[dict[str, object]] = []
         self.cgroup_parent = ""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import posixpath
+import time
 
 from minidock.engine.build.cache import key_of
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.journal import recording_to
+from minidock.engine.tree import remove_tree
 from minidock.errors import KernelError
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from minidock.engine.build.options import Secret
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
+
+
+_POLL_SECONDS = 0.05
 
 
 def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
@@ -53,47 +58,60 @@ def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
     return True
 
 
-def provide_cache(mount: Mount, store: Store, fill: Callable[[str], None] | None = None) -> None:
+def provide_cache(
+    mount: Mount,
+    store: Store,
+    *,
+    check_cancelled: Callable[[], None],
+    fill: Callable[[str], None] | None = None,
+) -> None:
     """Find or make the directory of a cache mount, and hold it as its sharing says.
 
-    fill: copies what it begins with into it.
+    check_cancelled: called again and again while it waits for another step. fill: copies what the
+    directory begins with into it.
     """
-    name = mount.options.get("id") or mount.target
-    base = f"{store.build_mounts}/{key_of(name).removeprefix('sha256:')[:32]}"
+    name = key_of(cache_name(mount)).removeprefix("sha256:")
+    base = f"{store.build_mounts}/{name[:32]}"
     os.makedirs(store.build_mounts, mode=0o700, exist_ok=True)
     sharing = mount.options.get("sharing", "shared")
     number = 0
-    while True:
-        home = base if number == 0 else f"{base}-{number}"
-        if _hold(mount, home, sharing):
-            break
-        number += 1  # a private cache that another step has just now: the next one
-    data = f"{home}/data"
-    if not os.path.isdir(data):
-        os.mkdir(f"{home}/new.{os.getpid()}")
-        fresh = f"{home}/new.{os.getpid()}"
-        os.chown(fresh, mount.number("uid", 0), mount.number("gid", 0))
-        os.chmod(fresh, mount.number("mode", 0o755, 8))
-        if fill is not None:
-            fill(fresh)
-        try:
-            os.rename(fresh, data)
-        except OSError:
-            os.rmdir(fresh)  # another step was faster
+    while not _hold(mount, home := base if number == 0 else f"{base}-{number}", sharing):
+        if sharing == "private":
+            number += 1  # another step has that one just now
+        else:
+            check_cancelled()
+            time.sleep(_POLL_SECONDS)
+    mount.host_path = f"{home}/data"
+    if not os.path.isdir(mount.host_path):
+        _make_cache(mount, home, fill)
     os.utime(home)
-    mount.host_path = data
+
+
+def cache_name(mount: Mount) -> str:
+    """What tells one cache from another: its id, or its place."""
+    return mount.options.get("id") or mount.target
+
+
+def _make_cache(mount: Mount, home: str, fill: Callable[[str], None] | None) -> None:
+    """Make a cache's directory, beside its place first: it appears with all that is in it."""
+    fresh = f"{home}/new-{os.urandom(8).hex()}"
+    os.mkdir(fresh)
+    os.chown(fresh, mount.number("uid", 0), mount.number("gid", 0))
+    os.chmod(fresh, mount.number("mode", 0o755, 8))
+    if fill is not None:
+        fill(fresh)
+    try:
+        os.rename(fresh, mount.host_path)
+    except OSError:
+        remove_tree(fresh)  # another step was faster
 
 
 def _hold(mount: Mount, home: str, sharing: str) -> bool:
     os.makedirs(home, mode=0o700, exist_ok=True)
     lock = os.open(f"{home}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    how = {
-        "shared": fcntl.LOCK_SH,
-        "locked": fcntl.LOCK_EX,
-        "private": fcntl.LOCK_EX | fcntl.LOCK_NB,
-    }[sharing]
+    how = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
     try:
-        fcntl.flock(lock, how)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return False

@@ -131,14 +131,14 @@ class StageBuilder:
         def act(work: Work, vertex: Vertex) -> None:
             from minidock.engine.build import run_container, run_mounts
 
-            ready = builder.files.provide(mounts, self._stage, work, command)
             try:
+                ready = builder.files.provide(mounts, self._stage, work, command)
                 run_container.run(
                     builder.store, options, state, command, ready, work,
                     home=builder.staging, running=builder.running, output=vertex.write,
                 )  # fmt: skip
             finally:
-                run_mounts.release(ready)
+                run_mounts.release(mounts)
 
         self._layer(instruction, run_step.created_by(command, args), key, act)
 
@@ -187,9 +187,8 @@ class StageBuilder:
             if found is not None:
                 vertex.cached()
             else:
-                from minidock.engine.build.layer import (
-                    Work,
-                )  # a build that is all cached makes none
+                # A build that is all cached makes none, and does not pay for what makes them.
+                from minidock.engine.build.layer import Work
 
                 vertex.begin()
                 work = Work(builder.new_path(), state.directories(builder.store))

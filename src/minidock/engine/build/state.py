@@ -29,9 +29,10 @@ class State:
     """One moment of a stage.
 
     diff_ids, chain_ids: its layers, lowest first. config: the run config of the image to be.
-    history: the image's, "created" missing where no layer was made. base: the image that it began
-    from, None for scratch. variables: what $NAME means and what RUN steps find in their
-    environment: ENV's and ARG's, the later wins. build_args: all ARGs so far, for the history.
+    history: the image's, "created" missing where no layer was made. base_id, base_name: the image
+    that it began from, "" and "scratch" for none. variables: what $NAME means and what RUN steps
+    find in their environment: ENV's and ARG's, the later wins. build_args: all ARGs so far, for the
+    history.
     """
 
     def __init__(self) -> None:

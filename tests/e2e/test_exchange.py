@@ -25,7 +25,7 @@ from support.command import Minidock
 from support.docker_daemon import Docker
 
 RING = "localhost/ring:1"  # with a domain: what podman adds to a bare name differs by the archive
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("docker images")]
+pytestmark = pytest.mark.root
 
 # What is hard about layers: a deleted file, an emptied directory, hard and symbolic links, owners,
 # modes, a device, a name that needs PAX.

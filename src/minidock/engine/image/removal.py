@@ -101,6 +101,7 @@ class _Removal:
         self._staging = staging
         self.lines: list[str] = []
         self.freed_bytes = 0
+        self._cached: set[str] | None = None  # layers that the build cache keeps
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""
@@ -234,7 +235,9 @@ class _Removal:
         """Drop an image's record, its config, and the layers that nothing else stands on."""
         record = self._images.pop(image_id)
         still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
-        still |= kept_layers(self._store)
+        if self._cached is None:
+            self._cached = kept_layers(self._store)
+        still |= self._cached
         for chain_id in reversed(record["layers"]):
             directory = self._store.layer(chain_id)
             if chain_id not in still and os.path.isdir(directory):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minidock.paths import Store
 from support import machine
 from support.building import build, context, files
 from support.command import Minidock, environment
@@ -227,3 +228,22 @@ def _remains(minidock: Minidock) -> list[str]:
     mounted = [mount for mount in machine.mounts() if minidock.root in mount]
     containers = [n for n in os.listdir(f"{minidock.root}/containers") if not n.startswith(".")]
     return [*staged, *mounted, *containers]
+
+
+def test_full_disk_is_told_with_the_line_and_leaves_nothing(
+    store: Store, minidock: Minidock, tmp_path: Path
+) -> None:
+    """The store is a file system of 4 MB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", store.root], check=True)
+    try:
+        folder = context(tmp_path / "context", "FROM scratch\nCOPY large /\n", small="x")
+        (tmp_path / "context/large").write_bytes(os.urandom(8 << 20))
+        done = minidock("build", folder)
+        assert done.code == 1
+        assert "failed to solve: No space left on device" in done.stderr
+        assert ">>> COPY large /" in done.stderr
+        assert os.listdir(f"{store.root}/staging") == []
+        (tmp_path / "context/Dockerfile").write_text("FROM scratch\nCOPY small /\n")
+        build(minidock, folder)
+    finally:
+        subprocess.run(["umount", store.root], check=True)

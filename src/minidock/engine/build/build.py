@@ -58,7 +58,9 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
                 builder.find_images()
                 image_id = export(builder, build_stages(builder))
             return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
-        except MinidockError as error:
+        except BrokenPipeError:
+            raise  # who read our progress has gone
+        except (MinidockError, OSError) as error:
             raise failed_build(error, failures, context) from error
         except RecursionError:
             raise Conflict("the files to copy are in folders that are nested too deeply") from None

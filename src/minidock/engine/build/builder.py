@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from minidock.engine.build.failure import told_error
 from minidock.engine.build.files import Files
 from minidock.engine.build.images import find_image, whole_name
 from minidock.engine.build.run_step import PROXIES, Cancelled, Running
@@ -50,7 +51,8 @@ class _Watching:
         if isinstance(error, Cancelled) or not isinstance(error, Exception):
             self._vertex.cancelled()
             return
-        self._vertex.failed(str(error))
+        told = told_error(error) if isinstance(error, OSError) else error
+        self._vertex.failed(str(told))
         self._builder.failed(self._vertex, self._instruction, error)
 
 

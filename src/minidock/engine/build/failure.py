@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.dockerfile.errors import DockerfileError
-from minidock.errors import MinidockError
+from minidock.errors import MinidockError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,17 @@ class BuildFailed(MinidockError):
         self.output = b""
 
 
-def failed_build(error: MinidockError, failures: list[Failure], context: Context) -> BuildFailed:
+def told_error(error: MinidockError | OSError) -> MinidockError:
+    """An error in words for people; the system's own, such as that of a full disk, too."""
+    return error if isinstance(error, MinidockError) else system_error(error)
+
+
+def failed_build(
+    error: MinidockError | OSError, failures: list[Failure], context: Context
+) -> BuildFailed:
     """The error that a build ends with, out of what went wrong in it."""
-    failed = BuildFailed(f"failed to solve: {error}", hint=error.hint)
+    told = told_error(error)
+    failed = BuildFailed(f"failed to solve: {told}", hint=told.hint)
     failed.name = context.dockerfile_name
     failed.dockerfile = context.dockerfile.decode(errors="replace").split("\n")
     first = next((failure for failure in failures if failure.error is error), None)

@@ -1,4 +1,4 @@
-"""commit, save and export that are killed midway leave nothing, and the container goes on.
+"""commit, save and export that are killed midway leave nothing, and the container goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gzip as registries get it: readable by all, the same for equal bytes, read in little pieces.
+"""gzip as registries get it: readable by all, the same for equal bytes, read in little pieces."""
 
 from __future__ import annotations
 

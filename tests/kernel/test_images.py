@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.build.cache import Cache, Found
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.commit import commit
 from minidock.engine.image.images import ImageStore
-from minidock.engine.image.removal import collect
+from minidock.engine.image.removal import collect, prune
 from minidock.engine.image.save import save
 from minidock.errors import Conflict, MinidockError, NotFound, StoreError, UsageError
 from minidock.oci.image_config import host_architecture
@@ -462,6 +463,34 @@ def test_parents_without_a_name_go_with_their_last_child(store: Store, images: I
     lines = images.remove("child:1", force=False, in_use=nobody)
     assert [x for x in lines if x[9:] in ids] == [f"Deleted: {ids[1]}", f"Deleted: {ids[0]}"]
     assert images.resolve("one:1").id == one.id
+
+
+@pytest.mark.usefixtures("two")
+def test_prune_leaves_what_has_a_tag_a_container_or_the_build_cache(
+    store: Store, images: ImageStore
+) -> None:
+    one, two = images.resolve("one:1"), images.resolve("two")
+    with Cache(store) as cache:
+        cache.alias("step", Found("", two.chain_ids[1], "", 1), says="RUN x")
+    own = archives.layer(file("own", b"12345"))
+    load_bytes(store, archives.docker_archive([LOWER, own]))
+    by_digest = f"reg:5000/x@{archives.digest(b'manifest')}"
+    (unnamed,) = (image for image in images.list() if not image.references)
+    images.add(unnamed.config_bytes, unnamed.chain_ids, [by_digest])
+
+    lines, freed = prune(store, tagged_too=False, wanted=lambda _: True, in_use=nobody)
+    assert freed == 5
+    assert lines[0] == f"Untagged: {by_digest}"
+    assert {image.id for image in images.list()} == {one.id, two.id}
+
+    users = {one.id: [("c" * 64, False)]}
+    lines, freed = prune(
+        store, tagged_too=True, wanted=lambda _: True, in_use=lambda i: users.get(i, [])
+    )
+    assert lines == ["Untagged: two:latest", f"Deleted: {two.id}"]
+    assert freed == 0
+    assert os.path.isdir(store.layer(two.chain_ids[1]))
+    assert [image.id for image in images.list()] == [one.id]
 
 
 # --- import, and the store -----------------------------------------------------------------------

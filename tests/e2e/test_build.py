@@ -168,6 +168,23 @@ def test_triggers_are_carried_out_where_the_image_is_a_base(
     assert set(files(minidock, "derived", tmp_path)) == {"x", "from-trigger", "own"}
 
 
+def test_trigger_that_takes_from_a_stage_is_refused_where_from_stands(
+    minidock: Minidock, tmp_path: Path
+) -> None:
+    """As by BuildKit, which has no stage for it either."""
+    folder = context(
+        tmp_path / "context", "FROM scratch\nONBUILD COPY --from=tools /x /\nCOPY x /\n", x="x"
+    )
+    build(minidock, "-t", "base", folder)
+    (tmp_path / "context/Dockerfile").write_text(
+        "FROM scratch AS tools\nCOPY x /\nFROM base\nCOPY x /own\n"
+    )
+    done = minidock("build", folder)
+    assert done.code == 1
+    assert 'cannot copy from stage "tools", it needs to be defined before' in done.stderr
+    assert ">>> FROM base" in done.stderr
+
+
 def test_network_host_name_and_hosts_of_run(
     minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import itertools
 from minidock.engine.build.failure import told_error
 from minidock.engine.build.files import Files
 from minidock.engine.build.images import find_image, whole_name
+from minidock.engine.build.plan import located, refuse_source, sources_of
 from minidock.engine.build.run_step import PROXIES, Cancelled, Running
 from minidock.engine.build.state import State
 from minidock.engine.dockerfile.parser import parse_trigger
@@ -144,10 +145,20 @@ class Builder:
             return self.first_state(stage)
         return self.promises[id(stage)].wait()
 
-    def triggers(self, state: State) -> list[Instruction]:
-        """The ONBUILD instructions that what a stage begins from has left for it."""
-        triggers = state.config.pop("OnBuild", None) or []
-        return [parse_trigger(text) for text in triggers]
+    def triggers(self, state: State, stage: Stage) -> list[Instruction]:
+        """The ONBUILD instructions that what a stage begins from has left for it.
+
+        They stand where FROM does, and can take nothing from stages or images that only they name.
+        """
+        triggers = []
+        assert stage.origin is not None
+        with located(stage.origin):
+            for text in state.config.pop("OnBuild", None) or []:
+                trigger = parse_trigger(text)
+                for source in sources_of(trigger):
+                    refuse_source(source, stage, trigger)
+                triggers.append(trigger)
+        return triggers
 
     def uses_cache(self, stage: Stage) -> bool:
         skipped = self.options.no_cache_stages

@@ -23,6 +23,7 @@ from minidock.oci import image_config
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import NoReturn
 
     from minidock.engine.dockerfile.parser import Dockerfile, Instruction
 
@@ -197,13 +198,19 @@ def _source(name: str, stage: Stage, stages: list[Stage], instruction: Instructi
             hint="a stage takes only from those before it",
         )
     if named:
-        raise DockerfileError(
-            f"cannot {'mount' if instruction.keyword == 'RUN' else 'copy'} from stage "
-            f"{quoted(name)}, it needs to be defined before current stage {quoted(stage.shown)}"
-        )
+        refuse_source(name, stage, instruction)
     image = Stage(-1, "", instruction)
     image.image = name
     return image
+
+
+def refuse_source(name: str, stage: Stage, instruction: Instruction) -> NoReturn:
+    """Raise the error for a stage that cannot be taken from, in BuildKit's words."""
+    act = "mount" if instruction.keyword == "RUN" else "copy"
+    raise DockerfileError(
+        f"cannot {act} from stage {quoted(name)}, it needs to be defined before current stage "
+        f"{quoted(stage.shown)}"
+    )
 
 
 def _before(target: Stage) -> Iterator[Stage]:

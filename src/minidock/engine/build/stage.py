@@ -49,7 +49,7 @@ class StageBuilder:
 
     def build(self) -> State:
         """Carry out all of them."""
-        triggers = self._builder.triggers(self._state)
+        triggers = self._builder.triggers(self._state, self._stage)
         self._steps += sum(one.keyword in ("RUN", "COPY", "ADD", "WORKDIR") for one in triggers)
         if self._stage.has_image:
             self._say_base()

@@ -27,15 +27,13 @@ class BaseImages:
 
     def __init__(self, root: str) -> None:
         self.minidock = Minidock(root)
-        self._made: set[str] = set()
         self._ids: set[str] = set()
 
     def need(self, *names: str) -> Minidock:
         """minidock on the store, with these images in it."""
         for name in names:
-            if name not in self._made:
+            if self.minidock("image", "inspect", f"{name}:latest").code != 0:
                 self.minidock.ok("image", "make", "-q", name, timeout_seconds=400)
-                self._made.add(name)
                 self._ids |= set(self.minidock.ok("images", "-q", "--no-trunc").split())
         return self.minidock
 

@@ -162,7 +162,7 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
     from minidock.engine.container.users import resolve_user
 
     if text.isdecimal():
-        return int(text), int(text)
+        text = f"{text}:{text}"
     user, _ = resolve_user(f"/proc/self/fd/{root}", text, [])
     return user["uid"], user["gid"]
 

@@ -209,7 +209,10 @@ def _name_matches(name: str, pattern: str) -> bool:
         return name == pattern
     import re  # only builds with wildcards pay for it
 
-    return re.fullmatch(_expression(pattern), name, re.DOTALL) is not None
+    try:
+        return re.fullmatch(_expression(pattern), name, re.DOTALL) is not None
+    except re.error:  # such as [z-a]
+        raise ValueError(f"syntax error in pattern {pattern}") from None
 
 
 def _expression(pattern: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from support.building import build, context, files, layers
-from support.command import Minidock
+from support.command import SOURCE, Minidock, environment
 
 pytestmark = pytest.mark.root
 
@@ -108,6 +110,28 @@ def test_cache_outlives_its_images_until_it_is_pruned(minidock: Minidock, tmp_pa
     assert pruned[-1] == "Total:\t3B"
     assert os.listdir(f"{minidock.root}/layers") == []
     assert _cached(minidock, folder) == 0
+
+
+def test_cached_build_imports_nothing_that_makes_layers(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    """A cached rebuild is instant because there is little to start."""
+    text = f"FROM {busybox_image}\nRUN true\nCOPY x /\nWORKDIR /w\n"
+    folder = context(tmp_path / "context", text, x="x")
+    build(minidock, folder)
+    program = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from minidock.cli.main import run; "
+        f"run(['build', '-q', {folder!r}]); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program],
+        env=environment(minidock.root), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = done.stdout.split()
+    heavy = {"re", "json", "sh", "click", "rich", "urllib3", "tarfile", "csv", "isal"}
+    assert heavy.isdisjoint(loaded)
+    assert not [name for name in loaded if name.startswith("minidock.engine.monitor")]
+    assert "minidock.engine.build.layer" not in loaded
 
 
 def test_prune_of_all_leaves_images_whole(minidock: Minidock, tmp_path: Path) -> None:

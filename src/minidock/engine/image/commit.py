@@ -59,31 +59,52 @@ def commit(
     lowers = parent.layer_directories()
     with Staging(store, "commit") as staging, Upper(upper, lowers) as own:
         layer = layer_of_upper(own, f"{staging.path}/0", take=False, progress=progress)
-        created = timestamp()
         is_empty = layer.diff_id == _EMPTY_LAYER
         layers = image_config.diff_ids(parent.config) + ([] if is_empty else [layer.diff_id])
-        entry = {
-            "created": created,
-            "created_by": " ".join(document["Config"].get("Cmd") or []),
-            "author": author,
-            "comment": message,
-            "empty_layer": is_empty,
-        }
-        config = {
-            "architecture": parent.config.get("architecture") or image_config.host_architecture(),
-            "author": author,
+        config = _config(
+            parent.config,
+            layers,
+            run_config,
+            {
+                "created": timestamp(),
+                "created_by": " ".join(document["Config"].get("Cmd") or []),
+                "author": author,
+                "comment": message,
+                "empty_layer": is_empty,
+            },
+            container_id=document["Id"],
+        )
+        image = NewImage(dumps(config).encode(), chain_ids(layers), names)
+        image.parent = parent.id
+        staged = {} if is_empty else {image.chain_ids[-1]: layer}
+        missing, _ = ImageStore(store).add_all([image], staged)
+    if missing:
+        raise Conflict("the container's image was removed while it was being committed")
+    return ImageStore(store).resolve(image.id)
+
+
+def _config(
+    parent: dict[str, Any],
+    layers: list[str],
+    run_config: dict[str, Any],
+    step: dict[str, Any],
+    *,
+    container_id: str,
+) -> dict[str, Any]:
+    """The new image's config, out of its parent's. step: the entry of its history."""
+    return _without_empty(
+        {
+            "architecture": parent.get("architecture") or image_config.host_architecture(),
+            "author": step["author"],
             "config": run_config,
-            "container": document["Id"],
-            "created": created,
-            "history": [*(parent.config.get("history") or []), _without_empty(entry)],
+            "container": container_id,
+            "created": step["created"],
+            "history": [*(parent.get("history") or []), _without_empty(step)],
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": layers},
-            "variant": parent.config.get("variant") or "",
+            "variant": parent.get("variant") or "",
         }
-        image = NewImage(dumps(_without_empty(config)).encode(), chain_ids(layers), names)
-        image.parent = parent.id
-        ImageStore(store).add_all([image], {} if is_empty else {image.chain_ids[-1]: layer})
-    return ImageStore(store).resolve(image.id)
+    )
 
 
 def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:

@@ -91,7 +91,11 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
     """
     vertex = progress.vertex("[internal] load build definition from " + _shown(options.file))
     vertex.begin()
-    text, path = _dockerfile(folder, options, outside=outside)
+    try:
+        text, path = _dockerfile(folder, options, outside=outside)
+    except NoDockerfile as error:
+        vertex.failed(str(error))
+        raise
     vertex.say(f"transferring dockerfile: {len(text)}B done")
     vertex.done()
     vertex = progress.vertex("[internal] load .dockerignore")
@@ -158,7 +162,7 @@ def _read_inside(folder: str, name: str) -> bytes | None:
 def _unreadable(shown: str, error: OSError) -> NoDockerfile:
     reason = (error.strerror or str(error)).lower()
     return NoDockerfile(
-        f"failed to read dockerfile: open {shown}: {reason}",
+        f"failed to solve: failed to read dockerfile: open {shown}: {reason}",
         hint="-f names another file; a build reads ./Dockerfile of its context",
     )
 

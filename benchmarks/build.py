@@ -1,7 +1,7 @@
 """The bench's cases about `build`: eight steps without the cache, and with all of it.
 
-docker builds by its classic builder (DOCKER_BUILDKIT=0); podman's build is buildah's code. RUN steps
-have the engines' default networks.
+docker builds by its classic builder (DOCKER_BUILDKIT=0); podman's build is buildah's code. RUN
+steps have the engines' default networks.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.paths import Store
 from support.command import Minidock, command_line, environment
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 SIZE = 2 << 30
 PEAK_MAX = 100 << 20

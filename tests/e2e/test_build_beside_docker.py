@@ -76,11 +76,11 @@ def builders(request: pytest.FixtureRequest) -> Iterator[Builders]:
 def test_build_comes_to_what_dockers_build_comes_to(
     case: Case, builders: Builders, tmp_path: Path
 ) -> None:
-    context = tmp_path / "context"
+    context = tmp_path / case.name
     case.prepare(context)
     tag = f"beside-{case.name}"
     with built.served(context / "served") as url:
-        words = ["build", "--network=none", "--progress=plain", "-t", tag]
+        words = ["build", "--no-cache", "--network=none", "--progress=plain", "-t", tag]
         words += [*case.arguments(context, url), str(context)]
         theirs = builders.docker(*words)
         told = theirs.stderr.decode()

@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ from typing import Any
 
 CASES = Path(__file__).parent.parent / "dockerfiles"
 _NOT_CONTEXT = ("arguments", "context.sh")
-_OLD = 981173106  # 2001-02-03 04:05:06: the time of all files of a context
+# The time of all files of a context is some day from 2001 on, and another one for each case: docker
+# takes a file of the same name, size and time to be the one that it had from another context.
+_OLD = 981173106
+_OLD_SPAN = 10**8
 _RECENT = 1_500_000_000  # times after this one are those of the build itself
 _SHOWN_LINE = re.compile(r"^ *(\d+) \| >>>", re.MULTILINE)
 
@@ -59,8 +63,9 @@ class Case:
         if (self.path / "context.sh").exists():
             script = ["/bin/sh", "-eu", self.path / "context.sh"]
             subprocess.run(script, cwd=context, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+        time = _OLD + zlib.crc32(self.name.encode()) % _OLD_SPAN
         for found in [*context.rglob("*"), context]:
-            os.utime(found, (_OLD, _OLD), follow_symlinks=False)
+            os.utime(found, (time, time), follow_symlinks=False)
 
     def arguments(self, context: Path, url: str) -> list[str]:
         file = self.path / "arguments"

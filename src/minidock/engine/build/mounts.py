@@ -71,7 +71,7 @@ class Mount:
         try:
             return int(text, base)
         except ValueError:
-            raise DockerfileError(f"invalid value for {name}: {text}") from None
+            raise DockerfileError(f"invalid value {text} for {name}") from None
 
     def key(self) -> list[Any]:
         """What the cache of steps knows it by; contents of caches and secrets do not count."""
@@ -113,7 +113,10 @@ def _read(text: str, variables: dict[str, str], working_directory: str, escape: 
     if given.get("sharing", "shared") not in _SHARING:
         raise DockerfileError(f'unsupported sharing value "{given["sharing"]}"')
     _set_target(kind, given, working_directory)
-    return Mount(kind, given)
+    mount = Mount(kind, given)
+    for name, base in (("uid", 10), ("gid", 10), ("mode", 8)):
+        mount.number(name, 0, base)
+    return mount
 
 
 def _set_target(kind: str, given: dict[str, str], working_directory: str) -> None:
@@ -121,11 +124,10 @@ def _set_target(kind: str, given: dict[str, str], working_directory: str) -> Non
     if kind == "secret":
         given.setdefault("id", given.pop("source", posixpath.basename(given.get("target", ""))))
         if not given["id"]:
-            raise DockerfileError("secret mount needs an id or a target")
+            raise DockerfileError("invalid secret mount. one of source, target required")
         given.setdefault("target", f"/run/secrets/{posixpath.basename(given['id'])}")
-    if not given.get("target"):
-        raise DockerfileError(f"missing target for {kind} mount", hint="add target=/some/path")
-    target = posixpath.normpath(posixpath.join("/", working_directory, given["target"]))
+    named = given.get("target", "")
+    target = posixpath.normpath(posixpath.join("/", working_directory, named))
     given["target"] = "/" + target.lstrip("/")
-    if given["target"] == "/":
-        raise DockerfileError('invalid mount target "/"')
+    if given["target"] == "/" or not named:
+        raise DockerfileError('invalid mount target "/"', hint="add target=/some/path")

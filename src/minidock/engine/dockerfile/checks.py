@@ -47,6 +47,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
 }
 _ONE_ARGUMENT = ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR")
 _SOME_ARGUMENTS = ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "VOLUME")
+_NETWORKS = ("default", "host", "none")
 _FLAGS_FIRST = ("ENV", "LABEL", "SHELL")  # which of two errors Docker tells of
 _NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STANDARD_SYNTAX = ("docker/dockerfile", "docker/dockerfile-upstream")
@@ -147,6 +148,9 @@ def _check(instruction: Instruction) -> None:
     instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
     if keyword == "HEALTHCHECK":
         read_health(instruction)
+    network = instruction.flag("network", "default")
+    if keyword == "RUN" and network not in _NETWORKS:
+        raise DockerfileError(f"invalid network mode {quoted(network)}")
 
 
 def _encodes(text: str) -> bool:

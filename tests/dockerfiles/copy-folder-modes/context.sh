@@ -1,0 +1,2 @@
+chmod 711 d
+chmod 722 d/e

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from _thread import allocate_lock  # threading itself is for builds of several stages
 
 from minidock.engine.build.progress import Progress, Vertex
 
@@ -51,7 +51,7 @@ class Plain(Screen):
     """BuildKit's plain lines: those of one step together, as far as nobody waits too long."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._count = 0
         self._current: PlainVertex | None = None  # whose lines are printed; others' wait
         self._since = 0.0

@@ -12,12 +12,14 @@ import os
 import stat
 
 from minidock.engine.build.tree import Entry, Tree
+from minidock.oci.digest import small_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import hashlib
 
 _CHUNK = 1 << 18
+_LARGE_BYTES = 1 << 20
 
 
 def checksum(tree: Tree, path: str) -> str:
@@ -25,9 +27,7 @@ def checksum(tree: Tree, path: str) -> str:
 
     Raises FileNotFoundError, OSError where a file cannot be read.
     """
-    import hashlib
-
-    digest = hashlib.sha256()
+    digest = small_hash()
     entry = tree.open(path)
     try:
         _add(digest, tree, entry, "")
@@ -47,8 +47,14 @@ def _add(digest: hashlib._Hash, tree: Tree, entry: Entry, name: str) -> None:
     attributes = [] if tree.owner else sorted(entry.xattrs().items())  # a context's stay outside
     fields = (name, oct(mode), uid, gid, device, size, link, attributes)
     digest.update(repr(fields).encode("utf-8", "surrogateescape"))
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) and size < _LARGE_BYTES:
         _add_content(digest, entry)
+    elif stat.S_ISREG(mode):
+        import hashlib  # for large files it is worth its loading
+
+        of_content = hashlib.sha256()
+        _add_content(of_content, entry)
+        digest.update(of_content.digest())
     elif entry.is_directory:
         for child in tree.children(entry):
             base = os.path.basename(child.path)

@@ -8,7 +8,7 @@ Source: docs.docker.com/reference/dockerfile "RUN".
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 
 from minidock.engine.dockerfile.config import with_shell
 from minidock.engine.dockerfile.heredoc import heredoc_of
@@ -81,7 +81,7 @@ class Running:
     """The commands that run for a build just now, so that all of them can be stopped."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._sockets: set[_socket.socket] = set()
         self.cancelled = False
 

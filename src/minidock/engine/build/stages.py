@@ -6,8 +6,6 @@ are ended, and each thread ends before its next step.
 
 from __future__ import annotations
 
-import threading
-
 from minidock.engine.build.run_step import Cancelled
 from minidock.engine.build.stage import StageBuilder
 
@@ -22,7 +20,9 @@ class Promise:
     """What a stage will have come to."""
 
     def __init__(self) -> None:
-        self._known = threading.Event()
+        from threading import Event  # builds of one stage make no promises
+
+        self._known = Event()
         self._state: State | None = None
         self.error: BaseException | None = None
 
@@ -48,12 +48,12 @@ def build_stages(builder: Builder) -> State:
     Raises what made the first of them fail.
     """
     stages = [stage for stage in builder.plan.needed if stage.number >= 0]
-    builder.promises.update({id(stage): Promise() for stage in stages})
     if len(stages) == 1:
         return _state(builder, stages[0])
-    threads = [
-        threading.Thread(target=_build, args=(builder, stage), name=stage.shown) for stage in stages
-    ]
+    from threading import Thread
+
+    builder.promises.update({id(stage): Promise() for stage in stages})
+    threads = [Thread(target=_build, args=(builder, stage), name=stage.shown) for stage in stages]
     try:
         for thread in threads:
             thread.start()

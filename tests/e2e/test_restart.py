@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import containers
+from minidock.engine.container.containers import find, mark_ended
+from minidock.engine.monitor.launch import note_running
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
@@ -243,6 +245,19 @@ def test_what_can_be_done_between_two_runs(minidock: Minidock, store: Store, ima
     assert minidock.ok("ps", "--format", "{{.Names}}") == "other"
     done = minidock("run", "--rm", "--network", "container:other", image, "true")
     assert done.code == 125 and "running" in done.stderr
+
+
+def test_a_name_that_is_given_during_a_launch_stays(
+    minidock: Minidock, store: Store, image: str
+) -> None:
+    minidock.ok("create", "--name", "web", image, "true")
+    launching = find(store, "web")
+    minidock.ok("rename", "web", "other")
+    note_running(launching, pid=0)
+    try:
+        assert find(store, launching.id).name == "other"
+    finally:
+        mark_ended(launching, 0)
 
 
 def test_a_command_that_does_not_read_holds_up_nobody(

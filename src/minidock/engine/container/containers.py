@@ -90,6 +90,22 @@ class Container:
             raise NotFound(f"No such container: {self.id[:12]}")
         self.document = loaded.document
 
+    def take_over_edits(self) -> None:
+        """Take over what others may have written since we read it: its name, and its settings.
+
+        For who has changed the document over some time. Inside `editing`, before `save`.
+        Raises NotFound where the container has been removed meanwhile.
+        """
+        ours = self.document
+        self.reload()
+        theirs, self.document = self.document, ours
+        size = ours["HostConfig"].get("ConsoleSize", [0, 0])  # is the launch's own to say
+        ours.update(Name=theirs["Name"], HostConfig={**theirs["HostConfig"], "ConsoleSize": size})
+        endpoints = theirs["NetworkSettings"]["Networks"]
+        for network, endpoint in ours["NetworkSettings"]["Networks"].items():
+            if names := endpoints.get(network, {}).get("DNSNames"):
+                endpoint["DNSNames"] = names
+
 
 def find(store: Store, reference: str) -> Container:
     """A container by its name, its id, or the beginning of its id that only it has.

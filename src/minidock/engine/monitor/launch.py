@@ -106,7 +106,9 @@ def note_running(container: Container, pid: int) -> None:
     if checks[0] != "NONE":
         known = container.state.get("Health") or {"Log": []}
         container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
-    container.save()
+    with container.editing():
+        container.take_over_edits()  # a rename or update while it was launched
+        container.save()
 
 
 def bundle_config(container: Container) -> dict[str, Any]:

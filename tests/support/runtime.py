@@ -130,10 +130,13 @@ def minidock_runtime() -> list[str]:
 
 
 def launcher(directory: Path) -> Path:
-    """A program that starts our runtime, for engines that want a path."""
+    """A program that starts our runtime, for engines that want a path.
+
+    Its state is below the directory, where the engine names no other place (podman does not).
+    """
     path = directory / "minidock-runtime"
     settings = [f"PYTHONPATH={SOURCE}", f"MINIDOCK_ROOT={os.environ['MINIDOCK_ROOT']}"]
-    words = ["env", *settings, *minidock_runtime()]
+    words = ["env", *settings, *minidock_runtime(), "--root", str(directory / "state")]
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     path.chmod(0o755)
     return path

@@ -13,13 +13,13 @@ from errno import ENODEV, ENOENT
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import (
     Container,
-    claim_name,
     find,
     repair,
     restarting_error,
     settled,
 )
 from minidock.engine.container.endpoints import has_names, names_on
+from minidock.engine.container.names import claim_name
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal

@@ -14,6 +14,7 @@ import time
 
 from minidock import jsontext
 from minidock.engine.clock import timestamp
+from minidock.engine.container.names import drop_names, every_name, holder_of
 from minidock.engine.events import tell_ended
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
@@ -273,7 +274,7 @@ def discard(container: Container) -> None:
             os.unlink(paths.made_volumes)
         if os.path.exists(paths.document):
             os.unlink(paths.document)
-        _drop_names(container.store, container.id, {container.name})
+        drop_names(container.store, container.id, {container.name})
         rest = SetAside(container.store, container.id)
     rest.remove()
 
@@ -292,7 +293,7 @@ def throw_away(store: Store, container_id: str) -> None:
         with open(paths.made_volumes, encoding="ascii") as file:
             for name in file.read().split():
                 take_back(store, name)
-    _drop_names(store, container_id, set(_names(store)))
+    drop_names(store, container_id, set(every_name(store)))
     SetAside(store, container_id).remove()
 
 
@@ -317,48 +318,15 @@ def sweep(store: Store) -> None:
 
 def _sweep_names(store: Store, found: list[Container]) -> None:
     """Drop names that no container goes by: a renaming or a removal was cut short."""
-    stale = set(_names(store)) - {container.name for container in found}
+    stale = set(every_name(store)) - {container.name for container in found}
     if not stale:
         return
     with exclusive(f"{store.containers}/.lock"):
         for name in stale:
-            target = _name_target(store, name)
+            target = holder_of(store, name)
             holder = _load(store, target) if target else None
             if holder is None or holder.name != name:
-                _drop_names(store, target, {name})
-
-
-def _names(store: Store) -> list[str]:
-    try:
-        return os.listdir(store.names)
-    except FileNotFoundError:
-        return []
-
-
-def _drop_names(store: Store, container_id: str, names: set[str]) -> None:
-    """Let others have these names, as far as they are this container's."""
-    for name in names:
-        if container_id and name and _name_target(store, name) == container_id:
-            os.unlink(f"{store.names}/{name}")
-
-
-def claim_name(store: Store, name: str, container_id: str) -> None:
-    """Give a name to a container; the caller holds the lock of the containers' directory.
-
-    Raises Conflict where another container has it.
-    """
-    os.makedirs(store.names, mode=0o700, exist_ok=True)
-    holder = _name_target(store, name)
-    if holder and holder != container_id:
-        if os.path.exists(store.container(holder).document):
-            raise Conflict(
-                f'the container name "/{name}" is already in use by container "{holder}"',
-                hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
-                "or choose another name",
-            )
-        os.unlink(f"{store.names}/{name}")
-    if holder != container_id:
-        os.symlink(container_id, f"{store.names}/{name}")
+                drop_names(store, target, {name})
 
 
 def _look_up(store: Store, reference: str) -> Container | None:
@@ -366,7 +334,7 @@ def _look_up(store: Store, reference: str) -> Container | None:
     reference = reference.removeprefix("/")
     if not reference or "/" in reference or reference.startswith("."):
         return None
-    named = _name_target(store, reference)
+    named = holder_of(store, reference)
     if named:
         container = _load(store, named)
         if container is not None:
@@ -377,13 +345,6 @@ def _look_up(store: Store, reference: str) -> Container | None:
             f"several container ids begin with {reference!r}", hint="give more of the id"
         )
     return _load(store, reference if reference in matches else matches[0]) if matches else None
-
-
-def _name_target(store: Store, name: str) -> str:
-    try:
-        return os.readlink(f"{store.names}/{name}")
-    except OSError:
-        return ""
 
 
 def _ids(store: Store) -> list[str]:

@@ -15,9 +15,10 @@ import os
 
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
-from minidock.engine.container.containers import Container, claim_name, throw_away
+from minidock.engine.container.containers import Container, throw_away
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
+from minidock.engine.container.names import claim_name
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.events import tell_container
 from minidock.engine.image.images import Image, ImageStore

@@ -1,0 +1,57 @@
+"""Who has which name: one symbolic link for each, names/NAME -> container id.
+
+So a name is looked up by one readlink(2), and given to one container only, whatever happens. A link
+may be left over by a command that was cut short; then it leads to no container of that name, and
+whoever wants the name takes it, or the next sweep does.
+
+Names are given and dropped under the lock of the containers' directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import Conflict
+from minidock.paths import Store
+
+
+def every_name(store: Store) -> list[str]:
+    """All names that are given."""
+    try:
+        return os.listdir(store.names)
+    except FileNotFoundError:
+        return []
+
+
+def holder_of(store: Store, name: str) -> str:
+    """The id of the container that has a name, or ""."""
+    try:
+        return os.readlink(f"{store.names}/{name}")
+    except OSError:
+        return ""
+
+
+def claim_name(store: Store, name: str, container_id: str) -> None:
+    """Give a name to a container.
+
+    Raises Conflict where another container has it.
+    """
+    os.makedirs(store.names, mode=0o700, exist_ok=True)
+    holder = holder_of(store, name)
+    if holder and holder != container_id:
+        if os.path.exists(store.container(holder).document):
+            raise Conflict(
+                f'the container name "/{name}" is already in use by container "{holder}"',
+                hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
+                "or choose another name",
+            )
+        os.unlink(f"{store.names}/{name}")
+    if holder != container_id:
+        os.symlink(container_id, f"{store.names}/{name}")
+
+
+def drop_names(store: Store, container_id: str, names: set[str]) -> None:
+    """Let others have these names, as far as they are this container's."""
+    for name in names:
+        if container_id and name and holder_of(store, name) == container_id:
+            os.unlink(f"{store.names}/{name}")

@@ -30,7 +30,7 @@ D rm -v ${N}x; D volume rm nv$N
 
 ## namespaces of another container
 D run -d --net none --name $N --ipc shareable busybox sh -c 'echo x > /dev/shm/f; sleep 1000' >/dev/null
-D run --rm --net none --pid container:$N busybox sh -c 'ps | grep -c "sleep 1000"'
+D run --rm --net none --pid container:$N busybox sh -c 'ps | grep -c "[s]leep 1000"'
 D run --rm --net none --ipc container:$N busybox cat /dev/shm/f; D run --rm --network container:$N busybox hostname |
     wc -c; for m in '--pid container:nosuch' '--ipc container:nosuch' "--uts container:$N" '--pid bad' '--ipc bad' \
     '--uts bad' '--pid container:' '--userns bad' '--cgroupns bad'; do

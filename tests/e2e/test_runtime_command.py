@@ -189,7 +189,10 @@ def test_exec_takes_a_process_file_and_goes_on_detached(either: Runtime, tmp_pat
     wanted = ["--process", str(tmp_path / "process.json"), "--pid-file", str(tmp_path / "pid")]
     either.ok("exec", "--detach", *wanted, "box")
     pid = (tmp_path / "pid").read_text()
-    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0061\0"
+    deadline = time.monotonic() + patience(10)
+    while Path(f"/proc/{pid}/cmdline").read_bytes() != b"sleep\x0061\0":  # runc waits less than we
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert "Uid:\t3\t3\t3\t3\n" in Path(f"/proc/{pid}/status").read_text()
 
 

@@ -14,7 +14,7 @@ for f in '--health-cmd true' '--health-cmd true --health-interval 2s --health-ti
     D inspect -f '{{json .Config.Healthcheck}} {{json .State}}' $N | sed 's/"Started.*//'; D rm $N; done
 
 ## healthy, and not any more
-S=$(date +%s); D run -d --net none --name $N --health-cmd 'echo well; test ! -e /bad' \
+sleep 1.1; S=$(date +%s); D run -d --net none --name $N --health-cmd 'echo well; test ! -e /bad' \
     --health-interval 300ms --health-retries 2 busybox sleep 1000 >/dev/null
 D ps --format '{{.Status}}' -f name=$N; until_is healthy; D ps --format '{{.Status}}' -f name=$N; last
 D exec $N touch /bad; until_is unhealthy; D ps --format '{{.Status}}' -f name=$N

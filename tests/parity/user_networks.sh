@@ -10,7 +10,8 @@ call() { D exec "$1" timeout 3 wget -qO- "http://$2" 2> /dev/null; echo "call $?
 
 ## create, ls, inspect and rm
 D network create --label a=b --label c= $N | wc -c
-D network ls -f name=$N --format '{{.Name}} {{.Driver}} {{.Scope}} {{.IPv6}} {{.Internal}} {{.Labels}}'
+D network ls -f name=$N --format '{{.Name}} {{.Driver}} {{.Scope}} {{.IPv6}} {{.Internal}} {{.Labels}}' |
+    tr ', ' '\n\n' | sort
 for f in type=custom type=builtin driver=bridge label=a label=a=c dangling=true scope=local; do
     D network ls -q -f name=$N -f $f | wc -l; done; D network ls -f type=x; echo $?
 D network inspect -f '{{.Name}} {{.Driver}} {{.Internal}} {{.Attachable}} {{json .Labels}}

@@ -44,10 +44,13 @@ class Disk:
         """Leave that many blocks of 4 KiB free."""
         self.ballast.unlink(missing_ok=True)
         fd = os.open(self.ballast, os.O_WRONLY | os.O_CREAT)
-        size = os.statvfs(self.directory)
-        wanted = (size.f_bfree - free_blocks) * BLOCK
         try:
-            os.posix_fallocate(fd, 0, wanted)
+            while True:
+                wanted = (os.statvfs(self.directory).f_bfree - free_blocks) * BLOCK
+                try:
+                    return os.posix_fallocate(fd, 0, wanted)
+                except OSError as error:  # a container took a block in between
+                    assert error.errno == errno.ENOSPC
         finally:
             os.close(fd)
 

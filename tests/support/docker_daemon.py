@@ -70,9 +70,11 @@ class Docker:
         return done.stdout.decode().removesuffix("\n")
 
     def remove_all_containers(self) -> None:
-        """Remove every container of this daemon."""
-        if ids := self.ok("ps", "-aq").split():
-            self.ok("rm", "-f", *ids)
+        """Remove every container of this daemon; some may be on their way out already."""
+        deadline = time.monotonic() + patience(30)
+        while ids := self.ok("ps", "-aq").split():
+            done = self("rm", "-f", *ids)
+            assert done.returncode == 0 or time.monotonic() < deadline, done.stderr
 
 
 def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker:

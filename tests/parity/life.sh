@@ -54,7 +54,7 @@ D exec -u nobody $N sh -c 'echo $HOME'; D exec -w rel $N pwd >/dev/null
 echo $?; D exec -u nosuch $N pwd >/dev/null; echo $?; D exec -it $N true; echo $?
 D exec nosuch true; echo $?
 D exec --privileged $N grep CapEff /proc/self/status; D exec $N grep Cap /proc/self/status
-D exec -d $N sh -c 'echo x > /det'; sleep 0.5; D exec $N cat /det; D exec $N; echo $?
+D exec -d $N sh -c 'echo x > /det'; until D exec $N test -s /det; do sleep 0.1; done; D exec $N cat /det; D exec $N; echo $?
 D rm -f $N
 
 ## logs

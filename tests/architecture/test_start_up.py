@@ -62,6 +62,18 @@ def test_module_of_the_hot_path_imports_nothing_heavy(module: str) -> None:
     assert sorted(loaded & set(HEAVY)) == []
 
 
+def test_a_monitor_is_born_without_what_makes_and_removes_layers() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r}); "
+        "import minidock.engine.monitor.process; print(*sys.modules, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"zlib", "minidock.engine.image.layers", "minidock.engine.build.cache"}
+
+
 @pytest.mark.parametrize(
     "arguments", [["ps"], ["ps", "-a"], ["stop", "nobody"], ["logs", "nobody"], ["--version"]]
 )

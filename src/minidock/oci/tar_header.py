@@ -12,6 +12,7 @@ Sources: tar(5) of libarchive; POSIX pax "ustar Interchange Format", "pax Extend
 
 from __future__ import annotations
 
+import stat
 import struct
 
 from minidock.errors import ArchiveError
@@ -21,6 +22,14 @@ REGULAR, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"012345
 SPARSE, LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL = b"SLKxg"
 OLD_REGULAR = 0
 _CONTIGUOUS = ord("7")
+KIND_OF = {  # by the format bits of a file's mode; an archive has no sockets
+    stat.S_IFREG: REGULAR,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFIFO: FIFO,
+}
 WITHOUT_CONTENT = frozenset((HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
 HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
 _ID_MAX = 0xFFFFFFFE  # chown(2) takes 0xffffffff for "leave it as it is"

@@ -22,14 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_KINDS = {
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
 _CHUNK_BYTES = 1 << 18
 
 
@@ -51,7 +43,7 @@ class Packer:
         self._write(tar_writer.END)
 
     def _entry(self, path: bytes, name: bytes, status: os.stat_result) -> None:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = tar.KIND_OF.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket
         inode = (status.st_dev, status.st_ino)

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.build.cache import kept_layers
 from minidock.engine.image.images import ImageStore, find_id, in_order
-from minidock.engine.image.layers import read_layer
 from minidock.engine.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
@@ -233,6 +231,10 @@ class _Removal:
 
     def _forget(self, image_id: str) -> None:
         """Drop an image's record, its config, and the layers that nothing else stands on."""
+        # A monitor has this module for `collect`, and seldom comes here.
+        from minidock.engine.build.cache import kept_layers
+        from minidock.engine.image.layers import read_layer
+
         record = self._images.pop(image_id)
         still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
         if self._cached is None:

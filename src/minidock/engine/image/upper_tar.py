@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from minidock.engine.image.walk import Entry
 
 _PATH_MAX = 4095  # of path_resolution(7): what is deeper, nobody could open again at once
-_KINDS = {
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
 
 
 def check_name(entry: Entry) -> None:
@@ -52,7 +44,7 @@ def check_name(entry: Entry) -> None:
 
 def header(entry: Entry, *, link: bytes = b"", xattrs: dict[bytes, bytes] | None = None) -> bytes:
     """The blocks in front of a file's content; for an opaque directory, its mark as well."""
-    kind = _KINDS[stat.S_IFMT(entry.status.st_mode)]
+    kind = tar.KIND_OF[stat.S_IFMT(entry.status.st_mode)]
     blocks = _header(entry, kind, link, xattrs)
     if entry.opaque:
         blocks += tar_writer.header(entry.path + b"/" + OPAQUE_WHITEOUT, mode=0o755)

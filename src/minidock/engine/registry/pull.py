@@ -17,7 +17,7 @@ Source: OCI distribution-spec "Pulling"; moby distribution/pull_v2.go for the wo
 from __future__ import annotations
 
 import os
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.images import Image, ImageStore, NewImage
@@ -28,6 +28,7 @@ from minidock.engine.registry.blob import Blob, small_blob
 from minidock.engine.registry.client import Manifest, Registry
 from minidock.engine.registry.finding import not_there, registries
 from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.side_by_side import side_by_side
 from minidock.engine.registry.transport import Interrupted
 from minidock.engine.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError, UsageError
@@ -221,20 +222,11 @@ class _Pull:
             else:
                 self._progress.layer(short(layer.digest), "Pulling fs layer")
                 missing.append(layer)
-        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="layer") as pool:
-            jobs = {
-                pool.submit(self._fetch, layer, f"{staging}/{len(staged) + number}"): layer
-                for number, layer in enumerate(missing)
-            }
-            try:
-                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-                for job in done:
-                    job.result()
-            except BaseException:
-                self._registry.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            staged.update({layer.chain_id: job.result() for job, layer in jobs.items()})
+        acts = {
+            layer.chain_id: partial(self._fetch, layer, f"{staging}/{len(staged) + number}")
+            for number, layer in enumerate(missing)
+        }
+        staged.update(side_by_side(self._registry, acts, at_a_time=AT_A_TIME))
 
     def _fetch(self, layer: _Layer, path: str) -> StagedLayer:
         """One layer from the connection into a directory of its own."""

@@ -15,7 +15,7 @@ Source: OCI distribution-spec "Pushing"; moby distribution/push_v2.go for the wo
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 
 from minidock.engine.image.compression import gzip_chunks
 from minidock.engine.image.images import Image, ImageStore
@@ -24,6 +24,7 @@ from minidock.engine.registry import origins
 from minidock.engine.registry.client import Registry
 from minidock.engine.registry.finding import registry_to_push_to
 from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.side_by_side import side_by_side
 from minidock.engine.registry.upload import mount, put_blob, put_stream
 from minidock.errors import NotFound, UsageError
 from minidock.oci import distribution, image_config, manifest, reference
@@ -110,20 +111,10 @@ class _Push:
 
     def _send_all(self, layers: dict[str, str]) -> dict[str, Blob]:
         """Have all layers there; returns the blob that each is."""
-        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="layer") as pool:
-            jobs = {
-                diff_id: pool.submit(self._send, diff_id, chain_id)
-                for diff_id, chain_id in layers.items()
-            }
-            try:
-                done, _ = wait(jobs.values(), return_when=FIRST_EXCEPTION)
-                for job in done:
-                    job.result()
-            except BaseException:
-                self._registry.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            return {diff_id: job.result() for diff_id, job in jobs.items()}
+        acts = {
+            diff_id: partial(self._send, diff_id, chain_id) for diff_id, chain_id in layers.items()
+        }
+        return side_by_side(self._registry, acts, at_a_time=AT_A_TIME)
 
     def _send(self, diff_id: str, chain_id: str) -> Blob:
         """Have one layer there, by the least work that does it."""

@@ -2,6 +2,7 @@
 
     lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds
     staging/   what is not finished yet: a layer while it is unpacked, a tree on its way out
+    unsettled  there while images.json and the layers may not agree (image/orphans.py)
 
 Nothing is ever changed in place. A thing is made in an entry of its own under staging/ and then
 renamed to where it belongs; a thing goes by being renamed into staging/ first. Whoever works in
@@ -173,8 +174,31 @@ class Staging:
             os.close(self._fd)
 
 
+class Unsettled:
+    """`with Unsettled(store):` images, cached steps and layers change, which is not one step.
+
+    The caller holds the store's lock. Where the block is cut short, the next sweep puts it right.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        write_file(self._store.unsettled, b"")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            os.unlink(self._store.unsettled)
+
+
 def sweep(store: Store) -> None:
-    """Remove what processes that are dead left in staging/. The caller holds the store's lock."""
+    """Remove what processes that are dead left unfinished. The caller holds the store's lock."""
+    if os.path.exists(store.unsettled):
+        # Seldom: somebody was killed in the very moment of a change.
+        from minidock.engine.image.orphans import settle
+
+        settle(store)
+        os.unlink(store.unsettled)
     try:
         names = os.listdir(store.staging)
     except FileNotFoundError:

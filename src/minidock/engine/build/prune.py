@@ -16,7 +16,8 @@ import os
 
 from minidock.engine.build.cache import records
 from minidock.engine.image.images import ImageStore
-from minidock.engine.store import Staging, StoreLock, is_made
+from minidock.engine.image.orphans import move_out
+from minidock.engine.store import Staging, StoreLock, Unsettled, is_made
 from minidock.errors import Conflict
 
 TYPE_CHECKING = False
@@ -86,9 +87,11 @@ def prune(
             left -= one.size_bytes
             gone.append(one)
         with StoreLock(store):
-            for number, one in enumerate(gone):
-                os.rename(one.path, f"{staging.path}/record-{number}")
-            freed = _remove_orphans(store, staging.path)
+            with Unsettled(store):
+                for number, one in enumerate(gone):
+                    os.rename(one.path, f"{staging.path}/record-{number}")
+                orphans = move_out(store, staging.path)
+        freed = sum(_size(f"{staging.path}/{name}/diff") for name in orphans)
     return gone, freed + sum(one.size_bytes for one in gone if not one.chain_id)
 
 
@@ -116,19 +119,6 @@ class _Alone:
 def _layers_of_images(store: Store) -> set[str]:
     images = ImageStore(store).read()["images"].values()
     return {chain_id for image in images for chain_id in image["layers"]}
-
-
-def _remove_orphans(store: Store, staging: str) -> int:
-    """Move layers that nobody knows any more out of the store; returns their size."""
-    known = _layers_of_images(store) | {record["chain_id"] for _, record in records(store)}
-    known = {chain_id.removeprefix("sha256:") for chain_id in known}
-    freed = 0
-    for name in os.listdir(store.layers):
-        if name in known:
-            continue
-        freed += _size(f"{store.layers}/{name}/diff")
-        os.rename(f"{store.layers}/{name}", f"{staging}/{name}")
-    return freed
 
 
 def _mounts(store: Store) -> list[Cached]:

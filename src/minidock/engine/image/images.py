@@ -21,7 +21,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.clock import NEVER, seconds_of, timestamp
-from minidock.engine.store import StoreLock, is_made, prepare, write_file
+from minidock.engine.store import StoreLock, Unsettled, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
@@ -230,13 +230,14 @@ class ImageStore:
             missing = [chain_id for chain_id in absent if chain_id not in staged]
             if missing:
                 return missing, {}
-            for chain_id in absent:
-                os.rename(staged[chain_id].path, self._store.layer(chain_id))
             catalogue = self.read()
             moved: dict[str, str] = {}
-            for image in images:
-                moved.update(self._enter(catalogue, image))
-            self.write(catalogue)
+            with Unsettled(self._store):
+                for chain_id in absent:
+                    os.rename(staged[chain_id].path, self._store.layer(chain_id))
+                for image in images:
+                    moved.update(self._enter(catalogue, image))
+                self.write(catalogue)
         return [], moved
 
     def read(self) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.image.images import ImageStore, find_id, in_order
-from minidock.engine.store import Staging, StoreLock
+from minidock.engine.store import Staging, StoreLock, Unsettled
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, short
@@ -42,13 +42,12 @@ def remove(
     """
     with Staging(store, "rmi") as staging:  # goes, with what was moved there, after the lock
         with StoreLock(store):
-            images = ImageStore(store)
-            removal = _Removal(store, images.read(), in_use, staging.path)
+            removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
             removal.collect_released()
             try:
                 removal.remove(ref, force=force, keep_parents=keep_parents)
             finally:
-                images.write(removal.catalogue)
+                removal.write()
     return removal.lines
 
 
@@ -69,7 +68,7 @@ def prune(
                 if (tagged_too or not image.references) and wanted(image):
                     removal.prune(image)
         finally:
-            images.write(removal.catalogue)
+            removal.write()
     return removal.lines, removal.freed_bytes
 
 
@@ -79,14 +78,13 @@ def collect(store: Store, in_use: Users) -> None:
     if not any(record.get("removed") for record in catalogue["images"].values()):
         return
     with Staging(store, "rmi") as staging, StoreLock(store):
-        images = ImageStore(store)
-        removal = _Removal(store, images.read(), in_use, staging.path)
+        removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
         removal.collect_released()
-        images.write(removal.catalogue)
+        removal.write()
 
 
 class _Removal:
-    """One removal, on a catalogue that the caller has read under the lock and will write."""
+    """One removal, on a catalogue that the caller read under the lock; `write` makes it true."""
 
     def __init__(
         self, store: Store, catalogue: dict[str, dict[str, Any]], in_use: Users, staging: str
@@ -100,6 +98,8 @@ class _Removal:
         self.lines: list[str] = []
         self.freed_bytes = 0
         self._cached: set[str] | None = None  # layers that the build cache keeps
+        self._layers: list[str] = []  # that go
+        self._configs: list[str] = []
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""
@@ -144,6 +144,17 @@ class _Removal:
         for image_id in [i for i, record in self._images.items() if record.get("removed")]:
             if not self._in_use(image_id):
                 self._forget(image_id)
+
+    def write(self) -> None:
+        """Write the catalogue, and then let go of what it no longer names."""
+        with Unsettled(self._store):
+            ImageStore(self._store).write(self.catalogue)
+            for chain_id in self._layers:
+                bare = chain_id.removeprefix(PREFIX)
+                os.rename(self._store.layer(chain_id), f"{self._staging}/{bare}")
+            for image_id in self._configs:
+                if os.path.exists(self._store.blob(image_id)):
+                    os.unlink(self._store.blob(image_id))
 
     def _name_of(self, ref: str, image_id: str) -> str | None:
         """The image's name that `ref` is, or None where it is an id."""
@@ -242,13 +253,11 @@ class _Removal:
         still |= self._cached
         for chain_id in reversed(record["layers"]):
             directory = self._store.layer(chain_id)
-            if chain_id not in still and os.path.isdir(directory):
+            if chain_id not in still and chain_id not in self._layers and os.path.isdir(directory):
                 self.freed_bytes += read_layer(self._store, chain_id)["size"]
-                os.rename(directory, f"{self._staging}/{chain_id.removeprefix(PREFIX)}")
+                self._layers.append(chain_id)
                 self.lines.append(f"Deleted: {chain_id}")
-        blob = self._store.blob(image_id)
-        if os.path.exists(blob):
-            os.unlink(blob)
+        self._configs.append(image_id)
 
 
 def _user(user: tuple[str, bool]) -> str:

@@ -5,6 +5,7 @@ A case is a few lines of shell under a heading in one of the `*.sh` files here:
     # What this file is about.
     # networked              its daemon has a bridge (and then costs more to start)
     # alone: why             nobody else may use the daemon meanwhile
+    # one world              its cases only look at what the prelude has made: one run for all
     helper() { ...; }        before the first heading: for all cases of the file
     ## a case
     D run --rm --net none busybox true; echo $?
@@ -21,35 +22,27 @@ from pathlib import Path
 import pytest
 
 from support.command import Minidock
-from support.parity import assert_same, give_image
+from support.parity import Snippet, assert_same, give_image, snippets
 
 pytestmark = pytest.mark.root
 
 HERE = Path(__file__).parent
 
 
-def _cases() -> Iterator[object]:
-    for path in sorted(HERE.glob("*.sh")):
-        prelude, *pieces = path.read_text().split("\n## ")
-        lines = prelude.splitlines()
-        daemon = "docker_networked" if "# networked" in lines else "docker"
-        marks = [pytest.mark.alone] if any(line.startswith("# alone:") for line in lines) else []
-        for piece in pieces:
-            title, _, snippet = piece.partition("\n")
-            yield pytest.param(
-                daemon, f"{prelude}\n{snippet}", id=f"{path.stem}: {title}", marks=marks
-            )
+def _parameters() -> Iterator[object]:
+    for snippet in snippets(HERE):
+        marks = [pytest.mark.alone] if snippet.alone else []
+        yield pytest.param(snippet, id=snippet.name, marks=marks)
 
 
-@pytest.mark.parametrize(("daemon", "snippet"), list(_cases()))
+@pytest.mark.parametrize("snippet", list(_parameters()))
 def test_minidock_does_what_docker_does(
-    daemon: str,
-    snippet: str,
+    snippet: Snippet,
     request: pytest.FixtureRequest,
     minidock: Minidock,
     busybox_image: str,
     tmp_path: Path,
 ) -> None:
-    docker = request.getfixturevalue(daemon)
+    docker = request.getfixturevalue("docker_networked" if snippet.networked else "docker")
     give_image(docker, minidock, busybox_image, tmp_path)
-    assert_same(snippet, docker, minidock, tmp_path)
+    assert_same(snippet.text, docker, minidock, tmp_path)

@@ -2,6 +2,8 @@
 
 In a snippet `D` (or `$D`) is the engine, `$N` a name and `$P` a port of its own. What differs by
 nature (ids, times, addresses) is made equal first. Messages on stderr may differ in their words.
+A file with the line `# one world` is one snippet: its cases only look at what its prelude has made,
+and each is told from the others by its heading, which the snippet prints.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import re
 import shlex
 import subprocess
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from support.command import Minidock, command_line, environment
@@ -29,6 +33,39 @@ _EQUAL = (
 )
 
 
+@dataclass(frozen=True)
+class Snippet:
+    """What one shell runs: a case with its file's prelude, or a whole file that is one world.
+
+    name: "FILE: CASE", or "FILE" of a world. titles: its cases, in their order.
+    networked: its daemon has a bridge. alone: nobody else may use the daemon meanwhile.
+    """
+
+    name: str
+    text: str
+    titles: tuple[str, ...]
+    networked: bool
+    alone: bool
+
+
+def snippets(directory: Path) -> Iterator[Snippet]:
+    """All snippets of the `*.sh` files of a directory."""
+    for path in sorted(directory.glob("*.sh")):
+        prelude, *pieces = path.read_text().split("\n## ")
+        lines = prelude.splitlines()
+        networked = "# networked" in lines
+        alone = any(line.startswith("# alone:") for line in lines)
+        cases = [(title, text) for title, _, text in (p.partition("\n") for p in pieces)]
+        if "# one world" in lines:
+            texts = [f"echo {shlex.quote(f'## {title}')}\n{text}" for title, text in cases]
+            whole = "\n".join((prelude, *texts))
+            yield Snippet(path.stem, whole, tuple(t for t, _ in cases), networked, alone)
+            continue
+        for title, text in cases:
+            name = f"{path.stem}: {title}"
+            yield Snippet(name, f"{prelude}\n{text}", (title,), networked, alone)
+
+
 class Outcome:
     """What a snippet printed with one engine, made equal, and how it ended."""
 
@@ -40,6 +77,12 @@ class Outcome:
     def visible(self) -> str:
         """What has to be the same for both."""
         return f"{self.stdout}exit code {self.code}\n"
+
+    def of_cases(self) -> dict[str, str]:
+        """What each case of a world printed, by its title; "" is what came before the first."""
+        pieces = f"## \n{self.visible}".split("\n## ")
+        pieces[0] = pieces[0].removeprefix("## ")
+        return {title: text for title, _, text in (piece.partition("\n") for piece in pieces)}
 
 
 def give_image(docker: Docker, minidock: Minidock, image: str, directory: Path) -> None:
@@ -56,9 +99,18 @@ def assert_same(snippet: str, docker: Docker, minidock: Minidock, directory: Pat
     theirs, ours = side_by_side(snippet, name, docker, minidock, directory)
     docker.remove_all_containers()
     assert "" not in (ours.stdout, theirs.stdout), "a snippet did not come to its end"
-    assert ours.visible == theirs.visible, (
-        f"{ours.visible}{ours.stderr}\n--- docker:\n{theirs.visible}{theirs.stderr}"
-    )
+    assert ours.visible == theirs.visible, differences(ours, theirs)
+
+
+def differences(ours: Outcome, theirs: Outcome) -> str:
+    """Both answers to each case in which they differ, and what was said on stderr."""
+    want, got = theirs.of_cases(), ours.of_cases()
+    lines = []
+    for title in {**want, **got}:
+        if want.get(title) != got.get(title):
+            lines += [f"## {title}", got.get(title, "(no answer)")]
+            lines += ["--- docker:", want.get(title, "(no answer)")]
+    return "\n".join((*lines, ours.stderr, "--- docker:", theirs.stderr))
 
 
 def side_by_side(

@@ -13,7 +13,7 @@ import pytest
 from minidock.cli import human, moments, units
 from minidock.cli.filters import BadFilter, chosen
 from minidock.cli.flags_process import environment_file
-from minidock.cli.main import COMMANDS, LATER, minidock, run
+from minidock.cli.main import ABSENT, COMMANDS, minidock, run
 from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.release import VERSION
 from minidock.cli.table import aligned
@@ -195,7 +195,7 @@ def test_every_listed_command_can_be_imported_and_says_what_it_does() -> None:
     for name in COMMANDS:
         found = minidock.find(name)
         assert found is not None and found.help.strip(), name
-    assert not set(LATER) & set(COMMANDS)
+    assert not set(ABSENT) & set(COMMANDS)
 
 
 HEAVY = (
@@ -216,13 +216,13 @@ def test_what_runs_often_imports_nothing_heavy(module: str) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_unknown_and_later_commands_end_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_and_absent_commands_end_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["pss"]) == 1
     assert capsys.readouterr().err == (
         "minidock: 'pss' is not a minidock command\n  hint: did you mean 'minidock ps'?\n"
     )
     assert run(["compose", "."]) == 1
-    assert "'minidock compose' is not available yet" in capsys.readouterr().err
+    assert "'minidock compose' is not available: " in capsys.readouterr().err
     assert run(["-H", "tcp://x", "ps"]) == 125
     assert "--host tcp://x is not available" in capsys.readouterr().err
 

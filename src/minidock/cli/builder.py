@@ -21,19 +21,25 @@ _COMMANDS: Table = {
     "du": ("Commands", "builder:du", "Disk usage"),
     "prune": ("Commands", "builder:prune", "Remove build cache"),
 }
-_LATER = ("bake", "create", "dial-stdio", "imagetools", "inspect", "ls", "rm", "stop", "use")
+_ONE_BUILDER = refused("--builder", because="there is one builder", unless=("default",))
+_ABSENT = dict.fromkeys(
+    ("bake", "create", "dial-stdio", "imagetools", "inspect", "ls", "rm", "stop", "use", "version"),
+    "there is one builder, minidock itself",
+)
 
 
+@_ONE_BUILDER
 def _builder(given: dict[str, Any]) -> None:
     """Manage builds and their cache"""
 
 
+@_ONE_BUILDER
 def _buildx(given: dict[str, Any]) -> None:
     """The same as builder, by Docker's newer name"""
 
 
-builder = Group(_COMMANDS, _builder, aliases={"b": "build"}, later=_LATER)
-buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, later=_LATER)
+builder = Group(_COMMANDS, _builder, aliases={"b": "build"}, absent=_ABSENT)
+buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, absent=_ABSENT)
 
 
 @command()
@@ -47,7 +53,7 @@ buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, later=_LATER)
     help="Amount of disk space to keep for cache",
 )
 @switch("--verbose", help="Also say what made each record")
-@refused("--builder", because="there is one builder", unless=("default",))
+@_ONE_BUILDER
 def prune(
     arguments: tuple[str, ...],
     *,
@@ -73,7 +79,7 @@ def prune(
 
 @command()
 @switch("--verbose", help="Also say what made each record")
-@refused("--builder", because="there is one builder", unless=("default",))
+@_ONE_BUILDER
 @refused("--filter", because="it comes later")
 def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
     """Disk usage"""

@@ -2,7 +2,7 @@
 
 Declared with `command`, over a function whose flags are declared with pflag.py. Nothing here needs
 click, whose import takes as long as all else that `exec` or `ps` do before they begin: a command
-that is typed is run by `Command.run`, and click comes in for help texts and completion (screen.py).
+that is typed is run by `Command.run`, and click comes in for completion (screen.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class NeedsRoot(MinidockError):
 class Command:
     """A command whose arguments follow Docker's rules.
 
-    usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]".
+    usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]"; a line for
+        each form, where it has several.
     at_least, at_most: how many arguments it takes (at_most None: any number).
     flags_first: what follows the first argument belongs to the container's command.
     needs_root: says so in one sentence to everybody else.
@@ -77,7 +78,7 @@ class Command:
         try:
             given, arguments = parse(self.flags, typed, flags_first=self.flags_first)
             if "help" in given:
-                from minidock.cli.screen import print_help
+                from minidock.cli.helptext import print_help
 
                 print_help(self, path)
                 return 0
@@ -108,9 +109,9 @@ class Command:
             raise system_error(error) from error
 
     def synopsis(self) -> str:
-        """What follows the command's name: "[OPTIONS] CONTAINER"."""
-        has_flags = any(not flag.hidden for flag in self.flags)
-        return f"{'[OPTIONS] ' if has_flags else ''}{self.usage}".rstrip()
+        """What follows the command's name: "[OPTIONS] CONTAINER"; a line for each form."""
+        options = "[OPTIONS] " if any(not flag.hidden for flag in self.flags) else ""
+        return "\n".join(f"{options}{form}".rstrip() for form in self.usage.split("\n"))
 
     def _check_count(self, path: str, count: int) -> None:
         least, most = self.at_least, self.at_most
@@ -126,7 +127,10 @@ class Command:
             wanted = f"requires at most {_arguments(most)}"
         else:
             wanted = f"requires at least {least} and at most {_arguments(most)}"
-        raise Misuse(f'"{path}" {wanted}', hint=f"{path} {self.synopsis()}")
+        raise Misuse(
+            f'"{path}" {wanted}',
+            hint="\n".join(f"{path} {form}".rstrip() for form in self.synopsis().split("\n")),
+        )
 
 
 def _arguments(count: int) -> str:

@@ -22,7 +22,7 @@ class BadCopy(UsageError):
     exit_code = 1
 
 
-@command("CONTAINER:SRC_PATH|SRC_PATH|- CONTAINER:DEST_PATH|DEST_PATH|-",
+@command("CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH",
          at_least=2, at_most=2, complete=containers)  # fmt: skip
 @switch("-a", "--archive", help="Archive mode (uid and gid are always copied into a container)")
 @switch("-L", "--follow-link", help="Always follow symbol link in SRC_PATH")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class UnknownCommand(MinidockError):
-    """A word that is no command, or not one yet."""
+    """A word that is no command of minidock's."""
 
     exit_code = 1
 
@@ -31,7 +31,7 @@ class Group:
 
     function: has the group's flags and its help text; called with the flags that were given, it
     may answer with True: then nothing else is to be done.
-    later: Docker's commands that minidock does not have yet.
+    absent: Docker's commands that minidock does not have, and why.
     """
 
     def __init__(
@@ -40,30 +40,36 @@ class Group:
         function: Callable[..., bool | None],
         *,
         aliases: dict[str, str] | None = None,
-        later: tuple[str, ...] = (),
+        absent: dict[str, str] | None = None,
     ) -> None:
         self.table = table
         self.function = function
         self.help = function.__doc__ or ""
         self.flags: list[Flag] = getattr(function, "flags", [])
         self.aliases = aliases or {}
-        self.later = later
+        self.absent = absent or {}
 
     def run(self, path: str, typed: list[str]) -> int:
         """Do what was typed behind the group's name; returns the exit code."""
         given, arguments = parse(self.flags, typed, flags_first=True)
         if "help" in given or not (given or arguments):
-            from minidock.cli.screen import print_help
+            from minidock.cli.helptext import print_help
 
             print_help(self, path)
             return 0
         if self.function(given) or not arguments:
             return 0
         name, *rest = arguments
+        if name == "help" and name not in self.table:
+            return self.run(path, [*rest, "--help"])
         found = self.find(name)
         if found is None:
             raise self._unknown(path, name)
         return found.run(f"{path} {name}", rest)
+
+    def synopsis(self) -> str:
+        """What follows the group's name: "[OPTIONS] COMMAND"."""
+        return "[OPTIONS] COMMAND" if any(not flag.hidden for flag in self.flags) else "COMMAND"
 
     def find(self, name: str) -> Command | Group | None:
         """A command by its name or alias; its module is imported now."""
@@ -77,12 +83,12 @@ class Group:
         return found  # type: ignore[no-any-return]
 
     def _unknown(self, path: str, name: str) -> UnknownCommand:
-        if name in self.later:
-            return UnknownCommand(f"'{path} {name}' is not available yet")
+        if name in self.absent:
+            return UnknownCommand(f"'{path} {name}' is not available: {self.absent[name]}")
         from difflib import get_close_matches
 
-        near = get_close_matches(name, self.table, n=1)
+        near = get_close_matches(name, [*self.table, *self.aliases], n=1)
         return UnknownCommand(
             f"'{name}' is not a {path} command",
-            hint=f"did you mean '{path} {near[0]}'?" if near else "",
+            hint=f"did you mean '{path} {near[0]}'?" if near else f"see {path} --help",
         )

@@ -99,20 +99,25 @@ COMMANDS: Table = {
     "stop": (VERBS, "lifecycle:stop", "Stop one or more running containers"),
     "tag": (VERBS, "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": (VERBS, "top:top", "Display the running processes of a container"),
+    "unpause": (VERBS, "lifecycle:unpause", "Unpause all processes within containers"),
     "update": (
         VERBS,
         "update:update",
         "Update configuration of one or more containers",
     ),
-    "unpause": (VERBS, "lifecycle:unpause", "Unpause all processes within containers"),
     "wait": (VERBS, "lifecycle:wait", "Block until containers stop, then print their exit codes"),
 }
-LATER = (
-    "compose", "context", "plugin",
-)  # fmt: skip
-
-
+_NO_SWARM = "minidock works on this machine alone, and knows no swarm"
 _NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at MINIDOCK_ROOT"
+ABSENT = {
+    **dict.fromkeys(("config", "node", "secret", "service", "stack", "swarm"), _NO_SWARM),
+    "checkpoint": "a process is not frozen to disk, which needs CRIU",
+    "compose": "containers are started one by one",
+    "context": _NO_DAEMON,
+    "manifest": "an image is made and pushed for this machine's architecture alone",
+    "plugin": "volumes, networks and logs have no drivers besides minidock's own",
+    "trust": "images are known by their digest, and not signed",
+}
 
 
 @in_section(
@@ -121,6 +126,11 @@ _NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at 
     switch("-v", "--version", help="Print version information and quit"),
     refused("-H", "--host", because=_NO_DAEMON),
     refused("-c", "--context", because=_NO_DAEMON),
+    refused("--config", because="logins are read from DOCKER_CONFIG or ~/.docker"),
+    refused("-l", "--log-level", because="there is no log; --debug tells more of an error"),
+    refused("--tls", because=_NO_DAEMON, bare="true"),
+    refused("--tlsverify", because=_NO_DAEMON, bare="true"),
+    *(refused(f"--tls{what}", because=_NO_DAEMON) for what in ("cacert", "cert", "key")),
 )
 def _root(given: dict[str, Any]) -> bool:
     """Containers, one kernel call at a time."""
@@ -131,7 +141,7 @@ def _root(given: dict[str, Any]) -> bool:
     return "version" in given
 
 
-minidock = Group(COMMANDS, _root, later=LATER)
+minidock = Group(COMMANDS, _root, absent=ABSENT)
 
 
 def run(argv: list[str]) -> int:

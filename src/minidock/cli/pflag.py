@@ -110,9 +110,12 @@ class Flag:
             ) from None
 
     def help_row(self) -> tuple[str, str]:
-        """Its line in the help text: names and kind of value, and what it does."""
+        """Its line in the help text: names and kind of value, and what it does.
+
+        Of two long names the first one is shown.
+        """
         short = next((name for name in self.names if len(name) == 2), "")
-        long = ", ".join(name for name in self.names if name.startswith("--"))
+        long = next(name for name in self.names if name.startswith("--"))
         return f"{short + ', ' if short else '    '}{long} {self.type.name}".rstrip(), self.help
 
 
@@ -183,7 +186,8 @@ def parse(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What was typed, as the values of the flags that were given, and the arguments.
 
-    flags_first: the first argument ends the flags. A --help that was typed is the value "help".
+    flags_first: the first argument ends the flags. A --help that was typed is the value "help";
+    so is -h, where it is no flag of the command's.
     Raises UsageError in pflag's words.
     """
     by_name = {name: flag for flag in flags for name in flag.names}
@@ -195,7 +199,7 @@ def parse(
         if word == "--":
             arguments += reversed(rest)
             break
-        if word == "--help":
+        if word == "--help" or (word == "-h" and word not in by_name):
             given["help"] = True
         elif word.startswith("--"):
             _keep(given, *_long(by_name, word, rest))
@@ -240,7 +244,10 @@ def _short(by_name: dict[str, Flag], word: str, rest: list[str]) -> list[tuple[F
         letter, letters = letters[0], letters[1:]
         flag = by_name.get(f"-{letter}")
         if flag is None:
-            raise UsageError(f"unknown shorthand flag: '{letter}' in -{letter}{letters}")
+            raise UsageError(
+                f"unknown shorthand flag: '{letter}' in -{letter}{letters}",
+                hint=_nearest(f"-{word.partition('=')[0]}", by_name),
+            )
         if letters.startswith("=") and len(letters) > 1:
             text, letters = letters[1:], ""
         elif flag.bare is not None:

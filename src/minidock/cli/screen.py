@@ -1,6 +1,6 @@
-"""minidock's commands as click knows commands: for help texts, and for completion by Tab.
+"""minidock's commands as click knows commands: for completion by Tab.
 
-click lays out help texts, and knows the shells. A command that only runs never comes here.
+click knows the shells. A command that is run, or tells its --help, never comes here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.cli.pflag import Flag
 
-WIDTH = 100
 _COMPLETE = "_MINIDOCK_COMPLETE"
-
-
-def print_help(thing: Command | Group, path: str) -> None:
-    """Print the help text of a command or a group."""
-    shown = _on_screen(thing)
-    print(shown.get_help(click.Context(shown, info_name=path, max_content_width=WIDTH)))
 
 
 def complete(root: Group, instruction: str) -> int:
@@ -63,21 +56,11 @@ class _CommandOnScreen(click.Command):
         ctx.params = {"arguments": arguments}
         return []
 
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(ctx.command_path, self._command.synopsis())
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_flags(self._command.flags, formatter)
-
 
 class _GroupOnScreen(click.Group):
     def __init__(self, group: Group) -> None:
         super().__init__(None, help=group.help)
         self._group = group
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        self.epilog = f"Run '{ctx.command_path} COMMAND --help' for more information on a command."
-        super().format_epilog(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._group.table)
@@ -92,19 +75,6 @@ class _GroupOnScreen(click.Group):
         items += [CompletionItem(n, help=line) for n, (_, _, line) in self._group.table.items()]
         return [item for item in items if str(item.value).startswith(incomplete)]
 
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        pieces = "[OPTIONS] COMMAND" if self._group.flags else "COMMAND"
-        formatter.write_usage(ctx.command_path, pieces)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        headings: dict[str, list[tuple[str, str]]] = {}
-        for name, (heading, _, line) in self._group.table.items():
-            headings.setdefault(heading, []).append((name, line))
-        for heading, rows in headings.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows)
-        _write_flags(self._group.flags, formatter)
-
 
 def _option(flag: Flag) -> click.Option:
     return click.Option(
@@ -114,14 +84,3 @@ def _option(flag: Flag) -> click.Option:
         help=flag.help,
         hidden=flag.hidden,
     )
-
-
-def _write_flags(flags: list[Flag], formatter: click.HelpFormatter) -> None:
-    """The flags of a help text, under their headings."""
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for flag in flags:
-        if not flag.hidden:
-            sections.setdefault(flag.section, []).append(flag.help_row())
-    for title, rows in sections.items():
-        with formatter.section(title):
-            formatter.write_dl(rows)

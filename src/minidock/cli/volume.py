@@ -9,12 +9,13 @@ from minidock.cli.filters import chosen, filter_flag, has_label, matches, truth
 from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
-from minidock.cli.pflag import refused, switch, value, values
+from minidock.cli.pflag import Parsed, refused, switch, value, values
 from minidock.cli.table import Row, write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.cli.filters import Test
@@ -47,13 +48,29 @@ def _volume(given: dict[str, Any]) -> None:
     """Manage volumes"""
 
 
-volume = Group(_COMMANDS, _volume, aliases={"list": "ls", "remove": "rm"})
+def _of_a_swarm(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Docker's flags for volumes of a cluster's storage."""
+    for name in (
+        "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing",
+        "topology-preferred", "topology-required", "type",
+    ):  # fmt: skip
+        function = refused(f"--{name}", because="it is for the volumes of a swarm")(function)
+    return function
+
+
+volume = Group(
+    _COMMANDS,
+    _volume,
+    aliases={"list": "ls", "remove": "rm"},
+    absent={"update": "it is for the volumes of a swarm"},
+)
 
 
 @command("[VOLUME]", at_most=1)
 @value("-d", "--driver", default="local", help="Specify volume driver name")
 @values("--label", help="Set metadata for a volume")
-@values("-o", "--opt", help="Set driver specific options")
+@values("-o", "--opt", type=Parsed("map", str), help="Set driver specific options")
+@_of_a_swarm
 def create(
     arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
 ) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 import re
 
 import pytest
 
-import minidock.kernel
 from minidock.kernel.op import REGISTRY, Op
+from minidock.teach.calls import call_sites
+from minidock.teach.op_page import WITHOUT, pieces
+from minidock.teach.told import load_ops
 
-for _module in pkgutil.iter_modules(minidock.kernel.__path__):
-    importlib.import_module(f"minidock.kernel.{_module.name}")
+load_ops()
 OPS = sorted(REGISTRY.values(), key=lambda op: op.name)
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -27,6 +26,18 @@ def test_there_are_ops() -> None:
 def test_op_has_a_why(op: Op) -> None:
     assert len(op.why) > 10, f"{op.name} has no docstring for a student"
     assert op.why.endswith("."), f"the first line is one sentence: {op.why!r}"
+
+
+@each_op
+def test_op_says_what_goes_wrong_without_it(op: Op) -> None:
+    told = [text for kind, text in pieces(op) if kind == WITHOUT]
+    assert len(told) == 1, f'{op.name}: its docstring wants one paragraph "Without it: …"'
+    assert re.match(r"Without it: \S.*\.$", told[0]) and len(told[0]) > 30, told[0]
+
+
+@each_op
+def test_op_is_called_from_somewhere(op: Op) -> None:
+    assert call_sites(op)
 
 
 @each_op

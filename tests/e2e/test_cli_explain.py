@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from support.command import Minidock
+from support.command import Minidock, command_line, environment
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -54,11 +56,83 @@ def test_explain_fits_its_page_and_tells_each_op_of_the_journal(
     assert f"{len(begun)} operations" in text
 
 
-def test_a_step_that_failed_shows_its_errno(minidock: Minidock, busybox_image: str) -> None:
-    flags = ("--net", "none", "--explain", "--tmpfs", "/x:size=nonsense")
-    result = minidock("run", "--rm", *flags, busybox_image)
+def test_each_call_of_a_journal_is_where_the_source_is_said_to_call_it(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """What `explain OP` reads from the source, against the line that the running code was in."""
+    flags = ("-p", "80", "-v", "data:/data", "-m", "64m", "-t", "--init", "--user", "1:1")
+    container = minidock.ok("run", "-d", *flags, "--name", "told", busybox_image, "sleep", "60")
+    minidock.ok("exec", "told", "true")
+    minidock.ok("stop", "-t", "0", "told")
+    journal = Path(minidock.root, "containers", container, "journal.jsonl").read_text()
+    begun = [json.loads(line) for line in journal.splitlines() if '"begin"' in line]
+    sites = {}
+    for line in minidock.ok("explain", "--json").splitlines():
+        op = json.loads(line)
+        sites[op["op"]] = {
+            (site["phase"], int(site["source"].rpartition(":")[2])) for site in op["called_in"]
+        }
+    for record in begun:
+        phase = record["phase"].partition(".<locals>")[0]
+        assert (phase, record["line"]) in sites[record["op"]], record
+    assert len({record["op"] for record in begun}) > 40
+
+
+def test_a_step_that_failed_ends_the_story_with_its_errno_and_a_hint(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    flags = ("--name", "told", "--net", "none", "--explain", "--tmpfs", "/x:size=nonsense")
+    result = minidock("run", *flags, busybox_image)
     assert result.code == 125
     assert "failed: Invalid argument (EINVAL)" in result.stderr
+    records = map(json.loads, minidock.ok("explain", "--json", "told").splitlines())
+    (refused,) = [record for record in records if "errno" in record]
+    said = "mount(2) tmpfs on /x: Invalid argument (EINVAL)"
+    assert (refused["op"], refused["errno"]) == ("mount.mount_filesystem", 22)
+    assert refused["said"] == said
+    *_, ending = minidock.ok("explain", "told").split("\n\n")
+    assert ending.splitlines() == [
+        f"The command was not started: {said}",
+        f"  It failed in operation {refused['begin']} of init, mount.mount_filesystem; "
+        "all before it was unmade again.",
+        "  Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.",
+        "  see: minidock explain mount.mount_filesystem",
+    ]
+
+
+def test_a_command_that_does_not_exist_ends_the_story(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    assert minidock("run", "--name", "told", "--net", "none", busybox_image, "nonsuch").code == 127
+    assert minidock.ok("explain", "--phases", "told").splitlines()[-1] == (
+        'The command was not started: exec: "nonsuch": executable file not found in $PATH'
+    )
+
+
+def test_a_part_of_the_story_and_its_overview(minidock: Minidock, busybox_image: str) -> None:
+    minidock.ok("run", "--net", "none", "--name", "told", busybox_image)
+    text = minidock.ok("explain", "told", "pivot_root", "umount2")
+    assert re.findall(r"^ +\d+   (\S+)\(", text, re.M)[:2] == ["mount.pivot_root", "mount.unmount"]
+    assert re.search(r"^\d+ operations of \d{3}: ", text, re.M)
+    overview = minidock.ok("explain", "--phases", "told")
+    rows = re.findall(r"^(\w+) +([\w.]+) +(\d+) +[\d.]+ (?:µs|ms)", overview, re.M)
+    assert {"engine", "monitor", "init"} == {actor for actor, *_ in rows}
+    (total,) = re.findall(r"^(\d+) operations, ", overview, re.M)
+    assert sum(int(count) for *_, count in rows) == int(total)
+    assert minidock("explain", "told", "no_such_thing").code == 1
+    assert minidock("explain", "--phases", "pivot_root").code == 1
+
+
+def test_a_terminal_sees_it_in_colours(minidock: Minidock, busybox_image: str) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    minidock.ok("run", "--net", "none", "--name", "told", busybox_image)
+    plain = minidock.ok("explain", "told")
+    command = [*command_line(), "explain", "told"]
+    env = {**environment(minidock.root), "NO_COLOR": ""}
+    seen = pexpect.run(shlex.join(command), env=env, timeout=patience(30)).decode()
+    assert "\x1b[1;32minit · runtime.rootfs" in seen
+    seen = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r\n", "\n").rstrip("\n")
+    assert [line.rstrip() for line in seen.splitlines()] == plain.splitlines()
 
 
 def test_a_container_that_never_ran_has_nothing_to_tell(
@@ -75,4 +149,16 @@ def test_an_operation_is_explained_by_its_name_and_by_its_man_page(minidock: Min
         text = minidock.ok("explain", name)
         assert text.startswith("mount.pivot_root(new_root, put_old) · pivot_root(2)\n")
         assert "EINVAL" in text
-    assert minidock("explain", "no_such_thing").code == 1
+        assert "Without it: the host's tree stays in reach." in text
+        assert re.search(r"called in +runtime/rootfs.py:\d+  enter_steps\n +Make the", text)
+        assert "man 2 pivot_root" in text
+    result = minidock("explain", "no_such_thing")
+    assert result.code == 1 and "No such container or operation" in result.stderr
+
+
+def test_all_operations_are_listed(minidock: Minidock) -> None:
+    text = minidock.ok("explain")
+    listed = re.findall(r"^    (\w+\.\w+) · [\w-]+\(\d\)$", text, re.M)
+    assert len(listed) > 70 and "mount.pivot_root" in listed
+    machine = [json.loads(line)["op"] for line in minidock.ok("explain", "--json").splitlines()]
+    assert machine == listed

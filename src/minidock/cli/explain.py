@@ -7,34 +7,70 @@ import sys
 
 from minidock.cli.command import NeedsRoot, command
 from minidock.cli.complete import containers
-from minidock.cli.pflag import switch
-from minidock.errors import NotFound
+from minidock.cli.pflag import switch, value
+from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+    from minidock.teach.language import Language
 
-@command("CONTAINER|OP", at_least=1, at_most=1, needs_root=False, complete=containers)
+
+@command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=containers)
 @switch("--json", help="One JSON object an operation, for machines")
-def explain(arguments: tuple[str, ...], *, json: bool) -> None:
+@switch("--phases", help="Only the overview: who did how much in which phase, and how it ended")
+@value("--lang", help="Tell it in this language (en, ru); the default is that of LANG")
+def explain(arguments: tuple[str, ...], *, json: bool, phases: bool, lang: str | None) -> None:
     """Tell each kernel call that made a container, or what a call is for
 
     CONTAINER: its last run, from its journal: who did what, why, how a shell would do it, where to
-    read on, and how long it took. OP: an operation or a man page, such as pivot_root.
+    read on, and how long it took; with OP, of these operations alone. OP: an operation, a man page
+    or a module, such as pivot_root, prctl, cgroup; what goes wrong without it, and where it is
+    called. Without arguments: all operations that there are.
     """
-    from minidock.engine.container.containers import find
     from minidock.teach.explain import explain as explain_container
-    from minidock.teach.explain import explain_op
+    from minidock.teach.language import language
 
-    name = arguments[0]
-    if os.geteuid() != 0:
-        if not explain_op(name, sys.stdout):
-            raise NeedsRoot(
-                f"`minidock explain {name}` needs root", hint=f"sudo minidock explain {name}"
-            )
+    told_in = language(lang or "")
+    container = _container(arguments[0]) if arguments else None
+    if container is not None:
+        explain_container(
+            container, arguments[1:], as_json=json, only_phases=phases, language=told_in
+        )
         return
+    if phases:
+        raise UsageError("--phases is about a container", hint="minidock explain --phases NAME")
+    if not arguments:
+        _explain_ops("", told_in, as_json=json)
+    for name in arguments:
+        _explain_ops(name, told_in, as_json=json)
+
+
+def _container(name: str) -> Container | None:
+    """The container of that name; None where there is none, or for who may not look."""
+    if os.geteuid() != 0:
+        return None
+    from minidock.engine.container.containers import find
+
     try:
-        container = find(Store(), name)
-    except NotFound as error:
-        if explain_op(name, sys.stdout):
-            return
-        raise NotFound(f"No such container or operation: {name}", hint=error.hint) from None
-    explain_container(container, as_json=json)
+        return find(Store(), name)
+    except NotFound:
+        return None
+
+
+def _explain_ops(name: str, told_in: Language, *, as_json: bool) -> None:
+    from minidock.teach.op_page import explain_ops, ops_named
+    from minidock.teach.page import Page
+
+    ops = ops_named(name)
+    if not ops and os.geteuid() != 0:
+        raise NeedsRoot(
+            f"`minidock explain {name}` needs root", hint=f"sudo minidock explain {name}"
+        )
+    if not ops:
+        raise NotFound(
+            f"No such container or operation: {name}",
+            hint="`minidock ps -a` lists all containers, `minidock explain` all operations",
+        )
+    explain_ops(ops, Page(sys.stdout, told_in), as_json=as_json)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.attach import Attachment
+    from minidock.teach.language import Language
 
 
 def _explanation(text: str) -> str:
@@ -42,14 +43,22 @@ def _explanation(text: str) -> str:
     bare="text",
     help="Tell each kernel call as it happens",
 )
+@value("--lang", help="Language of --explain (en, ru); the default is that of LANG")
 def run(
-    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, explain: str | None, **flags: Any
+    arguments: tuple[str, ...],
+    *,
+    detach: bool,
+    sig_proxy: bool,
+    explain: str | None,
+    lang: str | None,
+    **flags: Any,
 ) -> int:
     """Create and run a new container from an image"""
+    told_in = _language(lang, explain)
     body = container_create_body(flags, arguments, detach=detach)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
-    return _start(store, _create(store, body, flags), attachment, explain)
+    return _start(store, _create(store, body, flags), attachment, explain, told_in)
 
 
 @command(
@@ -125,11 +134,15 @@ def _where_from(store: Store, name: str) -> str:
 
 
 def _start(
-    store: Store, container: Container, attachment: Attachment | None, explain: str | None
+    store: Store,
+    container: Container,
+    attachment: Attachment | None,
+    explain: str | None,
+    told_in: Language | None,
 ) -> int:
     from minidock.engine.monitor.start import start
 
-    on_record = _narrator(container, explain)
+    on_record = _narrator(container, explain, told_in)
     try:
         return start(store, container.id, attach=attachment, on_record=on_record) or 0
     finally:  # also where it did not start: it is there, and this is how to name it
@@ -137,13 +150,26 @@ def _start(
             print(container.id, flush=True)
 
 
-def _narrator(container: Container, explain: str | None) -> Callable[[str], None] | None:
-    """Who gets the journal's records as they happen."""
+def _language(lang: str | None, explain: str | None) -> Language | None:
+    """What --explain is told in; None where nothing is told."""
     if not explain:
+        if lang is not None:
+            raise UsageError("--lang is the language of --explain", hint="add --explain")
+        return None
+    from minidock.teach.language import language
+
+    return language(lang or "")
+
+
+def _narrator(
+    container: Container, explain: str | None, told_in: Language | None
+) -> Callable[[str], None] | None:
+    """Who gets the journal's records as they happen."""
+    if told_in is None:
         return None
     from minidock.teach.explain import narrator
 
-    return narrator(container, as_json=explain == "json")
+    return narrator(container, as_json=explain == "json", language=told_in)
 
 
 def _attachment(

@@ -141,6 +141,9 @@ def _set_bounding_sh(keep: list[str]) -> str:
 def set_bounding(keep: list[str]) -> None:
     """Drop from the bounding set what no program of the container may ever get, setuid or not.
 
+    Without it: root's next execve(2) would give all of them back: the kernel fills root's
+    capabilities from this set.
+
     keep: names such as "CAP_CHOWN"; one that is not in our own set cannot be added.
     Raises UsageError for an unknown name, KernelError: EPERM without CAP_SETPCAP.
     """
@@ -162,7 +165,11 @@ def _keep_capabilities_sh() -> str:
 
 @op("prctl(2)", twin=_keep_capabilities_sh)
 def keep_capabilities() -> None:
-    """Keep the permitted capabilities when root becomes another user; execve ends this."""
+    """Keep the permitted capabilities when root becomes another user; execve ends this.
+
+    Without it: setresuid(2) to a user that is not root empties the permitted set, and what the
+    config grants is gone.
+    """
     syscall("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0, subject="PR_SET_KEEPCAPS")
 
 
@@ -177,6 +184,9 @@ def set_capabilities(
     *, effective: list[str], permitted: list[str], inheritable: list[str]
 ) -> str | None:
     """Keep only these capabilities: root inside the container is less than root.
+
+    Without it: root inside mounts file systems, loads kernel modules and sets the host's clock,
+    like root outside.
 
     Returns which of them could not be given, because we have them not ("not granted: ...").
     Raises UsageError for an unknown name, KernelError: EPERM where effective exceeds permitted.
@@ -206,6 +216,9 @@ def _set_ambient_sh(names: list[str]) -> str:
 def set_ambient(names: list[str]) -> None:
     """Choose what a program keeps that is neither root's nor marked with capabilities of its own.
 
+    Without it: a command whose user is not root starts without what its config grants: execve(2)
+    takes it away.
+
     names: each must be permitted and inheritable; empty clears the set.
     Raises UsageError for an unknown name, KernelError: EPERM.
     """
@@ -221,7 +234,10 @@ def _set_no_new_privs_sh() -> str:
 
 @op("prctl(2)", twin=_set_no_new_privs_sh)
 def set_no_new_privs() -> None:
-    """From here on no program gains privileges by being executed: setuid bits do nothing."""
+    """From here on no program gains privileges by being executed: setuid bits do nothing.
+
+    Without it: a setuid program of the image makes the container's root out of an ordinary user.
+    """
     syscall("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, subject="PR_SET_NO_NEW_PRIVS")
 
 

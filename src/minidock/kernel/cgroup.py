@@ -296,6 +296,9 @@ def _create_directory_sh(path: str) -> str:
 def create_directory(path: str) -> None:
     """Make a cgroup, by making its directory.
 
+    Without it: limits could be written nowhere, and nothing would list all that the container has
+    started, so that it could not be killed as a whole.
+
     Raises KernelError: EEXIST, ENOENT (no parent), EAGAIN (cgroup.max.descendants reached).
     """
     try:
@@ -316,6 +319,9 @@ def _remove_directory_sh(path: str) -> str:
 def remove_directory(path: str) -> None:
     """Remove an empty cgroup, by removing its directory.
 
+    Without it: the kernel keeps the cgroup and its counters until the next reboot; a thousand runs
+    leave a thousand of them.
+
     Raises KernelError: EBUSY (processes or cgroups in it), ENOENT.
     """
     try:
@@ -331,6 +337,9 @@ def _write_file_sh(path: str, value: str) -> str:
 @op("cgroups(7)", twin=_write_file_sh)
 def write_file(path: str, value: str) -> None:
     """Write one value into a file of a cgroup: a limit, a switch, or a process that enters.
+
+    Without it: no limit holds: one container may take all memory, all processors and all process
+    ids of the host.
 
     The kernel takes a value whole, from one write(2). Pid 0 is the writer itself.
     Raises KernelError that names file and value.
@@ -354,6 +363,8 @@ def _kill_processes_sh(pids: list[int]) -> str:
 @op("kill(2)", twin=_kill_processes_sh)
 def kill_processes(pids: list[int]) -> None:
     """Kill the processes that a frozen cgroup holds; they die when it thaws.
+
+    Without it: what forks faster than it is killed is never gone; frozen, it cannot fork.
 
     pids: a process that is gone by now is no error.
     """

@@ -35,6 +35,9 @@ def _forget_udp_sh(host_port: int) -> str:
 def forget_udp(host_port: int) -> int:
     """Forget where UDP packets to a published port went so far, so that the rules decide anew.
 
+    Without it: whoever goes on sending is led where the first packet went, to a container that is
+    gone, for as long as it sends.
+
     Returns how many flows were forgotten.
     """
     head = _NFGENMSG.pack(AF_INET, 0, 0)

@@ -49,6 +49,8 @@ def _copy_up_sh(beneath: int, root: str, target: str) -> str:
 def copy_up(beneath: int, root: str, target: str) -> None:
     """Fill the tmpfs with what it covers, so that the image's files can be changed and forgotten.
 
+    Without it: the tmpfs is empty, and hides the image's files for as long as it is mounted.
+
     beneath: from `open_beneath`; it is closed.
     Raises KernelError: ENOSPC where the content is larger than the tmpfs.
     """

@@ -264,6 +264,9 @@ def _load_program_sh(program: bytes) -> str:
 def load_program(program: bytes) -> int:
     """Hand the kernel the program that decides about each use of a device; it is verified now.
 
+    Without it: on cgroup v2 every device node opens: with mknod(2), root inside reads the host's
+    disk.
+
     program: from `assemble`. Returns a file descriptor, which the caller closes.
     Raises KernelError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL or EACCES by the verifier,
     whose last line is the hint.
@@ -301,6 +304,8 @@ def _attach_program_sh(directory: str, program_fd: int) -> str:
 def attach_program(directory: str, program_fd: int) -> None:
     """Attach the device program to the container's cgroup: from now on it is asked.
 
+    Without it: the kernel knows the program, and asks it nothing.
+
     Raises KernelError: EPERM where a program further up allows none beside it, EINVAL.
     """
     target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -318,6 +323,9 @@ def _detach_program_sh(directory: str, program_id: int) -> str:
 @op("bpf(2)", twin=_detach_program_sh)
 def detach_program(directory: str, program_id: int) -> None:
     """Take a device program off a cgroup; it ends with its last user.
+
+    Without it: the old rules stay in force beside the new ones, and what either forbids is
+    forbidden.
 
     Raises KernelError: ENOENT where it is not attached there.
     """

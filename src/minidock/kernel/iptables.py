@@ -51,6 +51,9 @@ def _save_sh() -> str:
 def save() -> _Helper:
     """Ask for all rules of the firewall, to see which of ours are missing; the answer comes later.
 
+    Without it: each start would write all rules again, or trust that nobody has reloaded the
+    firewall since.
+
     Returns the running program.
     Raises MinidockError where it is not installed.
     """
@@ -65,6 +68,9 @@ def _restore_sh(rules: str, place: str = "") -> str:
 @op("iptables-restore(8)", twin=_restore_sh)
 def restore(rules: str, place: str = "") -> None:
     """Change the firewall, all rules of a table in one step, so that no packet sees half of them.
+
+    Without it: no answer finds the way back to a container, no port is published, and where dockerd
+    forbids forwarding, no packet leaves the bridge.
 
     rules: the text form of iptables-save(8); chains that it does not name stay as they are.
     place: the network namespace that the caller has entered, for the journal; "" for its own.

@@ -30,6 +30,9 @@ def _join_session_keyring_sh(name: str) -> str:
 def join_session_keyring(name: str) -> int | str:
     """Take an empty keyring in place of the host's, whose keys the container could use.
 
+    Without it: the container has the keyring of whoever started it, with its tickets and disk keys:
+    no namespace of a container divides keys.
+
     name: an existing keyring of this name, made by the same user, is joined instead.
     Returns its serial number; "absent" where the kernel has no keys at all.
     Raises KernelError: EDQUOT at the limit of root's keys.

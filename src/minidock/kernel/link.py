@@ -130,6 +130,9 @@ def _add_bridge_sh(where: Netlink, name: str, *, mac: str) -> str:
 def add_bridge(where: Netlink, name: str, *, mac: str) -> dict[str, object]:
     """Make a bridge: a switch in the kernel, into which the containers' cables are plugged.
 
+    Without it: the host's ends of the cables lie side by side, and no container reaches its
+    neighbour or a gateway.
+
     mac: its hardware address. Without a fixed one the bridge takes the lowest of its ports', and
     changes it when a container comes or goes, which sends the others' traffic astray for a while.
     Returns {"name", "ifindex"}. Raises KernelError EEXIST.
@@ -149,6 +152,8 @@ def add_veth(
     where: Netlink, name: str, *, bridge: str, peer: str, mac: str, pid: int
 ) -> dict[str, object]:
     """Lay a cable from the bridge into the container: two devices, each the other's far end.
+
+    Without it: the container has its loopback device, and nobody to talk to.
 
     name: the host's end, plugged into `bridge` and up. peer: the container's end, which is made
     inside the namespace of process `pid` at once, so that it never exists on the host. It is still
@@ -171,6 +176,9 @@ def _set_up_sh(where: Netlink, device: str) -> str:
 def set_up(where: Netlink, device: str) -> None:
     """Switch a device on; until then it carries nothing, and no route may use it.
 
+    Without it: each packet for the device is answered "Network is unreachable", also for 127.0.0.1
+    where the device is lo.
+
     Raises KernelError ENODEV where there is no such device.
     """
     where.request(RTM_NEWLINK, 0, _link(0, IFF_UP) + _name(device), subject=f"{device} up")
@@ -183,6 +191,9 @@ def _set_alias_sh(where: Netlink, device: str, alias: str) -> str:
 @op("ip-link(8)", twin=_set_alias_sh)
 def set_alias(where: Netlink, device: str, alias: str) -> None:
     """Write on a device whose it is, so that no one takes it for another's.
+
+    Without it: after a crash nobody could tell whose bridge this is, and removing it might take
+    away another program's network.
 
     alias: at most 255 bytes; `ip link` shows it.
     Raises KernelError ENODEV where there is no such device.
@@ -199,6 +210,9 @@ def _set_hairpin_sh(where: Netlink, device: str) -> str:
 def set_hairpin(where: Netlink, device: str) -> None:
     """Let a frame leave the bridge by the port that it came in at.
 
+    Without it: a container that asks for its own published port waits for an answer that the bridge
+    never delivers.
+
     A switch never does that; but a container that calls its own published port sends a packet to
     the host which DNAT turns round to the sender.
     Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
@@ -214,6 +228,9 @@ def _set_isolated_sh(where: Netlink, device: str) -> str:
 def set_isolated(where: Netlink, device: str) -> None:
     """Let a port of a bridge speak with the bridge itself, and with no other isolated port.
 
+    Without it: containers on a network that forbids talk among them reach each other all the same:
+    frames between two ports of one bridge need not pass the firewall.
+
     Raises KernelError ENODEV, or EINVAL where the device is not a port of a bridge.
     """
     _set_port(where, device, attribute(IFLA_BRPORT_ISOLATED, b"\1"), subject=f"{device} isolated")
@@ -226,6 +243,9 @@ def _set_mtu_sh(where: Netlink, device: str, mtu: int) -> str:
 @op("ip-link(8)", twin=_set_mtu_sh)
 def set_mtu(where: Netlink, device: str, mtu: int) -> None:
     """Set how many bytes one packet of a device may have: where a tunnel follows, fewer fit.
+
+    Without it: packets that are too large for the way get lost where ICMP is filtered: short
+    answers arrive, long ones hang.
 
     Raises KernelError ENODEV, or EINVAL for a number that the device cannot have.
     """
@@ -240,6 +260,9 @@ def _delete_sh(where: Netlink, device: str) -> str:
 @op("ip-link(8)", twin=_delete_sh)
 def delete(where: Netlink, device: str) -> bool:
     """Take a device away; of a veth, both ends go. What does not exist is gone already.
+
+    Without it: the host's end stays plugged in after its container, and the next one of that name
+    cannot be made.
 
     Returns whether it was there.
     """
@@ -259,6 +282,8 @@ def _add_address_sh(where: Netlink, device: str, address: str, *, prefix: int) -
 @op("ip-address(8)", twin=_add_address_sh)
 def add_address(where: Netlink, device: str, address: str, *, prefix: int) -> None:
     """Give a device its IPv4 address; the kernel adds the route to its neighbours by itself.
+
+    Without it: the device carries frames, and nobody can send an IP packet from it or to it.
 
     prefix: how many leading bits all neighbours share.
     Raises KernelError: EEXIST, ENODEV.
@@ -280,6 +305,9 @@ def _add_default_route_sh(where: Netlink, device: str, gateway: str) -> str:
 def add_default_route(where: Netlink, device: str, gateway: str) -> None:
     """Send everything that is not for a neighbour to the gateway: the bridge's own address.
 
+    Without it: the container reaches its neighbours, and for all else says "Network is
+    unreachable".
+
     Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
     """
     _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_EXCL)
@@ -293,6 +321,9 @@ def _replace_default_route_sh(where: Netlink, device: str, gateway: str) -> str:
 def replace_default_route(where: Netlink, device: str, gateway: str) -> None:
     """Send everything that is not for a neighbour to another gateway than before, in one step.
 
+    Without it: packets go on to the network that was left; were the old route deleted first, they
+    would go nowhere for a moment.
+
     Raises KernelError: ENETUNREACH where the gateway is no neighbour, or the device is down.
     """
     _default_route(where, device, gateway, flags=NLM_F_CREATE | NLM_F_REPLACE)
@@ -304,7 +335,10 @@ def _delete_default_route_sh(where: Netlink) -> str:
 
 @op("ip-route(8)", twin=_delete_default_route_sh)
 def delete_default_route(where: Netlink) -> bool:
-    """Have no way out any more but to the neighbours; returns whether there was one."""
+    """Have no way out any more but to the neighbours; returns whether there was one.
+
+    Without it: the container keeps its way to the world through a network that it was taken off.
+    """
     try:
         where.request(RTM_DELROUTE, 0, _any_destination(), subject="default")
     except KernelError as error:

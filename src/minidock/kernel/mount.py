@@ -153,6 +153,9 @@ def _set_propagation_sh(target: str, propagation: str) -> str:
 def set_propagation(target: str, propagation: str) -> None:
     """Cut the tie between this mount namespace and the host's, so that no mount leaks across.
 
+    Without it: on a host whose "/" is shared, as systemd has it, each mount of the container
+    appears outside too, an unmount inside takes the host's away, and pivot_root(2) refuses.
+
     target: a mount point. propagation: a key of PROPAGATION.
     A new mount namespace is a copy in which shared mounts stay peers of the originals: on a systemd
     host "/" is shared, and what is mounted here would appear there.
@@ -168,6 +171,9 @@ def _propagate_in_root_sh(root: str, target: str, propagation: str) -> str:
 @op("mount_namespaces(7)", twin=_propagate_in_root_sh)
 def propagate_in_root(root: str, target: str, propagation: str) -> None:
     """Say whether mounts below this one are shared with the host, as the volume's options ask.
+
+    Without it: what the host mounts below a volume later is never seen inside, even where the
+    volume's options ask for it.
 
     Raises KernelError: EINVAL where target is not a mount point.
     """
@@ -188,6 +194,9 @@ def mount_filesystem(
     source: str, root: str, target: str, fstype: str, *, flags: int, data: str
 ) -> None:
     """Mount a fresh file system of the container's own: its /proc, /dev, /sys, /dev/shm or tmpfs.
+
+    Without it: /proc, /sys and /dev are empty directories of the image: `ps` shows nothing, and
+    what opens /dev/null fails.
 
     flags: MS_*. data: the file system's own options, comma-separated.
     Raises KernelError: ENODEV for an unknown file system, EINVAL for unknown data, EPERM.
@@ -211,6 +220,9 @@ def _bind_mount_sh(source: str, root: str, target: str, *, recursive: bool) -> s
 @op("mount(2)", twin=_bind_mount_sh)
 def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
     """Show a file or directory of the host at a place inside the container's rootfs.
+
+    Without it: there are no volumes: what the container writes ends with it, and no file of the
+    host can be shown to it.
 
     source: on the host, links followed. recursive: with what is mounted below it.
     Raises KernelError: ENOENT for a missing source, ENOTDIR for a file on a directory or back.
@@ -239,6 +251,9 @@ def _set_mount_attributes_sh(root: str, target: str, *, attributes: int, recursi
 @op("mount_setattr(2)", twin=_set_mount_attributes_sh)
 def set_mount_attributes(root: str, target: str, *, attributes: int, recursive: bool) -> str | None:
     """Make a mount read-only, or forbid devices, setuid or programs on it, for this container only.
+
+    Without it: `-v …:ro` is writable: the call that binds takes no such flag, and a read-only mount
+    needs this second one.
 
     attributes: MOUNT_ATTR_* to set; what is set already stays.
     Returns "absent" where there is no such path, and then makes no call.
@@ -272,6 +287,9 @@ def _hide_path_sh(path: str) -> str:
 @op("mount(2)", twin=_hide_path_sh)
 def hide_path(path: str) -> str | None:
     """Cover a file of /proc or /sys that tells of the host, or lets it be changed.
+
+    Without it: the container reads the host's keys in /proc/keys, its timers, its firmware, and its
+    power meter, by which secrets of other processes have been measured (CVE-2020-8694).
 
     A directory is covered by an empty read-only tmpfs, a file by /dev/null.
     Returns "absent" where there is no such path, and then makes no call.
@@ -315,6 +333,9 @@ def _bind_to_itself_sh(root: str, target: str) -> str:
 def bind_to_itself(root: str, target: str) -> str | None:
     """Turn a directory into a mount of its own, so that it can be pivoted to or made read-only.
 
+    Without it: pivot_root(2) says EINVAL, since a plain directory is no mount point; and
+    "read-only" would hold for the whole file system that the directory lies on.
+
     Returns "absent" where there is no such path, and then makes no call.
     """
     try:
@@ -336,6 +357,9 @@ def _pivot_root_sh(new_root: str, put_old: str) -> str:
 @op("pivot_root(2)", twin=_pivot_root_sh)
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make the container's rootfs the root of this mount namespace, in place of the host's.
+
+    Without it: the host's tree stays in reach. chroot(2) only changes where paths begin: a process
+    with CAP_SYS_CHROOT calls it once more, walks up by "..", and stands in the host's root.
 
     After it the old root hangs at put_old, and one unmount takes the host's tree out of reach:
     unlike chroot(2), no path and no ".." leads back. With "." for both, the old root is stacked on
@@ -361,6 +385,9 @@ def _unmount_sh(target: str, flags: int) -> str:
 @op("umount2(2)", twin=_unmount_sh)
 def unmount(target: str, flags: int) -> str | None:
     """Take a mount away; after pivot_root, the host's whole tree.
+
+    Without it: after pivot_root the host's root, with all that is mounted there, lies under the
+    container's own, one `cd` away; and what has ended keeps its layers busy.
 
     flags: MNT_DETACH to let go of it now and free it when its last user has gone.
     Returns "absent" where nothing is mounted there: unmounting twice does no harm.
@@ -403,6 +430,9 @@ def _clone_read_only_sh(source: str, target: str) -> str:
 @op("open_tree(2)", twin=_clone_read_only_sh)
 def clone_read_only(source: str, target: str) -> None:
     """Show a file at a second place where nobody can write to it, complete from its first moment.
+
+    Without it: root inside reopens /proc/self/exe for writing, and the host's Python is what it
+    wrote (CVE-2019-5736).
 
     The clone is made read-only (mount_setattr) while it is attached nowhere, then moved there.
     Raises KernelError: ENOENT, EPERM.

@@ -84,6 +84,9 @@ def clone_process(
 ) -> int:
     """Bear the process that becomes the container, with its own namespaces from its first breath.
 
+    Without it: the command is a process of the host like all others: it sees them, signals them,
+    and shares their mounts, network and host name.
+
     namespaces: OCI's names. run_child: what the child does; it ends in execve or os._exit.
     cgroup_fd: the child is born inside this cgroup v2 directory. as_sibling: the child's parent is
     this process's parent (CLONE_PARENT), as a process needs that enters a PID namespace by setns.
@@ -120,6 +123,10 @@ def _unshare_sh(namespaces: list[str]) -> str:
 def unshare(namespaces: list[str]) -> None:
     """Leave a namespace that is shared with the host for a fresh one.
 
+    Without it: the process goes on seeing, and changing, what is the host's. Init calls it for the
+    cgroup namespace, once it is in its cgroup: else /proc/self/cgroup tells where on the host that
+    lies.
+
     namespaces: OCI's names.
     Raises KernelError: EPERM without CAP_SYS_ADMIN, EINVAL from a program with threads.
     """
@@ -134,6 +141,9 @@ def _setns_sh(fd: int, namespaces: list[str]) -> str:
 @op("setns(2)", twin=_setns_sh)
 def setns(fd: int, namespaces: list[str]) -> None:
     """Join namespaces that exist: another container's, or those of a container for exec.
+
+    Without it: `exec` starts its program on the host, and `--network container:NAME` gives a
+    network of its own.
 
     fd: of a /proc/PID/ns file (one kind), or a pidfd (any number of kinds at once).
     Joining a PID namespace counts for children only.
@@ -158,6 +168,8 @@ def _set_hostname_sh(name: str) -> str:
 def set_hostname(name: str) -> None:
     """Name the container; only its own UTS namespace hears of it.
 
+    Without it: the container has the host's name: in its prompt, in its logs, and to its peers.
+
     name: 64 bytes at most (HOST_NAME_MAX).
     """
     encoded = path_bytes(name)
@@ -171,6 +183,8 @@ def _set_domainname_sh(name: str) -> str:
 @op("setdomainname(2)", twin=_set_domainname_sh)
 def set_domainname(name: str) -> None:
     """Set the NIS domain name of the container's UTS namespace.
+
+    Without it: the container has the host's NIS domain, which few programs read.
 
     name: 64 bytes at most.
     """

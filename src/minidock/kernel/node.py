@@ -28,6 +28,8 @@ def _make_mount_point_sh(root: str, target: str, *, like: str) -> str:
 def make_mount_point(root: str, target: str, *, like: str) -> str | None:
     """Make the place that something will be mounted on, where the image has none.
 
+    Without it: mount(2) says ENOENT: a mount always covers something that is there.
+
     like: "" for a directory; else the path that will be bound there, whose kind it takes.
     Each missing part is made under a file descriptor of its parent, resolved in the root; where an
     image has a link to nowhere (as Ubuntu's /etc/resolv.conf), what it leads to is made.
@@ -94,6 +96,9 @@ def _make_link_sh(target: str, path: str) -> str:
 def make_link(target: str, path: str) -> str | None:
     """Put a link that programs expect in /dev, such as /dev/fd to /proc/self/fd.
 
+    Without it: whoever reads /dev/stdin or writes to /dev/stderr fails, and so does `<(…)` of bash,
+    which needs /dev/fd.
+
     Returns "there" where something has that name already.
     """
     try:
@@ -112,6 +117,9 @@ def _make_device_sh(path: str, kind: str, *, major: int, minor: int, mode: int) 
 @op("mknod(2)", twin=_make_device_sh)
 def make_device(path: str, kind: str, *, major: int, minor: int, mode: int) -> str | None:
     """Make a device node in the container's /dev; the device rules say whether it may be opened.
+
+    Without it: there is no /dev/null and no /dev/urandom: shells, compilers and whatever makes keys
+    fail with ENOENT.
 
     kind: "c", "b", or "p" for a FIFO. mode: permission bits, not masked by the umask.
     Returns "there" where something has that name already.
@@ -133,5 +141,9 @@ def _change_owner_sh(path: str, *, uid: int, gid: int) -> str:
 
 @op("chown(2)", twin=_change_owner_sh)
 def change_owner(path: str, *, uid: int, gid: int) -> None:
-    """Give a device node to the user that the container's config names."""
+    """Give a device node to the user that the container's config names.
+
+    Without it: a device given to the container is root's, and the user whom its config names gets
+    EACCES.
+    """
     os.chown(path, uid, gid, follow_symlinks=False)

@@ -7,7 +7,8 @@ two records to the journal in force, one before the act and one after it:
     {"begin": SEQ, "actor": "init", "pid": 71, "t": NS, "op": "mount.pivot_root",
      "args": {...}, "phase": "runtime.rootfs.enter_rootfs", "line": 57}
     {"end": SEQ, ..., "us": 12}                done; with "made": what the kernel made, where it
-    {"end": SEQ, ..., "us": 9, "errno": 22}    says (a pid, an inode, an index), or refused
+    {"end": SEQ, ..., "us": 9, "errno": 22,    says (a pid, an inode, an index); or refused, with
+     "said": "...", "hint": "..."}             the error's own words
 
 An end belongs to the begin of the same actor, pid and number: several processes may write to one
 journal, each with numbers of its own.
@@ -107,7 +108,7 @@ class Journal:
         return number
 
     def end(self, number: int, started: int, **outcome: Any) -> None:
-        """Write down how it went: `made` (what the kernel made) or `errno`."""
+        """Write down how it went: `made` (what the kernel made), or `errno`, `said` and `hint`."""
         record = {
             "end": number,
             "actor": self.actor,
@@ -170,7 +171,7 @@ def perform_in_phase(
     try:
         made = this.act(*args, **kwargs)
     except BaseException as error:
-        journal.end(number, started, errno=getattr(error, "errno", None) or 0)
+        journal.end(number, started, **_refusal(error))
         raise
     outcome = {} if made is None else {"made": _shown(made)}
     journal.end(number, started, **outcome)
@@ -191,6 +192,14 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
         "twin": known.twin(**record["args"]),
         "source": f"{code.co_filename}:{code.co_firstlineno}",
     }
+
+
+def _refusal(error: BaseException) -> dict[str, Any]:
+    """What the journal keeps of an error: its errno (0 for none), its words and its hint."""
+    told: dict[str, Any] = {"errno": getattr(error, "errno", None) or 0, "said": str(error)}
+    if hint := getattr(error, "hint", ""):
+        told["hint"] = hint
+    return told
 
 
 def _masked(environment: list[str]) -> list[str]:

@@ -38,6 +38,9 @@ def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target:
 def mount_overlay(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
     """Lay the container's writable layer over the image's layers, and mount the sum.
 
+    Without it: each container needs a copy of its image, in time and on disk; or several write into
+    one tree.
+
     lowerdirs: topmost first. upperdir, workdir: empty directories on one file system at first use;
     both "" for a read-only mount. target: an existing directory.
     Raises KernelError: ENOENT for a missing layer, EINVAL for a file system that cannot be an upper
@@ -65,6 +68,9 @@ def _open_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str) -> str:
 @op("fsmount(2)", twin=_open_overlay_sh)
 def open_overlay(lowerdirs: list[str], upperdir: str, workdir: str) -> int:
     """Lay a writable layer over others, and reach the sum by a descriptor: it is mounted nowhere.
+
+    Without it: a command that is killed while it reads a container's files leaves a mount on the
+    host.
 
     Returns a descriptor of its root: O_PATH, close-on-exec. With it the mount goes; a process that
     is killed leaves nothing. It must be fsmount(2)'s own: once that is closed the mount belongs to

@@ -72,6 +72,9 @@ def _enter_directory_sh(path: str) -> str:
 def enter_directory(path: str) -> None:
     """Go into a directory; at the end, the one in which the container's command starts.
 
+    Without it: the command starts in whatever directory init was in, and a relative path means
+    another file.
+
     Raises KernelError, also where the directory lies outside this root: a working directory that is
     an open descriptor of the host's would be a way out (CVE-2024-21626), and getcwd(2) tells.
     """
@@ -94,6 +97,9 @@ def _chroot_sh(path: str) -> str:
 @op("chroot(2)", twin=_chroot_sh)
 def chroot(path: str) -> None:
     """Start this process's paths at a directory, so that names in an archive cannot lead out of it.
+
+    Without it: a link in a hostile archive, such as etc -> /etc, would have its files written over
+    the host's.
 
     Not a container's wall (a process with CAP_SYS_CHROOT gets out again, and pivot_root is what a
     container uses); good for a short-lived helper that unpacks files.

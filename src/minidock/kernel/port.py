@@ -61,6 +61,9 @@ def _hold_sh(host_ip: str, host_port: int, protocol: str) -> str:
 def hold(host_ip: str, host_port: int, protocol: str) -> HeldPort:
     """Hold a port of the host, so that a second server is told "address already in use".
 
+    Without it: two containers publish one port, since firewall rules reserve nothing; and a server
+    of the host that listens there is no longer reached, without a word.
+
     host_ip: IPv4 or IPv6 address of this host, or the wildcard of either. host_port: 0 lets the
     kernel choose. protocol: "tcp" or "udp".
     Raises KernelError: EADDRINUSE, EADDRNOTAVAIL (no address of this host), EAFNOSUPPORT.

@@ -42,9 +42,10 @@ def _set_not_dumpable_sh() -> str:
 def set_not_dumpable() -> None:
     """Close /proc/PID to processes of the container, before this one comes within their reach.
 
-    Inside the container's PID namespace a root process with CAP_DAC_OVERRIDE could otherwise open
-    our /proc/PID/fd/N and write to files of the host. The kernel makes a process dumpable again at
-    execve(2), when nothing of ours is left in it.
+    Without it: a root process in the container's PID namespace that has CAP_DAC_OVERRIDE opens our
+    /proc/PID/fd/N, and writes to files of the host.
+
+    The kernel makes a process dumpable again at execve(2), when nothing of ours is left in it.
     """
     syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, subject="PR_SET_DUMPABLE")
 
@@ -55,7 +56,11 @@ def _new_session_sh() -> str:
 
 @op("setsid(2)", twin=_new_session_sh)
 def new_session() -> None:
-    """Leave the caller's session, so that its terminal and its signals are not the container's."""
+    """Leave the caller's session, so that its terminal and its signals are not the container's.
+
+    Without it: Ctrl-C in the caller's terminal ends the container, and the container may push
+    characters into that terminal (TIOCSTI).
+    """
     try:
         os.setsid()
     except PermissionError:
@@ -70,6 +75,9 @@ def _set_rlimit_sh(name: str, *, soft: int, hard: int) -> str:
 @op("setrlimit(2)", twin=_set_rlimit_sh)
 def set_rlimit(name: str, *, soft: int, hard: int) -> None:
     """Limit what each process of the container may use, such as the number of open files.
+
+    Without it: the container has the limits of whoever started it: too few open files for a
+    database, say.
 
     name: a key of RLIMITS. soft, hard: -1 for no limit.
     Raises KernelError: EPERM where hard is above ours and we lack CAP_SYS_RESOURCE, EINVAL.
@@ -93,6 +101,9 @@ def _write_proc_sh(path: str, value: str) -> str:
 @op("proc(5)", twin=_write_proc_sh)
 def write_proc(path: str, value: str) -> None:
     """Set a value of this process or of its namespaces through /proc.
+
+    Without it: the settings that the config names stay the kernel's own: its sysctls, and whom it
+    kills first when memory is short (oom_score_adj).
 
     path: such as /proc/self/oom_score_adj or /proc/sys/net/ipv4/ip_local_port_range.
     Raises KernelError with the errno of the write.
@@ -119,6 +130,9 @@ def _set_groups_sh(gids: list[int]) -> str:
 def set_groups(gids: list[int]) -> None:
     """Replace the supplementary groups, or the host root's groups would open the container's files.
 
+    Without it: a command that runs as an ordinary user keeps root's groups, and reads whatever
+    their members may.
+
     Raises KernelError: EPERM without CAP_SETGID.
     """
     try:
@@ -134,6 +148,9 @@ def _set_user_sh(uid: int, gid: int) -> str:
 @op("setresuid(2)", twin=_set_user_sh)
 def set_user(uid: int, gid: int) -> None:
     """Become the user and group that the command runs as: real, effective and saved alike.
+
+    Without it: `--user 1000` does nothing: the command runs as root, and so does whoever finds a
+    hole in it.
 
     The group comes first: once root is gone, it could not be changed.
     Raises KernelError: EPERM.
@@ -151,7 +168,11 @@ def _give_stdio_sh(uid: int) -> str:
 
 @op("fchown(2)", twin=_give_stdio_sh)
 def give_stdio(uid: int) -> None:
-    """Let the command's user open /dev/stdout and /dev/stderr: the pipes are root's so far."""
+    """Let the command's user open /dev/stdout and /dev/stderr: the pipes are root's so far.
+
+    Without it: `echo >/dev/stderr` of an ordinary user says "Permission denied": opening that path
+    asks for the rights of the pipe, which root has made.
+    """
     null = os.stat("/dev/null").st_rdev
     for descriptor in (0, 1, 2):
         try:
@@ -170,8 +191,9 @@ def _reopen_null_sh() -> str:
 def reopen_null() -> str | None:
     """Where a stream is the host's /dev/null, take the container's own instead.
 
-    By a descriptor of the host's node, root inside could change its mode, and so take /dev/null
-    away from everybody outside.
+    Without it: by a descriptor of the host's node, root inside changes its mode, and so takes
+    /dev/null away from everybody outside.
+
     Returns "absent" where no stream is the null device.
     Raises MinidockError where the container's /dev/null is missing or is something else.
     """
@@ -213,6 +235,9 @@ def _close_all_but_sh(kept: list[int]) -> str:
 def close_all_but(kept: list[int]) -> None:
     """Let go of all that our parent has open: its sockets, its ports, the container's journal.
 
+    Without it: init holds its parent's sockets open: nobody hears that the monitor has died, and
+    published ports stay taken.
+
     A socket that is open here too does not tell its other end when the parent dies; and what is not
     open cannot be reached from inside.
     kept: descriptors that stay, beside 0, 1 and 2.
@@ -231,7 +256,11 @@ def _close_on_exec_sh(first: int) -> str:
 
 @op("close_range(2)", twin=_close_on_exec_sh)
 def close_on_exec(first: int) -> None:
-    """Let no descriptor of the host live on in the container: those from `first` on close."""
+    """Let no descriptor of the host live on in the container: those from `first` on close.
+
+    Without it: the command inherits descriptors of the host; one of a directory is a way out of the
+    container's root (CVE-2024-21626).
+    """
     syscall("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, subject=f"from {first}")
 
 
@@ -242,6 +271,9 @@ def _hand_on_sh(first: int, last: int) -> str:
 @op("fcntl(2)", twin=_hand_on_sh)
 def hand_on(first: int, last: int) -> None:
     """Let the command have the descriptors that whoever made the container meant for it.
+
+    Without it: socket activation and --preserve-fds fail: these descriptors are closed at execve(2)
+    like all others.
 
     Raises KernelError EBADF for one that is not open.
     """
@@ -259,6 +291,9 @@ def _restore_signals_sh() -> str:
 @op("signal(7)", twin=_restore_signals_sh)
 def restore_signals() -> None:
     """Give the command the kernel's default signal handling, and no signal blocked.
+
+    Without it: who writes to a pipe does not die of SIGPIPE when its reader has gone: `yes | head
+    -1` ends with "Broken pipe".
 
     Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve.
     """
@@ -281,6 +316,8 @@ def _execute_sh(path: str, argv: list[str], environment: list[str]) -> str:
 def execute(path: str, argv: list[str], environment: list[str]) -> NoReturn:
     """Become the container's own program: all that was ours in this process is gone.
 
+    Without it: there is a container with nothing in it but our own Python.
+
     path: found in the container's PATH already. environment: NAME=value entries.
     Raises KernelError: EACCES, ENOENT (also for a missing interpreter of a script), ENOEXEC, E2BIG.
     """
@@ -298,6 +335,9 @@ def _spawn_sh(path: str, argv: list[str], environment: list[str], *, control: in
 @op("posix_spawn(3)", twin=_spawn_sh)
 def spawn(path: str, argv: list[str], environment: list[str], *, control: int) -> int:
     """Bear the container's monitor, in a session of its own: no terminal and no shell ends it.
+
+    Without it: the container is a child of the command that started it: closing the terminal ends
+    it, nobody keeps what it says, and its exit status is lost.
 
     control: the descriptor that it finds as its 3; 0, 1 and 2 are /dev/null.
     Returns its pid.
@@ -322,6 +362,9 @@ def _send_signal_sh(pidfd: int, number: int, *, pid: int) -> str:
 @op("pidfd_send_signal(2)", twin=_send_signal_sh)
 def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
     """Signal exactly this process: a pidfd cannot come to mean another one, as a number can.
+
+    Without it: by kill(2), a number that another process has got meanwhile means that one: `stop`
+    would end a stranger.
 
     Returns "ended" where the process has gone.
     Raises KernelError: EINVAL for a number that is no signal.

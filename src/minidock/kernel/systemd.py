@@ -78,6 +78,9 @@ def _start_delegated_unit_sh(name: str, *, slice_name: str) -> str:
 def start_delegated_unit(name: str, *, slice_name: str) -> None:
     """Have systemd make a unit whose cgroup is ours to divide; one that runs already will do.
 
+    Without it: systemd takes the whole tree for its own, and may move our processes or undo our
+    settings at its next reload.
+
     name: such as "minidock-containers.service". slice_name: the slice that it belongs to, such as
     "minidock.slice"; systemd makes it too. Returns once the unit's cgroup is there.
     Raises KernelError where systemd does not answer, MinidockError with its words where it refuses.

@@ -29,6 +29,9 @@ def _open_terminal_sh() -> str:
 def open_terminal() -> int:
     """Make a terminal out of the container's own /dev/pts, and hold its master's end.
 
+    Without it: `-t` gives no terminal: no line editing, no Ctrl-C, no colours, and editors refuse
+    to work.
+
     Returns the master's descriptor. The first terminal of a devpts instance is /dev/pts/0.
     Raises KernelError: ENOENT where no devpts is mounted at /dev/pts.
     """
@@ -53,6 +56,9 @@ def _take_terminal_sh(master: int) -> str:
 def take_terminal(master: int) -> None:
     """Make the terminal this session's own, so that Ctrl-C reaches the container's processes.
 
+    Without it: the shell says "can't access tty; job control turned off", and Ctrl-C reaches
+    nobody.
+
     Its slave becomes stdin, stdout and stderr. It is opened from the master (TIOCGPTPEER), so that
     no path in the container's /dev can mislead.
     """
@@ -72,7 +78,10 @@ def _set_size_sh(fd: int, *, rows: int, columns: int) -> str:
 
 @op("ioctl_tty(2)", twin=_set_size_sh)
 def set_size(fd: int, *, rows: int, columns: int) -> None:
-    """Tell a terminal its size; the kernel sends SIGWINCH to its foreground processes."""
+    """Tell a terminal its size; the kernel sends SIGWINCH to its foreground processes.
+
+    Without it: programs are told of 0 rows and 0 columns, and draw for 80 by 24.
+    """
     packed = b"".join(n.to_bytes(2, "little") for n in (rows & 0xFFFF, columns & 0xFFFF, 0, 0))
     fcntl.ioctl(fd, TIOCSWINSZ, packed)
 

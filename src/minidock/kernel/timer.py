@@ -25,6 +25,9 @@ def _wake_after_sh(milliseconds: int) -> str:
 def wake_after(milliseconds: int) -> int:
     """Have the kernel make a descriptor readable after a while: wait, and stay able to answer.
 
+    Without it: a process would sleep, and answer nobody meanwhile: no `stop` during the pause
+    before a restart.
+
     milliseconds: at least 1. Returns the descriptor, which the caller closes.
     Raises KernelError: EMFILE, ENFILE.
     """

@@ -184,6 +184,8 @@ def _wait_for_start_sh(fifo: int) -> str:
 def wait_for_start(fifo: int) -> None:
     """Wait until the container is started: until then its network is being connected.
 
+    Without it: a server starts before it has an address, and ends with an error or listens in vain.
+
     The FIFO stays open until execve(2) closes it: by that, who started us sees that we are through.
     """
     select.select([fifo], [], [])

@@ -1,11 +1,11 @@
 """explain: a container's journal, told to a student.
 
-    journal (records of begin and end)  ->  Reader -> Told: an op, and how it went
-                                        ->  Text, for a terminal or a pipe; or JSON, a line an op
+    journal  ->  Reader (told.py)  ->  Story, for a terminal or a pipe; or JSON, a line an op
 
-Each op says who did it (engine, monitor, init), in which phase, what it did, why, how a shell would
-do the same, which man page tells more, and how long it took. The words are the docstrings of the
-ops and of the functions that call them: nothing is written twice.
+Each op says who did it (engine, monitor, init), in which phase, what it did, why, how a shell
+would do the same, which man page tells more, and how long it took. A *chapter* is what one process
+does in the functions of one module; it opens with the module's first line, and each of its phases
+with the function's. The words are docstrings: nothing is written twice. What an op is: op_page.py.
 
 Long paths are shortened to $C, $STORE and $ID, which a legend on top explains; JSON has them whole.
 """
@@ -14,154 +14,124 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from importlib import import_module
-from pkgutil import iter_modules
 
-import minidock.kernel
-import minidock.runtime
 from minidock.errors import NotFound, errno_name
-from minidock.kernel.op import REGISTRY, describe
+from minidock.kernel.op import REGISTRY
+from minidock.teach.op_page import OUTCOME, names_of, ops_named, pieces
+from minidock.teach.page import WIDTH, Page, cut, fold_shell, short_ids, time_text
+from minidock.teach.told import (
+    Reader,
+    Told,
+    purpose_of_function,
+    purpose_of_module,
+    split_phase,
+)
+from minidock.teach.told import load_ops as load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, TextIO
 
     from minidock.engine.container.containers import Container
+    from minidock.teach.language import Language
 
-WIDTH = 100
 _COLOURS = {"engine": "34", "monitor": "33", "init": "32", "stage": "35", "exec": "36"}
 _VALUE_WIDTH = 30
 _SLOWEST = 3
+_INDENT = " " * 9
 
 
-def load_ops() -> None:
-    """Import every module that declares ops, so that their whys and twins are known."""
-    for package in (minidock.kernel, minidock.runtime):
-        for module in iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                import_module(f"{package.__name__}.{module.name}")
-
-
-class Told:
-    """One op of a journal, with how it went.
-
-    record: its begin record with why, twin, man and source. us: microseconds, None where it did
-    not come back (execve, a crash). made: the kernel object that came to be. errno: None where it
-    went well.
-    """
-
-    def __init__(self, begin: dict[str, Any]) -> None:
-        self.record = describe(begin)
-        self.us: int | None = None
-        self.made: Any = None
-        self.errno: int | None = None
-
-    def finish(self, end: dict[str, Any]) -> None:
-        """Take over what the end record says."""
-        self.us = end["us"]
-        self.made = end.get("made")
-        self.errno = end.get("errno")
-
-    @property
-    def comes_back(self) -> bool:
-        """Whether the call returns when it succeeds; execve(2) does not."""
-        return not self.record["man"].startswith("execve")
-
-    def plain(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
-        outcome = {"us": self.us, "made": self.made, "errno": self.errno}
-        return {**self.record, **{n: value for n, value in outcome.items() if value is not None}}
-
-
-class Reader:
-    """Turns a journal's lines into ops, each as soon as it is known how it went."""
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, int], Told] = {}  # what each process is in the middle of
-
-    def read(self, line: str) -> list[Told]:
-        """The ops that are over with this line."""
-        record = json.loads(line)
-        process = (record["actor"], record["pid"])
-        before = self._open.pop(process, None)
-        if "begin" not in record:
-            if before is not None:
-                before.finish(record)
-            return [before] if before is not None else []
-        told = Told(record)
-        if told.comes_back:
-            self._open[process] = told
-            return [before] if before is not None else []
-        return [before, told] if before is not None else [told]
-
-    def rest(self) -> list[Told]:
-        """The ops that never ended."""
-        return list(self._open.values())
-
-
-class Text:
-    """Writes ops for people.
+class Story:
+    """Tells ops to people, as they come.
 
     shortened: long path -> the name that stands for it, longer paths first.
     """
 
-    def __init__(self, out: TextIO, shortened: dict[str, str]) -> None:
-        self._out = out
-        self._colours = out.isatty() and "NO_COLOR" not in os.environ
+    def __init__(self, page: Page, shortened: dict[str, str]) -> None:
+        self._page = page
         self._shortened = shortened
-        self._phase = ""
+        self._chapter = ("", "")
+        self._began: int | None = None  # when the first op did, in nanoseconds
         self._known: set[str] = set()  # phases whose purpose was told
-        self._op = ""
+        self._told: set[str] = set()  # phases and ops that this chapter has told already
 
     def title(self, text: str) -> None:
         """The container, and what stands for its long paths."""
-        self._line(self._paint("1", text))
+        self._page.line(self._page.paint("1", text))
         for path, name in reversed(self._shortened.items()):
             others = {p: n for p, n in self._shortened.items() if n != name}
-            self._line(self._paint("2", f"    {name[1:]}={_replaced(path, others)}"))
+            legend = f"    {name[1:]}={_replaced(path, others)}"
+            self._page.line(self._page.paint("2", legend))
 
     def write(self, told: Told) -> None:
-        """One op: a heading where a new phase begins, then what, why, how, and how long."""
+        """One op: a heading where a new chapter begins, then what, why, how, and how long."""
         record = told.record
+        page = self._page
         colour = _COLOURS.get(record["actor"], "0")
-        if record["phase"] != self._phase:
-            self._heading(record, colour)
-            self._op = ""
+        if self._began is None:
+            self._began = record["t"]
+        if told.chapter != self._chapter:
+            self._open_chapter(told, colour)
+        self._phase(record["phase"])
         self._head_line(told, colour)
-        if record["op"] != self._op:
-            self._fold(record["why"], "         ")
-        self._op = record["op"]
+        if record["op"] not in self._told:
+            page.fold(page.language.gettext(record["why"]), _INDENT)
+            self._told.add(record["op"])
         self._twin(record["twin"])
         if told.errno is not None:
-            failed = f"failed: {os.strerror(told.errno)} ({errno_name(told.errno)})"
-            self._line("         " + self._paint("1;31", failed))
+            self._refused(told)
         elif told.made is not None:
-            made = self._short(json.dumps(told.made) if isinstance(told.made, dict) else told.made)
-            self._line("         " + self._paint("2", _cut(f"-> {made}", WIDTH - 9)))
+            made = json.dumps(told.made) if isinstance(told.made, dict) else told.made
+            page.line(_INDENT + page.paint("2", cut(f"-> {self._short(made)}", WIDTH - 9)))
 
-    def _heading(self, record: dict[str, Any], colour: str) -> None:
-        self._phase = record["phase"]
-        self._line("")
-        name = f"{record['actor']} · {record['phase']} "
-        self._line(self._paint(f"1;{colour}", name + "─" * (WIDTH - len(name))))
-        if self._phase not in self._known and (purpose := _purpose(self._phase)):
-            self._fold(purpose, "  ", paint="1")
-        self._known.add(self._phase)
+    def _open_chapter(self, told: Told, colour: str) -> None:
+        """A rule with who and where, and how long after the story's beginning."""
+        page = self._page
+        self._chapter = told.chapter
+        self._told = set()
+        name = " · ".join(told.chapter)
+        moment = f"+{time_text(max(0, told.record['t'] - (self._began or 0)) // 1000)}"
+        page.line("")
+        rule = "─" * (WIDTH - len(name) - len(moment) - 2)
+        page.line(page.paint(f"1;{colour}", f"{name} {rule} {moment}"))
+        if purpose := purpose_of_module(told.chapter[1]):
+            page.fold(page.language.gettext(purpose), "  ")
+
+    def _phase(self, phase: str) -> None:
+        """A phase's function, and at its first time what it is for."""
+        page = self._page
+        module, function = split_phase(phase)
+        if (key := f"{module}.{function}") in self._told:
+            return
+        self._told.add(key)
+        purpose = "" if key in self._known else purpose_of_function(module, function)
+        self._known.add(key)
+        page.line("")
+        if purpose:
+            page.fold(f"{function}: {page.language.gettext(purpose)}", "  ", paint="1")
+        else:
+            page.line("  " + page.paint("1", function))
 
     def _head_line(self, told: Told, colour: str) -> None:
         """Number, op with its arguments; man page and time at the right."""
-        record = told.record
-        time = "" if told.us is None else _time(told.us)
+        page, record = self._page, told.record
+        time = "" if told.us is None else time_text(told.us)
         right = f"{record['man']:>20}{time:>10}"
         arguments = (f"{name}={self._value(value)}" for name, value in record["args"].items())
-        what = _cut(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
+        what = cut(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
         left = f"{record['begin']:>6}   "
         gap = " " * (WIDTH - len(left) - len(record["op"]) - len(what) - len(right))
-        op = self._paint(f"1;{colour}", record["op"])
-        self._line(left + op + self._paint("2", what + gap + right))
+        op = page.paint(f"1;{colour}", record["op"])
+        page.line(left + op + page.paint("2", what + gap + right))
+
+    def _refused(self, told: Told) -> None:
+        page = self._page
+        _ = page.language.gettext
+        page.line(_INDENT + page.paint("1;31", f"{_('failed')}: {_reason(told)}"))
+        for line in told.hint.splitlines():
+            page.fold(f"{_('hint')}: {line}", _INDENT)
 
     def _value(self, value: Any) -> str:
         """An argument, short enough for its line; of a path, the end is what matters."""
@@ -172,30 +142,17 @@ class Text:
             return shown
         if shown.startswith(("/", "$")):
             return "…" + shown[1 - _VALUE_WIDTH :]
-        return _cut(shown, _VALUE_WIDTH)
+        return cut(shown, _VALUE_WIDTH)
 
     def _twin(self, twin: str) -> None:
         prompt = "$ "
         for line in self._short(twin).splitlines():
-            for piece in _fold_shell(line, WIDTH - 11):
-                self._line("         " + self._paint("36", prompt + piece))
+            for piece in fold_shell(line, WIDTH - 11):
+                self._page.line(_INDENT + self._page.paint("36", prompt + piece))
                 prompt = "  "
 
     def _short(self, text: object) -> str:
-        shown = _replaced(str(text), self._shortened)
-        return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}", r"\1…", shown)
-
-    def _fold(self, text: str, indent: str, *, paint: str = "0") -> None:
-        from textwrap import wrap
-
-        for line in wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent):
-            self._line(self._paint(paint, line) if paint != "0" else line)
-
-    def _paint(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
-
-    def _line(self, text: str) -> None:
-        self._out.write(text.rstrip() + "\n")
+        return short_ids(_replaced(str(text), self._shortened))
 
 
 def _replaced(text: str, shortened: dict[str, str]) -> str:
@@ -204,49 +161,18 @@ def _replaced(text: str, shortened: dict[str, str]) -> str:
     return text
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+def _reason(told: Told) -> str:
+    """The kernel's word for a refusal; the error's own where the kernel was not asked."""
+    if not told.errno:
+        return told.said.partition("\n")[0]
+    return f"{os.strerror(told.errno)} ({errno_name(told.errno)})"
 
 
-def _time(us: int) -> str:
-    if us < 1000:
-        return f"{us} µs"
-    return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1_000_000:.2f} s"
-
-
-def _fold_shell(line: str, width: int) -> Iterator[str]:
-    """A shell command on lines of a width, each but the last ending in a backslash."""
-    indent = ""
-    while len(line) > width:
-        at = line.rfind(" ", 0, width - 1)
-        if at <= len(indent):
-            yield _cut(line, width)  # one word that is longer than the page
-            return
-        yield line[:at] + " \\"
-        indent = "    "
-        line = indent + line[at + 1 :]
-    yield line
-
-
-def _purpose(phase: str) -> str:
-    """The first line of the docstring of the function in which an op was called."""
-    names = phase.split(".")
-    for cut in range(len(names) - 1, 0, -1):
-        try:
-            found: Any = import_module("minidock." + ".".join(names[:cut]))
-        except ModuleNotFoundError:
-            continue
-        for name in names[cut:]:
-            found = getattr(found, name, None)
-        return (getattr(found, "__doc__", "") or "").strip().partition("\n")[0]
-    return ""
-
-
-def narrator(container: Container, *, as_json: bool) -> Callable[[str], None]:
+def narrator(container: Container, *, as_json: bool, language: Language) -> Callable[[str], None]:
     """A function that tells each record of a run as it comes, on stderr."""
     load_ops()
     reader = Reader()
-    write = _writer(container, sys.stderr, as_json=as_json)
+    write = _writer(container, sys.stderr, as_json=as_json, language=language)
 
     def on_record(line: str) -> None:
         for told in reader.read(line):
@@ -256,85 +182,141 @@ def narrator(container: Container, *, as_json: bool) -> Callable[[str], None]:
     return on_record
 
 
-def explain(container: Container, *, as_json: bool) -> None:
+def explain(
+    container: Container,
+    names: tuple[str, ...] = (),
+    *,
+    as_json: bool,
+    only_phases: bool = False,
+    language: Language,
+) -> None:
     """Tell, on stdout, what was done for a container's last run.
 
-    Raises NotFound for one that was never started.
+    names: of ops, man pages or modules, to tell of these alone. only_phases: the overview alone.
+    Raises NotFound for a container that was never started, and for a name that nothing has.
     """
-    lines = _journal(container)
-    if not lines:
+    everything = read_journal(container)
+    if not everything:
         raise NotFound(
             f"container {container.name} has no journal: it was never started",
             hint=f"minidock start {container.name}",
         )
-    load_ops()
-    reader = Reader()
-    ops = [told for line in lines for told in reader.read(line)] + reader.rest()
-    write = _writer(container, sys.stdout, as_json=as_json)
-    for told in ops:
-        write(told)
+    wanted = _wanted(names)
+    ops = [told for told in everything if not names or told.record["op"] in wanted]
+    out = sys.stdout
+    write = _writer(container, out, as_json=as_json, language=language)
+    if not only_phases or as_json:
+        for told in ops:
+            write(told)
     if not as_json:
-        sys.stdout.write(_summary(ops))
+        page = Page(out, language)
+        if not names:
+            overview(ops, page)
+        totals(ops, everything, page)
+        if not names:
+            ending(container, everything, page)
 
 
-def _journal(container: Container) -> list[str]:
+def _wanted(names: tuple[str, ...]) -> set[str]:
+    """The ops that are meant."""
+    load_ops()
+    for name in names:
+        if not ops_named(name):
+            raise NotFound(f"No such operation: {name}", hint="`minidock explain` lists them all")
+    asked = {name.partition("(")[0] for name in names}
+    return {op.name for op in REGISTRY.values() if asked & set(names_of(op))}
+
+
+def read_journal(container: Container) -> list[Told]:
+    """What was done for a container since it was last started, each op with how it went."""
+    load_ops()
     try:
         with open(container.paths.journal, encoding="utf-8") as file:
-            return file.read().splitlines()
+            lines = file.read().splitlines()
     except FileNotFoundError:
         return []
+    reader = Reader()
+    return [told for line in lines for told in reader.read(line)] + reader.rest()
 
 
-def _writer(container: Container, out: TextIO, *, as_json: bool) -> Callable[[Told], None]:
+def _writer(
+    container: Container, out: TextIO, *, as_json: bool, language: Language
+) -> Callable[[Told], None]:
     """What writes an op to `out`, as JSON or as text below a title."""
     if as_json:
-        return lambda told: _write_line(out, told)
+        return lambda told: _write_line(out, told, language)
     paths = {
         container.paths.home: "$C",
         container.paths.run: "$RUN",
         container.store.root: "$STORE",
         container.id: "$ID",
     }
-    text = Text(out, paths)
-    text.title(f"{container.name}: {container.document['Path']} in {container.config['Image']}")
-    return text.write
+    story = Story(Page(out, language), paths)
+    story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
+    return story.write
 
 
-def _write_line(out: TextIO, told: Told) -> None:
-    out.write(json.dumps(told.plain(), ensure_ascii=False) + "\n")
+def _write_line(out: TextIO, told: Told, language: Language) -> None:
+    plain = told.plain()
+    plain["why"] = language.gettext(plain["why"])
+    out.write(json.dumps(plain, ensure_ascii=False) + "\n")
 
 
-def _summary(ops: list[Told]) -> str:
+def overview(ops: list[Told], page: Page) -> None:
+    """The chapters in the order of their beginnings: how many operations each, and how long."""
+    chapters: dict[tuple[str, str], list[Told]] = {}
+    for told in ops:
+        chapters.setdefault(told.chapter, []).append(told)
+    page.line("")
+    width = max((len(module) for _, module in chapters), default=0)
+    for (actor, module), its in chapters.items():
+        time = time_text(sum(told.us or 0 for told in its))
+        purpose = page.language.gettext(purpose_of_module(module)).partition(":")[0]
+        who = page.paint(f"1;{_COLOURS.get(actor, '0')}", f"{actor:<8}")
+        left = f"{module:<{width}} {len(its):>5} {time:>9}  "
+        page.line(who + left + page.paint("2", cut(purpose, WIDTH - 8 - len(left))))
+
+
+def totals(ops: list[Told], everything: list[Told], page: Page) -> None:
     """How many operations, by whom, and what took longest."""
+    language = page.language
     actors: dict[str, int] = {}
     for told in ops:
         actors[told.record["actor"]] = actors.get(told.record["actor"], 0) + 1
-    whole = (ops[-1].record["t"] - ops[0].record["t"]) // 1000 + (ops[-1].us or 0) if ops else 0
     by_time = sorted(ops, key=lambda told: told.us or 0, reverse=True)[:_SLOWEST]
-    slowest = " · ".join(f"{told.record['op']} {_time(told.us or 0)}" for told in by_time)
+    slowest = " · ".join(f"{told.record['op']} {time_text(told.us or 0)}" for told in by_time)
     counts = " · ".join(f"{actor} {count}" for actor, count in actors.items())
-    return (
-        f"\n{len(ops)} operations, {_time(whole)} from the first to the last: {counts}\n"
-        f"longest: {slowest}\n"
-    )
+    count = language.ngettext("{n} operation", "{n} operations", len(ops)).format(n=len(ops))
+    page.line("")
+    if len(ops) < len(everything):
+        of_all = language.gettext("{count} of {all}").format(count=count, all=len(everything))
+        page.fold(f"{of_all}: {counts}" if counts else of_all, "")
+        return
+    last = max(told.record["t"] // 1000 + (told.us or 0) for told in ops)
+    whole = time_text(last - ops[0].record["t"] // 1000)
+    line = language.gettext("{count}, {time} from the first to the last: {actors}")
+    page.fold(line.format(count=count, time=whole, actors=counts), "")
+    page.fold(language.gettext("longest: {ops}").format(ops=slowest), "")
 
 
-def explain_op(name: str, out: TextIO) -> bool:
-    """Tell about an op, or all ops of a man page ("mount", "overlay.mount_overlay").
-
-    Returns whether there is one.
-    """
-    load_ops()
-    wanted = name.partition("(")[0]
-    found = [
-        op
-        for op in REGISTRY.values()
-        if wanted in (op.name, op.name.rpartition(".")[2], op.man.partition("(")[0])
-    ]
-    for op in found:
-        code = op.act.__code__
-        out.write(f"{op.name}({', '.join(op.parameters)}) · {op.man}\n")
-        for line in (op.act.__doc__ or "").strip().splitlines():
-            out.write(f"    {line.strip()}\n".rstrip() + "\n")
-        out.write(f"    {code.co_filename}:{code.co_firstlineno}\n\n")
-    return bool(found)
+def ending(container: Container, ops: list[Told], page: Page) -> None:
+    """How the story ended where its command was not started: at which op, why, and what to do."""
+    error = container.state.get("Error", "")
+    if not error:
+        return
+    _ = page.language.gettext
+    page.line("")
+    page.fold(f"{_('The command was not started')}: {error}", "", paint="1;31")
+    culprit = next((t for t in reversed(ops) if t.errno is not None and t.said in error), None)
+    if culprit is None:
+        return
+    record = culprit.record
+    number, actor, op = record["begin"], record["actor"], record["op"]
+    place = _("It failed in operation {number} of {actor}, {op}; all before it was unmade again.")
+    page.fold(place.format(number=number, actor=actor, op=op), "  ")
+    for line in culprit.hint.splitlines():
+        page.fold(f"{_('hint')}: {line}", "  ")
+    for kind, text in pieces(REGISTRY[op]):
+        if kind == OUTCOME and text.startswith("Raises") and not culprit.hint:
+            page.fold(_(text), "  ")
+    page.fold(f"{_('see')}: minidock explain {op}", "  ")

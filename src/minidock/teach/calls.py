@@ -1,0 +1,122 @@
+"""Where our code calls an op: read from the source, so that it cannot be out of date.
+
+A place is a call of the op, or a step that names it (`Step(m.pivot_root, …)`, `undo.callback(…)`).
+Names are followed through each file's imports; nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import minidock
+from minidock.teach.told import purpose_of_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minidock.kernel.op import Op
+
+SOURCE = Path(minidock.__file__).parent
+
+
+class Site:
+    """One place: module and function as a journal's phase has them, file and line."""
+
+    def __init__(self, module: str, function: str, file: Path, line: int) -> None:
+        self.module = module
+        self.function = function
+        self.file = file
+        self.line = line
+
+    @property
+    def purpose(self) -> str:
+        """What the calling function is for: the first line of its docstring."""
+        return purpose_of_function(self.module, self.function)
+
+
+def call_sites(op: Op) -> list[Site]:
+    """Every place that calls an op, in the order of the files' names."""
+    name = op.act.__name__
+    home = op.act.__module__.rpartition(".")[2]
+    found = []
+    for path, text in _sources():
+        if name in text and (home in text or path.stem == home):
+            wanted = f"{op.act.__module__}.{name}"
+            found += [site for full, site in _sites(path) if full == wanted]
+    return found
+
+
+@cache
+def _sources() -> list[tuple[Path, str]]:
+    paths = sorted(path for path in SOURCE.rglob("*.py") if "teach" not in path.parts)
+    return [(path, path.read_text(encoding="utf-8")) for path in paths]
+
+
+@cache
+def _sites(path: Path) -> list[tuple[str, Site]]:
+    """What one file calls or names, by its full name."""
+    module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = dict(_imported(tree))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            names[node.name] = f"minidock.{module}.{node.name}"
+    calls = _Calls(names)
+    calls.visit(tree)
+    return [(full, Site(module, where, path, line)) for full, where, line in calls.found]
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """What each name stands for that the file imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+class _Calls(ast.NodeVisitor):
+    """Collects what is called, and what is handed to a call, with the function around it.
+
+    found: (full name, function as in a code object's co_qualname, line of the call).
+    """
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.found: list[tuple[str, str, int]] = []
+        self._names = names
+        self._around: list[str] = []
+        self._inside_function = 0
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+        if self._inside_function:  # belongs to the function around it
+            self.generic_visit(node)
+            return
+        self._around.append(node.name)
+        self._inside_function += 1
+        for statement in node.body:
+            self.visit(statement)
+        self._inside_function -= 1
+        self._around.pop()
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._around.append(node.name)
+        self.generic_visit(node)
+        self._around.pop()
+
+    def visit_Call(self, node: ast.Call) -> None:
+        for part in (node.func, *node.args, *(k.value for k in node.keywords)):
+            full = self._full_name(part)
+            if full and self._around:
+                self.found.append((full, ".".join(self._around), node.lineno))
+            self.visit(part)
+
+    def _full_name(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Name):
+            return self._names.get(node.id, "")
+        if isinstance(node, ast.Attribute) and (base := self._full_name(node.value)):
+            return f"{base}.{node.attr}"
+        return ""

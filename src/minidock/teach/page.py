@@ -1,0 +1,88 @@
+"""A page of text: lines of a width, in colours on a terminal and without them in a pipe."""
+
+from __future__ import annotations
+
+import os
+import re
+from textwrap import wrap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from minidock.teach.language import Language
+
+WIDTH = 100
+_LABEL_WIDTH = 12
+
+
+class Page:
+    """Writes lines.
+
+    out: where to. language: what the page's words are said in. Colours are left out where `out` is
+    no terminal, and where NO_COLOR is set (https://no-color.org).
+    """
+
+    def __init__(self, out: TextIO, language: Language) -> None:
+        self.language = language
+        self._out = out
+        self._colours = out.isatty() and not os.environ.get("NO_COLOR")
+
+    def line(self, text: str) -> None:
+        """One line as it is."""
+        self._out.write(text.rstrip() + "\n")
+
+    raw = line
+
+    def fold(self, text: str, indent: str, *, paint: str = "0") -> None:
+        """Prose, on as many lines as it takes."""
+        pieces = wrap(
+            text,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for piece in pieces:
+            self.line(self.paint(paint, piece) if paint != "0" else piece)
+
+    def row(self, label: str, value: str) -> None:
+        """A label, and what it is about."""
+        self.line(f"    {label:<{_LABEL_WIDTH}}{value}")
+
+    def paint(self, code: str, text: str) -> str:
+        """Text in a colour: `code` is what ECMA-48 calls Select Graphic Rendition."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+
+def cut(text: str, width: int) -> str:
+    """A text's beginning, where it is longer than a width."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def time_text(us: int) -> str:
+    """A number of microseconds, in a unit that suits it."""
+    if us < 1000:
+        return f"{us} µs"
+    return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1_000_000:.2f} s"
+
+
+def short_ids(text: str) -> str:
+    """Ids and digests cut to the twelve digits by which Docker shows them."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}", r"\1…", text)
+
+
+def fold_shell(line: str, width: int) -> Iterator[str]:
+    """A shell command on lines of a width, each but the last ending in a backslash."""
+    indent = ""
+    while len(line) > width:
+        at = line.rfind(" ", 0, width - 1)
+        if at <= len(indent):
+            yield cut(line, width)  # one word that is longer than the page
+            return
+        yield line[:at] + " \\"
+        indent = "    "
+        line = indent + line[at + 1 :]
+    yield line

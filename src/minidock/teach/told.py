@@ -1,0 +1,140 @@
+"""What a journal tells: its records of begin and end, put together to ops and how they went.
+
+    journal (lines)  ->  Reader  ->  Told: who, where, what, why, how a shell would, how long
+
+The words are the docstrings of the ops; kernel/op.py says what stands in a record.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from inspect import getdoc
+from pkgutil import iter_modules
+
+import minidock.kernel
+import minidock.runtime
+from minidock.kernel.op import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def load_ops() -> None:
+    """Import every module that declares ops, so that their whys and twins are known."""
+    for package in (minidock.kernel, minidock.runtime):
+        for module in iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                import_module(f"{package.__name__}.{module.name}")
+
+
+class Told:
+    """One op of a journal, with how it went.
+
+    record: its begin record with why, twin, man and source. us: microseconds, None where it did
+    not come back (execve, a crash). made: the kernel object that came to be. errno: None where it
+    went well; said, hint: the error's own words.
+    """
+
+    def __init__(self, begin: dict[str, Any]) -> None:
+        self.record = describe(begin)
+        self.us: int | None = None
+        self.made: Any = None
+        self.errno: int | None = None
+        self.said = ""
+        self.hint = ""
+
+    def finish(self, end: dict[str, Any]) -> None:
+        """Take over what the end record says."""
+        self.us = end["us"]
+        self.made = end.get("made")
+        self.errno = end.get("errno")
+        self.said = end.get("said", "")
+        self.hint = end.get("hint", "")
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the call returns when it succeeds; execve(2) does not."""
+        return not self.record["man"].startswith("execve")
+
+    @property
+    def chapter(self) -> tuple[str, str]:
+        """Who did it, and the module in which it was written: ("init", "runtime.rootfs")."""
+        return self.record["actor"], split_phase(self.record["phase"])[0]
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        outcome = {"us": self.us, "made": self.made, "errno": self.errno}
+        words = {"said": self.said or None, "hint": self.hint or None}
+        known = {n: value for n, value in {**outcome, **words}.items() if value is not None}
+        return {**self.record, **known}
+
+
+class Reader:
+    """Turns a journal's lines into ops, each as soon as it is known how it went."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], Told] = {}  # what each process is in the middle of
+
+    def read(self, line: str) -> list[Told]:
+        """The ops that are over with this line."""
+        record = json.loads(line)
+        process = (record["actor"], record["pid"])
+        before = self._open.pop(process, None)
+        if "begin" not in record:
+            if before is not None:
+                before.finish(record)
+            return [before] if before is not None else []
+        told = Told(record)
+        if told.comes_back:
+            self._open[process] = told
+            return [before] if before is not None else []
+        return [before, told] if before is not None else [told]
+
+    def rest(self) -> list[Told]:
+        """The ops that never ended."""
+        return list(self._open.values())
+
+
+def split_phase(phase: str) -> tuple[str, str]:
+    """A phase as its module and function: "runtime.rootfs", "enter_steps".
+
+    What stands in a comprehension or an inner function belongs to the function around it.
+    """
+    names = phase.partition(".<locals>")[0].split(".")
+    for cut in range(len(names) - 1, 0, -1):
+        try:
+            import_module("minidock." + ".".join(names[:cut]))
+        except ModuleNotFoundError:
+            continue
+        return ".".join(names[:cut]), ".".join(names[cut:])
+    return names[0], ".".join(names[1:])
+
+
+def purpose_of_module(module: str) -> str:
+    """The first line of a module's docstring: "Mounts: what a container sees as its …"."""
+    try:
+        return _first_line(import_module(f"minidock.{module}").__doc__)
+    except ModuleNotFoundError:
+        return ""
+
+
+def purpose_of_function(module: str, function: str) -> str:
+    """The first line of a function's docstring: a method's may stand in the class above its own.
+
+    __init__, __enter__ and the like are told by their class.
+    """
+    try:
+        found: Any = import_module(f"minidock.{module}")
+    except ModuleNotFoundError:
+        return ""
+    for name in function.split("."):
+        if name.startswith("__"):  # what Python itself says of it tells nothing
+            break
+        found = getattr(found, name, None)
+    return "" if found is None else _first_line(getdoc(found))
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0]

@@ -37,6 +37,7 @@ COMMANDS: Table = {
     "info": (COMMON, "system:info", "Display system-wide information"),
     "doctor": (COMMON, "doctor:doctor", "Say what this machine can and cannot do"),
     "explain": (TEACH, "explain:explain", "Tell each kernel call that made a container"),
+    "where": (TEACH, "where:where", "Show where each part of it lives, and how to look at it"),
     "builder": (NOUNS, "builder:builder", "Manage builds and their cache"),
     "buildx": (NOUNS, "builder:buildx", "The same as builder, by Docker's newer name"),
     "container": (NOUNS, "container:container", "Manage containers"),

@@ -1,0 +1,58 @@
+"""The layers of an image or a container, as `where` and `layers` show them."""
+
+from __future__ import annotations
+
+from minidock.engine.container.layers import layers_of
+from minidock.teach.layers_stack import Layer, Stack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+    from minidock.engine.image.images import Image
+
+
+def of_image(image: Image) -> list[Layer]:
+    """An image's layers, topmost first, each with the step that made it."""
+    titles = steps(image)
+    directories = image.layer_directories()
+    layers = [
+        Layer(number, path, title=titles[number - 1] if number <= len(titles) else "")
+        for number, path in enumerate(directories, 1)
+    ]
+    return layers[::-1]
+
+
+def of_container(container: Container) -> list[Layer]:
+    """A container's upperdir, and below it the layers of its image, topmost first.
+
+    Raises NotFound where the image was removed.
+    """
+    if container.document.get("Build"):
+        lowers, upper, _ = layers_of(container)
+        layers = [Layer(number, path) for number, path in enumerate(lowers, 1)][::-1]
+    else:
+        _, upper, _ = layers_of(container)
+        layers = of_image(image_of(container))
+    own = Layer(len(layers) + 1, upper, is_live=True, title="what the container has written")
+    return [own, *layers]
+
+
+def image_of(container: Container) -> Image:
+    """The image that a container was made from. Raises NotFound where it was removed."""
+    from minidock.engine.image.images import ImageStore
+
+    return ImageStore(container.store).resolve(container.document["Image"])
+
+
+def steps(image: Image) -> list[str]:
+    """What made each layer, lowest first: the command of a Dockerfile's step, or a comment."""
+    return [
+        " ".join((entry.get("created_by") or entry.get("comment") or "").split())
+        for entry in image.config.get("history") or []
+        if not entry.get("empty_layer")
+    ]
+
+
+def stack_of_image(image: Image) -> Stack:
+    """An image's layers as a stack. Raises NotFound for an image without layers at look-up."""
+    return Stack(of_image(image))

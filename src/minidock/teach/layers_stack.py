@@ -1,0 +1,350 @@
+"""What overlayfs makes of layers, worked out from the layers alone: which file a path is, and why.
+
+The kernel looks a name up in each layer, from the top one down:
+
+    a file        is it, and ends the search
+    a directory   is merged with the next layer's directory of that name, and so on, until there
+                  is a file, a whiteout, or an opaque directory, which is the last that counts
+    a whiteout    (a character device 0/0) ends the search: nothing below it counts
+
+and what is in a directory is looked up only in the layers whose directories were merged. Where
+overlayfs's redirect_dir or metacopy is on, two attributes lead on:
+
+    trusted.overlay.redirect   a renamed directory: in the layers below it has another name
+    trusted.overlay.metacopy   owner, mode and times were copied up; the content is further down
+
+Nothing is mounted and nothing is followed: a symbolic link of a layer never leads to the host.
+Sources: Documentation/filesystems/overlayfs.rst; fs/overlayfs/namei.c (ovl_lookup).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from minidock.engine.image.unpack import OPAQUE_XATTR
+from minidock.engine.image.walk import Entry, Tree
+from minidock.errors import NotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Places = list[tuple["Layer", bytes]]
+
+ORIGIN = "trusted.overlay.origin"
+_REDIRECT = "trusted.overlay.redirect"
+_METACOPY = "trusted.overlay.metacopy"
+_LINKS_MAX = 40  # path_resolution(7)
+
+
+class NoWay(NotFound):
+    """There is no way down to a path in the layers.
+
+    path: the whole of it, absolute, with the links resolved that were found.
+    """
+
+    def __init__(self, message: str, path: bytes, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = "/" + os.fsdecode(path)
+
+
+class Layer(Tree):
+    """One directory of the stack: `with Layer(1, path) as layer:`.
+
+    number: 1 is the lowest. is_live: a container may be writing to it, so that no name is trusted
+    twice; the layers of an image never change. title: what made it.
+    """
+
+    def __init__(self, number: int, path: str, *, is_live: bool = False, title: str = "") -> None:
+        super().__init__(path)
+        self.number = number
+        self.is_live = is_live
+        self.title = title
+        self._bytes = os.fsencode(path)
+
+    @property
+    def name(self) -> str:
+        """How people are told of it."""
+        return "upper" if self.is_live else f"layer {self.number}"
+
+    def entry(self, path: bytes) -> Entry | None:
+        """What it holds at a path whose directories were found to be such; None for nothing."""
+        if not path:
+            return Entry(path, os.fstat(self._root), opaque=False)
+        if self.is_live:
+            return super().entry(path)
+        whole = self._bytes + b"/" + path
+        try:
+            status = os.lstat(whole)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        opaque = stat.S_ISDIR(status.st_mode) and _xattr(whole, OPAQUE_XATTR.decode()) == b"y"
+        return Entry(path, status, opaque=opaque)
+
+    def below(self, path: bytes) -> list[Entry]:
+        """What it holds at each directory on the way to a path, and there, as far as it goes."""
+        found: list[Entry] = []
+        parts = path.split(b"/")
+        for count in range(1, len(parts) + 1):
+            entry = self.entry(b"/".join(parts[:count]))
+            if entry is None:
+                break
+            found.append(entry)
+            if not entry.is_directory:
+                break
+        return found
+
+    def raw(self, path: bytes) -> Entry | None:
+        """What it holds at any path, whatever the other layers say."""
+        found = self.below(path)
+        return found[-1] if found and found[-1].path == path else None
+
+    def is_opaque(self, fd: int, path: bytes) -> bool:
+        return _xattr(fd, OPAQUE_XATTR.decode()) == b"y"
+
+    def attribute(self, path: bytes, name: str) -> bytes | None:
+        """An extended attribute of a file or directory; None where it has none."""
+        with self.parent(path) as (fd, base):
+            return _xattr(b"/proc/self/fd/%d/%s" % (fd, base), name)
+
+
+def _xattr(target: int | bytes, name: str) -> bytes | None:
+    follow = {} if isinstance(target, int) else {"follow_symlinks": False}
+    try:
+        return os.getxattr(target, name, **follow)
+    except OSError:  # no such attribute, or no file any more: the layer says nothing
+        return None
+
+
+class Version:
+    """What one layer holds at a path.
+
+    path: in that layer; another one than asked for below a redirect. role: "seen", "merged" (a
+    directory that adds to the one seen), "content" (of a file whose metadata alone were copied up)
+    or "hidden". hidden_by: the version that hides it.
+    """
+
+    def __init__(self, layer: Layer, entry: Entry, role: str) -> None:
+        self.layer = layer
+        self.entry = entry
+        self.role = role
+        self.hidden_by: Version | None = None
+
+    @property
+    def path(self) -> bytes:
+        return self.entry.path
+
+    @property
+    def host_path(self) -> str:
+        """Where it lies on the host's disk."""
+        return f"{self.layer.path}/{os.fsdecode(self.path)}"
+
+
+class Found:
+    """The answer for one path.
+
+    path: with the links on the way resolved, relative. links: (link, its target), those that were
+    followed. counted: the versions that make up what is seen, topmost first; none where there is
+    nothing to be seen. versions: all that the layers hold at the path, topmost first.
+    """
+
+    def __init__(self, path: bytes, links: list[tuple[bytes, bytes]]) -> None:
+        self.path = path
+        self.links = links
+        self.counted: list[Version] = []
+        self.versions: list[Version] = []
+
+
+class Stack:
+    """Layers, one on the other: `with Stack(layers) as stack:`.
+
+    layers: topmost first.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+        self._open: list[Layer] = []
+
+    def __enter__(self) -> Stack:
+        try:
+            for layer in self.layers:
+                self._open.append(layer.__enter__())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        while self._open:
+            self._open.pop().__exit__(kind, error, trace)
+
+    def without_top(self) -> Stack:
+        """The layers below the topmost one; they stay open as long as this stack does."""
+        return Stack(self.layers[1:])
+
+    def look_up(self, path: bytes) -> Found:
+        """Which file a path is, as a process in the container would find it.
+
+        path: from the root of the stack. A link at its end is not followed, those before it are.
+        Raises NoWay where the way there leads through something that is no directory, UsageError
+        for links that lead in a circle.
+        """
+        walk = _Walk(self)
+        walk.follow(path)
+        found = Found(b"/".join(walk.names), walk.links)
+        found.counted = walk.counted
+        self._add_versions(found, walk.barriers)
+        return found
+
+    def resolve(self, parents: Places, name: bytes) -> tuple[list[Version], Version | None]:
+        """The versions of a name that count, topmost first, and the one that hides all below it.
+
+        parents: the layers' directories that are merged, topmost first, each with its path there.
+        """
+        counted: list[Version] = []
+        waiting = [(layer, directory, name) for layer, directory in parents]
+        while waiting:
+            layer, directory, base = waiting.pop(0)
+            entry, ends = _entry(layer, directory, base)
+            if entry is None:
+                if ends:
+                    return counted, counted[-1]
+                continue
+            version = Version(layer, entry, _role(counted, entry))
+            if entry.is_whiteout or (counted and _differ(counted[-1], version)):
+                return counted, version
+            counted.append(version)
+            if not entry.is_directory and layer.attribute(entry.path, _METACOPY) is None:
+                return counted, version
+            if entry.opaque or ends:
+                return counted, version
+            redirect = layer.attribute(entry.path, _REDIRECT) if entry.path else None
+            if redirect and redirect.startswith(b"/"):
+                lower = [x for x in self.layers if x.number < layer.number]
+                waiting = [(x, b"", redirect) for x in lower]
+            elif redirect:
+                waiting = [(x, inside, redirect) for x, inside, _ in waiting]
+        return counted, None
+
+    def _add_versions(self, found: Found, barriers: list[Version]) -> None:
+        """List what every layer holds at the path, with what hides it."""
+        counted = {version.layer.number: version for version in found.counted}
+        for layer in self.layers:
+            version = counted.get(layer.number)
+            if version is None:
+                entry = layer.raw(found.path)
+                if entry is None:
+                    continue
+                version = Version(layer, entry, "whiteout" if entry.is_whiteout else "hidden")
+                version.hidden_by = next(
+                    (b for b in barriers if b.layer.number > layer.number), None
+                )
+                if version.hidden_by is None and found.counted and version.role == "hidden":
+                    version.hidden_by = found.counted[-1]
+            found.versions.append(version)
+
+
+class _Walk:
+    """A path's resolution on its way: which directories are merged where it is.
+
+    names: of the directories that it went down, and of the last. counted, barriers: as in Found.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.names: list[bytes] = []
+        self.links: list[tuple[bytes, bytes]] = []
+        self._levels: list[tuple[list[Version], Version | None]] = [(self._root(), None)]
+
+    def _root(self) -> list[Version]:
+        roots = [(layer, layer.entry(b"")) for layer in self._stack.layers]
+        versions = [Version(layer, entry, "merged") for layer, entry in roots if entry is not None]
+        versions[0].role = "seen"
+        return versions
+
+    @property
+    def counted(self) -> list[Version]:
+        return self._levels[-1][0]
+
+    @property
+    def barriers(self) -> list[Version]:
+        """What hides lower layers, from the root on."""
+        return [barrier for _, barrier in self._levels if barrier is not None]
+
+    def follow(self, path: bytes) -> None:
+        """Go down a path."""
+        waiting = [name for name in path.split(b"/") if name not in (b"", b".")]
+        while waiting:
+            name = waiting.pop(0)
+            if name == b"..":
+                if self.names:
+                    self.names.pop()
+                    self._levels.pop()
+                continue
+            self._step(name)
+            if not waiting:
+                return
+            self._require(waiting)
+            top = self.counted[0]
+            if stat.S_ISLNK(top.entry.status.st_mode):
+                waiting = self._through(top) + waiting
+
+    def _step(self, name: bytes) -> None:
+        parents = [(version.layer, version.path) for version in self.counted]
+        self.names.append(name)
+        self._levels.append(self._stack.resolve(parents, name))
+
+    def _through(self, link: Version) -> list[bytes]:
+        """Leave a link for where it points to; returns the names to go down from there."""
+        target = link.layer.read_link(link.entry)
+        self.links.append((b"/".join(self.names), target))
+        if len(self.links) > _LINKS_MAX:
+            raise UsageError(f"/{os.fsdecode(self.names[0])}: too many symbolic links (ELOOP)")
+        self.names.pop()
+        self._levels.pop()
+        if target.startswith(b"/"):
+            self.names.clear()
+            del self._levels[1:]
+        return [name for name in target.split(b"/") if name not in (b"", b".")]
+
+    def _require(self, rest: list[bytes]) -> None:
+        """Raise NoWay where there is no way on to the rest of the path."""
+        here = "/" + os.fsdecode(b"/".join(self.names))
+        whole = b"/".join([*self.names, *rest])
+        if not self.counted:
+            barrier = self._levels[-1][1]
+            why = f": it was deleted in {barrier.layer.name}" if barrier is not None else ""
+            raise NoWay(f"there is no {here} in any layer that counts{why}", whole)
+        kind = self.counted[0].entry.status.st_mode
+        if not stat.S_ISDIR(kind) and not stat.S_ISLNK(kind):
+            raise NoWay(
+                f"{here} is a file, so there is no {os.fsdecode(rest[0])} in it",
+                whole,
+                hint=f"its place: minidock where NAME:{here}",
+            )
+
+
+def _entry(layer: Layer, directory: bytes, base: bytes) -> tuple[Entry | None, bool]:
+    """What a layer holds under a name, and whether the search ends there whatever it is.
+
+    base: a name in that directory, or a redirect's path from the layer's root.
+    """
+    if not base.startswith(b"/"):
+        return layer.entry(directory + b"/" + base if directory else base), False
+    path = base.strip(b"/")
+    on_the_way = layer.below(path)
+    ends = any(entry.is_whiteout or entry.opaque for entry in on_the_way if entry.path != path)
+    whole = on_the_way and on_the_way[-1].path == path
+    return (on_the_way[-1] if whole else None), ends
+
+
+def _role(counted: list[Version], entry: Entry) -> str:
+    if not counted:
+        return "seen"
+    return "merged" if entry.is_directory else "content"
+
+
+def _differ(above: Version, below: Version) -> bool:
+    """Whether one is a directory and the other is not: then they are not merged."""
+    return above.entry.is_directory != below.entry.is_directory

@@ -1,0 +1,180 @@
+"""where: where each part of a container, image or volume lives, on this disk and in the kernel.
+
+    where_container.py, where_image.py  ->  Part: a thing, its place, and the command that shows it
+                                        ->  Text with $C, $STORE and $ID for long paths; or JSON
+
+Nothing is told from memory: a part of a run is looked up in the kernel, and one that is not there
+is not listed. Each command is one that a shell takes as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TextIO
+
+WIDTH = 100
+_NAME_WIDTH = 16
+
+
+class Part:
+    """One part of something.
+
+    name: what it is, such as "upper". place: a path, or the kernel's name for it. what: a clause
+    for people. command: of a shell, as a list of words, or as text where it needs a shell.
+    more: further members for JSON.
+    """
+
+    def __init__(
+        self, name: str, place: str, what: str, command: Sequence[str] | str, **more: Any
+    ) -> None:
+        self.name = name
+        self.place = place
+        self.what = what
+        self.command = command if isinstance(command, str) else shlex.join(command)
+        self.more = more
+
+    def plain(self, section: str) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return {
+            "section": section,
+            "name": self.name,
+            "place": self.place,
+            "what": self.what,
+            "command": self.command,
+            **self.more,
+        }
+
+
+class Section:
+    """Parts that lie in one place: "on this disk", "in the kernel"."""
+
+    def __init__(self, title: str, parts: Sequence[Part]) -> None:
+        self.title = title
+        self.parts = list(parts)
+
+
+class Whole:
+    """Something, with all its parts.
+
+    kind: container, image or volume. id: its id, or a volume's name. title: a line for people.
+    variables: shell variable -> the path that it stands for in the text, longest path first.
+    """
+
+    def __init__(
+        self, kind: str, id: str, title: str, sections: list[Section], variables: dict[str, str]
+    ) -> None:
+        self.kind = kind
+        self.id = id
+        self.title = title
+        self.sections = [section for section in sections if section.parts]
+        self.variables = variables
+
+
+def write_json(whole: Whole, out: TextIO) -> None:
+    """Write it for machines: one document, commands and paths in full."""
+    parts = [part.plain(section.title) for section in whole.sections for part in section.parts]
+    document = {"kind": whole.kind, "id": whole.id, "title": whole.title, "parts": parts}
+    out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(whole: Whole, out: TextIO) -> None:
+    """Write it for people; what stands behind "$ " can be typed once the first lines have been."""
+    paint = Paint(out)
+    out.write(paint.bold(whole.title) + "\n")
+    used = Shortener(whole.variables)
+    body = [line for section in whole.sections for line in _lines(section, used, paint)]
+    for line in used.assignments():
+        out.write(f"    {line}\n")
+    out.write("\n".join(body) + "\n")
+
+
+def _lines(section: Section, used: Shortener, paint: Paint) -> list[str]:
+    lines = ["", paint.bold(section.title)]
+    for part in section.parts:
+        what = used.shorten(part.what)
+        lines.append(f"  {part.name:<{_NAME_WIDTH}}  {what}".rstrip())
+        command = used.shorten(part.command)
+        lines.append(" " * (_NAME_WIDTH + 4) + paint.command(f"$ {command}"))
+    return lines
+
+
+class Shortener:
+    """Puts shell variables in the place of long paths, and remembers which were used.
+
+    variables: name -> path, longer paths first; one that a shell would have to quote is left alone.
+    """
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._variables = {n: path for n, path in variables.items() if shlex.quote(path) == path}
+        self._used: set[str] = set()
+
+    def shorten(self, text: str) -> str:
+        """The text, with variables; what stands in single quotes stays, for a shell's sake."""
+        for name, path in self._variables.items():
+            if path in text and not _is_quoted(text, path):
+                text = text.replace(path, f"${name}")
+                self._used.add(name)
+        return text
+
+    def assignments(self) -> list[str]:
+        """What to type first: a line a variable, in terms of those above it."""
+        lines: list[str] = []
+        pending = dict(self._variables)
+        for name, path in list(pending.items()):
+            shorter = {n: p for n, p in self._variables.items() if len(p) < len(path) and p in path}
+            for other, part in shorter.items():
+                if f"${other}" not in path:
+                    path = path.replace(part, f"${other}")
+            if name in self._used:
+                self._used |= {n for n in shorter if f"${n}" in path}
+                lines.insert(0, f"{name}={path}")
+        return lines
+
+
+def _is_quoted(text: str, path: str) -> bool:
+    """Whether any place of a path in a command is inside single quotes."""
+    return any(before.count("'") % 2 for before in _befores(text, path))
+
+
+def _befores(text: str, path: str) -> list[str]:
+    pieces = text.split(path)
+    return [path.join(pieces[:count]) for count in range(1, len(pieces))]
+
+
+class Paint:
+    """Colours, on a terminal that wants them."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._on = out.isatty() and "NO_COLOR" not in os.environ
+
+    def bold(self, text: str) -> str:
+        return self._in("1", text)
+
+    def dim(self, text: str) -> str:
+        return self._in("2", text)
+
+    def command(self, text: str) -> str:
+        return self._in("36", text)
+
+    def _in(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._on else text
+
+
+def size(count: float) -> str:
+    """A number of bytes in thousands: 2024607 -> "2.02MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}TB"
+
+
+def few(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 file", "3 files"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,170 @@
+"""where CONTAINER: its parts on this disk and, while it runs, in the kernel."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from minidock.engine.container.cgroups import cgroup_of
+from minidock.errors import NotFound
+from minidock.teach.layers_changes import summary_of
+from minidock.teach.layers_of import image_of, of_container
+from minidock.teach.layers_stack import Stack
+from minidock.teach.ns import KINDS, inode_of
+from minidock.teach.where import Part, Section, Whole, few, size
+from minidock.teach.where_image import layer_parts, mount_line
+from minidock.teach.where_network import network_parts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+
+_COMMAND_WIDTH = 60
+_V2_TREE = "its processes in the tree of cgroup v2"
+
+
+def whole_container(container: Container) -> Whole:
+    """Where a container's parts live."""
+    pid = int(container.state["Pid"])
+    paths, store = container.paths, container.store
+    command = " ".join([container.document["Path"], *container.document["Args"]])
+    command = " ".join(command.split())[:_COMMAND_WIDTH]
+    status = container.state["Status"] + (f", process {pid}" if pid else "")
+    sections = [
+        Section("On this disk: what it was told to be", _documents(container)),
+        Section("On this disk: its files, the topmost layer first", _files(container)),
+        Section("On this disk: mounted into it", _mounted(container)),
+    ]
+    if pid:
+        sections += [
+            Section("In the kernel: processes and mounts", _processes(container, pid)),
+            Section("In the kernel: namespaces", _namespaces(pid)),
+            Section("In the kernel: its cgroup", _cgroups(container)),
+            Section("In the kernel: its network", network_parts(container, pid)),
+        ]
+    return Whole(
+        "container",
+        container.id,
+        f"{container.name} · container · {status} · {command} in {container.config['Image']}"
+        + ("" if pid else "\n    It does not run: the kernel has nothing of it."),
+        sections,
+        {"C": paths.home, "RUN": paths.run, "STORE": store.root, "ID": container.id},
+    )
+
+
+def _documents(container: Container) -> list[Part]:
+    paths = container.paths
+    parts = [
+        _file("document", paths.document, "what `minidock inspect` shows"),
+        _file("bundle", paths.config, "what the OCI runtime was given, at its last start"),
+        _file("journal", paths.journal, "each kernel call of its last start: `minidock explain`"),
+        _file("log", paths.log, "what it wrote to stdout and stderr: `minidock logs`"),
+        _file("hosts", paths.hosts, "mounted over its /etc/hosts"),
+        _file("hostname", paths.hostname, "mounted over its /etc/hostname"),
+        _file("resolv.conf", paths.resolv_conf, "mounted over its /etc/resolv.conf"),
+        _file("state", paths.state, "its process, with start time and cgroup; gone at a reboot"),
+    ]
+    if os.path.exists(paths.monitor_socket):
+        parts.append(
+            Part("socket", paths.monitor_socket, "attach and exec talk to its monitor here",
+                 ["ls", "-l", paths.monitor_socket])
+        )  # fmt: skip
+    return [part for part in parts if os.path.exists(part.place)]
+
+
+def _file(name: str, path: str, what: str) -> Part:
+    return Part(name, path, what, ["cat", path])
+
+
+def _files(container: Container) -> list[Part]:
+    """merged, upper and work, then the image's layers."""
+    paths = container.paths
+    try:
+        layers = of_container(container)
+    except NotFound:  # the image was removed by force
+        return [Part("upper", paths.upper, "its image is gone", ["find", paths.upper, "-ls"])]
+    with Stack(layers) as stack:
+        summary = summary_of(stack, stack.layers[0])
+    upper = layers[0].path
+    what = f"what it has written ({size(summary.bytes)}): {summary}"
+    work = os.path.join(os.path.dirname(upper), "work")
+    parts = [
+        _merged(container),
+        Part("upper", upper, what, ["find", upper, "-mindepth", "1", "-ls"], **summary.plain()),
+        Part("work", work, "where overlayfs makes files before it moves them to upper",
+             ["ls", "-lA", work]),
+    ]  # fmt: skip
+    if container.document.get("Build"):
+        return parts + [Part(x.name, x.path, "", ["ls", "-lA", x.path]) for x in layers[1:]]
+    return parts + layer_parts(container.store, image_of(container))
+
+
+def _merged(container: Container) -> Part:
+    merged = container.paths.merged
+    if os.path.ismount(merged):
+        return Part("merged", merged, "the layers as one: its root directory",
+                    ["findmnt", "--notruncate", merged])  # fmt: skip
+    return Part("merged", merged, "empty: the layers are mounted here while it runs",
+                ["ls", "-ldA", merged])  # fmt: skip
+
+
+def _mounted(container: Container) -> list[Part]:
+    parts = []
+    for mount in container.document["Mounts"]:
+        access = "" if mount["RW"] else ", read-only"
+        name = f"volume {mount['Name']}" if mount["Type"] == "volume" else mount["Type"]
+        what = f"at {mount['Destination']}{access}"
+        if mount["Type"] in ("volume", "bind"):
+            command = ["ls", "-ld", mount["Source"]]
+            parts.append(Part(name, mount["Source"], what, command, at=mount["Destination"]))
+    return parts
+
+
+def _processes(container: Container, pid: int) -> list[Part]:
+    parts = []
+    if monitor := container.monitor_pid:
+        parts.append(
+            Part("monitor", str(monitor), f"process {monitor} holds its stdio, log and ports",
+                 ["ps", "-o", "pid,ppid,args", "-p", str(monitor)])
+        )  # fmt: skip
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line.split() for line in file.read().splitlines()]
+    kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+    parts += [
+        Part("init", str(pid), f"process {pid} of the host is process 1 of the container",
+             ["grep", "-E", "^(Name|PPid|NSpid|Seccomp|CapBnd)", f"/proc/{pid}/status"]),
+        Part("mount table", f"/proc/{pid}/mountinfo", f"{few(len(mounts), 'mount')}: {told}, …",
+             ["cat", f"/proc/{pid}/mountinfo"]),
+    ]  # fmt: skip
+    for mount in container.document["Mounts"]:
+        where = mount["Destination"]
+        what = f"its line in the mount table, from {mount['Source'] or mount['Type']}"
+        parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
+    return parts
+
+
+def _namespaces(pid: int) -> list[Part]:
+    parts = []
+    for kind in KINDS:
+        inode = inode_of(pid, kind)
+        shared = inode == inode_of("self", kind)
+        what = f"{kind}:[{inode}], " + ("the host's" if shared else "not the host's")
+        place = f"/proc/{pid}/ns/{kind}"
+        name = f"ns {kind}"
+        parts.append(Part(name, place, what, ["readlink", place], inode=inode, shared=shared))
+    return parts
+
+
+def _cgroups(container: Container) -> list[Part]:
+    """One directory in cgroup v2; in v1 one in each tree, which several controllers may share."""
+    by_directory: dict[str, list[str]] = {}
+    for controller, path in cgroup_of(container.store, container.id).paths().items():
+        by_directory.setdefault(path, []).append(controller)
+    parts = []
+    for path, controllers in by_directory.items():
+        if os.path.isdir(path):
+            named = ", ".join(name.removeprefix("name=") for name in controllers if name)
+            what = f"its processes in the tree of {named}" if named else _V2_TREE
+            parts.append(Part("cgroup", path, what, ["cat", f"{path}/cgroup.procs"]))
+    return parts

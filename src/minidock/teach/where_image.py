@@ -1,0 +1,149 @@
+"""where IMAGE and where VOLUME: what they are on this disk; the kernel knows nothing of either."""
+
+from __future__ import annotations
+
+import os
+
+from minidock import jsontext
+from minidock.engine.container.containers import documents
+from minidock.engine.image.layers import read_layer
+from minidock.errors import StoreError
+from minidock.teach.layers_changes import summary_of
+from minidock.teach.layers_of import of_image
+from minidock.teach.layers_stack import Stack
+from minidock.teach.where import Part, Section, Whole, few, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.image.images import Image
+    from minidock.paths import Store
+
+
+def whole_image(store: Store, image: Image) -> Whole:
+    """Where an image's parts live."""
+    name = image.references[0] if image.references else image.id[7:19]
+    layers = few(len(image.chain_ids), "layer")
+    return Whole(
+        "image",
+        image.id,
+        f"{name} · image · {layers}, {size(image.size)}",
+        [
+            Section("On this disk", [*_documents(store, image), *_users(store, image)]),
+            Section("On this disk: its layers, the topmost first", layer_parts(store, image)),
+        ],
+        {"STORE": store.root, "ID": image.id.removeprefix("sha256:")},
+    )
+
+
+def _documents(store: Store, image: Image) -> list[Part]:
+    names = ", ".join([*image.references, *image.digests]) or "none"
+    return [
+        Part("names", store.images, f"{names}: all names of the store are in one file",
+             ["cat", store.images]),
+        Part("config", store.blob(image.id),
+             "what to run, and its layers' digests; the digest of this file is the image's id",
+             ["sha256sum", store.blob(image.id)]),
+    ]  # fmt: skip
+
+
+def layer_parts(store: Store, image: Image) -> list[Part]:
+    """The layers of an image, each with what it adds to those below it."""
+    parts = []
+    with Stack(of_image(image)) as stack:
+        for layer in stack.layers:
+            chain_id = image.chain_ids[layer.number - 1]
+            summary = summary_of(stack, layer)
+            bytes_on_disk = read_layer(store, chain_id)["size"]
+            what = f"{size(bytes_on_disk)}, {summary}"
+            parts.append(
+                Part(
+                    layer.name,
+                    layer.path,
+                    f"{what}: {_cut(layer.title, 76 - len(what))}" if layer.title else what,
+                    ["ls", "-lA", layer.path],
+                    number=layer.number,
+                    size=bytes_on_disk,
+                    created_by=layer.title,
+                    **{name: n for name, n in summary.plain().items() if name != "bytes"},
+                )
+            )
+    return parts
+
+
+def _users(store: Store, image: Image) -> list[Part]:
+    users = [d for d in documents(store) if d["Image"] == image.id]
+    if not users:
+        return []
+    names = ", ".join(document["Name"].lstrip("/") for document in users)
+    files = [store.container(document["Id"]).document for document in users]
+    return [Part("containers", store.containers, names, ["grep", "-l", image.id, *files])]
+
+
+def whole_volume(store: Store, document: dict[str, Any]) -> Whole:
+    """Where a volume's parts live, and who mounts it."""
+    name = document["Name"]
+    home = store.volume(name)
+    users = [
+        (each, mount)
+        for each in documents(store)
+        for mount in each["Mounts"]
+        if mount["Type"] == "volume" and mount["Name"] == name
+    ]
+    mounted = "mounted by " + few(len(users), "container") if users else "no container mounts it"
+    return Whole(
+        "volume",
+        name,
+        f"{name} · volume · {mounted}",
+        [
+            Section(
+                "On this disk",
+                [
+                    Part("files", document["Mountpoint"], _contents(document["Mountpoint"]),
+                         ["ls", "-la", document["Mountpoint"]]),
+                    Part("document", f"{home}/volume.json", "its name, driver and labels",
+                         ["cat", f"{home}/volume.json"]),
+                ],
+            ),
+            Section("Who mounts it", [_user(store, each, mount) for each, mount in users]),
+        ],
+        {"STORE": store.root},
+    )  # fmt: skip
+
+
+def _user(store: Store, document: dict[str, Any], mount: dict[str, Any]) -> Part:
+    name = document["Name"].lstrip("/")
+    where = mount["Destination"]
+    access = "" if mount["RW"] else ", read-only"
+    if pid := document["State"]["Pid"]:
+        return Part(name, where, f"at {where}{access}, in its mount table", mount_line(pid, where))
+    words = f'"Destination":{jsontext.dumps(where)}'
+    command = ["grep", "-o", "-F", words, store.container(document["Id"]).document]
+    return Part(name, where, f"at {where}{access}, when it runs", command)
+
+
+def mount_line(pid: int, destination: str) -> list[str]:
+    """The command that shows a mount of a process by its mount point."""
+    escaped = destination.translate({32: r"\040", 9: r"\011", 10: r"\012", 92: r"\134"})
+    return ["grep", "-F", f" {escaped} ", f"/proc/{pid}/mountinfo"]
+
+
+def _contents(path: str) -> str:
+    """How much is in a directory of a volume."""
+    files = total = 0
+    try:
+        for directory, _, names in os.walk(path):
+            for name in names:
+                total += os.lstat(f"{directory}/{name}").st_size
+                files += 1
+    except FileNotFoundError:
+        return "a container is writing to it just now"
+    except OSError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from None
+    return f"{few(files, 'file')}, {size(total)}"
+
+
+def _cut(text: str, width: int) -> str:
+    width = max(width, 20)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,219 @@
+"""where: each command that it prints works as it stands, and shows what it was printed for.
+
+What they must show is asked of the kernel by other ways than minidock's: lsns, ip -j, /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.paths import Store
+from support.command import Minidock, Result
+
+pytestmark = pytest.mark.root
+
+DOCKERFILE = """FROM busybox
+RUN echo one > /etc/one && mkdir /srv && echo two > /srv/two
+RUN rm /etc/one && echo three >> /etc/passwd && rm -r /srv && mkdir /srv
+"""
+SCRIPT = "echo ready; echo x >> /etc/group; rm /etc/shadow; echo n > /n; exec httpd -f"
+
+
+class Box:
+    """A container that has everything, from an image of three layers."""
+
+    def __init__(self, minidock: Minidock, context: Path) -> None:
+        self.minidock = minidock
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        minidock.ok("build", "-q", "-t", "three", str(context))
+        volume = ("-v", "data:/da ta", "-v", f"{context}:/code:ro")
+        self.id = minidock.ok(
+            "run", "-d", "--name", "box", "-p", "127.0.0.1:0:80", *volume,
+            "three", "sh", "-c", SCRIPT,
+        )  # fmt: skip
+        while "ready" not in minidock.ok("logs", "box") or not self.sh("test -e /n"):
+            pass
+        self.pid = int(minidock.ok("inspect", "-f", "{{.State.Pid}}", "box"))
+
+    def sh(self, command: str) -> bool:
+        return self.minidock("exec", "box", "sh", "-c", command).code == 0
+
+    def parts(self, of: str = "box") -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = json.loads(self.minidock.ok("where", "--json", of))["parts"]
+        return parts
+
+    def where(self, path: str, name: str = "box") -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.minidock.ok("where", "--json", f"{name}:{path}"))
+        return told
+
+
+@pytest.fixture
+def box(
+    minidock: Minidock, busybox_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
+    yield Box(minidock, tmp_path_factory.mktemp("context"))
+
+
+def output(command: str) -> str:
+    """What a command prints, which must succeed."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def shown(parts: list[dict[str, Any]], name: str, **more: object) -> str:
+    """What the commands of the parts with a name print."""
+    found = [p for p in parts if p["name"] == name and more.items() <= p.items()]
+    assert found, name
+    return "".join(output(part["command"]) for part in found)
+
+
+def typed(text: str) -> tuple[list[str], list[str]]:
+    """The variables that a page gives, and the commands behind its "$"."""
+    variables = re.findall(r"^    (\w+=\S+)$", text, re.M)
+    return variables, re.findall(r"^ +\$ (.*)$", text, re.M)
+
+
+def test_every_part_of_a_container_is_where_it_is_said_to_be(box: Box, store: Store) -> None:
+    parts = box.parts()
+    for part in parts:
+        assert output(part["command"]), part
+    _files_are_there(box, parts)
+    _kernel_has_them(box, parts, store)
+    _text_can_be_typed(box)
+    _image_and_volume(box)
+    box.minidock.ok("stop", "-t", "0", "box")
+    stopped = box.parts()
+    assert not [part for part in stopped if part["section"].startswith("In the kernel")]
+    for part in stopped:
+        assert output(part["command"]), part
+
+
+def _files_are_there(box: Box, parts: list[dict[str, Any]]) -> None:
+    assert box.id in shown(parts, "document")
+    assert '"ociVersion"' in shown(parts, "bundle")
+    assert "pivot_root" in shown(parts, "journal")
+    assert "ready" in shown(parts, "log")
+    assert str(box.pid) in shown(parts, "state")
+    upper = shown(parts, "upper")
+    assert "/upper/n\n" in upper
+    assert re.search(r"^\s*\d+\s+\d+ c.* 0, +0 .*/upper/etc/shadow$", upper, re.M)
+    assert "overlay" in shown(parts, "merged")
+    assert {"shadow", "passwd"} <= set(os.listdir(f"{_place(parts, 'layer 1')}/etc"))
+    assert os.listdir(f"{_place(parts, 'layer 2')}/srv") == ["two"]
+    third = next(part for part in parts if part["name"] == "layer 3")
+    told = {name: third[name] for name in ("files", "directories", "changed", "deleted", "opaque")}
+    assert told == {"files": 0, "directories": 0, "changed": 1, "deleted": 1, "opaque": 1}
+    lowers = [part["place"] for part in parts if re.fullmatch(r"layer \d", part["name"])]
+    mounted = output(f"grep -F {_place(parts, 'merged')} /proc/self/mountinfo")
+    assert re.findall(r"lowerdir\+=([^,]*)", mounted) == lowers  # the kernel has them in this order
+
+
+def _kernel_has_them(box: Box, parts: list[dict[str, Any]], store: Store) -> None:
+    namespaces = json.loads(output(f"lsns -J -p {box.pid}"))["namespaces"]
+    told = {p["name"][3:]: p["inode"] for p in parts if p["name"].startswith("ns ")}
+    assert told == {each["type"]: each["ns"] for each in namespaces}
+    for kind, inode in told.items():
+        assert shown(parts, f"ns {kind}").strip() == f"{kind}:[{inode}]"
+    cgroups = [part for part in parts if part["name"] == "cgroup"]
+    assert cgroups
+    for part in cgroups:
+        assert str(box.pid) in output(part["command"]).split()
+        assert os.path.basename(part["place"]) in Path(f"/proc/{box.pid}/cgroup").read_text()
+    (inside,) = json.loads(output(f"nsenter -t {box.pid} -n ip -j address show dev eth0"))
+    address = inside["addr_info"][0]["local"]
+    assert address in shown(parts, "eth0")
+    (cable,) = [link for link in json.loads(output("ip -j link")) if
+                link["ifindex"] == inside["link_index"]]  # fmt: skip
+    assert cable["master"] == store.bridge
+    assert cable["ifname"] in shown(parts, cable["ifname"])
+    assert store.bridge in shown(parts, store.bridge)
+    port = box.minidock.ok("port", "box").rpartition(":")[2]
+    assert f":{port}" in shown(parts, f"port {port}/tcp")
+    rules = shown(parts, "rules, nat")
+    assert f"--dport {port}" in rules and f"{address}:80" in rules
+    assert f"-i {store.bridge} -j ACCEPT" in shown(parts, "rules, filter")
+    assert r"/da\040ta" in shown(parts, "mount /da ta")
+    assert f"NSpid:\t{box.pid}\t1\n" in shown(parts, "init")
+
+
+def _image_and_volume(box: Box) -> None:
+    image, volume = box.parts("three"), box.parts("data")
+    for part in [*image, *volume]:
+        assert output(part["command"]), part
+    inspected = json.loads(box.minidock.ok("image", "inspect", "three"))[0]
+    assert shown(image, "config").split()[0] == inspected["Id"].removeprefix("sha256:")
+    assert box.id in shown(image, "containers")
+    assert r"/da\040ta" in shown(volume, "box")
+
+
+def _place(parts: list[dict[str, Any]], name: str) -> str:
+    return str(next(part["place"] for part in parts if part["name"] == name))
+
+
+def _text_can_be_typed(box: Box) -> None:
+    """The page for people: its variables first, then each line behind a "$"."""
+    text = box.minidock.ok("where", "box")
+    variables, commands = typed(text)
+    assert len(commands) == len(box.parts())
+    for command in commands:
+        assert output("\n".join([*variables, command])), command
+
+
+def test_a_file_tells_its_layer_and_what_became_of_it(box: Box) -> None:
+    told = {path: box.where(path) for path in ("/etc/passwd", "/etc/group", "/etc/shadow", "/n")}
+    assert {path: each["event"] for path, each in told.items()} == {
+        "/etc/passwd": "image", "/etc/group": "copied up", "/etc/shadow": "deleted", "/n": "added",
+    }  # fmt: skip
+    versions = {
+        path: [(v["layer"], v["role"]) for v in each["versions"]] for path, each in told.items()
+    }
+    assert versions == {
+        "/etc/passwd": [(3, "seen"), (1, "hidden")],
+        "/etc/group": [(4, "seen"), (1, "hidden")],
+        "/etc/shadow": [(4, "whiteout"), (1, "hidden")],
+        "/n": [(4, "seen")],
+    }
+    for each in told.values():
+        for version in each["versions"]:
+            assert version["place"] in output(version["command"])
+    assert box.where("/srv/two", "three")["event"] == "absent"
+    assert box.where("/srv", "three")["versions"][0]["kind"] == "opaque directory"
+    assert box.where("/etc/one")["event"] == "deleted"
+    text = box.minidock.ok("where", "box:/etc/group")
+    assert "copied up from layer 1" in text
+    variables, commands = typed(text)
+    assert len(commands) == 2 and all(output("\n".join([*variables, c])) for c in commands)
+    assert all(len(line) <= 100 for line in text.splitlines() if "$ " not in line)
+    mounted = box.where("/da ta/x")
+    assert mounted["event"] == "mounted"
+    assert mounted["source"] == f"{box.minidock.root}/volumes/data/_data/x"
+    assert output(box.where("/proc/1/status")["command"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody"], "No such container, image or volume: nobody"),
+        (["nobody:/etc"], "No such container or image: nobody"),
+        (["busybox:/nothing/at/all"], "there is no /nothing in any layer that counts"),
+        (["busybox:/etc/nothing"], "no layer of busybox has /etc/nothing"),
+        (["busybox:/etc/passwd/x"], "/etc/passwd is a file, so there is no x in it"),
+        (["--type", "nonsense", "busybox"], '"nonsense" is not a valid value for --type'),
+        (["--type", "volume", "busybox:/etc"], "a volume has no layers"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_sentence(
+    minidock: Minidock, busybox_image: str, arguments: list[str], message: str
+) -> None:
+    result: Result = minidock("where", *arguments)
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"minidock: {message}\n"), result.stderr

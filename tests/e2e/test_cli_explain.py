@@ -162,3 +162,35 @@ def test_all_operations_are_listed(minidock: Minidock) -> None:
     assert len(listed) > 70 and "mount.pivot_root" in listed
     machine = [json.loads(line)["op"] for line in minidock.ok("explain", "--json").splitlines()]
     assert machine == listed
+
+
+def test_a_story_in_russian(minidock: Minidock, busybox_image: str) -> None:
+    """All but the kernel's words: calls, shell commands, what the kernel made."""
+    russian = {"LANG": "ru_RU.UTF-8", "LC_ALL": "", "LANGUAGE": ""}
+    flags = ("-p", "80", "-v", "data:/data", "-m", "64m", "--name", "told")
+    live = minidock("run", "--explain", *flags, busybox_image, "true", env=russian)
+    minidock.ok("wait", "told")
+    text = minidock.ok("explain", "--lang", "ru", "told")
+    assert minidock.ok("explain", "told", env=russian) == text
+    for told in (live.stderr, text):
+        lines = told.partition("\n\n")[2].splitlines()
+        english = [line for line in lines if re.search("[a-z]", line) and not SAME.match(line)]
+        assert english and not [line for line in english if not re.search("[а-яё]", line)]
+    assert re.search(r"^\d+ операци(я|и|й), ", text, re.M)
+
+
+# Lines that are the same in all languages.
+SAME = re.compile(
+    r" +\d+   \w+\.\w+\(| +\$ |           |         -> [^a-z]|         -> process"
+    r"|\w+ · [\w.]+ ─|  [\w.]+$|\w+ +[\w.]+ +\d+ +[\d.]+ .s  (cgroup v1|cgroup v2|Init)$"
+)
+
+
+def test_a_language_that_cannot_be_had_is_refused_before_anything_is_made(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    wrong = minidock("run", "--explain", "--lang", "xx", busybox_image)
+    assert wrong.code == 125 and "there are: en, ru" in wrong.stderr
+    alone = minidock("run", "--lang", "ru", busybox_image)
+    assert alone.code == 125 and "add --explain" in alone.stderr
+    assert minidock.ok("ps", "-aq") == ""

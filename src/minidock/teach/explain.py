@@ -46,14 +46,15 @@ _INDENT = " " * 9
 class Story:
     """Tells ops to people, as they come.
 
-    shortened: long path -> the name that stands for it, longer paths first.
+    shortened: long path -> the name that stands for it, longer paths first. began: the moment from
+    which time is told, in nanoseconds; by default that of the first op.
     """
 
-    def __init__(self, page: Page, shortened: dict[str, str]) -> None:
+    def __init__(self, page: Page, shortened: dict[str, str], began: int | None = None) -> None:
         self._page = page
         self._shortened = shortened
         self._chapter = ("", "")
-        self._began: int | None = None  # when the first op did, in nanoseconds
+        self._began = began
         self._known: set[str] = set()  # phases whose purpose was told
         self._told: set[str] = set()  # phases and ops that this chapter has told already
 
@@ -83,8 +84,7 @@ class Story:
         if told.errno is not None:
             self._refused(told)
         elif told.made is not None:
-            made = json.dumps(told.made) if isinstance(told.made, dict) else told.made
-            page.line(_INDENT + page.paint("2", cut(f"-> {self._short(made)}", WIDTH - 9)))
+            page.line(_INDENT + page.paint("2", cut(f"-> {self._made(told.made)}", WIDTH - 9)))
 
     def _open_chapter(self, told: Told, colour: str) -> None:
         """A rule with who and where, and how long after the story's beginning."""
@@ -129,9 +129,15 @@ class Story:
     def _refused(self, told: Told) -> None:
         page = self._page
         _ = page.language.gettext
-        page.line(_INDENT + page.paint("1;31", f"{_('failed')}: {_reason(told)}"))
-        for line in told.hint.splitlines():
-            page.fold(f"{_('hint')}: {line}", _INDENT)
+        failed = _("failed: {reason}").format(reason=_reason(told))
+        page.line(_INDENT + page.paint("1;31", failed))
+        _hint(told, page, _INDENT)
+
+    def _made(self, made: Any) -> str:
+        """What the kernel made; or the op's word for having found nothing to do ("absent")."""
+        if isinstance(made, dict):
+            made = json.dumps(made)
+        return self._page.language.gettext(self._short(made))
 
     def _value(self, value: Any) -> str:
         """An argument, short enough for its line; of a path, the end is what matters."""
@@ -159,6 +165,11 @@ def _replaced(text: str, shortened: dict[str, str]) -> str:
     for path, name in shortened.items():
         text = text.replace(path, name)
     return text
+
+
+def _hint(told: Told, page: Page, indent: str) -> None:
+    for line in told.hint.splitlines():
+        page.fold(page.language.gettext("hint: {hint}").format(hint=line), indent)
 
 
 def _reason(told: Told) -> str:
@@ -204,7 +215,8 @@ def explain(
     wanted = _wanted(names)
     ops = [told for told in everything if not names or told.record["op"] in wanted]
     out = sys.stdout
-    write = _writer(container, out, as_json=as_json, language=language)
+    began = everything[0].record["t"]
+    write = _writer(container, out, as_json=as_json, language=language, began=began)
     if not only_phases or as_json:
         for told in ops:
             write(told)
@@ -240,7 +252,12 @@ def read_journal(container: Container) -> list[Told]:
 
 
 def _writer(
-    container: Container, out: TextIO, *, as_json: bool, language: Language
+    container: Container,
+    out: TextIO,
+    *,
+    as_json: bool,
+    language: Language,
+    began: int | None = None,
 ) -> Callable[[Told], None]:
     """What writes an op to `out`, as JSON or as text below a title."""
     if as_json:
@@ -251,7 +268,7 @@ def _writer(
         container.store.root: "$STORE",
         container.id: "$ID",
     }
-    story = Story(Page(out, language), paths)
+    story = Story(Page(out, language), paths, began)
     story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
     return story.write
 
@@ -306,7 +323,7 @@ def ending(container: Container, ops: list[Told], page: Page) -> None:
         return
     _ = page.language.gettext
     page.line("")
-    page.fold(f"{_('The command was not started')}: {error}", "", paint="1;31")
+    page.fold(_("The command was not started: {error}").format(error=error), "", paint="1;31")
     culprit = next((t for t in reversed(ops) if t.errno is not None and t.said in error), None)
     if culprit is None:
         return
@@ -314,9 +331,8 @@ def ending(container: Container, ops: list[Told], page: Page) -> None:
     number, actor, op = record["begin"], record["actor"], record["op"]
     place = _("It failed in operation {number} of {actor}, {op}; all before it was unmade again.")
     page.fold(place.format(number=number, actor=actor, op=op), "  ")
-    for line in culprit.hint.splitlines():
-        page.fold(f"{_('hint')}: {line}", "  ")
+    _hint(culprit, page, "  ")
     for kind, text in pieces(REGISTRY[op]):
         if kind == OUTCOME and text.startswith("Raises") and not culprit.hint:
             page.fold(_(text), "  ")
-    page.fold(f"{_('see')}: minidock explain {op}", "  ")
+    page.fold(_("see: {command}").format(command=f"minidock explain {op}"), "  ")

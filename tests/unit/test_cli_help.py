@@ -24,7 +24,7 @@ from support.command import SOURCE
 Words = tuple[str, ...]
 
 OWN_COMMANDS: dict[Words, set[str]] = {
-    (): {"completion", "doctor", "explain"},
+    (): {"completion", "doctor", "explain", "plan"},
     ("image",): {"make"},  # a base image by a recipe, for a machine without the Internet
     ("system",): {
         "doctor",

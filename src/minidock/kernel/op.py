@@ -95,10 +95,7 @@ class Journal:
             "pid": os.getpid(),
             "t": monotonic_ns(),
             "op": op.name,
-            "args": {
-                name: _masked(value) if name == "environment" else _shown(value)
-                for name, value in arguments.items()
-            },
+            "args": shown(arguments),
             "phase": phase,
             "line": line,
         }
@@ -200,6 +197,14 @@ def _refusal(error: BaseException) -> dict[str, Any]:
     if hint := getattr(error, "hint", ""):
         told["hint"] = hint
     return told
+
+
+def shown(arguments: dict[str, Any]) -> dict[str, Any]:
+    """An op's arguments as the journal has them: JSON, and no value of an environment."""
+    return {
+        name: _masked(value) if name == "environment" else _shown(value)
+        for name, value in arguments.items()
+    }
 
 
 def _masked(environment: list[str]) -> list[str]:

@@ -29,10 +29,15 @@ def sealed_interpreter(run: str) -> str:
     Raises KernelError.
     """
     sealed = f"{run}/sealed/bin/python3"
-    real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    real = real_interpreter()
     if not _is_seal_of(sealed, real):
         _seal(run, sealed, real)
     return sealed
+
+
+def real_interpreter() -> str:
+    """The file of the interpreter that runs this, outside any virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def go_on_sealed(run: str, module: str, arguments: list[str]) -> None:

@@ -41,10 +41,20 @@ def write_bundle(container: Container) -> None:
 
     Raises UsageError, Conflict and DeviceNotFound for what image or machine cannot give.
     """
+    groups = container.host_config.get("GroupAdd") or []
+    user, home = resolve_user(container.paths.merged, container.config["User"], groups)
+    config = config_of(container, user, home)
+    write_atomically(container.paths.config, jsontext.dumps(config))
+
+
+def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str, Any]:
+    """The config.json of this start; nothing of it has to exist yet.
+
+    user, home: as `resolve_user` gives them.
+    """
     document, host = container.document, container.host_config
     privileged = bool(host.get("Privileged"))
     rootfs = container.paths.merged
-    user, home = resolve_user(rootfs, document["Config"]["User"], host.get("GroupAdd") or [])
     capabilities = capability.resolve(
         host.get("CapAdd") or [], host.get("CapDrop") or [], privileged=privileged
     )
@@ -75,7 +85,7 @@ def write_bundle(container: Container) -> None:
     )
     if limits := block_io(host):
         config["linux"]["resources"]["blockIO"] = limits
-    write_atomically(container.paths.config, jsontext.dumps(config))
+    return config
 
 
 def _asked_mounts(container: Container) -> list[dict[str, Any]]:

@@ -67,15 +67,9 @@ def create(
         check_name(name)
     check_body(store, body)
     prepare(store)
-    _name_networks(store, body)
+    name_networks(store, body)
     image = step or ImageStore(store).resolve(body["Image"])
-    container_id = os.urandom(32).hex()
-    document = _document(store, body, image, container_id)
-    if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
-        raise UsageError(
-            "no command specified", hint="the image has none of its own: give one after its name"
-        )
-    document["Mounts"] = mount_points(store, document)
+    document = draft(store, body, image, container_id=os.urandom(32).hex())
     if step is not None:
         document["Build"] = step.document
         document["GraphDriver"]["Data"].update(
@@ -94,7 +88,7 @@ def create(
     return container
 
 
-def _name_networks(store: Store, body: dict[str, Any]) -> None:
+def name_networks(store: Store, body: dict[str, Any]) -> None:
     """Call the networks that were asked for by id by their names; which exist, the start tells."""
     host_config = body.get("HostConfig") or {}
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
@@ -147,10 +141,26 @@ def _volume_note(container: Container) -> Callable[[str], None]:
     return note
 
 
+def draft(
+    store: Store, body: dict[str, Any], image: Image | Step, *, container_id: str
+) -> dict[str, Any]:
+    """The container that a checked body asks for, in the shape of `docker inspect`.
+
+    Nothing is made: it has no name yet, and its volumes may be missing.
+    Raises UsageError where there is no command, and for mounts that cannot be.
+    """
+    document = _document(store, body, image, container_id)
+    if not (document["Config"]["Entrypoint"] or document["Config"]["Cmd"]):
+        raise UsageError(
+            "no command specified", hint="the image has none of its own: give one after its name"
+        )
+    document["Mounts"] = mount_points(store, document)
+    return document
+
+
 def _document(
     store: Store, body: dict[str, Any], image: Image | Step, container_id: str
 ) -> dict[str, Any]:
-    """The container in the shape of `docker inspect`."""
     paths = store.container(container_id)
     config = merge_config(body, image.config.get("config") or {})
     config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)

@@ -16,6 +16,7 @@ from minidock.kernel.path import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _MAXIMUM_BYTES = 10 * 1024 * 1024
@@ -27,9 +28,19 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
     text: "", "name", "uid", "name:group", "uid:gid". group_add: names or numbers.
     Raises UsageError for a name that the image does not know.
     """
+    return resolve_user_by(lambda path: open_in_root(rootfs, path), text, group_add)
+
+
+def resolve_user_by(
+    open_path: Callable[[str], int], text: str, group_add: list[str]
+) -> tuple[dict[str, Any], str]:
+    """The same, of a root file system that is not mounted.
+
+    open_path: gives an O_PATH descriptor of a file in it, or raises KernelError.
+    """
     name, _, group = text.partition(":")
     name = name or "0"
-    entry = _passwd_entry(rootfs, name)
+    entry = _passwd_entry(open_path, name)
     if entry is None and not name.isdecimal():
         raise UsageError(
             f"unable to find user {name}: no matching entries in passwd file",
@@ -37,7 +48,7 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
         )
     uid = int(entry[2]) if entry else int(name)
     gid = int(entry[3]) if entry else 0
-    groups = _read(rootfs, "/etc/group", 4)
+    groups = _read(open_path, "/etc/group", 4)
     additional: list[int] = []
     if group:
         gid = _group_id(groups, group)
@@ -56,10 +67,10 @@ def resolve_user(rootfs: str, text: str, group_add: list[str]) -> tuple[dict[str
     return user, entry[5] if entry and entry[5] else "/"
 
 
-def _passwd_entry(rootfs: str, name: str) -> list[str] | None:
+def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | None:
     """The user of that name; of a number, the user with that uid, whatever others are called."""
     number = int(name) if name.isdecimal() else -1
-    for entry in _read(rootfs, "/etc/passwd", 7):
+    for entry in _read(open_path, "/etc/passwd", 7):
         if int(entry[2]) == number or (number < 0 and entry[0] == name):
             return entry
     return None
@@ -77,10 +88,10 @@ def _group_id(groups: list[list[str]], wanted: str) -> int:
     )
 
 
-def _read(rootfs: str, path: str, fields: int) -> list[list[str]]:
+def _read(open_path: Callable[[str], int], path: str, fields: int) -> list[list[str]]:
     """The file's well-formed lines, split; empty where there is no regular file of that name."""
     try:
-        place = open_in_root(rootfs, path)
+        place = open_path(path)
     except KernelError:
         return []
     try:

@@ -1,0 +1,66 @@
+"""`plan run …`: all that `run` would ask of the kernel, told without doing it."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.command import command
+from minidock.cli.complete import images
+from minidock.cli.flags_run import container_create_body, run_flags
+from minidock.cli.lazy import Group
+from minidock.cli.pflag import switch
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.lazy import Table
+    from minidock.teach.plan.plan import Plan
+
+_COMMANDS: Table = {
+    "run": ("Commands", "plan:run", "Tell what `run` would do, and do nothing"),
+}
+
+
+def _plan(given: dict[str, Any]) -> None:
+    """Tell what a command would do, and do nothing"""
+
+
+plan = Group(_COMMANDS, _plan)
+
+
+@command(
+    "IMAGE [COMMAND] [ARG...]",
+    at_least=1,
+    flags_first=True,
+    needs_root=False,
+    complete=images,
+)
+@run_flags
+@switch("-d", "--detach", help="As of run: it changes nothing of the plan")
+@switch("--sig-proxy", default=True, help="As of run: it changes nothing of the plan")
+@switch("--json", help="One JSON object an operation, for machines")
+def run(
+    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, json: bool, **flags: Any
+) -> None:
+    """Tell what `run` would do, and do nothing
+
+    Each kernel call of the engine, the monitor and init in its order, with its reason, and how a
+    shell would do it. The image must be here. Root is not needed, but sees more.
+    """
+    from minidock.teach.plan.text import write_json, write_text
+
+    write = write_json if json else write_text
+    write(planned(arguments, flags, detach=detach), sys.stdout)
+
+
+def planned(arguments: tuple[str, ...], flags: dict[str, Any], *, detach: bool) -> Plan:
+    """The plan of a `run` with these flags."""
+    from minidock.teach.plan.plan import plan as make_plan
+
+    body = container_create_body(flags, arguments, detach=detach)
+    made = make_plan(Store(), body, name=flags["name"] or None)
+    if flags["pull"] == "always":
+        made.notes.insert(0, "--pull always: the image is looked at as it is here")
+    return made

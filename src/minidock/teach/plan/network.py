@@ -1,0 +1,321 @@
+"""The network's acts of a run that has not taken place: bridges, rules, cables, names.
+
+Addresses, subnets and rules come from the engine's own functions of a network's file, such as
+`networks._lease` and `firewall.changes`; here is only the order in which the engine asks the kernel
+for them, on copies of the files, which are never written.
+
+Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/wiring.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container import endpoints
+from minidock.engine.network import (
+    bridge,
+    endpoint,
+    file,
+    firewall,
+    ipam,
+    name_sockets,
+    networks,
+    ports,
+)
+from minidock.engine.network.mode import mode as mode_of
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.kernel import conntrack, iptables, link, namespace, sysctl
+from minidock.kernel.netlink import Netlink
+from minidock.kernel.port import hold
+from minidock.runtime.program import Slot
+from minidock.teach.plan import rules
+from minidock.teach.plan.acts import PID, PLACE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.plan.acts import Acts
+
+
+class PlannedWiring:
+    """What engine/monitor/wiring.py would do for a container's first run.
+
+    note: told what had to be supposed. states: the files of its networks as they would be, by name.
+    """
+
+    def __init__(self, acts: Acts, container: Container, note: list[str]) -> None:
+        self._acts = acts
+        self._container = container
+        self._store = container.store
+        self._note = note
+        self.kind = mode_of(container.host_config.get("NetworkMode") or "").kind
+        self.states: dict[str, dict[str, Any]] = {}
+        self._saved: str | None = None
+        self._ports: list[dict[str, Any]] = []
+        document = container.document
+        joined = endpoints.joined(document) if self.kind == "bridge" else []
+        for name in joined:
+            self.states[name] = self._state(name)
+        self._order = networks.in_order(self._store, joined)
+        self.way_out = networks.way_out(self._store, joined) if joined else ""
+
+    def hold_ports(self) -> None:
+        """As Wiring.hold_ports: the host's ports that lead to the container."""
+        host, config = self._container.host_config, self._container.config
+        wanted = ports.requests(
+            host.get("PortBindings") or {},
+            list(config.get("ExposedPorts") or {}),
+            publish_all=bool(host.get("PublishAllPorts")),
+        )
+        if not self.way_out:
+            return
+        address = networks.binding_address(self._store, self.way_out)
+        asked = [{**each, "HostIp": each["HostIp"] or address} for each in wanted]
+        for each in sorted(asked, key=lambda b: not ports._is_single(str(b["HostPort"]))):
+            self._hold(each)
+
+    def _hold(self, binding: dict[str, Any]) -> None:
+        """The first port of a range is supposed to be free; of none, the kernel chooses one."""
+        addresses = [binding["HostIp"]] if binding["HostIp"] else ports._wildcards()
+        low, _ = ports._range(str(binding["HostPort"]))
+        chosen: Any = low or Slot("port")
+        for place, address in enumerate(addresses):
+            wanted = low if place == 0 else chosen
+            self._acts.add(ports._hold_all, hold, address, wanted, binding["Proto"])
+            self._ports.append({**binding, "HostIp": address, "HostPort": chosen})
+
+    def reserve(self) -> list[str]:
+        """As Wiring.reserve: an address on each network, whose bridge is made where it is not."""
+        return [self._reserve(name) for name in self._order]
+
+    def _reserve(self, name: str) -> str:
+        with Netlink() as host:
+            self._ready(host, name)
+        state = self.states[name]
+        address = endpoints.address_asked(self._container.document, name)
+        if address:
+            networks.check_may_choose(state)
+        return str(networks._lease(state, self._container.id, address)["Address"])
+
+    def connect(self) -> None:
+        """As Wiring.connect: a cable into each network, once the namespace is there."""
+        if self.kind == "none":
+            self._enter()
+            self._leave()
+            self._acts.add(networks.set_loopback_up, link.set_up, PLACE, "lo")
+        for number, name in enumerate(self._order):
+            self._connect(name, f"eth{number}", way_out=name == self.way_out)
+        if endpoints.has_names(self._container.document):
+            self._serve_names()
+
+    # One network's bridge
+
+    def _ready(self, host: Netlink, name: str) -> None:
+        state = self.states[name]
+        if bridge.is_up(host, self._store, state):
+            return
+        device = bridge._device_of(self._store, state)
+        bridge.check_name(device)
+        found = link.find(host, device)
+        if found is not None:
+            bridge._require_ours(host, self._store, found)
+        own = found.index if found else 0
+        subnet = self._subnet(host, state, own)
+        first = bridge._asked(state).get("Gateway")
+        gateway = first or ipam.address_text(bridge._first(state, subnet))
+        if state.get("Subnet", str(subnet)) != str(subnet):
+            self._move(state, device, found)
+            found = None
+        state.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
+        self._make_device(host, state, found)
+        self._switch_on_forwarding()
+        self._apply_rules(state)
+
+    def _subnet(self, host: Netlink, state: dict[str, Any], own: int) -> ipam.Subnet:
+        try:
+            return bridge._assign_subnet(host, self._store, state, own)
+        except PermissionError:  # the other networks' files are root's to read
+            routed = [bridge._around(*route) for route in link.every_route(host)]
+            return ipam.choose_subnet(routed)
+
+    def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
+        """As bridge._move: a bridge whose subnet somebody else has by now makes way."""
+        if found is not None and state["Leases"]:
+            raise Conflict(
+                f"the network {state['Name']} cannot leave {state['Subnet']}: containers use it",
+                hint="stop this store's containers first",
+            )
+        if found is not None:
+            self._acts.add(bridge._move, link.delete, "", device)
+        state["Leases"] = {}
+
+    def _make_device(self, host: Netlink, state: dict[str, Any], found: link.Link | None) -> None:
+        author, device, gateway = bridge._make_device, state["Device"], state["Gateway"]
+        prefix = ipam.parse_subnet(state["Subnet"]).prefix
+        index = found.index if found else -1
+        if found is None:
+            mac = ipam.mac_of(ipam.parse_address(gateway))
+            self._acts.add(author, link.add_bridge, "", device, mac=mac)
+        if found is None or not found.alias:
+            self._acts.add(author, link.set_alias, "", device, bridge._alias(self._store))
+        if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
+            self._acts.add(author, link.set_mtu, "", device, int(mtu))
+        if (index, gateway, prefix) not in link.every_address(host):
+            self._acts.add(author, link.add_address, "", device, gateway, prefix=prefix)
+        if found is None or not found.flags & link.IFF_UP:
+            self._acts.add(author, link.set_up, "", device)
+
+    def _switch_on_forwarding(self) -> None:
+        author = bridge._switch_on_forwarding
+        if (sysctl.read(bridge.FORWARDING) or "0") == "1":
+            return
+        policy = firewall.forward_policy(self._listing())
+        if policy != "DROP":
+            self._restore(author, "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+        self._acts.add(author, sysctl.write, bridge.FORWARDING, "1")
+
+    # The firewall
+
+    def _listing(self) -> str:
+        """What iptables-save would print: really asked once, then with our own changes."""
+        self._acts.add(iptables.Listing.__init__, iptables.save)
+        return self._firewall()
+
+    def _firewall(self) -> str:
+        if self._saved is None:
+            try:
+                self._saved = iptables.Listing().text()
+            except MinidockError:
+                if os.geteuid() == 0:
+                    raise
+                self._note.append("the firewall is supposed to have no rules: root may list them")
+                self._saved = ""
+        return self._saved
+
+    def _restore(self, author: Any, text: str) -> None:
+        self._acts.add(author, iptables.restore, text)
+        self._saved = rules.after(self._firewall(), text)
+
+    def _apply_rules(self, state: dict[str, Any]) -> None:
+        """As networks._apply_rules."""
+        device, published = state["Device"], file.bindings(state)
+        needed = any(networks._on_loopback(binding["HostIp"]) for binding in published)
+        if not needed:
+            self._set_localnet(device, "0")
+        text = firewall.changes(self._listing(), device, networks._rules(state))
+        if text:
+            self._restore(networks._apply_rules, text)
+        if needed:
+            self._set_localnet(device, "1")
+
+    def _set_localnet(self, device: str, value: str) -> None:
+        name = f"net/ipv4/conf/{device}/route_localnet"
+        now = sysctl.read(name)
+        if now is None:  # the bridge is not there yet, and will have the default
+            now = sysctl.read("net/ipv4/conf/default/route_localnet")
+        if now not in (value, None):
+            self._acts.add(bridge.set_localnet, sysctl.write, name, value)
+
+    # One cable
+
+    def _connect(self, name: str, interface: str, *, way_out: bool) -> None:
+        """As networks.connect."""
+        state, container, document = self.states[name], self._container, self._container.document
+        first = name == document["HostConfig"]["NetworkMode"]
+        asked = (document["Config"].get("MacAddress") or None) if first else None
+        published = [_forwarded(binding) for binding in self._ports] if way_out else []
+        lease = networks._lease(state, container.id)
+        lease.update(
+            MacAddress=asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
+            Bindings=published,
+            Cable=_cable(container.id, name),
+            Interface=interface,
+        )
+        missing = firewall.changes(self._listing(), state["Device"], networks._rules(state))
+        self._plug_in(state, lease, way_out=way_out)
+        if missing or published:
+            self._apply_rules(state)
+        for binding in published:
+            if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
+                self._acts.add(networks._forget_udp, conntrack.forget_udp, binding["HostPort"])
+
+    def _plug_in(self, state: dict[str, Any], lease: dict[str, Any], *, way_out: bool) -> None:
+        """As endpoint.plug_in: the cable, then the container's end of it."""
+        author, cable, interface = endpoint.plug_in, lease["Cable"], lease["Interface"]
+        options = state.get("Options") or {}
+        prefix = int(state["Subnet"].partition("/")[2])
+        add = self._acts.add
+        add(
+            author, link.add_veth, "", cable,
+            bridge=state["Device"], peer=interface, mac=lease["MacAddress"], pid=PID,
+        )  # fmt: skip
+        if lease["Bindings"]:
+            add(author, link.set_hairpin, "", cable)
+        mtu = int(options.get(endpoint.MTU_OPTION) or 0)
+        if mtu:
+            add(endpoint._carry_out, link.set_mtu, "", cable, mtu)
+        if options.get(endpoint.ICC_OPTION) == "false":
+            add(endpoint._carry_out, link.set_isolated, "", cable)
+        self._enter()
+        if _has_ipv6():
+            setting = f"net/ipv6/conf/{interface}/disable_ipv6"
+            add(endpoint.inside, sysctl.write, setting, "1")
+        self._leave()
+        add(author, link.set_up, PLACE, "lo")
+        if mtu:
+            add(author, link.set_mtu, PLACE, interface, mtu)
+        add(author, link.add_address, PLACE, interface, lease["Address"], prefix=prefix)
+        add(author, link.set_up, PLACE, interface)
+        if way_out:
+            add(author, link.add_default_route, PLACE, interface, state["Gateway"])
+
+    def _enter(self) -> None:
+        author = endpoint.Visit.__enter__
+        self._acts.add(author, namespace.setns, Slot("namespace"), ["network"])
+
+    def _leave(self) -> None:
+        self._acts.add(endpoint.Visit.__exit__, namespace.setns, Slot("home"), ["network"])
+
+    def _serve_names(self) -> None:
+        """As name_sockets.open_in: two rules in the container lead port 53 to its name server."""
+        self._enter()
+        text = name_sockets._rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
+        self._acts.add(name_sockets.open_in, iptables.restore, text, PLACE)
+        self._leave()
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """A network's file, or what its first use would write. Raises NotFound."""
+        try:
+            found = file.read(self._store, name)
+        except PermissionError:
+            if name not in file.DRIVERS:
+                raise UsageError(
+                    f"the network {name} is root's to read", hint="sudo minidock plan run …"
+                ) from None
+            found = None
+            self._note.append(f"the network {name} is supposed to be new: root may read its file")
+        if found is not None:
+            return found
+        if name not in file.DRIVERS:
+            raise NotFound(f"network {name} not found", hint="see: minidock network ls")
+        return {"Name": name, "Id": "", "Driver": file.DRIVERS[name], "Leases": {}}
+
+
+def _cable(container_id: str, network: str) -> str:
+    """As endpoint.cable_name, which chooses one at random for all networks but the default."""
+    if network == endpoint.DEFAULT:
+        return endpoint.cable_name(container_id)
+    return f"veth{Slot('random')}"
+
+
+def _forwarded(binding: dict[str, Any]) -> dict[str, Any]:
+    return {key: binding[key] for key in ("HostIp", "HostPort", "Proto", "ContainerPort")}
+
+
+def _has_ipv6() -> bool:
+    """Whether a device in a new network namespace would have IPv6 switched on."""
+    default = sysctl.read("net/ipv6/conf/default/disable_ipv6")
+    inherits = sysctl.read("net/core/devconf_inherit_init_net") == "1"
+    return default is not None and not (inherits and default == "1")

@@ -1,0 +1,197 @@
+"""`plan run`: what it says is the journal of the run that follows; and it does nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.cli.plan import plan
+from minidock.paths import Store
+from minidock.teach.plan.plan import ID
+from support.command import Minidock, command_line, environment
+
+pytestmark = pytest.mark.root
+
+DESCRIPTORS = {
+    "control",
+    "kept",
+    "fd",
+    "cgroup_fd",
+    "fifo",
+    "master",
+    "program_fd",
+    "channel",
+    "run_child",
+}
+
+RUNS = {
+    "plain": ["busybox", "true"],
+    "limits and ports": [
+        "-m", "64m", "--pids-limit", "50", "--cpus", "0.5", "--cpu-shares", "512",
+        "-p", "127.0.0.1:0:80", "-p", "0:53/udp", "busybox", "httpd", "-f",
+    ],
+    "mounts": [
+        "-v", "data:/data", "-v", "/tmp:/t:ro", "--tmpfs", "/tmp", "--tmpfs", "/x:size=1m,ro",
+        "--shm-size", "1m", "--ipc", "shareable", "-w", "/new/place", "busybox", "true",
+    ],
+    "another user": [
+        "-u", "1000:1000", "--group-add", "7", "--cap-drop", "all", "--cap-add", "chown",
+        "--security-opt", "no-new-privileges", "--read-only", "--ulimit", "nofile=100:200",
+        "--hostname", "box", "--domainname", "net", "busybox", "sleep", "1",
+    ],
+    "a terminal": ["-t", "busybox", "sh"],
+    "privileged": ["--privileged", "busybox", "true"],
+    "the host's": ["--network", "host", "--pid", "host", "--uts", "host", "busybox", "true"],
+    "no network": ["--network", "none", "--cgroupns", "host", "busybox", "true"],
+    "a network of its own": ["--network", "lab", "-p", "0:80", "busybox", "true"],
+    "another's namespaces": [
+        "--network", "container:first", "--pid", "container:first", "busybox", "true",
+    ],
+    "unconfined": ["--security-opt", "seccomp=unconfined", "-m", "32m", "busybox", "true"],
+}  # fmt: skip
+
+
+def _journal(store: Store, minidock: Minidock, flags: list[str]) -> list[dict[str, Any]]:
+    """The begin records of a run, up to its command."""
+    container = minidock.ok("run", "-d", *flags)
+    text = Path(store.container(container).journal).read_text()
+    minidock.ok("rm", "-f", container)
+    text = text.replace(container, ID).replace(container[:12], ID[:12])
+    text = text.replace(f"veth{container[:11]}", f"veth{ID[:11]}")
+    records = [record for record in map(json.loads, text.splitlines()) if "begin" in record]
+    last = next(n for n, record in enumerate(records) if record["op"] == "process.execute")
+    return [_comparable(record) for record in records[: last + 1]]
+
+
+def _planned(capsys: pytest.CaptureFixture[str], flags: list[str]) -> list[dict[str, Any]]:
+    """In this process, to spare each plan a Python of its own."""
+    assert plan.run("minidock plan", ["run", "--json", *flags]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [_comparable(json.loads(line)) for line in lines]
+
+
+def _comparable(record: dict[str, Any]) -> dict[str, Any]:
+    """Without what differs between two runs too: pids, descriptors, ports of the kernel's choice"""
+    arguments = {name: _neutral(name, value) for name, value in record["args"].items()}
+    return {key: record[key] for key in ("actor", "begin", "op", "phase")} | {"args": arguments}
+
+
+def _neutral(name: str, value: Any) -> Any:
+    if name in DESCRIPTORS:
+        return value and "…"
+    if name == "pid" or (name == "host_port" and (value == "$port" or value > 32767)):
+        return f"${name}"
+    if isinstance(value, str):
+        value = re.sub(r"/proc/(\d+|\$pid)/ns/", "/proc/PID/ns/", value)
+        value = re.sub(r"veth([0-9a-f]{11}|\$random)", "VETH", value)
+        value = re.sub(r"--dport (\d{5}|\$port)", "--dport PORT", value)
+        value = re.sub(r"127.0.0.11:(\d+|\$\w+_port)", "127.0.0.11:PORT", value)
+    return value
+
+
+def test_plan_is_the_journal_of_the_run(
+    store: Store, minidock: Minidock, busybox_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    minidock.ok("network", "create", "lab")
+    for name, flags in RUNS.items():
+        if name == "another's namespaces":
+            minidock.ok("run", "-d", "--name", "first", "busybox", "sleep", "100")
+        planned = _planned(capsys, flags)
+        done = _journal(store, minidock, flags)
+        for place, (ours, theirs) in enumerate(zip(planned, done, strict=False)):
+            assert ours == theirs, f"{name}: act {place}"
+        assert len(planned) == len(done), name
+
+
+# It does nothing ---------------------------------------------------------------------------------
+
+# Calls that look, or that concern this very process and end with it.
+LOOKING = set(
+    """access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs readlink
+    readlinkat open openat openat2 close read pread64 readv lseek getdents64 getcwd getxattr
+    lgetxattr fgetxattr ioctl fcntl dup dup2 dup3 pipe pipe2 poll ppoll select pselect6
+    epoll_create1 mmap munmap mprotect mremap madvise brk arch_prctl set_tid_address
+    set_robust_list rseq futex prlimit64 getrlimit getrandom uname sysinfo sched_getaffinity
+    gettid getpid getppid getuid geteuid getgid getegid getresuid getresgid getpgrp
+    clock_gettime clock_nanosleep nanosleep rt_sigaction rt_sigprocmask rt_sigreturn
+    sigaltstack wait4 waitid exit exit_group restart_syscall memfd_create recvfrom recvmsg
+    getsockname getsockopt setsockopt capget""".split()
+)
+ALLOWED = (
+    re.compile(r'execve\("[^"]*(python[\d.]*|iptables(-nft|-legacy)?-save|xtables-\w+-multi)", '),
+    re.compile(r"(clone3?|vfork)\(.*CLONE_VFORK|vfork\("),  # for iptables-save
+    re.compile(r"write\(\d+<(pipe:|socket:|/memfd:|/dev/null|/dev/pts)"),
+    re.compile(r"socket\(AF_NETLINK, "),
+    re.compile(r"bind\(\d+<[^>]*>, \{sa_family=AF_NETLINK"),
+    re.compile(r"send(to|msg)\(.*nlmsg_type=(\w+<<8\|)?(\w*GET\w*|0x1[26ae]\b)"),  # RTM_GET*
+    re.compile(r"prctl\((PR_CAPBSET_READ|PR_GET_\w+|PR_SET_VMA)"),
+    re.compile(r"socket\(AF_INET, SOCK_RAW, IPPROTO_RAW\)"),  # iptables-legacy-save reads by it
+)
+WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
+
+
+def _changing(trace: list[str]) -> list[str]:
+    """The calls of a trace that could have changed anything but the program's own output."""
+    found = []
+    for line in trace:
+        call = re.sub(r"^\d+ +", "", line)
+        if call.startswith(("<...", "+++", "---")):
+            continue
+        name = call.partition("(")[0]
+        opens = name in ("open", "openat", "openat2")
+        if opens and WRITING.search(call) and '"/dev/null"' not in call and " = -1 " not in call:
+            found.append(call)
+        elif name not in LOOKING and not any(allowed.match(call) for allowed in ALLOWED):
+            found.append(call)
+    return found
+
+
+@pytest.mark.parametrize("user", [0, 65534], ids=["root", "nobody"])
+def test_plan_changes_nothing(
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    require: Callable[[str], str],
+    tmp_path: Path,
+    user: int,
+) -> None:
+    words = ["plan", "run", "-p", "0:80", "-v", "data:/data", "-m", "64m", "busybox", "true"]
+    minidock.ok(*words)  # Python may write what it compiled; not when it is watched
+    strace = [require("strace"), "-f", "-y", "-qq", "-s", "200"]
+    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    tmp_path.chmod(0o777)
+    before = sorted(os.walk(store.root))
+    done = subprocess.run(
+        [*strace, "-o", tmp_path / "trace", *become, *command_line(), *words],
+        capture_output=True, text=True, env=environment(store.root), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mount.pivot_root" in done.stdout
+    assert ("supposed: " in done.stdout) == bool(user)
+    lines = (tmp_path / "trace").read_text().splitlines()
+    python = [n for n, line in enumerate(lines) if f'execve("{command_line()[0]}"' in line]
+    assert _changing(lines[python[0] :]) == []
+    assert sorted(os.walk(store.root)) == before
+    assert not Path(store.run).exists()
+
+
+def test_the_watch_sees_a_change(
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    require: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    strace = [require("strace"), "-f", "-y", "-qq", "-s", "200", "-o", str(tmp_path / "trace")]
+    command = [*strace, *command_line(), "run", "--network", "none", "busybox", "true"]
+    subprocess.run(command, env=environment(store.root), check=True, stdin=subprocess.DEVNULL)
+    trace = (tmp_path / "trace").read_text().splitlines()
+    names = {call.partition("(")[0] for call in _changing(trace)}
+    assert {"mount", "pivot_root", "mkdir", "rename", "setns", "symlink", "openat"} <= names

@@ -24,7 +24,7 @@ from support.command import SOURCE
 Words = tuple[str, ...]
 
 OWN_COMMANDS: dict[Words, set[str]] = {
-    (): {"completion", "doctor", "explain", "plan"},
+    (): {"completion", "doctor", "explain", "plan", "where"},
     ("image",): {"make"},  # a base image by a recipe, for a machine without the Internet
     ("system",): {
         "doctor",

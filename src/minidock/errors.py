@@ -8,6 +8,7 @@
     ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
     ├── KernelError            125  the kernel refused a call
+    ├── Aborted                125  who stepped through the making of a container gave it up
     ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
     ├── CommandNotFound        127  the container's command does not exist
     └── CommandNotRunnable     126  it exists, and cannot be executed
@@ -87,6 +88,10 @@ class KernelError(MinidockError):
         self.errno = number
 
 
+class Aborted(MinidockError):
+    """Who stepped through the making of a container gave it up: it is unmade."""
+
+
 class DeviceNotFound(MinidockError):
     """A device of this machine that a container is to get does not exist; in `run`, as Docker's."""
 
@@ -113,3 +118,12 @@ def system_error(error: OSError) -> MinidockError:
     subject = f"{os.fsdecode(error.filename)}: " if error.filename else ""
     hint = "make room on the disk: rm containers, rmi images" if error.errno in _ROOM else ""
     return StoreError(f"{subject}{error.strerror or error}", hint=hint)
+
+
+def as_ours(error: BaseException) -> MinidockError:
+    """Any error, as one that another process can be told of."""
+    if isinstance(error, MinidockError):
+        return error
+    if isinstance(error, OSError):
+        return system_error(error)
+    return MinidockError(f"{type(error).__name__}: {error}")

@@ -43,22 +43,39 @@ def _explanation(text: str) -> str:
     bare="text",
     help="Tell each kernel call as it happens",
 )
-@value("--lang", help="Language of --explain (en, ru); the default is that of LANG")
+@switch("--step", help="Stop before each kernel call that makes the container, and ask")
+@value("--lang", help="Language of --explain and --step (en, ru); the default is that of LANG")
 def run(
     arguments: tuple[str, ...],
     *,
     detach: bool,
     sig_proxy: bool,
     explain: str | None,
+    step: bool,
     lang: str | None,
     **flags: Any,
 ) -> int:
     """Create and run a new container from an image"""
-    told_in = _language(lang, explain)
+    if step and (detach or explain):
+        raise _not_to_be_stepped("--detach" if detach else "--explain")
+    told_in = _language(lang, told=bool(explain or step))
     body = container_create_body(flags, arguments, detach=detach)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
-    return _start(store, _create(store, body, flags), attachment, explain, told_in)
+    container = _create(store, body, flags)
+    if step and told_in is not None:
+        from minidock.cli.step import run_in_steps
+
+        return run_in_steps(container, attachment, told_in)
+    return _start(store, container, attachment, explain, told_in)
+
+
+def _not_to_be_stepped(flag: str) -> UsageError:
+    because = {
+        "--detach": "who detaches is not there to be asked",
+        "--explain": "--step tells of each act before it is done",
+    }
+    return UsageError(f"--step and {flag} exclude each other", hint=because[flag])
 
 
 @command(
@@ -150,9 +167,9 @@ def _start(
             print(container.id, flush=True)
 
 
-def _language(lang: str | None, explain: str | None) -> Language | None:
-    """What --explain is told in; None where nothing is told."""
-    if not explain:
+def _language(lang: str | None, *, told: bool) -> Language | None:
+    """What --explain and --step are told in; None where nothing is told."""
+    if not told:
         if lang is not None:
             raise UsageError("--lang is the language of --explain", hint="add --explain")
         return None

@@ -52,6 +52,13 @@ def begin(write: Callable[[str], None], *, actor: str) -> None:
     use_journal(journal)
 
 
+def end_turns() -> None:
+    """Whatever is done from here on, nobody holds it back (engine/monitor/turns.py)."""
+    journal = current_journal()
+    if journal is not None:
+        journal.turn = None
+
+
 class recording:
     """The ops of a block are the command's, and go through `write`.
 

@@ -65,25 +65,43 @@ class Journal:
     """Writes an actor's records, each as one line of JSON, through `write`.
 
     actor: "engine", "monitor" or "init".
-    gate: called with each begin record before its act, when set (how fault tests and a debugger
-    stop the world between two acts). after: the number of the last record, which the next follows.
+    gate: called with each record, when set (how fault tests end the world between two acts).
+    turn: called before each act, once its begin record is written; returns when it may be done, and
+    raises where it may not (how a debugger goes through them one by one).
+    after: the number of the last record, which the next follows.
     """
 
     def __init__(self, write: Callable[[str], None], *, actor: str, after: int = 0) -> None:
         self.write = write
         self.actor = actor
         self.gate: Callable[[dict[str, Any]], None] | None = None
+        self.turn: Callable[[], None] | None = None
         self.last = after
 
-    def of_child(self, write: Callable[[str], None], *, actor: str) -> Journal:
-        """The journal of a process that this one bears: its own actor and numbers."""
+    def of_child(
+        self,
+        write: Callable[[str], None],
+        *,
+        actor: str,
+        turn: Callable[[], None] | None = None,
+    ) -> Journal:
+        """The journal of a process that this one bears: its own actor and numbers.
+
+        turn: how it asks us for its turn, where we ask for ours.
+        """
         journal = Journal(write, actor=actor)
         journal.gate = self.gate
+        journal.turn = turn if self.turn is not None else None
         return journal
 
     def relay(self, record: str) -> None:
         """Write down what another actor tells: init holds no file, and sends its records."""
         self.write(record)
+
+    def await_turn(self) -> None:
+        """Wait until the act that was written down last may be done, where somebody watches."""
+        if self.turn is not None:
+            self.turn()
 
     def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
@@ -102,6 +120,7 @@ class Journal:
         self.write(jsontext.dumps(record) + "\n")
         if self.gate is not None:
             self.gate(record)
+        self.await_turn()
         return number
 
     def end(self, number: int, started: int, **outcome: Any) -> None:

@@ -1,7 +1,9 @@
 """The channel between the runtime and init: one socket pair, one message a packet.
 
     runtime → init    G                 go: the cgroup has you; and again: the hooks have run
+                      T                 your turn: do what you have told
     init → runtime    J <record>        a journal record (init holds no file of the host)
+                      T                 its act waits for its turn, where a debugger is at work
                       H                 run the host's hooks: namespaces and mounts are there
                       C + descriptor    the master of the container's terminal
                       P <pid>           an exec's process was born (its parent has no other way)
@@ -18,12 +20,13 @@ Source: unix(7) SOCK_SEQPACKET and SCM_RIGHTS; OCI runtime-spec "Lifecycle".
 from __future__ import annotations
 
 import _socket
+import os
 
 from minidock import errors, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from minidock.kernel.op import Journal
 
 MESSAGE_BYTES = 256 * 1024
 _MSG_CMSG_CLOEXEC = 0x40000000
@@ -36,6 +39,7 @@ class Channel:
         self.socket = end
         self.console: int | None = None
         self.pid = 0
+        self._gone = False  # "go" came while we waited for our turn
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -48,19 +52,23 @@ class Channel:
     def send_go(self) -> None:
         self.socket.send(b"G")
 
-    def receive(self, write_journal: Callable[[str], None] | None) -> str:
-        """Wait for the next message other than a journal record, which is written on at once.
+    def receive(self, journal: Journal | None) -> str:
+        """Wait for the next message other than those for the journal, which gets them at once.
 
         Returns "ready", "hooks", "console" (self.console holds it), "pid" (self.pid does) or
         "closed".
-        Raises what init raised, rebuilt from its "F" message.
+        Raises what init raised, rebuilt from its "F" message; and what keeps it from its turn.
         """
         while True:
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
             kind, body = data[:1], data[1:]
             if kind == b"J":
-                if write_journal is not None:
-                    write_journal(body.decode())
+                if journal is not None:
+                    journal.relay(body.decode())
+            elif kind == b"T":
+                if journal is not None:
+                    journal.await_turn()
+                self._send_turn()
             elif kind == b"C":
                 self.console = int.from_bytes(ancillary[0][2][:4], "little")
                 return "console"
@@ -76,6 +84,12 @@ class Channel:
             else:
                 return "closed"
 
+    def _send_turn(self) -> None:
+        try:
+            self.socket.send(b"T")
+        except OSError:
+            pass  # it was killed while it waited; the next thing we hear is the end
+
     # init's side
 
     def await_go(self) -> None:
@@ -83,8 +97,29 @@ class Channel:
 
         Raises EOFError where the runtime died: then there is nobody to report to, and init ends.
         """
-        if self.socket.recv(16) != b"G":
+        if self._gone:
+            self._gone = False
+        elif self._hear() != b"G":
             raise EOFError
+
+    def await_turn(self) -> None:
+        """Wait until the act that was told last may be done.
+
+        A seccomp filter of the container's may forbid sending: then its acts are neither told nor
+        waited for. Raises EOFError where the runtime died.
+        """
+        try:
+            self.socket.send(b"T")
+        except OSError:
+            return
+        while (heard := self._hear()) != b"T":
+            if heard != b"G":
+                raise EOFError
+            self._gone = True  # it is said without being asked for, to who is being born
+
+    def _hear(self) -> bytes:
+        # read(2), which no filter forbids: it is what `start` is awaited by as well.
+        return os.read(self.socket.fileno(), 16)
 
     def send_record(self, record: str) -> None:
         """Hand a journal record to the process outside; lost where it has gone (`create` has)."""

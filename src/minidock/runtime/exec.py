@@ -138,9 +138,8 @@ def _await_exec(ours: channel.Channel, stage: int, earlier: set[int]) -> Entered
 
     earlier: the children that we had before.
     """
-    journal = current_journal()
     try:
-        while ours.receive(journal.relay if journal else None) != "closed":
+        while ours.receive(current_journal()) != "closed":
             pass
     except BaseException:
         os.waitpid(stage, 0)

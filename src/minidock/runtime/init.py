@@ -205,7 +205,9 @@ def run_init(
         seal_imports()
         outside = current_journal()
         if outside is not None:
-            use_journal(outside.of_child(channel.send_record, actor="init"))
+            use_journal(
+                outside.of_child(channel.send_record, actor="init", turn=channel.await_turn)
+            )
         if stdio is not None:
             for number, descriptor in enumerate(stdio):
                 os.dup2(descriptor, number)

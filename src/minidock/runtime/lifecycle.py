@@ -60,7 +60,7 @@ class Container:
 
         Raises what kept init from executing it.
         """
-        self.channel.receive(_journal_writer())
+        self.channel.receive(current_journal())
         self.channel.close()
 
 
@@ -141,7 +141,7 @@ def _first_content(
 def _raise_walls(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
     """Let init do its part, and ours when it asks for it, until only the command is missing."""
     ours.send_go()
-    while (told := ours.receive(_journal_writer())) != "ready":
+    while (told := ours.receive(current_journal())) != "ready":
         if told == "hooks":
             hooks.run(config["hooks"], hooks.OF_HOST, known.document("creating"))
             ours.send_go()
@@ -322,11 +322,6 @@ def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
         )
     parent, _, name = path.strip("/").rpartition("/")
     return parent, name
-
-
-def _journal_writer() -> Any:
-    journal = current_journal()
-    return None if journal is None else journal.relay
 
 
 def _remove_directory(directory: str) -> None:

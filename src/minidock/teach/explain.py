@@ -129,7 +129,7 @@ class Story:
     def _refused(self, told: Told) -> None:
         page = self._page
         _ = page.language.gettext
-        failed = _("failed: {reason}").format(reason=_reason(told))
+        failed = _("failed: {reason}").format(reason=reason(told))
         page.line(_INDENT + page.paint("1;31", failed))
         _hint(told, page, _INDENT)
 
@@ -172,7 +172,7 @@ def _hint(told: Told, page: Page, indent: str) -> None:
         page.fold(page.language.gettext("hint: {hint}").format(hint=line), indent)
 
 
-def _reason(told: Told) -> str:
+def reason(told: Told) -> str:
     """The kernel's word for a refusal; the error's own where the kernel was not asked."""
     if not told.errno:
         return told.said.partition("\n")[0]
@@ -262,15 +262,20 @@ def _writer(
     """What writes an op to `out`, as JSON or as text below a title."""
     if as_json:
         return lambda told: _write_line(out, told, language)
+    return story_of(container, Page(out, language), began).write
+
+
+def story_of(container: Container, page: Page, began: int | None = None) -> Story:
+    """A container's story, of which the title is told. began: as for Story."""
     paths = {
         container.paths.home: "$C",
         container.paths.run: "$RUN",
         container.store.root: "$STORE",
         container.id: "$ID",
     }
-    story = Story(Page(out, language), paths, began)
+    story = Story(page, paths, began)
     story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
-    return story.write
+    return story
 
 
 def _write_line(out: TextIO, told: Told, language: Language) -> None:

@@ -127,7 +127,8 @@ def connect(container: Container) -> _socket.socket:
 class Conversation:
     """A connection to a monitor, from the first answer to the last.
 
-    terminal: whether the process has one. on_record: gets the journal's records.
+    terminal: whether the process has one. on_record: gets the journal's records. on_turn: decides
+    about the act told last, where the launch asked for that: wire.py's g or q.
     """
 
     def __init__(
@@ -138,32 +139,38 @@ class Conversation:
         terminal: bool,
         on_record: Callable[[str], None] | None = None,
         on_started: Callable[[], None] | None = None,
+        on_turn: Callable[[_socket.socket], bytes] | None = None,
     ) -> None:
         self.socket = socket
         self.attachment = attachment
         self.terminal = terminal
         self.on_record = on_record
         self.on_started = on_started
+        self.on_turn = on_turn
+        self._started = False
         self._matched = b""
         self._stdin_open = False
 
     def await_start(self) -> None:
-        """Wait until it has started.
+        """Wait until it has started; returns at once where that was heard before.
 
         Raises what kept it from starting.
         """
-        while True:
+        while not self._started:
             packet = wire.receive(self.socket)
             if packet[:1] == b"S":
+                self._started = True
                 if self.on_started is not None:
                     self.on_started()
-                return
-            self._early(packet)
+            else:
+                self._early(packet)
 
     def _early(self, packet: bytes) -> None:
         kind = packet[:1]
         if kind == b"j" and self.on_record is not None:
             self.on_record(packet[1:].decode())
+        elif kind == b"t" and self.on_turn is not None:
+            self.socket.send(self.on_turn(self.socket))
         elif kind == b"f":
             raise rebuild_error(wire.content_of(packet))
         elif kind in (b"o", b"E"):

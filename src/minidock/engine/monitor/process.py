@@ -40,12 +40,13 @@ from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client
 from minidock.engine.tree import remove_tree
 from minidock.errors import (
+    Aborted,
     CommandNotFound,
     CommandNotRunnable,
     Conflict,
     MinidockError,
     NotFound,
-    system_error,
+    as_ours,
 )
 from minidock.kernel import cgroup, process
 from minidock.paths import Store
@@ -105,14 +106,10 @@ class Monitor:
             self._own()
             self._start_journal()
             self._launch()
-        except MinidockError as error:
-            self._fail(error)
-            return
-        except OSError as error:
-            self._fail(system_error(error))
-            return
         except BaseException as error:
-            self._fail(MinidockError(f"{type(error).__name__}: {error}"))
+            self._fail(as_ours(error))
+            if isinstance(error, (MinidockError, OSError)):
+                return
             self._keep_traceback()
             raise
         try:
@@ -164,6 +161,11 @@ class Monitor:
         for record in self.request.get("records") or []:
             write(record)  # what the command did to bring us here
         journal.begin(write, actor="monitor")
+        if self.request.get("step"):
+            # Only who debugs the making of a container pays for it.
+            from minidock.engine.monitor.turns import take_turns
+
+            take_turns(self.loop, self.starter, self.container)
         process.set_not_dumpable()
 
     def _launch(self) -> None:
@@ -176,6 +178,7 @@ class Monitor:
         if any((self.request.get("attach") or {}).values()):
             tell_container(container, "attach")
         self.current = Run(self.loop, container)
+        journal.end_turns()
         self._started()
         self._listen()
         self.starter.on_message = self._attached_message
@@ -220,13 +223,14 @@ class Monitor:
             self.listening = None
 
     def _fail(self, error: MinidockError) -> None:
-        """Tell why it did not start; a container run with --rm goes, others keep the reason."""
+        """Tell why it did not start; with --rm, or given up, it goes; others keep the reason."""
+        journal.end_turns()
         if self.ownership is not None:
             try:
                 self.container.reload()
                 if not getattr(error, "__notes__", None):  # all that was made is unmade again
                     self.ownership.clear_mark()
-                if self.container.host_config.get("AutoRemove"):
+                if self.container.host_config.get("AutoRemove") or isinstance(error, Aborted):
                     remove_owned(self.container, volumes=True)
                 else:
                     of_command = isinstance(error, (CommandNotFound, CommandNotRunnable))
@@ -286,13 +290,8 @@ class Monitor:
         client.on_message = None
         try:
             self.current.rewire(content["network"], content["asked"])
-        except MinidockError as error:
-            client.send(wire.message(b"f", describe_error(error)))
-        except OSError as error:
-            client.send(wire.message(b"f", describe_error(system_error(error))))
         except Exception as error:  # a fault of ours is no reason for the container to end
-            said = MinidockError(f"{type(error).__name__}: {error}")
-            client.send(wire.message(b"f", describe_error(said)))
+            client.send(wire.message(b"f", describe_error(as_ours(error))))
         else:
             client.send(b"S")
 
@@ -371,13 +370,10 @@ class Monitor:
             self.current = Run(self.loop, self.container)
             self._started()
             self._listen()
-        except MinidockError as error:
-            self._end_between_runs(code, error)
-        except OSError as error:
-            self._end_between_runs(code, system_error(error))
         except BaseException as error:
-            self._end_between_runs(code, MinidockError(f"{type(error).__name__}: {error}"))
-            raise
+            self._end_between_runs(code, as_ours(error))
+            if not isinstance(error, (MinidockError, OSError)):
+                raise
 
     def _end_between_runs(self, code: int, error: MinidockError | None = None) -> None:
         with self.container.editing():

@@ -64,11 +64,13 @@ def start(
     attach: Attachment | None,
     on_record: Callable[[str], None] | None = None,
     on_started: Callable[[], None] | None = None,
+    on_turn: Callable[[_socket.socket], bytes] | None = None,
 ) -> int | None:
     """Start a container. Without `attach`, returns None once it runs; with it, its exit code.
 
     on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
-    once, when the container runs.
+    once, when the container runs. on_turn: is asked before each act of the launch, with the
+    connection, and answers b"g" (go on) or b"q" (take all down).
     A container that runs already is left alone, as Docker does; then `attach` attaches to it.
     Raises NotFound, Conflict, and whatever kept it from starting.
     """
@@ -84,13 +86,16 @@ def start(
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
         conversation = Conversation(
-            send_launch(container, attach, explain=on_record is not None),
+            send_launch(container, attach, explain=on_record is not None, step=on_turn is not None),
             attach,
             terminal=bool(container.config.get("Tty")),
             on_record=on_record,
             on_started=on_started,
+            on_turn=on_turn,
         )
         try:
+            if on_turn is not None:
+                conversation.await_start()  # before our terminal is the container's
             if attach is None:
                 conversation.await_start()
                 return None
@@ -125,7 +130,11 @@ class Starting:
 
 
 def send_launch(
-    container: Container, attach: Attachment | None, *, explain: bool = False
+    container: Container,
+    attach: Attachment | None,
+    *,
+    explain: bool = False,
+    step: bool = False,
 ) -> _socket.socket:
     """Have a monitor start a container; returns the connection to it."""
     global _prepared
@@ -138,6 +147,7 @@ def send_launch(
         "id": container.id,
         "attach": attach.streams() if attach else None,
         "explain": explain,
+        "step": step,
         "size": size,
         "records": records,
     }

@@ -1,6 +1,6 @@
 """What a command and a container's monitor say to each other: one message a packet.
 
-    command → monitor   L <json>   launch the container {"id", "attach", "explain", "size"}
+    command → monitor   L <json>   launch the container {"id", "attach", "explain", "step", "size"}
                         A <json>   attach to it {"attach"}
                         X <json>   run another process in it {"request", "attach", "size"}
                         W          tell me when it has ended
@@ -9,17 +9,21 @@
                         i <bytes>  stdin          e  end of stdin
                         r <json>   the terminal's size {"rows", "columns"}
                         k <json>   a signal for the process {"signal"}
+                        g, q       answers to t: go on; or give it up, and take all down
     monitor → command   S          started
                         o <bytes>  stdout         E <bytes>  stderr
                         x <json>   ended {"code"}
                         f <json>   failed: an error, as runtime/channel.py describes it
                         j <record> a journal record, where the launch asked for them
+                        t          the act told last waits for g or q, where it asked for "step"
 
 "attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has
 started. Closing the socket detaches. The first message of a connection is one of L, A, X, W, C, N.
 
 The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
 socket's path has 108 bytes at most; the first command of a container has a socket pair instead.
+Between t and its answer, X runs a process in the container as far as it is made, and the end of the
+connection counts as q.
 While a container waits for its restart A, X and N are refused; meanwhile, as it is restarted,
 nobody listens.
 

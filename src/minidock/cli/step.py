@@ -1,0 +1,39 @@
+"""`run --step`: the container is made one act at a time, as somebody says on stdin."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.engine.monitor.start import start
+from minidock.teach.step.console import read_line_of_stdin
+from minidock.teach.step.debugger import Debugger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+    from minidock.engine.monitor.attach import Attachment
+    from minidock.teach.language import Language
+
+
+def run_in_steps(container: Container, attachment: Attachment | None, language: Language) -> int:
+    """Start a new container in steps, and stay with it; returns its exit code.
+
+    Raises Aborted where it was given up: then it is gone.
+    """
+    debugger = Debugger(
+        container,
+        out=sys.stderr,
+        language=language,
+        read_line=lambda: read_line_of_stdin(sys.stderr),
+    )
+    return (
+        start(
+            container.store,
+            container.id,
+            attach=attachment,
+            on_record=debugger.on_record,
+            on_started=debugger.on_started,
+            on_turn=debugger.on_turn,
+        )
+        or 0
+    )

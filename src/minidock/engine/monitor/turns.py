@@ -1,0 +1,121 @@
+"""Turns: the making of a container, one act at a time, as the command that wants it says.
+
+    init      ──T──► monitor ──t──► command      what was told last is about to be done: shall it?
+    init      ◄──T── monitor ◄──g── command      yes
+                     monitor ◄──q── command      no: all that was made is unmade; so it is too where
+                                                 the command has died
+                     monitor ◄──X── command      meanwhile, a look from inside
+
+The monitor's own acts ask in the same way (Journal.turn, kernel/op.py). Turns end when the
+container's command runs. Where an error is on its way out, its acts (an undo, the way back out of a
+namespace) are asked about like others, but never left out: half an undo would be worse than either.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.session import Pipes, Session
+from minidock.errors import Aborted, MinidockError, as_ours
+from minidock.kernel.op import current_journal, use_journal
+from minidock.runtime.channel import describe_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.engine.monitor.loop import Loop
+    from minidock.engine.monitor.session import Client
+
+
+def take_turns(loop: Loop, client: Client, container: Container) -> None:
+    """From here on the command at the other end is asked before each act."""
+    journal = current_journal()
+    assert journal is not None
+    turns = Turns(loop, client, container)
+    journal.turn = turns.wait
+    client.on_message = turns.on_message
+
+
+class Turns:
+    """Asks a command before each act, and serves it while it thinks.
+
+    loop: which is turned meanwhile; nothing but the command is watched before the container runs.
+    """
+
+    def __init__(self, loop: Loop, client: Client, container: Container) -> None:
+        self._loop = loop
+        self._client = client
+        self._container = container
+        self._word = b""
+        self._aborted = False
+        self._shell: Session | None = None
+
+    def wait(self) -> None:
+        """Wait until the act that was told last may be done.
+
+        Raises Aborted where it shall not, and where nobody is left to ask; again and again, should
+        somebody have taken it for an error that can be lived with.
+        """
+        if not self._aborted:
+            self._aborted = not self._ask()
+        if self._aborted and sys.exc_info()[1] is None:
+            raise Aborted("given up: what was made of the container is unmade")
+
+    def _ask(self) -> bool:
+        self._word = b""
+        self._client.send(b"t")
+        while self._client.is_open and not self._word:
+            self._loop.turn()
+        return self._word == b"g"
+
+    def on_message(self, client: Client, packet: bytes) -> None:
+        """What the command says: its word, or something about its look from inside."""
+        kind = packet[:1]
+        if kind in (b"g", b"q"):
+            self._word = kind
+        elif kind == b"X":
+            self._look_inside(wire.content_of(packet))
+        elif self._shell is not None:
+            self._shell.handle(client, packet)
+
+    def _look_inside(self, content: dict[str, Any]) -> None:
+        """Run a process in the container as far as it is made; it stands in no journal."""
+        from minidock.engine.monitor.half_made import enter_half_made
+
+        terminal = bool(content["request"].get("Tty"))
+        pipes = None if terminal else Pipes(stdin=False)
+        journal = current_journal()
+        use_journal(None)
+        try:
+            child = enter_half_made(
+                self._container,
+                content["request"],
+                pipes.theirs if pipes else None,
+                size=content.get("size"),
+            )
+        except (MinidockError, OSError) as error:
+            if pipes is not None:
+                pipes.close()
+            self._client.send(wire.message(b"f", describe_error(as_ours(error))))
+            return
+        finally:
+            use_journal(journal)
+        self._shell = Session(
+            self._loop,
+            pid=child.pid,
+            console=child.console,
+            pipes=pipes,
+            log=None,
+            close_stdin_with_client=True,
+            on_end=self._tell_end,
+        )
+        self._client.send(b"S")
+        self._client.wants(content.get("attach"))
+        self._shell.join(self._client)
+
+    def _tell_end(self, shell: Session) -> None:
+        self._client.session = self._shell = None
+        self._client.send(wire.message(b"x", {"code": shell.exit_code}))

@@ -91,7 +91,7 @@ class _Helper:
             os.write(self._input, given.encode())
             os.lseek(self._input, 0, os.SEEK_SET)
             self._pid = os.posix_spawn(
-                _find(name),
+                find(name),
                 [name, *arguments],
                 {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"},
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(files)],
@@ -140,7 +140,7 @@ def _contents(descriptor: int) -> str:
     return os.pread(descriptor, size, 0).decode(errors="replace")
 
 
-def _find(name: str) -> str:
+def find(name: str) -> str:
     for directory in (*_DIRECTORIES, *os.environ.get("PATH", "").split(":")):
         path = f"{directory}/{name}"
         if directory.startswith("/") and os.access(path, os.X_OK):

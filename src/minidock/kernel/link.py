@@ -168,6 +168,23 @@ def add_veth(
     return _make(where, name, body + attribute(IFLA_LINKINFO, info))
 
 
+def _add_cable_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
+    return _ip(where, f"link add name {quote(name)} up type veth peer name {peer} netns next-door")
+
+
+@op("veth(4)", twin=_add_cable_sh)
+def add_cable(where: Netlink, name: str, *, peer: str, network: int) -> dict[str, object]:
+    """Lay a cable into another network namespace, without a bridge in between.
+
+    name: this end, which is up. peer: the far end, made in the namespace that the descriptor
+    `network` is of. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
+    """
+    far = _link(0) + _name(peer) + attribute(IFLA_NET_NS_FD, _U32.pack(network))
+    info = attribute(IFLA_INFO_KIND, b"veth")
+    info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far))
+    return _make(where, name, _link(0, IFF_UP) + _name(name) + attribute(IFLA_LINKINFO, info))
+
+
 def _set_up_sh(where: Netlink, device: str) -> str:
     return _ip(where, f"link set dev {quote(device)} up")
 

@@ -156,7 +156,7 @@ def connect(
         undo.callback(leave, store, container_id, network)
         with iptables.Listing() as listing:  # beside it, the cable is laid
             endpoint.plug_in(host, state, container_id, netns_pid, way_out=way_out)
-            missing = firewall.changes(listing.text(), state["Device"], _rules(state))
+            missing = firewall.changes(listing.text(), state["Device"], rules(state))
         if missing or publish:
             with Locked(store) as files:
                 _apply_rules(files.load(network) or state)
@@ -325,8 +325,8 @@ def _lease(state: dict[str, Any], container_id: str, address: str = "") -> dict[
     return lease
 
 
-def _rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
-    """A network's rules, by its file."""
+def rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
+    """The rules that a network is to have, by its file."""
     device, subnet = state["Device"], state["Subnet"]
     if state.get("Internal"):
         return firewall.wanted_inside(device, subnet)
@@ -341,12 +341,12 @@ def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
     """
     device = state["Device"]
     published = bindings(state, without=without)
-    rules = _rules(state, without=without)
+    wanted = rules(state, without=without)
     needed = any(_on_loopback(binding["HostIp"]) for binding in published)
     if not needed:
         bridge.set_localnet(device, allowed=False)
     for attempt in (1, 2):
-        text = firewall.changes(iptables.Listing().text(), device, rules)
+        text = firewall.changes(iptables.Listing().text(), device, wanted)
         try:
             if text:
                 iptables.restore(text)

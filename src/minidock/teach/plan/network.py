@@ -204,7 +204,7 @@ class PlannedWiring:
         needed = any(networks._on_loopback(binding["HostIp"]) for binding in published)
         if not needed:
             self._set_localnet(device, "0")
-        text = firewall.changes(self._listing(), device, networks._rules(state))
+        text = firewall.changes(self._listing(), device, networks.rules(state))
         if text:
             self._restore(networks._apply_rules, text)
         if needed:
@@ -233,7 +233,7 @@ class PlannedWiring:
             Cable=_cable(container.id, name),
             Interface=interface,
         )
-        missing = firewall.changes(self._listing(), state["Device"], networks._rules(state))
+        missing = firewall.changes(self._listing(), state["Device"], networks.rules(state))
         self._plug_in(state, lease, way_out=way_out)
         if missing or published:
             self._apply_rules(state)

@@ -1,0 +1,41 @@
+"""`packet`: one real packet, followed to a published port and back."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.command import command
+from minidock.cli.pflag import switch, value
+from minidock.paths import Store
+
+
+@command("[ADDRESS:]PORT", at_least=1, at_most=1)
+@value(
+    "--from",
+    default="host",
+    help='Where it starts: "host", "outside" (a machine next door), or a container',
+)
+@switch("--json", help="One JSON object, for machines")
+def packet(arguments: tuple[str, ...], **flags: object) -> int:
+    """Follow one packet to a published port and back
+
+    Makes one TCP connection, that says nothing, and tells each hop: the rule of the firewall that
+    did something with it, the device that it passed, the program that answered, and which step of
+    `minidock explain` made them. Exit code 0 where the container answers, 1 where it does not.
+    """
+    import json
+
+    from minidock.teach.packet import probe, target, text
+    from minidock.teach.packet.steps import Steps
+    from minidock.teach.packet.walk import walk
+
+    store = Store()
+    address, port = target.parse(arguments[0])
+    found = target.resolve(store, address, port)
+    seen = probe.send(store, found, start=str(flags["from"]))
+    told = walk(seen, Steps(store))
+    if flags["json"]:
+        print(json.dumps(text.plain(told), ensure_ascii=False))
+    else:
+        text.write(told, sys.stdout)
+    return 0 if told.verdict.status != "stopped" else 1

@@ -1,0 +1,66 @@
+"""Which step of which container's journal made a rule or a device that is there now.
+
+A network's bridge and its rules are made by the container that comes first, and made again by
+others; so the journals of all containers of the store are asked, and the latest step counts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from minidock.engine.container.containers import every
+from minidock.paths import Store
+
+
+class Step(NamedTuple):
+    """A step, as `minidock explain CONTAINER` numbers it: by container, actor and number."""
+
+    container: str
+    actor: str
+    number: int
+    op: str
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.number} of {self.container}"
+
+
+class Steps:
+    """The journals of a store, for asking."""
+
+    def __init__(self, store: Store) -> None:
+        self._records: list[tuple[str, dict[str, Any]]] = []
+        for container in every(store):
+            try:
+                with open(container.paths.journal, encoding="utf-8") as lines:
+                    text = lines.read()
+            except FileNotFoundError:
+                continue  # created and never started
+            for line in text.splitlines():
+                if '"begin"' in line and ('"link.' in line or '"iptables.restore"' in line):
+                    self._records.append((container.name, json.loads(line)))
+        self._records.sort(key=lambda each: each[1]["t"])
+
+    def of_rule(self, table: str, text: str) -> Step | None:
+        """What wrote this rule, "-A CHAIN ..." as iptables-save prints it, into this table."""
+        rule = text.removeprefix("-A ")
+        chain, _, rest = rule.partition(" ")
+        lines = {f"-A {rule}", f"-I {chain} 1 {rest}"}
+        for name, record in reversed(self._records):
+            if record["op"] == "iptables.restore":
+                rules = f"\n{record['args']['rules']}".partition(f"\n*{table}\n")[2]
+                if lines.intersection(rules.partition("\nCOMMIT")[0].splitlines()):
+                    return _step(name, record)
+        return None
+
+    def of_link(self, op: str, **arguments: str) -> Step | None:
+        """What performed this op of kernel/link.py with these arguments, such as name="veth…"."""
+        for name, record in reversed(self._records):
+            asked = record["args"]
+            if record["op"] == f"link.{op}" and all(asked[n] == v for n, v in arguments.items()):
+                return _step(name, record)
+        return None
+
+
+def _step(name: str, record: dict[str, Any]) -> Step:
+    return Step(name, record["actor"], record["begin"], record["op"])

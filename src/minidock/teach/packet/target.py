@@ -1,0 +1,165 @@
+"""Which container publishes a port, and how a packet should come to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, socket
+from typing import Any
+
+from minidock.engine.container.containers import Container, every, find
+from minidock.engine.network import file, firewall, networks
+from minidock.errors import Conflict, NotFound, UsageError
+from minidock.paths import Store
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Target:
+    """A published port.
+
+    asked: the address that the probe is to call, port: on the host. network: its file.
+    binding: {"HostIp", "HostPort", "Proto", "ContainerPort"}. address: the container's.
+    """
+
+    container: Container
+    network: dict[str, Any]
+    binding: dict[str, Any]
+    asked: str
+    port: int
+
+    @property
+    def lease(self) -> dict[str, Any]:
+        return self.network["Leases"][self.container.id]  # type: ignore[no-any-return]
+
+    @property
+    def address(self) -> str:
+        return str(self.lease["Address"])
+
+    @property
+    def container_port(self) -> int:
+        return int(self.binding["ContainerPort"])
+
+    @property
+    def bridge(self) -> str:
+        return str(self.network["Device"])
+
+    @property
+    def pid(self) -> int:
+        return int(self.container.state["Pid"])
+
+    @property
+    def host_ip(self) -> str:
+        return self.binding["HostIp"] or "0.0.0.0"
+
+    def wanted(self) -> list[tuple[str, str, str]]:
+        """The rules that this network has when all is well: (table, chain, rule)."""
+        chains: dict[tuple[str, str], list[str]] = {}
+        for table, rules in networks.rules(self.network).items():
+            for chain, lines in rules.items():
+                chains[table, chain] = lines
+        for table, jumps in firewall.jumps(self.bridge).items():
+            for chain, lines in jumps.items():
+                chains[table, chain] = lines
+        return [(table, chain, rule) for (table, chain), lines in chains.items() for rule in lines]
+
+    def missing(self, saved: str) -> list[tuple[str, str, str]]:
+        """Those of them that iptables-save did not print."""
+        have = firewall.parse(saved)
+        return [
+            (table, chain, rule)
+            for table, chain, rule in self.wanted()
+            if rule not in have.get(table, {}).get(chain, [])
+        ]
+
+
+def parse(text: str) -> tuple[str, int]:
+    """ "8090", "127.0.0.1:8090", "[::1]:8090/tcp" as (address or "", port).
+
+    Raises UsageError.
+    """
+    body, _, protocol = text.partition("/")
+    address, colon, number = body.rpartition(":")
+    if protocol not in ("", "tcp"):
+        raise UsageError(
+            f"{text}: only TCP can be followed",
+            hint="of a UDP port nobody can tell whether a program has taken what arrived",
+        )
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+        raise UsageError(f"invalid port: {text}", hint="[ADDRESS:]PORT, such as 8090")
+    if not colon:
+        return "", int(number)
+    try:
+        return str(ip_address(address.removeprefix("[").removesuffix("]"))), int(number)
+    except ValueError:
+        raise UsageError(f"{address} is not an address", hint="such as 127.0.0.1:8090") from None
+
+
+def resolve(store: Store, asked: str, port: int) -> Target:
+    """The container that publishes this port of the host, and answers at this address of it.
+
+    asked: "" for the address at which it is nearest: 127.0.0.1, where it is published there.
+    Raises UsageError for an address that is not this machine's, NotFound where no running container
+    publishes the port, Conflict where not at that address.
+    """
+    if asked:
+        _require_own(asked)
+    candidates = [
+        (network, binding)
+        for network in file.every(store)
+        for binding in file.bindings(network)
+        if binding["HostPort"] == port and binding["Proto"] == "tcp"
+    ]
+    if not candidates:
+        raise _nobody(store, port)
+    for network, binding in sorted(candidates, key=lambda each: ":" in each[1]["HostIp"]):
+        if address := _calls(binding["HostIp"], asked):
+            container = find(store, binding["Container"])
+            if not container.running or container.state["Pid"] == 0:
+                raise _stopped(container, port)
+            return Target(container, network, binding, address, port)
+    where = ", ".join(sorted({binding["HostIp"] for _, binding in candidates}))
+    raise Conflict(
+        f"port {port} is published, but not on {asked}",
+        hint=f"it is published on {where}: minidock packet {where.partition(',')[0]}:{port}",
+    )
+
+
+def _require_own(address: str) -> None:
+    """No packet of ours is sent to another machine."""
+    with socket(AF_INET6 if ":" in address else AF_INET) as trial:
+        try:
+            trial.bind((address, 0))
+        except OSError:
+            raise UsageError(
+                f"{address} is no address of this host", hint="see: ip address"
+            ) from None
+
+
+def _calls(host_ip: str, asked: str) -> str:
+    """The address to call a binding by; "" where it does not answer there."""
+    any_address = host_ip in ("", "0.0.0.0", "::")
+    same_kind = (":" in host_ip) == (":" in asked)
+    if not asked:
+        return {"::": "::1"}.get(host_ip, _LOOPBACK) if any_address else host_ip
+    return asked if same_kind and (any_address or host_ip == asked) else ""
+
+
+def _nobody(store: Store, port: int) -> NotFound:
+    for container in every(store):
+        for bindings in (container.host_config.get("PortBindings") or {}).values():
+            if any(binding.get("HostPort") == str(port) for binding in bindings or ()):
+                return _stopped(container, port)
+    return NotFound(
+        f"no container publishes port {port}",
+        hint="`minidock ps` lists what is published; to publish: minidock run -p "
+        f"{port}:80 IMAGE. Another program's? ss -ltnp 'sport = :{port}'",
+    )
+
+
+def _stopped(container: Container, port: int) -> NotFound:
+    return NotFound(
+        f"port {port} is {container.name}'s, which is not running: nobody holds the port now",
+        hint=f"minidock start {container.name}",
+    )

@@ -1,0 +1,244 @@
+"""packet: its hops beside the firewall's counters, and where the walk ends without each rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.paths import Store
+from support.command import Minidock
+from support.lab import machine_of_its_own, sh
+from support.patience import patience
+
+pytestmark = pytest.mark.root
+
+SERVERS = "httpd -h / -p 127.0.0.1:81; httpd -h / -p 0.0.0.0:82; exec httpd -f -h / -p 80"
+PORTS = ("-p", "8090:80", "-p", "8091:81", "-p", "127.0.0.1:8092:82", "-p", "8093:83")
+
+
+@pytest.fixture
+def web(store: Store, busybox_image: str) -> Iterator[Minidock]:
+    """A machine of its own, with container `web` that publishes ports, and `other` beside it."""
+    with machine_of_its_own():
+        sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables")
+        minidock = Minidock(store.root)
+        minidock.ok("run", "-d", "--name", "web", *PORTS, busybox_image, "sh", "-c", SERVERS)
+        minidock.ok("run", "-d", "--name", "other", busybox_image, "sleep", "600")
+        _until_it_listens(minidock)
+        yield minidock
+        minidock.ok("rm", "-f", "web", "other")
+
+
+def _until_it_listens(minidock: Minidock) -> None:
+    pid = minidock.ok("inspect", "-f", "{{.State.Pid}}", "web")
+    deadline = time.monotonic() + patience(10)
+    while sh(f"nsenter --net=/proc/{pid}/ns/net ss -Hltn").count("LISTEN") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def follow(minidock: Minidock, port: str, *flags: str) -> dict[str, Any]:
+    """What `packet --json` tells."""
+    result = minidock("packet", "--json", *flags, port)
+    assert result.stdout, str(result)
+    told: dict[str, Any] = json.loads(result.stdout)
+    assert result.code == (1 if told["status"] == "stopped" else 0)
+    return told
+
+
+def named(told: dict[str, Any]) -> set[str]:
+    """The rules that the hops name."""
+    return {rule["rule"] for hop in told["hops"] for rule in hop["rules"]}
+
+
+def end(told: dict[str, Any]) -> str:
+    """The place at which the walk ended, "" where it went all the way."""
+    return next((hop["place"] for hop in told["hops"] if hop["end"]), "")
+
+
+def own_rules(bridge: str) -> dict[str, int]:
+    """The rules in this network's chains, and how many packets each has counted."""
+    saved = sh("iptables-save -c")
+    found = re.findall(rf"^\[(\d+):\d+\] (-A MINIDOCK-{bridge}\S* .*?) *$", saved, re.M)
+    return {rule: int(count) for count, rule in found}
+
+
+def zero_counters() -> None:
+    for table in ("raw", "nat", "filter"):
+        sh(f"iptables -t {table} -Z")
+
+
+@pytest.mark.parametrize("start", ["host", "outside", "other"])
+def test_hops_name_the_rules_whose_counters_rise_and_no_others(
+    web: Minidock, store: Store, start: str
+) -> None:
+    zero_counters()
+    told = follow(web, "8090", "--from", start)
+    assert told["status"] == "answered"
+    counted = {rule for rule, count in own_rules(store.bridge).items() if count}
+    assert {rule for rule in named(told) if rule.startswith("-A MINIDOCK-")} == counted
+    forwarded = "filter FORWARD" in [hop["place"] for hop in told["hops"]]
+    assert forwarded == (start != "host")
+
+
+def test_each_rule_and_device_is_traced_to_the_step_that_made_it(
+    web: Minidock, store: Store
+) -> None:
+    told = follow(web, "8090", "--from", "outside")
+    steps = [rule["step"] for hop in told["hops"] for rule in hop["rules"]]
+    steps += [hop["step"] for hop in told["hops"] if hop["place"] in ("bridge", "cable")]
+    assert len(steps) > 5
+    for step in steps:
+        explained = web.ok("explain", "--json", step["container"])
+        records = [json.loads(line) for line in explained.splitlines()]
+        assert any(
+            (r["actor"], r["begin"], r["op"]) == (step["actor"], step["number"], step["op"])
+            for r in records
+        )
+
+
+def without_each_rule(bridge: str) -> list[tuple[str, str, str, str, str]]:
+    """(table, rule, from where, where the walk ends or goes another way, a word of the advice)."""
+    own, out = f"MINIDOCK-{bridge}", f"MINIDOCK-{bridge}-OUT"
+    local = "-m addrtype --dst-type LOCAL"
+    tracked = "-m conntrack --ctstate"
+    return [
+        ("nat", f"OUTPUT {local} -j {own}", "host", "relay", "-A OUTPUT"),
+        ("nat", f"PREROUTING {local} -j {own}", "outside", "relay", "-A PREROUTING"),
+        ("nat", "DNAT --to-destination [^ ]*:80$", "host", "relay", "-j DNAT"),
+        ("nat", "DNAT --to-destination [^ ]*:80$", "outside", "relay", "-j DNAT"),
+        ("nat", f"POSTROUTING -j {out}", "host", "program", "-A POSTROUTING"),
+        ("nat", f"{out} -s 127.0.0.0/8 -o {bridge} -j MASQ", "host", "program", "-s 127.0.0.0/8"),
+        ("nat", f"{out} -s [^!]* -o {bridge} {tracked} DNAT", "other", "answer", "--ctstate DNAT"),
+        ("filter", f"FORWARD -j {own}", "outside", "filter FORWARD", "-A FORWARD"),
+        ("filter", f"-o {bridge} {tracked}", "outside", "filter FORWARD", "RELATED,ESTABLISHED"),
+        ("filter", f"-i {bridge} -j ACCEPT", "outside", "filter FORWARD", f"-i {bridge} -j ACC"),
+        ("raw", f"{own} -d 127.0.0.0/8 -i {bridge}", "host", "", ""),
+        ("raw", f"{own} -s 127.0.0.0/8 -i {bridge}", "host", "", ""),
+        ("raw", f"{own} -d .* ! -i {bridge}", "outside", "", ""),
+    ]
+
+
+def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
+    web: Minidock, store: Store
+) -> None:
+    whole = sh("iptables-save")
+    for table, pattern, start, place, word in without_each_rule(store.bridge):
+        rules = sh(f"iptables-save -t {table}")
+        gone = [line for line in rules.splitlines() if re.search(rf"^-A .*{pattern}", line)]
+        assert len(gone) == 1, (pattern, gone)
+        sh(f"iptables -t {table} -D{gone[0].rstrip()[2:]}")
+        told = follow(web, "8090", "--from", start)
+        missing = [each["rule"] for each in told["missing"]]
+        assert missing == [gone[0].rstrip()], pattern
+        if place == "relay":
+            assert told["status"] == "relayed", pattern
+            assert "no rule takes it" in told["hops"][1]["text"]
+        else:
+            assert end(told) == place, (pattern, told["verdict"])
+        assert word in told["advice"], (pattern, told["advice"])
+        restored = subprocess.run(["iptables-restore"], input=whole, text=True, check=False)
+        assert restored.returncode == 0
+        assert follow(web, "8090", "--from", start)["status"] == "answered", "restored"
+
+
+def test_what_the_advice_says_helps(web: Minidock) -> None:
+    sh("iptables -t nat -F")
+    told = follow(web, "8090")
+    assert told["status"] == "relayed"
+    command = re.search(r"minidock (restart web)$", told["advice"])
+    assert command
+    web.ok(*command[1].split(), "-t", "0")
+    _until_it_listens(web)
+    told = follow(web, "8090")
+    assert (told["status"], told["missing"]) == ("answered", [])
+
+
+def test_the_container_s_end_is_explained(web: Minidock) -> None:
+    told = follow(web, "8091")
+    assert end(told) == "program"
+    assert told["verdict"] == (
+        "listening on 127.0.0.1 inside the container: published ports cannot reach it"
+    )
+    assert "0.0.0.0:81" in told["advice"]
+    told = follow(web, "8093")
+    assert (end(told), told["verdict"].partition(";")[0]) == (
+        "program",
+        "no program in web listens on port 83",
+    )
+    told = follow(web, "8092")
+    program = next(hop["text"] for hop in told["hops"] if hop["place"] == "program")
+    assert "listens on 0.0.0.0:82: any address of this network namespace" in program
+    assert "published on 127.0.0.1 only" in told["hops"][0]["text"]
+    result = web("packet", "--from", "outside", "8092")
+    assert (result.code, result.stdout) == (1, "")
+    assert "only this host itself can call 127.0.0.1" in result.stderr
+
+
+def test_ipv6_is_relayed_and_the_packet_s_way_says_so(web: Minidock, store: Store) -> None:
+    zero_counters()
+    told = follow(web, "[::1]:8090")
+    assert told["status"] == "relayed"
+    pid = Path(f"/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/stat")
+    monitor = pid.read_text().rpartition(")")[2].split()[1]
+    assert any(hop["place"] == "relay" and f"pid {monitor}," in hop["text"] for hop in told["hops"])
+    dnat = [count for rule, count in own_rules(store.bridge).items() if rule.endswith(":80")]
+    assert dnat == [0], "no packet was translated"
+
+
+def test_killed_in_the_middle_it_leaves_nothing(web: Minidock, store: Store) -> None:
+    before = sh("nft list tables; ip -br link; iptables-save | grep -v '^#' | sed 's/ *\\[.*//'")
+    sh(f"iptables -I FORWARD 1 -o {store.bridge} -j DROP")
+    running = web.start("packet", "--from", "outside", "8090")
+    deadline = time.monotonic() + patience(10)
+    while "minidock-packet" not in sh("nft list tables") or "mdpkt" not in sh("ip -br link"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    sh(f"iptables -D FORWARD -o {store.bridge} -j DROP")
+    while before != (
+        left := sh("nft list tables; ip -br link; iptables-save | grep -v '^#' | sed 's/ *\\[.*//'")
+    ):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_a_foreign_rule_that_drops_it_is_named(web: Minidock, store: Store) -> None:
+    sh(f"iptables -I FORWARD 1 -o {store.bridge} -j DROP")
+    told = follow(web, "8090", "--from", "outside")
+    assert end(told) == "filter FORWARD"
+    assert f"-A FORWARD -o {store.bridge} -j DROP" in told["verdict"]
+    assert "not a rule of minidock's" in told["advice"]
+    sh(f"iptables -D FORWARD -o {store.bridge} -j DROP")
+    sh("nft add table ip mine; nft add chain ip mine c '{ type filter hook forward priority 5; }'")
+    sh("nft add rule ip mine c tcp dport 80 drop")
+    told = follow(web, "8090", "--from", "outside")
+    assert end(told) == "mine c"
+    assert "nft list ruleset" in told["advice"]
+
+
+def test_ports_that_nobody_answers_are_refused_in_words(web: Minidock) -> None:
+    def says(port: str, *flags: str) -> str:
+        result = web("packet", *flags, port)
+        assert (result.code, result.stdout) == (1, "")
+        return result.stderr
+
+    assert "no container publishes port 9" in says("9")
+    assert "invalid port: 80x" in says("80x")
+    assert "198.51.100.1 is no address of this host" in says("198.51.100.1:8090")
+    assert "is published, but not on ::1" in says("[::1]:8092")
+    assert "only TCP can be followed" in says("8090/udp")
+    assert "No such container: nobody" in says("8090", "--from", "nobody")
+    web.ok("stop", "-t", "0", "web")
+    assert "which is not running" in says("8090")
+    assert os.listdir("/sys/class/net")

@@ -176,6 +176,8 @@ def _add_cable_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
 def add_cable(where: Netlink, name: str, *, peer: str, network: int) -> dict[str, object]:
     """Lay a cable into another network namespace, without a bridge in between.
 
+    Without it: a machine next door cannot be played by a namespace, since nothing leads there.
+
     name: this end, which is up. peer: the far end, made in the namespace that the descriptor
     `network` is of. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
     """

@@ -227,6 +227,8 @@ def _follow_sh(trace: Trace, packets: Sequence[Followed]) -> str:
 def follow(trace: Trace, packets: Sequence[Followed]) -> None:
     """Have the kernel tell what each rule of the firewall does with these packets.
 
+    Without it: one sees a packet go in and come out, or not, and not which rule did something.
+
     Raises KernelError: EOPNOTSUPP or EINVAL from a kernel without nf_tables or its owners, EPERM.
     """
     table = _string(1, trace.name)

@@ -51,7 +51,11 @@ def call_sites(op: Op) -> list[Site]:
 
 @cache
 def _sources() -> list[tuple[Path, str]]:
-    paths = sorted(path for path in SOURCE.rglob("*.py") if "teach" not in path.parts)
+    views = SOURCE / "teach"
+    acting = views / "packet"  # all other views only name ops
+    paths = sorted(
+        path for path in SOURCE.rglob("*.py") if views not in path.parents or acting in path.parents
+    )
     return [(path, path.read_text(encoding="utf-8")) for path in paths]
 
 

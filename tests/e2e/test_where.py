@@ -1,6 +1,6 @@
-"""where: each command that it prints works as it stands, and shows what it was printed for.
+"""where and layers: each command that they print works, and shows what it was printed for.
 
-What they must show is asked of the kernel by other ways than minidock's: lsns, ip -j, /proc.
+What it must show is asked of the kernel by other ways than minidock's: lsns, ip -j, /proc.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from minidock.paths import Store
 from support.command import Minidock, Result
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -197,6 +198,36 @@ def test_a_file_tells_its_layer_and_what_became_of_it(box: Box) -> None:
     assert mounted["event"] == "mounted"
     assert mounted["source"] == f"{box.minidock.root}/volumes/data/_data/x"
     assert output(box.where("/proc/1/status")["command"])
+    _layers(box)
+    _watch(box)
+
+
+def _layers(box: Box) -> None:
+    top, three, two, one = json.loads(box.minidock.ok("layers", "--json", "box"))
+    upper = Path(top["place"])
+    assert {"/n", "/etc/group", "/etc/shadow"} <= {change["path"] for change in top["changes"]}
+    assert (upper / "n").is_file() and (upper / "etc/shadow").is_char_device()
+    assert {(c["kind"], c["path"]) for c in three["changes"]} == {
+        ("D", "/etc/one"), ("C", "/etc/passwd"), ("O", "/srv/"),
+    }  # fmt: skip
+    assert {c["path"] for c in two["changes"]} == {"/etc/one", "/srv/", "/srv/two"}
+    assert (two["images"], one["images"]) == (1, 2)  # busybox and three
+    text = box.minidock.ok("layers", "--files", "three")
+    assert re.search(r"^layer 3 +\d+B +1 +1 +1 +1   RUN .*rm /etc/one", text, re.M)
+    assert "\n    D /etc/one\n" in text
+
+
+def _watch(box: Box) -> None:
+    """The live view tells what is done, and ends when the container is removed."""
+    watch = box.minidock.start("layers", "--watch", "--json", "box")
+    assert watch.stdout is not None
+    assert json.loads(watch.stdout.readline())["watching"].endswith("/upper")
+    assert box.sh("rm /etc/passwd")
+    told = json.loads(watch.stdout.readline())
+    assert (told["event"], told["path"]) == ("deleted", "/etc/passwd")
+    box.minidock.ok("rm", "-f", "box")
+    rest = watch.communicate(timeout=patience(20))
+    assert (watch.returncode, rest) == (0, (b"", b""))
 
 
 @pytest.mark.parametrize(

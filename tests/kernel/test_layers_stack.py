@@ -12,10 +12,9 @@ import os
 import random
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from minidock.errors import NotFound
 from minidock.teach.layers_changes import changes_of
 from minidock.teach.layers_stack import Found, Layer, Stack
 from minidock.teach.where_path import story_of
-from support.layered import NAMES, Acts, Model, mount
+from support.layered import NAMES, Acts, Model, mounted
 
 pytestmark = pytest.mark.root
 
@@ -65,18 +64,13 @@ class Written:
         (self.place / name).mkdir()
         return self.place / name
 
-    @contextmanager
-    def mounted(self, number: int) -> Iterator[Path]:
+    def mounted(self, number: int) -> AbstractContextManager[Path]:
         """The first layers as one, the last of them written to."""
         lowers = self.directories[number - 1 :: -1]
         work, root = self.place / f"work{number}", self.place / "merged"
         work.mkdir(exist_ok=True)
         root.mkdir(exist_ok=True)
-        mount(lowers, self.directories[number], work, root, self.options)
-        try:
-            yield root
-        finally:
-            subprocess.run(["umount", root], check=True)
+        return mounted(lowers, self.directories[number], work, root, self.options)
 
     def layers(self, *, live: bool = True) -> list[Layer]:
         """All of them, topmost first; the last is as a container's, the first an empty one."""

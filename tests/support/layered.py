@@ -10,6 +10,8 @@ import errno
 import os
 import random
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,7 +184,14 @@ class Acts:
         return True
 
 
-def mount(lowers: list[Path], upper: Path, work: Path, target: Path, options: str) -> None:
-    """Mount an overlay by mount(8). lowers: topmost first."""
+@contextmanager
+def mounted(
+    lowers: list[Path], upper: Path, work: Path, target: Path, options: str = ""
+) -> Iterator[Path]:
+    """An overlay, mounted by mount(8) while the block runs. lowers: topmost first."""
     given = f"lowerdir={':'.join(map(str, lowers))},upperdir={upper},workdir={work}{options}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", given, target], check=True)
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", target], check=True)

@@ -37,6 +37,12 @@ COMMANDS: Table = {
     "info": (COMMON, "system:info", "Display system-wide information"),
     "doctor": (COMMON, "doctor:doctor", "Say what this machine can and cannot do"),
     "explain": (TEACH, "explain:explain", "Tell each kernel call that made a container"),
+    "layers": (
+        TEACH,
+        "layers:layers",
+        "Show the layers of an image, and what a container does to them",
+    ),
+    "ns": (TEACH, "ns:ns", "Show namespaces: who shares which, and what they hide"),
     "where": (TEACH, "where:where", "Show where each part of it lives, and how to look at it"),
     "plan": (TEACH, "plan:plan", "Tell what a command would do, and do nothing"),
     "packet": (TEACH, "packet:packet", "Follow one packet to a published port and back"),

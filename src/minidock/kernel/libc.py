@@ -49,6 +49,8 @@ _OLDER = {
         "mq_open": 240,
         "timerfd_create": 283,
         "timerfd_settime": 286,
+        "inotify_init1": 294,
+        "inotify_add_watch": 254,
     },
     "aarch64": {
         "mount": 40,
@@ -74,6 +76,8 @@ _OLDER = {
         "mq_open": 180,
         "timerfd_create": 85,
         "timerfd_settime": 86,
+        "inotify_init1": 26,
+        "inotify_add_watch": 27,
     },
 }
 _SINCE_5_1 = {

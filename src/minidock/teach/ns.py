@@ -1,16 +1,116 @@
-"""ns: which namespaces the containers have of their own, and which they share with the host."""
+"""ns: which namespaces the containers have of their own, and which they share.
+
+A namespace has no name. The kernel knows it by an inode of its nsfs, which /proc/PID/ns/KIND leads
+to; two processes are in the same one if theirs are the same. "The host" means the namespaces that
+this command itself is in.
+
+Source: namespaces(7), lsns(8).
+"""
 
 from __future__ import annotations
 
+import json
 import os
 
-KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
+from minidock.engine.container.containers import every
+from minidock.teach.where import Paint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from minidock.engine.container.containers import Container
+    from minidock.paths import Store
+
+HOST = "host"
+KINDS = tuple(
+    kind
+    for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
+    if os.path.exists(f"/proc/self/ns/{kind}")  # time: since Linux 5.6
+)
+_CELL_WIDTH = 12
 
 
 def inode_of(pid: int | str, kind: str) -> int:
     """The inode of a process's namespace, by which the kernel tells it from all others.
 
-    pid: or "self", for the host's: those in which this command runs. kind: as in /proc/PID/ns.
+    pid: or "self", for the host's. kind: as in /proc/PID/ns.
     Raises FileNotFoundError where the process has ended.
     """
     return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+
+
+class Member:
+    """Who is in namespaces: the host, or a running container.
+
+    pid: of a container's init. inodes: kind -> inode.
+    """
+
+    def __init__(self, name: str, container_id: str, pid: int | str) -> None:
+        self.name = name
+        self.id = container_id
+        self.pid = pid
+        self.inodes = {kind: inode_of(pid, kind) for kind in KINDS}
+
+
+def members(store: Store) -> list[Member]:
+    """The host, and all containers that run, the oldest first."""
+    found = [Member(HOST, "", "self")]
+    for container in reversed(every(store)):
+        if pid := container.state["Pid"]:
+            try:
+                found.append(Member(container.name, container.id, pid))
+            except FileNotFoundError:  # it has just ended
+                continue
+    return found
+
+
+def sharing(member: Member, kind: str, everybody: list[Member]) -> list[str]:
+    """Who else is in a member's namespace of a kind."""
+    inode = member.inodes[kind]
+    others = [other for other in everybody if other.inodes[kind] == inode]
+    return [other.name for other in others if (other.name, other.id) != (member.name, member.id)]
+
+
+def write_json(everybody: list[Member], out: TextIO) -> None:
+    """Write the table for machines."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": member.name,
+            "id": member.id,
+            "pid": os.getpid() if member.pid == "self" else member.pid,
+            "namespaces": {
+                kind: {"ns": inode, "shared_with": sharing(member, kind, everybody)}
+                for kind, inode in member.inodes.items()
+            },
+        }
+        for member in everybody
+    ]
+    out.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(everybody: list[Member], out: TextIO) -> None:
+    """Write the table for people: an inode where a namespace is first met, then who has it."""
+    paint = Paint(out)
+    width = max(len(member.name) for member in everybody) + 3
+    out.write(paint.bold("".ljust(width) + "".join(k.ljust(_CELL_WIDTH) for k in KINDS).rstrip()))
+    out.write("\n")
+    first: dict[tuple[str, int], str] = {}
+    for member in everybody:
+        cells = []
+        for kind, inode in member.inodes.items():
+            owner = first.setdefault((kind, inode), member.name)
+            cell = str(inode) if owner == member.name else _named(owner)
+            padding = " " * max(_CELL_WIDTH - len(cell), 1)
+            cells.append((cell if owner != member.name else paint.bold(cell)) + padding)
+        out.write(f"{member.name:<{width}}{''.join(cells).rstrip()}\n")
+
+
+def _named(owner: str) -> str:
+    shown = owner if owner == HOST else f"={owner}"
+    return shown if len(shown) < _CELL_WIDTH else shown[: _CELL_WIDTH - 2] + "…"
+
+
+def member_of(container: Container, everybody: list[Member]) -> Member | None:
+    """The member that a container is; None where it does not run."""
+    return next((member for member in everybody if member.id == container.id), None)

@@ -1,0 +1,34 @@
+"""`ns`: which namespaces containers have of their own, and what those of one of them hide."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.command import command
+from minidock.cli.complete import running_containers
+from minidock.cli.pflag import switch
+from minidock.paths import Store
+
+
+@command("[CONTAINER]", at_most=1, complete=running_containers)
+@switch("--json", help="JSON; its ns, nprocs and pid are what lsns -J calls so")
+def ns(arguments: tuple[str, ...], *, json: bool) -> None:
+    """Show the namespaces of the containers and of the host, and who shares which
+
+    With a CONTAINER: what each of its namespaces hides from it, and the command that shows it.
+    """
+    from minidock.teach import ns as view
+
+    store = Store()
+    if not arguments:
+        (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
+        return
+    from minidock.engine.container.containers import find
+    from minidock.teach import ns_inside
+
+    container = find(store, arguments[0])
+    found = ns_inside.walls(container, view.members(store))
+    if json:
+        ns_inside.write_json(found, sys.stdout)
+    else:
+        ns_inside.write_text(container, found, sys.stdout)

@@ -1,0 +1,120 @@
+"""layers: the layers of an image or a container, and what each of them does to those below it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from minidock.engine.image.images import ImageStore
+from minidock.engine.image.layers import read_layer
+from minidock.teach.layers_changes import Summary, changes_of
+from minidock.teach.layers_stack import Stack
+from minidock.teach.where import WIDTH, Paint, few, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from minidock.paths import Store
+    from minidock.teach.layers_changes import Change
+    from minidock.teach.layers_stack import Layer
+
+_HEADINGS = ("", "SIZE", "ADDS", "CHANGES", "DELETES", "OPAQUE", "IMAGES", "MADE BY")
+_WIDTHS = (9, 8, 8, 8, 8, 7, 7)
+
+
+class Told:
+    """One layer, and what it does.
+
+    size: bytes of its files. images: how many images of the store stand on it; 0 for an upperdir.
+    """
+
+    def __init__(self, layer: Layer, changes: list[Change]) -> None:
+        self.layer = layer
+        self.changes = changes
+        self.summary = Summary()
+        for change in changes:
+            self.summary.add(change)
+        self.size = self.summary.bytes
+        self.images = 0
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        changes = [{"kind": c.kind, "path": _shown(c)} for c in self.changes]
+        return {
+            "name": self.layer.name,
+            "number": self.layer.number,
+            "size": self.size,
+            "place": self.layer.path,
+            "made_by": self.layer.title,
+            "images": self.images,
+            **{name: n for name, n in self.summary.plain().items() if name != "bytes"},
+            "changes": changes,
+        }
+
+
+def told(store: Store, layers: list[Layer]) -> list[Told]:
+    """Layers, topmost first, each with what it does."""
+    users = _users(store)
+    found = []
+    with Stack(layers) as stack:
+        for layer in stack.layers:
+            each = Told(layer, list(changes_of(stack, layer)))
+            chain_id = os.path.basename(os.path.dirname(layer.path))
+            if chain_id in users:
+                each.images = users[chain_id]
+                each.size = read_layer(store, chain_id)["size"]
+            found.append(each)
+    return found
+
+
+def _users(store: Store) -> dict[str, int]:
+    """How many images stand on each layer, by its chain id in bare hex."""
+    users: dict[str, int] = {}
+    for image in ImageStore(store).list():
+        for chain_id in image.chain_ids:
+            bare = chain_id.removeprefix("sha256:")
+            users[bare] = users.get(bare, 0) + 1
+    return users
+
+
+def write_json(layers: list[Told], out: TextIO) -> None:
+    """Write them for machines, the topmost first."""
+    out.write(json.dumps([each.plain() for each in layers], indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(layers: list[Told], out: TextIO, *, files: bool) -> None:
+    """Write them for people, a line a layer. files: below each, what it does, path by path."""
+    paint = Paint(out)
+    out.write(paint.bold(_line(_HEADINGS)) + "\n")
+    for each in layers:
+        counts = each.summary
+        cells = (
+            each.layer.name,
+            size(each.size),
+            *(str(n or "") for n in (
+                counts.files + counts.directories, counts.changed, counts.deleted, counts.opaque,
+                each.images,
+            )),
+            each.layer.title,
+        )  # fmt: skip
+        out.write(_line(cells) + "\n")
+        for change in each.changes if files else ():
+            out.write(paint.dim(f"    {change.kind} {_shown(change)}") + "\n")
+    whole = sum(each.size for each in layers)
+    shared = sum(each.size for each in layers if each.images > 1)
+    also = f"; {size(shared)} of it is other images' too, and on the disk once" if shared else ""
+    out.write(f"\n{few(len(layers), 'layer')}, {size(whole)}{also}\n")
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    left = "".join(f"{c:<{w}}" for c, w in zip(cells[:1], _WIDTHS[:1], strict=True))
+    middle = "".join(f"{c:>{w}}" for c, w in zip(cells[1:-1], _WIDTHS[1:], strict=True))
+    room = WIDTH - len(left) - len(middle) - 3
+    last = cells[-1] if len(cells[-1]) <= room else cells[-1][: room - 1] + "…"
+    return f"{left}{middle}   {last}".rstrip()
+
+
+def _shown(change: Change) -> str:
+    path = "/" + os.fsdecode(change.path)
+    return path + "/" if change.entry.is_directory else path

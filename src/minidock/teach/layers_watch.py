@@ -1,0 +1,234 @@
+"""layers --watch: what a container does to its layers, as it happens.
+
+    inotify(7): "something in this directory of upper has changed"
+        ->  the directory is read again and held against what was known of it
+        ->  each entry that is new or another one is told as `where` tells it (where_path.py)
+
+Inotify, not fanotify: a mark of fanotify's on the whole file system would also report every write
+of everybody else on that disk. Its weak point, that a new directory may be filled before it is
+watched, does no harm here, nor does a queue that overflows: the kernel's events only say where to
+look, and what is told is what upper holds then. What was done and undone in between is not told.
+
+Overlayfs makes a copy or a whiteout in its workdir and then renames or links it into upper; so
+whatever appears there is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import stat
+import time
+from textwrap import wrap
+
+from minidock.errors import Conflict, KernelError, NotFound
+from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
+from minidock.teach.layers_of import of_container
+from minidock.teach.layers_stack import ORIGIN
+from minidock.teach.where import WIDTH, Paint
+from minidock.teach.where_path import story_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, TextIO
+
+    from minidock.engine.container.containers import Container
+    from minidock.engine.image.walk import Entry
+    from minidock.teach.layers_stack import Layer
+
+    Mark = tuple[int, int, bool, bytes]  # inode, kind of file, opaque, origin
+    Known = dict[bytes, Mark]  # name -> what it was when it was last looked at
+
+_LOOK_ANYWAY_SECONDS = 1.0  # whether the container is still there
+_GATHER_SECONDS = 0.02  # for what belongs together, such as a directory and its first file
+_NOTHING = (0, 0, False, b"")
+_WORDS = {
+    "copied up": "copy-up",
+    "merged": "copy-up",
+    "changed": "copy-up?",
+    "renamed": "renamed",
+    "replaced": "replaced",
+    "added": "new",
+    "deleted": "whiteout",
+    "opaque": "opaque",
+    "gone": "gone",
+}
+
+
+class Event:
+    """One thing that has happened.
+
+    event: as in class Story; or "gone": what the container had made is away, and nothing of the
+    image is hidden by it. path: absolute.
+    """
+
+    def __init__(self, event: str, path: str, sentences: list[str]) -> None:
+        self.event = event
+        self.path = path
+        self.sentences = sentences
+        self.time = time.time()
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, as JSON has it. "time" is in seconds since 1970."""
+        return {**vars(self), "word": _WORDS[self.event]}
+
+
+class Watcher:
+    """What is known of an upperdir, and the kernel's queue of changes in it.
+
+    upper: open. layers: all layers, topmost first, not open: they are looked at for each event.
+    """
+
+    def __init__(self, upper: Layer, layers: Sequence[Layer], changes: Inotify) -> None:
+        self._upper = upper
+        self._layers = layers
+        self._changes = changes
+        self._directories: dict[int, bytes] = {}  # watch -> its directory's path
+        self._known: dict[bytes, Known] = {}
+        self._again: set[bytes] = set()
+
+    def begin(self) -> None:
+        """Take note of all that is there already."""
+        self._enter(b"")
+
+    def wait(self, seconds: float) -> Iterator[Event]:
+        """The next changes, once there are some, or so many seconds have passed."""
+        timeout = _GATHER_SECONDS if self._again else seconds
+        if select.select([self._changes.fd], [], [], timeout)[0]:
+            time.sleep(_GATHER_SECONDS)
+        dirty, self._again = self._again, set()
+        for number, mask in self._changes.read():
+            if mask & IN_Q_OVERFLOW:
+                dirty |= set(self._known)
+            elif number in self._directories:
+                dirty.add(self._directories[number])
+            if mask & IN_IGNORED and number in self._directories:
+                dirty |= self._lost(self._directories.pop(number))
+        for directory in sorted(dirty):
+            if directory in self._known:
+                yield from self._look(directory)
+
+    def _lost(self, directory: bytes) -> set[bytes]:
+        """A watched directory is gone. What has its name now may have its inode number too."""
+        parent, _, name = directory.rpartition(b"/")
+        if directory and name in self._known.get(parent, {}):
+            self._known[parent][name] = _NOTHING
+        return {parent}
+
+    def _enter(self, directory: bytes) -> list[bytes]:
+        """Watch a directory and all in it; returns the paths of what is in it."""
+        try:
+            fd = self._upper.open_directory(directory)
+        except Conflict:  # gone already: the directory around it tells
+            return []
+        try:
+            self._directories[self._changes.watch(fd)] = directory
+        except KernelError as error:
+            if is_gone(error):
+                return []
+            raise
+        finally:
+            os.close(fd)
+        entries = self._entries(directory)
+        self._known[directory] = {_name(entry): self._mark(entry) for entry in entries}
+        found = []
+        for entry in entries:
+            found.append(entry.path)
+            if entry.is_directory:
+                found += self._enter(entry.path)
+        return found
+
+    def _look(self, directory: bytes) -> Iterator[Event]:
+        """Hold a directory against what was known of it."""
+        before = self._known[directory]
+        entries = self._entries(directory)
+        self._known[directory] = {_name(entry): self._mark(entry) for entry in entries}
+        for entry in entries:
+            old, new = before.pop(_name(entry), None), self._mark(entry)
+            if old == new:
+                continue
+            if old is not None:
+                self._forget(entry.path)
+            yield from self._told(entry.path)
+            if entry.is_directory:
+                for path in self._enter(entry.path):
+                    yield from self._told(path)
+        for name in before:
+            path = directory + b"/" + name if directory else name
+            self._forget(path)
+            shown = "/" + os.fsdecode(path)
+            yield Event("gone", shown, ["What the container had made here is away again."])
+
+    def _entries(self, directory: bytes) -> list[Entry]:
+        try:
+            paths = [
+                directory + b"/" + name if directory else name
+                for name in self._upper.names(directory)
+            ]
+            entries = [self._upper.entry(path) for path in paths]
+        except Conflict:  # it is being replaced just now
+            self._again.add(directory)
+            return []
+        return [entry for entry in entries if entry is not None]
+
+    def _mark(self, entry: Entry) -> Mark:
+        """What tells one entry from another that took its place: a freed inode is used again."""
+        status = entry.status
+        origin = b"" if entry.is_directory else self._upper.attribute(entry.path, ORIGIN) or b""
+        return status.st_ino, stat.S_IFMT(status.st_mode), entry.opaque, origin
+
+    def _told(self, path: bytes) -> Iterator[Event]:
+        shown = "/" + os.fsdecode(path)
+        try:
+            story = story_of("", self._layers, shown)
+        except (NotFound, Conflict):  # gone again: the directory's next look tells
+            self._again.add(path.rpartition(b"/")[0])
+            return
+        if story.event in _WORDS:
+            yield Event(story.event, shown, story.sentences)
+
+    def _forget(self, path: bytes) -> None:
+        for known in [k for k in self._known if k == path or k.startswith(path + b"/")]:
+            del self._known[known]
+        self._directories = {n: d for n, d in self._directories.items() if d in self._known}
+
+
+def _name(entry: Entry) -> bytes:
+    return entry.path.rpartition(b"/")[2]
+
+
+def watch(container: Container, out: TextIO, *, as_json: bool) -> None:
+    """Tell what a container does to its layers, until it is removed or somebody presses Ctrl-C.
+
+    Raises NotFound where its image was removed, KernelError at the limit of watches.
+    """
+    paint = Paint(out)
+    with Inotify() as changes, of_container(container)[0] as upper:
+        watcher = Watcher(upper, of_container(container), changes)
+        watcher.begin()
+        if not as_json:
+            out.write(paint.bold(f"watching {upper.path}") + "\n")
+        else:
+            out.write(json.dumps({"watching": upper.path}) + "\n")
+        out.flush()
+        while os.path.exists(container.paths.document):
+            for event in watcher.wait(_LOOK_ANYWAY_SECONDS):
+                if not os.path.exists(container.paths.document):
+                    return  # what goes now goes because the container does
+                _write(event, out, paint, as_json=as_json)
+            out.flush()
+
+
+def _write(event: Event, out: TextIO, paint: Paint, *, as_json: bool) -> None:
+    if as_json:
+        out.write(json.dumps(event.plain(), ensure_ascii=False) + "\n")
+        return
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+    word = paint.bold(f"{_WORDS[event.event]:<9}")
+    out.write(f"{paint.dim(clock)}  {word} {event.path}\n")
+    indent = " " * 20
+    for sentence in event.sentences:
+        for line in wrap(sentence, WIDTH, initial_indent=indent, subsequent_indent=indent):
+            out.write(paint.dim(line) + "\n")

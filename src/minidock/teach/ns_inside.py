@@ -1,0 +1,284 @@
+"""ns CONTAINER: what each of its namespaces hides, by what the kernel says inside and outside.
+
+    mnt      /proc/PID/mountinfo, and the host's
+    pid      NSpid in each /proc/PID/status: a number for each namespace that a process is seen in
+    net      /proc/PID/net/dev: the devices of that process's network
+    uts, ipc the same program in both, by nsenter(1)
+    cgroup   /proc/PID/cgroup, read from inside and from outside
+    user, time   /proc/PID/uid_map, timens_offsets
+
+No file of the container is opened or executed: nsenter runs the host's programs.
+Sources: namespaces(7) and those that it names, ioctl_ns(2), proc(5).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import subprocess
+
+from minidock.errors import Conflict, MinidockError
+from minidock.teach.ns import HOST, KINDS, inode_of, member_of, sharing
+from minidock.teach.where import WIDTH, Paint, few
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.ns import Member
+
+_NS_GET_PARENT = 0xB702  # ioctl_ns(2)
+_SHOWN = 4  # of a list
+
+
+class Wall:
+    """One namespace of a container.
+
+    nprocs, pid: how many of the host's processes are in it, and the lowest of them (lsns(8)).
+    hides: a sentence. inside, outside: what was counted or read on both sides of it.
+    """
+
+    def __init__(self, kind: str, inode: int, shared_with: list[str]) -> None:
+        self.kind = kind
+        self.ns = inode
+        self.shared_with = shared_with
+        self.nprocs = 0
+        self.pid = 0
+        self.hides = ""
+        self.inside: Any = None
+        self.outside: Any = None
+        self.command = ""
+
+    def says(self, inside: Any, outside: Any, hides: str, command: list[str]) -> None:
+        """Take down what was measured; where it is the host's own, nothing is hidden."""
+        self.inside, self.outside, self.command = inside, outside, shlex.join(command)
+        self.hides = hides
+
+
+def walls(container: Container, everybody: list[Member]) -> list[Wall]:
+    """The namespaces of a running container. Raises Conflict for one that does not run."""
+    member = member_of(container, everybody)
+    if member is None:
+        raise Conflict(
+            f"container {container.name} does not run: it has no namespaces",
+            hint=f"minidock start {container.name}",
+        )
+    pid = int(member.pid)
+    found = []
+    for kind in KINDS:
+        wall = Wall(kind, member.inodes[kind], sharing(member, kind, everybody))
+        inhabitants = _inhabitants(kind, wall.ns)
+        wall.nprocs, wall.pid = len(inhabitants), min(inhabitants, default=0)
+        _MEASURES[kind](wall, pid)
+        if HOST in wall.shared_with:
+            wall.hides = f"nothing: it is the host's. {_SHARED[kind]}"
+        found.append(wall)
+    return found
+
+
+_SHARED = {
+    "mnt": "It sees and changes the host's mounts.",
+    "pid": "It sees all processes, and may signal those of its user.",
+    "net": "It has the host's addresses and ports.",
+    "ipc": "It sees the host's shared memory, semaphores and queues.",
+    "uts": "It has the host's name, and with CAP_SYS_ADMIN may change it.",
+    "cgroup": "It sees where it is in the host's tree.",
+    "user": "Root in it is root of the host, less the capabilities that were taken away.",
+    "time": "Its clocks are the host's.",
+}
+
+
+def _inhabitants(kind: str, inode: int) -> list[int]:
+    """The processes in a namespace."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if inode_of(int(name), kind) == inode:
+                    found.append(int(name))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has ended, or nobody may ask (lsns passes over these too)
+    return found
+
+
+def _mounts(wall: Wall, pid: int) -> None:
+    inside, outside = _mount_table(pid), _mount_table("self")
+    seen = {what for what, _ in inside}
+    hidden = sorted((point for what, point in outside if what not in seen), key=len)
+    text = f"{len(hidden)} of the host's {few(len(outside), 'mount')}: {_some(hidden)}"
+    wall.says(len(inside), len(outside), text, ["cat", f"/proc/{pid}/mountinfo"])
+
+
+def _mount_table(pid: int | str) -> list[tuple[tuple[str, str], str]]:
+    """((device, directory of its file system), mount point) of each mount; proc(5)."""
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in file)]
+
+
+def _processes(wall: Wall, pid: int) -> None:
+    """Those whose PID namespace it is, or lies in it."""
+    inner: dict[int, bool] = {}
+    numbers: dict[int, int] = {}
+    all_of_them = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    depth = len(_ns_pids(pid))
+    for process in all_of_them:
+        try:
+            namespace = inode_of(process, "pid")
+            if namespace not in inner:
+                inner[namespace] = _is_within(process, wall.ns)
+            if inner[namespace]:
+                numbers[process] = _ns_pids(process)[depth - 1]
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    hidden = len(all_of_them) - len(numbers)
+    pairs = _some([f"{ours} is {theirs} in it" for ours, theirs in sorted(numbers.items())])
+    text = f"{hidden} of the host's {few(len(all_of_them), 'process', 'processes')}; {pairs}"
+    command = ["pgrep", "-a", "--ns", str(pid), "--nslist", "pid"]
+    wall.says(numbers, len(all_of_them), text, command)
+
+
+def _is_within(process: int, inode: int) -> bool:
+    """Whether a process's PID namespace is this one, or was made in it."""
+    fd = os.open(f"/proc/{process}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while os.fstat(fd).st_ino != inode:
+            try:
+                parent = fcntl.ioctl(fd, _NS_GET_PARENT)
+            except PermissionError:  # the outermost that we may know of
+                return False
+            os.close(fd)
+            fd = parent
+        return True
+    finally:
+        os.close(fd)
+
+
+def _ns_pids(pid: int) -> list[int]:
+    """A process's number in our PID namespace, and in each one that it is nested in."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        line = next(line for line in file if line.startswith("NSpid:"))
+    return [int(number) for number in line.split()[1:]]
+
+
+def _network(wall: Wall, pid: int) -> None:
+    inside, outside = _devices(pid), _devices("self")
+    hidden = outside if wall.ns != inode_of("self", "net") else []
+    text = f"the host's {few(len(hidden), 'device')} ({_some(hidden)}); it has {_some(inside)}"
+    command = ["nsenter", "-t", str(pid), "-n", "ip", "-brief", "address"]
+    wall.says(inside, outside, text, command)
+
+
+def _devices(pid: int | str) -> list[str]:
+    """The network devices that a process sees."""
+    with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+        return [line.partition(":")[0].strip() for line in file.readlines()[2:]]
+
+
+def _ipc(wall: Wall, pid: int) -> None:
+    files = [f"/proc/sysvipc/{name}" for name in ("msg", "sem", "shm")]
+    inside = _rows(["nsenter", "-t", str(pid), "-i", "cat", *files])
+    outside = _rows(["cat", *files])
+    objects = few(outside, "object")
+    text = f"the host's System V IPC ({objects}) and POSIX queues; of its own it has {inside}"
+    wall.says(inside, outside, text, ["nsenter", "-t", str(pid), "-i", "ipcs"])
+
+
+def _rows(command: list[str]) -> int:
+    """How many objects the three lists name, less their headings."""
+    return len(_output(command).splitlines()) - 3
+
+
+def _uts(wall: Wall, pid: int) -> None:
+    command = ["nsenter", "-t", str(pid), "-u", "hostname"]
+    inside, outside = _output(command).strip(), os.uname().nodename
+    wall.says(inside, outside, f"that the host is called {outside}: its name is {inside}", command)
+
+
+def _cgroup(wall: Wall, pid: int) -> None:
+    command = ["nsenter", "-t", str(pid), "-C", "cat", f"/proc/{pid}/cgroup"]
+    inside, outside = _places(_output(command)), _places(_output(["cat", f"/proc/{pid}/cgroup"]))
+    text = f"the tree above it: {_some(outside)} of the host's tree is {_some(inside)} in it"
+    wall.says(inside, outside, text, command)
+
+
+def _places(text: str) -> list[str]:
+    """The cgroups of a process, in the order of the trees, each once."""
+    return list(dict.fromkeys(line.split(":", 2)[2] for line in text.splitlines()))
+
+
+def _user(wall: Wall, pid: int) -> None:
+    command = ["cat", f"/proc/{pid}/uid_map"]
+    inside, outside = _output(command).split(), _output(["cat", "/proc/self/uid_map"]).split()
+    text = f"the host's users: {inside[0]} in it is {inside[1]} outside"
+    wall.says(" ".join(inside), " ".join(outside), text, command)
+
+
+def _time(wall: Wall, pid: int) -> None:
+    command = ["cat", f"/proc/{pid}/timens_offsets"]
+    inside, outside = (
+        _output(command).split(),
+        _output(["cat", "/proc/self/timens_offsets"]).split(),
+    )
+    text = "how long the machine has been up: its clocks have offsets"
+    wall.says(" ".join(inside), " ".join(outside), text, command)
+
+
+_MEASURES = {
+    "mnt": _mounts,
+    "pid": _processes,
+    "net": _network,
+    "ipc": _ipc,
+    "uts": _uts,
+    "cgroup": _cgroup,
+    "user": _user,
+    "time": _time,
+}
+
+
+def _output(command: list[str]) -> str:
+    """What a program prints. Raises MinidockError where it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise MinidockError(
+            f"{command[0]} is not installed", hint="apt-get install util-linux"
+        ) from None
+    if done.returncode:
+        raise MinidockError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _some(names: list[str]) -> str:
+    """A list for people, cut where it gets long."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "none"
+
+
+def write_json(found: list[Wall], out: TextIO) -> None:
+    """Write them for machines; "ns", "nprocs" and "pid" are what lsns -J calls so."""
+    rows = [{"type": wall.kind, **vars(wall)} for wall in found]
+    for row in rows:
+        del row["kind"]
+    out.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(container: Container, found: list[Wall], out: TextIO) -> None:
+    """Write them for people."""
+    from textwrap import wrap
+
+    paint = Paint(out)
+    pid = container.state["Pid"]
+    short = f"{container.id[:12]}…"
+    out.write(paint.bold(f"{container.name} · its process 1 is {pid} on the host") + "\n")
+    for wall in found:
+        others = [name for name in wall.shared_with if name != HOST]
+        whose = f"shared with {_some(others)}" if others else "its own"
+        whose = "the host's" if HOST in wall.shared_with else whose
+        processes = few(wall.nprocs, "process", "processes")
+        out.write(f"\n{paint.bold(f'{wall.kind:<7}')} {wall.ns}  {whose}, {processes}\n")
+        for line in wrap(f"hides {wall.hides.replace(container.id, short)}", WIDTH - 8):
+            out.write(f"        {line}\n")
+        out.write("        " + paint.command(f"$ {wall.command}") + "\n")

@@ -1,0 +1,129 @@
+"""ns: the table and its numbers are those of lsns(8), and what is said to be hidden is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.command import Minidock
+
+pytestmark = pytest.mark.root
+
+KINDS = ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"]
+
+
+class Boxes:
+    """web has namespaces of its own; peer has web's network and IPC, the host's PIDs and name."""
+
+    def __init__(self, minidock: Minidock, image: str) -> None:
+        self.minidock = minidock
+        minidock.ok("run", "-d", "--name", "web", "--ipc", "shareable", image, "sleep", "600")
+        shared = ("--network", "container:web", "--ipc", "container:web", "--pid", "host")
+        minidock.ok("run", "-d", "--name", "peer", *shared, "--uts", "host", image, "sleep", "600")
+        self.pid = {
+            name: int(minidock.ok("inspect", "-f", "{{.State.Pid}}", name))
+            for name in ("web", "peer")
+        }
+
+    def json(self, *arguments: str) -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = json.loads(self.minidock.ok("ns", "--json", *arguments))
+        return told
+
+    def inside(self, command: str) -> str:
+        return self.minidock.ok("exec", "web", "sh", "-c", command)
+
+
+@pytest.fixture
+def boxes(minidock: Minidock, busybox_image: str) -> Iterator[Boxes]:
+    yield Boxes(minidock, busybox_image)
+
+
+def lsns(pid: int | str) -> dict[str, dict[str, Any]]:
+    """What lsns says of a process's namespaces, by type. pid: or "self"."""
+    listed = ["lsns", "-J"] if pid == "self" else ["lsns", "-J", "-p", str(pid)]
+    text = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    found: dict[str, dict[str, Any]] = {}
+    waiting = json.loads(text)["namespaces"]
+    while waiting:
+        each = waiting.pop()
+        waiting += each.pop("children", [])
+        if pid != "self" or each["ns"] == _own(each["type"]):
+            found[each["type"]] = each
+    return found
+
+
+def _own(kind: str) -> int:
+    return os.stat(f"/proc/self/ns/{kind}").st_ino
+
+
+def sh(command: str) -> str:
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True
+    ).stdout.strip()  # fmt: skip
+
+
+def test_table_and_walls_are_those_of_lsns(boxes: Boxes) -> None:
+    host, web, peer = boxes.json()
+    assert [row["name"] for row in (host, web, peer)] == ["host", "web", "peer"]
+    for row, pid in ((host, "self"), (web, boxes.pid["web"]), (peer, boxes.pid["peer"])):
+        told = {kind: space["ns"] for kind, space in row["namespaces"].items()}
+        assert told == {kind: each["ns"] for kind, each in lsns(pid).items()}
+    shared = {kind: space["shared_with"] for kind, space in peer["namespaces"].items()}
+    assert shared == {
+        "mnt": [], "pid": ["host"], "net": ["web"], "ipc": ["web"], "uts": ["host"], "cgroup": [],
+        "user": ["host", "web"], "time": ["host", "web"],
+    }  # fmt: skip
+    _page_of_the_table(boxes, web)
+    for name in ("web", "peer"):
+        of_kernel = lsns(boxes.pid[name])
+        for wall in boxes.json(name):
+            own = {key: of_kernel[wall["type"]][key] for key in ("ns", "nprocs", "pid")}
+            if "host" not in wall["shared_with"]:  # the host's processes come and go
+                assert {key: wall[key] for key in own} == own
+            assert wall["ns"] == own["ns"]
+            assert sh(wall["command"])
+            assert wall["hides"].startswith("nothing: ") == ("host" in wall["shared_with"])
+    _walls_of_web(boxes)
+
+
+def _page_of_the_table(boxes: Boxes, web: dict[str, Any]) -> None:
+    heading, first, second, third = boxes.minidock.ok("ns").splitlines()
+    assert heading.split() == KINDS
+    assert first.split()[0] == "host" and len(set(first.split())) == 9
+    assert second.split()[1] == str(web["namespaces"]["mnt"]["ns"])
+    assert third.split()[2:6] == ["host", "=web", "=web", "host"]
+    assert "hides nothing: it is the host's." in boxes.minidock.ok("ns", "peer")
+
+
+def _walls_of_web(boxes: Boxes) -> None:
+    """What is seen inside, asked inside."""
+    walls = {wall["type"]: wall for wall in boxes.json("web")}
+    assert walls["mnt"]["inside"] == int(boxes.inside("wc -l < /proc/self/mountinfo"))
+    assert walls["pid"]["inside"] == {str(boxes.pid["web"]): 1}
+    assert boxes.inside("ls -d /proc/[0-9]* | sort | head -n 1") == "/proc/1"
+    assert str(boxes.pid["web"]) in sh(walls["pid"]["command"]).split()
+    assert sorted(walls["net"]["inside"]) == boxes.inside("ls /sys/class/net").split()
+    assert walls["uts"]["inside"] == boxes.inside("hostname") == sh(walls["uts"]["command"])
+    assert walls["uts"]["outside"] == sh("hostname")
+    assert walls["cgroup"]["inside"] == ["/"]
+    assert set(walls["cgroup"]["outside"]) == {
+        line.split(":", 2)[2] for line in sh(f"cat /proc/{boxes.pid['web']}/cgroup").splitlines()
+    }
+    assert walls["ipc"]["inside"] == 0
+    made = sh(f"nsenter -t {boxes.pid['web']} -i ipcmk -Q").rpartition(" ")[2]
+    assert {wall["type"]: wall for wall in boxes.json("web")}["ipc"]["inside"] == 1
+    assert made in sh(walls["ipc"]["command"])
+
+
+def test_who_does_not_run_has_no_namespaces(minidock: Minidock, busybox_image: str) -> None:
+    minidock.ok("create", "--name", "still", busybox_image)
+    result = minidock("ns", "still")
+    assert (result.code, result.stdout) == (1, "")
+    assert "container still does not run: it has no namespaces" in result.stderr
+    assert [row["name"] for row in json.loads(minidock.ok("ns", "--json"))] == ["host"]
+    assert minidock("ns", "nobody").code == 1

@@ -115,7 +115,8 @@ _ROOM = {28, 122}  # ENOSPC, EDQUOT
 
 def system_error(error: OSError) -> MinidockError:
     """What the system refused, as a sentence: a full disk, one that is read-only or broken."""
-    subject = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    named = isinstance(error.filename, (str, bytes)) and error.filename  # or it is a descriptor
+    subject = f"{os.fsdecode(error.filename)}: " if named else ""
     hint = "make room on the disk: rm containers, rmi images" if error.errno in _ROOM else ""
     return StoreError(f"{subject}{error.strerror or error}", hint=hint)
 

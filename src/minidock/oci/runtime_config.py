@@ -89,7 +89,6 @@ def runtime_config(
     make, and access rules. cgroup_path: linux.cgroupsPath. limits_swap: whether this kernel can.
     """
     host = document["HostConfig"]
-    privileged = bool(host.get("Privileged"))
     config: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": process_config(
@@ -108,8 +107,8 @@ def runtime_config(
             "cgroupsPath": cgroup_path,
             "resources": {**resources(host, limits_swap=limits_swap), "devices": devices[1]},
             "devices": devices[0],
-            "maskedPaths": [] if privileged else MASKED_PATHS,
-            "readonlyPaths": [] if privileged else READONLY_PATHS,
+            "maskedPaths": _paths(host, "MaskedPaths", MASKED_PATHS),
+            "readonlyPaths": _paths(host, "ReadonlyPaths", READONLY_PATHS),
             "sysctl": sysctls(host),
         },
     }
@@ -130,6 +129,14 @@ def runtime_config(
     if seccomp is not None:
         config["linux"]["seccomp"] = seccomp
     return config
+
+
+def _paths(host: dict[str, Any], field: str, usual: list[str]) -> list[str]:
+    """What was asked to be masked or read-only: none is something else than not having asked."""
+    asked: list[str] | None = host.get(field)
+    if asked is not None:
+        return asked
+    return [] if host.get("Privileged") else usual
 
 
 def process_config(

@@ -3,6 +3,10 @@
 A runtime that ignores what it does not know builds a container with fewer walls than were asked
 for. So each part of the spec is either carried out or refused here, by its name.
 
+The annotation minidock.without leaves out a wall for which OCI has no words: "mount" (the list of
+namespaces may then lack a mount namespace, which otherwise is a mistake), or "pivot_root" (the root
+is changed by chroot(2)). For "mount", who calls `create` unmounts the rootfs later.
+
 Source: OCI runtime-spec config, config-linux.
 """
 
@@ -15,7 +19,7 @@ from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
 from minidock.runtime import hooks
 from minidock.runtime.process import apparmor_file
-from minidock.runtime.rootfs import Hierarchy, parse_options
+from minidock.runtime.rootfs import Hierarchy, left_out, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +53,10 @@ def check_config(config: Any) -> None:
     check_process(_object(config.get("process"), "process"))
     _check_mounts(config.get("mounts") or [])
     _check_hooks(_object(config.get("hooks") or {}, "hooks"))
-    _check_linux(_object(config.get("linux"), "linux"))
+    _object(config.get("annotations") or {}, "annotations")
+    _check_linux(
+        _object(config.get("linux"), "linux"), needs_mounts="mount" not in left_out(config)
+    )
     if config["process"].get("terminal"):
         places = [entry["destination"] for entry in config.get("mounts") or []]
         if "/dev/pts" not in places:
@@ -96,7 +103,7 @@ def _check_mounts(mounts: list[Any]) -> None:
             raise UsageError(f"mount option 'tmpcopyup' of {target} is for a tmpfs")
 
 
-def _check_linux(linux: dict[str, Any]) -> None:
+def _check_linux(linux: dict[str, Any], *, needs_mounts: bool) -> None:
     _known(linux, _LINUX, "linux")
     kinds = []
     for entry in linux.get("namespaces") or []:
@@ -108,7 +115,7 @@ def _check_linux(linux: dict[str, Any]) -> None:
         if kind in kinds:
             raise UsageError(f"config.json: linux.namespaces: {kind!r} is listed twice")
         kinds.append(kind)
-    if "mount" not in kinds:
+    if "mount" not in kinds and needs_mounts:
         raise UsageError("config.json: linux.namespaces needs a mount namespace of its own")
     propagation = linux.get("rootfsPropagation")
     if propagation and propagation not in PROPAGATION:

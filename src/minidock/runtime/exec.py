@@ -15,22 +15,26 @@ import os
 from errno import ENODEV, ENOENT, ESRCH
 
 from minidock.errors import Conflict, KernelError
-from minidock.kernel import namespace, process
+from minidock.kernel import capability, namespace, process
 from minidock.kernel.cgroup import open_cgroup
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
+from minidock.kernel.path import chroot
 from minidock.runtime import channel, state
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process import (
     command_steps,
     credential_steps,
     final_steps,
+    possible_ambient,
     terminal_steps,
 )
 from minidock.runtime.program import Step, perform
+from minidock.runtime.rootfs import changes_root_by_chroot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
@@ -49,15 +53,33 @@ def exec_program(
     *,
     keyring: str,
     preserved_fds: int,
+    instead: Callable[[], None] | None = None,
 ) -> list[Step]:
-    """All that the added process does, in order. spec: OCI's "process"."""
-    return [
+    """All that the added process does, in order.
+
+    spec: OCI's "process". instead: what it does in the place of becoming a command.
+    """
+    steps = [
         Step(process.new_session),
         *([Step(join_session_keyring, keyring)] if keyring else []),
         *terminal_steps(spec, ours),
         *credential_steps(spec, filter_program),
-        *command_steps(spec),
-        *final_steps(spec, filter_program, preserved_fds=preserved_fds),
+    ]
+    last = final_steps(spec, filter_program, preserved_fds=preserved_fds)
+    if instead is not None:
+        return [*steps, *_as_after_execve(spec), *last[:-1], Step(ours.close), Step(instead)]
+    return [*steps, *command_steps(spec), *last]
+
+
+def _as_after_execve(spec: dict[str, Any]) -> list[Step]:
+    """What execve(2) does to the capabilities of a user: only the ambient ones stay."""
+    sets = spec.get("capabilities")
+    if sets is None or not (spec.get("user") or {}).get("uid"):
+        return []
+    kept = possible_ambient(sets)
+    inheritable = sets.get("inheritable") or []
+    return [
+        Step(capability.set_capabilities, effective=kept, permitted=kept, inheritable=inheritable)
     ]
 
 
@@ -69,11 +91,13 @@ def execute(
     stdio: tuple[int, int, int] | None,
     filter_program: bytes | None,
     preserved_fds: int = 0,
+    instead: Callable[[], None] | None = None,
 ) -> Entered:
-    """Run a process in a container that runs.
+    """Run a process in a container that runs, or is created.
 
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
-    create.
+    create. instead: what the process does, in Python, in the place of becoming spec's command: all
+    that a command there could. It imports nothing, and the process ends when it returns.
     Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
     try:
@@ -90,9 +114,14 @@ def execute(
         theirs,
         keyring=known.content.get("keyring", ""),
         preserved_fds=preserved_fds,
+        instead=instead,
     )
 
     kept = [theirs.fileno(), pidfd, *(stdio or ()), *range(3, 3 + preserved_fds)]
+    root = None
+    if changes_root_by_chroot(config):  # then it is init's own, and not its namespace's
+        root = os.open(f"/proc/{known.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        kept.append(root)
 
     def run_stage() -> NoReturn:
         def run_process() -> NoReturn:
@@ -102,7 +131,11 @@ def execute(
             process.set_not_dumpable()
             process.close_all_but(kept)
             group.join(born_inside=cgroup_fd is not None)
-            namespace.setns(pidfd, kinds)
+            if kinds:
+                namespace.setns(pidfd, kinds)
+            if root is not None:
+                os.fchdir(root)
+                chroot(".")
             pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
             theirs.send_pid(pid)
 
@@ -121,8 +154,9 @@ def execute(
     finally:
         ours.close()
         os.close(pidfd)
-        if cgroup_fd is not None:
-            os.close(cgroup_fd)
+        for descriptor in (cgroup_fd, root):
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:

@@ -108,7 +108,7 @@ def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
             config, around.rootfs, parent=around.rootfs_mount, hierarchies=around.hierarchies
         ),
         *hook_steps(config, around),
-        *enter_steps(around.rootfs),
+        *enter_steps(config, around.rootfs),
         Step(make_mount_point, "/", spec["cwd"], like=""),  # made where the image lacks it
         *device_steps(config),
         *terminal_steps(spec, around.channel),

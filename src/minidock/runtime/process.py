@@ -90,7 +90,7 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
                 inheritable=capabilities.get("inheritable") or [],
             )
         )
-        steps.append(Step(capability.set_ambient, _possible_ambient(capabilities)))
+        steps.append(Step(capability.set_ambient, possible_ambient(capabilities)))
     if no_new_privs:
         steps.append(Step(capability.set_no_new_privs))
     return steps
@@ -102,7 +102,7 @@ def _filter_step(filter_program: bytes) -> Step:
     return Step(seccomp.load, filter_program)
 
 
-def _possible_ambient(capabilities: dict[str, Any]) -> list[str]:
+def possible_ambient(capabilities: dict[str, Any]) -> list[str]:
     """The ambient set without what the kernel refuses: it must be inheritable and permitted too.
 
     `runc spec` writes such a config; a capability that cannot be granted is no error in OCI.

@@ -16,7 +16,7 @@ import os
 from minidock.errors import UsageError
 from minidock.kernel import mount as m
 from minidock.kernel.node import change_owner, make_device, make_link, make_mount_point
-from minidock.kernel.path import enter_directory
+from minidock.kernel.path import chroot, enter_directory
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
@@ -44,6 +44,7 @@ _RECURSIVE = {
     "rro": m.MOUNT_ATTR_RDONLY, "rnosuid": m.MOUNT_ATTR_NOSUID, "rnodev": m.MOUNT_ATTR_NODEV,
     "rnoexec": m.MOUNT_ATTR_NOEXEC,
 }  # fmt: skip
+_WITHOUT = "minidock.without"  # an annotation: runtime/config.py
 _REFUSED = ("idmap", "ridmap", "remount", "move")
 
 # Docker's and runc's: what every container finds in /dev.
@@ -76,6 +77,24 @@ class Hierarchy:
         self.directory = directory
 
 
+def changes_root_by_chroot(config: dict[str, Any]) -> bool:
+    """Whether pivot_root(2) is left out: on request, or as the mounts are the host's own to pivot.
+
+    Moving the root of the host's mount namespace would move it for every process of the host.
+    """
+    return not has_own_mounts(config) or "pivot_root" in left_out(config)
+
+
+def has_own_mounts(config: dict[str, Any]) -> bool:
+    """Whether the container has a mount namespace: what it mounts shows nowhere else."""
+    return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
+
+
+def left_out(config: dict[str, Any]) -> list[str]:
+    """The walls that the config leaves out for which OCI has no words."""
+    return str((config.get("annotations") or {}).get(_WITHOUT, "")).split(",")
+
+
 def tree_steps(
     config: dict[str, Any], rootfs: str, *, parent: str, hierarchies: list[Hierarchy]
 ) -> list[Step]:
@@ -83,14 +102,18 @@ def tree_steps(
 
     The copy of the host's tree hears of its mounts, and tells it of none, unless the config says
     otherwise; the mount that the rootfs lies on never does, or what follows would show on the host.
+    Where the host's own tree is used, only the rootfs is touched.
     rootfs: absolute path on the host. parent: the mount point that it lies on. hierarchies: the
     cgroup trees to show; empty for cgroup v2, which has one.
     """
-    steps = [
-        Step(m.set_propagation, "/", config["linux"].get("rootfsPropagation") or "rslave"),
-        Step(m.set_propagation, parent, "private"),
-        Step(m.bind_to_itself, rootfs, "/"),
-    ]
+    steps = []
+    if has_own_mounts(config):
+        propagation = config["linux"].get("rootfsPropagation") or "rslave"
+        steps.append(Step(m.set_propagation, "/", propagation))
+    if has_own_mounts(config) or parent == rootfs:
+        steps.append(Step(m.set_propagation, parent, "private"))
+    if not changes_root_by_chroot(config):
+        steps.append(Step(m.bind_to_itself, rootfs, "/"))  # pivot_root takes nothing but a mount
     for entry in config.get("mounts") or []:
         if entry.get("type") == "cgroup":
             own = any(ns["type"] == "cgroup" for ns in config["linux"]["namespaces"])
@@ -100,12 +123,15 @@ def tree_steps(
     return steps
 
 
-def enter_steps(rootfs: str) -> list[Step]:
+def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
     """Make the container's tree the only one.
 
     The old root then lies on top of the new one, where ".." of "/" leads; it must not tell the
-    host that all its mounts are taken away.
+    host that all its mounts are taken away. Where the config wants chroot(2), nothing is let go:
+    the host's tree is out of sight, and not out of reach.
     """
+    if changes_root_by_chroot(config):
+        return [Step(enter_directory, rootfs), Step(chroot, ".")]
     return [
         Step(enter_directory, rootfs),
         Step(m.pivot_root, ".", "."),

@@ -83,6 +83,8 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
         limits_swap=cgroup.supports_swap_limit(),
         cgroup_path=new_cgroup_path(container),
     )
+    if host.get("Annotations"):
+        config["annotations"] = host["Annotations"]
     if limits := block_io(host):
         config["linux"]["resources"]["blockIO"] = limits
     return config
@@ -161,7 +163,8 @@ def _namespaces(container: Container) -> list[dict[str, Any]]:
         "network": host.get("NetworkMode") or "",
         "cgroup": host.get("CgroupnsMode") or "",
     }
-    namespaces: list[dict[str, Any]] = [{"type": "mount"}]
+    without = (host.get("Annotations") or {}).get("minidock.without", "")  # runtime/config.py
+    namespaces = [] if "mount" in without.split(",") else [{"type": "mount"}]
     for kind, mode in modes.items():
         if mode == "host":
             continue
@@ -246,7 +249,7 @@ def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     """The nodes to make beyond the default ones, and the rules of what may be opened."""
     if host.get("Privileged"):
         return _nodes_below("/dev", "/dev"), [{"allow": True, "access": "rwm"}]
-    nodes, rules = [], default_devices()
+    nodes, rules = [], [*default_devices(), *map(device_rule, host.get("DeviceCgroupRules") or [])]
     for device in host.get("Devices") or []:
         source = device["PathOnHost"]
         target = device.get("PathInContainer") or source
@@ -259,6 +262,27 @@ def _devices(host: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
             for n in found
         ]  # fmt: skip
     return nodes, rules
+
+
+def device_rule(text: str) -> dict[str, Any]:
+    """OCI's form of a rule such as "c 1:3 mr", "b 8:* rwm" or "a *:* rwm".
+
+    Raises UsageError in dockerd's words.
+    """
+    kind, numbers, access = (text.split(" ") + ["", ""])[:3]
+    major, _, minor = numbers.partition(":")
+    asked = {"major": major, "minor": minor}
+    known = all(word == "*" or (word.isascii() and word.isdecimal()) for word in asked.values())
+    known = known and kind in ("a", "b", "c") and bool(access) and set(access) <= set("rwm")
+    if not known or text != f"{kind} {numbers} {access}":
+        raise UsageError(
+            f"invalid device cgroup rule format: '{text}'", hint='such as "c 1:3 mr" or "b 8:* rwm"'
+        )
+    rule: dict[str, Any] = {"allow": True, "access": access}
+    if kind != "a":
+        rule["type"] = kind
+    rule.update({name: int(word) for name, word in asked.items() if word != "*"})
+    return rule
 
 
 def _node(source: str, target: str) -> dict[str, Any]:

@@ -58,9 +58,13 @@ def host_config(asked: dict[str, Any]) -> dict[str, Any]:
         "MemorySwappiness": None if (swappiness is None or swappiness < 0) else swappiness,
         "SecurityOpt": asked.get("SecurityOpt") or None,
         "PidsLimit": asked.get("PidsLimit") or None,
-        "MaskedPaths": None if privileged else MASKED_PATHS,
-        "ReadonlyPaths": None if privileged else READONLY_PATHS,
+        "MaskedPaths": None if privileged else _given(asked.get("MaskedPaths"), MASKED_PATHS),
+        "ReadonlyPaths": None if privileged else _given(asked.get("ReadonlyPaths"), READONLY_PATHS),
     }
+
+
+def _given(asked: list[str] | None, usual: list[str]) -> list[str]:
+    return usual if asked is None else asked
 
 
 def network_settings(mode: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """`export`: all that a container sees of its file system, as one tar archive.
 
 Of a container that runs, its overlay is read where it is mounted on the host, so that what is
-mounted inside (proc, volumes) is not in it, as with Docker. Of one that does not run, the layers
+mounted inside (proc, volumes) is not in it, as with Docker. Of one that does not run, or whose
+mounts show on the host (it has no mount namespace), the layers
 and its own are laid over each other once more, for reading, by a descriptor: the kernel takes that
 mount away with the process, however it ends.
 
@@ -70,8 +71,9 @@ def tree_archive(tree: Tree) -> Iterator[bytes]:
 def _open_root(container: Container) -> int:
     """A descriptor of the container's root directory, seen from outside."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    if container.running and os.path.ismount(container.paths.merged):
-        return os.open(container.paths.merged, flags)
+    merged = container.paths.merged
+    if container.running and os.path.ismount(merged) and not os.path.ismount(f"{merged}/proc"):
+        return os.open(merged, flags)
     image = ImageStore(container.store).resolve(container.document["Image"])
     layers = list(reversed(image.layer_directories()))
     if not layers:

@@ -34,7 +34,7 @@ OWN_COMMANDS: dict[Words, set[str]] = {
     },  # a daemon's work, where there is none
 }
 OWN_FLAGS: dict[str, set[str]] = {
-    "run": {"--explain", "--lang"},
+    "run": {"--explain", "--lang", "--without", "--yes-in-a-vm"},
     "create": {"--detach-keys"},  # kept for the `start -a` that follows
     "build": {"--volume"},  # a package manager's cache, as podman build has it
 }

@@ -12,7 +12,7 @@ import sys
 from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.flags_run import container_create_body, run_flags
-from minidock.cli.pflag import Parsed, switch, value
+from minidock.cli.pflag import Parsed, switch, value, values
 from minidock.cli.terminal import need_terminal
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
@@ -45,6 +45,8 @@ def _explanation(text: str) -> str:
 )
 @switch("--step", help="Stop before each kernel call that makes the container, and ask")
 @value("--lang", help="Language of --explain and --step (en, ru); the default is that of LANG")
+@values("--without", help="Leave out a wall (pid, mount, net, ...), and see what leaks")
+@switch("--yes-in-a-vm", help="Leave out mount or pivot_root though this may be no VM")
 def run(
     arguments: tuple[str, ...],
     *,
@@ -53,13 +55,17 @@ def run(
     explain: str | None,
     step: bool,
     lang: str | None,
+    without: tuple[str, ...],
+    yes_in_a_vm: bool,
     **flags: Any,
 ) -> int:
     """Create and run a new container from an image"""
-    if step and (detach or explain):
-        raise _not_to_be_stepped("--detach" if detach else "--explain")
+    if step and (detach or explain or without):
+        flag = "--detach" if detach else "--explain" if explain else "--without"
+        raise _not_to_be_stepped(flag)
     told_in = _language(lang, told=bool(explain or step))
     body = container_create_body(flags, arguments, detach=detach)
+    walls = _leave_out(body, without, yes_in_a_vm=yes_in_a_vm)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
     container = _create(store, body, flags)
@@ -67,13 +73,15 @@ def run(
         from minidock.cli.step import run_in_steps
 
         return run_in_steps(container, attachment, told_in)
-    return _start(store, container, attachment, explain, told_in)
+    listener, view = _listener(container, explain, told_in, walls)
+    return _start(store, container, attachment, listener, view)
 
 
 def _not_to_be_stepped(flag: str) -> UsageError:
     because = {
         "--detach": "who detaches is not there to be asked",
         "--explain": "--step tells of each act before it is done",
+        "--without": "its probes need a container that is made in one go",
     }
     return UsageError(f"--step and {flag} exclude each other", hint=because[flag])
 
@@ -150,18 +158,39 @@ def _where_from(store: Store, name: str) -> str:
     return where_from(store, name)
 
 
+def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
+    """Change the body for --without, and warn; returns the walls that are left out."""
+    if not without:
+        if yes_in_a_vm:
+            raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
+        return []
+    from minidock.teach.without.report import warning
+    from minidock.teach.without.walls import leave_out, read_walls
+
+    walls = read_walls(without)
+    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or _is_virtual_machine())
+    sys.stderr.write(warning(walls))
+    return walls
+
+
+def _is_virtual_machine() -> bool:
+    from minidock.engine.doctor.machine import Machine
+    from minidock.engine.doctor.virtual import what_says_virtual
+
+    return bool(what_says_virtual(Machine(Store()).read))
+
+
 def _start(
     store: Store,
     container: Container,
     attachment: Attachment | None,
-    explain: str | None,
-    told_in: Language | None,
+    on_record: Callable[[str], None] | None,
+    view: str,
 ) -> int:
     from minidock.engine.monitor.start import start
 
-    on_record = _narrator(container, explain, told_in)
     try:
-        return start(store, container.id, attach=attachment, on_record=on_record) or 0
+        return start(store, container.id, attach=attachment, on_record=on_record, view=view) or 0
     finally:  # also where it did not start: it is there, and this is how to name it
         if attachment is None or not (attachment.stdout or attachment.stderr):
             print(container.id, flush=True)
@@ -176,6 +205,18 @@ def _language(lang: str | None, *, told: bool) -> Language | None:
     from minidock.teach.language import language
 
     return language(lang or "")
+
+
+def _listener(
+    container: Container, explain: str | None, told_in: Language | None, walls: list[str]
+) -> tuple[Callable[[str], None] | None, str]:
+    """Who gets what the monitor tells, and the view that is to tell something."""
+    narrator = _narrator(container, explain, told_in)
+    if not walls:
+        return narrator, ""
+    from minidock.teach.without.report import VIEW, Report
+
+    return Report(walls, sys.stderr, as_json=explain == "json", pass_on=narrator).on_record, VIEW
 
 
 def _narrator(

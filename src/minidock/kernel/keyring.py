@@ -14,8 +14,10 @@ from minidock.errors import KernelError
 from minidock.kernel.libc import path_bytes, syscall
 from minidock.kernel.op import op, quote
 
+KEYCTL_GET_KEYRING_ID = 0
 KEYCTL_JOIN_SESSION_KEYRING = 1
 KEYCTL_SETPERM = 5
+KEY_SPEC_SESSION_KEYRING = -3
 
 # What the kernel gives a new session keyring (its possessor all; its owner view, read and link),
 # and search for the owner, so that exec finds the container's keyring by its name.
@@ -45,3 +47,11 @@ def join_session_keyring(name: str) -> int | str:
             return "absent"
         raise
     return serial
+
+
+def find_session_keyring() -> int:
+    """The serial number of this process's session keyring; nothing is changed.
+
+    Raises KernelError: EPERM where a filter forbids the call, ENOSYS in a kernel without keys.
+    """
+    return syscall("keyctl", KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0)

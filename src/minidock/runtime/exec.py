@@ -55,9 +55,9 @@ def exec_program(
     preserved_fds: int,
     instead: Callable[[], None] | None = None,
 ) -> list[Step]:
-    """All that the added process does, in order.
+    """All that the added process does, in order. spec: OCI's "process".
 
-    spec: OCI's "process". instead: what it does in the place of becoming a command.
+    instead: what it does in the place of becoming a command.
     """
     steps = [
         Step(process.new_session),
@@ -93,8 +93,9 @@ def execute(
     preserved_fds: int = 0,
     instead: Callable[[], None] | None = None,
 ) -> Entered:
-    """Run a process in a container that runs, or is created.
+    """Run a process in a container that runs.
 
+    It may also be one that is created, and waits for its start.
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
     create. instead: what the process does, in Python, in the place of becoming spec's command: all
     that a command there could. It imports nothing, and the process ends when it returns.

@@ -26,6 +26,7 @@ from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -45,10 +46,15 @@ class Launched:
         self.wiring.let_go()
 
 
-def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched:
+def launch(
+    container: Container,
+    stdio: tuple[int, int, int] | None,
+    look_on: Callable[[lifecycle.Container], None] | None = None,
+) -> Launched:
     """Start a container: its layers, its bundle, its namespaces, its network, its command.
 
-    stdio: the command's ends of its pipes; None for a terminal, which is made inside.
+    stdio: the command's ends of its pipes; None for a terminal, which is made inside. look_on: is
+    called when all is made, and only the command is missing.
     Raises MinidockError of many kinds; nothing of the run is left then.
     """
     store = container.store
@@ -68,6 +74,8 @@ def launch(container: Container, stdio: tuple[int, int, int] | None) -> Launched
             filter_cache=store.seccomp,
         )
         wiring.connect(created.pid)
+        if look_on is not None:
+            look_on(created)
         lifecycle.start(created.state)
         created.await_exec()
         note_running(container, created.pid)

@@ -18,9 +18,9 @@ class Loop:
 
     def __init__(self) -> None:
         self._poll = select.poll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._handlers: dict[int, Callable[[int], object]] = {}
 
-    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+    def watch(self, fd: int, events: int, handler: Callable[[int], object]) -> None:
         """Call handler(events) when the descriptor is ready, or its other end has gone."""
         self._poll.register(fd, events)
         self._handlers[fd] = handler

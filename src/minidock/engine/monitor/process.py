@@ -38,6 +38,7 @@ from minidock.engine.monitor.added import Added
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client
+from minidock.engine.monitor.view import wanted_view
 from minidock.engine.tree import remove_tree
 from minidock.errors import (
     Aborted,
@@ -177,7 +178,8 @@ class Monitor:
         restart.forget_stopped_by_hand(container.paths)
         if any((self.request.get("attach") or {}).values()):
             tell_container(container, "attach")
-        self.current = Run(self.loop, container)
+        view = wanted_view(self.request, container, self.starter)
+        self.current = Run(self.loop, container, view)
         journal.end_turns()
         self._started()
         self._listen()
@@ -197,10 +199,7 @@ class Monitor:
 
     def _listen(self) -> None:
         self.listening = wire.listen(self.container.paths.run)
-        self.loop.watch(self.listening.fileno(), READABLE, self._ready)
-
-    def _ready(self, events: int) -> None:
-        self._accept()
+        self.loop.watch(self.listening.fileno(), READABLE, lambda events: self._accept())
 
     def _accept(self) -> bool:
         """Take a command's connection; returns whether there was one."""

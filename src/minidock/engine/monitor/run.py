@@ -20,26 +20,34 @@ from minidock.engine.network import netfiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.engine.network.name_server import NameServer
     from minidock.engine.network.relay import Relay
+    from minidock.runtime import lifecycle
 
 
 class Run:
     """A container's command, running.
 
-    session: its streams. Making one launches it: raises what `launch` raises; nothing is left then.
+    session: its streams. look_on: as for `launch`. Making one launches it: raises what `launch`
+    raises; nothing is left then.
     """
 
-    def __init__(self, loop: Loop, container: Container) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        container: Container,
+        look_on: Callable[[lifecycle.Container], None] | None = None,
+    ) -> None:
         self._loop = loop
         self._container = container
         config = container.config
         limits = limits_of(container.host_config)
         pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
         try:
-            self._launched: Launched = launch(container, pipes.theirs if pipes else None)
+            self._launched: Launched = launch(container, pipes.theirs if pipes else None, look_on)
         except BaseException:
             if pipes is not None:
                 pipes.close()

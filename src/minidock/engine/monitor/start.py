@@ -65,12 +65,15 @@ def start(
     on_record: Callable[[str], None] | None = None,
     on_started: Callable[[], None] | None = None,
     on_turn: Callable[[_socket.socket], bytes] | None = None,
+    view: str = "",
 ) -> int | None:
     """Start a container. Without `attach`, returns None once it runs; with it, its exit code.
 
     on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
     once, when the container runs. on_turn: is asked before each act of the launch, with the
-    connection, and answers b"g" (go on) or b"q" (take all down).
+    connection, and answers b"g" (go on) or b"q" (take all down). view: a module whose `look_on` the
+    monitor calls when only the container's command is missing (monitor/view.py); on_record gets
+    what that tells, too.
     A container that runs already is left alone, as Docker does; then `attach` attaches to it.
     Raises NotFound, Conflict, and whatever kept it from starting.
     """
@@ -86,7 +89,13 @@ def start(
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
         conversation = Conversation(
-            send_launch(container, attach, explain=on_record is not None, step=on_turn is not None),
+            send_launch(
+                container,
+                attach,
+                explain=on_record is not None,
+                step=on_turn is not None,
+                view=view,
+            ),
             attach,
             terminal=bool(container.config.get("Tty")),
             on_record=on_record,
@@ -135,6 +144,7 @@ def send_launch(
     *,
     explain: bool = False,
     step: bool = False,
+    view: str = "",
 ) -> _socket.socket:
     """Have a monitor start a container; returns the connection to it."""
     global _prepared
@@ -148,6 +158,7 @@ def send_launch(
         "attach": attach.streams() if attach else None,
         "explain": explain,
         "step": step,
+        "view": view,
         "size": size,
         "records": records,
     }

@@ -1,6 +1,7 @@
 """What a command and a container's monitor say to each other: one message a packet.
 
-    command → monitor   L <json>   launch the container {"id", "attach", "explain", "step", "size"}
+    command → monitor   L <json>   launch the container {"id", "attach", "explain", "step", "view",
+                                   "size"}
                         A <json>   attach to it {"attach"}
                         X <json>   run another process in it {"request", "attach", "size"}
                         W          tell me when it has ended
@@ -14,7 +15,7 @@
                         o <bytes>  stdout         E <bytes>  stderr
                         x <json>   ended {"code"}
                         f <json>   failed: an error, as runtime/channel.py describes it
-                        j <record> a journal record, where the launch asked for them
+                        j <record> a journal record, where asked for at launch; what a view tells
                         t          the act told last waits for g or q, where it asked for "step"
 
 "attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has

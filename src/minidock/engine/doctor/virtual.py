@@ -1,0 +1,46 @@
+"""Is this machine a virtual one? Asked before something is done that may break it.
+
+An x86 processor says so itself, by a bit that every hypervisor sets. On arm64 firmware tells: the
+device tree, or the names in DMI. A container is as virtual as the machine that it runs on.
+
+Sources: CPUID leaf 1, ECX bit 31; systemd-detect-virt(1) for the names; devicetree
+Documentation "hypervisor"; xen's /proc/xen/capabilities.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DMI = ("sys_vendor", "product_name", "board_vendor", "bios_vendor")
+_VENDORS = (
+    "QEMU", "KVM", "VMware", "VirtualBox", "innotek", "Xen", "Bochs", "Parallels", "BHYVE",
+    "Google Compute Engine", "OpenStack", "Amazon EC2", "KubeVirt", "Apple Virtualization",
+    "Virtual Machine", "Firecracker",
+)  # fmt: skip
+
+
+def what_says_virtual(read: Callable[[str], str | None]) -> str:
+    """The file and the word in it that tell of a virtual machine; "" for one of metal.
+
+    read: a file's text, None where there is none (Machine.read).
+    """
+    if "control_d" in (read("/proc/xen/capabilities") or ""):
+        return ""  # Xen's own dom0: the hypervisor is below, and so is the machine of metal
+    processor = read("/proc/cpuinfo") or ""
+    for line in processor.splitlines():
+        if line.startswith("flags") and " hypervisor" in line:
+            return "/proc/cpuinfo: hypervisor"
+    if "\nflags" in f"\n{processor}":
+        return ""  # an x86 processor would have said so, whatever the names are (EC2's metal)
+    if kind := (read("/proc/device-tree/hypervisor/compatible") or "").strip("\0"):
+        return f"/proc/device-tree/hypervisor/compatible: {kind}"
+    if "linux,dummy-virt" in (read("/proc/device-tree/compatible") or ""):
+        return "/proc/device-tree/compatible: linux,dummy-virt"
+    for name in _DMI:
+        path = f"/sys/class/dmi/id/{name}"
+        text = read(path) or ""
+        if any(vendor in text for vendor in _VENDORS):
+            return f"{path}: {text}"
+    return ""

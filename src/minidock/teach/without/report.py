@@ -1,0 +1,178 @@
+"""What is told of a container without a wall: a warning before it is made, and what leaked.
+
+The findings are the probes' (probes.py, witness.py), as lines of JSON between the journal's; here
+they become sentences, each under the wall that should have been there.
+"""
+
+from __future__ import annotations
+
+from minidock import jsontext
+from minidock.teach.without.walls import WALLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TextIO
+
+    Found = dict[str, Any]
+
+VIEW = "minidock.teach.without.witness"
+_MARK = '{"view":"without"'
+
+
+def _list(words: list[str], most: int = 4) -> str:
+    shown = ", ".join(words[:most])
+    return f"{shown} and {len(words) - most} more" if len(words) > most else shown
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _processes(found: Found) -> str:
+    many = "1 process" if found["count"] == 1 else f"{found['count']} processes"
+    return f"you can see {many} of the host, e.g. {_list(found['examples'])}"
+
+
+def _device(found: Found) -> str:
+    if "bytes" in found:
+        return f"you can read {found['device']}, a disk of the host: {found['bytes']} bytes came"
+    return f"you can open any device: for {found['device']} the kernel looked ({found['errno']})"
+
+
+# probe -> the wall that it tries, and what it means that it got through
+SAID: dict[str, tuple[str, Callable[[Found], str]]] = {
+    "see processes": ("pid", _processes),
+    "signal processes": (
+        "pid",
+        lambda f: f"you can send signals to them: kill(2) reached process {f['pid']}",
+    ),
+    "mounts on the host": (
+        "mount",
+        lambda f: (
+            f"{_counted(f['count'], 'mount')} of the container are in the host's list, "
+            f"e.g. …/{_list([e.rpartition('/merged/')[2] for e in f['examples']])}"
+        ),
+    ),
+    "see interfaces": (
+        "net",
+        lambda f: f"you can see the host's network interfaces: {_list(f['names'])}",
+    ),
+    "reach loopback": (
+        "net",
+        lambda f: f"a server that listens only on the host's 127.0.0.1:{f['port']} answered",
+    ),
+    "reach abstract socket": (
+        "net",
+        lambda f: f"the host's Unix socket {f['name']} answered: no file guards such a name",
+    ),
+    "read hostname": ("uts", lambda f: f"your hostname is the host's: {f['name']}"),
+    "change hostname": (
+        "uts",
+        lambda f: f"hostname changed on the host: {f['name']} was {f['on_the_host']} for a moment",
+    ),
+    "see shared segments": (
+        "ipc",
+        lambda f: (
+            f"you can see the host's shared memory: {_counted(f['count'], 'segment')} "
+            "in /proc/sysvipc/shm"
+        ),
+    ),
+    "see shared memory": (
+        "ipc",
+        lambda f: f"/dev/shm is the host's{': ' + _list(f['names']) if f['names'] else ''}",
+    ),
+    "read cgroup": ("cgroup", lambda f: f"your cgroup tells its place on the host: {f['path']}"),
+    "climb out": (
+        "pivot_root",
+        lambda f: (
+            f'a second chroot(2) and some ".." lead out to the host\'s /: {_list(f["names"])}'
+        ),
+    ),
+    "read filter": ("seccomp", lambda f: "no system call is filtered"),
+    "ask for keys": (
+        "seccomp",
+        lambda f: "keyctl(2) gets through to the kernel's keys, which are in no namespace",
+    ),
+    "read capabilities": (
+        "capabilities",
+        lambda f: f"you have {f['count']} capabilities beyond Docker's 14: {_list(f['names'])}",
+    ),
+    "make namespace": (
+        "capabilities",
+        lambda f: "unshare(2) makes a mount namespace: you can mount what you like",
+    ),
+    "see masked paths": ("masks", lambda f: f"you can look into {_list(f['paths'])}"),
+    "open settings": (
+        "masks",
+        lambda f: f"you can write settings of the whole kernel: {_list(f['paths'])}",
+    ),
+    "open device": ("devices", _device),
+}
+
+
+def warning(walls: list[str]) -> str:
+    """What is said before such a container is made."""
+    lines = [f"minidock: warning: this container is made without {_list(walls, len(WALLS))}"]
+    for name in walls:
+        docker = f" (docker run {WALLS[name].flag})" if WALLS[name].flag else ""
+        lines.append(f"  {name}: {WALLS[name].lost}{docker}")
+    return "\n".join(lines) + "\n"
+
+
+class Report:
+    """Collects the findings as they come, and tells them once all are there.
+
+    pass_on: gets every other line: the journal's, if somebody wants it. as_json: tells the findings
+    as they came.
+    """
+
+    def __init__(
+        self,
+        walls: list[str],
+        out: TextIO,
+        *,
+        as_json: bool,
+        pass_on: Callable[[str], None] | None,
+    ) -> None:
+        self._walls = walls
+        self._out = out
+        self._as_json = as_json
+        self._pass_on = pass_on
+        self._found: list[Found] = []
+
+    def on_record(self, line: str) -> None:
+        """Take one line of what the monitor tells."""
+        if not line.replace(" ", "").startswith(_MARK):
+            if self._pass_on is not None:
+                self._pass_on(line)
+        elif self._as_json:
+            self._out.write(line.rstrip("\n") + "\n")
+        else:
+            found = jsontext.loads(line)
+            if "end" not in found:
+                self._found.append(found)
+            else:
+                self._out.write(told(self._walls, self._found))
+        self._out.flush()
+
+
+def told(walls: list[str], findings: list[Found]) -> str:
+    """What leaked, wall by wall: first those that are left out, then what else came through."""
+    leaks: dict[str, list[str]] = {}
+    for found in findings:
+        wall, sentence = SAID[found["probe"]]
+        if found["leaked"]:
+            leaks.setdefault(wall, []).append(sentence(found))
+    lines = [f"what {len(findings)} probes inside found, before the command began:"]
+    for wall in walls:
+        lines += [f"  without {wall}: {sentence}" for sentence in leaks.pop(wall, [])] or [
+            f"  without {wall}: nothing came through; another wall stands behind it, "
+            "such as the user or a missing capability"
+        ]
+    for wall, sentences in leaks.items():
+        lines += [f"  so {wall} does not hold either: {sentence}" for sentence in sentences]
+    held = sorted({SAID[found["probe"]][0] for found in findings if not found["leaked"]})
+    standing = [wall for wall in WALLS if wall in held and wall not in {*walls, *leaks}]
+    lines.append(f"  still standing: {', '.join(standing) or 'nothing'}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,143 @@
+"""The host's side of the probes: what they are held against, and what only the host can see.
+
+It runs in the container's monitor, when the container is complete and its command has not begun.
+What it opens on the host to be found (a port on 127.0.0.1, a socket without a file, a piece of
+shared memory) goes with the monitor at the latest.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from minidock import jsontext
+from minidock.errors import MinidockError
+from minidock.kernel import seccomp
+from minidock.kernel.process import start_time
+from minidock.kernel.shared_memory import keep_segment, let_go_of_segment
+from minidock.runtime.exec import execute
+from minidock.teach.without.probes import Host, run_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.runtime import lifecycle
+
+_MESSAGE_BYTES = 64 * 1024
+
+
+def look_on(
+    container: Container, created: lifecycle.Container, tell: Callable[[str], None]
+) -> None:
+    """Run all probes in a created container, and tell what each found, as lines of JSON.
+
+    Raises MinidockError where they cannot be run, or do not come to their end.
+    """
+    with _Baits() as baits:
+        host = Host(**baits.facts(), **_facts(created.pid))
+        for found in _answers(container, created, host):
+            tell(jsontext.dumps({"view": "without", **found}))
+    tell(jsontext.dumps({"view": "without", **see_mounts(container.paths.merged)}))
+    tell(jsontext.dumps({"view": "without", "end": True}))
+
+
+def see_mounts(rootfs: str) -> dict[str, Any]:
+    """Which of a container's own mounts are in the host's list."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        points = [line.split(" ")[4] for line in file]
+    below = [point for point in points if point.startswith(f"{rootfs}/")]
+    return {"probe": "mounts on the host", "leaked": bool(below), "count": len(below),
+            "examples": below[:3]}  # fmt: skip
+
+
+def _answers(
+    container: Container, created: lifecycle.Container, host: Host
+) -> Iterator[dict[str, Any]]:
+    """What each probe found."""
+    config = created.config
+    profile = config["linux"].get("seccomp")
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        entered = execute(
+            created.state,
+            config,
+            {**config["process"], "terminal": False},
+            stdio=(theirs.fileno(), theirs.fileno(), theirs.fileno()),
+            filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
+            instead=lambda: run_all(host),
+        )
+        theirs.close()
+        yield from _conversation(ours)
+    finally:
+        ours.close()
+        theirs.close()
+    os.waitpid(entered.pid, 0)
+
+
+def _conversation(socket: _socket.socket) -> Iterator[dict[str, Any]]:
+    while packet := socket.recv(_MESSAGE_BYTES):
+        told = jsontext.loads(packet.decode())
+        if "ask" in told:
+            socket.send(jsontext.dumps(os.uname().nodename).encode())
+        elif "end" in told:
+            if told["end"]:
+                raise MinidockError(f"the probes came to no end: {told['end']}")
+            return
+        else:
+            yield told
+    raise MinidockError("the process that probes was killed")
+
+
+def _facts(init: int) -> dict[str, Any]:
+    """What the kernel says of the host, now."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != init]
+    with open("/proc/self/net/dev", encoding="ascii") as file:
+        interfaces = [line.partition(":")[0].strip() for line in file.readlines()[2:]]
+    return {
+        "processes": {pid: start for pid in pids if (start := start_time(pid))},
+        "monitor": os.getpid(),
+        "interfaces": interfaces,
+        "network": os.stat("/proc/self/ns/net").st_ino,
+        "hostname": os.uname().nodename,
+        "names": os.stat("/proc/self/ns/uts").st_ino,
+        "root": _identity("/"),
+        "shared_memory": _identity("/dev/shm"),
+    }
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+class _Baits:
+    """What is put on the host to be found from inside, while the block runs."""
+
+    def __enter__(self) -> _Baits:
+        self._loopback = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self._loopback.bind(("127.0.0.1", 0))
+        self._loopback.listen(4)
+        self._name = f"minidock-probe-{os.urandom(4).hex()}"
+        self._abstract = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._abstract.bind("\0" + self._name)
+        self._abstract.listen(4)
+        self._segment = keep_segment()
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "port": self._loopback.getsockname()[1],
+            "socket": self._name,
+            "segment": self._segment[0],
+        }
+
+    def __exit__(self, *error: object) -> None:
+        self._loopback.close()
+        self._abstract.close()
+        let_go_of_segment(*self._segment)

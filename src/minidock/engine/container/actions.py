@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _DEFAULT_STOP_SECONDS = 10
-_KILL_SECONDS = 30.0  # its layer is written to disk as it is unmounted, and a disk may be busy
+_KILL_SECONDS = 120.0  # all that the disk has to write is written as its layers are unmounted
 
 
 def stop(

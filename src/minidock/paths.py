@@ -61,7 +61,6 @@ class Store:
         self.networks = f"{self.root}/networks"
         self.seccomp = f"{self.root}/seccomp"
         self.staging = f"{self.root}/staging"
-        self.unsettled = f"{self.root}/unsettled"
         self.build = f"{self.root}/build"
         self.build_lock = f"{self.build}/lock"
         self.build_steps = f"{self.build}/steps"

@@ -101,7 +101,7 @@ def test_rmi(store: Store, moment: str) -> None:
     cut_short(MOMENTS[moment], REMOVING)
     settled(store)
     names = [name for image in ImageStore(store).list() for name in image.references]
-    still = ["small:1"] if moment == "before images.json" else []
+    still = ["small:1"] if moment == "before a layer" else []
     assert sorted(names) == ["other:1", *still]
     for image in ImageStore(store).list():
         assert all(os.path.isdir(directory) for directory in image.layer_directories())

@@ -1,8 +1,8 @@
 """The store on disk: made on first use, locked while it changes, swept after a crash.
 
-    lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds
+    lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds.
+               Not empty while images.json and the layers may not agree (image/orphans.py)
     staging/   what is not finished yet: a layer while it is unpacked, a tree on its way out
-    unsettled  there while images.json and the layers may not agree (image/orphans.py)
 
 Nothing is ever changed in place. A thing is made in an entry of its own under staging/ and then
 renamed to where it belongs; a thing goes by being renamed into staging/ first. Whoever works in
@@ -130,11 +130,42 @@ class StoreLock:
         prepare(self._store)
         self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        if os.fstat(self._fd).st_size:
+            # Seldom: somebody was killed in the very moment of a change.
+            from minidock.engine.image.orphans import settle
+
+            settle(self._store)
+            self.mark(settled=True)
         sweep(self._store)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._fd)
+
+    def mark(self, *, settled: bool) -> None:
+        """Note whether images, cached steps and layers agree; costs no room on a full disk."""
+        os.ftruncate(self._fd, 0 if settled else 1)
+
+    def unsettled(self) -> Unsettled:
+        """`with lock.unsettled():` they change, which is more than one step.
+
+        Where the block is cut short, whoever takes the lock next puts it right.
+        """
+        return Unsettled(self)
+
+
+class Unsettled:
+    """A change of images, cached steps and layers; see StoreLock."""
+
+    def __init__(self, lock: StoreLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.mark(settled=False)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self._lock.mark(settled=True)
 
 
 class Staging:
@@ -174,31 +205,8 @@ class Staging:
             os.close(self._fd)
 
 
-class Unsettled:
-    """`with Unsettled(store):` images, cached steps and layers change, which is not one step.
-
-    The caller holds the store's lock. Where the block is cut short, the next sweep puts it right.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        write_file(self._store.unsettled, b"")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if error is None:
-            os.unlink(self._store.unsettled)
-
-
 def sweep(store: Store) -> None:
-    """Remove what processes that are dead left unfinished. The caller holds the store's lock."""
-    if os.path.exists(store.unsettled):
-        # Seldom: somebody was killed in the very moment of a change.
-        from minidock.engine.image.orphans import settle
-
-        settle(store)
-        os.unlink(store.unsettled)
+    """Remove what processes that are dead left in staging/. The caller holds the store's lock."""
     try:
         names = os.listdir(store.staging)
     except FileNotFoundError:

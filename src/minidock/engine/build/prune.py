@@ -17,7 +17,7 @@ import os
 from minidock.engine.build.cache import records
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.orphans import move_out
-from minidock.engine.store import Staging, StoreLock, Unsettled, is_made
+from minidock.engine.store import Staging, StoreLock, is_made
 from minidock.errors import Conflict
 
 TYPE_CHECKING = False
@@ -86,11 +86,10 @@ def prune(
                 continue
             left -= one.size_bytes
             gone.append(one)
-        with StoreLock(store):
-            with Unsettled(store):
-                for number, one in enumerate(gone):
-                    os.rename(one.path, f"{staging.path}/record-{number}")
-                orphans = move_out(store, staging.path)
+        with StoreLock(store) as lock, lock.unsettled():
+            for number, one in enumerate(gone):
+                os.rename(one.path, f"{staging.path}/record-{number}")
+            orphans = move_out(store, ImageStore(store).read(), staging.path)
         freed = sum(_size(f"{staging.path}/{name}/diff") for name in orphans)
     return gone, freed + sum(one.size_bytes for one in gone if not one.chain_id)
 

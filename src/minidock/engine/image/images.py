@@ -21,7 +21,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.clock import NEVER, seconds_of, timestamp
-from minidock.engine.store import StoreLock, Unsettled, is_made, prepare, write_file
+from minidock.engine.store import StoreLock, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
@@ -224,7 +224,7 @@ class ImageStore:
         removed them meanwhile), and for each name that moved, the id of the image that had it.
         """
         prepare(self._store)
-        with StoreLock(self._store):
+        with StoreLock(self._store) as lock:
             wanted = {chain_id: None for image in images for chain_id in image.chain_ids}
             absent = [c for c in wanted if not os.path.isdir(self._store.layer(c))]
             missing = [chain_id for chain_id in absent if chain_id not in staged]
@@ -232,7 +232,7 @@ class ImageStore:
                 return missing, {}
             catalogue = self.read()
             moved: dict[str, str] = {}
-            with Unsettled(self._store):
+            with lock.unsettled():
                 for chain_id in absent:
                     os.rename(staged[chain_id].path, self._store.layer(chain_id))
                 for image in images:

@@ -1,8 +1,9 @@
-"""Layers and configs that nothing names: a kill between two renames leaves them.
+"""What a kill between two renames left: layers that nothing names, images that lack some.
 
 images.json, the records of the build cache and the directories of layers cannot change in one step.
-Whoever changes more than one of them does it in `with Unsettled(store)` (engine/store.py); where
-that block was cut short, the next command that takes the store's lock removes what is left over.
+Whoever changes more than one of them does it in `with lock.unsettled()` (engine/store.py); where
+that block was cut short, whoever takes the store's lock next puts it right: what was coming in is
+not there, what was on its way out is gone.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import os
 
 from minidock.engine.build.cache import kept_layers
 from minidock.engine.image.images import ImageStore
+from minidock.engine.tree import remove_tree
 from minidock.oci.digest import PREFIX
-from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
 
 
-def move_out(store: Store, directory: str) -> list[str]:
+def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str) -> list[str]:
     """Move layers that neither an image nor the build cache names into a directory of staging/.
 
     The caller holds the store's lock. Returns the layers' names there, which are bare chain ids.
     """
-    images = ImageStore(store).read()["images"].values()
+    images = catalogue["images"].values()
     named = {chain_id for image in images for chain_id in image["layers"]} | kept_layers(store)
     bare = {chain_id.removeprefix(PREFIX) for chain_id in named}
     orphans = [name for name in os.listdir(store.layers) if name not in bare]
@@ -30,17 +37,34 @@ def move_out(store: Store, directory: str) -> list[str]:
 
 
 def settle(store: Store) -> None:
-    """Put right what a kill left: to staging/ with such layers, and away with such configs.
+    """Put right what a kill left. The caller holds the store's lock.
 
-    The caller holds the store's lock, and sweeps staging/ afterwards.
+    images.json comes last: the disk may be full, and what goes makes room.
     """
+    images = ImageStore(store)
+    catalogue = images.read()
+    broken = [i for i, record in catalogue["images"].items() if not _is_whole(store, i, record)]
+    for image_id in broken:
+        del catalogue["images"][image_id]
+    names = [n for n, owner in catalogue["references"].items() if owner in broken]
+    for name in names:
+        del catalogue["references"][name]
+
     directory = f"{store.staging}/orphans"
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    move_out(store, directory)
-    images = ImageStore(store).read()["images"]
+    move_out(store, catalogue, directory)
+    remove_tree(directory)
     for name in os.listdir(store.blobs):
-        if PREFIX + name not in images:
+        if PREFIX + name not in catalogue["images"]:
             os.unlink(store.blob(name))
     for name in os.listdir(store.root):
         if name.startswith("images.json."):  # what write_file had not renamed yet
             os.unlink(f"{store.root}/{name}")
+    if broken:
+        images.write(catalogue)
+
+
+def _is_whole(store: Store, image_id: str, record: dict[str, Any]) -> bool:
+    """Whether an image's config and all of its layers are there."""
+    parts = [store.blob(image_id), *(store.layer(chain_id) for chain_id in record["layers"])]
+    return all(os.path.exists(part) for part in parts)

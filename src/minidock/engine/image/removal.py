@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.image.images import ImageStore, find_id, in_order
-from minidock.engine.store import Staging, StoreLock, Unsettled
+from minidock.engine.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, short
@@ -41,13 +41,13 @@ def remove(
     Raises NotFound, or Conflict in Docker's words, which say whether -f would help.
     """
     with Staging(store, "rmi") as staging:  # goes, with what was moved there, after the lock
-        with StoreLock(store):
+        with StoreLock(store) as lock:
             removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
             removal.collect_released()
             try:
                 removal.remove(ref, force=force, keep_parents=keep_parents)
             finally:
-                removal.write()
+                removal.write(lock)
     return removal.lines
 
 
@@ -59,7 +59,7 @@ def prune(
     wanted: whether an image may go.
     Returns Docker's lines, and how many bytes of layers went.
     """
-    with Staging(store, "rmi") as staging, StoreLock(store):
+    with Staging(store, "rmi") as staging, StoreLock(store) as lock:
         images = ImageStore(store)
         removal = _Removal(store, images.read(), in_use, staging.path)
         removal.collect_released()
@@ -68,7 +68,7 @@ def prune(
                 if (tagged_too or not image.references) and wanted(image):
                     removal.prune(image)
         finally:
-            removal.write()
+            removal.write(lock)
     return removal.lines, removal.freed_bytes
 
 
@@ -77,10 +77,10 @@ def collect(store: Store, in_use: Users) -> None:
     catalogue = ImageStore(store).read()
     if not any(record.get("removed") for record in catalogue["images"].values()):
         return
-    with Staging(store, "rmi") as staging, StoreLock(store):
+    with Staging(store, "rmi") as staging, StoreLock(store) as lock:
         removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
         removal.collect_released()
-        removal.write()
+        removal.write(lock)
 
 
 class _Removal:
@@ -145,16 +145,16 @@ class _Removal:
             if not self._in_use(image_id):
                 self._forget(image_id)
 
-    def write(self) -> None:
-        """Write the catalogue, and then let go of what it no longer names."""
-        with Unsettled(self._store):
-            ImageStore(self._store).write(self.catalogue)
+    def write(self, lock: StoreLock) -> None:
+        """Let go of what goes, and write the catalogue; on a full disk that is what makes room."""
+        with lock.unsettled():
             for chain_id in self._layers:
                 bare = chain_id.removeprefix(PREFIX)
                 os.rename(self._store.layer(chain_id), f"{self._staging}/{bare}")
             for image_id in self._configs:
                 if os.path.exists(self._store.blob(image_id)):
                     os.unlink(self._store.blob(image_id))
+            ImageStore(self._store).write(self.catalogue)
 
     def _name_of(self, ref: str, image_id: str) -> str | None:
         """The image's name that `ref` is, or None where it is an id."""

@@ -98,6 +98,12 @@ class DeviceNotFound(MinidockError):
     exit_code = 127
 
 
+class SourceNotFound(MinidockError):
+    """What is to be mounted into a container does not exist; in `run`, as Docker's."""
+
+    exit_code = 127
+
+
 class CommandNotFound(MinidockError):
     """The container's command does not exist in its rootfs."""
 

@@ -38,6 +38,11 @@ FILTER = Parsed("filter", _filter)
 filter_flag = values("-f", "--filter", type=FILTER, help="Filter output based on conditions")
 
 
+def check_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:
+    """Refuse a filter that there is not: before a question is asked, or anything is done."""
+    chosen([], filters, tests)
+
+
 def chosen(
     things: list[Any], filters: tuple[tuple[str, str], ...], tests: dict[str, Test]
 ) -> list[Any]:

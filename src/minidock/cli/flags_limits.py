@@ -15,6 +15,7 @@ from minidock.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _MINIMUM_MEMORY = 6 << 20  # below this no container's init gets far enough to say what is wrong
@@ -182,11 +183,13 @@ limit_flags = in_section(
     refused("--io-maxiops", because="Windows only"),
 )
 
-update_flags = in_section(
-    "Limits",
-    *_SHARED,
-    value("--pids-limit", type=INT, help="Tune pids limit (set -1 for unlimited)"),
-)
+
+def update_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The limits that can be changed later: None where a flag is not given."""
+    pids = value("--pids-limit", type=INT, help="Tune pids limit (set -1 for unlimited)")
+    declared = in_section("Limits", *_SHARED, pids)(function)
+    declared.flags = [flag.optional() for flag in declared.flags]  # type: ignore[attr-defined]
+    return declared
 
 
 def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:

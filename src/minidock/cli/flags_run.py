@@ -8,6 +8,7 @@ Source: Docker Engine API 1.45, ContainerCreate.
 
 from __future__ import annotations
 
+from minidock.cli.command import Misuse
 from minidock.cli.flags_limits import Unavailable, limit_fields, limit_flags
 from minidock.cli.flags_network import exposed_ports, network_fields, network_flags
 from minidock.cli.flags_process import config_fields, process_flags
@@ -112,7 +113,7 @@ def container_create_body(
         body["ExposedPorts"] = exposed
     if detach:
         if flags["attach"]:
-            raise UsageError("Conflicting options: -a and -d")
+            raise Misuse("Conflicting options: -a and -d")
         body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
     return body
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# What --mount can say and minidock cannot do yet; each is refused unless it asks for the default.
-_NOT_AVAILABLE = {
-    "volume-driver": ("local",),
-    "volume-opt": (),
-    "volume-subpath": (),
+_RECURSIVE = {
+    "enabled": "",
+    "disabled": "NonRecursive",
+    "writable": "ReadOnlyNonRecursive",
+    "readonly": "ReadOnlyForceRecursive",
 }
 _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 _CONSISTENCIES = ("default", "consistent", "cached", "delegated")
@@ -49,6 +49,7 @@ def parse_mount(text: str) -> dict[str, Any]:
     for other in ("volume", "bind", "tmpfs"):
         if other != kind and other in kinds:
             raise ValueError(f"cannot mix '{other}-*' options with mount type '{kind}'")
+    _check_recursive(mount)
     return mount
 
 
@@ -70,8 +71,8 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
     elif key == "bind-nonrecursive":
         _not_recursive(mount, _truth(key, setting))
-    elif key == "bind-recursive" and setting in ("enabled", "disabled"):
-        _not_recursive(mount, setting == "disabled")
+    elif key == "bind-recursive":
+        _recursive(mount, setting)
     elif key == "volume-nocopy":
         if _truth(key, setting):
             _volume_options(mount)["NoCopy"] = True
@@ -82,15 +83,45 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
     elif key == "tmpfs-mode":
         mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, lambda t: int(t, 8))
-    elif key not in _NOT_AVAILABLE:
+    elif key == "volume-driver":
+        _volume_options(mount)["DriverConfig"]["Name"] = setting
+    elif key == "volume-opt":
+        name, _, text = setting.partition("=")
+        _volume_options(mount)["DriverConfig"].setdefault("Options", {})[name] = text
+    elif key == "volume-subpath":
+        _volume_options(mount)["Subpath"] = setting
+    else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
-    elif setting not in _NOT_AVAILABLE[key]:
-        raise ValueError(f"{field} is not available")
 
 
 def _not_recursive(mount: dict[str, Any], wanted: bool) -> None:
     if wanted:
         mount.setdefault("BindOptions", {})["NonRecursive"] = True
+
+
+def _recursive(mount: dict[str, Any], setting: str) -> None:
+    """bind-recursive: what is mounted below the source comes along, and is as read-only as it."""
+    name = _RECURSIVE.get(setting)
+    if name is None:
+        raise ValueError(
+            f"invalid value for bind-recursive: {setting} "
+            '(must be "enabled", "disabled", "writable", or "readonly")'
+        )
+    if name:
+        mount.setdefault("BindOptions", {})[name] = True
+
+
+def _check_recursive(mount: dict[str, Any]) -> None:
+    """Raise ValueError where bind-recursive says something of a mount that is not read-only."""
+    options = mount.get("BindOptions") or {}
+    for setting, name in _RECURSIVE.items():
+        if name in ("", "NonRecursive") or not options.get(name):
+            continue
+        option = f"option 'bind-recursive={setting}' requires"
+        if not mount.get("ReadOnly"):
+            raise ValueError(f"{option} 'readonly' to be specified in conjunction")
+        if setting == "readonly" and options.get("Propagation") != "rprivate":
+            raise ValueError(f"{option} 'bind-propagation=rprivate' to be specified in conjunction")
 
 
 def _volume_options(mount: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.filters import FILTER, BadFilter, chosen
+from minidock.cli.filters import FILTER, BadFilter, check_names, chosen
 from minidock.cli.image_list import check_until, filters_of_prune
 from minidock.cli.pflag import switch, values
 from minidock.paths import Store
@@ -27,6 +27,7 @@ def prune(
     from minidock.cli.confirm import confirmed
     from minidock.cli.human import size
 
+    check_filters(filter, everything=all)
     if not force and not confirmed(_ALL if all else _DANGLING):
         return
     lines, freed_bytes = prune_images(Store(), filter, everything=all)
@@ -46,19 +47,27 @@ def prune_images(
     from minidock.engine.image.removal import prune as remove_unused
     from minidock.engine.image.users import users_of
 
-    _check_dangling(filters, "false" if everything else "true")
-    conditions = tuple(f for f in filters if f[0] != "dangling")
-    tests = filters_of_prune()
+    check_filters(filters, everything=everything)
+    conditions = _without_dangling(filters)
 
     def wanted(image: Image) -> bool:
-        return bool(chosen([image], conditions, tests))
+        return bool(chosen([image], conditions, filters_of_prune()))
 
-    check_until(conditions)
-    chosen([], conditions, tests)  # complains about a filter that there is not
     lines, freed_bytes = remove_unused(
         store, tagged_too=everything, wanted=wanted, in_use=users_of(store)
     )
     return [f"{line[0].lower()}{line[1:]}" for line in lines], freed_bytes
+
+
+def check_filters(filters: tuple[tuple[str, str], ...], *, everything: bool) -> None:
+    """Refuse filters that there are not, or that say no moment, or that go against -a."""
+    _check_dangling(filters, "false" if everything else "true")
+    check_until(filters)
+    check_names(_without_dangling(filters), filters_of_prune())
+
+
+def _without_dangling(filters: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(f for f in filters if f[0] != "dangling")
 
 
 def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:

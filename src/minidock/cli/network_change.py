@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.cli.command import command
 from minidock.cli.complete import networks, networks_and_containers
 from minidock.cli.failure import for_each
-from minidock.cli.filters import FILTER, BadFilter, chosen, has_label
+from minidock.cli.filters import FILTER, BadFilter, check_names, chosen, has_label
 from minidock.cli.flags_network import NO_IPV6, USE_NAMES, address_flag
 from minidock.cli.flags_process import labels
 from minidock.cli.human import moment_of
@@ -143,12 +143,12 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 @switch("-f", "--force", help="Do not prompt for confirmation")
 def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
     """Remove all unused networks"""
-    import click
+    from minidock.cli.confirm import confirmed
 
-    if not force:
-        print("WARNING! This will remove all custom networks not used by at least one container.")
-        if not click.confirm("Are you sure you want to continue?", prompt_suffix=" "):
-            return 0
+    check_names(filter, _PRUNE_TESTS)
+    warning = "This will remove all custom networks not used by at least one container."
+    if not force and not confirmed(warning):
+        return 0
     deleted = prune_networks(Store(), filter)
     if deleted:
         print("Deleted Networks:\n" + "\n".join(deleted) + "\n")
@@ -158,6 +158,7 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
 def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
     """Remove the networks on which no container is; returns their names."""
     from minidock.engine.container.containers import every
+    from minidock.engine.events import tell_pruned
     from minidock.engine.network import user
 
     every(store)
@@ -168,6 +169,7 @@ def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[s
         except (Conflict, NotFound):
             continue  # a container is on it; or somebody else was faster
         deleted.append(found["Name"])
+    tell_pruned(store, "network", 0)
     return deleted
 
 

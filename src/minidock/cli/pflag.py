@@ -109,6 +109,14 @@ class Flag:
                 f'invalid argument "{text}" for "{", ".join(self.names)}" flag: {reason}'
             ) from None
 
+    def optional(self) -> Flag:
+        """The same flag, whose value is None where it was not given."""
+        flag = Flag(
+            self.names, self.type, many=False, bare=self.bare, help=self.help, hidden=self.hidden
+        )
+        flag.section = self.section
+        return flag
+
     def help_row(self) -> tuple[str, str]:
         """Its line in the help text: names and kind of value, and what it does.
 

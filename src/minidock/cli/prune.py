@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.filters import FILTER, BadFilter, chosen, has_label
+from minidock.cli.filters import FILTER, BadFilter, check_names, chosen, has_label
 from minidock.cli.human import moment_of, size
 from minidock.cli.pflag import parse_bool, switch, values
 from minidock.cli.sizes import container_sizes, tree_bytes
@@ -27,6 +27,8 @@ def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> N
     """Remove all stopped containers"""
     from minidock.cli.confirm import confirmed
 
+    check_names(filter, _CONTAINER_TESTS)
+    check_until(filter)
     if not force and not confirmed("This will remove all stopped containers."):
         return
     deleted, reclaimed = prune_containers(Store(), filter)
@@ -43,6 +45,7 @@ def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bo
 
     if all and any(name == "all" for name, _ in filter):
         raise BadFilter("conflicting options: cannot specify both --all and --filter all=1")
+    check_names(_without_all(filter), _VOLUME_TESTS)
     what = "all local volumes" if all else "anonymous local volumes"
     warning = f"This will remove {what} not used by at least one container."
     if not force and not confirmed(warning):
@@ -63,16 +66,11 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     """Remove the containers that do not run; returns their ids, and how many bytes they took."""
     from minidock.engine.container.actions import remove
     from minidock.engine.container.containers import every
-    from minidock.engine.events import tell
+    from minidock.engine.events import tell_pruned
 
     check_until(filters)
-    tests: dict[str, Test] = {
-        "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
-        "label!": lambda c, wanted: not has_label(c.config.get("Labels"), wanted),
-        "until": lambda c, wanted: moment_of(c.document["Created"]) <= until(wanted),
-    }
     deleted, reclaimed = [], 0
-    for container in chosen(every(store), filters, tests):
+    for container in chosen(every(store), filters, _CONTAINER_TESTS):
         if container.running:
             continue
         written = _written(store, container)
@@ -82,7 +80,7 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
             continue  # it was started or removed meanwhile
         reclaimed += written
         deleted.append(container.id)
-    tell(store, "container", "prune", "", reclaimed=str(reclaimed))
+    tell_pruned(store, "container", reclaimed)
     return deleted, reclaimed
 
 
@@ -96,17 +94,12 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     everything: also those that somebody gave a name; the filter all=true says so too.
     """
     from minidock.engine.container import volumes as engine
-    from minidock.engine.events import tell
+    from minidock.engine.events import tell_pruned
 
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
-    conditions = tuple(f for f in filters if f[0] != "all")
-    tests: dict[str, Test] = {
-        "label": lambda v, wanted: has_label(v["Labels"], wanted),
-        "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
-    }
     used = engine.used_by(store)
     deleted, reclaimed = [], 0
-    for volume in chosen(engine.list(store), conditions, tests):
+    for volume in chosen(engine.list(store), _without_all(filters), _VOLUME_TESTS):
         if volume["Name"] in used or not (everything or _is_anonymous(volume)):
             continue
         count = tree_bytes(volume["Mountpoint"])
@@ -116,8 +109,12 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
             continue  # a container has come to use it, or it has gone meanwhile
         reclaimed += count
         deleted.append(volume["Name"])
-    tell(store, "volume", "prune", "", reclaimed=str(reclaimed))
+    tell_pruned(store, "volume", reclaimed)
     return deleted, reclaimed
+
+
+def _without_all(filters: Filters) -> Filters:
+    return tuple(f for f in filters if f[0] != "all")
 
 
 def _is_anonymous(volume: dict[str, Any]) -> bool:
@@ -148,3 +145,14 @@ def until(wanted: str) -> float:
         return parse_moment(wanted)
     except ValueError as error:
         raise BadFilter(str(error)) from None
+
+
+_CONTAINER_TESTS: dict[str, Test] = {
+    "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
+    "label!": lambda c, wanted: not has_label(c.config.get("Labels"), wanted),
+    "until": lambda c, wanted: moment_of(c.document["Created"]) <= until(wanted),
+}
+_VOLUME_TESTS: dict[str, Test] = {
+    "label": lambda v, wanted: has_label(v["Labels"], wanted),
+    "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
+}

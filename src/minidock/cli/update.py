@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @update_flags
-@value("--restart", default="", help="Restart policy to apply when a container exits")
-def update(arguments: tuple[str, ...], *, restart: str, **flags: Any) -> int:
+@value("--restart", help="Restart policy to apply when a container exits")
+def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> int:
     """Update configuration of one or more containers"""
     from minidock.engine.container.update import update as act
 
-    pids = flags.pop("pids_limit")
-    if not (restart or pids is not None or any(flags.values())):
+    if restart is None and all(given is None for given in flags.values()):
         raise Misuse("you must provide one or more flags when using this command")
+    pids = flags.pop("pids_limit")
+    flags = {name: flags[name] or _FIELDS_UNSET.get(name, 0) for name in _FIELDS}
     check_memory({**flags, "memory_swappiness": -1}, updates=True)
     check_cpus(flags)
     check_weight(flags)
@@ -48,3 +49,4 @@ _FIELDS = {
     "cpu_quota": "CpuQuota", "cpuset_cpus": "CpusetCpus", "cpuset_mems": "CpusetMems",
     "blkio_weight": "BlkioWeight",
 }  # fmt: skip
+_FIELDS_UNSET = {"cpuset_cpus": "", "cpuset_mems": ""}

@@ -21,6 +21,7 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
+    from minidock.engine.image.images import Image
     from minidock.paths import Store
 
 _LONGEST_BYTES = 4 << 20
@@ -44,6 +46,45 @@ def tell(store: Store, kind: str, action: str, actor: str, **attributes: str) ->
 def tell_container(container: Container, action: str, **attributes: str) -> None:
     """Note an event of a container; its image, name and labels are told with it."""
     _append(container.store, [_of_container(container, action, attributes)])
+
+
+def tell_resized(container: Container, *, rows: int, columns: int) -> None:
+    """The terminal that a container has got another size."""
+    tell_container(container, "resize", height=str(rows), width=str(columns))
+
+
+def tell_image(store: Store, image: Image, action: str, *, name: str = "", actor: str = "") -> None:
+    """Note an event of an image; its labels are told with it.
+
+    name: the one that the event is about, or the image's id. actor: of pull and push, the name with
+    its tag.
+    """
+    _append(store, [image_event(image, action, name=name, actor=actor)])
+
+
+def image_event(
+    image: Image, action: str, *, name: str = "", actor: str = "", labelled: bool = True
+) -> dict[str, Any]:
+    """An event of an image, for `tell_all` to note once it is true: by then it may be gone."""
+    labels: dict[str, str] = {}
+    try:
+        if labelled:
+            labels = (image.config.get("config") or {}).get("Labels") or {}
+    except StoreError:
+        pass  # its config is gone or damaged, and that is why it is removed
+    event = _event("image", action, actor or image.id, {**labels, "name": name or image.id})
+    return {"status": action, "id": actor or image.id, **event}
+
+
+def tell_all(store: Store, events: list[dict[str, Any]]) -> None:
+    """Note events in their order."""
+    if events:
+        _append(store, events)
+
+
+def tell_pruned(store: Store, kind: str, reclaimed_bytes: int) -> None:
+    """Note that what nobody used was removed: `container prune` and its like."""
+    tell(store, kind, "prune", "", reclaimed=str(reclaimed_bytes))
 
 
 def tell_started(container: Container) -> None:

@@ -15,6 +15,7 @@ import fcntl
 import os
 
 from minidock.engine.build.cache import records
+from minidock.engine.events import tell_pruned
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.orphans import move_out
 from minidock.engine.store import Staging, StoreLock, is_made
@@ -91,7 +92,9 @@ def prune(
                 os.rename(one.path, f"{staging.path}/record-{number}")
             orphans = move_out(store, ImageStore(store).read(), staging.path)
         freed = sum(_size(f"{staging.path}/{name}/diff") for name in orphans)
-    return gone, freed + sum(one.size_bytes for one in gone if not one.chain_id)
+    freed += sum(one.size_bytes for one in gone if not one.chain_id)
+    tell_pruned(store, "builder", freed)
+    return gone, freed
 
 
 class _Alone:

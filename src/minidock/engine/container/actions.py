@@ -28,7 +28,7 @@ from minidock.engine.events import tell_container
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
-from minidock.engine.monitor.reach import end_policy, reach
+from minidock.engine.monitor.reach import end_policy, keep, reach
 from minidock.engine.network import networks
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel import process
@@ -96,9 +96,12 @@ def finish_stop(container: Container, seconds: float | None) -> None:
 def restart(
     store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
 ) -> None:
-    """Stop a container, and start it again."""
+    """Stop a container, and start it again; one of --rm is not removed in between."""
     from minidock.engine.monitor.start import start
 
+    container = settled(store, reference)
+    if container.running:
+        keep(container)
     stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
     start(store, reference, attach=None)
     tell_container(find(store, reference), "restart")

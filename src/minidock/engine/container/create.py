@@ -15,7 +15,7 @@ import os
 
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
-from minidock.engine.container.containers import Container, throw_away
+from minidock.engine.container.containers import Container, find, throw_away
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.names import claim_name
@@ -163,7 +163,7 @@ def _document(
 ) -> dict[str, Any]:
     paths = store.container(container_id)
     config = merge_config(body, image.config.get("config") or {})
-    config["Hostname"] = config.get("Hostname") or _hostname(body, container_id)
+    config["Hostname"] = config.get("Hostname") or _hostname(store, body, container_id)
     command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
     host_config = inspected.host_config(body.get("HostConfig") or {})
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
@@ -206,8 +206,12 @@ def _document(
     }  # fmt: skip
 
 
-def _hostname(body: dict[str, Any], container_id: str) -> str:
+def _hostname(store: Store, body: dict[str, Any], container_id: str) -> str:
+    """The machine's, that of the container whose network is joined, or one of its own."""
     host_config = body.get("HostConfig") or {}
+    kind, _, joined = (host_config.get("NetworkMode") or "").partition(":")
+    if kind == "container":
+        return str(find(store, joined).config["Hostname"])
     if host_config.get("NetworkMode") == "host" or host_config.get("UTSMode") == "host":
         return os.uname().nodename
     return container_id[:12]

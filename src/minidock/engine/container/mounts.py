@@ -16,14 +16,18 @@ import os
 
 from minidock.engine.container import volumes
 from minidock.engine.container.validation import check_destination
-from minidock.errors import Conflict, KernelError, NotFound, UsageError
+from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound, UsageError
+from minidock.kernel.mount import bind_mount
+from minidock.kernel.node import make_mount_point
 from minidock.kernel.path import open_in_root
 from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    from minidock.engine.container.containers import Container
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _MODES = ("", "ro", "rw", "z", "Z", "nocopy", *_PROPAGATION)
@@ -72,7 +76,15 @@ def provide_volumes(
             labels |= point.pop("Labels", {})
             name = name or os.urandom(32).hex()
             note(name)
-            known = volumes.create(store, name, driver="local", options={}, labels=labels)
+            driver = point.pop("AskedDriver", {})
+            known = volumes.create(
+                store,
+                name,
+                driver=driver.get("Name") or "local",
+                options=driver.get("Options") or {},
+                labels=labels,
+            )
+        point.pop("AskedDriver", None)  # a volume that is there stays as it is
         point["Name"] = known["Name"]
         point["Source"] = known["Mountpoint"]
 
@@ -120,6 +132,8 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
     writable = not mount.get("ReadOnly")
     if kind == "bind":
         source = mount.get("Source") or ""
+        if not source:
+            raise UsageError('invalid mount config for type "bind": field Source must not be empty')
         if not source.startswith("/"):
             raise UsageError(f'invalid mount config for type "bind": {source!r} is not absolute')
         if not os.path.exists(source):
@@ -131,8 +145,9 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
         point = _bind_point(
             source, place, writable=writable, mode="", propagation=propagation, create=False
         )
-        if (mount.get("BindOptions") or {}).get("NonRecursive"):
-            point["NonRecursive"] = True
+        for option in ("NonRecursive", "ReadOnlyNonRecursive"):
+            if (mount.get("BindOptions") or {}).get(option):
+                point[option] = True
         return point
     if kind == "volume":
         wanted = mount.get("VolumeOptions") or {}
@@ -141,6 +156,15 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
             point["NoCopy"] = True
         if wanted.get("Labels"):
             point["Labels"] = wanted["Labels"]
+        if wanted.get("DriverConfig"):
+            point["AskedDriver"] = wanted["DriverConfig"]
+        if subpath := wanted.get("Subpath"):
+            if subpath.startswith("/") or ".." in subpath.split("/"):
+                raise UsageError(
+                    'invalid mount config for type "volume": '
+                    "subpath must be a relative path within the volume"
+                )
+            point["Subpath"] = subpath
         return point
     if kind == "tmpfs":
         if mount.get("Source"):
@@ -206,10 +230,67 @@ def make_bind_sources(document: dict[str, Any]) -> None:
             ) from None
 
 
+def hold_volumes(container: Container) -> None:
+    """Have the volumes mounted that are a file system of their own, until the run's end.
+
+    Raises MinidockError for one that cannot be.
+    """
+    for name, options in _volumes_with_options(container.store, container.document):
+        from minidock.engine.container.volume_mounts import hold  # seldom wanted
+
+        hold(container.store, container.id, name, options)
+
+
+def show_volumes(store: Store, document: dict[str, Any]) -> None:
+    """Mount them in a mount namespace that goes with this process."""
+    for name, options in _volumes_with_options(store, document):
+        from minidock.engine.container.volume_mounts import show
+
+        show(store, name, options)
+
+
+def _volumes_with_options(
+    store: Store, document: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    for point in document["Mounts"]:
+        if point["Type"] == "volume" and (
+            options := volumes.inspect(store, point["Name"]).get("Options")
+        ):
+            yield point["Name"], options
+
+
+def reach_subpaths(container: Container) -> None:
+    """Bind each --mount volume-subpath to a place of the container's own.
+
+    What a volume holds was written by containers: the path is resolved as if the volume were "/",
+    and mounted by the descriptor that was got, so that no link in it leads to the host's files.
+    Raises SourceNotFound where the volume has no such path.
+    """
+    for number, point in enumerate(container.document["Mounts"]):
+        if not point.get("Subpath"):
+            continue
+        place = f"{container.paths.mounts}/{number}"
+        try:
+            content = open_in_root(point["Source"], point["Subpath"])
+        except KernelError as error:
+            raise SourceNotFound(
+                f"cannot access path {point['Subpath']} of volume {point['Name']}: "
+                f"{os.strerror(error.errno).lower()}"
+            ) from None
+        try:
+            source = f"/proc/self/fd/{content}"
+            os.makedirs(container.paths.mounts, mode=0o700, exist_ok=True)
+            make_mount_point(container.paths.mounts, f"/{number}", like=source)
+            bind_mount(source, container.paths.mounts, f"/{number}", recursive=True)
+        finally:
+            os.close(content)
+        point["SubpathAt"] = place
+
+
 def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
     """Let each empty volume take over what the image has at its mount point."""
     for point in document["Mounts"]:
-        if point["Type"] != "volume" or point.get("NoCopy"):
+        if point["Type"] != "volume" or point.get("NoCopy") or point.get("Subpath"):
             continue
         if "nocopy" in (point["Mode"] or "").split(","):
             continue
@@ -234,8 +315,11 @@ def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
             entries.append(_entry(point["Destination"], "tmpfs", "tmpfs", options))
         else:
             bind = "bind" if point.get("NonRecursive") else "rbind"
+            if not (point["RW"] or point.get("ReadOnlyNonRecursive")):
+                access = "rro"  # also what is mounted below it
             options = [bind, access, point["Propagation"] or "rprivate"]
-            entries.append(_entry(point["Destination"], "bind", point["Source"], options))
+            source = point.get("SubpathAt") or point["Source"]
+            entries.append(_entry(point["Destination"], "bind", source, options))
     for target, text in (document["HostConfig"].get("Tmpfs") or {}).items():
         options = ["nosuid", "nodev", "noexec", *(text.split(",") if text else [])]
         entries.append(_entry(os.path.normpath(target), "tmpfs", "tmpfs", options))

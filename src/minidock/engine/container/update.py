@@ -63,6 +63,9 @@ def _check(now: dict[str, Any], wanted: dict[str, Any]) -> None:
             "Restart policy cannot be updated because AutoRemove is enabled for the container"
         )
     swap = now.get("MemorySwap") or 0
+    memory = wanted.get("Memory") or now.get("Memory") or 0
+    if wanted.get("MemorySwap", 0) > 0 and not memory:
+        raise Conflict("the limit of memory and swap together needs one of memory: give -m as well")
     if "Memory" in wanted and "MemorySwap" not in wanted and wanted["Memory"] > swap:
         raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, "

@@ -73,6 +73,27 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
             "conflicting options: hostname and the network mode",
             hint="a container in another one's network has that one's host name",
         )
+    if host.get("UTSMode") == "host" and body.get("Hostname"):
+        raise UsageError(
+            "conflicting options: hostname and the UTS mode",
+            hint="with --uts host the container has the machine's own host name",
+        )
+    _check_address(body, host)
+
+
+def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
+    """--ip is for networks that people make, whose addresses they know."""
+    endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+    mode = host.get("NetworkMode") or "default"
+    if mode not in ("default", "bridge", "host", "none"):
+        return
+    asked = (endpoints.get(mode) or {}).get("IPAMConfig") or {}
+    if any(asked.values()):
+        raise UsageError(
+            f"invalid config for network {'bridge' if mode == 'default' else mode}: "
+            "user specified IP address is supported on user defined networks only",
+            hint="minidock network create --subnet 172.30.0.0/24 NAME   makes one",
+        )
 
 
 def check_destination(target: str) -> None:

@@ -10,7 +10,7 @@ beside _data first: a crash leaves `copying`, which is thrown away, or `copied`,
 at the next start. The files are an image's, so nobody's to trust: each is reached through its
 directory's descriptor, and no link is followed.
 
-Volumes are of the "local" driver without options; other drivers are refused.
+Volumes are of the "local" driver, other drivers are refused; its options are volume_mounts.py's.
 Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes; openat(2), xattr(7).
 """
 
@@ -63,8 +63,10 @@ def create(
             f'plugin "{driver}" not found',
             hint="local is the only volume driver",
         )
-    for option in options:
-        raise UsageError(f"create {chosen}: the volume option {option} is not available")
+    if options:
+        from minidock.engine.container.volume_mounts import check_options  # seldom wanted
+
+        check_options(chosen, options)
     prepare(store)
     with exclusive(f"{store.volumes}/.lock"):
         if not os.path.exists(_document_path(store, chosen)):
@@ -74,7 +76,7 @@ def create(
                 "Driver": "local",
                 "Labels": labels or None,
                 "Name": chosen,
-                "Options": None,
+                "Options": options or None,
                 "Scope": "local",
             }
             write_file(_document_path(store, chosen), jsontext.dumps(document).encode())
@@ -212,6 +214,11 @@ def populate(store: Store, name: str, source: str) -> None:
     with exclusive(f"{home}/.lock"):
         if not os.path.isdir(copied):
             if os.listdir(data) or not os.path.isdir(source):
+                return
+            if os.path.ismount(data):  # nothing can be renamed into another file system
+                options = inspect(store, name)["Options"] or {}
+                if options.get("type") != "tmpfs":  # in memory it begins empty, as Docker's does
+                    _copy_directory(source, data)
                 return
             remove_tree(copying)
             os.mkdir(copying, 0o700)

@@ -22,7 +22,12 @@ import os
 import sys
 
 from minidock import jsontext
-from minidock.engine.container.mounts import fill_volumes, make_bind_sources
+from minidock.engine.container.mounts import (
+    fill_volumes,
+    make_bind_sources,
+    reach_subpaths,
+    show_volumes,
+)
 from minidock.engine.image.images import ImageStore
 from minidock.errors import MinidockError, system_error
 from minidock.kernel.mount import (
@@ -110,10 +115,15 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     set_propagation("/", "rprivate")
     if mount_point_of(root) != root:
         make_bind_sources(container.document)
+        show_volumes(container.store, container.document)
+        reach_subpaths(container)
         mount_overlay(lowerdirs, container.paths.upper, container.paths.work, root)
         fill_volumes(container.store, container.document, root)
-    points = [(p["Source"], p["Destination"], p["RW"]) for p in container.document["Mounts"]
-              if p["Type"] != "tmpfs"]  # fmt: skip
+    points = [
+        (_source(container, p), p["Destination"], p["RW"])
+        for p in container.document["Mounts"]
+        if p["Type"] != "tmpfs"
+    ]
     points += [(source, target, True) for source, target in _identity_files(container)]
     points.sort(key=lambda point: str(point[1]).count("/"))  # outer mount points first
     for source, target, _ in points:
@@ -123,11 +133,16 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     for source, target, writable in points:
         bind_mount(source, root, target, recursive=True)
         if not writable:
-            set_mount_attributes(root, target, attributes=MOUNT_ATTR_RDONLY, recursive=False)
+            set_mount_attributes(root, target, attributes=MOUNT_ATTR_RDONLY, recursive=True)
     chroot(root)
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()
+
+
+def _source(container: Container, point: dict[str, Any]) -> str:
+    """What is mounted there: of a part of a volume, its place in the container's directory."""
+    return str(point.get("SubpathAt") or point["Source"])
 
 
 def _identity_files(container: Container) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ Only the last step changes what others see; whatever fails before it leaves noth
 from __future__ import annotations
 
 from minidock.engine.clock import timestamp
+from minidock.engine.events import tell_image
 from minidock.engine.image.archive_file import open_archive
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.images import Image, ImageStore, NewImage
@@ -51,6 +52,8 @@ def load(store: Store, stream: BinaryIO, *, progress: Progress | None = None) ->
             _unpack_missing(store, archive, planned, staged, staging.path, progress)
             missing, moved = ImageStore(store).add_all([i.entry for i in planned], staged)
             if not missing:
+                for image in planned:
+                    tell_image(store, ImageStore(store).resolve(image.entry.id), "load")
                 return list(_lines(planned, moved))
     raise Conflict(
         "layers of this image are being removed as fast as they are loaded",
@@ -101,7 +104,11 @@ def import_rootfs(
         }
         image = NewImage(dumps(config).encode(), [layer.diff_id], names)
         ImageStore(store).add_all([image], {layer.diff_id: layer})
-    return ImageStore(store).resolve(image.id)
+    made = ImageStore(store).resolve(image.id)
+    for name in names:
+        tell_image(store, made, "tag", name=name)
+    tell_image(store, made, "import")
+    return made
 
 
 class _PlannedLayer:

@@ -9,6 +9,8 @@ Sources: moby daemon/commit.go and image/image.go (NewChildImage).
 from __future__ import annotations
 
 from minidock.engine.clock import timestamp
+from minidock.engine.container.containers import Container
+from minidock.engine.events import tell_container, tell_image
 from minidock.engine.image.changes import changes as changes
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
@@ -80,7 +82,12 @@ def commit(
         missing, _ = ImageStore(store).add_all([image], staged)
     if missing:
         raise Conflict("the container's image was removed while it was being committed")
-    return ImageStore(store).resolve(image.id)
+    made = ImageStore(store).resolve(image.id)
+    for name in names:
+        tell_image(store, made, "tag", name=name)
+    about = {"comment": message, "imageID": made.id, "imageRef": ref and names[0]}
+    tell_container(Container(store, document), "commit", **about)
+    return made
 
 
 def _config(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.engine.events import tell_container
 from minidock.engine.image import upper_tar
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.upper_layer import xattrs_of
@@ -41,6 +42,7 @@ def export(container: Container) -> Iterator[bytes]:
     try:
         with Tree(f"/proc/self/fd/{root}/.") as tree:
             yield from tree_archive(tree)
+        tell_container(container, "export")
     finally:
         os.close(root)
 

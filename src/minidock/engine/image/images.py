@@ -21,6 +21,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.clock import NEVER, seconds_of, timestamp
+from minidock.engine.events import tell_image
 from minidock.engine.store import StoreLock, is_made, prepare, write_file
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
@@ -183,6 +184,8 @@ class ImageStore:
             catalogue["references"][name] = image_id
             catalogue["images"][image_id]["tagged"] = _now()
             self.write(catalogue)
+            image = self._image(catalogue, image_id)
+        tell_image(self._store, image, "tag", name=name)
 
     def remove(
         self, ref: str, *, force: bool, in_use: Users, keep_parents: bool = False

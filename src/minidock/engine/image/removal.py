@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.image.images import ImageStore, find_id, in_order
+from minidock.engine.events import image_event, tell_all, tell_pruned
+from minidock.engine.image.images import Image, ImageStore, find_id, in_order
 from minidock.engine.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.engine.image.images import Image, Users
+    from minidock.engine.image.images import Users
     from minidock.paths import Store
 
 
@@ -69,6 +70,7 @@ def prune(
                     removal.prune(image)
         finally:
             removal.write(lock)
+    tell_pruned(store, "image", removal.freed_bytes)
     return removal.lines, removal.freed_bytes
 
 
@@ -100,6 +102,7 @@ class _Removal:
         self._cached: set[str] | None = None  # layers that the build cache keeps
         self._layers: list[str] = []  # that go
         self._configs: list[str] = []
+        self.events: list[dict[str, Any]] = []  # to be told once it is all true
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""
@@ -155,6 +158,7 @@ class _Removal:
                 if os.path.exists(self._store.blob(image_id)):
                     os.unlink(self._store.blob(image_id))
             ImageStore(self._store).write(self.catalogue)
+        tell_all(self._store, self.events)
 
     def _name_of(self, ref: str, image_id: str) -> str | None:
         """The image's name that `ref` is, or None where it is an id."""
@@ -168,8 +172,14 @@ class _Removal:
         return in_order(name for name, owner in self._references.items() if owner == image_id)
 
     def _untag(self, name: str) -> None:
+        self._note(self._references[name], "untag")
         del self._references[name]
         self.lines.append(f"Untagged: {name}")
+
+    def _note(self, image_id: str, action: str) -> None:
+        """Have an event told of an image, which may be gone by then."""
+        image = Image(self._store, image_id, self._images[image_id], [])
+        self.events.append(image_event(image, action, labelled=action != "delete"))
 
     def _is_of_one_repository(self, image_id: str) -> bool:
         """At most one tag, and digests of the same repository only."""
@@ -229,6 +239,7 @@ class _Removal:
         while image_id:
             for name in self._names(image_id):
                 self._untag(name)
+            self._note(image_id, "delete")
             self.lines.append(f"Deleted: {image_id}")
             parent: str = self._images[image_id]["parent"]
             if self._in_use(image_id):

@@ -110,7 +110,9 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
     socket = connect(container)
     attachment.stdin = attachment.stdin and bool(container.config.get("OpenStdin"))
     socket.send(wire.message(b"A", {"attach": attachment.streams()}))
-    return Conversation(socket, attachment, terminal=bool(container.config.get("Tty"))).hold()
+    conversation = Conversation(socket, attachment, terminal=bool(container.config.get("Tty")))
+    conversation.redraws = True
+    return conversation.hold()
 
 
 def connect(container: Container) -> _socket.socket:
@@ -148,6 +150,7 @@ class Conversation:
         self.on_started = on_started
         self.on_turn = on_turn
         self._started = False
+        self.redraws = False  # as who attaches to an editor wants to see it
         self._matched = b""
         self._stdin_open = False
 
@@ -192,8 +195,9 @@ class Conversation:
             proxy = self.attachment.sig_proxy and not self.terminal
             with _Signals(self._pass_on if proxy else None, self._resize) as wakeup:
                 self.await_start()
-                if self.terminal:
-                    self._resize()
+                if self.redraws:
+                    self._resize(more=1)
+                self._resize()
                 return self._carry(wakeup)
         finally:
             if raw is not None:
@@ -261,10 +265,13 @@ class Conversation:
                     passed.append(byte)
         return bytes(passed)
 
-    def _resize(self) -> None:
+    def _resize(self, *, more: int = 0) -> None:
+        """Tell the size of our terminal, or one that is `more` larger."""
         if self.terminal and os.isatty(1):
             rows, columns = get_size(1)
-            self._send(wire.message(b"r", {"rows": rows, "columns": columns}))
+            if rows or columns:  # a terminal that knows its size
+                size = {"rows": rows + more, "columns": columns + more}
+                self._send(wire.message(b"r", size))
 
     def _pass_on(self, number: int) -> None:
         self._send(wire.message(b"k", {"signal": number}))

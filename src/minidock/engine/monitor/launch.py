@@ -14,7 +14,12 @@ from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
 from minidock.engine.container.layers import layers_of
-from minidock.engine.container.mounts import fill_volumes, make_bind_sources
+from minidock.engine.container.mounts import (
+    fill_volumes,
+    hold_volumes,
+    make_bind_sources,
+    reach_subpaths,
+)
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.monitor.wiring import Wiring
 from minidock.engine.network.netfiles import write_network_files
@@ -86,6 +91,8 @@ def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
     make_bind_sources(container.document)
+    hold_volumes(container)
+    reach_subpaths(container)
     layers, upper, work = layers_of(container)
     mount_overlay(list(reversed(layers)), upper, work, paths.merged)
     fill_volumes(container.store, container.document, paths.merged)

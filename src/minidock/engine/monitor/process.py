@@ -31,7 +31,7 @@ from minidock.engine.container.containers import (
     restarting_error,
 )
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.events import tell_container, tell_ended, tell_started
+from minidock.engine.events import tell_container, tell_ended, tell_resized, tell_started
 from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
@@ -100,6 +100,7 @@ class Monitor:
         self.container: Container
         self.back_off = restart.BackOff()
         self.cancelled = False  # no policy brings it back
+        self.kept = False  # --rm does not remove it at this end
 
     def run(self) -> None:
         """Own the container, launch it, serve it until it has ended for good, clean up."""
@@ -251,8 +252,9 @@ class Monitor:
             client.on_message = None
             self.waiting.append(client)
             client.send(b"S")
-        elif kind == b"C":
-            self.cancelled = True
+        elif kind in (b"C", b"K"):
+            self.cancelled |= kind == b"C"
+            self.kept |= kind == b"K"
             client.send(b"S")
         elif self.current is None:
             client.send(wire.message(b"f", describe_error(restarting_error(self.container))))
@@ -275,11 +277,12 @@ class Monitor:
     def _attached_message(self, client: Client, packet: bytes) -> None:
         """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
         if packet[:1] == b"k":
-            restart.note_stopped_by_hand(self.container)
-            if restart.cancels(self.container.config, wire.content_of(packet)["signal"]):
-                self.cancelled = True
             number = wire.content_of(packet)["signal"]
+            restart.note_stopped_by_hand(self.container)
+            self.cancelled |= restart.cancels(self.container.config, number)
             tell_container(self.container, "kill", signal=str(number))
+        elif packet[:1] == b"r":
+            tell_resized(self.container, **wire.content_of(packet))
         if self.current is not None:
             self.current.session.handle(client, packet)
 
@@ -385,7 +388,7 @@ class Monitor:
         """It has ended for good; what is written down is true. clean: nothing of it is left."""
         if self.ownership is not None and clean:
             self.ownership.clear_mark()
-        if self.container.host_config.get("AutoRemove"):
+        if self.container.host_config.get("AutoRemove") and not self.kept:
             remove_owned(self.container, volumes=True)
         for client in self.waiting:
             client.send(wire.message(b"x", {"code": code}))

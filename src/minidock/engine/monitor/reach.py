@@ -34,9 +34,19 @@ def reach(container: Container) -> _socket.socket | None:
 
 def end_policy(container: Container) -> None:
     """Have a running container not started again when it ends; nothing to do without a policy."""
-    if policy_of(container.host_config).name == NO:
-        return
+    if policy_of(container.host_config).name != NO:
+        _tell(container, b"C")
+
+
+def keep(container: Container) -> None:
+    """Have a running container of --rm stay when it ends; nothing to do for others."""
+    if container.host_config.get("AutoRemove"):
+        _tell(container, b"K")
+
+
+def _tell(container: Container, order: bytes) -> None:
+    """Give a monitor an order, and wait until it has it; one that has ended needs none."""
     while (socket := reach(container)) is not None:
-        socket.send(b"C")
+        socket.send(order)
         if wire.receive(socket)[:1] == b"S":
             return

@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.network import networks
 from minidock.engine.tree import remove_tree
 from minidock.kernel.mount import MNT_DETACH, unmount
@@ -25,16 +26,17 @@ def take_down(store: Store, container_id: str) -> None:
     paths = store.container(container_id)
     group = cgroup_of(store, container_id)
     group.kill_all()
-    for place in (paths.merged, paths.shm, *_build_mounts(paths.mounts)):
-        if os.path.isdir(place):
+    for place in (paths.merged, paths.shm, *_own_mounts(paths.mounts)):
+        if os.path.exists(place):
             unmount(place, MNT_DETACH)
+    let_go(store, container_id)
     group.remove()
     networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
     remove_tree(paths.run)
 
 
-def _build_mounts(directory: str) -> list[str]:
-    """What a build mounted for its RUN step to see: stages, secrets. Other containers have none."""
+def _own_mounts(directory: str) -> list[str]:
+    """What was mounted to be bound into this container: parts of volumes, what a build shows it."""
     try:
         return [f"{directory}/{name}" for name in os.listdir(directory)]
     except FileNotFoundError:

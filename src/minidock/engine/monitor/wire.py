@@ -6,6 +6,7 @@
                         X <json>   run another process in it {"request", "attach", "size"}
                         W          tell me when it has ended
                         C          do not start it again when it ends (answered by S)
+                        K          do not remove it when it ends: it is being restarted (S)
                         N <json>   join a network {"network", "asked"}, or leave it ("asked" null)
                         i <bytes>  stdin          e  end of stdin
                         r <json>   the terminal's size {"rows", "columns"}
@@ -19,7 +20,7 @@
                         t          the act told last waits for g or q, where it asked for "step"
 
 "attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has
-started. Closing the socket detaches. The first message of a connection is one of L, A, X, W, C, N.
+started. Closing the socket detaches. A connection begins with one of L, A, X, W, C, K, N.
 
 The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
 socket's path has 108 bytes at most; the first command of a container has a socket pair instead.

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from minidock.engine.events import tell_image
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import unpack_layer
@@ -110,6 +111,7 @@ def _pulled(
     image, is_new = pulling.run(manifest)
     if platform:
         _check_platform(image, wanted, name)
+    tell_image(store, image, "pull", name=name.familiar_name, actor=name.familiar)
     return image, is_new
 
 

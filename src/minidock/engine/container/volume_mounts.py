@@ -134,7 +134,7 @@ def let_go(store: Store, container_id: str) -> None:
 
 
 def _drop(store: Store, container_id: str, name: str) -> None:
-    """The caller holds the volumes' lock."""
+    """Unmount a volume whose last user has ended. The caller holds the volumes' lock."""
     users = f"{store.run}/volumes/{name}"
     if os.listdir(users) == [container_id]:
         unmount(f"{store.volume(name)}/_data", MNT_DETACH)

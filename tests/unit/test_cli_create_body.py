@@ -160,6 +160,11 @@ busybox -- ls
 --mount type=bind,src=/a,dst=/b,bind-nonrecursive busybox
 --mount type=volume,dst=/v,volume-nocopy busybox
 --mount type=volume,src=v,dst=/v,volume-label=a=b,volume-label=c busybox
+--mount type=volume,dst=/v,volume-driver=nfs,volume-opt=type=nfs,volume-opt=o=a,volume-opt=x busybox
+--mount type=volume,src=v,dst=/v,volume-subpath=a/b busybox
+--mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox
+--mount type=bind,src=/a,dst=/b,readonly,bind-recursive=writable busybox
+--mount type=bind,src=/a,dst=/b,readonly,bind-recursive=readonly,bind-propagation=rprivate busybox
 --log-opt max-size=1m --log-opt max-file=3 busybox
 --no-healthcheck=false busybox
 --no-healthcheck busybox
@@ -302,7 +307,6 @@ REFUSED_BY_NAME = {
     "--platform windows/amd64 busybox": "--platform",
     "--runtime runc busybox": "--runtime runc",
     "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
-    "--mount type=volume,dst=/v,volume-driver=nfs busybox": "volume-driver=nfs",
 }
 REFUSED_BY_THE_DAEMON = {
     "-m 5m busybox": "Minimum memory limit allowed is 6MB",

@@ -39,8 +39,15 @@ def test_names_that_could_be_paths_are_refused(store: Store, name: str) -> None:
 def test_other_drivers_and_options_are_refused(store: Store) -> None:
     with pytest.raises(UsageError, match='plugin "nfs" not found'):
         volumes.create(store, "data", driver="nfs", options={}, labels={})
-    with pytest.raises(UsageError, match="the volume option type is not available"):
-        volumes.create(store, "data", options={"type": "tmpfs"}, labels={})
+    for options, words in (
+        ({"type": "tmpfs"}, "missing required option"),
+        ({"o": "bind"}, "missing required option"),
+        ({"device": "/srv"}, 'missing required option: "type"'),
+        ({"size": "1m"}, "no quota support"),
+        ({"colour": "blue"}, 'invalid option: "colour"'),
+    ):
+        with pytest.raises(UsageError, match=words):
+            volumes.create(store, "data", options=options, labels={})
     assert volumes.list(store) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.cli.command import command
 from minidock.cli.human import size
-from minidock.cli.pflag import refused, value
+from minidock.cli.pflag import switch, value
 from minidock.cli.sizes import container_sizes, tree_bytes
 from minidock.cli.table import Row, write_rows
 from minidock.paths import Store
@@ -35,11 +35,15 @@ class Usage:
 
 @command()
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@refused("-v", "--verbose", because="`images`, `ps -as`, `volume ls` and `builder du` tell it",
-         unless=("false",), bare="true")  # fmt: skip
-def df(arguments: tuple[str, ...], *, format: str) -> None:
+@switch("-v", "--verbose", help="Show detailed information on space usage")
+def df(arguments: tuple[str, ...], *, format: str, verbose: bool) -> None:
     """Show how much of the disk is used"""
     store = Store()
+    if verbose:
+        from minidock.cli.df_details import write_details
+
+        write_details(store, format=format)
+        return
     usages = (_images(store), _containers(store), _volumes(store), _build_cache(store))
     rows = [_row(usage) for usage in usages]
     write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)

@@ -49,6 +49,19 @@ network.EndpointSettings: IPAMConfig *network.EndpointIPAMConfig, Links []string
     GlobalIPv6PrefixLen int, DriverOpts map[string]string, DNSNames []string
 network.EndpointIPAMConfig: IPv4Address string?, IPv6Address string?, LinkLocalIPs []string?
 nat.PortBinding: HostIP/HostIp string, HostPort string
+formatter.diskUsageContext: Images []*formatter.imageContext,
+    Containers []*formatter.ContainerContext, Volumes []*formatter.volumeContext,
+    BuildCache []*formatter.buildCacheContext
+formatter.imageContext: Containers string, CreatedAt string, CreatedSince string, Digest string,
+    ID string, Repository string, SharedSize string, Size string, Tag string, UniqueSize string,
+    VirtualSize string
+formatter.ContainerContext: Command string, CreatedAt string, ID string, Image string,
+    Labels string, LocalVolumes string, Mounts string, Names string, Networks string, Ports string,
+    RunningFor string, Size string, State string, Status string
+formatter.volumeContext: Availability string, Driver string, Group string, Labels string,
+    Links string, Mountpoint string, Name string, Scope string, Size string, Status string
+formatter.buildCacheContext: CacheType string, CreatedSince string, ID string, InUse string,
+    LastUsedSince string, Shared string, Size string, UsageCount string
 container.Config: Hostname string, Domainname string, User string, AttachStdin bool,
     AttachStdout bool, AttachStderr bool, ExposedPorts nat.PortSet?, Tty bool, OpenStdin bool,
     StdinOnce bool, Env []string, Cmd strslice.StrSlice, Healthcheck *v1.HealthcheckConfig?,

@@ -33,7 +33,7 @@ _COMMANDS: Table = {
     "rm": ("Commands", "volume:rm", "Remove one or more volumes"),
 }
 _COLUMNS = ("Driver", "Name")
-_HEADINGS = {
+HEADINGS = {
     "Name": "VOLUME NAME",
     "Driver": "DRIVER",
     "Scope": "SCOPE",
@@ -99,14 +99,15 @@ def ls(
 
     store = Store()
     found = chosen(engine.list(store), filter, _tests(store))
-    rows = [_row(found_one) for found_one in found]
+    rows = [row(found_one) for found_one in found]
     if quiet:
         write_column(rows, "Name")
     else:
-        write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
+        write_rows(rows, format=format, columns=_COLUMNS, headings=HEADINGS)
 
 
-def _row(volume: dict[str, Any]) -> Row:
+def row(volume: dict[str, Any]) -> Row:
+    """A volume's line; volume: as `inspect` makes it."""
     labels = volume["Labels"] or {}
     return Row(
         "formatter.volumeContext",

@@ -275,7 +275,7 @@ def test_volume_ls_prints_what_docker_prints(format: str, docker: FakeDockerApi)
     ]  # fmt: skip
     docker.answers["/volumes"] = {"Volumes": volumes, "Warnings": None}
     ours = printed(
-        lambda: [volume._row(v) for v in volumes],
+        lambda: [volume.row(v) for v in volumes],
         format, volume._COLUMNS, volume.HEADINGS,
     )  # fmt: skip
     assert ours == said(docker, "volume", "ls", "--format", format)

@@ -1,6 +1,7 @@
 # make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
 # make test      installs what the tests need, then runs all of them (root)
 # make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
+# make docs      docs/how-it-works with what its commands print today (root)
 # make bench     the same work by minidock, docker and podman, in one run (root)
 # make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
@@ -18,7 +19,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            $(addprefix vagrant/image/,build cached foreign initrd kernel setup) tests/vm/job \
            vagrant/image/rootfs/usr/local/lib/minidock-vm/job
 
-.PHONY: check lint test test-needs bench install clean vm-test box vm-reset vagrant-test release-check
+.PHONY: check lint test test-needs docs bench install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -45,6 +46,9 @@ vm-test:
 	./needs.sh vm $(if $(filter arm64,$(ARCH)),arm64)
 	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH)) \
 	    $(if $(TESTS),-- -n 2 --dist loadgroup -q $(TESTS))
+
+docs: test-needs
+	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_how_it_works.py
 
 bench: test-needs
 	$(BIN)/python benchmarks/bench.py

@@ -19,6 +19,7 @@ _ARCHIVES = "archives and their bytes, which no cgroup and no systemd has a part
 _OTHER_FIREWALL = "by iptables-legacy: a machine has one of both kinds, and this one iptables-nft"
 _REGISTRY = "with docker-registry, which is not in the machine"
 _BUILDS = "builds: their steps are containers as all others, which test_build_mounts.py runs there"
+_PAGES = "the docs' pages, which show what a machine like the other suite's prints"
 _INTERNET = "fetches packages from the internet"
 
 MODULES = {
@@ -31,6 +32,7 @@ MODULES = {
     "tests/e2e/test_build_terminal.py": _BUILDS,
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_exchange.py": _OTHER_ENGINES,
+    "tests/e2e/test_how_it_works.py": _PAGES,
     "tests/e2e/test_image_make.py": _BUILDS,
     "tests/e2e/test_images_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_registry_login.py": _REGISTRY,

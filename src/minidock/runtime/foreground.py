@@ -142,6 +142,7 @@ class Foreground:
                     serving[descriptor].step()
 
     def _pass_signals(self, pid: int, pidfd: int, console: int | None) -> None:
+        """Hand on to the command what was sent to us, and the size of our terminal."""
         for number in self._mailbox.read():
             if number == signal.SIGWINCH and self._host is not None and console is not None:
                 self._host.pass_size_to(console)

@@ -97,6 +97,7 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
 
 
 def _filter_step(filter_program: bytes) -> Step:
+    """The system call filter, from which there is no way back."""
     from minidock.kernel import seccomp  # loaded already by who compiled the filter
 
     return Step(seccomp.load, filter_program)

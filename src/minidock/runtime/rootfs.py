@@ -211,6 +211,7 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
 
 
 def _read_only(root: str, target: str) -> Step:
+    """Forbid writing below a mount point."""
     attributes = m.MOUNT_ATTR_RDONLY
     return Step(m.set_mount_attributes, root, target, attributes=attributes, recursive=False)
 
@@ -307,6 +308,7 @@ def cgroup_steps(
 def _tree_steps(
     tree: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
 ) -> list[Step]:
+    """One tree of cgroup v1, as far as the container may see it."""
     place = f"{target}/{tree.name}"
     point = Step(make_mount_point, rootfs, place, like="")
     if has_namespace:

@@ -102,6 +102,7 @@ def _is_read_only(path: str) -> bool:
 
 
 def _seal(run: str, sealed: str, real: str) -> None:
+    """Make the sealed interpreter, once, whoever else tries it at the same time."""
     from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount  # once a boot
 
     os.makedirs(f"{run}/sealed/bin", mode=0o711, exist_ok=True)

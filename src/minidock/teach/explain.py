@@ -215,8 +215,11 @@ def explain(
     wanted = _wanted(names)
     ops = [told for told in everything if not names or told.record["op"] in wanted]
     out = sys.stdout
+    told_in_full = [] if only_phases else ops
     began = everything[0].record["t"]
-    write = _writer(container, out, as_json=as_json, language=language, began=began)
+    write = _writer(
+        container, out, as_json=as_json, language=language, began=began, ops=told_in_full
+    )
     if not only_phases or as_json:
         for told in ops:
             write(told)
@@ -258,24 +261,43 @@ def _writer(
     as_json: bool,
     language: Language,
     began: int | None = None,
+    ops: list[Told] | None = None,
 ) -> Callable[[Told], None]:
     """What writes an op to `out`, as JSON or as text below a title."""
     if as_json:
         return lambda told: _write_line(out, told, language)
-    return story_of(container, Page(out, language), began).write
+    return story_of(container, Page(out, language), began, ops).write
 
 
-def story_of(container: Container, page: Page, began: int | None = None) -> Story:
-    """A container's story, of which the title is told. began: as for Story."""
+def story_of(
+    container: Container, page: Page, began: int | None = None, ops: list[Told] | None = None
+) -> Story:
+    """A container's story, of which the title is told.
+
+    began: as for Story. ops: those that will come, where they are known: the legend has no name
+    that they do not need.
+    """
     paths = {
         container.paths.home: "$C",
         container.paths.run: "$RUN",
         container.store.root: "$STORE",
         container.id: "$ID",
     }
+    if ops is not None:
+        paths = _needed(paths, "\n".join(json.dumps(told.plain()) for told in ops))
     story = Story(page, paths, began)
     story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
     return story
+
+
+def _needed(paths: dict[str, str], text: str) -> dict[str, str]:
+    """Those of the long paths that a text has, longer paths first, and what these are made of."""
+    needed: dict[str, str] = {}
+    for path, name in paths.items():
+        if path in text or any(path in longer for longer in needed):
+            needed[path] = name
+        text = text.replace(path, "")
+    return needed
 
 
 def _write_line(out: TextIO, told: Told, language: Language) -> None:

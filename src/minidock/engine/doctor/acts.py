@@ -135,6 +135,7 @@ def userns(_: Store, tried: Tried) -> None:
 
 
 def _private_mounts() -> None:
+    """A mount namespace of our own, from which nothing gets out."""
     namespace.unshare(["mount"])
     mount.set_propagation("/", "rprivate")
 

@@ -78,6 +78,7 @@ class _AsFound:
 
     @staticmethod
     def _try_write(path: str, value: str) -> None:
+        """Write a value; one that is refused here does not matter."""
         try:
             cgroup.write_file(path, value)
         except KernelError:

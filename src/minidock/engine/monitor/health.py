@@ -196,6 +196,7 @@ class _Check:
             self._session.reap()
 
     def _kill(self) -> None:
+        """The time is up: end the check, and count it as failed."""
         self._late = True
         self._stop_alarm()
         if self._session is not None and self._session.pidfd >= 0:
@@ -220,6 +221,7 @@ class _Check:
 
 
 def _set_alarm(loop: Loop, nanoseconds: int, handler: Callable[[], None]) -> int:
+    """Have the loop call somebody after a while; no part of the container's story."""
     journal = current_journal()
     use_journal(None)
     try:

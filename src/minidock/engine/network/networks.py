@@ -363,6 +363,7 @@ def _on_loopback(host_ip: str) -> bool:
 
 
 def _forget_udp(published: Sequence[dict[str, Any]]) -> None:
+    """Have the rules decide anew about flows to these ports."""
     for binding in published:
         if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
             conntrack.forget_udp(int(binding["HostPort"]))

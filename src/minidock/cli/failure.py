@@ -18,7 +18,7 @@ class FormatError(MinidockError):
 
 
 class FormatSyntaxError(MinidockError):
-    """A --format that is no template."""
+    """A --format that is no template, where one object is shown; of lists it is a FormatError."""
 
     exit_code = 64
 

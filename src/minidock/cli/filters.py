@@ -28,6 +28,8 @@ class BadFilter(MinidockError):
 
 
 def _filter(text: str) -> tuple[str, str]:
+    if not text:
+        return "", ""
     name, equals, wanted = text.partition("=")
     if not equals:
         raise ValueError("bad format of filter (expected name=value)")
@@ -52,6 +54,8 @@ def chosen(
     """
     by_name: dict[str, list[str]] = {}
     for name, wanted in filters:
+        if (name, wanted) == ("", ""):
+            continue  # --filter "" asks for nothing
         if name not in tests:
             raise BadFilter(f"invalid filter '{name}'", hint=f"there are {', '.join(tests)}")
         by_name.setdefault(name, []).append(wanted)

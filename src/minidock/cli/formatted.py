@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from minidock.cli.failure import FormatError, FormatSyntaxError
+from minidock.cli.failure import FormatError
 from minidock.cli.table import aligned
 from minidock.cli.template.functions import Function
 from minidock.cli.template.template import Template
@@ -66,7 +66,7 @@ class _Heading(Struct):
 def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> list[str]:
     """The lines that a --format makes of rows.
 
-    Raises FormatSyntaxError, and FormatError for what these rows do not have.
+    Raises FormatError for what is no template, and for what these rows do not have.
     """
     is_table = format.startswith("table ")
     text = "{{json .}}" if format == "json" else format.removeprefix("table ")
@@ -74,7 +74,7 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
     try:
         template = Template(text)
     except TemplateError as error:
-        raise FormatSyntaxError(f"template parsing error: {error}") from None
+        raise FormatError(f"template parsing error: {error}") from None
     functions = {"json": Function(_row_json, "any")}
     try:
         lines = [template.render(RowFields(row), functions=functions) for row in rows]

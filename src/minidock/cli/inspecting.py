@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from minidock.cli.failure import FormatError, FormatSyntaxError, complain
-from minidock.cli.shapes import raw, typed
+from minidock.cli.shapes import in_order, raw, typed
 from minidock.cli.template.template import Template, TemplateError
 from minidock.errors import MinidockError
 
@@ -57,7 +57,7 @@ def inspect_all(
         try:
             kind, document = find(reference)
             if template is None:
-                documents.append(document)
+                documents.append(in_order(kind, document))
             else:
                 lines.append(render_object(template, kind, document))
         except MinidockError as error:

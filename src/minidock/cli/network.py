@@ -88,7 +88,7 @@ def ls(
 
 _TESTS: dict[str, Test] = {
     "dangling": lambda n, wanted: (
-        truth("dangling", wanted) == (not n["Containers"]) and not is_builtin(n)
+        truth("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
     ),
     "driver": lambda n, wanted: n["Driver"] == wanted,
     "id": lambda n, wanted: matches(wanted, n["Id"]),

@@ -85,6 +85,7 @@ class _ImageNames:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._ids: dict[str, str] = {}
+        self._families: dict[str, frozenset[str]] = {}
 
     def id_of(self, name: str) -> str:
         """The id of the image of this name; "" where there is none."""
@@ -97,6 +98,21 @@ class _ImageNames:
             except MinidockError:
                 self._ids[name] = ""
         return self._ids[name]
+
+    def family(self, name: str) -> frozenset[str]:
+        """The ids of the image of this name, and of all images made on it."""
+        if name not in self._families:
+            from minidock.engine.image.images import ImageStore
+
+            children: dict[str, list[str]] = {}
+            for image in ImageStore(self._store).list():
+                children.setdefault(image.parent, []).append(image.id)
+            found, waiting = set(), [id for id in [self.id_of(name)] if id]
+            while waiting:
+                found.add(image_id := waiting.pop())
+                waiting += children.get(image_id, [])
+            self._families[name] = frozenset(found)
+        return self._families[name]
 
     def shown(self, container: Container) -> str:
         """The name by which the container was made, or its image's id if that means another now."""
@@ -115,7 +131,7 @@ def _sizes(store: Store, container: Container) -> dict[str, int]:
 def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
     """ps's filters; each is given a container and the value."""
     return {
-        "ancestor": lambda c, wanted: c.document["Image"] == images.id_of(wanted),
+        "ancestor": lambda c, wanted: c.document["Image"] in images.family(wanted),
         "before": lambda c, wanted: _created(c) < _created(_find(store, wanted)),
         "exited": _exited,
         "expose": lambda c, wanted: _has_port(c.document["NetworkSettings"]["Ports"] or {}, wanted),
@@ -124,7 +140,10 @@ def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
         "is-task": lambda c, wanted: not truth("is-task", wanted),  # no swarm, no tasks
         "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
         "name": lambda c, wanted: matches(wanted, c.name) or matches(wanted, f"/{c.name}"),
-        "network": lambda c, wanted: wanted in c.document["NetworkSettings"]["Networks"],
+        "network": lambda c, wanted: any(
+            wanted and (wanted == name or endpoint["NetworkID"].startswith(wanted))
+            for name, endpoint in c.document["NetworkSettings"]["Networks"].items()
+        ),
         "publish": lambda c, wanted: _has_port(_host_ports(c), wanted),
         "since": lambda c, wanted: _created(c) > _created(_find(store, wanted)),
         "status": _has_status,

@@ -268,6 +268,28 @@ def _element(item: str, data: Any) -> Any:
     return raw(data) if item == "interface {}" else typed(item, data)
 
 
+def in_order(kind: str, data: Any) -> Any:
+    """JSON data with the names of each map in order, as Go writes maps; fields stay in place."""
+    real = _NAMED.get(kind, kind).lstrip("*")
+    if isinstance(data, list):
+        return [in_order(real.partition("]")[2], part) for part in data]
+    if not isinstance(data, dict):
+        return data
+    if real.startswith("map["):
+        return {name: in_order(real.partition("]")[2], data[name]) for name in sorted(data)}
+    kinds = _kinds_of(real) if "." in real else {}
+    return {name: in_order(kinds.get(name, "any"), part) for name, part in data.items()}
+
+
+def _kinds_of(type_name: str) -> dict[str, str]:
+    """The types of a struct's fields by their names in JSON, embedded ones too."""
+    kinds: dict[str, str] = {}
+    for column in _columns_of(type_name):
+        kinds |= _kinds_of(column.kind.lstrip("*")) if column.embedded else {}
+        kinds[column.json_name] = column.kind
+    return kinds
+
+
 class _Empty(Struct):
     """struct {}: the value of a map that is used as a set."""
 

@@ -79,11 +79,11 @@ def status(state: dict[str, Any]) -> str:
 
 
 def _ports(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """Ports published now, and those that are only exposed."""
+    """Ports published now, and those that are only exposed; none where no bridge leads out."""
     published = document["NetworkSettings"].get("Ports") or {}
     if not document["State"]["Running"] or document["State"]["Restarting"]:
         return
-    for port in {**(document["Config"].get("ExposedPorts") or {}), **published}:
+    for port in published:
         number, _, protocol = port.partition("/")
         entry = {"PrivatePort": int(number), "Type": protocol or "tcp"}
         bindings = published.get(port) or []

@@ -52,6 +52,7 @@ def _print(format: str, kind: str, document: dict[str, Any]) -> None:
     try:
         print(template.render(typed(kind, document)))
     except TemplateError as error:
+        print()  # Docker's client ends the line that it could not fill
         raise FormatError(str(error)) from None
 
 

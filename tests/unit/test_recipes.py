@@ -59,6 +59,7 @@ def test_busybox_image_is_one_binary_under_many_names(busybox_tar: Path) -> None
     files = [m for m in members.values() if m.isreg() and m.size > 100_000]
     assert len(files) == 1
     assert {"bin/sh", "bin/ls", "usr/sbin/httpd", "usr/bin/env"} <= set(members)
+    assert members["linuxrc"].islnk()  # a command in no directory
     assert all(m.uid == m.gid == 0 for m in members.values())
     assert members["tmp"].mode == 0o1777
     assert members["."].mode == 0o755

@@ -35,7 +35,7 @@ class Box:
         self.minidock = minidock
         (context / "Dockerfile").write_text(DOCKERFILE)
         minidock.ok("build", "-q", "-t", "three", str(context))
-        volume = ("-v", "data:/da ta", "-v", f"{context}:/code:ro")
+        volume = ("--tmpfs", "/fast", "-v", "data:/da ta", "-v", f"{context}:/code:ro")
         self.id = minidock.ok(
             "run", "-d", "--name", "box", "-p", "127.0.0.1:0:80", *volume,
             "three", "sh", "-c", SCRIPT,
@@ -143,6 +143,7 @@ def _kernel_has_them(box: Box, parts: list[dict[str, Any]], store: Store) -> Non
     assert f"--dport {port}" in rules and f"{address}:80" in rules
     assert f"-i {store.bridge} -j ACCEPT" in shown(parts, "rules, filter")
     assert r"/da\040ta" in shown(parts, "mount /da ta")
+    assert " - tmpfs " in shown(parts, "mount /fast")
     assert f"NSpid:\t{box.pid}\t1\n" in shown(parts, "init")
 
 
@@ -235,6 +236,7 @@ def _watch(box: Box) -> None:
     [
         (["nobody"], "No such container, image or volume: nobody"),
         (["nobody:/etc"], "No such container or image: nobody"),
+        (["nobody:etc/x"], "No such container, image or volume: nobody:etc/x"),
         (["busybox:/nothing/at/all"], "there is no /nothing in any layer that counts"),
         (["busybox:/etc/nothing"], "no layer of busybox has /etc/nothing"),
         (["busybox:/etc/passwd/x"], "/etc/passwd is a file, so there is no x in it"),
@@ -248,3 +250,5 @@ def test_what_is_not_there_is_said_in_one_sentence(
     result: Result = minidock("where", *arguments)
     assert (result.code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"minidock: {message}\n"), result.stderr
+    if "etc/x" in message:
+        assert "begins with a slash: minidock where nobody:/etc/x" in result.stderr

@@ -47,6 +47,12 @@ def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return [v["Name"] for v in found if v["Name"].startswith(incomplete)]
 
 
+def named_things(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of all that `where` knows."""
+    asked = (ctx, param, incomplete)
+    return [*containers(*asked), *images(*asked), *volumes(*asked)]
+
+
 def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of networks."""
     from minidock.engine.network.file import names

@@ -32,11 +32,14 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
         return
     try:
         found = of_container(find(store, reference))
-    except NotFound as error:
+    except NotFound:
         try:
             found = of_image(ImageStore(store).resolve(reference))
         except NotFound:
-            raise NotFound(f"No such container or image: {reference}", hint=error.hint) from None
+            raise NotFound(
+                f"No such container or image: {reference}",
+                hint="`minidock ps -a` and `minidock images` list what there is",
+            ) from None
     told = view.told(store, found)
     if json:
         view.write_json(told, sys.stdout)

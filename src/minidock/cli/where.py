@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from minidock.cli.command import command
-from minidock.cli.complete import containers
+from minidock.cli.complete import named_things
 from minidock.cli.pflag import switch, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from minidock.teach.where_path import Story
 
 
-@command("CONTAINER[:PATH]|IMAGE[:PATH]|VOLUME", at_least=1, at_most=1, complete=containers)
+@command(
+    "CONTAINER[:PATH]|IMAGE[:PATH]|VOLUME",
+    at_least=1,
+    at_most=1,
+    complete=named_things,
+)
 @switch("--json", help="JSON, with paths and commands in full")
 @value("--type", default="", help="container, image or volume, where one name means several")
 def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
@@ -77,7 +82,7 @@ def _answer(
             return story_in(container, path), paths
     try:
         image = ImageStore(store).resolve(reference)
-    except NotFound:
+    except (NotFound, UsageError):
         raise _nothing("image" if type else "container or image", reference) from None
     return story_of(reference, of_image(image), path), {"STORE": store.root}
 
@@ -87,16 +92,17 @@ def _whole(store: Store, reference: str, type: str) -> Whole:
         if type in ("", kind):
             try:
                 return finder(store, reference)
-            except NotFound:
+            except (NotFound, UsageError):  # no such, or it cannot be the name of one
                 continue
     raise _nothing(type or "container, image or volume", reference)
 
 
 def _nothing(what: str, reference: str) -> NotFound:
-    return NotFound(
-        f"No such {what}: {reference}",
-        hint="`minidock ps -a`, `images` and `volume ls` list what there is",
-    )
+    name, colon, path = reference.partition(":")
+    hint = "`minidock ps -a`, `images` and `volume ls` list what there is"
+    if colon and "/" in path:
+        hint = f"a path in it begins with a slash: minidock where {name}:/{path}"
+    return NotFound(f"No such {what}: {reference}", hint=hint)
 
 
 def _container(store: Store, reference: str) -> Whole:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 
 TYPE_CHECKING = False
@@ -117,8 +118,9 @@ class Shortener:
     def shorten(self, text: str) -> str:
         """The text, with variables; what stands in single quotes stays, for a shell's sake."""
         for name, path in self._variables.items():
-            if path in text and not _is_quoted(text, path):
-                text = text.replace(path, f"${name}")
+            pattern = re.escape(path) + r"(?![\w.-])"  # not where another name only begins so
+            if re.search(pattern, text) and not _is_quoted(text, path):
+                text = re.sub(pattern, f"${name}", text)
                 self._used.add(name)
         return text
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
 
 _COMMAND_WIDTH = 60
+_NAME = 12  # of a volume; those of nobody's choosing have 64 digits
 _V2_TREE = "its processes in the tree of cgroup v2"
 
 
@@ -112,7 +113,7 @@ def _mounted(container: Container) -> list[Part]:
     parts = []
     for mount in container.document["Mounts"]:
         access = "" if mount["RW"] else ", read-only"
-        name = f"volume {mount['Name']}" if mount["Type"] == "volume" else mount["Type"]
+        name = f"volume {mount['Name'][:_NAME]}" if mount["Type"] == "volume" else mount["Type"]
         what = f"at {mount['Destination']}{access}"
         if mount["Type"] in ("volume", "bind"):
             command = ["ls", "-ld", mount["Source"]]
@@ -140,6 +141,9 @@ def _processes(container: Container, pid: int) -> list[Part]:
     for mount in container.document["Mounts"]:
         where = mount["Destination"]
         what = f"its line in the mount table, from {mount['Source'] or mount['Type']}"
+        parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
+    for where in container.host_config.get("Tmpfs") or {}:
+        what = "a tmpfs: in memory, and gone when it ends"
         parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
     return parts
 

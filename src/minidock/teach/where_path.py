@@ -134,7 +134,9 @@ def _seen(story: Story, stack: Stack) -> None:
     """What is seen, and where it comes from."""
     top = story.found.counted[0]
     older = _older(stack, top)
-    if not top.layer.is_live:
+    if not story.found.path:
+        story.tell("merged", "The root directory is merged from that of every layer.")
+    elif not top.layer.is_live:
         _of_image(story, top, older)
     elif top.entry.is_directory:
         _own_directory(story, top, older)

@@ -17,14 +17,18 @@ import pytest
 from minidock.cli.command import Command
 from minidock.cli.helptext import other_spellings, print_help
 from minidock.cli.lazy import Group
-from minidock.cli.main import minidock
+from minidock.cli.main import COMMANDS, TEACH, minidock
 from minidock.errors import MinidockError
 from support.command import SOURCE
 
 Words = tuple[str, ...]
 
 OWN_COMMANDS: dict[Words, set[str]] = {
-    (): {"completion", "doctor", "explain", "plan", "where"},
+    (): {
+        "completion",
+        "doctor",
+        *(name for name, (section, *_) in COMMANDS.items() if section == TEACH),
+    },
     ("image",): {"make"},  # a base image by a recipe, for a machine without the Internet
     ("system",): {
         "doctor",
@@ -34,7 +38,7 @@ OWN_COMMANDS: dict[Words, set[str]] = {
     },  # a daemon's work, where there is none
 }
 OWN_FLAGS: dict[str, set[str]] = {
-    "run": {"--explain", "--lang", "--without", "--yes-in-a-vm"},
+    "run": {"--explain", "--step", "--lang", "--without", "--yes-in-a-vm"},
     "create": {"--detach-keys"},  # kept for the `start -a` that follows
     "build": {"--volume"},  # a package manager's cache, as podman build has it
 }

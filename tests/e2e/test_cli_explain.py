@@ -117,7 +117,7 @@ def test_a_part_of_the_story_and_its_overview(minidock: Minidock, busybox_image:
     overview = minidock.ok("explain", "--phases", "told")
     rows = re.findall(r"^(\w+) +([\w.]+) +(\d+) +[\d.]+ (?:µs|ms)", overview, re.M)
     assert {"engine", "monitor", "init"} == {actor for actor, *_ in rows}
-    (total,) = re.findall(r"^(\d+) operations, ", overview, re.M)
+    (total,) = re.findall(r"^(\d+) operations: ", overview, re.M)
     assert sum(int(count) for *_, count in rows) == int(total)
     assert minidock("explain", "told", "no_such_thing").code == 1
     assert minidock("explain", "--phases", "pivot_root").code == 1
@@ -176,7 +176,7 @@ def test_a_story_in_russian(minidock: Minidock, busybox_image: str) -> None:
         lines = told.partition("\n\n")[2].splitlines()
         english = [line for line in lines if re.search("[a-z]", line) and not SAME.match(line)]
         assert english and not [line for line in english if not re.search("[а-яё]", line)]
-    assert re.search(r"^\d+ операци(я|и|й), ", text, re.M)
+    assert re.search(r"^\d+ операци(я|и|й): ", text, re.M)
 
 
 # Lines that are the same in all languages.

@@ -167,5 +167,6 @@ def test_completion_proposes_commands_flags_and_names(
     assert "--memory-swap" in proposals("minidock run --memory", 2)
     assert proposals("minidock rm web", 2) == ["webserver"]
     assert proposals("minidock run --rm busy", 3) == ["busybox"]
+    assert proposals("minidock explain webserver piv", 3) == ["pivot_root"]
     for shell in ("bash", "zsh", "fish"):
         assert "_MINIDOCK_COMPLETE" in minidock.ok("completion", shell)

@@ -41,7 +41,7 @@ _DIFFERENT: tuple[tuple[str, str, bool], ...] = (
     (r"> /sys/fs/cgroup/\S+", "cgroup file", False),  # v1's or v2's
     (r'(?<="ifindex": )\d+', "index", False),
     (
-        r"\b\d+ operations?(?: of \d+|, ).*|operation \d+ of|(?ms:^longest: .*?(?=\n```|\n\n))",
+        r"\b\d+ operations?(?: of \d+|: ).*|operation \d+ of|(?ms:^longest: .*?(?=\n```|\n\n))",
         "operations",
         False,
     ),

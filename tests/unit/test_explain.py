@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from token import NAME
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ import pytest
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.calls import SOURCE, call_sites
-from minidock.teach.explain import Story
+from minidock.teach.explain import read_journal
 from minidock.teach.language import language
 from minidock.teach.op_page import ops_named, pieces
 from minidock.teach.page import Page
+from minidock.teach.story import Story
 from minidock.teach.told import (
     Reader,
     load_ops,
@@ -107,6 +109,21 @@ def test_colours_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPa
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == story(lines)
     monkeypatch.setenv("NO_COLOR", "1")
     assert story(lines, Terminal()) == story(lines)
+
+
+def test_a_journal_of_another_version_is_told_as_far_as_it_goes() -> None:
+    strange = {**PIVOT, "op": "mount.turn_root", "phase": "runtime.gone.steps"}
+    other = {**PIVOT, "args": {"root": "/x"}}
+    text = story([begin(1, strange), end(1), begin(2, other), end(2), begin(3, PIVOT), end(3)])
+    assert text.count("An operation that this version of minidock does not have.") == 2
+    assert "mount.turn_root(new_root=$C/merged" in text and "$ pivot_root $C/merged ." in text
+
+
+def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(f"{begin(1, PIVOT)}\n{end(1)}\n{begin(2, PIVOT)[:40]}")
+    told = read_journal(SimpleNamespace(paths=SimpleNamespace(journal=journal)))  # type: ignore[arg-type]
+    assert [(op.record["begin"], op.us) for op in told] == [(1, 12)]
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,22 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import click
+
     from minidock.engine.container.containers import Container
     from minidock.teach.language import Language
 
 
-@command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=containers)
+def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of all containers, then of all operations, as a shell proposes them."""
+    from minidock.teach.op_page import ops_named
+
+    ops = {name for op in ops_named("") for name in (op.name, op.act.__name__)}
+    proposed = sorted(name for name in ops if name.startswith(incomplete))
+    return [*containers(ctx, param, incomplete), *proposed]
+
+
+@command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=_containers_and_ops)
 @switch("--json", help="One JSON object an operation, for machines")
 @switch("--phases", help="Only the overview: who did how much in which phase, and how it ended")
 @value("--lang", help="Tell it in this language (en, ru); the default is that of LANG")

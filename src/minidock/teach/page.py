@@ -66,7 +66,9 @@ def time_text(us: int) -> str:
     """A number of microseconds, in a unit that suits it."""
     if us < 1000:
         return f"{us} µs"
-    return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1_000_000:.2f} s"
+    if us < 1_000_000:
+        return f"{us / 1000:.1f} ms"
+    return f"{us / 1_000_000:.2f} s" if us < 120_000_000 else f"{us // 60_000_000} min"
 
 
 def short_ids(text: str) -> str:

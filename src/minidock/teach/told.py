@@ -8,6 +8,7 @@ The words are the docstrings of the ops; kernel/op.py says what stands in a reco
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import import_module
 from inspect import getdoc
 from pkgutil import iter_modules
@@ -38,7 +39,7 @@ class Told:
     """
 
     def __init__(self, begin: dict[str, Any]) -> None:
-        self.record = describe(begin)
+        self.record = _described(begin)
         self.us: int | None = None
         self.made: Any = None
         self.errno: int | None = None
@@ -59,6 +60,12 @@ class Told:
         return not self.record["man"].startswith("execve")
 
     @property
+    def becomes_command(self) -> bool:
+        """Whether init becomes the container's command here."""
+        ours = self.record["actor"] == "init" and self.record["op"] == "process.execute"
+        return ours and self.errno is None
+
+    @property
     def chapter(self) -> tuple[str, str]:
         """Who did it, and the module in which it was written: ("init", "runtime.rootfs")."""
         return self.record["actor"], split_phase(self.record["phase"])[0]
@@ -69,6 +76,17 @@ class Told:
         words = {"said": self.said or None, "hint": self.hint or None}
         known = {n: value for n, value in {**outcome, **words}.items() if value is not None}
         return {**self.record, **known}
+
+
+def _described(begin: dict[str, Any]) -> dict[str, Any]:
+    """A begin record with its op's words; without them where another version of us has written it.
+
+    Such a journal may name an op that is called otherwise now, or has other arguments.
+    """
+    try:
+        return describe(begin)
+    except (KeyError, TypeError):
+        return {**begin, "why": "", "man": "", "twin": "", "source": ""}
 
 
 class Reader:
@@ -97,6 +115,7 @@ class Reader:
         return list(self._open.values())
 
 
+@cache
 def split_phase(phase: str) -> tuple[str, str]:
     """A phase as its module and function: "runtime.rootfs", "enter_steps".
 
@@ -112,6 +131,7 @@ def split_phase(phase: str) -> tuple[str, str]:
     return names[0], ".".join(names[1:])
 
 
+@cache
 def purpose_of_module(module: str) -> str:
     """The first line of a module's docstring: "Mounts: what a container sees as its …"."""
     try:
@@ -120,6 +140,7 @@ def purpose_of_module(module: str) -> str:
         return ""
 
 
+@cache
 def purpose_of_function(module: str, function: str) -> str:
     """The first line of a function's docstring: a method's may stand in the class above its own.
 

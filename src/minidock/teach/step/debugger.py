@@ -22,12 +22,12 @@ from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
-from minidock.teach.explain import reason, story_of
 from minidock.teach.op_page import explain_ops, ops_named
 from minidock.teach.page import Page, cut, time_text
 from minidock.teach.step import kernel_view
 from minidock.teach.step.breaks import Breaks
 from minidock.teach.step.console import Interrupt
+from minidock.teach.story import reason, story_of
 from minidock.teach.told import Told, load_ops
 
 TYPE_CHECKING = False

@@ -1,0 +1,197 @@
+"""A story: the ops of a journal, told to people as they come.
+
+A *chapter* is what one process does in the functions of one module; it opens with the module's
+first line, and each of its phases with the function's. What a chapter has said it does not repeat.
+Long paths are shortened to $C, $STORE, $RUN and $ID, which a legend on top explains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from minidock.errors import errno_name
+from minidock.teach.page import WIDTH, cut, fold_shell, short_ids, time_text
+from minidock.teach.told import purpose_of_function, purpose_of_module, split_phase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.page import Page
+    from minidock.teach.told import Told
+
+COLOURS = {"engine": "34", "monitor": "33", "init": "32", "stage": "35", "exec": "36"}
+_VALUE_WIDTH = 30
+_INDENT = " " * 9
+
+
+class Story:
+    """Tells ops to people, as they come.
+
+    shortened: long path -> the name that stands for it, longer paths first. began: the moment from
+    which time is told, in nanoseconds; by default that of the first op.
+    """
+
+    def __init__(self, page: Page, shortened: dict[str, str], began: int | None = None) -> None:
+        self._page = page
+        self._shortened = shortened
+        self._chapter = ("", "")
+        self._began = began
+        self._known: set[str] = set()  # phases whose purpose was told
+        self._told: set[str] = set()  # phases and ops that this chapter has told already
+
+    def title(self, text: str) -> None:
+        """The container, and what stands for its long paths."""
+        self._page.line(self._page.paint("1", text))
+        for path, name in reversed(self._shortened.items()):
+            others = {p: n for p, n in self._shortened.items() if n != name}
+            legend = f"    {name[1:]}={_replaced(path, others)}"
+            self._page.line(self._page.paint("2", legend))
+
+    def write(self, told: Told) -> None:
+        """One op: a heading where a new chapter begins, then what, why, how, and how long."""
+        record = told.record
+        page = self._page
+        colour = COLOURS.get(record["actor"], "0")
+        if self._began is None:
+            self._began = record["t"]
+        if told.chapter != self._chapter:
+            self._open_chapter(told, colour)
+        self._phase(record["phase"])
+        self._head_line(told, colour)
+        if record["op"] not in self._told:
+            _ = page.language.gettext
+            unknown = _("An operation that this version of minidock does not have.")
+            page.fold(_(record["why"]) if record["why"] else unknown, _INDENT)
+            self._told.add(record["op"])
+        self._twin(record["twin"])
+        if told.errno is not None:
+            self._refused(told)
+        elif told.made is not None:
+            page.line(_INDENT + page.paint("2", cut(f"-> {self._made(told.made)}", WIDTH - 9)))
+
+    def _open_chapter(self, told: Told, colour: str) -> None:
+        """A rule with who and where, and how long after the story's beginning."""
+        page = self._page
+        self._chapter = told.chapter
+        self._told = set()
+        name = " · ".join(told.chapter)
+        moment = f"+{time_text(max(0, told.record['t'] - (self._began or 0)) // 1000)}"
+        page.line("")
+        rule = "─" * (WIDTH - len(name) - len(moment) - 2)
+        page.line(page.paint(f"1;{colour}", f"{name} {rule} {moment}"))
+        if purpose := purpose_of_module(told.chapter[1]):
+            page.fold(page.language.gettext(purpose), "  ")
+
+    def _phase(self, phase: str) -> None:
+        """A phase's function, and at its first time what it is for."""
+        page = self._page
+        module, function = split_phase(phase)
+        if (key := f"{module}.{function}") in self._told:
+            return
+        self._told.add(key)
+        purpose = "" if key in self._known else purpose_of_function(module, function)
+        self._known.add(key)
+        page.line("")
+        if purpose:
+            page.fold(f"{function}: {page.language.gettext(purpose)}", "  ", paint="1")
+        else:
+            page.line("  " + page.paint("1", function))
+
+    def _head_line(self, told: Told, colour: str) -> None:
+        """Number, op with its arguments; man page and time at the right."""
+        page, record = self._page, told.record
+        time = "" if told.us is None else time_text(told.us)
+        right = f"{record['man']:>20}{time:>10}"
+        arguments = (f"{name}={self._value(value)}" for name, value in record["args"].items())
+        what = cut(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
+        left = f"{record['begin']:>6}   "
+        gap = " " * (WIDTH - len(left) - len(record["op"]) - len(what) - len(right))
+        op = page.paint(f"1;{colour}", record["op"])
+        page.line(left + op + page.paint("2", what + gap + right))
+
+    def _refused(self, told: Told) -> None:
+        page = self._page
+        _ = page.language.gettext
+        failed = _("failed: {reason}").format(reason=reason(told))
+        page.line(_INDENT + page.paint("1;31", failed))
+        tell_hint(told, page, _INDENT)
+
+    def _made(self, made: Any) -> str:
+        """What the kernel made; or the op's word for having found nothing to do ("absent")."""
+        if isinstance(made, dict):
+            made = json.dumps(made)
+        return self._page.language.gettext(self._short(made))
+
+    def _value(self, value: Any) -> str:
+        """An argument, short enough for its line; of a path, the end is what matters."""
+        if not isinstance(value, str) or not value.isprintable():
+            value = json.dumps(value, ensure_ascii=False)
+        shown = self._short(value)
+        if len(shown) <= _VALUE_WIDTH:
+            return shown
+        if shown.startswith(("/", "$")):
+            return "…" + shown[1 - _VALUE_WIDTH :]
+        return cut(shown, _VALUE_WIDTH)
+
+    def _twin(self, twin: str) -> None:
+        prompt = "$ "
+        for line in self._short(twin).splitlines():
+            for piece in fold_shell(line, WIDTH - 11):
+                self._page.line(_INDENT + self._page.paint("36", prompt + piece))
+                prompt = "  "
+
+    def _short(self, text: object) -> str:
+        return short_ids(_replaced(str(text), self._shortened))
+
+
+def _replaced(text: str, shortened: dict[str, str]) -> str:
+    for path, name in shortened.items():
+        text = text.replace(path, name)
+    return text
+
+
+def tell_hint(told: Told, page: Page, indent: str) -> None:
+    """What to do about a refusal, where the error said."""
+    for line in told.hint.splitlines():
+        page.fold(page.language.gettext("hint: {hint}").format(hint=line), indent)
+
+
+def reason(told: Told) -> str:
+    """The kernel's word for a refusal; the error's own where the kernel was not asked."""
+    if not told.errno:
+        return told.said.partition("\n")[0]
+    return f"{os.strerror(told.errno)} ({errno_name(told.errno)})"
+
+
+def story_of(
+    container: Container, page: Page, began: int | None = None, ops: list[Told] | None = None
+) -> Story:
+    """A container's story, of which the title is told.
+
+    began: as for Story. ops: those that will come, where they are known: the legend has no name
+    that they do not need.
+    """
+    paths = {
+        container.paths.home: "$C",
+        container.paths.run: "$RUN",
+        container.store.root: "$STORE",
+        container.id: "$ID",
+    }
+    if ops is not None:
+        paths = _needed(paths, "\n".join(json.dumps(told.plain()) for told in ops))
+    story = Story(page, paths, began)
+    story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
+    return story
+
+
+def _needed(paths: dict[str, str], text: str) -> dict[str, str]:
+    """Those of the long paths that a text has, longer paths first, and what these are made of."""
+    needed: dict[str, str] = {}
+    for path, name in paths.items():
+        if path in text or any(path in longer for longer in needed):
+            needed[path] = name
+        text = text.replace(path, "")
+    return needed

@@ -1,0 +1,76 @@
+"""What a whole story comes to: who did how much in which chapter, how long, and how it ended."""
+
+from __future__ import annotations
+
+from minidock.kernel.op import REGISTRY
+from minidock.teach.op_page import OUTCOME, pieces
+from minidock.teach.page import WIDTH, cut, time_text
+from minidock.teach.story import COLOURS, tell_hint
+from minidock.teach.told import purpose_of_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
+    from minidock.teach.page import Page
+    from minidock.teach.told import Told
+
+_SLOWEST = 3
+
+
+def overview(ops: list[Told], page: Page) -> None:
+    """The chapters in the order of their beginnings: how many operations each, and how long."""
+    chapters: dict[tuple[str, str], list[Told]] = {}
+    for told in ops:
+        chapters.setdefault(told.chapter, []).append(told)
+    page.line("")
+    width = max((len(module) for _, module in chapters), default=0)
+    for (actor, module), its in chapters.items():
+        time = time_text(sum(told.us or 0 for told in its))
+        purpose = page.language.gettext(purpose_of_module(module)).partition(":")[0]
+        who = page.paint(f"1;{COLOURS.get(actor, '0')}", f"{actor:<8}")
+        left = f"{module:<{width}} {len(its):>5} {time:>9}  "
+        page.line(who + left + page.paint("2", cut(purpose, WIDTH - 8 - len(left))))
+
+
+def totals(ops: list[Told], everything: list[Told], page: Page) -> None:
+    """How many operations, by whom, and what took longest."""
+    language = page.language
+    actors: dict[str, int] = {}
+    for told in ops:
+        actors[told.record["actor"]] = actors.get(told.record["actor"], 0) + 1
+    by_time = sorted(ops, key=lambda told: told.us or 0, reverse=True)[:_SLOWEST]
+    slowest = " · ".join(f"{told.record['op']} {time_text(told.us or 0)}" for told in by_time)
+    counts = " · ".join(f"{actor} {count}" for actor, count in actors.items())
+    count = language.ngettext("{n} operation", "{n} operations", len(ops)).format(n=len(ops))
+    page.line("")
+    if len(ops) < len(everything):
+        of_all = language.gettext("{count} of {all}").format(count=count, all=len(everything))
+        page.fold(f"{of_all}: {counts}" if counts else of_all, "")
+        return
+    page.fold(f"{count}: {counts}", "")
+    if (command := next((told for told in ops if told.becomes_command), None)) is not None:
+        time = time_text((command.record["t"] - ops[0].record["t"]) // 1000)
+        page.fold(language.gettext("until the command began: {time}").format(time=time), "")
+    page.fold(language.gettext("longest: {ops}").format(ops=slowest), "")
+
+
+def ending(container: Container, ops: list[Told], page: Page) -> None:
+    """How the story ended where its command was not started: at which op, why, and what to do."""
+    error = container.state.get("Error", "")
+    if not error:
+        return
+    _ = page.language.gettext
+    page.line("")
+    page.fold(_("The command was not started: {error}").format(error=error), "", paint="1;31")
+    culprit = next((t for t in reversed(ops) if t.errno is not None and t.said in error), None)
+    if culprit is None:
+        return
+    record = culprit.record
+    number, actor, op = record["begin"], record["actor"], record["op"]
+    place = _("It failed in operation {number} of {actor}, {op}; all before it was unmade again.")
+    page.fold(place.format(number=number, actor=actor, op=op), "  ")
+    tell_hint(culprit, page, "  ")
+    for kind, text in pieces(REGISTRY[op]):
+        if kind == OUTCOME and text.startswith("Raises") and not culprit.hint:
+            page.fold(_(text), "  ")
+    page.fold(_("see: {command}").format(command=f"minidock explain {op}"), "  ")

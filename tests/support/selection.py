@@ -44,6 +44,7 @@ MODULES = {
     "tests/kernel/test_hostile_archives.py": _ARCHIVES,
     "tests/kernel/test_images.py": _ARCHIVES,
     "tests/e2e/test_install.py": _INTERNET,
+    "tests/e2e/test_where_pages.py": _PAGES,
 }
 OF_AN_ARCHITECTURE = (
     "tests/unit/test_syscall_tables.py",

@@ -100,7 +100,7 @@ def _lines(section: Section, used: Shortener, paint: Paint) -> list[str]:
     for part in section.parts:
         what = used.shorten(part.what)
         lines.append(f"  {part.name:<{_NAME_WIDTH}}  {what}".rstrip())
-        command = used.shorten(part.command)
+        command = used.command(part.command)
         lines.append(" " * (_NAME_WIDTH + 4) + paint.command(f"$ {command}"))
     return lines
 
@@ -116,13 +116,18 @@ class Shortener:
         self._used: set[str] = set()
 
     def shorten(self, text: str) -> str:
-        """The text, with variables; what stands in single quotes stays, for a shell's sake."""
+        """A text for people, with variables."""
         for name, path in self._variables.items():
             pattern = re.escape(path) + r"(?![\w.-])"  # not where another name only begins so
-            if re.search(pattern, text) and not _is_quoted(text, path):
+            if re.search(pattern, text):
                 text = re.sub(pattern, f"${name}", text)
                 self._used.add(name)
         return text
+
+    def command(self, text: str) -> str:
+        """A command, with variables; where a path is in single quotes it stays as it is."""
+        quoted = any(_is_quoted(text, path) for path in self._variables.values())
+        return text if quoted else self.shorten(text)
 
     def assignments(self) -> list[str]:
         """What to type first: a line a variable, in terms of those above it."""
@@ -180,3 +185,8 @@ def size(count: float) -> str:
 def few(number: int, one: str, many: str = "") -> str:
     """A number with its noun: "1 file", "3 files"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def cut(text: str, width: int) -> str:
+    """A text that is no wider than so many characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"

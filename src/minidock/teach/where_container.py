@@ -11,7 +11,7 @@ from minidock.teach.layers_changes import summary_of
 from minidock.teach.layers_of import image_of, of_container
 from minidock.teach.layers_stack import Stack
 from minidock.teach.ns import KINDS, inode_of
-from minidock.teach.where import Part, Section, Whole, few, size
+from minidock.teach.where import Part, Section, Whole, cut, few, size
 from minidock.teach.where_image import layer_parts, mount_line
 from minidock.teach.where_network import network_parts
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
 
-_COMMAND_WIDTH = 60
+_COMMAND_WIDTH = 40
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
 _V2_TREE = "its processes in the tree of cgroup v2"
 
@@ -29,7 +29,7 @@ def whole_container(container: Container) -> Whole:
     pid = int(container.state["Pid"])
     paths, store = container.paths, container.store
     command = " ".join([container.document["Path"], *container.document["Args"]])
-    command = " ".join(command.split())[:_COMMAND_WIDTH]
+    command = cut(" ".join(command.split()), _COMMAND_WIDTH)
     status = container.state["Status"] + (f", process {pid}" if pid else "")
     sections = [
         Section("On this disk: what it was told to be", _documents(container)),

@@ -11,7 +11,7 @@ from minidock.errors import StoreError
 from minidock.teach.layers_changes import summary_of
 from minidock.teach.layers_of import of_image
 from minidock.teach.layers_stack import Stack
-from minidock.teach.where import Part, Section, Whole, few, size
+from minidock.teach.where import Part, Section, Whole, cut, few, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def layer_parts(store: Store, image: Image) -> list[Part]:
                 Part(
                     layer.name,
                     layer.path,
-                    f"{what}: {_cut(layer.title, 76 - len(what))}" if layer.title else what,
+                    f"{what}: {cut(layer.title, max(76 - len(what), 20))}" if layer.title else what,
                     ["ls", "-lA", layer.path],
                     number=layer.number,
                     size=bytes_on_disk,
@@ -142,8 +142,3 @@ def _contents(path: str) -> str:
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
     return f"{few(files, 'file')}, {size(total)}"
-
-
-def _cut(text: str, width: int) -> str:
-    width = max(width, 20)
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -106,7 +106,7 @@ def write_text(mounted: Mounted, out: TextIO, variables: dict[str, str]) -> None
     """Write it for people. variables: as in class Whole."""
     paint, used = Paint(out), Shortener(variables)
     body = [f"    {used.shorten(mounted.sentence())}."]
-    body.append("    " + paint.command(f"$ {used.shorten(mounted.command)}"))
+    body.append("    " + paint.command(f"$ {used.command(mounted.command)}"))
     out.write(paint.bold(f"{mounted.name}:{mounted.path}") + "\n")
     out.write("".join(f"    {line}\n" for line in used.assignments()))
     out.write("\n".join(body) + "\n")

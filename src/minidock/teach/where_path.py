@@ -338,7 +338,7 @@ def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
         for text in story.sentences
     ]
     for version in story.found.versions:
-        command = used.shorten(command_for(version))
+        command = used.command(command_for(version))
         body += ["", f"  {version.layer.name:<9} {_described(version)}"]
         body.append(" " * 12 + paint.command(f"$ {command}"))
     out.write(paint.bold(f"{story.name}:{story.path}") + "\n")

@@ -1,4 +1,4 @@
-"""docs/how-it-works: what its commands print today is what the pages say.
+"""docs/how-it-works and the lecture: what their commands print today is what the pages say.
 
 With MINIDOCK_WRITE_DOCS=1 (`make docs`) a page that is out of date is written anew instead.
 """
@@ -17,7 +17,7 @@ from support.pages import masked, rerun
 
 pytestmark = pytest.mark.root
 
-PAGES = sorted((REPOSITORY / "docs/how-it-works").glob("*.md"))
+PAGES = [*sorted((REPOSITORY / "docs/how-it-works").glob("*.md")), REPOSITORY / "docs/lecture.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -13,6 +13,7 @@ from minidock import jsontext
 from minidock.engine.container.cgroups import block_io, new_cgroup_path
 from minidock.engine.container.containers import Container, find, restarting_error
 from minidock.engine.container.mounts import runtime_mounts
+from minidock.engine.container.propagation import rootfs_propagation
 from minidock.engine.container.users import resolve_user
 from minidock.errors import Conflict, DeviceNotFound, UsageError
 from minidock.kernel import capability, cgroup, seccomp
@@ -87,6 +88,8 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
         config["annotations"] = host["Annotations"]
     if limits := block_io(host):
         config["linux"]["resources"]["blockIO"] = limits
+    if propagation := rootfs_propagation(mounts):
+        config["linux"]["rootfsPropagation"] = propagation
     return config
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,27 +16,56 @@ from typing import Any
 import pytest
 
 from minidock.paths import Store
+from minidock.teach.packet.probe import send
+from minidock.teach.packet.steps import Steps
+from minidock.teach.packet.target import parse, resolve
+from minidock.teach.packet.text import plain
+from minidock.teach.packet.walk import walk
+from support import stores
 from support.command import Minidock
 from support.lab import machine_of_its_own, sh
 from support.patience import patience
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet")]
 
 SERVERS = "httpd -h / -p 127.0.0.1:81; httpd -h / -p 0.0.0.0:82; exec httpd -f -h / -p 80"
 PORTS = ("-p", "8090:80", "-p", "8091:81", "-p", "127.0.0.1:8092:82", "-p", "8093:83")
 
 
-@pytest.fixture
-def web(store: Store, busybox_image: str) -> Iterator[Minidock]:
+@pytest.fixture(scope="module")
+def web(_busybox_store: Path) -> Iterator[Minidock]:
     """A machine of its own, with container `web` that publishes ports, and `other` beside it."""
-    with machine_of_its_own():
+    root = tempfile.mkdtemp(prefix="s", dir=os.environ["MINIDOCK_TEST_SESSION"])
+    subprocess.run(["cp", "-a", f"{_busybox_store}/.", root], check=True)
+    minidock = Minidock(root)
+    with pytest.MonkeyPatch.context() as patch, machine_of_its_own():
+        patch.setenv("MINIDOCK_ROOT", root)
         sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables")
-        minidock = Minidock(store.root)
-        minidock.ok("run", "-d", "--name", "web", *PORTS, busybox_image, "sh", "-c", SERVERS)
-        minidock.ok("run", "-d", "--name", "other", busybox_image, "sleep", "600")
+        minidock.ok("run", "-d", "--name", "web", *PORTS, "busybox", "sh", "-c", SERVERS)
+        minidock.ok("run", "-d", "--name", "other", "busybox", "sleep", "600")
         _until_it_listens(minidock)
         yield minidock
         minidock.ok("rm", "-f", "web", "other")
+        stores.wipe(Store(root))
+
+
+@pytest.fixture
+def store(web: Minidock) -> Store:
+    """The store of these containers."""
+    return Store(web.root)
+
+
+@pytest.fixture(autouse=True)
+def _rules_put_back(web: Minidock) -> Iterator[None]:
+    """Each test finds the firewall whole."""
+    saved = sh("iptables-save")
+    yield
+    put_back(saved)
+
+
+def put_back(saved: str) -> None:
+    """The firewall as it was."""
+    subprocess.run(["iptables-restore"], input=saved, text=True, check=True)
 
 
 def _until_it_listens(minidock: Minidock) -> None:
@@ -46,13 +76,11 @@ def _until_it_listens(minidock: Minidock) -> None:
         time.sleep(0.02)
 
 
-def follow(minidock: Minidock, port: str, *flags: str) -> dict[str, Any]:
-    """What `packet --json` tells."""
-    result = minidock("packet", "--json", *flags, port)
-    assert result.stdout, str(result)
-    told: dict[str, Any] = json.loads(result.stdout)
-    assert result.code == (1 if told["status"] == "stopped" else 0)
-    return told
+def follow(store: Store, asked: str, start: str = "host") -> dict[str, Any]:
+    """What `packet --json` prints, without a process of its own."""
+    target = resolve(store, *parse(asked))
+    seen = send(store, target, start=start, seconds=patience(0.4))
+    return plain(walk(seen, Steps(store)))
 
 
 def named(told: dict[str, Any]) -> set[str]:
@@ -82,7 +110,9 @@ def test_hops_name_the_rules_whose_counters_rise_and_no_others(
     web: Minidock, store: Store, start: str
 ) -> None:
     zero_counters()
-    told = follow(web, "8090", "--from", start)
+    printed = web("packet", "--json", "--from", start, "8090")
+    assert printed.code == 0
+    told = json.loads(printed.stdout)
     assert told["status"] == "answered"
     counted = {rule for rule, count in own_rules(store.bridge).items() if count}
     assert {rule for rule in named(told) if rule.startswith("-A MINIDOCK-")} == counted
@@ -93,7 +123,7 @@ def test_hops_name_the_rules_whose_counters_rise_and_no_others(
 def test_each_rule_and_device_is_traced_to_the_step_that_made_it(
     web: Minidock, store: Store
 ) -> None:
-    told = follow(web, "8090", "--from", "outside")
+    told = follow(store, "8090", "outside")
     steps = [rule["step"] for hop in told["hops"] for rule in hop["rules"]]
     steps += [hop["step"] for hop in told["hops"] if hop["place"] in ("bridge", "cable")]
     assert len(steps) > 5
@@ -137,7 +167,7 @@ def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
         gone = [line for line in rules.splitlines() if re.search(rf"^-A .*{pattern}", line)]
         assert len(gone) == 1, (pattern, gone)
         sh(f"iptables -t {table} -D{gone[0].rstrip()[2:]}")
-        told = follow(web, "8090", "--from", start)
+        told = follow(store, "8090", start)
         missing = [each["rule"] for each in told["missing"]]
         assert missing == [gone[0].rstrip()], pattern
         if place == "relay":
@@ -146,36 +176,36 @@ def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
         else:
             assert end(told) == place, (pattern, told["verdict"])
         assert word in told["advice"], (pattern, told["advice"])
-        restored = subprocess.run(["iptables-restore"], input=whole, text=True, check=False)
-        assert restored.returncode == 0
-        assert follow(web, "8090", "--from", start)["status"] == "answered", "restored"
+        put_back(whole)
+    for start in ("host", "outside", "other"):
+        assert follow(store, "8090", start)["status"] == "answered", "the rules are back"
 
 
-def test_what_the_advice_says_helps(web: Minidock) -> None:
+def test_what_the_advice_says_helps(web: Minidock, store: Store) -> None:
     sh("iptables -t nat -F")
-    told = follow(web, "8090")
+    told = follow(store, "8090")
     assert told["status"] == "relayed"
     command = re.search(r"minidock (restart web)$", told["advice"])
     assert command
     web.ok(*command[1].split(), "-t", "0")
     _until_it_listens(web)
-    told = follow(web, "8090")
+    told = follow(store, "8090")
     assert (told["status"], told["missing"]) == ("answered", [])
 
 
-def test_the_container_s_end_is_explained(web: Minidock) -> None:
-    told = follow(web, "8091")
+def test_the_container_s_end_is_explained(web: Minidock, store: Store) -> None:
+    told = follow(store, "8091")
     assert end(told) == "program"
     assert told["verdict"] == (
         "listening on 127.0.0.1 inside the container: published ports cannot reach it"
     )
     assert "0.0.0.0:81" in told["advice"]
-    told = follow(web, "8093")
+    told = follow(store, "8093")
     assert (end(told), told["verdict"].partition(";")[0]) == (
         "program",
         "no program in web listens on port 83",
     )
-    told = follow(web, "8092")
+    told = follow(store, "8092")
     program = next(hop["text"] for hop in told["hops"] if hop["place"] == "program")
     assert "listens on 0.0.0.0:82: any address of this network namespace" in program
     assert "published on 127.0.0.1 only" in told["hops"][0]["text"]
@@ -186,7 +216,7 @@ def test_the_container_s_end_is_explained(web: Minidock) -> None:
 
 def test_ipv6_is_relayed_and_the_packet_s_way_says_so(web: Minidock, store: Store) -> None:
     zero_counters()
-    told = follow(web, "[::1]:8090")
+    told = follow(store, "[::1]:8090")
     assert told["status"] == "relayed"
     pid = Path(f"/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/stat")
     monitor = pid.read_text().rpartition(")")[2].split()[1]
@@ -215,14 +245,15 @@ def test_killed_in_the_middle_it_leaves_nothing(web: Minidock, store: Store) -> 
 
 def test_a_foreign_rule_that_drops_it_is_named(web: Minidock, store: Store) -> None:
     sh(f"iptables -I FORWARD 1 -o {store.bridge} -j DROP")
-    told = follow(web, "8090", "--from", "outside")
+    told = follow(store, "8090", "outside")
     assert end(told) == "filter FORWARD"
     assert f"-A FORWARD -o {store.bridge} -j DROP" in told["verdict"]
     assert "not a rule of minidock's" in told["advice"]
     sh(f"iptables -D FORWARD -o {store.bridge} -j DROP")
     sh("nft add table ip mine; nft add chain ip mine c '{ type filter hook forward priority 5; }'")
     sh("nft add rule ip mine c tcp dport 80 drop")
-    told = follow(web, "8090", "--from", "outside")
+    told = follow(store, "8090", "outside")
+    sh("nft delete table ip mine")
     assert end(told) == "mine c"
     assert "nft list ruleset" in told["advice"]
 
@@ -241,4 +272,3 @@ def test_ports_that_nobody_answers_are_refused_in_words(web: Minidock) -> None:
     assert "No such container: nobody" in says("8090", "--from", "nobody")
     web.ok("stop", "-t", "0", "web")
     assert "which is not running" in says("8090")
-    assert os.listdir("/sys/class/net")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from minidock.teach.packet.target import Target
 HOST, OUTSIDE = "host", "outside"
 _SO_MARK = 36
 _MARK = 0x6D640000  # "md", and 16 bits of this process's number
+_RESET_ON_CLOSE = struct.pack("=ii", 1, 0)  # struct linger
 _NEXT_DOOR = ipam.parse_subnet("198.18.0.0/30")  # RFC 2544: for tests between neighbours
 
 
@@ -81,7 +83,7 @@ def origin(store: Store, name: str, target: Target) -> Iterator[Origin]:
             made.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
             yield Origin(HOST, made, target.asked, "", "", mark)
     elif name == OUTSIDE:
-        with _next_door() as (there, here, device, made), made:
+        with _next_door() as (there, here, device, made):
             asked = _from_afar(target, here)
             yield Origin(OUTSIDE, made, asked, there, device, None)
     else:
@@ -156,6 +158,8 @@ def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
                 link.add_default_route(away, "lan0", here)
                 yield there, here, device, made
             finally:
+                # A reset: no answer to it comes to the next door when that is gone.
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 made.close()
                 if link.find(host, device) is not None:
                     link.delete(host, device)

@@ -1,0 +1,25 @@
+"""Prints what passes a device and has the word "password" in it: python3 sniff.py DEVICE SECONDS.
+
+Says "listening" once it does, then "heard: …" and ends.
+"""
+
+import select
+import socket
+import struct
+import sys
+import time
+
+device, seconds = sys.argv[1], float(sys.argv[2])
+ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+ear.bind((device, 0))
+# Promiscuous: also what is not for this device; of a bridge, what passes from port to port.
+ear.setsockopt(263, 1, struct.pack("=iHH8x", socket.if_nametoindex(device), 1, 0))
+print("listening", flush=True)
+end = time.monotonic() + seconds
+while (left := end - time.monotonic()) > 0:
+    if not select.select([ear], [], [], left)[0]:
+        break
+    frame = ear.recv(65535)
+    if (at := frame.find(b"password")) >= 0:
+        print("heard:", frame[at : at + 40].split(b"\r")[0].decode(errors="replace"))
+        sys.exit()

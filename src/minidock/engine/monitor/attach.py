@@ -173,7 +173,7 @@ class Conversation:
         if kind == b"j" and self.on_record is not None:
             self.on_record(packet[1:].decode())
         elif kind == b"t" and self.on_turn is not None:
-            self.socket.send(self.on_turn(self.socket))
+            self._send(self.on_turn(self.socket))
         elif kind == b"f":
             raise rebuild_error(wire.content_of(packet))
         elif kind in (b"o", b"E"):

@@ -18,6 +18,7 @@ import sys
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
+from minidock.kernel import process
 from minidock.kernel.op import current_journal, use_journal
 from minidock.runtime.channel import describe_error
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.loop import Loop
     from minidock.engine.monitor.session import Client
+
+SIGKILL = 9
 
 
 def take_turns(loop: Loop, client: Client, container: Container) -> None:
@@ -65,10 +68,17 @@ class Turns:
             raise Aborted("given up: what was made of the container is unmade")
 
     def _ask(self) -> bool:
-        self._word = b""
-        self._client.send(b"t")
-        while self._client.is_open and not self._word:
-            self._loop.turn()
+        """Whether the answer is yes. What is done meanwhile makes no container, for the journal."""
+        journal = current_journal()
+        use_journal(None)
+        try:
+            self._word = b""
+            self._client.send(b"t")
+            while self._client.is_open and not self._word:
+                self._loop.turn()
+            self._end_shell()
+        finally:
+            use_journal(journal)
         return self._word == b"g"
 
     def on_message(self, client: Client, packet: bytes) -> None:
@@ -82,13 +92,11 @@ class Turns:
             self._shell.handle(client, packet)
 
     def _look_inside(self, content: dict[str, Any]) -> None:
-        """Run a process in the container as far as it is made; it stands in no journal."""
+        """Run a process in the container as far as it is made."""
         from minidock.engine.monitor.half_made import enter_half_made
 
         terminal = bool(content["request"].get("Tty"))
         pipes = None if terminal else Pipes(stdin=False)
-        journal = current_journal()
-        use_journal(None)
         try:
             child = enter_half_made(
                 self._container,
@@ -101,8 +109,6 @@ class Turns:
                 pipes.close()
             self._client.send(wire.message(b"f", describe_error(as_ours(error))))
             return
-        finally:
-            use_journal(journal)
         self._shell = Session(
             self._loop,
             pid=child.pid,
@@ -115,6 +121,15 @@ class Turns:
         self._client.send(b"S")
         self._client.wants(content.get("attach"))
         self._shell.join(self._client)
+
+    def _end_shell(self) -> None:
+        """With the pause ends the look from inside, also where somebody has detached from it.
+
+        It is our child in init's PID namespace: until it is reaped, init cannot end.
+        """
+        if self._shell is not None:
+            process.send_signal(self._shell.pidfd, SIGKILL, pid=self._shell.pid)
+            self._shell.reap()
 
     def _tell_end(self, shell: Session) -> None:
         self._client.session = self._shell = None

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 GO, ABORT = b"g", b"q"
 PROMPT = "(step) "
+QUIET = ("continue", "c", "chapter")  # the words that do not list what they pass
 HELP = """\
 step, s [N]      do this act (N of them), and stop before the next one
 next, n          go on to the next phase: another function
@@ -128,7 +129,7 @@ class Debugger:
     def on_started(self) -> None:
         """The command runs: a Ctrl-C that came too late to abort is for the command."""
         self._tell_passed()
-        self._say("the command runs")
+        self._say("made: the command runs")
         self._over = True
         self._signal.restore()
         if self._signal.came and self._socket is not None:
@@ -161,7 +162,7 @@ class Debugger:
             self._steps = 1  # what comes next is what an error makes of it
         if in_full:
             self._say(f"         {how}")
-        elif self._last_word.startswith("c") and told.errno is None:
+        elif self._last_word in QUIET and told.errno is None:
             self._quietly += 1
         else:
             self._tell_passed()
@@ -170,7 +171,7 @@ class Debugger:
 
     def _tell_passed(self) -> None:
         if self._quietly:
-            self._say(f"         … {self._quietly} acts")
+            self._say(f"         … {self._quietly} more")
         self._quietly = 0
 
     # The words
@@ -201,7 +202,7 @@ class Debugger:
             self._leaving = _phase(told)
         elif word == "chapter" and not rest:
             self._leaving = told.chapter
-        elif word in ("continue", "c", "cont") and not rest:
+        elif word in ("continue", "c") and not rest:
             pass
         elif word in ("abort", "a", "quit", "q", "exit") and not rest:
             return self._abort()

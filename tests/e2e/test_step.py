@@ -1,0 +1,274 @@
+"""run --step: before each act the kernel is as far as the journal, and an abort leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from minidock.engine.container import create
+from minidock.engine.monitor import start
+from minidock.errors import Aborted
+from minidock.paths import Store
+from support import half_made, stores
+from support.command import Minidock, command_line, environment
+from support.crash import Stage
+from support.crash_acts import body
+from support.patience import patience, steps
+
+pytestmark = [pytest.mark.root]
+of_stage = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # by execnet
+
+PROMPT = "(step) "
+RUNS = "made: the command runs"
+Terminal = Callable[..., "pexpect.spawn[str]"]
+
+
+@pytest.fixture
+def terminal(minidock: Minidock) -> Iterator[Terminal]:
+    """Starts a stepped run on a terminal."""
+    started = []
+
+    def begin(*arguments: str) -> pexpect.spawn[str]:
+        program, *before = command_line()
+        child = pexpect.spawn(
+            program,
+            [*before, "run", "--step", *arguments],
+            encoding="utf-8",
+            timeout=patience(30),
+            dimensions=(50, 120),
+            env={**environment(minidock.root), "TERM": "dumb", "NO_COLOR": "1"},  # type: ignore[arg-type]
+        )
+        child.delaybeforesend = None
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        child.close(force=True)
+
+
+def say(child: pexpect.spawn[str], word: str) -> str:
+    """Say a word at the prompt; returns what is shown up to the next one."""
+    child.sendline(word)
+    child.expect_exact(PROMPT)
+    return (child.before or "").partition("\r\n")[2]
+
+
+def ended(child: pexpect.spawn[str]) -> int | None:
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus
+
+
+def shown_op(text: str) -> str:
+    """The op before which a pause stands."""
+    return re.findall(r"^ +\d+   (\w+\.\w+)\(", text, re.M)[-1]
+
+
+def home_of(store: Store, name: str) -> Path:
+    return Path(store.containers, os.readlink(f"{store.names}/{name}"))
+
+
+def test_at_each_pause_the_kernel_is_as_far_as_the_journal(
+    terminal: Terminal, minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    flags = ("--rm", "-m", "64m", "--pids-limit", "50", "--user", "1000:50", "-v", "kept:/data")
+    published = ("--read-only", "--tmpfs", "/x", "-p", "127.0.0.1::80")
+    child = terminal("--name", "half", *flags, *published, busybox_image, "true")
+    pauses = 0
+    while child.expect_exact([PROMPT, RUNS]) == 0:
+        pauses += 1
+        home = home_of(store, "half")
+        place = half_made.Place(home, store.bridge)
+        acts, standing = half_made.done(home / "journal.jsonl")
+        assert shown_op(child.before or "") == standing.op
+        by_program = half_made.needs_programs(acts, standing)
+        promise = half_made.expected(acts, place, with_programs=by_program)
+        fact = half_made.seen(promise, acts, standing, place, with_programs=by_program)
+        assert fact == promise, f"pause {pauses}, before {standing}"
+        if half_made.is_limit(standing, place):
+            now = Path(standing.args["path"]).read_text().strip()
+            assert now != standing.args["value"]
+        child.sendline("step")
+    assert pauses > 120
+    assert ended(child) == 0
+
+
+def stepped(store: Store, number: int, act: Callable[[], bytes]) -> int:
+    """A run that is let go on before each act but one; returns how many there were."""
+    container = create.create(store, body(), name="web")
+    turns = 0
+
+    def on_turn(_socket: object) -> bytes:
+        nonlocal turns
+        turns += 1
+        return act() if turns == number else b"g"
+
+    start.start(
+        store,
+        container.id,
+        attach=None,
+        on_record=lambda _line: None,
+        on_turn=on_turn,
+    )
+    return turns
+
+
+def die() -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+@of_stage
+def test_an_abort_before_each_act_leaves_nothing(stage: Stage) -> None:
+    whole = stage.command(lambda: stepped(stage.store, 0, die))
+    assert whole.error is None and whole.value > 120, whole
+    Minidock(stage.store.root).ok("rm", "-f", "web")
+    for number in steps(range(1, whole.value + 1), "abort"):
+        outcome = stage.command(lambda at=number: stepped(stage.store, at, lambda: b"q"))  # type: ignore[misc]
+        assert isinstance(outcome.error, Aborted), (number, outcome)
+        left = stage.residue()
+        assert not left, (number, left)
+
+
+@of_stage
+def test_a_command_that_dies_at_a_pause_is_an_abort(stage: Stage) -> None:
+    for number in range(1, 160, 12):
+        outcome = stage.command(lambda at=number: stepped(stage.store, at, die))  # type: ignore[misc]
+        assert outcome.signal == signal.SIGKILL, (number, outcome)
+        left = stage.residue()
+        assert not left, (number, left)
+
+
+def nothing_is_left(minidock: Minidock, store: Store) -> bool:
+    """Once the monitor, which has said its last word, has had a moment to end."""
+    deadline = time.monotonic() + patience(2)
+    while (left := stores.residue(store)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left == []
+    return minidock.ok("ps", "-aq") == ""
+
+
+def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
+    terminal: Terminal, minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    child = terminal("--name", "half", "--hostname", "inside", "--net", "none", busybox_image)
+    child.expect_exact(PROMPT)
+    assert "none yet" in say(child, "inspect")
+    assert "there is no inside" in say(child, "sh")
+    assert "mount.pivot_root" in say(child, "break pivotroot")
+    assert "no such word" in say(child, "bind_mount")
+    say(child, "break pivot_root(2)")
+    assert "breaks: pivot_root" in say(child, "b")
+    assert shown_op(say(child, "continue")) == "mount.pivot_root"
+    assert "the host's tree stays in reach" in say(child, "explain")
+    assert "Created" in minidock.ok("ps", "-a", "--format", "{{.Status}}")
+
+    told = say(child, "inspect")
+    init = int(re.findall(r"cat /proc/(\d+)/status", told)[0])
+    for kind in half_made.KINDS.values():
+        link = os.readlink(f"/proc/{init}/ns/{kind}")
+        assert re.search(re.escape(link) + " +its own", told), kind
+    assert os.readlink(f"/proc/{init}/ns/user") + "      the host's" in told
+    below = f"{home_of(store, 'half')}/merged/"
+    for mount in half_made.mounts(str(init)):
+        line = f"$C/merged/{mount.target.removeprefix(below)}  "
+        assert (line in told) == mount.target.startswith(below)
+
+    child.sendline("sh")
+    child.expect_exact("(half-made)")
+    assert "the root is still the host's" in (child.before or "")
+    child.sendline(f"hostname; test -d {below} && echo seen $((6 * 7)); exit 3")
+    child.expect("inside\r\nseen 42")
+    child.expect_exact(PROMPT)
+    assert "exit code 3" in (child.before or "")
+    assert shown_op(say(child, "step 3")) == "path.enter_directory"  # the old root has gone
+    assert "the root is still" not in say(child, "sh test -d /bin -a ! -d " + below)
+    assert shown_op(say(child, "next")) == "node.make_mount_point"
+    assert shown_op(say(child, "")) == "node.make_device"  # an empty line: next, once more
+    assert "init · runtime.process" in say(child, "chapter")
+    assert "any more" in say(child, "delete pivot_root")
+    child.sendline("abort")
+    assert ended(child) == 125
+    assert nothing_is_left(minidock, store)
+
+
+def test_a_script_at_a_pipe_steps_and_the_rest_of_stdin_is_the_commands(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """A shell inside has what init has: all at first, and at last what the command will have."""
+    look = "sh grep -E '^(Cap(Bnd|Eff)|Seccomp|Uid):' /proc/self/status"
+    words = ["break load", "break execute", "continue", look, "sh exit 4", "c", look, "continue"]
+    script = "\n".join([*words, "not", "a word"])
+    flags = ("--step", "--rm", "-i", "--net", "none", "--user", "1000", busybox_image, "cat")
+    result = minidock("run", *flags, stdin=script)
+    assert result.code == 0, str(result)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[8:] == [["not"], ["a", "word"]]
+    early = {name.rstrip(":"): values[0] for name, *values in lines[:4]}
+    late = {name.rstrip(":"): values[0] for name, *values in lines[4:8]}
+    everything = half_made.all_capabilities()
+    assert int(early["CapBnd"], 16) == int(early["CapEff"], 16) == everything
+    assert (early["Uid"], early["Seccomp"]) == ("0", "0")
+    assert (late["Uid"], late["Seccomp"]) == ("1000", "2")
+    assert int(late["CapBnd"], 16).bit_count() == 14
+    assert "(step) break load\n" in result.stderr and "exit code 4" in result.stderr
+
+
+@pytest.mark.parametrize("end", ["ctrl-c", "ctrl-d", "kill"])
+def test_ctrl_c_the_end_of_stdin_and_of_the_command_are_aborts(
+    terminal: Terminal, minidock: Minidock, busybox_image: str, store: Store, end: str
+) -> None:
+    child = terminal("--name", "half", "-it", "--net", "none", busybox_image, "sh")
+    child.expect_exact(PROMPT)
+    say(child, "break set_hostname")
+    say(child, "continue")
+    if end == "kill":
+        child.sendline("sh")  # which is a child of the monitor's, in the container's namespaces
+        child.expect_exact("(half-made)")
+        child.kill(signal.SIGKILL)
+    else:
+        child.sendintr() if end == "ctrl-c" else child.sendeof()
+        assert ended(child) == 125
+    assert nothing_is_left(minidock, store)
+
+
+def test_after_the_last_act_the_terminal_is_the_commands(
+    terminal: Terminal, busybox_image: str
+) -> None:
+    child = terminal("--rm", "-it", "--net", "none", busybox_image, "sh")
+    child.expect_exact(PROMPT)
+    child.sendline("continue")
+    child.expect_exact(RUNS)
+    child.expect_exact("# ")
+    child.sendline("stty size; exit 7")
+    child.expect_exact("50 120")
+    assert ended(child) == 7
+
+
+def test_an_act_that_fails_stops_it_and_the_undo_is_stepped_through(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    flags = ("--step", "--rm", "--net", "none", "--tmpfs", "/x:size=nonsense", busybox_image)
+    result = minidock("run", *flags, stdin="continue\nstep\ninspect\ncontinue\n")
+    assert result.code == 125
+    failed, _, after = result.stderr.partition("failed: Invalid argument (EINVAL)")
+    assert failed.rstrip().endswith("mount.mount_filesystem") and after.count("(step) ") == 3
+    assert "tmpfs on /x: Invalid argument" in result.stderr
+    assert nothing_is_left(minidock, store)
+
+
+@pytest.mark.parametrize("flag", ["--detach", "--explain"])
+def test_what_cannot_be_stepped_is_refused(
+    minidock: Minidock, busybox_image: str, flag: str
+) -> None:
+    result = minidock("run", "--step", flag, busybox_image)
+    assert result.code == 125 and f"--step and {flag} exclude each other" in result.stderr
+    assert minidock.ok("ps", "-aq") == ""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from minidock.errors import KernelError
+from minidock.errors import Aborted, KernelError
 from minidock.kernel import op as ops
-from minidock.kernel.op import Journal, describe, op, use_journal
+from minidock.kernel.op import Journal, current_journal, describe, op, use_journal
 
 
 def _act_sh(path: str, *, number: int) -> str:
@@ -81,3 +81,32 @@ def test_the_gate_sees_each_record_before_the_act(records: list[dict[str, Any]])
 def test_without_a_journal_an_op_is_just_its_function() -> None:
     assert ops.current_journal() is None
     assert act("/x", number=5) == 5
+
+
+def test_an_act_waits_for_its_turn_and_is_not_done_where_that_never_comes(
+    records: list[dict[str, Any]],
+) -> None:
+    journal = current_journal()
+    assert journal is not None
+    written_at_turn: list[int] = []
+
+    def refuse() -> None:
+        written_at_turn.append(len(records))
+        raise Aborted("given up")
+
+    journal.turn = refuse
+    with pytest.raises(Aborted):
+        act("/x", number=1)
+    assert written_at_turn == [1] and [r.get("begin") for r in records] == [1]
+
+
+def test_a_child_waits_where_its_parent_does() -> None:
+    parent = Journal(lambda _text: None, actor="monitor")
+
+    def wait() -> None:
+        """The child's way to ask."""
+
+    assert parent.of_child(parent.write, actor="init", turn=wait).turn is None
+    parent.turn = lambda: None
+    assert parent.of_child(parent.write, actor="init", turn=wait).turn is wait
+    assert parent.of_child(parent.write, actor="exec").turn is None

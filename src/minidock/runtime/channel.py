@@ -106,7 +106,7 @@ class Channel:
         """Wait until the act that was told last may be done.
 
         A seccomp filter of the container's may forbid sending: then its acts are neither told nor
-        waited for. Raises EOFError where the runtime died.
+        waited for. Raises EOFError or ConnectionResetError where the runtime died.
         """
         try:
             self.socket.send(b"T")

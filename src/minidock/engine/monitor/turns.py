@@ -96,7 +96,7 @@ class Turns:
         from minidock.engine.monitor.half_made import enter_half_made
 
         terminal = bool(content["request"].get("Tty"))
-        pipes = None if terminal else Pipes(stdin=False)
+        pipes = None if terminal else Pipes(stdin=True)  # not the host's null: it may have no own
         try:
             child = enter_half_made(
                 self._container,
@@ -121,6 +121,7 @@ class Turns:
         self._client.send(b"S")
         self._client.wants(content.get("attach"))
         self._shell.join(self._client)
+        self._shell.end_stdin()
 
     def _end_shell(self) -> None:
         """With the pause ends the look from inside, also where somebody has detached from it.

@@ -9,7 +9,8 @@
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
                                              resolv.conf, lock, monitor.lock, manually-stopped,
-                                             made-volumes (until it is created), mounts/<n>
+                                             made-volumes (until it is created), mounts/<n>,
+                                             disk and space (--storage-opt size=)
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
         networks/<name>.json
@@ -100,6 +101,8 @@ class ContainerPaths:
         self.work = f"{self.home}/work"
         self.merged = f"{self.home}/merged"
         self.shm = f"{self.home}/shm"
+        self.disk = f"{self.home}/disk"
+        self.space = f"{self.home}/space"
         self.mounts = f"{self.home}/mounts"
         self.log = f"{self.home}/log.json"
         self.journal = f"{self.home}/journal.jsonl"

@@ -162,6 +162,7 @@ busybox -- ls
 --mount type=volume,src=v,dst=/v,volume-label=a=b,volume-label=c busybox
 --mount type=volume,dst=/v,volume-driver=nfs,volume-opt=type=nfs,volume-opt=o=a,volume-opt=x busybox
 --mount type=volume,src=v,dst=/v,volume-subpath=a/b busybox
+--storage-opt size=1G --storage-opt size=2g busybox
 --mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox
 --mount type=bind,src=/a,dst=/b,readonly,bind-recursive=writable busybox
 --mount type=bind,src=/a,dst=/b,readonly,bind-recursive=readonly,bind-propagation=rprivate busybox
@@ -295,7 +296,7 @@ REFUSED_BY_NAME = {
     "--network name=n,ip6=::1 busybox": "--network ip6=",
     "--network a --network name=b,mac-address=02:42:ac:11:00:02 busybox": "--network b",
     "--volume-driver nfs busybox": "--volume-driver nfs",
-    "--storage-opt size=1G busybox": "--storage-opt size=1G",
+    "--storage-opt size busybox": "invalid storage option",
     "--log-driver syslog busybox": "--log-driver syslog",
     "--userns private busybox": "--userns private",
     "--device-cgroup-rule x busybox": "--device-cgroup-rule",

@@ -28,10 +28,14 @@ def commit(
     """Create a new image from a container's changes"""
     from minidock.cli.progress import Bars
     from minidock.engine.container.containers import find
+    from minidock.engine.container.space import reach_layer
+    from minidock.engine.events import tell_container
     from minidock.engine.image.commit import commit as commit_container
+    from minidock.oci.reference import parse_tagged
 
     store = Store()
     container = find(store, arguments[0])
+    reach_layer(container)
     with _standing_still(store, container, wanted=pause), Bars() as progress:
         image = commit_container(
             store,
@@ -42,6 +46,8 @@ def commit(
             changes=change,
             progress=progress,
         )
+    name = parse_tagged(arguments[1]).familiar if arguments[1:] and arguments[1] else ""
+    tell_container(container, "commit", comment=message, imageID=image.id, imageRef=name)
     print(image.id)
 
 
@@ -61,12 +67,14 @@ def diff(arguments: tuple[str, ...]) -> None:
     """Inspect changes to files or directories on a container's filesystem"""
     from minidock.engine.container.containers import find
     from minidock.engine.container.layers import layers_of
+    from minidock.engine.container.space import reach_layer
     from minidock.engine.image.changes import changes
 
     if not arguments[0]:
         raise NotFound("Container name cannot be empty")
     store = Store()
     container = find(store, arguments[0])
+    reach_layer(container)
     layers, upper, _ = layers_of(container)
     for kind, path in changes(upper, layers):
         print(f"{kind} {path}")
@@ -79,12 +87,14 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.cli.output import Output
     from minidock.cli.progress import Bars
     from minidock.engine.container.containers import find
+    from minidock.engine.container.space import reach_layer
     from minidock.engine.image.export import export as archive_of
 
-    store = Store()
+    container = find(Store(), arguments[0])
+    reach_layer(container)  # before a file is opened: it may move us to another mount namespace
     with Output(output, "export container") as stream, Bars(quiet=not output) as progress:
         done = 0
-        for chunk in archive_of(find(store, arguments[0])):
+        for chunk in archive_of(container):
             stream.write(chunk)
             done += len(chunk)
             progress("Exporting", done, None)

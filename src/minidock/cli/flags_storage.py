@@ -155,7 +155,7 @@ storage_flags = in_section(
     refused(
         "--volume-driver", because="volumes are directories of the store", unless=("", "local")
     ),
-    refused("--storage-opt", because="size limits on the root file system come later"),
+    values("--storage-opt", help="Storage driver options for the container (size=10g)"),
 )
 
 
@@ -169,7 +169,9 @@ def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             binds.append(f"{_local(source)}:{rest}")
         else:
             anonymous[text] = {}
+    options = _storage_options(flags["storage_opt"])
     fields: dict[str, Any] = {
+        **({"StorageOpt": options} if options else {}),
         "Binds": binds or None,
         "VolumesFrom": list(flags["volumes_from"]) or None,
         "ReadonlyRootfs": flags["read_only"],
@@ -180,6 +182,13 @@ def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         pairs = [text.partition(":") for text in flags["tmpfs"]]
         fields["Tmpfs"] = {path: options for path, _, options in pairs}
     return fields, anonymous
+
+
+def _storage_options(given: tuple[str, ...]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise UsageError("invalid storage option", hint="write it as size=10g")
+    return {name: setting for name, _, setting in (text.partition("=") for text in given)}
 
 
 def _checked_volume(text: str) -> str:

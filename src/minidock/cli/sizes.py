@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes in the container's own layer, and bytes in all its layers."""
+    from minidock.engine.container.space import reach_layer
     from minidock.engine.image.images import ImageStore
     from minidock.errors import NotFound
 
+    reach_layer(container)
     build = container.document.get("Build")  # a RUN step of one
     written = tree_bytes(build["Upper"] if build else container.paths.upper)
     if not container.document["Image"]:

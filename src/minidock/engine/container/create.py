@@ -121,14 +121,27 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
                 raise
     container.document["Name"] = "/" + chosen
     paths = container.paths
-    for directory in (paths.home, paths.bundle, paths.upper, paths.work, paths.merged):
+    for directory in (paths.home, paths.bundle, paths.merged):
         os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
+    _make_own_layer(container)
     for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     provide_volumes(store, container.document["Mounts"], _volume_note(container))
     container.save()
     if os.path.exists(paths.made_volumes):
         os.unlink(paths.made_volumes)
+
+
+def _make_own_layer(container: Container) -> None:
+    """What it will write into: directories of the store, or of a file of its own (space.py)."""
+    paths = container.paths
+    if container.host_config.get("StorageOpt"):
+        from minidock.engine.container.space import make_space, size_of
+
+        make_space(paths, size_of(container.host_config))
+        return
+    for directory in (paths.upper, paths.work):
+        os.mkdir(directory, 0o755)
 
 
 def _volume_note(container: Container) -> Callable[[str], None]:

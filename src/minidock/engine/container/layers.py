@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from minidock.engine.container.containers import Container
 from minidock.engine.image.images import ImageStore
 
@@ -15,4 +17,5 @@ def layers_of(container: Container) -> tuple[list[str], str, str]:
     if build := container.document.get("Build"):
         return list(build["Lowers"]), build["Upper"], build["Work"]
     image = ImageStore(container.store).resolve(container.document["Image"])
-    return image.layer_directories(), container.paths.upper, container.paths.work
+    paths = container.paths  # links, where the layer is in a file of its own (space.py)
+    return image.layer_directories(), os.path.realpath(paths.upper), os.path.realpath(paths.work)

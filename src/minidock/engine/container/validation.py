@@ -65,6 +65,10 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
     for target in [*(host.get("Tmpfs") or {}), *(body.get("Volumes") or {})]:
         check_destination(target)
     check_policy(host)
+    if host.get("StorageOpt"):
+        from minidock.engine.container.space import size_of
+
+        size_of(host)
     _check_health(body.get("Healthcheck") or {})
     _check_limits(host)
     _check_modes(store, host)

@@ -28,6 +28,7 @@ from minidock.engine.container.mounts import (
     reach_subpaths,
     show_volumes,
 )
+from minidock.engine.container.space import has_space, mount_space
 from minidock.engine.image.images import ImageStore
 from minidock.errors import MinidockError, system_error
 from minidock.kernel.mount import (
@@ -115,6 +116,8 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     set_propagation("/", "rprivate")
     if mount_point_of(root) != root:
         make_bind_sources(container.document)
+        if has_space(container):
+            mount_space(container)
         show_volumes(container.store, container.document)
         reach_subpaths(container)
         mount_overlay(lowerdirs, container.paths.upper, container.paths.work, root)

@@ -8,9 +8,10 @@ Sources: moby daemon/commit.go and image/image.go (NewChildImage).
 
 from __future__ import annotations
 
+import os
+
 from minidock.engine.clock import timestamp
-from minidock.engine.container.containers import Container
-from minidock.engine.events import tell_container, tell_image
+from minidock.engine.events import tell_image
 from minidock.engine.image.changes import changes as changes
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
@@ -57,7 +58,7 @@ def commit(
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = _merged(document["Config"], changes)
     parent = ImageStore(store).resolve(document["Image"])
-    upper = store.container(document["Id"]).upper
+    upper = os.path.realpath(store.container(document["Id"]).upper)  # a link into container/space
     lowers = parent.layer_directories()
     with Staging(store, "commit") as staging, Upper(upper, lowers) as own:
         layer = layer_of_upper(own, f"{staging.path}/0", take=False, progress=progress)
@@ -85,8 +86,6 @@ def commit(
     made = ImageStore(store).resolve(image.id)
     for name in names:
         tell_image(store, made, "tag", name=name)
-    about = {"comment": message, "imageID": made.id, "imageRef": ref and names[0]}
-    tell_container(Container(store, document), "commit", **about)
     return made
 
 

@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 
 
 def export(container: Container) -> Iterator[bytes]:
-    """The container's files as a tar archive, in chunks.
+    """The container's files as a tar archive, in chunks; the caller has reached its layer.
 
     Raises StoreError where its image is gone, Conflict where a file changes while it is read.
     """

@@ -224,10 +224,21 @@ def _copy(entry: Entry, fd: int, copy: int) -> None:
         end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
         at = start
         while at < end:
-            copied = os.copy_file_range(fd, copy, min(end - at, _COPY_MAX), at, at)
+            copied = _copy_some(fd, copy, min(end - at, _COPY_MAX), at)
             if not copied:
                 raise changed_meanwhile(entry.path)
             at += copied
+
+
+def _copy_some(fd: int, copy: int, count: int, at: int) -> int:
+    """Copy bytes to the same place; returns how many. Not between file systems."""
+    try:
+        return os.copy_file_range(fd, copy, count, at, at)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    os.lseek(copy, at, os.SEEK_SET)
+    return os.sendfile(copy, fd, at, count)
 
 
 def _forget_overlay(fd: int, *, keep: str = "") -> None:

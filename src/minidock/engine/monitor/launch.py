@@ -90,6 +90,10 @@ def launch(
 def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
+    if container.host_config.get("StorageOpt"):
+        from minidock.engine.container.space import mount_space
+
+        mount_space(container)
     make_bind_sources(container.document)
     hold_volumes(container)
     reach_subpaths(container)

@@ -26,7 +26,7 @@ def take_down(store: Store, container_id: str) -> None:
     paths = store.container(container_id)
     group = cgroup_of(store, container_id)
     group.kill_all()
-    for place in (paths.merged, paths.shm, *_own_mounts(paths.mounts)):
+    for place in (paths.merged, paths.shm, paths.space, *_own_mounts(paths.mounts)):
         if os.path.exists(place):
             unmount(place, MNT_DETACH)
     let_go(store, container_id)

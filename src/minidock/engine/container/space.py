@@ -1,0 +1,186 @@
+"""--storage-opt size=: a container whose own layer has so much room, and no more.
+
+    <id>/disk                a file of that size, with an ext4 file system in it; sparse
+         space/              where that is mounted while the container runs
+         upper -> space/upper,  work -> space/work
+
+overlayfs then gets its upper layer from there: `df /` in the container shows that size, and what
+does not fit fails in there, with ENOSPC, and nowhere else. Files that are removed give their room
+back to the store's disk ("discard").
+
+While the container does not run, nothing is mounted. A command that wants to see its layer (diff,
+commit, export, ps -s) mounts it in a mount namespace of its own, which goes with the command. Two
+file systems on one file would destroy it, so a file that some loop device holds is waited for.
+
+The file system is made by e2fsprogs' mkfs.ext4. Sources: loop(4), mkfs.ext4(8);
+docs.docker.com, "docker run --storage-opt".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minidock.engine.locks import exclusive
+from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.kernel.mount import mount_point_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.paths import ContainerPaths
+
+SMALLEST_BYTES = 4 << 20
+_WAIT_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+_unshared = False
+
+
+def size_of(host_config: dict[str, Any]) -> int:
+    """How much room was asked for, in bytes; 0 for no limit.
+
+    Raises UsageError for another option, or a size that is none, in Docker's words.
+    """
+    options = host_config.get("StorageOpt") or {}
+    for name in options:
+        if name != "size":
+            raise Refused(
+                f"Unknown option {name}", hint="--storage-opt size=1g is the one there is"
+            )
+    if not options:
+        return 0
+    try:
+        size = _bytes(str(options["size"]))
+    except ValueError:
+        raise Refused(
+            f"invalid size: '{options['size']}'", hint="a number and a unit: 500m, 10g"
+        ) from None
+    if size < SMALLEST_BYTES:
+        raise Refused(
+            f"--storage-opt size={options['size']} is too small for a file system",
+            hint=f"{SMALLEST_BYTES >> 20}m is the least",
+        )
+    return size
+
+
+class Refused(UsageError):
+    """A storage option that the daemon would refuse."""
+
+    exit_code = 1
+
+
+def _bytes(text: str) -> int:
+    word = text.lower().removesuffix("b").removesuffix("i")
+    power = "kmgt".find(word[-1:]) + 1 if word[-1:] else 0
+    return int(float(word[:-1] if power else word) * 1024**power)
+
+
+def make_space(paths: ContainerPaths, size: int) -> None:
+    """Make a container's disk file, in the place of its upper and work directories.
+
+    Raises MinidockError where this machine has no mkfs.ext4 or no loop devices.
+    """
+    if not os.path.exists("/dev/loop-control"):
+        raise MinidockError(
+            "--storage-opt size= needs loop devices, and this machine has none",
+            hint="modprobe loop     loads their driver",
+        )
+    os.mkdir(paths.space, 0o700)
+    with open(paths.disk, "xb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        os.ftruncate(file.fileno(), size)
+    _make_file_system(paths.disk)
+    os.symlink("space/upper", paths.upper)
+    os.symlink("space/work", paths.work)
+
+
+def _make_file_system(path: str) -> None:
+    import sh  # heavy, and seldom wanted
+
+    try:
+        mkfs = sh.Command("mkfs.ext4", search_paths=["/usr/sbin", "/sbin", "/usr/bin", "/bin"])
+        mkfs("-q", "-F", "-m", "0", "-E", "nodiscard", path)
+    except sh.CommandNotFound:
+        raise MinidockError(
+            "--storage-opt size= needs mkfs.ext4, and this machine has none",
+            hint="apt-get install e2fsprogs",
+        ) from None
+    except sh.ErrorReturnCode as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        raise MinidockError(f"mkfs.ext4 {path}: {said[-1] if said else error.exit_code}") from None
+
+
+def has_space(container: Container) -> bool:
+    """Whether a container's own layer is in a file of its own."""
+    return bool(container.host_config.get("StorageOpt"))
+
+
+def mount_space(container: Container) -> None:
+    """Mount a container's own layer, unless it is.
+
+    Raises Conflict where somebody else has it for long.
+    """
+    from minidock.kernel.loop import mount_disk_file
+
+    paths = container.paths
+    with exclusive(f"{paths.home}/space.lock"):
+        if not _await_free(container):
+            return
+        mount_disk_file(paths.disk, paths.space, "ext4", "discard")
+        os.makedirs(f"{paths.space}/upper", mode=0o755, exist_ok=True)
+        os.makedirs(f"{paths.space}/work", mode=0o700, exist_ok=True)
+
+
+def _await_free(container: Container) -> bool:
+    """Wait until nobody has the file; returns whether it is to be mounted: it may be by now.
+
+    Raises Conflict where somebody else has it for long.
+    """
+    paths = container.paths
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while mount_point_of(paths.space) != paths.space:
+        device = _holder(paths.disk)
+        if not device:
+            return True
+        if time.monotonic() > deadline:
+            raise Conflict(
+                f"the layer of container {container.name} is in use by /dev/{device}",
+                hint="another command looks at it: wait for that, and try again",
+            )
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+def reach_layer(container: Container) -> None:
+    """Let this command see a container's own layer, though it does not run.
+
+    Raises Conflict where somebody else has it for long.
+    """
+    global _unshared
+    if not has_space(container) or not _await_free(container):
+        return
+    from minidock.engine.journal import recording_to
+    from minidock.kernel.mount import set_propagation
+    from minidock.kernel.namespace import unshare
+
+    with recording_to(container.paths):
+        if not _unshared:
+            unshare(["mount"])
+            set_propagation("/", "rslave")  # what a start mounts meanwhile may be seen
+            _unshared = True
+        mount_space(container)
+
+
+def _holder(path: str) -> str:
+    """The loop device that shows this very file, "" for none. Source: sysfs, loop/backing_file."""
+    for name in os.listdir("/sys/block"):
+        if name.startswith("loop"):
+            try:
+                with open(f"/sys/block/{name}/loop/backing_file") as file:
+                    if file.read().rstrip("\n") == path:
+                        return name
+            except OSError:
+                continue  # bound to no file
+    return ""

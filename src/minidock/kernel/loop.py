@@ -1,0 +1,97 @@
+"""Loop devices: a file as a disk, so that what is written to it has no more room than the file.
+
+A file system knows only one limit, its own size. So a directory that may hold ten megabytes is a
+file of ten megabytes with a file system of its own in it. The kernel shows such a file as a block
+device (/dev/loop3), and that can be mounted.
+
+The device is bound by a descriptor and lets the file go when its last user has gone, which is the
+mount (LO_FLAGS_AUTOCLEAR): nothing has to be unmade beside that.
+
+Sources: loop(4); include/uapi/linux/loop.h (struct loop_config).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minidock.errors import KernelError
+from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.op import op, quote
+
+_LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_CONFIGURE = 0x4C0A
+_LO_FLAGS_AUTOCLEAR = 4
+_EBUSY = 16
+_ATTEMPTS = 64
+_HINT = "modprobe loop     loads the driver; in a container, /dev/loop-control must be there"
+
+
+def _mount_disk_file_sh(path: str, target: str, fstype: str, data: str) -> str:
+    options = ",".join(["loop", *([data] if data else [])])
+    return f"mount -t {quote(fstype)} -o {quote(options)} {quote(path)} {quote(target)}"
+
+
+@op("mount(8)", twin=_mount_disk_file_sh)
+def mount_disk_file(path: str, target: str, fstype: str, data: str) -> None:
+    """Mount a file that holds a file system: the container's own layer then has the file's size.
+
+    Without it: a container's writes would share the store's disk, and one that fills it would stop
+    all others.
+
+    path: the file. target: an existing directory. data: the file system's options, comma-separated.
+    Raises KernelError: ENOENT without loop devices, EBUSY where all are taken, EUCLEAN or EINVAL
+    for a file that holds no such file system.
+    """
+    device, name = _bound_device(path)
+    try:
+        syscall(
+            "mount", path_bytes(name), path_bytes(target), path_bytes(fstype), 0,
+            path_bytes(data) if data else None, subject=f"{path} on {target}",
+        )  # fmt: skip
+    finally:
+        os.close(device)  # from here on only the mount holds it
+
+
+def _bound_device(path: str) -> tuple[int, str]:
+    """A free loop device bound to a file: its descriptor and its name. Another may be faster."""
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        control = _open("/dev/loop-control")
+        try:
+            for _ in range(_ATTEMPTS):
+                name = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
+                device = _open(name)
+                if _bind(device, file, name):
+                    return device, name
+                os.close(device)
+        finally:
+            os.close(control)
+    finally:
+        os.close(file)
+    raise KernelError("loop(4)", path, _EBUSY, hint="losetup -a     lists those in use")
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("loop(4)", name, error.errno or 0, hint=_HINT) from None
+
+
+def _bind(device: int, file: int, name: str) -> bool:
+    """Bind a device to a file; returns whether it was still free.
+
+    struct loop_config: fd, block_size, struct loop_info64 (232 bytes, of which lo_flags are at 52),
+    64 bytes kept for later.
+    """
+    config = bytearray(304)
+    config[0:4] = file.to_bytes(4, "little")
+    config[60:64] = _LO_FLAGS_AUTOCLEAR.to_bytes(4, "little")
+    try:
+        fcntl.ioctl(device, _LOOP_CONFIGURE, bytes(config))
+    except OSError as error:
+        if error.errno == _EBUSY:
+            return False
+        raise KernelError("loop(4)", name, error.errno or 0) from None
+    return True

@@ -16,7 +16,8 @@ import fcntl
 import os
 
 from minidock.errors import KernelError
-from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.libc import path_bytes
+from minidock.kernel.mount import plain_mount
 from minidock.kernel.op import op, quote
 
 _LOOP_CTL_GET_FREE = 0x4C82
@@ -45,10 +46,9 @@ def mount_disk_file(path: str, target: str, fstype: str, data: str) -> None:
     """
     device, name = _bound_device(path)
     try:
-        syscall(
-            "mount", path_bytes(name), path_bytes(target), path_bytes(fstype), 0,
-            path_bytes(data) if data else None, subject=f"{path} on {target}",
-        )  # fmt: skip
+        options = path_bytes(data) if data else None
+        place, kind = path_bytes(target), path_bytes(fstype)
+        plain_mount(path_bytes(name), place, kind, 0, options, subject=f"{path} on {target}")
     finally:
         os.close(device)  # from here on only the mount holds it
 

@@ -132,7 +132,7 @@ def flag_words(flags: int) -> Iterator[str]:
     return (word for flag, word in words.items() if flags & flag)
 
 
-def _mount(
+def plain_mount(
     source: bytes | None,
     target: bytes,
     fstype: bytes | None,
@@ -142,6 +142,7 @@ def _mount(
     subject: str,
     hint: str = "",
 ) -> None:
+    """mount(2), the plain call that ops share."""
     syscall("mount", source, target, fstype, flags, data, subject=subject, hint=hint)
 
 
@@ -161,7 +162,7 @@ def set_propagation(target: str, propagation: str) -> None:
     host "/" is shared, and what is mounted here would appear there.
     Raises KernelError: EINVAL where target is not a mount point.
     """
-    _mount(None, path_bytes(target), None, PROPAGATION[propagation], None, subject=target)
+    plain_mount(None, path_bytes(target), None, PROPAGATION[propagation], None, subject=target)
 
 
 def _propagate_in_root_sh(root: str, target: str, propagation: str) -> str:
@@ -178,7 +179,7 @@ def propagate_in_root(root: str, target: str, propagation: str) -> None:
     Raises KernelError: EINVAL where target is not a mount point.
     """
     with Target(root, target) as name:
-        _mount(None, name, None, PROPAGATION[propagation], None, subject=target)
+        plain_mount(None, name, None, PROPAGATION[propagation], None, subject=target)
 
 
 def _mount_filesystem_sh(
@@ -203,7 +204,7 @@ def mount_filesystem(
     """
     with Target(root, target) as name:
         check_mount_point(root, target, name, fstype=fstype, source="")
-        _mount(
+        plain_mount(
             path_bytes(source),
             name,
             path_bytes(fstype),
@@ -230,7 +231,7 @@ def bind_mount(source: str, root: str, target: str, *, recursive: bool) -> None:
     flags = MS_BIND | (MS_REC if recursive else 0)
     with Target(root, target) as name:
         check_mount_point(root, target, name, fstype="", source=source)
-        _mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
+        plain_mount(path_bytes(source), name, None, flags, None, subject=f"{source} on {target}")
 
 
 def _set_mount_attributes_sh(root: str, target: str, *, attributes: int, recursive: bool) -> str:
@@ -302,7 +303,7 @@ def hide_path(path: str) -> str | None:
     try:
         name = b"/proc/self/fd/%d" % fd
         if os.path.isdir(name):
-            _mount(b"tmpfs", name, b"tmpfs", MS_RDONLY, None, subject=path)
+            plain_mount(b"tmpfs", name, b"tmpfs", MS_RDONLY, None, subject=path)
         else:
             _cover_with_null(name, path)
     finally:
@@ -319,7 +320,7 @@ def _cover_with_null(name: bytes, path: str) -> None:
                 f"{path} cannot be hidden: /dev/null of the container is not the null device",
                 hint="leave /dev to minidock, or mount a complete one there",
             )
-        _mount(b"/proc/self/fd/%d" % null, name, None, MS_BIND, None, subject=path)
+        plain_mount(b"/proc/self/fd/%d" % null, name, None, MS_BIND, None, subject=path)
     finally:
         os.close(null)
 
@@ -344,7 +345,7 @@ def bind_to_itself(root: str, target: str) -> str | None:
         return "absent"
     try:
         name = b"/proc/self/fd/%d" % fd
-        _mount(name, name, None, MS_BIND | MS_REC, None, subject=join(root, target))
+        plain_mount(name, name, None, MS_BIND | MS_REC, None, subject=join(root, target))
     finally:
         os.close(fd)
     return None

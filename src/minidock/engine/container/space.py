@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import time
 
+from minidock.engine.journal import recording_to
 from minidock.engine.locks import exclusive
 from minidock.errors import Conflict, MinidockError, UsageError
 from minidock.kernel.mount import mount_point_of
@@ -117,8 +118,8 @@ def has_space(container: Container) -> bool:
     return bool(container.host_config.get("StorageOpt"))
 
 
-def mount_space(container: Container) -> None:
-    """Mount a container's own layer, unless it is.
+def mount_space(container: Container, *, privately: bool = False) -> None:
+    """Mount a container's own layer, unless it is. privately: for this process alone.
 
     Raises Conflict where somebody else has it for long.
     """
@@ -128,6 +129,8 @@ def mount_space(container: Container) -> None:
     with exclusive(f"{paths.home}/space.lock"):
         if not _await_free(container):
             return
+        if privately:
+            _leave_the_hosts_mounts()  # under the lock: what a start mounts after it is not seen
         mount_disk_file(paths.disk, paths.space, "ext4", "discard")
         os.makedirs(f"{paths.space}/upper", mode=0o755, exist_ok=True)
         os.makedirs(f"{paths.space}/work", mode=0o700, exist_ok=True)
@@ -158,19 +161,21 @@ def reach_layer(container: Container) -> None:
 
     Raises Conflict where somebody else has it for long.
     """
+    if has_space(container):
+        with recording_to(container.paths):
+            mount_space(container, privately=True)
+
+
+def _leave_the_hosts_mounts() -> None:
     global _unshared
-    if not has_space(container) or not _await_free(container):
+    if _unshared:
         return
-    from minidock.engine.journal import recording_to
     from minidock.kernel.mount import set_propagation
     from minidock.kernel.namespace import unshare
 
-    with recording_to(container.paths):
-        if not _unshared:
-            unshare(["mount"])
-            set_propagation("/", "rslave")  # what a start mounts meanwhile may be seen
-            _unshared = True
-        mount_space(container)
+    unshare(["mount"])
+    set_propagation("/", "rslave")
+    _unshared = True
 
 
 def _holder(path: str) -> str:

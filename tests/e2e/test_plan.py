@@ -19,6 +19,9 @@ from support.command import Minidock, command_line, environment
 
 pytestmark = pytest.mark.root
 
+# So that no run beside this one takes the subnet that was planned.
+SUBNET = f"10.213.{os.getpid() % 250}.0/24"
+
 DESCRIPTORS = {
     "control",
     "kept",
@@ -97,8 +100,13 @@ def _neutral(name: str, value: Any) -> Any:
 
 
 def test_plan_is_the_journal_of_the_run(
-    store: Store, minidock: Minidock, busybox_image: str, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
     minidock.ok("network", "create", "lab")
     for name, flags in RUNS.items():
         if name == "another's namespaces":

@@ -46,6 +46,7 @@ COMMANDS: Table = {
     "where": (TEACH, "where:where", "Show where each part of it lives, and how to look at it"),
     "plan": (TEACH, "plan:plan", "Tell what a command would do, and do nothing"),
     "packet": (TEACH, "packet:packet", "Follow one packet to a published port and back"),
+    "script": (TEACH, "script:script", "Write a shell script that does what a command would do"),
     "builder": (NOUNS, "builder:builder", "Manage builds and their cache"),
     "buildx": (NOUNS, "builder:buildx", "The same as builder, by Docker's newer name"),
     "container": (NOUNS, "container:container", "Manage containers"),

@@ -31,7 +31,7 @@ _HINT = "`minidock doctor` tells whether the store's file system can hold an ove
 def _mount_overlay_sh(lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> str:
     layers = " ".join(f"-o lowerdir+={quote(path)}" for path in lowerdirs)
     writes = f" -o upperdir={quote(upperdir)} -o workdir={quote(workdir)}" if upperdir else ""
-    return f"mount -t overlay overlay {layers}{writes} {quote(target)}"
+    return f"mount -t overlay none {layers}{writes} {quote(target)}"
 
 
 @op("mount(8)", twin=_mount_overlay_sh)

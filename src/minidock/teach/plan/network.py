@@ -53,6 +53,7 @@ class PlannedWiring:
         self.kind = mode_of(container.host_config.get("NetworkMode") or "").kind
         self.states: dict[str, dict[str, Any]] = {}
         self._saved: str | None = None
+        self._first = ""
         self._ports: list[dict[str, Any]] = []
         document = container.document
         joined = endpoints.joined(document) if self.kind == "bridge" else []
@@ -60,6 +61,16 @@ class PlannedWiring:
             self.states[name] = self._state(name)
         self._order = networks.in_order(self._store, joined)
         self.way_out = networks.way_out(self._store, joined) if joined else ""
+
+    @property
+    def before(self) -> str:
+        """What iptables-save prints now."""
+        return self._first
+
+    @property
+    def after(self) -> str:
+        """What it would print once the container runs."""
+        return self._saved or ""
 
     def hold_ports(self) -> None:
         """As Wiring.hold_ports: the host's ports that lead to the container."""
@@ -192,6 +203,7 @@ class PlannedWiring:
                     raise
                 self._note.append("the firewall is supposed to have no rules: root may list them")
                 self._saved = ""
+            self._first = self._saved
         return self._saved
 
     def _restore(self, author: Any, text: str) -> None:

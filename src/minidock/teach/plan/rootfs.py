@@ -39,8 +39,19 @@ class Layers:
         except KernelError:
             return None
 
+    def resolve(self, path: str) -> str:
+        """A path without links in it; what is nowhere stays as it is written."""
+        return "/" + "/".join(name for name, _ in self._walk(path, missing=True)[1:])
+
     def _find(self, path: str) -> list[str]:
         """The places of a path in the layers, the one that is seen first."""
+        return self._walk(path)[-1][1]
+
+    def _walk(self, path: str, *, missing: bool = False) -> list[tuple[str, list[str]]]:
+        """The way to a path: each part's name, and its places in the layers, topmost first.
+
+        missing: parts that are nowhere are no error.
+        """
         at: list[tuple[str, list[str]]] = [("", self._directories)]  # the way from the root
         waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         links = _MOST_LINKS
@@ -50,6 +61,9 @@ class Layers:
                 at = at[:-1] or at
                 continue
             found = _entries(at[-1][1], part)
+            if not found and missing:
+                at.append((part, []))
+                continue
             if not found:
                 raise KernelError("openat2(2)", path, ENOENT)
             mode = os.lstat(found[0]).st_mode
@@ -64,7 +78,7 @@ class Layers:
                 raise KernelError("openat2(2)", path, ENOTDIR)
             else:
                 at.append((part, found))
-        return at[-1][1]
+        return at
 
 
 def _entries(directories: list[str], name: str) -> list[str]:

@@ -72,7 +72,7 @@ class _Page:
         if (phase := f"{act.actor} · {act.phase}") != self._phase:
             self.line("")
             self.line(f"{phase} ".ljust(WIDTH, "─"), paint=f"1;{colour}")
-            if purpose := _purpose(act.phase):
+            if purpose := purpose_of(act.phase):
                 self.fold(purpose, "  ", paint="1")
             self._phase, self._op = phase, ""
         self.line(f"{number:>6}   {act.op.name:<{WIDTH - 29}}{told['man']:>20}", paint=colour)
@@ -110,7 +110,7 @@ class _Page:
             prompt = "  "
 
 
-def _purpose(phase: str) -> str:
+def purpose_of(phase: str) -> str:
     """The first line of the docstring of the function that would call the op."""
     names: list[Any] = phase.partition(".<locals>")[0].split(".")
     for cut in range(len(names) - 1, 0, -1):

@@ -1,0 +1,164 @@
+"""The host's side of a script: what the engine and the monitor do, and how each act is undone.
+
+An act becomes its twin. What was made is put on a stack by `undo`, as a command that unmakes it;
+the script's end, however it comes, performs them from the last to the first.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.network import firewall
+from minidock.errors import UsageError
+from minidock.runtime.program import Slot
+from minidock.teach.plan.rootfs import Layers
+from minidock.teach.script.lines import NO_TWIN, Lines
+from minidock.teach.script.words import command, here_text, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.teach.plan.acts import Act
+    from minidock.teach.plan.plan import Plan
+    from minidock.teach.script.words import Variables
+
+
+class Host:
+    """Writes the host's acts, one after the other. lines: what is written."""
+
+    def __init__(self, plan: Plan, variables: Variables) -> None:
+        self.lines = Lines()
+        self._plan = plan
+        self._variables = variables
+        self._inside = False  # between two setns: in the container's network
+        self._bridge_is_ours = any(act.op.name == "link.add_bridge" for act in plan.acts.all)
+        self._rules_undone = False
+
+    def write(self, act: Act) -> None:
+        """One act of the engine or the monitor, before or after init's."""
+        arguments = self._variables.mark(act.arguments)
+        name = act.op.name
+        if name == "iptables.save" or act.phase.startswith("runtime.seal"):
+            return  # a script knows its rules; it has no interpreter to seal
+        if name == "namespace.setns":
+            self._inside = act.phase.endswith("__enter__")
+        elif name == "iptables.restore" and not arguments.get("place"):
+            self.lines.why(act)
+            self._restore(arguments["rules"])
+        elif act.phase.endswith("adopt_caller") and name == "cgroup.write_file":
+            return  # the script stays in its caller's cgroup: it is nobody's monitor
+        elif name in NO_TWIN:
+            self.lines.missing(act)
+        else:
+            self.lines.why(act)
+            self.lines.write(*self._twin(act, arguments))
+
+    def _twin(self, act: Act, arguments: dict[str, Any]) -> list[str]:
+        name, twin = act.op.name, command(act.op.twin(**arguments))
+        if name == "cgroup.create_directory":
+            return [f"make_cgroup {word(arguments['path'])}"]
+        if name == "cgroup.write_file" and arguments["value"] == "@KEEPER@":
+            return [f"move_processes {word(arguments['path'].rpartition('/init/')[0])}"]
+        if name == "systemd.start_delegated_unit":
+            return [twin, f"undo systemctl stop {arguments['name']}"]
+        if name == "overlay.mount_overlay":
+            made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
+            return [f"mkdir -p {made}", twin, 'undo umount "$ROOTFS"', *self._volumes()]
+        if name == "mount.mount_filesystem":  # shared memory that others may join
+            return ['mkdir "$BOX/shm"', twin, 'undo umount "$BOX/shm"']
+        if name == "link.add_bridge":
+            return [
+                'if ip link show dev "$BRIDGE" >/dev/null 2>&1; then',
+                '    stop "the bridge $BRIDGE is there by now: have this script written anew"',
+                "fi",
+                twin,
+                'undo ip link delete dev "$BRIDGE"',
+            ]
+        if name == "link.add_veth":
+            return [twin, "undo remove_cable"]
+        if name == "sysctl.write":
+            path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
+            if self._inside:
+                enter = 'nsenter "--net=/proc/$PID/ns/net"'
+                return [f"echo {value} | {enter} tee {path} >/dev/null"]
+            return [f"set_setting {path} {value}"]
+        if name == "conntrack.forget_udp":
+            return [f"if command -v conntrack >/dev/null; then {twin} 2>/dev/null || :; fi"]
+        return [twin]
+
+    def _volumes(self) -> list[str]:
+        """A volume that is empty takes over what the image has at its place."""
+        found = []
+        for point in self._plan.container.document["Mounts"]:
+            if point["Type"] == "volume":
+                place = word(self._variables.mark(point["Source"]))
+                kept = point.get("NoCopy") or "nocopy" in (point["Mode"] or "").split(",")
+                image = Layers(self._plan.layers).resolve(point["Destination"])
+                found.append(
+                    f"mkdir -p {place}" if kept else f'fill_volume {place} "$ROOTFS"{word(image)}'
+                )
+        return found
+
+    def _restore(self, rules: str) -> None:
+        """Rules: all of a new bridge's at once; on one that is there, those that are missing."""
+        if rules.startswith("*filter\n:FORWARD"):
+            self.lines.write("iptables --wait 10 -P FORWARD DROP")
+            self.lines.write("undo iptables --wait 10 -P FORWARD ACCEPT")
+        elif self._bridge_is_ours:
+            restore = "iptables-restore --wait 10 --noflush <<RULES"
+            self.lines.write(f"{restore}\n{here_text(rules)}RULES")
+            if not self._rules_undone:
+                self.lines.write("undo remove_rules")
+            self._rules_undone = True
+        elif not self._rules_undone:
+            self._rules_undone = True
+            for table, chain, rule in self._missing_rules():
+                call = f"iptables --wait 10 -t {table}"
+                marked = command(f"{chain} {self._variables.mark(rule)}")
+                self.lines.write(f"{call} -A {marked}")
+                self.lines.write(f"undo {call} -D {marked}")
+
+    def _missing_rules(self) -> list[tuple[str, str, str]]:
+        before = firewall.parse(self._plan.wiring.before)
+        after = firewall.parse(self._plan.wiring.after)
+        return [
+            (table, chain, rule)
+            for table, chains in after.items()
+            for chain, rules in chains.items()
+            for rule in rules
+            if rule not in before.get(table, {}).get(chain, [])
+        ]
+
+    def removal(self) -> str:
+        """The text for iptables-restore that takes the new bridge's chains away; "" for none."""
+        if not self._bridge_is_ours:
+            return ""
+        device = next(
+            act.arguments["name"] for act in self._plan.acts.all if act.op.name == "link.add_bridge"
+        )
+        marked: str = self._variables.mark(firewall.removal(self._plan.wiring.after, device))
+        return here_text(marked)
+
+
+def check(plan: Plan) -> None:
+    """Raise UsageError for a run that a script could only half say."""
+    bridges = [act for act in plan.acts.all if act.op.name == "link.add_bridge"]
+    if len(bridges) > 1 or len(plan.wiring.states) > 1:
+        raise UsageError("a script has one network at most", hint="leave the others out")
+    if any(ns.get("path") for ns in plan.config["linux"]["namespaces"]):
+        raise UsageError(
+            "a script joins no other container's namespaces",
+            hint="leave out --network, --pid or --ipc container:…",
+        )
+    if any(act.op.name == "port.hold" and not act.arguments["host_port"] for act in plan.acts.all):
+        raise UsageError("a script cannot let the kernel choose a port", hint="name it: -p 8090:80")
+    command = plan.acts.all[-1].arguments["path"]
+    if isinstance(command, Slot) and not plan.supposed:
+        raise UsageError(
+            f"{plan.config['process']['args'][0]} is in no directory of PATH in the image",
+            hint="give its path, if a volume has it",
+        )
+    if plan.supposed:
+        raise UsageError(
+            "the image is root's to read, and the script has to name its layers",
+            hint="sudo minidock script run …",
+        )

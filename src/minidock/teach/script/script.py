@@ -1,0 +1,190 @@
+"""script: a run compiled into one POSIX sh file, which makes the same container by itself.
+
+    plan (teach/plan)  ->  the engine's and the monitor's acts   ->  engine()           host.py
+                       ->  init's acts                           ->  init(), walls(), inside()
+    both sides wait for each other by two FIFOs: "ready" and "start", as the channel and start.fifo
+
+The image's layers stay where they are, and are named on top; all else is made in a directory of the
+script's own, and taken down when the command ends. What has no shell twin is a comment: lines.py.
+
+Source: POSIX, Shell Command Language; unshare(1), setpriv(1), mount(8), pivot_root(8), ip(8).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from minidock.engine.network import netfiles
+from minidock.engine.network.names import hosts_file
+from minidock.teach.plan.acts import PID
+from minidock.teach.script import host as host_side
+from minidock.teach.script.host import Host
+from minidock.teach.script.inside import Inside, added_by_shell, check_dev
+from minidock.teach.script.lines import Lines
+from minidock.teach.script.words import Variables, command, here_text, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.teach.plan.plan import Plan
+
+_TEMPLATE = os.path.join(os.path.dirname(__file__), "frame.sh")
+
+
+def script(plan: Plan, command_line: str) -> str:
+    """The text of the script. command_line: the run that it is, for its head.
+
+    Raises UsageError for what a script could only half say.
+    """
+    host_side.check(plan)
+    check_dev(plan.config)
+    constants, variables = _variables(plan)
+    engine, inside = _sides(plan, variables)
+    with open(_TEMPLATE, encoding="utf-8") as file:
+        frame = file.read().partition("# ---\n")[2]
+    removal = engine.removal()
+    parts = {
+        "COMMAND_LINE": command_line,
+        "CONSTANTS": "\n".join(f"{name}={word(value)}" for name, value in constants.items()),
+        "VOLUMES": "".join(
+            f"VOLUME_{number}=$BOX/volumes/{number}\n"
+            for number in range(1, len(_new_volumes(plan)) + 1)
+        ),
+        "FILES": str(_files(plan, variables)).rstrip(),
+        "BEFORE": str(_of(engine, plan, before_init=True)).rstrip(),
+        "AFTER": str(_of(engine, plan, before_init=False)).rstrip(),
+        "UNSHARE": _unshare(plan),
+        "REMOVE_RULES": f"    iptables-restore --wait 10 --noflush <<RULES\n{removal}RULES"
+        if removal
+        else "    :",
+        "INIT": str(inside.init).rstrip(),
+        "WALLS": str(inside.walls).rstrip(),
+        "INSIDE": str(inside.inside).rstrip(),
+        "CGROUPS": _cgroups(plan, variables),
+        "ADDED": added_by_shell(plan.config["process"]["env"]),
+    }
+    for name, text in parts.items():
+        frame = frame.replace(f"%{name}%", text)
+    return _without_unused(frame)
+
+
+def _without_unused(text: str) -> str:
+    """The script without the helpers and constants that nothing in it calls for."""
+    helpers = r"\n((?:# [^\n]*\n)*(\w+)\(\) \{\n(?:.*?\n)?\}\n)"
+    inner = r"\n( +(\w+)\(\) \{[^\n]*\}(?=\n))"
+    constants = r"\n(([A-Z_]+)=[^\n]*(?=\n))"
+    for pattern in (helpers, inner, constants):
+        for block, name in re.findall(pattern, text, re.DOTALL):
+            where = text.partition("\ninside() {")[2] if pattern is inner else text
+            used = re.sub(r"(?m)^ *#.*", "", where.replace(block, ""))
+            call = (
+                rf"(?m)(^|[;&|(]|then|do|else)\s*{name}\s" if pattern is inner else rf"\b{name}\b"
+            )
+            if not re.search(call, used):
+                text = text.replace(f"\n{block}", "", 1)
+    return text
+
+
+def _sides(plan: Plan, variables: Variables) -> tuple[Host, Inside]:
+    inside = Inside(plan, variables)
+    for act in plan.acts.all:
+        if act.actor == "init":
+            inside.write(act)
+    inside.end_of_init()
+    return Host(plan, variables), inside
+
+
+def _of(engine: Host, plan: Plan, *, before_init: bool) -> Lines:
+    """The host's acts on one side of init's birth."""
+    at = next(n for n, a in enumerate(plan.acts.all) if a.op.name == "namespace.clone_process")
+    engine.lines = Lines()
+    acts = plan.acts.all[:at] if before_init else plan.acts.all[at + 1 :]
+    for act in acts:
+        if act.actor != "init":
+            engine.write(act)
+    return engine.lines
+
+
+def _unshare(plan: Plan) -> str:
+    """The twin of clone3: which namespaces init is born into."""
+    act = next(a for a in plan.acts.all if a.op.name == "namespace.clone_process")
+    twin = act.op.twin(**act.arguments).partition(" sh init.sh")[0]
+    return _with_propagation(twin)
+
+
+def _with_propagation(twin: str) -> str:
+    """unshare(1) would cut the mounts' propagation by itself, which is an act of its own here."""
+    return f'{twin.replace("--mount", "--mount --propagation unchanged")} setsid sh "$0" init'
+
+
+def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:
+    """What a literal of this run becomes: constants of the script's head, and all variables."""
+    container = plan.container
+    constants, literals = {}, {}
+    for number, layer in enumerate(reversed(plan.layers), start=1):
+        constants[f"LAYER_{number}"] = layer
+    for state in plan.wiring.states.values():
+        constants["BRIDGE"] = state["Device"]
+        constants["SUBNET"] = state["Subnet"]
+        constants["GATEWAY"] = state["Gateway"]
+        constants["ADDRESS"] = plan.addresses[0]
+        constants["MAC"] = state["Leases"][container.id]["MacAddress"]
+        literals[state["Leases"][container.id]["Cable"]] = "CABLE"
+    literals.update({value: name for name, value in constants.items()})
+    literals.update(
+        {
+            container.paths.merged: "ROOTFS",
+            container.paths.home: "BOX",
+            container.id: "ID",
+            container.id[:12]: "SHORT",
+            str(PID): "PID",
+        }
+    )
+    for number, source in enumerate(_new_volumes(plan), start=1):
+        literals[source] = f"VOLUME_{number}"
+    return constants, Variables(literals)
+
+
+def _new_volumes(plan: Plan) -> list[str]:
+    """The directories of volumes that the store does not have: the script makes its own."""
+    points = plan.container.document["Mounts"]
+    sources = [point["Source"] for point in points if point["Type"] == "volume"]
+    return [source for source in dict.fromkeys(sources) if not os.path.isdir(source)]
+
+
+def _files(plan: Plan, variables: Variables) -> Lines:
+    """The files that the engine writes: names, addresses, volumes."""
+    container, lines = plan.container, Lines()
+    gateway = next((state["Gateway"] for state in plan.wiring.states.values()), "")
+    hosts = hosts_file(
+        netfiles._full_name(container),
+        plan.addresses[0] if plan.addresses else "",
+        container.host_config.get("ExtraHosts") or [],
+        further=plan.addresses[1:],
+        gateway=gateway,
+        own_network=netfiles._own_network(container),
+    )
+    resolv = netfiles.resolv_conf(container, names_served=False)
+    for name, content in (
+        ("hosts", hosts),
+        ("hostname", container.config["Hostname"] + "\n"),
+        ("resolv.conf", resolv),
+    ):
+        text = here_text(variables.mark(content))
+        lines.write(f'cat > "$BOX/{name}" <<TEXT\n{text}TEXT')
+    for point in container.document["Mounts"]:
+        place = word(variables.mark(point["Source"]))
+        if point["Type"] == "bind" and point.get("CreateSource"):
+            lines.write(f"make_source {place}")
+    return lines
+
+
+def _cgroups(plan: Plan, variables: Variables) -> str:
+    """The container's own cgroups, in which its processes are."""
+    made = [
+        act.arguments["path"]
+        for act in plan.acts.all
+        if act.op.name == "cgroup.create_directory"
+        and act.arguments["path"].endswith(plan.container.id)
+    ]
+    return command(" ".join(word(variables.mark(path)) for path in made))

@@ -1,0 +1,301 @@
+"""`script run`: the shell script makes the container that `run` makes, and leaves nothing behind.
+
+Both are asked for what the kernel says of them; ids, and what docs/script.md lists, aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidock.paths import Store
+from minidock.teach.script.lines import NO_TWIN
+from support import machine, stores
+from support.command import REPOSITORY, Minidock
+from support.patience import patience
+
+pytestmark = pytest.mark.root
+
+# So that no run beside this one takes the subnet that was planned.
+SUBNET = f"10.213.{os.getpid() % 250}.0/24"
+
+LIMITS = (
+    "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes",
+    "pids.max", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpuset.cpus",
+    "cpuset.mems", "devices.list", "memory.max", "memory.swap.max", "cpu.max", "cpu.weight",
+    "cgroup.controllers",
+)  # fmt: skip
+SETTINGS = ("net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range")
+IN_SLEEP = ["sleep", "1000"]
+
+
+def _fingerprint(store: Store, pid: int, names: dict[str, str]) -> dict[str, Any]:
+    """What the kernel says of a container. names: what is this one's own -> what it is called."""
+
+    def plain(text: str) -> str:
+        for own in sorted(names, key=len, reverse=True):
+            text = text.replace(own, names[own])
+        return text
+
+    def inside(*command: str, kind: str = "--net") -> str:
+        enter = ["nsenter", f"--target={pid}", kind]
+        return plain(subprocess.run([*enter, *command], capture_output=True, text=True).stdout)
+
+    proc = Path(f"/proc/{pid}")
+    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+    cgroup = (proc / "cgroup").read_text()
+    kinds = os.listdir(proc / "ns")
+    addresses = json.loads(inside("ip", "-j", "address"))
+    found = {
+        "mounts": [_mount(plain(x)) for x in (proc / "mountinfo").read_text().splitlines()],
+        "cgroups": plain(cgroup).splitlines(),
+        "limits": _limits(cgroup),
+        "addresses": [
+            [*map(link.get, ("ifname", "address", "flags", "mtu")), a["local"], a["prefixlen"]]
+            for link in addresses
+            for a in link["addr_info"]
+        ],
+        "routes": inside("ip", "route").splitlines(),
+        "rules": sorted(
+            plain(rule) for rule in machine.firewall_rules() if store.bridge in rule
+        ),
+        "cables": sorted(plain(x) for x in machine.links() if f" in {store.bridge}" in x),
+        "hostname": inside("hostname", kind="--uts"),
+        "domainname": inside("domainname", kind="--uts"),
+        "status": {
+            key: status[key]
+            for key in ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+                        "NoNewPrivs", "NSpid", "NSsid")
+        } | {"NSpid": status["NSpid"].split()[-1], "NSsid": status["NSsid"].split()[-1]},
+        "rlimits": (proc / "limits").read_text(),
+        "oom": (proc / "oom_score_adj").read_text(),
+        "environment": sorted(plain((proc / "environ").read_text()).split("\0")),
+        "command": plain((proc / "cmdline").read_text()),
+        "directory": os.readlink(proc / "cwd"),
+        "open": sorted(os.listdir(proc / "fd")),
+        "namespaces": {k: os.readlink(proc / "ns" / k) == os.readlink(f"/proc/self/ns/{k}")
+                       for k in kinds},
+        "devices": _devices(proc / "root/dev"),
+        "settings": [inside("cat", f"/proc/sys/{name}") for name in SETTINGS],
+        "files": [
+            plain((proc / "root/etc" / name).read_text())
+            for name in ("hosts", "hostname", "resolv.conf")
+        ],
+        "volume": sorted(os.listdir(proc / "root/var")),
+    }  # fmt: skip
+    return found
+
+
+def _mount(line: str) -> str:
+    """A line of mountinfo without the numbers of mounts, devices and peer groups."""
+    before, _, after = line.partition(" - ")
+    fields = before.split()
+    tags = [tag.partition(":")[0] for tag in fields[6:]]
+    return " ".join([*fields[3:6], *tags, "-", after])
+
+
+def _limits(cgroup: str) -> dict[str, str]:
+    found = {}
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        tree = "unified" if not controllers else controllers.removeprefix("name=")
+        for top in (f"/sys/fs/cgroup/{tree}{path}", f"/sys/fs/cgroup{path}"):
+            for file in LIMITS:
+                if os.path.exists(f"{top}/{file}"):
+                    found[f"{tree} {file}"] = Path(f"{top}/{file}").read_text()
+    return found
+
+
+def _devices(dev: Path) -> list[str]:
+    found = []
+    for entry in sorted(dev.iterdir()):
+        status = entry.lstat()
+        target = f" -> {os.readlink(entry)}" if entry.is_symlink() else ""
+        found.append(f"{entry.name}{target} {status.st_mode:o} {status.st_rdev} {status.st_uid}")
+    return found
+
+
+class Script:
+    """A script, running. names: what is this run's own, for a fingerprint."""
+
+    def __init__(self, text: str, directory: Path) -> None:
+        self.id = secrets.token_hex(32)
+        self.box = f"/var/tmp/box-{self.id[:12]}"
+        self.file = directory / "box.sh"
+        self.file.write_text(text)
+        environment = {"PATH": os.environ["PATH"], "ID": self.id}
+        self.process = subprocess.Popen(
+            ["sh", str(self.file)], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.names = _names(self.id, self.box) | {f"{self.box}/volumes/1": "VOLUME"}
+        for name in ("GATEWAY", "ADDRESS", "MAC"):
+            if match := re.search(rf"^{name}=(\S+)", text, re.M):
+                self.names[match[1]] = name
+
+    def pid(self) -> int:
+        """The command's process, once it runs."""
+        deadline = time.monotonic() + patience(20)
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for pid, name in self._processes():
+                if name == "sleep":
+                    return pid
+            time.sleep(0.05)
+        self.process.kill()
+        raise AssertionError(self.process.communicate())
+
+    def _processes(self) -> list[tuple[int, str]]:
+        """Who is in its cgroups, and what they execute."""
+        found = []
+        for where in [top for top, _, _ in os.walk("/sys/fs/cgroup") if top.endswith(self.id)]:
+            try:
+                for pid in Path(f"{where}/cgroup.procs").read_text().split():
+                    name = Path(f"/proc/{pid}/comm").read_text().strip()
+                    found.append((int(pid), name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # a stage's helper has ended meanwhile
+        return found
+
+
+def _names(container_id: str, home: str) -> dict[str, str]:
+    return {
+        home: "HOME",
+        container_id: "ID",
+        container_id[:12]: "SHORT",
+        f"veth{container_id[:11]}": "CABLE",
+    }
+
+
+def _native(store: Store, minidock: Minidock, flags: list[str]) -> dict[str, Any]:
+    """The fingerprint of what `run` makes."""
+    container = minidock.ok("run", "-d", *flags)
+    known = json.loads(minidock.ok("inspect", container))[0]
+    names = _names(container, store.container(container).home)
+    names[f"{store.volume('data')}/_data"] = "VOLUME"
+    network = known["NetworkSettings"]
+    for key, name in (("Gateway", "GATEWAY"), ("IPAddress", "ADDRESS"), ("MacAddress", "MAC")):
+        if network.get(key):
+            names[network[key]] = name
+    found = _fingerprint(store, known["State"]["Pid"], names)
+    minidock.ok("rm", "-f", container)
+    return found
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return str(probe.getsockname()[1])
+
+
+def _compare(store: Store, minidock: Minidock, flags: list[str], directory: Path) -> str:
+    """Run the script, look, end it by a signal; then run it natively, look. Returns the script."""
+    directory.mkdir(exist_ok=True)
+    text = minidock.ok("script", "run", *flags) + "\n"
+    before = machine.snapshot()
+    run = Script(text, directory)
+    found = _fingerprint(store, run.pid(), run.names)
+    run.process.terminate()
+    out, errors = run.process.communicate(timeout=patience(20))
+    assert (run.process.returncode, out, errors) == (143, "", "")
+    marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
+    assert machine.left_behind(before, machine.snapshot(), marks) == []
+    assert machine.left_behind(machine.snapshot(), before, marks) == []  # nor is more gone
+    assert not os.path.exists(run.box)
+    native = _native(store, minidock, flags)
+    different = {key: (found[key], native[key]) for key in native if found[key] != native[key]}
+    assert not different, json.dumps(different, indent=1)
+    return text
+
+
+def test_script_makes_the_container_that_run_makes(
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    require: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
+    shellcheck = require("shellcheck")
+    (tmp_path / "source").mkdir()
+    first = [
+        "-p", f"{_free_port()}:80", "-m", "64m", "--pids-limit", "50", "--cpus", "0.5",
+        "-v", f"{tmp_path}/source:/source:ro", "-v", "/tmp:/t", "-v", "data:/var",
+        "--tmpfs", "/x:size=1m,ro",
+        "--hostname", "box", "-e", "A=b 'c' \"d\" $e", "-w", "/new/place",
+        "--ulimit", "nofile=100:200", "--oom-score-adj", "100", "busybox", *IN_SLEEP,
+    ]  # fmt: skip
+    texts = [_compare(store, minidock, first, tmp_path / "first")]  # it makes the bridge
+    minidock.ok("run", "-d", "-p", f"{_free_port()}:80", "busybox", *IN_SLEEP)
+    second = [
+        "-p", f"127.0.0.1:{_free_port()}:80", "-u", "1000:7", "--group-add", "9", "--read-only",
+        "--cap-drop", "all", "--cap-add", "chown", "--security-opt", "no-new-privileges",
+        "--device", "/dev/zero:/dev/nil", "busybox", *IN_SLEEP,
+    ]  # fmt: skip
+    texts.append(_compare(store, minidock, second, tmp_path / "second"))
+    third = ["--network", "none", "--cgroupns", "host", "--uts", "host", "busybox", *IN_SLEEP]
+    texts.append(_compare(store, minidock, third, tmp_path / "third"))
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.sh").write_text(text)
+    files = [str(tmp_path / f"{number}.sh") for number in range(len(texts))]
+    checked = subprocess.run([shellcheck, *files], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout
+
+
+def test_script_that_fails_halfway_leaves_nothing(
+    store: Store, minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    text = minidock.ok("script", "run", "-m", "64m", "busybox", "true") + "\n"
+    assert text.count("    pivot_root . .\n") == 1
+    before = machine.snapshot()
+    run = Script(text.replace("    pivot_root . .\n", "    pivot_root . /nowhere\n"), tmp_path)
+    _, errors = run.process.communicate(timeout=patience(20))
+    assert run.process.returncode == 125
+    assert "the container's side ended with 1 before it was ready" in errors
+    marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
+    assert machine.left_behind(before, machine.snapshot(), marks) == []
+    assert not os.path.exists(run.box)
+
+
+def test_script_ends_with_the_commands_exit_code(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    words = ["--network", "none", "busybox", "sh", "-c", 'echo "$0 $1"; read x; echo $x; exit 7']
+    text = minidock.ok("script", "run", "-i", *words, "a  b", "$c'd")
+    (tmp_path / "box.sh").write_text(text + "\n")
+    done = subprocess.run(
+        ["sh", tmp_path / "box.sh"], input="line\n", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, "a  b $c'd\nline\n", "")
+
+
+def test_what_a_script_could_only_half_say_is_refused(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    minidock.ok("run", "-d", "--name", "other", "--network", "none", "busybox", *IN_SLEEP)
+    refused = {
+        "a script cannot let the kernel choose a port": ["-p", "80", "busybox"],
+        "a script joins no other container's namespaces": ["--pid", "container:other", "busybox"],
+        "nosuch is in no directory of PATH in the image": ["busybox", "nosuch"],
+        "No such image: nosuch": ["nosuch"],
+    }
+    for words, arguments in refused.items():
+        result = minidock("script", "run", *arguments)
+        assert (result.code, result.stdout) == (1, ""), result
+        assert words in result.stderr
+
+
+def test_documentation_lists_what_has_no_twin() -> None:
+    text = (REPOSITORY / "docs/script.md").read_text()
+    table = text.partition("## What has no shell twin")[2].partition("## What is refused")[0]
+    assert set(re.findall(r"`(\w+\.\w+)`", table)) == set(NO_TWIN)

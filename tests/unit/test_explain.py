@@ -80,6 +80,16 @@ def test_what_a_chapter_has_said_is_not_said_again() -> None:
     assert text.count(why) == 2
 
 
+def test_each_op_stands_below_its_phase() -> None:
+    inner = {**PIVOT, "phase": "runtime.rootfs.tree_steps"}
+    comprehension = {**PIVOT, "phase": "runtime.rootfs.tree_steps.<locals>.<listcomp>"}
+    phases = (PIVOT, inner, comprehension, PIVOT)
+    lines = [text for n, what in enumerate(phases) for text in (begin(n, what), end(n))]
+    told = re.findall(r"^  (\w+)(?::|$)|^ +(\d)   mount", story(lines), re.M)
+    order = [phase or int(number) for phase, number in told]
+    assert order == ["enter_steps", 0, "tree_steps", 1, 2, "enter_steps", 3]
+
+
 def test_two_processes_in_one_module_are_two_chapters() -> None:
     text = story([begin(1, PIVOT, "init"), end(1, "init"), begin(1, PIVOT, "stage")])
     assert re.findall(r"^(\w+) · runtime.rootfs", text, re.M) == ["init", "stage"]

@@ -38,6 +38,7 @@ class Story:
         self._page = page
         self._shortened = shortened
         self._chapter = ("", "")
+        self._phase = ("", "")
         self._began = began
         self._known: set[str] = set()  # phases whose purpose was told
         self._told: set[str] = set()  # phases and ops that this chapter has told already
@@ -59,7 +60,8 @@ class Story:
             self._began = record["t"]
         if told.chapter != self._chapter:
             self._open_chapter(told, colour)
-        self._phase(record["phase"])
+        if (phase := split_phase(record["phase"])) != self._phase:
+            self._open_phase(*phase)
         self._head_line(told, colour)
         if record["op"] not in self._told:
             _ = page.language.gettext
@@ -76,6 +78,7 @@ class Story:
         """A rule with who and where, and how long after the story's beginning."""
         page = self._page
         self._chapter = told.chapter
+        self._phase = ("", "")
         self._told = set()
         name = " · ".join(told.chapter)
         moment = f"+{time_text(max(0, told.record['t'] - (self._began or 0)) // 1000)}"
@@ -85,16 +88,16 @@ class Story:
         if purpose := purpose_of_module(told.chapter[1]):
             page.fold(page.language.gettext(purpose), "  ")
 
-    def _phase(self, phase: str) -> None:
+    def _open_phase(self, module: str, function: str) -> None:
         """A phase's function, and at its first time what it is for."""
         page = self._page
-        module, function = split_phase(phase)
-        if (key := f"{module}.{function}") in self._told:
-            return
-        self._told.add(key)
+        self._phase = (module, function)
+        key = f"{module}.{function}"
+        if key not in self._told:
+            page.line("")
         purpose = "" if key in self._known else purpose_of_function(module, function)
+        self._told.add(key)
         self._known.add(key)
-        page.line("")
         if purpose:
             page.fold(f"{function}: {page.language.gettext(purpose)}", "  ", paint="1")
         else:

@@ -136,6 +136,19 @@ def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert [(op.record["begin"], op.us) for op in told] == [(1, 12)]
 
 
+@pytest.mark.parametrize("encoding", ("utf-8", "latin-1", "ascii"))
+def test_a_terminal_without_unicode_gets_what_it_can_show(encoding: str) -> None:
+    seen = io.BytesIO()
+    out = io.TextIOWrapper(seen, encoding=encoding)
+    page = Page(out, ENGLISH)
+    page.line("init · 3 µs …")
+    page.json({"why": "стена"})
+    out.flush()
+    line, machine = seen.getvalue().decode(encoding).splitlines()
+    told = {"utf-8": "init · 3 µs …", "latin-1": "init · 3 µs ?", "ascii": "init ? 3 ?s ?"}
+    assert line == told[encoding] and json.loads(machine) == {"why": "стена"}
+
+
 @pytest.mark.parametrize(
     ("phase", "module", "function"),
     (

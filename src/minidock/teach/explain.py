@@ -9,7 +9,6 @@ written twice. What an op is: op_page.py.
 
 from __future__ import annotations
 
-import json
 import sys
 
 from minidock.errors import NotFound
@@ -116,12 +115,12 @@ def _writer(
     ops: list[Told] | None = None,
 ) -> Callable[[Told], None]:
     """What writes an op to `out`, as JSON or as text below a title."""
+    page = Page(out, language)
     if as_json:
-        return lambda told: _write_line(out, told, language)
-    return story_of(container, Page(out, language), began, ops).write
+        return lambda told: _write_line(told, page)
+    return story_of(container, page, began, ops).write
 
 
-def _write_line(out: TextIO, told: Told, language: Language) -> None:
+def _write_line(told: Told, page: Page) -> None:
     plain = told.plain()
-    plain["why"] = language.gettext(plain["why"])
-    out.write(json.dumps(plain, ensure_ascii=False) + "\n")
+    page.json({**plain, "why": page.language.gettext(plain["why"]) if plain["why"] else ""})

@@ -6,7 +6,6 @@ All of it is read from the source: the op's docstring, taken apart here, and its
 from __future__ import annotations
 
 import inspect
-import json
 import re
 
 from minidock.kernel.op import REGISTRY
@@ -78,7 +77,7 @@ def explain_ops(ops: list[Op], page: Page, *, as_json: bool) -> None:
     """Tell about one op on a page of its own, or list several."""
     if as_json:
         for op in ops:
-            page.raw(json.dumps(_plain(op, page.language), ensure_ascii=False))
+            page.json(_plain(op, page.language))
     elif len(ops) == 1:
         _tell(ops[0], page)
     else:

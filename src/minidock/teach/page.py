@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from textwrap import wrap
@@ -27,13 +28,20 @@ class Page:
     def __init__(self, out: TextIO, language: Language) -> None:
         self.language = language
         self._out = out
+        self._unicode = (out.encoding or "utf-8").lower().startswith("utf")
         self._colours = out.isatty() and not os.environ.get("NO_COLOR")
 
     def line(self, text: str) -> None:
-        """One line as it is."""
-        self._out.write(text.rstrip() + "\n")
+        """One line as it is; "?" for what the terminal has no character for."""
+        text = text.rstrip() + "\n"
+        if not self._unicode:
+            encoding = self._out.encoding or "ascii"
+            text = text.encode(encoding, "replace").decode(encoding)
+        self._out.write(text)
 
-    raw = line
+    def json(self, value: object) -> None:
+        """A value as one line of JSON."""
+        self._out.write(json.dumps(value, ensure_ascii=not self._unicode) + "\n")
 
     def fold(self, text: str, indent: str, *, paint: str = "0") -> None:
         """Prose, on as many lines as it takes."""

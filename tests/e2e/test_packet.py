@@ -22,12 +22,13 @@ from minidock.teach.packet.target import parse, resolve
 from minidock.teach.packet.text import plain
 from minidock.teach.packet.walk import walk
 from support import stores
-from support.command import Minidock
+from support.command import REPOSITORY, Minidock
 from support.lab import machine_of_its_own, sh
 from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet")]
 
+BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 SERVERS = "httpd -h / -p 127.0.0.1:81; httpd -h / -p 0.0.0.0:82; exec httpd -f -h / -p 80"
 PORTS = ("-p", "8090:80", "-p", "8091:81", "-p", "127.0.0.1:8092:82", "-p", "8093:83")
 
@@ -40,7 +41,7 @@ def web(_busybox_store: Path) -> Iterator[Minidock]:
     minidock = Minidock(root)
     with pytest.MonkeyPatch.context() as patch, machine_of_its_own():
         patch.setenv("MINIDOCK_ROOT", root)
-        sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables")
+    XX
         minidock.ok("run", "-d", "--name", "web", *PORTS, "busybox", "sh", "-c", SERVERS)
         minidock.ok("run", "-d", "--name", "other", "busybox", "sleep", "600")
         _until_it_listens(minidock)
@@ -179,6 +180,28 @@ def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
         put_back(whole)
     for start in ("host", "outside", "other"):
         assert follow(store, "8090", start)["status"] == "answered", "the rules are back"
+
+
+@pytest.mark.parametrize(
+    ("command", "port", "flags"),
+    [
+        ("minidock packet 8090", "8090", ()),
+        ("minidock packet --from outside 8090", "8090", ("--from", "outside")),
+    ],
+)
+def test_docs_show_what_is_printed(
+    web: Minidock, command: str, port: str, flags: tuple[str, ...]
+) -> None:
+    def outline(text: str) -> list[str]:
+        """The hops' places and words, and what follows them; names and numbers masked."""
+        text = re.sub(r"\n {20,}", " ", text)  # unfold
+        text = re.sub(r"  ← \w+ \d+ of \w+|mdt?[0-9a-f]{8}\w*|minidock0", "", text)
+        text = re.sub(r"0x[0-9a-f]+|veth[0-9a-f]+|[0-9.]+ (µs|ms)|\d+|[0-9a-f]{12}", "N", text)
+        return [line.split(" -A ")[0].rstrip() for line in text.splitlines()]
+
+    page = (REPOSITORY / "docs/packet.md").read_text()
+    shown = page.partition(f"```console\n$ {command}\n")[2].partition("```")[0]
+    assert outline(shown) == outline(web.ok("packet", *flags, port) + "\n")
 
 
 def test_what_the_advice_says_helps(web: Minidock, store: Store) -> None:

@@ -92,6 +92,13 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
         probe = next((w for w in found if _is_probe(w, place, target)), None)
         relay = next((w for w in found if _is_relay(w, place, target)), None)
         port = _port_at_the_container(probe, relay, target) or place.port
+        answer = next((w for w in found if _is_answer(w, port, target)), None)
+        counted = [] if rules.is_nft else counters.risen(before)
+        if not rules.is_nft:
+            there, back = f"-i {target.bridge}", f"-o {target.bridge}"
+            probe = counters.filled(probe, counted, other_way=there)
+            relay = counters.filled(relay, counted, other_way=there)
+            answer = counters.filled(answer, counted, other_way=back)
         bridge, cable, inside = ([s for s in seen if _is_of(s, port, target)] for seen in sightings)
         return Seen(
             target=target,
@@ -103,7 +110,7 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
             outcome=outcome,
             us=us,
             probe=probe,
-            answer=next((w for w in found if _is_answer(w, port, target)), None),
+            answer=answer,
             relay=relay,
             bridge=bridge,
             cable=cable,
@@ -113,7 +120,7 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
             listeners=listeners(target.pid),
             saved=rules.saved,
             is_traced=rules.is_nft,
-            counted=[] if rules.is_nft else counters.risen(before),
+            counted=counted,
             settings=_settings(target),
         )
 

@@ -55,6 +55,10 @@ def write(walk: Walk, out: TextIO) -> None:
         if rule not in told:
             text = f"also missing in {table}: -A {chain} {rule} ({purpose(table, chain, rule)})"
             page.fold(text, first="  ! ", rest=4)
+    if _has_nameless(walk):
+        text = "Without ←: made by a container that was removed, or started again, since"
+        page.line()
+        page.line("  " + page.paint(_FAINT, text))
     if not seen.is_traced:
         _counted(page, walk)
 
@@ -76,16 +80,22 @@ def _made_by(step: Step | None) -> str:
     return f"  ← {step}".replace(" ", "\u00a0").replace("\u00a0", " ", 1) if step else ""
 
 
+def _has_nameless(walk: Walk) -> bool:
+    """Whether something of minidock's own was made by a step that no journal has any more."""
+    steps = [hop.step for hop in walk.hops if hop.place in ("routing", "bridge", "cable")]
+    rules = [because for hop in walk.hops for because in hop.rules]
+    steps += [because.step for because in rules if "MINIDOCK-" in because.rule]
+    return None in steps
+
+
 def _counted(page: _Page, walk: Walk) -> None:
     page.line()
     page.fold(
-        "iptables is of the legacy kind here, which does not tell what it does with one packet; "
-        "these rules' counters rose meanwhile, by this packet or by others:",
+        "iptables is of the legacy kind here, and does not tell what it does with one packet. The "
+        "rules above are those whose counters rose meanwhile, by this packet or by another.",
         first="  ",
         rest=2,
     )
-    for each in walk.seen.counted:
-        page.fold(f"{each.packets} × {each.table}: {each.text}", first="    ", rest=6, code=_FAINT)
 
 
 def _whence(origin: str) -> str:

@@ -41,7 +41,7 @@ def web(_busybox_store: Path) -> Iterator[Minidock]:
     minidock = Minidock(root)
     with pytest.MonkeyPatch.context() as patch, machine_of_its_own():
         patch.setenv("MINIDOCK_ROOT", root)
-    XX
+        sh(f"[ ! -e {BRIDGED} ] || echo 0 > {BRIDGED}")
         minidock.ok("run", "-d", "--name", "web", *PORTS, "busybox", "sh", "-c", SERVERS)
         minidock.ok("run", "-d", "--name", "other", "busybox", "sleep", "600")
         _until_it_listens(minidock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +107,14 @@ class Model:
         del parent.children[name]
         return True
 
+    def remake(self, path: str) -> bool:
+        """A directory is deleted with all that is in it, and made anew."""
+        node = self.find(path)
+        if node is None or node.kind != "directory":
+            return False
+        node.children.clear()
+        return self.remove(path) and self.make(path, "directory")
+
     def rename(self, old: str, new: str) -> bool:
         node, target = self.find(old), self.find(new)
         parent, name = self.parent(new)
@@ -138,7 +147,18 @@ class Acts:
     def act(self) -> None:
         """One act at random; both sides must agree whether it can be done."""
         name = self.dice.choice(
-            ("write", "write", "chmod", "mkdir", "mkdir", "link", "remove", "remove", "rename")
+            (
+                "write",
+                "write",
+                "chmod",
+                "mkdir",
+                "mkdir",
+                "link",
+                "remove",
+                "remove",
+                "rename",
+                "remake",
+            )
         )
         path, new = self.path(), self.path()
         text, mode = f"{self.dice.random()}\n", self.dice.choice((0o600, 0o640, 0o755))
@@ -147,6 +167,7 @@ class Acts:
             "chmod": lambda: self.model.chmod(path, mode),
             "mkdir": lambda: self.model.make(path, "directory"),
             "link": lambda: self.model.make(path, "link"),
+            "remake": lambda: self.model.remake(path),
             "remove": lambda: self.model.remove(path),
             "rename": lambda: path != new and self.model.rename(path, new),
         }[name]()
@@ -167,6 +188,11 @@ class Acts:
                     return False
                 os.chmod(there, mode)
             elif name == "mkdir":
+                os.mkdir(there, 0o755)
+            elif name == "remake":
+                if os.path.islink(there):
+                    return False
+                shutil.rmtree(there)
                 os.mkdir(there, 0o755)
             elif name == "link":
                 os.symlink("nowhere", there)

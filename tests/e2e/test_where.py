@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,34 @@ def _watch(box: Box) -> None:
     box.minidock.ok("rm", "-f", "box")
     rest = watch.communicate(timeout=patience(20))
     assert (watch.returncode, rest) == (0, (b"", b""))
+
+
+def test_a_layer_in_a_file_of_its_own_is_shown_mounted_or_not(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("this kernel has no loop devices")
+    command = ("sh", "-c", "echo on; echo x >> /etc/group; exec sleep 600")
+    minidock.ok("run", "-d", "--name", "small", "--storage-opt", "size=8m", busybox_image, *command)
+    deadline = time.monotonic() + patience(10)
+    for runs in (True, False):
+        if not runs:
+            minidock.ok("stop", "-t", "0", "small")
+        while (told := _told(minidock, "small:/etc/group"))["event"] != "copied up":
+            assert time.monotonic() < deadline
+        words = "/upper/etc/group" if runs else "Inode:"
+        assert words in output(told["versions"][0]["command"])
+        parts = json.loads(minidock.ok("where", "--json", "small"))["parts"]
+        for part in parts:
+            assert output(part["command"]), part
+        assert "etc" in shown(parts, "upper")
+        assert "disk" in shown(parts, "disk")
+    assert minidock("layers", "--watch", "small").code == 1
+
+
+def _told(minidock: Minidock, path: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(minidock.ok("where", "--json", path))
+    return told
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.container.layers import layers_of
+from minidock.engine.container.space import has_space, reach_layer
 from minidock.teach.layers_stack import Layer, Stack
 
 TYPE_CHECKING = False
@@ -25,16 +26,24 @@ def of_image(image: Image) -> list[Layer]:
 def of_container(container: Container) -> list[Layer]:
     """A container's upperdir, and below it the layers of its image, topmost first.
 
+    One that is in a file of its own can be read afterwards, though the container does not run.
     Raises NotFound where the image was removed.
     """
+    reach_layer(container)
     if container.document.get("Build"):
         lowers, upper, _ = layers_of(container)
         layers = [Layer(number, path) for number, path in enumerate(lowers, 1)][::-1]
     else:
         _, upper, _ = layers_of(container)
         layers = of_image(image_of(container))
-    own = Layer(len(layers) + 1, upper, is_live=True, title="what the container has written")
-    return [own, *layers]
+    disk = container.paths.disk if is_unmounted(container) else ""
+    title = "what the container has written"
+    return [Layer(len(layers) + 1, upper, is_live=True, title=title, disk=disk), *layers]
+
+
+def is_unmounted(container: Container) -> bool:
+    """Whether its own layer is in a file that is mounted only while it runs, and it does not."""
+    return has_space(container) and not container.state["Pid"]
 
 
 def image_of(container: Container) -> Image:

@@ -53,11 +53,15 @@ class Layer(Tree):
     """One directory of the stack: `with Layer(1, path) as layer:`.
 
     number: 1 is the lowest. is_live: a container may be writing to it, so that no name is trusted
-    twice; the layers of an image never change. title: what made it.
+    twice; the layers of an image never change. title: what made it. disk: the file that it is in
+    where it is mounted for this process only (--storage-opt size=).
     """
 
-    def __init__(self, number: int, path: str, *, is_live: bool = False, title: str = "") -> None:
+    def __init__(
+        self, number: int, path: str, *, is_live: bool = False, title: str = "", disk: str = ""
+    ) -> None:
         super().__init__(path)
+        self.disk = disk
         self.number = number
         self.is_live = is_live
         self.title = title

@@ -24,7 +24,7 @@ from textwrap import wrap
 
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
-from minidock.teach.layers_of import of_container
+from minidock.teach.layers_of import is_unmounted, of_container
 from minidock.teach.layers_stack import ORIGIN
 from minidock.teach.where import WIDTH, Paint
 from minidock.teach.where_path import story_of
@@ -202,8 +202,14 @@ def _name(entry: Entry) -> bytes:
 def watch(container: Container, out: TextIO, *, as_json: bool) -> None:
     """Tell what a container does to its layers, until it is removed or somebody presses Ctrl-C.
 
-    Raises NotFound where its image was removed, KernelError at the limit of watches.
+    Raises NotFound where its image was removed, KernelError at the limit of watches, Conflict where
+    its own layer is not mounted.
     """
+    if is_unmounted(container):
+        raise Conflict(
+            f"container {container.name} does not run: its layer is in a file, and not mounted",
+            hint=f"minidock start {container.name}",
+        )
     paint = Paint(out)
     with Inotify() as changes, of_container(container)[0] as upper:
         watcher = Watcher(upper, of_container(container), changes)

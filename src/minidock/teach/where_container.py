@@ -18,6 +18,8 @@ from minidock.teach.where_network import network_parts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
+    from minidock.teach.layers_changes import Summary
+    from minidock.teach.layers_stack import Layer
 
 _COMMAND_WIDTH = 40
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
@@ -86,18 +88,32 @@ def _files(container: Container) -> list[Part]:
         return [Part("upper", paths.upper, "its image is gone", ["find", paths.upper, "-ls"])]
     with Stack(layers) as stack:
         summary = summary_of(stack, stack.layers[0])
-    upper = layers[0].path
-    what = f"what it has written ({size(summary.bytes)}): {summary}"
-    work = os.path.join(os.path.dirname(upper), "work")
-    parts = [
-        _merged(container),
-        Part("upper", upper, what, ["find", upper, "-mindepth", "1", "-ls"], **summary.plain()),
-        Part("work", work, "where overlayfs makes files before it moves them to upper",
-             ["ls", "-lA", work]),
-    ]  # fmt: skip
+    parts = [_merged(container), *_own_layer(container, layers[0], summary)]
     if container.document.get("Build"):
         return parts + [Part(x.name, x.path, "", ["ls", "-lA", x.path]) for x in layers[1:]]
     return parts + layer_parts(container.store, image_of(container))
+
+
+def _own_layer(container: Container, layer: Layer, summary: Summary) -> list[Part]:
+    """upper and work, and the file that they are in where there is one."""
+    upper, work = layer.path, os.path.join(os.path.dirname(layer.path), "work")
+    commands = [["find", upper, "-mindepth", "1", "-ls"], ["ls", "-lA", work]]
+    disk = container.paths.disk
+    if layer.disk:
+        commands = [["debugfs", "-R", f"ls -l /{name}", disk] for name in ("upper", "work")]
+    what = f"what it has written ({size(summary.bytes)}): {summary}"
+    parts = [
+        Part("upper", upper, what, commands[0], **summary.plain()),
+        Part("work", work, "where overlayfs makes files before it moves them to upper",
+             commands[1]),
+    ]  # fmt: skip
+    if os.path.exists(disk):
+        capacity = size(os.stat(disk).st_size)
+        when = "mounted while it runs" if layer.disk else "mounted by a loop device"
+        what = f"a file system of {capacity} with both of these in it, {when}"
+        command = ["ls", "-ls", disk] if layer.disk else ["losetup", "-j", disk]
+        parts.append(Part("disk", disk, what, command))
+    return parts
 
 
 def _merged(container: Container) -> Part:

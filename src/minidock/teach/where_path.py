@@ -308,6 +308,9 @@ def _list(names: list[str]) -> str:
 
 def command_for(version: Version) -> str:
     """What shows a version on the host's disk."""
+    if version.layer.disk:
+        request = f'stat "/upper/{os.fsdecode(version.path)}"'
+        return shlex.join(["debugfs", "-R", request, version.layer.disk])
     return shlex.join(["ls", "-ld", version.host_path])
 
 

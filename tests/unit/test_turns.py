@@ -1,0 +1,84 @@
+"""A monitor asks before each act; while an error is on its way out, no act is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.loop import Loop
+from minidock.engine.monitor.session import Client
+from minidock.engine.monitor.turns import Turns
+from minidock.errors import Aborted
+
+
+class Command:
+    """The command at the other end; it has its answers ready."""
+
+    def __init__(self) -> None:
+        self.socket, theirs = wire.pair()
+        loop = Loop()
+        client = Client(loop, theirs)
+        self.turns = Turns(loop, client, container=None)  # type: ignore[arg-type]
+        client.on_message = self.turns.on_message
+
+    def asked(self) -> int:
+        """How often it was asked since this was called last."""
+        self.socket.setblocking(False)
+        count = 0
+        try:
+            while self.socket.recv(16) == b"t":
+                count += 1
+        except BlockingIOError:
+            return count
+        return count
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    made = Command()
+    yield made
+    made.socket.close()
+
+
+def test_each_act_waits_for_its_own_word(command: Command) -> None:
+    for _ in range(3):
+        command.socket.send(b"g")
+        command.turns.wait()
+    assert command.asked() == 3
+
+
+def test_after_an_abort_no_act_goes_on_whoever_swallows_it(command: Command) -> None:
+    command.socket.send(b"q")
+    for _ in range(3):
+        with pytest.raises(Aborted):
+            command.turns.wait()
+    assert command.asked() == 1
+
+
+def test_a_dead_command_aborts(command: Command) -> None:
+    command.socket.close()
+    with pytest.raises(Aborted):
+        command.turns.wait()
+
+
+@pytest.mark.parametrize("word", [b"g", b"q"])
+def test_on_the_way_out_of_an_error_every_act_is_done(command: Command, word: bytes) -> None:
+    done: list[Any] = []
+
+    class Visit:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> None:
+            command.turns.wait()
+            done.append("left")
+
+    command.socket.send(word)
+    with pytest.raises(ValueError), Visit():
+        raise ValueError
+    with pytest.raises(Aborted), Visit():
+        command.socket.send(b"q")
+        command.turns.wait()
+    assert done == ["left", "left"]

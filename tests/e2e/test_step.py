@@ -77,6 +77,24 @@ def home_of(store: Store, name: str) -> Path:
     return Path(store.containers, os.readlink(f"{store.names}/{name}"))
 
 
+def inspected_links(child: pexpect.spawn[str]) -> list[str]:
+    """The last part of what `inspect` says."""
+    told = say(child, "inspect").partition("ip address")[2]
+    return [" ".join(line.split()) for line in told.splitlines() if line.strip()]
+
+
+def told_by_ip(acts: list[half_made.Act], place: half_made.Place) -> list[str]:
+    """The same, as ip(8) says it from inside, and the host's /sys of the cable's other end."""
+    (birth,) = [act for act in acts if act.op == "namespace.clone_process"]
+    links, gateway = half_made.links_and_gateway(int(birth.made))
+    cable = f"veth{place.id[:11]}"
+    assert Path(f"/sys/class/net/{cable}/master").readlink().name == place.bridge
+    found = [f"{name} {' '.join(words)}" for name, words in links.items()]
+    eth0 = next(line for line in found if line.startswith("eth0"))
+    found[found.index(eth0)] = f"{eth0} its other end: {cable} in {place.bridge}"
+    return [*found, f"default route by {gateway}"]
+
+
 def test_at_each_pause_the_kernel_is_as_far_as_the_journal(
     terminal: Terminal, minidock: Minidock, busybox_image: str, store: Store
 ) -> None:
@@ -97,6 +115,8 @@ def test_at_each_pause_the_kernel_is_as_far_as_the_journal(
         if half_made.is_limit(standing, place):
             now = Path(standing.args["path"]).read_text().strip()
             assert now != standing.args["value"]
+        if standing.op == "process.execute":
+            assert inspected_links(child) == told_by_ip(acts, place)
         child.sendline("step")
     assert pauses > 120
     assert ended(child) == 0

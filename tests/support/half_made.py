@@ -316,6 +316,18 @@ def _see_from_inside(facts: Facts, pid: int) -> None:
     facts.route = bool(json.loads(_run(*enter, "ip", "-j", "route", "show", "default") or "[]"))
 
 
+def links_and_gateway(pid: int) -> tuple[dict[str, list[str]], str]:
+    """For people: each link with "up" or "down" and its addresses; and where the way out is."""
+    inside = ("nsenter", "--target", str(pid), "--net", "ip", "-j")
+    links = {
+        link["ifname"]: ["up" if "UP" in link["flags"] else "down"]
+        + [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"]]
+        for link in json.loads(_run(*inside, "address"))
+    }
+    (route,) = json.loads(_run(*inside, "route", "show", "default"))
+    return links, route["gateway"]
+
+
 @dataclass
 class Mount:
     """A line of mountinfo."""

@@ -39,7 +39,7 @@ AF_UNSPEC, AF_INET = 0, 2
 IFNAMSIZ = 16  # with the closing NUL: a device's name has 15 characters at most
 IFF_UP = 0x1
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_NET_NS_PID, IFLA_IFALIAS, IFLA_NET_NS_FD = 19, 20, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
@@ -61,7 +61,8 @@ class Link:
     """What the kernel says of one device.
 
     index, name, kind ("bridge", "veth", "" for hardware), alias, flags (IFF_*), master (the index
-    of the bridge that it is plugged into, 0 for none).
+    of the bridge that it is plugged into, 0 for none), far_end (of a cable: the other end's index,
+    in whichever network namespace that is; 0 for none).
     """
 
     def __init__(self, message: bytes) -> None:
@@ -71,6 +72,7 @@ class Link:
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
         self.kind = _text(attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
         self.master = _U32.unpack(found.get(IFLA_MASTER, b"\0\0\0\0"))[0]
+        self.far_end = _U32.unpack(found.get(IFLA_LINK, b"\0\0\0\0"))[0]
 
 
 def find(where: Netlink, device: str) -> Link | None:

@@ -1,21 +1,21 @@
 """What the kernel says of a container that is half made: namespaces, mounts, links, cgroup.
 
-Nothing here asks minidock: it is /proc, /sys, and ioctl(2) from inside the namespaces. Each part
+Nothing here asks minidock: it is /proc, /sys, and rtnetlink from inside the namespaces. Each part
 names the command by which one sees the same oneself.
 
-Sources: proc(5), namespaces(7), netdevice(7), cgroups(7).
+Sources: proc(5), namespaces(7), rtnetlink(7), cgroups(7).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
-import struct
+import sys
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.kernel import capability, namespace, process
+from minidock.kernel import capability, link, namespace, process
+from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
 
 _KINDS = ("mnt", "pid", "net", "uts", "ipc", "cgroup", "user")
-_SIOCGIFFLAGS, _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8913, 0x8915, 0x891B
-_IFF_UP = 1
 _SECCOMP = {"0": "no seccomp filter", "1": "seccomp strict", "2": "a seccomp filter"}
 
 
@@ -125,12 +123,12 @@ def _show_mounts_inside(pid: int, container: Container, out: TextIO) -> None:
 
 def _show_links(pid: int, inside: dict[str, Any], out: TextIO) -> None:
     _part(out, "links", f"nsenter -t {pid} -n ip address")
-    for link in inside["links"]:
-        state = "up" if link["up"] else "down"
-        out.write(f"             {link['name']}  {state}  {' '.join(link['addresses'])}".rstrip())
-        out.write("\n")
-    if not inside["links"]:
-        out.write("             none\n")
+    for each in inside["links"]:
+        words = [each["name"], "up" if each["up"] else "down", *each["addresses"]]
+        words.append(_far_end(each["index"], each["far_end"]) if each["far_end"] else "")
+        out.write(f"             {'  '.join(words)}".rstrip() + "\n")
+    if inside["gateway"]:
+        out.write(f"             default route by {inside['gateway']}\n")
 
 
 class Mount:
@@ -171,7 +169,7 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def look_from_inside(pid: int) -> dict[str, Any]:
-    """What a process in init's network and UTS namespaces hears: {"hostname", "links"}.
+    """What a process in init's network and UTS namespaces hears: {"hostname", "links", "gateway"}.
 
     A child of ours goes there; it stays in our own mount and PID namespaces.
     """
@@ -184,7 +182,7 @@ def look_from_inside(pid: int) -> dict[str, Any]:
     with open(reading, encoding="utf-8") as pipe:
         told = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(told) if told else {"hostname": "?", "links": []}
+    return json.loads(told) if told else {"hostname": "?", "links": [], "gateway": ""}
 
 
 def _answer(pid: int, writing: int) -> NoReturn:
@@ -192,31 +190,29 @@ def _answer(pid: int, writing: int) -> NoReturn:
         process.set_not_dumpable()
         for kind, name in (("network", "net"), ("uts", "uts")):
             namespace.setns(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY), [kind])
-        links = [_link(name) for _, name in socket.if_nameindex()]
-        told = {"hostname": os.uname().nodename, "links": links}
+        told = {"hostname": os.uname().nodename, "links": _links(), "gateway": _gateway()}
         os.write(writing, json.dumps(told).encode())
         os._exit(0)
     finally:
         os._exit(1)
 
 
-def _link(name: str) -> dict[str, Any]:
-    """A link of this network namespace: {"name", "up", "addresses"}."""
-    request = struct.pack("16s24x", name.encode())
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-
-        def ask(what: int) -> bytes:
-            return fcntl.ioctl(asking, what, request)[16:]
-
-        up = bool(struct.unpack_from("H", ask(_SIOCGIFFLAGS))[0] & _IFF_UP)
-        addresses = []
-        try:
-            address, mask = ask(_SIOCGIFADDR)[4:8], ask(_SIOCGIFNETMASK)[4:8]
-            prefix = int.from_bytes(mask, "big").bit_count()
-            addresses.append(f"{socket.inet_ntoa(address)}/{prefix}")
-        except OSError:
-            pass  # EADDRNOTAVAIL: it has none
-    return {"name": name, "up": up, "addresses": addresses + _addresses_v6(name)}
+def _links() -> list[dict[str, Any]]:
+    """The links of this network namespace: {"name", "index", "up", "addresses", "far_end"}."""
+    with Netlink() as kernel:
+        addresses = {found.index: _addresses_v6(found.name) for found in link.every(kernel)}
+        for index, address, prefix in reversed(link.every_address(kernel)):
+            addresses[index].insert(0, f"{address}/{prefix}")
+        return [
+            {
+                "name": found.name,
+                "index": found.index,
+                "up": bool(found.flags & link.IFF_UP),
+                "addresses": addresses[found.index],
+                "far_end": found.far_end if found.kind == "veth" else 0,
+            }
+            for found in link.every(kernel)
+        ]
 
 
 def _addresses_v6(name: str) -> list[str]:
@@ -227,6 +223,26 @@ def _addresses_v6(name: str) -> list[str]:
         return []
     return [
         f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))}/{int(prefix, 16)}"
-        for address, _, prefix, _, _, link in fields
-        if link == name
+        for address, _, prefix, _, _, device in fields
+        if device == name
     ]
+
+
+def _gateway() -> str:
+    """Where the default route leads; "" for none."""
+    with open("/proc/self/net/route", encoding="ascii") as file:
+        routes = [line.split() for line in file.readlines()[1:]]
+    found = [gateway for _, destination, gateway, *_ in routes if int(destination, 16) == 0]
+    return socket.inet_ntoa(int(found[0], 16).to_bytes(4, sys.byteorder)) if found else ""
+
+
+def _far_end(index: int, far_end: int) -> str:
+    """The host's end of a cable, and the bridge that it is plugged into; "" for one elsewhere."""
+    with Netlink() as kernel:
+        every = link.every(kernel)
+    names = {found.index: found.name for found in every}
+    for found in every:
+        if found.kind == "veth" and (found.index, found.far_end) == (far_end, index):
+            bridge = f" in {names[found.master]}" if found.master else ""
+            return f"its other end: {found.name}{bridge}"
+    return ""

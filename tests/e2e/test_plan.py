@@ -49,7 +49,10 @@ RUNS = {
         "--security-opt", "no-new-privileges", "--read-only", "--ulimit", "nofile=100:200",
         "--hostname", "box", "--domainname", "net", "busybox", "sleep", "1",
     ],
-    "a terminal": ["-t", "busybox", "sh"],
+    "a terminal, its own disk, part of a volume": [
+        "-t", "--storage-opt", "size=8m", "--mount",
+        "type=volume,source=data,target=/part,volume-subpath=sub", "busybox", "sh",
+    ],
     "privileged": ["--privileged", "busybox", "true"],
     "the host's": ["--network", "host", "--pid", "host", "--uts", "host", "busybox", "true"],
     "no network": ["--network", "none", "--cgroupns", "host", "busybox", "true"],
@@ -96,6 +99,7 @@ def _neutral(name: str, value: Any) -> Any:
         value = re.sub(r"veth([0-9a-f]{11}|\$random)", "VETH", value)
         value = re.sub(r"--dport (\d{5}|\$port)", "--dport PORT", value)
         value = re.sub(r"127.0.0.11:(\d+|\$\w+_port)", "127.0.0.11:PORT", value)
+        value = re.sub(r"/proc/self/fd/(\d+|\$subpath)", "/proc/self/fd/N", value)
     return value
 
 
@@ -108,6 +112,7 @@ def test_plan_is_the_journal_of_the_run(
 ) -> None:
     monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
     minidock.ok("network", "create", "lab")
+    minidock.ok("run", "--rm", "--network", "none", "-v", "data:/d", "busybox", "mkdir", "/d/sub")
     for name, flags in RUNS.items():
         if name == "another's namespaces":
             minidock.ok("run", "-d", "--name", "first", "busybox", "sleep", "100")

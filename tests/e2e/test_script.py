@@ -240,7 +240,7 @@ def test_script_makes_the_container_that_run_makes(
     second = [
         "-p", f"127.0.0.1:{_free_port()}:80", "-u", "1000:7", "--group-add", "9", "--read-only",
         "--cap-drop", "all", "--cap-add", "chown", "--security-opt", "no-new-privileges",
-        "--device", "/dev/zero:/dev/nil", "busybox", *IN_SLEEP,
+        "--device", "/dev/zero:/dev/nil", "--storage-opt", "size=8m", "busybox", *IN_SLEEP,
     ]  # fmt: skip
     texts.append(_compare(store, minidock, second, tmp_path / "second"))
     third = ["--network", "none", "--cgroupns", "host", "--uts", "host", "busybox", *IN_SLEEP]
@@ -271,7 +271,7 @@ def test_script_ends_with_the_commands_exit_code(
     minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:
     words = ["--network", "none", "busybox", "sh", "-c", 'echo "$0 $1"; read x; echo $x; exit 7']
-    text = minidock.ok("script", "run", "-i", *words, "a  b", "$c'd")
+    text = minidock.ok("script", "run", "-it", *words, "a  b", "$c'd")
     (tmp_path / "box.sh").write_text(text + "\n")
     done = subprocess.run(
         ["sh", tmp_path / "box.sh"], input="line\n", capture_output=True, text=True, check=False

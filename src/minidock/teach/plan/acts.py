@@ -22,7 +22,7 @@ PLACE = f"/proc/{PID}/ns/net"  # the container's network namespace
 _SLOTS = (
     "pid", "control", "channel", "fifo", "namespace", "home", "cgroup", "program", "port",
     "udp_port", "tcp_port", "console", "keeper", "command", "layer",
-    "random",
+    "random", "subpath",
 )  # fmt: skip
 
 

@@ -19,9 +19,11 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.engine.container import space
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import draft, name_networks
+from minidock.engine.container.mounts import reach_subpaths
 from minidock.engine.container.names import holder_of
 from minidock.engine.container.users import resolve_user_by
 from minidock.engine.container.validation import check_body, check_name
@@ -31,16 +33,19 @@ from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup, device, namespace
 from minidock.kernel import process as kernel_process
 from minidock.kernel.copy_up import mode_option
+from minidock.kernel.loop import mount_disk_file
 from minidock.kernel.mount import (
     MNT_DETACH,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    bind_mount,
     clone_read_only,
     mount_filesystem,
     unmount,
 )
 from minidock.kernel.netlink import Netlink
+from minidock.kernel.node import make_mount_point
 from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.overlay import mount_overlay
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
@@ -242,13 +247,29 @@ def _mount_layers(made: Plan) -> None:
     """As launch.mount_layers."""
     acts, container = made.acts, made.container
     paths = container.paths
-    acts.add(launch.mount_layers, mount_overlay, made.layers, paths.upper, paths.work, paths.merged)
+    upper, work = paths.upper, paths.work
+    if space.has_space(container):
+        acts.add(space.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
+        upper, work = f"{paths.space}/upper", f"{paths.space}/work"
+    _reach_subpaths(made)
+    acts.add(launch.mount_layers, mount_overlay, made.layers, upper, work, paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         size = container.host_config.get("ShmSize") or DEFAULT_SHM_BYTES
         acts.add(
             launch.keep_shared_memory, mount_filesystem, "shm", paths.home, "/shm", "tmpfs",
             flags=MS_NOSUID | MS_NODEV | MS_NOEXEC, data=f"mode=1777,size={size}",
         )  # fmt: skip
+
+
+def _reach_subpaths(made: Plan) -> None:
+    """As mounts.reach_subpaths."""
+    acts, place = made.acts, made.container.paths.mounts
+    for number, point in enumerate(made.container.document["Mounts"]):
+        if point.get("Subpath"):
+            source, at = f"/proc/self/fd/{Slot('subpath')}", f"/{number}"
+            acts.add(reach_subpaths, make_mount_point, place, at, like=source)
+            acts.add(reach_subpaths, bind_mount, source, place, at, recursive=True)
+            point["SubpathAt"] = f"{place}{at}"
 
 
 def _config(made: Plan) -> dict[str, Any]:

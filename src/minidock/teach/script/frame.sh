@@ -106,14 +106,16 @@ fill_volume() {
     fi
 }
 
-# Kill what is left in the container's cgroups, and wait until they are empty.
-end_processes() {
-    for group in %CGROUPS%; do
-        while [ -d "$group" ] && grep -q . "$group/cgroup.procs"; do
-            xargs -r kill -KILL < "$group/cgroup.procs" 2>/dev/null || :
-            sleep 0.05
-        done
+# Kill what is left in a cgroup, and wait until it is empty.
+empty_cgroup() {
+    while [ -d "$1" ] && grep -q . "$1/cgroup.procs"; do
+        xargs -r kill -KILL < "$1/cgroup.procs" 2>/dev/null || :
+        sleep 0.05
     done
+}
+
+end_processes() {
+%CGROUPS%
 }
 
 # The kernel takes a cable away with the network that it leads to, but in its own time.

@@ -6,6 +6,7 @@ the script's end, however it comes, performs them from the last to the first.
 
 from __future__ import annotations
 
+from minidock.engine.container import space
 from minidock.engine.network import firewall
 from minidock.errors import UsageError
 from minidock.runtime.program import Slot
@@ -63,6 +64,15 @@ class Host:
         if name == "overlay.mount_overlay":
             made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
             return [f"mkdir -p {made}", twin, 'undo umount "$ROOTFS"', *self._volumes()]
+        if name == "loop.mount_disk_file":
+            size = space.size_of(self._plan.container.host_config)
+            return [
+                'mkdir "$BOX/space"',
+                f'truncate -s {size} "$BOX/disk"',
+                'mkfs.ext4 -q -F -m 0 -E nodiscard "$BOX/disk"',
+                twin,
+                'undo umount "$BOX/space"',
+            ]
         if name == "mount.mount_filesystem":  # shared memory that others may join
             return ['mkdir "$BOX/shm"', twin, 'undo umount "$BOX/shm"']
         if name == "link.add_bridge":
@@ -144,6 +154,11 @@ def check(plan: Plan) -> None:
     bridges = [act for act in plan.acts.all if act.op.name == "link.add_bridge"]
     if len(bridges) > 1 or len(plan.wiring.states) > 1:
         raise UsageError("a script has one network at most", hint="leave the others out")
+    if any(point.get("Subpath") for point in plan.container.document["Mounts"]):
+        raise UsageError(
+            "a script cannot look for a path in a volume as if the volume were /",
+            hint="leave out volume-subpath",
+        )
     if any(ns.get("path") for ns in plan.config["linux"]["namespaces"]):
         raise UsageError(
             "a script joins no other container's namespaces",

@@ -69,6 +69,8 @@ class Inside:
             return  # setsid(1), a prefix of init itself
         elif name in NO_TWIN:
             self._stage.missing(act)
+        elif act.phase.endswith("rootfs.console_steps"):
+            return  # where there is no terminal inside, nothing can be its console
         elif name == "mount.pivot_root":
             self._say(self.walls, act)
             self._stage = self.inside

@@ -22,7 +22,7 @@ from minidock.teach.script import host as host_side
 from minidock.teach.script.host import Host
 from minidock.teach.script.inside import Inside, added_by_shell, check_dev
 from minidock.teach.script.lines import Lines
-from minidock.teach.script.words import Variables, command, here_text, word
+from minidock.teach.script.words import Variables, here_text, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,4 +187,4 @@ def _cgroups(plan: Plan, variables: Variables) -> str:
         if act.op.name == "cgroup.create_directory"
         and act.arguments["path"].endswith(plan.container.id)
     ]
-    return command(" ".join(word(variables.mark(path)) for path in made))
+    return "\n".join(f"    empty_cgroup {word(variables.mark(path))}" for path in made)

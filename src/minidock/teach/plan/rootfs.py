@@ -1,10 +1,10 @@
-"""An image's layers, looked into without being mounted.
+"""An image's layers, looked into without being mounted: as open(2) and stat(2) would see them.
 
-A path is followed part by part as overlayfs would show it: the topmost layer that has an entry of
-that name wins, a whiteout (a character device 0/0) ends the search, and a directory that hides all
-below it ends the merging of directories. Links are followed within the tree.
+What overlayfs makes of layers, layers_stack.py knows. Here links are followed to the end, as a
+process inside would, and within the tree; and a path that is not there yet can be resolved as far
+as it is.
 
-Source: Documentation/filesystems/overlayfs.rst.
+Source: path_resolution(7).
 """
 
 from __future__ import annotations
@@ -14,96 +14,84 @@ import stat
 from errno import ELOOP, ENOENT, ENOTDIR
 
 from minidock.errors import KernelError
+from minidock.teach.layers_stack import Layer, Stack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.teach.layers_stack import Version
 
 _MOST_LINKS = 40  # as the kernel allows in one path
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
 class Layers:
     """A root file system that is not mounted.
 
-    directories: the layers', topmost first.
+    directories: the layers', topmost first. Those that cannot be looked into have nothing.
     """
 
     def __init__(self, directories: list[str]) -> None:
-        self._directories = directories
+        seen = [path for path in directories if os.access(path, os.R_OK | os.X_OK)]
+        self._layers = [Layer(number, path) for number, path in enumerate(reversed(seen), start=1)]
+        self._layers.reverse()
 
     def open(self, path: str) -> int:
         """An O_PATH descriptor of a file. Raises KernelError: ENOENT, ENOTDIR, ELOOP."""
-        return os.open(self._find(path)[0], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(self._find(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def mode(self, path: str) -> int | None:
         """The type and permission bits of a path, None where there is nothing."""
         try:
-            return os.lstat(self._find(path)[0]).st_mode
+            return os.lstat(self._find(path)).st_mode
         except KernelError:
             return None
 
     def resolve(self, path: str) -> str:
         """A path without links in it; what is nowhere stays as it is written."""
-        return "/" + "/".join(name for name, _ in self._walk(path, missing=True)[1:])
+        with Stack(self._layers) as stack:
+            return "/" + "/".join(name for name, _ in _walk(stack, path, missing=True)[1:])
 
-    def _find(self, path: str) -> list[str]:
-        """The places of a path in the layers, the one that is seen first."""
-        return self._walk(path)[-1][1]
-
-    def _walk(self, path: str, *, missing: bool = False) -> list[tuple[str, list[str]]]:
-        """The way to a path: each part's name, and its places in the layers, topmost first.
-
-        missing: parts that are nowhere are no error.
-        """
-        at: list[tuple[str, list[str]]] = [("", self._directories)]  # the way from the root
-        waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        links = _MOST_LINKS
-        while waiting:
-            part = waiting.pop()
-            if part == "..":
-                at = at[:-1] or at
-                continue
-            found = _entries(at[-1][1], part)
-            if not found and missing:
-                at.append((part, []))
-                continue
-            if not found:
-                raise KernelError("openat2(2)", path, ENOENT)
-            mode = os.lstat(found[0]).st_mode
-            if stat.S_ISLNK(mode):
-                links -= 1
-                if not links:
-                    raise KernelError("openat2(2)", path, ELOOP)
-                target = os.readlink(found[0])
-                at = at[:1] if target.startswith("/") else at
-                waiting += [p for p in reversed(target.split("/")) if p not in ("", ".")]
-            elif waiting and not stat.S_ISDIR(mode):
-                raise KernelError("openat2(2)", path, ENOTDIR)
-            else:
-                at.append((part, found))
-        return at
+    def _find(self, path: str) -> str:
+        """Where on the host a file lies."""
+        with Stack(self._layers) as stack:
+            way = _walk(stack, path, missing=False)
+        if not way[-1][1]:
+            raise KernelError("openat2(2)", path, ENOENT)
+        return way[-1][1][0].host_path
 
 
-def _entries(directories: list[str], name: str) -> list[str]:
-    """The entries of a name, topmost first; of directories, all that are merged."""
-    found: list[str] = []
-    for directory in directories:
-        place = f"{directory}/{name}"
-        try:
-            status = os.lstat(place)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue  # the last: a layer that only root may look into
-        whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-        if whiteout or (found and not stat.S_ISDIR(status.st_mode)):
-            break
-        found.append(place)
-        if not stat.S_ISDIR(status.st_mode) or _hides(place):
-            break
-    return found
+def _walk(stack: Stack, path: str, *, missing: bool) -> list[tuple[str, list[Version]]]:
+    """The way to a path: each part's name, and its versions that count, topmost first.
 
-
-def _hides(directory: str) -> bool:
-    for name in _OPAQUE:
-        try:
-            if os.getxattr(directory, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
+    missing: parts that are nowhere are no error.
+    """
+    counted, _ = stack.resolve([(layer, b"") for layer in stack.layers], b"")
+    way = [("", counted)]
+    waiting = _parts(path)
+    links = _MOST_LINKS
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            way = way[:-1] or way
             continue
-    return False
+        parents = [(version.layer, version.path) for version in way[-1][1]]
+        found, _ = stack.resolve(parents, os.fsencode(part))
+        if not found and not missing:
+            raise KernelError("openat2(2)", path, ENOENT)
+        mode = os.lstat(found[0].host_path).st_mode if found else 0
+        if stat.S_ISLNK(mode):
+            links -= 1
+            if not links:
+                raise KernelError("openat2(2)", path, ELOOP)
+            target = os.readlink(found[0].host_path)
+            way = way[:1] if target.startswith("/") else way
+            waiting += _parts(target)
+        elif waiting and found and not stat.S_ISDIR(mode):
+            raise KernelError("openat2(2)", path, ENOTDIR)
+        else:
+            way.append((part, found))
+    return way
+
+
+def _parts(path: str) -> list[str]:
+    """A path's parts, the last first."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]

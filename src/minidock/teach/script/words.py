@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MARK = re.compile(r"@([A-Z][A-Z_0-9]*)@")
-_WORD = re.compile(
-    r"""(?:'[^']*'|"'"|[^\s'"();<>|&])*@[A-Z][A-Z_0-9]*@(?:'[^']*'|"'"|[^\s'"();<>|&])*"""
-)
+_WORD = re.compile(r"""(?:'[^']*'|"'"|[^\s'"();<>|&])+""")
 _PIECE = re.compile(r"""'([^']*)'|"(')"|([^'"]+)""")
 
 
@@ -52,7 +50,9 @@ class Variables:
 
 def command(marked: str) -> str:
     """A command whose marks have become variables in double quotes."""
-    return _WORD.sub(lambda match: _double_quoted(match[0]), marked)
+    return _WORD.sub(
+        lambda match: _double_quoted(match[0]) if _MARK.search(match[0]) else match[0], marked
+    )
 
 
 def word(marked: str) -> str:

@@ -31,6 +31,7 @@ OWN_COMMANDS: dict[Words, set[str]] = {
     },
     ("image",): {"make"},  # a base image by a recipe, for a machine without the Internet
     ("system",): {
+        "check",
         "doctor",
         "down",
         "start-all",

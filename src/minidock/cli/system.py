@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
+    "check": ("Commands", "check:check", "List what is left behind and not needed"),
     "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
     "down": ("Commands", "fleet:down", "Take away what outlives containers in the kernel"),
     "df": ("Commands", "df:df", "Show how much of the disk is used"),

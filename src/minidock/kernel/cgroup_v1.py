@@ -25,6 +25,7 @@ from minidock.kernel import device
 from minidock.kernel.cgroup import (
     ROOT,
     Cgroup,
+    create_or_find,
     make_ancestors,
     make_empty,
     read_file,
@@ -146,6 +147,8 @@ class CgroupV1(Cgroup):
 
     def kill_all(self) -> None:
         if self.pids():
+            if not os.path.isdir(self._freezer()):  # somebody has removed it from that tree alone
+                create_or_find(self._freezer())
             self._freeze_and_kill()
 
     def oom_kills(self) -> int:

@@ -251,6 +251,11 @@ def _alias(store: Store) -> str:
     return f"{_OURS}{store.root}"[:255]
 
 
+def is_of(store: Store, found: link.Link) -> bool:
+    """Whether a device is a bridge of this store's."""
+    return found.kind == "bridge" and found.alias == _alias(store)
+
+
 def _others_bridge(host: Netlink, device: str) -> bool:
     """Whether another store has a bridge. It may have no rule yet: those come after the bridge."""
     return any(found.alias.startswith(_OURS) and found.name != device for found in link.every(host))

@@ -1,0 +1,234 @@
+"""`system check`: what minidock left behind is what the kernel and the disk have too much of.
+
+One of each kind is left by hand, or by a monitor that is killed; what is listed is compared with
+/proc, ip, iptables-save and the cgroup trees, and after --repair with what was there before. Beside
+it a container runs, of which nothing is ever listed, and which still answers afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minidock.paths import Store
+from support import machine, stores
+from support.command import Minidock
+from support.patience import patience
+
+pytestmark = pytest.mark.root
+
+Found = set[tuple[str, str]]
+
+
+def _listed(minidock: Minidock, *flags: str) -> Found:
+    """(kind, name) of each line; the exit code agrees."""
+    answer = minidock("system", "check", *flags)
+    lines = [x for x in answer.stdout.splitlines() if "   " in x]
+    assert answer.code == (1 if lines and "--repair" not in flags else 0), str(answer)
+    words = [line.removeprefix("removed ") for line in lines]
+    return {(word[:10].strip(), word[10:].split("   ")[0]) for word in words}
+
+
+@pytest.fixture
+def web(minidock: Minidock, busybox_image: str) -> Iterator[str]:
+    """A container that runs, with a published port; its port."""
+    index = "mkdir /w; echo here > /w/index.html; httpd -f -h /w"
+    minidock.ok("run", "-d", "--name", "web", "-p", "127.0.0.1::80", busybox_image, "sh", "-c",
+                index)  # fmt: skip
+    port = minidock.ok("port", "web", "80").rpartition(":")[2]
+    yield port
+    minidock.ok("rm", "-f", "web")
+
+
+def _answers(port: str) -> bool:
+    deadline = time.monotonic() + patience(5)
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=patience(5)) as answer:
+                return bool(answer.read() == b"here\n")
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+def _of(store: Store) -> machine.Snapshot:
+    """What the machine has that bears the store's name, and what is in its directories."""
+    marks = stores.marks(store)
+    seen = machine.snapshot()
+    kinds = ("mount", "link", "firewall rule", "cgroup", "process", "file")
+    found = {kind: {x for x in seen[kind] if any(m in x for m in marks)} for kind in kinds}
+    found["disk"] = {
+        f"{folder}/{name}"
+        for folder in (store.run, store.root, store.containers, store.names, store.volumes,
+                       store.staging, store.networks)
+        if os.path.isdir(folder)
+        for name in os.listdir(folder)
+        if not name.startswith(".")
+    }  # fmt: skip
+    found["disk"] -= {store.volumes, store.staging}
+    return found
+
+
+def test_what_a_killed_monitor_left_is_listed_as_the_kernel_has_it_and_goes(
+    store: Store, minidock: Minidock, busybox_image: str, web: str
+) -> None:
+    assert _listed(minidock) == set()
+    before = _of(store)
+    flags = ("-d", "--name", "lost", "-p", "127.0.0.1::7", "--ipc", "shareable")
+    lost = minidock.ok("run", *flags, busybox_image, "sleep", "600")
+    state = json.loads(minidock.ok("inspect", "lost"))[0]
+    pid, address = state["State"]["Pid"], state["NetworkSettings"]["IPAddress"]
+    assert _listed(minidock) == set(), "it runs, and needs all of it"
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    left = _of(store)
+    expected: Found = {("process", f"{pid} sleep"), ("address", f"{address} of network bridge")}
+    expected |= {("mount", m.split()[0]) for m in left["mount"] - before["mount"]}
+    expected |= {("link", x.partition(" ")[0]) for x in left["link"] - before["link"]}
+    expected |= {
+        ("rule", rule.partition(" ")[2].replace(" ", ": ", 1))
+        for rule in left["firewall rule"] - before["firewall rule"]
+    }
+    cgroups = {c[c.index(f"/{store.cgroup_parent}/") :] for c in left["cgroup"] - before["cgroup"]}
+    expected |= {("cgroup", path) for path in cgroups if path.endswith(lost)}
+    expected.add(("directory", f"{store.run}/{lost}"))
+    assert {kind for kind, _ in expected} == {
+        "process", "address", "mount", "link", "rule", "cgroup", "directory"
+    }  # fmt: skip
+    assert _listed(minidock) == expected == _listed(minidock), "only looked at, twice"
+    assert _listed(minidock, "--repair") == expected
+    assert _listed(minidock) == set()
+    assert minidock.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "lost") == (
+        "exited 137"
+    )
+    minidock.ok("rm", "lost")
+    assert _of(store) == before
+    assert _answers(web)
+
+
+def _seed(store: Store) -> Found:
+    """Leave one of each by hand; returns what is to be listed."""
+    gone, staged = "f" * 64, f"{store.staging}/load-1-1"
+    left: Found = set()
+    for path in (f"{store.run}/{gone}", f"{store.containers}/{gone}", f"{store.volumes}/half",
+                 staged):  # fmt: skip
+        os.makedirs(f"{path}/inner")
+        left.add(("directory", path))
+    subprocess.run(["mount", "-t", "tmpfs", "left", f"{staged}/inner"], check=True)
+    left.add(("mount", f"{staged}/inner"))
+    for path, text in ((f"{store.networks}/bridge.json.new", "{"),
+                       (f"{store.root}/images.json.4194305.new", "{")):  # fmt: skip
+        Path(path).write_text(text)
+        left.add(("file", path))
+    os.symlink(gone, f"{store.names}/nobody")
+    left.add(("file", f"{store.names}/nobody"))
+    cable, other = f"v{store.bridge[-8:]}", f"{store.bridge[:10]}-x"
+    for words in (
+        ["add", cable, "type", "veth", "peer", "name", f"{cable}p"],
+        ["set", cable, "master", store.bridge],
+        ["add", other, "type", "bridge"],
+        ["set", other, "alias", f"minidock {store.root}"],
+    ):
+        subprocess.run(["ip", "link", *words], check=True)
+    left |= {("link", cable), ("link", other)}
+    chain = f"MINIDOCK-{store.bridge}"
+    rule = "-p tcp -m tcp --dport 7 -j DNAT --to-destination 192.0.2.9:7"
+    for words in (f"-t nat -A {chain} {rule}", f"-N MINIDOCK-{other}",
+                  f"-I FORWARD -j MINIDOCK-{other}"):  # fmt: skip
+        subprocess.run(["iptables", "-w", *words.split()], check=True)
+    left |= {("rule", f"nat: -A {chain} {rule}"), ("rule", f"MINIDOCK-{other}")}
+    return left | _seed_process(store, gone)
+
+
+def _seed_process(store: Store, gone: str) -> Found:
+    """A cgroup in which a process lives, that no container has."""
+    trees = [c for c in machine.cgroups() if c.endswith(f"/{store.cgroup_parent}")]
+    parent = next((tree for tree in trees if tree.startswith("/sys/fs/cgroup/pids/")), trees[0])
+    os.mkdir(f"{parent}/{gone}")
+    shell = "sleep 600 >/dev/null 2>&1 & echo $!"
+    pid = subprocess.check_output(["sh", "-c", shell], text=True, start_new_session=True).strip()
+    Path(f"{parent}/{gone}/cgroup.procs").write_text(pid)
+    v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    home = parent.removeprefix("/sys/fs/cgroup") if v2 else f"/{store.cgroup_parent}"
+    return {("process", f"{pid} sleep"), ("cgroup", f"{home}/{gone}")}
+
+
+def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
+    store: Store, minidock: Minidock, web: str
+) -> None:
+    minidock.ok("volume", "create", "whole")
+    before = _of(store)
+    left = _seed(store)
+    assert _of(store) != before
+    assert _listed(minidock) == left
+    assert minidock("system", "check", "--quiet").stdout == ""
+    assert _listed(minidock, "--repair") == left
+    assert _of(store) == before
+    assert _listed(minidock) == set()
+    assert "nothing is left behind" in minidock.ok("system", "check", "--repair")
+    assert _answers(web)
+    assert minidock.ok("volume", "ls", "-q") == "whole"
+
+
+def test_the_rules_of_a_bridge_that_was_deleted_go_and_come_again_with_it(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    assert _listed(minidock) == set(), "a store in which nothing has run"
+    minidock.ok("run", "--rm", busybox_image, "true")
+    kept = minidock.ok("system", "check", "--all").partition("kept for the next")[2]
+    for name in (store.sealed, store.bridge, f"MINIDOCK-{store.bridge}", store.cgroup_parent):
+        assert name in kept
+    subprocess.run(["ip", "link", "delete", store.bridge], check=True)
+    assert _listed(minidock) == {("rule", f"MINIDOCK-{store.bridge}")}
+    _listed(minidock, "--repair")
+    assert not [rule for rule in machine.firewall_rules() if store.bridge in rule]
+    minidock.ok("run", "--rm", busybox_image, "true")
+    assert _listed(minidock) == set()
+    minidock.ok("system", "down")
+    assert "kept for the next container" in minidock.ok("system", "check", "--all")
+    assert not [rule for rule in machine.firewall_rules() if store.bridge in rule]
+
+
+def test_what_cannot_be_removed_is_named_and_the_exit_code_says_so(
+    store: Store, minidock: Minidock
+) -> None:
+    minidock.ok("volume", "create", "whole")
+    stuck = Path(store.volumes, "half")
+    stuck.mkdir()
+    (stuck / "file").touch()
+    subprocess.run(["chattr", "+i", stuck / "file"], check=True)
+    try:
+        answer = minidock("system", "check", "--repair")
+        assert answer.code == 1 and str(stuck) in answer.stderr, str(answer)
+        assert "Operation not permitted" in answer.stderr
+    finally:
+        subprocess.run(["chattr", "-i", stuck / "file"], check=True)
+    assert _listed(minidock, "--repair") == {("directory", str(stuck))}
+
+
+def test_containers_on_their_way_in_and_out_are_never_listed(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    ended: list[int] = []
+
+    def come_and_go() -> None:
+        for _ in range(5):
+            ended.append(minidock("run", "--rm", "-p", "80", busybox_image, "true").code)
+
+    traffic = threading.Thread(target=come_and_go)
+    traffic.start()
+    looks = 0
+    while traffic.is_alive():
+        assert _listed(minidock) == set()
+        looks += 1
+    traffic.join()
+    assert ended == [0] * 5 and looks >= 3

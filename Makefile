@@ -2,6 +2,7 @@
 # make test      installs what the tests need, then runs all of them (root)
 # make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
 # make docs      docs/how-it-works with what its commands print today (root)
+# make stress    a hundred containers started and removed, eight at a time (root)
 # make bench     the same work by minidock, docker and podman, in one run (root)
 # make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
@@ -51,6 +52,9 @@ vm-test:
 docs: test-needs
 	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_how_it_works.py
 
+stress: test-needs
+	MINIDOCK_STRESS=100 $(BIN)/pytest tests/e2e/test_stress.py
+
 bench: test-needs
 	$(BIN)/python benchmarks/bench.py
 
@@ -66,6 +70,7 @@ vagrant-test:
 
 release-check: test vm-test vagrant-test
 	$(MAKE) vm-test ARCH=arm64
+	$(MAKE) stress
 	$(MAKE) bench
 
 install:

@@ -168,5 +168,23 @@ def test_completion_proposes_commands_flags_and_names(
     assert proposals("minidock rm web", 2) == ["webserver"]
     assert proposals("minidock run --rm busy", 3) == ["busybox"]
     assert proposals("minidock explain webserver piv", 3) == ["pivot_root"]
+    assert proposals("minidock run busybox ", 3) == []
+    minidock.ok("volume", "create", "web-data")
+    minidock.ok("network", "create", "web-net")
+    assert proposals("minidock volume rm we", 3) == ["web-data"]
+    assert proposals("minidock network inspect we", 3) == ["web-net"]
+    assert proposals("minidock network connect we", 3) == ["web-net"]
+    assert proposals("minidock network connect web-net we", 4) == ["webserver"]
+    assert proposals("minidock inspect ", 2) == ["bridge", "busybox", "host", "none", "web-data",
+                                                 "web-net", "webserver"]  # fmt: skip
+    assert proposals("minidock inspect --type volume ", 4) == ["web-data"]
+    assert proposals("minidock run --network we", 3) == ["web-net"]
+    assert proposals("minidock run --volumes-from we", 3) == ["webserver"]
+    assert proposals("minidock rm webserver we", 3) == []
+    assert proposals("minidock logs webserver we", 3) == []
+    assert proposals("minidock start we", 2) == ["webserver"]
+    assert proposals("minidock stop we", 2) == []
+    assert proposals("minidock image make re", 3) == ["redis"]
+    assert proposals("minidock completion z", 2) == ["zsh"]
     for shell in ("bash", "zsh", "fish"):
         assert "_MINIDOCK_COMPLETE" in minidock.ok("completion", shell)

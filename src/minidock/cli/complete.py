@@ -1,6 +1,7 @@
-"""What a shell proposes when Tab is pressed: names of containers and images.
+"""What a shell proposes when Tab is pressed: names of containers, images, volumes and networks.
 
-Only names are read, without repairing anything, and nothing for who may not read the store.
+Only names are read, without repairing anything, and nothing for who may not read the store. What a
+flag's value may be is in the table at the end.
 """
 
 from __future__ import annotations
@@ -9,19 +10,32 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     import click
 
+    Proposals = Callable[[click.Context, click.Parameter, str], list[str]]
+
 
 def containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of all containers."""
-    return _names(incomplete, only_running=False)
+    return _names(incomplete, lambda state: True)
 
 
 def running_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the containers that run."""
-    return _names(incomplete, only_running=True)
+    return _names(incomplete, lambda state: state["Running"])
+
+
+def stopped_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the containers that can be started."""
+    return _names(incomplete, lambda state: not state["Running"])
+
+
+def paused_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the containers that can be unpaused."""
+    return _names(incomplete, lambda state: state["Paused"])
 
 
 def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -67,20 +81,62 @@ def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def networks_and_containers(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Names of networks, and of the containers that may join them."""
-    return [*networks(ctx, param, incomplete), *containers(ctx, param, incomplete)]
+    """Names of networks, and then of the containers that may join them."""
+    found = containers if ctx.params.get("arguments") else networks
+    return found(ctx, param, incomplete)
 
 
-def _names(incomplete: str, *, only_running: bool) -> list[str]:
+def objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of all that `inspect` knows, or of the kind that --type asks for."""
+    kinds = {"container": containers, "image": images, "volume": volumes, "network": networks}
+    wanted = [kinds[kind] for kind in (ctx.params.get("type"),) if kind in kinds]
+    found = {n for kind in wanted or kinds.values() for n in kind(ctx, param, incomplete)}
+    return sorted(found)
+
+
+def recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the base images that `image make` knows."""
+    from minidock.engine.image.recipes import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def one_of(*words: str) -> Proposals:
+    """These words."""
+
+    def propose(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return propose
+
+
+def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What --network takes: a network's name, or container:NAME."""
+    joined = [f"container:{name}" for name in running_containers(ctx, param, "")]
+    found = [name for name in joined if name.startswith(incomplete)]
+    return networks(ctx, param, incomplete) + found
+
+
+def _names(incomplete: str, is_meant: Callable[[dict[str, Any]], bool]) -> list[str]:
     from minidock.engine.container.containers import documents
 
     try:
         found: list[dict[str, Any]] = documents(Store())
     except PermissionError:
         return []
-    names = [
-        document["Name"].lstrip("/")
-        for document in found
-        if document["State"]["Running"] or not only_running
-    ]
+    names = [document["Name"].lstrip("/") for document in found if is_meant(document["State"])]
     return [name for name in names if name.startswith(incomplete)]
+
+
+# A flag's first long name -> what its value may be, wherever it stands.
+VALUES: dict[str, Proposals] = {
+    "--network": _networks_to_join,
+    "--volume": volumes,
+    "--volumes-from": containers,
+    "--pull": one_of("always", "missing", "never"),
+    "--restart": one_of("always", "no", "on-failure", "unless-stopped"),
+    "--log-driver": one_of("json-file", "none"),
+    "--type": one_of("container", "image", "network", "volume"),
+    "--stop-signal": one_of("HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"),
+    "--signal": one_of("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2"),
+}

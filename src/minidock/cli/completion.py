@@ -6,12 +6,13 @@ The scripts are click's: at each Tab they ask minidock itself what would fit.
 from __future__ import annotations
 
 from minidock.cli.command import command
+from minidock.cli.complete import one_of
 from minidock.errors import UsageError
 
 SHELLS = ("bash", "fish", "zsh")
 
 
-@command("bash|fish|zsh", at_least=1, at_most=1, needs_root=False)
+@command("bash|fish|zsh", at_least=1, at_most=1, needs_root=False, complete=one_of(*SHELLS))
 def completion(arguments: tuple[str, ...]) -> None:
     """Generate the autocompletion script for the specified shell
 

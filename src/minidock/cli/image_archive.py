@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 
 from minidock.cli.command import command
-from minidock.cli.complete import images
+from minidock.cli.complete import images, recipes
 from minidock.cli.pflag import switch, value, values
 from minidock.cli.progress import Bars
 from minidock.errors import UsageError
@@ -82,7 +82,7 @@ def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
             yield stream
 
 
-@command("NAME|FOLDER", at_most=1)
+@command("NAME|FOLDER", at_most=1, complete=recipes)
 @switch("-q", "--quiet", help="Only print the image's name")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""

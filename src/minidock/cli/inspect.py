@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.complete import containers
+from minidock.cli.complete import containers, objects
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.pflag import switch, value
 from minidock.errors import NotFound, UsageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Found = tuple[str, dict[str, Any]]
 
 
-@command("NAME|ID [NAME|ID...]", at_least=1, complete=containers)
+@command("NAME|ID [NAME|ID...]", at_least=1, complete=objects)
 @value("-f", "--format", help="'json', or a Go template")
 @switch("-s", "--size", help="Display total file sizes if the type is container")
 @value("--type", default="", help="container, image, network or volume")

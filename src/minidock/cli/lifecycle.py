@@ -6,7 +6,7 @@ Each command says the name of what it did, and goes on after an error; the exit 
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.complete import containers, running_containers
+from minidock.cli.complete import containers, paused_containers, running_containers
 from minidock.cli.failure import complain, for_each
 from minidock.cli.pflag import INT, refused, switch, value
 from minidock.errors import NotFound, UsageError
@@ -98,7 +98,7 @@ def pause(arguments: tuple[str, ...]) -> int:
     return for_each(arguments, _named(lambda ref: act(store, ref)))
 
 
-@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=paused_containers)
 def unpause(arguments: tuple[str, ...]) -> int:
     """Unpause all processes within one or more containers"""
     from minidock.engine.container.actions import unpause as act

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from minidock.cli.command import Command
+from minidock.cli.complete import VALUES
 from minidock.cli.lazy import Group
 from minidock.cli.pflag import parse
 from minidock.errors import UsageError
@@ -42,7 +43,7 @@ def _on_screen(thing: Command | Group) -> click.Command:
 
 class _CommandOnScreen(click.Command):
     def __init__(self, command: Command) -> None:
-        arguments = click.Argument(["arguments"], nargs=-1, shell_complete=command.complete)
+        arguments = click.Argument(["arguments"], nargs=-1, shell_complete=self._propose)
         options = [_option(flag) for flag in command.flags]
         super().__init__(None, params=[*options, arguments], help=command.help)
         self._command = command
@@ -50,11 +51,24 @@ class _CommandOnScreen(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """While completing: which arguments are there so far; half a flag is no error."""
         try:
-            _, arguments = parse(self._command.flags, args, flags_first=self._command.flags_first)
+            given, arguments = parse(
+                self._command.flags, args, flags_first=self._command.flags_first
+            )
         except UsageError:
-            arguments = ()
-        ctx.params = {"arguments": arguments}
+            given, arguments = {}, ()
+        ctx.params = {**given, "arguments": arguments}
         return []
+
+    def _propose(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """What may be the next argument: nothing that is there, and nothing where all are."""
+        there, command = ctx.params["arguments"], self._command
+        most = 1 if command.flags_first else command.at_most
+        if command.complete is None or (most is not None and len(there) >= most):
+            return []
+        names = command.complete(ctx, param, incomplete)
+        return [CompletionItem(name) for name in names if name not in there]
 
 
 class _GroupOnScreen(click.Group):
@@ -83,4 +97,5 @@ def _option(flag: Flag) -> click.Option:
         multiple=flag.many,
         help=flag.help,
         hidden=flag.hidden,
+        shell_complete=VALUES.get(next(name for name in flag.names if name.startswith("--"))),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from minidock.cli.command import command
-from minidock.cli.complete import containers
+from minidock.cli.complete import stopped_containers
 from minidock.cli.failure import for_each
 from minidock.cli.pflag import refused, switch, value
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store
 
 
-@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=stopped_containers)
 @switch("-a", "--attach", help="Attach STDOUT/STDERR and forward signals")
 @switch("-i", "--interactive", help="Attach container's STDIN")
 @value("--detach-keys", help="Override the key sequence for detaching a container")

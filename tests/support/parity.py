@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -135,12 +136,16 @@ def remove_world(docker: Docker, name: str) -> None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine's command line, with the environment that it needs, and a port of its own."""
+    """An engine's command line, with the environment that it needs, and a port of its own.
+
+    seconds: how long a case may take; a world may take thrice as long.
+    """
 
     name: str
     words: list[str]
     environment: dict[str, str]
     port: str
+    seconds: float = 60
 
 
 def engine_of_docker(docker: Docker) -> Engine:
@@ -168,7 +173,9 @@ def side_by_side(
         program.write_text(f'#!/bin/sh\nexec {shlex.join(engine.words)} "$@"\n')
         program.chmod(0o755)
         given = {**engine.environment, "D": str(program), "N": name, "P": engine.port}
-        threads.append(threading.Thread(target=_run, args=(snippet, given, place, outcome)))
+        threads.append(
+            threading.Thread(target=_run, args=(snippet, given, place, outcome, engine.seconds))
+        )
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -190,18 +197,28 @@ def _as_installed() -> list[str]:
     return [sys.executable, "-IS", "-c", start]
 
 
-def _run(snippet: str, variables: dict[str, str], place: Path, outcome: Outcome) -> None:
-    done = subprocess.run(
+def _run(
+    snippet: str, variables: dict[str, str], place: Path, outcome: Outcome, seconds: float
+) -> None:
+    """One engine's part; a shell that takes too long is ended with all that it started."""
+    limit_seconds = patience(3 * seconds if "# one world" in snippet else seconds)
+    shell = subprocess.Popen(
         ["bash", "-c", f'D() {{ "$D" "$@"; }}\n{snippet}'],
         cwd=place,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=patience(60 if "# one world" not in snippet else 200),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    outcome.stdout = _made_equal(done.stdout)
-    outcome.stderr = done.stderr.decode(errors="replace")
-    outcome.code = done.returncode
+    try:
+        stdout, stderr = shell.communicate(timeout=limit_seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(shell.pid, signal.SIGKILL)
+        raise
+    outcome.stdout = _made_equal(stdout)
+    outcome.stderr = stderr.decode(errors="replace")
+    outcome.code = shell.returncode
 
 
 def _made_equal(output: bytes) -> str:

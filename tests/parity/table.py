@@ -74,7 +74,7 @@ class Engines:
         docker.remove_all_containers()
         remove_world(docker, name)
         self._remove_minidocks()
-        podman = Engine("podman", self._lab.podman, docker.environment, "18973", seconds=15)
+        podman = Engine("podman", self._lab.podman, docker.environment, "18973", seconds=60)
         (podmans,) = side_by_side(snippet.text, name, (podman,), place)
         self._remove_podmans()
         return theirs, ours, podmans

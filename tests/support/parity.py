@@ -138,14 +138,14 @@ def remove_world(docker: Docker, name: str) -> None:
 class Engine:
     """An engine's command line, with the environment that it needs, and a port of its own.
 
-    seconds: how long a case may take; a world may take thrice as long.
+    seconds: how long a case may take; a world may take thrice as long. None: a minute of patience.
     """
 
     name: str
     words: list[str]
     environment: dict[str, str]
     port: str
-    seconds: float = 60
+    seconds: float | None = None
 
 
 def engine_of_docker(docker: Docker) -> Engine:
@@ -198,10 +198,10 @@ def _as_installed() -> list[str]:
 
 
 def _run(
-    snippet: str, variables: dict[str, str], place: Path, outcome: Outcome, seconds: float
+    snippet: str, variables: dict[str, str], place: Path, outcome: Outcome, seconds: float | None
 ) -> None:
     """One engine's part; a shell that takes too long is ended with all that it started."""
-    limit_seconds = patience(3 * seconds if "# one world" in snippet else seconds)
+    limit_seconds = (seconds or patience(60)) * (3 if "# one world" in snippet else 1)
     shell = subprocess.Popen(
         ["bash", "-c", f'D() {{ "$D" "$@"; }}\n{snippet}'],
         cwd=place,

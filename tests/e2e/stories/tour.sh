@@ -23,7 +23,7 @@ docker cp web:/www/index.html copied.html
 cat copied.html
 docker diff web | sort
 
-docker commit -m 'with pages' -a 'a learner' web pages:1 > commit
+docker commit -m 'with pages' -a 'a learner' web pages:1 > made
 docker image inspect -f '{{.Comment}} by {{.Author}}, {{len .RootFS.Layers}} layers' pages:1
 docker run --rm pages:1 cat /www/index.html /www/page.html
 docker history --format '{{.Comment}}' pages:1 | head -1

@@ -198,3 +198,15 @@ def test_the_nearest_is_suggested(typed: str, hint: str) -> None:
 def test_a_command_that_is_not_there_says_why() -> None:
     with pytest.raises(MinidockError, match="'minidock swarm' is not available: minidock works on"):
         minidock.run("minidock", ["swarm", "init"])
+
+
+def test_no_line_is_copied_from_docker(docker: dict[Words, str]) -> None:
+    """A line of four words and more is minidock's own; shorter ones say what there is to say."""
+    copied = []
+    for path, thing in every():
+        theirs = " ".join(docker[path].split())
+        lines = [thing.help.split("\n\n")[0], *(flag.help for flag in thing.flags)]
+        if isinstance(thing, Group):
+            lines += [line for _, _, line in thing.table.values()]
+        copied += [x for x in lines if len(x.split()) > 3 and " ".join(x.split()) in theirs]
+    assert copied == []

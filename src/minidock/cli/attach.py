@@ -10,13 +10,13 @@ from minidock.paths import Store
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=running_containers)
-@value("--detach-keys", help="Override the key sequence for detaching a container")
-@switch("--no-stdin", help="Do not attach STDIN")
-@switch("--sig-proxy", default=True, help="Proxy all received signals to the process")
+@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
+@switch("--no-stdin", help="Only watch: nothing that is typed goes in")
+@switch("--sig-proxy", default=True, help="Pass signals on to the program")
 def attach(
     arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
 ) -> int:
-    """Attach local standard input, output, and error streams to a running container"""
+    """Join the input and output of a running container"""
     from minidock.engine.container.containers import find
     from minidock.engine.monitor.attach import Attachment
     from minidock.engine.monitor.attach import attach as attach_to

@@ -52,24 +52,24 @@ build_flags = in_section(
            help="Add a custom host-to-IP mapping (format: host:ip)"),
     values("--build-arg", help="Set build-time variables"),
     value("--cgroup-parent", default="", help="Set the parent cgroup for RUN instructions"),
-    value("-f", "--file", default="", help='Name of the Dockerfile (default: "PATH/Dockerfile")'),
-    value("--iidfile", default="", help="Write the image ID to the file"),
-    values("--label", help="Set metadata for an image"),
+    value("-f", "--file", default="", help="The Dockerfile, else PATH/Dockerfile"),
+    value("--iidfile", default="", help="A file that gets the image's id"),
+    values("--label", help="A label of the image"),
     value("--network", default="default", type=_choice("default", "bridge", "none", "host"),
           help="Set the networking mode for RUN instructions: default, none, host"),
-    switch("--no-cache", help="Do not use cache when building the image"),
-    values("--no-cache-filter", help="Do not cache specified stages"),
+    switch("--no-cache", help="Perform every step anew"),
+    values("--no-cache-filter", help="Perform the steps of this stage anew"),
     value("--platform", default="", type=Parsed("string", _platform),
           help="Set target platform for build; only this machine's"),
     value("--progress", default="auto", type=_choice("auto", "plain", "tty", "quiet"),
           help="Set type of progress output (auto, plain, tty)"),
-    switch("--pull", help="Always attempt to pull all referenced images"),
-    switch("-q", "--quiet", help="Suppress the build output and print image ID on success"),
+    switch("--pull", help="Ask the registry for newer base images"),
+    switch("-q", "--quiet", help="Say nothing; print only the image's id"),
     values("--secret", help="Secret to expose to the build (format: id=mysecret[,src=FILE])"),
     value("--shm-size", type=Parsed("bytes", size_bytes), default=0,
-          help="Shared memory size for build containers"),
+          help="Size of /dev/shm while a step runs"),
     values("-t", "--tag", help="Name and optionally a tag (format: name:tag)"),
-    value("--target", default="", help="Set the target build stage to build"),
+    value("--target", default="", help="Stop after this stage"),
     values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
     values("-v", "--volume", help="Bind mount a host folder into RUN instructions (HOST:PATH)"),
     # What Docker has besides. Some ask for what is done anyway.
@@ -103,7 +103,7 @@ build_flags = in_section(
 @command("PATH | URL | -", at_least=1, at_most=1)
 @build_flags
 def build(arguments: tuple[str, ...], **flags: Any) -> int:
-    """Build an image from a Dockerfile"""
+    """Make an image by the steps of a Dockerfile"""
     from minidock.cli.build_screen import screen, show_failure
     from minidock.engine.build.build import build as build_image
     from minidock.engine.build.failure import BuildFailed

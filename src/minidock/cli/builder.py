@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minidock.engine.build.prune import Cached
 
 _COMMANDS: Table = {
-    "build": ("Commands", "build:build", "Build an image from a Dockerfile"),
+    "build": ("Commands", "build:build", "Make an image by the steps of a Dockerfile"),
     "du": ("Commands", "builder:du", "Disk usage"),
     "prune": ("Commands", "builder:prune", "Remove build cache"),
 }
@@ -44,13 +44,13 @@ buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, absent=_ABSENT)
 
 @command()
 @switch("-a", "--all", help="Also what images stand on")
-@values("--filter", help='Provide filter values (e.g., "until=24h")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@values("--filter", help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
 @value(
     "--keep-storage",
     type=Parsed("bytes", size_bytes),
     default=0,
-    help="Amount of disk space to keep for cache",
+    help="Bytes of cache that may stay",
 )
 @switch("--verbose", help="Also say what made each record")
 @_ONE_BUILDER

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @command("CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
 @value("-a", "--author", default="", help='Author (e.g., "John Hannibal Smith <h@a-team.com>")')
-@values("-c", "--change", help="Apply Dockerfile instruction to the created image")
+@values("-c", "--change", help="A line of a Dockerfile for the image's config")
 @value("-m", "--message", default="", help="Commit message")
-@switch("-p", "--pause", default=True, help="Pause container during commit")
+@switch("-p", "--pause", default=True, help="Freeze the container meanwhile")
 def commit(
     arguments: tuple[str, ...], *, author: str, change: tuple[str, ...], message: str, pause: bool
 ) -> None:
-    """Create a new image from a container's changes"""
+    """Make an image of what a container has changed"""
     from minidock.cli.progress import Bars
     from minidock.engine.container.containers import find
     from minidock.engine.container.space import reach_layer
@@ -64,7 +64,7 @@ def _standing_still(
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
-    """Inspect changes to files or directories on a container's filesystem"""
+    """List what a container has added, changed and deleted"""
     from minidock.engine.container.containers import find
     from minidock.engine.container.layers import layers_of
     from minidock.engine.container.space import reach_layer
@@ -81,9 +81,9 @@ def diff(arguments: tuple[str, ...]) -> None:
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
-@value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
+@value("-o", "--output", default="", help="A file instead of standard output")
 def export(arguments: tuple[str, ...], *, output: str) -> None:
-    """Export a container's filesystem as a tar archive"""
+    """Write all files of a container as a tar"""
     from minidock.cli.output import Output
     from minidock.cli.progress import Bars
     from minidock.engine.container.containers import find

@@ -25,10 +25,10 @@ class BadCopy(UsageError):
 @command("CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH",
          at_least=2, at_most=2, complete=containers)  # fmt: skip
 @switch("-a", "--archive", help="Archive mode (uid and gid are always copied into a container)")
-@switch("-L", "--follow-link", help="Always follow symbol link in SRC_PATH")
+@switch("-L", "--follow-link", help="Copy what a symbolic link leads to")
 @switch("-q", "--quiet", default=None, help="Suppress the line that says what was copied")
 def cp(arguments: tuple[str, ...], *, archive: bool, follow_link: bool, quiet: bool | None) -> None:
-    """Copy files or folders between a container and the local filesystem
+    """Copy files and folders into a container or out of it
 
     With "-" for the one on this machine, a tar archive is written to standard output, or read from
     standard input.

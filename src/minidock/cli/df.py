@@ -35,7 +35,7 @@ class Usage:
 
 @command()
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-v", "--verbose", help="Show detailed information on space usage")
+@switch("-v", "--verbose", help="Each image, container and volume on its own")
 def df(arguments: tuple[str, ...], *, format: str, verbose: bool) -> None:
     """Show how much of the disk is used"""
     store = Store()

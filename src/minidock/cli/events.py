@@ -23,7 +23,7 @@ _COMPOUND = ("exec_create", "exec_start", "health_status")  # "health_status: he
 
 
 @command()
-@values("-f", "--filter", type=FILTER, help="Filter output based on conditions provided")
+@values("-f", "--filter", type=FILTER, help="Only what fits NAME=VALUE")
 @value("--format", default="", help="'json', or a Go template")
 @value("--since", help='Show all events since a time ("2013-01-02T13:23:37Z", or "42m" ago)')
 @value("--until", help="Stream events until a time, spelled as in --since")
@@ -35,7 +35,7 @@ def events(
     since: str | None,
     until: str | None,
 ) -> None:
-    """Get real time events from the store
+    """Tell what happens in the store, as it happens
 
     Without --until it goes on until it is interrupted. Those of the past are kept for about twenty
     thousand events.

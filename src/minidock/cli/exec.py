@@ -17,15 +17,20 @@ from minidock.paths import Store
     flags_first=True,
     complete=running_containers,
 )
-@switch("-d", "--detach", help="Detached mode: run command in the background")
-@value("--detach-keys", help="Override the key sequence for detaching a container")
-@values("-e", "--env", type=ENVIRONMENT, help="Set environment variables")
-@values("--env-file", help="Read in a file of environment variables")
-@switch("-i", "--interactive", help="Keep STDIN open even if not attached")
-@switch("--privileged", help="Give extended privileges to the command")
+@switch("-d", "--detach", help="Leave the command running and return at once")
+@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
+@values(
+    "-e",
+    "--env",
+    type=ENVIRONMENT,
+    help="A variable of the environment: NAME=VALUE, or NAME to pass it on",
+)
+@values("--env-file", help="A file with a variable in each line")
+@switch("-i", "--interactive", help="Keep standard input open")
+@switch("--privileged", help="All capabilities for the command")
 @switch("-t", "--tty", help="Allocate a pseudo-TTY")
-@value("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])")
-@value("-w", "--workdir", default="", help="Working directory inside the container")
+@value("-u", "--user", default="", help="The user, by name or number, and the group: USER[:GROUP]")
+@value("-w", "--workdir", default="", help="The directory to start in")
 def execute(
     arguments: tuple[str, ...],
     *,
@@ -39,7 +44,7 @@ def execute(
     user: str,
     workdir: str,
 ) -> int:
-    """Execute a command in a running container"""
+    """Start one more program in a running container"""
     from minidock.engine.monitor.exec import execute as execute_in
 
     container, *words = arguments

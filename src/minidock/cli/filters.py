@@ -37,7 +37,7 @@ def _filter(text: str) -> tuple[str, str]:
 
 
 FILTER = Parsed("filter", _filter)
-filter_flag = values("-f", "--filter", type=FILTER, help="Filter output based on conditions")
+filter_flag = values("-f", "--filter", type=FILTER, help="Only what fits NAME=VALUE")
 
 
 def check_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:

@@ -105,7 +105,7 @@ def _not_a_network(text: str, reason: str) -> UsageError:
 
 
 address_flag = value(
-    "--ip", type=Parsed("ip", _ipv4), default="", help="IPv4 address (e.g., 172.30.100.104)"
+    "--ip", type=Parsed("ip", _ipv4), default="", help="The IPv4 address, such as 172.30.100.104"
 )
 
 network_flags = in_section(
@@ -116,20 +116,28 @@ network_flags = in_section(
         type=Parsed("network", _network),
         help="A network, or bridge, none, host, container:NAME",
     ),
-    values("-p", "--publish", help="Publish a container's port(s) to the host"),
-    switch("-P", "--publish-all", help="Publish all exposed ports to random ports"),
-    values("--expose", help="Expose a port or a range of ports"),
+    values(
+        "-p", "--publish", help="A port of this machine that leads inside: [[ADDRESS:]PORT:]INSIDE"
+    ),
+    switch("-P", "--publish-all", help="Publish all exposed ports, each on some free port"),
+    values("--expose", help="A port, or a range, that the program listens on"),
     values(
         "--add-host",
         type=Parsed("list", parse_extra_host),
         help="Add a host-to-IP mapping (host:ip)",
     ),
-    values("--dns", type=Parsed("list", _dns_server), help="Set custom DNS servers"),
+    values(
+        "--dns", type=Parsed("list", _dns_server), help="A name server instead of this machine's"
+    ),
     values("--dns-option", "--dns-opt", help="Set DNS options"),
-    values("--dns-search", type=Parsed("list", _dns_search), help="Set custom DNS search domains"),
-    value("--mac-address", default="", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    values(
+        "--dns-search",
+        type=Parsed("list", _dns_search),
+        help="A domain in which short names are looked up",
+    ),
+    value("--mac-address", default="", help="The MAC address, such as 92:d0:c6:0a:29:33"),
     address_flag,
-    values("--network-alias", "--net-alias", help="Add network-scoped alias for the container"),
+    values("--network-alias", "--net-alias", help="One more name on this network"),
     refused("--ip6", because=NO_IPV6),
     refused("--link-local-ip", because="link-local addresses are not given out"),
     refused("--link", because=USE_NAMES),

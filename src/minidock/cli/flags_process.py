@@ -49,29 +49,36 @@ def _label(text: str) -> str:
 
 ENVIRONMENT = Parsed("list", environment_entry)
 _DURATION = Parsed("duration", duration_nanoseconds)
-_EVERY = "Time between running the check (ms|s|m|h)"
+_EVERY = "Time from one check to the next, such as 30s"
 
 process_flags = in_section(
     "Process",
     values(
-        "-a", "--attach", type=Parsed("list", _stream), help="Attach to STDIN, STDOUT or STDERR"
+        "-a", "--attach", type=Parsed("list", _stream), help="Join only stdin, stdout or stderr"
     ),
-    value("--detach-keys", help="Override the key sequence for detaching a container"),
-    value("--entrypoint", help="Overwrite the default ENTRYPOINT of the image"),
-    values("-e", "--env", type=ENVIRONMENT, help="Set environment variables"),
-    values("--env-file", help="Read in a file of environment variables"),
-    value("-h", "--hostname", default="", help="Container host name"),
-    value("--domainname", default="", help="Container NIS domain name"),
+    value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q"),
+    value("--entrypoint", help="A program instead of the image's ENTRYPOINT"),
+    values(
+        "-e",
+        "--env",
+        type=ENVIRONMENT,
+        help="A variable of the environment: NAME=VALUE, or NAME to pass it on",
+    ),
+    values("--env-file", help="A file with a variable in each line"),
+    value("-h", "--hostname", default="", help="The host name inside, else the short id"),
+    value("--domainname", default="", help="The domain name (NIS)"),
     switch("--init", default=None, help="Run an init inside that forwards signals and reaps"),
-    switch("-i", "--interactive", help="Keep STDIN open even if not attached"),
-    values("-l", "--label", type=Parsed("list", _label), help="Set meta data on a container"),
-    values("--label-file", help="Read in a line delimited file of labels"),
-    value("--stop-signal", default="", help="Signal to stop the container"),
-    value("--stop-timeout", type=INT, help="Timeout (in seconds) to stop a container"),
+    switch("-i", "--interactive", help="Keep standard input open"),
+    values("-l", "--label", type=Parsed("list", _label), help="A label: NAME or NAME=VALUE"),
+    values("--label-file", help="A file with a label in each line"),
+    value("--stop-signal", default="", help="The signal by which stop asks for the end"),
+    value("--stop-timeout", type=INT, help="Seconds that stop waits before it kills"),
     switch("-t", "--tty", help="Allocate a pseudo-TTY"),
-    value("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])"),
-    value("-w", "--workdir", default="", help="Working directory inside the container"),
-    value("--health-cmd", default="", help="Command to run to check health"),
+    value(
+        "-u", "--user", default="", help="The user, by name or number, and the group: USER[:GROUP]"
+    ),
+    value("-w", "--workdir", default="", help="The directory to start in"),
+    value("--health-cmd", default="", help="The command that tells whether all is well"),
     value("--health-interval", type=_DURATION, default=0, help=_EVERY),
     value(
         "--health-retries", type=INT, default=0, help="Failures in a row that count as unhealthy"
@@ -80,7 +87,7 @@ process_flags = in_section(
         "--health-start-interval",
         type=_DURATION,
         default=0,
-        help=f"{_EVERY} during the start period",
+        help="The same in the start period",
     ),
     value(
         "--health-start-period",
@@ -92,9 +99,9 @@ process_flags = in_section(
         "--health-timeout",
         type=_DURATION,
         default=0,
-        help="Maximum time to allow one check to run (ms|s|m|h)",
+        help="Time that a check may take",
     ),
-    switch("--no-healthcheck", help="Disable any container-specified HEALTHCHECK"),
+    switch("--no-healthcheck", help="Leave out the image's HEALTHCHECK"),
 )
 
 

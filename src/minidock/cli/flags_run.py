@@ -28,7 +28,7 @@ _LOG_OPTIONS = ("max-size", "max-file")
 _LOG_OPTIONS_OF_DOCKER = (
     "compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag",
 )  # fmt: skip
-_PULL = 'Pull image before running ("always", "missing", "never")'
+_PULL = "When to pull the image: always, missing (the default) or never"
 
 
 def _pull(text: str) -> str:
@@ -54,11 +54,11 @@ def _platform(text: str) -> str:
 
 container_flags = in_section(
     "Options",
-    value("--name", help="Assign a name to the container"),
-    value("--cidfile", default="", help="Write the container ID to the file"),
-    switch("--rm", help="Automatically remove the container when it exits"),
+    value("--name", help="The container's name, else one is made up"),
+    value("--cidfile", default="", help="A new file that gets the container's id"),
+    switch("--rm", help="Remove the container, and its anonymous volumes, once it ends"),
     value("--pull", type=Parsed("string", _pull), default="missing", help=_PULL),
-    switch("-q", "--quiet", help="Suppress the pull output"),
+    switch("-q", "--quiet", help="Say nothing of the pull"),
     value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
     value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
     value(

@@ -148,10 +148,14 @@ storage_flags = in_section(
     values(
         "-v", "--volume", help="Bind mount a volume ([host path|name:]container path[:options])"
     ),
-    values("--mount", type=Parsed("mount", parse_mount), help="Attach a filesystem mount"),
+    values(
+        "--mount",
+        type=Parsed("mount", parse_mount),
+        help="A mount: type=bind|volume|tmpfs,src=…,dst=…",
+    ),
     values("--tmpfs", help="Mount a tmpfs directory (path[:options])"),
-    values("--volumes-from", help="Mount volumes from the specified container(s)"),
-    switch("--read-only", help="Mount the container's root filesystem as read only"),
+    values("--volumes-from", help="Mount all that another container mounts"),
+    switch("--read-only", help="No writes but to volumes and tmpfs"),
     refused(
         "--volume-driver", because="volumes are directories of the store", unless=("", "local")
     ),

@@ -28,13 +28,13 @@ _CREATED_BY_MAX = 45
 
 @command("IMAGE", at_least=1, at_most=1, complete=images)
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-H", "--human", default=True, help="Print sizes and dates in human readable format")
-@switch("--no-trunc", help="Don't truncate output")
-@switch("-q", "--quiet", help="Only show image IDs")
+@switch("-H", "--human", default=True, help="Sizes and times as people say them")
+@switch("--no-trunc", help="Nothing is shortened")
+@switch("-q", "--quiet", help="Only the ids")
 def history(
     arguments: tuple[str, ...], *, format: str, human: bool, no_trunc: bool, quiet: bool
 ) -> None:
-    """Show the history of an image"""
+    """List the steps that made an image"""
     from minidock.engine.image.history import history as steps_of
 
     rows = [row(s, human=human, truncate=not no_trunc) for s in steps_of(Store(), arguments[0])]

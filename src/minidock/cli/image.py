@@ -18,23 +18,27 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
-    "build": ("Commands", "build:build", "Build an image from a Dockerfile"),
-    "history": ("Commands", "history:history", "Show the history of an image"),
+    "build": ("Commands", "build:build", "Make an image by the steps of a Dockerfile"),
+    "history": ("Commands", "history:history", "List the steps that made an image"),
     "import": (
         "Commands",
         "image_archive:import_",
-        "Import the contents from a tarball to create a filesystem image",
+        "Make an image of the files in a tar",
     ),
-    "inspect": ("Commands", "image:inspect", "Display detailed information on one or more images"),
-    "load": ("Commands", "image_archive:load", "Load an image from a tar archive or STDIN"),
-    "ls": ("Commands", "image_list:images", "List images"),
+    "inspect": ("Commands", "image:inspect", "Show all that is known of images"),
+    "load": ("Commands", "image_archive:load", "Take in images that save has written"),
+    "ls": ("Commands", "image_list:images", "List the images"),
     "make": ("Commands", "image_archive:make", "Make a base image by a recipe"),
-    "prune": ("Commands", "image_prune:prune", "Remove unused images"),
-    "pull": ("Commands", "pull:pull", "Download an image from a registry"),
-    "push": ("Commands", "push:push", "Upload an image to a registry"),
-    "rm": ("Commands", "image:rm", "Remove one or more images"),
-    "save": ("Commands", "image_archive:save", "Save one or more images to a tar archive"),
-    "tag": ("Commands", "image:tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "prune": ("Commands", "image_prune:prune", "Remove images that nobody needs"),
+    "pull": ("Commands", "pull:pull", "Fetch an image from a registry"),
+    "push": ("Commands", "push:push", "Send an image to a registry"),
+    "rm": ("Commands", "image:rm", "Remove images, or only their names"),
+    "save": (
+        "Commands",
+        "image_archive:save",
+        "Write images as a tar, to standard output or a file",
+    ),
+    "tag": ("Commands", "image:tag", "Give an image one more name"),
 }
 
 
@@ -50,10 +54,10 @@ image = Group(
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
-@switch("-f", "--force", help="Force removal of the image")
-@switch("--no-prune", help="Do not delete untagged parents")
+@switch("-f", "--force", help="Also where a stopped container uses it")
+@switch("--no-prune", help="Keep the nameless images that it was made on")
 def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
-    """Remove one or more images"""
+    """Remove images, or only their names"""
     from minidock.engine.image.images import ImageStore
     from minidock.engine.image.users import users_of
 
@@ -76,7 +80,7 @@ def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
 
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
 def tag(arguments: tuple[str, ...]) -> None:
-    """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"""
+    """Give an image one more name"""
     from minidock.engine.image.images import ImageStore
 
     ImageStore(Store()).tag(*arguments)
@@ -85,7 +89,7 @@ def tag(arguments: tuple[str, ...]) -> None:
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
 @value("-f", "--format", help="'json', or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Display detailed information on one or more images"""
+    """Show all that is known of images"""
     store = Store()
     return inspect_all(arguments, lambda ref: find_image(store, ref), format=format)
 

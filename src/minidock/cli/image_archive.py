@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @command()
-@value("-i", "--input", default="", help="Read from tar archive file, instead of STDIN")
-@switch("-q", "--quiet", help="Suppress the load output")
+@value("-i", "--input", default="", help="A file instead of standard input")
+@switch("-q", "--quiet", help="Only names, no progress")
 def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
-    """Load an image from a tar archive or STDIN"""
+    """Take in images that save has written"""
     from minidock.engine.image.archive import load as load_archive
 
     if not input and os.isatty(0):
@@ -35,9 +35,9 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
-@value("-o", "--output", default="", help="Write to a file, instead of STDOUT")
+@value("-o", "--output", default="", help="A file instead of standard output")
 def save(arguments: tuple[str, ...], *, output: str) -> None:
-    """Save one or more images to a tar archive (streamed to STDOUT by default)"""
+    """Write images as a tar, to standard output or a file"""
     from minidock.cli.output import Output
     from minidock.engine.image.save import save as save_archive
 
@@ -46,13 +46,13 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
 
 
 @command("file|URL|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
-@values("-c", "--change", help="Apply Dockerfile instruction to the created image")
-@value("-m", "--message", default="", help="Set commit message for imported image")
+@values("-c", "--change", help="A line of a Dockerfile for the image's config")
+@value("-m", "--message", default="", help="A message in the image's history")
 @value("--platform", default="", help="Set the platform that the image is for")
 def import_(
     arguments: tuple[str, ...], *, change: tuple[str, ...], message: str, platform: str
 ) -> None:
-    """Import the contents from a tarball to create a filesystem image"""
+    """Make an image of the files in a tar"""
     from minidock.engine.image.archive import import_rootfs
 
     source, store = arguments[0], Store()

@@ -40,12 +40,12 @@ _DIGEST_COLUMNS = (*_COLUMNS[:2], "Digest", *_COLUMNS[2:])
 
 
 @command("[REPOSITORY[:TAG]]", at_most=1, complete=image_names)
-@switch("-a", "--all", help="Show all images (default hides intermediate images)")
+@switch("-a", "--all", help="Also those that builds have passed through")
 @switch("--digests", help="Show digests")
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-trunc", help="Don't truncate output")
-@switch("-q", "--quiet", help="Only show image IDs")
+@switch("--no-trunc", help="Nothing is shortened")
+@switch("-q", "--quiet", help="Only the ids")
 def images(
     arguments: tuple[str, ...],
     *,
@@ -56,7 +56,7 @@ def images(
     no_trunc: bool,
     quiet: bool,
 ) -> None:
-    """List images"""
+    """List the images"""
     from minidock.engine.image.images import ImageStore
 
     images = ImageStore(Store())

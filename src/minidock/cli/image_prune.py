@@ -17,13 +17,13 @@ _ALL = "This will remove all images without at least one container associated to
 
 
 @command()
-@switch("-a", "--all", help="Remove all unused images, not just dangling ones")
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "until=<timestamp>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@switch("-a", "--all", help="Also those with a name that no container uses")
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
 def prune(
     arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
 ) -> None:
-    """Remove unused images"""
+    """Remove images that nobody needs"""
     from minidock.cli.confirm import confirmed
     from minidock.cli.human import size
 

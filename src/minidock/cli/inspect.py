@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @command("NAME|ID [NAME|ID...]", at_least=1, complete=objects)
 @value("-f", "--format", help="'json', or a Go template")
-@switch("-s", "--size", help="Display total file sizes if the type is container")
+@switch("-s", "--size", help="Also the sizes of containers' files")
 @value("--type", default="", help="container, image, network or volume")
 def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type: str) -> int:
-    """Return low-level information on objects"""
+    """Show all that is known of a container, image, volume or network"""
     finders: dict[str, Callable[[Store, str], Found]] = {
         "container": _container_with_size if size else _container,
         "image": _image,
@@ -48,9 +48,9 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @value("-f", "--format", help="'json', or a Go template")
-@switch("-s", "--size", help="Display total file sizes")
+@switch("-s", "--size", help="Also the sizes of their files")
 def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: bool) -> int:
-    """Display detailed information on one or more containers"""
+    """Show all that is known of containers"""
     store = Store()
     finder = _container_with_size if size else _container
     return inspect_all(arguments, lambda reference: finder(store, reference), format=format)

@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SIGNAL = value("-s", "--signal", help="Signal to send to the container")
-_TIME = value("-t", "--time", type=INT, help="Seconds to wait before killing the container")
+_SIGNAL = value("-s", "--signal", help="The signal, by name or number")
+_TIME = value("-t", "--time", type=INT, help="Seconds to wait before it is killed")
 
 
 def _named(act: Callable[[str], object]) -> Callable[[str], str]:
@@ -34,7 +34,7 @@ def _named(act: Callable[[str], object]) -> Callable[[str], str]:
 @_SIGNAL
 @_TIME
 def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
-    """Stop one or more running containers"""
+    """Ask containers to end, and end them when they do not"""
     from minidock.engine.container.actions import stop as act
 
     store = Store()
@@ -47,7 +47,7 @@ def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) ->
 @_SIGNAL
 @_TIME
 def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
-    """Restart one or more containers"""
+    """Stop containers and start them again"""
     from minidock.engine.container.actions import restart as act
 
     store = Store()
@@ -59,7 +59,7 @@ def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None)
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 @_SIGNAL
 def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
-    """Kill one or more running containers"""
+    """Send containers a signal, KILL if no other is named"""
     from minidock.engine.container.actions import kill as act
 
     store = Store()
@@ -67,11 +67,11 @@ def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
 
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
-@switch("-f", "--force", help="Force the removal of a running container (uses SIGKILL)")
-@switch("-v", "--volumes", help="Remove anonymous volumes associated with the container")
+@switch("-f", "--force", help="Kill it first where it runs")
+@switch("-v", "--volumes", help="Also its volumes without a name")
 @refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
 def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
-    """Remove one or more containers"""
+    """Remove containers"""
     from minidock.engine.container.actions import remove
 
     store = Store()
@@ -91,7 +91,7 @@ def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def pause(arguments: tuple[str, ...]) -> int:
-    """Pause all processes within one or more containers"""
+    """Freeze all processes of containers"""
     from minidock.engine.container.actions import pause as act
 
     store = Store()
@@ -100,7 +100,7 @@ def pause(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=paused_containers)
 def unpause(arguments: tuple[str, ...]) -> int:
-    """Unpause all processes within one or more containers"""
+    """Let frozen containers run on"""
     from minidock.engine.container.actions import unpause as act
 
     store = Store()
@@ -109,7 +109,7 @@ def unpause(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def wait(arguments: tuple[str, ...]) -> int:
-    """Block until one or more containers stop, then print their exit codes"""
+    """Wait for the end of containers and print their exit codes"""
     from minidock.engine.container.actions import wait as act
 
     store = Store()
@@ -118,7 +118,7 @@ def wait(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
 def rename(arguments: tuple[str, ...]) -> None:
-    """Rename a container"""
+    """Give a container another name"""
     from minidock.engine.container.actions import rename as act
 
     old, new = arguments

@@ -19,12 +19,12 @@ https://docs.docker.com/engine/reference/commandline/login/#credentials-store
 
 @command("[SERVER]", at_most=1)
 @value("-p", "--password", default=None, help="Password")
-@switch("--password-stdin", help="Take the password from stdin")
+@switch("--password-stdin", help="Read the password from standard input")
 @value("-u", "--username", default="", help="Username")
 def login(
     arguments: tuple[str, ...], *, password: str | None, password_stdin: bool, username: str
 ) -> None:
-    """Log in to a registry"""
+    """Remember a user and password for a registry"""
     from minidock.engine.registry import login as engine
 
     domain = _domain(arguments)
@@ -37,7 +37,7 @@ def login(
 
 @command("[SERVER]", at_most=1)
 def logout(arguments: tuple[str, ...]) -> None:
-    """Log out from a registry"""
+    """Forget a registry's user and password"""
     from minidock.engine.registry import credentials
 
     domain = _domain(arguments)

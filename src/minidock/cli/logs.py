@@ -16,7 +16,7 @@ from minidock.paths import Store
          unless=("false",))  # fmt: skip
 @switch("-f", "--follow", help="Follow log output")
 @value("--since", help='Show logs since a time ("2013-01-02T13:23:37Z", or "42m" for that long)')
-@value("-n", "--tail", default="all", help="Number of lines to show from the end of the logs")
+@value("-n", "--tail", default="all", help="How many lines from the end, or all")
 @switch("-t", "--timestamps", help="Show timestamps")
 @value("--until", help="Show logs before a time, spelled as in --since")
 def logs(
@@ -28,7 +28,7 @@ def logs(
     timestamps: bool,
     until: str | None,
 ) -> None:
-    """Fetch the logs of a container"""
+    """Show what a container has printed"""
     from minidock.engine.monitor.logs import stream
 
     lines = stream(

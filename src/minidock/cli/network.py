@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
-    "connect": ("Commands", "network_change:connect", "Connect a container to a network"),
-    "create": ("Commands", "network_change:create", "Create a network"),
+    "connect": ("Commands", "network_change:connect", "Put a container on one more network"),
+    "create": ("Commands", "network_change:create", "Make a network"),
     "disconnect": (
         "Commands",
         "network_change:disconnect",
-        "Disconnect a container from a network",
+        "Take a container off a network",
     ),
     "inspect": (
         "Commands",
         "network:inspect",
-        "Display detailed information on one or more networks",
+        "Show all that is known of networks",
     ),
     "ls": ("Commands", "network:ls", "List networks"),
-    "prune": ("Commands", "network_change:prune", "Remove all unused networks"),
-    "rm": ("Commands", "network_change:rm", "Remove one or more networks"),
+    "prune": ("Commands", "network_change:prune", "Remove networks that no container is on"),
+    "rm": ("Commands", "network_change:rm", "Remove networks"),
 }
 _COLUMNS = ("ID", "Name", "Driver", "Scope")
 _HEADINGS = {
@@ -64,8 +64,8 @@ def is_builtin(network: dict[str, Any]) -> bool:
 @command()
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-trunc", help="Do not truncate the output")
-@switch("-q", "--quiet", help="Only display network IDs")
+@switch("--no-trunc", help="Whole ids")
+@switch("-q", "--quiet", help="Only the ids")
 def ls(
     arguments: tuple[str, ...],
     *,
@@ -127,7 +127,7 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
 @value("-f", "--format", help="'json', or a Go template")
 @refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Display detailed information on one or more networks"""
+    """Show all that is known of networks"""
     from minidock.engine.network.lookup import inspect as inspect_network
 
     store = Store()

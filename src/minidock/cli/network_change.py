@@ -30,15 +30,15 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @command("NETWORK", at_least=1, at_most=1)
-@switch("--attachable", help="Enable manual container attachment")
+@switch("--attachable", help="Let containers be connected by hand, as all networks do")
 @values("--aux-address", type=Parsed("map", _pair), help="Addresses that no container may get")
-@value("-d", "--driver", default="bridge", help="Driver to manage the Network")
-@values("--gateway", help="IPv4 Gateway for the master subnet")
-@switch("--internal", help="Restrict external access to the network")
-@values("--ip-range", help="Allocate container ip from a sub-range")
-@values("--label", help="Set metadata on a network")
-@values("-o", "--opt", type=Parsed("map", _pair), help="Set driver specific options")
-@values("--subnet", help="Subnet in CIDR format that represents a network segment")
+@value("-d", "--driver", default="bridge", help="The driver: bridge")
+@values("--gateway", help="The bridge's own address in the subnet")
+@switch("--internal", help="No way out of the network")
+@values("--ip-range", help="Give containers addresses of this part of the subnet")
+@values("--label", help="A label of the network")
+@values("-o", "--opt", type=Parsed("map", _pair), help="An option of the driver: NAME=VALUE")
+@values("--subnet", help="The network's addresses, such as 10.5.0.0/16")
 @refused("--config-from", because=_SWARM)
 @refused("--config-only", because=_SWARM, bare="true", unless=("false",))
 @refused("--ingress", because=_SWARM, bare="true", unless=("false",))
@@ -59,7 +59,7 @@ def create(
     opt: tuple[tuple[str, str], ...],
     subnet: tuple[str, ...],
 ) -> None:
-    """Create a network"""
+    """Make a network"""
     from minidock.engine.network import user
 
     asked = {
@@ -89,14 +89,14 @@ def _only_one(flag: str, given: tuple[str, ...]) -> str:
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
-@values("--alias", help="Add network-scoped alias for the container")
+@values("--alias", help="One more name on this network")
 @address_flag
 @refused("--driver-opt", because="the bridge driver has none for an endpoint")
 @refused("--ip6", because=NO_IPV6)
 @refused("--link", because=USE_NAMES)
 @refused("--link-local-ip", because="link-local addresses are not given out")
 def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
-    """Connect a container to a network"""
+    """Put a container on one more network"""
     from minidock.engine.container import connecting
 
     asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
@@ -105,9 +105,9 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
-@switch("-f", "--force", help="Force the container to disconnect from a network")
+@switch("-f", "--force", help="Also where the container is not there any more")
 def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
-    """Disconnect a container from a network
+    """Take a container off a network
 
     --force is for a container that has lost its endpoint; minidock takes that away in any case.
     """
@@ -117,9 +117,9 @@ def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
 
 
 @command("NETWORK [NETWORK...]", at_least=1, complete=networks)
-@switch("-f", "--force", help="Do not error if the network does not exist")
+@switch("-f", "--force", help="A network that is not there is no error")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
-    """Remove one or more networks"""
+    """Remove networks"""
     from minidock.engine.container.containers import every
     from minidock.engine.network import user
 
@@ -139,10 +139,10 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 
 
 @command()
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "until=<timestamp>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
 def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
-    """Remove all unused networks"""
+    """Remove networks that no container is on"""
     from minidock.cli.confirm import confirmed
 
     check_names(filter, _PRUNE_TESTS)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     complete=running_containers,
 )
 def port(arguments: tuple[str, ...]) -> None:
-    """List port mappings or a specific mapping for the container"""
+    """Say where a container's ports are published"""
     from minidock.engine.container.containers import find
 
     container = find(Store(), arguments[0])

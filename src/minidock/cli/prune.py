@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @command()
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "until=<timestamp>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
 def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> None:
-    """Remove all stopped containers"""
+    """Remove the containers that do not run"""
     from minidock.cli.confirm import confirmed
 
     check_names(filter, _CONTAINER_TESTS)
@@ -36,11 +36,11 @@ def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> N
 
 
 @command()
-@switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "label=<label>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@switch("-a", "--all", help="Also those that somebody gave a name")
+@values("--filter", type=FILTER, help="Only what fits, such as label=NAME")
+@switch("-f", "--force", help="Do not ask")
 def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool) -> None:
-    """Remove unused local volumes"""
+    """Remove volumes that no container uses"""
     from minidock.cli.confirm import confirmed
 
     if all and any(name == "all" for name, _ in filter):

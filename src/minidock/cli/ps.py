@@ -25,14 +25,14 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 @command()
-@switch("-a", "--all", help="Show all containers (default shows just running)")
+@switch("-a", "--all", help="Also those that do not run")
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@value("-n", "--last", type=INT, default=-1, help="Show n last created containers")
-@switch("-l", "--latest", help="Show the latest created container (includes all states)")
-@switch("--no-trunc", help="Don't truncate output")
-@switch("-q", "--quiet", help="Only display container IDs")
-@switch("-s", "--size", help="Display total file sizes")
+@value("-n", "--last", type=INT, default=-1, help="The newest N, running or not")
+@switch("-l", "--latest", help="The newest one, running or not")
+@switch("--no-trunc", help="Nothing is shortened")
+@switch("-q", "--quiet", help="Only the ids")
+@switch("-s", "--size", help="Also the sizes of their files")
 def ps(
     arguments: tuple[str, ...],
     *,
@@ -45,7 +45,7 @@ def ps(
     quiet: bool,
     size: bool,
 ) -> None:
-    """List containers"""
+    """List the containers"""
     from minidock.engine.container.containers import every
 
     store = Store()

@@ -35,8 +35,8 @@ def _explanation(text: str) -> str:
 
 @command("IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images)
 @run_flags
-@switch("-d", "--detach", help="Run container in background and print container ID")
-@switch("--sig-proxy", default=True, help="Proxy received signals to the process")
+@switch("-d", "--detach", help="Print the id and leave the container running")
+@switch("--sig-proxy", default=True, help="Pass signals on to the program")
 @value(
     "--explain",
     type=Parsed("[=text|json]", _explanation),
@@ -59,7 +59,7 @@ def run(
     yes_in_a_vm: bool,
     **flags: Any,
 ) -> int:
-    """Create and run a new container from an image"""
+    """Make a container from an image and start it"""
     if step and (detach or explain or without):
         flag = "--detach" if detach else "--explain" if explain else "--without"
         raise _not_to_be_stepped(flag)
@@ -95,7 +95,7 @@ def _not_to_be_stepped(flag: str) -> UsageError:
 )
 @run_flags
 def create(arguments: tuple[str, ...], **flags: Any) -> None:
-    """Create a new container"""
+    """Make a container without starting it"""
     body = container_create_body(flags, arguments)
     try:
         print(_create(Store(), body, flags).id)

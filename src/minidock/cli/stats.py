@@ -31,14 +31,14 @@ _FIRST_SECONDS, _NEXT_SECONDS = 0.5, 1.0
 
 
 @command("[CONTAINER...]", complete=running_containers)
-@switch("-a", "--all", help="Show all containers (default shows just running)")
+@switch("-a", "--all", help="Also those that do not run")
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-stream", help="Disable streaming stats and only pull the first result")
-@switch("--no-trunc", help="Do not truncate output")
+@switch("--no-stream", help="Once, and not again and again")
+@switch("--no-trunc", help="Nothing is shortened")
 def stats(
     arguments: tuple[str, ...], *, all: bool, format: str, no_stream: bool, no_trunc: bool
 ) -> None:
-    """Display a live stream of container(s) resource usage statistics"""
+    """Watch what containers use of processors, memory, network and disks"""
     from minidock.engine.container.stats import Sample
 
     store = Store()

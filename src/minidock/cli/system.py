@@ -30,8 +30,8 @@ _COMMANDS: Table = {
     "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
     "down": ("Commands", "fleet:down", "Take away what outlives containers in the kernel"),
     "df": ("Commands", "df:df", "Show how much of the disk is used"),
-    "events": ("Commands", "events:events", "Get real time events from the store"),
-    "info": ("Commands", "system:info", "Display system-wide information"),
+    "events": ("Commands", "events:events", "Tell what happens in the store, as it happens"),
+    "info": ("Commands", "system:info", "Tell about this machine and the store"),
     "prune": ("Commands", "system_prune:prune", "Remove unused data"),
     "start-all": ("Commands", "fleet:start_all", "Start what is to run after a reboot"),
     "stop-all": ("Commands", "fleet:stop_all", "Stop all containers, for a shutdown"),
@@ -60,7 +60,7 @@ def _print(format: str, kind: str, document: dict[str, Any]) -> None:
 @command(needs_root=False)
 @value("-f", "--format", default="", help="'json', or a Go template")
 def version(arguments: tuple[str, ...], *, format: str) -> None:
-    """Show the minidock version information"""
+    """Say the versions of minidock and of what it runs on"""
     machine = os.uname()
     architecture = _ARCHITECTURES.get(machine.machine, machine.machine)
     common = {
@@ -90,7 +90,7 @@ def version(arguments: tuple[str, ...], *, format: str) -> None:
 @command()
 @value("-f", "--format", default="", help="'json', or a Go template")
 def info(arguments: tuple[str, ...], *, format: str) -> None:
-    """Display system-wide information"""
+    """Tell about this machine and the store"""
     document = _information(Store())
     if format:
         _print(format, "system.dockerInfo", document)

@@ -16,9 +16,9 @@ _KNOWN = ("label", "label!", "until")
 
 
 @command()
-@switch("-a", "--all", help="Remove all unused images not just dangling ones")
-@values("--filter", type=FILTER, help='Provide filter values (e.g. "label=<key>=<value>")')
-@switch("-f", "--force", help="Do not prompt for confirmation")
+@switch("-a", "--all", help="Also images with a name that no container uses")
+@values("--filter", type=FILTER, help="Only what fits, such as label=NAME=VALUE")
+@switch("-f", "--force", help="Do not ask")
 @switch("--volumes", help="Prune anonymous volumes")
 def prune(
     arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool, volumes: bool

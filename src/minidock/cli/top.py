@@ -12,7 +12,7 @@ from minidock.paths import Store
     complete=running_containers,
 )  # fmt: skip
 def top(arguments: tuple[str, ...]) -> None:
-    """Display the running processes of a container"""
+    """List a container's processes"""
     from minidock.engine.container.actions import top as ps
 
     titles, rows = ps(Store(), arguments[0], list(arguments[1:]))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @update_flags
-@value("--restart", help="Restart policy to apply when a container exits")
+@value("--restart", help="When to start it again once it has ended")
 def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> int:
-    """Update configuration of one or more containers"""
+    """Change limits and restart policy of containers"""
     from minidock.engine.container.update import update as act
 
     if restart is None and all(given is None for given in flags.values()):

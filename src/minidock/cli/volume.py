@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from minidock.cli.lazy import Table
 
 _COMMANDS: Table = {
-    "create": ("Commands", "volume:create", "Create a volume"),
+    "create": ("Commands", "volume:create", "Make a volume"),
     "inspect": (
         "Commands",
         "volume:inspect",
-        "Display detailed information on one or more volumes",
+        "Show all that is known of volumes",
     ),
     "ls": ("Commands", "volume:ls", "List volumes"),
-    "prune": ("Commands", "prune:volumes", "Remove unused local volumes"),
-    "rm": ("Commands", "volume:rm", "Remove one or more volumes"),
+    "prune": ("Commands", "prune:volumes", "Remove volumes that no container uses"),
+    "rm": ("Commands", "volume:rm", "Remove volumes"),
 }
 _COLUMNS = ("Driver", "Name")
 HEADINGS = {
@@ -67,14 +67,14 @@ volume = Group(
 
 
 @command("[VOLUME]", at_most=1)
-@value("-d", "--driver", default="local", help="Specify volume driver name")
-@values("--label", help="Set metadata for a volume")
-@values("-o", "--opt", type=Parsed("map", str), help="Set driver specific options")
+@value("-d", "--driver", default="local", help="The driver: local")
+@values("--label", help="A label of the volume")
+@values("-o", "--opt", type=Parsed("map", str), help="An option of the driver: NAME=VALUE")
 @_of_a_swarm
 def create(
     arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
 ) -> None:
-    """Create a volume"""
+    """Make a volume"""
     from minidock.engine.container import volumes as engine
 
     options = {name: text for name, _, text in (o.partition("=") for o in opt)}
@@ -89,7 +89,7 @@ def create(
 @command()
 @filter_flag
 @value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-q", "--quiet", help="Only display volume names")
+@switch("-q", "--quiet", help="Only the names")
 @refused("--cluster", because="cluster volumes belong to swarms", bare="true", unless=("false",))
 def ls(
     arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
@@ -142,7 +142,7 @@ def _tests(store: Store) -> dict[str, Test]:
 @command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
 @value("-f", "--format", help="'json', or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Display detailed information on one or more volumes"""
+    """Show all that is known of volumes"""
     from minidock.engine.container import volumes as engine
 
     store = Store()
@@ -152,9 +152,9 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
 
 
 @command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
-@switch("-f", "--force", help="Force the removal of one or more volumes")
+@switch("-f", "--force", help="A volume that is not there is no error")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
-    """Remove one or more volumes that no container uses"""
+    """Remove volumes that no container uses"""
     from minidock.engine.container import volumes as engine
 
     store = Store()

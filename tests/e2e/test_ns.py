@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.command import Minidock
+from support.lsns import namespaces, namespaces_of
 
 pytestmark = pytest.mark.root
 
@@ -45,20 +46,10 @@ def boxes(minidock: Minidock, busybox_image: str) -> Iterator[Boxes]:
 
 def lsns(pid: int | str) -> dict[str, dict[str, Any]]:
     """What lsns says of a process's namespaces, by type. pid: or "self"."""
-    listed = ["lsns", "-J"] if pid == "self" else ["lsns", "-J", "-p", str(pid)]
-    text = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
-    found: dict[str, dict[str, Any]] = {}
-    waiting = json.loads(text)["namespaces"]
-    while waiting:
-        each = waiting.pop()
-        waiting += each.pop("children", [])
-        if pid != "self" or each["ns"] == _own(each["type"]):
-            found[each["type"]] = each
-    return found
-
-
-def _own(kind: str) -> int:
-    return os.stat(f"/proc/self/ns/{kind}").st_ino
+    if pid != "self":
+        return namespaces_of(int(pid))
+    own = {os.stat(f"/proc/self/ns/{kind}").st_ino for kind in KINDS}
+    return {each["type"]: each for each in namespaces() if each["ns"] in own}
 
 
 def sh(command: str) -> str:

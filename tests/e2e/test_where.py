@@ -18,6 +18,7 @@ import pytest
 
 from minidock.paths import Store
 from support.command import Minidock, Result
+from support.lsns import namespaces_of
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -120,9 +121,8 @@ def _files_are_there(box: Box, parts: list[dict[str, Any]]) -> None:
 
 
 def _kernel_has_them(box: Box, parts: list[dict[str, Any]], store: Store) -> None:
-    namespaces = json.loads(output(f"lsns -J -p {box.pid}"))["namespaces"]
     told = {p["name"][3:]: p["inode"] for p in parts if p["name"].startswith("ns ")}
-    assert told == {each["type"]: each["ns"] for each in namespaces}
+    assert told == {kind: each["ns"] for kind, each in namespaces_of(box.pid).items()}
     for kind, inode in told.items():
         assert shown(parts, f"ns {kind}").strip() == f"{kind}:[{inode}]"
     cgroups = [part for part in parts if part["name"] == "cgroup"]

@@ -15,9 +15,11 @@ import pytest
 
 from conftest import session_directory
 from minidock.kernel.inotify import Inotify
-from minidock.teach.layers_stack import Layer
+from minidock.teach.layers_changes import summary_of
+from minidock.teach.layers_layer import Layer
+from minidock.teach.layers_stack import Stack
 from minidock.teach.layers_watch import Event, Watcher
-from minidock.teach.where_path import story_of
+from minidock.teach.where_story import story_of
 from support.layered import Acts, Model, mounted
 
 pytestmark = pytest.mark.root
@@ -121,6 +123,28 @@ def test_the_last_word_on_each_path_is_the_truth(watched: Watched, place: Path, 
     assert _heard(watched.events) == {
         path: story_of("", watched.layers, path).event for path in there
     }
+
+
+def test_what_changes_meanwhile_is_read_again(watched: Watched) -> None:
+    """Nobody trips over a directory that is gone once it is looked at."""
+    writing = True
+
+    def write() -> None:
+        while writing:
+            for name in "abcdefgh":
+                (watched.root / name).mkdir()
+            for name in "abcdefgh":
+                (watched.root / name).rmdir()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(1000):
+            with Stack(watched.layers) as stack:
+                summary_of(stack, stack.layers[0])
+    finally:
+        writing = False
+        writer.join()
 
 
 def _heard(events: list[Event]) -> dict[str, str]:

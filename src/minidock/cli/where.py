@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.where import Whole
     from minidock.teach.where_mounted import Mounted
-    from minidock.teach.where_path import Story
+    from minidock.teach.where_story import Story
 
 
 @command(
@@ -64,7 +64,8 @@ def _answer(
     from minidock.engine.container.containers import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers_of import of_image
-    from minidock.teach.where_path import story_in, story_of
+    from minidock.teach.where_path import story_in
+    from minidock.teach.where_story import story_of
 
     if type == "volume":
         raise UsageError(

@@ -7,7 +7,7 @@ import os
 
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
-from minidock.teach.layers_changes import Summary, changes_of
+from minidock.teach.layers_changes import Summary, all_changes
 from minidock.teach.layers_stack import Stack
 from minidock.teach.where import WIDTH, Paint, few, size
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
     from minidock.teach.layers_changes import Change
-    from minidock.teach.layers_stack import Layer
+    from minidock.teach.layers_layer import Layer
 
 _HEADINGS = ("", "SIZE", "ADDS", "CHANGES", "DELETES", "OPAQUE", "IMAGES", "MADE BY")
 _WIDTHS = (9, 8, 8, 8, 8, 7, 7)
@@ -59,7 +59,7 @@ def told(store: Store, layers: list[Layer]) -> list[Told]:
     found = []
     with Stack(layers) as stack:
         for layer in stack.layers:
-            each = Told(layer, list(changes_of(stack, layer)))
+            each = Told(layer, all_changes(stack, layer))
             chain_id = os.path.basename(os.path.dirname(layer.path))
             if chain_id in users:
                 each.images = users[chain_id]

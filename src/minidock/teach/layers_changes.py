@@ -14,15 +14,23 @@ Sources: OCI image-spec layer.md "Change types"; overlayfs.rst "whiteouts and op
 from __future__ import annotations
 
 import stat
+import time
 
-from minidock.teach.layers_stack import Layer, Stack
+from minidock.errors import Conflict
+from minidock.teach.layers_layer import Layer
+from minidock.teach.layers_stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minidock.engine.image.walk import Entry
-    from minidock.teach.layers_stack import Places, Version
+    from minidock.teach.layers_layer import Version
+    from minidock.teach.layers_stack import Places
+
+
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.01
 
 
 class Change:
@@ -117,9 +125,25 @@ class Summary:
         return ", ".join(text) or "nothing"
 
 
+def all_changes(stack: Stack, layer: Layer) -> list[Change]:
+    """What a layer of an open stack does, read again where it changed meanwhile.
+
+    Raises Conflict where it never stands still for so long.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return list(changes_of(stack, layer))
+        except Conflict:  # a directory was replaced while it was read
+            time.sleep(_PAUSE_SECONDS)
+    raise Conflict(
+        f"the files at {layer.path} change faster than they can be read",
+        hint="minidock pause CONTAINER     holds them still",
+    )
+
+
 def summary_of(stack: Stack, layer: Layer) -> Summary:
     """What a layer of an open stack does, in numbers."""
     summary = Summary()
-    for change in changes_of(stack, layer):
+    for change in all_changes(stack, layer):
         summary.add(change)
     return summary

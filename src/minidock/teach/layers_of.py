@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from minidock.engine.container.layers import layers_of
 from minidock.engine.container.space import has_space, reach_layer
-from minidock.teach.layers_stack import Layer, Stack
+from minidock.teach.layers_layer import Layer
+from minidock.teach.layers_stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ overlayfs's redirect_dir or metacopy is on, two attributes lead on:
     trusted.overlay.redirect   a renamed directory: in the layers below it has another name
     trusted.overlay.metacopy   owner, mode and times were copied up; the content is further down
 
-Nothing is mounted and nothing is followed: a symbolic link of a layer never leads to the host.
+Nothing is mounted. Symbolic links are followed inside the stack, and never lead to the host.
 Sources: Documentation/filesystems/overlayfs.rst; fs/overlayfs/namei.c (ovl_lookup).
 """
 
@@ -22,19 +22,18 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.image.unpack import OPAQUE_XATTR
-from minidock.engine.image.walk import Entry, Tree
 from minidock.errors import NotFound, UsageError
+from minidock.teach.layers_layer import METACOPY, REDIRECT, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Places = list[tuple["Layer", bytes]]
+    from minidock.engine.image.walk import Entry
+    from minidock.teach.layers_layer import Layer
 
-ORIGIN = "trusted.overlay.origin"
-_REDIRECT = "trusted.overlay.redirect"
-_METACOPY = "trusted.overlay.metacopy"
+    Places = list[tuple[Layer, bytes]]
+
 _LINKS_MAX = 40  # path_resolution(7)
 
 
@@ -47,102 +46,6 @@ class NoWay(NotFound):
     def __init__(self, message: str, path: bytes, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = "/" + os.fsdecode(path)
-
-
-class Layer(Tree):
-    """One directory of the stack: `with Layer(1, path) as layer:`.
-
-    number: 1 is the lowest. is_live: a container may be writing to it, so that no name is trusted
-    twice; the layers of an image never change. title: what made it. disk: the file that it is in
-    where it is mounted for this process only (--storage-opt size=).
-    """
-
-    def __init__(
-        self, number: int, path: str, *, is_live: bool = False, title: str = "", disk: str = ""
-    ) -> None:
-        super().__init__(path)
-        self.disk = disk
-        self.number = number
-        self.is_live = is_live
-        self.title = title
-        self._bytes = os.fsencode(path)
-
-    @property
-    def name(self) -> str:
-        """How people are told of it."""
-        return "upper" if self.is_live else f"layer {self.number}"
-
-    def entry(self, path: bytes) -> Entry | None:
-        """What it holds at a path whose directories were found to be such; None for nothing."""
-        if not path:
-            return Entry(path, os.fstat(self._root), opaque=False)
-        if self.is_live:
-            return super().entry(path)
-        whole = self._bytes + b"/" + path
-        try:
-            status = os.lstat(whole)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        opaque = stat.S_ISDIR(status.st_mode) and _xattr(whole, OPAQUE_XATTR.decode()) == b"y"
-        return Entry(path, status, opaque=opaque)
-
-    def below(self, path: bytes) -> list[Entry]:
-        """What it holds at each directory on the way to a path, and there, as far as it goes."""
-        found: list[Entry] = []
-        parts = path.split(b"/")
-        for count in range(1, len(parts) + 1):
-            entry = self.entry(b"/".join(parts[:count]))
-            if entry is None:
-                break
-            found.append(entry)
-            if not entry.is_directory:
-                break
-        return found
-
-    def raw(self, path: bytes) -> Entry | None:
-        """What it holds at any path, whatever the other layers say."""
-        found = self.below(path)
-        return found[-1] if found and found[-1].path == path else None
-
-    def is_opaque(self, fd: int, path: bytes) -> bool:
-        return _xattr(fd, OPAQUE_XATTR.decode()) == b"y"
-
-    def attribute(self, path: bytes, name: str) -> bytes | None:
-        """An extended attribute of a file or directory; None where it has none."""
-        with self.parent(path) as (fd, base):
-            return _xattr(b"/proc/self/fd/%d/%s" % (fd, base), name)
-
-
-def _xattr(target: int | bytes, name: str) -> bytes | None:
-    follow = {} if isinstance(target, int) else {"follow_symlinks": False}
-    try:
-        return os.getxattr(target, name, **follow)
-    except OSError:  # no such attribute, or no file any more: the layer says nothing
-        return None
-
-
-class Version:
-    """What one layer holds at a path.
-
-    path: in that layer; another one than asked for below a redirect. role: "seen", "merged" (a
-    directory that adds to the one seen), "content" (of a file whose metadata alone were copied up)
-    or "hidden". hidden_by: the version that hides it.
-    """
-
-    def __init__(self, layer: Layer, entry: Entry, role: str) -> None:
-        self.layer = layer
-        self.entry = entry
-        self.role = role
-        self.hidden_by: Version | None = None
-
-    @property
-    def path(self) -> bytes:
-        return self.entry.path
-
-    @property
-    def host_path(self) -> str:
-        """Where it lies on the host's disk."""
-        return f"{self.layer.path}/{os.fsdecode(self.path)}"
 
 
 class Found:
@@ -219,11 +122,11 @@ class Stack:
             if entry.is_whiteout or (counted and _differ(counted[-1], version)):
                 return counted, version
             counted.append(version)
-            if not entry.is_directory and layer.attribute(entry.path, _METACOPY) is None:
+            if not entry.is_directory and layer.attribute(entry.path, METACOPY) is None:
                 return counted, version
             if entry.opaque or ends:
                 return counted, version
-            redirect = layer.attribute(entry.path, _REDIRECT) if entry.path else None
+            redirect = layer.attribute(entry.path, REDIRECT) if entry.path else None
             if redirect and redirect.startswith(b"/"):
                 lower = [x for x in self.layers if x.number < layer.number]
                 waiting = [(x, b"", redirect) for x in lower]

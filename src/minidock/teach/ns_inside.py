@@ -66,6 +66,15 @@ def walls(container: Container, everybody: list[Member]) -> list[Wall]:
             f"container {container.name} does not run: it has no namespaces",
             hint=f"minidock start {container.name}",
         )
+    try:
+        return _measured(member, everybody)
+    except (FileNotFoundError, ProcessLookupError, MinidockError):
+        if os.path.exists(f"/proc/{member.pid}/ns/mnt"):
+            raise
+        raise Conflict(f"container {container.name} has just ended") from None
+
+
+def _measured(member: Member, everybody: list[Member]) -> list[Wall]:
     pid = int(member.pid)
     found = []
     for kind in KINDS:

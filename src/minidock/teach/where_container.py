@@ -6,6 +6,7 @@ import os
 from collections import Counter
 
 from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.container.containers import settled
 from minidock.errors import NotFound
 from minidock.teach.layers_changes import summary_of
 from minidock.teach.layers_of import image_of, of_container
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.teach.layers_changes import Summary
-    from minidock.teach.layers_stack import Layer
+    from minidock.teach.layers_layer import Layer
 
 _COMMAND_WIDTH = 40
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
@@ -27,7 +28,17 @@ _V2_TREE = "its processes in the tree of cgroup v2"
 
 
 def whole_container(container: Container) -> Whole:
-    """Where a container's parts live."""
+    """Where a container's parts live.
+
+    One that ends while it is looked at is looked at once more: then it does not run.
+    """
+    try:
+        return _whole(container)
+    except (FileNotFoundError, ProcessLookupError):
+        return _whole(settled(container.store, container.id))
+
+
+def _whole(container: Container) -> Whole:
     pid = int(container.state["Pid"])
     paths, store = container.paths, container.store
     command = " ".join([container.document["Path"], *container.document["Args"]])

@@ -1,107 +1,27 @@
-"""where CONTAINER:PATH: which layer a file comes from, what is shadowed, and what happened to it.
-
-    layers_stack.py looks the path up  ->  Story: versions, and what is to be said of them
-                                       ->  text, or JSON
-
-What a container did to a file of its image is read from its upperdir:
-
-    a file with trusted.overlay.origin      was copied up: at the first write, or chmod, or rename
-    a file without, where the image has one was made anew in its place
-    a whiteout, an opaque directory         the image's was deleted; deleted and made anew
-
-The origin holds the file handle of the lower file (fs/overlayfs/overlayfs.h, struct ovl_fb), which
-begins with its inode number: so a file that was copied up and renamed is told from a new one.
-"""
+"""where CONTAINER:PATH: a path's story for people, or the mount that is over the layers there."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import stat
+import time
 
-from minidock.errors import NotFound
-from minidock.teach.layers_stack import ORIGIN, NoWay, Stack
+from minidock.errors import Conflict
+from minidock.teach.layers_of import of_container
+from minidock.teach.layers_stack import NoWay
 from minidock.teach.where import WIDTH, Paint, Shortener, size
 from minidock.teach.where_mounted import Mounted, mount_of
+from minidock.teach.where_story import Story, command_for, kind_of, story_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.layers_stack import Found, Layer, Version
+    from minidock.teach.layers_layer import Version
 
-_COMPARE_BYTES = 1 << 18
-_KINDS = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "symbolic link",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-    stat.S_IFIFO: "FIFO",
-    stat.S_IFSOCK: "socket",
-}
-# struct ovl_fb: version, magic, len, flags, type, uuid[16], then the handle itself.
-_FB_TYPE, _FB_HANDLE = 4, 21
-_INO32 = (1, 2)  # FILEID_INO32_GEN of ext4 and others; with the parent's
-_INO64 = (0x81, 0x82, 0x4D, 0x4E, 0x4F)  # XFS, and Btrfs, whose handle begins with the inode too
-
-
-class Story:
-    """What is to be told of one path.
-
-    event: in one word what happened: "image", "added", "copied up", "renamed", "replaced",
-    "deleted", "opaque", "merged" or "absent". sentences: for people, the answer first.
-    """
-
-    def __init__(self, name: str, path: str, found: Found) -> None:
-        self.name = name
-        self.path = path
-        self.found = found
-        self.event = ""
-        self.sentences: list[str] = []
-
-    def plain(self) -> dict[str, Any]:
-        """The story, as JSON has it."""
-        return {
-            "name": self.name,
-            "path": self.path,
-            "event": self.event,
-            "sentences": self.sentences,
-            "exists": bool(self.found.counted),
-            "versions": [_plain_version(version) for version in self.found.versions],
-        }
-
-    def tell(self, event: str, sentence: str) -> None:
-        """Say what happened."""
-        self.event = event
-        self.sentences.append(sentence)
-
-
-def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
-    """Look a path up in layers, topmost first, and say what happened to it.
-
-    name: how the container or image is called. Raises NotFound where no layer has anything there.
-    """
-    if not layers:
-        raise NotFound(f"{name} has no layers, so it has no {path}")
-    with Stack(layers) as stack:
-        found = stack.look_up(os.fsencode(path))
-        story = Story(name, path, found)
-        if not found.versions:
-            raise NotFound(f"no layer of {name} has {path}")
-        for link, pointed in found.links:
-            story.sentences.append(f"/{os.fsdecode(link)} is a link to {os.fsdecode(pointed)}.")
-        if found.counted:
-            _seen(story, stack)
-        else:
-            _not_seen(story)
-        if stat.S_ISLNK(_mode(found)):
-            top = found.counted[0]
-            target = os.fsdecode(top.layer.read_link(top.entry))
-            story.sentences.append(f"It points to {target}, which `where` tells of by that name.")
-    return story
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.01
 
 
 def story_in(container: Container, path: str) -> Story | Mounted:
@@ -109,12 +29,10 @@ def story_in(container: Container, path: str) -> Story | Mounted:
 
     Raises NotFound as `story_of`.
     """
-    from minidock.teach.layers_of import of_container
-
     if ".." not in path.split("/") and (mounted := mount_of(container, _clean(path))):
         return mounted
     try:
-        story = story_of(container.name, of_container(container), path)
+        story = _settled_story(container, path)
     except NoWay as error:
         if mounted := mount_of(container, error.path):
             return mounted
@@ -122,210 +40,18 @@ def story_in(container: Container, path: str) -> Story | Mounted:
     return mount_of(container, "/" + os.fsdecode(story.found.path)) or story
 
 
+def _settled_story(container: Container, path: str) -> Story:
+    """The story of a path that may be changing: told when it stands still for a moment."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return story_of(container.name, of_container(container), path)
+        except Conflict:  # a directory on the way was replaced while it was read
+            time.sleep(_PAUSE_SECONDS)
+    return story_of(container.name, of_container(container), path)
+
+
 def _clean(path: str) -> str:
     return "/" + "/".join(name for name in path.split("/") if name not in ("", "."))
-
-
-def _mode(found: Found) -> int:
-    return found.counted[0].entry.status.st_mode if found.counted else 0
-
-
-def _seen(story: Story, stack: Stack) -> None:
-    """What is seen, and where it comes from."""
-    top = story.found.counted[0]
-    older = _older(stack, top)
-    if not story.found.path:
-        story.tell("merged", "The root directory is merged from that of every layer.")
-    elif not top.layer.is_live:
-        _of_image(story, top, older)
-    elif top.entry.is_directory:
-        _own_directory(story, top, older)
-    else:
-        _own_file(story, top, older, stack)
-
-
-def _older(stack: Stack, top: Version) -> list[Version]:
-    """What would be seen without the layer of the version that is seen, topmost first."""
-    below = Stack([layer for layer in stack.layers if layer.number < top.layer.number])
-    try:
-        return below.look_up(top.path).counted if below.layers else []
-    except NotFound:
-        return []
-
-
-def _of_image(story: Story, top: Version, older: list[Version]) -> None:
-    what = kind_of(top)
-    if top.entry.is_directory and len(story.found.counted) > 1:
-        names = _list([version.layer.name for version in story.found.counted])
-        story.tell("merged", f"It is merged from the directories of {names}.")
-        return
-    story.tell("image", f"The {what} comes from {_titled(top.layer)}.")
-    if older and not top.entry.is_directory:
-        story.sentences.append(f"It replaces the {kind_of(older[0])} of {older[0].layer.name}.")
-
-
-def _own_directory(story: Story, top: Version, older: list[Version]) -> None:
-    below = _list([version.layer.name for version in older])
-    if not older:
-        story.tell("added", "The container has made this directory.")
-    elif not older[0].entry.is_directory:
-        story.tell("replaced", f"The container has replaced the {kind_of(older[0])} of {below}.")
-    elif top.entry.opaque:
-        story.tell(
-            "opaque",
-            f"The container has deleted the image's and made a new one: it is opaque, and hides "
-            f"that of {below} with all that was in it.",
-        )
-    else:
-        story.tell(
-            "merged",
-            f"It is merged from upper and {below}. The directory was copied up, without its files, "
-            "because something in it, or its own mode or owner, was changed.",
-        )
-
-
-def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) -> None:
-    """A file in upper: a copy of the image's, another file of it by a new name, or a new one."""
-    what, upper = kind_of(top), top.layer
-    origin = upper.attribute(top.path, ORIGIN)
-    inode = _inode(origin or b"")
-    before = older[0] if older and not older[0].entry.is_directory else None
-    if before is not None and origin is not None and inode in (0, older[-1].entry.status.st_ino):
-        story.tell("copied up", f"It was copied up from {before.layer.name}{_when(story, top)}.")
-        story.sentences.append(_difference(top, before))
-    elif origin is not None:
-        story.tell("renamed", f"{_source(inode, stack)}, and renamed.")
-    elif before is not None and before.entry.status.st_nlink > 1:
-        story.tell(
-            "changed",
-            f"The file of {before.layer.name} has several hard links: for such, overlayfs does not "
-            "note what a copy was made of. It was copied up, or replaced.",
-        )
-        story.sentences.append(_difference(top, before))
-    elif older:
-        story.tell(
-            "replaced",
-            f"The container has made this {what} in the place of the {kind_of(older[0])} of "
-            f"{older[0].layer.name}: nothing was copied up.",
-        )
-    else:
-        story.tell("added", f"The container has made this {what}: the image has none here.")
-
-
-def _when(story: Story, top: Version) -> str:
-    if len(story.found.counted) > 1:
-        return ", its owner, mode and times only: the content is still read from there"
-    return ", the whole of it, by its first change" if stat.S_ISREG(_mode(story.found)) else ""
-
-
-def _difference(new: Version, old: Version) -> str:
-    """How a copy differs from what it was made of."""
-    one, other = new.entry.status, old.entry.status
-    said = []
-    if stat.S_ISREG(one.st_mode) and stat.S_ISREG(other.st_mode):
-        same = _same_content(new, old)
-        said.append("The content is the same" if same else f"The content has changed: "
-                    f"{size(other.st_size)} before, {size(one.st_size)} now")  # fmt: skip
-    if stat.S_IMODE(one.st_mode) != stat.S_IMODE(other.st_mode):
-        modes = f"{stat.S_IMODE(other.st_mode):04o} before, {stat.S_IMODE(one.st_mode):04o} now"
-        said.append(f"the mode has changed: {modes}")
-    if (one.st_uid, one.st_gid) != (other.st_uid, other.st_gid):
-        owners = f"{other.st_uid}:{other.st_gid} before, {one.st_uid}:{one.st_gid} now"
-        said.append(f"the owner has changed: {owners}")
-    return "; ".join(said)[:1].upper() + "; ".join(said)[1:] + "." if said else "It is the same."
-
-
-def _same_content(new: Version, old: Version) -> bool:
-    if new.layer.attribute(new.path, "trusted.overlay.metacopy") is not None:
-        return True
-    if new.entry.status.st_size != old.entry.status.st_size:
-        return False
-    with (
-        open(new.layer.open_file(new.entry), "rb") as one,
-        open(old.layer.open_file(old.entry), "rb") as other,
-    ):
-        while piece := one.read(_COMPARE_BYTES):
-            if piece != other.read(_COMPARE_BYTES):
-                return False
-    return True
-
-
-def _source(inode: int, stack: Stack) -> str:
-    """Which lower file a copy was made of: the one with that inode (0: it cannot be told)."""
-    for layer in stack.layers:
-        for entry in layer.walk() if inode and not layer.is_live else ():
-            if entry.status.st_ino == inode and not entry.is_directory:
-                return f"It was copied up from {layer.name} as /{os.fsdecode(entry.path)}"
-    return "It was copied up from a layer under another name"
-
-
-def _inode(origin: bytes) -> int:
-    """The inode number that an origin's file handle begins with; 0 for a kind we do not know."""
-    if len(origin) < _FB_HANDLE + 8:
-        return 0
-    kind, handle = origin[_FB_TYPE], origin[_FB_HANDLE:]
-    if kind in _INO32:
-        return int.from_bytes(handle[:4], "little")
-    return int.from_bytes(handle[:8], "little") if kind in _INO64 else 0
-
-
-def _not_seen(story: Story) -> None:
-    """Why nothing is seen, where a layer has something."""
-    hidden = [version for version in story.found.versions if version.role == "hidden"]
-    last = story.found.versions[0]
-    if last.role == "whiteout" and last.hidden_by is None:
-        who = "The container has deleted it" if last.layer.is_live else (
-            f"It was deleted in {_titled(last.layer)}")  # fmt: skip
-        story.tell("deleted", f"{who}: there is a whiteout, a character device 0/0.")
-        if hidden:
-            story.sentences.append(f"It hides the {kind_of(hidden[0])} of {hidden[0].layer.name}.")
-        return
-    barrier = hidden[0].hidden_by if hidden else last.hidden_by
-    where = f"/{os.fsdecode(barrier.path)}" if barrier is not None else "a directory above"
-    layer = f" of {barrier.layer.name}" if barrier is not None else ""
-    what = "opaque directory" if barrier is not None and barrier.entry.opaque else "entry"
-    story.tell("absent", f"It is not to be seen: the {what} {where}{layer} hides it.")
-
-
-def kind_of(version: Version) -> str:
-    """What a version is, for people."""
-    if version.entry.is_whiteout:
-        return "whiteout"
-    kind = _KINDS[stat.S_IFMT(version.entry.status.st_mode)]
-    return f"opaque {kind}" if version.entry.opaque else kind
-
-
-def _titled(layer: Layer) -> str:
-    return f"{layer.name}, {layer.title}" if layer.title and not layer.is_live else layer.name
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + f" and {names[-1]}" if names[1:] else "".join(names)
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
-def command_for(version: Version) -> str:
-    """What shows a version on the host's disk."""
-    if version.layer.disk:
-        request = f'stat "/upper/{os.fsdecode(version.path)}"'
-        return shlex.join(["debugfs", "-R", request, version.layer.disk])
-    return shlex.join(["ls", "-ld", version.host_path])
-
-
-def _plain_version(version: Version) -> dict[str, Any]:
-    barrier = version.hidden_by
-    return {
-        "layer": version.layer.number,
-        "name": version.layer.name,
-        "role": version.role,
-        "kind": kind_of(version),
-        "size": version.entry.status.st_size,
-        "place": version.host_path,
-        "command": command_for(version),
-        "hidden_by": barrier and {"layer": barrier.layer.number, "path": os.fsdecode(barrier.path)},
-    }
 
 
 def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:

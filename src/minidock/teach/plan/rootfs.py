@@ -14,11 +14,12 @@ import stat
 from errno import ELOOP, ENOENT, ENOTDIR
 
 from minidock.errors import KernelError
-from minidock.teach.layers_stack import Layer, Stack
+from minidock.teach.layers_layer import Layer
+from minidock.teach.layers_stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.layers_stack import Version
+    from minidock.teach.layers_layer import Version
 
 _MOST_LINKS = 40  # as the kernel allows in one path
 

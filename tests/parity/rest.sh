@@ -108,3 +108,29 @@ begin; D run -dit --net none --name $N busybox sh >o
 (sleep 1; printf '\020\021') | timeout 9 script -qec "stty rows 10 cols 20; $D attach $N" typescript >o
 D network create $N >o; D network prune -f >o; D volume prune -f >o; D rm -f $N >o
 told
+
+## what says that this is a container, and what is said about it
+D run --rm --net none busybox sh -c 'ls -l /.dockerenv | cut -c1-10; wc -c < /.dockerenv; ls -A /'
+D create --net none --name $N busybox; D diff $N; D export $N | tar -t | grep dockerenv
+D commit $N $N:c >/dev/null; D run --rm --net none $N:c ls -A /; D rmi $N:c >/dev/null
+D run --net none --name ${N}a --annotation a=b --annotation a=c --annotation d= busybox true; echo $?
+D inspect -f '{{json .HostConfig.Annotations}}' ${N}a
+
+## system df -v
+D run -d --net none --name $N -v ${N}v:/v -l a=b busybox sh -c \
+    'head -c 100000 /dev/zero > /x; head -c 5000 /dev/zero > /v/x; echo > /v/done; sleep 100' >/dev/null
+until D exec $N test -s /v/done; do sleep 0.1; done
+D tag busybox $N:x; D commit $N $N:c >/dev/null; D system df -v | sed 's/ *$//'
+D system df -v --format json | sed 's/"Mountpoint":"[^"]*"//'
+D system df -v --format '{{range .Images}}{{.Repository}} {{.UniqueSize}}{{end}}'
+D system df -v --format '{{.Nope}}'; echo $?
+D system df -v --format '{{json .Volumes}}' | sed 's/"Mountpoint":"[^"]*"//'
+D system df -v --format '{{range .Containers}}{{.Nope}}{{end}}'; echo $?
+D rmi $N:x $N:c >/dev/null; D rm -fv $N; D volume rm ${N}v
+
+## options of storage that nobody has
+for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; done
+
+## a filter of prune that there is not
+# differs: minidock refuses it before it asks whether to go on, docker after that
+echo n | D image prune --filter x=y; echo $?; echo n | D container prune --filter x=y; echo $?

@@ -163,6 +163,7 @@ busybox -- ls
 --mount type=volume,dst=/v,volume-driver=nfs,volume-opt=type=nfs,volume-opt=o=a,volume-opt=x busybox
 --mount type=volume,src=v,dst=/v,volume-subpath=a/b busybox
 --storage-opt size=1G --storage-opt size=2g busybox
+--annotation a=b --annotation a=c --annotation d= busybox
 --mount type=bind,src=/a,dst=/b,bind-recursive=disabled busybox
 --mount type=bind,src=/a,dst=/b,readonly,bind-recursive=writable busybox
 --mount type=bind,src=/a,dst=/b,readonly,bind-recursive=readonly,bind-propagation=rprivate busybox
@@ -304,9 +305,9 @@ REFUSED_BY_NAME = {
     "--security-opt apparmor=profile busybox": "apparmor=profile",
     "--security-opt label=type:x busybox": "label=type:x",
     "--kernel-memory 5m busybox": "--kernel-memory",
-    "--annotation a=b busybox": "--annotation",
     "--platform windows/amd64 busybox": "--platform",
     "--runtime runc busybox": "--runtime runc",
+    "--annotation minidock.x=y busybox": "minidock.x",
     "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
 }
 REFUSED_BY_THE_DAEMON = {

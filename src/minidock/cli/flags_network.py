@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
-USE_NAMES = "it is Docker's legacy; on a network of your own containers find each other by name"
-NO_IPV6 = "minidock's networks have IPv4 addresses only"
+USE_NAMES = (
+    "it is Docker's legacy; on a network of your own containers find each other by name "
+    "(minidock network create NET, then --network NET, and --network-alias for another name)"
+)
+NO_IPV6 = "minidock's networks have IPv4 addresses only (docs/network.md says why)"
 
 
 def is_address(text: str) -> bool:

@@ -52,6 +52,13 @@ def _platform(text: str) -> str:
     return text
 
 
+def _annotation(text: str) -> tuple[str, str]:
+    name, _, setting = text.partition("=")
+    if name.startswith("minidock."):
+        raise ValueError(f"{name}: names that begin with minidock. are its own")
+    return name, setting
+
+
 container_flags = in_section(
     "Options",
     value("--name", help="The container's name, else one is made up"),
@@ -67,7 +74,11 @@ container_flags = in_section(
         default="no",
         help="When to start it again (no|on-failure[:N]|always|unless-stopped)",
     ),
-    refused("--annotation", because=_LATER),
+    values(
+        "--annotation",
+        type=Parsed("map", _annotation),
+        help="Add an annotation to the container (passed through to the OCI runtime)",
+    ),
     values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
     refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
     refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
@@ -100,6 +111,7 @@ def container_create_body(
             **limit_fields(flags),
             **security_fields(flags),
             **network,
+            **({"Annotations": dict(flags["annotation"])} if flags["annotation"] else {}),
             "AutoRemove": flags["rm"],
             "RestartPolicy": _restart_policy(flags),
             "LogConfig": _log_config(flags),

@@ -47,7 +47,11 @@ security_flags = in_section(
     ),
     values("--sysctl", type=Parsed("map", _sysctl), help="Sysctl options"),
     refused("--userns", because="user namespaces come later", unless=("", "host")),
-    refused("--gpus", because="devices of that kind come later"),
+    refused(
+        "--gpus",
+        because="no GPU is found by a vendor's name here; --device /dev/dri, or --device "
+        "/dev/nvidia0 and its like, pass on the device nodes themselves",
+    ),
     refused("--device-cgroup-rule", because="rules for devices without a node come later"),
     refused("--isolation", because="Windows only", unless=("", "default")),
 )

@@ -16,6 +16,7 @@ import os
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
 from minidock.engine.container.containers import Container, find, throw_away
+from minidock.engine.container.layers import mark_as_container
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.names import claim_name
@@ -142,6 +143,8 @@ def _make_own_layer(container: Container) -> None:
         return
     for directory in (paths.upper, paths.work):
         os.mkdir(directory, 0o755)
+    if "Build" not in container.document:
+        mark_as_container(container, paths.upper)
 
 
 def _volume_note(container: Container) -> Callable[[str], None]:

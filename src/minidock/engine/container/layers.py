@@ -8,6 +8,14 @@ from minidock.engine.container.containers import Container
 from minidock.engine.image.images import ImageStore
 
 
+def mark_as_container(container: Container, upper: str) -> None:
+    """Put an empty /.dockerenv into a container's own layer: programs look for it, to know where
+    they are. It is no change of the container's (image/upper.py, INIT_FILES)."""
+    image = container.document["GraphDriver"]["Data"]["LowerDir"].split(":")
+    if not any(os.path.lexists(f"{layer}/.dockerenv") for layer in image):
+        os.close(os.open(f"{upper}/.dockerenv", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
+
+
 def layers_of(container: Container) -> tuple[list[str], str, str]:
     """Its image's layers, lowest first, its own upperdir, and the workdir beside that.
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import time
 
+from minidock.engine.container.layers import mark_as_container
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import exclusive
 from minidock.errors import Conflict, MinidockError, UsageError
@@ -132,8 +133,10 @@ def mount_space(container: Container, *, privately: bool = False) -> None:
         if privately:
             _leave_the_hosts_mounts()  # under the lock: what a start mounts after it is not seen
         mount_disk_file(paths.disk, paths.space, "ext4", "discard")
-        os.makedirs(f"{paths.space}/upper", mode=0o755, exist_ok=True)
-        os.makedirs(f"{paths.space}/work", mode=0o700, exist_ok=True)
+        if not os.path.isdir(f"{paths.space}/upper"):
+            os.mkdir(f"{paths.space}/work", 0o700)
+            os.mkdir(f"{paths.space}/upper", 0o755)
+            mark_as_container(container, f"{paths.space}/upper")
 
 
 def _await_free(container: Container) -> bool:

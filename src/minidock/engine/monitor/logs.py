@@ -158,7 +158,8 @@ def stream(
     until: float | None,
     timestamps: bool,
 ) -> Iterator[tuple[str, bytes]]:
-    """What a container has said, as ("stdout" or "stderr", bytes), line by line.
+    """What a container has said, as ("stdout" or "stderr", bytes), no more of it at a time than is
+    read at once: a log of gigabytes needs no memory.
 
     tail: only that many last lines. since, until: seconds since 1970. follow: go on until it ends.
     Raises NotFound, and Conflict for a container whose log is turned off.
@@ -170,21 +171,32 @@ def stream(
     files = _open_all(path, since_inode=0)
     try:
         at, offset = (0, 0) if tail is None else _start_of_tail(files, tail)
-        for line in _lines(container, files, at, offset, follow=follow):
-            try:
-                record = jsontext.loads(line)
-            except ValueError as error:
-                raise StoreError(f"{path}: a line that is not a log record: {error}") from None
-            moment = record["time"]
-            if since is not None and moment < _stamp(since):
-                continue
-            if until is not None and moment > _stamp(until):
-                return
-            prefix = f"{moment} " if timestamps else ""
-            yield record["stream"], (prefix + record["log"]).encode()
+        for lines in _lines(container, files, at, offset, follow=follow):
+            said, name = b"", ""
+            for record in (_parsed(line, path) for line in lines):
+                moment = record["time"]
+                if since is not None and moment < _stamp(since):
+                    continue
+                if until is not None and moment > _stamp(until):
+                    yield name, said
+                    return
+                if record["stream"] != name:
+                    yield name, said
+                    said, name = b"", record["stream"]
+                prefix = f"{moment} " if timestamps else ""
+                said += (prefix + record["log"]).encode()
+            yield name, said
     finally:
         for descriptor in files:
             os.close(descriptor)
+
+
+def _parsed(line: bytes, path: str) -> dict[str, str]:
+    try:
+        record: dict[str, str] = jsontext.loads(line)
+    except ValueError as error:
+        raise StoreError(f"{path}: a line that is not a log record: {error}") from None
+    return record
 
 
 def _stamp(seconds: float) -> str:
@@ -223,8 +235,9 @@ def _open_all(path: str, *, since_inode: int) -> list[int]:
 
 def _lines(
     container: Container, files: list[int], at: int, offset: int, *, follow: bool
-) -> Iterator[bytes]:
-    """Complete lines from an offset of a file on; with follow, until the container has ended.
+) -> Iterator[list[bytes]]:
+    """Complete lines from an offset of a file on, as many at a time as a block has; with follow,
+    until the container has ended.
 
     files: open, and closed by the caller; those that are begun meanwhile are added.
     """
@@ -238,7 +251,7 @@ def _lines(
         offset += len(block)
         if block:
             *lines, rest = (rest + block).split(b"\n")
-            yield from lines
+            yield lines
         elif at < len(files) - 1:
             at, offset, rest = at + 1, 0, b""
         elif not lives:

@@ -1,4 +1,4 @@
-"""Volumes that are mounts of their own: shared while used, gone with the last user, however it ends.
+"""Volumes that are mounts of their own: shared while used, gone with the last user of all.
 
 What is mounted, the kernel says: /proc/mounts of the host.
 """

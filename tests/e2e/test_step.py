@@ -215,7 +215,8 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     assert shown_op(say(child, "next")) == "node.make_mount_point"
     assert shown_op(say(child, "")) == "node.make_device"  # an empty line: next, once more
     assert "init · runtime.process" in say(child, "chapter")
-    assert "any more" in say(child, "delete pivot_root")
+    assert shown_op(say(child, "list")) == shown_op(say(child, "l"))
+    assert "no break before pivot_root any more" in say(child, "dele\tpivot_r\t")
     child.sendline("abort")
     assert ended(child) == 125
     assert nothing_is_left(minidock, store)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.monitor.start import start
-from minidock.teach.step.console import read_line_of_stdin
+from minidock.teach.step.console import Lines
 from minidock.teach.step.debugger import Debugger
+from minidock.teach.step.words import nouns, verbs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def run_in_steps(container: Container, attachment: Attachment | None, language: 
         container,
         out=sys.stderr,
         language=language,
-        read_line=lambda: read_line_of_stdin(sys.stderr),
+        read_line=Lines(sys.stderr, verbs(), nouns()),
     )
     return (
         start(

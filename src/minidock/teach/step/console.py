@@ -40,17 +40,53 @@ class Interrupt:
         signal.signal(signal.SIGINT, self._before)
 
 
-def read_line_of_stdin(echo: TextIO) -> str | None:
-    """The next line of stdin, byte by byte: what follows it may be for the container.
+class Lines:
+    """The lines of stdin, one at a time; what follows one may be for the container.
 
-    echo: where it is repeated when nobody has seen it typed. Returns None at the end.
+    On a terminal they are edited by readline, which remembers what was said and completes what is
+    typed: verbs where a line begins, nouns behind that.
+    From a pipe they are read byte by byte, and repeated on `out`, since nobody has seen them typed.
     """
+
+    def __init__(self, out: TextIO, verbs: list[str], nouns: list[str]) -> None:
+        self._out = out
+        self._edited = os.isatty(0) and os.isatty(1) and _edit(verbs, nouns)
+
+    def __call__(self, prompt: str) -> str | None:
+        """The next line, None at the end."""
+        if self._edited:
+            try:
+                return input(prompt)
+            except EOFError:
+                return None
+        self._out.write(prompt)
+        self._out.flush()
+        line = _read_line()
+        if line is not None and not os.isatty(0):
+            self._out.write(line + "\n")
+        return line
+
+
+def _edit(verbs: list[str], nouns: list[str]) -> bool:
+    """Have input() use readline; False where this Python comes without it."""
+    try:
+        import readline
+    except ImportError:
+        return False
+
+    def complete(begun: str, number: int) -> str | None:
+        known = nouns if readline.get_begidx() else verbs
+        matching = [word for word in known if word.startswith(begun)]
+        return matching[number] + " " if number < len(matching) else None
+
+    readline.set_completer(complete)
+    readline.set_completer_delims(" ")
+    readline.parse_and_bind("tab: complete")
+    return True
+
+
+def _read_line() -> str | None:
     line = bytearray()
     while (byte := os.read(0, 1)) not in (b"", b"\n"):
         line += byte
-    if not byte and not line:
-        return None
-    text = line.decode(errors="replace")
-    if not os.isatty(0):
-        echo.write(text + "\n")
-    return text
+    return line.decode(errors="replace") if byte or line else None

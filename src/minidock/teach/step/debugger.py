@@ -27,6 +27,7 @@ from minidock.teach.page import Page, cut, time_text
 from minidock.teach.step import kernel_view
 from minidock.teach.step.breaks import Breaks
 from minidock.teach.step.console import Interrupt
+from minidock.teach.step.words import HELP
 from minidock.teach.story import reason, story_of
 from minidock.teach.told import Told, load_ops
 
@@ -42,28 +43,13 @@ if TYPE_CHECKING:
 GO, ABORT = b"g", b"q"
 PROMPT = "(step) "
 QUIET = ("continue", "c", "chapter")  # the words that do not list what they pass
-HELP = """\
-step, s [N]      do this act (N of them), and stop before the next one
-next, n          go on to the next phase: another function
-chapter          go on to the next chapter: another process, or another module
-continue, c      go on to an act with a break, or until the command runs
-                 each of these stops after an act that failed
-break, b [OP]    stop before each OP, such as pivot_root or mount.pivot_root; alone: list them
-delete, d OP     stop there no longer
-explain, e [OP]  what this act, or another, is for
-inspect, i       what the kernel says of the container now: namespaces, mounts, links, cgroup
-sh [COMMAND]     a shell in the container as far as it is made, with what init may do by now
-abort, a         unmake what was made, and end; so do quit, q, Ctrl-C and Ctrl-D
-help, h          this
-An empty line says the last word again.
-"""
 
 
 class Debugger:
     """Shows each act before it is done, and asks what to do.
 
-    out, language: where and in what acts are told. read_line: the next line that was typed, None
-    at the end.
+    out, language: where and in what acts are told. read_line: prompts, and returns the line that is
+    typed then, None at the end.
     """
 
     def __init__(
@@ -72,7 +58,7 @@ class Debugger:
         *,
         out: TextIO,
         language: Language,
-        read_line: Callable[[], str | None],
+        read_line: Callable[[str], str | None],
     ) -> None:
         load_ops()
         self._container = container
@@ -158,16 +144,17 @@ class Debugger:
         if record["op"] == "namespace.clone_process" and isinstance(told.made, int):
             self._init_pid = told.made
         how = _how_it_went(told)
+        colour = "2" if told.errno is None else "1;31"
         if told.errno is not None and self._last_word != "abort":
             self._steps = 1  # what comes next is what an error makes of it
         if in_full:
-            self._say(f"         {how}")
+            self._say(self._page.paint(colour, f"         {how}"))
         elif self._last_word in QUIET and told.errno is None:
             self._quietly += 1
         else:
             self._tell_passed()
             name = f"{record['actor']:>8} {record['begin']:>4}   {record['op']}"
-            self._say(f"{name:<50} {how}")
+            self._say(self._page.paint(colour, f"{name:<50} {how}"))
 
     def _tell_passed(self) -> None:
         if self._quietly:
@@ -179,9 +166,7 @@ class Debugger:
     def _ask(self, socket: _socket.socket) -> bytes:
         """Hear words until one of them decides."""
         while True:
-            self._out.write(PROMPT)
-            self._out.flush()
-            line = self._read_line()
+            line = self._read_line(PROMPT)
             if line is None:
                 self._say("")
                 return self._abort()
@@ -220,6 +205,8 @@ class Debugger:
         """A word that changes nothing of the container."""
         if word in ("inspect", "i") and not rest:
             kernel_view.show(self._container, self._init_pid, self._out)
+        elif word in ("list", "l") and not rest and self._next is not None:
+            self._story.write(self._next)
         elif word in ("explain", "e"):
             self._explain(rest)
         elif word in ("break", "b"):

@@ -121,6 +121,21 @@ def test_hops_name_the_rules_whose_counters_rise_and_no_others(
     assert forwarded == (start != "host")
 
 
+def test_where_bridged_packets_pass_the_firewall_the_walk_is_the_same(
+    web: Minidock, store: Store
+) -> None:
+    if not os.path.exists(BRIDGED):
+        pytest.skip("this kernel has no br_netfilter, or has not loaded it")
+    ways = []
+    for setting in "01":
+        sh(f"echo {setting} > {BRIDGED}")
+        told = follow(store, "8090", "other")
+        assert told["status"] == "answered"
+        ways.append([hop["place"] for hop in told["hops"]])
+    sh(f"echo 0 > {BRIDGED}")
+    assert ways[0] == ways[1]
+
+
 def test_each_rule_and_device_is_traced_to_the_step_that_made_it(
     web: Minidock, store: Store
 ) -> None:
@@ -180,6 +195,36 @@ def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
         put_back(whole)
     for start in ("host", "outside", "other"):
         assert follow(store, "8090", start)["status"] == "answered", "the rules are back"
+
+
+def test_settings_and_devices_that_are_off_end_the_walk(web: Minidock, store: Store) -> None:
+    def ends(start: str, off: str, on: str, place: str) -> str:
+        sh(off)
+        told = follow(store, "8090", start)
+        sh(on)
+        assert end(told) == place, told
+        assert told["missing"] == []
+        return f"{told['verdict']}; {told['advice']}"
+
+    device = f"ip link set dev {store.bridge}"
+    localnet = f"net.ipv4.conf.{store.bridge}.route_localnet"
+    told = ends("host", f"sysctl -qw {localnet}=0", f"sysctl -qw {localnet}=1", "routing")
+    assert "route_localnet is off" in told
+    assert f"sysctl -w {localnet}=1; or any start" in told
+    forwarding = "sysctl -qw net.ipv4.ip_forward"
+    told = ends("outside", f"{forwarding}=0", f"{forwarding}=1", "routing")
+    assert "forwards nothing; sysctl -w net.ipv4.ip_forward=1" in told
+    cable = f"ip link set dev {web.ok('packet', '8090').split('veth')[1][:11]}".replace(
+        "dev ", "dev veth"
+    )
+    told = ends("host", f"{cable} down", f"{cable} up", "cable")
+    assert "is down; ip link set dev veth" in told
+    assert ends("outside", f"{device} down", f"{device} up", "routing")
+    inside = f"nsenter --net=/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/ns/net"
+    rule = "INPUT -p tcp --dport 80 -j DROP"
+    told = ends("host", f"{inside} iptables -I {rule}", f"{inside} iptables -D {rule}", "program")
+    assert "a firewall in there" in told
+    assert follow(store, "8090")["status"] == "answered"
 
 
 @pytest.mark.parametrize(

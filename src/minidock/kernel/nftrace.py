@@ -122,8 +122,9 @@ class Event:
     """One thing that happened to a followed packet.
 
     packet: the kernel's number for it, good while it is on its way. family, table, chain: where.
-    kind: RULE or POLICY. handle: the rule's. verdict: DROP, ACCEPT, JUMP, ... header: the IP header
-    and the beginning of what is in it, b"" where the kernel has said it for this chain already.
+    kind: RULE or POLICY. handle: the rule's. verdict: DROP, ACCEPT, JUMP, ... to: the chain that a
+    jump leads to. header: the IP header and the beginning of what is in it, b"" where the kernel
+    has said it for this chain already.
     came_by, leaves_by: indexes of devices, 0 for none. mark: 0 for none.
     """
 
@@ -137,6 +138,7 @@ class Event:
         self.handle = _U64.unpack(found.get(3, bytes(8)))[0]
         verdict = attributes(found.get(5, b""))
         self.verdict = _I32.unpack(verdict.get(1, bytes(4)))[0] if verdict else -1
+        self.to = _text(verdict, 2)
         if self.kind == POLICY:
             self.verdict = _u32(found, 16)
         self.header = found.get(8, b"") + found.get(9, b"")

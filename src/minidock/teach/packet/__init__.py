@@ -3,6 +3,7 @@
     target.py      which container publishes the port, on which network
     origin.py      from where the probe starts: this host, a container, or a machine next door
     probe.py       send it, and gather what was seen                          -> Seen
+    watch.py       those who look: the firewall's trace, packet sockets
     ways.py        the firewall's own account of a packet, rule by rule       (kernel/nftrace.py)
     counters.py    the same from the counters of iptables-legacy, which has no such account
     taps.py        what passed a bridge, a cable, a container's eth0

@@ -12,6 +12,8 @@ from minidock.teach.packet.probe import Seen
 from minidock.teach.packet.target import Target
 from minidock.teach.packet.ways import Rule
 
+FORWARDING = "net/ipv4/ip_forward"
+
 
 class Verdict(NamedTuple):
     """How it ends. status: "answered", "relayed" or "stopped". advice: what to do, or ""."""
@@ -59,7 +61,7 @@ def no_route(seen: Seen) -> Verdict:
 def not_translated(seen: Seen) -> Verdict:
     """The packet stayed on the host, and nobody sent it on."""
     missing = _missing_on(seen, ("nat", "OUTPUT" if seen.origin == "host" else "PREROUTING"))
-    if seen.outcome == "connected" and seen.holder[0] not in (0, seen.monitor):
+    if seen.outcome == "connected" and seen.holder[0] not in (0, seen.target.container.monitor_pid):
         pid, name = seen.holder
         return Verdict("stopped", f"{name} (pid {pid}) on this host has the port", missing)
     lost = "nobody on this host answered" if seen.outcome == "timeout" else "it was refused"
@@ -79,24 +81,43 @@ def dropped(seen: Seen, rule: Rule, *, answer: bool = False) -> Verdict:
     return Verdict("stopped", text, f"not a rule of minidock's: let it pass in {chain}")
 
 
-def lost(seen: Seen, place: str) -> Verdict:
-    """The firewall let it pass, and a device never saw it."""
+def not_routed(seen: Seen) -> Verdict:
+    """A rule has translated it, and the kernel then did not route it to the bridge."""
     target = seen.target
-    cable = target.lease["Cable"]
-    localnet = seen.settings.get(f"net/ipv4/conf/{target.bridge}/route_localnet")
-    if place == "bridge":
-        text = f"the kernel did not send it out by {target.bridge}"
-        if seen.asked.startswith("127.") and localnet == "0":
-            what = "packets of 127.0.0.0/8 leave by no device whose route_localnet is off"
-            return Verdict("stopped", f"{text}: {what}", _again(seen))
-        return Verdict(
-            "stopped", text, f"see: ip route get {target.address}; ip link show {target.bridge}"
-        )
-    if place == "cable":
-        text = f"{target.bridge} did not hand it to {cable}"
-        return Verdict("stopped", text, f"see: ip link show {cable}; bridge link; bridge fdb")
-    text = f"it went into the cable and did not come out at {target.lease['Interface']}"
-    return Verdict("stopped", text, f"see: minidock exec {target.container.name} ip link")
+    localnet = f"net/ipv4/conf/{target.bridge}/route_localnet"
+    text = f"the kernel does not route it to {target.bridge}"
+    if seen.source.startswith("127.") and seen.settings[localnet] == "0":
+        why = "packets of 127.0.0.0/8 leave by no device whose route_localnet is off"
+        return Verdict("stopped", f"{text}: {why}", f"{_set(localnet)}; or {_again(seen)}")
+    if seen.origin != "host" and seen.settings[FORWARDING] == "0":
+        why = "this machine forwards nothing"
+        return Verdict("stopped", f"{text}: {why}", f"{_set(FORWARDING)}; or {_again(seen)}")
+    if target.bridge in seen.down:
+        what = f"{target.bridge} is down, and its route is gone with it"
+        return Verdict("stopped", what, f"ip link set dev {target.bridge} up")
+    return Verdict("stopped", text, f"see: ip route get {target.address}")
+
+
+def lost(seen: Seen, place: str) -> Verdict:
+    """It was sent out, and a device on its way never saw it."""
+    target = seen.target
+    cable, interface = target.lease["Cable"], target.lease["Interface"]
+    for device in (target.bridge, cable):
+        if device in seen.down:
+            return Verdict("stopped", f"{device} is down", f"ip link set dev {device} up")
+    texts = {
+        "bridge": (
+            f"the kernel did not send it out by {target.bridge}",
+            f"ip route get {target.address}; ip neighbour show dev {target.bridge}",
+        ),
+        "cable": (f"{target.bridge} did not hand it to {cable}", "bridge link; bridge fdb"),
+        "container": (
+            f"it went into the cable and did not come out at {interface}",
+            f"minidock exec {target.container.name} ip link",
+        ),
+    }
+    text, commands = texts[place]
+    return Verdict("stopped", text, f"see: {commands}")
 
 
 def refused(seen: Seen) -> Verdict:
@@ -203,6 +224,10 @@ def _missing_on(seen: Seen, where: tuple[str, str]) -> str:
         if t == table and c in (chain, led_to)
     ]
     return "; ".join([*found, _again(seen)]) if found else ""
+
+
+def _set(setting: str) -> str:
+    return f"sysctl -w {setting.replace('/', '.')}=1"
 
 
 def _again(seen: Seen) -> str:

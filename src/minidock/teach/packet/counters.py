@@ -78,7 +78,7 @@ def _station(rules: list[Rule], table: str, chain: str, at: Station, *, is_end: 
     here = [rule for rule in rules if rule.table == table]
     decided: list[Rule] = []
     for rule in (each for each in here if each.verdict == verdict and not decided):
-        jumps = [each for each in here if each.chain == chain and each.text.endswith(rule.chain)]
+        jumps = [each for each in here if each.chain == chain and each.to == rule.chain]
         if rule.chain == chain or jumps:
             decided = [*jumps[:1], rule]
     return Station(table, chain, at.packet, at.came_by, at.leaves_by, decided)
@@ -88,7 +88,9 @@ def _rule(counted: Counted) -> Rule:
     words = counted.text.split()
     chain, is_policy = words[1], words[0] == "-P"
     target = words[2] if is_policy else words[words.index("-j") + 1] if "-j" in words else ""
-    return Rule(counted.table, chain, counted.text, _FINAL.get(target, "jump"), is_policy)
+    verdict = _FINAL.get(target, "jump")
+    to = target if verdict == "jump" else ""
+    return Rule(counted.table, chain, counted.text, verdict, to, is_policy)
 
 
 def _counts() -> dict[tuple[str, str], int]:

@@ -8,6 +8,7 @@ container's eth0. Sources: packet(7).
 from __future__ import annotations
 
 import socket
+from errno import ENETDOWN
 from typing import NamedTuple
 
 from minidock.errors import system_error
@@ -52,6 +53,10 @@ class Tap:
             try:
                 data, (_, protocol, kind, *_) = self._socket.recvfrom(_ENOUGH_BYTES)
             except BlockingIOError:
+                return found
+            except OSError as error:
+                if error.errno != ENETDOWN:  # what is switched off sees nothing
+                    raise system_error(error) from error
                 return found
             packet = parse(data) if protocol == _ETH_P_IP else None
             if packet is not None:

@@ -121,7 +121,7 @@ def plain(walk: Walk) -> dict[str, Any]:
             for table, chain, rule in walk.missing
         ],
         "listeners": [{"place": each.place, "process": each.process} for each in seen.listeners],
-        "counted": [each._asdict() for each in seen.counted],
+        "traced": seen.is_traced,
     }
 
 

@@ -92,9 +92,17 @@ class _Walker:
         self._hop("socket", f"{_place(seen.source, seen.source_port)} → {asked}{mark}{everywhere}")
         if seen.probe and (verdict := self._firewall(seen.probe)):
             return verdict
-        if not self._is_for_the_container():
-            return self._on_the_host()
-        return self._devices()
+        if self._is_for_the_container():
+            return self._devices()
+        if self._is_lost_in_routing():
+            self._hop("routing", f"to {seen.target.address}: not seen again")
+            return advice.not_routed(seen)
+        return self._on_the_host()
+
+    def _is_lost_in_routing(self) -> bool:
+        """Whether a rule translated it, and it was not seen again on its way out of this host."""
+        last = self.seen.probe.stations[-1] if self.seen.probe else None
+        return bool(last and any("-j DNAT" in rule.text for rule in last.rules))
 
     def _is_for_the_container(self) -> bool:
         packet = self.seen.translated
@@ -126,7 +134,8 @@ class _Walker:
                 self._translation(way, station, place, told)
             elif station.table and station.rules and not station.rules[-1].is_policy:
                 self._hop(place, "let through", told)
-            self._route(way, station)
+            if verdict := self._route(way, station):
+                return verdict
         return None
 
     def _translation(self, way: Way, station: Station, place: str, told: list[Because]) -> None:
@@ -136,20 +145,28 @@ class _Walker:
             self._hop(place, f"{before.receiver} becomes {after.receiver}", told)
         elif after and after.sender != before.sender:
             self._hop(place, f"the sender {before.sender} becomes {after.sender}", told)
+        elif station.rules and "-j DNAT" in station.rules[-1].text:
+            self._hop(place, f"a rule takes it: {before.receiver} is translated", told)
         elif station.chain in ("OUTPUT", "PREROUTING") and not self._is_relayed:
             self._hop(place, f"no rule takes it: it stays {before.receiver}")
 
-    def _route(self, way: Way, station: Station) -> None:
+    def _route(self, way: Way, station: Station) -> Verdict | None:
         """Behind the last table before the kernel chooses a device: which it chose."""
         if station.chain not in ("OUTPUT", "PREROUTING") or station.table != "nat":
-            return
-        packet = _next_packet(way, station)
-        if packet and packet.destination == self.seen.target.address:
-            device, target = self.seen.target.bridge, self.seen.target
-            step = self.steps.of_link(
-                "add_address", device=device, address=target.network["Gateway"]
-            )
-            self._hop("routing", f"{packet.destination} is behind {device}", step=step)
+            return None
+        target = self.seen.target
+        rest = way.stations[way.stations.index(station) + 1 :]
+        routed = next((each for each in rest if not each.table and each.leaves_by), None)
+        if not routed or not routed.packet or routed.packet.destination != target.address:
+            return None
+        device = self.seen.devices.get(routed.leaves_by, "?")
+        if device != target.bridge:
+            self._hop("routing", f"{target.address} is sent to {device}, not to {target.bridge}")
+            return advice.not_routed(self.seen)
+        gateway = target.network["Gateway"]
+        step = self.steps.of_link("add_address", device=device, address=gateway)
+        self._hop("routing", f"{target.address} is behind {device}", step=step)
+        return None
 
     def _devices(self) -> Verdict | None:
         seen, target = self.seen, self.seen.target
@@ -211,8 +228,9 @@ class _Walker:
         assert answer is not None
         words = f"{answer.packet.flags} {answer.packet.sender} → {answer.packet.receiver}"
         for place, sightings in (("cable", seen.cable), ("bridge", seen.bridge)):
-            seen_there = _answer(sightings, target.address) is not None
-            if not seen_there and not (place == "bridge" and self._is_switched()):
+            # Where the firewall is asked about bridged packets too, it may end there already.
+            by_the_firewall = place == "bridge" and (self._is_switched() or seen.answer)
+            if _answer(sightings, target.address) is None and not by_the_firewall:
                 self._hop("answer", words)
                 return advice.answer_lost(seen, place)
         self._hop("answer", f"{words}, by cable and bridge")

@@ -41,13 +41,15 @@ class Packet(NamedTuple):
 class Rule(NamedTuple):
     """A rule, or a built-in chain's policy, in iptables' words.
 
-    verdict: "jump", "accept" or "drop". is_policy: text is "-P CHAIN DROP" then.
+    verdict: "jump", "accept" or "drop". to: where a jump leads. is_policy: text is "-P CHAIN DROP"
+    then.
     """
 
     table: str
     chain: str
     text: str
     verdict: str
+    to: str = ""
     is_policy: bool = False
 
 
@@ -164,14 +166,18 @@ def ways(events: list[nftrace.Event], own: str, rules: Rules) -> list[Way]:
 def _renamed(event: nftrace.Event, found: list[Way]) -> Way | None:
     """The way of a packet that goes on under another number.
 
-    The kernel's number is made of what it knows of a packet, and once an answer is routed it knows
-    more. An answer's destination port, the probe's own, stays what it is on all its way.
+    The kernel's number is made of what it knows of a packet, and once that is routed it may know
+    more. On its way through the host a call keeps its source until the end, and an answer its
+    destination's port.
     """
     packet = parse(event.header)
     for way in reversed(found):
         last = way.stations[-1].packet
-        if packet and last and (packet[3:], "SYN" in packet.flags) == (last[3:], True):
-            return way
+        if packet and last and packet.flags == last.flags:
+            if packet.flags == "SYN" and packet[:2] == last[:2]:
+                return way
+            if "SYN+ACK" == packet.flags and packet.destination_port == last.destination_port:
+                return way
     return None
 
 
@@ -190,7 +196,7 @@ def _add(way: Way, event: nftrace.Event, own: str, rules: Rules) -> None:
         text = f"-P {event.chain} {'DROP' if verdict == 'drop' else 'ACCEPT'}"
         rule = Rule(event.table, event.chain, text, verdict, is_policy=True)
     else:
-        rule = Rule(event.table, event.chain, rules.text(event), verdict)
+        rule = Rule(event.table, event.chain, rules.text(event), verdict, event.to)
     way.stations[-1].rules.append(rule)
 
 
@@ -200,6 +206,6 @@ def _that_decided(rules: list[Rule]) -> list[Rule]:
         return []
     kept = [rules[-1]]
     for rule in reversed(rules[:-1]):
-        if rule.verdict == "jump" and rule.text.endswith(f" {kept[0].chain}"):
+        if rule.verdict == "jump" and rule.to == kept[0].chain:
             kept.insert(0, rule)
     return kept

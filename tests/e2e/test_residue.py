@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -21,7 +22,7 @@ import pytest
 
 from minidock.paths import Store
 from support import machine, stores
-from support.command import Minidock
+from support.command import Minidock, environment
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -98,8 +99,11 @@ def test_what_a_killed_monitor_left_is_listed_as_the_kernel_has_it_and_goes(
         ("rule", rule.partition(" ")[2].replace(" ", ": ", 1))
         for rule in left["firewall rule"] - before["firewall rule"]
     }
-    cgroups = {c[c.index(f"/{store.cgroup_parent}/") :] for c in left["cgroup"] - before["cgroup"]}
-    expected |= {("cgroup", path) for path in cgroups if path.endswith(lost)}
+    expected |= {
+        ("cgroup", _in_tree(store, path))
+        for path in left["cgroup"] - before["cgroup"]
+        if path.endswith(lost)
+    }
     expected.add(("directory", f"{store.run}/{lost}"))
     assert {kind for kind, _ in expected} == {
         "process", "address", "mount", "link", "rule", "cgroup", "directory"
@@ -146,7 +150,24 @@ def _seed(store: Store) -> Found:
                   f"-I FORWARD -j MINIDOCK-{other}"):  # fmt: skip
         subprocess.run(["iptables", "-w", *words.split()], check=True)
     left |= {("rule", f"nat: -A {chain} {rule}"), ("rule", f"MINIDOCK-{other}")}
-    return left | _seed_process(store, gone)
+    return left | _seed_process(store, gone) | _seed_monitor()
+
+
+def _seed_monitor() -> Found:
+    """A monitor that waits for its command's word, which will not come: the command has gone, and
+    a program that it had started still holds the connection."""
+    spawn = """
+import os, subprocess
+from minidock.engine.monitor.start import spawn_monitor
+from minidock.paths import Store
+socket, _ = spawn_monitor(Store())
+devnull = subprocess.DEVNULL
+subprocess.Popen(["sleep", "60"], pass_fds=[socket.fileno()], stdout=devnull, stderr=devnull,
+                 env={})
+print(open("/proc/thread-self/children").read().split()[0], flush=True)
+"""
+    pid = subprocess.check_output([sys.executable, "-c", spawn], text=True, env=environment())
+    return {("process", f"{pid.strip()} monitor")}
 
 
 def _seed_process(store: Store, gone: str) -> Found:
@@ -157,9 +178,15 @@ def _seed_process(store: Store, gone: str) -> Found:
     shell = "sleep 600 >/dev/null 2>&1 & echo $!"
     pid = subprocess.check_output(["sh", "-c", shell], text=True, start_new_session=True).strip()
     Path(f"{parent}/{gone}/cgroup.procs").write_text(pid)
-    v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-    home = parent.removeprefix("/sys/fs/cgroup") if v2 else f"/{store.cgroup_parent}"
-    return {("process", f"{pid} sleep"), ("cgroup", f"{home}/{gone}")}
+    path = _in_tree(store, f"{parent}/{gone}")
+    return {("process", f"{pid} sleep"), ("cgroup", path)}
+
+
+def _in_tree(store: Store, directory: str) -> str:
+    """A cgroup's path below the root of its tree: v2 has one tree, v1 many, and ours on top."""
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return directory.removeprefix("/sys/fs/cgroup")
+    return directory[directory.index(f"/{store.cgroup_parent}/") :]
 
 
 def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from minidock.cli.plan import plan
 from minidock.paths import Store
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.machine import mounts
@@ -140,6 +142,7 @@ def test_mounts_of_a_container_without_a_namespace_are_the_host_s_and_go_with_it
     flags = f"--without mount --yes-in-a-vm -v {tmp_path}:/volume"
     script = """
         set -e
+        mount --make-rshared /  # as systemd makes a host's tree
         "$@" run -d --name box $FLAGS $IMAGE sleep 600 >&2
         echo mounts $(grep -c "$MINIDOCK_ROOT.*/merged/" /proc/self/mountinfo)
         grep -c "$MINIDOCK_ROOT.*/merged/volume " /proc/self/mountinfo
@@ -196,3 +199,41 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     refused = minidock("run", *flags, "busybox", "true")
     assert refused.code == 125 and word in refused.stderr, str(refused)
     assert minidock.ok("ps", "-aq") == ""
+
+
+def _planned(capsys: pytest.CaptureFixture[str], *flags: str) -> list[str]:
+    words = ["run", "--json", "--network", "none", *flags, "busybox", "true"]
+    assert plan.run("minidock plan", words) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [f"{each['op']} {each['args']}" for each in told]
+
+
+def test_a_plan_shows_what_an_omission_leaves_undone(
+    busybox_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = _planned(capsys)
+    left_out = {}
+    for walls in ("pid", "masks", "pivot_root", "mount", "seccomp"):
+        planned = _planned(capsys, "--without", walls)
+        left_out[walls] = {act.split()[0] for act in whole if act not in planned}
+    way_in = {"mount.pivot_root", "mount.set_propagation", "mount.unmount", "mount.bind_to_itself"}
+    assert left_out == {
+        "pid": {"namespace.clone_process"},
+        "masks": {"mount.bind_to_itself", "mount.set_mount_attributes", "mount.hide_path"},
+        "pivot_root": way_in,
+        "mount": way_in | {"namespace.clone_process"},
+        "seccomp": {"seccomp.load"},
+    }
+
+
+def test_the_page_shows_what_is_printed(minidock: Minidock, busybox_image: str) -> None:
+    """But for numbers, and for which processes there are."""
+    page = (REPOSITORY / "docs/without.md").read_text()
+    block = page.partition("```console\n")[2].partition("```")[0].splitlines()
+    assert block[0] == "$ minidock run --rm --without pid busybox true"
+    printed = minidock(*block[0].split()[2:]).stderr.splitlines()
+
+    def shape(line: str) -> str:
+        return re.sub(r"e\.g\. .*|\d+ process\w*|process \d+", "…", line)
+
+    assert [shape(line) for line in printed] == [shape(line) for line in block[1:]]

@@ -8,7 +8,7 @@ from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.flags_run import container_create_body, run_flags
 from minidock.cli.lazy import Group
-from minidock.cli.pflag import switch
+from minidock.cli.pflag import switch, values
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -40,9 +40,16 @@ plan = Group(_COMMANDS, _plan)
 @run_flags
 @switch("-d", "--detach", help="As of run: it changes nothing of the plan")
 @switch("--sig-proxy", default=True, help="As of run: it changes nothing of the plan")
+@values("--without", help="Leave out a wall (pid, mount, net, ...), as of run")
 @switch("--json", help="One JSON object an operation, for machines")
 def run(
-    arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, json: bool, **flags: Any
+    arguments: tuple[str, ...],
+    *,
+    detach: bool,
+    sig_proxy: bool,
+    without: tuple[str, ...],
+    json: bool,
+    **flags: Any,
 ) -> None:
     """Tell what `run` would do, and do nothing
 
@@ -52,14 +59,24 @@ def run(
     from minidock.teach.plan.text import write_json, write_text
 
     write = write_json if json else write_text
-    write(planned(arguments, flags, detach=detach), sys.stdout)
+    write(planned(arguments, flags, detach=detach, without=without), sys.stdout)
 
 
-def planned(arguments: tuple[str, ...], flags: dict[str, Any], *, detach: bool) -> Plan:
+def planned(
+    arguments: tuple[str, ...],
+    flags: dict[str, Any],
+    *,
+    detach: bool,
+    without: tuple[str, ...] = (),
+) -> Plan:
     """The plan of a `run` with these flags."""
     from minidock.teach.plan.plan import plan as make_plan
 
     body = container_create_body(flags, arguments, detach=detach)
+    if without:
+        from minidock.teach.without.walls import leave_out, read_walls
+
+        leave_out(body, read_walls(without), is_allowed=lambda: True)  # a plan endangers nothing
     made = make_plan(Store(), body, name=flags["name"] or None)
     if flags["pull"] == "always":
         made.notes.insert(0, "--pull always: the image is looked at as it is here")

@@ -159,17 +159,15 @@ def _where_from(store: Store, name: str) -> str:
 
 
 def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
-    """Change the body for --without, and warn; returns the walls that are left out."""
+    """Change the body for --without; returns the walls that are left out."""
     if not without:
         if yes_in_a_vm:
             raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
         return []
-    from minidock.teach.without.report import warning
     from minidock.teach.without.walls import leave_out, read_walls
 
     walls = read_walls(without)
     leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or _is_virtual_machine())
-    sys.stderr.write(warning(walls))
     return walls
 
 
@@ -210,12 +208,13 @@ def _language(lang: str | None, *, told: bool) -> Language | None:
 def _listener(
     container: Container, explain: str | None, told_in: Language | None, walls: list[str]
 ) -> tuple[Callable[[str], None] | None, str]:
-    """Who gets what the monitor tells, and the view that is to tell something."""
+    """Who gets what the monitor tells, and the view that is to tell something; warns before."""
     narrator = _narrator(container, explain, told_in)
     if not walls:
         return narrator, ""
-    from minidock.teach.without.report import VIEW, Report
+    from minidock.teach.without.report import VIEW, Report, warning
 
+    sys.stderr.write(warning(walls))
     return Report(walls, sys.stderr, as_json=explain == "json", pass_on=narrator).on_record, VIEW
 
 

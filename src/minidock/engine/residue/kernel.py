@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _MONITOR = b"minidock.engine.monitor.process"
-_COMMAND = b"minidock"
 
 
 def mounts(store: Store) -> Iterator[Thing]:
@@ -146,11 +145,17 @@ def monitors(store: Store) -> Iterator[Thing]:
         if _MONITOR not in _file(f"/proc/{entry}/cmdline") or _root_of(entry) != store.root:
             continue
         status = _file(f"/proc/{entry}/stat").rpartition(b")")[2].split()
-        if status and _COMMAND not in _file(f"/proc/{int(status[1])}/cmdline"):
+        if status and not _is_command(int(status[1])):
             yield Thing(
                 "process", f"{entry} monitor", owner="", why="it has no container and no command",
                 remove=partial(_kill, int(entry)),
             )  # fmt: skip
+
+
+def _is_command(pid: int) -> bool:
+    """Whether a process is a minidock command, which may still want its monitor."""
+    words = _file(f"/proc/{pid}/cmdline").split(b"\0")
+    return any(word.rpartition(b"/")[2] == b"minidock" for word in words)
 
 
 def _root_of(pid: str) -> str:

@@ -51,7 +51,7 @@ SAID: dict[str, tuple[str, Callable[[Found], str]]] = {
         "mount",
         lambda f: (
             f"{_counted(f['count'], 'mount')} of the container are in the host's list, "
-            f"e.g. …/{_list([e.rpartition('/merged/')[2] for e in f['examples']])}"
+            f"e.g. {_list(['…' + e[e.rfind('/merged/') :] for e in f['examples']])}"
         ),
     ),
     "see interfaces": (

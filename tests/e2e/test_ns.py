@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from support.command import Minidock
 from support.lsns import namespaces, namespaces_of
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -118,3 +120,21 @@ def test_who_does_not_run_has_no_namespaces(minidock: Minidock, busybox_image: s
     assert "container still does not run: it has no namespaces" in result.stderr
     assert [row["name"] for row in json.loads(minidock.ok("ns", "--json"))] == ["host"]
     assert minidock("ns", "nobody").code == 1
+
+
+def test_who_is_between_two_runs_has_a_monitor_and_no_namespaces(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    minidock.ok("run", "-d", "--name", "again", "--restart", "always", busybox_image, "false")
+    deadline = time.monotonic() + patience(10)
+    while "is restarting" not in (refused := minidock("ns", "again")).stderr:
+        assert time.monotonic() < deadline, refused
+    assert refused.code == 1
+    while True:  # until it is looked at in a pause
+        parts = json.loads(minidock.ok("where", "--json", "again"))["parts"]
+        if kernel := [p for p in parts if p["section"].startswith("In the kernel")]:
+            if [part["name"] for part in kernel] == ["monitor"]:
+                break
+        assert time.monotonic() < deadline, kernel
+    assert "waits to start it again" in kernel[0]["what"]
+    assert minidock.root in sh(f"tr '\\0' '\\n' < /proc/{kernel[0]['place']}/environ")

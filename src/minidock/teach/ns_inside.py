@@ -19,6 +19,7 @@ import os
 import shlex
 import subprocess
 
+from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.teach.ns import HOST, KINDS, inode_of, member_of, sharing
 from minidock.teach.where import WIDTH, Paint, few
@@ -61,6 +62,8 @@ class Wall:
 def walls(container: Container, everybody: list[Member]) -> list[Wall]:
     """The namespaces of a running container. Raises Conflict for one that does not run."""
     member = member_of(container, everybody)
+    if container.restarting:
+        raise restarting_error(container)
     if member is None:
         raise Conflict(
             f"container {container.name} does not run: it has no namespaces",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _COMMAND_WIDTH = 40
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
+_NOT_RUNNING = "It does not run: the kernel has neither processes nor mounts of it."
 _V2_TREE = "its processes in the tree of cgroup v2"
 
 
@@ -48,10 +49,11 @@ def _whole(container: Container) -> Whole:
         Section("On this disk: what it was told to be", _documents(container)),
         Section("On this disk: its files, the topmost layer first", _files(container)),
         Section("On this disk: mounted into it", _mounted(container)),
+        Section("In the kernel: its monitor", _monitor(container)),
     ]
     if pid:
         sections += [
-            Section("In the kernel: processes and mounts", _processes(container, pid)),
+            Section("In the kernel: its process and mounts", _processes(container, pid)),
             Section("In the kernel: namespaces", _namespaces(pid)),
             Section("In the kernel: its cgroup", _cgroups(container)),
             Section("In the kernel: its network", network_parts(container, pid)),
@@ -60,7 +62,7 @@ def _whole(container: Container) -> Whole:
         "container",
         container.id,
         f"{container.name} · container · {status} · {command} in {container.config['Image']}"
-        + ("" if pid else "\n    It does not run: the kernel has nothing of it."),
+        + ("" if pid else f"\n    {_NOT_RUNNING}"),
         sections,
         {"C": paths.home, "RUN": paths.run, "STORE": store.root, "ID": container.id},
     )
@@ -148,19 +150,25 @@ def _mounted(container: Container) -> list[Part]:
     return parts
 
 
+def _monitor(container: Container) -> list[Part]:
+    if not (pid := container.monitor_pid):
+        return []
+    what = f"process {pid} holds its stdio, log and ports"
+    if container.restarting:
+        what = f"process {pid} waits to start it again"
+    return [Part("monitor", str(pid), what, ["ps", "-o", "pid,ppid,args", "-p", str(pid)])]
+
+
 def _processes(container: Container, pid: int) -> list[Part]:
     parts = []
-    if monitor := container.monitor_pid:
-        parts.append(
-            Part("monitor", str(monitor), f"process {monitor} holds its stdio, log and ports",
-                 ["ps", "-o", "pid,ppid,args", "-p", str(monitor)])
-        )  # fmt: skip
+    shared = inode_of(pid, "pid") == inode_of("self", "pid")
+    number = "has that number inside too" if shared else "is process 1 of the container"
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mounts = [line.split() for line in file.read().splitlines()]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     parts += [
-        Part("init", str(pid), f"process {pid} of the host is process 1 of the container",
+        Part("init", str(pid), f"process {pid} of the host {number}",
              ["grep", "-E", "^(Name|PPid|NSpid|Seccomp|CapBnd)", f"/proc/{pid}/status"]),
         Part("mount table", f"/proc/{pid}/mountinfo", f"{few(len(mounts), 'mount')}: {told}, …",
              ["cat", f"/proc/{pid}/mountinfo"]),

@@ -81,6 +81,15 @@ remove_cgroup() {
     done
 }
 
+# End the unit that the cgroups are below, unless somebody has come to be in it as well.
+stop_unit() {
+    for below in "$2"/*/; do
+        case $below in */init/) continue ;; esac
+        [ ! -d "$below" ] || return 0
+    done
+    systemctl stop "$1"
+}
+
 move_processes() {
     while read -r process; do
         echo "$process" > "$1/init/cgroup.procs"
@@ -125,8 +134,23 @@ remove_cable() {
     fi
 }
 
-remove_rules() {
+bridge_exists() {
+    ip link show dev "$BRIDGE" >/dev/null 2>&1
+}
+
+# The bridge and all that came with it; it stays where others have plugged in meanwhile.
+remove_network() {
+    for port in "/sys/class/net/$BRIDGE/brif"/*; do
+        [ ! -e "$port" ] || return 0
+    done
 %REMOVE_RULES%
+    ip link delete dev "$BRIDGE"
+}
+
+# 127/8 may cross the bridge as long as one port is published; ours is still there now.
+close_localnet() {
+    published=$(iptables --wait 10 -t nat -S "MINIDOCK-$BRIDGE" | grep -c -e '-j DNAT' || :)
+    [ "$published" -gt 1 ] || echo 0 > "/proc/sys/net/ipv4/conf/$BRIDGE/route_localnet"
 }
 
 # ── The engine's side, which is the monitor's too ─────────────────────────────────────────────────

@@ -7,8 +7,9 @@ the script's end, however it comes, performs them from the last to the first.
 from __future__ import annotations
 
 from minidock.engine.container import space
-from minidock.engine.network import firewall
+from minidock.engine.network import bridge, firewall
 from minidock.errors import UsageError
+from minidock.kernel import cgroup, systemd
 from minidock.runtime.program import Slot
 from minidock.teach.plan.rootfs import Layers
 from minidock.teach.script.lines import NO_TWIN, Lines
@@ -32,7 +33,7 @@ class Host:
         self._variables = variables
         self._inside = False  # between two setns: in the container's network
         self._bridge_is_ours = any(act.op.name == "link.add_bridge" for act in plan.acts.all)
-        self._rules_undone = False
+        self._rules_written = False
 
     def write(self, act: Act) -> None:
         """One act of the engine or the monitor, before or after init's."""
@@ -54,46 +55,71 @@ class Host:
             self.lines.write(*self._twin(act, arguments))
 
     def _twin(self, act: Act, arguments: dict[str, Any]) -> list[str]:
-        name, twin = act.op.name, command(act.op.twin(**arguments))
-        if name == "cgroup.create_directory":
-            return [f"make_cgroup {word(arguments['path'])}"]
-        if name == "cgroup.write_file" and arguments["value"] == "@KEEPER@":
+        """The commands that do an act, and have it undone."""
+        twin = command(act.op.twin(**arguments))
+        written = {
+            "cgroup.create_directory": self._make_cgroup,
+            "cgroup.write_file": self._write_file,
+            "systemd.start_delegated_unit": self._start_unit,
+            "overlay.mount_overlay": self._mount_overlay,
+            "loop.mount_disk_file": self._mount_disk,
+            "mount.mount_filesystem": self._mount_shared_memory,
+            "link.add_bridge": self._add_bridge,
+            "link.add_veth": self._add_cable,
+            "sysctl.write": self._write_setting,
+            "conntrack.forget_udp": self._forget_udp,
+        }.get(act.op.name)
+        return written(twin, arguments) if written else [twin]
+
+    def _make_cgroup(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        return [f"make_cgroup {word(arguments['path'])}"]
+
+    def _write_file(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        if arguments["value"] == "@KEEPER@":
             return [f"move_processes {word(arguments['path'].rpartition('/init/')[0])}"]
-        if name == "systemd.start_delegated_unit":
-            return [twin, f"undo systemctl stop {arguments['name']}"]
-        if name == "overlay.mount_overlay":
-            made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
-            return [f"mkdir -p {made}", twin, 'undo umount "$ROOTFS"', *self._volumes()]
-        if name == "loop.mount_disk_file":
-            size = space.size_of(self._plan.container.host_config)
-            return [
-                'mkdir "$BOX/space"',
-                f'truncate -s {size} "$BOX/disk"',
-                'mkfs.ext4 -q -F -m 0 -E nodiscard "$BOX/disk"',
-                twin,
-                'undo umount "$BOX/space"',
-            ]
-        if name == "mount.mount_filesystem":  # shared memory that others may join
-            return ['mkdir "$BOX/shm"', twin, 'undo umount "$BOX/shm"']
-        if name == "link.add_bridge":
-            return [
-                'if ip link show dev "$BRIDGE" >/dev/null 2>&1; then',
-                '    stop "the bridge $BRIDGE is there by now: have this script written anew"',
-                "fi",
-                twin,
-                'undo ip link delete dev "$BRIDGE"',
-            ]
-        if name == "link.add_veth":
-            return [twin, "undo remove_cable"]
-        if name == "sysctl.write":
-            path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
-            if self._inside:
-                enter = 'nsenter "--net=/proc/$PID/ns/net"'
-                return [f"echo {value} | {enter} tee {path} >/dev/null"]
-            return [f"set_setting {path} {value}"]
-        if name == "conntrack.forget_udp":
-            return [f"if command -v conntrack >/dev/null; then {twin} 2>/dev/null || :; fi"]
         return [twin]
+
+    def _start_unit(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        unit, within = arguments["name"], systemd.slice_path(arguments["slice_name"])
+        return [twin, f"undo stop_unit {unit} {cgroup.ROOT}/{within}/{unit}"]
+
+    def _mount_overlay(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
+        return [f"mkdir -p {made}", twin, 'undo umount "$ROOTFS"', *self._volumes()]
+
+    def _mount_disk(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        return [
+            'mkdir "$BOX/space"',
+            f'truncate -s {space.size_of(self._plan.container.host_config)} "$BOX/disk"',
+            'mkfs.ext4 -q -F -m 0 -E nodiscard "$BOX/disk"',
+            twin,
+            'undo umount "$BOX/space"',
+        ]
+
+    def _mount_shared_memory(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        return ['mkdir "$BOX/shm"', twin, 'undo umount "$BOX/shm"']
+
+    def _add_bridge(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        said = "the bridge $BRIDGE is there by now: have this script written anew"
+        return [f'! bridge_exists || stop "{said}"', twin, "undo remove_network"]
+
+    def _add_cable(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        said = "the bridge $BRIDGE is gone by now: have this script written anew"
+        return [f'bridge_exists || stop "{said}"', twin, "undo remove_cable"]
+
+    def _write_setting(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
+        if self._inside:
+            enter = 'nsenter "--net=/proc/$PID/ns/net"'
+            return [f"echo {value} | {enter} tee {path} >/dev/null"]
+        if self._bridge_is_ours:  # what is undone with it, or goes with it
+            return [f"echo {value} > {path}"]
+        if arguments["name"].endswith("/route_localnet"):
+            return [f"echo {value} > {path}", "undo close_localnet"]
+        return [f"set_setting {path} {value}"]
+
+    def _forget_udp(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        return [f"if command -v conntrack >/dev/null; then {twin} 2>/dev/null || :; fi"]
 
     def _volumes(self) -> list[str]:
         """A volume that is empty takes over what the image has at its place."""
@@ -112,15 +138,13 @@ class Host:
         """Rules: all of a new bridge's at once; on one that is there, those that are missing."""
         if rules.startswith("*filter\n:FORWARD"):
             self.lines.write("iptables --wait 10 -P FORWARD DROP")
-            self.lines.write("undo iptables --wait 10 -P FORWARD ACCEPT")
+            if not self._bridge_is_ours:
+                self.lines.write("undo iptables --wait 10 -P FORWARD ACCEPT")
         elif self._bridge_is_ours:
             restore = "iptables-restore --wait 10 --noflush <<RULES"
             self.lines.write(f"{restore}\n{here_text(rules)}RULES")
-            if not self._rules_undone:
-                self.lines.write("undo remove_rules")
-            self._rules_undone = True
-        elif not self._rules_undone:
-            self._rules_undone = True
+        elif not self._rules_written:
+            self._rules_written = True
             for table, chain, rule in self._missing_rules():
                 call = f"iptables --wait 10 -t {table}"
                 marked = command(f"{chain} {self._variables.mark(rule)}")
@@ -139,14 +163,20 @@ class Host:
         ]
 
     def removal(self) -> str:
-        """The text for iptables-restore that takes the new bridge's chains away; "" for none."""
+        """The lines that take a new bridge's rules away, and give the machine's settings back."""
         if not self._bridge_is_ours:
-            return ""
-        device = next(
-            act.arguments["name"] for act in self._plan.acts.all if act.op.name == "link.add_bridge"
-        )
+            return "    :"
+        acts = self._plan.acts.all
+        device = next(a.arguments["name"] for a in acts if a.op.name == "link.add_bridge")
         marked: str = self._variables.mark(firewall.removal(self._plan.wiring.after, device))
-        return here_text(marked)
+        lines = ["    iptables-restore --wait 10 --noflush 2>/dev/null <<RULES || :"]
+        lines.append(f"{here_text(marked)}RULES")
+        for act in acts:
+            if act.op.name == "sysctl.write" and act.arguments["name"] == bridge.FORWARDING:
+                lines.append(f"    echo 0 > /proc/sys/{bridge.FORWARDING}")
+            if str(act.arguments.get("rules")).startswith("*filter\n:FORWARD"):
+                lines.append("    iptables --wait 10 -P FORWARD ACCEPT")
+        return "\n".join(lines)
 
 
 def check(plan: Plan) -> None:

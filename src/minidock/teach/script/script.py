@@ -42,7 +42,6 @@ def script(plan: Plan, command_line: str) -> str:
     engine, inside = _sides(plan, variables)
     with open(_TEMPLATE, encoding="utf-8") as file:
         frame = file.read().partition("# ---\n")[2]
-    removal = engine.removal()
     parts = {
         "COMMAND_LINE": command_line,
         "CONSTANTS": "\n".join(f"{name}={word(value)}" for name, value in constants.items()),
@@ -54,9 +53,7 @@ def script(plan: Plan, command_line: str) -> str:
         "BEFORE": str(_of(engine, plan, before_init=True)).rstrip(),
         "AFTER": str(_of(engine, plan, before_init=False)).rstrip(),
         "UNSHARE": _unshare(plan),
-        "REMOVE_RULES": f"    iptables-restore --wait 10 --noflush <<RULES\n{removal}RULES"
-        if removal
-        else "    :",
+        "REMOVE_RULES": engine.removal(),
         "INIT": str(inside.init).rstrip(),
         "WALLS": str(inside.walls).rstrip(),
         "INSIDE": str(inside.inside).rstrip(),

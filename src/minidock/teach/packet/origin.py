@@ -30,7 +30,10 @@ from minidock.teach.packet.target import Target
 
 HOST, OUTSIDE = "host", "outside"
 _SO_MARK = 36
-_MARK = 0x6D640000  # "md", and 16 bits of this process's number
+_MARK = 0x6D640000  # "md", and 12 bits of this process's number
+# The bits between are those by which other engines' rules know their packets: netavark and CNI
+# masquerade what has 0x2000, Kubernetes what has 0x4000, and drops what has 0x8000.
+_NUMBER = 0x0FFF
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)  # struct linger
 _NEXT_DOOR = ipam.parse_subnet("198.18.0.0/30")  # RFC 2544: for tests between neighbours
 
@@ -71,6 +74,11 @@ class Origin:
         )
 
 
+def mark_of(pid: int) -> int:
+    """The mark by which the probe that a process sends is told from all other packets."""
+    return _MARK | pid & _NUMBER
+
+
 @contextmanager
 def origin(store: Store, name: str, target: Target) -> Iterator[Origin]:
     """A socket at the place where the probe is to start.
@@ -79,7 +87,7 @@ def origin(store: Store, name: str, target: Target) -> Iterator[Origin]:
     """
     if name == HOST:
         with _socket(":" in target.asked) as made:
-            mark = _MARK | os.getpid() & 0xFFFF
+            mark = mark_of(os.getpid())
             made.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
             yield Origin(HOST, made, target.asked, "", "", mark)
     elif name == OUTSIDE:

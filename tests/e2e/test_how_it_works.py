@@ -5,6 +5,7 @@ With MINIDOCK_WRITE_DOCS=1 (`make docs`) a page that is out of date is written a
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 from pathlib import Path
@@ -30,7 +31,9 @@ def test_a_page_tells_what_its_commands_print(
     if os.environ.get("MINIDOCK_WRITE_DOCS"):
         page.write_text(now)
         pytest.skip(f"{page.name} is written anew")
-    assert masked(page.read_text()) == masked(now), "`make docs` writes it anew"
+    lines = (masked(text).splitlines() for text in (page.read_text(), now))
+    told = "\n".join(difflib.unified_diff(*lines, page.name, "what is printed now", lineterm=""))
+    pytest.fail(f"`make docs` writes it anew:\n{told}")
 
 
 def test_a_page_that_says_something_else_is_found(

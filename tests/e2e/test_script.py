@@ -283,6 +283,25 @@ def test_script_ends_with_the_commands_exit_code(
     assert (done.returncode, done.stdout, done.stderr) == (7, "a  b $c'd\nline\n", "")
 
 
+def test_links_of_the_image_lead_a_script_to_no_place_of_the_host(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (tmp_path / "context/tree/etc").mkdir(parents=True)
+    (tmp_path / "context/tree/etc/hosts").symlink_to(f"{outside}/hosts")  # dangling
+    (tmp_path / "context/tree/way").symlink_to(tmp_path)
+    (tmp_path / "context/Dockerfile").write_text("FROM busybox\nCOPY tree /\n")
+    minidock.ok("build", "-q", "-t", "linked", str(tmp_path / "context"))
+    look = ["linked", "sh", "-c", f"grep -c localhost {outside}/hosts; ls -d /way/place"]
+    flags = ["--network", "none", "-v", "/tmp:/way/place", *look]
+    text = minidock.ok("script", "run", *flags)
+    (tmp_path / "box.sh").write_text(text + "\n")
+    done = subprocess.run(["sh", tmp_path / "box.sh"], capture_output=True, text=True, check=False)
+    assert done.stdout.removesuffix("\n") == minidock.ok("run", "--rm", *flags)
+    assert (done.stdout, done.stderr, done.returncode) == ("2\n/way/place\n", "", 0)
+    assert sorted(os.listdir(tmp_path)) == ["box.sh", "context"]
+
+
 def test_what_a_script_could_only_half_say_is_refused(
     store: Store, minidock: Minidock, busybox_image: str
 ) -> None:

@@ -155,6 +155,7 @@ close_localnet() {
 
 # ── The engine's side, which is the monitor's too ─────────────────────────────────────────────────
 engine() {
+    [ -f "$0" ] || stop "has to be in a file, since its stages execute it: sh FILE"
     [ "$(id -u)" = 0 ] || stop "needs root"
     busybox=$(command -v busybox) || stop "no busybox: apt-get install busybox-static"
     case $BOX in *[!A-Za-z0-9/._-]*) stop "BOX: a path of letters and digits, please" ;; esac

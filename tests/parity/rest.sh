@@ -134,3 +134,12 @@ for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; don
 ## a filter of prune that there is not
 # differs: minidock refuses it before it asks whether to go on, docker after that
 echo n | D image prune --filter x=y; echo $?; echo n | D container prune --filter x=y; echo $?
+
+## the keys that detach
+typed() { script -qec "$1; echo code \$?" typescript | tr -d '\r' | sed 's/minidock: //'; }
+D run -dit --net none --name $N busybox cat >o
+(sleep 1; printf 'ax'; sleep 0.3; printf 'q') | typed "$D attach --detach-keys x,q $N"
+D ps --format '{{.State}}'
+(sleep 1; printf 'xq') | typed "$D exec -it --detach-keys x,q $N cat"; D rm -f $N
+(sleep 1; printf 'zz') | typed "$D run -it --detach-keys z,z --net none --name $N busybox cat"
+D ps --format '{{.State}}'; D exec -d $N nosuch; echo $?

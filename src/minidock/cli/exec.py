@@ -60,7 +60,11 @@ def execute(
         "WorkingDir": workdir,
     }
     if detach:
-        return execute_in(Store(), container, process, None) or 0
+        try:
+            return execute_in(Store(), container, process, None) or 0
+        except CommandNotFound as error:
+            error.exit_code = 1
+            raise
     from minidock.engine.monitor.attach import Attachment
 
     if tty and interactive:

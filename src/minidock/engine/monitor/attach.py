@@ -18,7 +18,7 @@ import termios
 
 from minidock.engine.container.containers import Container, find
 from minidock.engine.monitor import wire
-from minidock.errors import Conflict, UsageError
+from minidock.errors import Conflict, MinidockError, UsageError
 from minidock.kernel.terminal import get_size
 from minidock.runtime.channel import rebuild_error
 
@@ -93,9 +93,9 @@ def parse_detach_keys(text: str) -> bytes:
 
 
 def attach(store: Store, reference: str, attachment: Attachment) -> int:
-    """Attach to a running container; returns its exit code, or 0 when detached.
+    """Attach to a running container; returns its exit code.
 
-    Raises Conflict where it is not running, or paused.
+    Raises Detached when the keys were typed, and Conflict where it is not running, or paused.
     """
     container = find(store, reference)
     if not container.running:
@@ -112,7 +112,7 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
     socket.send(wire.message(b"A", {"attach": attachment.streams()}))
     conversation = Conversation(socket, attachment, terminal=bool(container.config.get("Tty")))
     conversation.redraws = True
-    return conversation.hold()
+    return conversation.hold_or_detach()
 
 
 def connect(container: Container) -> _socket.socket:
@@ -124,6 +124,15 @@ def connect(container: Container) -> _socket.socket:
         return wire.connect(container.paths.run)
     except OSError:
         raise Conflict(f"container {container.name} is not running") from None
+
+
+class Detached(MinidockError):
+    """The detach keys were typed: the process goes on, and its exit code is not known."""
+
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__("read escape sequence")
 
 
 class Conversation:
@@ -153,6 +162,7 @@ class Conversation:
         self.redraws = False  # as who attaches to an editor wants to see it
         self._matched = b""
         self._stdin_open = False
+        self._detached = False
 
     def await_start(self) -> None:
         """Wait until it has started; returns at once where that was heard before.
@@ -203,6 +213,13 @@ class Conversation:
             if raw is not None:
                 raw.restore()
 
+    def hold_or_detach(self) -> int:
+        """The same for who came to a process that is not its own. Raises Detached."""
+        code = self.hold()
+        if self._detached:
+            raise Detached
+        return code
+
     def _carry(self, wakeup: int) -> int:
         assert self.attachment is not None
         poll = select.poll()
@@ -219,6 +236,7 @@ class Conversation:
                     if not self._read_stdin():
                         poll.unregister(0)
                     if not self._stdin_open and self._matched == self.attachment.detach_keys:
+                        self._detached = True
                         return DETACHED_CODE
                 else:
                     code = self._receive()

@@ -60,4 +60,4 @@ def execute(
     if attachment is None:
         conversation.await_start()
         return None
-    return conversation.hold()
+    return conversation.hold_or_detach()

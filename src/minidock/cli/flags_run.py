@@ -77,7 +77,7 @@ container_flags = in_section(
     values(
         "--annotation",
         type=Parsed("map", _annotation),
-        help="Add an annotation to the container (passed through to the OCI runtime)",
+        help="An annotation for the runtime, in the container's config.json: NAME=VALUE",
     ),
     values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
     refused("--runtime", because="other runtimes come later", unless=("", "minidock")),

@@ -170,6 +170,7 @@ def reach_layer(container: Container) -> None:
 
 
 def _leave_the_hosts_mounts() -> None:
+    """Have this process mount for itself alone: with it, what it mounts goes."""
     global _unshared
     if _unshared:
         return

@@ -20,9 +20,9 @@ import pytest
 
 from conftest import session_directory
 from minidock.errors import NotFound
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Found, Stack
-from minidock.teach.where_story import story_of
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Found, Stack
+from minidock.teach.where.story import story_of
 from support.layered import mounted
 
 pytestmark = pytest.mark.root

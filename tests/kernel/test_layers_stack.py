@@ -21,10 +21,10 @@ import pytest
 
 from conftest import session_directory
 from minidock.errors import NotFound
-from minidock.teach.layers_changes import changes_of
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Found, Stack
-from minidock.teach.where_story import story_of
+from minidock.teach.layers.changes import changes_of
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Found, Stack
+from minidock.teach.where.story import story_of
 from support.layered import NAMES, Acts, Model, mounted
 
 pytestmark = pytest.mark.root

@@ -15,11 +15,11 @@ import pytest
 
 from conftest import session_directory
 from minidock.kernel.inotify import Inotify
-from minidock.teach.layers_changes import summary_of
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Stack
-from minidock.teach.layers_watch import Event, Watcher
-from minidock.teach.where_story import story_of
+from minidock.teach.layers.changes import summary_of
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Stack
+from minidock.teach.layers.watch import Event, Watcher
+from minidock.teach.where.story import story_of
 from support.layered import Acts, Model, mounted
 
 pytestmark = pytest.mark.root

@@ -19,14 +19,14 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
     """Show the layers, and what each of them does to those below it"""
     from minidock.engine.container.containers import find
     from minidock.engine.image.images import ImageStore
-    from minidock.teach import layers as view
-    from minidock.teach.layers_of import of_container, of_image
+    from minidock.teach.layers import shown as view
+    from minidock.teach.layers.of import of_container, of_image
 
     store, reference = Store(), arguments[0]
     if watch:
         if files:
             raise UsageError("--watch tells each file anyway: leave --files out")
-        from minidock.teach.layers_watch import watch as follow
+        from minidock.teach.layers.watch import watch as follow
 
         follow(find(store, reference), sys.stdout, as_json=json)
         return

@@ -17,18 +17,18 @@ def ns(arguments: tuple[str, ...], *, json: bool) -> None:
 
     With a CONTAINER: what each of its namespaces hides from it, and the command that shows it.
     """
-    from minidock.teach import ns as view
+    from minidock.teach.ns import ns as view
 
     store = Store()
     if not arguments:
         (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
         return
     from minidock.engine.container.containers import find
-    from minidock.teach import ns_inside
+    from minidock.teach.ns import inside
 
     container = find(store, arguments[0])
-    found = ns_inside.walls(container, view.members(store))
+    found = inside.walls(container, view.members(store))
     if json:
-        ns_inside.write_json(found, sys.stdout)
+        inside.write_json(found, sys.stdout)
     else:
-        ns_inside.write_text(container, found, sys.stdout)
+        inside.write_text(container, found, sys.stdout)

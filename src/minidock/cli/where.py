@@ -12,9 +12,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.where import Whole
-    from minidock.teach.where_mounted import Mounted
-    from minidock.teach.where_story import Story
+    from minidock.teach.where.mounted import Mounted
+    from minidock.teach.where.shown import Whole
+    from minidock.teach.where.story import Story
 
 
 @command(
@@ -37,7 +37,7 @@ def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
     if colon:
         _where_path(Store(), reference, f"/{path}", type=type, as_json=json)
         return
-    from minidock.teach.where import write_json, write_text
+    from minidock.teach.where.shown import write_json, write_text
 
     whole = _whole(Store(), reference, type)
     (write_json if json else write_text)(whole, sys.stdout)
@@ -46,15 +46,17 @@ def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
 def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: bool) -> None:
     import json
 
-    from minidock.teach import where_mounted, where_path
+    from minidock.teach.where.mounted import Mounted
+    from minidock.teach.where.mounted import write_text as write_mounted
+    from minidock.teach.where.path import write_text as write_story
 
     answer, variables = _answer(store, reference, path, type)
     if as_json:
         sys.stdout.write(json.dumps(answer.plain(), indent=2, ensure_ascii=False) + "\n")
-    elif isinstance(answer, where_mounted.Mounted):
-        where_mounted.write_text(answer, sys.stdout, variables)
+    elif isinstance(answer, Mounted):
+        write_mounted(answer, sys.stdout, variables)
     else:
-        where_path.write_text(answer, sys.stdout, variables)
+        write_story(answer, sys.stdout, variables)
 
 
 def _answer(
@@ -63,9 +65,9 @@ def _answer(
     """Of a container, and if there is none of an image: what a path is; and names for its paths."""
     from minidock.engine.container.containers import find
     from minidock.engine.image.images import ImageStore
-    from minidock.teach.layers_of import of_image
-    from minidock.teach.where_path import story_in
-    from minidock.teach.where_story import story_of
+    from minidock.teach.layers.of import of_image
+    from minidock.teach.where.path import story_in
+    from minidock.teach.where.story import story_of
 
     if type == "volume":
         raise UsageError(
@@ -108,21 +110,21 @@ def _nothing(what: str, reference: str) -> NotFound:
 
 def _container(store: Store, reference: str) -> Whole:
     from minidock.engine.container.containers import find
-    from minidock.teach.where_container import whole_container
+    from minidock.teach.where.container import whole_container
 
     return whole_container(find(store, reference))
 
 
 def _image(store: Store, reference: str) -> Whole:
     from minidock.engine.image.images import ImageStore
-    from minidock.teach.where_image import whole_image
+    from minidock.teach.where.image import whole_image
 
     return whole_image(store, ImageStore(store).resolve(reference))
 
 
 def _volume(store: Store, reference: str) -> Whole:
     from minidock.engine.container.volumes import inspect
-    from minidock.teach.where_image import whole_volume
+    from minidock.teach.where.image import whole_volume
 
     return whole_volume(store, inspect(store, reference))
 

@@ -1,6 +1,6 @@
 """An image's layers, looked into without being mounted: as open(2) and stat(2) would see them.
 
-What overlayfs makes of layers, layers_stack.py knows. Here links are followed to the end, as a
+What overlayfs makes of layers, layers/stack.py knows. Here links are followed to the end, as a
 process inside would, and within the tree; and a path that is not there yet can be resolved as far
 as it is.
 
@@ -14,12 +14,12 @@ import stat
 from errno import ELOOP, ENOENT, ENOTDIR
 
 from minidock.errors import KernelError
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Stack
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.layers_layer import Version
+    from minidock.teach.layers.layer import Version
 
 _MOST_LINKS = 40  # as the kernel allows in one path
 

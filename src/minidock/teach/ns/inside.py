@@ -21,15 +21,15 @@ import subprocess
 
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
-from minidock.teach.ns import HOST, KINDS, inode_of, member_of, sharing
-from minidock.teach.where import WIDTH, Paint, few
+from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, sharing
+from minidock.teach.where.shown import WIDTH, Paint, few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.ns import Member
+    from minidock.teach.ns.ns import Member
 
 _NS_GET_PARENT = 0xB702  # ioctl_ns(2)
 _SHOWN = 4  # of a list

@@ -7,18 +7,18 @@ import stat
 import time
 
 from minidock.errors import Conflict
-from minidock.teach.layers_of import of_container
-from minidock.teach.layers_stack import NoWay
-from minidock.teach.where import WIDTH, Paint, Shortener, size
-from minidock.teach.where_mounted import Mounted, mount_of
-from minidock.teach.where_story import Story, command_for, kind_of, story_of
+from minidock.teach.layers.of import of_container
+from minidock.teach.layers.stack import NoWay
+from minidock.teach.where.mounted import Mounted, mount_of
+from minidock.teach.where.shown import WIDTH, Paint, Shortener, size
+from minidock.teach.where.story import Story, command_for, kind_of, story_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.layers_layer import Version
+    from minidock.teach.layers.layer import Version
 
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.01

@@ -8,10 +8,10 @@ from minidock import jsontext
 from minidock.engine.container.containers import documents
 from minidock.engine.image.layers import read_layer
 from minidock.errors import StoreError
-from minidock.teach.layers_changes import summary_of
-from minidock.teach.layers_of import of_image
-from minidock.teach.layers_stack import Stack
-from minidock.teach.where import Part, Section, Whole, cut, few, size
+from minidock.teach.layers.changes import summary_of
+from minidock.teach.layers.of import of_image
+from minidock.teach.layers.stack import Stack
+from minidock.teach.where.shown import Part, Section, Whole, cut, few, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

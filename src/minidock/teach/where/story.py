@@ -1,6 +1,6 @@
 """where CONTAINER:PATH: which layer a file comes from, what is shadowed, and what happened to it.
 
-    layers_stack.py looks the path up  ->  Story: versions, and what is to be said of them
+    layers/stack.py looks the path up  ->  Story: versions, and what is to be said of them
 
 What a container did to a file of its image is read from its upperdir:
 
@@ -19,17 +19,17 @@ import shlex
 import stat
 
 from minidock.errors import NotFound
-from minidock.teach.layers_layer import METACOPY, ORIGIN
-from minidock.teach.layers_stack import Stack
-from minidock.teach.where import size
+from minidock.teach.layers.layer import METACOPY, ORIGIN
+from minidock.teach.layers.stack import Stack
+from minidock.teach.where.shown import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minidock.teach.layers_layer import Layer, Version
-    from minidock.teach.layers_stack import Found
+    from minidock.teach.layers.layer import Layer, Version
+    from minidock.teach.layers.stack import Found
 
 _COMPARE_BYTES = 1 << 18
 _KINDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 
-from minidock.teach.where import Paint, Shortener
-from minidock.teach.where_image import mount_line
+from minidock.teach.where.image import mount_line
+from minidock.teach.where.shown import Paint, Shortener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

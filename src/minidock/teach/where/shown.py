@@ -1,7 +1,7 @@
 """where: where each part of a container, image or volume lives, on this disk and in the kernel.
 
-    where_container.py, where_image.py  ->  Part: a thing, its place, and the command that shows it
-                                        ->  Text with $C, $STORE and $ID for long paths; or JSON
+    container.py, image.py  ->  Part: a thing, its place, and the command that shows it
+                            ->  Text with $C, $STORE and $ID for long paths; or JSON
 
 Nothing is told from memory: a part of a run is looked up in the kernel, and one that is not there
 is not listed. Each command is one that a shell takes as it stands.

@@ -23,14 +23,14 @@ import os
 import stat
 
 from minidock.errors import NotFound, UsageError
-from minidock.teach.layers_layer import METACOPY, REDIRECT, Version
+from minidock.teach.layers.layer import METACOPY, REDIRECT, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minidock.engine.image.walk import Entry
-    from minidock.teach.layers_layer import Layer
+    from minidock.teach.layers.layer import Layer
 
     Places = list[tuple[Layer, bytes]]
 

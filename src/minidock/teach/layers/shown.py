@@ -7,17 +7,17 @@ import os
 
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
-from minidock.teach.layers_changes import Summary, all_changes
-from minidock.teach.layers_stack import Stack
-from minidock.teach.where import WIDTH, Paint, few, size
+from minidock.teach.layers.changes import Summary, all_changes
+from minidock.teach.layers.stack import Stack
+from minidock.teach.where.shown import WIDTH, Paint, few, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from minidock.paths import Store
-    from minidock.teach.layers_changes import Change
-    from minidock.teach.layers_layer import Layer
+    from minidock.teach.layers.changes import Change
+    from minidock.teach.layers.layer import Layer
 
 _HEADINGS = ("", "SIZE", "ADDS", "CHANGES", "DELETES", "OPAQUE", "IMAGES", "MADE BY")
 _WIDTHS = (9, 8, 8, 8, 8, 7, 7)

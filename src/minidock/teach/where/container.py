@@ -8,19 +8,19 @@ from collections import Counter
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import settled
 from minidock.errors import NotFound
-from minidock.teach.layers_changes import summary_of
-from minidock.teach.layers_of import image_of, of_container
-from minidock.teach.layers_stack import Stack
-from minidock.teach.ns import KINDS, inode_of
-from minidock.teach.where import Part, Section, Whole, cut, few, size
-from minidock.teach.where_image import layer_parts, mount_line
-from minidock.teach.where_network import network_parts
+from minidock.teach.layers.changes import summary_of
+from minidock.teach.layers.of import image_of, of_container
+from minidock.teach.layers.stack import Stack
+from minidock.teach.ns.ns import KINDS, inode_of
+from minidock.teach.where.image import layer_parts, mount_line
+from minidock.teach.where.network import network_parts
+from minidock.teach.where.shown import Part, Section, Whole, cut, few, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
-    from minidock.teach.layers_changes import Summary
-    from minidock.teach.layers_layer import Layer
+    from minidock.teach.layers.changes import Summary
+    from minidock.teach.layers.layer import Layer
 
 _COMMAND_WIDTH = 40
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits

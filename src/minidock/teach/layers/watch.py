@@ -2,7 +2,7 @@
 
     inotify(7): "something in this directory of upper has changed"
         ->  the directory is read again and held against what was known of it
-        ->  each entry that is new or another one is told as `where` tells it (where_story.py)
+        ->  each entry that is new or another one is told as `where` tells it (where/story.py)
 
 Inotify, not fanotify: a mark of fanotify's on the whole file system would also report every write
 of everybody else on that disk. Its weak point, that a new directory may be filled before it is
@@ -24,10 +24,10 @@ from textwrap import wrap
 
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
-from minidock.teach.layers_layer import ORIGIN
-from minidock.teach.layers_of import is_unmounted, of_container
-from minidock.teach.where import WIDTH, Paint
-from minidock.teach.where_story import story_of
+from minidock.teach.layers.layer import ORIGIN
+from minidock.teach.layers.of import is_unmounted, of_container
+from minidock.teach.where.shown import WIDTH, Paint
+from minidock.teach.where.story import story_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.engine.image.walk import Entry
-    from minidock.teach.layers_layer import Layer
+    from minidock.teach.layers.layer import Layer
 
     Mark = tuple[int, int, bool, bytes]  # inode, kind of file, opaque, origin
     Known = dict[bytes, Mark]  # name -> what it was when it was last looked at

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from minidock.engine.container.layers import layers_of
 from minidock.engine.container.space import has_space, reach_layer
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Stack
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

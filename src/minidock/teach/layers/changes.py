@@ -17,16 +17,16 @@ import stat
 import time
 
 from minidock.errors import Conflict
-from minidock.teach.layers_layer import Layer
-from minidock.teach.layers_stack import Stack
+from minidock.teach.layers.layer import Layer
+from minidock.teach.layers.stack import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minidock.engine.image.walk import Entry
-    from minidock.teach.layers_layer import Version
-    from minidock.teach.layers_stack import Places
+    from minidock.teach.layers.layer import Version
+    from minidock.teach.layers.stack import Places
 
 
 _ATTEMPTS = 20

@@ -124,7 +124,7 @@ def test_a_port_that_is_taken_meanwhile_ends_it(
     state = document(store, "web")["State"]
     assert state["ExitCode"] == 3  # of its last run
     assert str(port) in state["Error"]
-    assert monitor_of(store, "web") == 0
+    await_true(lambda: monitor_of(store, "web") == 0)  # it writes down the end before its own
 
 
 def test_a_container_that_is_restarted_publishes_its_port_again(

@@ -50,4 +50,5 @@ def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: A
 
     line = shlex.join(["minidock", "script", *sys.argv[sys.argv.index("run") :]])
     made = planned(arguments, flags, detach=detach)
-    sys.stdout.write(compile_script(made, line.replace("\n", " ")))
+    text = compile_script(made, line.replace("\n", " "))
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # whatever a terminal can show

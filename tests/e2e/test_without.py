@@ -237,3 +237,14 @@ def test_the_page_shows_what_is_printed(minidock: Minidock, busybox_image: str) 
         return re.sub(r"e\.g\. .*|\d+ process\w*|process \d+", "…", line)
 
     assert [shape(line) for line in printed] == [shape(line) for line in block[1:]]
+
+
+def test_docker_s_own_flags_leave_out_just_as_much(minidock: Minidock, busybox_image: str) -> None:
+    flags = ["--rm", "--network", "none", "--security-opt", "systempaths=unconfined"]
+    rule = ["--device-cgroup-rule", "c 10:254 r"]
+    look = "grep -c ' /proc/sys ' /proc/self/mountinfo; mknod /n c 10 254; cat /n"
+    told = minidock("run", *flags, *rule, busybox_image, "sh", "-c", look)
+    assert told.stdout == "0\n" and "not permitted" not in told.stderr, str(told)
+    other = look.replace("10 254", "10 253")
+    told = minidock("run", *flags, *rule, busybox_image, "sh", "-c", other)
+    assert "not permitted" in told.stderr, str(told)

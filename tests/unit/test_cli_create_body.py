@@ -88,6 +88,8 @@ busybox -- ls
 --security-opt label:disable --security-opt seccomp:unconfined busybox
 --security-opt seccomp=SECCOMP busybox
 --security-opt seccomp=builtin busybox
+--security-opt systempaths=unconfined --security-opt no-new-privileges busybox
+--device-cgroup-rule "c 1:3 mr" --device-cgroup-rule "a *:* rwm" busybox
 --device /dev/null --device /dev/zero:/dev/z:r busybox
 --device /dev/a:rw --device /dev/a:/dev/b busybox
 --group-add 5 --group-add audio busybox
@@ -225,6 +227,9 @@ SAME_ERROR = """
 --security-opt foo busybox
 --security-opt apparmor busybox
 --security-opt seccomp=/none busybox
+--device-cgroup-rule x busybox
+--device-cgroup-rule "c 1:3 rx" busybox
+--device-cgroup-rule "c 1 r" busybox
 --device foo busybox
 --device "" busybox
 --device /dev/null:/x:zz busybox
@@ -300,7 +305,6 @@ REFUSED_BY_NAME = {
     "--storage-opt size busybox": "invalid storage option",
     "--log-driver syslog busybox": "--log-driver syslog",
     "--userns private busybox": "--userns private",
-    "--device-cgroup-rule x busybox": "--device-cgroup-rule",
     "--device vendor.com/class=name busybox": "--device vendor.com/class=name",
     "--security-opt apparmor=profile busybox": "apparmor=profile",
     "--security-opt label=type:x busybox": "label=type:x",
@@ -308,7 +312,6 @@ REFUSED_BY_NAME = {
     "--platform windows/amd64 busybox": "--platform",
     "--runtime runc busybox": "--runtime runc",
     "--annotation minidock.x=y busybox": "minidock.x",
-    "--security-opt systempaths=unconfined busybox": "systempaths=unconfined",
 }
 REFUSED_BY_THE_DAEMON = {
     "-m 5m busybox": "Minimum memory limit allowed is 6MB",

@@ -29,6 +29,18 @@ def _sysctl(text: str) -> tuple[str, str]:
     return name, setting
 
 
+def _device_rule(text: str) -> str:
+    """Such as "c 1:3 mr", "b 8:* r" or "a *:* rwm"; what becomes of it, the engine knows."""
+    kind, _, rest = text.partition(" ")
+    numbers, _, access = rest.partition(" ")
+    known = [word == "*" or (word.isascii() and word.isdecimal()) for word in numbers.split(":")]
+    if kind not in ("a", "b", "c") or known != [True, True] or not 0 < len(access) < 4:
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    if not set(access) <= set("rwm"):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    return text
+
+
 security_flags = in_section(
     "Walls",
     values("--cap-add", help="Add Linux capabilities"),
@@ -52,7 +64,11 @@ security_flags = in_section(
         because="no GPU is found by a vendor's name here; --device /dev/dri, or --device "
         "/dev/nvidia0 and its like, pass on the device nodes themselves",
     ),
-    refused("--device-cgroup-rule", because="rules for devices without a node come later"),
+    values(
+        "--device-cgroup-rule",
+        type=Parsed("list", _device_rule),
+        help="Allow devices by their numbers, such as 'c 1:3 mr'",
+    ),
     refused("--isolation", because="Windows only", unless=("", "default")),
 )
 
@@ -71,6 +87,11 @@ def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
         "UTSMode": _mode(flags, "uts", "UTS", ("host",), shareable=False),
         "CgroupnsMode": _mode(flags, "cgroupns", "CGROUP", ("host", "private"), shareable=False),
     }
+    if flags["device_cgroup_rule"]:
+        fields["DeviceCgroupRules"] = list(flags["device_cgroup_rule"])
+    if "systempaths=unconfined" in fields["SecurityOpt"]:  # the client's own word for two fields
+        fields["SecurityOpt"].remove("systempaths=unconfined")
+        fields.update(MaskedPaths=[], ReadonlyPaths=[])
     if flags["sysctl"]:
         fields["Sysctls"] = dict(flags["sysctl"])
     if flags["init"] is not None:
@@ -112,7 +133,7 @@ def _security_options(given: tuple[str, ...]) -> list[str]:
             raise UsageError(
                 f'--security-opt "{text}" is not available',
                 hint="minidock knows no-new-privileges[=true|false], seccomp=FILE, and unconfined "
-                "or disable for seccomp, apparmor and label",
+                "or disable for seccomp, apparmor, systempaths and label",
             )
     return options
 
@@ -123,6 +144,7 @@ def _is_known(name: str, setting: str) -> bool:
         "seccomp": ("unconfined", "builtin"),
         "apparmor": ("unconfined",),
         "label": ("disable",),
+        "systempaths": ("unconfined",),
     }
     return setting in settings.get(name, ())
 

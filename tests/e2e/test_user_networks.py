@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import containers
+from minidock.engine.network.endpoint import Visit
 from minidock.engine.network.file import Locked, every
 from minidock.paths import Store
 from support import machine, stores
@@ -155,6 +157,30 @@ def test_networks_that_are_apart_stay_apart(store: Store, minidock: Minidock, im
         check=True,
     )
     assert not reaches(minidock, "in-closed", addresses["one"])
+
+
+def test_a_port_published_on_another_network_is_for_all_but_internal_networks(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    """A datagram needs no answer: that answers are dropped would not keep it in."""
+    minidock.ok("network", "create", "--internal", "closed")
+    minidock.ok("network", "create", "open")
+    minidock.ok("network", "create", "other")
+    run(minidock, "in-other", "--network", "other", "-p", "5353:5353/udp")
+    pids = {}
+    for name in ("closed", "open"):
+        run(minidock, f"in-{name}", "--network", name)
+        pids[name] = containers.find(store, f"in-{name}").state["Pid"]
+    with Visit(containers.find(store, "in-other").state["Pid"]):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server:
+        server.bind(("", 5353))
+        server.settimeout(patience(5))
+        for name in ("closed", "open"):
+            gateway = networks_of(minidock, f"in-{name}")[name]["IPAddress"].rpartition(".")[0]
+            with Visit(pids[name]), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(name.encode(), (f"{gateway}.1", 5353))
+        assert server.recv(16) == b"open", "the first to arrive, though the other was sent first"
 
 
 def test_isolated_ports_of_a_bridge_do_not_hear_each_other(

@@ -92,6 +92,7 @@ def test_internal_network_has_no_way_out_and_none_in() -> None:
     assert raw[:3] == firewall.wanted(DEVICE, "172.19.0.0/16", [])["raw"]["MINIDOCK-minidock0"]
     assert not any(rules["nat"].values())
     assert rules["filter"]["MINIDOCK-minidock0"] == [f"-i {DEVICE} -o {DEVICE} -j ACCEPT"]
+    assert rules["mangle"]["MINIDOCK-minidock0"] == [f"-i {DEVICE} ! -o {DEVICE} -j DROP"]
 
 
 def test_network_that_the_world_routes_is_not_masqueraded() -> None:

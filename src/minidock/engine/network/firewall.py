@@ -21,6 +21,8 @@ For a bridge "br" with subnet S there are two chains, jumped to before all other
       to br, established or published: ACCEPT
       from br to another engine's bridge: that engine decides
       from br: ACCEPT
+    mangle FORWARD, of an internal network only
+      from br, not out by br: DROP   published ports of other networks are not for its containers
 
 Sources: iptables-extensions(8), Documentation/networking/ip-sysctl.rst "route_localnet",
 CVE-2020-8558, docs/network.md.
@@ -84,12 +86,17 @@ def wanted(
 
 def wanted_inside(device: str, subnet: str) -> Tables:
     """The rules of an internal network: what leaves its bridge stays in its subnet, and nothing
-    comes in. (The host itself, which does not pass PREROUTING, still reaches its containers.)"""
+    comes in. (The host itself, which does not pass PREROUTING, still reaches its containers.)
+
+    A call of the host's own address may be led elsewhere by another network's published port, and
+    let through by that network's rules; so it is dropped before these are asked, in mangle.
+    """
     chain = chain_of(device)
     guards = wanted(device, subnet, [])["raw"][chain]
     return {
         "raw": {chain: [*guards, f"! -d {subnet} -i {device} -j DROP"]},
         "nat": {chain: [], f"{chain}-OUT": []},
+        "mangle": {chain: [f"-i {device} ! -o {device} -j DROP"]},
         "filter": {chain: [f"-i {device} -o {device} -j ACCEPT"]},
     }
 
@@ -104,6 +111,7 @@ def jumps(device: str) -> Tables:
             "OUTPUT": [f"-m addrtype --dst-type LOCAL -j {chain}"],
             "POSTROUTING": [f"-j {chain}-OUT"],
         },
+        "mangle": {"FORWARD": [f"-j {chain}"]},  # of internal networks only
         "filter": {"FORWARD": [f"-j {chain}"]},
     }
 

@@ -56,11 +56,9 @@ class Target:
     def wanted(self) -> list[tuple[str, str, str]]:
         """The rules that this network has when all is well: (table, chain, rule)."""
         chains: dict[tuple[str, str], list[str]] = {}
+        jumps = firewall.jumps(self.bridge)
         for table, rules in networks.rules(self.network).items():
-            for chain, lines in rules.items():
-                chains[table, chain] = lines
-        for table, jumps in firewall.jumps(self.bridge).items():
-            for chain, lines in jumps.items():
+            for chain, lines in {**rules, **jumps[table]}.items():
                 chains[table, chain] = lines
         return [(table, chain, rule) for (table, chain), lines in chains.items() for rule in lines]
 

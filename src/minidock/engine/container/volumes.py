@@ -150,9 +150,10 @@ def remove_rubbish(store: Store) -> None:
 def take_back(store: Store, name: str) -> None:
     """Remove a volume that was made for a container which never came to be.
 
-    The caller holds the lock of the containers' directory. One that a container mounts stays.
+    The caller holds the lock of the containers' directory. One that a container mounts stays. Where
+    nothing was made yet, nothing is: on a full disk not even the lock's file can be.
     """
-    if not used_by(store).get(name):
+    if os.path.isdir(store.volume(name)) and not used_by(store).get(name):
         _remove(store, name)
 
 

@@ -40,24 +40,14 @@ def directories(store: Store) -> Iterator[Thing]:
                 "directory", path, owner=name, why=whose(store, name),
                 remove=partial(remove_tree, path),
             )  # fmt: skip
-    if os.path.isdir(store.containers):
-        with exclusive(f"{store.containers}/.lock"):
-            half = [n for n in _entries(store.containers) if _lacks(f"{store.containers}/{n}",
-                                                                    "container.json")]  # fmt: skip
-        for name in half:
+    for kind, home, document in (
+        ("container", store.containers, "container.json"),
+        ("volume", store.volumes, "volume.json"),
+    ):
+        for name in _half_made(home, document):
             yield Thing(
-                "directory", f"{store.containers}/{name}", owner=name,
-                why="a container that was not made to its end, or not removed",
-                remove=partial(sweep, store),
-            )  # fmt: skip
-    if os.path.isdir(store.volumes):
-        with exclusive(f"{store.volumes}/.lock"):
-            half = [n for n in _entries(store.volumes) if _lacks(f"{store.volumes}/{n}",
-                                                                 "volume.json")]  # fmt: skip
-        for name in half:
-            yield Thing(
-                "directory", f"{store.volumes}/{name}", owner="",
-                why="a volume that was not made to its end, or not removed",
+                "directory", f"{home}/{name}", owner=name if kind == "container" else "",
+                why=f"a {kind} that was not made to its end, or not removed",
                 remove=partial(sweep, store),
             )  # fmt: skip
     for name in _entries(store.staging):
@@ -142,3 +132,11 @@ def _entries(directory: str) -> list[str]:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _half_made(home: str, document: str) -> list[str]:
+    """The entries of a directory that lack what is written last."""
+    if not os.path.isdir(home):
+        return []
+    with exclusive(f"{home}/.lock"):
+        return [name for name in _entries(home) if _lacks(f"{home}/{name}", document)]

@@ -10,7 +10,7 @@ import pytest
 from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import call_sites
 from minidock.teach.op_page import WITHOUT, pieces
-from minidock.teach.told import load_ops
+from minidock.teach.told import load_ops, purpose_of_module
 
 load_ops()
 OPS = sorted(REGISTRY.values(), key=lambda op: op.name)
@@ -38,6 +38,14 @@ def test_op_says_what_goes_wrong_without_it(op: Op) -> None:
 @each_op
 def test_op_is_called_from_somewhere(op: Op) -> None:
     assert call_sites(op)
+
+
+@each_op
+def test_whoever_calls_an_op_says_what_for(op: Op) -> None:
+    """These sentences are explain's, which tells each op below the function that called it."""
+    mute = [f"{s.module}.{s.function}" for s in call_sites(op) if not s.purpose]
+    assert not mute, "a function that calls an op has a docstring"
+    assert all(purpose_of_module(site.module) for site in call_sites(op))
 
 
 @each_op

@@ -27,7 +27,6 @@ from minidock.teach.told import (
     Reader,
     load_ops,
     purpose_of_function,
-    purpose_of_module,
     split_phase,
 )
 
@@ -166,12 +165,6 @@ def test_a_method_without_a_docstring_is_told_by_the_class_above() -> None:
     above = purpose_of_function("kernel.cgroup", "Cgroup.thaw")
     assert above and purpose_of_function("kernel.cgroup_v1", "CgroupV1.thaw") == above
     assert purpose_of_function("engine.network.endpoint", "Visit.__exit__").startswith("A block")
-
-
-def test_every_phase_and_module_says_what_it_is_for() -> None:
-    sites = [site for op in REGISTRY.values() for site in call_sites(op)]
-    assert not [f"{s.module}.{s.function}" for s in sites if not s.purpose]
-    assert all(purpose_of_module(site.module) for site in sites)
 
 
 def test_a_docstring_comes_apart_into_pieces() -> None:

@@ -97,6 +97,7 @@ def devices_of(store: Store) -> set[str]:
 
 
 def _delete_link(name: str) -> None:
+    """Take away a device that no container needs any more."""
     with Netlink() as host:
         link.delete(host, name)
 

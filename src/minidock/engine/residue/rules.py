@@ -85,5 +85,6 @@ def _surplus(saved: str, needed: firewall.Tables) -> Iterator[Thing]:
 
 
 def _remove_chains(device: str) -> None:
+    """Take away the chains of a bridge that is gone, and all that jumps to them."""
     if text := firewall.removal(iptables.Listing().text(), device):
         iptables.restore(text)

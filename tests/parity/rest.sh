@@ -1,13 +1,9 @@
-# Of all commands, what seldom is asked for: volumes that are mounts, parts of them, events of images.
-# alone: events of all that happens in a daemon are told
-begin() { sleep 1.1; S=$(date +%s); sleep 0.1; }
-told() { sleep 1.1; D events --since $S --until 0s "$@" | sed -E "s/$N/c/g; s/[0-9a-f]{64}/ID/g
-    s/^[^ ]+Z //; s/execDuration=[0-9]+/execDuration=x/"; }
+# Of all commands, what seldom is asked for: volumes that are mounts, parts of them, keys that detach.
 
 ## restart keeps what --rm would remove
 D run -d --rm --net none --name $N busybox sleep 100; D restart -t 0 $N
-D ps -a --format '{{.Names}} {{.State}}'; D inspect -f '{{.HostConfig.AutoRemove}}' $N
-D stop -t 0 $N; until [ -z "$(D ps -aq)" ]; do sleep 0.1; done
+D ps -a -f name=$N --format '{{.Names}} {{.State}}'; D inspect -f '{{.HostConfig.AutoRemove}}' $N
+D stop -t 0 $N; until [ -z "$(D ps -aq -f name=$N)" ]; do sleep 0.1; done
 
 ## run -a, and -d beside it
 for a in '-a stdout' '-a stderr' '-a stdout -a stderr' '-a stdin' '-a stdin -a stdout' '-a STDERR -i' \
@@ -23,7 +19,7 @@ D run -d --net none --name $N busybox sh -c 'trap "echo got; exit 3" TERM
     echo ready; while :; do sleep 0.1; done'
 until D logs $N | grep -q ready; do sleep 0.1; done
 $D attach --sig-proxy=false $N > o & p=$!; sleep 1; kill -TERM $p; wait $p; echo $?
-D ps --format '{{.State}}'
+D ps -f name=$N --format '{{.State}}'
 $D attach --no-stdin $N > o & p=$!; sleep 1; kill -TERM $p; wait $p; echo $?; cat o
 D attach --detach-keys ctrl-x,ctrl-% $N; echo $?
 
@@ -95,38 +91,12 @@ for f in '-c 0' '-m 0' '--cpus 0' --restart= '--pids-limit 0' --cpuset-cpus= '--
     D update $f $N >o 2>&1; echo "$? $f"; done; D update $N; echo $?
 D inspect -f '{{.HostConfig.CpuShares}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' $N
 
-## events of images
-begin; D tag busybox $N:a; D tag busybox $N:b; D rmi $N:a >o; D save -o s.tar $N:b; D rmi $N:b >o
-D load -i s.tar >o; D rmi $N:b >o; D create --net none --name $N busybox >o
-D commit -c 'LABEL l=v' -m msg $N $N:c >o; D commit $N >o; D export -o e.tar $N
-D import e.tar $N:imp >o; D import e.tar >o; D rmi $N:c $N:imp >o; D rm $N >o
-D image prune -f >o; told; told -f type=image -f event=delete | wc -l
-told -f type=image -f event=tag --format '{{.Status}} {{.Action}} {{.From}} {{.Actor.Attributes.name}}'
-
-## events of what is attached, resized and pruned
-begin; D run -dit --net none --name $N busybox sh >o
-(sleep 1; printf '\020\021') | timeout 9 script -qec "stty rows 10 cols 20; $D attach $N" typescript >o
-D network create $N >o; D network prune -f >o; D volume prune -f >o; D rm -f $N >o
-told
-
 ## what says that this is a container, and what is said about it
 D run --rm --net none busybox sh -c 'ls -l /.dockerenv | cut -c1-10; wc -c < /.dockerenv; ls -A /'
 D create --net none --name $N busybox; D diff $N; D export $N | tar -t | grep dockerenv
 D commit $N $N:c >/dev/null; D run --rm --net none $N:c ls -A /; D rmi $N:c >/dev/null
 D run --net none --name ${N}a --annotation a=b --annotation a=c --annotation d= busybox true; echo $?
 D inspect -f '{{json .HostConfig.Annotations}}' ${N}a
-
-## system df -v
-D run -d --net none --name $N -v ${N}v:/v -l a=b busybox sh -c \
-    'head -c 100000 /dev/zero > /x; head -c 5000 /dev/zero > /v/x; echo > /v/done; sleep 100' >/dev/null
-until D exec $N test -s /v/done; do sleep 0.1; done
-D tag busybox $N:x; D commit $N $N:c >/dev/null; D system df -v | sed 's/ *$//'
-D system df -v --format json | sed 's/"Mountpoint":"[^"]*"//'
-D system df -v --format '{{range .Images}}{{.Repository}} {{.UniqueSize}}{{end}}'
-D system df -v --format '{{.Nope}}'; echo $?
-D system df -v --format '{{json .Volumes}}' | sed 's/"Mountpoint":"[^"]*"//'
-D system df -v --format '{{range .Containers}}{{.Nope}}{{end}}'; echo $?
-D rmi $N:x $N:c >/dev/null; D rm -fv $N; D volume rm ${N}v
 
 ## options of storage that nobody has
 for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; done
@@ -139,7 +109,7 @@ echo n | D image prune --filter x=y; echo $?; echo n | D container prune --filte
 typed() { script -qec "$1; echo code \$?" typescript | tr -d '\r' | sed 's/minidock: //'; }
 D run -dit --net none --name $N busybox cat >o
 (sleep 1; printf 'ax'; sleep 0.3; printf 'q') | typed "$D attach --detach-keys x,q $N"
-D ps --format '{{.State}}'
+D ps -f name=$N --format '{{.State}}'
 (sleep 1; printf 'xq') | typed "$D exec -it --detach-keys x,q $N cat"; D rm -f $N
 (sleep 1; printf 'zz') | typed "$D run -it --detach-keys z,z --net none --name $N busybox cat"
-D ps --format '{{.State}}'; D exec -d $N nosuch; echo $?
+D ps -f name=$N --format '{{.State}}'; D exec -d $N nosuch; echo $?

@@ -13,7 +13,7 @@ vols() { D volume ls --format '{{.Name}}' "$@" 2> /dev/null | grep "$N" | c | tr
 nets() { D network ls --format '{{.Name}}' "$@" 2> /dev/null | grep -e "$N" -e '^host$' -e '^none$' | c |
     tr '\n' ' '; echo "${PIPESTATUS[0]}"; }
 {
-D volume create --label keep=1 --label com.example.some-kind=data ${N}v1; for i in 2 3; do D volume create ${N}v$i; done
+D volume create --label keep=1 --label com.example.some-kind=data ${N}v1; D volume create ${N}v2; D volume create -o type=tmpfs -o device=tmpfs -o o=size=1m ${N}v3
 D network create --subnet $S.0/24 --label net=yes --label k=v ${N}n; D network create --internal --subnet 10.21$((P % 2 + 8)).5.0/24 ${N}i
 D create --net none --name ${N}made -l tier=front -l k=v -l com.example.some-kind=x --expose 99 -v ${N}v1:/data busybox sh -c 'exit 0'
 D run --net none --name ${N}good -l tier=back busybox sh -c 'echo "a long command whose end nobody sees"'
@@ -289,6 +289,14 @@ D version --format '{{.Server.Os}} {{.Client.Os}} {{.Server.Arch}}'; D version -
 D info --format '{{.OSType}} {{.Architecture}} {{.NCPU}} {{.Containers}} {{.ContainersPaused}} {{.ContainersRunning}} {{.ContainersStopped}}'; D info --format '{{.Nope}}'; echo $?; D system info x; echo $?
 ## container prune, volume prune, network prune: wrong
 for g in container volume network image; do D $g prune -f --filter nosuch=x; echo $?; done
+## a group's unknown command
+D image nosuch; echo $?
+## exec: a program that is not there
+# differs: docker says so on standard output, where a script takes it for the program's
+D exec ${N}on nosuch; echo $?
+## run -v with a relative path
+# differs: docker takes the word for a place below /; most likely it was meant to be a volume's name
+D run --rm --net none -v x busybox ls -d /x; echo $?
 ## too few arguments
 for w in attach commit cp create diff exec inspect kill 'network create' rename rmi tag 'volume rm'; do D $w; echo $?; done
 ## too many arguments

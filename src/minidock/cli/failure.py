@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# What to do about a --format.
+FIELDS = "--format json shows which fields there are"
+SYNTAX = "a template is text with fields in it, such as '{{.ID}} {{.Name}}'"
+
+
 class FormatError(MinidockError):
     """A --format that does not suit what it is applied to."""
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from minidock.cli.failure import FormatError
+from minidock.cli.failure import FIELDS, SYNTAX, FormatError
 from minidock.cli.table import aligned
 from minidock.cli.template.functions import Function
 from minidock.cli.template.template import Template
@@ -74,7 +74,7 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
     try:
         template = Template(text)
     except TemplateError as error:
-        raise FormatError(f"template parsing error: {error}") from None
+        raise FormatError(f"template parsing error: {error}", hint=SYNTAX) from None
     functions = {"json": Function(_row_json, "any")}
     try:
         lines = [template.render(RowFields(row), functions=functions) for row in rows]
@@ -82,7 +82,7 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
             return lines
         heading = template.render(_Heading(headings), functions=_ON_HEADINGS)
     except TemplateError as error:
-        raise FormatError(f"template parsing error: {error}") from None
+        raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
     return aligned([heading, *lines])
 
 
@@ -99,8 +99,8 @@ def check_against(row: Row, format: str) -> None:
     try:
         template = Template(format)
     except TemplateError as error:
-        raise FormatError(f"failed to parse template: {error}") from None
+        raise FormatError(f"failed to parse template: {error}", hint=SYNTAX) from None
     try:
         template.render(RowFields(row))
     except TemplateError as error:
-        raise FormatError(f"failed to execute template: {error}") from None
+        raise FormatError(f"failed to execute template: {error}", hint=FIELDS) from None

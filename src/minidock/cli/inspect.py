@@ -41,7 +41,10 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
                 return finder(store, reference)
             except NotFound:
                 continue
-        raise NotFound(f"No such object: {reference}")
+        raise NotFound(
+            f"No such object: {reference}",
+            hint="it is no container, image, network or volume; `minidock ps -a` and the like tell",
+        )
 
     return inspect_all(arguments, find, format=format)
 

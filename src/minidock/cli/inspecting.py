@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from minidock.cli.failure import FormatError, FormatSyntaxError, complain
+from minidock.cli.failure import FIELDS, SYNTAX, FormatError, FormatSyntaxError, complain
 from minidock.cli.shapes import in_order, raw, typed
 from minidock.cli.template.template import Template, TemplateError
 from minidock.errors import MinidockError
@@ -24,7 +24,7 @@ def parsed_template(text: str) -> Template:
     try:
         return Template(text)
     except TemplateError as error:
-        raise FormatSyntaxError(f"template parsing error: {error}") from None
+        raise FormatSyntaxError(f"template parsing error: {error}", hint=SYNTAX) from None
 
 
 def render_object(template: Template, kind: str, document: dict[str, Any]) -> str:
@@ -35,7 +35,7 @@ def render_object(template: Template, kind: str, document: dict[str, Any]) -> st
         try:
             return template.render(raw(document), missing_key_is_error=True)
         except TemplateError as error:
-            raise FormatError(f"template parsing error: {error}") from None
+            raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
 
 
 def inspect_all(

@@ -37,7 +37,10 @@ def port(arguments: tuple[str, ...]) -> None:
         raise UsageError(f"invalid port '{arguments[1]}'")
     bindings = published.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:
-        raise NotFound(f"No public port '{arguments[1]}' published for {arguments[0]}")
+        raise NotFound(
+            f"No public port '{arguments[1]}' published for {arguments[0]}",
+            hint=f"minidock port {arguments[0]}",
+        )
     for binding in bindings:
         print(_address(binding))
 

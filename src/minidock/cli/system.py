@@ -9,7 +9,7 @@ import os
 import platform
 
 from minidock.cli.command import command
-from minidock.cli.failure import FormatError
+from minidock.cli.failure import FIELDS, FormatError
 from minidock.cli.human import binary_size
 from minidock.cli.inspecting import parsed_template
 from minidock.cli.lazy import Group
@@ -54,7 +54,7 @@ def _print(format: str, kind: str, document: dict[str, Any]) -> None:
         print(template.render(typed(kind, document)))
     except TemplateError as error:
         print()  # Docker's client ends the line that it could not fill
-        raise FormatError(str(error)) from None
+        raise FormatError(str(error), hint=FIELDS) from None
 
 
 @command(needs_root=False)

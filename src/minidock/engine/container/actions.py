@@ -183,7 +183,10 @@ def pause(store: Store, reference: str) -> None:
     """Freeze all processes of a container."""
     container = _running(store, reference)
     if container.state["Paused"]:
-        raise Conflict(f"Container {container.id} is already paused")
+        raise Conflict(
+            f"Container {container.id} is already paused",
+            hint=f"minidock unpause {container.name}",
+        )
     with container.editing():
         container.reload()
         with recording_to(container.paths):

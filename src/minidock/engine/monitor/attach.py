@@ -106,7 +106,10 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
     if container.restarting:
         raise Conflict("You cannot attach to a restarting container, wait until it is running")
     if container.state["Paused"]:
-        raise Conflict("You cannot attach to a paused container, unpause it first")
+        raise Conflict(
+            "You cannot attach to a paused container, unpause it first",
+            hint=f"minidock unpause {container.name}",
+        )
     socket = connect(container)
     attachment.stdin = attachment.stdin and bool(container.config.get("OpenStdin"))
     socket.send(wire.message(b"A", {"attach": attachment.streams()}))

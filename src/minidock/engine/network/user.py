@@ -64,7 +64,10 @@ def create(
     with Locked(store) as files:
         _sweep(store, files)
         if name in names(store):
-            raise Conflict(f"network with name {name} already exists")
+            raise Conflict(
+                f"network with name {name} already exists",
+                hint=f"minidock network inspect {name}, or choose another name",
+            )
         state: dict[str, Any] = {
             "Name": name,
             "Id": os.urandom(32).hex(),

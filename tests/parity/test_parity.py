@@ -17,15 +17,14 @@ leaves behind is removed with its store; of docker's, all that bears the case's 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.command import Minidock
+from support.command import REPOSITORY, Minidock
 from support.parity import Snippet, assert_same, give_image, snippets
-
-pytestmark = pytest.mark.root
 
 HERE = Path(__file__).parent
 
@@ -36,6 +35,7 @@ def _parameters() -> Iterator[object]:
         yield pytest.param(snippet, id=snippet.name, marks=marks)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("snippet", list(_parameters()))
 def test_minidock_does_what_docker_does(
     snippet: Snippet,
@@ -47,3 +47,18 @@ def test_minidock_does_what_docker_does(
     docker = request.getfixturevalue("docker_networked" if snippet.networked else "docker")
     give_image(docker, minidock, busybox_image, tmp_path)
     assert_same(snippet, docker, minidock, tmp_path)
+
+
+def test_the_page_speaks_of_these_cases_and_of_all_that_differ() -> None:
+    cases = {(s.name.partition(":")[0], title) for s in snippets(HERE) for title in s.titles}
+    page = (REPOSITORY / "docs/parity.md").read_text()
+    rows = set()
+    for section in page.split("\n### ")[1:]:
+        file = section.partition(".sh\n")[0]
+        titles = re.findall(r"^\| (.+) \| \S+ \| \S+ \|$", section, re.M)
+        rows |= {(file, title) for title in titles if title != "case"}
+    assert rows <= cases
+    assert len(rows) >= 200
+    for snippet in snippets(HERE):
+        for title, why in snippet.differs.items():
+            assert f"- **{snippet.name.partition(':')[0]}: {title}**: {why}." in page

@@ -18,8 +18,8 @@ D network create --subnet $S.0/24 --label net=yes --label k=v ${N}n; D network c
 D create --net none --name ${N}made -l tier=front -l k=v -l com.example.some-kind=x --expose 99 -v ${N}v1:/data busybox sh -c 'exit 0'
 D run --net none --name ${N}good -l tier=back busybox sh -c 'echo "a long command whose end nobody sees"'
 D run --net none --name ${N}bad -l k=w -v /tmp:/host/tmp busybox sh -c 'head -c 5000 /dev/zero > /f; exit 3'
-D commit -m 'a message' -a 'An Author <a@b>' -c 'LABEL stage=one' -c 'CMD ["cat"]' -c 'ENV A=b' -c 'EXPOSE 80' ${N}bad $N/one:1
-D tag $N/one:1 $N/one:2; D tag $N/one:1 $N/two; sleep 1.1; D commit -c 'LABEL stage=two' ${N}good $N/three:3; D tag $N/three:3 localhost:5000/$N/four:x
+D commit -a 'An Author <a@b>' -c 'LABEL stage=one' -c 'CMD ["cat"]' -c 'ENV A=b' -c 'EXPOSE 80' ${N}bad $N/one:1
+D commit -m 'a message' ${N}good $N/said; D tag $N/one:1 $N/one:2; D tag $N/one:1 $N/two; sleep 1.1; D commit -c 'LABEL stage=two' ${N}good $N/three:3; D tag $N/three:3 localhost:5000/$N/four:x
 D commit ${N}good $N/gone; sleep 1.1; D commit -c 'LABEL stage=three' ${N}bad $N/gone
 D run -d --network ${N}n --name ${N}on -l tier=front busybox sleep 1000
 D run -d --net none --name ${N}sick --health-cmd false --health-interval 200ms --health-retries 1 -m 64m busybox sleep 1000
@@ -126,7 +126,7 @@ D image list --format '{{.Tag}}' $N/one; D image images; echo $?
 ## history
 D history $N/one:1 | head -2 | sed -E 's/  +/|/g'; D history -q $N/one:1 | head -1; D history nosuch; echo $?
 ## history --format
-D history --format '{{.Comment}}|{{.CreatedBy}}|{{.Size}}' $N/one:1 | head -1; D history --no-trunc --format json $N/one:1 |
+D history --format '{{.Comment}}|{{.CreatedBy}}|{{.Size}}' $N/said | head -1; D history --no-trunc --format json $N/one:1 |
     head -1 | sed -E 's/"(CreatedAt|CreatedSince|ID)":"[^"]*",?//g'; D history -H=false --format '{{.Size}}' $N/one:1 | head -1
 ## history: wrong
 D history; echo $?; D history a b; echo $?; D history --format '{{.Nope}}' $N/one:1; echo $?; D image history -q $N/three:3 | wc -l
@@ -210,7 +210,7 @@ D inspect -f json ${N}made | head -c 8 | sed 's/"I.*//'; D volume inspect -f jso
 ## container inspect and image inspect
 D container inspect ${N}v1; echo $?; D image inspect ${N}bad; echo $?; D container inspect -f '{{.Name}}' ${N}bad | c
 ## image inspect -f
-D image inspect -f '{{.Comment}}|{{.Author}}|{{json .Config.Cmd}}|{{json .Config.Labels}}|{{.Config.Env}}|{{.Os}}|{{.Architecture}}|{{json .Config.ExposedPorts}}' $N/one:1
+D image inspect -f '{{.Comment}}|{{.Author}}|{{json .Config.Cmd}}|{{json .Config.Labels}}|{{.Config.Env}}|{{.Os}}|{{.Architecture}}|{{json .Config.ExposedPorts}}' $N/one:1 $N/said
 ## image inspect -f: names and layers
 D image inspect -f '{{json .RepoTags}} {{len .RepoDigests}} {{.RootFS.Type}} {{len .RootFS.Layers}}' $N/one:1 | c; D image inspect -f '{{.Nope}}' busybox; echo $?
 ## container of an ambiguous name

@@ -22,4 +22,4 @@ pruned D volume prune -af --filter label=x; pruned D volume prune -f --filter al
 D volume ls -q | grep '^v'; pruned D volume prune -f --filter nosuch=1; pruned D volume prune -f --filter all=x
 D run --rm --net none -v v5:/v busybox sh -c 'head -c 3000 /dev/zero > /v/f'
 echo n | D volume prune -a; echo $?; pruned D volume prune -a -f --filter all=true
-pruned D volume prune -af; D rm -v $N >/dev/null; D volume ls -q; D volume prune -f --filter label!=x -a
+pruned D volume prune -af | sort; D rm -v $N >/dev/null; D volume ls -q; D volume prune -f --filter label!=x -a

@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,6 @@ from support.parity import (  # noqa: E402
     engine_of_docker,
     engine_of_minidock,
     give_image,
-    remove_world,
     side_by_side,
     snippets,
 )
@@ -72,32 +72,24 @@ class Engines:
         docker, name = self._daemons[snippet.networked], f"parity-{os.getpid()}"
         engines = (engine_of_docker(docker), engine_of_minidock(self.minidock))
         theirs, ours = side_by_side(snippet.text, name, engines, place)
-        docker.remove_all_containers()
-        remove_world(docker, name)
-        self._remove_minidocks()
         podman = Engine("podman", self._lab.podman, docker.environment, "18973", seconds=60)
+        self._empty(lambda *words: docker(*words).stdout.decode())
+        self._empty(lambda *words: self.minidock(*words).stdout)
         (podmans,) = side_by_side(snippet.text, name, (podman,), place)
-        self._remove_podmans()
+        self._empty(self.podman)
         return theirs, ours, podmans
 
-    def _remove_minidocks(self) -> None:
-        if ids := self.minidock.ok("ps", "-aq").split():
-            self.minidock.ok("rm", "-f", "-v", *ids)
-        self.minidock("volume", "prune", "-af")
-        self.minidock("network", "prune", "-f")
-        listed = self.minidock.ok(
-            "images", "-a", "--format", "{{.Repository}} {{.ID}}"
-        ).splitlines()
-        if others := [x.split()[1] for x in listed if not x.startswith("busybox ")]:
-            self.minidock("rmi", "-f", *others)
-
-    def _remove_podmans(self) -> None:
-        self.podman("rm", "-fa", "-t", "0")
-        self.podman("volume", "prune", "-f")
-        self.podman("network", "prune", "-f")
-        listed = self.podman("images", "--format", "{{.Repository}} {{.ID}}").splitlines()
-        others = [x.split()[1] for x in listed if "/busybox " not in x]
-        self.podman("rmi", "-f", *others)
+    @staticmethod
+    def _empty(run: Callable[..., str]) -> None:
+        """Remove all that an engine has, but for busybox; run: its command line."""
+        for kind in ("container", "network", "volume"):
+            format = "{{.ID}}" if kind == "container" else "{{.Name}}"
+            every = ("-a",) if kind == "container" else ()
+            if names := run(kind, "ls", *every, "--format", format).split():
+                run(kind, "rm", "-f", *names)
+        listed = run("images", "-a", "--format", "{{.Repository}} {{.ID}}").splitlines()
+        if others := [x.split()[1] for x in listed if not re.match(r"(\S*/)?busybox ", x)]:
+            run("rmi", "-f", *others)
 
 
 def compare(engines: Engines, snippet: Snippet, place: Path, verdicts: Verdicts) -> bool:

@@ -62,7 +62,8 @@ def snippets(directory: Path) -> Iterator[Snippet]:
         alone = any(line.startswith("# alone:") for line in lines)
         cases = [(title, text) for title, _, text in (p.partition("\n") for p in pieces)]
         if "# one world" in lines:
-            texts = [f"echo {shlex.quote(f'## {title}')}\n{text}" for title, text in cases]
+            # A case may end without a line break; its heading begins a line all the same.
+            texts = [f"echo; echo {shlex.quote(f'## {title}')}\n{text}" for title, text in cases]
             whole = "\n".join((prelude, *texts))
             titles = tuple(title for title, _ in cases)
             yield Snippet(path.stem, whole, titles, networked, alone, _whys(cases))

@@ -21,6 +21,8 @@ from minidock.cli.main import COMMANDS, TEACH, minidock
 from minidock.errors import MinidockError
 from support.command import SOURCE
 
+pytestmark = pytest.mark.xdist_group("docker's help")  # a hundred texts, asked for once
+
 Words = tuple[str, ...]
 
 OWN_COMMANDS: dict[Words, set[str]] = {

@@ -10,10 +10,10 @@ import pytest
 from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import call_sites
 from minidock.teach.op_page import WITHOUT, pieces
-from minidock.teach.told import load_ops, purpose_of_module
+from minidock.teach.told import purpose_of_module
+from support.catalogue import ops
 
-load_ops()
-OPS = sorted(REGISTRY.values(), key=lambda op: op.name)
+OPS = sorted(ops(), key=lambda op: op.name)
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

@@ -13,7 +13,7 @@ import json
 import re
 from pathlib import Path
 
-from minidock.kernel.op import REGISTRY
+from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import SOURCE, call_sites
 from minidock.teach.language import LOCALE, parse_catalogue
 from minidock.teach.op_page import pieces
@@ -23,13 +23,18 @@ from minidock.teach.told import load_ops, purpose_of_function, purpose_of_module
 _PHASES = [("undo", "UndoOnError.__exit__")]
 
 
+def ops() -> list[Op]:
+    """minidock's own; a test may have declared others in the same process."""
+    load_ops()
+    return [op for op in REGISTRY.values() if op.act.__module__.startswith("minidock.")]
+
+
 def messages() -> dict[str, str]:
     """All that explain says: msgid -> where it comes from. Forms of a plural are joined by NUL."""
-    load_ops()
     found: dict[str, str] = {}
     modules: dict[str, None] = {}
     phases = dict.fromkeys(_PHASES)
-    for op in REGISTRY.values():
+    for op in ops():
         modules[op.act.__module__.partition(".")[2]] = None
         for _, text in pieces(op):
             found.setdefault(text, op.name)

@@ -19,7 +19,8 @@ MOUNT = "mkdir -p /v/in && mount -t tmpfs in /v/in"
 def shared(tmp_path: Path) -> Iterator[Path]:
     """A directory that is a shared mount of its own."""
     subprocess.run(["mount", "--bind", tmp_path, tmp_path], check=True)
-    subprocess.run(["mount", "--make-shared", tmp_path], check=True)
+    for propagation in ("private", "shared"):  # not a peer of /, which may be shared itself
+        subprocess.run(["mount", f"--make-{propagation}", tmp_path], check=True)
     yield tmp_path
     subprocess.run(["umount", "-R", tmp_path], check=True)
 

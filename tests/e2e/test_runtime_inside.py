@@ -84,6 +84,15 @@ CHANGES: dict[str, Callable[[Any], object]] = {
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
         }
     ),
+    "a filter that is there early, and forbids to send": lambda c: (
+        c["process"].update(noNewPrivileges=False),
+        c["linux"].update(
+            seccomp={
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["sendto", "sendmsg"], "action": "SCMP_ACT_ERRNO"}],
+            }
+        ),
+    ),
     "a sysctl": lambda c: c["linux"].update(sysctl={"net.ipv4.ip_forward": "1"}),
     "other names": lambda c: c.update(hostname="one", domainname="two"),
     "a device": lambda c: c["linux"].update(

@@ -77,11 +77,12 @@ def at_each_record(
     for number in steps(numbers, f"{actor} {kind} {os.environ['PYTEST_CURRENT_TEST']}"):
         fault = f"{actor}:{number}:{kind}"
         outcome, reached = case(fault)
+        last = reached[-1] if reached else 0
         try:
             # Init's last word may stay unread, where its monitor is busy with something else.
-            killed = outcome.signal or reached[-1] in (number, number - (actor == "init"))
+            killed = outcome.signal or last in (number, number - (actor == "init"))
             # The first run may have tried again what was busy: then this one ends sooner, and well.
-            assert killed or (outcome.error is None and reached[-1] < number), reached
+            assert killed or (outcome.error is None and last < number), reached
             aftermath(stage)
         except AssertionError as error:
             error.add_note(f"killed at {fault}; {outcome}")

@@ -23,3 +23,4 @@ D volume ls -q | grep '^v'; pruned D volume prune -f --filter nosuch=1; pruned D
 D run --rm --net none -v v5:/v busybox sh -c 'head -c 3000 /dev/zero > /v/f'
 echo n | D volume prune -a; echo $?; pruned D volume prune -a -f --filter all=true
 pruned D volume prune -af | sort; D rm -v $N >/dev/null; D volume ls -q; D volume prune -f --filter label!=x -a
+D volume create -o type=tmpfs -o device=tmpfs v6; pruned D volume prune -af; D volume ls -q; D volume rm v6

@@ -126,8 +126,8 @@ def assert_same(snippet: Snippet, docker: Docker, minidock: Minidock, directory:
 
 
 def remove_world(docker: Docker, name: str) -> None:
-    """Remove the networks and images that a snippet has named, and all volumes."""
-    kinds = {"network": "{{.Name}}", "image": "{{.Repository}}:{{.Tag}}"}
+    """Remove what a snippet has named, and all volumes without a name."""
+    kinds = {"network": "{{.Name}}", "volume": "{{.Name}}", "image": "{{.Repository}}:{{.Tag}}"}
     for kind, format in kinds.items():
         listed = docker.ok(kind, "ls", "--format", format).split()
         if own := [one for one in listed if name in one]:

@@ -91,7 +91,8 @@ def _written(store: Store, container: Container) -> int:
 def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[list[str], int]:
     """Remove volumes that no container uses; returns their names, and how many bytes they took.
 
-    everything: also those that somebody gave a name; the filter all=true says so too.
+    A volume with options stays, as in Docker: what it mounts lies elsewhere. everything: also
+    those that somebody gave a name; the filter all=true says so too.
     """
     from minidock.engine.container import volumes as engine
     from minidock.engine.events import tell_pruned
@@ -100,7 +101,9 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     used = engine.used_by(store)
     deleted, reclaimed = [], 0
     for volume in chosen(engine.list(store), _without_all(filters), _VOLUME_TESTS):
-        if volume["Name"] in used or not (everything or _is_anonymous(volume)):
+        if volume["Name"] in used or volume["Options"]:
+            continue
+        if not (everything or _is_anonymous(volume)):
             continue
         count = tree_bytes(volume["Mountpoint"])
         try:

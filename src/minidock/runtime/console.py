@@ -89,7 +89,11 @@ class HostTerminal:
         """Give the terminal back as it was."""
         termios.tcsetattr(self.descriptor, termios.TCSANOW, self._before)
 
+    def size(self) -> tuple[int, int]:
+        """Its rows and columns; 0 and 0 where nobody has said."""
+        return get_size(self.descriptor)
+
     def pass_size_to(self, master: int) -> None:
         """Give another terminal this one's size."""
-        rows, columns = get_size(self.descriptor)
+        rows, columns = self.size()
         set_size(master, rows=rows, columns=columns)

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from types import FrameType
+    from typing import Any
 
     from minidock.runtime.console import HostTerminal
 else:
@@ -99,6 +100,15 @@ class Foreground:
                 Relay(out_read, 1, owned=out_read),
                 Relay(err_read, 2, owned=err_read),
             ]
+
+    def give_size(self, spec: dict[str, Any]) -> None:
+        """Have the command's terminal made as large as ours: it may look before we are back.
+
+        spec: OCI's "process".
+        """
+        if self._host is not None:
+            rows, columns = self._host.size()
+            spec["consoleSize"] = {"height": rows, "width": columns}
 
     def hold(self, pid: int, pidfd: int, console: int | None) -> int:
         """Serve the command until it has ended; returns its exit code (128 + n for signal n)."""

@@ -47,6 +47,8 @@ def run(call: Call, log: Log) -> int:
     stays = not call.flags["detach"]
     config = _prepare(call, log, stays=stays)
     between = Foreground(terminal=bool(config["process"].get("terminal"))) if stays else None
+    if between is not None:
+        between.give_size(config["process"])
     with UndoOnError() as undo:
         made = _create(call, config, stdio=between.stdio if between else None)
         undo.callback(_discard, call)
@@ -78,6 +80,8 @@ def exec_(call: Call, log: Log) -> int:
     stays = not call.flags["detach"]
     _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
     between = Foreground(terminal=bool(spec.get("terminal"))) if stays else None
+    if between is not None:
+        between.give_size(spec)
     entered = entering.execute(
         known,
         config,

@@ -84,7 +84,8 @@ def _with_terminal(made: Runtime, script: str, **process: object) -> None:
 
 def _size(made: Runtime) -> str:
     """A command that prints the terminal's size: runc sets it only after the command began."""
-    return "until stty size 2>&-; do :; done" if made.words == ["runc"] else "stty size"
+    late = 'until size=$(stty size 2>&-) && [ -n "$size" ]; do :; done; echo $size'
+    return late if made.words == ["runc"] else "stty size"
 
 
 def test_run_looks_after_the_terminal(either: Runtime) -> None:

@@ -18,18 +18,40 @@ WIDTH = 100
 _LABEL_WIDTH = 12
 
 
+class Paint:
+    """Colours, on a terminal that wants them.
+
+    They are left out where `out` is no terminal, and where NO_COLOR is set (https://no-color.org).
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._on = out.isatty() and not os.environ.get("NO_COLOR")
+
+    def __call__(self, code: str, text: str) -> str:
+        """Text in a colour: `code` is what ECMA-48 calls Select Graphic Rendition."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self._on and text else text
+
+    def bold(self, text: str) -> str:
+        return self("1", text)
+
+    def dim(self, text: str) -> str:
+        return self("2", text)
+
+    def command(self, text: str) -> str:
+        return self("36", text)
+
+
 class Page:
     """Writes lines.
 
-    out: where to. language: what the page's words are said in. Colours are left out where `out` is
-    no terminal, and where NO_COLOR is set (https://no-color.org).
+    out: where to. language: what the page's words are said in. paint: its colours.
     """
 
     def __init__(self, out: TextIO, language: Language) -> None:
         self.language = language
         self._out = out
         self._unicode = (out.encoding or "utf-8").lower().startswith("utf")
-        self._colours = out.isatty() and not os.environ.get("NO_COLOR")
+        self.paint = Paint(out)
 
     def line(self, text: str) -> None:
         """One line as it is; "?" for what the terminal has no character for."""
@@ -60,14 +82,24 @@ class Page:
         """A label, and what it is about."""
         self.line(f"    {label:<{_LABEL_WIDTH}}{value}")
 
-    def paint(self, code: str, text: str) -> str:
-        """Text in a colour: `code` is what ECMA-48 calls Select Graphic Rendition."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
-
 
 def cut(text: str, width: int) -> str:
     """A text's beginning, where it is longer than a width."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def size(count: float) -> str:
+    """A number of bytes in thousands: 2024607 -> "2.02MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}TB"
+
+
+def few(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 file", "3 files"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def time_text(us: int) -> str:

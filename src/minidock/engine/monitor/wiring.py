@@ -63,16 +63,9 @@ class Wiring:
 
     def hold_ports(self) -> None:
         """Take the host's ports that are to be published; none where nothing can lead to them."""
-        host, config = self._container.host_config, self._container.config
-        wanted = ports.requests(
-            host.get("PortBindings") or {},
-            list(config.get("ExposedPorts") or {}),
-            publish_all=bool(host.get("PublishAllPorts")),
-        )
+        wanted = wanted_ports(self._container, self.way_out)
         if self.way_out:
-            address = networks.binding_address(self._store, self.way_out)
-            asked = [{**each, "HostIp": each["HostIp"] or address} for each in wanted]
-            self.ports = ports.bind(asked, store=self._store)
+            self.ports = ports.bind(wanted, store=self._store)
 
     def reserve(self) -> list[str]:
         """An address on each of its networks, which nobody else gets until it is released."""
@@ -201,3 +194,22 @@ class Wiring:
             from minidock.engine.network.name_sockets import open_in  # few containers need it
 
             self.name_sockets = open_in(self._pid)
+
+
+def wanted_ports(container: Container, way_out: str) -> list[dict[str, Any]]:
+    """The ports that the container publishes, as `ports.bind` takes them.
+
+    way_out: the network that leads to it, whose address of the host is bound where the container
+    asks for none; "" where nothing can lead to it, and none is bound.
+    Raises UsageError for what is no port, protocol or address.
+    """
+    host, config = container.host_config, container.config
+    wanted = ports.requests(
+        host.get("PortBindings") or {},
+        list(config.get("ExposedPorts") or {}),
+        publish_all=bool(host.get("PublishAllPorts")),
+    )
+    if not way_out:
+        return []
+    address = networks.binding_address(container.store, way_out)
+    return [{**each, "HostIp": each["HostIp"] or address} for each in wanted]

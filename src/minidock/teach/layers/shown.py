@@ -9,7 +9,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
 from minidock.teach.layers.changes import Summary, all_changes
 from minidock.teach.layers.stack import Stack
-from minidock.teach.where.shown import WIDTH, Paint, few, size
+from minidock.teach.page import WIDTH, Paint, few, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

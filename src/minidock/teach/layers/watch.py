@@ -26,7 +26,7 @@ from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
 from minidock.teach.layers.layer import ORIGIN
 from minidock.teach.layers.of import is_unmounted, of_container
-from minidock.teach.where.shown import WIDTH, Paint
+from minidock.teach.page import WIDTH, Paint
 from minidock.teach.where.story import story_of
 
 TYPE_CHECKING = False

@@ -22,7 +22,7 @@ import subprocess
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, sharing
-from minidock.teach.where.shown import WIDTH, Paint, few
+from minidock.teach.page import WIDTH, Paint, few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import json
 import os
 
 from minidock.engine.container.containers import every
-from minidock.teach.where.shown import Paint
+from minidock.teach.page import Paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from textwrap import wrap
 from typing import Any, TextIO
 
 from minidock.teach.packet.advice import purpose
 from minidock.teach.packet.steps import Step
 from minidock.teach.packet.walk import Hop, Walk
+from minidock.teach.page import WIDTH, Paint
 
-WIDTH = 100
 _INDENT = 22
 _GOOD, _BAD, _PLACE, _FAINT = "1;32", "1;31", "1;34", "2"
 
@@ -18,10 +17,7 @@ _GOOD, _BAD, _PLACE, _FAINT = "1;32", "1;31", "1;34", "2"
 class _Page:
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._colours = out.isatty() and "NO_COLOR" not in os.environ
-
-    def paint(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours and text else text
+        self.paint = Paint(out)
 
     def line(self, text: str = "") -> None:
         self._out.write(text.rstrip() + "\n")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container import endpoints
+from minidock.engine.monitor.wiring import wanted_ports
 from minidock.engine.network import (
     bridge,
     endpoint,
@@ -74,17 +75,8 @@ class PlannedWiring:
 
     def hold_ports(self) -> None:
         """As Wiring.hold_ports: the host's ports that lead to the container."""
-        host, config = self._container.host_config, self._container.config
-        wanted = ports.requests(
-            host.get("PortBindings") or {},
-            list(config.get("ExposedPorts") or {}),
-            publish_all=bool(host.get("PublishAllPorts")),
-        )
-        if not self.way_out:
-            return
-        address = networks.binding_address(self._store, self.way_out)
-        asked = [{**each, "HostIp": each["HostIp"] or address} for each in wanted]
-        for each in sorted(asked, key=lambda b: not ports._is_single(str(b["HostPort"]))):
+        wanted = wanted_ports(self._container, self.way_out)
+        for each in sorted(wanted, key=lambda b: not ports._is_single(str(b["HostPort"]))):
             self._hold(each)
 
     def _hold(self, binding: dict[str, Any]) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from minidock.teach.page import WIDTH
 from minidock.teach.plan.text import purpose_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.plan.acts import Act
-
-WIDTH = 100
 
 # Ops that no shell command can do, and what a script is without them. docs/script.md lists them.
 NO_TWIN = {

@@ -12,9 +12,10 @@ from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import image_of, of_container
 from minidock.teach.layers.stack import Stack
 from minidock.teach.ns.ns import KINDS, inode_of
+from minidock.teach.page import cut, few, size
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
-from minidock.teach.where.shown import Part, Section, Whole, cut, few, size
+from minidock.teach.where.shown import Part, Section, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

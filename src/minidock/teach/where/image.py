@@ -11,7 +11,8 @@ from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import of_image
 from minidock.teach.layers.stack import Stack
-from minidock.teach.where.shown import Part, Section, Whole, cut, few, size
+from minidock.teach.page import cut, few, size
+from minidock.teach.where.shown import Part, Section, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

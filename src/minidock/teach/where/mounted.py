@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 
+from minidock.teach.page import Paint
 from minidock.teach.where.image import mount_line
-from minidock.teach.where.shown import Paint, Shortener
+from minidock.teach.where.shown import Shortener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from minidock.engine.network.file import every
 from minidock.engine.network.firewall import chain_of, parse
 from minidock.engine.network.mode import mode
 from minidock.kernel import iptables
-from minidock.teach.where.shown import Part, few
+from minidock.teach.page import few
+from minidock.teach.where.shown import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import time
 from minidock.errors import Conflict
 from minidock.teach.layers.of import of_container
 from minidock.teach.layers.stack import NoWay
+from minidock.teach.page import WIDTH, Paint, size
 from minidock.teach.where.mounted import Mounted, mount_of
-from minidock.teach.where.shown import WIDTH, Paint, Shortener, size
+from minidock.teach.where.shown import Shortener
 from minidock.teach.where.story import Story, command_for, kind_of, story_of
 
 TYPE_CHECKING = False

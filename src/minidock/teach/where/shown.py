@@ -10,16 +10,16 @@ is not listed. Each command is one that a shell takes as it stands.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
+
+from minidock.teach.page import Paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TextIO
 
-WIDTH = 100
 _NAME_WIDTH = 16
 
 
@@ -152,41 +152,3 @@ def _is_quoted(text: str, path: str) -> bool:
 def _befores(text: str, path: str) -> list[str]:
     pieces = text.split(path)
     return [path.join(pieces[:count]) for count in range(1, len(pieces))]
-
-
-class Paint:
-    """Colours, on a terminal that wants them."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._on = out.isatty() and "NO_COLOR" not in os.environ
-
-    def bold(self, text: str) -> str:
-        return self._in("1", text)
-
-    def dim(self, text: str) -> str:
-        return self._in("2", text)
-
-    def command(self, text: str) -> str:
-        return self._in("36", text)
-
-    def _in(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._on else text
-
-
-def size(count: float) -> str:
-    """A number of bytes in thousands: 2024607 -> "2.02MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g}{unit}"
-        count /= 1000
-    return f"{count:.3g}TB"
-
-
-def few(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 file", "3 files"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def cut(text: str, width: int) -> str:
-    """A text that is no wider than so many characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"

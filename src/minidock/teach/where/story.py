@@ -21,7 +21,7 @@ import stat
 from minidock.errors import NotFound
 from minidock.teach.layers.layer import METACOPY, ORIGIN
 from minidock.teach.layers.stack import Stack
-from minidock.teach.where.shown import size
+from minidock.teach.page import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import settled
-from minidock.errors import NotFound
+from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import image_of, of_container
 from minidock.teach.layers.stack import Stack
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from minidock.teach.layers.layer import Layer
 
 _COMMAND_WIDTH = 40
+_LOOKS = 10
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
 _NOT_RUNNING = "It does not run: the kernel has neither processes nor mounts of it."
 _V2_TREE = "its processes in the tree of cgroup v2"
@@ -32,12 +33,18 @@ _V2_TREE = "its processes in the tree of cgroup v2"
 def whole_container(container: Container) -> Whole:
     """Where a container's parts live.
 
-    One that ends while it is looked at is looked at once more: then it does not run.
+    One that ends while it is looked at is looked at again: it does not run then, or its restart
+    policy has begun it anew. Raises Conflict where it never holds still.
     """
-    try:
-        return _whole(container)
-    except (FileNotFoundError, ProcessLookupError):
-        return _whole(settled(container.store, container.id))
+    for _ in range(_LOOKS):
+        try:
+            return _whole(container)
+        except (FileNotFoundError, ProcessLookupError):
+            container = settled(container.store, container.id)
+    raise Conflict(
+        f"container {container.name} ends and begins again faster than it can be looked at",
+        hint=f"minidock logs {container.name}     may tell why",
+    )
 
 
 def _whole(container: Container) -> Whole:

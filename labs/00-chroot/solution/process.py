@@ -1,0 +1,36 @@
+"""A process for the command: fork, execve, wait."""
+
+import os
+import sys
+
+
+def start(body):
+    """Fork a child that runs body(), and that never returns from here; returns the child's pid."""
+    sys.stdout.flush()  # or what is still in the buffer is written twice
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        body()
+    except (OSError, NotImplementedError) as error:
+        print(f"box: {error}", file=sys.stderr)
+    finally:
+        os._exit(125)  # exit() would run what the parent has registered for its own end
+
+
+def execute(command):
+    """Become the command; where that fails, end as a shell would: 127 not found, 126 not allowed."""
+    try:
+        os.execvp(command[0], command)
+    except FileNotFoundError:
+        print(f"box: {command[0]}: not found", file=sys.stderr)
+        os._exit(127)
+    except OSError as error:
+        print(f"box: {command[0]}: {error.strerror}", file=sys.stderr)
+        os._exit(126)
+
+
+def wait(pid):
+    """Wait for the child's end; returns its exit code, 128 + N where signal N ended it."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code

@@ -27,8 +27,9 @@ def set_up(store: Store, busybox_tar: Path) -> Stage:
     with open(busybox_tar, "rb") as tar:
         archive.import_rootfs(store, tar, "busybox:latest")
     made = Stage(store)
-    assert made.command(lambda: run_detached(store)).error is None
-    assert made.command(lambda: actions.remove(store, "web", force=True)).error is None
+    for act in (run_detached, lambda store: actions.remove(store, "web", force=True)):
+        done = made.command(lambda act=act: act(store))
+        assert done.error is None, done
     noted(store).unlink()
     made.settle()
     return made

@@ -13,11 +13,15 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 0x4000, 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH = 2
+RESOLVE_IN_ROOT = 0x10
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
 PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT = 36, 47
 
-_NUMBERS = {"x86_64": {"pivot_root": 155}, "aarch64": {"pivot_root": 41}}[os.uname().machine]
+_NUMBERS = {
+    "x86_64": {"pivot_root": 155, "openat2": 437},
+    "aarch64": {"pivot_root": 41, "openat2": 437},
+}[os.uname().machine]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,7 +41,8 @@ def mount(source, target, kind, flags=0, options=""):
     """Mount, bind, remount or change propagation: flags say which. source, kind: "" for none."""
     words = [os.fsencode(word) if word else None for word in (source, target, kind)]
     data = os.fsencode(options) if options else None
-    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data), target)
+    subject = (source, None, target) if source else (target,)
+    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data), *subject)
 
 
 def umount2(target, flags=0):
@@ -49,6 +54,16 @@ def pivot_root(new_root, put_old):
     """Make new_root the root, and hang the old root at put_old, which is below it."""
     paths = os.fsencode(new_root), os.fsencode(put_old)
     _checked(_libc.syscall(_NUMBERS["pivot_root"], *paths), new_root)
+
+
+def openat2(directory, path, flags, resolve):
+    """Open path as seen from directory (a descriptor); RESOLVE_IN_ROOT: as if it were the root.
+
+    Then neither a symbolic link nor .. leads out of it. Returns a descriptor, closed by execve.
+    """
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, resolve)  # flags, mode, resolve
+    number, size = _NUMBERS["openat2"], ctypes.sizeof(how)
+    return _checked(_libc.syscall(number, directory, os.fsencode(path), how, size), path)
 
 
 def sethostname(name):

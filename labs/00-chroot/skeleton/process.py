@@ -8,7 +8,7 @@ def start(body):
 
 
 def execute(command):
-    """Become the command; where that fails, end as a shell would: 127 not found, 126 not allowed."""
+    """Become the command; else end as a shell would: 127 not found, 126 not allowed."""
     # TODO: os.execvp
     raise NotImplementedError("process.execute is not written yet")
 

@@ -12,14 +12,24 @@ def start(body):
         return pid
     try:
         body()
-    except (OSError, NotImplementedError) as error:
-        print(f"box: {error}", file=sys.stderr)
+    except BaseException as error:
+        print(f"box: {describe(error)}", file=sys.stderr)
     finally:
         os._exit(125)  # exit() would run what the parent has registered for its own end
 
 
+def describe(error):
+    """The error in words; for one that nobody foresaw, with the line that it came from."""
+    if isinstance(error, (OSError, NotImplementedError)):
+        return str(error)
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    return f"{error!r} in {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
+
+
 def execute(command):
-    """Become the command; where that fails, end as a shell would: 127 not found, 126 not allowed."""
+    """Become the command; else end as a shell would: 127 not found, 126 not allowed."""
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:

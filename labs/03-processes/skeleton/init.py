@@ -12,7 +12,7 @@ def inside(box):
     """Stay here as PID 1, if that was asked for, and go on to the command in a child."""
     if not box.init:
         return
-    # TODO: One more fork. The child returns from here, and becomes the command. The parent stays and
+    # TODO: One more fork. The child returns from here, and becomes the command. The parent stays,
     #       - waits for *every* child, also for those that it never started, until the command ends;
     #       - passes each signal that it gets on to the command;
     #       - ends with the command's exit code, 128 + N where signal N ended it.

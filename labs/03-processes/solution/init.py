@@ -21,7 +21,7 @@ def inside(box):
 
 
 def serve(command):
-    """Pass signals on and reap, until the command ends; returns its exit code, 128 + N by signal N."""
+    """Pass signals on and reap, until the command ends; returns its exit code, or 128 + signal."""
     while True:
         number = signal.sigwait(signal.valid_signals())
         if number != signal.SIGCHLD:

@@ -10,7 +10,7 @@ FLAGS = linux.CLONE_NEWPID
 
 
 def inside(box):
-    """Go on as PID 1 of the new namespace; the process that came here waits, and ends as it ends."""
+    """Go on as PID 1 of the new namespace; the process that came here waits, and ends as it."""
     end_with_parent()
     pid = os.fork()  # unshare moved nobody: only who is born from now on is in the new namespace
     if pid:

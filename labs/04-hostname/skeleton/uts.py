@@ -1,8 +1,6 @@
 """A name for the box: UTS and IPC namespaces, /etc/hostname, /etc/hosts. Yours to write."""
 
-import linux
-
-FLAGS = 0  # TODO: which two?
+FLAGS = 0  # TODO: which two? linux.py has them
 
 
 def options(parser):
@@ -14,6 +12,6 @@ def options(parser):
 def inside(box):
     """Name this UTS namespace, and tell so to those who look into /etc."""
     # TODO: linux.sethostname
-    # TODO: /etc/hostname and /etc/hosts. This runs after root.inside: / is the box's root file system
-    #       already. But other boxes may use it at this moment, so you cannot write into it.
+    # TODO: /etc/hostname and /etc/hosts. root.inside came before: / is the box's root file system.
+    #       But other boxes may be using it at this moment: you cannot just write into it.
     raise NotImplementedError("uts.inside is not written yet")

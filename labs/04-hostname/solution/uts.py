@@ -14,7 +14,7 @@ def options(parser):
 
 
 def valid(name):
-    """The name, if it is one: it goes into /etc/hosts, where a line's end would begin another line."""
+    """The name, if it is one: in /etc/hosts, a line's end in it would begin a line of its own."""
     if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
         return name
     raise argparse.ArgumentTypeError(f"{name!r} is no name: 1 to 64 letters, digits, - and .")

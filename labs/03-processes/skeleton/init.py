@@ -15,5 +15,6 @@ def inside(box):
     # TODO: One more fork. The child returns from here, and becomes the command. The parent stays,
     #       - waits for *every* child, also for those that it never started, until the command ends;
     #       - passes each signal that it gets on to the command;
+    #       - has nothing open but its standard files, for /proc/1/fd shows them to the whole box;
     #       - ends with the command's exit code, 128 + N where signal N ended it.
     raise NotImplementedError("init.inside is not written yet")

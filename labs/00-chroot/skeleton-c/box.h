@@ -1,0 +1,27 @@
+/* What the files of the box share. */
+#ifndef BOX_H
+#define BOX_H
+
+#include <sys/types.h>
+
+/* What was asked for. */
+struct box {
+    const char *rootfs;
+    char **command;             /* as execvp wants it: ends with NULL */
+};
+
+/* Say what failed, on what, in the kernel's words (errno), and end with 125. For any process. */
+_Noreturn void fail(const char *what, const char *subject);
+
+/* process.c */
+pid_t process_start(void (*body)(struct box *), struct box *box);
+_Noreturn void process_execute(char **command);
+int process_wait(pid_t pid);
+
+/* root.c */
+void root_inside(struct box *box);
+
+/* escape.c */
+int escape(const char *path);
+
+#endif

@@ -1,0 +1,65 @@
+"""What an image's config says of its command's process: Env, WorkingDir and User.
+
+The last part before the command, behind all walls: /etc/passwd is the box's here. It is read as a
+file. The pwd module would ask the C library, and that would load libraries of the box, as root.
+"""
+
+import os
+
+import pid
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def inside(box):
+    """Take on the environment, the directory and the user, in this order; nothing else is kept."""
+    if box.config is None:  # ROOTFS is a directory: nobody said anything
+        return
+    uid, gid, groups, home = identity(box.config.get("User") or "0")
+    variables = dict(entry.split("=", 1) for entry in box.config.get("Env") or [])
+    os.environ.clear()
+    os.environ.update({"PATH": PATH, "HOME": home, "HOSTNAME": os.uname().nodename} | variables)
+    directory = os.path.join("/", box.config.get("WorkingDir") or "/")
+    os.makedirs(directory, exist_ok=True)
+    os.chdir(directory)
+    os.setgroups(groups)  # the user last: who is not root can change nothing more
+    os.setgid(gid)
+    os.setuid(uid)
+    pid.end_with_parent()  # setuid has taken it back
+
+
+def identity(user):
+    """USER[:GROUP], by name or by number, as (uid, gid, further groups, home)."""
+    user, _, group = user.partition(":")
+    account = entry("/etc/passwd", user) or [user, "", user, "0", "", "/"]
+    name, gid, groups = account[0], account[3], []
+    if group:
+        gid = (entry("/etc/group", group) or ["", "", group])[2]
+    else:
+        groups = [line[2] for line in table("/etc/group") if name in line[-1].split(",")]
+    return number(account[2]), number(gid), [number(group) for group in groups], account[5]
+
+
+def entry(path, key):
+    """The line of this name, or else the one of this number; None if there is neither."""
+    lines = table(path)
+    named = [line for line in lines if line[0] == key] + [line for line in lines if line[2] == key]
+    return named[0] if named else None
+
+
+def table(path):
+    """The lines of /etc/passwd or /etc/group, in fields. An image may have neither."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.rstrip("\n").split(":") for line in file]
+    except FileNotFoundError:
+        return []
+    whole = {"/etc/passwd": 7, "/etc/group": 4}[path]
+    return [line for line in lines if len(line) == whole]
+
+
+def number(text):
+    """A uid or gid: setuid(-1) would mean "leave it", and leave root."""
+    if not text.isdecimal():
+        raise OSError(f"the image has no user or group {text!r}")
+    return int(text)

@@ -34,7 +34,7 @@ def _checked(result, *subject):
 
 def unshare(flags):
     """Leave the namespaces of these kinds for new ones."""
-    _checked(_libc.unshare(flags))
+    _checked(_libc.unshare(flags), f"unshare({flags:#x})")
 
 
 def mount(source, target, kind, flags=0, options=""):

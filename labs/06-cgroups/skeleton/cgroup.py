@@ -1,0 +1,41 @@
+"""--memory, --pids, --cpus: what the box may use. Yours to write."""
+
+import os
+
+import linux
+
+TOP = "/sys/fs/cgroup"
+
+
+def options(parser):
+    parser.add_argument("--memory", type=int, metavar="BYTES", help="most memory, page cache too")
+    parser.add_argument("--pids", type=int, metavar="N", help="most processes and threads at once")
+    parser.add_argument("--cpus", type=float, metavar="X", help="most processor time: 1.5 is 1½ CPUs")
+
+
+def is_v2():
+    """Whether this machine has one tree for all controllers (v2), or one for each (v1)."""
+    return os.path.exists(f"{TOP}/cgroup.controllers")
+
+
+def before(box):
+    """On the host, before the child is born: make the box's cgroup, and write its limits."""
+    if box.memory is None and box.pids is None and box.cpus is None:
+        return
+    # TODO: mkdir; on v2, cgroup.subtree_control first; then the files of each limit
+    raise NotImplementedError("cgroup.before is not written yet")
+
+
+def beside(box):
+    """On the host, while the child waits: put it into the cgroup."""
+    # TODO: cgroup.procs
+
+
+def inside(box):
+    """In the child: a cgroup namespace, in which the box's own cgroup is the root."""
+    # TODO: linux.unshare. Why is it too early where the FLAGS of the other parts are unshared?
+
+
+def after(box):
+    """On the host, when all is over: remove the cgroup."""
+    # TODO: rmdir, and what if the kernel says EBUSY?

@@ -1,0 +1,110 @@
+"""--cap-add, --cap-drop, no_new_privs and a seccomp filter: what root of the box may do. Yours to write."""
+
+import argparse
+import ctypes
+import os
+import struct
+
+import linux
+
+# Given: a capability's place in this list is its number, see capabilities(7).
+CAPABILITIES = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
+    NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
+    SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME
+    SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG
+    WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+""".split()
+# Given: what Docker leaves to root of a container that asks for nothing.
+DEFAULT = """
+    CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
+    SYS_CHROOT KILL AUDIT_WRITE
+""".split()
+
+# Given: the numbers of system calls and of the two machines themselves (linux/audit.h).
+MACHINE = os.uname().machine
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[MACHINE]
+X32_BIT = 0x40000000  # in the number of a call by x86's third ABI, x32
+CLONE, CLONE3 = {"x86_64": (56, 435), "aarch64": (220, 435)}[MACHINE]
+REFUSED = {  # name: number on x86_64, number on aarch64
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "unshare": (272, 97),
+    "setns": (308, 268), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "mount_setattr": (442, 442), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "reboot": (169, 142), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "init_module": (175, 105), "finit_module": (313, 273),
+    "delete_module": (176, 106), "keyctl": (250, 219), "add_key": (248, 217),
+    "request_key": (249, 218), "bpf": (321, 280), "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282), "open_by_handle_at": (304, 265), "swapon": (167, 224),
+    "swapoff": (168, 225), "settimeofday": (164, 170), "clock_settime": (227, 112),
+}  # fmt: skip
+NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW... that clone(2) knows
+
+# Given: instructions of classic BPF (linux/bpf_common.h), and offsets in struct seccomp_data.
+LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, JUMP_IF_ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER, ARCH, FIRST_ARGUMENT = 0, 4, 16
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000  # ERRNO + number: the call fails with it
+EPERM, ENOSYS = 1, 38
+SECCOMP_MODE_FILTER = 2
+
+
+def options(parser):
+    """--cap-add and --cap-drop, each as often as one likes: box.cap_add, box.cap_drop are lists."""
+    for option in ("--cap-add", "--cap-drop"):
+        parser.add_argument(option, metavar="NAME", type=known, action="append", default=[])
+
+
+def known(name):
+    """A capability as Docker lets one write it: cap_chown, CHOWN, ALL."""
+    name = name.upper().removeprefix("CAP_")
+    if name == "ALL" or name in CAPABILITIES:
+        return name
+    raise argparse.ArgumentTypeError(f"{name!r} is no capability: see capabilities(7)")
+
+
+def inside(box):
+    """Last of all, since what stands here could not be done with what it leaves."""
+    # TODO: the three of below, in an order in which each is still allowed; and no_new_privs
+    raise NotImplementedError("privileges.inside is not written yet")
+
+
+# Capabilities ------------------------------------------------------------------------------------
+
+
+def kept(add, drop):
+    """The names that the box keeps: DEFAULT, and what --cap-add and --cap-drop make of it."""
+    # TODO: ALL is a name too, in either list
+    raise NotImplementedError("privileges.kept is not written yet")
+
+
+def keep_only(names):
+    """Take all other capabilities out of the bounding set."""
+    # TODO: linux.prctl(linux.PR_CAPBSET_DROP, number), up to /proc/sys/kernel/cap_last_cap
+    raise NotImplementedError("privileges.keep_only is not written yet")
+
+
+# The filter --------------------------------------------------------------------------------------
+
+
+def filter_program():
+    """The filter, as the kernel takes it: an array of struct sock_filter, 8 bytes each.
+
+    An instruction is (what to do, how many to skip if the test holds, how many if not, constant).
+    The kernel runs this at every system call, on struct seccomp_data; what it returns is done.
+    """
+    column = {"x86_64": 0, "aarch64": 1}[MACHINE]
+    program = [
+        (LOAD, 0, 0, NUMBER),
+        # TODO: whose table is this number from? Then: which calls fail with EPERM?
+        (RETURN, 0, 0, ALLOW),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def install(program):
+    """Give the filter to the kernel, which keeps a copy; nobody can take it off again."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: how many instructions there are, and where. @: aligned as in C.
+    described = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
+    fprog = ctypes.create_string_buffer(described, len(described))
+    linux.prctl(linux.PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))

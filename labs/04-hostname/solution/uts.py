@@ -41,6 +41,7 @@ def write(files):
         with open(source, "w") as file:
             file.write(text)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_RDONLY))  # a bind needs something to lie on
+        # A bind needs something to lie on.
+        os.close(os.open(target, os.O_CREAT | os.O_RDONLY, 0o644))
         linux.mount(source, target, "", linux.MS_BIND)
     linux.umount2("/proc")

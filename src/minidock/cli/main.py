@@ -47,6 +47,7 @@ COMMANDS: Table = {
     "plan": (TEACH, "plan:plan", "Tell what a command would do, and do nothing"),
     "packet": (TEACH, "packet:packet", "Follow one packet to a published port and back"),
     "script": (TEACH, "script:script", "Write a shell script that does what a command would do"),
+    "lab": (TEACH, "lab:lab", "Write a container runtime yourself, and have it looked at"),
     "builder": (NOUNS, "builder:builder", "Manage builds and their cache"),
     "buildx": (NOUNS, "builder:buildx", "The same as builder, by Docker's newer name"),
     "container": (NOUNS, "container:container", "Manage containers"),

@@ -1,0 +1,41 @@
+"""`lab check`: what a student's program does, item by item."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.command import command
+from minidock.cli.pflag import switch, value
+from minidock.errors import NotFound
+
+
+@command("[DIR]", at_most=1)
+@value("--lab", default="", help="The lab, where the folder was not made by `lab start`")
+@value("--item", default="", help="Look at this item alone, and at what it needs")
+@switch("--json", help="JSON")
+def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int:
+    """Run your program in a place of its own, and say of each item what was seen
+
+    DIR: the folder that `lab start` made; without it, the folder you are in. The exit code is 0
+    where all points are won, and else 1.
+    """
+    from minidock.teach.lab import folder, marks, rubric
+    from minidock.teach.lab.check import hold
+
+    directory = arguments[0] if arguments else "."
+    about = folder.lab_of(directory, lab)
+    rules = rubric.read(about.folder)
+    names = [known.name for known in rules.items]
+    if item and item not in names:
+        raise NotFound(
+            f"lab {about.name} has no item {item}", hint=f"its items: {', '.join(names)}"
+        )
+    results = hold(about, rules, folder.Files.read(directory), [item] if item else None)
+    if json:
+        from json import dump
+
+        dump(marks.as_json(about, results), sys.stdout, indent=2)
+        print()
+    else:
+        marks.write_text(about, rules, results, sys.stdout)
+    return 0 if all(result.passed for result in results) else 1

@@ -1,0 +1,98 @@
+"""Holding an exam: the probes of a lab, one item after the other, on one student's files."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from minidock.errors import MinidockError
+from minidock.teach.lab import holding, workshop
+from minidock.teach.lab.exam import Exam
+from minidock.teach.lab.folder import Files, Lab
+from minidock.teach.lab.lost import Lost
+from minidock.teach.lab.rubric import Item, Rubric
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one item. seen: what the probe saw. needed: the items for whose want it was not
+    looked at; empty where it was."""
+
+    item: Item
+    passed: bool
+    seen: str
+    seconds: float
+    needed: tuple[str, ...] = ()
+
+    @property
+    def points(self) -> int:
+        """What it brings."""
+        return self.item.points if self.passed else 0
+
+
+class GraderFailed(MinidockError):
+    """An exam did what no program may make it do: the grader's own failure, no grade."""
+
+
+def hold(lab: Lab, rubric: Rubric, files: Files, names: list[str] | None = None) -> list[Result]:
+    """Look at these items (all, where none are named) and what they need; in the rubric's order.
+
+    files: the student's. Raises GraderFailed, KeyError for an unknown item's name.
+    """
+    items = list(rubric.items) if names is None else rubric.with_needs(names)
+    exam_module = _load(lab)
+    holding.sweep()
+    try:
+        built = workshop.build(files, rubric.limits)
+    except Lost as lost:
+        return [Result(item, False, str(lost), 0.0) for item in items]
+    results: dict[str, Result] = {}
+    with Exam(built, rubric.limits) as exam:
+        for item in items:
+            results[item.name] = _look_at(exam_module, exam, item, results)
+    return list(results.values())
+
+
+def _look_at(module: ModuleType, exam: Exam, item: Item, results: dict[str, Result]) -> Result:
+    missing = tuple(name for name in item.needs if not results[name].passed)
+    if missing:
+        return Result(item, False, f"not looked at: needs {', '.join(missing)}", 0.0, missing)
+    probe = getattr(module, item.probe, None)
+    if probe is None:
+        raise GraderFailed(f"{module.__file__} has no probe {item.probe} for the item {item.name}")
+    started = time.monotonic()
+    try:
+        passed, seen = True, probe(exam)
+    except Lost as lost:
+        passed, seen = False, str(lost)
+    except Exception as error:
+        raise GraderFailed(
+            f"the exam itself failed at {item.name}: {type(error).__name__}: {error}",
+            hint="this is no grade; with --debug it says where. Please report it",
+        ) from error
+    return Result(item, passed, seen, time.monotonic() - started)
+
+
+def _load(lab: Lab) -> ModuleType:
+    """The lab's exam, a module of minidock's own; nothing of a student's is imported."""
+    path = lab.exam_file
+    if not os.path.isfile(path):
+        raise GraderFailed(f"{path} is not there yet")
+    name = f"minidock_exam_{lab.number:02}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    was, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = was
+    return module

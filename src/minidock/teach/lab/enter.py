@@ -1,0 +1,151 @@
+"""How a process gets into a place: born there, or out of the grader, across its walls.
+
+    grader                    between                    the process
+      | fork ------------------> | join the cgroup
+      |                          | setns, all kinds at once
+      |                          | clone (CLONE_PARENT) -----> | be that user, dup2, execve
+      | <--------- its pid ------| exit                        |
+      | waits for it: it is the grader's own child             |
+
+A fork of the grader, in the namespaces of somebody hostile, would be a way to the grader: before it
+crosses, it is made non-dumpable, so that nobody in there traces it or opens its /proc/PID/fd.
+Nothing is imported on the other side. The process dies with the grader (PR_SET_PDEATHSIG).
+
+Sources: setns(2), clone(2) CLONE_PARENT, prctl(2), user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ENOENT, ESRCH
+from signal import SIGKILL
+
+from minidock.errors import MinidockError
+from minidock.kernel import namespace, path, process
+from minidock.kernel.libc import syscall
+from minidock.teach.lab.lost import Lost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from minidock.kernel.cgroup import Cgroup
+
+_MOST_BYTES = 64 << 20
+ALL = ["mount", "pid", "network", "uts", "ipc", "cgroup", "user"]
+
+
+def enter(
+    pid: int,
+    kinds: Sequence[str],
+    argv: Sequence[str],
+    *,
+    program: str | int,
+    environment: dict[str, str],
+    streams: tuple[int, int, int],
+    uid: int | None = None,
+    group: Cgroup | None = None,
+    limited: bool = False,
+    in_its_root: bool = False,
+) -> int:
+    """Start a program in the namespaces of another process; returns its pid on the host.
+
+    pid: whose namespaces. kinds: which of them, by OCI's names. program: a path over there, or the
+    descriptor of a file. uid: as in that user namespace; None: stay the host's root. group: a
+    cgroup to join. limited: no core files, and none larger than 64 MiB, what it prints included.
+    in_its_root: where that process has changed its root, start there too (kinds has "mount").
+    Raises Lost where that process has ended.
+    """
+    try:
+        target = os.pidfd_open(pid)
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY) if in_its_root else -1
+    except (ProcessLookupError, FileNotFoundError):
+        raise Lost(f"process {pid} has ended") from None
+
+    def begin() -> NoReturn:
+        process.new_session()
+        if limited:
+            process.set_rlimit("RLIMIT_FSIZE", soft=_MOST_BYTES, hard=_MOST_BYTES)
+            process.set_rlimit("RLIMIT_CORE", soft=0, hard=0)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+        if uid is not None:
+            os.umask(0o022)
+            process.set_groups([uid])
+            process.set_user(uid, uid)
+        die_with_parent()
+        process.restore_signals()
+        try:
+            os.execve(program, list(argv), environment)
+        except OSError as error:
+            os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+            os._exit(127 if error.errno == ENOENT else 126)
+
+    def cross() -> int:
+        process.set_not_dumpable()
+        if group is not None:
+            group.join()
+            # Where the place has no memory left, its PID 1 is not the one to be killed.
+            process.write_proc("/proc/self/oom_score_adj", "500")
+        namespace.setns(target, list(kinds))
+        if in_its_root:
+            os.fchdir(root)
+            path.chroot(".")
+        os.chdir("/")
+        return namespace.clone_process([], begin, cgroup_fd=None, as_sibling=True)
+
+    try:
+        return in_between(cross)
+    except Refused as refused:
+        if refused.errno == ESRCH:
+            raise Lost(f"process {pid} has ended") from None
+        raise
+    finally:
+        os.close(target)
+        if root >= 0:
+            os.close(root)
+
+
+class Refused(MinidockError):
+    """What a child could not do, with the errno where it was the kernel that refused."""
+
+    def __init__(self, said: str, number: int) -> None:
+        super().__init__(said)
+        self.errno = number
+
+
+def in_between(bear: Callable[[], int]) -> int:
+    """Have a child of ours bear a process, and end; returns that process's pid.
+
+    Raises Refused with the child's own words.
+    """
+    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    between = os.fork()
+    if between == 0:
+        try:
+            die_with_parent()
+            os.write(tell, f"{bear()}".encode())
+        except BaseException as error:
+            number = getattr(error, "errno", 0) or 0
+            os.write(tell, f"! {number} {error or type(error).__name__}".encode()[:4000])
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.waitpid(between, 0)
+    try:
+        said = os.read(told, 4096).decode(errors="replace")
+    except BlockingIOError:
+        said = ""  # it was killed, and left its end of the pipe to what it bore
+    finally:
+        os.close(told)
+    if said.isdigit():
+        return int(said)
+    _, _, rest = said.partition(" ")
+    number, _, words = rest.partition(" ")
+    raise Refused(f"the lab's place: {words or 'a process has vanished'}", int(number or 0))
+
+
+def die_with_parent() -> None:
+    """End this process when the grader ends, also by SIGKILL (a change of user forgets it)."""
+    syscall("prctl", 1, SIGKILL, 0, 0, 0, subject="PR_SET_PDEATHSIG")

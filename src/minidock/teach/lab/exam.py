@@ -1,0 +1,117 @@
+"""All that a lab's exam needs: `from minidock.teach.lab.exam import Exam, Lost, Place, scene`.
+
+An exam is a module of probes, one for each item of the lab's rubric.toml:
+
+    @scene
+    def sleeping(place: Place) -> Contained:
+        return place.contained(place.rootfs)
+
+    def own_pid_namespace(exam: Exam) -> str:
+        box = exam.of(sleeping)
+        if box.command.pid_inside() != 1:
+            raise Lost(f"the command's PID is {box.command.pid_inside()}")
+        return "the command's PID is 1"
+
+A probe returns what was seen, in one short sentence, or raises Lost(what was seen). A scene is
+played once an exam, in a fresh place, when the first probe asks for it; what it raises is every
+asking probe's. Few scenes make a quick exam: making a place costs about a twentieth of a second,
+starting a Python box about another one.
+
+Never sleep for a fixed time: `eventually` asks again until it holds. Limits of seconds are those of
+a quick machine, and grow by themselves on a slow one.
+
+    Lost                the one exception that takes points
+    Exam.of(scene)      what a scene has made
+    eventually          ask until it is true
+    patience            seconds, on this machine
+    Place               the machine: run, start, contained, find, look, read, write, exists, names,
+                        processes, cgroups, cgroup_file, snapshot; rootfs, init, hostname
+    Program             .pid .ended() .wait() .signal() .output .errors
+    Ended               .exit_code .output .errors .seconds .timed_out .said()
+    Contained           .program .command
+    Process             .pid .namespace() .mounts() .status() .pid_inside() .cgroups() .uid_map()
+                        .argv() .environment() .children() .link() .read() .look() .is_running()
+    Mount, Snapshot     what Process.mounts() and Place.snapshot() give
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+from minidock.teach.lab.folder import Files
+from minidock.teach.lab.lost import Lost, patience
+from minidock.teach.lab.place import Contained, Limits, Place
+from minidock.teach.lab.process import Mount, Process
+from minidock.teach.lab.program import Ended, Program
+from minidock.teach.lab.snapshot import Snapshot
+
+T = TypeVar("T")
+Scene = Callable[[Place], T]
+_PAUSE_SECONDS = 0.003
+
+
+def scene(function: Callable[[Place], T]) -> Callable[[Place], T]:
+    """Declare a function of a place as a scene; it is called by `Exam.of` alone."""
+    function.__dict__["is_scene"] = True
+    return function
+
+
+def eventually(true: Callable[[], T], *, seconds: float = 5) -> T:
+    """Ask again and again until the answer is true; returns the last answer, true or not."""
+    deadline = time.monotonic() + patience(seconds)
+    while True:
+        answer = true()
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(_PAUSE_SECONDS)
+
+
+class Exam:
+    """One holding of an exam: plays scenes, keeps their places, and ends them."""
+
+    def __init__(self, lab: Files, limits: Limits) -> None:
+        self._lab = lab
+        self._limits = limits
+        self._places: list[Place] = []
+        self._played: dict[object, object] = {}
+
+    def of(self, played: Callable[[Place], T]) -> T:
+        """What a scene returns; raises the Lost that it raised."""
+        if not getattr(played, "is_scene", False):
+            raise TypeError(f"{played!r} is not declared with @scene")
+        if played not in self._played:
+            try:
+                self._played[played] = played(self.place())
+            except Lost as lost:
+                self._played[played] = lost
+        result = self._played[played]
+        if isinstance(result, Lost):
+            raise Lost(*result.args)
+        return result  # type: ignore[return-value]
+
+    def place(self) -> Place:
+        """A fresh place, for a probe that needs one for itself; it ends with the exam."""
+        made = Place(self._lab, self._limits)
+        self._places.append(made)
+        return made
+
+    def __enter__(self) -> Exam:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._places:
+            self._places.pop().close()
+
+
+__all__ = [
+    "Contained", "Ended", "Exam", "Limits", "Lost", "Mount", "Place", "Process", "Program",
+    "Snapshot", "eventually", "patience", "scene",
+]  # fmt: skip

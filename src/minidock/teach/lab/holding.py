@@ -1,0 +1,115 @@
+"""The cgroup of a place: its limits, and how all that is in it ends, however fast it forks.
+
+    minidock-labs/<pid>.<start time>.<n>/        the place; inside it is the root of every tree
+        init/                                    where processes are before they make cgroups
+                                                 of their own (as init.scope is under systemd)
+
+The name is the grader's: who comes next sees by it that a grader is gone (killed by SIGKILL, say),
+and removes what it has left. Inside, the place's root may make cgroups and move its processes; the
+limits of the place itself stay the host's.
+
+Sources: cgroups(7); cgroup_namespaces(7); cgroup-v2.rst "Delegation".
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from minidock.kernel import cgroup, cgroup_home
+from minidock.kernel.process import start_time
+from minidock.teach.lab.tree import ROOT_ID
+
+_PARENT = "minidock-labs"
+_LEAF = "init"
+_HANDED_DOWN = ("memory", "pids", "cpu", "cpuset")
+_OWNED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
+_numbers = itertools.count(1)
+
+
+class Holding:
+    """One place's cgroup, in each tree of this machine."""
+
+    def __init__(self, *, memory_mib: int, pids: int) -> None:
+        self._parent = cgroup.home_of(_PARENT)
+        own = f"{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
+        self.whole = cgroup.open_cgroup(self._parent, own)
+        self.whole.create()
+        self.whole.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
+        self.leaf = cgroup.open_cgroup(self.whole.path, _LEAF)
+        for directory in self.whole.directories():
+            inherit = f"{directory}/cgroup.clone_children"  # v1's empty cpusets let nobody in
+            if "/cpuset/" in directory and os.path.exists(inherit):
+                cgroup.write_file(inherit, "1")
+            cgroup.create_directory(f"{directory}/{_LEAF}")
+            _give_away(directory)
+            _give_away(f"{directory}/{_LEAF}")
+
+    def hand_down(self) -> None:
+        """Let the place's own cgroups have limits; no process may be in its root by then."""
+        if cgroup.is_v2():
+            for directory in self.whole.directories():
+                offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
+                wanted = [name for name in _HANDED_DOWN if name in offered]
+                cgroup_home.hand_down(wanted, directory)
+
+    def pids(self) -> list[int]:
+        """All processes of the place, as the host numbers them: one tree has them all."""
+        top = self.whole.directories()[0]
+        return [pid for directory in cgroup.walk(top) for pid in cgroup.pids_of(directory)]
+
+    def groups(self) -> list[str]:
+        """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""
+        found = []
+        for controller, top in self.whole.paths().items():
+            for directory in cgroup.walk(top):
+                below = os.path.relpath(directory, top)
+                if below not in (".", _LEAF):
+                    found.append(f"{controller}/{below}".lstrip("/"))
+        return sorted(found)
+
+    def seen_from_inside(self, path: str) -> str:
+        """A path of /proc/PID/cgroup, as it is below the place's root."""
+        return path.removeprefix(f"/{self.whole.path}") or "/"
+
+    def close(self) -> None:
+        """Kill what is left, and remove it."""
+        self.whole.kill_all()
+        self.whole.remove()
+        cgroup.remove_parent(self._parent)
+
+
+def sweep() -> None:
+    """Remove what graders have left that are gone."""
+    parent = cgroup.home_of(_PARENT)
+    for top in cgroup.open_cgroup(parent, "").directories():
+        if not os.path.isdir(top):
+            continue
+        for name in os.listdir(top):
+            pid, _, rest = name.partition(".")
+            if pid.isdigit() and str(start_time(int(pid))) != rest.partition(".")[0]:
+                left = cgroup.open_cgroup(parent, name)
+                left.kill_all()
+                left.remove()
+
+
+def _give_away(directory: str) -> None:
+    """Let the place's root make cgroups here, and move processes."""
+    os.chown(directory, ROOT_ID, ROOT_ID)
+    for name in _OWNED:
+        try:
+            os.chown(f"{directory}/{name}", ROOT_ID, ROOT_ID)
+        except FileNotFoundError:
+            continue  # v1's trees and v2's have not the same files
+
+
+def mount_points() -> dict[str, str]:
+    """What is mounted below /sys/fs/cgroup: a name there -> v1's controllers, "" for cgroup2."""
+    if cgroup.is_v2():
+        return {"": ""}
+    from minidock.kernel.cgroup_v1 import trees
+
+    found: dict[str, list[str]] = {}
+    for controller, at in trees().items():
+        found.setdefault(os.path.basename(at), []).append(controller)
+    return {name: ",".join(controllers) for name, controllers in found.items()}

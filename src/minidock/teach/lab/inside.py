@@ -1,0 +1,144 @@
+"""Files of a place, read and written from outside without trusting a name in there.
+
+Its root may make links and mounts as it likes. So a path is resolved by openat2(RESOLVE_IN_ROOT),
+below the root of the place's PID 1, and by the place's own root: the grader puts on that user for
+the moment, so that even a link to /proc/sys is written to with no more right than the place has.
+
+Sources: openat2(2), credentials(7), prctl(2) PR_SET_DUMPABLE.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from minidock.errors import KernelError
+from minidock.kernel.libc import syscall
+from minidock.kernel.path import open_in_root
+from minidock.teach.lab.folder import Files
+from minidock.teach.lab.lost import Lost
+from minidock.teach.lab.tree import ROOT_ID
+
+_MOST_BYTES = 16 << 20
+_PR_SET_DUMPABLE = 4
+
+
+def read(pid: int, path: str) -> str:
+    """A regular file's text, up to 16 MiB. Raises Lost."""
+    with _as_its_root(pid) as root, _lost(path):
+        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise Lost(f"{path} is not a regular file")
+            return file.read(_MOST_BYTES).decode(errors="replace")
+
+
+def write(pid: int, path: str, text: str | bytes, mode: int) -> None:
+    """Write a file, and make the folders above it. Raises Lost."""
+    with _as_its_root(pid) as root, _lost(path):
+        _make_folders(root, os.path.dirname(path))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY
+        fd = open_in_root(root, path, flags, mode)
+        with open(fd, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+            os.fchmod(fd, mode)
+
+
+def exists(pid: int, path: str) -> bool:
+    """Whether a path leads to something."""
+    with _as_its_root(pid) as root:
+        try:
+            os.close(open_in_root(root, path))
+        except KernelError:
+            return False
+        return True
+
+
+def names(pid: int, path: str) -> list[str]:
+    """What a folder holds. Raises Lost."""
+    with _as_its_root(pid) as root, _lost(path):
+        fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
+
+def files(pid: int, path: str) -> Files:
+    """The regular files below a folder, links left out. Raises Lost."""
+    found = Files()
+    with _as_its_root(pid) as root, _lost(path):
+        fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _collect(fd, "", found)
+        finally:
+            os.close(fd)
+    return found
+
+
+def _collect(folder: int, prefix: str, found: Files) -> None:
+    """What one folder holds, and those below it; each is opened by its name in an open folder."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    for name in sorted(os.listdir(folder)):
+        kind = os.lstat(name, dir_fd=folder).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            continue
+        fd = os.open(name, flags, dir_fd=folder)
+        try:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                _collect(fd, f"{prefix}{name}/", found)
+            elif stat.S_ISREG(mode):
+                found.put(f"{prefix}{name}", os.read(fd, _MOST_BYTES), mode)
+        finally:
+            os.close(fd)
+        if found.is_too_large():
+            raise Lost("make has made more than a program")
+
+
+def _make_folders(root: str, path: str) -> None:
+    made = ""
+    for part in path.strip("/").split("/"):
+        above, made = made or "/", f"{made}/{part}"
+        try:
+            os.close(open_in_root(root, made, os.O_PATH | os.O_DIRECTORY))
+        except KernelError:
+            fd = open_in_root(root, above, os.O_PATH | os.O_DIRECTORY)
+            try:
+                os.mkdir(part, dir_fd=fd)
+            finally:
+                os.close(fd)
+
+
+@contextmanager
+def _as_its_root(pid: int) -> Iterator[str]:
+    """Be the place's root, without a capability; gives a name of the place's root directory."""
+    try:
+        fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise Lost("the place is gone: its PID 1 has ended") from None
+    groups = os.getgroups()
+    try:
+        os.setgroups([])
+        os.setegid(ROOT_ID)
+        os.seteuid(ROOT_ID)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+        syscall("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0, subject="PR_SET_DUMPABLE")
+        os.close(fd)
+
+
+@contextmanager
+def _lost(path: str) -> Iterator[None]:
+    """What the kernel says of a path, as what was seen."""
+    try:
+        yield
+    except KernelError as error:
+        raise Lost(f"{path}: {os.strerror(error.errno)}") from None
+    except OSError as error:
+        raise Lost(f"{path}: {error.strerror}") from None

@@ -1,0 +1,117 @@
+"""A lab's rubric: what is looked at, what it is worth, and the hint, as data (rubric.toml).
+
+    [lab]      title, about, minutes, explain = [topics], read = [files of minidock's source]
+    [limits]   seconds (a run of the program), memory_mib, pids (the whole place); may be left out
+    [[item]]   name, points, expect, hint; probe (else the name with _ for -), needs = [items]
+
+An item that needs others is lost with them, and is then not looked at. Whatever is misspelt or does
+not sum up to 100 is refused when it is read.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from minidock.errors import MinidockError
+from minidock.teach.lab.place import Limits
+
+TOTAL = 100
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item; probe is the name of a function of the exam."""
+
+    name: str
+    points: int
+    expect: str
+    hint: str
+    probe: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """All of a rubric.toml; minutes: how long the lab takes."""
+
+    title: str
+    about: str
+    minutes: int
+    explain: tuple[str, ...]
+    read: tuple[str, ...]
+    limits: Limits
+    items: tuple[Item, ...]
+
+    def item(self, name: str) -> Item:
+        """An item by its name. Raises KeyError."""
+        return next(item for item in self.items if item.name == name)
+
+    def with_needs(self, names: list[str]) -> list[Item]:
+        """These items and all that they need, in the rubric's order."""
+        wanted = set(names)
+        for item in reversed(self.items):
+            if item.name in wanted:
+                wanted.update(item.needs)
+        return [item for item in self.items if item.name in wanted]
+
+
+class BadRubric(MinidockError):
+    """A rubric that cannot be used: its author's mistake, not the student's."""
+
+
+def read(folder: str) -> Rubric:
+    """The rubric of a lab's folder.
+
+    Raises BadRubric for unknown keys, unknown or later needs, and points that are not 100 in all.
+    """
+    path = f"{folder}/rubric.toml"
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+        return _rubric(document)
+    except FileNotFoundError:
+        raise BadRubric(f"{path} is not there yet") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRubric(f"{path}: {error}") from None
+
+
+def _rubric(document: dict[str, Any]) -> Rubric:
+    _only(document, ("lab", "limits", "item"), "the rubric")
+    lab = document["lab"]
+    _only(lab, ("title", "about", "minutes", "explain", "read"), "[lab]")
+    limits = document.get("limits", {})
+    _only(limits, tuple(field.name for field in fields(Limits)), "[limits]")
+    items = tuple(_item(entry) for entry in document["item"])
+    _check(items)
+    return Rubric(
+        lab["title"], lab["about"], lab["minutes"], tuple(lab["explain"]), tuple(lab["read"]),
+        Limits(**limits), items,
+    )  # fmt: skip
+
+
+def _item(entry: dict[str, Any]) -> Item:
+    name = entry["name"]
+    _only(entry, ("name", "points", "expect", "hint", "probe", "needs"), f"item {name}")
+    probe = entry.get("probe", name.replace("-", "_"))
+    needs = tuple(entry.get("needs", ()))
+    return Item(name, entry["points"], entry["expect"], entry["hint"], probe, needs)
+
+
+def _check(items: tuple[Item, ...]) -> None:
+    total = sum(item.points for item in items)
+    if total != TOTAL:
+        raise ValueError(f"the points sum up to {total}, not {TOTAL}")
+    seen: set[str] = set()
+    for item in items:
+        if item.name in seen:
+            raise ValueError(f"item {item.name} stands there twice")
+        if unknown := set(item.needs) - seen:
+            raise ValueError(f"item {item.name} needs {sorted(unknown)}, which must stand above it")
+        seen.add(item.name)
+
+
+def _only(entry: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    if unknown := set(entry) - set(known):
+        raise ValueError(f"{where} has {sorted(unknown)}; known: {', '.join(known)}")

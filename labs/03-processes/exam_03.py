@@ -1,0 +1,197 @@
+"""What is asked of lab 03: who has which number, who sees whom, and who ends with whom."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import partial
+
+from minidock.teach.lab.exam import Contained, Exam, Lost, Place, Process, eventually, scene
+
+ORPHAN = ("sleep", "271828182")  # a command line that nothing else in the place has
+LEAVES_ORPHAN = ("sh", "-c", f'({" ".join(ORPHAN)} &); exec "$@"', "sh")
+FLAGS = ("nosuid", "nodev", "noexec")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A box that is looked at, and the place that it is in. What ends is made anew in there."""
+
+    place: Place
+    box: Contained
+
+
+@scene
+def plain(place: Place) -> Scene:
+    return Scene(place, place.contained(place.rootfs))
+
+
+@scene
+def with_init(place: Place) -> Scene:
+    place.write(f"{place.rootfs}/dev/null", "")  # a shell's & opens it
+    return Scene(place, place.contained("--init", "--tmpfs", "/mnt", place.rootfs, *LEAVES_ORPHAN))
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def own_pid_namespace(exam: Exam) -> str:
+    seen = exam.of(plain)
+    inside, outside = seen.box.command.namespace("pid"), seen.place.init.namespace("pid")
+    if inside == outside:
+        raise Lost(f"the command is in {inside}, and so is the host")
+    return f"the command is in {inside}, the host in {outside}"
+
+
+def pid_one(exam: Exam) -> str:
+    number = exam.of(plain).box.command.pid_inside()
+    if number != 1:
+        raise Lost(f"the command is number {number} of its namespace")
+    return "the command is number 1 of its namespace"
+
+
+# /proc -------------------------------------------------------------------------------------------
+
+
+def own_proc(exam: Exam) -> str:
+    command = exam.of(plain).box.command
+    if not any(mount.fstype == "proc" for mount in command.mounts() if mount.target == "/proc"):
+        raise Lost("no file system of type proc is mounted at the box's /proc")
+    first = command.look("sh", "-c", "cat /proc/1/cmdline").split("\0")[:-1]
+    if first != command.argv():
+        raise Lost(f"in the box, /proc/1 is `{' '.join(first)[:60]}`, which is not the command")
+    return f"in the box, /proc/1 is `{' '.join(first)}`, the command"
+
+
+def proc_flags(exam: Exam) -> str:
+    options = [m.options for m in exam.of(plain).box.command.mounts() if m.target == "/proc"][-1]
+    missing = [flag for flag in FLAGS if flag not in options]
+    if missing:
+        raise Lost(f"/proc is mounted {','.join(options)}: without {', '.join(missing)}")
+    return f"/proc is mounted {','.join(options)}"
+
+
+# Ends --------------------------------------------------------------------------------------------
+
+
+def exit_code(exam: Exam) -> str:
+    place = exam.of(plain).place
+    said = place.run("run", place.rootfs, "sh", "-c", "exit 7")
+    if said.exit_code != 7:
+        raise Lost(f"the command ended with 7, box with {said.said()}")
+    box = place.contained(place.rootfs)
+    send(box.command, signal.SIGKILL)
+    killed = box.program.wait(5)
+    if killed.exit_code != 128 + signal.SIGKILL:
+        raise Lost(f"the command was ended by signal 9, from outside; box: {killed.said()}")
+    return "7 after the command's exit 7; 137 after signal 9"
+
+
+def box_killed(exam: Exam) -> str:
+    for options, scene_of in (((), plain), (("--init",), with_init)):
+        place = exam.of(scene_of).place
+        before = {process.pid for process in place.processes()}
+        box = place.contained(*options, place.rootfs)
+        new = [process for process in place.processes() if process.pid not in before]
+        box.program.signal(signal.SIGKILL)
+        if not eventually(partial(none_runs, new), seconds=2):
+            left = ", ".join(f"`{' '.join(process.argv())}`" for process in running(new))
+            with_options = f" with {' '.join(options)}" if options else ""
+            raise Lost(f"box{with_options} was killed, and still there are {left}"[:300])
+    return "box was killed, with and without --init: after that none of its processes was there"
+
+
+# --init ------------------------------------------------------------------------------------------
+
+
+def init_is_pid_one(exam: Exam) -> str:
+    seen = exam.of(with_init)
+    command = seen.box.command
+    if command.pid_inside() == 1:
+        raise Lost("with --init too, the command itself is number 1")
+    first = parent(seen.place, command)
+    if first.pid_inside() != 1 or first.namespace("pid") != command.namespace("pid"):
+        raise Lost(
+            f"the command's parent is number {first.pid_inside()}, not 1 of the same namespace"
+        )
+    return f"number 1 is the command's parent, the command is number {command.pid_inside()}"
+
+
+def init_reaps(exam: Exam) -> str:
+    seen = exam.of(with_init)
+    first = parent(seen.place, seen.box.command)
+    orphan = eventually(partial(child, first, ORPHAN))
+    if orphan is None:
+        raise Lost("a process that lost its parent was not given to PID 1")
+    send(orphan, signal.SIGKILL)
+    if not eventually(lambda: is_gone(orphan), seconds=2):
+        raise Lost("an orphan that ended stays a zombie: PID 1 does not wait for it")
+    if not first.is_running():
+        raise Lost("as an orphan ended, so did PID 1")
+    return "an orphan ended, and PID 1 took its exit code"
+
+
+def init_signals(exam: Exam) -> str:
+    place = exam.of(with_init).place
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        box = place.contained("--init", place.rootfs)
+        send(parent(place, box.command), number)
+        if not eventually(partial(is_gone, box.command), seconds=2):
+            raise Lost(f"PID 1 got {number.name}, and the command lives on")
+        box.program.wait(5)
+    return "PID 1 got SIGTERM, and in another box SIGUSR1: each ended the command"
+
+
+def init_ends(exam: Exam) -> str:
+    place = exam.of(with_init).place
+    cases = ((f"{' '.join(ORPHAN)} & exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM))
+    for script, expected in cases:
+        ended = place.run("run", "--init", place.rootfs, "sh", "-c", script, seconds=3)
+        if ended.exit_code != expected or ended.timed_out:
+            raise Lost(f"with --init, sh -c '{script}': {ended.said()}")
+    return (
+        "the box ended with the command: 7 after exit 7, though a child was left; 143 after SIGTERM"
+    )
+
+
+def init_closed(exam: Exam) -> str:
+    seen = exam.of(with_init)
+    first = parent(seen.place, seen.box.command)
+    open_files = sorted(int(name) for name in os.listdir(f"/proc/{first.pid}/fd"))
+    if extra := [fd for fd in open_files if fd > 2]:
+        raise Lost(f"PID 1 has {extra[0]} open: {first.link(f'fd/{extra[0]}')}")
+    return f"PID 1 has open: {', '.join(map(str, open_files)) or 'nothing'}"
+
+
+# What the probes share ---------------------------------------------------------------------------
+
+
+def running(processes: list[Process]) -> list[Process]:
+    return [process for process in processes if process.is_running()]
+
+
+def none_runs(processes: list[Process]) -> bool:
+    return not running(processes)
+
+
+def is_gone(process: Process) -> bool:
+    """Whether it has ended, and its parent has taken its exit code."""
+    return not os.path.exists(f"/proc/{process.pid}")
+
+
+def parent(place: Place, process: Process) -> Process:
+    pid = int(process.status()["PPid"])
+    for other in place.processes():
+        if other.pid == pid:
+            return other
+    raise Lost("the command's parent is not there")
+
+
+def child(process: Process, argv: tuple[str, ...]) -> Process | None:
+    return next((one for one in process.children() if one.argv() == list(argv)), None)
+
+
+def send(process: Process, number: int) -> None:
+    """A signal from outside, where the box's own rules for PID 1 do not hold."""
+    os.kill(process.pid, number)

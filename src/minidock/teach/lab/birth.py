@@ -29,7 +29,7 @@ from minidock.errors import MinidockError
 from minidock.kernel import cgroup, link, mount, namespace, process
 from minidock.kernel.netlink import Netlink
 from minidock.teach.lab import tree
-from minidock.teach.lab.enter import die_with_parent, in_between
+from minidock.teach.lab.enter import in_between
 from minidock.teach.lab.folder import Files
 from minidock.teach.lab.holding import Holding, mount_points
 from minidock.teach.lab.tree import IDS, ROOT_ID
@@ -97,7 +97,7 @@ def _first_process(
     holding: Holding, hostname: str, trees: dict[str, str], *, go: int, ready: int
 ) -> NoReturn:
     """What PID 1 does until there is a place, and from then on."""
-    die_with_parent()
+    process.die_with_parent()
     if not os.read(go, 1):
         os._exit(1)
     os.setsid()
@@ -107,7 +107,7 @@ def _first_process(
     holding.leaf.join()
     process.set_groups([])
     process.set_user(0, 0)
-    die_with_parent()
+    process.die_with_parent()
     os.umask(0o022)
     mount.bind_mount(_TOP, "/", _TOP, recursive=True)
     _own_file_systems(trees)

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT, ESRCH
-from signal import SIGKILL
 
 from minidock.errors import MinidockError
 from minidock.kernel import namespace, path, process
-from minidock.kernel.libc import syscall
 from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
@@ -74,7 +72,7 @@ def enter(
             os.umask(0o022)
             process.set_groups([uid])
             process.set_user(uid, uid)
-        die_with_parent()
+        process.die_with_parent()
         process.restore_signals()
         try:
             os.execve(program, list(argv), environment)
@@ -124,7 +122,7 @@ def in_between(bear: Callable[[], int]) -> int:
     between = os.fork()
     if between == 0:
         try:
-            die_with_parent()
+            process.die_with_parent()
             os.write(tell, f"{bear()}".encode())
         except BaseException as error:
             number = getattr(error, "errno", 0) or 0
@@ -144,8 +142,3 @@ def in_between(bear: Callable[[], int]) -> int:
     _, _, rest = said.partition(" ")
     number, _, words = rest.partition(" ")
     raise Refused(f"the lab's place: {words or 'a process has vanished'}", int(number or 0))
-
-
-def die_with_parent() -> None:
-    """End this process when the grader ends, also by SIGKILL (a change of user forgets it)."""
-    syscall("prctl", 1, SIGKILL, 0, 0, 0, subject="PR_SET_PDEATHSIG")

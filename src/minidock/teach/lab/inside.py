@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minidock.errors import KernelError
-from minidock.kernel.libc import syscall
+from minidock.kernel import process
 from minidock.kernel.path import open_in_root
 from minidock.teach.lab.folder import Files
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.tree import ROOT_ID
 
 _MOST_BYTES = 16 << 20
-_PR_SET_DUMPABLE = 4
 
 
 def read(pid: int, path: str) -> str:
@@ -129,7 +128,7 @@ def _as_its_root(pid: int) -> Iterator[str]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
-        syscall("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0, subject="PR_SET_DUMPABLE")
+        process.set_dumpable()
         os.close(fd)
 
 

@@ -58,10 +58,11 @@ def own_proc(exam: Exam) -> str:
     command = exam.of(plain).box.command
     if not any(mount.fstype == "proc" for mount in command.mounts() if mount.target == "/proc"):
         raise Lost("no file system of type proc is mounted at the box's /proc")
-    first = command.look("sh", "-c", "cat /proc/1/cmdline").split("\0")[:-1]
-    if first != command.argv():
-        raise Lost(f"in the box, /proc/1 is `{' '.join(first)[:60]}`, which is not the command")
-    return f"in the box, /proc/1 is `{' '.join(first)}`, the command"
+    path = f"/proc/{command.pid_inside()}"
+    listed = command.look("cat", f"{path}/cmdline", check=False).split("\0")[:-1]
+    if listed != command.argv():
+        raise Lost(f"in the box, {path} is `{' '.join(listed)[:60]}`, which is not the command")
+    return f"in the box, {path} is `{' '.join(listed)}`, the command"
 
 
 def proc_flags(exam: Exam) -> str:
@@ -112,9 +113,7 @@ def init_is_pid_one(exam: Exam) -> str:
         raise Lost("with --init too, the command itself is number 1")
     first = parent(seen.place, command)
     if first.pid_inside() != 1 or first.namespace("pid") != command.namespace("pid"):
-        raise Lost(
-            f"the command's parent is number {first.pid_inside()}, not 1 of the same namespace"
-        )
+        raise Lost(f"the command's parent is not number 1, but number {first.pid_inside()}")
     return f"number 1 is the command's parent, the command is number {command.pid_inside()}"
 
 
@@ -150,9 +149,7 @@ def init_ends(exam: Exam) -> str:
         ended = place.run("run", "--init", place.rootfs, "sh", "-c", script, seconds=3)
         if ended.exit_code != expected or ended.timed_out:
             raise Lost(f"with --init, sh -c '{script}': {ended.said()}")
-    return (
-        "the box ended with the command: 7 after exit 7, though a child was left; 143 after SIGTERM"
-    )
+    return "the box ended with the command: 7 after exit 7, with a child left; 143 after SIGTERM"
 
 
 def init_closed(exam: Exam) -> str:

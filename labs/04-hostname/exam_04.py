@@ -1,0 +1,150 @@
+"""What is asked of lab 04: the name of the box, who knows it, and what stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from minidock.teach.lab.exam import Contained, Exam, Lost, Place, Process, scene
+
+NAME = "web-7.example"
+FILES = ("/etc/hostname", "/etc/hosts")
+NO_NAMES = {
+    "a line's end in it": "web\n6.6.6.6 bank.example",
+    "a line's end behind it": "web\n",
+    "a blank in it": "web 7",
+    "65 letters": "w" * 65,
+    "nothing at all": "",
+}
+LOOPBACK = ip_network("127.0.0.0/8")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Two boxes of one root file system at once: one is given a name, the other finds one.
+
+    before: the two files of the root file system as they were, by path.
+    """
+
+    place: Place
+    named: Contained
+    unnamed: Contained
+    before: dict[str, str]
+
+
+@scene
+def boxes(place: Place) -> Boxes:
+    before = files(place)
+    named = place.contained("--hostname", NAME, place.rootfs)
+    return Boxes(place, named, place.contained(place.rootfs), before)
+
+
+def own_uts_namespace(exam: Exam) -> str:
+    return own_namespace(exam.of(boxes), "uts")
+
+
+def own_ipc_namespace(exam: Exam) -> str:
+    return own_namespace(exam.of(boxes), "ipc")
+
+
+def hostname_given(exam: Exam) -> str:
+    name = name_in(exam.of(boxes).named.command)
+    if name != NAME:
+        raise Lost(f"the box of --hostname {NAME} is called {name!r}")
+    return f"the box of --hostname {NAME} is called so"
+
+
+def hostname_default(exam: Exam) -> str:
+    seen = exam.of(boxes)
+    name = name_in(seen.unnamed.command)
+    if name in ("", "(none)", seen.place.hostname, NAME):
+        raise Lost(f"a box without --hostname is called {name!r}")
+    further = seen.place.run("run", seen.place.rootfs, "hostname")
+    if further.exit_code or further.output.strip() == name:
+        raise Lost(f"two boxes without --hostname: {name!r}, and {further.output.strip()!r}")
+    return f"two boxes without --hostname are called {name} and {further.output.strip()}"
+
+
+def host_keeps_name(exam: Exam) -> str:
+    name = exam.of(boxes).place.look("hostname").strip()
+    if name != Place.hostname:
+        raise Lost(f"the host was {Place.hostname!r}, and is now {name!r}")
+    return f"the host is {name!r}, as before"
+
+
+def etc_hostname(exam: Exam) -> str:
+    seen = exam.of(boxes)
+    for box in (seen.named, seen.unnamed):
+        text, name = box.command.look("cat", "/etc/hostname"), name_in(box.command)
+        if text != f"{name}\n":
+            raise Lost(f"the box is called {name!r}, and its /etc/hostname is {text!r}")
+    return "in both boxes, /etc/hostname is the name and a line's end"
+
+
+def etc_hosts(exam: Exam) -> str:
+    seen = exam.of(boxes)
+    for box in (seen.named, seen.unnamed):
+        known = addresses(box.command.look("cat", "/etc/hosts"))
+        if "127.0.0.1" not in known.get("localhost", []):
+            raise Lost(f"/etc/hosts: localhost is {known.get('localhost') or 'not there'}")
+        name = name_in(box.command)
+        if not any(ip_address(address) in LOOPBACK for address in known.get(name, [])):
+            raise Lost(f"/etc/hosts: {name}, its own name, is {known.get(name) or 'not there'}")
+    return "in both boxes, /etc/hosts has localhost and the box's own name"
+
+
+def rootfs_untouched(exam: Exam) -> str:
+    seen = exam.of(boxes)
+    changed = [path for path, text in files(seen.place).items() if text != seen.before[path]]
+    if changed:
+        text = seen.place.read(f"{seen.place.rootfs}{changed[0]}")
+        raise Lost(f"the root file system's own {changed[0]} has become {text[:80]!r}")
+    left = [mount.target for mount in seen.place.init.mounts() if "/etc/host" in mount.target]
+    if left:
+        raise Lost(f"there is a mount on the host: {left[0]}")
+    return "two boxes run, and the root file system's own two files are as before"
+
+
+def no_names(exam: Exam) -> str:
+    place = exam.of(boxes).place
+    for what, name in NO_NAMES.items():
+        ended = place.run("run", "--hostname", name, place.rootfs, "echo", "it runs")
+        if "it runs" in ended.output:
+            raise Lost(f"a name with {what}: the command runs")
+        if ended.exit_code != 125:
+            raise Lost(f"a name with {what}: {ended.said()}")
+    return f"refused: a name with {', '.join(NO_NAMES)}"
+
+
+# What the probes share ---------------------------------------------------------------------------
+
+
+def own_namespace(seen: Boxes, kind: str) -> str:
+    inodes = [
+        process.namespace(kind)
+        for process in (seen.place.init, seen.named.command, seen.unnamed.command)
+    ]
+    if inodes[0] in inodes[1:]:
+        raise Lost(f"a box is in {inodes[0]}, and so is the host")
+    if inodes[1] == inodes[2]:
+        raise Lost(f"two boxes are in the same {inodes[1]}")
+    return f"two boxes are in {inodes[1]} and {inodes[2]}, the host in {inodes[0]}"
+
+
+def name_in(process: Process) -> str:
+    """The name that its UTS namespace has."""
+    return process.look("hostname").strip()
+
+
+def files(place: Place) -> dict[str, str]:
+    return {path: place.read(f"{place.rootfs}{path}") for path in FILES}
+
+
+def addresses(hosts: str) -> dict[str, list[str]]:
+    """name -> addresses, of a file such as /etc/hosts."""
+    found: dict[str, list[str]] = {}
+    for line in hosts.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        for name in names:
+            found.setdefault(name, []).append(address)
+    return found

@@ -74,6 +74,10 @@ class Files:
         """The paths, sorted."""
         return sorted(self._data)
 
+    def mode(self, name: str) -> int:
+        """A file's st_mode."""
+        return self._modes[name]
+
     def is_executable(self, name: str) -> bool:
         """Whether a file may be executed."""
         return bool(self._modes[name] & 0o111)

@@ -262,11 +262,11 @@ class Place:
                 found.append(pid)
         return found
 
-    def _look_at(self, pid: int, argv: Sequence[str], *, check: bool) -> str:
+    def _look_at(self, pid: int, argv: Sequence[str], *, check: bool, own_root: bool) -> str:
         fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
         try:
             kinds = [kind for kind in enter.ALL if kind != "user"]
-            ended = self._trusted(pid, kinds, argv, fd)
+            ended = self._trusted(pid, kinds, argv, fd, in_its_root=own_root)
         finally:
             os.close(fd)
         if check and ended.exit_code:
@@ -274,7 +274,13 @@ class Place:
         return ended.output
 
     def _trusted(
-        self, pid: int, kinds: Sequence[str], argv: Sequence[str], program: str | int
+        self,
+        pid: int,
+        kinds: Sequence[str],
+        argv: Sequence[str],
+        program: str | int,
+        *,
+        in_its_root: bool = False,
     ) -> Ended:
         """Run one of the host's programs as the host's root, in some namespaces of a process."""
         streams = input_file(""), printing_file("stdout"), printing_file("stderr")
@@ -286,7 +292,7 @@ class Place:
                 program=program,
                 environment=_ENVIRONMENT,
                 streams=streams,
-                in_its_root="mount" in kinds,
+                in_its_root=in_its_root,
             )
         except BaseException:
             os.close(streams[1])

@@ -140,16 +140,18 @@ class Process:
         except OSError as error:
             raise self._gone(error) from None
 
-    def look(self, *argv: str, check: bool = True) -> str:
+    def look(self, *argv: str, check: bool = True, own_root: bool = True) -> str:
         """What an applet of the host's busybox prints in this process's namespaces and root.
 
         Such as look("ls", "/proc"), look("hostname"), look("cat", "/etc/hosts"). It runs as the
         host's root, out of the program's reach: it sees what is there, not what the command may do.
-        Raises Lost with its error where it fails; check=False: returns what it printed anyway.
+        own_root=False: from the root of its mount namespace, to which a process with CAP_SYS_CHROOT
+        gets in any case. Raises Lost with its error where it fails; check=False: returns what it
+        printed anyway.
         """
         if self._look is None:
             raise ValueError("this process belongs to no place")
-        return self._look(self.pid, argv, check=check)
+        return self._look(self.pid, argv, check=check, own_root=own_root)
 
     def _gone(self, error: OSError) -> Lost:
         return Lost(f"process {self.pid} has ended ({error.strerror})")

@@ -1,0 +1,199 @@
+"""Questions about the container's network: its cable, its bridge, and the rules a packet meets."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from minidock.teach.lab.quiz.kernel import (
+    connections,
+    default_gateway,
+    holders,
+    link_by_index,
+    links,
+    nat_rules,
+    status,
+)
+from minidock.teach.lab.quiz.question import Asked, Revealed, last_question, question
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.teach.lab.quiz.question import Steps
+    from minidock.teach.lab.quiz.scene import Scene
+
+_TRIES = 20
+_ESTABLISHED, _LISTENING = "01", "0A"
+
+
+def _address(scene: Scene) -> str:
+    """The container's address, as its own kernel side has it: the first of eth0's."""
+    said = scene.inside("ip", "-4", "-o", "address", "show", "dev", "eth0").output
+    return said.split()[3].partition("/")[0]
+
+
+@question
+def gateway(scene: Scene) -> Steps:
+    found = default_gateway(scene.pid)
+    address = _address(scene)
+    yield Asked(
+        "To which address does the container send what is not for its own network?",
+        *sorted({"127.0.0.1", address, found, found.rpartition(".")[0] + ".254"}),
+        first=f"ip -4 address show {scene.store.bridge}",
+    )
+    yield Revealed(
+        default_gateway(scene.pid),
+        why="The bridge is a switch that has an address on the host: so the host is the router.",
+        look=f"minidock exec {scene.name} ip route; ip -4 address show {scene.store.bridge}",
+    )
+
+
+@question
+def cable(scene: Scene) -> Steps:
+    others = [name for name in links() if not name.startswith("veth")]
+    end = link_by_index(int(scene.inside("cat", "/sys/class/net/eth0/iflink").output))
+    yield Asked(
+        "The container's eth0 is one end of a cable. Which interface of the host is the other?",
+        *sorted({end, scene.store.bridge, "lo", others[0]}),
+        first="ip link",
+    )
+    yield Revealed(
+        link_by_index(int(scene.inside("cat", "/sys/class/net/eth0/iflink").output)),
+        why="A veth pair: what goes in at one end comes out at the other, here in another "
+        "network namespace. The bridge holds the host's end.",
+        look=f"minidock exec {scene.name} cat /sys/class/net/eth0/iflink; ip -o link show {end}",
+    )
+
+
+@question
+def rule_of_the_port(scene: Scene) -> Steps:
+    address, port = _address(scene), scene.port
+    yield Asked(
+        f"Port {port} of this host is published. To what does the firewall's rule change the "
+        f"destination of a packet to it?",
+        f"127.0.0.1:{port}", f"{address}:{port}", f"{address}:80", "127.0.0.1:80",
+    )  # fmt: skip
+    rule = next(r for r in nat_rules() if f"--dport {port} " in r and "DNAT" in r)
+    yield Revealed(
+        rule.rpartition("--to-destination ")[2].strip(),
+        why="DNAT: the kernel writes the container's own address and port into the packet, and "
+        "back into the answer.",
+        look=f"iptables-save -t nat | grep 'dport {port} '",
+    )
+
+
+@question
+def chain_of_a_local_packet(scene: Scene) -> Steps:
+    yield Asked(
+        f"A program of this host connects to 127.0.0.1:{scene.port}. In which chain of the nat "
+        "table does its first packet meet the rule?",
+        "PREROUTING", "OUTPUT", "INPUT", "FORWARD",
+    )  # fmt: skip
+    yield Revealed(
+        _counted_in(scene),
+        why="PREROUTING is for packets that come in by an interface. What the host itself sends "
+        "begins in OUTPUT, so a published port needs a rule in both.",
+        look=f"minidock packet {scene.port}",
+    )
+
+
+def _counted_in(scene: Scene) -> str:
+    """The chain whose jump to the container's rule counts one packet more, by one connection."""
+    seen = ""
+    for _ in range(_TRIES):
+        before = _jumps(scene)
+        with socket.create_connection(("127.0.0.1", scene.port)):
+            after = _jumps(scene)
+        grown = [chain for chain in before if after[chain] > before[chain]]
+        if len(grown) == 1:
+            return grown[0]
+        seen = ", ".join(grown)  # others' packets were counted, too: once more
+    return seen or "none"
+
+
+def _jumps(scene: Scene) -> dict[str, int]:
+    """How many packets each of nat's own chains has sent to the chain with the container's rule."""
+    rules = nat_rules()
+    rule = next(r for r in rules if f"--dport {scene.port} " in r and "DNAT" in r)
+    target = rule.split("-A ")[1].split()[0]
+    found: dict[str, int] = {}
+    for line in rules:
+        if line.endswith(f"-j {target}"):
+            packets = re.match(r"\[(\d+):", line)
+            chain = line.split("-A ")[1].split()[0]
+            found[chain] = found.get(chain, 0) + int(packets[1] if packets else 0)
+    return found
+
+
+@question
+def sender(scene: Scene) -> Steps:
+    bridge = default_gateway(scene.pid)
+    yield Asked(
+        f"This host connects to 127.0.0.1:{scene.port}. Which address does httpd see as the "
+        "client's?",
+        "127.0.0.1", bridge, _address(scene), "0.0.0.0",
+    )  # fmt: skip
+    with socket.create_connection(("127.0.0.1", scene.port)):
+        peers = [peer for peer, state, _ in connections(scene.pid, 80) if state == _ESTABLISHED]
+    yield Revealed(
+        peers[0] if peers else "none",
+        why="An answer to 127.0.0.1 would never leave the container. So the packet's sender is "
+        "changed to the bridge's address (MASQUERADE).",
+        look=f"minidock packet {scene.port}",
+    )
+
+
+@question
+def holder_of_the_port(scene: Scene) -> Steps:
+    yield Asked(
+        f"Who holds port {scene.port} of the host, so that no other server takes it?",
+        "httpd", "the container's monitor", "the kernel: the rule is enough", "this quiz",
+    )  # fmt: skip
+    known = {scene.pid: "httpd", scene.monitor: "the container's monitor", os.getpid(): "this quiz"}
+    found = "the kernel: the rule is enough"
+    for _, state, number in connections("self", scene.port):
+        if state == _LISTENING and (owners := holders(number, list(known))):
+            found = known[owners[0]]
+            break
+    yield Revealed(
+        found,
+        why="A rule reserves nothing: a server could bind the port and would never be asked. The "
+        "monitor binds it, and relays what the rules do not cover.",
+        look=f"ss -ltnp 'sport = :{scene.port}'",
+    )
+
+
+@question
+def published_port_inside(scene: Scene) -> Steps:
+    yield Asked(
+        f"In the container:  wget -O- http://127.0.0.1:{scene.port}/hostname",
+        "its host name", "connection refused", "no answer at all",
+    )  # fmt: skip
+    said = scene.inside("wget", "-q", "-T", "3", "-O-", f"http://127.0.0.1:{scene.port}/hostname")
+    answers = {"refused": "connection refused", "timed out": "no answer at all"}
+    found = next((text for words, text in answers.items() if words in said.output), said.output)
+    yield Revealed(
+        found if said.code else "its host name",
+        why="127.0.0.1 is the container's own lo, and there httpd listens on port 80. The "
+        "published port is the host's.",
+        look=f"minidock exec {scene.name} netstat -ltn",
+    )
+
+
+@last_question
+def pid_after_restart(scene: Scene) -> Steps:
+    yield Asked(
+        "The container is stopped and started. Of its PID 1, what is the same as before?",
+        "its pid inside", "its pid on the host", "both", "neither",
+    )  # fmt: skip
+    before = scene.pid
+    scene.restart()
+    inside = status(scene.pid, "NSpid").split()[-1]
+    same = (inside == "1", scene.pid == before)
+    words = {(True, False): "its pid inside", (False, True): "its pid on the host",
+             (True, True): "both", (False, False): "neither"}  # fmt: skip
+    yield Revealed(
+        words[same],
+        why="It is another process in a new PID namespace, in which it is the first again.",
+        look=f"minidock inspect -f '{{{{.State.Pid}}}}' {scene.name}",
+    )

@@ -19,6 +19,7 @@ _COMMANDS: Table = {
         "Look at what your program does",
     ),
     "hint": ("Commands", "lab_folders:hint", "Say a lab's hints, or one item's"),
+    "quiz": ("Commands", "lab_quiz:quiz", "Ask ten questions about a container"),
     "reset": ("Commands", "lab_folders:reset", "Put a lab's own files back as they were"),
 }
 

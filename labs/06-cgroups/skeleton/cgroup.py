@@ -2,15 +2,13 @@
 
 import os
 
-import linux
-
 TOP = "/sys/fs/cgroup"
 
 
 def options(parser):
     parser.add_argument("--memory", type=int, metavar="BYTES", help="most memory, page cache too")
     parser.add_argument("--pids", type=int, metavar="N", help="most processes and threads at once")
-    parser.add_argument("--cpus", type=float, metavar="X", help="most processor time: 1.5 is 1½ CPUs")
+    parser.add_argument("--cpus", type=float, metavar="X", help="most CPUs: 1.5 is one and a half")
 
 
 def is_v2():
@@ -33,7 +31,7 @@ def beside(box):
 
 def inside(box):
     """In the child: a cgroup namespace, in which the box's own cgroup is the root."""
-    # TODO: linux.unshare. Why is it too early where the FLAGS of the other parts are unshared?
+    # TODO: unshare. Why is it too early where the FLAGS of the other parts are unshared?
 
 
 def after(box):

@@ -16,7 +16,7 @@ SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 def options(parser):
     parser.add_argument("--memory", type=int, metavar="BYTES", help="most memory, page cache too")
     parser.add_argument("--pids", type=int, metavar="N", help="most processes and threads at once")
-    parser.add_argument("--cpus", type=float, metavar="X", help="most processor time: 1.5 is 1½ CPUs")
+    parser.add_argument("--cpus", type=float, metavar="X", help="most CPUs: 1.5 is one and a half")
 
 
 def is_v2():
@@ -92,7 +92,7 @@ def hand_down(controllers):
 
 
 def beside(box):
-    """On the host, while the child waits: put it into the cgroup; its children will be in it too."""
+    """On the host, while the child waits: put it into the cgroup, and so all of its children."""
     for directory in box.cgroup:
         write(f"{directory}/cgroup.procs", box.pid)
 
@@ -100,8 +100,8 @@ def beside(box):
 def inside(box):
     """In the child: a cgroup namespace, in which the box's own cgroup is the root.
 
-    Its root is where its maker is now. Unshared with the other namespaces, before `beside`, it would
-    show the box as /../box-71: beside the root, not at it.
+    Its root is where its maker is now. Unshared with the other namespaces, before `beside`, it
+    would show the box as /../box-71: beside the root, not at it.
     """
     linux.unshare(linux.CLONE_NEWCGROUP)
 

@@ -1,4 +1,4 @@
-"""--cap-add, --cap-drop, no_new_privs and a seccomp filter: what root of the box may do. Yours to write."""
+"""--cap-add, --cap-drop, no_new_privs and a seccomp filter. Yours to write."""
 
 import argparse
 import ctypes
@@ -26,6 +26,7 @@ MACHINE = os.uname().machine
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[MACHINE]
 X32_BIT = 0x40000000  # in the number of a call by x86's third ABI, x32
 CLONE, CLONE3 = {"x86_64": (56, 435), "aarch64": (220, 435)}[MACHINE]
+COLUMN = ("x86_64", "aarch64").index(MACHINE)
 REFUSED = {  # name: number on x86_64, number on aarch64
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "unshare": (272, 97),
     "setns": (308, 268), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
@@ -92,10 +93,9 @@ def filter_program():
     An instruction is (what to do, how many to skip if the test holds, how many if not, constant).
     The kernel runs this at every system call, on struct seccomp_data; what it returns is done.
     """
-    column = {"x86_64": 0, "aarch64": 1}[MACHINE]
     program = [
         (LOAD, 0, 0, NUMBER),
-        # TODO: whose table is this number from? Then: which calls fail with EPERM?
+        # TODO: which table is the number from? And is it REFUSED[...][COLUMN], or a clone?
         (RETURN, 0, 0, ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

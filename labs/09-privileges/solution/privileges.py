@@ -26,6 +26,7 @@ MACHINE = os.uname().machine
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[MACHINE]
 X32_BIT = 0x40000000  # in the number of a call by x86's third ABI, x32
 CLONE, CLONE3 = {"x86_64": (56, 435), "aarch64": (220, 435)}[MACHINE]
+COLUMN = ("x86_64", "aarch64").index(MACHINE)
 REFUSED = {  # name: number on x86_64, number on aarch64
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "unshare": (272, 97),
     "setns": (308, 268), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
@@ -106,7 +107,6 @@ def filter_program():
     An instruction is (what to do, how many to skip if the test holds, how many if not, constant).
     The kernel runs this at every system call, on struct seccomp_data; what it returns is done.
     """
-    column = {"x86_64": 0, "aarch64": 1}[MACHINE]
     program = [
         # A 64-bit process may call by the 32-bit table as well, where mount is number 21.
         (LOAD, 0, 0, ARCH),
@@ -117,8 +117,8 @@ def filter_program():
         (JUMP_IF_AT_LEAST, 0, 1, X32_BIT),
         (RETURN, 0, 0, ERRNO + EPERM),
     ]
-    for numbers in REFUSED.values():
-        program += [(JUMP_IF_EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, ERRNO + EPERM)]
+    for of_both in REFUSED.values():
+        program += [(JUMP_IF_EQUAL, 0, 1, of_both[COLUMN]), (RETURN, 0, 0, ERRNO + EPERM)]
     program += [
         # clone3 has its flags in memory, which a filter cannot read. "This kernel does not have
         # it", and the C library takes clone, whose flags are in a register: the first argument.

@@ -1,7 +1,5 @@
 """--user-namespace: root in the box, an ordinary user outside. Yours to write."""
 
-import linux
-
 
 def options(parser):
     parser.add_argument("--user-namespace", action="store_true", help="root inside, you outside")
@@ -9,7 +7,7 @@ def options(parser):
 
 def flags(box):
     """What to unshare: the frame adds it to the FLAGS of the other parts, all in one call."""
-    # TODO: linux.CLONE_NEWUSER, and only where it was asked for
+    # TODO: linux.CLONE_NEWUSER (import linux), and only where it was asked for
     if box.user_namespace:
         raise NotImplementedError("user.flags is not written yet")
     return 0

@@ -1,0 +1,187 @@
+"""The exam of lab 06: what the box may use, on cgroup v1 and on v2.
+
+Limits are read from the files of the command's own cgroup, and then it is tried whether they hold.
+Everything is asked of the controller: one tree for each of them (v1), or one tree for all (v2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, eventually, scene
+
+MEMORY, PIDS, CPUS = 32 << 20, 20, 0.2
+CONTROLLERS = ("memory", "pids", "cpu")
+
+# A busy loop beside the sleeping command, so that there is something to slow down.
+BUSY = ("sh", "-c", 'while :; do :; done & exec "$@"', "sh")
+# As many processes as it gets, and then, in the place of the shell, a string that is doubled until
+# it has 32 MiB: for the last doubling, 48 MiB are needed at once.
+FORKS, FEW, LITTLE = 24, 12, 24 << 20
+GREEDY = f"""
+(i=0; while [ $i -lt {FORKS} ]; do sleep 100 & echo fork; i=$((i+1)); done)
+exec awk 'BEGIN {{ x = "0123456789abcdef"; while (length(x) < 33554432) x = x x; print "grown" }}'
+"""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A box with all three limits, in which one process sleeps and another one is busy."""
+
+    place: Place
+    command: Process
+
+    def read(self, controller: str, v1: str, v2: str) -> str:
+        """A file of the cgroup that the command is in, by its name in the version that is here."""
+        paths = self.command.cgroups()
+        if controller in paths:
+            return self.place.cgroup_file(controller, paths[controller], v1)
+        return self.place.cgroup_file(controller, paths[""], v2)
+
+
+def give_null(place: Place) -> None:
+    """A shell's background commands read from /dev/null; here an empty file will do."""
+    if not place.exists(f"{place.rootfs}/dev/null"):
+        place.write(f"{place.rootfs}/dev/null", "")
+
+
+@scene
+def limited(place: Place) -> Limited:
+    give_null(place)
+    limits = ("--memory", str(MEMORY), "--pids", str(PIDS), "--cpus", str(CPUS))
+    return Limited(place, place.contained(*limits, place.rootfs, *BUSY).command)
+
+
+@dataclass(frozen=True)
+class Over:
+    """A box that wanted more than it may have, and has ended; what it left."""
+
+    ended: Ended
+    left: list[str]
+    alive: bool
+
+
+@scene
+def over(place: Place) -> Over:
+    give_null(place)
+    limits = ("--memory", str(LITTLE), "--pids", str(FEW))
+    ended = place.run("run", *limits, place.rootfs, "sh", "-c", GREEDY)
+    return Over(ended, place.cgroups(), place.init.is_running())
+
+
+# The cgroup ---------------------------------------------------------------------------------------
+
+
+def place_of(process: Process, controller: str) -> str:
+    """The path of the cgroup whose limits hold for a process."""
+    paths = process.cgroups()
+    return paths.get(controller, paths.get("", "/"))
+
+
+def own_cgroup(exam: Exam) -> str:
+    box = exam.of(limited)
+    for controller in CONTROLLERS:
+        path = place_of(box.command, controller)
+        if path in ("/", place_of(box.place.init, controller)):
+            raise Lost(f"the command's cgroup for {controller} is {path}, like that of the host's")
+    return f"the command is in {place_of(box.command, 'memory')}"
+
+
+def two_boxes(exam: Exam) -> str:
+    box = exam.of(limited)
+    other: Contained = box.place.contained("--pids", "8", box.place.rootfs)
+    paths = place_of(box.command, "pids"), place_of(other.command, "pids")
+    if paths[0] == paths[1]:
+        raise Lost(f"two boxes at once share the cgroup {paths[0]}")
+    return f"two boxes at once are in {paths[0]} and {paths[1]}"
+
+
+def cgroup_namespace(exam: Exam) -> str:
+    box = exam.of(limited)
+    if box.command.namespace("cgroup") == box.place.init.namespace("cgroup"):
+        raise Lost("the box is in the cgroup namespace of the host")
+    shown = box.command.look("cat", "/proc/1/cgroup").splitlines()
+    for line in shown:
+        _, controllers, path = line.split(":", 2)
+        ours = not controllers if len(shown) == 1 else set(controllers.split(",")) & {*CONTROLLERS}
+        if ours and path != "/":
+            raise Lost(f"in the box, /proc/1/cgroup shows {line}")
+    return "the box sees its own cgroup as the root of the tree"
+
+
+def nothing_left(exam: Exam) -> str:
+    left = exam.of(over).left
+    if left:
+        raise Lost(f"a box was killed, and these are still there: {', '.join(left)}")
+    return "a box was killed, and no cgroup is left"
+
+
+# The limits ---------------------------------------------------------------------------------------
+
+
+def memory_limit(exam: Exam) -> str:
+    box = exam.of(limited)
+    limit = box.read("memory", "memory.limit_in_bytes", "memory.max")
+    if limit != str(MEMORY):
+        raise Lost(f"asked for {MEMORY} bytes, the limit of the command's cgroup is {limit}")
+    try:
+        swap = box.read("memory", "memory.memsw.limit_in_bytes", "memory.swap.max")
+    except Lost:
+        return f"the limit is {limit} bytes; this kernel does not count swap"
+    if swap not in ("0", str(MEMORY)):
+        raise Lost(f"memory has the limit {limit}, and swap has none: memory.…sw… says {swap}")
+    return f"the limit is {limit} bytes, with no swap beyond it"
+
+
+def over_memory(exam: Exam) -> str:
+    seen = exam.of(over)
+    if "grown" in seen.ended.output:
+        raise Lost("with 24 MiB, a program took 48, and nobody stopped it")
+    if seen.ended.exit_code != 137:
+        raise Lost(f"a program over its memory should end by SIGKILL (137): {seen.ended.said()}")
+    if not seen.alive:
+        raise Lost("a program over its memory has brought the host down")
+    return "a program that took more was killed (137), and the host lives on"
+
+
+def pids_limit(exam: Exam) -> str:
+    limit = exam.of(limited).read("pids", "pids.max", "pids.max")
+    if limit != str(PIDS):
+        raise Lost(f"asked for {PIDS} processes, the command's pids.max is {limit}")
+    return f"pids.max is {limit}"
+
+
+def fork_loop(exam: Exam) -> str:
+    ended = exam.of(over).ended
+    started = ended.output.split().count("fork")
+    if started >= FEW:
+        raise Lost(f"with --pids {FEW}, a loop of forks started {started} processes")
+    if started < FEW // 2:
+        raise Lost(f"with --pids {FEW}, a loop of forks got only {started}: {ended.said()}")
+    return f"with --pids {FEW}, fork fails after {started} more"
+
+
+def cpu_limit(exam: Exam) -> str:
+    box = exam.of(limited)
+    if "cpu" in box.command.cgroups():
+        quota = box.read("cpu", "cpu.cfs_quota_us", "")
+        period = box.read("cpu", "cpu.cfs_period_us", "")
+    else:
+        quota, period = box.read("cpu", "", "cpu.max").split()
+    if quota in ("max", "-1"):
+        raise Lost("the command's cgroup has no limit of processor time")
+    if abs(int(quota) / int(period) - CPUS) > 0.01:
+        raise Lost(f"asked for {CPUS} CPUs, the cgroup may use {quota} of {period} µs")
+    return f"it may use {quota} of each {period} µs"
+
+
+def throttled(exam: Exam) -> str:
+    box = exam.of(limited)
+
+    def times() -> int:
+        lines = box.read("cpu", "cpu.stat", "cpu.stat").splitlines()
+        return int(dict(line.split() for line in lines).get("nr_throttled", "0"))
+
+    if not eventually(times):
+        raise Lost("a busy loop was never made to wait: nr_throttled in cpu.stat stays 0")
+    return "a busy loop was made to wait for its next period"

@@ -1,0 +1,204 @@
+"""The exam of lab 10: a box that an ordinary user starts, and that has a root of its own.
+
+The user is 1000 of the place, with a root file system of his own. What the maps say and to whom a
+namespace belongs is read from outside; what root of the box may do to others' files is tried.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+
+from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, scene
+
+USER = 1000
+ROOTFS, SHARE = "/tmp/rootfs", "/tmp/share"
+NAME = "attic"
+NS_GET_USERNS = 0xB701  # ioctl_ns(2)
+
+PREPARE = f"""
+set -e
+cp -a /rootfs {ROOTFS}
+mkdir {SHARE}
+echo secret > {SHARE}/roots
+echo open > {SHARE}/yours
+chmod 600 {SHARE}/roots
+chown -R {USER}:{USER} {ROOTFS} {SHARE}/yours
+chown {USER}:{USER} {SHARE}
+"""
+ACT = """
+id -u; id -g
+touch /share/new
+cat /share/roots
+chown 1 /share/yours
+echo end
+"""
+
+
+@dataclass(frozen=True)
+class Attic:
+    """The place of an ordinary user, and his box, in which a command sleeps."""
+
+    place: Place
+    command: Process
+
+
+@scene
+def attic(place: Place) -> Attic:
+    prepare(place)
+    options = ("--user-namespace", "--hostname", NAME, "--volume", f"{SHARE}:/share")
+    box: Contained = place.contained(*options, "--tmpfs", "/scratch", ROOTFS, uid=USER)
+    return Attic(place, box.command)
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What root of the box was told when it tried this and that."""
+
+    lines: list[str]
+    ended: Ended
+    owner: str
+
+
+@scene
+def acted(place: Place) -> Acted:
+    prepare(place)
+    ended = place.run(
+        "run", "--user-namespace", "--volume", f"{SHARE}:/share", ROOTFS, "sh", "-c", ACT, uid=USER
+    )
+    if ended.output.split()[-1:] != ["end"]:
+        raise Lost(f"`box run --user-namespace … id -u`, as user {USER}: {ended.said()}")
+    asked = place.start_command("/bin/sh", "-c", f"stat -c %u:%g {SHARE}/new").wait()
+    return Acted(ended.output.splitlines(), ended, asked.output.strip())
+
+
+def prepare(place: Place) -> None:
+    """Give the user a root file system, and a directory in which not everything is his."""
+    ended = place.start_command("/bin/sh", "-c", PREPARE).wait()
+    if ended.exit_code:
+        raise RuntimeError(f"the user's files cannot be made: {ended.said()}")
+
+
+def outside(place: Place, number: int) -> int:
+    """What the machine calls a user of the place."""
+    first_inside, first_outside, _ = place.init.uid_map()[0]
+    return first_outside + number - first_inside
+
+
+# The namespace and its maps ----------------------------------------------------------------------
+
+
+def own_user_namespace(exam: Exam) -> str:
+    seen = exam.of(attic)
+    own, hosts = seen.command.namespace("user"), seen.place.init.namespace("user")
+    if own == hosts:
+        raise Lost(f"the command is in the host's user namespace, {own}")
+    return f"the command is in {own}, the host in {hosts}"
+
+
+def uid_map(exam: Exam) -> str:
+    seen = exam.of(attic)
+    return is_only_the_user(seen, "uid", seen.command.uid_map())
+
+
+def gid_map(exam: Exam) -> str:
+    seen = exam.of(attic)
+    lines = [line.split() for line in seen.command.read("gid_map").splitlines()]
+    found = is_only_the_user(seen, "gid", [(int(a), int(b), int(c)) for a, b, c in lines])
+    said = seen.command.read("setgroups").strip()
+    if said != "deny":
+        raise Lost(f"setgroups says {said!r}")
+    return f"{found}; setgroups is denied"
+
+
+def is_only_the_user(seen: Attic, kind: str, lines: list[tuple[int, int, int]]) -> str:
+    """One line: 0 inside is, outside, who started the box."""
+    base = outside(seen.place, 0)
+    told = [f"{first} {there - base} {many}" for first, there, many in lines]
+    if told != [f"0 {USER} 1"]:
+        raise Lost(f"{kind}_map should be one line, 0 {USER} 1, and is: {told or 'empty'}")
+    return f"{kind}_map is {told[0]}"
+
+
+def namespaces_belong(exam: Exam) -> str:
+    command = exam.of(attic).command
+    for kind in ("mnt", "pid", "uts", "ipc"):
+        owner = owner_of(command, kind)
+        if owner != command.namespace("user"):
+            raise Lost(f"the box's {kind} namespace belongs to {owner}, not to the box's own")
+    return "the mount, PID, UTS and IPC namespaces belong to the box's user namespace"
+
+
+def owner_of(process: Process, kind: str) -> str:
+    """The user namespace to which one of a process's namespaces belongs: "user:[4026…]"."""
+    try:
+        namespace = os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Lost(f"process {process.pid} has ended ({error.strerror})") from None
+    try:
+        owner = fcntl.ioctl(namespace, NS_GET_USERNS)
+        found = f"user:[{os.fstat(owner).st_ino}]"
+        os.close(owner)
+        return found
+    finally:
+        os.close(namespace)
+
+
+# Who is who --------------------------------------------------------------------------------------
+
+
+def root_inside(exam: Exam) -> str:
+    said = exam.of(acted).lines[:2]
+    if said != ["0", "0"]:
+        raise Lost(f"`id -u; id -g` in the box: {' '.join(said)}")
+    return "id says user 0, group 0"
+
+
+def you_outside(exam: Exam) -> str:
+    seen = exam.of(attic)
+    is_user = int(seen.command.status()["Uid"].split()[0])
+    if is_user != outside(seen.place, USER):
+        number = is_user - outside(seen.place, 0)
+        raise Lost(f"on the host, the command runs as user {number}, not {USER}")
+    owner = exam.of(acted).owner
+    if owner != f"{USER}:{USER}":
+        raise Lost(f"a file that root of the box made in a volume belongs to {owner or 'nobody'}")
+    return f"on the host, the command and what it makes belong to user {USER}"
+
+
+def no_more_than_you(exam: Exam) -> str:
+    seen = exam.of(acted)
+    if "secret" in seen.lines:
+        raise Lost("root of the box read a file that only root of the host may read")
+    for tried in ("/share/roots", "/share/yours"):
+        if tried not in seen.ended.errors:
+            raise Lost(f"root of the box could do to {tried} what user {USER} cannot")
+    return "root's file stays unreadable, and files cannot be given away to others"
+
+
+def a_box_as_ever(exam: Exam) -> str:
+    seen = exam.of(attic)
+    if seen.command.pid_inside() != 1:
+        raise Lost(f"the command's PID is {seen.command.pid_inside()}, not 1")
+    name = seen.command.look("hostname").strip()
+    if name != NAME:
+        raise Lost(f"the box's host name is {name}, not {NAME}")
+    mounted = {mount.target: mount.fstype for mount in seen.command.mounts()}
+    for target in ("/", "/proc", "/share", "/scratch"):
+        if target not in mounted:
+            raise Lost(f"nothing is mounted at {target} of the box")
+    if mounted["/scratch"] != "tmpfs" or "/lab" in mounted:
+        raise Lost(f"the box sees {', '.join(sorted(mounted))}")
+    return "it has its own PIDs, name, root, /proc, volume and tmpfs, as root's boxes have"
+
+
+def only_when_asked(exam: Exam) -> str:
+    place = exam.of(attic).place
+    roots = place.contained(place.rootfs).command
+    if roots.namespace("user") != place.init.namespace("user"):
+        raise Lost("root's box has a user namespace too, though nobody asked for it")
+    ended = place.run("run", ROOTFS, "true", uid=USER)
+    if ended.exit_code != 125 or not ended.errors.strip():
+        raise Lost(f"without the option, user {USER} should be told why not: {ended.said()}")
+    return f"root's box has none, and user {USER} is told: {ended.errors.strip().splitlines()[-1]}"

@@ -66,7 +66,7 @@ def hostname_default(exam: Exam) -> str:
 
 
 def host_keeps_name(exam: Exam) -> str:
-    name = exam.of(boxes).place.look("hostname").strip()
+    name = name_in(exam.of(boxes).place.init)
     if name != Place.hostname:
         raise Lost(f"the host was {Place.hostname!r}, and is now {name!r}")
     return f"the host is {name!r}, as before"

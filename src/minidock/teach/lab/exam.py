@@ -32,6 +32,8 @@ a quick machine, and grow by themselves on a slow one.
     Process             .pid .namespace() .mounts() .status() .pid_inside() .cgroups() .uid_map()
                         .argv() .environment() .children() .link() .read() .look() .is_running()
     Mount, Snapshot     what Process.mounts() and Place.snapshot() give
+    Network, Neighbour  Place.network(), Place.neighbour(), Process.network(): .listen() .call()
+                        .reaches() .look() .set(): real connections, from and to each of them
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from minidock.teach.lab.folder import Files
+from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
 from minidock.teach.lab.place import Contained, Limits, Place
 from minidock.teach.lab.process import Mount, Process
@@ -112,6 +115,6 @@ class Exam:
 
 
 __all__ = [
-    "Contained", "Ended", "Exam", "Limits", "Lost", "Mount", "Place", "Process", "Program",
-    "Snapshot", "eventually", "patience", "scene",
+    "Contained", "Ended", "Exam", "Limits", "Lost", "Mount", "Neighbour", "Network",
+    "Place", "Process", "Program", "Snapshot", "eventually", "patience", "scene",
 ]  # fmt: skip

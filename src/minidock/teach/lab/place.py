@@ -28,6 +28,7 @@ from minidock.errors import MinidockError
 from minidock.teach.lab import birth, enter, inside, snapshot
 from minidock.teach.lab.folder import Files
 from minidock.teach.lab.holding import Holding
+from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
 from minidock.teach.lab.process import Process
 from minidock.teach.lab.program import Ended, Program, input_file, printing_file
@@ -202,6 +203,14 @@ class Place:
         if check and ended.exit_code:
             raise MinidockError(f"{' '.join(argv)}: {ended.said()}")
         return ended.output
+
+    def network(self) -> Network:
+        """The place's network, to make sockets in: "the host" of what a box is connected to."""
+        return Network.of(self.init.pid, "the host")
+
+    def neighbour(self) -> Neighbour:
+        """Another machine, on a cable of its own: 10.77.0.2, where the place is 10.77.0.1."""
+        return Neighbour.of_place(self.network())
 
     def read(self, path: str) -> str:
         """A file of the place, as its root would read it. Raises Lost where it is not there."""

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from minidock.kernel import namespace
+from minidock.teach.lab.lan import Network
 from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
@@ -76,6 +77,10 @@ class Process:
             return os.readlink(f"/proc/{self.pid}/ns/{kind}")
         except OSError as error:
             raise self._gone(error) from None
+
+    def network(self) -> Network:
+        """The network that it is in, to make sockets there."""
+        return Network.of(self.pid, "the box")
 
     def mounts(self) -> list[Mount]:
         """What is mounted in its mount namespace, below its root, in the order of mounting."""

@@ -1,0 +1,204 @@
+"""The probes of lab 07: real connections between the host, the boxes and the LAN.
+
+One box runs all the time; who needs a second one starts it. The exam makes its sockets inside the
+boxes' network namespaces itself, so the command in a box is a mere sleep.
+"""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from minidock.teach.lab.exam import Contained, Exam, Lost, Neighbour, Network, Place, scene
+
+BRIDGE, GATEWAY = "br7", "172.30.0.1"
+FIRST, SECOND, THIRD = "172.30.0.2", "172.30.0.3", "172.30.0.4"
+FOURTH, FIFTH = "172.30.0.5", "172.30.0.6"
+
+
+@dataclass
+class Box:
+    """A running box, the host that it is on, and the network that its command is in."""
+
+    place: Place
+    running: Contained
+    net: Network
+
+    def end(self) -> None:
+        """Kill the command, as its user might; box ends by itself then."""
+        os.kill(self.running.command.pid, signal.SIGKILL)
+        self.running.program.wait(5)
+
+
+@dataclass
+class House:
+    """The host, with one box plugged in, and its neighbour on the LAN."""
+
+    place: Place
+    host: Network
+    neighbour: Neighbour
+    first: Box
+
+    def links(self) -> dict[str, Any]:
+        """The host's links by name, as `ip` tells of them."""
+        return {each["ifname"]: each for each in ip(self.host, "-d", "link")}
+
+
+@scene
+def alone(place: Place) -> Box:
+    """A box without --network."""
+    return start(place)
+
+
+@scene
+def house(place: Place) -> House:
+    """A box on a bridge that was not there before."""
+    neighbour = place.neighbour()
+    return House(place, place.network(), neighbour, plugged_in(place, FIRST))
+
+
+def plugged_in(place: Place, address: str) -> Box:
+    """One more box on the bridge."""
+    return start(place, "--network", BRIDGE, "--ip", f"{address}/24", "--gateway", GATEWAY)
+
+
+def start(place: Place, *options: str) -> Box:
+    running = place.contained(*options, place.rootfs)
+    return Box(place, running, running.command.network())
+
+
+def ip(net: Network, *words: str) -> list[dict[str, Any]]:
+    """What `ip -j` says of this network."""
+    said = net.look("ip", "-j", *words)
+    found: list[dict[str, Any]] = json.loads(said or "[]")
+    return found
+
+
+def own_namespace(exam: Exam) -> str:
+    box = exam.of(alone).running.command.namespace("net")
+    host = exam.of(alone).place.init.namespace("net")
+    if box == host:
+        raise Lost(f"the command's network is the host's: {box}")
+    return f"{box}; the host's is {host}"
+
+
+def loopback(exam: Exam) -> str:
+    net = exam.of(alone).net
+    links = {each["ifname"]: each["flags"] for each in ip(net, "link")}
+    if "UP" not in links.get("lo", []):
+        raise Lost(f"lo is down: {describe(links)}")
+    if set(links) != {"lo"}:
+        raise Lost(f"a box without --network has more than lo: {describe(links)}")
+    with net.listen(80, "127.0.0.1") as server:
+        net.call("127.0.0.1", 80, server)
+    return "lo is up and alone, and 127.0.0.1 answers"
+
+
+def bridge(exam: Exam) -> str:
+    made = exam.of(house).links().get(BRIDGE)
+    if made is None:
+        raise Lost(f"the host has no {BRIDGE}, only {', '.join(exam.of(house).links())}")
+    kind = made.get("linkinfo", {}).get("info_kind", "hardware")
+    if kind != "bridge":
+        raise Lost(f"{BRIDGE} is no bridge, but {kind}")
+    if "UP" not in made["flags"]:
+        raise Lost(f"{BRIDGE} is down")
+    has = addresses(exam.of(house).host, BRIDGE)
+    if f"{GATEWAY}/24" not in has:
+        raise Lost(f"{BRIDGE} has the addresses {has or 'none'}")
+    return f"{BRIDGE} is up, with {GATEWAY}/24"
+
+
+def cable(exam: Exam) -> str:
+    inside = {each["ifname"]: each for each in ip(exam.of(house).first.net, "-d", "link")}
+    eth0 = inside.get("eth0")
+    if eth0 is None:
+        raise Lost(f"the box has no eth0: {', '.join(inside)}")
+    kind = eth0.get("linkinfo", {}).get("info_kind", "hardware")
+    if kind != "veth" or "UP" not in eth0["flags"]:
+        raise Lost(f"eth0 is {kind}, {'up' if 'UP' in eth0['flags'] else 'down'}")
+    has = addresses(exam.of(house).first.net, "eth0")
+    if has != [f"{FIRST}/24"]:
+        raise Lost(f"eth0 has the addresses {has or 'none'}")
+    ends = [e for e in exam.of(house).links().values() if e["ifindex"] == eth0.get("link_index")]
+    if not ends:
+        raise Lost("eth0's other end is not on the host")
+    if ends[0].get("master") != BRIDGE:
+        raise Lost(f"the host's end, {ends[0]['ifname']}, is not plugged into {BRIDGE}")
+    return f"eth0 {FIRST}/24, its other end {ends[0]['ifname']} in {BRIDGE}"
+
+
+def host_to_box(exam: Exam) -> str:
+    with exam.of(house).first.net.listen(80) as server:
+        seen = exam.of(house).host.call(FIRST, 80, server)
+    if seen != GATEWAY:
+        raise Lost(f"the host called {FIRST}:80, and came as {seen}")
+    return f"the host called {FIRST}:80, and came as {seen}"
+
+
+def default_route(exam: Exam) -> str:
+    routes = [r for r in ip(exam.of(house).first.net, "route") if r["dst"] == "default"]
+    if not routes:
+        raise Lost("the box has no default route")
+    if routes[0].get("gateway") != GATEWAY:
+        raise Lost(f"its default route leads to {routes[0].get('gateway')}")
+    lan = exam.of(house).neighbour
+    exam.of(house).host.set("net/ipv4/ip_forward", "1")
+    with lan.listen(80) as server:
+        seen = exam.of(house).first.net.call(lan.address, 80, server)
+    return f"default via {GATEWAY}: the LAN's {lan.address} was called by {seen}"
+
+
+def box_to_box(exam: Exam) -> str:
+    second = plugged_in(exam.of(house).place, SECOND)
+    with second.net.listen(80) as server:
+        seen = exam.of(house).first.net.call(SECOND, 80, server)
+    with exam.of(house).first.net.listen(80) as server:
+        second.net.call(FIRST, 80, server)
+    if seen != FIRST:
+        raise Lost(f"{FIRST} called {SECOND}:80, and came as {seen}")
+    return f"{FIRST} called {SECOND}:80 and was called back"
+
+
+def address_again(exam: Exam) -> str:
+    for which in ("one", "the next"):
+        box = plugged_in(exam.of(house).place, THIRD)
+        try:
+            with box.net.listen(80) as server:
+                exam.of(house).host.call(THIRD, 80, server)
+        except Lost as lost:
+            raise Lost(f"of two boxes that had {THIRD}, {which} was not reached: {lost}") from None
+        box.end()
+        del box  # and with it our hold on the namespace
+    return f"two boxes had {THIRD}, one after the other, and both answered at once"
+
+
+def cable_gone(exam: Exam) -> str:
+    home = exam.of(house)
+    before = home.links()
+    ending = plugged_in(home.place, FOURTH)
+    with_it = home.links()
+    plugged_in(home.place, FIFTH)
+    both = {name: each.get("master") for name, each in home.links().items()}
+    cables = with_it.keys() - before.keys() - {BRIDGE}
+    if not cables:
+        raise Lost("no cable was seen on the host while the box ran")
+    ending.end()  # while we still hold its namespace, as one does who looks into it by nsenter
+    now = {name: each.get("master") for name, each in home.links().items()}
+    if left := now.keys() & cables:
+        raise Lost(f"the command was killed, box has ended, and left {', '.join(sorted(left))}")
+    if now != {name: master for name, master in both.items() if name not in cables}:
+        plugs = ", ".join(f"{name} in {master}" for name, master in now.items() if master)
+        raise Lost(f"box took more with it than its cable; still plugged in: {plugs or 'none'}")
+    return f"{', '.join(cables)} went with its box, and its neighbour's stayed"
+
+
+def addresses(net: Network, device: str) -> list[str]:
+    """The IPv4 addresses of a device, with their lengths."""
+    found = ip(net, "-4", "address", "show", "dev", device)
+    return [f"{a['local']}/{a['prefixlen']}" for each in found for a in each.get("addr_info", [])]
+
+
+def describe(links: dict[str, list[str]]) -> str:
+    return ", ".join(f"{name} {'up' if 'UP' in flags else 'down'}" for name, flags in links.items())

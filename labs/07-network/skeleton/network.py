@@ -1,0 +1,46 @@
+"""The network of the box: a namespace, a cable, and a bridge to plug it into. Yours to write.
+
+host                                      |  box
+BRIDGE, with the address --gateway        |
+   └─ veth71  ════════ the cable ═════════|═ eth0, with the address --ip
+                                          |  lo, 127.0.0.1
+"""
+
+import subprocess
+
+FLAGS = 0  # TODO: which one?
+
+
+def options(parser):
+    parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
+    parser.add_argument("--ip", metavar="ADDRESS/LENGTH", help="the box's own address")
+    parser.add_argument("--gateway", metavar="ADDRESS", help="the bridge's address")
+
+
+def before(box):
+    """See to it that there is a bridge: the first box makes it, the others find it."""
+    # TODO: only where --network was given. The bridge needs an address, and has to be up.
+
+
+def beside(box):
+    """Lay the cable: one end into the bridge, the other into the namespace of the child."""
+    # TODO: the child is there, in its new namespace, and waits: its pid is box.pid.
+    # TODO: which MAC address should eth0 have? See the README, "Who has 172.30.0.4?"
+
+
+def inside(box):
+    """Set up the box's end. In a new namespace everything is down, even lo."""
+    # TODO: this runs in the child, and before it has a root of its own: `ip` is still the host's.
+    raise NotImplementedError("network.inside is not written yet")
+
+
+def after(box):
+    """Take the cable away. The bridge stays: it is the network, others may be on it."""
+    # TODO: this is called too where something above has failed, before there was a cable.
+
+
+def run(*words, text=""):
+    """Run a command of the host, text being its input; its complaint becomes ours. (Given.)"""
+    done = subprocess.run(words, input=text, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")

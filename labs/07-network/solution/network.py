@@ -1,0 +1,85 @@
+"""The network of the box: a namespace, a cable, and a bridge to plug it into.
+
+host                                      |  box
+BRIDGE, with the address --gateway        |
+   └─ veth71  ════════ the cable ═════════|═ eth0, with the address --ip
+                                          |  lo, 127.0.0.1
+"""
+
+import ipaddress
+import subprocess
+
+import linux
+
+FLAGS = linux.CLONE_NEWNET
+
+
+def options(parser):
+    parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
+    parser.add_argument("--ip", metavar="ADDRESS/LENGTH", help="the box's own address")
+    parser.add_argument("--gateway", metavar="ADDRESS", help="the bridge's address")
+    parser.set_defaults(cable=None)
+
+
+def before(box):
+    """See to it that there is a bridge: the first box makes it, the others find it."""
+    if not box.network:
+        return
+    if not (box.ip and box.gateway):
+        raise OSError("--network needs --ip and --gateway too")
+    if not exists(box.network):
+        mac = mac_of(box.gateway)  # or it has the lowest one of its cables, now this, now that
+        run("ip", "link", "add", "name", box.network, "address", mac, "type", "bridge")
+    length = box.ip.partition("/")[2]
+    run("ip", "address", "replace", f"{box.gateway}/{length}", "dev", box.network)
+    run("ip", "link", "set", "dev", box.network, "up")
+
+
+def beside(box):
+    """Lay the cable: one end into the bridge, the other into the namespace of the child."""
+    if not box.network:
+        return
+    cable = f"veth{box.pid}"
+    near = ["name", cable, "up", "master", box.network]
+    far = ["name", "eth0", "address", mac_of(box.ip), "netns", str(box.pid)]
+    run("ip", "link", "add", *near, "type", "veth", "peer", *far)
+    box.cable = cable  # from here on there is something to take away
+
+
+def inside(box):
+    """Set up the box's end. In a new namespace everything is down, even lo."""
+    run("ip", "link", "set", "dev", "lo", "up")
+    if not box.network:
+        return
+    run("ip", "address", "add", box.ip, "dev", "eth0")
+    run("ip", "link", "set", "dev", "eth0", "up")
+    run("ip", "route", "add", "default", "via", box.gateway)
+
+
+def after(box):
+    """Take the cable away. The bridge stays: it is the network, others may be on it."""
+    # The kernel would do it too, with the namespace, but in its own time: it may be ahead of us.
+    if box.cable and exists(box.cable):
+        subprocess.run(["ip", "link", "delete", "dev", box.cable], stderr=subprocess.DEVNULL)
+
+
+def exists(device):
+    """Whether this host has a device of that name."""
+    asked = ["ip", "link", "show", "dev", device]
+    return subprocess.run(asked, capture_output=True).returncode == 0
+
+
+def mac_of(address):
+    """A hardware address made of an IPv4 address (02: chosen by us, not by a factory).
+
+    So whoever knew an earlier box of this address, and wrote down its MAC, is right about this one.
+    """
+    four = ipaddress.ip_interface(address).ip.packed
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + four)
+
+
+def run(*words, text=""):
+    """Run a command of the host, text being its input; its complaint becomes ours."""
+    done = subprocess.run(words, input=text, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")

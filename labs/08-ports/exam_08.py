@@ -1,0 +1,212 @@
+"""The probes of lab 08: who reaches whom, from the LAN, from the host, from box to box.
+
+    the neighbour 10.77.0.2 ── 10.77.0.1 the host ──br8── the web box 172.30.0.2, 8080:80
+                                                     └─── the other    172.30.0.3, 8081:80, 8082:81
+
+Servers and clients are the exam's own sockets, made inside these networks; so the caller's address
+that a probe tells of is the one that a server really sees.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import cached_property
+
+from minidock.teach.lab.exam import (
+    Contained,
+    Exam,
+    Lost,
+    Neighbour,
+    Network,
+    Place,
+    Snapshot,
+    eventually,
+    scene,
+)
+
+BRIDGE, GATEWAY = "br8", "172.30.0.1"
+HOST = "10.77.0.1"
+WEB, OTHER, GUEST, LAST = "172.30.0.2", "172.30.0.3", "172.30.0.4", "172.30.0.5"
+
+
+@dataclass
+class Box:
+    """A running box, and the network that its command is in."""
+
+    running: Contained
+    net: Network
+
+
+@dataclass
+class Town:
+    """The host, the LAN's neighbour, and the boxes."""
+
+    place: Place
+    host: Network
+    neighbour: Neighbour
+    web: Box
+
+    @cached_property
+    def other(self) -> Box:
+        """The second box; started when it is first asked for."""
+        return published(self.place, OTHER, "8081:80", "8082:81")
+
+    def left_over(self, before: Snapshot) -> list[str]:
+        """Links and rules that are new."""
+        found = self.place.snapshot().left_over(before)
+        return [each for each in found if each.startswith(("link ", "rule "))]
+
+
+@scene
+def town(place: Place) -> Town:
+    """A host that does not forward yet, and a box that publishes one port."""
+    neighbour, host = place.neighbour(), place.network()
+    host.set("net/ipv4/ip_forward", "0")
+    return Town(place, host, neighbour, published(place, WEB, "8080:80"))
+
+
+def options(address: str, *ports: str) -> list[str]:
+    where = ["--network", BRIDGE, "--ip", f"{address}/24", "--gateway", GATEWAY]
+    return where + [word for each in ports for word in ("--publish", each)]
+
+
+def published(place: Place, address: str, *ports: str) -> Box:
+    """One more box, whose ports are published as "HOSTPORT:PORT"."""
+    running = place.contained(*options(address, *ports), place.rootfs)
+    return Box(running, running.command.network())
+
+
+def way_out(exam: Exam) -> str:
+    lan = exam.of(town).neighbour
+    with lan.listen(9000) as server:
+        seen = exam.of(town).web.net.call(lan.address, 9000, server)
+    if seen != HOST:
+        raise Lost(f"the box called {lan.address}, which saw {seen}: the box's own address")
+    return f"the box called {lan.address}, which saw the host's {seen}"
+
+
+def published_to_lan(exam: Exam) -> str:
+    with exam.of(town).web.net.listen(80) as server:
+        exam.of(town).neighbour.call(HOST, 8080, server)
+    return f"the neighbour called {HOST}:8080, and the box's port 80 answered"
+
+
+def client_seen(exam: Exam) -> str:
+    lan = exam.of(town).neighbour
+    with exam.of(town).web.net.listen(80) as server:
+        seen = lan.call(HOST, 8080, server)
+    if seen != lan.address:
+        raise Lost(f"the server in the box was called by {lan.address}, and saw {seen}")
+    return f"the server in the box saw the client's {seen}"
+
+
+def own_address(exam: Exam) -> str:
+    with exam.of(town).web.net.listen(80) as server:
+        exam.of(town).host.call(HOST, 8080, server)
+    return f"the host called its own {HOST}:8080, and the box answered"
+
+
+def localhost(exam: Exam) -> str:
+    with exam.of(town).web.net.listen(80) as server:
+        seen = exam.of(town).host.call("127.0.0.1", 8080, server)
+    return f"the host called 127.0.0.1:8080, and the box answered; it saw {seen}"
+
+
+def same_inner_port(exam: Exam) -> str:
+    web, other, lan = exam.of(town).web, exam.of(town).other, exam.of(town).neighbour
+    with web.net.listen(80) as first, other.net.listen(80) as second:
+        lan.call(HOST, 8080, first)
+        lan.call(HOST, 8081, second)
+    with other.net.listen(81) as third:
+        lan.call(HOST, 8082, third)
+    return "8080 and 8081 led to port 80 of the one box and of the other, 8082 to its port 81"
+
+
+def box_to_published(exam: Exam) -> str:
+    with exam.of(town).web.net.listen(80) as server:
+        exam.of(town).other.net.call(HOST, 8080, server)
+    return f"the box next to it called {HOST}:8080, and was answered"
+
+
+def foreign_port(exam: Exam) -> str:
+    lan = exam.of(town).neighbour
+    with lan.listen(8080) as server:
+        for caller in (exam.of(town).host, exam.of(town).web.net):
+            if not caller.reaches(lan.address, 8080, server):
+                raise Lost(f"{caller.name} called {lan.address}:8080, and did not get there")
+    return f"port 8080 of {lan.address} is still its own"
+
+
+def unpublished_closed(exam: Exam) -> str:
+    with exam.of(town).web.net.listen(81) as server:
+        for address in (HOST, WEB):
+            if exam.of(town).neighbour.reaches(address, 81, server):
+                raise Lost(f"the neighbour called {address}:81, and the box answered")
+    return f"81, not published: the neighbour reached it neither by {HOST} nor by {WEB}"
+
+
+def loopback_closed(exam: Exam) -> str:
+    net = exam.of(town).other.net
+    for setting in ("route_localnet=1", "accept_local=1", "rp_filter=0"):  # as root in a box may
+        name, _, value = setting.partition("=")
+        for device in ("all", "eth0"):
+            net.set(f"net/ipv4/conf/{device}/{name}", value)
+    with exam.of(town).host.listen(9001, "127.0.0.1") as server:
+        if net.reaches("127.0.0.1", 9001, server, device="eth0"):
+            raise Lost("a box called 127.0.0.1:9001 through eth0, and the host's loopback answered")
+    return "a box called 127.0.0.1 through eth0, and the host's loopback kept silent"
+
+
+def forward_policy(exam: Exam) -> str:
+    lan, web, place = exam.of(town).neighbour, exam.of(town).web, exam.of(town).place
+    place.look("iptables", "-P", "FORWARD", "DROP")
+    try:
+        with lan.listen(9000) as server:
+            web.net.call(lan.address, 9000, server)
+        with web.net.listen(80) as server:
+            lan.call(HOST, 8080, server)
+    finally:
+        place.look("iptables", "-P", "FORWARD", "ACCEPT")
+    return "with FORWARD's policy at DROP, both ways were still open"
+
+
+def port_taken(exam: Exam) -> str:
+    place = exam.of(town).place
+    before = place.snapshot()
+    ended = place.run("run", *options(GUEST, "8080:80"), place.rootfs, "echo", "started")
+    if "started" in ended.output or ended.exit_code == 0:
+        raise Lost("a second box that publishes 8080 was started, and nobody complained")
+    if left := exam.of(town).left_over(before):
+        raise Lost(f"a second box for 8080 was refused, and left: {'; '.join(left)}")
+    return f"a second box for 8080 was refused: {ended.said()}"
+
+
+def nothing_left(exam: Exam) -> str:
+    before = exam.of(town).place.snapshot()
+    box = published_and_called(exam, GUEST, 8090)
+    os.kill(box.running.command.pid, signal.SIGKILL)
+    del box  # and with it our hold on the namespace
+    return none_left(exam, before, after="the command was killed")
+
+
+def nothing_left_after_term(exam: Exam) -> str:
+    before = exam.of(town).place.snapshot()
+    box = published_and_called(exam, LAST, 8091)
+    box.running.program.signal(signal.SIGTERM)
+    del box
+    return none_left(exam, before, after="box got SIGTERM")
+
+
+def published_and_called(exam: Exam, address: str, host_port: int) -> Box:
+    """One more box, that the neighbour has reached."""
+    box = published(exam.of(town).place, address, f"{host_port}:80")
+    with box.net.listen(80) as server:
+        exam.of(town).neighbour.call(HOST, host_port, server)
+    return box
+
+
+def none_left(exam: Exam, before: Snapshot, *, after: str) -> str:
+    """Wait until no link and no rule is new any more."""
+    if not eventually(lambda: not exam.of(town).left_over(before), seconds=1.5):
+        raise Lost(f"{after}, and box left: {'; '.join(exam.of(town).left_over(before))}")
+    return f"{after}, and the host's links and rules are as they were before"

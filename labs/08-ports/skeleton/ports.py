@@ -1,0 +1,29 @@
+"""The box and the world: out under the host's address, in by published ports. Yours to write.
+
+the LAN ── the host's address ── BRIDGE ── box        what comes from the box:  MASQUERADE
+                   ▲    ▲                             what comes for HOSTPORT:  DNAT
+        PREROUTING ┘    └ OUTPUT: the host's own
+"""
+
+
+def options(parser):
+    parser.add_argument("--publish", metavar="HOSTPORT:PORT", action="append", default=[])
+
+
+def before(box):
+    """Hold each port of the host: a rule reserves nothing, so two boxes would get the same one."""
+    # TODO: what is it that has "address already in use" said to the second one?
+    # TODO: who is ended by SIGTERM tidies up nothing. See to it that after() is reached.
+
+
+def beside(box):
+    """Let the host forward packets, and write the rules of this box into its firewall."""
+    # TODO: only where --network was given (box.ip, box.gateway): the way out, and one DNAT for each
+    #       --publish. Every rule that you make, after() has to take away again: keep a list.
+    #       network.run("iptables", ...), or many: network.run("iptables-restore", ..., text=...)
+    raise NotImplementedError("ports.beside is not written yet")
+
+
+def after(box):
+    """Take the same rules away again, and none of other boxes'."""
+    # TODO

@@ -47,9 +47,8 @@ def before(box):
     if not found:
         raise OSError(f"{box.rootfs}: neither a directory nor an image that was loaded")
     box.config = found.get("config") or {}
-    box.command = (box.config.get("Entrypoint") or []) + (
-        box.command or box.config.get("Cmd") or []
-    )
+    given = box.command or box.config.get("Cmd") or []
+    box.command = (box.config.get("Entrypoint") or []) + given
     box.layer = [layer(diff_id) for diff_id in found["rootfs"]["diff_ids"]] + box.layer
     box.rootfs = f"{STORE}/base"
 
@@ -146,7 +145,7 @@ def unpack(file, directory):
         with tarfile.open(fileobj=file, errorlevel=2) as archive:
             for member in archive:
                 place(archive, member, mark)
-    except (tarfile.TarError, ValueError) as error:
+    except DAMAGED as error:
         raise OSError(f"a layer is damaged: {error}") from None
     os._exit(0)
 
@@ -154,6 +153,8 @@ def unpack(file, directory):
 def place(archive, member, mark):
     """Make one file of a layer; or what overlayfs has in the place of OCI's .wh. files."""
     member.name = path = os.path.normpath(f"/{member.name}")
+    if path == "/":
+        return  # the layer's own directory: it is there
     directory, name = os.path.split(path)
     os.makedirs(directory, exist_ok=True)
     if name == ".wh..wh..opq":

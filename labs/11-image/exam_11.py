@@ -1,0 +1,458 @@
+"""What lab 11 looks at: an archive of images, made here, becomes boxes that are looked at.
+
+Two scenes. In the first an archive of three images is loaded, with all that a layer may hold, and
+boxes run from it; one sleeps while it is looked at. In the second the archives are hostile: each
+tries one way out of the store, and what must stay as it is lies in /work.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import shutil
+import tarfile
+from dataclasses import dataclass, field
+
+from minidock.teach.lab.exam import Ended, Exam, Lost, Place, Process, scene
+
+STORE = "/var/lib/box"
+MARKER = "kept-only-once"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MEMORY = 96 << 20
+APPLETS = "sh cat echo env id ls pwd rm sleep stat true".split()
+PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:1234:1235::/srv/home:/bin/sh\n"
+GROUP = b"root:x:0:\nweb:x:1235:\nlogs:x:77:other,web\nstaff:x:50:\n"
+
+
+# Archives ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class File:
+    """One entry of a layer. kind: tarfile's; text: of a file; target: of a link."""
+
+    name: str
+    text: bytes = b""
+    kind: bytes = tarfile.REGTYPE
+    target: str = ""
+    mode: int = 0o644
+    owner: tuple[int, int] = (0, 0)
+
+
+def folder(name: str) -> File:
+    return File(name, kind=tarfile.DIRTYPE, mode=0o755)
+
+
+def link(name: str, target: str) -> File:
+    return File(name, kind=tarfile.SYMTYPE, target=target, mode=0o777)
+
+
+def same(name: str, target: str, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> File:
+    """A hard link; an archive says mode and owner of the file once more with it."""
+    return File(name, kind=tarfile.LNKTYPE, target=target, mode=mode, owner=owner)
+
+
+def layer(*files: File) -> bytes:
+    """A layer: an uncompressed tar archive. Its owners' names are those of another machine."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for file in files:
+            member = tarfile.TarInfo(file.name)
+            member.type, member.linkname, member.mode = file.kind, file.target, file.mode
+            member.uid, member.gid = file.owner
+            member.uname = member.gname = "www-data"
+            member.size = len(file.text)
+            tar.addfile(member, io.BytesIO(file.text))
+    return made.getvalue()
+
+
+@dataclass
+class Image:
+    """An image to be written into an archive. packed: which of its layers are compressed."""
+
+    name: str
+    config: dict[str, object]
+    layers: list[bytes]
+    packed: tuple[int, ...] = ()
+    diff_ids: list[str] | None = None  # None: the right ones
+
+
+def archive(*images: Image, more: tuple[File, ...] = ()) -> bytes:
+    """What `docker save` writes. more: entries that nobody expects there."""
+    files = [*more]
+    manifest = []
+    for image in images:
+        diff_ids = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in image.layers]
+        names = []
+        for number, data in enumerate(image.layers):
+            names.append(f"{diff_ids[number][7:]}/layer.tar")
+            if names[-1] not in [file.name for file in files]:
+                blob = gzip.compress(data, 1) if number in image.packed else data
+                files.append(File(names[-1], blob))
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": image.config,
+            "rootfs": {"type": "layers", "diff_ids": image.diff_ids or diff_ids},
+        }
+        text = json.dumps(config).encode()
+        files.append(File(f"{hashlib.sha256(text).hexdigest()}.json", text))
+        manifest.append({"Config": files[-1].name, "RepoTags": [image.name], "Layers": names})
+    return layer(*files, File("manifest.json", json.dumps(manifest).encode()))
+
+
+def base() -> bytes:
+    """The lowest layer: busybox, users, and what the layers over it change."""
+    with open(shutil.which("busybox") or "/bin/busybox", "rb") as file:
+        busybox = file.read()
+    return layer(
+        folder("./"),
+        *[folder(name) for name in ("bin", "etc", "tmp", "cache", "srv", "proc")],
+        File("bin/busybox", busybox, mode=0o755),
+        *[link(f"bin/{name}", "busybox") for name in APPLETS],
+        File("etc/passwd", PASSWD),
+        File("etc/group", GROUP),
+        File("etc/same", b"base\n"),
+        File("etc/removed", b"base\n"),
+        File("cache/old", b"base\n"),
+        File(MARKER),
+    )
+
+
+def site(lowest: bytes) -> Image:
+    """Three layers, with all that layers may hold, and a config that asks for everything."""
+    change = layer(
+        folder("etc"),
+        File("etc/same", b"change\n"),
+        File("etc/.wh.removed"),
+        folder("cache"),
+        File("cache/.wh..wh..opq"),
+        File("cache/new"),
+    )
+    data = layer(
+        File("etc/passwd", PASSWD + b"www-data:x:33:33::/:/bin/sh\n"),
+        folder("data"),
+        File("data/one", b"twice\n", mode=0o640, owner=(1234, 77)),
+        same("data/two", "data/one", mode=0o640, owner=(1234, 77)),
+        link("data/three", "one"),
+        File("data/setuid", mode=0o4711, owner=(5, 6)),
+        File("tmp/", kind=tarfile.DIRTYPE, mode=0o1777),
+        File("etc/same", b"data\n"),
+    )
+    config: dict[str, object] = {
+        "User": "web",
+        "Env": ["PATH=/bin:/data", "GREETING=a=b c"],
+        "WorkingDir": "/made/for/it",
+        "Entrypoint": None,
+        "Cmd": ["sh", "-c", "echo first > /tmp/first; exec sleep 555000555"],
+    }
+    return Image("lab/site:1", config, [lowest, change, data], packed=(1,))
+
+
+def words(lowest: bytes) -> Image:
+    """Nothing but an entrypoint, which says what it got."""
+    script = 'echo "words: $*"; echo "path: $PATH"; echo "ids: $(id -u) $(id -g)"; pwd'
+    config: dict[str, object] = {
+        "User": "4321:staff",
+        "Entrypoint": ["sh", "-c", script, "sh"],
+        "Cmd": ["from", "cmd"],
+        "Env": None,
+        "WorkingDir": "",
+    }
+    return Image("words:latest", config, [lowest, layer(File("words"))])
+
+
+def guide(lowest: bytes) -> Image:
+    """A directory to start in that leads over a link: outside there is a /work, too."""
+    config: dict[str, object] = {"WorkingDir": "/way/made", "Cmd": ["pwd"]}
+    return Image("guide:1", config, [lowest, layer(folder("work"), link("way", "/work"))])
+
+
+# A box from an image -----------------------------------------------------------------------------
+
+
+@dataclass
+class Running:
+    """A box from the image lab/site:1, as it sleeps."""
+
+    place: Place
+    command: Process
+
+    def look(self, *argv: str) -> str:
+        """What is seen in the box, with users by their numbers in the place, not the host's."""
+        text = self.command.look(*argv, check=False).strip()
+        return re.sub(r"\b1\d{9}\b", lambda found: str(self.inside(found[0])), text)
+
+    def inside(self, number: str) -> int:
+        """A user or group of the host's, by its number in the place."""
+        return int(number) - self.command.uid_map()[0][1]
+
+
+@dataclass
+class Loaded:
+    """A place in which the archive was loaded, and how that ended."""
+
+    place: Place
+    ended: Ended
+    before: list[str]
+    box: Running | None = None
+    said: dict[tuple[str, ...], Ended] = field(default_factory=dict)
+
+    def running(self) -> Running:
+        """The box from lab/site:1, once for all."""
+        if not self.box:
+            options = ("--hostname", "site", "--memory", str(MEMORY))
+            program = self.place.start("run", *options, "lab/site:1", env={"SECRET": "outside"})
+            self.box = Running(self.place, self.place.find(program, "sleep", "555000555"))
+        return self.box
+
+    def words(self, *command: str) -> dict[str, str]:
+        """What the entrypoint of the image `words` says: {"words": …, "path": …, "ids": …}."""
+        if command not in self.said:
+            self.said[command] = self.place.run("run", "words", *command)
+        ended = self.said[command]
+        if ended.exit_code:
+            raise Lost(f"box run words {' '.join(command)}: {ended.said()}")
+        lines = ended.output.splitlines()
+        return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+@scene
+def loaded(place: Place) -> Loaded:
+    lowest = base()
+    place.write("/work/secret", f"{SECRET}\n")
+    place.write("/archives/three.tar", archive(site(lowest), words(lowest), guide(lowest)))
+    before = outside(place)
+    ended = place.run("load", "/archives/three.tar")
+    if ended.exit_code:
+        raise Lost(f"box load: {ended.said()}")
+    return Loaded(place, ended, before)
+
+
+def load(exam: Exam) -> str:
+    lines = exam.of(loaded).ended.output.split("\n")
+    for name in ("lab/site:1", "words:latest", "guide:1"):
+        if name not in lines:
+            raise Lost(f"box load does not print {name}, but: {' · '.join(lines)}")
+    return "box load prints the names of three images"
+
+
+def layers(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    kinds = {mount.fstype for mount in box.command.mounts() if mount.target == "/"}
+    if kinds != {"overlay"}:
+        raise Lost(f"the box's / is {', '.join(sorted(kinds)) or 'not among its mounts'}")
+    if (text := box.look("cat", "/etc/same")) != "data":
+        raise Lost(f"a file that all three layers have is the one of {text}")
+    for name in ("/etc/passwd", "/cache/new", "/data/one"):
+        if not box.look("ls", name).startswith(name) or "No such" in box.look("ls", name):
+            raise Lost(f"{name} is not there, in one of the image's layers it is")
+    return "an overlay of three layers, the middle one compressed; the highest wins"
+
+
+def whiteouts(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    found = box.look("ls", "-a", "/etc", "/cache").split()
+    if "removed" in found:
+        raise Lost("/etc/removed is seen: etc/.wh.removed is a layer's way to remove it")
+    if "old" in found:
+        raise Lost("/cache/old is seen: cache/.wh..wh..opq hides all that is below")
+    if odd := [name for name in found if name.startswith(".wh.")]:
+        raise Lost(f"the box sees {' '.join(odd)}")
+    return "what a layer removes is not seen, a directory that it replaces holds only its own"
+
+
+def files(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    one, two, setuid = (
+        box.look("stat", "-c", "%i %h, mode %a, owner %u:%g", f"/data/{name}")
+        for name in ("one", "two", "setuid")
+    )
+    if one != two or not one.endswith(" 2, mode 640, owner 1234:77"):
+        raise Lost(f"a file with two names: inode, names {one}; and {two}")
+    if not setuid.endswith(", mode 4711, owner 5:6"):
+        raise Lost(f"a file of mode 4711, owner 5:6 is there as: inode, names {setuid}")
+    if (target := box.look("readlink", "/data/three")) != "one":
+        raise Lost(f"a link to `one` is a link to `{target}`")
+    return "hard link, symbolic link, modes and numbers of owners are the archive's"
+
+
+def command(exam: Exam) -> str:
+    exam.of(loaded).running()  # which has no entrypoint, and runs its Cmd
+    for given, expected in (((), "from cmd"), (("given", "one"), "given one")):
+        if (seen := exam.of(loaded).words(*given).get("words")) != expected:
+            raise Lost(f"box run words {' '.join(given)}: the entrypoint got `{seen}`")
+    return "Cmd alone; Entrypoint with Cmd; Entrypoint with what was given"
+
+
+def environment(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    seen = box.command.environment()
+    for name, value in (
+        ("PATH", "/bin:/data"), ("GREETING", "a=b c"), ("HOME", "/srv/home"), ("HOSTNAME", "site"),
+    ):  # fmt: skip
+        if seen.get(name) != value:
+            raise Lost(f"{name} is {seen.get(name)!r}, it should be {value!r}")
+    shells = {"PWD", "OLDPWD", "SHLVL", "_"}
+    if more := set(seen) - shells - {"PATH", "GREETING", "HOME", "HOSTNAME"}:
+        raise Lost(f"from outside there is {', '.join(sorted(more))}")
+    if (path := exam.of(loaded).words().get("path")) != PATH:
+        raise Lost(f"without PATH in Env, PATH is {path}")
+    return "Env, HOME and HOSTNAME, PATH where Env has none, and nothing from outside"
+
+
+def directory(exam: Exam) -> str:
+    if (seen := exam.of(loaded).running().command.link("cwd")) != "/made/for/it":
+        raise Lost(f"the command's directory is {seen}")
+    return "the command's directory is /made/for/it, which no layer has"
+
+
+def user(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    status = box.command.status()
+    uids, gids, groups = (
+        [box.inside(number) for number in status[name].split()] for name in ("Uid", "Gid", "Groups")
+    )
+    seen = f"uid {uids[0]}, gid {gids[0]}, groups {sorted(set(groups) - {1235})}"
+    if {*uids} != {1234} or {*gids} != {1235} or {*groups} - {1235} != {77}:
+        raise Lost(f"`web` (1234, 1235, in group 77) is {seen}; all four of each: {uids}, {gids}")
+    if (ids := exam.of(loaded).words().get("ids")) != "4321 50":
+        raise Lost(f"`4321:staff` is uid and gid {ids}")
+    return f"`web` is {seen}; `4321:staff` is {ids}"
+
+
+def pristine(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    if box.look("cat", "/tmp/first") != "first":
+        raise Lost("the box could not write into its /tmp, or nothing of it is seen")
+    ended = box.place.run("run", "lab/site:1", "ls", "/tmp")
+    if ended.exit_code or ended.output.strip():
+        raise Lost(
+            f"in another box of the image, `ls /tmp`: {ended.output.strip() or ended.said()}"
+        )
+    return "another box of the same image sees nothing of what the first one wrote"
+
+
+def shared(exam: Exam) -> str:
+    place = exam.of(loaded).place
+    found = place.init.look("find", STORE, "-xdev", "-name", MARKER, check=False).split()
+    if len(found) > 1:
+        raise Lost(f"one layer of two images is there {len(found)} times: {' '.join(found)}")
+    return "a layer that two images have is in the store once"
+
+
+def whole(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    if (name := box.look("hostname")) != "site":
+        raise Lost(f"with --hostname site, the hostname is {name}")
+    if box.command.pid_inside() != 1:
+        raise Lost(f"the command's PID is {box.command.pid_inside()}")
+    groups = box.command.cgroups()
+    path = groups.get("memory", groups.get("", "/"))
+    name = "memory.limit_in_bytes" if "memory" in groups else "memory.max"
+    if path == "/" or (limit := box.place.cgroup_file("memory", path, name)) != str(MEMORY):
+        raise Lost(f"with --memory {MEMORY}, its cgroup is {path}, with another limit")
+    return f"a hostname, PID 1 and {limit} bytes of memory, as for any box"
+
+
+def unknown(exam: Exam) -> str:
+    ended = exam.of(loaded).place.run("run", "nobody/knows:it", "true")
+    if ended.exit_code != 125 or "nobody/knows:it" not in ended.errors:
+        raise Lost(f"box run nobody/knows:it true: {ended.said()}")
+    return f"box run nobody/knows:it true: {ended.said()}"
+
+
+# Hostile archives --------------------------------------------------------------------------------
+
+UP = "../" * 12
+SECRET = "nothing of this belongs into an image"
+OUTSIDE = """
+for name in / /*; do echo "there is $name"; done
+find /work -exec stat -c '%n: %F, mode %a, %h names, %s bytes' {} +
+cat /work/secret
+"""
+
+
+def refused(place: Place, name: str, data: bytes) -> Ended:
+    """Load one more archive; it may be refused or not."""
+    place.write(f"/archives/{name}.tar", data)
+    return place.run("load", f"/archives/{name}.tar")
+
+
+def outside(place: Place) -> list[str]:
+    """All that must stay as it is: what is in /, and /work to its files' contents and names."""
+    return place.init.look("sh", "-c", OUTSIDE, check=False).splitlines()
+
+
+def small(*files: File, name: str = "hostile:1") -> Image:
+    return Image(name, {"Cmd": ["true"]}, [layer(*files)])
+
+
+@scene
+def hostile(place: Place) -> Place:
+    place.write("/work/secret", f"{SECRET}\n")
+    place.write("/archives/readme", "here is what is loaded")
+    return place
+
+
+def hostile_names(exam: Exam) -> str:
+    place = exam.of(hostile)
+    before = outside(place)
+    tries = {
+        "an entry ../../…/work/a": archive(small(folder("d"), File(f"d/{UP}work/a"))),
+        "an entry /work/b, or ../../…/work/c beside manifest.json": archive(
+            small(File("/work/b")), more=(File(f"{UP}work/c"), File("/work/c"))
+        ),
+        "a link way -> /work, and way/d": archive(small(link("way", "/work"), File("way/d"))),
+        "a whiteout way/.wh.secret, way -> /work": archive(
+            small(link("way", "/work"), File("way/.wh.secret"), File("/work/.wh.secret"))
+        ),
+    }
+    for number, (what, data) in enumerate(tries.items()):
+        ended = refused(place, f"names{number}", data)
+        if ended.timed_out:
+            raise Lost(f"{what}: {ended.said()}")
+        if (now := outside(place)) != before:
+            changed = sorted({*now} ^ {*before})
+            raise Lost(f"{what} has changed what is outside of the store: {changed[0]}")
+    return f"{len(tries)} archives with ways out have changed nothing outside of the store"
+
+
+def hostile_links(exam: Exam) -> str:
+    place = exam.of(hostile)
+    before = outside(place)
+    for number, target in enumerate((f"{UP}work/secret", "/work/secret")):
+        image = small(folder("srv"), same("srv/stolen", target), name="thief:1")
+        refused(place, f"links{number}", archive(image))
+        found = place.init.look("grep", "-rl", SECRET, STORE, check=False).split()
+        if found or outside(place) != before:
+            raise Lost(f"a hard link to {target} has brought that file into the image: {found}")
+    return "hard links to a file outside have brought nothing of it into an image"
+
+
+def hostile_config(exam: Exam) -> str:
+    seen = exam.of(loaded)
+    ended = seen.place.run("run", "guide:1")
+    if outside(seen.place) != seen.before:
+        raise Lost(f"WorkingDir /way/made, way -> /work: it was made outside ({ended.said()})")
+    if ended.output.strip() not in ("/work/made", "/way/made"):
+        raise Lost(f"WorkingDir /way/made, way -> /work, `pwd`: {ended.said()}")
+    return f"with WorkingDir /way/made, way -> /work, the box is in its own {ended.output.strip()}"
+
+
+def digest(exam: Exam) -> str:
+    place = exam.of(hostile)
+    image = small(File("forged"), name="forged:1")
+    image.diff_ids = [f"sha256:{hashlib.sha256(b'another layer').hexdigest()}"]
+    ended = refused(place, "digest", archive(image))
+    if ended.exit_code != 125:
+        raise Lost(
+            f"box load of an archive with another layer than its config says: {ended.said()}"
+        )
+    after = place.run("run", "forged:1", "true")
+    if after.exit_code != 125:
+        raise Lost(f"refused, and then box run forged:1: {after.said()}")
+    return f"refused ({ended.said()}), and there is no such image"

@@ -16,6 +16,7 @@
         networks/<name>.json
         seccomp/<hash>.bpf
         build/{lock,steps/<key>,mounts/<id>/,downloads/}
+        lab/{fault.json,image/,disk/}        a set-up with a fault, for as long as there is one
     /run/minidock/                           gone at a reboot
         sealed/                              the read-only interpreter
         <id>/{state.json,start.fifo,monitor.sock}
@@ -66,6 +67,7 @@ class Store:
         self.build_lock = f"{self.build}/lock"
         self.build_steps = f"{self.build}/steps"
         self.build_mounts = f"{self.build}/mounts"
+        self.lab = f"{self.root}/lab"
         self.sealed = f"{self.run}/sealed"
 
     def blob(self, digest: str) -> str:

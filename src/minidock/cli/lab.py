@@ -20,6 +20,7 @@ _COMMANDS: Table = {
     ),
     "hint": ("Commands", "lab_folders:hint", "Say a lab's hints, or one item's"),
     "quiz": ("Commands", "lab_quiz:quiz", "Ask ten questions about a container"),
+    "fault": ("Commands", "lab_fault:fault", "Make a set-up with one thing wrong in it"),
     "reset": ("Commands", "lab_folders:reset", "Put a lab's own files back as they were"),
 }
 

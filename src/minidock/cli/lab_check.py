@@ -17,8 +17,14 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
     """Run your program in a place of its own, and say of each item what was seen
 
     DIR: the folder that `lab start` made; without it, the folder you are in. The exit code is 0
-    where all points are won, and else 1.
+    where all points are won, and else 1. Without DIR, in no such folder, and while `lab fault` has
+    a set-up here: says what is still wrong with that, or takes it away.
     """
+    if not (arguments or lab or item):
+        from minidock.cli.lab_fault import check_fault
+
+        if (code := check_fault(as_json=json)) is not None:
+            return code
     from minidock.teach.lab import folder, marks, rubric
     from minidock.teach.lab.check import hold
 

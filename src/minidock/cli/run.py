@@ -167,11 +167,12 @@ def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: b
     from minidock.teach.without.walls import leave_out, read_walls
 
     walls = read_walls(without)
-    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or _is_virtual_machine())
+    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine())
     return walls
 
 
-def _is_virtual_machine() -> bool:
+def is_virtual_machine() -> bool:
+    """Whether this machine says that it is one, which may break."""
     from minidock.engine.doctor.machine import Machine
     from minidock.engine.doctor.virtual import what_says_virtual
 

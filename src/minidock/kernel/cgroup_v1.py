@@ -134,7 +134,8 @@ class CgroupV1(Cgroup):
         write_file(f"{self._freezer()}/freezer.state", "THAWED")
 
     def frozen(self) -> bool:
-        return read_file(f"{self._freezer()}/freezer.state") != "THAWED"
+        directory = self.paths().get("freezer")  # where it is not mounted, nothing is
+        return bool(directory) and read_file(f"{directory}/freezer.state") != "THAWED"
 
     def _freezer(self) -> str:
         try:

@@ -36,6 +36,7 @@ from minidock.runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.kernel.cgroup import Cgroup
     from minidock.paths import Store
 
 _DEFAULT_STOP_SECONDS = 10
@@ -339,6 +340,18 @@ def _signal(container: Container, number: int) -> None:
         if state.is_alive(known.pid, known.content["startTime"]):
             with recording_to(container.paths):
                 process.send_signal(pidfd, number, pid=known.pid)
+                if number == SIGKILL:
+                    _thaw(known.cgroup)
             tell_container(container, "kill", signal=str(number))
     finally:
         os.close(pidfd)
+
+
+def _thaw(group: Cgroup) -> None:
+    """Let those die who were killed: in cgroup v1 the frozen do not, whoever froze them."""
+    try:
+        if group.frozen():
+            group.thaw()
+    except KernelError as error:
+        if error.errno not in (ENOENT, ENODEV):  # they have ended, and their cgroup is gone
+            raise

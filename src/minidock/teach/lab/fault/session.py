@@ -1,0 +1,187 @@
+"""From `lab fault SEED` to its end: one set-up with one fault in a store, and a note about it.
+
+lab/fault.json   {"seed", "kept", "hints"}: written before anything is made, gone with the rest.
+                 Which fault it is follows from the seed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from minidock import jsontext
+from minidock.engine.image.images import ImageStore
+from minidock.engine.small_file import replace
+from minidock.engine.store import prepare
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.paths import Store
+from minidock.teach.lab.fault import faults_files, faults_network, faults_processes
+from minidock.teach.lab.fault.fault import choose
+from minidock.teach.lab.fault.promises import PROMISES, broken
+from minidock.teach.lab.fault.shop import Shop
+
+KINDS = {
+    "on a packet's way": faults_network.FAULTS,
+    "of files and mounts": faults_files.FAULTS,
+    "of processes and limits": faults_processes.FAULTS,
+}
+FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
+_LOOKS = 3
+
+
+class NoFault(MinidockError):
+    """No fault is set up, and something was asked of one."""
+
+    exit_code = 1
+
+
+class Session:
+    """A set-up with a fault in it."""
+
+    def __init__(self, store: Store, note: dict[str, Any]) -> None:
+        self.store = store
+        self.note = note
+        self.seed: str = note["seed"]
+        self.fault = choose(FAULTS, self.seed)
+        self.shop = Shop(store)
+        self.shop.kept = note["kept"]
+
+    def save(self) -> None:
+        """Write the note."""
+        replace(_note(self.store), jsontext.dumps(self.note))
+
+    def broken(self) -> dict[str, str]:
+        """What is still wrong: promise -> what was seen. What was not so at each of a few looks
+        was the machine's slowness, and is not told."""
+        found = broken(self.shop)
+        for _ in range(_LOOKS - 1):
+            if found:
+                found = broken(self.shop, found)
+        return found
+
+    def hint(self) -> str:
+        """The next thing to look at; the last one again when there are no more."""
+        number: int = min(self.note["hints"], len(self.fault.look) - 1)
+        self.note["hints"] = number + 1
+        self.save()
+        return self.fault.look[number]
+
+    def reference(self) -> str:
+        """The script of the reference's repair, with the names filled in."""
+        return filled(self.fault.fix.strip(), self.shop.names())
+
+    def fix(self) -> str:
+        """Do what the reference does; returns its script."""
+        told = self.reference()
+        self.shop.sh(self.fault.fix)
+        return told
+
+    def end(self) -> None:
+        """Take the set-up away, and what the fault has left elsewhere."""
+        if self.fault.undo and self.shop.kept:
+            undo = Shop(self.store)
+            undo.kept = self.shop.kept
+            undo.is_as_kept = True
+            undo.sh(self.fault.undo)
+        self.shop.end()
+        shutil.rmtree(self.store.lab)
+
+
+def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[Session, list[str]]:
+    """Make the set-up, see that it works, and put in the fault that a seed names.
+
+    is_allowed: whether this machine may be changed for others too; asked only for such faults.
+    Returns it with what is seen now, of each promise that is broken a sentence.
+    Raises Conflict where one is set up already, UsageError where the fault is not allowed. On an
+    error nothing is left.
+    """
+    fault = choose(FAULTS, seed)
+    if fault.shared and not is_allowed():
+        raise UsageError(
+            f"the fault of {seed} touches more than its set-up ({fault.shared}), and this is no "
+            "virtual machine",
+            hint="use one that may break (vagrant up), another seed, or say --yes-in-a-vm",
+        )
+    prepare(store)
+    _need_image(store)
+    session = Session(store, {"seed": seed, "kept": {}, "hints": 0})
+    _claim(session)
+    try:
+        session.shop.make()
+        if wrong := session.broken():
+            name, seen = next(iter(wrong.items()))
+            raise MinidockError(
+                f"the set-up does not work on this machine, without any fault: {sentence(name)}: "
+                f"{seen}",
+                hint="minidock doctor     says what this machine can and cannot do",
+            )
+        session.note["kept"] = session.shop.keep()
+        session.save()
+        session.shop.sh(fault.inject)
+        seen_now = broken(session.shop)
+        if not {*fault.breaks} <= {*seen_now}:
+            raise MinidockError(
+                f"the fault of {seed} has no effect on this machine",
+                hint="another seed has another fault",
+            )
+    except BaseException:
+        session.end()
+        raise
+    return session, told(seen_now)
+
+
+def current(store: Store) -> Session:
+    """The fault that is set up. Raises NoFault where there is none."""
+    try:
+        with open(_note(store), encoding="utf-8") as file:
+            return Session(store, jsontext.loads(file.read()))
+    except FileNotFoundError:
+        raise NoFault(
+            "no fault is set up",
+            hint="minidock lab fault SEED     sets one up: a number or a name",
+        ) from None
+
+
+def told(seen: dict[str, str]) -> list[str]:
+    """Each broken promise as a sentence, with what was seen."""
+    return [f"{sentence(name)}\n{text}" for name, text in seen.items()]
+
+
+def sentence(name: str) -> str:
+    """What a promise says."""
+    return next(promise.text for promise in PROMISES if promise.name == name)
+
+
+def filled(script: str, names: dict[str, str]) -> str:
+    """A script with the names of the set-up's parts in the place of its variables."""
+    for name in sorted(names, key=len, reverse=True):
+        script = script.replace(f"${name}", names[name])
+    return script
+
+
+def _note(store: Store) -> str:
+    return f"{store.lab}/fault.json"
+
+
+def _claim(session: Session) -> None:
+    """Write the note, which only one may."""
+    os.makedirs(session.store.lab, mode=0o700, exist_ok=True)
+    try:
+        os.close(os.open(_note(session.store), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        raise Conflict(
+            "a fault is set up already",
+            hint="minidock lab check            says what is still wrong\n"
+            "minidock lab fault --end      gives it up",
+        ) from None
+    session.save()
+
+
+def _need_image(store: Store) -> None:
+    try:
+        ImageStore(store).resolve("busybox")
+    except NotFound as error:
+        error.hint = "minidock image make busybox     makes the image that the set-up needs"
+        raise

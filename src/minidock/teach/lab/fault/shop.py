@@ -1,0 +1,223 @@
+"""The set-up that is broken and repaired: a small shop in four containers.
+
+    a browser on this machine ──8081──┐
+                                      ▼
+    lab-shop (network)   lab-web   a web server          lab-client   asks lab-web by its name
+                         lab-worker  takes orders: --init, limits, a layer of 8 MB, and mounts:
+                                     volume lab-orders at /orders, a disk of this machine at /disk
+    lab-town (network)   lab-bank   a web server, published as 8082: the world, seen from the shop
+
+It is made by minidock's own commands (commands.py), which a student may read and type again.
+Scripts about it (a fault, a repair) are run by `Shop.sh` with the names of its parts in variables,
+so that they read as what a person would type:
+
+    ip link set dev $BRIDGE down
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.container.containers import Container, every
+from minidock.engine.network import file as network_file
+from minidock.engine.network import firewall, ipam
+from minidock.errors import MinidockError
+from minidock.kernel import iptables
+from minidock.kernel.cgroup import is_v2
+from minidock.paths import Store
+from minidock.teach.lab.fault.commands import (
+    COMMANDS,
+    FILES,
+    IMAGES,
+    LABEL,
+    NAMES,
+    NETWORKS,
+    USER,
+    VOLUMES,
+)
+
+
+class ScriptFailed(MinidockError):
+    """A script about the set-up ended with another exit code than 0."""
+
+
+class Shop:
+    """The set-up in one store, whether it is there or not.
+
+    kept: variables for scripts that `variables` does not find, or finds no more. is_as_kept: they
+    also win over what is found.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.kept: dict[str, str] = {}
+        self.is_as_kept = False
+        self.image, self.disk = f"{store.lab}/image", f"{store.lab}/disk"
+
+    def make(self) -> None:
+        """Make it, by its commands. What is there when one of them fails, `end` takes away."""
+        for layer, files in FILES.items():
+            for path, (mode, text) in files.items():
+                where = f"{self.image}/{layer}/{path}"
+                os.makedirs(os.path.dirname(where), exist_ok=True)
+                with open(where, "w", encoding="ascii") as file:
+                    file.write(text)
+                os.chmod(where, mode)
+        os.makedirs(f"{self.image}/shop/orders", exist_ok=True)
+        os.chown(f"{self.image}/shop/orders", USER, USER)  # so will be the volume
+        os.makedirs(self.disk, exist_ok=True)
+        self.sh("\n".join(COMMANDS))
+
+    def end(self) -> None:
+        """Take it away, in whatever state it is; nothing happens where it is gone."""
+        found = self.containers()
+        for container in found.values():
+            self._release(container)
+        self._minidock("rm", "-f", *(container.id for container in found.values()))
+        self._minidock("volume", "rm", *(v for v in VOLUMES if self._has("volume", v)))
+        here = network_file.names(self.store)
+        self._minidock("network", "rm", *(name for name in NETWORKS if name in here))
+        tagged = [name for name in IMAGES if self._has("image", name)]
+        labelled = self.sh(f"minidock images -q --no-trunc --filter label={LABEL}").split()
+        self._minidock("rmi", "-f", *tagged, *labelled)
+        while os.path.ismount(self.disk):
+            self.sh("umount -l $DISK")
+        for directory in (self.image, self.disk):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _minidock(self, *words: str) -> None:
+        """A command about things, where there are any."""
+        if words[-1] not in ("-f", "rm"):
+            self.sh(f"minidock {' '.join(words)}")
+
+    def _has(self, kind: str, name: str) -> bool:
+        return not self.ended(f"minidock {kind} inspect {name}").returncode
+
+    def _release(self, container: Container) -> None:
+        """Undo what could keep a container from being removed: a work directory of stone."""
+        if os.path.isdir(container.paths.work):
+            self.ended(f"chattr -f -i {container.paths.work}")
+
+    # Scripts.
+
+    def sh(self, script: str) -> str:
+        """What a script prints. Raises ScriptFailed where one of its commands fails."""
+        done = self.ended(script)
+        if done.returncode:
+            said = done.stderr.strip() or f"it ended with {done.returncode}"
+            raise ScriptFailed(f"the set-up: {said}", hint=f"in: {script.strip()}")
+        return done.stdout
+
+    def ended(
+        self, script: str, *, seconds: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """A script, run to its end, which is at its first command that fails.
+
+        seconds: how long it may take; raises subprocess.TimeoutExpired then.
+        """
+        return subprocess.run(
+            ["sh", "-euc", f'minidock() {{ "$PYTHON" -P -m minidock "$@"; }}\n{script}'],
+            env={**os.environ, "MINIDOCK_ROOT": self.store.root, **self.names()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+
+    def names(self) -> dict[str, str]:
+        """The variables that a script gets."""
+        found = self.variables()
+        return {**found, **self.kept} if self.is_as_kept else {**self.kept, **found}
+
+    def containers(self) -> dict[str, Container]:
+        """The set-up's containers by their names, those too that a student made anew."""
+        key, _, value = LABEL.partition("=")
+        return {
+            container.name: container
+            for container in every(self.store)
+            if container.name in (*NAMES, "lab-image")
+            or (container.config.get("Labels") or {}).get(key) == value
+        }
+
+    def variables(self) -> dict[str, str]:
+        """The names of its parts, for scripts; of what there is just now.
+
+        WEB_PID, WEB_STATE, WEB_ADDRESS, WEB_CABLE, WEB_HOME, and so for each container; BRIDGE,
+        CHAIN, SUBNET, GATEWAY and UNUSED (an address of nobody's) of network lab-shop, TOWN_CHAIN
+        and TOWN_GATEWAY of lab-town.
+        """
+        found = {
+            "PYTHON": sys.executable,
+            "IMAGE": self.image,
+            "DISK": self.disk,
+            "ORDERS": f"{self.store.volume('lab-orders')}/_data",
+        }
+        shop = network_file.read(self.store, "lab-shop") or {}
+        for name, container in self.containers().items():
+            word = name.removeprefix("lab-").upper()
+            lease = shop.get("Leases", {}).get(container.id, {})
+            found[f"{word}_PID"] = str(container.state["Pid"])
+            found[f"{word}_STATE"] = _state(container)
+            found[f"{word}_HOME"] = container.paths.home
+            found[f"{word}_ADDRESS"] = lease.get("Address", "")
+            found[f"{word}_CABLE"] = lease.get("Cable", "")
+            found.update(_cgroup_files(self.store, container, word))
+        for prefix, state in (("", shop), ("TOWN_", network_file.read(self.store, "lab-town"))):
+            if state and "Subnet" in state:
+                found[f"{prefix}BRIDGE"] = state["Device"]
+                found[f"{prefix}CHAIN"] = firewall.chain_of(state["Device"])
+                found[f"{prefix}SUBNET"] = state["Subnet"]
+                found[f"{prefix}GATEWAY"] = state["Gateway"]
+                found[f"{prefix}UNUSED"] = _last_address(state["Subnet"])
+        return found
+
+    def keep(self) -> dict[str, str]:
+        """Note all names as they are now, for a script that comes when they are others, or gone;
+        and FORWARD_POLICY, the firewall's policy, which a fault may change."""
+        policy = firewall.forward_policy(iptables.Listing().text())
+        self.kept = {**self.variables(), "FORWARD_POLICY": policy}
+        return self.kept
+
+
+def _state(container: Container) -> str:
+    state = container.state
+    ended = f", exit code {state['ExitCode']}" if state["Status"] == "exited" else ""
+    return f"it is {state['Status']}{ended}"
+
+
+def _cgroup_files(store: Store, container: Container, word: str) -> dict[str, str]:
+    """The files by which a container's cgroup is limited, in either version, and words for them."""
+    paths = cgroup_of(store, container.id).paths()
+    if is_v2():
+        files = {
+            "MEMORY": ("", "memory.max"),
+            "PIDS": ("", "pids.max"),
+            "CPU": ("", "cpu.max"),
+            "FREEZER": ("", "cgroup.freeze"),
+        }
+        words = {"CGROUP": "2", "FROZEN": "1", "THAWED": "0"}
+        words |= {"CPU_SLOW": "3000 100000", "CPU_FREE": "max 100000"}
+    else:
+        files = {
+            "MEMORY": ("memory", "memory.limit_in_bytes"),
+            "PIDS": ("pids", "pids.max"),
+            "CPU": ("cpu", "cpu.cfs_quota_us"),
+            "FREEZER": ("freezer", "freezer.state"),
+        }
+        words = {"CGROUP": "1", "FROZEN": "FROZEN", "THAWED": "THAWED"}
+        words |= {"CPU_SLOW": "3000", "CPU_FREE": "-1"}
+    for name, (controller, file) in files.items():
+        if controller in paths:
+            words[f"{word}_{name}"] = f"{paths[controller]}/{file}"
+    return words
+
+
+def _last_address(subnet: str) -> str:
+    """An address of a subnet that its containers, who get the lowest ones, do not have."""
+    return ipam.address_text(ipam.parse_subnet(subnet).last - 1)

@@ -88,7 +88,7 @@ def etc_hosts(exam: Exam) -> str:
         if "127.0.0.1" not in known.get("localhost", []):
             raise Lost(f"/etc/hosts: localhost is {known.get('localhost') or 'not there'}")
         name = name_in(box.command)
-        if not any(ip_address(address) in LOOPBACK for address in known.get(name, [])):
+        if not any(is_loopback(address) for address in known.get(name, [])):
             raise Lost(f"/etc/hosts: {name}, its own name, is {known.get(name) or 'not there'}")
     return "in both boxes, /etc/hosts has localhost and the box's own name"
 
@@ -138,6 +138,13 @@ def name_in(process: Process) -> str:
 
 def files(place: Place) -> dict[str, str]:
     return {path: place.read(f"{place.rootfs}{path}") for path in FILES}
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address) in LOOPBACK
+    except ValueError:
+        return False
 
 
 def addresses(hosts: str) -> dict[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,7 +83,7 @@ def exit_code(exam: Exam) -> str:
     if said.exit_code != 7:
         raise Lost(f"the command ended with 7, box with {said.said()}")
     box = place.contained(place.rootfs)
-    send(box.command, signal.SIGKILL)
+    place.signal(box.command, signal.SIGKILL)
     killed = box.program.wait(5)
     if killed.exit_code != 128 + signal.SIGKILL:
         raise Lost(f"the command was ended by signal 9, from outside; box: {killed.said()}")
@@ -123,7 +122,7 @@ def init_reaps(exam: Exam) -> str:
     orphan = eventually(partial(child, first, ORPHAN))
     if orphan is None:
         raise Lost("a process that lost its parent was not given to PID 1")
-    send(orphan, signal.SIGKILL)
+    seen.place.signal(orphan, signal.SIGKILL)
     if not eventually(lambda: is_gone(orphan), seconds=2):
         raise Lost("an orphan that ended stays a zombie: PID 1 does not wait for it")
     if not first.is_running():
@@ -137,7 +136,7 @@ def init_signals(exam: Exam) -> str:
         box = place.contained("--init", place.rootfs)
         first = parent(place, box.command)
         # More than once: who installs a handler after the fork may not have done it yet.
-        if not eventually(partial(ended_by, number, first, box.command), seconds=2):
+        if not eventually(partial(ended_by, place, number, first, box.command), seconds=2):
             raise Lost(f"PID 1 got {number.name}, and the command lives on")
         box.program.wait(5)
     return "PID 1 got SIGTERM, and in another box SIGUSR1: each ended the command"
@@ -193,14 +192,8 @@ def child(process: Process, argv: tuple[str, ...]) -> Process | None:
     return next((one for one in process.children() if one.argv() == list(argv)), None)
 
 
-def send(process: Process, number: int) -> None:
-    """A signal from outside, where the box's own rules for PID 1 do not hold."""
-    with suppress(ProcessLookupError):
-        os.kill(process.pid, number)
-
-
-def ended_by(number: int, first: Process, command: Process) -> bool:
+def ended_by(place: Place, number: int, first: Process, command: Process) -> bool:
     """Whether the command is gone; if not, PID 1 is sent the signal, again."""
     if not is_gone(command):
-        send(first, number)
+        place.signal(first, number)
     return is_gone(command)

@@ -25,7 +25,7 @@ a quick machine, and grow by themselves on a slow one.
     eventually          ask until it is true
     patience            seconds, on this machine
     Place               the machine: run, start, contained, find, look, read, write, exists, names,
-                        processes, cgroups, cgroup_file, snapshot; rootfs, init, hostname
+                        processes, signal, cgroups, cgroup_file, snapshot; rootfs, init, hostname
     Program             .pid .ended() .wait() .signal() .output .errors
     Ended               .exit_code .output .errors .seconds .timed_out .said()
     Contained           .program .command

@@ -23,20 +23,22 @@ LOOPBACK = ip_network("127.0.0.0/8")
 class Boxes:
     """Two boxes of one root file system at once: one is given a name, the other finds one.
 
-    before: the two files of the root file system as they were, by path.
+    before: the two files of the root file system as they were, by path. mounts: what was mounted on
+    the host by then, by id: a host that is a container itself has a mount at /etc/hostname.
     """
 
     place: Place
     named: Contained
     unnamed: Contained
     before: dict[str, str]
+    mounts: set[int]
 
 
 @scene
 def boxes(place: Place) -> Boxes:
-    before = files(place)
+    before, mounts = files(place), {mount.id for mount in place.init.mounts()}
     named = place.contained("--hostname", NAME, place.rootfs)
-    return Boxes(place, named, place.contained(place.rootfs), before)
+    return Boxes(place, named, place.contained(place.rootfs), before, mounts)
 
 
 def own_uts_namespace(exam: Exam) -> str:
@@ -99,7 +101,7 @@ def rootfs_untouched(exam: Exam) -> str:
     if changed:
         text = seen.place.read(f"{seen.place.rootfs}{changed[0]}")
         raise Lost(f"the root file system's own {changed[0]} has become {text[:80]!r}")
-    left = [mount.target for mount in seen.place.init.mounts() if "/etc/host" in mount.target]
+    left = [mount.target for mount in seen.place.init.mounts() if mount.id not in seen.mounts]
     if left:
         raise Lost(f"there is a mount on the host: {left[0]}")
     return "two boxes run, and the root file system's own two files are as before"

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from minidock.paths import Store
 from minidock.teach.lab.quiz.quiz import POOL, drawn
-from support.command import Minidock
+from support.command import Minidock, command_line, environment
 from support.patience import patience
 from support.stores import residue
 
@@ -388,3 +389,22 @@ def test_without_its_image_it_says_where_to_get_one(minidock: Minidock, store: S
     assert not os.path.exists(store.containers) or os.listdir(store.containers) == []
     for count in ("0", "-3", "1000"):
         assert "there are " in minidock("lab", "quiz", f"--count={count}", stdin="").stderr
+
+
+def test_on_a_terminal_a_slip_is_asked_again(minidock: Minidock, busybox_image: str) -> None:
+    command, *arguments = [*command_line(), "lab", "quiz", "--seed", "12", "--count", "2"]
+    terminal = pexpect.spawn(
+        command,
+        arguments,
+        env={**environment(minidock.root), "NO_COLOR": "1"},
+        encoding="utf-8",
+        timeout=patience(20),
+    )
+    for line, said in (("zz", "one of the letters"), ("", r"  no: "), ("a", "of 2 right")):
+        terminal.expect(r"\n> ")
+        terminal.sendline(line)
+        terminal.expect(said)
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert minidock.ok("ps", "-aq") == ""

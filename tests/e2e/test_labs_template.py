@@ -1,4 +1,4 @@
-"""The template of a lab is one: copied as docs/teaching.md says, it is graded by the rules of all."""
+"""The template of a lab is one: a copy of it is graded by the rules of all labs."""
 
 from __future__ import annotations
 

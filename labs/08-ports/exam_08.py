@@ -51,10 +51,12 @@ class Town:
         """The second box; started when it is first asked for."""
         return published(self.place, OTHER, "8081:80", "8082:81")
 
-    def left_over(self, before: Snapshot) -> list[str]:
-        """Links and rules that are new."""
-        found = self.place.snapshot().left_over(before)
-        return [each for each in found if each.startswith(("link ", "rule "))]
+    def changed(self, before: Snapshot) -> list[str]:
+        """Links and rules that are new, and those that are missing."""
+        now = self.place.snapshot()
+        found = [f"left: {each}" for each in now.left_over(before)]
+        found += [f"missing: {each}" for each in before.left_over(now)]
+        return [each for each in found if each.split(": ")[1].startswith(("link ", "rule "))]
 
 
 @scene
@@ -176,8 +178,8 @@ def port_taken(exam: Exam) -> str:
     ended = place.run("run", *options(GUEST, "8080:80"), place.rootfs, "echo", "started")
     if "started" in ended.output or ended.exit_code == 0:
         raise Lost("a second box that publishes 8080 was started, and nobody complained")
-    if left := exam.of(town).left_over(before):
-        raise Lost(f"a second box for 8080 was refused, and left: {'; '.join(left)}")
+    if changed := exam.of(town).changed(before):
+        raise Lost(f"a second box for 8080 was refused; {'; '.join(changed)}")
     return f"a second box for 8080 was refused: {ended.said()}"
 
 
@@ -206,7 +208,7 @@ def published_and_called(exam: Exam, address: str, host_port: int) -> Box:
 
 
 def none_left(exam: Exam, before: Snapshot, *, after: str) -> str:
-    """Wait until no link and no rule is new any more."""
-    if not eventually(lambda: not exam.of(town).left_over(before), seconds=1.5):
-        raise Lost(f"{after}, and box left: {'; '.join(exam.of(town).left_over(before))}")
+    """Wait until links and rules are those of before."""
+    if not eventually(lambda: not exam.of(town).changed(before), seconds=1.5):
+        raise Lost(f"{after}; {'; '.join(exam.of(town).changed(before))}")
     return f"{after}, and the host's links and rules are as they were before"

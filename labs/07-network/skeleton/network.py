@@ -7,14 +7,15 @@ BRIDGE, with the address --gateway        |
 """
 
 import subprocess
+from ipaddress import IPv4Address, IPv4Interface
 
 FLAGS = 0  # TODO: which one?
 
 
 def options(parser):
     parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
-    parser.add_argument("--ip", metavar="ADDRESS/LENGTH", help="the box's own address")
-    parser.add_argument("--gateway", metavar="ADDRESS", help="the bridge's address")
+    parser.add_argument("--ip", type=IPv4Interface, metavar="ADDRESS/LENGTH", help="of the box")
+    parser.add_argument("--gateway", type=IPv4Address, metavar="ADDRESS", help="of the bridge")
 
 
 def before(box):

@@ -6,8 +6,8 @@ BRIDGE, with the address --gateway        |
                                           |  lo, 127.0.0.1
 """
 
-import ipaddress
 import subprocess
+from ipaddress import IPv4Address, IPv4Interface
 
 import linux
 
@@ -16,8 +16,8 @@ FLAGS = linux.CLONE_NEWNET
 
 def options(parser):
     parser.add_argument("--network", metavar="BRIDGE", help="plug the box into this bridge")
-    parser.add_argument("--ip", metavar="ADDRESS/LENGTH", help="the box's own address")
-    parser.add_argument("--gateway", metavar="ADDRESS", help="the bridge's address")
+    parser.add_argument("--ip", type=IPv4Interface, metavar="ADDRESS/LENGTH", help="of the box")
+    parser.add_argument("--gateway", type=IPv4Address, metavar="ADDRESS", help="of the bridge")
     parser.set_defaults(cable=None)
 
 
@@ -30,7 +30,7 @@ def before(box):
     if not exists(box.network):
         mac = mac_of(box.gateway)  # or it has the lowest one of its cables, now this, now that
         run("ip", "link", "add", "name", box.network, "address", mac, "type", "bridge")
-    length = box.ip.partition("/")[2]
+    length = box.ip.network.prefixlen
     run("ip", "address", "replace", f"{box.gateway}/{length}", "dev", box.network)
     run("ip", "link", "set", "dev", box.network, "up")
 
@@ -41,7 +41,7 @@ def beside(box):
         return
     cable = f"veth{box.pid}"
     near = ["name", cable, "up", "master", box.network]
-    far = ["name", "eth0", "address", mac_of(box.ip), "netns", str(box.pid)]
+    far = ["name", "eth0", "address", mac_of(box.ip.ip), "netns", str(box.pid)]
     run("ip", "link", "add", *near, "type", "veth", "peer", *far)
     box.cable = cable  # from here on there is something to take away
 
@@ -51,9 +51,9 @@ def inside(box):
     run("ip", "link", "set", "dev", "lo", "up")
     if not box.network:
         return
-    run("ip", "address", "add", box.ip, "dev", "eth0")
+    run("ip", "address", "add", str(box.ip), "dev", "eth0")
     run("ip", "link", "set", "dev", "eth0", "up")
-    run("ip", "route", "add", "default", "via", box.gateway)
+    run("ip", "route", "add", "default", "via", str(box.gateway))
 
 
 def after(box):
@@ -74,8 +74,7 @@ def mac_of(address):
 
     So whoever knew an earlier box of this address, and wrote down its MAC, is right about this one.
     """
-    four = ipaddress.ip_interface(address).ip.packed
-    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + four)
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed)
 
 
 def run(*words, text=""):

@@ -7,7 +7,8 @@ the LAN ── the host's address ── BRIDGE ── box        what comes fro
 
 
 def options(parser):
-    parser.add_argument("--publish", metavar="HOSTPORT:PORT", action="append", default=[])
+    # TODO: "HOSTPORT:PORT" is a text; what if it is not two numbers? (type= is a function)
+    parser.add_argument("--publish", action="append", metavar="HOSTPORT:PORT", default=[])
 
 
 def before(box):
@@ -18,9 +19,10 @@ def before(box):
 
 def beside(box):
     """Let the host forward packets, and write the rules of this box into its firewall."""
-    # TODO: only where --network was given (box.ip, box.gateway): the way out, and one DNAT for each
-    #       --publish. Every rule that you make, after() has to take away again: keep a list.
-    #       network.run("iptables", ...), or many: network.run("iptables-restore", ..., text=...)
+    # TODO: only where --network was given: the way out, and one DNAT for each --publish.
+    #       box.ip.ip is the address of the box, box.ip.network the subnet of its bridge.
+    #       Call network.run("iptables", ...); or, all at once, ("iptables-restore", ..., text=...).
+    # TODO: every rule that you make, after() has to take away again. Keep a list.
     raise NotImplementedError("ports.beside is not written yet")
 
 

@@ -3,13 +3,24 @@
 import signal
 import socket
 import sys
+from argparse import ArgumentTypeError
 
 from network import run
 
 
 def options(parser):
-    parser.add_argument("--publish", metavar="HOSTPORT:PORT", action="append", default=[])
+    parser.add_argument(
+        "--publish", type=pair, action="append", metavar="HOSTPORT:PORT", default=[]
+    )
     parser.set_defaults(held=[], rules=[])
+
+
+def pair(text):
+    """Two ports as numbers: the host's, and the box's."""
+    numbers = [int(word) for word in text.split(":") if word.isdecimal()]
+    if len(numbers) == 2 and all(0 < number < 65536 for number in numbers):
+        return numbers
+    raise ArgumentTypeError(f"{text!r} is not HOSTPORT:PORT, two numbers from 1 to 65535")
 
 
 def before(box):
@@ -18,9 +29,12 @@ def before(box):
         raise OSError("--publish needs --network too")
     # Who is ended by SIGTERM tidies up nothing; who exits comes by after().
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    for host_port, _ in pairs(box):
+    for host_port, _ in box.publish:
         holder = socket.socket()
-        holder.bind(("", host_port))  # without listen(): nobody is answered from here
+        try:
+            holder.bind(("", host_port))  # without listen(): nobody is answered from here
+        except OSError as error:
+            raise OSError(f"port {host_port} of this host: {error.strerror}") from None
         box.held.append(holder)
 
 
@@ -45,8 +59,7 @@ def rules_of(box):
 
     They stand first in their chains (-I), before those of a dockerd or a firewall that drop.
     """
-    address = box.ip.partition("/")[0]
-    bridge, subnet = box.network, box.ip
+    bridge, address, subnet = box.network, box.ip.ip, box.ip.network
     local = "-m addrtype --dst-type LOCAL"  # to an address of this host: not what goes through it
     dnat = "-m conntrack --ctstate DNAT"  # what came by a published port
 
@@ -55,7 +68,7 @@ def rules_of(box):
     yield "filter", "FORWARD", f"-s {address} -i {bridge} -j ACCEPT"
 
     # In. Others' packets pass PREROUTING, those of this host's own programs OUTPUT.
-    for host_port, port in pairs(box):
+    for host_port, port in box.publish:
         for chain in ("PREROUTING", "OUTPUT"):
             target = f"-j DNAT --to-destination {address}:{port}"
             yield "nat", chain, f"-p tcp --dport {host_port} {local} {target}"
@@ -81,11 +94,6 @@ def change(act, rules):
         text += f"*{table}\n{''.join(lines)}COMMIT\n"
     if rules:
         run("iptables-restore", "--noflush", "--wait", text=text)
-
-
-def pairs(box):
-    """The published ports, as numbers: (of the host, of the box)."""
-    return [tuple(int(word) for word in each.split(":")) for each in box.publish]
 
 
 def setting(name, value):

@@ -6,6 +6,7 @@ solutions: a student who finds them all in one evening.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -17,10 +18,10 @@ import pexpect
 import pytest
 
 from minidock.paths import Store
-from support.command import REPOSITORY, SOURCE, command_line
+from support.command import REPOSITORY, SOURCE, Minidock, command_line
 from support.patience import patience
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = pytest.mark.root
 
 LABS = REPOSITORY / "labs"
 PROMPT, MORE = "student# ", "more> "
@@ -106,6 +107,7 @@ def solution(lab: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted((LABS / lab / "solution").iterdir())}
 
 
+@pytest.mark.slow
 def test_from_the_first_start_to_full_points(student: Terminal) -> None:
     first_day = re.findall(r"```sh\n(.*?)```", (LABS / "README.md").read_text(), re.DOTALL)
     _install, *blocks = first_day
@@ -157,6 +159,28 @@ def test_from_the_first_start_to_full_points(student: Terminal) -> None:
     student.write("uts.py", solution("04-hostname")["uts.py"])
     check_by_hand(student, "04-hostname")
     assert student.points() == 100
+
+
+SHELL_BOX = """#!/bin/sh
+# box run ROOTFS COMMAND...: no line of Python, no --init
+shift
+exec unshare --mount --propagation private --pid --fork --kill-child sh -c '
+root=$1; shift
+mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+mount --rbind "$root" "$root"
+cd "$root" && pivot_root . . && umount -l . && exec chroot . "$@"' sh "$@"
+"""
+
+
+def test_a_box_in_another_language_gets_what_it_does(minidock: Minidock, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "box").write_text(SHELL_BOX)
+    (folder / "box").chmod(0o755)
+    looked_at = minidock("lab", "check", str(folder), "--lab", "03", "--json")
+    items = {item["name"]: item["passed"] for item in json.loads(looked_at.stdout)["items"]}
+    lost = {name for name, passed in items.items() if not passed}
+    assert lost == {name for name in items if name.startswith("init-")}, str(looked_at)
 
 
 def check_by_hand(student: Terminal, lab: str) -> None:

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 _COMMANDS: Table = {
     "list": ("Commands", "lab_folders:list_", "List the labs"),
     "start": ("Commands", "lab_folders:start", "Make a folder to work in"),
-    "check": (
-        "Commands",
-        "lab_check:check",
-        "Look at what your program does",
-    ),
+    "check": ("Commands", "lab_check:check", "Look at what your program does"),
+    "grade": ("Commands", "lab_grade:grade", "Look at it, and write reports for a course"),
     "hint": ("Commands", "lab_folders:hint", "Say a lab's hints, or one item's"),
     "quiz": ("Commands", "lab_quiz:quiz", "Ask ten questions about a container"),
     "fault": ("Commands", "lab_fault:fault", "Make a set-up with one thing wrong in it"),

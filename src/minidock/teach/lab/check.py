@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
+_MOST_SEEN = 600
+
 
 @dataclass(frozen=True)
 class Result:
@@ -52,7 +54,7 @@ def hold(lab: Lab, rubric: Rubric, files: Files, names: list[str] | None = None)
     try:
         built = workshop.build(files, rubric.limits)
     except Lost as lost:
-        return [Result(item, False, str(lost), 0.0) for item in items]
+        return [Result(item, False, plain(str(lost)), 0.0) for item in items]
     results: dict[str, Result] = {}
     with Exam(built, rubric.limits) as exam:
         for item in items:
@@ -69,7 +71,7 @@ def _look_at(module: ModuleType, exam: Exam, item: Item, results: dict[str, Resu
         raise GraderFailed(f"{module.__file__} has no probe {item.probe} for the item {item.name}")
     started = time.monotonic()
     try:
-        passed, seen = True, probe(exam)
+        passed, seen = True, str(probe(exam))
     except Lost as lost:
         passed, seen = False, str(lost)
     except Exception as error:
@@ -77,7 +79,13 @@ def _look_at(module: ModuleType, exam: Exam, item: Item, results: dict[str, Resu
             f"the exam itself failed at {item.name}: {type(error).__name__}: {error}",
             hint="this is no grade; with --debug it says where. Please report it",
         ) from error
-    return Result(item, passed, seen, time.monotonic() - started)
+    return Result(item, passed, plain(seen), time.monotonic() - started)
+
+
+def plain(seen: str) -> str:
+    """What was seen, fit for any terminal and any report: a program may have printed part of it."""
+    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in seen)
+    return text if len(text) <= _MOST_SEEN else f"{text[:_MOST_SEEN]}…"
 
 
 def _load(lab: Lab) -> ModuleType:

@@ -17,7 +17,7 @@ Sources: setns(2), clone(2) CLONE_PARENT, prctl(2), user_namespaces(7).
 from __future__ import annotations
 
 import os
-from errno import ENOENT, ESRCH
+from errno import EAGAIN, ENOENT, ENOMEM, ESRCH
 
 from minidock.errors import MinidockError
 from minidock.kernel import namespace, path, process
@@ -99,6 +99,8 @@ def enter(
     except Refused as refused:
         if refused.errno == ESRCH:
             raise Lost(f"process {pid} has ended") from None
+        if refused.errno in (EAGAIN, ENOMEM):
+            raise Lost("the place is full: no process more, or no memory") from None
         raise
     finally:
         os.close(target)
@@ -131,15 +133,17 @@ def in_between(bear: Callable[[], int]) -> int:
         finally:
             os._exit(0)
     os.close(tell)
-    os.waitpid(between, 0)
+    ended = os.waitpid(between, 0)[1]
     try:
         said = os.read(told, 4096).decode(errors="replace")
     except BlockingIOError:
-        said = ""  # it was killed, and left its end of the pipe to what it bore
+        said = ""
     finally:
         os.close(told)
     if said.isdigit():
         return int(said)
+    if os.WIFSIGNALED(ended):
+        raise Refused("the lab's place: its kernel ended a process of the grader's", ENOMEM)
     _, _, rest = said.partition(" ")
     number, _, words = rest.partition(" ")
     raise Refused(f"the lab's place: {words or 'a process has vanished'}", int(number or 0))

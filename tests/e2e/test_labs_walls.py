@@ -1,0 +1,373 @@
+"""The grader against programs that want more than points: what they try, and what comes of it.
+
+The programs here are shell scripts and small Pythons in the student's place; what they have reached
+is asked of the host's kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minidock.teach.lab import holding, rubric
+from minidock.teach.lab.check import GraderFailed, Result, hold
+from minidock.teach.lab.exam import Limits, Lost, Place
+from minidock.teach.lab.folder import Files, Lab
+from minidock.teach.lab.tree import ROOT_ID
+from support.command import Result as Answer
+from support.command import command_line, environment
+from support.patience import patience
+
+pytestmark = pytest.mark.root
+
+RUBRIC = """
+[lab]
+title = "Walls"
+about = "A lab of the tests."
+minutes = 1
+explain = []
+read = []
+[limits]
+seconds = 1
+memory_mib = 64
+pids = 32
+[[item]]
+name = "before"
+points = 30
+expect = "fine"
+hint = "say fine"
+[[item]]
+name = "bad"
+points = 40
+expect = "fine"
+hint = "say fine"
+[[item]]
+name = "after"
+points = 30
+expect = "fine"
+hint = "say fine"
+"""
+EXAM = """
+from minidock.teach.lab.exam import Exam, Lost
+
+def says_fine(exam, verb):
+    ended = exam.place().run(verb)
+    if ended.output[:4] != "fine" or ended.exit_code:
+        raise Lost(ended.said())
+    return ended.output[:20]
+
+def before(exam): return says_fine(exam, "before")
+def bad(exam): return says_fine(exam, "bad")
+def after(exam): return says_fine(exam, "after")
+"""
+
+
+def program(text: str, interpreter: str = "/bin/sh") -> Files:
+    """A student's folder: this program, as `box`."""
+    files = Files()
+    files.put("box", f"#!{interpreter}\n{text}".encode(), stat.S_IFREG | 0o755)
+    return files
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    folder = tmp_path / "99-walls"
+    folder.mkdir()
+    (folder / "rubric.toml").write_text(RUBRIC)
+    (folder / "exam_99.py").write_text(EXAM)
+    return Lab(str(folder))
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with Place(program('exec sh -c "$1"')) as made:
+        yield made
+
+
+def examined(lab: Lab, bad: str) -> dict[str, Result]:
+    """The exam of a program that is fine, but for what it does when it shall be bad."""
+    script = f'[ "$1" = bad ] || {{ echo fine; exit; }}\n{bad}\n'
+    results = hold(lab, rubric.read(lab.folder), program(script))
+    return {result.item.name: result for result in results}
+
+
+def running(word: str) -> list[int]:
+    """The processes of the host that have this word in their command line."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if word in Path(f"/proc/{entry}/cmdline").read_text().split("\0"):
+                    found.append(int(entry))
+            except OSError:
+                continue
+    return found
+
+
+# What costs only its own points ------------------------------------------------------------------
+
+
+FORKS_ON = """import os
+while True:
+    try: os.fork()
+    except OSError: pass"""
+BAD = {
+    "spins": "while :; do :; done",
+    "forks for ever": "while :; do sleep $WORD & done; wait",
+    "fork bomb": "bomb() { bomb | bomb & bomb; }; bomb",
+    "fork bomb that goes on": f"exec python3 -c '{FORKS_ON}'",
+    "floods stdout": "exec yes",
+    "floods stderr": "exec yes >&2",
+    "takes memory": "exec python3 -c 'x = bytearray(1 << 30)'",
+    "fills the disk": "exec dd if=/dev/zero of=/tmp/full bs=1M",
+    "kills all it can": "exec python3 -c 'import os; os.kill(-1, 9); print(0)'",
+    "leaves a daemon": "setsid -f sleep $WORD; exec sleep $WORD",
+    "reboots": "exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x1234567)'",
+    "stops": "kill -STOP $$",
+    "garbles": "printf 'fine\\033[2J\\000'; exit 1",
+    "is not there": "exec /nothing",
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_misbehaving_costs_its_own_points(lab: Lab, bad: str) -> None:
+    word = f"{os.getpid()}27182"
+    results = examined(lab, bad.replace("$WORD", word))
+    assert {name: result.points for name, result in results.items()} == {
+        "before": 30,
+        "bad": 0,
+        "after": 30,
+    }, results
+    assert results["bad"].seen.isprintable()
+    assert running(word) == []
+
+
+# What cannot be reached --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "echo x > /lab/box",
+        "echo x > /lab/new",
+        "mount -o remount,rw,bind /lab && echo x > /lab/new",
+        "mount -o remount,rw /lab && echo x > /lab/new",
+        "umount /lab",
+        "umount -l /usr",
+        "echo x > /usr/bin/new",
+        "mount -o remount,rw,bind /usr",
+        "echo x > /etc/new",
+        "cat /etc/shadow",
+        "mknod /tmp/sda b 8 0",
+        "echo x > /proc/sys/kernel/core_pattern",
+        "echo b > /proc/sysrq-trigger",
+        "echo x > /proc/1/mem",
+        "ls -l /proc/1/fd/",
+        "ls /proc/1/root/",
+        "cd /sys/fs/cgroup; echo max > $(ls pids/pids.max pids.max 2>&-)",
+        "nsenter -t 1 -m true",
+        "ping -c 1 -W 1 10.0.0.1",
+    ],
+)
+def test_attempt_fails(place: Place, attempt: str) -> None:
+    ended = place.run(f"({attempt}) && echo reached")
+    assert ended.exit_code != 0 and "reached" not in ended.output, ended
+
+
+def test_its_root_is_an_ordinary_user_of_the_host(place: Place) -> None:
+    sleeping = place.start("exec sleep 314159")
+    process = place.find(sleeping, "sleep", "314159")
+    assert set(process.status()["Uid"].split()) == {str(ROOT_ID)}
+    assert process.namespace("user") != os.readlink("/proc/self/ns/user")
+
+
+def test_it_sees_no_process_of_the_host(place: Place) -> None:
+    seen = place.run("ls -d /proc/[0-9]*").output.split()
+    assert len(seen) <= 3
+
+
+def test_nobody_in_there_traces_what_comes_in_from_outside(place: Place) -> None:
+    """The box's `look` is the host's root: its /proc/PID/fd is closed to the place's root."""
+    hunter = (
+        "import os, time\n"
+        "mine = set(os.listdir('/proc'))\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for pid in set(os.listdir('/proc')) - mine:\n"
+        "        if not pid.isdigit(): continue\n"
+        "        try: print('seen', pid, os.listdir(f'/proc/{pid}/fd'), flush=True)\n"
+        "        except PermissionError: print('closed', pid, flush=True)\n"
+        "        except OSError: pass\n"
+    )
+    place.write("/tmp/hunter", hunter)
+    program = place.start("exec python3 /tmp/hunter")
+    process = place.find(program, "python3", "/tmp/hunter")
+    deadline = time.monotonic() + patience(10)
+    while "closed" not in program.output:
+        process.look("true")
+        assert time.monotonic() < deadline, program.output
+    assert "seen" not in program.output
+
+
+def test_a_link_in_the_place_leads_nowhere_outside(place: Place) -> None:
+    place.run("ln -s /etc/shadow /tmp/a; ln -s /proc/sys/kernel/core_pattern /tmp/b; mkfifo /tmp/c")
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+    for path in ("/tmp/a", "/tmp/c"):
+        with pytest.raises(Lost):
+            place.read(path)
+    with pytest.raises(Lost):
+        place.write("/tmp/b", "|/tmp/mine")
+    assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
+
+
+def test_a_link_in_a_submission_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    program("cat /lab/link").write(str(folder))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "below").symlink_to(tmp_path)
+    with Place(Files.read(str(folder))) as place:
+        ended = place.run()
+        assert "secret" not in ended.output and ended.exit_code != 0
+        assert place.run("x").exit_code != 0
+
+
+def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None:
+    mine = tmp_path / "made"
+    files = program("echo fine")
+    files.put(
+        "Makefile", f"all:\n\techo x > {mine}; id -u > id; sed -i s/fine/fine2/ box\n".encode()
+    )
+    results = hold(lab, rubric.read(lab.folder), files)
+    assert [result.seen for result in results] == ["fine2\n"] * 3
+    assert not mine.exists()
+
+
+# What is left ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_when_the_grader_is_killed(tmp_path: Path) -> None:
+    word = f"{os.getpid()}2718"
+    grader = (
+        "import sys, time\n"
+        "from minidock.teach.lab.exam import Place\n"
+        "from minidock.teach.lab.folder import Files\n"
+        "place = Place(Files.read(sys.argv[1]))\n"
+        f"program = place.start('setsid -f sleep {word}; exec sleep {word}')\n"
+        f"place.find(program, 'sleep', '{word}')\n"
+        "print(place.init.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    program('exec sh -c "$1"').write(str(tmp_path))
+    started = subprocess.Popen(
+        [sys.executable, "-c", grader, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert started.stdout
+    init = int(started.stdout.readline())
+    group = next(
+        line.rpartition(":")[2].strip().removesuffix("/init")
+        for line in Path(f"/proc/{init}/cgroup").read_text().splitlines()
+        if "minidock-labs" in line
+    )
+    tops = [path for path in Path("/sys/fs/cgroup").glob("**/minidock-labs") if path.is_dir()]
+    directories = [top / group.rpartition("/")[2] for top in tops]
+    assert directories and all(directory.is_dir() for directory in directories)
+
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    deadline = time.monotonic() + patience(10)
+    while os.path.exists(f"/proc/{init}") or running(word):
+        assert time.monotonic() < deadline, running(word)
+        time.sleep(0.01)
+    holding.sweep()
+    assert not [directory for directory in directories if directory.exists()]
+
+
+# Reports -----------------------------------------------------------------------------------------
+
+
+def minidock(*arguments: str) -> Answer:
+    """`minidock ARGUMENTS`, as a course's script calls it."""
+    done = subprocess.run(
+        [*command_line(), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=patience(120),
+        check=False,
+    )
+    return Answer(arguments, done.returncode, done.stdout, done.stderr)
+
+
+def test_reports_are_the_graders(tmp_path: Path) -> None:
+    """A submission that brings its own grader, grade and report gets what it is worth: nothing."""
+    submission, out = tmp_path / "submission", tmp_path / "out"
+    submission.mkdir()
+    out.mkdir()
+    files = program(f"echo '{{\"score\": 100}}' > {out}/results.json; exit 0")
+    forged = b"raise SystemExit(0)\n"
+    for name in ("exam_00.py", "sitecustomize.py", "minidock/__init__.py", "tomllib.py"):
+        files.put(name, forged)
+    files.put("rubric.toml", RUBRIC.encode())
+    files.put(".lab.toml", b'lab = "99-easy"\n')
+    files.write(str(submission))
+    (out / "results.json").write_text('{"score": 100}')
+
+    done = minidock(
+        "lab", "grade", "--lab", "00", "--gradescope", f"{out}/results.json",
+        "--junit", f"{out}/out.xml", str(submission),
+    )  # fmt: skip
+
+    assert done.code == 0, done
+    told = json.loads((out / "results.json").read_text())
+    assert told["score"] == sum(test["score"] for test in told["tests"]) == 0
+    assert sum(test["max_score"] for test in told["tests"]) == 100
+    suite = ElementTree.parse(out / "out.xml").getroot()[0]
+    assert suite.get("failures") == suite.get("tests") == str(len(told["tests"]))
+    assert sorted(os.listdir(out)) == ["out.xml", "results.json"]
+
+
+def test_a_failure_of_the_grader_is_no_grade(lab: Lab, tmp_path: Path) -> None:
+    Path(lab.exam_file).write_text(EXAM.replace('says_fine(exam, "bad")', "1 // 0"))
+    rules = rubric.read(lab.folder)
+    with pytest.raises(GraderFailed, match="failed at bad: ZeroDivisionError") as failed:
+        hold(lab, rules, program("echo fine"))
+    assert failed.value.exit_code == 125
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["grade", "--junit", "x.xml"], "grade wants the lab's name"),
+        (["grade", "--lab", "00", "--junit", "/nowhere/x.xml"], "cannot be written to /nowhere"),
+        (["check", "--lab", "77"], "no such lab: 77"),
+        (["check", "/nowhere"], "no such folder: /nowhere"),
+        (["check", "--lab", "00", "--item", "nothing"], "has no item nothing"),
+        (["start", "00", "--language", "cobol"], "has no skeleton-cobol"),
+    ],
+)
+def test_a_wrong_call_is_refused(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = minidock("lab", *arguments)
+    assert answer.code in (1, 125) and said in answer.stderr, answer
+    assert os.listdir(tmp_path) == []
+
+
+def test_limits_are_the_rubrics(lab: Lab) -> None:
+    assert rubric.read(lab.folder).limits == Limits(seconds=1, memory_mib=64, pids=32)

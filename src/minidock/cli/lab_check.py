@@ -9,7 +9,7 @@ from minidock.cli.pflag import switch, value
 from minidock.errors import NotFound
 
 
-@command("[DIR]", at_most=1)
+@command("[DIR]", at_most=1, failure=None)
 @value("--lab", default="", help="The lab, where the folder was not made by `lab start`")
 @value("--item", default="", help="Look at this item alone, and at what it needs")
 @switch("--json", help="JSON")

@@ -8,7 +8,7 @@ from minidock.cli.command import Misuse, command
 from minidock.cli.pflag import value
 
 
-@command("[DIR]", at_most=1)
+@command("[DIR]", at_most=1, failure=None)
 @value("--lab", default="", help="The lab: the course says which, and not the folder")
 @value("--gradescope", default="", help="Write Gradescope's results.json to this file")
 @value("--junit", default="", help="Write JUnit's XML to this file")

@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from errno import EACCES, EPERM, EROFS
 
-from minidock.errors import MinidockError
+from minidock.errors import KernelError, MinidockError
 from minidock.teach.lab import holding, workshop
 from minidock.teach.lab.exam import Exam
 from minidock.teach.lab.folder import Files, Lab
@@ -77,7 +78,7 @@ def _look_at(module: ModuleType, exam: Exam, item: Item, results: dict[str, Resu
     except Exception as error:
         raise GraderFailed(
             f"the exam itself failed at {item.name}: {type(error).__name__}: {error}",
-            hint="this is no grade; with --debug it says where. Please report it",
+            hint=_way_out(error),
         ) from error
     return Result(item, passed, plain(seen), time.monotonic() - started)
 
@@ -86,6 +87,16 @@ def plain(seen: str) -> str:
     """What was seen, fit for any terminal and any report: a program may have printed part of it."""
     text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in seen)
     return text if len(text) <= _MOST_SEEN else f"{text[:_MOST_SEEN]}…"
+
+
+def _way_out(error: Exception) -> str:
+    """What to do about a failure of the grader's own."""
+    if isinstance(error, KernelError) and error.errno in (EPERM, EACCES, EROFS):
+        return (
+            "this is no grade: the machine does not let exams be held.\n"
+            "In a container it takes: docker run --privileged --cgroupns private"
+        )
+    return "this is no grade; with --debug it says where. Please report it"
 
 
 def _load(lab: Lab) -> ModuleType:

@@ -110,7 +110,7 @@ class Scene:
     def pids(self, *, name: str = "") -> list[int]:
         """The host's pids of all processes in the container's cgroup."""
         first = find(self.store, name or self.name).state["Pid"]
-        directory = cgroup_directory(int(first), "memory")
+        directory = cgroup_directory(int(first), "pids")
         return [int(line) for line in text_of(f"{directory}/cgroup.procs").split()]
 
     def process(self, arguments: str, *, name: str = "") -> int:

@@ -13,6 +13,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import tarfile
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ from minidock.teach.lab.exam import Ended, Exam, Lost, Place, Process, scene
 
 STORE = "/var/lib/box"
 MARKER = "kept-only-once"
+POISONED = "poisoned"
+PUBLIC = sorted(name for name in sys.stdlib_module_names if not name.startswith("_"))
+CODECS = ("encodings/ascii", "encodings/idna", "encodings/latin_1")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MEMORY = 96 << 20
 APPLETS = "sh cat echo env id ls pwd rm sleep stat true".split()
@@ -122,9 +126,25 @@ def base() -> bytes:
     )
 
 
-def site(lowest: bytes) -> Image:
+def poison(place: Place) -> list[File]:
+    """Modules where the place's Python looks for its own: who imports one leaves /poisoned.
+
+    Behind chroot or pivot_root such an import would run the image's code, as root.
+    """
+    lines = f"with open('/{POISONED}', 'a') as file: file.write(__name__ + ' ')\n"
+    found = []
+    for library in ("usr/lib", "usr/local/lib"):
+        folders = place.names(f"/{library}") if place.exists(f"/{library}") else []
+        for python in [name for name in folders if re.fullmatch(r"python3\.\d+", name)]:
+            for module in (*PUBLIC, *CODECS):
+                found.append(File(f"{library}/{python}/{module}.py", lines.encode()))
+    return found
+
+
+def site(lowest: bytes, modules: list[File]) -> Image:
     """Three layers, with all that layers may hold, and a config that asks for everything."""
     change = layer(
+        *modules,
         folder("etc"),
         File("etc/same", b"change\n"),
         File("etc/.wh.removed"),
@@ -224,7 +244,9 @@ class Loaded:
 def loaded(place: Place) -> Loaded:
     lowest = base()
     place.write("/work/secret", f"{SECRET}\n")
-    place.write("/archives/three.tar", archive(site(lowest), words(lowest), guide(lowest)))
+    place.write(
+        "/archives/three.tar", archive(site(lowest, poison(place)), words(lowest), guide(lowest))
+    )
     before = outside(place)
     ended = place.run("load", "/archives/three.tar")
     if ended.exit_code:
@@ -406,9 +428,8 @@ def hostile_names(exam: Exam) -> str:
         "an entry /work/b, or ../../…/work/c beside manifest.json": archive(
             small(File("/work/b")), more=(File(f"{UP}work/c"), File("/work/c"))
         ),
-        "a link way -> /work, and way/d": archive(small(link("way", "/work"), File("way/d"))),
-        "a whiteout way/.wh.secret, way -> /work": archive(
-            small(link("way", "/work"), File("way/.wh.secret"), File("/work/.wh.secret"))
+        "a link way -> /work, and way/.wh.secret, way/d": archive(
+            small(link("way", "/work"), File("way/.wh.secret"), File("way/d"))
         ),
     }
     for number, (what, data) in enumerate(tries.items()):
@@ -424,12 +445,11 @@ def hostile_names(exam: Exam) -> str:
 def hostile_links(exam: Exam) -> str:
     place = exam.of(hostile)
     before = outside(place)
-    for number, target in enumerate((f"{UP}work/secret", "/work/secret")):
-        image = small(folder("srv"), same("srv/stolen", target), name="thief:1")
-        refused(place, f"links{number}", archive(image))
-        found = place.init.look("grep", "-rl", SECRET, STORE, check=False).split()
-        if found or outside(place) != before:
-            raise Lost(f"a hard link to {target} has brought that file into the image: {found}")
+    thefts = [same("srv/one", "/work/secret"), same("srv/two", f"{UP}work/secret")]
+    refused(place, "links", archive(small(folder("srv"), *thefts, name="thief:1")))
+    found = place.init.look("grep", "-rl", SECRET, STORE, check=False).split()
+    if found or outside(place) != before:
+        raise Lost(f"a hard link has brought /work/secret into the image: {' '.join(found)}")
     return "hard links to a file outside have brought nothing of it into an image"
 
 
@@ -441,6 +461,14 @@ def hostile_config(exam: Exam) -> str:
     if ended.output.strip() not in ("/work/made", "/way/made"):
         raise Lost(f"WorkingDir /way/made, way -> /work, `pwd`: {ended.said()}")
     return f"with WorkingDir /way/made, way -> /work, the box is in its own {ended.output.strip()}"
+
+
+def hostile_modules(exam: Exam) -> str:
+    box = exam.of(loaded).running()
+    if names := box.look("cat", f"/{POISONED}"):
+        if "No such" not in names:
+            raise Lost(f"the image's own code was run as root, in the place of: {names}")
+    return "the image has Python modules of its own, and none of them was imported"
 
 
 def digest(exam: Exam) -> str:

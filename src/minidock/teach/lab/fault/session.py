@@ -28,7 +28,7 @@ KINDS = {
     "of processes and limits": faults_processes.FAULTS,
 }
 FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
-_LOOKS = 3
+_LOOKS = 2
 
 
 class NoFault(MinidockError):
@@ -78,13 +78,16 @@ class Session:
         self.shop.sh(self.fault.fix)
         return told
 
+    def undo(self) -> None:
+        """Take away what the fault has put elsewhere than into the set-up, if it is still there."""
+        if self.fault.undo and self.note["kept"]:
+            then = Shop(self.store)
+            then.kept, then.is_as_kept = self.note["kept"], True
+            then.sh(self.fault.undo)
+
     def end(self) -> None:
-        """Take the set-up away, and what the fault has left elsewhere."""
-        if self.fault.undo and self.shop.kept:
-            undo = Shop(self.store)
-            undo.kept = self.shop.kept
-            undo.is_as_kept = True
-            undo.sh(self.fault.undo)
+        """Take the set-up away, repaired or not."""
+        self.undo()
         self.shop.end()
         shutil.rmtree(self.store.lab)
 

@@ -158,5 +158,5 @@ def _tell_story(session: Session) -> None:
     for line in session.reference().splitlines():
         print(f"{_MARGIN}{line}")
     print("\nWhat shows it:\n")
-    for line in session.fault.look:
+    for line in session.looks():
         print(f"{_MARGIN}{line}")

@@ -57,7 +57,7 @@ minidock restart -t 0 lab-client
 """,
         cause="overlayfs could not write into lab-client's work directory (it was immutable, "
         "chattr +i), and mounted the root read-only, as it does then",
-        look=("minidock where lab-client", "lsattr -d WORK", "dmesg"),
+        look=("minidock where lab-client", "lsattr -d $CLIENT_HOME/work", "dmesg"),
     ),
     Fault(
         name="full-layer",
@@ -147,7 +147,7 @@ MOUNTS = (
         fix=_WORKER_AGAIN,
         cause="lab-worker had /disk with bind-propagation=rshared: a mount in one of the two "
         "namespaces is then a mount in the other",
-        look=("minidock inspect lab-worker", "grep shared: /proc/PID/mountinfo"),
+        look=("minidock inspect lab-worker", "grep shared: /proc/$WORKER_PID/mountinfo"),
     ),
     Fault(
         name="no-proc",
@@ -178,7 +178,7 @@ MOUNTS = (
         fix=f"{_IN_WORKER} sh -c 'rm -f /dev/null; mknod -m 666 /dev/null c 1 3'",
         cause="/dev/null in lab-worker was a file like others, and what needs the device "
         "(a command without input) failed",
-        look=("minidock exec lab-worker ls -l /dev",),
+        look=("minidock exec -it lab-worker ls -l /dev", "minidock where lab-worker"),
     ),
 )  # fmt: skip
 

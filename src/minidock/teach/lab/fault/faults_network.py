@@ -94,7 +94,7 @@ iptables -P FORWARD $FORWARD_POLICY
         f"    iptables -t nat -I $CHAIN-OUT 1 {_LEAVING}",
         cause="what left network lab-shop kept its private sender (the MASQUERADE rule was gone), "
         "and no answer came back to that",
-        look=("iptables -t nat -S", "minidock explain lab-web"),
+        look=("minidock packet --from lab-client 8082", "iptables -t nat -S"),
     ),
     Fault(
         name="no-loopback-masquerade",
@@ -127,7 +127,7 @@ CABLES = (
         fix="ip link set dev $WEB_CABLE type bridge_slave hairpin on",
         cause="the hairpin flag of lab-web's bridge port was off: a bridge sends no frame back by "
         "the port that it came from",
-        look=("minidock packet --from lab-web 8081", "ip -d link show type veth"),
+        look=("minidock packet --from lab-web 8081", "ip -d link show $WEB_CABLE"),
     ),
     Fault(
         name="bridge-down",
@@ -156,7 +156,7 @@ CABLES = (
         fix="ip link set dev $WEB_CABLE mtu 1500\nip link set dev $BRIDGE mtu 1500",
         cause="the MTU of this machine's end of lab-web's cable was 600: a bridge drops what is "
         "too big for a port, and tells nobody",
-        look=("ip link show type veth", f"{_CLIENT} ping -c 1 -s 1200 lab-web"),
+        look=(f"{_CLIENT} ping -c 1 -s 1200 lab-web", "minidock where lab-web", "ip link"),
     ),
     Fault(
         name="black-hole",
@@ -198,7 +198,7 @@ CABLES = (
 """,
         fix=f"{_IN_CLIENT} ip address del $WEB_ADDRESS/32 dev lo",
         cause="lab-client had lab-web's address too, on its lo: it called itself",
-        look=(f"{_CLIENT} ip address", f"{_CLIENT} ip route get ADDRESS"),
+        look=(f"{_CLIENT} ip address", f"{_CLIENT} ip route get $WEB_ADDRESS"),
     ),
     Fault(
         name="wrong-neighbour",
@@ -209,7 +209,7 @@ CABLES = (
         fix=f"{_IN_CLIENT} ip neighbour del $WEB_ADDRESS dev eth0",
         cause="lab-client knew a wrong hardware address for lab-web, for good: a PERMANENT entry "
         "of its neighbour table",
-        look=("nsenter -n -t PID ip neighbour", "minidock ns"),
+        look=("minidock ns lab-client", "nsenter -t $CLIENT_PID -n ip neighbour"),
     ),
     Fault(
         name="loopback-down",

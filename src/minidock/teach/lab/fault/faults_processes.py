@@ -28,7 +28,7 @@ FAULTS = (
         fix="echo $THAWED > $WEB_FREEZER",
         cause="lab-web's cgroup was frozen behind minidock's back, which calls it running: it has "
         "not paused it",
-        look=("minidock packet 8081", "minidock where lab-web"),
+        look=("minidock where lab-web", "cat $WEB_FREEZER"),
     ),
     Fault(
         name="nobody-reaps",
@@ -56,7 +56,7 @@ FAULTS = (
         inject="echo 4 > $WORKER_PIDS",
         fix=f"minidock update --pids-limit {PIDS} lab-worker",
         cause="lab-worker's cgroup might have 4 processes: fork(2) said EAGAIN",
-        look=("minidock stats --no-stream lab-worker", "minidock where lab-worker"),
+        look=("minidock where lab-worker", "cat $WORKER_PIDS"),
     ),
     Fault(
         name="hardly-any-processor",
@@ -65,7 +65,7 @@ FAULTS = (
         inject="echo $CPU_SLOW > $WORKER_CPU",
         fix="echo $CPU_FREE > $WORKER_CPU",
         cause="lab-worker's cgroup got 3 ms of processor time in 100",
-        look=("minidock where lab-worker", "cat CGROUP/cpu.stat"),
+        look=("minidock where lab-worker", "cat $(dirname $WORKER_CPU)/cpu.stat"),
     ),
     Fault(
         name="limit-not-in-force",
@@ -93,7 +93,7 @@ fi
         cause="lab-worker had a limit on paper only. In cgroup v2 the memory controller was not "
         "handed down to its cgroup (cgroup.subtree_control above it); in v1 its processes were not "
         "in the directory of the memory tree that has the limit",
-        look=("minidock where lab-worker", "cat /proc/PID/cgroup"),
+        look=("minidock where lab-worker", "cat /proc/$WORKER_PID/cgroup"),
         undo="""
 if [ $CGROUP = 2 ]; then
     above=$(dirname $(dirname $WORKER_MEMORY))

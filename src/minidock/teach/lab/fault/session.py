@@ -61,12 +61,16 @@ class Session:
                 found = broken(self.shop, found)
         return found
 
+    def looks(self) -> list[str]:
+        """What shows the fault: commands, with the names filled in."""
+        return [filled(line, self.shop.names()) for line in self.fault.look]
+
     def hint(self) -> str:
         """The next thing to look at; the last one again when there are no more."""
         number: int = min(self.note["hints"], len(self.fault.look) - 1)
         self.note["hints"] = number + 1
         self.save()
-        return self.fault.look[number]
+        return self.looks()[number]
 
     def reference(self) -> str:
         """The script of the reference's repair, with the names filled in."""

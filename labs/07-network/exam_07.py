@@ -13,8 +13,7 @@ from typing import Any
 from minidock.teach.lab.exam import Contained, Exam, Lost, Neighbour, Network, Place, scene
 
 BRIDGE, GATEWAY = "br7", "172.30.0.1"
-FIRST, SECOND, THIRD = "172.30.0.2", "172.30.0.3", "172.30.0.4"
-FOURTH, FIFTH = "172.30.0.5", "172.30.0.6"
+FIRST, SECOND, THIRD, FOURTH = "172.30.0.2", "172.30.0.3", "172.30.0.4", "172.30.0.5"
 
 
 @dataclass
@@ -43,6 +42,10 @@ class House:
     def links(self) -> dict[str, Any]:
         """The host's links by name, as `ip` tells of them."""
         return {each["ifname"]: each for each in ip(self.host, "-d", "link")}
+
+    def plugs(self) -> dict[str, str]:
+        """The bridge that each of the host's links is plugged into, "" for those in none."""
+        return {name: each.get("master", "") for name, each in self.links().items()}
 
 
 @scene
@@ -176,22 +179,21 @@ def address_again(exam: Exam) -> str:
 
 def cable_gone(exam: Exam) -> str:
     home = exam.of(house)
-    before = home.links()
+    before = home.plugs()
+    if BRIDGE not in before:
+        raise Lost(f"{BRIDGE} has gone with a box that ended before; {FIRST} is still running")
     ending = plugged_in(home.place, FOURTH)
-    with_it = home.links()
-    plugged_in(home.place, FIFTH)
-    both = {name: each.get("master") for name, each in home.links().items()}
-    cables = with_it.keys() - before.keys() - {BRIDGE}
+    cables = home.plugs().keys() - before.keys()
     if not cables:
         raise Lost("no cable was seen on the host while the box ran")
     ending.end()  # while we still hold its namespace, as one does who looks into it by nsenter
-    now = {name: each.get("master") for name, each in home.links().items()}
+    now = home.plugs()
     if left := now.keys() & cables:
         raise Lost(f"the command was killed, box has ended, and left {', '.join(sorted(left))}")
-    if now != {name: master for name, master in both.items() if name not in cables}:
-        plugs = ", ".join(f"{name} in {master}" for name, master in now.items() if master)
-        raise Lost(f"box took more with it than its cable; still plugged in: {plugs or 'none'}")
-    return f"{', '.join(cables)} went with its box, and its neighbour's stayed"
+    if now != before:
+        kept = ", ".join(f"{name} in {bridge}" for name, bridge in now.items() if bridge)
+        raise Lost(f"box took more with it than its cable; still plugged in: {kept or 'none'}")
+    return f"{', '.join(cables)} went with its box, and {FIRST} kept its own"
 
 
 def addresses(net: Network, device: str) -> list[str]:

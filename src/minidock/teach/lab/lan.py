@@ -29,7 +29,7 @@ from minidock.teach.lab.lost import Lost, patience
 
 PLACE, NEIGHBOUR, DEVICE = "10.77.0.1", "10.77.0.2", "lan0"
 ANSWER_SECONDS = 1.3  # TCP sends a lost SYN again after one second
-SILENCE_SECONDS = 0.25  # after which nobody answers who was within reach
+SILENCE_SECONDS = 0.15  # after which nobody answers who was within reach
 _BRIDGED_FRAMES = "net/bridge/bridge-nf-call-iptables"
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)  # struct linger: no TIME_WAIT that holds an address
 

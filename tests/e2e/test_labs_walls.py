@@ -30,6 +30,7 @@ from support.patience import patience
 
 pytestmark = pytest.mark.root
 
+NAME = f"mine{os.getpid()}"  # of a program that this run looks for among the host's processes
 RUBRIC = """
 [lab]
 title = "Walls"
@@ -101,13 +102,16 @@ def examined(lab: Lab, bad: str) -> dict[str, Result]:
     return {result.item.name: result for result in results}
 
 
-def running(word: str) -> list[int]:
-    """The processes of the host that have this word in their command line."""
+def running(name: str) -> list[int]:
+    """The processes of the host whose program has this name.
+
+    Not by their command lines: reading one waits where its process is short of memory.
+    """
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                if word in Path(f"/proc/{entry}/cmdline").read_text().split("\0"):
+                if Path(f"/proc/{entry}/comm").read_text().strip() == name:
                     found.append(int(entry))
             except OSError:
                 continue
@@ -121,9 +125,16 @@ FORKS_ON = """import os
 while True:
     try: os.fork()
     except OSError: pass"""
+CLONE = {"x86_64": 56, "aarch64": 220}
+# Children whose parent is the grader (CLONE_PARENT), which has never heard of them.
+SIBLINGS = f"""import ctypes, os
+clone = {CLONE[os.uname().machine]}
+for _ in range(3):
+    if ctypes.CDLL(None).syscall(clone, 0x8000 | 17, 0, 0, 0, 0) == 0: os._exit(0)
+os._exit(3)"""
 BAD = {
     "spins": "while :; do :; done",
-    "forks for ever": "while :; do sleep $WORD & done; wait",
+    "forks for ever": "cp /bin/sleep /tmp/NAME; while :; do /tmp/NAME 600 & done; wait",
     "fork bomb": "bomb() { bomb | bomb & bomb; }; bomb",
     "fork bomb that goes on": f"exec python3 -c '{FORKS_ON}'",
     "floods stdout": "exec yes",
@@ -131,25 +142,25 @@ BAD = {
     "takes memory": "exec python3 -c 'x = bytearray(1 << 30)'",
     "fills the disk": "exec dd if=/dev/zero of=/tmp/full bs=1M",
     "kills all it can": "exec python3 -c 'import os; os.kill(-1, 9); print(0)'",
-    "leaves a daemon": "setsid -f sleep $WORD; exec sleep $WORD",
+    "leaves a daemon": "cp /bin/sleep /tmp/NAME; setsid -f /tmp/NAME 600; exec sleep 600",
     "reboots": "exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x1234567)'",
     "stops": "kill -STOP $$",
     "garbles": "printf 'fine\\033[2J\\000'; exit 1",
     "is not there": "exec /nothing",
+    "gives its children to the grader": f"exec python3 -c '{SIBLINGS}'",
 }
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_misbehaving_costs_its_own_points(lab: Lab, bad: str) -> None:
-    word = f"{os.getpid()}27182"
-    results = examined(lab, bad.replace("$WORD", word))
+    results = examined(lab, bad.replace("NAME", NAME))
     assert {name: result.points for name, result in results.items()} == {
         "before": 30,
         "bad": 0,
         "after": 30,
     }, results
     assert results["bad"].seen.isprintable()
-    assert running(word) == []
+    assert running(NAME) == []
 
 
 # What cannot be reached --------------------------------------------------------------------------
@@ -258,14 +269,13 @@ def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None
 
 
 def test_nothing_is_left_when_the_grader_is_killed(tmp_path: Path) -> None:
-    word = f"{os.getpid()}2718"
     grader = (
         "import sys, time\n"
         "from minidock.teach.lab.exam import Place\n"
         "from minidock.teach.lab.folder import Files\n"
         "place = Place(Files.read(sys.argv[1]))\n"
-        f"program = place.start('setsid -f sleep {word}; exec sleep {word}')\n"
-        f"place.find(program, 'sleep', '{word}')\n"
+        f"program = place.start('cp /bin/sleep /tmp/{NAME}; setsid /tmp/{NAME} 600 & wait')\n"
+        f"place.find(program, '/tmp/{NAME}', '600')\n"
         "print(place.init.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -287,11 +297,12 @@ def test_nothing_is_left_when_the_grader_is_killed(tmp_path: Path) -> None:
     directories = [top / group.rpartition("/")[2] for top in tops]
     assert directories and all(directory.is_dir() for directory in directories)
 
+    assert len(running(NAME)) == 1
     started.send_signal(signal.SIGKILL)
     started.wait()
     deadline = time.monotonic() + patience(10)
-    while os.path.exists(f"/proc/{init}") or running(word):
-        assert time.monotonic() < deadline, running(word)
+    while os.path.exists(f"/proc/{init}") or running(NAME):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     holding.sweep()
     assert not [directory for directory in directories if directory.exists()]

@@ -9,4 +9,5 @@ tree.py       its files                               holding.py   its cgroup
 enter.py      how a process gets into it              inside.py    its files, seen from outside
 program.py    the student's program, while it runs    process.py   what the kernel says of one
 snapshot.py   what there is, to see what is left      lost.py      how points are lost
+    orphans.py    children that are the grader's unasked
 """

@@ -28,7 +28,7 @@ import signal
 from minidock.errors import MinidockError
 from minidock.kernel import cgroup, link, mount, namespace, process
 from minidock.kernel.netlink import Netlink
-from minidock.teach.lab import tree
+from minidock.teach.lab import orphans, tree
 from minidock.teach.lab.enter import in_between
 from minidock.teach.lab.folder import Files
 from minidock.teach.lab.holding import Holding, mount_points
@@ -72,6 +72,7 @@ def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
         return namespace.clone_process(NAMESPACES, first, cgroup_fd=fd, as_sibling=True)
 
     pid = in_between(between)
+    orphans.OURS.add(pid)
     os.close(go[0])
     os.close(ready[1])
     try:
@@ -85,7 +86,7 @@ def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
         os.write(go[1], b"g")
     except BaseException:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        orphans.wait_for_init(pid)
         raise
     finally:
         os.close(go[1])

@@ -13,6 +13,7 @@ Sources: cgroups(7); cgroup_namespaces(7); cgroup-v2.rst "Delegation".
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 
@@ -80,17 +81,32 @@ class Holding:
 
 
 def sweep() -> None:
-    """Remove what graders have left that are gone."""
+    """Remove what graders have left that are gone; one grader at a time does it for all."""
     parent = cgroup.home_of(_PARENT)
-    for top in cgroup.open_cgroup(parent, "").directories():
-        if not os.path.isdir(top):
-            continue
-        for name in os.listdir(top):
+    tops = [top for top in cgroup.open_cgroup(parent, "").directories() if os.path.isdir(top)]
+    try:
+        lock = os.open(tops[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, IndexError):
+        return  # nothing was ever left, or another grader has just removed it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in sorted({name for top in tops for name in _listed(top)}):
             pid, _, rest = name.partition(".")
             if pid.isdigit() and str(start_time(int(pid))) != rest.partition(".")[0]:
                 left = cgroup.open_cgroup(parent, name)
                 left.kill_all()
                 left.remove()
+    except BlockingIOError:
+        return  # another one is at it
+    finally:
+        os.close(lock)
+
+
+def _listed(top: str) -> list[str]:
+    try:
+        return os.listdir(top)
+    except FileNotFoundError:
+        return []
 
 
 def _give_away(directory: str) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minidock.errors import MinidockError
-from minidock.teach.lab import birth, enter, inside, snapshot
+from minidock.teach.lab import birth, enter, inside, orphans, snapshot
 from minidock.teach.lab.folder import Files
 from minidock.teach.lab.holding import Holding
 from minidock.teach.lab.lan import Neighbour, Network
@@ -266,7 +266,7 @@ class Place:
                 program.kill()
                 program.close()
             self._programs.clear()
-            os.waitpid(self.init.pid, 0)
+            orphans.wait_for_init(self.init.pid)
             self.init.pid = 0
         self._holding.close()
 

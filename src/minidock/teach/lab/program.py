@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 
 from minidock.teach.lab.lost import patience
+from minidock.teach.lab.orphans import OURS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Program:
         self, pid: int, output: int, errors: int, *, session: Callable[[int], list[int]]
     ) -> None:
         self.pid = pid
+        OURS.add(pid)
         self._pidfd = os.pidfd_open(pid)
         self._output, self._errors = output, errors
         self._session = session
@@ -121,6 +123,7 @@ class Program:
 
     def _reap(self, *, timed_out: bool = False) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        OURS.discard(self.pid)
         self._ended = Ended(
             code if code >= 0 else 128 - code,
             self.output,

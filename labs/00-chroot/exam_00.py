@@ -32,6 +32,7 @@ class Runs:
     killed: Ended  # by its own SIGTERM
     missing: Ended
     forbidden: Ended
+    without_root: Ended
 
 
 @scene
@@ -43,6 +44,7 @@ def runs(place: Place) -> Runs:
         place.run("run", place.rootfs, "sh", "-c", "kill -TERM $$"),
         place.run("run", place.rootfs, "no-such-command"),
         place.run("run", place.rootfs, "/etc/passwd"),
+        place.run("run", "/no/such/rootfs", "echo", "this ran"),
     )
 
 
@@ -51,11 +53,6 @@ def sleeping(place: Place) -> Contained:
     box = place.contained(place.rootfs)
     place.write(f"{place.rootfs}/{_MARK}", "")
     return box
-
-
-@scene
-def without_root(place: Place) -> Ended:
-    return place.run("run", "/no/such/rootfs", "echo", "this ran")
 
 
 @scene
@@ -92,7 +89,7 @@ def working_directory(exam: Exam) -> str:
 
 def no_open_door(exam: Exam) -> str:
     command = exam.of(sleeping).command
-    more = [fd for fd in os.listdir(f"/proc/{command.pid}/fd") if int(fd) > 2]
+    more = [fd for fd in _open_files(command) if int(fd) > 2]
     if more:
         raise Lost(f"open in the command: {more[0]} -> {command.link(f'fd/{more[0]}')}")
     return "open in the command: 0, 1, 2"
@@ -121,7 +118,7 @@ def command_not_found(exam: Exam) -> str:
 
 
 def no_root_no_command(exam: Exam) -> str:
-    ended = exam.of(without_root)
+    ended = exam.of(runs).without_root
     if ended.output:
         raise Lost(f"the command ran, outside: it said {ended.output.strip()!r}")
     if ended.exit_code != 125 or not ended.errors.strip():
@@ -139,3 +136,11 @@ def escape(exam: Exam) -> str:
 def _is_rootfs(process: Process, handle: str) -> bool:
     """Whether a process's root or cwd is the directory in which the mark was made."""
     return os.path.lexists(f"/proc/{process.pid}/{handle}/{_MARK}")
+
+
+def _open_files(process: Process) -> list[str]:
+    """The numbers of a process's open files. Raises Lost."""
+    try:
+        return os.listdir(f"/proc/{process.pid}/fd")
+    except OSError as error:
+        raise Lost(f"the command has ended ({error.strerror})") from None

@@ -6,7 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Mount, Place, scene
+from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Mount, Place, Process, scene
 
 _RESTRICTED = {"nosuid", "nodev", "noexec"}
 
@@ -16,9 +16,7 @@ _VOLUMES = """
 mkdir -p /srv/data /srv/careful
 mount -t tmpfs data /srv/data
 mount -t tmpfs -o nosuid,nodev,noexec careful /srv/careful
-"""
-_LINK = """
-mkdir -p /srv/outside /rootfs/srv/outside /srv/data
+mkdir -p /srv/outside /rootfs/srv/outside
 ln -s /srv/outside /rootfs/link
 """
 
@@ -34,8 +32,9 @@ class Sleeping:
 
 @dataclass
 class Scratch:
-    """A box with two tmpfs; the mount points of the host before and then."""
+    """A box with a tmpfs; the mount points of the host before and then."""
 
+    place: Place
     box: Contained
     before: list[str]
     during: list[str]
@@ -43,12 +42,13 @@ class Scratch:
 
 @dataclass
 class Volumes:
-    """A box that wrote to a volume and ended, and one that has two volumes read-only."""
+    """A box that wrote to a volume, and one whose volume is not there; both have ended."""
 
     place: Place
     to_box: str
     to_host: str
     wrote: Ended
+    without_source: Ended
 
 
 @scene
@@ -63,12 +63,7 @@ def sleeping(place: Place) -> Sleeping:
 def scratch(place: Place) -> Scratch:
     before = _targets(place.init.mounts())
     box = place.contained("--tmpfs", "/scratch", place.rootfs)
-    return Scratch(box, before, _targets(place.init.mounts()))
-
-
-@scene
-def made(place: Place) -> Contained:
-    return place.contained("--tmpfs", "/made/by/box", "--tmpfs", "/made/too", place.rootfs)
+    return Scratch(place, box, before, _targets(place.init.mounts()))
 
 
 @scene
@@ -78,7 +73,8 @@ def volumes(place: Place) -> Volumes:
     place.write("/srv/data/from-host", to_box)
     script = f"cat /data/from-host; echo {to_host} > /data/from-box"
     wrote = place.run("run", "--volume", "/srv/data:/data", place.rootfs, "sh", "-c", script)
-    return Volumes(place, to_box, to_host, wrote)
+    missing = place.run("run", "--volume", "/no/such:/data", place.rootfs, "echo", "this ran")
+    return Volumes(place, to_box, to_host, wrote, missing)
 
 
 @scene
@@ -87,19 +83,6 @@ def read_only(place: Place) -> tuple[Place, Contained]:
     careful = "/srv/careful:/careful:ro"
     data = "/srv/data:/data:ro"
     return place, place.contained("--volume", data, "--volume", careful, place.rootfs)
-
-
-@scene
-def linked(place: Place) -> tuple[list[str], bool]:
-    """The mount points in a box whose volume's path has a link in it; whether the host got one."""
-    _as_host(place, _LINK)
-    box = place.contained("--volume", "/srv/data:/link/v", place.rootfs)
-    return _targets(box.command.mounts()), place.exists("/srv/outside/v")
-
-
-@scene
-def without_source(place: Place) -> Ended:
-    return place.run("run", "--volume", "/no/such:/data", place.rootfs, "echo", "this ran")
 
 
 def own_mount_namespace(exam: Exam) -> str:
@@ -131,14 +114,16 @@ def tmpfs(exam: Exam) -> str:
     missing = _RESTRICTED - set(mount.options)
     if mount.fstype != "tmpfs" or missing:
         raise Lost(f"/scratch is {mount.fstype}, {','.join(mount.options)}")
-    mode = os.lstat(f"/proc/{command.pid}/root/scratch").st_mode & 0o7777
+    mode = _mode_of_scratch(command)
     if mode != 0o1777:
         raise Lost(f"/scratch has mode {mode:o}")
     return f"/scratch is tmpfs, {','.join(mount.options)}, mode {mode:o}"
 
 
 def mount_point_is_made(exam: Exam) -> str:
-    mounts = exam.of(made).command.mounts()
+    place = exam.of(scratch).place
+    box = place.contained("--tmpfs", "/made/by/box", "--tmpfs", "/made/too", place.rootfs)
+    mounts = box.command.mounts()
     kinds = [_mount_on(mounts, target).fstype for target in ("/made/by/box", "/made/too")]
     if kinds != ["tmpfs", "tmpfs"]:
         raise Lost(f"/made/by/box is {kinds[0]}, /made/too is {kinds[1]}")
@@ -184,8 +169,10 @@ def flags_are_kept(exam: Exam) -> str:
 
 
 def links_stay_inside(exam: Exam) -> str:
-    targets, on_host = exam.of(linked)
-    if on_host:
+    place = exam.of(volumes).place
+    box = place.contained("--volume", "/srv/data:/link/v", place.rootfs)
+    targets = _targets(box.command.mounts())
+    if place.exists("/srv/outside/v"):
         raise Lost("ROOTFS/link -> /srv/outside, and /srv/outside/v was made on the host")
     if "/srv/outside/v" not in targets:
         raise Lost(f"the box has no mount on /srv/outside/v, but on: {', '.join(targets)}")
@@ -193,7 +180,7 @@ def links_stay_inside(exam: Exam) -> str:
 
 
 def no_volume_no_command(exam: Exam) -> str:
-    ended = exam.of(without_source)
+    ended = exam.of(volumes).without_source
     if ended.output:
         raise Lost("the command ran without its volume")
     if ended.exit_code != 125 or not ended.errors.strip():
@@ -218,3 +205,11 @@ def _mount_on(mounts: list[Mount], target: str) -> Mount:
     if not found:
         raise Lost(f"in the box nothing is mounted on {target}, but on: {_targets(mounts)}")
     return found[-1]
+
+
+def _mode_of_scratch(command: Process) -> int:
+    """Its permissions; the path has one name, so no link of the box is followed. Raises Lost."""
+    try:
+        return os.lstat(f"/proc/{command.pid}/root/scratch").st_mode & 0o7777
+    except OSError as error:
+        raise Lost(f"/scratch in the box: {error.strerror}") from None

@@ -91,7 +91,7 @@ def working_directory(exam: Exam) -> str:
 
 def no_open_door(exam: Exam) -> str:
     command = exam.of(on_a_mount).running.command
-    more = [fd for fd in os.listdir(f"/proc/{command.pid}/fd") if int(fd) > 2]
+    more = [fd for fd in _open_files(command) if int(fd) > 2]
     if more:
         raise Lost(f"open in the command: {more[0]} -> {command.link(f'fd/{more[0]}')}")
     return "open in the command: 0, 1, 2"
@@ -118,3 +118,11 @@ def _is_expected(target: str) -> bool:
 
 def _mounts(process: Process) -> list[str]:
     return sorted(mount.target for mount in process.mounts())
+
+
+def _open_files(process: Process) -> list[str]:
+    """The numbers of a process's open files. Raises Lost."""
+    try:
+        return os.listdir(f"/proc/{process.pid}/fd")
+    except OSError as error:
+        raise Lost(f"the command has ended ({error.strerror})") from None

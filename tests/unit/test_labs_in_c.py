@@ -1,28 +1,25 @@
-"""The labs' C: each skeleton is whole by itself; what two of them share is kept the same."""
+"""In C each lab's start is whole by itself; it is the solution before it all the same."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-from support.command import REPOSITORY
+from minidock.teach.lab import folder
+from minidock.teach.lab.folder import Lab
 
-LABS = sorted(path.parent for path in (REPOSITORY / "labs").glob("[0-9][0-9]-*/skeleton-c"))
-GROW = {"box.c", "box.h"}  # given, with more in them from lab to lab
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".o"}
+IN_C = [lab for lab in folder.every() if "c" in lab.languages()]
+GROW = {"box.c", "box.h"}  # each lab has more options and parts than the one before
 
 
-@pytest.mark.parametrize(
-    ("before", "lab"), pairwise(LABS), ids=lambda lab: lab.name if isinstance(lab, Path) else None
-)
-def test_a_lab_begins_with_the_solution_of_the_one_before(before: Path, lab: Path) -> None:
-    solved = files(before / "skeleton-c") | files(before / "solution-c")
-    start = files(lab / "skeleton-c")
-    for name, text in solved.items():
-        if name not in GROW and "TODO" not in start.get(name, ""):
-            assert start.get(name) == text, f"{lab.name}/skeleton-c/{name}"
+@pytest.mark.parametrize(("before", "lab"), list(pairwise(IN_C)), ids=lambda lab: str(lab.name))
+def test_a_start_in_c_has_the_files_of_the_solution_before(before: Lab, lab: Lab) -> None:
+    solved, start = before.solution("c"), lab.start("c")
+    own = {name for name in start.names() if "TODO" in start.text(name)}
+    others = {
+        name
+        for name in set(solved.names()) - GROW - own
+        if name not in start or start.text(name) != solved.text(name)
+    }
+    assert others == set()

@@ -1,6 +1,7 @@
 """The files of the place: the host's programs, read-only, and a root file system to play in.
 
-    /usr /bin /lib* /etc /opt    the host's own, read-only: Python, compilers, ip, iptables
+    /usr /bin /lib* /etc /opt    the host's own, read-only: Python, compilers, ip, iptables; without
+                                 the labs, if minidock is installed there
     /lab                         the student's files, read-only
     /rootfs                      a root file system with busybox in it, writable, no mount point
     /tmp /run /root /var …       empty, writable
@@ -19,7 +20,7 @@ import stat
 
 from minidock.errors import MinidockError
 from minidock.kernel import mount
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.folder import Files, labs_folder
 
 ROOT_ID = 1_000_000_000  # the place's root on the host; its uids and gids follow
 IDS = 65_536
@@ -65,6 +66,7 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
         os.chmod(f"{top}/{name}", 0o1777)
     for name in _HOSTS:
         _show(f"/{name}", f"{top}/{name}")
+    _hide(top, labs_folder())
     _devices(f"{top}/dev")
     _rootfs(f"{top}/rootfs")
     _give_away(top)
@@ -82,6 +84,13 @@ def _show(source: str, target: str) -> None:
         mount.bind_mount(source, "/", target, recursive=True)
         read_only = mount.MOUNT_ATTR_RDONLY
         mount.set_mount_attributes("/", target, attributes=read_only, recursive=True)
+
+
+def _hide(top: str, folder: str) -> None:
+    """Cover the labs, where one of the directories has them: nobody hands in the solution so."""
+    if os.path.isdir(f"{top}{folder}"):
+        flags, place = mount.MS_RDONLY, f"{top}{folder}"
+        mount.mount_filesystem("tmpfs", "/", place, "tmpfs", flags=flags, data="mode=755")
 
 
 def _devices(dev: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, eventually, scene
 
-MEMORY, PIDS, CPUS = 32 << 20, 20, 0.2
+MEMORY, PIDS, CPUS = 32 << 20, 20, 0.05
 CONTROLLERS = ("memory", "pids", "cpu")
 
 # A busy loop beside the sleeping command, so that there is something to slow down.
@@ -170,7 +170,7 @@ def cpu_limit(exam: Exam) -> str:
         quota, period = box.read("cpu", "", "cpu.max").split()
     if quota in ("max", "-1"):
         raise Lost("the command's cgroup has no limit of processor time")
-    if abs(int(quota) / int(period) - CPUS) > 0.01:
+    if abs(int(quota) / int(period) - CPUS) > 0.001:
         raise Lost(f"asked for {CPUS} CPUs, the cgroup may use {quota} of {period} µs")
     return f"it may use {quota} of each {period} µs"
 

@@ -1,0 +1,108 @@
+/* box run [OPTIONS] ROOTFS COMMAND [ARG...]: a container, made by hand.
+ *
+ * This file is given. What you write stands in the other ones.
+ *
+ *     box                         keeper                    child of the keeper: PID 1
+ *      | process_start ---------> | pid_inside -----------> |
+ *      | process_wait             | (waits)                 | private_inside
+ *      |                          |                         | volumes_inside
+ *      |                          |                         | proc_inside
+ *      |                          |                         | root_inside
+ *      |                          |                         | uts_inside
+ *      |                          |                         | privileges_inside
+ *      |                          |                         | init_inside
+ *      |                          |                         | process_execute: the command
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "box.h"
+
+enum { EXIT_BOX = 125 };        /* Docker's code for "the box, not its command, failed" */
+
+_Noreturn void fail(const char *what, const char *subject)
+{
+    fprintf(stderr, "box: %s %s: %s\n", what, subject, strerror(errno));
+    _exit(EXIT_BOX);
+}
+
+static int usage(void)
+{
+    fputs("usage: box run [--cap-add NAME]... [--cap-drop NAME]... [--hostname NAME] [--init]\n"
+          "               [--tmpfs DIR]... [--volume HOST:DIR[:ro]]... ROOTFS COMMAND [ARG...]\n"
+          "       box escape FILE\n", stderr);
+    return EXIT_BOX;
+}
+
+/* HOST:DIR or HOST:DIR:ro, cut into its parts; false if it is neither. */
+static bool read_volume(char *text, struct volume *volume)
+{
+    volume->host = strsep(&text, ":");
+    volume->directory = strsep(&text, ":");
+    volume->read_only = text != NULL && strcmp(text, "ro") == 0;
+    return *volume->host && volume->directory && *volume->directory == '/'
+        && (text == NULL || volume->read_only);
+}
+
+/* What was asked for; false if it was not understood. */
+static bool read_options(int argc, char **argv, struct box *box)
+{
+    static const struct option options[] = {
+        { "cap-add", required_argument, NULL, 'a' },
+        { "cap-drop", required_argument, NULL, 'd' },
+        { "hostname", required_argument, NULL, 'h' },
+        { "init", no_argument, NULL, 'i' },
+        { "tmpfs", required_argument, NULL, 't' },
+        { "volume", required_argument, NULL, 'v' },
+        { NULL, 0, NULL, 0 },
+    };
+    /* "+": what stands behind ROOTFS is the command's, options too */
+    for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
+        if (option == 'i')
+            box->init = true;
+        else if (option == 'h')
+            box->hostname = optarg;
+        else if (option == 'a')
+            box->cap_add |= privileges_read(optarg);
+        else if (option == 'd')
+            box->cap_drop |= privileges_read(optarg);
+        else if (option == 't' && box->tmpfs_count < MOST)
+            box->tmpfs[box->tmpfs_count++] = optarg;
+        else if (option == 'v' && box->volume_count < MOST
+                 && read_volume(optarg, &box->volumes[box->volume_count]))
+            box->volume_count++;
+        else
+            return false;
+    }
+    uts_choose_name(box);
+    box->rootfs = argv[optind];
+    box->command = argv + optind + 1;
+    return argc - optind >= 2;
+}
+
+/* What the child does until it is the command. */
+static void child(struct box *box)
+{
+    pid_inside();
+    private_inside();
+    volumes_inside(box);
+    proc_inside(box);
+    root_inside(box);
+    uts_inside(box);
+    privileges_inside(box);
+    init_inside(box);
+    process_execute(box->command);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "escape") == 0)
+        return escape(argv[2]);
+    struct box box = { 0 };
+    if (argc < 2 || strcmp(argv[1], "run") != 0 || !read_options(argc - 1, argv + 1, &box))
+        return usage();
+    return process_wait(process_start(child, &box));
+}

@@ -308,6 +308,18 @@ def test_nothing_is_left_when_the_grader_is_killed(tmp_path: Path) -> None:
     assert not [directory for directory in directories if directory.exists()]
 
 
+def test_a_grader_in_a_container_takes_nobody_else_for_dead() -> None:
+    """It sees the host's cgroups (docker's --cgroupns host), and none of the host's processes."""
+    with Place(program('exec sh -c "$1"')) as place:
+        beside = "from minidock.teach.lab import holding; holding.sweep()"
+        subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", beside],
+            check=True,
+            env=environment(),
+        )
+        assert place.run("echo alive").output == "alive\n"
+
+
 # Reports -----------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel import cgroup, cgroup_home
 from minidock.kernel.cgroup import Cgroup, open_cgroup
 from minidock.paths import Store
+from support.command import environment
 from support.machine import disk_of
 from support.patience import is_slow, patience
 
@@ -237,6 +238,19 @@ def test_a_late_process_is_born_where_init_is_if_init_made_cgroups(group: Cgroup
         os.close(fd)
         group.kill_all()
         init.wait()
+
+
+def test_processes_outside_of_the_pid_namespace_are_not_taken_for_process_0(group: Cgroup) -> None:
+    """The kernel lists them as 0, and kill(0) would end the killer and all beside it."""
+    directory = group.directories()[0]
+    asked = f"from minidock.kernel import cgroup; print(cgroup.pids_of({directory!r}))"
+    with spawn_in(group, "sleep", "60") as sleeper:
+        assert until(lambda: sleeper.pid in group.pids())
+        done = subprocess.run(
+            ["unshare", "--pid", "--fork", sys.executable, "-c", asked],
+            capture_output=True, text=True, env=environment(), check=True,
+        )  # fmt: skip
+    assert done.stdout == "[]\n"
 
 
 def test_removing_what_is_gone_does_nothing(group: Cgroup) -> None:

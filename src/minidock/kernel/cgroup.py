@@ -472,9 +472,14 @@ def _try_remove(directory: str) -> bool:
 
 
 def pids_of(directory: str) -> list[int]:
-    """The processes in this cgroup itself; none where it is gone."""
+    """The processes in this cgroup itself; none where it is gone.
+
+    Those outside of our PID namespace are not among them: the kernel lists each as 0, and kill(2)
+    takes 0 for the whole process group of who calls it.
+    """
     try:
-        return [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
+        listed = [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
+        return [pid for pid in listed if pid]
     except KernelError as error:
         # Removed meanwhile; or a threaded cgroup, whose processes its domain's file lists.
         if error.errno in (ENOENT, ENODEV, EOPNOTSUPP):

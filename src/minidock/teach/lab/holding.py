@@ -1,12 +1,13 @@
 """The cgroup of a place: its limits, and how all that is in it ends, however fast it forks.
 
-    minidock-labs/<pid>.<start time>.<n>/        the place; inside it is the root of every tree
+    minidock-labs/<ns>.<pid>.<start time>.<n>/   the place; inside it is the root of every tree
         init/                                    where processes are before they make cgroups
                                                  of their own (as init.scope is under systemd)
 
 The name is the grader's: who comes next sees by it that a grader is gone (killed by SIGKILL, say),
-and removes what it has left. Inside, the place's root may make cgroups and move its processes; the
-limits of the place itself stay the host's.
+and removes what it has left. It begins with the inode of the PID namespace in which that pid means
+something: a container may see the host's cgroups, and none of its processes. Inside, the place's
+root may make cgroups and move its processes; the limits of the place itself stay the host's.
 
 Sources: cgroups(7); cgroup_namespaces(7); cgroup-v2.rst "Delegation".
 """
@@ -33,7 +34,7 @@ class Holding:
 
     def __init__(self, *, memory_mib: int, pids: int) -> None:
         self._parent = cgroup.home_of(_PARENT)
-        own = f"{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
+        own = f"{_namespace()}.{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
         self.whole = cgroup.open_cgroup(self._parent, own)
         self.whole.create()
         self.whole.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
@@ -91,8 +92,8 @@ def sweep() -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in sorted({name for top in tops for name in _listed(top)}):
-            pid, _, rest = name.partition(".")
-            if pid.isdigit() and str(start_time(int(pid))) != rest.partition(".")[0]:
+            namespace, *maker = name.split(".")
+            if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
                 left = cgroup.open_cgroup(parent, name)
                 left.kill_all()
                 left.remove()
@@ -100,6 +101,11 @@ def sweep() -> None:
         return  # another one is at it
     finally:
         os.close(lock)
+
+
+def _namespace() -> str:
+    """The inode of this process's PID namespace."""
+    return str(os.stat("/proc/self/ns/pid").st_ino)
 
 
 def _listed(top: str) -> list[str]:

@@ -96,6 +96,8 @@ def _way_out(error: Exception) -> str:
             "this is no grade: the machine does not let exams be held.\n"
             "In a container it takes: docker run --privileged --cgroupns private"
         )
+    if isinstance(error, MinidockError) and error.hint:
+        return f"this is no grade: {error.hint}"
     return "this is no grade; with --debug it says where. Please report it"
 
 

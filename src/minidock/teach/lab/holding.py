@@ -18,6 +18,7 @@ import fcntl
 import itertools
 import os
 
+from minidock.errors import MinidockError
 from minidock.kernel import cgroup, cgroup_home
 from minidock.kernel.process import start_time
 from minidock.teach.lab.tree import ROOT_ID
@@ -71,8 +72,17 @@ class Holding:
         return sorted(found)
 
     def seen_from_inside(self, path: str) -> str:
-        """A path of /proc/PID/cgroup, as it is below the place's root."""
-        return path.removeprefix(f"/{self.whole.path}") or "/"
+        """A path of /proc/PID/cgroup, as it is below the place's root.
+
+        Raises MinidockError where /proc tells of another tree than /sys/fs/cgroup shows.
+        """
+        below = path.removeprefix(f"/{self.whole.path}")
+        if f"/{_PARENT}/" in below:
+            raise MinidockError(
+                f"{path}, a cgroup of the place, has another path below /sys/fs/cgroup",
+                hint="a container in which labs are graded needs --cgroupns private",
+            )
+        return below or "/"
 
     def close(self) -> None:
         """Kill what is left, and remove it."""

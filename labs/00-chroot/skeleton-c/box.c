@@ -17,7 +17,7 @@ enum { EXIT_BOX = 125 };        /* Docker's code for "the box, not its command, 
 
 _Noreturn void fail(const char *what, const char *subject)
 {
-    fprintf(stderr, "box: %s %s: %s\n", what, subject, strerror(errno));
+    fprintf(stderr, "box: %s%s%s: %s\n", what, *subject ? " " : "", subject, strerror(errno));
     _exit(EXIT_BOX);
 }
 

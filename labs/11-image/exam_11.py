@@ -60,7 +60,8 @@ def same(name: str, target: str, mode: int = 0o644, owner: tuple[int, int] = (0,
 
 
 def layer(*files: File) -> bytes:
-    """A layer: an uncompressed tar archive. Its owners' names are those of another machine."""
+    """A layer: an uncompressed tar archive, which ends as Go's do, with no more than two blocks of
+    zeros. Its owners' names are those of another machine."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for file in files:
@@ -70,7 +71,8 @@ def layer(*files: File) -> bytes:
             member.uname = member.gname = "www-data"
             member.size = len(file.text)
             tar.addfile(member, io.BytesIO(file.text))
-    return made.getvalue()
+        end = tar.offset
+    return made.getvalue()[: end + 1024]
 
 
 @dataclass

@@ -48,6 +48,8 @@ def inside(box):
     lower = ":".join(escaped(directory, ":") for directory in reversed(layers(box)))
     choices = [f"lowerdir={lower}", f"upperdir={escaped(box.upper)}"]
     choices += [f"workdir={escaped(box.scratch)}/work"]
+    # Some kernels' defaults are others. Then upper would hold notes about files, instead of files.
+    choices += ["redirect_dir=nofollow", "metacopy=off"]
     if marks() == "user":
         choices += ["userxattr"]
     linux.mount("overlay", box.rootfs, "overlay", 0, ",".join(choices))

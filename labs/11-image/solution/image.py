@@ -110,28 +110,37 @@ def keep(file, diff_id):
     directory = layer(diff_id)
     if os.path.isdir(directory):
         return
-    if file.read(2) == b"\x1f\x8b":
-        file = gzip.GzipFile(fileobj=rewound(file))
-    digest = hashlib.sha256()
-    rewound(file)
-    while block := file.read(1 << 20):
-        digest.update(block)
-    if digest.hexdigest() != os.path.basename(directory):
-        raise OSError(f"a layer is not what its config says: {digest.hexdigest()}, not {diff_id}")
-    unpacked = tempfile.mkdtemp(prefix=".new-", dir=LAYERS)
-    try:
-        os.chmod(unpacked, 0o755)
-        if process.wait(process.start(lambda: unpack(rewound(file), unpacked))):
-            raise OSError("a layer was not unpacked")
-        os.rename(unpacked, directory)  # complete, or not there at all
-    except BaseException:
-        shutil.rmtree(unpacked)
-        raise
+    # In a file of its own: what is unpacked is what was looked at. And a child shares the position
+    # in an open file with its parent, which has to read on in the archive.
+    with tempfile.TemporaryFile(dir=LAYERS) as plain:
+        if copy(uncompressed(file), plain) != os.path.basename(directory):
+            raise OSError(f"a layer is not what its config says: it should be {diff_id}")
+        unpacked = tempfile.mkdtemp(prefix=".new-", dir=LAYERS)
+        try:
+            os.chmod(unpacked, 0o755)
+            if process.wait(process.start(lambda: unpack(plain, unpacked))):
+                raise OSError("a layer was not unpacked")
+            os.rename(unpacked, directory)  # complete, or not there at all
+        except BaseException:
+            shutil.rmtree(unpacked)
+            raise
 
 
-def rewound(file):
+def uncompressed(file):
+    """The same, read through gzip if it is packed."""
+    packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
-    return file
+    return gzip.GzipFile(fileobj=file) if packed else file
+
+
+def copy(source, target):
+    """Copy to the end, and go back to the beginning; returns the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    while block := source.read(1 << 20):
+        digest.update(block)
+        target.write(block)
+    target.seek(0)
+    return digest.hexdigest()
 
 
 def unpack(file, directory):

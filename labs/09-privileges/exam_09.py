@@ -57,9 +57,10 @@ CLONES = ("clone-uts", "clone-user", "clone-pid")
 
 def programs() -> dict[str, bytes]:
     """The programs by their names, for this machine."""
-    column = ("x86_64", "aarch64").index(MACHINE)
-    code = (x86_code, arm_code)[column]
-    made = {name: elf(code(call[column], call[2])) for name, call in CALLS.items()}
+    made = {}
+    for name, (x86, arm, arguments) in CALLS.items():
+        ours = x86_code(x86, arguments) if MACHINE == "x86_64" else arm_code(arm, arguments)
+        made[name] = elf(ours)
     if MACHINE == "x86_64":
         made["x32"] = elf(x86_code(272 | X32_BIT, (0,)))
         # unshare by the 32-bit table, whose number is process_vm_readv in the other one

@@ -1,4 +1,4 @@
-"""What README and the docs tell people to type exists, and what they link to is there."""
+"""What README, the docs and the labs tell people to type exists, and what they link to is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from support.command import REPOSITORY
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 PAGES += sorted((REPOSITORY / "images").rglob("*.md"))
 
+# What labs tell to start as ./NAME, the student writes.
+LABS = sorted((REPOSITORY / "labs").rglob("*.md"))
+
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+with_labs = pytest.mark.parametrize(
+    "page", [*PAGES, *LABS], ids=lambda p: str(p.relative_to(REPOSITORY))
+)
 
 
 def _typed(page: Path) -> Iterator[str]:
@@ -27,7 +33,7 @@ def _typed(page: Path) -> Iterator[str]:
                 yield line[2:]
 
 
-@each_page
+@with_labs
 def test_commands_of_minidock_exist(page: Path) -> None:
     for line in _typed(page):
         for command in re.findall(r"(?:^|[;&|(]\s*|sudo )minidock ([a-z]+)", line):
@@ -49,7 +55,7 @@ def test_scripts_exist_and_can_be_executed(page: Path) -> None:
             assert (REPOSITORY / script).stat().st_mode & 0o111, line
 
 
-@each_page
+@with_labs
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):

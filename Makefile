@@ -19,7 +19,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            $(addprefix vagrant/,box provision.sh reset test tour) \
            $(addprefix vagrant/image/,build cached foreign initrd kernel setup) tests/vm/job \
            vagrant/image/rootfs/usr/local/lib/minidock-vm/job \
-           labs/gradescope/run_autograder labs/gradescope/grade_submission \
+           labs/gradescope/run_autograder labs/gradescope/grade_submission tests/fixtures/labs/box.bash \
            vagrant/playground/lib.sh $(filter-out %.md,$(wildcard vagrant/playground/[01]*))
 
 .PHONY: check lint test test-needs docs bench install clean vm-test box vm-reset vagrant-test release-check

@@ -21,7 +21,7 @@ from support.patience import patience
 pytestmark = pytest.mark.root
 
 OPAQUE = "trusted.overlay.opaque"
-WRITES = "rm /etc/shadow; rm -r /var/spool; mkdir /var/spool; echo > /var/spool/new; chmod 1700 /home"
+WRITES = "rm /etc/shadow; rm -r /var/spool; mkdir /var/spool; touch /var/spool/new; chmod 700 /home"
 LISTING = "find /bin /etc /home /root /usr /var | xargs stat -c '%n %F %a %u:%g' | sort"
 MADE_AT_RUN = {"/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf"}
 

@@ -1,7 +1,8 @@
 """Exams look at what a program does: one that goes other ways than the solution gets all points.
 
-tests/fixtures/labs/box.bash knows nothing of the reference: bash in place of Python, a named network
-namespace, an unasked ARP in place of a MAC by address, chains of its own, doors shut by other rules.
+tests/fixtures/labs/box.bash knows nothing of the reference: bash in place of Python, a named
+network namespace, an unasked ARP in place of a MAC by address, chains of its own, doors shut by
+other rules.
 """
 
 from __future__ import annotations

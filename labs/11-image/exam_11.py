@@ -351,7 +351,7 @@ def user(exam: Exam) -> str:
 def pristine(exam: Exam) -> str:
     box = exam.of(loaded).running()
     if box.look("cat", "/tmp/first") != "first":
-        raise Lost("the box could not write into its /tmp, or nothing of it is seen")
+        raise Lost("`web` could not write into the box's /tmp, which has mode 1777 in a layer")
     ended = box.place.run("run", "lab/site:1", "ls", "/tmp")
     if ended.exit_code or ended.output.strip():
         raise Lost(
@@ -430,8 +430,13 @@ def hostile_names(exam: Exam) -> str:
         "an entry /work/b, or ../../…/work/c beside manifest.json": archive(
             small(File("/work/b")), more=(File(f"{UP}work/c"), File("/work/c"))
         ),
-        "a link way -> /work, and way/.wh.secret, way/d": archive(
-            small(link("way", "/work"), File("way/.wh.secret"), File("way/d"))
+        "a link way -> /work, and way/.wh.absent, way/.wh.secret, way/d": archive(
+            small(
+                link("way", "/work"),
+                File("way/.wh.absent"),
+                File("way/.wh.secret"),
+                File("way/d"),
+            )
         ),
     }
     for number, (what, data) in enumerate(tries.items()):

@@ -29,14 +29,15 @@ def before(box):
 
     box.cgroup are its directories: one on v2, one for each controller on v1.
     """
+    box.cgroup = []
     limits = limits_v2(box) if is_v2() else limits_v1(box)
     # A name of its own for each box: those that run beside it have another pid.
     places = {name: f"{tree(name)}/box-{os.getpid()}" for name, _, _ in limits}
-    box.cgroup = sorted(set(places.values()))
     if is_v2() and limits:
         hand_down(sorted(places))
-    for directory in box.cgroup:
+    for directory in sorted(set(places.values())):
         os.mkdir(directory)
+        box.cgroup.append(directory)
     for name, file, value in limits:
         if file not in SWAP or os.path.exists(f"{places[name]}/{file}"):
             write(f"{places[name]}/{file}", value)
@@ -107,8 +108,8 @@ def inside(box):
 
 
 def after(box):
-    """On the host, when all is over: remove the cgroup, which no reboot but this does."""
-    for directory in getattr(box, "cgroup", ()):
+    """On the host, when all is over: remove the cgroup, which else stays until the next reboot."""
+    for directory in box.cgroup:
         remove(directory)
 
 
@@ -130,5 +131,7 @@ def write(path, value):
     file = os.open(path, os.O_WRONLY)
     try:
         os.write(file, str(value).encode())
+    except OSError as error:  # write(2) knows no names
+        raise OSError(error.errno, error.strerror, f"{value} > {path}") from None
     finally:
         os.close(file)

@@ -140,6 +140,9 @@ def problems_of_mutants(lab: Path, items: list[dict[str, Any]]) -> Iterator[str]
     needs = {item.get("name"): item.get("needs", []) for item in items}
     if len(mutants) < 4 or len({mutant.get("name") for mutant in mutants}) < len(mutants):
         yield f"it has {len(mutants)} mutants of different names"
+    shown = {item for mutant in mutants for item in mutant.get("loses", [])}
+    if never := sorted(set(needs) - shown):
+        yield f"no mutant loses {', '.join(never)}"
     for mutant in mutants:
         if set(mutant) != MUTANT_KEYS:
             yield f"a mutant has {sorted(mutant)}"
@@ -259,6 +262,8 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "mutant's item": (replaced("mutants.toml", '["own-limit"]', '["nobody"]'), "loses ['nobody']"),
     "mutant's Python": (replaced("mutants.toml", "def before(box):", "def before(box)"),
                         "is no Python"),
+    "an item of no mutant": (replaced("mutants.toml", '"own-limit"', '"too-high"'),
+                             "no mutant loses own-limit"),
     "few mutants": (replaced("mutants.toml", "[[mutant]]\nname = \"another", "[[x]]\nname = \"x"),
                     "it has 3 mutants"),
     "solution": (lambda lab: shutil.copy(lab / "skeleton/limits.py", lab / "solution/limits.py")

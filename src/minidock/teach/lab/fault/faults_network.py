@@ -17,6 +17,7 @@ iptables -t nat -A $(echo "${rule#-A }" | sed "%s")
 """
 _LEAVING = "-s $SUBNET ! -o $BRIDGE -j MASQUERADE"
 _LOOPBACK = "-s 127.0.0.0/8 -o $BRIDGE -j MASQUERADE"
+_BACK = "-s $SUBNET -o $BRIDGE -m conntrack --ctstate DNAT -j MASQUERADE"
 _STRAY = "-o $BRIDGE -p tcp --dport 80 -m conntrack --ctstate DNAT -j DROP"
 _ALL_OF_WEB = ("here", "next-door", "by-name", "itself")
 _IN_CLIENT = "nsenter -t $CLIENT_PID -n"
@@ -107,6 +108,17 @@ iptables -P FORWARD $FORWARD_POLICY
         look=(_PACKET, "iptables -t nat -S"),
     ),
     Fault(
+        name="no-hairpin-masquerade",
+        part="hairpin",
+        breaks=("itself",),
+        inject=f"iptables -t nat -D $CHAIN-OUT {_BACK}",
+        fix=f"iptables -t nat -C $CHAIN-OUT {_BACK} ||\n    iptables -t nat -A $CHAIN-OUT {_BACK}",
+        cause="what lab-web sends to its own published port came back to it with its own address "
+        "as the sender (the MASQUERADE rule for what was translated and goes back to the bridge "
+        "was gone), and the kernel believes no such packet",
+        look=("minidock packet --from lab-web 8081", "iptables -t nat -S"),
+    ),
+    Fault(
         name="loopback-not-routed",
         part="loopback",
         breaks=("here",),
@@ -119,16 +131,6 @@ iptables -P FORWARD $FORWARD_POLICY
 )
 
 CABLES = (
-    Fault(
-        name="no-hairpin",
-        part="hairpin",
-        breaks=("itself",),
-        inject="ip link set dev $WEB_CABLE type bridge_slave hairpin off",
-        fix="ip link set dev $WEB_CABLE type bridge_slave hairpin on",
-        cause="the hairpin flag of lab-web's bridge port was off: a bridge sends no frame back by "
-        "the port that it came from",
-        look=("minidock packet --from lab-web 8081", "ip -d link show $WEB_CABLE"),
-    ),
     Fault(
         name="bridge-down",
         part="bridge",

@@ -96,7 +96,7 @@ def box_killed(exam: Exam) -> str:
     box = place.contained(place.rootfs)
     new = [process for process in place.processes() if process.pid not in before]
     box.program.signal(signal.SIGKILL)
-    if not eventually(partial(none_runs, new), seconds=2):
+    if not eventually(partial(none_runs, new), seconds=3):
         left = ", ".join(f"`{' '.join(process.argv())}`"[:60] for process in running(new))
         raise Lost(f"box was killed, and still there is {left}")
     return f"box was killed, and none of its {len(new)} processes is there"
@@ -123,7 +123,7 @@ def init_reaps(exam: Exam) -> str:
     if orphan is None:
         raise Lost("a process that lost its parent was not given to PID 1")
     seen.place.signal(orphan, signal.SIGKILL)
-    if not eventually(lambda: is_gone(orphan), seconds=2):
+    if not eventually(lambda: is_gone(orphan), seconds=3):
         raise Lost("an orphan that ended stays a zombie: PID 1 does not wait for it")
     if not first.is_running():
         raise Lost("as an orphan ended, so did PID 1")
@@ -136,7 +136,7 @@ def init_signals(exam: Exam) -> str:
         box = place.contained("--init", place.rootfs)
         first = parent(place, box.command)
         # More than once: who installs a handler after the fork may not have done it yet.
-        if not eventually(partial(ended_by, place, number, first, box.command), seconds=2):
+        if not eventually(partial(ended_by, place, number, first, box.command), seconds=3):
             raise Lost(f"PID 1 got {number.name}, and the command lives on")
         box.program.wait(5)
     return "PID 1 got SIGTERM, and in another box SIGUSR1: each ended the command"
@@ -146,7 +146,7 @@ def init_ends(exam: Exam) -> str:
     place = exam.of(with_init).place
     cases = ((f"{' '.join(ORPHAN)} & exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM))
     for script, expected in cases:
-        ended = place.run("run", "--init", place.rootfs, "sh", "-c", script, seconds=3)
+        ended = place.run("run", "--init", place.rootfs, "sh", "-c", script)
         if ended.exit_code != expected or ended.timed_out:
             raise Lost(f"with --init, sh -c '{script}': {ended.said()}")
     return "the box ended with the command: 7 after exit 7, with a child left; 143 after SIGTERM"

@@ -100,6 +100,15 @@ def test_installed_recipes_come_along(installed: Installed) -> None:
         assert len(found) == 1, recipe
 
 
+def test_installed_labs_come_along(installed: Installed, tmp_path: Path) -> None:
+    assert "11-image" in installed.run("minidock", "lab", "list")
+    installed.run("minidock", "lab", "start", "00", str(tmp_path / "mine"))
+    assert os.access(tmp_path / "mine/box", os.X_OK)
+    [solution] = (installed.home / "opt").rglob("minidock/labs/00-chroot/solution")
+    shutil.copytree(solution, tmp_path / "mine", dirs_exist_ok=True)
+    assert "100 of 100 points" in installed.run("minidock", "lab", "check", str(tmp_path / "mine"))
+
+
 def test_every_installed_module_is_compiled(installed: Installed) -> None:
     sources = list((installed.home / "opt").rglob("site-packages/minidock/**/*.py"))
     assert sources

@@ -57,6 +57,7 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
 
     Called in a mount namespace of its own, cut off from the host's.
     """
+    labs = labs_folder()  # before anything is covered
     options = f"mode=755,size={size_mib}m,uid={ROOT_ID},gid={ROOT_ID}"
     mount.mount_filesystem("tmpfs", "/", top, "tmpfs", flags=0, data=options)
     for name in _EMPTY:
@@ -66,7 +67,7 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
         os.chmod(f"{top}/{name}", 0o1777)
     for name in _HOSTS:
         _show(f"/{name}", f"{top}/{name}")
-    _hide(top, labs_folder())
+    _hide(top, labs)
     _devices(f"{top}/dev")
     _rootfs(f"{top}/rootfs")
     _give_away(top)

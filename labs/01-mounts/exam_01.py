@@ -15,6 +15,8 @@ _RESTRICTED = {"nosuid", "nodev", "noexec"}
 _VOLUMES = """
 mkdir -p /srv/data /srv/careful
 mount -t tmpfs data /srv/data
+mkdir /srv/data/below
+mount -t tmpfs below /srv/data/below
 mount -t tmpfs -o nosuid,nodev,noexec careful /srv/careful
 mkdir -p /srv/outside /rootfs/srv/outside
 ln -s /srv/outside /rootfs/link
@@ -46,6 +48,7 @@ class Volumes:
 
     place: Place
     to_box: str
+    below: str  # to the box as well, in a mount below HOST
     to_host: str
     wrote: Ended
     without_source: Ended
@@ -61,20 +64,23 @@ def sleeping(place: Place) -> Sleeping:
 
 @scene
 def scratch(place: Place) -> Scratch:
+    """With a ROOTFS that is a mount point: it is shared, too, and not by being on a shared /."""
+    _as_host(place, f"mkdir /srv/root && mount --bind {place.rootfs} /srv/root")
     before = _targets(place.init.mounts())
-    box = place.contained("--tmpfs", "/scratch", place.rootfs)
+    box = place.contained("--tmpfs", "/scratch", "/srv/root")
     return Scratch(place, box, before, _targets(place.init.mounts()))
 
 
 @scene
 def volumes(place: Place) -> Volumes:
     _as_host(place, _VOLUMES)
-    to_box, to_host = secrets.token_hex(8), secrets.token_hex(8)
+    to_box, below, to_host = (secrets.token_hex(8) for _ in range(3))
     place.write("/srv/data/from-host", to_box)
-    script = f"cat /data/from-host; echo {to_host} > /data/from-box"
+    place.write("/srv/data/below/from-host", below)
+    script = f"cat /data/from-host /data/below/from-host; echo {to_host} > /data/from-box"
     wrote = place.run("run", "--volume", "/srv/data:/data", place.rootfs, "sh", "-c", script)
     missing = place.run("run", "--volume", "/no/such:/data", place.rootfs, "echo", "this ran")
-    return Volumes(place, to_box, to_host, wrote, missing)
+    return Volumes(place, to_box, below, to_host, wrote, missing)
 
 
 @scene
@@ -141,6 +147,13 @@ def volume(exam: Exam) -> str:
     if found != played.to_host:
         raise Lost(f"the box wrote {played.to_host}, the host reads {found}")
     return "each side read what the other had written"
+
+
+def mounts_below_come_along(exam: Exam) -> str:
+    played = exam.of(volumes)
+    if played.below not in played.wrote.output:
+        raise Lost(f"HOST/below is a mount, and empty in the box: {played.wrote.said()}")
+    return "HOST/below is a mount, and its file was read in the box"
 
 
 def volume_read_only(exam: Exam) -> str:

@@ -29,6 +29,7 @@ KINDS = {
 }
 FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
 _LOOKS = 2
+_TRIES = 3  # a signal, for one, takes its time
 
 
 class NoFault(MinidockError):
@@ -105,38 +106,65 @@ def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[S
     error nothing is left.
     """
     fault = choose(FAULTS, seed)
-    if fault.shared and not is_allowed():
-        raise UsageError(
-            f"the fault of {seed} touches more than its set-up ({fault.shared}), and this is no "
-            "virtual machine",
-            hint="use one that may break (vagrant up), another seed, or say --yes-in-a-vm",
-        )
-    prepare(store)
-    _need_image(store)
+    _check(store, seed, is_allowed)
     session = Session(store, {"seed": seed, "kept": {}, "hints": 0})
     _claim(session)
     try:
         session.shop.make()
-        if wrong := session.broken():
-            name, seen = next(iter(wrong.items()))
+        if wrong := told(session.broken()):
+            first = wrong[0].replace("\n", ": ")
             raise MinidockError(
-                f"the set-up does not work on this machine, without any fault: {sentence(name)}: "
-                f"{seen}",
+                f"the set-up does not work on this machine, without any fault: {first}",
                 hint="minidock doctor     says what this machine can and cannot do",
             )
         session.note["kept"] = session.shop.keep()
         session.save()
         session.shop.sh(fault.inject)
-        seen_now = broken(session.shop)
-        if not {*fault.breaks} <= {*seen_now}:
-            raise MinidockError(
-                f"the fault of {seed} has no effect on this machine",
-                hint="another seed has another fault",
-            )
+        seen = _symptom(session)
     except BaseException:
         session.end()
         raise
-    return session, told(seen_now)
+    return session, told(seen)
+
+
+def _check(store: Store, seed: str, is_allowed: Callable[[], bool]) -> None:
+    """Raise UsageError or NotFound for what keeps a fault from being set up; make the store."""
+    shared = choose(FAULTS, seed).shared
+    if shared and not is_allowed():
+        raise UsageError(
+            f"the fault of {seed} touches more than its set-up ({shared}), and this is no virtual "
+            "machine",
+            hint="use one that may break (vagrant up), another seed, or say --yes-in-a-vm",
+        )
+    if len(store.root.split()) != 1:
+        raise UsageError(
+            f"the store {store.root!r} has a blank in its path, which the set-up's scripts split",
+            hint="MINIDOCK_ROOT names another place for the store",
+        )
+    prepare(store)
+    try:
+        ImageStore(store).resolve("busybox")
+    except NotFound as error:
+        error.hint = "minidock image make busybox     makes the image that the set-up needs"
+        raise
+
+
+def _symptom(session: Session) -> dict[str, str]:
+    """What is broken by the fault: all that it says, and nothing that a second look does not see.
+
+    Raises MinidockError where it does not come to that.
+    """
+    fault = session.fault
+    for _ in range(_TRIES):
+        seen = broken(session.shop)
+        doubtful = {*seen} - {*fault.breaks, *fault.also}
+        confirmed = broken(session.shop, doubtful) if doubtful else {}
+        if {*fault.breaks} <= {*seen}:
+            return {name: seen[name] for name in seen if name not in doubtful or name in confirmed}
+    raise MinidockError(
+        f"the fault of {session.seed} has no effect on this machine",
+        hint="another seed has another fault",
+    )
 
 
 def current(store: Store) -> Session:
@@ -173,22 +201,17 @@ def _note(store: Store) -> str:
 
 
 def _claim(session: Session) -> None:
-    """Write the note, which only one may."""
+    """Write the note, which only one may: a link is made whole, or not at all."""
     os.makedirs(session.store.lab, mode=0o700, exist_ok=True)
+    beside = f"{_note(session.store)}.{os.getpid()}"
+    replace(beside, jsontext.dumps(session.note))
     try:
-        os.close(os.open(_note(session.store), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.link(beside, _note(session.store))
     except FileExistsError:
         raise Conflict(
             "a fault is set up already",
             hint="minidock lab check            says what is still wrong\n"
             "minidock lab fault --end      gives it up",
         ) from None
-    session.save()
-
-
-def _need_image(store: Store) -> None:
-    try:
-        ImageStore(store).resolve("busybox")
-    except NotFound as error:
-        error.hint = "minidock image make busybox     makes the image that the set-up needs"
-        raise
+    finally:
+        os.unlink(beside)

@@ -1,0 +1,28 @@
+/* PID 1: a PID namespace for the box. */
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "box.h"
+
+/* Have the kernel kill this process when its parent ends, for whatever reason. */
+static void end_with_parent(void)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        fail("prctl", "PR_SET_PDEATHSIG");
+}
+
+/* Go on as PID 1 of a new PID namespace; the process that came here waits, and ends as it ends. */
+void pid_inside(void)
+{
+    end_with_parent();
+    if (unshare(CLONE_NEWPID) < 0)
+        fail("unshare", "CLONE_NEWPID");
+    pid_t pid = fork();         /* unshare moved nobody: only who is born from now on is in it */
+    if (pid < 0)
+        fail("fork", "");
+    if (pid > 0)
+        _exit(process_wait(pid));
+    end_with_parent();
+}

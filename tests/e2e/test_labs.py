@@ -59,7 +59,11 @@ def exams(request: pytest.FixtureRequest) -> Iterator[Exams]:
 
 
 each_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
-each_in_c = pytest.mark.parametrize("lab", IN_C, ids=lambda lab: lab.name)
+each_in_c = pytest.mark.parametrize(
+    "lab",
+    [pytest.param(lab, marks=pytest.mark.compiler) for lab in IN_C],
+    ids=[lab.name for lab in IN_C],
+)
 
 
 @each_lab

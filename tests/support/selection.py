@@ -21,6 +21,7 @@ _REGISTRY = "with docker-registry, which is not in the machine"
 _BUILDS = "builds: their steps are containers as all others, which test_build_mounts.py runs there"
 _PAGES = "the docs' pages, which show what a machine like the other suite's prints"
 _INTERNET = "fetches packages from the internet"
+_IN_C = "labs in C: there is no compiler in the machine"
 
 MODULES = {
     "tests/kernel/test_networks_beside_docker.py": _OTHER_ENGINES,
@@ -68,6 +69,8 @@ def why_not_in_vm(item: pytest.Item) -> str:
         return "needs no machine of its own"
     if path in MODULES:
         return MODULES[path]
+    if item.get_closest_marker("compiler"):
+        return _IN_C
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if "docker" in parameters.values():
         return _OTHER_ENGINES

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container.containers import every
-from minidock.errors import UsageError
+from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault.fault import Fault, choose
 from minidock.teach.lab.fault.promises import PROMISES, broken
@@ -245,6 +245,13 @@ def test_at_the_end_of_one_that_was_not_repaired_nothing_is_left(
         session.shop.sh(next(fault.inject for fault in FAULTS if fault.name == name))
     Session(here, {**session.note, "seed": _seed_of("stray-drop")}).undo()
     current(here).end()
+
+
+def test_what_others_have_called_so_is_left_alone(here: Store, nothing_left: None) -> None:
+    Minidock(here.root).ok("volume", "create", "lab-orders")
+    with pytest.raises(Conflict, match="volume lab-orders"):
+        begin(here, "1", is_allowed=lambda: True)
+    Minidock(here.root).ok("volume", "rm", "lab-orders")
 
 
 def test_one_that_was_killed_while_it_was_made_can_be_ended(

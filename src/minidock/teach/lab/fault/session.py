@@ -110,6 +110,11 @@ def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[S
     session = Session(store, {"seed": seed, "kept": {}, "hints": 0})
     _claim(session)
     try:
+        _check_names(session)
+    except BaseException:
+        shutil.rmtree(store.lab)
+        raise
+    try:
         session.shop.make()
         if wrong := told(session.broken()):
             first = wrong[0].replace("\n", ": ")
@@ -147,6 +152,16 @@ def _check(store: Store, seed: str, is_allowed: Callable[[], bool]) -> None:
     except NotFound as error:
         error.hint = "minidock image make busybox     makes the image that the set-up needs"
         raise
+
+
+def _check_names(session: Session) -> None:
+    """Raise Conflict where somebody has things of the set-up's names, which its end would take."""
+    for kind, names in session.shop.things().items():
+        for name in names:
+            raise Conflict(
+                f"there is {kind} {name} already, and the set-up needs that name",
+                hint="remove or rename it; or use another store: MINIDOCK_ROOT",
+            )
 
 
 def _symptom(session: Session) -> dict[str, str]:

@@ -23,9 +23,10 @@ import sys
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container, every
+from minidock.engine.image.images import ImageStore
 from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
-from minidock.errors import MinidockError
+from minidock.errors import MinidockError, NotFound
 from minidock.kernel import iptables
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
@@ -63,44 +64,53 @@ class Shop:
         for layer, files in FILES.items():
             for path, (mode, text) in files.items():
                 where = f"{self.image}/{layer}/{path}"
-                os.makedirs(os.path.dirname(where), exist_ok=True)
+                _make_directory(os.path.dirname(where))
                 with open(where, "w", encoding="ascii") as file:
                     file.write(text)
                 os.chmod(where, mode)
-        os.makedirs(f"{self.image}/shop/orders", exist_ok=True)
+        _make_directory(f"{self.image}/shop/orders")
         os.chown(f"{self.image}/shop/orders", USER, USER)  # so will be the volume
         os.makedirs(self.disk, exist_ok=True)
-        self.sh("\n".join(COMMANDS))
+        for command in COMMANDS:
+            self.sh(command)
+
+    def things(self) -> dict[str, list[str]]:
+        """What there is of it, by kind. Before it is made: what others have called so."""
+        networks = network_file.names(self.store)
+        return {
+            "container": list(self.containers()),
+            "volume": [name for name in VOLUMES if os.path.isdir(self.store.volume(name))],
+            "network": [name for name in NETWORKS if name in networks],
+            "image": [name for name in IMAGES if self._has_image(name)],
+        }
 
     def end(self) -> None:
         """Take it away, in whatever state it is; nothing happens where it is gone."""
-        found = self.containers()
-        for container in found.values():
-            self._release(container)
-        self._minidock("rm", "-f", *(container.id for container in found.values()))
-        self._minidock("volume", "rm", *(v for v in VOLUMES if self._has("volume", v)))
-        here = network_file.names(self.store)
-        self._minidock("network", "rm", *(name for name in NETWORKS if name in here))
-        tagged = [name for name in IMAGES if self._has("image", name)]
+        for container in self.containers().values():
+            if os.path.isdir(container.paths.work):  # it may be of stone: work-of-stone
+                self.ended(f"chattr -f -i {container.paths.work}")
+        found = self.things()
+        self._remove("rm -f", found["container"])
+        self._remove("volume rm", found["volume"])
+        self._remove("network rm", found["network"])
         labelled = self.sh(f"minidock images -q --no-trunc --filter label={LABEL}").split()
-        self._minidock("rmi", "-f", *tagged, *labelled)
+        self._remove("rmi -f", [*found["image"], *labelled])
         while os.path.ismount(self.disk):
             self.sh("umount -l $DISK")
         for directory in (self.image, self.disk):
-            shutil.rmtree(directory, ignore_errors=True)
+            if os.path.isdir(directory):
+                shutil.rmtree(directory)
 
-    def _minidock(self, *words: str) -> None:
-        """A command about things, where there are any."""
-        if words[-1] not in ("-f", "rm"):
-            self.sh(f"minidock {' '.join(words)}")
+    def _remove(self, command: str, names: list[str]) -> None:
+        if names:
+            self.sh(f"minidock {command} {' '.join(names)}")
 
-    def _has(self, kind: str, name: str) -> bool:
-        return not self.ended(f"minidock {kind} inspect {name}").returncode
-
-    def _release(self, container: Container) -> None:
-        """Undo what could keep a container from being removed: a work directory of stone."""
-        if os.path.isdir(container.paths.work):
-            self.ended(f"chattr -f -i {container.paths.work}")
+    def _has_image(self, name: str) -> bool:
+        try:
+            ImageStore(self.store).resolve(name)
+        except NotFound:
+            return False
+        return True
 
     # Scripts.
 
@@ -183,6 +193,14 @@ class Shop:
         policy = firewall.forward_policy(iptables.Listing().text())
         self.kept = {**self.variables(), "FORWARD_POLICY": policy}
         return self.kept
+
+
+def _make_directory(path: str) -> None:
+    """A directory of the image: all may read it, whatever our umask is."""
+    if not os.path.isdir(path):
+        _make_directory(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
 
 
 def _state(container: Container) -> str:

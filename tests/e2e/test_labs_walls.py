@@ -132,6 +132,11 @@ clone = {CLONE[os.uname().machine]}
 for _ in range(3):
     if ctypes.CDLL(None).syscall(clone, 0x8000 | 17, 0, 0, 0, 0) == 0: os._exit(0)
 os._exit(3)"""
+# v2's file is written to where there is one, else v1's.
+FREEZES = (
+    "cd /sys/fs/cgroup; [ ! -d freezer ] || cd freezer; mkdir x; echo {} > x/cgroup.procs; "
+    "[ -e x/freezer.state ] && echo FROZEN > x/freezer.state || echo 1 > x/cgroup.freeze"
+)
 BAD = {
     "spins": "while :; do :; done",
     "forks for ever": "cp /bin/sleep /tmp/NAME; while :; do /tmp/NAME 600 & done; wait",
@@ -147,6 +152,8 @@ BAD = {
     "stops": "kill -STOP $$",
     "garbles": "printf 'fine\\033[2J\\000'; exit 1",
     "is not there": "exec /nothing",
+    "freezes itself": f"{FREEZES.format('$$')}; sleep 600",
+    "freezes its PID 1": f"{FREEZES.format('1')}; exit 3",
     "gives its children to the grader": f"exec python3 -c '{SIBLINGS}'",
 }
 

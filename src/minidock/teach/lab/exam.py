@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TypeVar
 
@@ -78,7 +79,7 @@ class Exam:
     def __init__(self, lab: Files, limits: Limits) -> None:
         self._lab = lab
         self._limits = limits
-        self._places: list[Place] = []
+        self._closing = ExitStack()
         self._played: dict[object, object] = {}
 
     def of(self, played: Callable[[Place], T]) -> T:
@@ -98,7 +99,7 @@ class Exam:
     def place(self) -> Place:
         """A fresh place, for a probe that needs one for itself; it ends with the exam."""
         made = Place(self._lab, self._limits)
-        self._places.append(made)
+        self._closing.callback(made.close)
         return made
 
     def __enter__(self) -> Exam:
@@ -110,8 +111,7 @@ class Exam:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        while self._places:
-            self._places.pop().close()
+        self._closing.close()
 
 
 __all__ = [

@@ -17,14 +17,16 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+from errno import ENODEV, ENOENT
 
-from minidock.errors import MinidockError
+from minidock.errors import KernelError, MinidockError
 from minidock.kernel import cgroup, cgroup_home
 from minidock.kernel.process import start_time
 from minidock.teach.lab.tree import ROOT_ID
 
 _PARENT = "minidock-labs"
 _LEAF = "init"
+_COUNT, _MOST = "cgroup.max.descendants", "256"
 _HANDED_DOWN = ("memory", "pids", "cpu", "cpuset")
 _OWNED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
 _numbers = itertools.count(1)
@@ -45,6 +47,8 @@ class Holding:
             if "/cpuset/" in directory and os.path.exists(inherit):
                 cgroup.write_file(inherit, "1")
             cgroup.create_directory(f"{directory}/{_LEAF}")
+            if os.path.exists(f"{directory}/{_COUNT}"):
+                cgroup.write_file(f"{directory}/{_COUNT}", _MOST)
             _give_away(directory)
             _give_away(f"{directory}/{_LEAF}")
 
@@ -60,6 +64,16 @@ class Holding:
         """All processes of the place, as the host numbers them: one tree has them all."""
         top = self.whole.directories()[0]
         return [pid for directory in cgroup.walk(top) for pid in cgroup.pids_of(directory)]
+
+    def thaw(self) -> None:
+        """Let run what the place has frozen: on v1, what is frozen does not die of a SIGKILL."""
+        freezer = self.whole.paths().get("freezer")
+        for directory in cgroup.walk(freezer) if freezer else ():
+            try:
+                cgroup.write_file(f"{directory}/freezer.state", "THAWED")
+            except KernelError as error:
+                if error.errno not in (ENOENT, ENODEV):  # it was just removed
+                    raise
 
     def groups(self) -> list[str]:
         """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""

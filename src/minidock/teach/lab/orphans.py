@@ -13,14 +13,22 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 OURS: set[int] = set()  # what the grader has started in places, and waits for by itself
 _WALL = 0x40000000
 _PAUSE_SECONDS = 0.001
 
 
-def wait_for_init(pid: int) -> None:
-    """Wait for the end of a place's PID 1, which was killed, and of all in its PID namespace."""
+def wait_for_init(pid: int, *, each_time: Callable[[], None] = lambda: None) -> None:
+    """Wait for the end of a place's PID 1, which was killed, and of all in its PID namespace.
+
+    each_time: what is done about processes that do not die.
+    """
     while not os.waitpid(pid, os.WNOHANG)[0]:
+        each_time()
         for stranger in _strangers():
             os.waitpid(stranger, os.WNOHANG | _WALL)
         time.sleep(_PAUSE_SECONDS)

@@ -123,7 +123,7 @@ class Place:
             raise
         finally:
             os.close(streams[0])
-        program = Program(pid, streams[1], streams[2], session=self._session)
+        program = Program(pid, streams[1], streams[2], end_session=self._end_session)
         self._programs.append(program)
         return program
 
@@ -262,11 +262,12 @@ class Place:
         """End everything in the place, and remove its cgroup. Doing it twice does no harm."""
         if self.init.pid:
             os.kill(self.init.pid, signal.SIGKILL)
+            self._holding.thaw()
             for program in self._programs:
                 program.kill()
                 program.close()
             self._programs.clear()
-            orphans.wait_for_init(self.init.pid)
+            orphans.wait_for_init(self.init.pid, each_time=self._holding.thaw)
             self.init.pid = 0
         self._holding.close()
 
@@ -279,14 +280,18 @@ class Place:
     def _process(self, pid: int) -> Process:
         return Process(pid, inside=self._holding.seen_from_inside, look=self._look_at)
 
-    def _session(self, leader: int) -> list[int]:
-        """The processes of the place whose session a program has begun, but for zombies."""
-        found = []
-        for pid in self._holding.pids():
-            fields = _stat(pid)
-            if fields and int(fields[3]) == leader and fields[0] not in "ZX":
-                found.append(pid)
-        return found
+    def _end_session(self, leader: int) -> None:
+        """Kill the processes of the place whose session a program has begun, frozen or not."""
+        for _ in range(20):  # each time round, fewer can fork
+            left = [pid for pid in self._holding.pids() if _is_of_session(pid, leader)]
+            if not left:
+                return
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            self._holding.thaw()
 
     def _look_at(self, pid: int, argv: Sequence[str], *, check: bool, own_root: bool) -> str:
         fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
@@ -326,7 +331,7 @@ class Place:
             raise
         finally:
             os.close(streams[0])
-        running = Program(born, streams[1], streams[2], session=lambda leader: [])
+        running = Program(born, streams[1], streams[2], end_session=lambda leader: None)
         try:
             return running.wait(_LOOK_SECONDS)
         finally:
@@ -341,10 +346,11 @@ def _command_line(pid: int) -> bytes:
         return b""
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, …"""
+def _is_of_session(pid: int, leader: int) -> bool:
+    """By the fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, …"""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read().rpartition(b")")[2].decode().split()
+            fields = file.read().rpartition(b")")[2].decode().split()
     except OSError:
-        return []
+        return False
+    return int(fields[3]) == leader and fields[0] not in "ZX"

@@ -14,6 +14,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+from minidock.errors import MinidockError
 from minidock.teach.lab.lost import patience
 from minidock.teach.lab.orphans import OURS
 
@@ -21,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PAUSE_SECONDS = 0.05
 _MOST_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
 
 
@@ -50,13 +52,13 @@ class Program:
     """A running program; `pid` is the host's number of it."""
 
     def __init__(
-        self, pid: int, output: int, errors: int, *, session: Callable[[int], list[int]]
+        self, pid: int, output: int, errors: int, *, end_session: Callable[[int], None]
     ) -> None:
         self.pid = pid
         OURS.add(pid)
         self._pidfd = os.pidfd_open(pid)
         self._output, self._errors = output, errors
-        self._session = session
+        self._end_session = end_session
         self._started = time.monotonic()
         self._ended: Ended | None = None
 
@@ -98,17 +100,13 @@ class Program:
         """SIGKILL it, and all of its session; for the grader's own limits."""
         if self._ended is not None:
             return
-        self.signal(signal.SIGKILL)
-        for _ in range(20):
-            left = self._session(self.pid)
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            if not left:
-                break
-        self._is_over(patience(5))
+        deadline = time.monotonic() + patience(5)
+        while not self._is_over(0):
+            self.signal(signal.SIGKILL)
+            self._end_session(self.pid)
+            if not self._is_over(_PAUSE_SECONDS) and time.monotonic() > deadline:
+                raise MinidockError(f"process {self.pid}, the student's program, does not die")
+        self._end_session(self.pid)
         self._reap(timed_out=True)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from minidock.cli.main import COMMANDS
 from minidock.engine.container.containers import every
 from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
@@ -304,6 +305,7 @@ def test_every_fault_has_evidence_promises_and_something_to_look_at() -> None:
     assert {fault.name for fault in FAULTS} == {*EVIDENCE}
     for fault in FAULTS:
         assert fault.breaks and {*fault.breaks, *fault.also} <= promises
-        assert any(command.startswith("minidock ") for command in fault.look)
+        views = [words for words in map(str.split, fault.look) if words[0] == "minidock"]
+        assert views and {words[1] for words in views} <= {*COMMANDS}
     broken_by_one = {name for fault in FAULTS for name in fault.breaks}
     assert broken_by_one == promises  # each promise is broken by some fault, and so can be

@@ -98,6 +98,11 @@ D commit $N $N:c >/dev/null; D run --rm --net none $N:c ls -A /; D rmi $N:c >/de
 D run --net none --name ${N}a --annotation a=b --annotation a=c --annotation d= busybox true; echo $?
 D inspect -f '{{json .HostConfig.Annotations}}' ${N}a
 
+## a volume that was emptied stays empty at the next start
+D create --net none --name $N busybox sh -c 'stat -c %u /d; ls /d; rm -f /d/*; chown 1000 /d' >o
+mkdir d; touch d/x; D cp d $N:/; D commit -c 'VOLUME /d' $N $N:v >o; D rm $N; D run --net none --name $N $N:v
+D start -a $N; D cp $N:/d - | tar -t; D rm -fv $N; D rmi $N:v >o
+
 ## options of storage that nobody has
 for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; done
 

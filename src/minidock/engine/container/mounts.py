@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.clock import NEVER
 from minidock.engine.container import volumes
 from minidock.engine.container.validation import check_destination
 from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound, UsageError
@@ -288,7 +289,12 @@ def reach_subpaths(container: Container) -> None:
 
 
 def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
-    """Let each empty volume take over what the image has at its mount point."""
+    """Let each empty volume take over what the image has at its mount point, before the first start.
+
+    Only then: a volume that the container has emptied, or given another owner, stays so.
+    """
+    if document["State"]["StartedAt"] != NEVER:
+        return
     for point in document["Mounts"]:
         if point["Type"] != "volume" or point.get("NoCopy") or point.get("Subpath"):
             continue

@@ -20,13 +20,13 @@ import pytest
 from minidock.teach.lab.folder import Lab
 from support.command import command_line, environment
 from support.labs import LABS, Mutant, examined, in_comments, lost, mutants, points, what_is_lost
-from support.patience import patience
+from support.patience import patience, steps
 
 pytestmark = pytest.mark.root
 
 TIMES = int(os.environ.get("MINIDOCK_LABS_TIMES", "0"))
 AT_A_TIME = 4
-MUTANTS = [mutant for lab in LABS for mutant in mutants(lab)]
+MUTANTS = [mutant for lab in LABS for mutant in steps(mutants(lab), lab.name)]
 IN_C = [lab for lab in LABS if "c" in lab.languages()]
 
 

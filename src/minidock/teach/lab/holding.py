@@ -24,6 +24,10 @@ from minidock.kernel import cgroup, cgroup_home
 from minidock.kernel.process import start_time
 from minidock.teach.lab.tree import ROOT_ID
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.kernel.cgroup import Cgroup
+
 _PARENT = "minidock-labs"
 _LEAF = "init"
 _COUNT, _MOST = "cgroup.max.descendants", "256"
@@ -67,13 +71,7 @@ class Holding:
 
     def thaw(self) -> None:
         """Let run what the place has frozen: on v1, what is frozen does not die of a SIGKILL."""
-        freezer = self.whole.paths().get("freezer")
-        for directory in cgroup.walk(freezer) if freezer else ():
-            try:
-                cgroup.write_file(f"{directory}/freezer.state", "THAWED")
-            except KernelError as error:
-                if error.errno not in (ENOENT, ENODEV):  # it was just removed
-                    raise
+        _thaw(self.whole)
 
     def groups(self) -> list[str]:
         """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""
@@ -118,13 +116,32 @@ def sweep() -> None:
         for name in sorted({name for top in tops for name in _listed(top)}):
             namespace, *maker = name.split(".")
             if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
-                left = cgroup.open_cgroup(parent, name)
-                left.kill_all()
-                left.remove()
+                _remove(cgroup.open_cgroup(parent, name))
     except BlockingIOError:
         return  # another one is at it
     finally:
         os.close(lock)
+
+
+def _remove(left: Cgroup) -> None:
+    """Remove a cgroup that was left; what cannot be killed yet is no reason to grade nobody."""
+    try:
+        _thaw(left)
+        left.kill_all()
+        left.remove()
+    except MinidockError:
+        return
+
+
+def _thaw(group: Cgroup) -> None:
+    """Thaw a cgroup of v1 and all below it, as they were frozen one by one."""
+    freezer = group.paths().get("freezer")
+    for directory in cgroup.walk(freezer) if freezer else ():
+        try:
+            cgroup.write_file(f"{directory}/freezer.state", "THAWED")
+        except KernelError as error:
+            if error.errno not in (ENOENT, ENODEV):  # it was just removed
+                raise
 
 
 def _namespace() -> str:

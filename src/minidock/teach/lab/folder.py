@@ -43,12 +43,8 @@ class Files:
         Raises UsageError for one that is too large to be a program.
         """
         files = cls()
-        for path, name in _walk(folder):
-            status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):
-                files.put(name, os.fsencode(os.readlink(path)), status.st_mode)
-            elif stat.S_ISREG(status.st_mode):
-                files.put(name, _contents(path), status.st_mode)
+        for name, status, data in _walk(folder):
+            files.put(name, data, status.st_mode)
             if files.is_too_large():
                 raise UsageError(
                     f"{folder} has more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB",
@@ -109,20 +105,27 @@ class Files:
             os.chmod(path, 0o755 if mode & 0o111 else 0o644)
 
 
-def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    """Every file below a folder, by its path and its name in the folder."""
-    for directory, directories, names in os.walk(folder):
+def _walk(folder: str) -> Iterator[tuple[str, os.stat_result, bytes]]:
+    """Every file and link below a folder: its name in there, what it is, its bytes or its target.
+
+    Each is opened in the open directory that it was listed in: what is renamed meanwhile, or turned
+    into a link, leads nowhere else.
+    """
+    for above, directories, names, fd in os.fwalk(folder, follow_symlinks=False):
         directories[:] = sorted(name for name in directories if name not in _NOT_TAKEN)
-        links = [name for name in directories if os.path.islink(f"{directory}/{name}")]
-        for name in (*links, *names):
-            path = f"{directory}/{name}"
-            yield path, os.path.relpath(path, folder)
+        for name in sorted((*directories, *names)):
+            status = os.lstat(name, dir_fd=fd)
+            path = os.path.relpath(f"{above}/{name}", folder)
+            if stat.S_ISLNK(status.st_mode):
+                yield path, status, os.fsencode(os.readlink(name, dir_fd=fd))
+            elif stat.S_ISREG(status.st_mode):
+                yield path, status, _contents(name, fd)
 
 
-def _contents(path: str) -> bytes:
+def _contents(name: str, directory: int) -> bytes:
     """A regular file's bytes; a link that has just taken its place is refused."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(name, flags, dir_fd=directory), "rb") as file:
         return file.read(_MOST_BYTES + 1)  # one more than there may be: is_too_large sees it
 
 

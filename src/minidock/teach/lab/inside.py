@@ -66,7 +66,7 @@ def names(pid: int, path: str) -> list[str]:
 
 
 def files(pid: int, path: str) -> Files:
-    """The regular files below a folder, links left out. Raises Lost."""
+    """The regular files below a folder, and links as such. Raises Lost."""
     found = Files()
     with _as_its_root(pid) as root, _lost(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
@@ -82,6 +82,8 @@ def _collect(folder: int, prefix: str, found: Files) -> None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     for name in sorted(os.listdir(folder)):
         kind = os.lstat(name, dir_fd=folder).st_mode
+        if stat.S_ISLNK(kind):
+            found.put(f"{prefix}{name}", os.fsencode(os.readlink(name, dir_fd=folder)), kind)
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             continue
         fd = os.open(name, flags, dir_fd=folder)

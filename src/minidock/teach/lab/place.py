@@ -249,7 +249,7 @@ class Place:
         return inside.names(self.init.pid, path)
 
     def files(self, path: str) -> Files:
-        """All regular files below a folder of the place. Raises Lost where there are too many."""
+        """All files and links below a folder of the place. Raises Lost where there are too many."""
         return inside.files(self.init.pid, path)
 
     def snapshot(self) -> Snapshot:

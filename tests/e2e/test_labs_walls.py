@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from minidock.teach.lab import holding, rubric
@@ -396,3 +397,15 @@ def test_a_wrong_call_is_refused(
 
 def test_limits_are_the_rubrics(lab: Lab) -> None:
     assert rubric.read(lab.folder).limits == Limits(seconds=1, memory_mib=64, pids=32)
+
+
+def test_a_terminal_sees_which_item_is_looked_at(tmp_path: Path) -> None:
+    program("exit 1").write(str(tmp_path))
+    words = [*command_line(), "lab", "check", "--lab", "00", "--item", "own-root", str(tmp_path)]
+    terminal = pexpect.spawn(words[0], words[1:], env=environment(), timeout=patience(60))
+    terminal.expect_exact("looking at own-root")
+    terminal.expect_exact("Lab 00")
+    terminal.expect(pexpect.EOF)
+    assert b"looking" not in terminal.before
+    terminal.close()
+    assert terminal.exitstatus == 1

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 
 from minidock.cli.command import command
 from minidock.cli.pflag import switch, value
 from minidock.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from minidock.teach.lab.rubric import Item
 
 
 @command("[DIR]", at_most=1, failure=None)
@@ -36,7 +44,10 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
         raise NotFound(
             f"lab {about.name} has no item {item}", hint=f"its items: {', '.join(names)}"
         )
-    results = hold(about, rules, folder.Files.read(directory), [item] if item else None)
+    chosen = [item] if item else None
+    files = folder.Files.read(directory)
+    with _shown() as looking:
+        results = hold(about, rules, files, chosen, looking=looking)
     if json:
         from json import dump
 
@@ -45,3 +56,19 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
     else:
         marks.write_text(about, rules, results, sys.stdout)
     return 0 if all(result.passed for result in results) else 1
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Item], None]]:
+    """On a terminal: a line that says which item is being looked at, and goes afterwards."""
+    if not os.isatty(2):
+        yield lambda item: None
+        return
+
+    def show(item: Item) -> None:
+        print(f"\r\033[Klooking at {item.name} ", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from minidock.teach.lab.rubric import Item, Rubric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 _MOST_SEEN = 600
@@ -44,10 +45,18 @@ class GraderFailed(MinidockError):
     """An exam did what no program may make it do: the grader's own failure, no grade."""
 
 
-def hold(lab: Lab, rubric: Rubric, files: Files, names: list[str] | None = None) -> list[Result]:
+def hold(
+    lab: Lab,
+    rubric: Rubric,
+    files: Files,
+    names: list[str] | None = None,
+    *,
+    looking: Callable[[Item], None] = lambda item: None,
+) -> list[Result]:
     """Look at these items (all, where none are named) and what they need; in the rubric's order.
 
-    files: the student's. Raises GraderFailed, KeyError for an unknown item's name.
+    files: the student's. looking: is told of each item before its turn.
+    Raises GraderFailed, KeyError for an unknown item's name.
     """
     items = list(rubric.items) if names is None else rubric.with_needs(names)
     exam_module = _load(lab)
@@ -59,6 +68,7 @@ def hold(lab: Lab, rubric: Rubric, files: Files, names: list[str] | None = None)
     results: dict[str, Result] = {}
     with Exam(built, rubric.limits) as exam:
         for item in items:
+            looking(item)
             results[item.name] = _look_at(exam_module, exam, item, results)
     return list(results.values())
 

@@ -289,7 +289,7 @@ def reach_subpaths(container: Container) -> None:
 
 
 def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
-    """Let each empty volume take over what the image has at its mount point, before the first start.
+    """Let an empty volume take over what the image has at its mount point, before the first start.
 
     Only then: a volume that the container has emptied, or given another owner, stays so.
     """

@@ -1,13 +1,16 @@
 """The labs' grader: a place for a student's program, and exams that look at it from outside.
 
-folder.py     what a student gets, and has            rubric.py    a lab's rubric, as data
-check.py      holding an exam, item by item           marks.py     what came of it, as text
-exam.py       all that a lab's exam imports           workshop.py  a program that has to be made
+    folder.py     what a student gets, and has            rubric.py    a lab's rubric, as data
+    check.py      holding an exam, item by item           marks.py     what came of it, as text
+    exam.py       all that a lab's exam imports           reports.py   what came of it, for a course
+    workshop.py   a program that has to be made           lost.py      how points are lost
 
-place.py      the machine that an exam is held in     birth.py     how it is made
-tree.py       its files                               holding.py   its cgroup
-enter.py      how a process gets into it              inside.py    its files, seen from outside
-program.py    the student's program, while it runs    process.py   what the kernel says of one
-snapshot.py   what there is, to see what is left      lost.py      how points are lost
+    place.py      the machine that an exam is held in     birth.py     how it is made
+    tree.py       its files                               holding.py   its cgroup
+    enter.py      how a process gets into it              inside.py    its files, seen from outside
+    program.py    the student's program, while it runs    process.py   what the kernel says of one
+    snapshot.py   what there is, to see what is left      lan.py       real connections, a neighbour
     orphans.py    children that are the grader's unasked
+
+    fault/        a running set-up with one thing wrong   quiz/        questions about a container
 """

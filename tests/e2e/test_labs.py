@@ -34,7 +34,9 @@ class Exams:
     """Exams of the chosen mutants, four at a time: most of them wait for what never comes."""
 
     def __init__(self, chosen: list[Mutant]) -> None:
-        self._pool = ProcessPoolExecutor(AT_A_TIME, mp_context=get_context("fork"))
+        self._pool = ProcessPoolExecutor(
+            AT_A_TIME, mp_context=get_context("fork"), initializer=_let_go_of_locks
+        )
         self._chosen = chosen
         self._begun: dict[str, Future[dict[str, str]]] = {}
 
@@ -48,6 +50,16 @@ class Exams:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _let_go_of_locks() -> None:
+    """Close what a fork has inherited of a test's locks, which it would hold for the whole run."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").endswith(".lock"):
+                os.close(int(name))
+        except FileNotFoundError:
+            continue  # the descriptor of the listing itself
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
  * This file is given. What you write stands in the other ones.
  *
  *     box                         keeper                    child of the keeper: PID 1
- *      | process_start ---------> | pid_inside -----------> |
+ *      | cgroup_before            .                         .
+ *      | process_start ---------> | cgroup_inside           .
+ *      |                          | pid_inside -----------> |
  *      | process_wait             | (waits)                 | private_inside
  *      |                          |                         | volumes_inside
  *      |                          |                         | proc_inside
@@ -12,10 +14,12 @@
  *      |                          |                         | privileges_inside
  *      |                          |                         | init_inside
  *      |                          |                         | process_execute: the command
+ *      | cgroup_after
  */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,6 +36,7 @@ _Noreturn void fail(const char *what, const char *subject)
 static int usage(void)
 {
     fputs("usage: box run [--cap-add NAME]... [--cap-drop NAME]... [--hostname NAME] [--init]\n"
+          "               [--cpus X] [--memory BYTES] [--pids N]\n"
           "               [--tmpfs DIR]... [--volume HOST:DIR[:ro]]... ROOTFS COMMAND [ARG...]\n"
           "       box escape FILE\n", stderr);
     return EXIT_BOX;
@@ -47,18 +52,30 @@ static bool read_volume(char *text, struct volume *volume)
         && (text == NULL || volume->read_only);
 }
 
+/* A number more than 0; false if it is none. */
+static bool read_number(const char *text, double *number)
+{
+    char *end;
+    *number = strtod(text, &end);
+    return *text && !*end && *number > 0;
+}
+
 /* What was asked for; false if it was not understood. */
 static bool read_options(int argc, char **argv, struct box *box)
 {
     static const struct option options[] = {
         { "cap-add", required_argument, NULL, 'a' },
         { "cap-drop", required_argument, NULL, 'd' },
+        { "cpus", required_argument, NULL, 'c' },
         { "hostname", required_argument, NULL, 'h' },
         { "init", no_argument, NULL, 'i' },
+        { "memory", required_argument, NULL, 'm' },
+        { "pids", required_argument, NULL, 'p' },
         { "tmpfs", required_argument, NULL, 't' },
         { "volume", required_argument, NULL, 'v' },
         { NULL, 0, NULL, 0 },
     };
+    double number;
     /* "+": what stands behind ROOTFS is the command's, options too */
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         if (option == 'i')
@@ -69,6 +86,12 @@ static bool read_options(int argc, char **argv, struct box *box)
             box->cap_add |= privileges_read(optarg);
         else if (option == 'd')
             box->cap_drop |= privileges_read(optarg);
+        else if (option == 'c' && read_number(optarg, &number))
+            box->cpus = number;
+        else if (option == 'm' && read_number(optarg, &number))
+            box->memory = number;
+        else if (option == 'p' && read_number(optarg, &number))
+            box->pids = number;
         else if (option == 't' && box->tmpfs_count < MOST)
             box->tmpfs[box->tmpfs_count++] = optarg;
         else if (option == 'v' && box->volume_count < MOST
@@ -86,6 +109,7 @@ static bool read_options(int argc, char **argv, struct box *box)
 /* What the child does until it is the command. */
 static void child(struct box *box)
 {
+    cgroup_inside(box);
     pid_inside();
     private_inside();
     volumes_inside(box);
@@ -104,5 +128,8 @@ int main(int argc, char **argv)
     struct box box = { 0 };
     if (argc < 2 || strcmp(argv[1], "run") != 0 || !read_options(argc - 1, argv + 1, &box))
         return usage();
-    return process_wait(process_start(child, &box));
+    cgroup_before(&box);
+    int code = process_wait(process_start(child, &box));
+    cgroup_after(&box);
+    return code;
 }

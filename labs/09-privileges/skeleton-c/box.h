@@ -6,7 +6,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { MOST = 32 };             /* of one kind of option */
+enum {
+    MOST = 32,                  /* of one kind of option */
+    TREES = 3,                  /* of cgroups, that a box may be in: memory, pids, cpu */
+    LONGEST_PATH = 256,
+};
 
 /* --volume HOST:DIR[:ro] */
 struct volume {
@@ -25,6 +29,11 @@ struct box {
     int volume_count;
     bool init;
     const char *hostname;       /* NULL until uts_choose_name, where none is given */
+    long long memory;           /* limits: bytes, processes, processors; 0 where none is given */
+    long long pids;
+    double cpus;
+    char cgroups[TREES][LONGEST_PATH]; /* the directories that were made: one on v2 */
+    int cgroup_count;
     uint64_t cap_add, cap_drop; /* a bit for each capability, EVERY_CAPABILITY for ALL */
 };
 
@@ -54,6 +63,11 @@ void root_inside(struct box *box);
 /* uts.c */
 void uts_choose_name(struct box *box);
 void uts_inside(const struct box *box);
+
+/* cgroup.c */
+void cgroup_before(struct box *box);
+void cgroup_inside(const struct box *box);
+void cgroup_after(struct box *box);
 
 /* privileges.c */
 #define EVERY_CAPABILITY UINT64_MAX

@@ -220,6 +220,8 @@ def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     with open(session_directory() / "turn.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+        # Closing is not enough: what the test has forked and left running holds the file, too.
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-JOBS   ?= 2
+# One more than processors: a test waits for much that is not one.
+JOBS   ?= $(shell echo $$(($$(nproc) + 1)))
 SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh) \
            $(addprefix vagrant/,box provision.sh reset test tour) \
            $(addprefix vagrant/image/,build cached foreign initrd kernel setup) tests/vm/job \

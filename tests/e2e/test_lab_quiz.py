@@ -148,10 +148,14 @@ def _pid_of_second(box: Box) -> str:
     """The host's pid of the other container's PID 1, by its command and by its namespace."""
     own = box.ns("net")
     for line in sh("pgrep -x sleep").splitlines():
-        inside = os.path.exists(f"/proc/{line}") and box.status(int(line), "NSpid").split()[1:]
-        if inside == ["1"] and box.ns("net", line) != own:
-            if box.store.root in sh(f"cat /proc/{box.status(int(line), 'PPid')}/environ"):
-                return line
+        try:
+            inside = box.status(int(line), "NSpid").split()[1:]
+            parent = box.status(int(line), "PPid")
+            theirs = inside == ["1"] and box.ns("net", line) != own
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        if theirs and box.store.root in sh(f"cat /proc/{parent}/environ"):
+            return line
     raise AssertionError("the other container does not run")
 
 

@@ -135,6 +135,6 @@ D rm -f ${N}w; D network rm $N ${N}x
 ## prune
 D network create --label keep=1 ${N}k > /dev/null; D network create ${N}a > /dev/null
 D network create ${N}b > /dev/null; D run -d --name ${N}c --network ${N}b busybox sleep 100 > /dev/null
-D network prune -f --filter label!=keep --filter until=1s | sed "s/$N/N/g"; sleep 1.5
+D network prune -f --filter label!=keep --filter until=1h | sed "s/$N/N/g"; sleep 1.5
 D network prune -f --filter label!=keep --filter until=1s | sed "s/$N/N/g"
 D rm -f ${N}c; D network prune -f | sed "s/$N/N/g" | sort; echo n | D network prune; echo $?

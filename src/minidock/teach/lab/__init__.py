@@ -13,4 +13,6 @@
     orphans.py    children that are the grader's unasked
 
     fault/        a running set-up with one thing wrong   quiz/        questions about a container
+
+Who grades reads first: check.py, exam.py, place.py, birth.py.
 """

@@ -43,12 +43,17 @@ def test_start_gives_the_earlier_labs_solved_and_this_one_open(started: Path) ->
     assert (started / "README.md").exists()
 
 
-def test_start_in_c_gives_that_labs_own_skeleton(tmp_path: Path) -> None:
-    lab("start", "00", str(tmp_path / "c"), "--language", "c")
-    ours = sorted(p.name for p in Path(folder.labs_folder(), "00-chroot/skeleton-c").iterdir())
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == sorted(
-        [*ours, "README.md", folder.MARK]
-    )
+def test_start_in_c_gives_the_earlier_labs_in_c_solved(tmp_path: Path) -> None:
+    lab("start", "06", str(tmp_path / "c"), "--language", "c")  # there is no lab 05 in C
+    ours = Path(folder.labs_folder())
+    for name, where in {
+        "Makefile": "00-chroot/skeleton-c",
+        "root.c": "02-pivot-root/solution-c",
+        "box.c": "06-cgroups/skeleton-c",
+        "cgroup.c": "06-cgroups/skeleton-c",
+    }.items():
+        assert (tmp_path / "c" / name).read_text() == (ours / where / name).read_text()
+    assert not list((tmp_path / "c").glob("*.py"))
 
 
 def test_start_leaves_a_folder_alone_that_is_not_empty(started: Path) -> None:

@@ -40,13 +40,17 @@ def files_of(folder: Path) -> dict[str, str]:
     }
 
 
-def start_of(lab: Path) -> dict[str, str]:
-    """What a lab starts with: the skeletons and solutions of those before, and its own skeleton."""
+def start_of(lab: Path, language: str = "") -> dict[str, str]:
+    """What a lab starts with: the skeletons and solutions of those before, and its own skeleton.
+
+    language: "" for Python, "-c" for C, which not all labs have.
+    """
     files: dict[str, str] = {}
     for other in NUMBERED:
         if lab.name == "template" or other.name < lab.name:
-            files |= files_of(other / "skeleton") | files_of(other / "solution")
-    return files | files_of(lab / "skeleton")
+            files |= files_of(other / f"skeleton{language}")
+            files |= files_of(other / f"solution{language}")
+    return files | files_of(lab / f"skeleton{language}")
 
 
 def problems(lab: Path) -> Iterator[str]:
@@ -189,14 +193,18 @@ def problems_of_files(lab: Path) -> Iterator[str]:
     if (lab / "skeleton-c").exists() != (lab / "solution-c").exists():
         yield "skeleton-c and solution-c: one is not there"
     elif (lab / "skeleton-c").exists():
-        yield from problems_of_c(files_of(lab / "skeleton-c"), files_of(lab / "solution-c"))
+        yield from problems_of_c(lab)
 
 
-def problems_of_c(skeleton: dict[str, str], solution: dict[str, str]) -> Iterator[str]:
-    if "Makefile" not in skeleton:
-        yield "skeleton-c has no Makefile"
+def problems_of_c(lab: Path) -> Iterator[str]:
+    skeleton, solution = files_of(lab / "skeleton-c"), files_of(lab / "solution-c")
+    start = start_of(lab, "-c")
+    if "Makefile" not in start:
+        yield "there is no Makefile in what it starts with in C"
     if not any("TODO" in text for text in skeleton.values()):
         yield "nothing in skeleton-c says TODO"
+    if lower := [n for n in set(start) - set(skeleton) if "TODO" in start[n]]:
+        yield f"what lies below it in C has a TODO in {', '.join(lower)}"
     for name, text in solution.items():
         if name not in skeleton or skeleton[name] == text or "TODO" in text:
             yield f"solution-c/{name} is not in skeleton-c, or the same, or has a TODO"

@@ -4,7 +4,8 @@
     labs/NN-name/solution/    the files in which the reference differs from that
 
 Labs lie over each other like layers: the start of lab N is skeleton 0, solution 0, skeleton 1, …,
-skeleton N, later files over earlier ones. In C, each lab's skeleton-c is whole by itself.
+skeleton N, later files over earlier ones. In C it is skeleton-c and solution-c, of those labs that
+have them.
 
 A folder is read into memory (`Files`), and written from there: a link in a submission is kept as a
 link and never followed, since it is root who reads.
@@ -150,24 +151,17 @@ class Lab:
 
         Raises NotFound where it has no skeleton in this language.
         """
-        return self._composed("skeleton", language)
+        own = Files.read(self._kind("skeleton", language))
+        below = Files()
+        for lab in every():
+            if lab.number < self.number and language in lab.languages():
+                for kind in ("skeleton", "solution"):
+                    below = Files.read(lab._kind(kind, language)).over(below)
+        return own.over(below)
 
     def solution(self, language: str = "python") -> Files:
         """The reference: its start, and what is to be done done."""
         return Files.read(self._kind("solution", language)).over(self.start(language))
-
-    def _composed(self, last: str, language: str) -> Files:
-        own = Files.read(self._kind(last, language))
-        if language != "python":
-            return own  # whole by itself
-        below = Files()
-        for lab in every():
-            if lab.number < self.number:
-                below = lab._layer("solution").over(lab._layer("skeleton").over(below))
-        return own.over(below)
-
-    def _layer(self, kind: str) -> Files:
-        return Files.read(self._kind(kind, "python"))
 
     def _kind(self, kind: str, language: str) -> str:
         folder = f"{self.folder}/{kind}" + ("" if language == "python" else f"-{language}")

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pexpect
@@ -54,7 +55,14 @@ class Box:
 
     @property
     def pid(self) -> int:
-        return next(p for p in self.pids() if self.status(p, "NSpid").split()[1:] == ["1"])
+        """The host's number of its PID 1: a list of /proc is no picture of one moment."""
+        deadline = time.monotonic() + patience(5)
+        while True:
+            for pid in self.pids():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if self.status(pid, "NSpid").split()[1:] == ["1"]:
+                        return pid
+            assert time.monotonic() < deadline, f"{self.id}: no PID 1 among {self.pids()}"
 
     def status(self, pid: int, field: str) -> str:
         return next(

@@ -472,14 +472,18 @@ def _try_remove(directory: str) -> bool:
 
 
 def pids_of(directory: str) -> list[int]:
-    """The processes in this cgroup itself; none where it is gone.
+    """The processes in this cgroup itself that can be named here; none where it is gone.
 
-    Those outside of our PID namespace are not among them: the kernel lists each as 0, and kill(2)
-    takes 0 for the whole process group of who calls it.
+    Those outside of our PID namespace are left out: kill(2) takes their 0 for the whole process
+    group of who calls it.
     """
+    return [pid for pid in listed_in(directory) if pid]
+
+
+def listed_in(directory: str) -> list[int]:
+    """What a cgroup's file lists: a 0 for each process that is outside of our PID namespace."""
     try:
-        listed = [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
-        return [pid for pid in listed if pid]
+        return [int(word) for word in read_file(f"{directory}/cgroup.procs").split()]
     except KernelError as error:
         # Removed meanwhile; or a threaded cgroup, whose processes its domain's file lists.
         if error.errno in (ENOENT, ENODEV, EOPNOTSUPP):

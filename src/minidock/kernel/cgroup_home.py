@@ -34,7 +34,7 @@ from minidock.kernel.cgroup import (
     MONITORS,
     ROOT,
     create_or_find,
-    pids_of,
+    listed_in,
     read_file,
     write_file,
 )
@@ -144,7 +144,7 @@ def _move_out(directory: str) -> None:
     """Move the processes of a home itself to a leaf below it."""
     leaf = f"{directory}/{LEAF}"
     create_or_find(leaf)
-    for pid in pids_of(directory):
+    for pid in listed_in(directory):
         if pid == 0:
             raise MinidockError(
                 f"cgroup {directory} holds a process that cannot be seen from here",

@@ -7,8 +7,8 @@ import sys
 from contextlib import contextmanager
 
 from minidock.cli.command import command
+from minidock.cli.lab_folders import check_item
 from minidock.cli.pflag import switch, value
-from minidock.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +39,8 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
     directory = arguments[0] if arguments else "."
     about = folder.lab_of(directory, lab)
     rules = rubric.read(about.folder)
-    names = [known.name for known in rules.items]
-    if item and item not in names:
-        raise NotFound(
-            f"lab {about.name} has no item {item}", hint=f"its items: {', '.join(names)}"
-        )
+    if item:
+        check_item(about, rules, item)
     chosen = [item] if item else None
     files = folder.Files.read(directory)
     with _shown() as looking:

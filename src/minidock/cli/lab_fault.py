@@ -50,11 +50,11 @@ def fault(arguments: tuple[str, ...], *, yes_in_a_vm: bool, **asked: bool) -> No
 
 
 def _begin(seed: str, *, yes_in_a_vm: bool) -> None:
-    from minidock.cli.run import is_virtual_machine
+    from minidock.engine.doctor.virtual import is_virtual_machine
     from minidock.teach.lab.fault.session import begin
 
     store = Store()
-    _, seen = begin(store, seed, is_allowed=lambda: yes_in_a_vm or is_virtual_machine())
+    _, seen = begin(store, seed, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(store))
     _tell(f"A shop of four containers runs here now (fault {seed}). What it no longer does:", seen)
     print(
         "\nminidock ps                       shows it\n"

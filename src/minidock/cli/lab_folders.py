@@ -11,6 +11,7 @@ from minidock.errors import Conflict, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.lab.folder import Lab
+    from minidock.teach.lab.rubric import Rubric
 
 
 @command(needs_root=False)
@@ -85,15 +86,19 @@ def hint(arguments: tuple[str, ...], *, dir: str) -> None:
 
     lab = folder.lab_of(dir)
     rules = rubric.read(lab.folder)
-    names = [item.name for item in rules.items]
-    if arguments and arguments[0] not in names:
-        raise NotFound(
-            f"lab {lab.name} has no item {arguments[0]}", hint=f"its items: {', '.join(names)}"
-        )
+    if arguments:
+        check_item(lab, rules, arguments[0])
     for item in rules.items:
         if not arguments or item.name == arguments[0]:
             print(f"{item.name} ({item.points} points): {' '.join(item.expect.split())}")
             print(f"  hint: {' '.join(item.hint.split())}")
+
+
+def check_item(lab: Lab, rules: Rubric, name: str) -> None:
+    """Raises NotFound where a lab has no item of this name."""
+    names = [item.name for item in rules.items]
+    if name not in names:
+        raise NotFound(f"lab {lab.name} has no item {name}", hint=f"its items: {', '.join(names)}")
 
 
 def _tell(directory: str, lab: Lab) -> None:

@@ -164,19 +164,12 @@ def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: b
         if yes_in_a_vm:
             raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
         return []
+    from minidock.engine.doctor.virtual import is_virtual_machine
     from minidock.teach.without.walls import leave_out, read_walls
 
     walls = read_walls(without)
-    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine())
+    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(Store()))
     return walls
-
-
-def is_virtual_machine() -> bool:
-    """Whether this machine says that it is one, which may break."""
-    from minidock.engine.doctor.machine import Machine
-    from minidock.engine.doctor.virtual import what_says_virtual
-
-    return bool(what_says_virtual(Machine(Store()).read))
 
 
 def _start(

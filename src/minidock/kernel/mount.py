@@ -405,6 +405,14 @@ def unmount(target: str, flags: int) -> str | None:
     return None
 
 
+def unescaped(text: str) -> str:
+    """A field of mountinfo as it is: there, blanks and backslashes are in octal."""
+    if "\\" in text:
+        for octal, character in _ESCAPED:
+            text = text.replace(octal, character)
+    return text
+
+
 def mount_point_of(path: str) -> str:
     """The mount point on which a path lies, without links in it; the path itself, where it is one.
 
@@ -414,10 +422,7 @@ def mount_point_of(path: str) -> str:
     with open("/proc/self/mountinfo", "rb", buffering=0) as file:
         lines = os.fsdecode(file.readall()).splitlines()
     for line in lines:
-        point = line.split(" ", 5)[4]
-        if "\\" in point:
-            for octal, character in _ESCAPED:
-                point = point.replace(octal, character)
+        point = unescaped(line.split(" ", 5)[4])
         if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
             found = point
     return found

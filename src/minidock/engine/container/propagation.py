@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import Conflict
+from minidock.kernel.mount import unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,15 +54,8 @@ def _mount_of(path: str) -> tuple[str, list[str]]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             words = line.partition(" - ")[0].split(" ")
-            point = _plain(words[4])
+            point = unescaped(words[4])
             above = path == point or path.startswith(point.rstrip("/") + "/")
             if above and len(point) >= len(found):
                 found, fields = point, words[6:]
     return found, fields
-
-
-def _plain(text: str) -> str:
-    """A path as mountinfo has it, with \\040 for a space and the like, as it is."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text

@@ -9,9 +9,13 @@ Documentation "hypervisor"; xen's /proc/xen/capabilities.
 
 from __future__ import annotations
 
+from minidock.engine.doctor.machine import Machine
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from minidock.paths import Store
 
 _DMI = ("sys_vendor", "product_name", "board_vendor", "bios_vendor")
 _VENDORS = (
@@ -19,6 +23,11 @@ _VENDORS = (
     "Google Compute Engine", "OpenStack", "Amazon EC2", "KubeVirt", "Apple Virtualization",
     "Virtual Machine", "Firecracker",
 )  # fmt: skip
+
+
+def is_virtual_machine(store: Store) -> bool:
+    """Whether this machine says that it is one, which may break."""
+    return bool(what_says_virtual(Machine(store).read))
 
 
 def what_says_virtual(read: Callable[[str], str | None]) -> str:

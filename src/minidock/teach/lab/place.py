@@ -31,7 +31,7 @@ from minidock.teach.lab.holding import Holding
 from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
 from minidock.teach.lab.process import Process
-from minidock.teach.lab.program import Ended, Program, input_file, printing_file
+from minidock.teach.lab.program import Ended, Program, streams_in_memory
 from minidock.teach.lab.snapshot import Snapshot
 from minidock.teach.lab.tree import busybox
 
@@ -104,8 +104,7 @@ class Place:
         self, *argv: str, uid: int = 0, stdin: str = "", env: dict[str, str] | None = None
     ) -> Program:
         """Start any program of the place by its path, such as "/bin/sh", as the student would."""
-        streams = input_file(stdin), printing_file("stdout"), printing_file("stderr")
-        try:
+        with streams_in_memory(stdin) as streams:
             pid = enter.enter(
                 self.init.pid,
                 enter.ALL,
@@ -117,12 +116,6 @@ class Place:
                 group=self._holding.leaf,
                 limited=True,
             )
-        except BaseException:
-            os.close(streams[1])
-            os.close(streams[2])
-            raise
-        finally:
-            os.close(streams[0])
         program = Program(pid, streams[1], streams[2], end_session=self._end_session)
         self._programs.append(program)
         return program
@@ -314,8 +307,7 @@ class Place:
         in_its_root: bool = False,
     ) -> Ended:
         """Run one of the host's programs as the host's root, in some namespaces of a process."""
-        streams = input_file(""), printing_file("stdout"), printing_file("stderr")
-        try:
+        with streams_in_memory("") as streams:
             born = enter.enter(
                 pid,
                 kinds,
@@ -325,12 +317,6 @@ class Place:
                 streams=streams,
                 in_its_root=in_its_root,
             )
-        except BaseException:
-            os.close(streams[1])
-            os.close(streams[2])
-            raise
-        finally:
-            os.close(streams[0])
         running = Program(born, streams[1], streams[2], end_session=lambda leader: None)
         try:
             return running.wait(_LOOK_SECONDS)

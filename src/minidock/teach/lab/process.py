@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from minidock.kernel import namespace
+from minidock.kernel.mount import unescaped
 from minidock.teach.lab.lan import Network
 from minidock.teach.lab.lost import Lost
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OCI_NAMES = {kernel: oci for oci, (_, kernel, _) in namespace.KINDS.items()}
-_ESCAPED = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 _MOST_BYTES = 4 << 20
 
 
@@ -171,15 +171,9 @@ def parse_mounts(text: str) -> list[Mount]:
         fstype, source, super_options = (right.split(" ", 2) + ["", ""])[:3]
         found.append(
             Mount(
-                int(number), int(parent), device, _plain(root), _plain(target),
+                int(number), int(parent), device, unescaped(root), unescaped(target),
                 tuple(options.split(",")), tuple(word for word in optional if word),
-                fstype, _plain(source), tuple(super_options.split(",")),
+                fstype, unescaped(source), tuple(super_options.split(",")),
             )
         )  # fmt: skip
     return found
-
-
-def _plain(text: str) -> str:
-    for escape, character in _ESCAPED:
-        text = text.replace(escape, character)
-    return text

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from minidock.errors import MinidockError
@@ -20,7 +21,7 @@ from minidock.teach.lab.orphans import OURS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _PAUSE_SECONDS = 0.05
 _MOST_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
@@ -131,15 +132,30 @@ class Program:
         )
 
 
-def printing_file(name: str) -> int:
-    """A file in memory that a program prints into."""
+@contextmanager
+def streams_in_memory(text: str) -> Iterator[tuple[int, int, int]]:
+    """What a program reads, text, and the files that it prints into, while it is being started.
+
+    The latter stay open for who reads them; but are closed where it could not be started.
+    """
+    streams = _input_file(text), _printing_file("stdout"), _printing_file("stderr")
+    try:
+        yield streams
+    except BaseException:
+        os.close(streams[1])
+        os.close(streams[2])
+        raise
+    finally:
+        os.close(streams[0])
+
+
+def _printing_file(name: str) -> int:
     fd = os.memfd_create(name)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
 
 
-def input_file(text: str) -> int:
-    """A file in memory that a program reads from."""
+def _input_file(text: str) -> int:
     fd = os.memfd_create("stdin")
     os.write(fd, text.encode())
     os.lseek(fd, 0, os.SEEK_SET)

@@ -44,10 +44,6 @@ class Rubric:
     limits: Limits
     items: tuple[Item, ...]
 
-    def item(self, name: str) -> Item:
-        """An item by its name. Raises KeyError."""
-        return next(item for item in self.items if item.name == name)
-
     def with_needs(self, names: list[str]) -> list[Item]:
         """These items and all that they need, in the rubric's order."""
         wanted = set(names)

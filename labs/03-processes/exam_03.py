@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -189,7 +190,11 @@ def parent(place: Place, process: Process) -> Process:
 
 
 def child(process: Process, argv: tuple[str, ...]) -> Process | None:
-    return next((one for one in process.children() if one.argv() == list(argv)), None)
+    for one in process.children():
+        with suppress(Lost):  # it has ended since
+            if one.argv() == list(argv):
+                return one
+    return None
 
 
 def ended_by(place: Place, number: int, first: Process, command: Process) -> bool:

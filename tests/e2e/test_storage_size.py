@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,11 @@ def box(minidock: Minidock, busybox_image: str) -> Iterator[str]:
 
 def held(minidock: Minidock) -> list[str]:
     """Mounts and loop devices that are of a store."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "/space " in line]
-    files = [p.read_text().strip() for p in Path("/sys/block").glob("loop*/loop/backing_file")]
-    return [text for text in mounts + files if minidock.root in text]
+    found = [line for line in Path("/proc/mounts").read_text().splitlines() if "/space " in line]
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # another test's device may be freed while it is looked at
+            found.append(file.read_text().strip())
+    return [text for text in found if minidock.root in text]
 
 
 def lets_go(minidock: Minidock) -> bool:

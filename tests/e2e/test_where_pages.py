@@ -35,6 +35,7 @@ def plain(line: str) -> str:
     """A line without what is different each time."""
     line = re.sub(r"\b(?=[0-9a-f]*\d)[0-9a-f]{11,64}\b|veth[0-9a-f]{11}", "ID", line)
     line = re.sub(r"\d+(\.\d+)*", "N", line)
+    line = re.sub(r"\bN (object|process)(?:s|es)?\b", r"N \1(s)", line)
     return re.sub(r" +", " ", line).rstrip()
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minidock.teach.lab.lost import Lost
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.lab.place import Place
@@ -42,17 +44,25 @@ class Snapshot:
 
 def take(place: Place) -> Snapshot:
     """What is in a place now."""
-    processes = {}
-    for process in place.processes():
-        words = " ".join(process.argv()) if process.is_running() else ""
-        processes[process.pid] = words[:80] or "a zombie, or a part of the kernel"
     return Snapshot(
         tuple(f"{mount.target} ({mount.fstype})" for mount in place.init.mounts()),
         tuple(_links(place.init.read("net/dev"))),
         tuple(_rules(place)),
         tuple(place.cgroups()),
-        processes,
+        _processes(place),
     )
+
+
+def _processes(place: Place) -> dict[int, str]:
+    found = {}
+    for process in place.processes():
+        try:
+            ended = process.status()["State"][0] in "ZX"
+            words = "" if ended else " ".join(process.argv())
+        except Lost:  # it has ended since they were listed, and its parent has taken its exit code
+            continue
+        found[process.pid] = words[:80] or "a zombie, or a part of the kernel"
+    return found
 
 
 def _links(text: str) -> list[str]:

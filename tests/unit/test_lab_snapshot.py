@@ -1,0 +1,63 @@
+"""A snapshot of a place whose processes come and go while it is taken."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import cast
+
+import pytest
+
+from minidock.teach.lab import snapshot
+from minidock.teach.lab.place import Place
+from minidock.teach.lab.process import Process
+
+
+class Passing(Process):
+    """A process that ends, and is waited for, just before a file of /proc/PID is read."""
+
+    def __init__(self, before: str) -> None:
+        self.child = subprocess.Popen(["sleep", "1000"])
+        super().__init__(self.child.pid)
+        self.before = before
+
+    def read(self, path: str) -> str:
+        if path == self.before:
+            self.child.kill()
+            self.child.wait()
+        return super().read(path)
+
+
+class Town:
+    """As much of a place as a snapshot asks, with ourselves as its first process."""
+
+    def __init__(self, *processes: Process) -> None:
+        self.init = Process(os.getpid())
+        self._processes = [self.init, *processes]
+
+    def processes(self) -> list[Process]:
+        return self._processes
+
+    def look(self, *argv: str) -> str:
+        return ""
+
+    def cgroups(self) -> list[str]:
+        return []
+
+
+def taken(*processes: Process) -> dict[int, str]:
+    return snapshot.take(cast(Place, Town(*processes))).processes
+
+
+@pytest.mark.parametrize("before", ["status", "cmdline"])
+def test_a_process_that_ends_meanwhile_is_not_there(before: str) -> None:
+    assert list(taken(Passing(before))) == [os.getpid()]
+
+
+def test_a_zombie_is_there() -> None:
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert taken(Process(zombie.pid))[zombie.pid].startswith("a zombie")
+    finally:
+        zombie.wait()

@@ -18,6 +18,7 @@ import fcntl
 import itertools
 import os
 import sys
+from _thread import get_native_id
 
 from minidock.engine.tree import remove_tree
 from minidock.errors import StoreError
@@ -106,8 +107,11 @@ def _read_version(store: Store) -> int | None:
 
 
 def write_file(path: str, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file beside its target and rename it over that: readers see the old or the new."""
-    beside = f"{path}.{os.getpid()}.new"
+    """Write a file beside its target and rename it over that: readers see the old or the new.
+
+    Stages of one build may write the same record at once, so each thread has a file of its own.
+    """
+    beside = f"{path}.{get_native_id()}.new"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with open(fd, "wb", buffering=0) as file:

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from minidock.engine.build import run_mounts
+from minidock.engine.build.mounts import Mount
 from minidock.engine.store import write_file
+from minidock.paths import Store
 
 
 def in_a_thread(act: Callable[[], object]) -> None:
@@ -44,3 +47,24 @@ def test_two_threads_write_the_same_file(tmp_path: Path, monkeypatch: pytest.Mon
     write_file(str(path), b"ours")
     assert path.read_bytes() == b"ours"
     assert os.listdir(tmp_path) == ["record"]
+
+
+def cache_mount() -> Mount:
+    return Mount("cache", {"target": "/c", "id": "shared"})
+
+
+def test_cache_that_two_steps_make_at_once_is_one_directory(tmp_path: Path) -> None:
+    """The other step may have mounted it already, and have written nothing yet."""
+    store = Store(str(tmp_path))
+    first, second = cache_mount(), cache_mount()
+    made = []
+
+    def other(folder: str) -> None:
+        run_mounts.provide_cache(second, store, check_cancelled=lambda: None)
+        made.append(os.stat(second.host_path).st_ino)
+
+    run_mounts.provide_cache(first, store, check_cancelled=lambda: None, fill=other)
+    run_mounts.release([first, second])
+    assert first.host_path == second.host_path
+    assert os.stat(first.host_path).st_ino == made[0]
+    assert sorted(os.listdir(os.path.dirname(first.host_path))) == ["data", "lock", "new.lock"]

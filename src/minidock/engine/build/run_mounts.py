@@ -14,6 +14,7 @@ import time
 from minidock.engine.build.cache import key_of
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.journal import recording_to
+from minidock.engine.locks import exclusive
 from minidock.engine.tree import remove_tree
 from minidock.errors import KernelError
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
@@ -93,17 +94,22 @@ def cache_name(mount: Mount) -> str:
 
 
 def _make_cache(mount: Mount, home: str, fill: Callable[[str], None] | None) -> None:
-    """Make a cache's directory, beside its place first: it appears with all that is in it."""
+    """Make a cache's directory, beside its place first: it appears with all that is in it.
+
+    Another step may be doing the same. rename(2) puts a directory in the place of an empty one, and
+    whoever has mounted that goes on with a directory that nobody else sees: so each looks again.
+    """
     fresh = f"{home}/new-{os.urandom(8).hex()}"
     os.mkdir(fresh)
     os.chown(fresh, mount.number("uid", 0), mount.number("gid", 0))
     os.chmod(fresh, mount.number("mode", 0o755, 8))
     if fill is not None:
         fill(fresh)
-    try:
-        os.rename(fresh, mount.host_path)
-    except OSError:
-        remove_tree(fresh)  # another step was faster
+    with exclusive(f"{home}/new.lock"):
+        if not os.path.isdir(mount.host_path):
+            os.rename(fresh, mount.host_path)
+            return
+    remove_tree(fresh)  # another step was faster
 
 
 def _hold(mount: Mount, home: str, sharing: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.build import run_mounts
+from minidock.engine.build import cache, prune, run_mounts
 from minidock.engine.build.mounts import Mount
 from minidock.engine.store import write_file
 from minidock.paths import Store
@@ -68,3 +68,24 @@ def test_cache_that_two_steps_make_at_once_is_one_directory(tmp_path: Path) -> N
     assert first.host_path == second.host_path
     assert os.stat(first.host_path).st_ino == made[0]
     assert sorted(os.listdir(os.path.dirname(first.host_path))) == ["data", "lock", "new.lock"]
+
+
+def test_cache_is_listed_while_it_is_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    os.makedirs(store.build_steps)
+    record = b'{"chain_id": "sha256:0", "size": 1, "says": "RUN true"}'
+    Path(store.build_steps, "key").write_bytes(record)
+    (used,) = [record["used"] for _, record in cache.records(store)]
+    assert used == os.stat(f"{store.build_steps}/key").st_mtime
+    stat = before_first(os.stat, lambda: os.unlink(f"{store.build_steps}/key"))
+    monkeypatch.setattr(os, "stat", stat)
+    assert [one["chain_id"] for _, one in cache.records(store)] == ["sha256:0"]
+
+    run_mounts.provide_cache(mount := cache_mount(), store, check_cancelled=lambda: None)
+    run_mounts.release([mount])
+    home = Path(mount.host_path).parent
+    stat = before_first(os.stat, lambda: home.rename(tmp_path / "gone"))
+    monkeypatch.setattr(os, "stat", stat)
+    assert prune._mounts(store) == []

@@ -123,13 +123,15 @@ def records(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
         path = f"{store.build_steps}/{name}"
         record = None if name.endswith(".new") else _read(path)
         if record is not None:
-            yield path, {**record, "used": os.stat(path).st_mtime}
+            yield path, record
 
 
 def _read(path: str) -> dict[str, Any] | None:
+    """A record, and when it was last used; None where it is not there, or has just been pruned."""
     try:
         with open(path, "rb") as file:
             record: dict[str, Any] = jsontext.loads(file.read())
+            record["used"] = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -129,17 +129,24 @@ def _mounts(store: Store) -> list[Cached]:
         names = os.listdir(store.build_mounts)
     except FileNotFoundError:
         return []
-    return [
-        Cached(
-            f"{store.build_mounts}/{name}",
-            chain_id="",
-            size_bytes=_size(f"{store.build_mounts}/{name}"),
-            says="mount / from exec /bin/sh -c",
-            used=os.stat(f"{store.build_mounts}/{name}").st_mtime,
-            in_use=False,
+    found = []
+    for name in names:
+        path = f"{store.build_mounts}/{name}"
+        try:
+            used = os.stat(path).st_mtime
+        except FileNotFoundError:
+            continue  # it has just been pruned
+        found.append(
+            Cached(
+                path,
+                chain_id="",
+                size_bytes=_size(path),
+                says="mount / from exec /bin/sh -c",
+                used=used,
+                in_use=False,
+            )
         )
-        for name in names
-    ]
+    return found
 
 
 def _size(path: str) -> int:

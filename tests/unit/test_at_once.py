@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minidock.cli import sizes
 from minidock.engine.build import cache, prune, run_mounts
 from minidock.engine.build.mounts import Mount
 from minidock.engine.store import write_file
@@ -89,3 +90,19 @@ def test_cache_is_listed_while_it_is_pruned(
     stat = before_first(os.stat, lambda: home.rename(tmp_path / "gone"))
     monkeypatch.setattr(os, "stat", stat)
     assert prune._mounts(store) == []
+
+
+def test_file_that_goes_while_a_tree_is_weighed_weighs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stays").write_bytes(b"123")
+    (tmp_path / "goes").write_bytes(b"12345")
+    walk = os.walk
+
+    def walked(directory: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in walk(directory):
+            (tmp_path / "goes").unlink()
+            yield found
+
+    monkeypatch.setattr(os, "walk", walked)
+    assert sizes.tree_bytes(str(tmp_path)) == 3

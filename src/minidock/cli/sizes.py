@@ -30,12 +30,18 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
 
 
 def tree_bytes(directory: str) -> int:
-    """Bytes of all files below a directory, each inode once; links and devices weigh nothing."""
+    """Bytes of all files below a directory, each inode once; links and devices weigh nothing.
+
+    A container that runs makes and removes files meanwhile: what has gone weighs nothing, too.
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
-            status = os.lstat(f"{folder}/{name}")
+            try:
+                status = os.lstat(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue
             inode = (status.st_dev, status.st_ino)
             if inode not in seen:
                 seen.add(inode)

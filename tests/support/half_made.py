@@ -19,6 +19,8 @@ from typing import Any
 
 import prctl
 
+from support.runtime import cgroup_directories
+
 KINDS = {"mount": "mnt", "pid": "pid", "ipc": "ipc", "uts": "uts", "network": "net",
          "cgroup": "cgroup"}  # fmt: skip
 MAKING_MOUNTS = ("mount.mount_filesystem", "mount.bind_mount", "mount.bind_to_itself")
@@ -244,7 +246,7 @@ def seen(
     """
     facts = Facts(overlay=any(m.target == place.merged for m in mounts("self")))
     searched = bool({standing.op, *(a.op for a in acts[-1:])} & {"cgroup.create_directory"})
-    known = map(str, Path("/sys/fs/cgroup").glob(f"**/{place.id}")) if searched else promise.cgroups
+    known = cgroup_directories(place.id) if searched else promise.cgroups
     facts.cgroups = {path for path in known if os.path.isdir(path)}
     facts.limits = {path: Path(path).read_text().strip() for path in promise.limits}
     for path in facts.cgroups:

@@ -34,9 +34,16 @@ def links() -> set[str]:
     found = set()
     for link in Path("/sys/class/net").iterdir():
         if link.is_symlink():  # bonding_masters is a file
-            bridge = link / "master"
-            found.add(link.name + (f" in {bridge.readlink().name}" if bridge.is_symlink() else ""))
+            bridge = _bridge_of(link)
+            found.add(link.name + (f" in {bridge}" if bridge else ""))
     return found
+
+
+def _bridge_of(link: Path) -> str:
+    try:
+        return (link / "master").readlink().name
+    except OSError:
+        return ""  # it is in none, or has just gone
 
 
 def firewall_rules() -> set[str]:

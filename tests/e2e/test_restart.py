@@ -98,8 +98,7 @@ def test_nothing_is_held_between_two_runs(minidock: Minidock, store: Store, imag
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))  # nobody has it
     assert json.loads(Path(store.network("bridge")).read_text())["Leases"] == {}
-    left = [line for line in stores.residue(store) if not line.startswith(("process", "file"))]
-    assert left == []
+    assert stores.held(store) == []
     found = document(store, "web")
     assert found["NetworkSettings"]["Ports"] == {}
     assert found["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] == ""

@@ -39,7 +39,28 @@ def busybox_and_no_residue(store: Store, busybox_tar: Path) -> Iterator[str]:
 
 
 def residue(store: Store) -> list[str]:
-    """What the kernel still holds of a store's containers: mounts, links, rules, cgroups, …
+    """What is still there of a store's containers: what the kernel holds, processes, files in /run.
+
+    A monitor says its last word and ends a moment later: processes get that moment.
+    """
+    found = held(store)
+    deadline = time.monotonic() + patience(2)
+    while (living := processes(store)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    found += living
+    if os.path.isdir(store.run):
+        sealed = os.path.basename(store.sealed)
+        found += [f"file: {store.run}/{n}" for n in sorted(os.listdir(store.run)) if n != sealed]
+    return found
+
+
+def processes(store: Store) -> list[str]:
+    """A store's processes: monitors, and what runs in containers."""
+    return [f"process: {p}" for p in sorted(machine.processes()) if store.root in p]
+
+
+def held(store: Store) -> list[str]:
+    """What the kernel holds of a store's containers: mounts, links, rules, cgroups.
 
     What a store keeps from its first container on (bridge, chains, sealed interpreter, its own
     cgroup and, in cgroup v2, the one of its monitors) does not count.
@@ -62,10 +83,6 @@ def residue(store: Store) -> list[str]:
         for c in sorted(machine.cgroups())
         if f"/{store.cgroup_parent}/" in c + "/" and not c.endswith(kept_cgroups)
     ]
-    found += [f"process: {p}" for p in sorted(machine.processes()) if store.root in p]
-    if os.path.isdir(store.run):
-        sealed = os.path.basename(store.sealed)
-        found += [f"file: {store.run}/{n}" for n in sorted(os.listdir(store.run)) if n != sealed]
     return found
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import urllib.request
 from errno import ENOSYS, EPERM, errorcode
 from pathlib import Path
 
 import pytest
 
 from support import elf, walls
+from support.base_images import browse
 from support.command import Minidock
-from support.patience import patience
 from support.syscalls import from_headers
 
 pytestmark = pytest.mark.root
@@ -113,11 +112,10 @@ def test_a_container_s_whole_life(minidock: Minidock, busybox_image: str) -> Non
         *("run", "-d", "--name", "box", "-p", f"{port}:80", "-m", "64m", "--pids-limit", "20"),
         *(busybox_image, "sh", "-c", serve),
     )
+    assert browse(f"http://127.0.0.1:{port}/passwd").startswith("root:x:0:0:")
     assert minidock.ok("exec", "box", "sh", "-c", "cat /proc/1/comm; hostname -i | wc -w") == (
         "httpd\n1"
     )
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/passwd", timeout=patience(5)) as page:
-        assert page.read().startswith(b"root:x:0:0:")
     assert minidock.ok("logs", "box") == "up"
     minidock.ok("pause", "box")
     assert "(Paused)" in minidock.ok("ps", "--format", "{{.Names}} {{.Status}}")

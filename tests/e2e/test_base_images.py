@@ -98,7 +98,10 @@ def test_nginx_serves_pages_fills_templates_and_logs_to_stdout(
     }
     assert browse(f"http://localhost:{ports['80']}") == "a page of mine\n"
     assert browse(f"http://localhost:{ports['81']}/x") == "here /x\n"
-    assert '"GET /x HTTP/1.1" 200' in minidock.ok("logs", "web")
+    deadline = time.monotonic() + patience(10)
+    while '"GET /x HTTP/1.1" 200' not in minidock.ok("logs", "web"):  # written after the answer
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     minidock.ok("stop", "web")
     assert minidock.ok("inspect", "-f", "{{.State.ExitCode}}", "web") == "0"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,24 @@ def ended(child: pexpect.spawn[str]) -> tuple[int | None, str]:
     return child.exitstatus, child.before or ""
 
 
+def await_connection(pid: int) -> None:
+    """Until a command has connected to a monitor: it has started, and waits."""
+    deadline = time.monotonic() + patience(20)
+    while not has_socket(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def has_socket(pid: int) -> bool:
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(descriptor).startswith("socket:"):
+                return True
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return False
+
+
 def test_shell_has_a_terminal_that_follows_the_window(
     terminal: Terminal, busybox_image: str
 ) -> None:
@@ -50,8 +69,7 @@ def test_shell_has_a_terminal_that_follows_the_window(
     shell.sendline("stty size")
     shell.expect("30 100")
     shell.setwinsize(40, 120)
-    time.sleep(0.3)
-    shell.sendline("stty size; tty")
+    shell.sendline("until stty size | grep '^40 .*120'; do sleep 0.1; done; tty")
     shell.expect("40 120")
     shell.expect("/dev/pts/0")
     shell.sendline("exit 9")
@@ -89,10 +107,13 @@ def test_ctrl_c_reaches_the_command_with_and_without_a_terminal(
 def test_ctrl_c_ends_a_waiting_command_quietly(
     terminal: Terminal, minidock: Minidock, busybox_image: str
 ) -> None:
-    minidock.ok("run", "-d", "--net", "none", "--name", "busy", busybox_image, "sleep", "1000")
-    for arguments in (("logs", "-f", "busy"), ("wait", "busy")):
-        child = terminal(*arguments)
-        time.sleep(1)
+    script = "echo ready; exec sleep 1000"
+    minidock.ok("run", "-d", "--net", "none", "--name", "busy", busybox_image, "sh", "-c", script)
+    following = terminal("logs", "-f", "busy")
+    following.expect("ready")
+    waiting = terminal("wait", "busy")
+    await_connection(waiting.pid)
+    for child in (following, waiting):
         child.sendintr()
         code, said = ended(child)
         assert (code, said.replace("^C", "").strip()) == (130, "")

@@ -54,6 +54,13 @@ class Engine:
             assert time.monotonic() < deadline, f"it is {status!r}, not {wanted!r}"
             time.sleep(0.05)
 
+    def await_process(self, command: str) -> None:
+        """Wait until that command runs in container "it"."""
+        deadline = time.monotonic() + patience(15)
+        while command not in self.ok("top", "it"):
+            assert time.monotonic() < deadline, f"no {command!r} in it"
+            time.sleep(0.05)
+
     def status(self) -> str:
         return self.ok("ps", "-a", "--filter", "name=^it$", "--format", "{{.State}}")
 
@@ -118,7 +125,7 @@ def test_signal_of_the_client_is_passed_on(engine: Engine, name: str) -> None:
     client.send_signal(getattr(signal, f"SIG{name}"))
     await_word(client, b"heard")
     assert client.wait(patience(10)) == 7
-    assert engine.status() == "exited"
+    engine.await_status("exited")  # docker tells the client before it tells `ps`
 
 
 def test_signal_is_not_passed_on_without_proxy(engine: Engine) -> None:
@@ -221,7 +228,7 @@ def test_interrupt_on_a_terminal_is_the_containers(engine: Engine) -> None:
     client = Terminal(engine, *ON_TERMINAL)
     client.await_text(b"# ")
     client.type(b"sleep 600\r")
-    time.sleep(0.5)
+    engine.await_process("sleep 600")  # before that, the shell takes the key for its own
     client.type(b"\x03")
     client.type(b"exit 3\r")
     assert client.wait() == 3

@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +110,18 @@ def in_order(disk: Disk) -> None:
     assert os.listdir(disk.store.staging) == []
 
 
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + patience(10)
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
+
+
+def numbers_of(disk: Disk) -> list[int]:
+    """The numbers of the lines that container "web" has logged."""
+    return [int(line.split()[1]) for line in disk.minidock.ok("logs", "web").splitlines()]
+
+
 RUN = ("run", "-d", "-v", "data:/data", "busybox", "sleep", "60")
 
 
@@ -157,8 +169,9 @@ def test_monitor_that_dies_on_a_full_disk_is_cleared_away(disk: Disk) -> None:
     disk.fill()
     from minidock.engine.container.containers import find
 
-    os.kill(find(disk.store, "web").monitor_pid, 9)
-    time.sleep(0.3)
+    container = find(disk.store, "web")
+    os.kill(container.monitor_pid, 9)
+    await_true(lambda: container.monitor_pid == 0)
     shown = disk.minidock.ok("ps", "-a", "--format", "{{.Names}} {{.Status}}")
     assert shown.startswith("web Exited (137)")
     in_order(disk)
@@ -168,14 +181,14 @@ def test_container_that_logs_on_a_full_disk_lives_on(disk: Disk) -> None:
     """Its words are lost while there is no room, and kept again when there is."""
     words = "i=0; while sleep 0.01; do i=$((i+1)); echo line $i; done"
     disk.minidock.ok("run", "-d", "--name", "web", "busybox", "sh", "-c", words)
-    time.sleep(0.3)
+    await_true(lambda: "line 1\n" in disk.minidock.ok("logs", "web"))
     disk.fill()
     time.sleep(0.8)
     assert disk.minidock.ok("ps", "--format", "{{.Names}}") == "web"
     disk.make_room()
-    time.sleep(0.5)
-    lines = disk.minidock.ok("logs", "web").splitlines()
-    numbers = [int(line.split()[1]) for line in lines]
+    last = numbers_of(disk)[-1]
+    await_true(lambda: numbers_of(disk)[-1] > last)
+    numbers = numbers_of(disk)
     assert numbers == sorted(set(numbers)) and numbers[0] == 1
     assert disk.minidock.ok("logs", "--tail", "1", "web").startswith("line ")
     disk.fill()

@@ -16,6 +16,7 @@ import pytest
 from minidock.cli import sizes
 from minidock.engine.build import cache, prune, run_mounts
 from minidock.engine.build.mounts import Mount
+from minidock.engine.build.tree import Tree
 from minidock.engine.store import write_file
 from minidock.paths import Store
 
@@ -90,6 +91,26 @@ def test_cache_is_listed_while_it_is_pruned(
     stat = before_first(os.stat, lambda: home.rename(tmp_path / "gone"))
     monkeypatch.setattr(os, "stat", stat)
     assert prune._mounts(store) == []
+
+
+def test_file_of_a_context_that_goes_while_it_is_listed_is_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "main.c").touch()
+    (tmp_path / ".main.c.swp").touch()
+    listdir = os.listdir
+
+    def listed(directory: int) -> list[str]:
+        names = listdir(directory)
+        (tmp_path / ".main.c.swp").unlink(missing_ok=True)
+        return names
+
+    monkeypatch.setattr(os, "listdir", listed)
+    root = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with Tree(root, what="the build context") as tree:
+        top = tree.open("")
+        assert [entry.path for entry in tree.children(top)] == ["main.c"]
+        top.close()
 
 
 def test_file_that_goes_while_a_tree_is_weighed_weighs_nothing(

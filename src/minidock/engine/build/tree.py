@@ -137,7 +137,10 @@ class Tree:
         """What is in a directory, by name; each is closed when the next one is asked for."""
         for name in sorted(os.listdir(directory.fd)):
             path = f"{directory.path}/{name}" if directory.path else name
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+            try:
+                fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+            except FileNotFoundError:
+                continue  # an editor's own file, or git's lock: it went while we looked
             entry = _entry(path, fd)
             try:
                 hidden = self.hides(path)

@@ -9,13 +9,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from minidock.cli import sizes
-from minidock.engine.build import cache, prune, run_mounts
+from minidock.engine.build import cache, prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
+from minidock.engine.build.run_step import Running
 from minidock.engine.build.tree import Tree
 from minidock.engine.store import write_file
 from minidock.paths import Store
@@ -91,6 +93,27 @@ def test_cache_is_listed_while_it_is_pruned(
     stat = before_first(os.stat, lambda: home.rename(tmp_path / "gone"))
     monkeypatch.setattr(os, "stat", stat)
     assert prune._mounts(store) == []
+
+
+def test_stage_does_not_wait_for_one_that_was_never_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C comes, or the machine has no more threads, between the start of two stages."""
+    first, second = (SimpleNamespace(number=n, shown=f"stage-{n}") for n in range(2))
+    builder: Any = SimpleNamespace(
+        plan=SimpleNamespace(needed=[first, second]), promises={}, failures=[], running=Running()
+    )
+    monkeypatch.setattr(stages, "_state", lambda *_: builder.promises[id(second)].wait())
+    start = threading.Thread.start
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if thread.name == second.shown:
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    with pytest.raises(KeyboardInterrupt):
+        stages.build_stages(builder)
 
 
 def test_file_of_a_context_that_goes_while_it_is_listed_is_not_in_it(

@@ -59,8 +59,11 @@ def build_stages(builder: Builder) -> State:
             thread.start()
         for thread in threads:
             thread.join()
-    except BaseException:
+    except BaseException as error:
         builder.running.cancel()
+        for stage, thread in zip(stages, threads, strict=True):
+            if thread.ident is None:  # not started: whoever waits for it would do so for ever
+                builder.promises[id(stage)].break_(error)
         for thread in threads:
             if thread.ident is not None:
                 thread.join()

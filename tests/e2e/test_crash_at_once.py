@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_container_is_stopped_while_it_starts(stage: Stage, delay_ms: int) -> No
     assert stopped.error is None, stopped
     assert starting.wait().error is None
     aftermath(stage)
+
+
+@pytest.mark.parametrize("act", (actions.stop, actions.kill))
+def test_paused_container_that_another_unpauses_ends(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, act: Callable[[Store, str], None]
+) -> None:
+    """The other command comes after this one has seen that it is paused."""
+    store, unpause = stage.store, actions.unpause
+
+    def later(store: Store, reference: str) -> None:
+        unpause(store, reference)
+        unpause(store, reference)
+
+    assert stage.command(lambda: run_detached(store)).error is None
+    assert stage.command(lambda: actions.pause(store, "web")).error is None
+    monkeypatch.setattr(actions, "unpause", later)
+    ended = stage.command(lambda: act(store, "web"))
+    assert ended.error is None, ended
+    (listed,) = aftermath(stage)
+    assert (listed["Status"], listed["ExitCode"]) == ("exited", 137)
 
 
 def test_stop_and_kill_at_once_both_succeed(stage: Stage) -> None:

@@ -64,8 +64,7 @@ def begin_stop(container: Container, *, signal: str | None = None) -> None:
     """Have a running container end, and not start again by its policy: send its stop signal."""
     number = signal_number(signal) if signal else stop_signal(container.config)
     end_policy(container)
-    if container.state["Paused"]:
-        unpause(container.store, container.id)
+    _let_run(container)
     _signal(container, number)
 
 
@@ -126,8 +125,8 @@ def _kill(container: Container, number: int) -> None:
     ends = cancels(container.config, number)
     if ends:
         end_policy(container)
-    if container.state["Paused"] and number == SIGKILL:
-        unpause(container.store, container.id)
+    if number == SIGKILL:
+        _let_run(container)
     _signal(container, number)
     if number == SIGKILL or (ends and container.restarting):
         await_end(container, _KILL_SECONDS)
@@ -190,13 +189,8 @@ def pause(store: Store, reference: str) -> None:
         )
     with container.editing():
         container.reload()
-        with recording_to(container.paths):
-            try:
-                cgroup_of(store, container.id).freeze()
-            except KernelError as error:
-                if error.errno not in (ENOENT, ENODEV):
-                    raise
-                raise Conflict(f"Container {container.id} is not running") from None
+        with _while_it_lives(container):
+            cgroup_of(store, container.id).freeze()
         container.state.update(Paused=True, Status="paused")
         container.save()
     tell_container(container, "pause")
@@ -209,11 +203,33 @@ def unpause(store: Store, reference: str) -> None:
         raise Conflict(f"Container {container.id} is not paused")
     with container.editing():
         container.reload()
-        with recording_to(container.paths):
+        with _while_it_lives(container):
             cgroup_of(store, container.id).thaw()
         container.state.update(Paused=False, Status="running")
         container.save()
     tell_container(container, "unpause")
+
+
+class _while_it_lives(recording_to):
+    """Act on a container's cgroup in the block. Raises Conflict where that has gone meanwhile."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__(container.paths)
+        self._id = container.id
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if isinstance(error[1], KernelError) and error[1].errno in (ENOENT, ENODEV):
+            raise Conflict(f"Container {self._id} is not running") from None
+
+
+def _let_run(container: Container) -> None:
+    """Unpause a container that is to end, unless another command is faster, or it has ended."""
+    if container.state["Paused"]:
+        try:
+            unpause(container.store, container.id)
+        except Conflict:
+            pass
 
 
 def rename(store: Store, reference: str, new_name: str) -> None:

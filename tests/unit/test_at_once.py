@@ -19,6 +19,7 @@ from minidock.engine.build import cache, prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
 from minidock.engine.build.run_step import Running
 from minidock.engine.build.tree import Tree
+from minidock.engine.container import volumes
 from minidock.engine.store import write_file
 from minidock.paths import Store
 
@@ -134,6 +135,17 @@ def test_file_of_a_context_that_goes_while_it_is_listed_is_not_in_it(
         top = tree.open("")
         assert [entry.path for entry in tree.children(top)] == ["main.c"]
         top.close()
+
+
+def test_volumes_are_listed_while_one_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    for name in ("gone", "kept"):
+        volumes.create(store, name, options={}, labels={})
+    removed = before_first(volumes.inspect, lambda: volumes.remove(store, "gone"))
+    monkeypatch.setattr(volumes, "inspect", removed)
+    assert [volume["Name"] for volume in volumes.list(store)] == ["kept"]
 
 
 def test_file_that_goes_while_a_tree_is_weighed_weighs_nothing(

@@ -92,8 +92,10 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     for name in names:
-        if os.path.exists(_document_path(store, name)):
+        try:
             found.append(inspect(store, name))
+        except NotFound:
+            continue  # half made, or just removed
     return found
 
 

@@ -1,14 +1,21 @@
-"""`where` of a container that ends while it is looked at: looked at again, up to a point."""
+"""`where` and `ns` of a container that ends while it is looked at: it is seen to have ended."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from minidock.errors import Conflict
+from minidock.teach.ns import inside, ns
 from minidock.teach.where import container as view
+from minidock.teach.where import mounted
 
 
 @pytest.fixture
@@ -40,3 +47,39 @@ def test_one_that_never_holds_still_is_said_to_be_so(looks: list[int]) -> None:
     looks[0] = 1000
     with pytest.raises(Conflict, match="again ends and begins again faster"):
         view.whole_container(BOX)
+
+
+@pytest.fixture(params=["nobody has waited for it yet", "it is gone"])
+def ended(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A process that has ended."""
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    if request.param == "it is gone":
+        process.wait()
+    yield process.pid
+    process.wait()
+
+
+def test_its_mounts_are_those_of_a_process_that_has_ended(ended: int) -> None:
+    with pytest.raises(FileNotFoundError):
+        ns.mount_lines(ended)
+    assert "".join(ns.mount_lines("self")) == Path("/proc/self/mountinfo").read_text()
+
+
+def test_its_walls_are_gone(ended: int) -> None:
+    member = ns.Member("box", "4f", "self")
+    member.pid = ended  # it ran when it was listed
+    box: Any = SimpleNamespace(id="4f", name="box", restarting=False)
+    with pytest.raises(Conflict, match="container box has just ended"):
+        inside.walls(box, [member])
+
+
+def test_what_is_mounted_is_what_its_last_start_was_told(ended: int, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    volume = {"destination": "/data", "type": "bind", "source": "/var/vol"}
+    config.write_text(json.dumps({"mounts": [volume]}))
+    paths = SimpleNamespace(config=str(config))
+    box: Any = SimpleNamespace(name="box", state={"Pid": ended}, paths=paths)
+    found = mounted.mount_of(box, "/data/file")
+    assert found is not None and found.source == "/var/vol/file"
+    assert mounted.mount_of(box, "/etc") is None

@@ -21,7 +21,7 @@ import subprocess
 
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
-from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, sharing
+from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, mount_lines, sharing
 from minidock.teach.page import WIDTH, Paint, few
 
 TYPE_CHECKING = False
@@ -126,8 +126,7 @@ def _mounts(wall: Wall, pid: int) -> None:
 
 def _mount_table(pid: int | str) -> list[tuple[tuple[str, str], str]]:
     """((device, directory of its file system), mount point) of each mount; proc(5)."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in file)]
+    return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in mount_lines(pid))]
 
 
 def _processes(wall: Wall, pid: int) -> None:

@@ -11,7 +11,7 @@ from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import image_of, of_container
 from minidock.teach.layers.stack import Stack
-from minidock.teach.ns.ns import KINDS, inode_of
+from minidock.teach.ns.ns import KINDS, inode_of, mount_lines
 from minidock.teach.page import cut, few, size
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
@@ -171,8 +171,7 @@ def _processes(container: Container, pid: int) -> list[Part]:
     parts = []
     shared = inode_of(pid, "pid") == inode_of("self", "pid")
     number = "has that number inside too" if shared else "is process 1 of the container"
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        mounts = [line.split() for line in file.read().splitlines()]
+    mounts = [line.split() for line in mount_lines(pid)]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     parts += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
+from minidock.teach.ns.ns import mount_lines
 from minidock.teach.page import Paint
 from minidock.teach.where.image import mount_line
 from minidock.teach.where.shown import Shortener
@@ -50,7 +51,12 @@ def mount_of(container: Container, path: str) -> Mounted | None:
     """
     pid = container.state["Pid"]
     configured = _deepest(_configured(container), path)
-    found = _deepest(_in_kernel(pid), path) if pid else configured
+    found = configured
+    if pid:
+        try:
+            found = _deepest(_in_kernel(pid), path)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since we read of it
+            pid = 0
     if found is None or found[0] == "/":
         return None
     point, kind, source = found
@@ -79,8 +85,7 @@ def _deepest(mounts: list[tuple[str, str, str]], path: str) -> tuple[str, str, s
 
 def _in_kernel(pid: int) -> list[tuple[str, str, str]]:
     """(mount point, kind, "") of each mount that a process sees."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        halves = [line.partition(" - ") for line in file]
+    halves = [line.partition(" - ") for line in mount_lines(pid)]
     return [(_unescaped(left.split(" ")[4]), right.split(" ")[0], "") for left, _, right in halves]
 
 

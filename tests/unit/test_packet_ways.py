@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from minidock.errors import UsageError
 from minidock.kernel import nftrace
+from minidock.teach.packet import listeners
 from minidock.teach.packet.listeners import Listener, _address
 from minidock.teach.packet.target import parse
 from minidock.teach.packet.ways import Rules, ways
@@ -125,3 +127,14 @@ def test_ports_are_parsed() -> None:
     for wrong in ("", "0", "65536", "x", "a:80", "8090/udp", "1.2.3:80", "-1"):
         with pytest.raises(UsageError):
             parse(wrong)
+
+
+def test_the_holder_of_a_port_is_found_though_it_closes_other_files_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the monitor does, which relays connections."""
+    listed = os.listdir
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(os, "listdir", lambda path: ["99999", *listed(path)])
+        assert f"socket:[{os.fstat(server.fileno()).st_ino}]" in listeners._open_files(os.getpid())
+    assert listeners._open_files(2**22 + 1) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -136,10 +137,12 @@ def _network(pid: int) -> str:
 
 
 def _open_files(pid: int) -> list[str]:
-    found = []
     try:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        pass  # it has ended, or closed a file meanwhile
+        return []  # it has ended
+    found = []
+    for name in names:
+        with suppress(OSError):  # it has closed this one meanwhile: a relay does so all the time
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found

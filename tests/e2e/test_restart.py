@@ -146,6 +146,20 @@ def test_a_container_that_is_restarted_publishes_its_port_again(
     )
 
 
+def test_exec_waits_for_a_monitor_that_does_not_listen_yet(
+    minidock: Minidock, store: Store, image: str
+) -> None:
+    """Between two runs it writes down that the container runs, and listens a moment later."""
+    container = minidock.ok("run", "-d", "--name", "web", image, "sleep", "600")
+    listening = Path(store.container(container).monitor_socket)
+    away = listening.rename(listening.with_suffix(".away"))
+    executing = minidock.start("exec", "web", "echo", "here")
+    time.sleep(patience(0.5))  # for it to come to where it finds that out
+    away.rename(listening)
+    assert executing.communicate(timeout=patience(20)) == (b"here\n", b"")
+    assert executing.returncode == 0
+
+
 def test_many_runs_leave_nothing_in_the_monitor(
     minidock: Minidock, store: Store, image: str
 ) -> None:

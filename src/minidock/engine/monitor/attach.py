@@ -18,7 +18,7 @@ import termios
 
 from minidock.engine.container.containers import Container, find
 from minidock.engine.monitor import wire
-from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.terminal import get_size
 from minidock.runtime.channel import rebuild_error
 
@@ -119,14 +119,22 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
 
 
 def connect(container: Container) -> _socket.socket:
-    """A connection to a container's monitor.
+    """A connection to a running container's monitor.
 
+    One that has just begun to run is not listened for yet: that is waited for.
     Raises Conflict where it has ended meanwhile.
     """
     try:
         return wire.connect(container.paths.run)
     except OSError:
-        raise Conflict(f"container {container.name} is not running") from None
+        from minidock.engine.monitor.reach import reach  # seldom needed
+    try:
+        socket = reach(container)
+    except NotFound:  # it was run with --rm
+        socket = None
+    if socket is None:
+        raise Conflict(f"container {container.name} is not running")
+    return socket
 
 
 class Detached(MinidockError):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from minidock.engine.locks import Ownership
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -53,3 +56,20 @@ def test_a_container_keeps_its_network(
     assert refused.code == 1 and "these containers run: box" in refused.stderr, str(refused)
     assert "minidock system stop-all" in refused.stderr
     assert any(store.bridge in link for link in machine.links())
+
+
+def test_a_container_that_is_just_being_cleared_away_is_waited_for(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    container = minidock.ok("run", "-d", "--name", "box", image, "true")
+    minidock.ok("wait", "box")
+    ownership = Ownership(store.container(container).monitor_lock)
+    deadline = time.monotonic() + patience(5)
+    while not ownership.take():  # as its monitor does until its last moment
+        assert time.monotonic() < deadline
+    down = minidock.start("system", "down")
+    time.sleep(min(5, patience(0.5)))  # for it to come to where it finds that out
+    ownership.release()
+    _, told = down.communicate(timeout=patience(20))
+    assert (down.returncode, told) == (0, b"")
+    assert _kept(store) == []

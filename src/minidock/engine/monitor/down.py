@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.containers import every
+from minidock.engine.container.containers import every, settled
 from minidock.engine.network import networks
-from minidock.errors import Conflict
+from minidock.errors import Conflict, NotFound
 from minidock.kernel import cgroup
 from minidock.runtime.seal import unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.engine.container.containers import Container
     from minidock.paths import Store
 
 
@@ -29,7 +30,7 @@ def take_all_down(store: Store) -> None:
 
     Raises Conflict while a container runs, or waits to be started again: it would lose its network.
     """
-    busy = [container.name for container in every(store) if container.monitor_pid]
+    busy = [container.name for container in every(store) if _is_needed(container)]
     if busy:
         raise Conflict(
             f"these containers run: {', '.join(busy)}",
@@ -43,3 +44,11 @@ def take_all_down(store: Store) -> None:
         os.rmdir(store.run)
     except OSError:
         return  # there is none; or a container is just starting, and will make the rest again
+
+
+def _is_needed(container: Container) -> bool:
+    """Whether a container runs, or will; one that is just being cleared away is waited for."""
+    try:
+        return bool(container.monitor_pid and settled(container.store, container.id).monitor_pid)
+    except NotFound:  # it has been removed
+        return False

@@ -19,6 +19,7 @@ from minidock.paths import Store
 from support import stores
 from support.command import Minidock
 from support.patience import patience
+from support.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -107,9 +108,7 @@ def test_who_comes_back(
 def test_an_error_of_one_does_not_keep_the_others(
     minidock: Minidock, store: Store, image: str
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for name in ("before", "taken", "after"):
         publish = ("-p", f"127.0.0.1:{port}:80") if name == "taken" else ("--network", "none")
         minidock.ok("run", "-d", "--name", name, *publish, "--restart", "always", image, "sleep",
@@ -173,7 +172,7 @@ def test_stop_all_takes_as_long_as_the_slowest(
     took = time.monotonic() - began
     assert said.index("hears") == 3 or took < patience(4)
     assert set(said) == {"deaf", "deaf-too", "paused", "hears"}
-    assert 2 <= took < 2 + patience(2)
+    assert 2 <= took < max(3 * 2, 2 + patience(2)), "not one after the other"
     form = "{{.Name}} {{.State.ExitCode}}"
     codes = minidock.ok("inspect", "-f", form, "deaf", "deaf-too", "hears", "paused").splitlines()
     assert codes == ["/deaf 137", "/deaf-too 137", "/hears 4", "/paused 137"]

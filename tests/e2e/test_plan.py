@@ -20,8 +20,8 @@ from support.command import Minidock, command_line, environment
 
 pytestmark = pytest.mark.root
 
-# So that no run beside this one takes the subnet that was planned.
-SUBNET = f"10.213.{os.getpid() % 250}.0/24"
+# So that no run beside this one takes the subnet that was planned; 10.213 has dockerd's.
+SUBNET = f"10.214.{os.getpid() % 250}.0/24"
 
 DESCRIPTORS = {
     "control",

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,11 +22,12 @@ from minidock.teach.script.lines import NO_TWIN
 from support import machine, stores
 from support.command import REPOSITORY, Minidock
 from support.patience import patience
+from support.ports import free_port
 
 pytestmark = pytest.mark.root
 
-# So that no run beside this one takes the subnet that was planned.
-SUBNET = f"10.213.{os.getpid() % 250}.0/24"
+# So that no run beside this one takes the subnet that was planned; 10.213 has dockerd's.
+SUBNET = f"10.214.{os.getpid() % 250}.0/24"
 
 LIMITS = (
     "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes",
@@ -191,12 +191,6 @@ def _native(store: Store, minidock: Minidock, flags: list[str]) -> dict[str, Any
     return found
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return str(probe.getsockname()[1])
-
-
 def _compare(store: Store, minidock: Minidock, flags: list[str], directory: Path) -> str:
     """Run the script, look, end it by a signal; then run it natively, look. Returns the script."""
     directory.mkdir(exist_ok=True)
@@ -226,18 +220,19 @@ def test_script_makes_the_container_that_run_makes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
-    (tmp_path / "source").mkdir()
+    for name in ("source", "other"):  # not /tmp, below which other tests mount and unmount
+        (tmp_path / name).mkdir()
     first = [
-        "-p", f"{_free_port()}:80", "-m", "64m", "--pids-limit", "50", "--cpus", "0.5",
-        "-v", f"{tmp_path}/source:/source:ro", "-v", "/tmp:/t", "-v", "data:/var",
+        "-p", f"{free_port()}:80", "-m", "64m", "--pids-limit", "50", "--cpus", "0.5",
+        "-v", f"{tmp_path}/source:/source:ro", "-v", f"{tmp_path}/other:/t", "-v", "data:/var",
         "--tmpfs", "/x:size=1m,ro",
         "--hostname", "box", "-e", "A=b 'c' \"d\" $e", "-w", "/new/place",
         "--ulimit", "nofile=100:200", "--oom-score-adj", "100", "busybox", *IN_SLEEP,
     ]  # fmt: skip
     texts = [_compare(store, minidock, first, tmp_path / "first")]  # it makes the bridge
-    minidock.ok("run", "-d", "-p", f"{_free_port()}:80", "busybox", *IN_SLEEP)
+    minidock.ok("run", "-d", "-p", f"{free_port()}:80", "busybox", *IN_SLEEP)
     second = [
-        "-p", f"127.0.0.1:{_free_port()}:80", "-u", "1000:7", "--group-add", "9", "--read-only",
+        "-p", f"127.0.0.1:{free_port()}:80", "-u", "1000:7", "--group-add", "9", "--read-only",
         "--cap-drop", "all", "--cap-add", "chown", "--security-opt", "no-new-privileges",
         "--device", "/dev/zero:/dev/nil", "--storage-opt", "size=8m", "busybox", *IN_SLEEP,
     ]  # fmt: skip

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.base_images import GROUP, BaseImages, Shell
+from support.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600), GROUP]
 
@@ -55,8 +55,5 @@ def shell(base_images: BaseImages, tmp_path: Path) -> Iterator[Shell]:
 
 
 def test_orders_outlive_the_database_that_took_them(shell: Shell) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     script = (STORIES / "shop.sh").read_text()
-    assert shell(f"PORT={port}\n{script}", timeout_seconds=200) == PRINTED
+    assert shell(f"PORT={free_port()}\n{script}", timeout_seconds=200) == PRINTED

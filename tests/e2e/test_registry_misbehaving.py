@@ -33,7 +33,7 @@ from support.registry_images import Put, layer, put_image
 
 pytestmark = pytest.mark.root
 SIZE = 3_000_000
-SILENCE = 0.5
+LONG, SHORT = 20, 1  # seconds of patience with a silence; the second where there will be one
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,16 @@ def image(registry: Registry) -> Put:
 def proxy(
     registry: Registry, image: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Proxy]:
-    """The proxy; and minidock's patience with it is short."""
-    settings = {"timeout-seconds": patience(SILENCE)}
-    (tmp_path / "registries.json").write_text(json.dumps(settings))
+    """The proxy, which minidock is patient with."""
+    be_patient(tmp_path, patience(LONG))
     monkeypatch.setenv("MINIDOCK_CONFIG", str(tmp_path))
     with misbehaving(registry.host) as running:
         yield running
+
+
+def be_patient(config: Path, seconds: float) -> None:
+    """How long minidock lets a registry be silent before it asks again."""
+    (config / "registries.json").write_text(json.dumps({"timeout-seconds": seconds}))
 
 
 def nothing_is_kept(minidock: Minidock, store: Store) -> bool:
@@ -86,8 +90,10 @@ PASSING: dict[str, Act] = {
 
 @pytest.mark.parametrize("how", PASSING)
 def test_a_download_goes_on_where_it_broke_off(
-    how: str, minidock: Minidock, image: Put, proxy: Proxy
+    how: str, minidock: Minidock, image: Put, proxy: Proxy, tmp_path: Path
 ) -> None:
+    if how == "stalled":
+        be_patient(tmp_path, patience(SHORT))
     proxy.on("GET", blob_of(image), PASSING[how], times=2)
     minidock.ok("pull", f"{proxy.host}/team/app:1")
     asked = [a.headers.get("Range") for a in proxy.asked("GET", blob_of(image))]
@@ -143,9 +149,11 @@ HOPELESS: dict[str, tuple[Act, str]] = {
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", HOPELESS)
 def test_a_layer_that_does_not_come_is_one_clear_error(
-    how: str, minidock: Minidock, store: Store, image: Put, proxy: Proxy
+    how: str, minidock: Minidock, store: Store, image: Put, proxy: Proxy, tmp_path: Path
 ) -> None:
     act, words = HOPELESS[how]
+    if how == "stalled":
+        be_patient(tmp_path, patience(SHORT))
     if how in ("cut off", "stalled"):
         proxy.ranges = False  # so that it never gets ahead
     proxy.on("GET", blob_of(image), act, times=99)
@@ -213,7 +221,7 @@ def start_stalled(
     minidock: Minidock, image: Put, proxy: Proxy, tmp_path: Path
 ) -> subprocess.Popen[bytes]:
     """A pull that waits for a layer, and would for long."""
-    (tmp_path / "registries.json").write_text('{"timeout-seconds": 100}')
+    be_patient(tmp_path, 100)
     proxy.on("GET", blob_of(image), stalls_at(1_000_000), times=99)
     pull = minidock.start("pull", f"{proxy.host}/team/app:1")
     deadline = time.monotonic() + patience(20)

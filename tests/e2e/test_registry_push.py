@@ -75,7 +75,9 @@ def test_pushed_image_is_the_same_for_everybody(
         [*podman, "pull", "-q", "--tls-verify=false", name], capture_output=True, check=False
     )
     assert pulled.stdout.decode().strip() == image_id.removeprefix("sha256:"), pulled.stderr
-    subprocess.run([*podman, "system", "reset", "-f"], capture_output=True, check=False)
+    # Not "system reset", which takes away the locks and files in /run that all podmans share.
+    subprocess.run([*podman, "rmi", "-a", "-f"], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", tmp_path / "podman/overlay"], capture_output=True, check=False)
     shutil.rmtree(tmp_path / "podman", ignore_errors=True)
     inspected = subprocess.run(
         [require("skopeo"), "inspect", "--tls-verify=false", f"docker://{name}"],

@@ -30,10 +30,12 @@ def box(minidock: Minidock, busybox_image: str) -> Iterator[str]:
     """A container of 20 MiB that runs; its id."""
     if not Path("/dev/loop-control").exists():
         pytest.skip("this kernel has no loop devices")
-    yield minidock.ok(
+    container = minidock.ok(
         *("run", "-d", "--name", "box", "--net", "none", "--storage-opt", "size=20m"),
         *(busybox_image, "sh", "-c", "echo one > /one; sleep 1000"),
     ).strip()
+    minidock.ok("exec", "box", "sh", "-c", "until [ -s /one ]; do sleep 0.01; done")
+    yield container
     minidock("rm", "-f", "box")
 
 

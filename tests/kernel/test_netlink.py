@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from minidock.errors import KernelError
-from minidock.kernel import link, sysctl
+from minidock.kernel import link, netlink, sysctl
 from minidock.kernel.netlink import Netlink, attribute, attributes
 from support.lab import Lab, machine_of_its_own, sh
 
@@ -75,6 +75,37 @@ def test_dump_of_many_objects_is_complete(lab: Lab) -> None:
     with Netlink() as here:
         routes = {route for route in link.every_route(here) if route[1] == 24}
         assert {(f"10.1.{i}.0", 24) for i in range(1, 251)} <= routes
+
+
+class Changing:
+    """A kernel whose list changes while it is read for the first time; one object gets lost."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def send(self, request: bytes) -> None:
+        self.asked += 1
+        sequence = netlink._HEADER.unpack_from(request)[3]
+
+        def message(kind: int, content: bytes, flags: int = 0) -> bytes:
+            length = netlink._HEADER.size + len(content)
+            return netlink._HEADER.pack(length, kind, flags, sequence, 0) + content
+
+        first, second = message(netlink.RTM_NEWLINK, b"one "), message(netlink.RTM_NEWLINK, b"two ")
+        if self.asked == 1:
+            second = message(netlink.RTM_NEWLINK, b"new ", netlink.NLM_F_DUMP_INTR)
+        self.parts = [first, second, message(netlink.NLMSG_DONE, bytes(4))]
+
+    def recv(self, _: int) -> bytes:
+        return self.parts.pop(0)
+
+
+def test_list_that_changes_while_it_is_read_is_asked_for_again() -> None:
+    with Netlink() as here:
+        here._socket.close()
+    kernel = here._socket = Changing()  # type: ignore[assignment]
+    assert here.dump(netlink.RTM_GETLINK, b"", subject="link") == [b"one ", b"two "]
+    assert kernel.asked == 2
 
 
 def test_settings_are_those_of_the_namespace(lab: Lab) -> None:

@@ -29,6 +29,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_DUMP = 0x300
+NLM_F_DUMP_INTR = 0x10
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -36,6 +37,7 @@ _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NESTED_BITS = 0xC000  # NLA_F_NESTED and NLA_F_NET_BYTEORDER share the type's field
+_DUMP_ATTEMPTS = 20  # at a list that changes all the time; the last one counts
 _BUFFER_BYTES = 1 << 17  # the kernel cuts the messages of a dump to what the reader can take
 
 _HEADER = Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
@@ -103,14 +105,26 @@ class Netlink:
     def dump(self, kind: int, body: bytes, *, subject: str) -> list[bytes]:
         """All objects of a kind: each as its fixed struct and its attributes.
 
+        A list comes in parts. Where it changed between two of them, an object that was there all
+        the time may be missing; the kernel says so (NLM_F_DUMP_INTR), and is asked again.
         Raises KernelError where the kernel refuses to list them.
         """
+        for _ in range(_DUMP_ATTEMPTS):
+            found, is_whole = self._dump_once(kind, body, subject)
+            if is_whole:
+                break
+        return found
+
+    def _dump_once(self, kind: int, body: bytes, subject: str) -> tuple[list[bytes], bool]:
+        """All objects of a kind, and whether the list stayed the same while it was read."""
         self._send(kind, NLM_F_DUMP, body)
         found: list[bytes] = []
+        is_whole = True
         while True:
             for message in self._receive():
+                is_whole = is_whole and not message[1] & NLM_F_DUMP_INTR
                 if message[0] == NLMSG_DONE:
-                    return found
+                    return found, is_whole
                 self._check(message, subject)
                 found.append(message[2])
 

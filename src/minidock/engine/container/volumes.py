@@ -81,7 +81,7 @@ def create(
             }
             write_file(_document_path(store, chosen), jsontext.dumps(document).encode())
             tell(store, "volume", "create", chosen, driver="local")
-    return inspect(store, chosen)
+        return inspect(store, chosen)  # before anybody else removes it
 
 
 def list(store: Store) -> builtins.list[dict[str, Any]]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.container import actions
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import find
+from minidock.errors import Conflict
 from minidock.kernel import cgroup
 from minidock.paths import Store
 from support import walls
@@ -191,6 +193,19 @@ def test_processes_of_a_paused_container_stand_still(
         time.sleep(0.02)
     minidock.ok("rm", "-f", "box")
     assert not group.exists()
+
+
+def test_only_one_of_two_pauses_a_container(
+    minidock: Minidock, busybox_image: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a commit would take somebody's pause for its own, and end it."""
+    minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
+    seen = find(store, "box")
+    minidock.ok("pause", "box")
+    monkeypatch.setattr(actions, "_running", lambda store, reference: seen)
+    with pytest.raises(Conflict, match="already paused"):
+        actions.pause(store, "box")
+    minidock.ok("rm", "-f", "box")
 
 
 @pytest.mark.skipif(cgroup.takes_slices(), reason="this kernel's cgroups belong to systemd")

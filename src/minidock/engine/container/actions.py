@@ -182,13 +182,13 @@ def _take_stopped(container: Container, ownership: Ownership, *, force: bool) ->
 def pause(store: Store, reference: str) -> None:
     """Freeze all processes of a container."""
     container = _running(store, reference)
-    if container.state["Paused"]:
-        raise Conflict(
-            f"Container {container.id} is already paused",
-            hint=f"minidock unpause {container.name}",
-        )
     with container.editing():
         container.reload()
+        if container.state["Paused"]:
+            raise Conflict(
+                f"Container {container.id} is already paused",
+                hint=f"minidock unpause {container.name}",
+            )
         with _while_it_lives(container):
             cgroup_of(store, container.id).freeze()
         container.state.update(Paused=True, Status="paused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import termios
 import time
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def shell(minidock: Minidock) -> pexpect.spawn[str]:
     return child
 
 
+def _wait_until_raw(shell: pexpect.spawn[str]) -> None:
+    """Until somebody reads single keys from the terminal: what is typed then is for him."""
+    deadline = time.monotonic() + patience(20)
+    while termios.tcgetattr(shell.child_fd)[3] & termios.ICANON:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_vi_edits_a_file_and_the_terminal_is_given_back(
     shell: pexpect.spawn[str], minidock: Minidock, busybox_image: str, tmp_path: Path
 ) -> None:
@@ -37,7 +46,7 @@ def test_vi_edits_a_file_and_the_terminal_is_given_back(
     shell.sendline(f"$D run -it --net none --name ed {busybox_image} vi /note")
     shell.expect("- /note")  # vi's own line: what is typed before it has the terminal is lost
     shell.send("iwritten inside\x1b")
-    time.sleep(0.3)
+    shell.expect(r"- /note \[[Mm]odified")  # the key that ends the text is no beginning of another
     shell.send(":wq\r")
     shell.expect("host> ")
     shell.sendline(f"stty -a > {tmp_path}/after; echo do''ne")
@@ -57,7 +66,7 @@ def test_the_terminal_is_given_back_after_kill_and_after_detaching(
     shell.send("\x10\x11")
     shell.expect("host> ")
     shell.sendline("$D attach kept")
-    time.sleep(1)
+    _wait_until_raw(shell)
     shell.sendline("echo $((6 * 7))")
     shell.expect("42")
     minidock.ok("kill", "kept")

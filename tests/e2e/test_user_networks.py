@@ -21,6 +21,7 @@ from minidock.engine.network.file import Locked, every
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock
+from support.machine import kill_and_wait
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -65,7 +66,7 @@ def test_monitor_that_is_killed_leaves_nothing_on_any_network(
     run(minidock, "other", "--network", "one")
     run(minidock, "web", "--network", "one", "--network", "two", "-p", "80")
     assert reaches(minidock, "other", "web")
-    os.kill(monitor_of(store, "web"), signal.SIGKILL)
+    kill_and_wait(monitor_of(store, "web"))
     assert minidock.ok("ps", "-a", "--filter", "name=web", "--format", "{{.State}}") == "exited"
     assert not reaches(minidock, "other", "web")
     assert [rule for rule in rules_of(store) if "DNAT --to" in rule] == []
@@ -116,11 +117,13 @@ def test_restarted_container_has_its_names_again(
     run(minidock, "asks", "--network", "one")
     flags = ("--network", "one", "--network-alias", "nick", "--restart", "always")
     minidock.ok("run", "-d", "--name", "web", *flags, image, "sh", "-c", "sleep 600 & wait")
-    containers_pid = containers.find(store, "web").state["Pid"]
-    os.kill(containers_pid, signal.SIGKILL)
+    first = containers.find(store, "web").state["Pid"]
+    os.kill(first, signal.SIGKILL)
     deadline = time.monotonic() + patience(10)
-    while not reaches(minidock, "asks", "nick"):
+    while containers.find(store, "web").state["Pid"] in (first, 0):  # 0: between two runs
         assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert reaches(minidock, "asks", "nick")
     assert minidock.ok("exec", "web", "ping", "-c", "1", "asks")
 
 
@@ -272,6 +275,6 @@ def test_a_name_server_that_is_asked_often_fills_no_journal(
     journal = Path(containers.find(store, "web").paths.journal)
     before = journal.stat().st_size
     asked = "for i in 1 2 3 4 5; do nslookup web; nslookup no.such.example; done; true"
-    minidock.ok("exec", "web", "timeout", "8", "sh", "-c", asked)
+    minidock.ok("exec", "web", "sh", "-c", asked)
     grown = journal.read_text()[before:]
     assert "timer" not in grown and grown.count("setns") < 10

@@ -6,12 +6,12 @@ What is mounted, the kernel says: /proc/mounts of the host.
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from support.command import Minidock
+from support.machine import kill_and_wait
 
 pytestmark = pytest.mark.root
 
@@ -67,7 +67,7 @@ def test_the_last_user_takes_the_mount_away(minidock: Minidock, shared: list[str
 
 def test_a_killed_monitor_leaves_no_mount(minidock: Minidock, shared: list[str]) -> None:
     for name in shared:
-        os.kill(monitor_of(minidock, name), signal.SIGKILL)
+        kill_and_wait(monitor_of(minidock, name))
     told = minidock.ok("ps", "-a", "--filter", "name=one", "--format", "{{.Status}}")
     assert "Exited (137)" in told
     assert mounted(minidock) == [] and not in_use(minidock)

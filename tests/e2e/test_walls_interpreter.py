@@ -35,7 +35,7 @@ os.set_inheritable(handle, True)
 again = '''
 import os, sys, time
 outcome = "never free"
-for _ in range(60):
+for _ in range({20 * patience(10):.0f}):
     try:
         fd = os.open("/proc/self/fd/" + sys.argv[1], os.O_WRONLY | os.O_APPEND)
         os.write(fd, {MARK!r}.encode())
@@ -125,7 +125,7 @@ def test_interpreter_is_written_from_inside_only_if_it_is_not_sealed(
         [python, "-I", "-S", "-c", program, bundle, store.cgroup_parent, *words],
         check=True, stdin=subprocess.DEVNULL, timeout=patience(20),
     )  # fmt: skip
-    said = walls.wait_for(bundle / "rootfs/outcome")
+    said = walls.wait_for(bundle / "rootfs/outcome", seconds=15)
     assert said == outcome
     content = (bundle / "copy/bin/python3").read_bytes()
     assert content.endswith(MARK.encode()) is (outcome == "written")

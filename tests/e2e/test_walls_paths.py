@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from minidock.paths import Store
 from support import walls
 from support.command import Minidock, Result
 from support.machine import mounts
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -257,10 +259,11 @@ def test_exec_opens_no_fifo_and_no_device_that_a_container_calls_its_passwd(
     """Opened by us on the host, a device would be opened past the container's device rules."""
     trap = "rm /etc/passwd; mkfifo /etc/passwd; (echo x > /etc/passwd; echo opened) & sleep 60"
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sh", "-c", trap)
-    for _ in range(50):
-        path = Path(find(store, "box").paths.merged) / "etc/passwd"
-        if path.is_fifo():
-            break
+    path = Path(find(store, "box").paths.merged) / "etc/passwd"
+    deadline = time.monotonic() + patience(10)
+    while not path.is_fifo():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     minidock("exec", "-u", "7", "box", "true", timeout_seconds=10)
     minidock("exec", "-u", "nobody", "box", "true", timeout_seconds=10)
     assert minidock.ok("logs", "box") == ""

@@ -13,6 +13,7 @@ from minidock.engine.container.containers import find
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -42,8 +43,8 @@ import os, time
 from minidock.kernel import process
 _execute = process.execute
 def slowly(path, argv, environment):
-    time.sleep(0.3)
-    os.execve(path, argv, {})
+    time.sleep({seconds})
+    os.execve(path, argv, {{}})
 process.execute = slowly
 """
 NOT_CLOSING = "process.close_all_but = lambda kept: None\n"
@@ -67,9 +68,20 @@ def _written_in(store: Store) -> list[str]:
     for folder, _, names in os.walk(store.containers):
         for name in names:
             path = f"{folder}/{name}"
-            if os.path.isfile(path) and MARK.encode() in Path(path).read_bytes():
-                found.append(name)
+            try:
+                if os.path.isfile(path) and MARK.encode() in Path(path).read_bytes():
+                    found.append(name)
+            except FileNotFoundError:
+                continue  # a monitor has put it in the place of another
     return [name for name in found if name not in ("container.json", "config.json")]
+
+
+def _wait_for_log(minidock: Minidock, words: str) -> str:
+    """What box has said, once it has said this."""
+    deadline = time.monotonic() + patience(10)
+    while words not in (said := minidock.ok("logs", "box")):
+        assert time.monotonic() < deadline, said
+    return said
 
 
 @pytest.mark.parametrize(
@@ -80,10 +92,11 @@ def test_neighbour_writes_through_descriptors_of_an_entering_process_only_if_ung
     minidock: Minidock, store: Store, attacker: str, entering: str, guards: str
 ) -> None:
     taken_away, succeeds = GUARDS[guards]
-    prelude = WIDE_WINDOW + taken_away
+    prelude = WIDE_WINDOW.format(seconds=patience(0.3)) + taken_away
     line = ["run", "-d", "--name", "box", "--network", "none", *walls.python_flags(), attacker]
     started = walls.without(minidock, prelude, *line, *walls.python_command(NEIGHBOUR))
     assert started.code == 0, str(started)
+    _wait_for_log(minidock, "looking")
     if entering == "exec":
         minidock.ok("exec", "box", "/usr/bin/true")
     else:
@@ -96,12 +109,12 @@ def test_neighbour_writes_through_descriptors_of_an_entering_process_only_if_ung
 def test_container_s_init_has_no_parent_to_be_seen_or_signalled(
     minidock: Minidock, busybox_image: str, store: Store
 ) -> None:
-    look = "cat /proc/1/stat | cut -d' ' -f4; ls /proc | grep -c '^[0-9]'; kill -9 1 0 -1; sleep 60"
+    look = "cat /proc/1/stat | cut -d' ' -f4; ls /proc | grep -c '^[0-9]'; kill -9 1 0 -1; "
+    look += "echo killed; sleep 60"
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sh", "-c", look)
     container = find(store, "box")
-    time.sleep(0.2)
-    assert minidock.ok("logs", "box").split()[:1] == ["0"]
-    assert int(minidock.ok("logs", "box").split()[1]) <= 4
+    parent, processes, _ = _wait_for_log(minidock, "killed").split()
+    assert parent == "0" and int(processes) <= 4
     assert os.path.exists(f"/proc/{container.monitor_pid}")
     assert find(store, "box").monitor_pid == container.monitor_pid != 0
     minidock.ok("rm", "-f", "box")

@@ -148,7 +148,9 @@ def test_mounts_of_a_container_without_a_namespace_are_the_host_s_and_go_with_it
         grep -c "$MINIDOCK_ROOT.*/merged/volume " /proc/self/mountinfo
         "$@" exec box ls /volume
         "$@" export box | tar -t | grep -c ^proc/. || true
-        kill -9 $(ps -o ppid= -p $("$@" inspect -f '{{.State.Pid}}' box))
+        monitor=$(ps -o ppid= -p $("$@" inspect -f '{{.State.Pid}}' box) | tr -d ' ')
+        kill -9 $monitor
+        while grep -qs '^State:.[^ZX]' /proc/$monitor/status; do sleep 0.05; done
         "$@" ps -aq >&2
         grep -c "$MINIDOCK_ROOT.*/merged" /proc/self/mountinfo || true
         "$@" rm -f box >&2

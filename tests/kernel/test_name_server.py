@@ -121,6 +121,8 @@ def upstream_at(
     with place.inside():
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
     server.bind((address, 53))
+    if tcp:
+        server.listen()
 
     def run() -> None:
         while True:
@@ -133,7 +135,6 @@ def upstream_at(
                 server.sendto(reply, client)
 
     def run_tcp() -> None:
-        server.listen()
         while True:
             try:
                 connection, _ = server.accept()

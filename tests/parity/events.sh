@@ -39,6 +39,6 @@ D events --format '{{.Nope}}' --until 0s; echo $?; D events --format '{{' --unti
 D events --since bad; echo $?; D events x; echo $?; D events -f x --until 0s; echo $?
 
 ## as it happens
-begin; D events --since $S --until $(($(date +%s) + 3)) -f container=$N --format '{{.Action}}' > out & sleep 1.5
+begin; D events --since $S --until $(($(date +%s) + 6)) -f container=$N --format '{{.Action}}' > out & sleep 1.5
 D create --net none --name $N busybox >/dev/null; D rm $N >/dev/null; wait; cat out
 D system events --until 0s --since 0s; echo $?

@@ -14,13 +14,15 @@ for f in '--health-cmd true' '--health-cmd true --health-interval 2s --health-ti
     D inspect -f '{{json .Config.Healthcheck}} {{json .State}}' $N | sed 's/"Started.*//'; D rm $N; done
 
 ## healthy, and not any more
-sleep 1.1; S=$(date +%s); D run -d --net none --name $N --health-cmd 'echo well; test ! -e /bad' \
+touch go; slow='until test -e /go; do sleep 0.1; done; echo well'  # it starts for as long as we like
+sleep 1.1; S=$(date +%s); D run -d --net none --name $N --health-cmd "$slow; test ! -e /bad" \
     --health-interval 300ms --health-retries 2 busybox sleep 1000 >/dev/null
-D ps --format '{{.Status}}' -f name=$N; until_is healthy; D ps --format '{{.Status}}' -f name=$N; last
+D ps --format '{{.Status}}' -f name=$N; D cp go $N:/go; until_is healthy
+D ps --format '{{.Status}}' -f name=$N; last
 D exec $N touch /bad; until_is unhealthy; D ps --format '{{.Status}}' -f name=$N
 for h in healthy unhealthy none starting bad; do D ps -qf health=$h -f name=$N | wc -l; done
 D exec $N rm /bad; until_is healthy; D inspect -f '{{.State.Health.FailingStreak}}' $N
-D pause $N; D ps --format '{{.Status}}' -f name=$N; D unpause $N; D restart -t 0 $N; state
+D pause $N; D ps --format '{{.Status}}' -f name=$N; D unpause $N; D exec $N rm /go; D restart -t 0 $N; state
 D stop -t 0 $N; D ps -a --format '{{.Status}}' -f name=$N; sleep 1.1
 D events --since $S --until 0s -f container=$N -f event=health_status --format '{{.Action}}' | head -3
 D events --since $S --until 0s -f container=$N -f event=exec_start --format '{{.Action}}' | head -1
@@ -30,7 +32,7 @@ D run -d --net none --name $N --health-cmd 'exit 3' --health-interval 30s --heal
     --health-start-period 30s --health-start-interval 300ms busybox sleep 1000 >/dev/null
 until last | grep -q 3; do sleep 0.1; done; state; D inspect -f '{{.State.Health.FailingStreak}}' $N
 D rm -f $N; D run -d --net none --name $N --health-cmd 'echo x; sleep 50' --health-interval 300ms \
-    --health-timeout 500ms --health-retries 1 busybox sleep 1000 >/dev/null; until_is unhealthy; last
+    --health-timeout 2s --health-retries 1 busybox sleep 1000 >/dev/null; until_is unhealthy; last
 D rm -f $N; D run -d --net none --name $N --health-cmd nosuch --health-interval 300ms \
     --health-retries 1 busybox sleep 1000 >/dev/null; until_is unhealthy; last
 

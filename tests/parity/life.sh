@@ -3,7 +3,7 @@
 
 ## stop
 D run -d --net none --name $N busybox sh -c 'trap "" TERM; while :; do sleep 0.2; done'
-s=$(date +%s); D stop -t 2 $N; e=$(date +%s); [ $((e-s)) -ge 2 ] && [ $((e-s)) -le 5 ]
+s=$(date +%s); D stop -t 2 $N; e=$(date +%s); [ $((e-s)) -ge 2 ] && [ $((e-s)) -lt 10 ]
 echo $?; D inspect -f '{{.State.ExitCode}} {{.State.Status}} {{.State.Pid}}' $N
 D stop $N; echo $?; D rm $N; D stop nosuch; echo $?; D stop -t x a; echo $?
 D run -d --net none --name $N --stop-signal USR1 busybox sh -c \
@@ -14,7 +14,8 @@ D stop $N; D logs $N; D wait $N; D rm $N
 ## kill, restart and start
 D run -d --net none --name $N busybox sh -c 'echo x >> /f; wc -l < /f; sleep 100'
 for s in 0 NOSUCH 99 ''; do D kill -s "$s" $N; echo $?; done
-sleep 0.5; D restart -t 0 $N; sleep 0.5; D logs $N; D kill $N; D wait $N; D kill $N
+said() { until [ "$(D logs $N | wc -l)" = $1 ]; do sleep 0.1; done; }
+said 1; D restart -t 0 $N; said 2; D logs $N; D kill $N; D wait $N; D kill $N
 echo $?; D rm $N; D create -i --net none --name $N busybox cat
 echo hello | D start -ai $N; echo $?; D rm $N
 D create --net none --name $N busybox nosuch; D start $N; echo $?
@@ -42,8 +43,9 @@ D ps --format '{{.State}}'; D rm -f $N
 ## attach
 D run --net none --name $N busybox true; D attach $N; echo $?; D attach nosuch; echo $?
 D rm $N
-D run -d --net none --name $N busybox sh -c 'sleep 0.7; echo hi; exit 4'
-D attach --no-stdin $N; echo $?; D rm $N
+D run -d --net none --name $N busybox sh -c 'until [ -e /end ]; do echo hi; sleep 0.1; done; exit 4'
+D attach --no-stdin $N > o & until grep -q hi o 2>/dev/null; do sleep 0.1; done
+D exec $N touch /end; wait $!; echo $?; sort -u o; D rm $N
 
 ## exec
 D run -d --net none -e B=1 --name $N busybox sleep 100

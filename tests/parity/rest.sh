@@ -16,11 +16,12 @@ D inspect -f '{{.Config.AttachStdin}} {{.Config.AttachStdout}} {{.Config.AttachS
 
 ## attach and signals
 D run -d --net none --name $N busybox sh -c 'trap "echo got; exit 3" TERM
-    echo ready; while :; do sleep 0.1; done'
+    while :; do echo ready; sleep 0.1; done'
 until D logs $N | grep -q ready; do sleep 0.1; done
-$D attach --sig-proxy=false $N > o & p=$!; sleep 1; kill -TERM $p; wait $p; echo $?
+hears() { until grep -q ready $1 2>/dev/null; do sleep 0.1; done; }
+$D attach --sig-proxy=false $N > o & p=$!; hears o; kill -TERM $p; wait $p; echo $?
 D ps -f name=$N --format '{{.State}}'
-$D attach --no-stdin $N > o & p=$!; sleep 1; kill -TERM $p; wait $p; echo $?; cat o
+$D attach --no-stdin $N > o2 & p=$!; hears o2; kill -TERM $p; wait $p; echo $?; tail -1 o2
 D attach --detach-keys ctrl-x,ctrl-% $N; echo $?
 
 ## names of a host
@@ -111,10 +112,11 @@ for o in x=y size; do D create --storage-opt $o --net none busybox; echo $?; don
 echo n | D image prune --filter x=y; echo $?; echo n | D container prune --filter x=y; echo $?
 
 ## the keys that detach
-typed() { script -qec "$1; echo code \$?" typescript | tr -d '\r' | sed 's/minidock: //'; }
+typed() { script -qec "tty > tty; $1; echo code \$?" typescript | tr -d '\r' | sed 's/minidock: //'; }
+raw() { until stty -a -F "$(cat tty 2>&1)" 2>/dev/null | grep -q -e -icanon; do sleep 0.1; done; rm tty; }
 D run -dit --net none --name $N busybox cat >o
-(sleep 1; printf 'ax'; sleep 0.3; printf 'q') | typed "$D attach --detach-keys x,q $N"
+(raw; printf 'ax'; sleep 0.3; printf 'q') | typed "$D attach --detach-keys x,q $N"
 D ps -f name=$N --format '{{.State}}'
-(sleep 1; printf 'xq') | typed "$D exec -it --detach-keys x,q $N cat"; D rm -f $N
-(sleep 1; printf 'zz') | typed "$D run -it --detach-keys z,z --net none --name $N busybox cat"
+(raw; printf 'xq') | typed "$D exec -it --detach-keys x,q $N cat"; D rm -f $N
+(raw; printf 'zz') | typed "$D run -it --detach-keys z,z --net none --name $N busybox cat"
 D ps -f name=$N --format '{{.State}}'; D exec -d $N nosuch; echo $?

@@ -17,7 +17,8 @@ told -f type=image -f event=tag --format '{{.Status}} {{.Action}} {{.From}} {{.A
 
 ## events of what is attached, resized and pruned
 begin; D run -dit --net none --name $N busybox sh >o
-(sleep 1; printf '\020\021') | timeout 9 script -qec "stty rows 10 cols 20; $D attach $N" typescript >o
+raw() { until stty -a -F "$(cat tty 2>&1)" 2>/dev/null | grep -q -e -icanon; do sleep 0.1; done; }
+(raw; printf '\020\021') | script -qec "tty > tty; stty rows 10 cols 20; $D attach $N" typescript >o
 D network create $N >o; D network prune -f >o; D volume prune -f >o; D rm -f $N >o
 told
 

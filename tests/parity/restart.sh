@@ -9,6 +9,8 @@ is() { [ "$(D inspect -f "$2" "$1")" = "$3" ]; }
 counts() { D inspect -f '{{if .State.Restarting}}{{.RestartCount}}{{else}}0{{end}}' "$1"; }
 ends() { until is "$1" '{{.State.Status}}' exited; do sleep 0.05; done; }
 pauses() { until [ "$(counts "$1")" -ge 6 ]; do sleep 0.05; done; }
+goes_on() { until D inspect -f '{{.State.Status}} {{.RestartCount}}' "$1" |
+            grep -q -e exited -e 'running [1-9]'; do sleep 0.05; done; }
 runs() { until is "$1" '{{.RestartCount}} {{.State.Status}}' "$2 running"
          do sleep 0.05; done; }
 
@@ -69,7 +71,7 @@ for s in '' '--stop-signal TERM'; do for p in always unless-stopped on-failure; 
          rm /end; exit 2'
     until D logs $N | grep -q ready; do sleep 0.05; done
     D kill -s USR1 $N; until D logs $N | grep -q got; do sleep 0.05; done
-    D exec $N touch /end; sleep 1; show $N; D rm -f $N; done; done
+    D exec $N touch /end; goes_on $N; show $N; D rm -f $N; done; done
 
 ## a signal by way of the attached command
 for s in TERM USR1; do
@@ -86,9 +88,11 @@ D run -d --net none --name $N --restart always busybox \
 ends $N; show $N; listed -a --format '{{.Status}}'
 
 ## logs and wait see the end of each run
+touch go
 D run -d --net none --name $N --restart on-failure:1 busybox \
-    sh -c 'sleep 1; echo hi; exit 3'
-D wait $N > one & D wait $N > two & D logs -f $N; wait; cat one two
+    sh -c 'echo ready; until [ -e /go ]; do sleep 0.05; done; echo hi; exit 3'
+D wait $N > one & D wait $N > two & D logs -f $N > three &
+until grep -q ready three; do sleep 0.05; done; D cp go $N:/go; wait; cat three one two
 ends $N; D logs $N; D logs -f $N; D wait $N
 
 ## out of memory

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import signal
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +125,17 @@ def processes() -> set[str]:
         where = f" MINIDOCK_ROOT={root[1].decode(errors='replace')}" if root else ""
         found.add(f"{entry} {started} {command.strip()}{where}")
     return found
+
+
+def kill_and_wait(pid: int) -> None:
+    """Kill a process that is nobody's child here, and wait for its end: only then is it missed."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        ended, _, _ = select.select([pidfd], [], [], patience(10))
+        assert ended, f"process {pid} does not die"
+    finally:
+        os.close(pidfd)
 
 
 def runtime_files() -> set[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minidock.engine.container import bundle
 from minidock.engine.container.bundle import environment, security_options
 from minidock.engine.container.create import merge_config, merge_environment
 from minidock.engine.container.signals import signal_number
@@ -31,6 +33,22 @@ IMAGE = {"Cmd": ["image-cmd"], "Entrypoint": ["image-entry"], "Env": ["A=1", "B=
 def test_entrypoint_and_command(asked: dict[str, Any], entrypoint: Any, command: Any) -> None:
     merged = merge_config({"Image": "x", **asked}, IMAGE)
     assert (merged["Entrypoint"], merged["Cmd"]) == (entrypoint, command)
+
+
+def test_device_that_is_unplugged_while_they_are_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "goes").touch()
+    (tmp_path / "stays").touch()
+    lstat = os.lstat
+
+    def after_a_removal(path: str) -> os.stat_result:
+        (tmp_path / "goes").unlink(missing_ok=True)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", after_a_removal)
+    host = {"Devices": [{"PathOnHost": str(tmp_path), "PathInContainer": "/dev/some"}]}
+    assert bundle._devices(host)[0] == []
 
 
 def test_asked_variables_win() -> None:

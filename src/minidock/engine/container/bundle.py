@@ -311,7 +311,10 @@ def _nodes_below(source: str, target: str) -> list[dict[str, Any]]:
         names[:] = [n for n in names if n not in ("pts", "shm", "fd", "mqueue", ".udev")]
         for name in files:
             path = os.path.join(folder, name)
-            mode = os.lstat(path).st_mode
-            if name not in ("console", "ptmx") and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
-                nodes.append(_node(path, target + path[len(source) :]))
+            try:
+                mode = os.lstat(path).st_mode
+                if name not in ("console", "ptmx") and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+                    nodes.append(_node(path, target + path[len(source) :]))
+            except (FileNotFoundError, DeviceNotFound):
+                continue  # it was unplugged meanwhile
     return nodes

@@ -13,9 +13,11 @@ import pytest
 from minidock.engine.network import dns_message as dns
 from minidock.engine.network import networks, user
 from minidock.engine.network.directory import Directory
+from minidock.engine.network.file import read
 from minidock.engine.network.name_server import NameServer
 from minidock.engine.network.name_sockets import open_in
 from minidock.engine.network.names import NAME_SERVER
+from minidock.errors import NotFound
 from minidock.paths import Store
 from support.lab import NEIGHBOUR, Lab, Place, Relaying, machine_of_its_own, serving
 from support.patience import patience
@@ -272,6 +274,21 @@ def test_long_answer_comes_by_tcp(lab: Lab, store: Store, outward: str) -> None:
     ):
         assert ask(me, "www.example.org")[2][2] & 0x02  # truncated
         assert ask_by_tcp(me, "www.example.org", "www.example.org")[1][:2] == (dns.NO_ERROR, 100)
+
+
+def test_network_that_was_removed_and_made_again_meanwhile_stays(
+    store: Store, outward: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two remove it at once, and then somebody makes another one of its name."""
+    seen = user.find(store, outward)
+    user.remove(store, outward)
+    monkeypatch.setattr(user, "find", lambda store, reference: seen)
+    with pytest.raises(NotFound):
+        user.remove(store, outward)
+    make_network(store, outward)
+    with pytest.raises(NotFound):
+        user.remove(store, outward)
+    assert read(store, outward) is not None
 
 
 def test_damaged_file_is_a_failure_and_no_end(lab: Lab, store: Store, outward: str) -> None:

@@ -20,7 +20,7 @@ from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.file import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.network.lookup import find
-from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False
@@ -101,7 +101,9 @@ def remove(store: Store, reference: str) -> None:
     if name in DRIVERS:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
     with Locked(store) as files:
-        state = files.load(name) or found
+        state = files.load(name)
+        if state is None or state["Id"] != found["Id"]:  # somebody else was faster
+            raise NotFound(f"network {reference} not found", hint="see: minidock network ls")
         if state["Leases"]:
             raise Conflict(
                 f"error while removing network: network {name} id {state['Id']} has active "

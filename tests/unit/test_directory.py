@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,19 @@ def test_address_has_the_name_of_its_container(store: Store) -> None:
     directory = Directory(store, "me")
     assert directory.name_of("10.1.0.3") == "web.front"
     assert directory.name_of("10.3.0.2") == directory.name_of("10.4.0.3") == ""
+
+
+def test_change_is_seen_though_the_clock_has_not_moved_and_the_inode_is_used_again(
+    store: Store,
+) -> None:
+    """The kernel's clock ticks every few milliseconds, and ext4 gives a free inode to the next."""
+    directory = Directory(store, "me")
+    assert directory.addresses("web") == ["10.1.0.3"]
+    path = Path(store.network("front"))
+    before = path.stat()
+    path.write_text(json.dumps(network("front", me=("10.1.0.2", ["me"]))))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert directory.addresses("web") is None
 
 
 def test_change_is_seen_at_once(store: Store) -> None:

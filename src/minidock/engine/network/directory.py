@@ -31,7 +31,7 @@ class Directory:
     def __init__(self, store: Store, container_id: str) -> None:
         self._store = store
         self._container_id = container_id
-        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self._read: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {}
 
     def addresses(self, name: str) -> list[str] | None:
         """The addresses that a name stands for, in lower case; None for one that nobody has."""
@@ -67,7 +67,7 @@ class Directory:
             status = os.stat(self._store.network(name))
         except FileNotFoundError:
             return None
-        version = (status.st_ino, status.st_mtime_ns)
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._read.get(name)
         if known is not None and known[0] == version:
             return known[1]

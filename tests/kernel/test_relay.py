@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import os
+import select
 import socket
 import struct
 import threading
@@ -10,8 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from minidock.engine.network import ports
+from minidock.engine.network import ports, relay_udp
 from minidock.engine.network.relay import Relay
+from minidock.engine.network.watched import Watched
 from support.lab import Relaying
 from support.patience import patience
 
@@ -157,6 +162,60 @@ def test_three_hundred_clients_are_served(published: Published, server: socket.s
             word = served.recv(16)
             served.sendall(word)
             assert client.recv(16) == b"%d" % number
+
+
+def test_datagram_for_which_there_is_no_socket_is_lost_and_the_relay_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = threading.Event()
+
+    def refuse(*_: object) -> socket.socket:
+        refused.set()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((HERE, 0))
+        server.settimeout(patience(5))
+        published = Published("udp", server.getsockname()[1])
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                with monkeypatch.context() as patched:
+                    patched.setattr(relay_udp, "socket", refuse)
+                    client.sendto(b"lost", published.addresses[0])
+                    assert refused.wait(patience(5))
+                client.sendto(b"passed on", published.addresses[0])
+                assert server.recv(64) == b"passed on"
+        finally:
+            published.close()
+
+
+def test_socket_that_takes_over_a_number_is_not_called_for_what_had_it() -> None:
+    """Both are ready at once; the first handler ends the other one, and opens a socket."""
+    watched = Watched()
+    pairs = [socket.socketpair(), socket.socketpair()]
+    quiet, far = socket.socketpair()
+    called = []
+
+    def replace_other(own: int) -> None:
+        called.append("old")
+        pairs[own][0].recv(1)
+        other = pairs[1 - own][0]
+        number = other.fileno()
+        watched.watch(other, 0, lambda: None)
+        os.dup2(quiet.fileno(), number)  # as if closed, and opened anew
+        watched.watch(other, select.EPOLLIN, lambda: called.append("new"))
+
+    for own, (near, end) in enumerate(pairs):
+        watched.watch(near, select.EPOLLIN, functools.partial(replace_other, own))
+        end.send(b"x")
+    watched.handle()
+    assert called == ["old"]
+    far.send(b"x")
+    watched.handle()
+    assert called == ["old", "new"]
+    watched.close()
+    for each in (*pairs[0], *pairs[1], quiet, far):
+        each.close()
 
 
 @pytest.mark.parametrize("which", [0, 1])

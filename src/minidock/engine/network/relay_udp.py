@@ -69,7 +69,11 @@ class DatagramRelay:
                 continue  # an earlier answer could not be delivered; that is the client's affair
             if flags & MSG_TRUNC:
                 continue
-            self._client(sender, _asked_address(self._held, extra)).send(data)
+            try:
+                client = self._client(sender, _asked_address(self._held, extra))
+            except OSError:
+                continue  # no descriptor is left, or no way leads there
+            client.send(data)
 
     def _client(self, sender: Any, asked: bytes) -> _Client:
         now = monotonic()

@@ -48,10 +48,15 @@ class Watched:
             self._watched[descriptor] = (events, handler)
 
     def handle(self) -> None:
-        """Call the handlers of all sockets that are ready now."""
-        for descriptor, _ in self._epoll.poll(0):
-            if descriptor in self._watched:  # else a handler before this one has ended it
-                self._watched[descriptor][1]()
+        """Call the handlers of all sockets that are ready now.
+
+        A handler may end sockets whose turn would come after it, and open others, which get their
+        numbers. Who is watched anew meanwhile waits for the next time.
+        """
+        ready = [(number, self._watched.get(number)) for number, _ in self._epoll.poll(0)]
+        for descriptor, known in ready:
+            if known is not None and self._watched.get(descriptor) is known:
+                known[1]()
 
     def close(self) -> None:
         """Watch nothing any more."""

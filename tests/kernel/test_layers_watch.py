@@ -10,10 +10,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import session_directory
+from minidock.engine.image.walk import changed_meanwhile
 from minidock.kernel.inotify import Inotify
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.layer import Layer
@@ -39,6 +41,7 @@ class Watched:
 
     def __init__(self, place: Path, changes: Inotify, upper: Layer) -> None:
         self.root = place / "merged"
+        self.upper = upper
         self.layers = [
             Layer(2, f"{place}/upper", is_live=True), Layer(1, f"{place}/lower")
         ]  # fmt: skip
@@ -102,6 +105,31 @@ def test_each_thing_is_told_when_it_happens(watched: Watched, place: Path) -> No
     with open(root / "etc/passwd", "a") as file:
         file.write("more, into the copy")
     assert watched.told() == {}
+
+
+@pytest.mark.parametrize("times", [1, 20])
+@pytest.mark.parametrize("call", ["names", "entry", "attribute"])
+def test_what_is_replaced_while_it_is_looked_at_is_looked_at_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, call: str, times: int
+) -> None:
+    for name in ("a", "b"):
+        (watched.root / "srv" / name).write_text(name)
+    assert watched.told() == {"/srv": "merged", "/srv/a": "added", "/srv/b": "added"}
+    (watched.root / "srv/c").write_text("c")
+    upper, left = watched.upper, [times]
+    look = getattr(upper, call)
+
+    def in_the_way(path: bytes, *more: str) -> Any:
+        if path.startswith(b"srv") and left[0]:
+            left[0] -= 1
+            raise changed_meanwhile(path)
+        return look(path, *more)
+
+    monkeypatch.setattr(upper, call, in_the_way)
+    for _ in range(times):
+        watched.told()
+    assert left == [0]
+    assert [(event.path, event.event) for event in watched.events[3:]] == [("/srv/c", "added")]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -20,6 +20,7 @@ import os
 import select
 import stat
 import time
+from contextlib import suppress
 from textwrap import wrap
 
 from minidock.errors import Conflict, KernelError, NotFound
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _LOOK_ANYWAY_SECONDS = 1.0  # whether the container is still there
 _GATHER_SECONDS = 0.02  # for what belongs together, such as a directory and its first file
+_ATTEMPTS = 5
 _NOTHING = (0, 0, False, b"")
 _WORDS = {
     "copied up": "copy-up",
@@ -131,10 +133,10 @@ class Watcher:
             raise
         finally:
             os.close(fd)
-        entries = self._entries(directory)
-        self._known[directory] = {_name(entry): self._mark(entry) for entry in entries}
+        entries = self._entries(directory) or []
+        self._known[directory] = {_name(entry): mark for entry, mark in entries}
         found = []
-        for entry in entries:
+        for entry, _ in entries:
             found.append(entry.path)
             if entry.is_directory:
                 found += self._enter(entry.path)
@@ -144,9 +146,11 @@ class Watcher:
         """Hold a directory against what was known of it."""
         before = self._known[directory]
         entries = self._entries(directory)
-        self._known[directory] = {_name(entry): self._mark(entry) for entry in entries}
-        for entry in entries:
-            old, new = before.pop(_name(entry), None), self._mark(entry)
+        if entries is None:
+            return
+        self._known[directory] = {_name(entry): mark for entry, mark in entries}
+        for entry, new in entries:
+            old = before.pop(_name(entry), None)
             if old == new:
                 continue
             if old is not None:
@@ -161,17 +165,22 @@ class Watcher:
             shown = "/" + os.fsdecode(path)
             yield Event("gone", shown, ["What the container had made here is away again."])
 
-    def _entries(self, directory: bytes) -> list[Entry]:
-        try:
-            paths = [
-                directory + b"/" + name if directory else name
-                for name in self._upper.names(directory)
-            ]
-            entries = [self._upper.entry(path) for path in paths]
-        except Conflict:  # it is being replaced just now
-            self._again.add(directory)
-            return []
-        return [entry for entry in entries if entry is not None]
+    def _entries(self, directory: bytes) -> list[tuple[Entry, Mark]] | None:
+        """What is in a directory; None while it, or one in it, is replaced again and again.
+
+        Then nothing is known of it but that it is to be looked at again. Should it have gone, the
+        directory around it tells.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(Conflict):
+                paths = [
+                    directory + b"/" + name if directory else name
+                    for name in self._upper.names(directory)
+                ]
+                entries = [self._upper.entry(path) for path in paths]
+                return [(entry, self._mark(entry)) for entry in entries if entry is not None]
+        self._again.add(directory)
+        return None
 
     def _mark(self, entry: Entry) -> Mark:
         """What tells one entry from another that took its place: a freed inode is used again."""

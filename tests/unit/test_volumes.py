@@ -26,6 +26,12 @@ def test_a_volume_is_made_once_and_removed_with_its_files(store: Store) -> None:
     volumes.remove(store, "data", force=True)
 
 
+def test_a_file_beside_the_volumes_is_none(store: Store) -> None:
+    volumes.create(store, "data", options={}, labels={})
+    Path(store.volumes, "notes").write_text("somebody's")
+    assert [volume["Name"] for volume in volumes.list(store)] == ["data"]
+
+
 @pytest.mark.parametrize(
     "name", ["x", "a/b", "..", "../x", ".hidden", "a b", "a\n", "-a", "a" * 256]
 )

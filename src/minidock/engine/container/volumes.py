@@ -106,7 +106,7 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
             raise FileNotFoundError
         with open(_document_path(store, name), "rb") as file:
             document: dict[str, Any] = jsontext.loads(file.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotFound(
             f"get {name}: no such volume", hint="`minidock volume ls` lists them"
         ) from None

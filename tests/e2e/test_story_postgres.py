@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.base_images import GROUP, BaseImages, Shell
+from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600), GROUP]
 
@@ -39,7 +40,7 @@ def test_a_row_outlives_stop_and_start(shell: Shell) -> None:
     shell(READY)
     assert shell(f"{PSQL} -Atc 'SELECT * FROM cities'") == "Moscow|13010112"
     shell("minidock stop MyPostgres")
-    said, _ = attached.communicate(timeout=30)
+    said, _ = attached.communicate(timeout=patience(30))
     assert attached.returncode == 0
     assert "database system is shut down" in said
 

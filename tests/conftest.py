@@ -138,7 +138,7 @@ def _give_settings_back(before: machine.Snapshot) -> None:
         Path(path).write_text(value)
     dropping = "iptables filter policy of FORWARD: DROP"
     if dropping in machine.firewall_rules() - before["firewall rule"]:
-        subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=True)
+        subprocess.run(["iptables", "--wait", "-P", "FORWARD", "ACCEPT"], check=True)
 
 
 def _left_behind(before: machine.Snapshot, directory: Path) -> list[str]:

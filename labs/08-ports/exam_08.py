@@ -160,14 +160,14 @@ def loopback_closed(exam: Exam) -> str:
 
 def forward_policy(exam: Exam) -> str:
     lan, web, place = exam.of(town).neighbour, exam.of(town).web, exam.of(town).place
-    place.look("iptables", "-P", "FORWARD", "DROP")
+    place.look("iptables", "--wait", "-P", "FORWARD", "DROP")
     try:
         with lan.listen(9000) as server:
             web.net.call(lan.address, 9000, server)
         with web.net.listen(80) as server:
             lan.call(HOST, 8080, server)
     finally:
-        place.look("iptables", "-P", "FORWARD", "ACCEPT")
+        place.look("iptables", "--wait", "-P", "FORWARD", "ACCEPT")
     return "with FORWARD's policy at DROP, both ways were still open"
 
 

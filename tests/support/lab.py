@@ -28,6 +28,8 @@ from support.patience import patience
 
 HOST, NEIGHBOUR = "10.77.0.1", "10.77.0.2"
 PATIENCE_SECONDS = 0.4  # after which an unanswered packet counts as dropped
+# The legacy iptables has one lock for the whole machine, and gives up at once where it is taken.
+WAITING = 'iptables() { command iptables --wait "$@"; }'
 
 
 class Place:
@@ -212,7 +214,8 @@ def is_refused(client: Place, address: str, port: int) -> bool:
 
 def sh(command: str) -> str:
     """What a shell command prints; it must succeed."""
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    script = f"{WAITING}\n{command}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 

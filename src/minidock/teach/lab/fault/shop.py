@@ -41,6 +41,13 @@ from minidock.teach.lab.fault.commands import (
     VOLUMES,
 )
 
+# What scripts call otherwise than a student would: this minidock, and an iptables that
+# waits while another program holds its lock.
+_FUNCTIONS = """
+minidock() { "$PYTHON" -P -m minidock "$@"; }
+iptables() { command iptables --wait 10 "$@"; }
+"""
+
 
 class ScriptFailed(MinidockError):
     """A script about the set-up ended with another exit code than 0."""
@@ -130,7 +137,7 @@ class Shop:
         seconds: how long it may take; raises subprocess.TimeoutExpired then.
         """
         return subprocess.run(
-            ["sh", "-euc", f'minidock() {{ "$PYTHON" -P -m minidock "$@"; }}\n{script}'],
+            ["sh", "-euc", f"{_FUNCTIONS}\n{script}"],
             env={**os.environ, "MINIDOCK_ROOT": self.store.root, **self.names()},
             stdin=subprocess.DEVNULL,
             capture_output=True,

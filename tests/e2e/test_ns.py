@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from minidock.engine.container import containers
+from minidock.paths import Store
 from support.command import Minidock
 from support.lsns import namespaces, namespaces_of
 from support.patience import patience
@@ -138,3 +142,19 @@ def test_who_is_between_two_runs_has_a_monitor_and_no_namespaces(
         assert time.monotonic() < deadline, kernel
     assert "waits to start it again" in kernel[0]["what"]
     assert minidock.root in sh(f"tr '\\0' '\\n' < /proc/{kernel[0]['place']}/environ")
+
+
+def test_who_has_ended_is_looked_at_when_its_monitor_has_said_so(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    """Between the end of a process and its record there is a moment, here of a second or more."""
+    minidock.ok("run", "-d", "--name", "short", busybox_image, "sleep", "1000")
+    container = containers.find(store, "short")
+    later = threading.Timer(1.5, os.kill, (container.monitor_pid, signal.SIGCONT))
+    os.kill(container.monitor_pid, signal.SIGSTOP)
+    later.start()
+    os.kill(int(container.state["Pid"]), signal.SIGKILL)
+    assert "container short does not run" in minidock("ns", "short").stderr
+    assert "the kind proc is at /proc" in minidock.ok("where", "short:/proc/self")
+    assert "It does not run" in minidock.ok("where", "short")
+    later.join()

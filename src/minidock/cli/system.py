@@ -184,15 +184,16 @@ def _information(store: Store) -> dict[str, Any]:
 
 def _filesystem_of(path: str) -> str:
     """The type of the file system that a path is on, from /proc/self/mountinfo (proc(5))."""
+    from minidock.kernel.mount import mount_table
+
     while not os.path.exists(path):
         path = os.path.dirname(path)
     device = os.stat(path).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        for line in file:
-            mounted, _, described = line.partition(" - ")
-            if mounted.split()[2] == wanted:
-                return described.split()[0]
+    for line in mount_table("self"):
+        mounted, _, described = line.partition(" - ")
+        if mounted.split()[2] == wanted:
+            return described.split()[0]
     return "unknown"
 
 

@@ -405,6 +405,21 @@ def unmount(target: str, flags: int) -> str | None:
     return None
 
 
+def mount_table(pid: int | str) -> list[str]:
+    """The lines of a process's mountinfo, in the order of mounting; "self" is ourselves.
+
+    Raises FileNotFoundError or ProcessLookupError for a process that has ended; a zombie is one.
+    Source: proc_pid_mountinfo(5).
+    """
+    try:
+        with open(f"/proc/{pid}/mountinfo", "rb", buffering=0) as file:
+            return os.fsdecode(file.readall()).split("\n")[:-1]
+    except OSError as error:
+        if error.errno == 22:  # EINVAL: its mount namespace is gone already
+            raise ProcessLookupError(3, "has ended", str(pid)) from None
+        raise
+
+
 def unescaped(text: str) -> str:
     """A field of mountinfo as it is: there, blanks and backslashes are in octal."""
     if "\\" in text:
@@ -419,9 +434,7 @@ def mount_point_of(path: str) -> str:
     Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes in octal.
     """
     found = "/"
-    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
-        lines = os.fsdecode(file.readall()).splitlines()
-    for line in lines:
+    for line in mount_table("self"):
         point = unescaped(line.split(" ", 5)[4])
         if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
             found = point

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from minidock.errors import Conflict
-from minidock.kernel.mount import unescaped
+from minidock.kernel.mount import mount_table, unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,11 +51,10 @@ def _require(source: str, tags: tuple[str, ...], wanted: str) -> None:
 def _mount_of(path: str) -> tuple[str, list[str]]:
     """The mount point that a path lies on, and the mount's optional fields; the topmost counts."""
     found, fields = "/", [""]
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            words = line.partition(" - ")[0].split(" ")
-            point = unescaped(words[4])
-            above = path == point or path.startswith(point.rstrip("/") + "/")
-            if above and len(point) >= len(found):
-                found, fields = point, words[6:]
+    for line in mount_table("self"):
+        words = line.partition(" - ")[0].split(" ")
+        point = unescaped(words[4])
+        above = path == point or path.startswith(point.rstrip("/") + "/")
+        if above and len(point) >= len(found):
+            found, fields = point, words[6:]
     return found, fields

@@ -9,7 +9,6 @@ Sources: proc_pid_mountinfo(5), rtnetlink(7), cgroups(7), proc_pid_environ(5).
 from __future__ import annotations
 
 import os
-import re
 from functools import partial
 
 from minidock.engine.network import bridge
@@ -18,7 +17,7 @@ from minidock.engine.residue.thing import Thing, living, whose
 from minidock.errors import NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
-from minidock.kernel.mount import MNT_DETACH, unmount
+from minidock.kernel.mount import MNT_DETACH, mount_table, unescaped, unmount
 from minidock.kernel.netlink import Netlink
 from minidock.paths import DEFAULT_ROOT
 from minidock.runtime import state
@@ -51,9 +50,7 @@ def mounts(store: Store) -> Iterator[Thing]:
 
 def mount_points() -> list[str]:
     """Where something is mounted, in the order in which it was."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        points = [line.split(b" ")[4] for line in file]
-    return [os.fsdecode(re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1], 8)]), p)) for p in points]
+    return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
 
 
 def _is_locked(directory: str) -> bool:

@@ -21,7 +21,8 @@ import subprocess
 
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
-from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, mount_lines, sharing
+from minidock.kernel.mount import mount_table
+from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, sharing
 from minidock.teach.page import WIDTH, Paint, few
 
 TYPE_CHECKING = False
@@ -126,7 +127,7 @@ def _mounts(wall: Wall, pid: int) -> None:
 
 def _mount_table(pid: int | str) -> list[tuple[tuple[str, str], str]]:
     """((device, directory of its file system), mount point) of each mount; proc(5)."""
-    return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in mount_lines(pid))]
+    return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in mount_table(pid))]
 
 
 def _processes(wall: Wall, pid: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from errno import EINVAL
 
 from minidock.engine.container.containers import every
 from minidock.teach.page import Paint
@@ -39,24 +38,6 @@ def inode_of(pid: int | str, kind: str) -> int:
     Raises FileNotFoundError where the process has ended.
     """
     return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
-
-
-def mount_lines(pid: int | str) -> list[str]:
-    """The lines of a process's mountinfo.
-
-    pid: or "self".
-    Raises FileNotFoundError where the process has ended. As long as nobody has taken its exit code
-    the kernel still has the file, and says EINVAL: there is no mount namespace behind it any more.
-    Source: proc_pid_mountinfo(5).
-    """
-    path = f"/proc/{pid}/mountinfo"
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return list(file)
-    except OSError as error:
-        if error.errno != EINVAL:
-            raise
-        raise FileNotFoundError(f"{path}: it has ended") from None
 
 
 class Member:

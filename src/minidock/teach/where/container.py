@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import settled
 from minidock.errors import Conflict, NotFound
+from minidock.kernel.mount import mount_table
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import image_of, of_container
 from minidock.teach.layers.stack import Stack
-from minidock.teach.ns.ns import KINDS, inode_of, mount_lines
+from minidock.teach.ns.ns import KINDS, inode_of
 from minidock.teach.page import cut, few, size
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from minidock.teach.layers.layer import Layer
 
 _COMMAND_WIDTH = 40
-_LOOKS = 10
+_LOOKS = 10  # with 2.25 s between them
+_PAUSE_SECONDS = 0.05
 _NAME = 12  # of a volume; those of nobody's choosing have 64 digits
 _NOT_RUNNING = "It does not run: the kernel has neither processes nor mounts of it."
 _V2_TREE = "its processes in the tree of cgroup v2"
@@ -34,12 +37,14 @@ def whole_container(container: Container) -> Whole:
     """Where a container's parts live.
 
     One that ends while it is looked at is looked at again: it does not run then, or its restart
-    policy has begun it anew. Raises Conflict where it never holds still.
+    policy has begun it anew. Its monitor, who writes that down, is given a moment for it, each time
+    a longer one. Raises Conflict where the container never holds still.
     """
-    for _ in range(_LOOKS):
+    for look in range(_LOOKS):
         try:
             return _whole(container)
         except (FileNotFoundError, ProcessLookupError):
+            time.sleep(look * _PAUSE_SECONDS)
             container = settled(container.store, container.id)
     raise Conflict(
         f"container {container.name} ends and begins again faster than it can be looked at",
@@ -171,7 +176,7 @@ def _processes(container: Container, pid: int) -> list[Part]:
     parts = []
     shared = inode_of(pid, "pid") == inode_of("self", "pid")
     number = "has that number inside too" if shared else "is process 1 of the container"
-    mounts = [line.split() for line in mount_lines(pid)]
+    mounts = [line.split() for line in mount_table(pid)]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     parts += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from minidock.teach.ns.ns import mount_lines
+from minidock.kernel.mount import mount_table, unescaped
 from minidock.teach.page import Paint
 from minidock.teach.where.image import mount_line
 from minidock.teach.where.shown import Shortener
@@ -50,13 +50,11 @@ def mount_of(container: Container, path: str) -> Mounted | None:
     absolute, without links and "..".
     """
     pid = container.state["Pid"]
-    configured = _deepest(_configured(container), path)
-    found = configured
-    if pid:
-        try:
-            found = _deepest(_in_kernel(pid), path)
-        except (FileNotFoundError, ProcessLookupError):  # it has ended since we read of it
-            pid = 0
+    found = configured = _deepest(_configured(container), path)
+    try:
+        found = _deepest(_in_kernel(pid), path) if pid else configured
+    except (FileNotFoundError, ProcessLookupError):
+        pid = 0  # it has just ended
     if found is None or found[0] == "/":
         return None
     point, kind, source = found
@@ -85,8 +83,8 @@ def _deepest(mounts: list[tuple[str, str, str]], path: str) -> tuple[str, str, s
 
 def _in_kernel(pid: int) -> list[tuple[str, str, str]]:
     """(mount point, kind, "") of each mount that a process sees."""
-    halves = [line.partition(" - ") for line in mount_lines(pid)]
-    return [(_unescaped(left.split(" ")[4]), right.split(" ")[0], "") for left, _, right in halves]
+    halves = [line.partition(" - ") for line in mount_table(pid)]
+    return [(unescaped(left.split(" ")[4]), right.split(" ")[0], "") for left, _, right in halves]
 
 
 def _configured(container: Container) -> list[tuple[str, str, str]]:
@@ -99,13 +97,6 @@ def _configured(container: Container) -> list[tuple[str, str, str]]:
     return [
         (m["destination"], m["type"], m["source"] if m["type"] == "bind" else "") for m in mounts
     ]
-
-
-def _unescaped(text: str) -> str:
-    """A mount point as mountinfo writes it, without its octal escapes (proc(5))."""
-    for code in ("040", "011", "012", "134"):
-        text = text.replace(f"\\{code}", chr(int(code, 8)))
-    return text
 
 
 def write_text(mounted: Mounted, out: TextIO, variables: dict[str, str]) -> None:

@@ -160,7 +160,7 @@ def _pid_of_second(box: Box) -> str:
             inside = box.status(int(line), "NSpid").split()[1:]
             parent = box.status(int(line), "PPid")
             theirs = inside == ["1"] and box.ns("net", line) != own
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended meanwhile
         if theirs and box.store.root in sh(f"cat /proc/{parent}/environ"):
             return line

@@ -85,3 +85,21 @@ def test_what_is_mounted_is_what_its_last_start_was_told(ended: int, tmp_path: P
     found = mounted.mount_of(box, "/data/file")
     assert found is not None and found.source == "/var/vol/file"
     assert mounted.mount_of(box, "/etc") is None
+
+
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_who_ends_on_the_way_to_its_namespace_has_ended(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def late(path: Any, **flags: Any) -> os.stat_result:
+        if "/ns/" in str(path):
+            raise error(path)
+        return stat(path, **flags)
+
+    monkeypatch.setattr(os, "stat", late)
+    with pytest.raises(FileNotFoundError):
+        ns.inode_of(2**22 + 1, "mnt")
+    with pytest.raises(error):  # we live: then it is what it says
+        ns.inode_of("self", "mnt")

@@ -35,9 +35,17 @@ def inode_of(pid: int | str, kind: str) -> int:
     """The inode of a process's namespace, by which the kernel tells it from all others.
 
     pid: or "self", for the host's. kind: as in /proc/PID/ns.
-    Raises FileNotFoundError where the process has ended.
+    Raises FileNotFoundError where the process has ended, PermissionError where nobody may ask. Of
+    one that ends on the way to its namespace the kernel says EACCES or ESRCH, too.
+    Source: fs/proc/namespaces.c (proc_ns_get_link).
     """
-    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    path = f"/proc/{pid}/ns/{kind}"
+    try:
+        return os.stat(path).st_ino
+    except (PermissionError, ProcessLookupError):
+        if os.path.exists(f"/proc/{pid}"):
+            raise
+        raise FileNotFoundError(f"{path}: it has ended") from None
 
 
 class Member:

@@ -5,6 +5,7 @@ The other one's act is put where it hurts: between two system calls of the one u
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from minidock.engine.build.mounts import Mount
 from minidock.engine.build.run_step import Running
 from minidock.engine.build.tree import Tree
 from minidock.engine.container import volumes
+from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.store import write_file
 from minidock.paths import Store
 
@@ -162,3 +164,17 @@ def test_file_that_goes_while_a_tree_is_weighed_weighs_nothing(
 
     monkeypatch.setattr(os, "walk", walked)
     assert sizes.tree_bytes(str(tmp_path)) == 3
+
+
+def test_images_are_weighed_while_nobody_can_remove_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+
+    def removed_meanwhile(images: ImageStore) -> list[Image]:
+        with open(store.lock, encoding="ascii") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return []
+
+    monkeypatch.setattr(ImageStore, "list", removed_meanwhile)
+    assert sizes.images_and_layers(store) == ([], {}, {})

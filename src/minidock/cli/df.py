@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.cli.command import command
 from minidock.cli.human import size
 from minidock.cli.pflag import switch, value
-from minidock.cli.sizes import container_sizes, tree_bytes
+from minidock.cli.sizes import container_sizes, images_and_layers, tree_bytes
 from minidock.cli.table import Row, write_rows
 from minidock.paths import Store
 
@@ -65,16 +65,9 @@ def _row(usage: Usage) -> Row:
 def _images(store: Store) -> Usage:
     """Each layer counts once; what an image that is used shares with others counts as free."""
     from minidock.engine.container.containers import documents
-    from minidock.engine.image.images import ImageStore
-    from minidock.engine.image.layers import read_layer
 
-    images = ImageStore(store).list()
+    images, holders, sizes = images_and_layers(store)
     used = {document["Image"] for document in documents(store)}
-    holders: dict[str, int] = {}
-    for image in images:
-        for chain_id in image.chain_ids:
-            holders[chain_id] = holders.get(chain_id, 0) + 1
-    sizes = {chain_id: read_layer(store, chain_id)["size"] for chain_id in holders}
     active = [image for image in images if image.id in used]
     own = sum(sizes[c] for image in active for c in image.chain_ids if holders[c] == 1)
     total = sum(sizes.values())

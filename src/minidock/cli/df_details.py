@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from minidock.cli.human import ago, size
-from minidock.cli.sizes import container_sizes, tree_bytes
+from minidock.cli.sizes import container_sizes, images_and_layers, tree_bytes
 from minidock.cli.table import Row, write_rows
 from minidock.errors import MinidockError
 
@@ -111,19 +111,13 @@ def _images(store: Store, *, truncate: bool) -> list[Row]:
     """One row an image: its first name, and how much of it no other image has."""
     from minidock.cli.image_list import NONE, row
     from minidock.engine.container.containers import documents
-    from minidock.engine.image.images import ImageStore
-    from minidock.engine.image.layers import read_layer
 
-    images = ImageStore(store).list()
+    images, holders, sizes = images_and_layers(store)
     users = [document["Image"] for document in documents(store)]
-    holders: dict[str, int] = {}
-    for image in images:
-        for chain_id in image.chain_ids:
-            holders[chain_id] = holders.get(chain_id, 0) + 1
 
     def one(image: Image) -> Row:
         repository, _, tag = (image.references or [f"{NONE}:{NONE}"])[0].rpartition(":")
-        shared = sum(read_layer(store, c)["size"] for c in image.chain_ids if holders[c] > 1)
+        shared = sum(sizes[c] for c in image.chain_ids if holders[c] > 1)
         made = row(image, repository, tag, "", truncate=truncate)
         made.cells |= {
             "SharedSize": lambda: size(shared),

@@ -1,4 +1,4 @@
-"""How much a container has written, and how big its file system is (ps -s, inspect -s)."""
+"""How much a container has written, how big its file system is, and what images share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
+    from minidock.engine.image.images import Image
 
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
@@ -27,6 +28,23 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     except NotFound:  # removed by force
         image = 0
     return written, written + image
+
+
+def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[str, int]]:
+    """All images; how many of them have a layer; and its bytes, both by chain id.
+
+    Nobody removes an image or a layer while they are read.
+    """
+    from collections import Counter
+
+    from minidock.engine.image.images import ImageStore
+    from minidock.engine.image.layers import read_layer
+    from minidock.engine.store import StoreLock
+
+    with StoreLock(store):
+        images = ImageStore(store).list()
+        holders = Counter(chain_id for image in images for chain_id in image.chain_ids)
+        return images, holders, {each: read_layer(store, each)["size"] for each in holders}
 
 
 def tree_bytes(directory: str) -> int:

@@ -156,13 +156,12 @@ def init_ends(exam: Exam) -> str:
 def init_closed(exam: Exam) -> str:
     seen = exam.of(with_init)
     first = parent(seen.place, seen.box.command)
-    try:
-        open_files = sorted(int(name) for name in os.listdir(f"/proc/{first.pid}/fd"))
-    except OSError:
-        raise Lost("PID 1 has ended") from None
-    if extra := [fd for fd in open_files if fd > 2]:
+    # The command may run before PID 1, which has borne it, comes to closing.
+    eventually(lambda: max(open_files(first), default=0) <= 2, seconds=3)
+    numbers = open_files(first)
+    if extra := [fd for fd in numbers if fd > 2]:
         raise Lost(f"PID 1 has {extra[0]} open: {first.link(f'fd/{extra[0]}')}")
-    return f"PID 1 has open: {', '.join(map(str, open_files)) or 'nothing'}"
+    return f"PID 1 has open: {', '.join(map(str, numbers)) or 'nothing'}"
 
 
 # What the probes share ---------------------------------------------------------------------------
@@ -179,6 +178,14 @@ def none_runs(processes: list[Process]) -> bool:
 def is_gone(process: Process) -> bool:
     """Whether it has ended, and its parent has taken its exit code."""
     return not os.path.exists(f"/proc/{process.pid}")
+
+
+def open_files(process: Process) -> list[int]:
+    """The numbers of a process's open files. Raises Lost."""
+    try:
+        return sorted(int(name) for name in os.listdir(f"/proc/{process.pid}/fd"))
+    except OSError:
+        raise Lost("PID 1 has ended") from None
 
 
 def parent(place: Place, process: Process) -> Process:

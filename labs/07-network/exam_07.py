@@ -5,7 +5,6 @@ boxes' network namespaces itself, so the command in a box is a mere sleep.
 """
 
 import json
-import os
 import signal
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,8 @@ class Box:
 
     def end(self) -> None:
         """Kill the command, as its user might; box ends by itself then."""
-        os.kill(self.running.command.pid, signal.SIGKILL)
-        self.running.program.wait(5)
+        self.place.signal(self.running.command, signal.SIGKILL)
+        self.running.program.wait()
 
 
 @dataclass

@@ -7,7 +7,6 @@ Servers and clients are the exam's own sockets, made inside these networks; so t
 that a probe tells of is the one that a server really sees.
 """
 
-import os
 import signal
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from minidock.teach.lab.exam import (
     Neighbour,
     Network,
     Place,
+    Program,
     Snapshot,
     eventually,
     scene,
@@ -183,31 +183,32 @@ def port_taken(exam: Exam) -> str:
 
 
 def nothing_left(exam: Exam) -> str:
-    before = exam.of(town).place.snapshot()
-    box = published_and_called(exam, GUEST, 8090)
-    os.kill(box.running.command.pid, signal.SIGKILL)
-    del box  # and with it our hold on the namespace
-    return none_left(exam, before, after="the command was killed")
+    place = exam.of(town).place
+    before = place.snapshot()
+    running = published_and_called(exam, GUEST, 8090)
+    place.signal(running.command, signal.SIGKILL)
+    return none_left(exam, before, running.program, after="the command was killed")
 
 
 def nothing_left_after_term(exam: Exam) -> str:
     before = exam.of(town).place.snapshot()
-    box = published_and_called(exam, LAST, 8091)
-    box.running.program.signal(signal.SIGTERM)
-    del box
-    return none_left(exam, before, after="box got SIGTERM")
+    program = published_and_called(exam, LAST, 8091).program
+    program.signal(signal.SIGTERM)
+    return none_left(exam, before, program, after="box got SIGTERM")
 
 
-def published_and_called(exam: Exam, address: str, host_port: int) -> Box:
-    """One more box, that the neighbour has reached."""
+def published_and_called(exam: Exam, address: str, host_port: int) -> Contained:
+    """One more box, that the neighbour has reached; of its network we let go again."""
     box = published(exam.of(town).place, address, f"{host_port}:80")
     with box.net.listen(80) as server:
         exam.of(town).neighbour.call(HOST, host_port, server)
-    return box
+    return box.running
 
 
-def none_left(exam: Exam, before: Snapshot, *, after: str) -> str:
-    """Wait until links and rules are those of before."""
-    if not eventually(lambda: not exam.of(town).changed(before), seconds=1.5):
+def none_left(exam: Exam, before: Snapshot, program: Program, *, after: str) -> str:
+    """Wait until box has ended, and links and rules are those of before: the kernel may take a
+    cable away behind it, in its own time."""
+    program.wait()
+    if not eventually(lambda: not exam.of(town).changed(before)):
         raise Lost(f"{after}; {'; '.join(exam.of(town).changed(before))}")
     return f"{after}, and the host's links and rules are as they were before"

@@ -236,7 +236,8 @@ def new_namespaces(exam: Exam) -> str:
         if found.get(name) != EPERM:
             raise Lost(f"clone with a new {name[6:]} namespace: {errno_of(found, name)}")
     if found.get("clone3") != ENOSYS:
-        raise Lost(f"clone3 should say ENOSYS: {errno_of(found, 'clone3')}, code {found['clone3']}")
+        code = found.get("clone3", "none")
+        raise Lost(f"clone3 should say ENOSYS: {errno_of(found, 'clone3')}, code {code}")
     return "clone is refused where it asks for a namespace, clone3 seems not to exist, fork works"
 
 

@@ -30,7 +30,9 @@ from minidock.teach.lab.lost import Lost, patience
 PLACE, NEIGHBOUR, DEVICE = "10.77.0.1", "10.77.0.2", "lan0"
 # Not multiplied on a slow machine: until a connection stands, no process has to run, and what fails
 # fails by the clock (ARP believes what it has heard for 15 seconds, and would ask again by then).
-ANSWER_SECONDS = 1.5  # TCP sends a lost SYN again after one second
+# TCP sends a lost SYN again after one second, and after three. On a busy machine the first one may
+# be lost where nothing is wrong: a cable lets frames through a moment after both its ends are up.
+ANSWER_SECONDS = 3.5
 SILENCE_SECONDS = 0.2  # after which nobody answers who was within reach
 _BRIDGED_FRAMES = "net/bridge/bridge-nf-call-iptables"
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)  # struct linger: no TIME_WAIT that holds an address
@@ -111,7 +113,7 @@ class Network:
             outcome = _connect(caller, address, port, ANSWER_SECONDS)
             if outcome:
                 raise Lost(f"{said}: {outcome}")
-            seen = listener.serve(caller)
+            seen = listener.serve(caller, ANSWER_SECONDS)
             if seen is None:
                 raise Lost(f"{said}: it was not {listener.name} who answered")
             return seen
@@ -125,7 +127,7 @@ class Network:
             if device:
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
             outcome = _connect(caller, address, port, SILENCE_SECONDS)
-            return not outcome and listener.serve(caller) is not None
+            return not outcome and listener.serve(caller, SILENCE_SECONDS) is not None
 
     def _socket(self) -> socket.socket:
         with self.inside():
@@ -142,13 +144,14 @@ class Listener:
         self._socket = listening
         self._socket.setblocking(False)
 
-    def serve(self, caller: socket.socket) -> str | None:
+    def serve(self, caller: socket.socket, seconds: float) -> str | None:
         """Take one connection, and pass a word both ways: None if it was not the caller's.
 
+        seconds: within which the connection must be here.
         Returns the caller's address as it looks from here.
         """
         word = os.urandom(8)
-        if not select.select([self._socket], [], [], SILENCE_SECONDS)[0]:
+        if not select.select([self._socket], [], [], seconds)[0]:
             return None
         served, (peer, _) = self._socket.accept()
         with served:

@@ -139,16 +139,18 @@ class Place:
     def find(self, program: Program, *argv: str, seconds: float = 10) -> Process:
         """The process with exactly this command line, once it is there, that a program started.
 
-        Raises Lost where the program ends without it, or after these seconds.
+        Raises Lost where the program and its whole session end without it, or after these seconds:
+        who does not wait for a child may have ended before that is the command.
         """
         deadline = time.monotonic() + patience(seconds)
         wanted = "\0".join((*argv, "")).encode()
         while True:
             ended = program.ended()
-            for pid in self._holding.pids():
+            pids = self._holding.pids()
+            for pid in pids:
                 if _command_line(pid) == wanted:
                     return self._process(pid)
-            if ended:
+            if ended and not any(_is_of_session(pid, program.pid) for pid in pids):
                 raise Lost(f"`{' '.join(argv)}` never ran in the box: {ended.said()}")
             if time.monotonic() > deadline:
                 raise Lost(f"`{' '.join(argv)}` does not run in the box after {seconds:.0f} s")

@@ -22,6 +22,7 @@ import pytest
 
 from minidock.paths import Store
 from minidock.teach.lab.quiz.quiz import POOL, drawn
+from support import machine
 from support.command import Minidock, command_line, environment
 from support.patience import patience
 from support.stores import residue
@@ -128,9 +129,10 @@ def _cable(box: Box) -> str:
 
 
 def _memory(box: Box) -> str:
-    for pattern in ("/sys/fs/cgroup/memory/**", "/sys/fs/cgroup/**"):
+    for where in machine.cgroups():
         for name in ("memory.limit_in_bytes", "memory.max"):
-            for found in Path("/").glob(f"{pattern[1:]}/{box.id}/{name}"):
+            found = Path(where, name)
+            if where.endswith(f"/{box.id}") and found.exists():
                 return found.read_text().strip()
     raise AssertionError("no memory limit")
 
@@ -145,11 +147,13 @@ def _monitor(box: Box) -> bool:
 
 def _children_of_1(box: Box) -> list[tuple[str, str]]:
     """The command lines of PID 1's children, and the letter of their state."""
-    return [
-        (Path(f"/proc/{p}/cmdline").read_text().replace("\0", " "), box.status(p, "State")[0])
-        for p in box.pids()
-        if box.status(p, "PPid") == str(box.pid)
-    ]
+    found = []
+    for p in box.pids():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if box.status(p, "PPid") == str(box.pid):
+                words = Path(f"/proc/{p}/cmdline").read_text().replace("\0", " ")
+                found.append((words, box.status(p, "State")[0]))
+    return found
 
 
 def _pid_of_second(box: Box) -> str:
@@ -159,11 +163,11 @@ def _pid_of_second(box: Box) -> str:
         try:
             inside = box.status(int(line), "NSpid").split()[1:]
             parent = box.status(int(line), "PPid")
-            theirs = inside == ["1"] and box.ns("net", line) != own
+            ours = box.store.root.encode() in Path(f"/proc/{parent}/environ").read_bytes()
+            if inside == ["1"] and box.ns("net", line) != own and ours:
+                return line
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended meanwhile
-        if theirs and box.store.root in sh(f"cat /proc/{parent}/environ"):
-            return line
     raise AssertionError("the other container does not run")
 
 

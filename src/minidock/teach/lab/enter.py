@@ -56,9 +56,14 @@ def enter(
     Raises Lost where that process has ended.
     """
     try:
-        target = os.pidfd_open(pid)
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY) if in_its_root else -1
-    except (ProcessLookupError, FileNotFoundError):
+    except OSError:  # EACCES too is what /proc says of a process that ends just now
+        raise Lost(f"process {pid} has ended") from None
+    try:
+        target = os.pidfd_open(pid)
+    except ProcessLookupError:
+        if root >= 0:
+            os.close(root)
         raise Lost(f"process {pid} has ended") from None
 
     def begin() -> NoReturn:

@@ -39,8 +39,11 @@ def _strangers() -> list[int]:
     """Our children that are in a PID namespace below ours, and that we have not started."""
     children: list[int] = []
     for thread in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
-            children += map(int, file.read().split())
+        try:
+            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+                children += map(int, file.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread that has ended; its children are another's by now
     depth = _depth(os.getpid())
     return [pid for pid in children if pid not in OURS and _depth(pid) > depth]
 

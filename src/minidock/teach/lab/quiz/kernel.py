@@ -140,7 +140,11 @@ def nat_rules() -> list[str]:
 def link_by_index(index: int) -> str:
     """The name of this host's network interface with an index; "" for none."""
     for name in links():
-        if int(text_of(f"/sys/class/net/{name}/ifindex")) == index:
+        try:
+            found = int(text_of(f"/sys/class/net/{name}/ifindex"))
+        except OSError:  # it has gone meanwhile: ENOENT, or of an open file EINVAL or ENODEV
+            continue
+        if found == index:
             return name
     return ""
 

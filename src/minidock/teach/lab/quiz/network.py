@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 
 from minidock.teach.lab.quiz.kernel import (
     connections,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from minidock.teach.lab.quiz.scene import Scene
 
 _TRIES = 20
+_PATIENCE_SECONDS = 5.0
 _ESTABLISHED, _LISTENING = "01", "0A"
 
 
@@ -133,14 +135,25 @@ def sender(scene: Scene) -> Steps:
         "client's?",
         "127.0.0.1", bridge, _address(scene), "0.0.0.0",
     )  # fmt: skip
-    with socket.create_connection(("127.0.0.1", scene.port)):
-        peers = [peer for peer, state, _ in connections(scene.pid, 80) if state == _ESTABLISHED]
     yield Revealed(
-        peers[0] if peers else "none",
+        _peer(scene),
         why="An answer to 127.0.0.1 would never leave the container. So the packet's sender is "
         "changed to the bridge's address (MASQUERADE).",
         look=f"minidock packet {scene.port}",
     )
+
+
+def _peer(scene: Scene) -> str:
+    """The address that httpd sees, of one connection; it stands there a moment later than here."""
+    pid = scene.pid
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with socket.create_connection(("127.0.0.1", scene.port)):
+        while time.monotonic() < deadline:
+            for peer, state, _ in connections(pid, 80):
+                if state == _ESTABLISHED:
+                    return peer
+            time.sleep(0.005)
+    return "none"
 
 
 @question

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 from minidock.engine.container import volumes
 from minidock.engine.container.actions import remove, restart
@@ -25,6 +26,7 @@ from minidock.teach.lab.quiz.kernel import cgroup_directory, status, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.paths import Store
@@ -105,7 +107,9 @@ class Scene:
     @property
     def pid(self) -> int:
         """The host's pid of the container's PID 1, as the kernel counts it inside."""
-        return next(pid for pid in self.pids() if status(pid, "NSpid").split()[-1] == "1")
+        return self._await(
+            lambda pid: status(pid, "NSpid").split()[-1] == "1", f"no PID 1 is in {self.name}"
+        )
 
     def pids(self, *, name: str = "") -> list[int]:
         """The host's pids of all processes in the container's cgroup."""
@@ -118,21 +122,32 @@ class Scene:
 
         Raises MinidockError where there is none.
         """
+        wanted = arguments.replace(" ", "\0") + "\0"
+        return self._await(
+            lambda pid: text_of(f"/proc/{pid}/cmdline") == wanted,
+            f"no process `{arguments}` came up in {name or self.name}",
+            name=name,
+        )
+
+    def _await(self, is_it: Callable[[int], bool], error: str, *, name: str = "") -> int:
+        """The pid of a process in a container, as soon as there is such a one."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             for pid in self.pids(name=name):
-                if text_of(f"/proc/{pid}/cmdline").strip("\0").replace("\0", " ") == arguments:
-                    return pid
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                    if is_it(pid):
+                        return pid
             time.sleep(0.005)
-        raise MinidockError(f"no process `{arguments}` came up in {name or self.name}")
+        raise MinidockError(error)
 
     def await_end(self, pid: int) -> None:
         """Wait until a process has ended: it is a zombie, or gone."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while os.path.exists(f"/proc/{pid}") and not status(pid, "State").startswith("Z"):
-            if time.monotonic() > deadline:
-                raise MinidockError(f"process {pid} of {self.name} does not end")
-            time.sleep(0.005)
+        with suppress(FileNotFoundError, ProcessLookupError):  # gone
+            while not status(pid, "State").startswith("Z"):
+                if time.monotonic() > deadline:
+                    raise MinidockError(f"process {pid} of {self.name} does not end")
+                time.sleep(0.005)
 
     @property
     def monitor(self) -> int:

@@ -180,8 +180,8 @@ def test_detached_run_exec_and_removal(
     keep_journal(store, "box", kept)
     minidock.ok("exec", "box", "true")
     removal = tmp_path / "rm.strace"
-    assert strace.start(tracer, removal, store.root, "rm", "-f", "box").wait(60) == 0
-    assert run.wait(60) == 0
+    assert strace.start(tracer, removal, store.root, "rm", "-f", "box").wait(patience(60)) == 0
+    assert run.wait(patience(60)) == 0
     both = tmp_path / "both.strace"
     both.write_text(output.read_text() + removal.read_text())
     assert compare(both, read(kept)) > 50
@@ -202,7 +202,7 @@ def test_attached_run(
     assert run.stdout.readline() == b"it runs\n"
     keep_journal(store, "box", kept)
     run.stdin.close()
-    assert run.wait(60) == 0
+    assert run.wait(patience(60)) == 0
     journal = read(kept)
     assert compare(output, journal) > 40
     pivot = next(i for i, r in enumerate(journal) if r.get("op") == "mount.pivot_root")
@@ -221,7 +221,10 @@ def test_pause_stop_and_start(
     for number, verb in enumerate(("pause", "unpause", "stop")):
         output = tmp_path / f"{number}.strace"
         quiet = subprocess.DEVNULL
-        assert strace.start(tracer, output, store.root, verb, "box", stdout=quiet).wait(60) == 0
+        assert (
+            strace.start(tracer, output, store.root, verb, "box", stdout=quiet).wait(patience(60))
+            == 0
+        )
         texts.append(output.read_text())
     both = tmp_path / "all.strace"
     both.write_text("".join(texts))

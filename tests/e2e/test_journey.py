@@ -33,7 +33,7 @@ def test_web_server_answers_on_localhost(
         *("httpd", "-f", "-h", "/etc"),
     )
     assert len(name) == 64
-    fetch = [require("curl"), "-sS", "--fail", "--retry-connrefused", "--retry", "5"]
+    fetch = [require("curl"), "-sS", "--fail", "--retry-all-errors", "--retry", "5"]
     page = subprocess.run(
         [*fetch, f"http://localhost:{port}/passwd"], capture_output=True, text=True, check=False
     )

@@ -26,6 +26,7 @@ from minidock.teach.lab.check import GraderFailed, Result, hold
 from minidock.teach.lab.exam import Limits, Lost, Place
 from minidock.teach.lab.folder import Files, Lab
 from minidock.teach.lab.tree import ROOT_ID
+from support import machine
 from support.command import Result as Answer
 from support.command import command_line, environment
 from support.patience import patience
@@ -301,7 +302,8 @@ def test_nothing_is_left_when_the_grader_is_killed(frozen: bool, tmp_path: Path)
     # for them, and a PID namespace lasts until somebody has waited for all that was in it.
     syscall("prctl", process.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0, subject="subreaper")
     program('exec sh -c "$1"').write(str(tmp_path))
-    freezes = f"sleep 0.2; {FREEZES.format('$!')}; " if frozen else ""
+    begun = f'until [ "$(cat /proc/$!/comm)" = {NAME} ]; do :; done'
+    freezes = f"{begun}; {FREEZES.format('$!')}; " if frozen else ""
     started = subprocess.Popen(
         [sys.executable, "-c", GRADER, str(tmp_path), f"{freezes}echo begun"],
         stdout=subprocess.PIPE,
@@ -315,8 +317,8 @@ def test_nothing_is_left_when_the_grader_is_killed(frozen: bool, tmp_path: Path)
         for line in Path(f"/proc/{init}/cgroup").read_text().splitlines()
         if "minidock-labs" in line
     )
-    tops = [path for path in Path("/sys/fs/cgroup").glob("**/minidock-labs") if path.is_dir()]
-    directories = [top / name for top in tops]
+    tops = [top for top in machine.cgroups() if top.endswith("/minidock-labs")]
+    directories = [Path(top, name) for top in tops]
     assert directories and all(directory.is_dir() for directory in directories)
     assert len(running(NAME)) == 1
 

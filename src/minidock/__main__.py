@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from minidock.cli.prestart import prestart
@@ -9,6 +10,8 @@ from minidock.cli.prestart import prestart
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    # As dockerd's: what is made for containers is theirs to read, whoever typed the command.
+    os.umask(0o022)
     prestart(sys.argv[1:])  # before the command line is read, so that both happen at once
 
     from minidock.cli.main import run

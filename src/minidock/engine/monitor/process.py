@@ -68,6 +68,8 @@ CONTROL_FD = 3
 def main(arguments: list[str]) -> int:
     """Wait for a launch on descriptor 3, run that container to its end; returns an exit code."""
     del arguments
+    os.chdir("/")  # who unmounts the caller's disk, or reads the caller's pipe, is not to wait
+    process.close_all_but([CONTROL_FD])
     control = _socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     packet = control.recv(wire.MESSAGE_BYTES)

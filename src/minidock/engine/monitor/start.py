@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _prepared: tuple[_socket.socket, list[str]] | None = None
 
 
@@ -34,10 +35,17 @@ def prepare_monitor(store: Store) -> None:
         _prepared = spawn_monitor(store)
 
 
+def monitor_environment(store: Store) -> list[str]:
+    """NAME=value entries: a plain PATH, and the caller's settings of minidock."""
+    kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
+    # MINIDOCK_ROOT last, as it counts: the caller's may be a path from where the caller is.
+    return [_PATH, *kept, f"MINIDOCK_ROOT={store.root}"]
+
+
 def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
     """A new monitor, waiting for its launch message.
 
-    It is in a session of its own, with nothing of ours open but the socket.
+    It is in a session of its own, in "/", with nothing of ours open but the socket.
     Returns our end of its socket, and the journal's records of its birth: no container is known
     yet to which they would belong.
     Raises KernelError where the interpreter cannot be sealed.
@@ -46,11 +54,10 @@ def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
     with recording(records.append):
         sealed = seal.sealed_interpreter(store.run)
         ours, theirs = wire.pair()
-        kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
         spawn(
             sealed,
             seal.command(sealed, "minidock.engine.monitor.process"),
-            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *kept],
+            monitor_environment(store),
             control=theirs.fileno(),
         )
     theirs.close()

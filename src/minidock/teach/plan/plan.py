@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from minidock.runtime.program import Step
 
 ID = "c0ffee" * 10 + "0000"
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Plan:
@@ -198,20 +197,19 @@ def _container(
 
 def _engine_acts(made: Plan) -> None:
     """As spawn_monitor: an interpreter that nobody can write to, and the monitor out of it."""
-    run, acts = made.container.store.run, made.acts
-    sealed = f"{run}/sealed/bin/python3"
+    store, acts = made.container.store, made.acts
+    sealed = f"{store.run}/sealed/bin/python3"
     real = seal.real_interpreter()
     if not _is_sealed(sealed, real):
         if os.path.exists(sealed):
             acts.add(seal._seal, unmount, sealed, MNT_DETACH)
         acts.add(seal._seal, clone_read_only, real, sealed)
-    kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
     acts.add(
         start.spawn_monitor,
         kernel_process.spawn,
         sealed,
         seal.command(sealed, "minidock.engine.monitor.process"),
-        [_PATH, *kept],
+        start.monitor_environment(store),
         control=Slot("control"),
     )
 

@@ -27,7 +27,7 @@ from minidock.teach.lab.fault.promises import PROMISES, broken
 from minidock.teach.lab.fault.session import FAULTS, Session, begin, current
 from minidock.teach.lab.fault.shop import Shop
 from support import machine, stores
-from support.command import SOURCE, Minidock
+from support.command import SOURCE, Minidock, environment
 from support.lab import machine_of_its_own, sh
 from support.patience import patience, steps
 
@@ -269,6 +269,25 @@ def test_one_that_was_killed_while_it_was_made_can_be_ended(
     making.kill()
     making.communicate()
     Minidock(here.root).ok("lab", "fault", "--end")
+
+
+def test_its_end_waits_for_a_script_whose_caller_was_killed(here: Store) -> None:
+    program = (
+        "from minidock.paths import Store\n"
+        "from minidock.teach.lab.fault.shop import Shop\n"
+        f"Shop(Store({here.root!r})).sh('touch $PLACE/begun; sleep 1; touch $PLACE/ended')"
+    )
+    env = {**environment(here.root), "PLACE": here.root}
+    killed = subprocess.Popen([sys.executable, "-c", program], env=env)
+    deadline = time.monotonic() + patience(10)
+    while not Path(here.root, "begun").exists():
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not Path(here.root, "ended").exists()
+    Shop(here).end()
+    assert Path(here.root, "ended").exists()
 
 
 def test_a_fault_that_others_feel_is_for_a_machine_that_may_break(

@@ -16,10 +16,13 @@ so that they read as what a person would type:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container, every
@@ -93,6 +96,8 @@ class Shop:
 
     def end(self) -> None:
         """Take it away, in whatever state it is; nothing happens where it is gone."""
+        with self._lock(fcntl.LOCK_EX):
+            pass  # nothing more of it is being made
         for container in self.containers().values():
             if os.path.isdir(container.paths.work):  # it may be of stone: work-of-stone
                 self.ended(f"chattr -f -i {container.paths.work}")
@@ -136,16 +141,29 @@ class Shop:
 
         seconds: how long it may take; raises subprocess.TimeoutExpired then.
         """
-        return subprocess.run(
-            ["sh", "-euc", f"{_FUNCTIONS}\n{script}"],
-            env={**os.environ, "MINIDOCK_ROOT": self.store.root, **self.names()},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        with self._lock(fcntl.LOCK_SH) as lock:
+            return subprocess.run(
+                ["sh", "-euc", f"{_FUNCTIONS}\n{script}"],
+                env={**os.environ, "MINIDOCK_ROOT": self.store.root, **self.names()},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+                pass_fds=[lock],
+            )
+
+    @contextmanager
+    def _lock(self, how: int) -> Iterator[int]:
+        """The store's directory, locked. Scripts share that, and so do their commands, which go on
+        should we be killed: whoever wants it alone waits for them."""
+        fd = os.open(self.store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, how)
+            yield fd
+        finally:
+            os.close(fd)
 
     def names(self) -> dict[str, str]:
         """The variables that a script gets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -126,35 +127,36 @@ def upstream_at(
     if tcp:
         server.listen()
 
-    def run() -> None:
-        while True:
-            try:
-                data, client = server.recvfrom(65536)
-            except OSError:
-                return
+    def serve() -> None:
+        data, client = server.recvfrom(65536)
+        heard.append(data)
+        if reply := answer(data):
+            server.sendto(reply, client)
+
+    def serve_tcp() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(patience(8))
+            data = connection.recv(65536)[2:]
             heard.append(data)
-            if reply := answer(data):
-                server.sendto(reply, client)
+            reply = answer(data) or b""
+            connection.sendall(struct.pack("!H", len(reply)) + reply)
 
-    def run_tcp() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection:
-                data = connection.recv(65536)[2:]
-                heard.append(data)
-                reply = answer(data) or b""
-                connection.sendall(struct.pack("!H", len(reply)) + reply)
+    def run() -> None:
+        while told not in select.select([server, told], [], [])[0]:
+            serve_tcp() if tcp else serve()
 
-    thread = threading.Thread(target=run_tcp if tcp else run, daemon=True)
-    thread.start()
-    try:
-        yield heard
-    finally:
-        server.shutdown(socket.SHUT_RDWR) if tcp else server.close()
-        server.close()
+    # Closed only when its thread has ended: who gets the number of a socket that another thread
+    # still reads, has his messages taken away by that.
+    told, telling = socket.socketpair()
+    with server, told, telling:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield heard
+        finally:
+            telling.send(b"x")
+            thread.join()
 
 
 def with_address(data: bytes) -> bytes:

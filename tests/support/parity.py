@@ -84,6 +84,7 @@ class Outcome:
     def __init__(self) -> None:
         self.stdout = self.stderr = ""
         self.code = -1
+        self.ended = False
 
     @property
     def visible(self) -> str:
@@ -115,7 +116,8 @@ def assert_same(snippet: Snippet, docker: Docker, minidock: Minidock, directory:
     docker.remove_all_containers()
     if len(snippet.titles) > 1:
         remove_world(docker, name)
-    assert "" not in (ours.stdout, theirs.stdout), "a snippet did not come to its end"
+    for outcome, engine in ((theirs, "docker"), (ours, "minidock")):
+        assert outcome.ended, f"{engine} did not come to its end; it said:\n{outcome.stderr}"
     want, got = theirs.of_cases(snippet.titles), ours.of_cases(snippet.titles)
     assert set(want) | {""} >= set(snippet.titles)
     wrong = [t for t in want | got if (want.get(t) == got.get(t)) == (t in snippet.differs)]
@@ -214,9 +216,11 @@ def _run(
     )
     try:
         stdout, stderr = shell.communicate(timeout=limit_seconds)
+        outcome.ended = True
     except subprocess.TimeoutExpired:
         os.killpg(shell.pid, signal.SIGKILL)
-        raise
+        stdout, stderr = shell.communicate()
+        stderr = b"\n".join((stdout, stderr))
     outcome.stdout = _made_equal(stdout)
     outcome.stderr = stderr.decode(errors="replace")
     outcome.code = shell.returncode

@@ -23,7 +23,8 @@ D exec $N touch /bad; until_is unhealthy; D ps --format '{{.Status}}' -f name=$N
 for h in healthy unhealthy none starting bad; do D ps -qf health=$h -f name=$N | wc -l; done
 D exec $N rm /bad; until_is healthy; D inspect -f '{{.State.Health.FailingStreak}}' $N
 D pause $N; D ps --format '{{.Status}}' -f name=$N; D unpause $N; D exec $N rm /go; D restart -t 0 $N; state
-D stop -t 0 $N; D ps -a --format '{{.Status}}' -f name=$N; sleep 1.1
+D stop -t 0 $N
+until D ps -a --format '{{.Status}}' -f name=$N | grep Exited; do sleep 0.1; done; sleep 1.1  # docker's ps is late
 D events --since $S --until 0s -f container=$N -f event=health_status --format '{{.Action}}' | head -3
 D events --since $S --until 0s -f container=$N -f event=exec_start --format '{{.Action}}' | head -1
 

@@ -428,14 +428,18 @@ def unescaped(text: str) -> str:
     return text
 
 
-def mount_point_of(path: str) -> str:
-    """The mount point on which a path lies, without links in it; the path itself, where it is one.
+def mount_points() -> list[str]:
+    """Where something is mounted, in the order in which it was.
 
     Source: proc_pid_mountinfo(5): the fifth field, with blanks and backslashes in octal.
     """
+    return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
+
+
+def mount_point_of(path: str) -> str:
+    """The mount point on which a path without links lies; the path itself, where it is one."""
     found = "/"
-    for line in mount_table("self"):
-        point = unescaped(line.split(" ", 5)[4])
+    for point in mount_points():
         if len(point) > len(found) and f"{path}/".startswith(f"{point}/"):
             found = point
     return found

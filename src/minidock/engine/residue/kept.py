@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network import bridge, firewall
-from minidock.engine.residue.kernel import devices_of, mount_points
+from minidock.engine.residue.kernel import devices_of
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
+from minidock.kernel.mount import mount_points
 from minidock.kernel.netlink import Netlink
 
 TYPE_CHECKING = False

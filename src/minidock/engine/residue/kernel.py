@@ -17,7 +17,7 @@ from minidock.engine.residue.thing import Thing, living, whose
 from minidock.errors import NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
-from minidock.kernel.mount import MNT_DETACH, mount_table, unescaped, unmount
+from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
 from minidock.kernel.netlink import Netlink
 from minidock.paths import DEFAULT_ROOT
 from minidock.runtime import state
@@ -46,11 +46,6 @@ def mounts(store: Store) -> Iterator[Thing]:
                 why=whose(store, name) if told else f"of {above}/{name}, which nobody works at",
                 remove=partial(unmount, point, MNT_DETACH),
             )  # fmt: skip
-
-
-def mount_points() -> list[str]:
-    """Where something is mounted, in the order in which it was."""
-    return [unescaped(line.split(" ", 5)[4]) for line in mount_table("self")]
 
 
 def _is_locked(directory: str) -> bool:

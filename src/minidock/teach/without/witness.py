@@ -13,6 +13,7 @@ import os
 from minidock import jsontext
 from minidock.errors import MinidockError
 from minidock.kernel import seccomp
+from minidock.kernel.mount import mount_points
 from minidock.kernel.process import start_time
 from minidock.kernel.shared_memory import keep_segment, let_go_of_segment
 from minidock.runtime.exec import execute
@@ -46,9 +47,7 @@ def look_on(
 
 def see_mounts(rootfs: str) -> dict[str, Any]:
     """Which of a container's own mounts are in the host's list."""
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        points = [line.split(" ")[4] for line in file]
-    below = [point for point in points if point.startswith(f"{rootfs}/")]
+    below = [point for point in mount_points() if point.startswith(f"{rootfs}/")]
     return {"probe": "mounts on the host", "leaked": bool(below), "count": len(below),
             "examples": below[:3]}  # fmt: skip
 

@@ -10,7 +10,8 @@ begin; D create --name $N -v /data -l k=v --net none busybox sh -c 'sleep 0.3; e
 D start $N; D wait $N; D rm -v $N >/dev/null; settle; told; told -f type=container --format '{{.Action}}'
 
 ## what is done to one
-D run -d --net none --name $N busybox sleep 100 >/dev/null; begin; D pause $N; D unpause $N
+D run -d --net none --name $N busybox sleep 100 >/dev/null; begin
+D pause $N; sleep 1; D unpause $N; sleep 1  # or docker, which hears of it late, pauses it again
 D exec $N sh -c 'exit 4'; D top $N >/dev/null; D rename $N ${N}x; D kill -s USR1 ${N}x
 echo x > x; D cp x ${N}x:/; D cp ${N}x:/x y
 D restart -t 0 ${N}x; D stop -t 0 ${N}x; D start ${N}x; D rm -f ${N}x

@@ -22,7 +22,8 @@ D ps --format '{{.Status}}' -f name=$N; last
 D exec $N touch /bad; until_is unhealthy; D ps --format '{{.Status}}' -f name=$N
 for h in healthy unhealthy none starting bad; do D ps -qf health=$h -f name=$N | wc -l; done
 D exec $N rm /bad; until_is healthy; D inspect -f '{{.State.Health.FailingStreak}}' $N
-D pause $N; D ps --format '{{.Status}}' -f name=$N; D unpause $N; D exec $N rm /go; D restart -t 0 $N; state
+D pause $N; D ps --format '{{.Status}}' -f name=$N; sleep 1; D unpause $N; sleep 1  # docker hears of it late
+D exec $N rm /go; D restart -t 0 $N; state
 D stop -t 0 $N
 until D ps -a --format '{{.Status}}' -f name=$N | grep Exited; do sleep 0.1; done; sleep 1.1  # docker's ps is late
 D events --since $S --until 0s -f container=$N -f event=health_status --format '{{.Action}}' | head -3

@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support import machine
 from support.patience import patience
@@ -90,10 +91,18 @@ def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker
 
 
 def stop_all(session: Path) -> None:
-    """Stop the session's daemons and remove what they leave behind."""
+    """Stop the session's daemons, and only then remove what they leave behind.
+
+    Whether docker's chains may go depends on whether anybody's dockerd still runs.
+    """
+    daemons = []
     for path in session.glob("docker-*/daemon.json"):
         record = json.loads(path.read_text())
-        _stop(Docker(path.parent, record["kind"]), record)
+        docker = Docker(path.parent, record["kind"])
+        _stop(docker, record)
+        daemons.append((docker, record))
+    for docker, record in daemons:
+        _remove_what_is_left(docker, record)
 
 
 def _start(docker: Docker, options: tuple[str, ...]) -> None:
@@ -135,19 +144,20 @@ def _start(docker: Docker, options: tuple[str, ...]) -> None:
         time.sleep(0.1)
 
 
-def _stop(docker: Docker, record: dict[str, object]) -> None:
-    pid, run = record["pid"], str(record["run"])
-    assert isinstance(pid, int)
+def _stop(docker: Docker, record: dict[str, Any]) -> None:
     if docker("version").returncode == 0:
         docker.remove_all_containers()
-    _terminate(pid)
+    _terminate(record["pid"])
+
+
+def _remove_what_is_left(docker: Docker, record: dict[str, Any]) -> None:
+    """A stopped daemon's mounts, links, rules, cgroups and files."""
+    run = record["run"]
     for kept in machine.mounts():
         point = kept.split(" ")[0]
         if point.startswith((str(docker.home), run)):
             subprocess.run(["umount", "-l", point], capture_output=True, check=False)
-    before = record["before"]
-    assert isinstance(before, dict)
-    _remove_traces(docker, {kind: set(items) for kind, items in before.items()})
+    _remove_traces(docker, {kind: set(items) for kind, items in record["before"].items()})
     shutil.rmtree(run, ignore_errors=True)
     shutil.rmtree(docker.home / "data", ignore_errors=True)
     docker.record.unlink()

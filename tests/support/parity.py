@@ -109,22 +109,44 @@ def give_image(docker: Docker, minidock: Minidock, image: str, directory: Path) 
 
 
 def assert_same(snippet: Snippet, docker: Docker, minidock: Minidock, directory: Path) -> None:
-    """A snippet does the same with both, but for what differs; docker is as it was afterwards."""
+    """A snippet does the same with both, but for what differs; docker is as it was afterwards.
+
+    Docker does not always answer the same: what its daemon hears late from containerd it tells
+    twice, for instance. So where the two differ docker is asked once more. minidock never is.
+    """
     name = f"parity-{os.getpid()}"
     engines = (engine_of_docker(docker), engine_of_minidock(minidock))
     theirs, ours = side_by_side(snippet.text, name, engines, directory)
+    _remove_from(docker, snippet, name)
+    assert ours.ended, f"minidock did not come to its end; it said:\n{ours.stderr}"
+    wrong = _differing(snippet, theirs, ours)
+    if wrong:
+        again = directory / "again"
+        again.mkdir()
+        remove_world(docker, name)
+        (theirs,) = side_by_side(snippet.text, name, engines[:1], again)
+        _remove_from(docker, snippet, name)
+        wrong &= _differing(snippet, theirs, ours)
+    want, got = theirs.of_cases(snippet.titles), ours.of_cases(snippet.titles)
+    assert not wrong, "\n".join(
+        [f"## {t}\n{got.get(t)}\n--- docker:\n{want.get(t)}" for t in sorted(wrong)]
+        + [ours.stderr, "--- docker:", theirs.stderr]
+    )
+
+
+def _differing(snippet: Snippet, theirs: Outcome, ours: Outcome) -> set[str]:
+    """The titles of which the two say what they should not, or that docker never came to."""
+    if not theirs.ended:
+        return set(snippet.titles)
+    want, got = theirs.of_cases(snippet.titles), ours.of_cases(snippet.titles)
+    wrong = {t for t in want | got if (want.get(t) == got.get(t)) == (t in snippet.differs)}
+    return wrong | (set(snippet.titles) - set(want))
+
+
+def _remove_from(docker: Docker, snippet: Snippet, name: str) -> None:
     docker.remove_all_containers()
     if len(snippet.titles) > 1:
         remove_world(docker, name)
-    for outcome, engine in ((theirs, "docker"), (ours, "minidock")):
-        assert outcome.ended, f"{engine} did not come to its end; it said:\n{outcome.stderr}"
-    want, got = theirs.of_cases(snippet.titles), ours.of_cases(snippet.titles)
-    assert set(want) | {""} >= set(snippet.titles)
-    wrong = [t for t in want | got if (want.get(t) == got.get(t)) == (t in snippet.differs)]
-    assert not wrong, "\n".join(
-        [f"## {t}\n{got.get(t)}\n--- docker:\n{want.get(t)}" for t in wrong]
-        + [ours.stderr, "--- docker:", theirs.stderr]
-    )
 
 
 def remove_world(docker: Docker, name: str) -> None:

@@ -87,6 +87,17 @@ def test_a_folder_that_was_not_started_is_told_so(tmp_path: Path) -> None:
         lab("hint", "--dir", str(tmp_path))
 
 
+def test_hints_of_a_lab_that_is_named_want_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound) as refused:
+        lab("hint")
+    assert "--lab LAB" in refused.value.hint
+    lab("hint", "--lab", "3", "own-pid-namespace")
+    assert capsys.readouterr().out.count("hint:") == 1
+
+
 def test_reset_puts_back_the_labs_files_and_keeps_mine(
     started: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

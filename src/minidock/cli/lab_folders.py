@@ -80,14 +80,15 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
 
 @command("[ITEM]", at_most=1, needs_root=False)
 @value("--dir", default=".", help="The folder that `lab start` made")
-def hint(arguments: tuple[str, ...], *, dir: str) -> None:
+@value("--lab", default="", help="The lab, where there is no such folder")
+def hint(arguments: tuple[str, ...], *, dir: str, lab: str) -> None:
     """Say the hint of an item, or those of all"""
     from minidock.teach.lab import folder, rubric
 
-    lab = folder.lab_of(dir)
-    rules = rubric.read(lab.folder)
+    about = folder.lab_of(dir, lab)
+    rules = rubric.read(about.folder)
     if arguments:
-        check_item(lab, rules, arguments[0])
+        check_item(about, rules, arguments[0])
     for item in rules.items:
         if not arguments or item.name == arguments[0]:
             print(f"{item.name} ({item.points} points): {' '.join(item.expect.split())}")

@@ -236,7 +236,7 @@ def mark_of(directory: str) -> tuple[Lab, str]:
     except FileNotFoundError:
         raise NotFound(
             f"{os.path.abspath(directory)} was not made by `lab start`: it has no {MARK}",
-            hint="minidock lab start LAB DIR; or give the lab: --lab",
+            hint="minidock lab start LAB DIR makes one; check and hint also take --lab LAB",
         ) from None
     except (KeyError, ValueError) as error:
         raise UsageError(f"{directory}/{MARK}: {error}") from None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from support import machine
+from support import podman_engine
 from support.command import Minidock
 from support.docker_daemon import Docker
 
@@ -44,23 +44,24 @@ class Containers:
         # docker's configuration is a test's own, and may not be there; buildah insists on it.
         kept = {k: v for k, v in os.environ.items() if k != "DOCKER_CONFIG"}
         self._environment = {**kept, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
-        self._storage = ["--root", f"{where}/root", "--runroot", f"{where}/run"]
+        self._podman = podman_engine.command(where)
+        self._buildah = ["buildah", "--root", f"{where}/root", "--runroot", f"{where}/run"]
 
-    def _run(self, program: str, *words: str | Path) -> str:
+    def _run(self, program: list[str], *words: str | Path) -> str:
         done = subprocess.run(
-            [program, *self._storage, "--storage-driver", "overlay", *map(str, words)],
+            [*program, "--storage-driver", "overlay", *map(str, words)],
             capture_output=True,
             text=True,
             env=self._environment,
         )
-        assert done.returncode == 0, f"{program} {words}: {done.stderr}"
+        assert done.returncode == 0, f"{program[0]} {words}: {done.stderr}"
         return done.stdout.strip()
 
     def podman(self, *words: str | Path) -> str:
-        return self._run("podman", *words)
+        return self._run(self._podman, *words)
 
     def buildah(self, *words: str | Path) -> str:
-        return self._run("buildah", *words)
+        return self._run(self._buildah, *words)
 
     def id_of(self, name: str) -> str:
         found = self.podman("image", "inspect", "--format", "{{.Id}}", name)
@@ -75,9 +76,7 @@ def containers(require: Callable[[str], str]) -> Iterator[Containers]:
     try:
         yield Containers(where)
     finally:
-        for mount in machine.mounts():
-            if mount.startswith(where):
-                subprocess.run(["umount", "-l", mount.split(" ")[0]], check=False)
+        podman_engine.unmount(where)
         shutil.rmtree(where)
 
 

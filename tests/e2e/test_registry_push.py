@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minidock.paths import Store
+from support import podman_engine
 from support.command import Minidock
 from support.docker_daemon import Docker
 from support.misbehaving import Proxy, misbehaving
@@ -70,14 +71,15 @@ def test_pushed_image_is_the_same_for_everybody(
         f"{image_id} [{by_digest}]"
     )
     docker.ok("rmi", "-f", image_id)
-    podman = [require("podman"), "--root", f"{tmp_path}/podman", "--runroot", f"{tmp_path}/run"]
+    require("podman")
+    podman = podman_engine.command(tmp_path / "podman")
     pulled = subprocess.run(
         [*podman, "pull", "-q", "--tls-verify=false", name], capture_output=True, check=False
     )
     assert pulled.stdout.decode().strip() == image_id.removeprefix("sha256:"), pulled.stderr
-    # Not "system reset", which takes away the locks and files in /run that all podmans share.
+    # Not "system reset", which takes away the locks that all podmans share.
     subprocess.run([*podman, "rmi", "-a", "-f"], capture_output=True, check=False)
-    subprocess.run(["umount", "-l", tmp_path / "podman/overlay"], capture_output=True, check=False)
+    podman_engine.unmount(tmp_path / "podman")
     shutil.rmtree(tmp_path / "podman", ignore_errors=True)
     inspected = subprocess.run(
         [require("skopeo"), "inspect", "--tls-verify=false", f"docker://{name}"],

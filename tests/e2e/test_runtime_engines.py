@@ -15,7 +15,7 @@ import pytest
 from conftest import session_directory
 from minidock.paths import Store
 from minidock.runtime import seal
-from support import docker_daemon, runtime
+from support import docker_daemon, podman_engine, runtime
 from support.docker_daemon import Docker
 from support.patience import patience
 
@@ -92,8 +92,8 @@ def podman(program: Path, busybox_tar: Path, require: Callable[[str], str]) -> I
     require("podman")
     where = Path(tempfile.mkdtemp(prefix="podman", dir="/var/tmp"))
     base = [
-        "podman", "--root", f"{where}/root", "--runroot", f"{where}/run",
-        "--cgroup-manager", "cgroupfs", "--runtime", str(program), "--storage-driver", "vfs",
+        *podman_engine.command(where), "--cgroup-manager", "cgroupfs",
+        "--runtime", str(program), "--storage-driver", "vfs",
     ]  # fmt: skip
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
@@ -107,9 +107,7 @@ def podman(program: Path, busybox_tar: Path, require: Callable[[str], str]) -> I
     call("rm", "--all", "--force", "-t", "0")
     call("rmi", "--all", "--force")
     shutil.rmtree(where, ignore_errors=True)
-    for directory in runtime.cgroup_directories("libpod_parent"):
-        if not any(Path(directory).glob("*/")):
-            Path(directory).rmdir()
+    podman_engine.remove_cgroups()
 
 
 def test_podman_drives_a_containers_whole_life(podman: Podman) -> None:

@@ -172,7 +172,7 @@ def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:
         if f"/{docker.cgroup_parent}" in path:
             os.rmdir(path)
     for path in machine.runtime_files() - before["file"]:
-        if path in ("/run/docker", "/run/containerd"):
+        if path in ("/run/docker", "/run/containerd", "/run/runc"):
             shutil.rmtree(path, ignore_errors=True)
 
 

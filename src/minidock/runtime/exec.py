@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from errno import ENODEV, ENOENT, ESRCH
 
-from minidock.errors import Conflict, KernelError
+from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel import capability, namespace, process
 from minidock.kernel.cgroup import open_cgroup
 from minidock.kernel.keyring import join_session_keyring
@@ -171,21 +171,26 @@ def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
 def _await_exec(ours: channel.Channel, stage: int, earlier: set[int]) -> Entered:
     """Wait until the command runs: until nobody holds the other end any more.
 
+    A process can fail before the stage has told of its birth, so a failure is not the last word.
     earlier: the children that we had before.
     """
-    try:
-        while ours.receive(current_journal()) != "closed":
-            pass
-    except BaseException:
-        os.waitpid(stage, 0)
-        if ours.pid:
-            os.waitpid(ours.pid, 0)
-        raise
+    failure: BaseException | None = None
+    heard = ""
+    while heard != "closed":
+        try:
+            heard = ours.receive(current_journal())
+        except MinidockError as error:
+            failure = error
+        except BaseException as error:
+            failure = error
+            break
     os.waitpid(stage, 0)
-    if not ours.pid:
-        _bury(_children() - earlier)
-        raise Conflict("the container ended while a process was entering it")
-    return Entered(ours.pid, ours.console)
+    if failure is None and ours.pid:
+        return Entered(ours.pid, ours.console)
+    _bury({ours.pid} if ours.pid else _children() - earlier)
+    if ours.console is not None:
+        os.close(ours.console)
+    raise failure or Conflict("the container ended while a process was entering it")
 
 
 def _children() -> set[int]:

@@ -1,0 +1,68 @@
+"""exec of what cannot be run: nothing of it stays, in the container or in its monitor.
+
+A child that nobody reaps would hold its PID namespace, and PID 1 could not end (pid_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minidock.engine.container.containers import find
+from minidock.engine.monitor.launch import bundle_config
+from minidock.errors import CommandNotFound
+from minidock.paths import Store
+from minidock.runtime import state
+from minidock.runtime.channel import Channel
+from minidock.runtime.exec import execute
+from support.command import Minidock
+
+pytestmark = pytest.mark.root
+
+
+def late(report: Callable[[Channel, int], None]) -> Callable[[Channel, int], None]:
+    """Tell of a birth when what was born has had its time."""
+
+    def send_pid(channel: Channel, pid: int) -> None:
+        time.sleep(0.5)
+        report(channel, pid)
+
+    return send_pid
+
+
+def test_who_fails_before_it_is_told_of_is_reaped(
+    minidock: Minidock, store: Store, busybox_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is born by a stage: its failure may be told before its birth."""
+    minidock.ok("run", "-d", "--network", "none", "--name", "box", busybox_image, "sleep", "600")
+    container = find(store, "box")
+    config = bundle_config(container)
+    spec = {**config["process"], "args": ["nosuch"]}
+    monkeypatch.setattr(Channel, "send_pid", late(Channel.send_pid))
+    null = os.open("/dev/null", os.O_RDWR)
+    children = set(_children())
+    with pytest.raises(CommandNotFound):
+        execute(state.load(store.run, container.id), config, spec,
+                stdio=(null, null, null), filter_program=None)  # fmt: skip
+    os.close(null)
+    assert set(_children()) == children
+    minidock.ok("rm", "-f", "box", timeout_seconds=30)
+
+
+def _children() -> list[str]:
+    return Path("/proc/thread-self/children").read_text().split()
+
+
+def test_the_terminal_of_a_command_that_is_not_there_is_closed(
+    minidock: Minidock, store: Store, busybox_image: str
+) -> None:
+    minidock.ok("run", "-d", "--network", "none", "--name", "box", busybox_image, "sleep", "600")
+    held = f"/proc/{find(store, 'box').monitor_pid}/fd"
+    before = sorted(os.listdir(held))
+    for _ in range(3):
+        assert "nosuch" in minidock("exec", "-t", "box", "nosuch").stderr
+    assert sorted(os.listdir(held)) == before

@@ -39,10 +39,14 @@ class Loop:
         return fd in self._handlers
 
     def turn(self, timeout_ms: int | None = None) -> None:
-        """Wait once, and call the handlers of what is ready."""
-        for fd, events in self._poll.poll(timeout_ms):
-            handler = self._handlers.get(fd)
-            if handler is not None:  # an earlier handler of this turn may have closed it
+        """Wait once, and call the handlers of what is ready.
+
+        An earlier handler of the turn may have closed a descriptor, and a new one have its number:
+        what was ready was not that one.
+        """
+        ready = [(fd, events, self._handlers[fd]) for fd, events in self._poll.poll(timeout_ms)]
+        for fd, events, handler in ready:
+            if self._handlers.get(fd) is handler:
                 handler(events)
 
 

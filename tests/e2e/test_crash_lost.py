@@ -125,7 +125,7 @@ def test_monitor_and_init_killed_together(minidock: Minidock, store: Store, imag
 def test_monitor_dies_of_a_container_that_forks(
     minidock: Minidock, store: Store, image: str, paused: bool
 ) -> None:
-    busy = "while :; do sleep 0.01 & done"
+    busy = "fork() { while :; do sleep 0.01; done; }; for i in 1 2 3 4 5 6; do fork & done; wait"
     minidock.ok("run", "-d", "--name", "web", "--pids-limit", "200", image, "sh", "-c", busy)
     if paused:
         minidock.ok("pause", "web")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from support import podman_engine
+from support import machine, podman_engine
 from support.command import Minidock
 from support.docker_daemon import Docker
 
@@ -76,7 +76,7 @@ def containers(require: Callable[[str], str]) -> Iterator[Containers]:
     try:
         yield Containers(where)
     finally:
-        podman_engine.unmount(where)
+        machine.unmount_below(where)
         shutil.rmtree(where)
 
 

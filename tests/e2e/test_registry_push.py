@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minidock.paths import Store
-from support import podman_engine
+from support import machine, podman_engine
 from support.command import Minidock
 from support.docker_daemon import Docker
 from support.misbehaving import Proxy, misbehaving
@@ -79,7 +79,7 @@ def test_pushed_image_is_the_same_for_everybody(
     assert pulled.stdout.decode().strip() == image_id.removeprefix("sha256:"), pulled.stderr
     # Not "system reset", which takes away the locks that all podmans share.
     subprocess.run([*podman, "rmi", "-a", "-f"], capture_output=True, check=False)
-    podman_engine.unmount(tmp_path / "podman")
+    machine.unmount_below(tmp_path / "podman")
     shutil.rmtree(tmp_path / "podman", ignore_errors=True)
     inspected = subprocess.run(
         [require("skopeo"), "inspect", "--tls-verify=false", f"docker://{name}"],

@@ -21,7 +21,7 @@ from minidock.engine.image.save import save
 from minidock.errors import Conflict, MinidockError, NotFound, StoreError, UsageError
 from minidock.oci.image_config import host_architecture
 from minidock.paths import Store
-from support import archives, podman_engine
+from support import archives, machine, podman_engine
 from support.archives import directory, file
 from support.docker_daemon import Docker
 
@@ -214,7 +214,7 @@ def test_docker_podman_and_skopeo_read_what_we_save(
     ids = {images.resolve(name).id[7:] for name in ("pair:1", "local:5000/team/one:1")}
     assert set(found.decode().split()) == ids
     subprocess.run([*podman, "rmi", "-af"], check=True, capture_output=True)
-    podman_engine.unmount(tmp_path / "pod")
+    machine.unmount_below(tmp_path / "pod")
 
     skopeo = require("skopeo")
     for source in (f"docker-archive:{path}:pair:1", f"oci-archive:{path}:2"):

@@ -153,10 +153,7 @@ def _stop(docker: Docker, record: dict[str, Any]) -> None:
 def _remove_what_is_left(docker: Docker, record: dict[str, Any]) -> None:
     """A stopped daemon's mounts, links, rules, cgroups and files."""
     run = record["run"]
-    for kept in machine.mounts():
-        point = kept.split(" ")[0]
-        if point.startswith((str(docker.home), run)):
-            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+    machine.unmount_below(docker.home, run)
     _remove_traces(docker, {kind: set(items) for kind, items in record["before"].items()})
     shutil.rmtree(run, ignore_errors=True)
     shutil.rmtree(docker.home / "data", ignore_errors=True)

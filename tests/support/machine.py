@@ -31,6 +31,18 @@ def mounts() -> set[str]:
     return found
 
 
+def unmount_below(*directories: str | Path) -> None:
+    """Unmount all that is mounted at these directories or below them, the deepest first."""
+    tops = tuple(str(directory) for directory in directories)
+    for _ in range(3):  # a mount point may be covered more than once
+        points = [mount.split(" ")[0] for mount in mounts()]
+        ours = [p for p in points if p in tops or p.startswith(tuple(f"{top}/" for top in tops))]
+        if not ours:
+            return
+        for point in sorted(ours, key=len, reverse=True):
+            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+
+
 def links() -> set[str]:
     """Names of the network links, and each bridge port's bridge."""
     found = set()

@@ -121,10 +121,8 @@ def assert_same(snippet: Snippet, docker: Docker, minidock: Minidock, directory:
     assert ours.ended, f"minidock did not come to its end; it said:\n{ours.stderr}"
     wrong = _differing(snippet, theirs, ours)
     if wrong:
-        again = directory / "again"
-        again.mkdir()
         remove_world(docker, name)
-        (theirs,) = side_by_side(snippet.text, name, engines[:1], again)
+        (theirs,) = side_by_side(snippet.text, name, engines[:1], directory / "again")
         _remove_from(docker, snippet, name)
         wrong &= _differing(snippet, theirs, ours)
     want, got = theirs.of_cases(snippet.titles), ours.of_cases(snippet.titles)
@@ -193,7 +191,7 @@ def side_by_side(
     threads = []
     for engine, outcome in zip(engines, outcomes, strict=True):
         place = directory / engine.name
-        place.mkdir()
+        place.mkdir(parents=True)
         program = place.parent / f"{engine.name}-engine"
         program.write_text(f'#!/bin/sh\nexec {shlex.join(engine.words)} "$@"\n')
         program.chmod(0o755)

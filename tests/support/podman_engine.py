@@ -1,13 +1,14 @@
-"""podman with all that it keeps in a directory of a test's own."""
+"""podman with all that it keeps in a directory of a test's own.
+
+It leaves its layers' directory mounted on itself there (support.machine.unmount_below).
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
-from support import machine
 from support.patience import patience
 from support.runtime import cgroup_directories
 
@@ -23,13 +24,6 @@ def command(where: str | Path) -> list[str]:
         "--tmpdir",
         f"{where}/tmp",
     ]
-
-
-def unmount(where: str | Path) -> None:
-    """Undo what it has mounted there: it leaves its layers' directory mounted on itself."""
-    for mount in machine.mounts():
-        if mount.startswith(f"{where}/"):
-            subprocess.run(["umount", "-l", mount.split(" ")[0]], check=False)
 
 
 def remove_cgroups() -> None:

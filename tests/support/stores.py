@@ -95,7 +95,7 @@ def wipe(store: Store) -> None:
 def reboot(store: Store) -> None:
     """Leave of a store what a reboot leaves: its directory, and nothing in the kernel or /run."""
     _kill_all(store)
-    _unmount_all(store)
+    machine.unmount_below(store.root, store.run)
     _remove_links(store)
     _remove_rules(store)
     _remove_cgroups(store)
@@ -128,17 +128,6 @@ def _kill_all(store: Store) -> None:
             except ProcessLookupError:
                 continue
         time.sleep(0.02)
-
-
-def _unmount_all(store: Store) -> None:
-    for _ in range(3):  # a mount point may be covered more than once
-        below = (store.root, store.run)
-        points = [m.split(" ")[0] for m in machine.mounts()]
-        ours = [p for p in points if p in below or p.startswith(tuple(b + "/" for b in below))]
-        if not ours:
-            return
-        for point in sorted(ours, key=len, reverse=True):
-            subprocess.run(["umount", "-l", point], capture_output=True, check=False)
 
 
 def _remove_links(store: Store) -> None:

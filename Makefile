@@ -3,11 +3,13 @@
 # make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
 # make docs      docs/how-it-works with what its commands print today (root)
 # make stress    a hundred containers started and removed, eight at a time (root)
+# make long      all tests at full length: ten minutes of fuzzing, whole matrices of faults, each lab
+#                twenty times, the stress of `make stress` (root; hours)
 # make bench     the same work by minidock, docker and podman, in one run (root)
 # make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
 # make vagrant-test   all that README promises of the disposable machine, through Vagrant (root)
-# make release-check  everything: test, vm-test (both architectures), vagrant-test, bench (root; an hour)
+# make release-check  everything: test, vm-test (both architectures), vagrant-test, long, bench (root; hours)
 # make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
 # make clean     removes what the others made in this directory
 
@@ -23,7 +25,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            labs/gradescope/run_autograder labs/gradescope/grade_submission tests/fixtures/labs/box.bash \
            vagrant/playground/lib.sh $(filter-out %.md,$(wildcard vagrant/playground/[01]*))
 
-.PHONY: check lint test test-needs docs bench install clean vm-test box vm-reset vagrant-test release-check
+.PHONY: check lint test test-needs long stress docs bench install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -54,6 +56,9 @@ vm-test:
 docs: test-needs
 	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_how_it_works.py
 
+long: test-needs lint
+	MINIDOCK_LONG=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
+
 stress: test-needs
 	MINIDOCK_STRESS=100 $(BIN)/pytest tests/e2e/test_stress.py
 
@@ -72,7 +77,7 @@ vagrant-test:
 
 release-check: test vm-test vagrant-test
 	$(MAKE) vm-test ARCH=arm64
-	$(MAKE) stress
+	$(MAKE) long
 	$(MAKE) bench
 
 install:

@@ -12,6 +12,7 @@ Marks: `root` for what needs root; `alone` for what no other test may run beside
 No test asks Docker Hub: it is a blocked registry here, so a missing image is missed at once.
 With MINIDOCK_CI=1 a skipped test is a failed test, unless its reason begins with "this kernel".
 With MINIDOCK_VM=1 (make vm-test) those tests run that belong there: support/selection.py.
+With MINIDOCK_LONG=1 (make long) nothing is done in samples, and a test may take 20 times as long.
 Limits in seconds are those of a quick machine: support/patience.py.
 """
 
@@ -36,7 +37,7 @@ from support import docker_daemon, machine, selection, stores
 from support.base_images import BaseImages
 from support.command import REPOSITORY, Minidock
 from support.crash import Stage
-from support.patience import measure, patience
+from support.patience import long, measure, patience
 
 CI = bool(os.environ.get("MINIDOCK_CI"))
 SHARED_MACHINE = bool(os.environ.get("MINIDOCK_SHARED_MACHINE"))
@@ -44,6 +45,7 @@ IN_VM = bool(os.environ.get("MINIDOCK_VM"))
 BEFORE = pytest.StashKey[machine.Snapshot]()
 LEFT = pytest.StashKey[list[str]]()
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
+_LONGER = 20  # times that a test may take longer by `make long`
 
 
 # --- the run as a whole: one directory, one look at the machine before and after it --------------
@@ -66,13 +68,18 @@ def session_directory() -> Path:
 def pytest_configure(config: pytest.Config) -> None:
     # Before pytest-timeout looks at it; a limit on the command line is somebody's own.
     if config.getoption("timeout", None) is None:
-        os.environ["PYTEST_TIMEOUT"] = f"{patience(float(config.getini('timeout'))):.0f}"
+        os.environ["PYTEST_TIMEOUT"] = f"{_limit_seconds(float(config.getini('timeout'))):.0f}"
     if _is_controller(config):
         _hear_signals()
         os.environ["MINIDOCK_TEST_SESSION"] = tempfile.mkdtemp(prefix="mdt-", dir="/var/tmp")
         _block_docker_hub(session_directory() / "config")
         if _is_root():
             config.stash[BEFORE] = machine.snapshot()
+
+
+def _limit_seconds(seconds: float) -> float:
+    """What a test may take here, of so many seconds on a quick machine."""
+    return patience(seconds) * long(1, _LONGER)
 
 
 def _block_docker_hub(directory: Path) -> None:
@@ -173,7 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items)
     for item in items:
         if own := item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(patience(own.args[0])), append=False)
+            item.add_marker(pytest.mark.timeout(_limit_seconds(own.args[0])), append=False)
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group("alone"))
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)

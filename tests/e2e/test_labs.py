@@ -2,7 +2,7 @@
 
 A lab is data (labs/NN-name): a new one, or a new mutant of one, is tested by being there. One of
 them: `pytest tests/e2e/test_labs.py -k 03`. MINIDOCK_LABS_TIMES=20 repeats each solution, four at
-a time.
+a time; so does `make long`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import pytest
 from minidock.teach.lab.folder import Lab
 from support.command import command_line, environment
 from support.labs import LABS, Mutant, examined, in_comments, lost, mutants, points, what_is_lost
-from support.patience import patience, steps
+from support.patience import long, patience, steps
 
 pytestmark = pytest.mark.root
 
-TIMES = int(os.environ.get("MINIDOCK_LABS_TIMES", "0"))
+TIMES = int(os.environ.get("MINIDOCK_LABS_TIMES", long(0, 20)))
 AT_A_TIME = 4
 MUTANTS = [mutant for lab in LABS for mutant in steps(mutants(lab), lab.name)]
 IN_C = [lab for lab in LABS if "c" in lab.languages()]

@@ -1,6 +1,6 @@
 """Many containers at once: eight commands at a time start them, and eight at a time remove them.
 
-A handful here, a hundred by `make stress`: MINIDOCK_STRESS says how many.
+A dozen here, a hundred by `make stress` and `make long`: MINIDOCK_STRESS says how many.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from minidock.engine.network.file import every
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
-from support.patience import patience
+from support.patience import long, patience
 
-COUNT = int(os.environ.get("MINIDOCK_STRESS", "12"))
+COUNT = int(os.environ.get("MINIDOCK_STRESS", long(12, 100)))
 AT_A_TIME = 8
 NAMES = [f"many{number}" for number in range(COUNT)]
 

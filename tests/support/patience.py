@@ -11,6 +11,11 @@ at every thirtieth on a very slow one, each such test at other ones (`steps`): i
 that is quick.
 
 What is timed for its own sake (a container's sleep, the 10 s of `stop`) stays as it is.
+
+What is worth minutes (ten minutes of fuzzing, a hundred containers) is done in a small part by each
+run, and whole by `make long`, which sets MINIDOCK_LONG=1:
+
+    ROUNDS = long(20, 2000)
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ SLOW, VERY_SLOW = 3.0, 6.0  # from here on, steps are sampled; more sparsely
 STRIDE = 10
 
 Step = TypeVar("Step")
+Amount = TypeVar("Amount")
 
 _VARIABLE = "MINIDOCK_SLOWNESS"
 _WORK = "x = 0\nfor i in range(300_000): x += i * i % 7"
@@ -52,14 +58,27 @@ def patience(seconds: float) -> float:
     return seconds * measure()
 
 
+def is_long() -> bool:
+    """Whether this run is `make long`'s, which takes hours and leaves nothing out."""
+    return os.environ.get("MINIDOCK_LONG", "") == "1"
+
+
+def long(part: Amount, whole: Amount) -> Amount:
+    """How much of a test is done: a small part of it; the whole with MINIDOCK_LONG=1."""
+    return whole if is_long() else part
+
+
 def is_slow() -> bool:
     """Whether this machine is so slow that repetition is done in samples."""
     return measure() >= SLOW
 
 
 def stride(slow: int) -> int:
-    """How far apart the steps are that are done: 1 on a quick machine, `slow` on a slow one."""
-    return (3 * slow if measure() >= VERY_SLOW else slow) if is_slow() else 1
+    """How far apart the steps are that are done: `slow` on a slow machine, 1 on a quick one or by
+    `make long`."""
+    if is_long() or not is_slow():
+        return 1
+    return 3 * slow if measure() >= VERY_SLOW else slow
 
 
 def steps(every: Sequence[Step], name: str) -> Sequence[Step]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from support.patience import patience, steps
+from support.patience import long, patience, steps
+
+
+@pytest.fixture(autouse=True)
+def ordinary_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIDOCK_LONG", raising=False)
 
 
 @pytest.mark.parametrize(("slowness", "waited"), [("1.00", 5), ("8.00", 40)])
@@ -37,3 +42,17 @@ def test_tests_begin_at_different_steps(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MINIDOCK_SLOWNESS", "4.00")
     done = {step for number in range(200) for step in steps(range(95), f"test {number}")}
     assert done == set(range(95))
+
+
+def test_long_run_leaves_no_step_out_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIDOCK_SLOWNESS", "18.00")
+    monkeypatch.setenv("MINIDOCK_LONG", "1")
+    assert list(steps(range(95), "run")) == list(range(95))
+
+
+@pytest.mark.parametrize(("variable", "rounds"), [("1", 2000), ("0", 20), ("", 20)])
+def test_part_is_done_unless_the_run_is_long(
+    monkeypatch: pytest.MonkeyPatch, variable: str, rounds: int
+) -> None:
+    monkeypatch.setenv("MINIDOCK_LONG", variable)
+    assert long(20, 2000) == rounds

@@ -197,7 +197,7 @@ RUN ls /sys/class/net >/default; hostname >/name; grep extra /etc/hosts >/hosts
 RUN --network=host readlink /proc/self/ns/net >/host
 """,
     )
-    build(minidock, "-t", "nets", "--add-host", "extra:10.1.2.3", folder)
+    build(minidock, "-t", "nets", "--allow=network.host", "--add-host", "extra:10.1.2.3", folder)
     assert content(minidock, "nets", tmp_path, "none").split() == ["lo"]
     assert "eth0" in content(minidock, "nets", tmp_path, "default")
     assert content(minidock, "nets", tmp_path, "hosts").split() == ["10.1.2.3", "extra"]

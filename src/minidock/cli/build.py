@@ -50,6 +50,8 @@ build_flags = in_section(
     "Options",
     values("--add-host", type=Parsed("list", parse_extra_host),
            help="Add a custom host-to-IP mapping (format: host:ip)"),
+    values("--allow",
+           help="Allow extra privileged entitlement: network.host, for RUN --network=host"),
     values("--build-arg", help="Set build-time variables"),
     value("--cgroup-parent", default="", help="Set the parent cgroup for RUN instructions"),
     value("-f", "--file", default="", help="The Dockerfile, else PATH/Dockerfile"),
@@ -84,7 +86,6 @@ build_flags = in_section(
     refused("--sbom", because="no attestations are made", unless=("false",)),
     refused("--attest", because="no attestations are made"),
     refused("--annotation", because="minidock keeps no manifests of images; --label may do"),
-    refused("--allow", because="no RUN has more rights than another"),
     refused("--builder", because="there is one builder", unless=("default",)),
     refused("--build-context", because="further contexts come later"),
     refused("--cache-from", because="the cache is the store's own"),
@@ -128,6 +129,7 @@ def build(arguments: tuple[str, ...], **flags: Any) -> int:
 
 def _options(context: str, flags: dict[str, Any]) -> Options:
     """The flags in the engine's form. Raises UsageError in Docker's words."""
+    from minidock.engine.build.entitlements import read_entitlements
     from minidock.engine.build.options import Options
 
     options = Options(context)
@@ -145,6 +147,7 @@ def _options(context: str, flags: dict[str, Any]) -> Options:
     ]
     options.pull = flags["pull"]
     options.network = "default" if flags["network"] == "bridge" else flags["network"]
+    options.allowed = read_entitlements(flags["allow"])
     options.extra_hosts = list(flags["add_host"])
     options.secrets = {secret.name: secret for secret in map(_secret, flags["secret"])}
     options.binds = [_bind(text) for text in flags["volume"]]

@@ -56,6 +56,7 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
             failures = builder.failures
             with builder:
                 builder.find_images()
+                builder.check_entitlements()
                 image_id = export(builder, build_stages(builder))
             return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
         except BrokenPipeError:

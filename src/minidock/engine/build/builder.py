@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from minidock.engine.build.entitlements import run_network
 from minidock.engine.build.failure import told_error
 from minidock.engine.build.files import Files
 from minidock.engine.build.images import find_image, whole_name
@@ -130,6 +131,19 @@ class Builder:
                     )
                     self._images[stage.image] = State.of_image(image, stage.image)
                     vertex.done()
+
+    def check_entitlements(self) -> None:
+        """Refuse, before any step runs, a build whose steps ask for more than was allowed.
+
+        What a stage leaves for a later one by ONBUILD is refused when that begins.
+        """
+        for stage in self.plan.needed:
+            if stage.number < 0:
+                continue  # an image that --from names: it has no steps
+            first = self.first_state(stage) if stage.base is None else State()
+            for instruction in [*self.triggers(first, stage), *stage.instructions]:
+                if instruction.keyword == "RUN":
+                    run_network(instruction, self.options)
 
     def first_state(self, stage: Stage) -> State:
         """The state in which a stage begins."""

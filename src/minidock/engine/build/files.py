@@ -9,6 +9,7 @@ import os
 
 from minidock.engine.build import copy_step
 from minidock.engine.build.checksum import checksum
+from minidock.engine.build.entitlements import check_fetch
 from minidock.engine.build.mounts import Mount
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
@@ -50,6 +51,7 @@ class Files:
         tree: Tree | None = None
         for name in copy.names:
             if copy.keyword == "ADD" and copy_step.is_remote(name):
+                check_fetch(name, self._builder.options)
                 from minidock.engine.build.remote import fetched
 
                 fetched_tree = self._kept(fetched(copy, name, self._builder.new_path()))

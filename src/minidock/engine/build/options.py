@@ -22,7 +22,9 @@ class Options:
     context: a folder, "-" for standard input, or a URL. file: the Dockerfile's path, "-" for
     standard input, "" for the context's own. stdin: where "-" reads from.
     tags: names for the image, in their familiar form. build_args: name -> value.
-    network: for RUN steps without --network of their own: "default", "none" or "host".
+    network: for RUN steps without --network of their own: "default", "none" or "host"; with "none"
+    ADD fetches nothing either. allowed: rights beyond a container's that steps may ask for
+    (entitlements.py).
     secrets: by their id. binds: a host's folders for RUN steps, as `run -v` writes them.
     pull: ask the registry even for images that are here.
     """
@@ -39,6 +41,7 @@ class Options:
         self.no_cache_stages: list[str] = []
         self.pull = False
         self.network = "default"
+        self.allowed: set[str] = set()
         self.extra_hosts: list[str] = []
         self.secrets: dict[str, Secret] = {}
         self.binds: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
+from minidock.engine.build.entitlements import run_network
 from minidock.engine.dockerfile.config import with_shell
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.errors import MinidockError
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from minidock.engine.build.options import Options
     from minidock.engine.build.state import State
     from minidock.engine.dockerfile.parser import Instruction
 
@@ -43,8 +45,8 @@ class Command:
     here-document that is a program of its own ("#!..."), None where there is none.
     """
 
-    def __init__(self, instruction: Instruction, state: State, network: str) -> None:
-        self.network = instruction.flag("network") or network
+    def __init__(self, instruction: Instruction, state: State, options: Options) -> None:
+        self.network = run_network(instruction, options)
         self.script: tuple[str, str] | None = None
         if instruction.json is not None:
             self.arguments = list(instruction.json)

@@ -116,7 +116,7 @@ class StageBuilder:
     def _run(self, instruction: Instruction) -> None:
         state, builder = self._state, self._builder
         options = builder.options
-        command = run_step.Command(instruction, state, options.network)
+        command = run_step.Command(instruction, state, options)
         mounts = read_mounts(instruction, state.variables, state.working_directory)
         args = [(n, state.variables.get(n, v)) for n, v in state.build_args]
 

@@ -145,7 +145,7 @@ def add_bridge(where: Netlink, name: str, *, mac: str) -> dict[str, object]:
 
 
 def _add_veth_sh(where: Netlink, name: str, *, bridge: str, peer: str, mac: str, pid: int) -> str:
-    cable = f"link add name {quote(name)} up master {quote(bridge)} type veth"
+    cable = f"link add name {quote(name)} master {quote(bridge)} type veth"
     return _ip(where, f"{cable} peer name {quote(peer)} address {mac} netns {pid}")
 
 
@@ -157,21 +157,21 @@ def add_veth(
 
     Without it: the container has its loopback device, and nobody to talk to.
 
-    name: the host's end, plugged into `bridge` and up. peer: the container's end, which is made
-    inside the namespace of process `pid` at once, so that it never exists on the host. It is still
-    down, since its other half does not exist yet when the kernel makes it.
+    name: the host's end, plugged into `bridge`. peer: the container's end, which is made inside the
+    namespace of process `pid` at once, so that it never exists on the host. Both are down: what
+    they may not do is set before they carry anything.
     Returns {"name", "ifindex"} of the host's end. Raises KernelError: EEXIST, ESRCH (no such pid).
     """
     switch = require(where, bridge)
     inside = _link(0) + _name(peer) + _mac(mac) + attribute(IFLA_NET_NS_PID, _U32.pack(pid))
     info = attribute(IFLA_INFO_KIND, b"veth")
     info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, inside))
-    body = _link(0, IFF_UP) + _name(name) + attribute(IFLA_MASTER, _U32.pack(switch.index))
+    body = _link(0) + _name(name) + attribute(IFLA_MASTER, _U32.pack(switch.index))
     return _make(where, name, body + attribute(IFLA_LINKINFO, info))
 
 
 def _add_cable_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
-    return _ip(where, f"link add name {quote(name)} up type veth peer name {peer} netns next-door")
+    return _ip(where, f"link add name {quote(name)} type veth peer name {peer} netns next-door")
 
 
 @op("veth(4)", twin=_add_cable_sh)
@@ -180,13 +180,13 @@ def add_cable(where: Netlink, name: str, *, peer: str, network: int) -> dict[str
 
     Without it: a machine next door cannot be played by a namespace, since nothing leads there.
 
-    name: this end, which is up. peer: the far end, made in the namespace that the descriptor
-    `network` is of. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
+    name: this end. peer: the far end, made in the namespace that the descriptor `network` is of.
+    Both are down. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
     """
     far = _link(0) + _name(peer) + attribute(IFLA_NET_NS_FD, _U32.pack(network))
     info = attribute(IFLA_INFO_KIND, b"veth")
     info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far))
-    return _make(where, name, _link(0, IFF_UP) + _name(name) + attribute(IFLA_LINKINFO, info))
+    return _make(where, name, _link(0) + _name(name) + attribute(IFLA_LINKINFO, info))
 
 
 def _set_up_sh(where: Netlink, device: str) -> str:

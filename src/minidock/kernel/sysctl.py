@@ -36,8 +36,9 @@ def _write_sh(name: str, value: str) -> str:
 def write(name: str, value: str) -> None:
     """Change a setting of the kernel, for the network namespace that this process is in.
 
-    Without it: the kernel forwards nothing between the bridge and the world (ip_forward), and a
-    port published on loopback stays silent (route_localnet).
+    Without it: the kernel forwards nothing between the bridge and the world (ip_forward), a port
+    published on loopback stays silent (route_localnet), and a container that poses as a router
+    gives the host an address and a default route (accept_ra).
 
     name: with slashes. Raises KernelError: ENOENT (no such setting), EINVAL (not such a value),
     EROFS where /proc/sys is read-only, as in a container.

@@ -19,6 +19,7 @@ import os
 from minidock import jsontext
 from minidock.engine.locks import exclusive
 from minidock.engine.network import firewall, ipam
+from minidock.engine.network.device_settings import distrust, missing
 from minidock.engine.network.endpoint import MTU_OPTION
 from minidock.engine.network.file import every
 from minidock.errors import Conflict, UsageError
@@ -40,7 +41,8 @@ _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 
 
 def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
-    """Whether the network's bridge is there, on, with its address, and the machine forwards.
+    """Whether the network's bridge is there, on, with its address and settings, and the machine
+    forwards.
 
     Raises Conflict where a device of that name is somebody else's.
     """
@@ -52,6 +54,8 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
         return False
     _require_ours(host, store, found)
     if not found.flags & link.IFF_UP or sysctl.read(FORWARDING) != "1":
+        return False
+    if any(missing(device)):
         return False
     prefix = int(network["Subnet"].partition("/")[2])
     return (found.index, network["Gateway"], prefix) in link.every_address(host)
@@ -76,6 +80,8 @@ def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
             _move(host, network, device, found)
         network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
         _make_device(host, store, network)
+        for cable in cables(host, network):  # an older version may have laid them
+            distrust(cable)
         _switch_on_forwarding()
 
 
@@ -127,6 +133,7 @@ def _make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     prefix = ipam.parse_subnet(network["Subnet"]).prefix
     if link.find(host, device) is None:
         link.add_bridge(host, device, mac=ipam.mac_of(ipam.parse_address(gateway)))
+    distrust(device)
     found = link.require(host, device)
     if not found.alias:
         link.set_alias(host, device, _alias(store))
@@ -136,6 +143,12 @@ def _make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         link.add_address(host, device, gateway, prefix=prefix)
     if not found.flags & link.IFF_UP:
         link.set_up(host, device)
+
+
+def cables(host: Netlink, network: dict[str, Any]) -> list[str]:
+    """The host's ends of a network's cables, those that are there."""
+    named = [lease["Cable"] for lease in network["Leases"].values() if "Cable" in lease]
+    return [cable for cable in named if link.find(host, cable) is not None]
 
 
 def set_localnet(device: str, *, allowed: bool) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 
+from minidock.engine.network.device_settings import distrust
 from minidock.errors import KernelError, UsageError
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
@@ -51,10 +52,12 @@ def plug_in(
     lease = state["Leases"][container_id]
     cable, interface, mac = lease["Cable"], lease["Interface"], lease["MacAddress"]
     link.add_veth(host, cable, bridge=state["Device"], peer=interface, mac=mac, pid=netns_pid)
+    distrust(cable)
     if lease["Bindings"]:
         link.set_hairpin(host, cable)
     if state.get("Options"):
         _carry_out(host, state["Options"], cable)
+    link.set_up(host, cable)
     prefix = int(state["Subnet"].partition("/")[2])
     with inside(netns_pid, no_ipv6_on=interface) as there:
         link.set_up(there, "lo")

@@ -23,6 +23,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from minidock.engine.network.device_settings import distrust
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
 from minidock.teach.lab.lost import Lost, patience
@@ -187,6 +188,10 @@ class Neighbour(Network):
         made = cls("the LAN's neighbour", away)
         with here, there:
             link.add_cable(here, DEVICE, peer=DEVICE, network=away)
+            for end in (place, made):  # what a student's program says there is no advice
+                with end.inside():
+                    distrust(DEVICE)
+            link.set_up(here, DEVICE)
             link.add_address(here, DEVICE, PLACE, prefix=24)
             link.set_up(there, "lo")
             link.add_address(there, DEVICE, NEIGHBOUR, prefix=24)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from minidock.engine.container.containers import find
 from minidock.engine.network import ipam
+from minidock.engine.network.device_settings import distrust
 from minidock.engine.network.endpoint import Visit
 from minidock.errors import Conflict, UsageError
 from minidock.kernel import link, namespace, nftrace
@@ -159,6 +160,8 @@ def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
                 namespace.setns(home, ["network"])
             try:
                 link.add_cable(host, device, peer="lan0", network=away_fd)
+                distrust(device)
+                link.set_up(host, device)
                 link.add_address(host, device, here, prefix=30)
                 link.set_up(away, "lo")
                 link.add_address(away, "lan0", there, prefix=30)

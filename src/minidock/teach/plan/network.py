@@ -15,6 +15,7 @@ from minidock.engine.container import endpoints
 from minidock.engine.monitor.wiring import wanted_ports
 from minidock.engine.network import (
     bridge,
+    device_settings,
     endpoint,
     file,
     firewall,
@@ -133,6 +134,8 @@ class PlannedWiring:
             found = None
         state.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
         self._make_device(host, state, found)
+        for cable in bridge.cables(host, state):
+            self._distrust(cable, like=cable)
         self._switch_on_forwarding()
         self._apply_rules(state)
 
@@ -161,6 +164,7 @@ class PlannedWiring:
         if found is None:
             mac = ipam.mac_of(ipam.parse_address(gateway))
             self._acts.add(author, link.add_bridge, "", device, mac=mac)
+        self._distrust(device, like="default" if found is None else device)
         if found is None or not found.alias:
             self._acts.add(author, link.set_alias, "", device, bridge._alias(self._store))
         if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
@@ -169,6 +173,10 @@ class PlannedWiring:
             self._acts.add(author, link.add_address, "", device, gateway, prefix=prefix)
         if found is None or not found.flags & link.IFF_UP:
             self._acts.add(author, link.set_up, "", device)
+
+    def _distrust(self, device: str, *, like: str) -> None:
+        for name, value in device_settings.missing(device, like=like):
+            self._acts.add(device_settings.distrust, sysctl.write, name, value)
 
     def _switch_on_forwarding(self) -> None:
         author = bridge._switch_on_forwarding
@@ -255,6 +263,7 @@ class PlannedWiring:
             author, link.add_veth, "", cable,
             bridge=state["Device"], peer=interface, mac=lease["MacAddress"], pid=PID,
         )  # fmt: skip
+        self._distrust(cable, like="default")
         if lease["Bindings"]:
             add(author, link.set_hairpin, "", cable)
         mtu = int(options.get(endpoint.MTU_OPTION) or 0)
@@ -262,6 +271,7 @@ class PlannedWiring:
             add(endpoint._carry_out, link.set_mtu, "", cable, mtu)
         if options.get(endpoint.ICC_OPTION) == "false":
             add(endpoint._carry_out, link.set_isolated, "", cable)
+        add(author, link.set_up, "", cable)
         self._enter()
         if _has_ipv6():
             setting = f"net/ipv6/conf/{interface}/disable_ipv6"

@@ -116,6 +116,8 @@ class Host:
             return [f"echo {value} > {path}"]
         if arguments["name"].endswith("/route_localnet"):
             return [f"echo {value} > {path}", "undo close_localnet"]
+        if "/conf/" in arguments["name"]:  # what devices may not believe goes with them
+            return [f"echo {value} > {path}"]
         return [f"set_setting {path} {value}"]
 
     def _forget_udp(self, twin: str, arguments: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from minidock.teach.lab import tree
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 from minidock.teach.lab.place import Place
 
 pytestmark = pytest.mark.root

@@ -24,7 +24,8 @@ from minidock.kernel.libc import syscall
 from minidock.teach.lab import holding, rubric
 from minidock.teach.lab.check import GraderFailed, Result, hold
 from minidock.teach.lab.exam import Limits, Lost, Place
-from minidock.teach.lab.folder import Files, Lab
+from minidock.teach.lab.files import Files
+from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.tree import ROOT_ID
 from support import machine
 from support.command import Result as Answer
@@ -223,7 +224,7 @@ def test_it_sees_no_process_of_the_host(place: Place) -> None:
 
 
 def test_nobody_in_there_traces_what_comes_in_from_outside(place: Place) -> None:
-    """The box's `look` is the host's root: its /proc/PID/fd is closed to the place's root."""
+    """The box's `look` has the place's root's number, and is outside its user namespace."""
     hunter = (
         "import os, time\n"
         "mine = set(os.listdir('/proc'))\n"
@@ -231,9 +232,10 @@ def test_nobody_in_there_traces_what_comes_in_from_outside(place: Place) -> None
         "while True:\n"
         "    for pid in set(os.listdir('/proc')) - mine:\n"
         "        if not pid.isdigit(): continue\n"
-        "        try: print('seen', pid, os.listdir(f'/proc/{pid}/fd'), flush=True)\n"
-        "        except PermissionError: print('closed', pid, flush=True)\n"
-        "        except OSError: pass\n"
+        "        for name in ('fd/0', 'fd/1', 'fd/2', 'mem', 'environ', 'root/tmp', 'exe'):\n"
+        "            try: print('seen', os.open(f'/proc/{pid}/{name}', 0), name, flush=True)\n"
+        "            except PermissionError: print('closed', pid, flush=True)\n"
+        "            except OSError: pass\n"
     )
     place.write("/tmp/hunter", hunter)
     program = place.start("exec python3 /tmp/hunter")
@@ -285,7 +287,7 @@ def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None
 GRADER = f"""
 import sys, time
 from minidock.teach.lab.exam import Place, eventually
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 place = Place(Files.read(sys.argv[1]))
 begins = "cp /bin/sleep /tmp/{NAME}; setsid /tmp/{NAME} 600 & "
 program = place.start(begins + sys.argv[2] + "; wait")

@@ -35,6 +35,7 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
             return code
     from minidock.teach.lab import folder, marks, rubric
     from minidock.teach.lab.check import hold
+    from minidock.teach.lab.files import Files
 
     directory = arguments[0] if arguments else "."
     about = folder.lab_of(directory, lab)
@@ -42,7 +43,7 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
     if item:
         check_item(about, rules, item)
     chosen = [item] if item else None
-    files = folder.Files.read(directory)
+    files = Files.read(directory)
     with _shown() as looking:
         results = hold(about, rules, files, chosen, looking=looking)
     if json:

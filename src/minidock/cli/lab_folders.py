@@ -34,23 +34,25 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
     """Make a folder with what a lab starts from
 
     LAB: its number or name. DIR: a folder that does not exist or is empty; without it, the lab's
-    name. What the labs before it ask for is in it, solved.
+    name. What the labs before it ask for is in it, solved. It belongs to the owner of the folder
+    above it, also where root makes it.
     """
     from minidock.teach.lab import folder
+    from minidock.teach.lab.held_folder import made
 
     lab = folder.find(arguments[0])
     directory = arguments[1] if len(arguments) > 1 else lab.name
     files = lab.start(language)
-    if os.path.isdir(directory) and os.listdir(directory):
-        raise Conflict(
-            f"{directory} is not empty",
-            hint="name another folder, or take the lab's files anew: minidock lab reset",
-        )
-    os.makedirs(directory, exist_ok=True)
     with open(f"{lab.folder}/README.md", "rb") as file:
         files.put("README.md", file.read())
-    files.write(directory)
-    folder.write_mark(directory, lab, language)
+    files.put(folder.MARK, folder.mark(lab, language))
+    with made(directory) as fd:
+        if os.listdir(fd):
+            raise Conflict(
+                f"{directory} is not empty",
+                hint="name another folder, or take the lab's files anew: minidock lab reset",
+            )
+        files.write_into(fd)
     _tell(directory, lab)
 
 
@@ -63,17 +65,20 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
     """
     from minidock.cli.confirm import confirmed
     from minidock.teach.lab import folder
+    from minidock.teach.lab.files import Files
+    from minidock.teach.lab.held_folder import opened, set_aside
 
     directory = arguments[0] if arguments else "."
     lab, language = folder.mark_of(directory)
     files = lab.start(language)
-    now = folder.Files.read(directory)
+    now = Files.read(directory)
     changed = [name for name in files.names() if name in now and now.text(name) != files.text(name)]
     if changed and not force and not confirmed(f"This replaces {', '.join(changed)}."):
         return
-    for name in changed:
-        os.replace(f"{directory}/{name}", f"{directory}/{name}.mine")
-    files.write(directory)
+    with opened(directory) as fd:
+        for name in changed:
+            set_aside(fd, name, ".mine")
+        files.write_into(fd)
     for name in changed:
         print(f"{name}: as the lab has it; yours is {name}.mine")
 

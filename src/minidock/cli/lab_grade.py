@@ -20,12 +20,13 @@ def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) 
     """
     from minidock.teach.lab import folder, marks, reports, rubric
     from minidock.teach.lab.check import hold
+    from minidock.teach.lab.files import Files
 
     if not lab:
         raise Misuse("grade wants the lab's name", hint="minidock lab grade --lab 03 DIR")
     about = folder.find(lab)
     rules = rubric.read(about.folder)
-    files = folder.Files.read(arguments[0] if arguments else ".")
+    files = Files.read(arguments[0] if arguments else ".")
     wanted = reports.Reports()
     if gradescope:
         wanted.want(gradescope, reports.gradescope)

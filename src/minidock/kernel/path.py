@@ -2,7 +2,9 @@
 
 An image may hold a symbolic link where a mount point or a file is expected, pointing at the host.
 So what lies in a rootfs is opened by openat2(2) with RESOLVE_IN_ROOT, as if the root were "/"
-already, and is then used by its file descriptor, never by its name.
+already, and is then used by its file descriptor, never by its name. What must not have any link in
+it at all (a folder that others may change while it is read, a tree on its way out) is opened below
+a directory's descriptor, with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
 
 Sources: openat2(2), path_resolution(7), chdir(2), chroot(2).
 """
@@ -16,7 +18,10 @@ from minidock.errors import KernelError, MinidockError
 from minidock.kernel.libc import path_bytes, syscall
 from minidock.kernel.op import op, quote
 
+RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 _ATTEMPTS = 100  # EAGAIN: something was renamed or mounted, anywhere, while ".." was resolved
 
@@ -30,20 +35,37 @@ def open_in_root(root: str, path: str, flags: int = os.O_PATH, mode: int = 0) ->
     """
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        how = (
-            (flags | os.O_CLOEXEC).to_bytes(8, "little")
-            + mode.to_bytes(8, "little")
-            + (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).to_bytes(8, "little")
-        )
-        for attempt in range(_ATTEMPTS):
-            try:
-                return syscall("openat2", root_fd, path_bytes(path), how, len(how), subject=path)
-            except KernelError as error:
-                if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        return _openat2(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     finally:
         os.close(root_fd)
+
+
+def open_beneath(
+    directory_fd: int, path: str, flags: int, mode: int = 0, *, same_mount: bool = False
+) -> int:
+    """Open a path below an open directory, if no part of it is a link or leads out.
+
+    same_mount: nothing that is mounted below the directory is entered, binds included.
+    Returns a file descriptor, close-on-exec.
+    Raises KernelError: ELOOP (a link), EXDEV (an absolute path, a ".." that leads out, or another
+    mount), ENOENT, ENOTDIR.
+    Source: openat2(2) "RESOLVE_BENEATH".
+    """
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+    if same_mount:
+        resolve |= RESOLVE_NO_XDEV
+    return _openat2(directory_fd, path, flags, mode, resolve)
+
+
+def _openat2(directory_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = b"".join(value.to_bytes(8, "little") for value in (flags | os.O_CLOEXEC, mode, resolve))
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return syscall("openat2", directory_fd, path_bytes(path), how, len(how), subject=path)
+        except KernelError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+    return syscall("openat2", directory_fd, path_bytes(path), how, len(how), subject=path)
 
 
 class Target:

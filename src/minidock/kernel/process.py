@@ -50,11 +50,6 @@ def set_not_dumpable() -> None:
     syscall("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, subject="PR_SET_DUMPABLE")
 
 
-def set_dumpable() -> None:
-    """Open /proc/PID of this process again, which a change of its user has closed."""
-    syscall("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0, subject="PR_SET_DUMPABLE")
-
-
 def die_with_parent() -> None:
     """Be killed by the kernel when the parent ends; a change of user, and a fork, forget it."""
     syscall("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0, subject="PR_SET_PDEATHSIG")

@@ -30,7 +30,7 @@ from minidock.kernel import cgroup, link, mount, namespace, process
 from minidock.kernel.netlink import Netlink
 from minidock.teach.lab import orphans, tree
 from minidock.teach.lab.enter import in_between
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 from minidock.teach.lab.holding import Holding, mount_points
 from minidock.teach.lab.tree import IDS, ROOT_ID
 

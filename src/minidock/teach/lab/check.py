@@ -12,7 +12,8 @@ from errno import EACCES, EPERM, EROFS
 from minidock.errors import KernelError, MinidockError
 from minidock.teach.lab import holding, workshop
 from minidock.teach.lab.exam import Exam
-from minidock.teach.lab.folder import Files, Lab
+from minidock.teach.lab.files import Files
+from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.rubric import Item, Rubric
 

@@ -20,7 +20,7 @@ import os
 from errno import EAGAIN, ENOENT, ENOMEM, ESRCH
 
 from minidock.errors import MinidockError
-from minidock.kernel import namespace, path, process
+from minidock.kernel import capability, namespace, path, process
 from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
@@ -50,8 +50,9 @@ def enter(
     """Start a program in the namespaces of another process; returns its pid on the host.
 
     pid: whose namespaces. kinds: which of them, by OCI's names. program: a path over there, or the
-    descriptor of a file. uid: as in that user namespace; None: stay the host's root. group: a
-    cgroup to join. limited: no core files, and none larger than 64 MiB, what it prints included.
+    descriptor of a file. uid: as in that user namespace, if `kinds` has it; None: stay the host's
+    root. group: a cgroup to join. limited: no core files, and none larger than 64 MiB, what it
+    prints included.
     in_its_root: where that process has changed its root, start there too (kinds has "mount").
     Raises Lost where that process has ended.
     """
@@ -78,6 +79,8 @@ def enter(
             os.umask(0o022)
             process.set_groups([uid])
             process.set_user(uid, uid)
+            if "user" not in kinds:
+                capability.set_no_new_privs()  # a setuid program of the host would be root again
         process.die_with_parent()
         process.restore_signals()
         try:

@@ -44,7 +44,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TypeVar
 
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
 from minidock.teach.lab.place import Contained, Limits, Place

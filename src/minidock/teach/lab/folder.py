@@ -7,127 +7,22 @@ Labs lie over each other like layers: the start of lab N is skeleton 0, solution
 skeleton N, later files over earlier ones. In C it is skeleton-c and solution-c, of those labs that
 have them.
 
-A folder is read into memory (`Files`), and written from there: a link in a submission is kept as a
-link and never followed, since it is root who reads.
+How a student's folder is read and written, which may change meanwhile: files.py and held_folder.py.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
+from errno import ENOENT
 
 import minidock
-from minidock.errors import MinidockError, NotFound, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from minidock.errors import KernelError, MinidockError, NotFound, UsageError
+from minidock.teach.lab.files import Files
+from minidock.teach.lab.held_folder import opened, read_file
 
 MARK = ".lab.toml"  # written by `lab start`: which lab a folder is about
-_MOST_FILES, _MOST_BYTES = 2000, 32 << 20
-_NOT_TAKEN = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".ruff_cache"}
-
-
-class Files:
-    """Files by their path in a folder: each a mode and its bytes, or where a link points."""
-
-    def __init__(self) -> None:
-        self._modes: dict[str, int] = {}
-        self._data: dict[str, bytes] = {}
-        self._bytes = 0
-
-    @classmethod
-    def read(cls, folder: str) -> Files:
-        """What is in a folder.
-
-        Raises UsageError for one that is too large to be a program.
-        """
-        files = cls()
-        for name, status, data in _walk(folder):
-            files.put(name, data, status.st_mode)
-            if files.is_too_large():
-                raise UsageError(
-                    f"{folder} has more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB",
-                    hint="give the folder of your program alone",
-                )
-        return files
-
-    def put(self, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
-        """Add a file, or replace it."""
-        self._bytes += len(data) - len(self._data.get(name, b""))
-        self._modes[name] = mode
-        self._data[name] = data
-
-    def over(self, lower: Files) -> Files:
-        """These over those below."""
-        both = Files()
-        for files in (lower, self):
-            for name, data in files._data.items():
-                both.put(name, data, files._modes[name])
-        return both
-
-    def names(self) -> list[str]:
-        """The paths, sorted."""
-        return sorted(self._data)
-
-    def mode(self, name: str) -> int:
-        """A file's st_mode."""
-        return self._modes[name]
-
-    def is_executable(self, name: str) -> bool:
-        """Whether a file may be executed."""
-        return bool(self._modes[name] & 0o111)
-
-    def is_too_large(self) -> bool:
-        """Whether this is more than a program is."""
-        return self._bytes > _MOST_BYTES or len(self._data) > _MOST_FILES
-
-    def text(self, name: str) -> str:
-        """A file as text. Raises KeyError."""
-        return self._data[name].decode(errors="replace")
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._data
-
-    def write(self, folder: str) -> None:
-        """Write all of it into a folder that is there; what it has of these names is replaced."""
-        for name, data in self._data.items():
-            path = f"{folder}/{name}"
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if os.path.lexists(path):
-                os.unlink(path)
-            mode = self._modes[name]
-            if stat.S_ISLNK(mode):
-                os.symlink(os.fsdecode(data), path)
-                continue
-            with open(path, "xb") as file:
-                file.write(data)
-            os.chmod(path, 0o755 if mode & 0o111 else 0o644)
-
-
-def _walk(folder: str) -> Iterator[tuple[str, os.stat_result, bytes]]:
-    """Every file and link below a folder: its name in there, what it is, its bytes or its target.
-
-    Each is opened in the open directory that it was listed in: what is renamed meanwhile, or turned
-    into a link, leads nowhere else.
-    """
-    for above, directories, names, fd in os.fwalk(folder, follow_symlinks=False):
-        directories[:] = sorted(name for name in directories if name not in _NOT_TAKEN)
-        for name in sorted((*directories, *names)):
-            status = os.lstat(name, dir_fd=fd)
-            path = os.path.relpath(f"{above}/{name}", folder)
-            if stat.S_ISLNK(status.st_mode):
-                yield path, status, os.fsencode(os.readlink(name, dir_fd=fd))
-            elif stat.S_ISREG(status.st_mode):
-                yield path, status, _contents(name, fd)
-
-
-def _contents(name: str, directory: int) -> bytes:
-    """A regular file's bytes; a link that has just taken its place is refused."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(name, flags, dir_fd=directory), "rb") as file:
-        return file.read(_MOST_BYTES + 1)  # one more than there may be: is_too_large sees it
+_MARK_BYTES = 4096
 
 
 # The labs that come with minidock ----------------------------------------------------------------
@@ -214,10 +109,9 @@ def find(wanted: str) -> Lab:
 # A student's folder ------------------------------------------------------------------------------
 
 
-def write_mark(directory: str, lab: Lab, language: str) -> None:
-    """Note in a folder which lab it is about."""
-    with open(f"{directory}/{MARK}", "w", encoding="utf-8") as file:
-        file.write(f'lab = "{lab.name}"\nlanguage = "{language}"\n')
+def mark(lab: Lab, language: str) -> bytes:
+    """The note in a folder which lab it is about."""
+    return f'lab = "{lab.name}"\nlanguage = "{language}"\n'.encode()
 
 
 def mark_of(directory: str) -> tuple[Lab, str]:
@@ -227,13 +121,13 @@ def mark_of(directory: str) -> tuple[Lab, str]:
     """
     import tomllib
 
-    if not os.path.isdir(directory):
-        raise NotFound(f"no such folder: {directory}")
     try:
-        with open(f"{directory}/{MARK}", "rb") as file:
-            mark = tomllib.load(file)
-        return find(str(mark["lab"])), str(mark.get("language", "python"))
-    except FileNotFoundError:
+        with opened(directory) as folder:
+            note = tomllib.loads(read_file(folder, MARK, _MARK_BYTES).decode())
+        return find(str(note["lab"])), str(note.get("language", "python"))
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
         raise NotFound(
             f"{os.path.abspath(directory)} was not made by `lab start`: it has no {MARK}",
             hint="minidock lab start LAB DIR makes one; check and hint also take --lab LAB",

@@ -14,10 +14,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from minidock.errors import KernelError
-from minidock.kernel import process
+from minidock.errors import KernelError, UsageError
 from minidock.kernel.path import open_in_root
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files, read_all
+from minidock.teach.lab.held_folder import acting_as
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.tree import ROOT_ID
 
@@ -67,37 +67,14 @@ def names(pid: int, path: str) -> list[str]:
 
 def files(pid: int, path: str) -> Files:
     """The regular files below a folder, and links as such. Raises Lost."""
-    found = Files()
     with _as_its_root(pid) as root, _lost(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _collect(fd, "", found)
+            return read_all(fd, path)
+        except UsageError as error:
+            raise Lost(str(error)) from None
         finally:
             os.close(fd)
-    return found
-
-
-def _collect(folder: int, prefix: str, found: Files) -> None:
-    """What one folder holds, and those below it; each is opened by its name in an open folder."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    for name in sorted(os.listdir(folder)):
-        kind = os.lstat(name, dir_fd=folder).st_mode
-        if stat.S_ISLNK(kind):
-            found.put(f"{prefix}{name}", os.fsencode(os.readlink(name, dir_fd=folder)), kind)
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            continue
-        fd = os.open(name, flags, dir_fd=folder)
-        try:
-            mode = os.fstat(fd).st_mode
-            if stat.S_ISDIR(mode):
-                _collect(fd, f"{prefix}{name}/", found)
-            elif stat.S_ISREG(mode):
-                with open(fd, "rb", closefd=False) as file:
-                    found.put(f"{prefix}{name}", file.read(_MOST_BYTES + 1), mode)
-        finally:
-            os.close(fd)
-        if found.is_too_large():
-            raise Lost("make has made more than a program")
 
 
 def _make_folders(root: str, path: str) -> None:
@@ -121,17 +98,10 @@ def _as_its_root(pid: int) -> Iterator[str]:
         fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         raise Lost("the place is gone: its PID 1 has ended") from None
-    groups = os.getgroups()
     try:
-        os.setgroups([])
-        os.setegid(ROOT_ID)
-        os.seteuid(ROOT_ID)
-        yield f"/proc/self/fd/{fd}"
+        with acting_as(ROOT_ID, ROOT_ID):
+            yield f"/proc/self/fd/{fd}"
     finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-        process.set_dumpable()
         os.close(fd)
 
 

@@ -26,14 +26,14 @@ from dataclasses import dataclass
 
 from minidock.errors import MinidockError
 from minidock.teach.lab import birth, enter, inside, orphans, snapshot
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 from minidock.teach.lab.holding import Holding
 from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
 from minidock.teach.lab.process import Process
 from minidock.teach.lab.program import Ended, Program, streams_in_memory
 from minidock.teach.lab.snapshot import Snapshot
-from minidock.teach.lab.tree import busybox
+from minidock.teach.lab.tree import ROOT_ID, busybox
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -292,7 +292,8 @@ class Place:
         fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
         try:
             kinds = [kind for kind in enter.ALL if kind != "user"]
-            ended = self._trusted(pid, kinds, argv, fd, in_its_root=own_root)
+            # What a box has put into its tree, a busybox may be led to execute: not as root.
+            ended = self._trusted(pid, kinds, argv, fd, in_its_root=own_root, uid=ROOT_ID)
         finally:
             os.close(fd)
         if check and ended.exit_code:
@@ -307,8 +308,9 @@ class Place:
         program: str | int,
         *,
         in_its_root: bool = False,
+        uid: int | None = None,
     ) -> Ended:
-        """Run one of the host's programs as the host's root, in some namespaces of a process."""
+        """Run one of the host's programs in some namespaces of a process; uid: not as root."""
         with streams_in_memory("") as streams:
             born = enter.enter(
                 pid,
@@ -318,6 +320,7 @@ class Place:
                 environment=_ENVIRONMENT,
                 streams=streams,
                 in_its_root=in_its_root,
+                uid=uid,
             )
         running = Program(born, streams[1], streams[2], end_session=lambda leader: None)
         try:

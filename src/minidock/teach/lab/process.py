@@ -148,8 +148,9 @@ class Process:
     def look(self, *argv: str, check: bool = True, own_root: bool = True) -> str:
         """What an applet of the host's busybox prints in this process's namespaces and root.
 
-        Such as look("ls", "/proc"), look("hostname"), look("cat", "/etc/hosts"). It runs as the
-        host's root, out of the program's reach: it sees what is there, not what the command may do.
+        Such as look("ls", "/proc"), look("hostname"), look("cat", "/etc/hosts"). It runs with the
+        place's root's number and no capability, outside its user namespace: out of the program's
+        reach, and with no right of the host's root, wherever a link of the program's leads.
         own_root=False: from the root of its mount namespace, to which a process with CAP_SYS_CHROOT
         gets in any case. Raises Lost with its error where it fails; check=False: returns what it
         printed anyway.

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from xml.sax.saxutils import escape, quoteattr
 
-from minidock.errors import UsageError
+from minidock.errors import MinidockError, UsageError
 from minidock.teach.lab.check import Result
 from minidock.teach.lab.folder import Lab
+from minidock.teach.lab.held_folder import opened, write_file
 
 
 class Reports:
@@ -29,24 +29,24 @@ class Reports:
 
     def want(self, path: str, form: Callable[[Lab, list[Result]], str]) -> None:
         """Have a report written to `path`. Raises UsageError where that cannot be."""
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        folder, name = os.path.split(os.path.abspath(path))
+        try:
+            with opened(folder) as fd:
+                write_file(fd, name, b"")  # tried now, or the exam would be held for nothing
+                os.unlink(name, dir_fd=fd)
+        except (MinidockError, OSError) as error:
             raise UsageError(
-                f"a report cannot be written to {path}",
-                hint="its folder must exist and be writable",
-            )
-        if os.path.lexists(path):
-            os.unlink(path)
+                f"a report cannot be written to {path}: {error}",
+                hint="its folder must exist, be writable for its owner, and be named without links",
+            ) from None
         self._wanted.append((path, form))
 
     def write(self, lab: Lab, results: list[Result]) -> None:
-        """Write them all, each beside its place and then renamed into it."""
+        """Write them all, by descriptors: the folders may be a student's (held_folder.py)."""
         for path, form in self._wanted:
-            folder = os.path.dirname(os.path.abspath(path))
-            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-                file.write(form(lab, results))
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+            folder, name = os.path.split(os.path.abspath(path))
+            with opened(folder) as fd:
+                write_file(fd, name, form(lab, results).encode())
 
 
 def gradescope(lab: Lab, results: list[Result]) -> str:

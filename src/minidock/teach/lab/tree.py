@@ -20,7 +20,9 @@ import stat
 
 from minidock.errors import MinidockError
 from minidock.kernel import mount
-from minidock.teach.lab.folder import Files, labs_folder
+from minidock.teach.lab.files import Files
+from minidock.teach.lab.folder import labs_folder
+from minidock.teach.lab.held_folder import acting_as
 
 ROOT_ID = 1_000_000_000  # the place's root on the host; its uids and gids follow
 IDS = 65_536
@@ -70,9 +72,14 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
     _hide(top, labs)
     _devices(f"{top}/dev")
     _rootfs(f"{top}/rootfs")
-    _give_away(top)
     os.mkdir(f"{top}/lab")
-    lab.write(f"{top}/lab")
+    _give_away(top)
+    folder = os.open(f"{top}/lab", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with acting_as(ROOT_ID, ROOT_ID):
+            lab.write_into(folder)
+    finally:
+        os.close(folder)
     _show(f"{top}/lab", f"{top}/lab")
 
 

@@ -6,7 +6,7 @@ limited, without a network. What lies in the folder then is taken out again as d
 
 from __future__ import annotations
 
-from minidock.teach.lab.folder import Files
+from minidock.teach.lab.files import Files
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.place import Limits, Place
 

@@ -17,7 +17,7 @@ from minidock.engine.container import create
 from minidock.engine.monitor import start
 from minidock.errors import Aborted
 from minidock.paths import Store
-from support import half_made, stores
+from support import half_made, stores, walls
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
 from support.crash_acts import body
@@ -224,7 +224,8 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     child.expect_exact(PROMPT)
     assert "exit code 3" in (child.before or "")
     assert shown_op(say(child, "step 3")) == "path.enter_directory"  # the old root has gone
-    assert say(child, f"sh test -d {below} || ls -A /").split() == sorted(os.listdir(below))
+    said = say(child, f"sh test -d {below} || ls -A /").splitlines()
+    assert "runs as nobody" in said[0] and said[1:] == sorted(os.listdir(below))
     assert shown_op(say(child, "next")) == "node.make_mount_point"
     assert shown_op(say(child, "")) == "node.make_device"  # an empty line: next, once more
     assert "init · runtime.process" in say(child, "chapter")
@@ -238,23 +239,91 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
 def test_a_script_at_a_pipe_steps_and_the_rest_of_stdin_is_the_commands(
     minidock: Minidock, busybox_image: str
 ) -> None:
-    """A shell inside has what init has: all at first, and at last what the command will have."""
+    """The host's program has init's power, the image's none until init has given up its own."""
     look = "sh grep -E '^(Cap(Bnd|Eff)|Seccomp|Uid):' /proc/self/status"
-    words = ["break load", "break execute", "continue", look, "sh exit 4", "c", look, "continue"]
+    breaks = ["break pivot_root", "break load", "break execute"]
+    words = [*breaks, "c", look, "c", look, "sh exit 4", "c", look, "continue"]
     script = "\n".join([*words, "not", "a word"])
     flags = ("--step", "--rm", "-i", "--net", "none", "--user", "1000", busybox_image, "cat")
     result = minidock("run", *flags, stdin=script)
     assert result.code == 0, str(result)
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[8:] == [["not"], ["a", "word"]]
-    early = {name.rstrip(":"): values[0] for name, *values in lines[:4]}
-    late = {name.rstrip(":"): values[0] for name, *values in lines[4:8]}
+    assert lines[12:] == [["not"], ["a", "word"]]
+    early, between, late = (
+        {name.rstrip(":"): values[0] for name, *values in lines[at : at + 4]} for at in (0, 4, 8)
+    )
     everything = half_made.all_capabilities()
     assert int(early["CapBnd"], 16) == int(early["CapEff"], 16) == everything
     assert (early["Uid"], early["Seccomp"]) == ("0", "0")
+    assert int(between["CapBnd"], 16) == int(between["CapEff"], 16) == 0
+    assert (between["Uid"], between["Seccomp"]) == ("65534", "2")
     assert (late["Uid"], late["Seccomp"]) == ("1000", "2")
     assert int(late["CapBnd"], 16).bit_count() == 14
     assert "(step) break load\n" in result.stderr and "exit code 4" in result.stderr
+
+
+def test_a_shell_at_each_pause_of_the_mounts_stands_where_init_stands(
+    terminal: Terminal, busybox_image: str, store: Store
+) -> None:
+    """Also while the host's root is stacked on the new one: entering the namespace leads there."""
+    child = terminal("--rm", "--name", "half", "--net", "none", busybox_image, "true")
+    child.expect_exact(PROMPT)
+    say(child, "break mount")
+    say(child, "break enter_directory")
+    shown = say(child, "continue")
+    moments = set()
+    while "process.execute" not in shown:
+        acts, _standing = half_made.done(home_of(store, "half") / "journal.jsonl")
+        births = [int(act.made) for act in acts if act.op == "namespace.clone_process"]
+        if births:
+            (pid,) = births
+            said = say(child, "sh ls -A /; echo; pwd; readlink /proc/self/ns/mnt; stat -Lc %i / .")
+            names, _, where = said.replace("\r", "").partition("\n\n")
+            root = os.stat(f"/proc/{pid}/root/")
+            on_top = [m for m in half_made.mounts(str(pid)) if m.target == "/"]
+            moment = (os.path.samestat(root, os.stat("/")), len(on_top) > 1)
+            moments.add(moment)
+            assert ("root is still the host's" in names) == moment[0]
+            assert ("`ls /..` the host's" in names) == moment[1]
+            listed = os.listdir(f"/proc/{pid}/root/")
+            assert sorted(names.splitlines()[-len(listed) :]) == sorted(listed)
+            inodes = [os.stat(f"/proc/{pid}/{name}/").st_ino for name in ("root", "cwd")]
+            cwd, namespace, *found = where.split()
+            assert cwd == os.readlink(f"/proc/{pid}/cwd")
+            assert namespace == os.readlink(f"/proc/{pid}/ns/mnt")
+            assert [int(inode) for inode in found] == inodes
+        child.sendline("continue")
+        if child.expect_exact([PROMPT, RUNS]):
+            break
+        shown = child.before or ""
+    assert moments == {(True, False), (False, True), (False, False)}  # the middle one is stacked
+    assert ended(child) == 0
+
+
+def test_the_images_shell_has_no_power_over_the_host(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    """The host's tree is one ".." away until it is unmounted, and init's directory the image's."""
+    owned = tmp_path / "owned"
+    (tmp_path / "context").mkdir()
+    program = tmp_path / "context/sh"
+    attack = f"for up in / /../; do echo owned > $up{owned}; done 2>/dev/null; id -u"
+    program.write_text(f"#!/bin/busybox ash\n{attack}\n")
+    program.chmod(0o755)
+    recipe = "FROM busybox\nCOPY sh /bin/sh\nCOPY sh /sh\nENV PATH=.:/bin\n"
+    (tmp_path / "context/Dockerfile").write_text(recipe)
+    minidock.ok("build", "-q", "-t", "hostile", str(tmp_path / "context"))
+    words = ["break pivot_root", "c", "sh id -u; id -g", "s", "sh", "sh :", "s 2", "sh :", "c"]
+    run = ("run", "--step", "--rm", "--net", "none", "hostile", "true")
+    script = "\n".join(words) + "\n"
+    result = minidock(*run, stdin=script)
+    assert (result.code, result.stdout) == (0, "0\n0\n65534\n65534\n"), result
+    assert not owned.exists()
+    trusting = (
+        "from minidock.engine.monitor import half_made; half_made._has_given_up = lambda *_: True"
+    )
+    unguarded = walls.without(minidock, trusting, *run, stdin=script)
+    assert unguarded.stdout == "0\n0\n0\n0\n" and owned.read_text() == "owned\n"
 
 
 @pytest.mark.parametrize("end", ["ctrl-c", "ctrl-d", "kill"])

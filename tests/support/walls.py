@@ -43,11 +43,13 @@ sys.exit(main())
 """
 
 
-def without(minidock: Minidock, prelude: str, *arguments: str, **options: Any) -> Result:
+def without(
+    minidock: Minidock, prelude: str, *arguments: str, stdin: str = "", **options: Any
+) -> Result:
     """Run a command line after `prelude`, which the monitor executes too."""
     done = subprocess.run(
         [sys.executable, "-c", _DRIVER.format(prelude=prelude), *arguments],
-        stdin=subprocess.DEVNULL,
+        input=stdin.encode(),
         capture_output=True,
         env=environment(minidock.root),
         timeout=patience(60),

@@ -24,6 +24,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 CLOSE_RANGE_CLOEXEC = 4
+_NULL = os.makedev(1, 3)  # /dev/null
 
 # include/uapi/asm-generic/resource.h; the numbers are the same on x86_64 and arm64.
 RLIMITS = {
@@ -178,10 +179,9 @@ def give_stdio(uid: int) -> None:
     Without it: `echo >/dev/stderr` of an ordinary user says "Permission denied": opening that path
     asks for the rights of the pipe, which root has made.
     """
-    null = os.stat("/dev/null").st_rdev
     for descriptor in (0, 1, 2):
         try:
-            if os.fstat(descriptor).st_rdev != null:
+            if _device(descriptor) != _NULL:
                 os.fchown(descriptor, uid, -1)
         except OSError as error:
             if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or owned by nobody
@@ -202,14 +202,13 @@ def reopen_null() -> str | None:
     Returns "absent" where no stream is the null device.
     Raises MinidockError where the container's /dev/null is missing or is something else.
     """
-    null = os.makedev(1, 3)
-    streams = [number for number in (0, 1, 2) if _device(number) == null]
+    streams = [number for number in (0, 1, 2) if _device(number) == _NULL]
     if not streams:
         return "absent"
     try:
         # Without waiting, since a process inside may have put a FIFO there.
         own = os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if _device(own) != null:
+        if _device(own) != _NULL:
             raise OSError
     except OSError:
         raise CommandNotRunnable(

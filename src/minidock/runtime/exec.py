@@ -92,13 +92,16 @@ def execute(
     filter_program: bytes | None,
     preserved_fds: int = 0,
     instead: Callable[[], None] | None = None,
+    beside_init: bool = False,
 ) -> Entered:
     """Run a process in a container that runs.
 
     It may also be one that is created, and waits for its start.
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
-    create. instead: what the process does, in Python, in the place of becoming spec's command: all
-    that a command there could. It imports nothing, and the process ends when it returns.
+    create. beside_init: it begins with init's own root and working directory, wherever these are;
+    spec's "cwd" is resolved from there. instead: what the process does, in Python, in the place of
+    becoming spec's command: all that a command there could. It imports nothing, and the process
+    ends when it returns.
     Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
     try:
@@ -119,10 +122,8 @@ def execute(
     )
 
     kept = [theirs.fileno(), pidfd, *(stdio or ()), *range(3, 3 + preserved_fds)]
-    root = None
-    if changes_root_by_chroot(config):  # then it is init's own, and not its namespace's
-        root = os.open(f"/proc/{known.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        kept.append(root)
+    places = _places_of_init(known.pid, config, beside_init=beside_init)
+    kept += places
 
     def run_stage() -> NoReturn:
         def run_process() -> NoReturn:
@@ -134,9 +135,11 @@ def execute(
             group.join(born_inside=cgroup_fd is not None)
             if kinds:
                 namespace.setns(pidfd, kinds)
-            if root is not None:
-                os.fchdir(root)
+            if places:
+                os.fchdir(places[0])
                 chroot(".")
+                for directory in places[1:]:
+                    os.fchdir(directory)
             pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
             theirs.send_pid(pid)
 
@@ -155,9 +158,22 @@ def execute(
     finally:
         ours.close()
         os.close(pidfd)
-        for descriptor in (cgroup_fd, root):
-            if descriptor is not None:
-                os.close(descriptor)
+        for descriptor in places if cgroup_fd is None else (*places, cgroup_fd):
+            os.close(descriptor)
+
+
+def _places_of_init(pid: int, config: dict[str, Any], *, beside_init: bool) -> list[int]:
+    """Descriptors of init's own root, and of its working directory to stand beside it.
+
+    Empty where the root is the namespace's: setns(2) leads to the top of what is mounted there.
+    Init's is another one after chroot(2), and while the host's tree is stacked on it: from
+    pivot_root(2) to umount2(2).
+    """
+    if not beside_init and not changes_root_by_chroot(config):
+        return []
+    names = ("root", "cwd") if beside_init else ("root",)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    return [os.open(f"/proc/{pid}/{name}", flags) for name in names]
 
 
 def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:

@@ -1,20 +1,34 @@
-"""A process in a container that is only half made: with what its init has by now, and no more.
+"""A process in a container that is only half made: it stands where its init stands.
 
-exec (enter.py) gives a process what the container's command has. Here there is no command yet, and
-the walls are not all up: the process gets the namespaces, the user, the capabilities and the filter
-that init has at this moment, so that it sees what init would see.
+exec (enter.py) gives a process what the container's command has. Here there is no command yet. The
+process gets init's namespaces, root and working directory as they are at this moment, so that it
+sees what init would see. What it may do there depends on whose program it is:
 
-Source: proc(5) /proc/PID/status; capabilities(7).
+| init's root | the program is | it runs as |
+|---|---|---|
+| the host's, until pivot_root(2) | the host's, found by the host's PATH | init: root |
+| the image's, and init may do more than the container's command will | the image's | nobody |
+| the image's, and init has given up all that the command will not have | the image's | init |
+
+The image is not trusted: its `sh` must not have root's power while the host's tree is stacked on
+the new root (one ".." away, until it is unmounted), nor while /proc/sys can be written and the
+capabilities are all there.
+
+Source: proc(5) /proc/PID/status; capabilities(7); pivot_root(2).
 """
 
 from __future__ import annotations
 
+import os
+
 from minidock.engine.monitor.launch import bundle_config
 from minidock.errors import Conflict, NotFound
 from minidock.kernel import capability, seccomp
+from minidock.kernel.mount import mount_table
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
 from minidock.runtime.exec import Entered, execute
+from minidock.runtime.process import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +37,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
 
 _FILTERED = "2"  # SECCOMP_MODE_FILTER
+_NOBODY = 65534  # the kernel's overflow uid and gid: owner of nothing
 
 
 def enter_half_made(
@@ -40,31 +55,75 @@ def enter_half_made(
     known = _made_so_far(container)
     config = bundle_config(container)
     status = _status(known.pid)
+    profile = config["linux"].get("seccomp")
+    user, held, environment = _as_init(status), _names(status["CapPrm"]), config["process"]["env"]
+    bounding, no_new_privileges = _names(status["CapBnd"]), status.get("NoNewPrivs") == "1"
+    if has_root_of_host(known.pid):
+        environment = [f"PATH={DEFAULT_PATH}"]  # the image's could name a program of the image
+        profile = None
+    elif not _has_given_up(known.pid, status, config):
+        user, held, bounding = {"uid": _NOBODY, "gid": _NOBODY, "additionalGids": []}, [], []
+        no_new_privileges = True  # nor by a setuid program of the host's
     spec = process_config(
         terminal=bool(request.get("Tty")),
-        user={
-            "uid": int(status["Uid"].split()[1]),
-            "gid": int(status["Gid"].split()[1]),
-            "additionalGids": [int(gid) for gid in status["Groups"].split()],
-        },
+        user=user,
         args=request["Cmd"],
-        environment=[*config["process"]["env"], "TERM=xterm", "PS1=(half-made) \\w # "],
-        cwd="/",
-        capabilities=capability.names_of(int(status["CapBnd"], 16)),
-        no_new_privileges=status.get("NoNewPrivs") == "1",
+        environment=[*environment, "TERM=xterm", "PS1=(half-made) \\w # "],
+        cwd=".",
+        capabilities=bounding,
+        no_new_privileges=no_new_privileges,
     )
-    held = capability.names_of(int(status["CapPrm"], 16))
     spec["capabilities"].update(effective=held, permitted=held)
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
-    profile = config["linux"].get("seccomp") if status.get("Seccomp") == _FILTERED else None
     return execute(
         known,
         config,
         spec,
         stdio=stdio,
         filter_program=seccomp.compile(profile, container.store.seccomp) if profile else None,
+        beside_init=True,
     )
+
+
+def has_root_of_host(pid: int) -> bool:
+    """Whether a process's "/" is ours: so it is for init until pivot_root(2) or chroot(2)."""
+    return os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/"))
+
+
+def has_host_on_root(pid: int) -> bool:
+    """Whether the host's tree is still mounted on a process's own root: "/.." leads there.
+
+    So it is between pivot_root(".", ".") and umount2(2).
+    """
+    return sum(line.split(" ", 5)[4] == "/" for line in mount_table(pid)) > 1
+
+
+def runs_as_nobody(container: Container, pid: int) -> bool:
+    """Whether a process beside this init would run without privileges."""
+    if has_root_of_host(pid):
+        return False
+    return not _has_given_up(pid, _status(pid), bundle_config(container))
+
+
+def _has_given_up(pid: int, status: dict[str, str], config: dict[str, Any]) -> bool:
+    """Whether init may do no more than the container's command will."""
+    allowed = config["process"]["capabilities"]["bounding"]
+    filtered = status.get("Seccomp") == _FILTERED or not config["linux"].get("seccomp")
+    return filtered and not has_host_on_root(pid) and set(_names(status["CapBnd"])) <= set(allowed)
+
+
+def _as_init(status: dict[str, str]) -> dict[str, Any]:
+    """The user that init is: OCI's "user"."""
+    return {
+        "uid": int(status["Uid"].split()[1]),
+        "gid": int(status["Gid"].split()[1]),
+        "additionalGids": [int(gid) for gid in status["Groups"].split()],
+    }
+
+
+def _names(capabilities: str) -> list[str]:
+    return capability.names_of(int(capabilities, 16))
 
 
 def _made_so_far(container: Container) -> state.State:
@@ -77,6 +136,8 @@ def _made_so_far(container: Container) -> state.State:
             "the container has no process yet: there is no inside",
             hint="go on until namespace.clone_process is done",
         )
+    if not os.path.exists(f"/proc/{known.pid}/root"):  # as it is for a zombie
+        raise Conflict("the container's process has ended: there is no inside any more")
     return known
 
 

@@ -233,8 +233,8 @@ class Debugger:
         if not command and not terminal:
             self._say("sh: there is no terminal for a shell; `sh COMMAND` runs one command")
             return
-        if self._init_pid and kernel_view.shows_root_of_host(self._init_pid):
-            self._say("the root is still the host's: what is changed there is changed on the host")
+        for warning in kernel_view.warnings(self._container, self._init_pid):
+            self._say(warning)
         self._out.flush()
         attachment = Attachment(stdin=terminal)
         request = {"Cmd": ["sh", "-c", command] if command else ["sh"], "Tty": terminal}

@@ -14,6 +14,7 @@ import socket
 import sys
 
 from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.monitor.half_made import has_host_on_root, has_root_of_host, runs_as_nobody
 from minidock.kernel import capability, link, namespace, process
 from minidock.kernel.netlink import Netlink
 
@@ -40,19 +41,32 @@ def show(container: Container, init_pid: int, out: TextIO) -> None:
     inside = look_from_inside(init_pid)
     _show_process(init_pid, out)
     _show_namespaces(init_pid, inside["hostname"], out)
+    _show_root(init_pid, container, out)
     _show_mounts_inside(init_pid, container, out)
     _show_links(init_pid, inside, out)
 
 
-def shows_root_of_host(pid: int) -> bool:
-    """Whether who enters a process's mount namespace finds the host's root directory there.
-
-    So it is until pivot_root has put the new one in its place, and the old one is unmounted.
-    """
+def warnings(container: Container, init_pid: int) -> list[str]:
+    """What a shell beside init should know of the root that it gets, and of its power there."""
     try:
-        return bool(_below_old_root(mounts(str(pid))))
-    except FileNotFoundError:  # it has ended
-        return False
+        if not init_pid:
+            return []
+        if has_root_of_host(init_pid):
+            return ["the root is still the host's: what is changed there is changed on the host"]
+        said = []
+        if has_host_on_root(init_pid):
+            said.append(
+                "the root is the container's; until it is unmounted the host's lies on top of it: "
+                "`ls /` shows the container's, `ls /..` the host's"
+            )
+        if runs_as_nobody(container, init_pid):
+            said.append(
+                "init may still do what the container must not: this program is the image's, "
+                "and runs as nobody"
+            )
+        return said
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return []
 
 
 def _part(out: TextIO, name: str, command: str) -> None:
@@ -103,10 +117,20 @@ def _show_namespaces(pid: int, hostname: str, out: TextIO) -> None:
         out.write(f"             {own:<22} {whose}{more}\n")
 
 
+def _show_root(pid: int, container: Container, out: TextIO) -> None:
+    _part(out, "root", f"ls /proc/{pid}/root/; readlink /proc/{pid}/cwd")
+    whose = "the host's" if has_root_of_host(pid) else "the container's"
+    if has_host_on_root(pid):
+        whose += "; the host's is mounted on top of it, where /.. leads"
+    out.write(f"             {whose}\n")
+    cwd = os.readlink(f"/proc/{pid}/cwd").replace(container.paths.home, "$C")
+    out.write(f"             working directory {cwd}\n")
+
+
 def _show_mounts_inside(pid: int, container: Container, out: TextIO) -> None:
     _part(out, "its mounts", f"cat /proc/{pid}/mountinfo")
     found, host = mounts(str(pid)), {mount.shown for mount in mounts("self")}
-    if os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/")):  # before pivot_root
+    if has_root_of_host(pid):
         own = [mount for mount in found if mount.shown not in host]
         out.write(f"             {len(found) - len(own)} as on the host, and below the new root:\n")
     else:

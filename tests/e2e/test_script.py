@@ -9,6 +9,8 @@ import json
 import os
 import re
 import secrets
+import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from minidock.paths import Store
 from minidock.teach.script.lines import NO_TWIN
 from support import machine, stores
-from support.command import REPOSITORY, Minidock
-from support.patience import patience
+from support.command import REPOSITORY, Minidock, command_line, environment
+from support.patience import long, patience
 from support.ports import free_port
 
 pytestmark = pytest.mark.root
@@ -276,6 +280,152 @@ def test_script_ends_with_the_commands_exit_code(
         ["sh", tmp_path / "box.sh"], input="line\n", capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (7, "a  b $c'd\nline\n", "")
+
+
+def _killed_script(minidock: Minidock, flags: list[str], directory: Path) -> Script:
+    directory.mkdir(exist_ok=True)
+    return Script(minidock.ok("script", "run", *flags) + "\n", directory)
+
+
+def _wait_until(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + patience(20)
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def _guard_of(run: Script) -> int:
+    """The process that waits for the end of a script's engine."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:3] == [f"{run.box}/tools/box.sh".encode(), b"guard"]:
+            return int(process.name)
+    raise AssertionError("no guard")
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_a_killed_scripts_container_dies_and_its_traces_go(
+    store: Store, minidock: Minidock, busybox_image: str, tmp_path: Path, user: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Another user's, too: the kernel forgets PR_SET_PDEATHSIG where credentials change."""
+    monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
+    (tmp_path / "new").mkdir()
+    source = tmp_path / "new/so 'urce"
+    flags = ["-m", "64m", "--user", user, "-p", f"{free_port()}:80", "-v", f"{source}:/s"]
+    before = machine.snapshot()
+    for guarded in (True, False):
+        run = _killed_script(minidock, [*flags, "busybox", *IN_SLEEP], tmp_path / str(guarded))
+        container = os.pidfd_open(run.pid())
+        record = Path(f"/run/minidock-script-{run.id}")
+        fields = Path(f"/proc/{run.process.pid}/stat").read_text().rpartition(")")[2].split()
+        assert record.read_text() == f"{run.process.pid} {fields[19]}\n{run.box}\n"
+        marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
+        if not guarded:
+            os.kill(_guard_of(run), signal.SIGKILL)
+        run.process.kill()
+        assert select.select([container], [], [], patience(20))[0], "the container lives"
+        os.close(container)
+        if not guarded:
+            assert os.path.exists(run.box) and source.is_dir()
+            clean = ["sh", str(run.file), "--clean"]
+            done = subprocess.run(clean, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        _wait_until(lambda at=record: not at.exists(), "its record stays")  # type: ignore[misc]
+        _wait_until(lambda: machine.left_behind(before, machine.snapshot(), marks) == [], "left")  # noqa: B023
+        assert not os.path.exists(run.box) and not source.exists()
+        run.process.communicate()
+
+
+def _killing_itself(text: str) -> list[str]:
+    """The script with its own end before each line of its engine, one after the other."""
+    lines = text.split("\n")
+    found = []
+    for number in range(lines.index("engine() {") + 1, lines.index("init() {")):
+        whole = re.match(r"    [a-z:!]", lines[number]) and not lines[number - 1].endswith("\\")
+        if whole:
+            found.append("\n".join([*lines[:number], "    kill -KILL $$", *lines[number:]]))
+    return found
+
+
+def test_a_script_that_is_killed_at_any_moment_is_taken_down(
+    store: Store, minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    flags = ["-m", "64m", "--shm-size", "8m", "-v", "data:/var", "busybox", *IN_SLEEP]
+    whole = minidock.ok("script", "run", *flags) + "\n"
+    (tmp_path / "whole.sh").write_text(whole)
+    moments = _killing_itself(whole)
+    assert len(moments) > 40
+    before = machine.snapshot()
+    for text in moments[:: long(7, 1)]:
+        run = Script(text, tmp_path)
+        _, errors = run.process.communicate(timeout=patience(20))
+        assert (run.process.returncode, errors) == (-signal.SIGKILL, ""), text
+        clean = ["sh", str(tmp_path / "whole.sh"), "--clean"]
+        done = subprocess.run(clean, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
+        _wait_until(lambda: machine.left_behind(before, machine.snapshot(), marks) == [], text)  # noqa: B023
+        if "cp " in text.partition("    kill -KILL")[0]:  # else it had not said what is its own
+            assert not os.path.exists(run.box)
+
+
+ANY_TEXT = st.binary(max_size=30).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))
+SHELL_TEXT = st.text("'\"\\$`\n\t !@%#~*?[]{}()<>|&;=-aZ0é\x81Ё", max_size=20)
+VALUE = ANY_TEXT | SHELL_TEXT
+FILE = VALUE.map(lambda name: f"f{name.replace('/', '')}")  # neither "." nor ".."
+NAME = st.text("abZ_.-+0", min_size=1, max_size=5) | st.sampled_from(["PWD", "IFS", "SHLVL", "_"])
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_every_byte_but_nul_reaches_the_container(
+    minidock: Minidock, busybox_image: str, require: Callable[[str], str], tmp_path: Path,
+    shell: str,
+) -> None:  # fmt: skip
+    """Many values at once, as each run takes its time."""
+    shellcheck = require("shellcheck") if not os.environ.get("MINIDOCK_VM") else ""
+    look = "cat /proc/$$/environ; pwd; cat /proc/$$/cmdline; cut -d ' ' -f 5-6 /proc/$$/mountinfo"
+
+    @settings(max_examples=long(2, 40), deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(
+        variables=st.dictionaries(NAME, VALUE, min_size=10, max_size=20),
+        arguments=st.lists(VALUE, min_size=10, max_size=20),
+        names=st.lists(FILE, min_size=4, max_size=4, unique=True),
+    )
+    def same(variables: dict[str, str], arguments: list[str], names: list[str]) -> None:
+        work, source, target, label = names
+        flags = ["--network", "none", "--hostname", "box", "-w", f"/{work}", "-l", f"l={label}"]
+        for name, value in variables.items():
+            flags += ["-e", f"{name}={value}"]
+        os.makedirs(tmp_path / source, exist_ok=True)
+        flags += ["--mount", _csv("type=bind", f"src={tmp_path}/{source}", f"dst=/mnt/{target}")]
+        words = [*flags, "busybox", "/bin/sh", "-c", look, *arguments]
+        native = _bytes(minidock, ["run", "--rm", *words])
+        (tmp_path / "box.sh").write_bytes(_bytes(minidock, ["script", "run", *words]))
+        if shellcheck:
+            _check_shell(shellcheck, [(tmp_path / "box.sh").read_text()], tmp_path)
+        done = subprocess.run([shell, tmp_path / "box.sh"], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert sorted(done.stdout.split(b"\0")) == sorted(native.split(b"\0"))
+
+    same()
+
+
+def _csv(*fields: str) -> str:
+    return ",".join('"' + field.replace('"', '""') + '"' for field in fields)
+
+
+def _bytes(minidock: Minidock, arguments: list[str]) -> bytes:
+    done = subprocess.run(
+        [*command_line(), *arguments], env=environment(minidock.root), capture_output=True,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b""), done
+    return done.stdout
 
 
 def test_links_of_the_image_lead_a_script_to_no_place_of_the_host(

@@ -5,14 +5,15 @@
 #
 # Written by `minidock script`. This file makes the same container without minidock: run it as root
 # with `sh FILE`. It stays until the command has ended, takes everything down again, and ends with
-# the command's exit code.
+# the command's exit code. `sh FILE --clean` takes down what killed scripts have left.
 #
 # Needed: util-linux 2.39 (unshare, nsenter, mount, setpriv), iproute2, iptables, a static busybox
 # (Debian: busybox-static), Linux 6.7. It trusts the image: a shell cannot open a path in a root
 # (openat2, RESOLVE_IN_ROOT), so links in the image were resolved when this was written.
 #
 # Two sides: the engine's; and the container's in four stages, of which each executes the next one:
-# init, walls, inside, last. The sides wait for each other at two FIFOs, ready and start.
+# init, walls, inside, last. The sides wait for each other at two FIFOs, ready and start: descriptors
+# 3 and 4 of the container's side. A third one, alive, tells a guard that the engine was killed.
 set -eu
 
 # ── Last stage, as the command's own user: nothing of ours stays open, then become the command ────
@@ -36,25 +37,42 @@ fi
 SHORT=$(printf %.12s "$ID")
 CABLE=veth$(printf %.11s "$ID")
 : "${BOX:=/var/tmp/box-$SHORT}"
+RECORDS=/run/minidock-script- # and an ID
 ROOTFS=$BOX/merged
 %VOLUMES%export ID BOX
 
-# ── Undo: each act that makes something puts on a stack how it is unmade ──────────────────────────
-UNDO=""
+# ── Undo: before each act that makes something, it is put on a stack how it is unmade ─────────────
+# The stack is a directory, since it has to outlive a script that is killed: a command in a file.
+MADE=1000
 
 undo() {
-    UNDO="$*
-$UNDO"
+    MADE=$((MADE + 1))
+    for word; do quoted "$word"; done > "$BOX/undo/$MADE"
+}
+
+# Print a word in single quotes.
+quoted() {
+    done=""
+    rest=$1
+    while case $rest in *\'*) ;; *) false ;; esac; do
+        done="$done${rest%%\'*}'\\''"
+        rest=${rest#*\'}
+    done
+    printf "'%s' " "$done$rest"
 }
 
 tear_down() {
     trap - EXIT
     trap '' INT TERM HUP
-    printf '%s\n' "$UNDO" > "$BOX/undo"
-    while read -r line <&7; do
-        eval "$line" || echo "could not undo: $line" >&2
-    done 7< "$BOX/undo"
+    stack=""
+    for act in "$BOX"/undo/*; do stack="$act $stack"; done
+    for act in $stack; do
+        [ -e "$act" ] || continue
+        (eval "$(cat "$act")") || echo "could not undo: $(cat "$act")" >&2
+        rm -f "$act"
+    done
     rm -rf "$BOX"
+    rm -f "$RECORDS$ID"
 }
 
 stop() {
@@ -62,10 +80,14 @@ stop() {
     exit 125
 }
 
+unmount() {
+    ! mountpoint -q "$1" || umount "$1"
+}
+
 make_cgroup() {
     if [ ! -d "$1" ]; then
-        mkdir "$1"
         undo remove_cgroup "$1"
+        mkdir "$1"
     fi
 }
 
@@ -97,15 +119,23 @@ move_processes() {
 }
 
 set_setting() {
-    undo "echo '$(cat "$1")' > '$1'"
-    echo "$2" > "$1"
+    undo restore_setting "$1" "$(cat "$1")"
+    printf '%s\n' "$2" > "$1"
+}
+
+restore_setting() {
+    [ ! -e "$1" ] || printf '%s\n' "$2" > "$1"
 }
 
 make_source() {
     if [ ! -e "$1" ]; then
+        undo remove_source "$1"
         mkdir -p "$1"
-        undo rmdir "'$1'"
     fi
+}
+
+remove_source() {
+    [ ! -d "$1" ] || rmdir "$1"
 }
 
 fill_volume() {
@@ -138,13 +168,29 @@ bridge_exists() {
     ip link show dev "$BRIDGE" >/dev/null 2>&1
 }
 
+# Add a rule: a table, a chain, and the rule's own words.
+add_rule() {
+    undo remove_rule "$@"
+    in_table=$1
+    shift
+    iptables --wait 10 -t "$in_table" -A "$@"
+}
+
+remove_rule() {
+    in_table=$1
+    shift
+    if iptables --wait 10 -t "$in_table" -C "$@" 2>/dev/null; then
+        iptables --wait 10 -t "$in_table" -D "$@"
+    fi
+}
+
 # The bridge and all that came with it; it stays where others have plugged in meanwhile.
 remove_network() {
     for port in "/sys/class/net/$BRIDGE/brif"/*; do
         [ ! -e "$port" ] || return 0
     done
 %REMOVE_RULES%
-    ip link delete dev "$BRIDGE"
+    ! bridge_exists || ip link delete dev "$BRIDGE"
 }
 
 # 127/8 may cross the bridge as long as one port is published; ours is still there now.
@@ -153,21 +199,67 @@ close_localnet() {
     [ "$published" -gt 1 ] || echo 0 > "/proc/sys/net/ipv4/conf/$BRIDGE/route_localnet"
 }
 
+# ── A script that was killed: its record says which pid and start time it had, and which BOX ──────
+# When a process began, in ticks since the machine did; nothing where it has ended. proc_pid_stat(5)
+started() {
+    fields=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    fields=${fields##*) }
+    case $fields in [ZX]*) ;; *) printf '%s\n' "$fields" | cut -d ' ' -f 20 ;; esac
+}
+
+# Take down what killed scripts have left, each by its own copy of itself. A lock on /run is held.
+clean() {
+    for record in "$RECORDS"*; do
+        [ -f "$record" ] || continue
+        { read -r pid start && read -r box; } < "$record" || continue
+        [ "$(started "$pid")" != "$start" ] || continue
+        if [ -f "$box/tools/box.sh" ]; then
+            ID=${record#"$RECORDS"} BOX=$box sh "$box/tools/box.sh" finish
+        else
+            rm -rf "$box"
+            rm -f "$record"
+        fi
+    done
+}
+
+finish() {
+    [ ! -f "$RECORDS$ID" ] || tear_down
+}
+
+# Wait until the engine says that all is taken down, or has been killed and says nothing any more.
+guard() {
+    read -r _ && return
+    { read -r pid start && read -r _; } < "$RECORDS$ID"
+    while [ "$(started "$pid")" = "$start" ]; do sleep 0.05; done # its descriptors end before it
+    exec flock /run sh "$0" clean
+}
+
 # ── The engine's side, which is the monitor's too ─────────────────────────────────────────────────
 engine() {
     [ -f "$0" ] || stop "has to be in a file, since its stages execute it: sh FILE"
     [ "$(id -u)" = 0 ] || stop "needs root"
+    flock --wait 60 /run sh "$0" clean
+    [ "${1:-}" != --clean ] || exit 0
     busybox=$(command -v busybox) || stop "no busybox: apt-get install busybox-static"
     case $BOX in *[!A-Za-z0-9/._-]*) stop "BOX: a path of letters and digits, please" ;; esac
     mkdir -m 700 "$BOX"
-    trap tear_down EXIT
+    printf '%s %s\n%s\n' "$$" "$(started "$$")" "$BOX" > "$RECORDS$ID"
+    mkdir "$BOX/undo" "$BOX/tools"
+    cp "$0" "$BOX/tools/box.sh"
+    mkfifo "$BOX/ready" "$BOX/start" "$BOX/alive"
+
+    # From here on, the end of this process is heard at the other end of "alive": by a guard.
+    exec 5<&0
+    exec 4<> "$BOX/alive"
+    exec 3< "$BOX/alive"
+    setsid sh "$BOX/tools/box.sh" guard <&3 >/dev/null 2>&1 3<&- 4>&- 5<&- &
+    exec 3<&-
+    trap 'tear_down; echo >&4' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
     # The third stage's programs: busybox, which is static; setpriv and prlimit with what they are
     # linked to, the loader as well.
-    mkdir "$BOX/tools"
-    cp "$0" "$BOX/tools/box.sh"
     cp "$busybox" "$BOX/tools/busybox"
     for tool in setpriv prlimit; do
         tool=$(command -v "$tool") || stop "no $tool: apt-get install util-linux"
@@ -176,30 +268,30 @@ engine() {
         while read -r library; do cp "$library" "$BOX/tools/"; done < "$BOX/libraries"
     done
     mv "$BOX"/tools/ld-* "$BOX/tools/ld.so"
-    mkfifo "$BOX/ready" "$BOX/start"
-    exec 5<&0 6<> "$BOX/ready"
 
     # Files that are bound into the container
 %FILES%
 %BEFORE%
 
     # ── Bear the process that becomes the container, with its own namespaces. clone3(2)
+    # It is killed when this process ends, however that is. PR_SET_PDEATHSIG(2const)
     undo end_processes
-    {
-        code=0
-        %UNSHARE% <&5 5<&- 2>&7 7>&- &
-        wait "$!" || code=$?
-        echo "ended $code" > "$BOX/ready"
-        exit "$code"
-    } 6<&- 7>&2 2>/dev/null & # so that a shell does not say "Killed" in the end
+    exec 6<> "$BOX/ready"
+    exec 7<> "$BOX/start"
+    exec 8< "$BOX/start"
+    setpriv --pdeathsig KILL \
+        %UNSHARE% <&5 3>&6 4<&8 5<&- 6>&- 7>&- 8<&- &
     child=$!
-    read -r word PID <&6
-    [ "$word" = ready ] || stop "the container's side ended with $PID before it was ready"
+    exec 5< "$BOX/ready" 6>&- 8<&-
+    if ! read -r _ PID <&5; then
+        wait "$child" 2>/dev/null && code=0 || code=$? # a shell says "Killed" here
+        stop "the container's side ended with $code before it was ready"
+    fi
 %AFTER%
 
     # ── Let it begin: it waits at the other end of this FIFO. fifo(7)
-    echo go > "$BOX/start"
-    wait "$child" && code=0 || code=$?
+    echo go >&7
+    wait "$child" 2>/dev/null && code=0 || code=$?
     exit "$code"
 }
 
@@ -212,7 +304,7 @@ init() {
 
 # ── Second stage: the walls, with the host's programs ─────────────────────────────────────────────
 walls() {
-    exec 3<> "$BOX/ready" 4<> "$BOX/start" 8< "$BOX/tools" 9< "$BOX/tools/ld.so"
+    exec 8< "$BOX/tools" 9< "$BOX/tools/ld.so"
 %WALLS%
     exec /proc/self/fd/8/busybox sh /proc/self/fd/8/box.sh inside
 }
@@ -232,7 +324,7 @@ inside() {
 }
 
 case "${1:-}" in
-    "") engine ;;
-    init | walls | inside) "$1" ;;
-    *) stop "takes no arguments" ;;
+    "" | --clean) engine "$@" ;;
+    init | walls | inside | guard | clean | finish) "$1" ;;
+    *) stop "takes no arguments, or --clean" ;;
 esac

@@ -13,7 +13,7 @@ from minidock.kernel import cgroup, systemd
 from minidock.runtime.program import Slot
 from minidock.teach.plan.rootfs import Layers
 from minidock.teach.script.lines import NO_TWIN, Lines
-from minidock.teach.script.words import command, here_text, word
+from minidock.teach.script.words import command, here_document, mark_of, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,37 +75,37 @@ class Host:
         return [f"make_cgroup {word(arguments['path'])}"]
 
     def _write_file(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        if arguments["value"] == "@KEEPER@":
+        if arguments["value"] == mark_of("KEEPER"):
             return [f"move_processes {word(arguments['path'].rpartition('/init/')[0])}"]
         return [twin]
 
     def _start_unit(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         unit, within = arguments["name"], systemd.slice_path(arguments["slice_name"])
-        return [twin, f"undo stop_unit {unit} {cgroup.ROOT}/{within}/{unit}"]
+        return [f"undo stop_unit {unit} {cgroup.ROOT}/{within}/{unit}", twin]
 
     def _mount_overlay(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         made = " ".join(word(arguments[key]) for key in ("upperdir", "workdir", "target"))
-        return [f"mkdir -p {made}", twin, 'undo umount "$ROOTFS"', *self._volumes()]
+        return [f"mkdir -p {made}", 'undo unmount "$ROOTFS"', twin, *self._volumes()]
 
     def _mount_disk(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         return [
             'mkdir "$BOX/space"',
             f'truncate -s {space.size_of(self._plan.container.host_config)} "$BOX/disk"',
             'mkfs.ext4 -q -F -m 0 -E nodiscard "$BOX/disk"',
+            'undo unmount "$BOX/space"',
             twin,
-            'undo umount "$BOX/space"',
         ]
 
     def _mount_shared_memory(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        return ['mkdir "$BOX/shm"', twin, 'undo umount "$BOX/shm"']
+        return ['mkdir "$BOX/shm"', 'undo unmount "$BOX/shm"', twin]
 
     def _add_bridge(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         said = "the bridge $BRIDGE is there by now: have this script written anew"
-        return [f'! bridge_exists || stop "{said}"', twin, "undo remove_network"]
+        return [f'! bridge_exists || stop "{said}"', "undo remove_network", twin]
 
     def _add_cable(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         said = "the bridge $BRIDGE is gone by now: have this script written anew"
-        return [f'bridge_exists || stop "{said}"', twin, "undo remove_cable"]
+        return [f'bridge_exists || stop "{said}"', "undo remove_cable", twin]
 
     def _write_setting(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
@@ -115,7 +115,7 @@ class Host:
         if self._bridge_is_ours:  # what is undone with it, or goes with it
             return [f"echo {value} > {path}"]
         if arguments["name"].endswith("/route_localnet"):
-            return [f"echo {value} > {path}", "undo close_localnet"]
+            return ["undo close_localnet", f"echo {value} > {path}"]
         if "/conf/" in arguments["name"]:  # what devices may not believe goes with them
             return [f"echo {value} > {path}"]
         return [f"set_setting {path} {value}"]
@@ -139,19 +139,17 @@ class Host:
     def _restore(self, rules: str) -> None:
         """Rules: all of a new bridge's at once; on one that is there, those that are missing."""
         if rules.startswith("*filter\n:FORWARD"):
-            self.lines.write("iptables --wait 10 -P FORWARD DROP")
             if not self._bridge_is_ours:
                 self.lines.write("undo iptables --wait 10 -P FORWARD ACCEPT")
+            self.lines.write("iptables --wait 10 -P FORWARD DROP")
         elif self._bridge_is_ours:
-            restore = "iptables-restore --wait 10 --noflush <<RULES"
-            self.lines.write(f"{restore}\n{here_text(rules)}RULES")
+            restore = "iptables-restore --wait 10 --noflush @"
+            self.lines.write(here_document(restore, rules, "RULES"))
         elif not self._rules_written:
             self._rules_written = True
             for table, chain, rule in self._missing_rules():
-                call = f"iptables --wait 10 -t {table}"
                 marked = command(f"{chain} {self._variables.mark(rule)}")
-                self.lines.write(f"{call} -A {marked}")
-                self.lines.write(f"undo {call} -D {marked}")
+                self.lines.write(f"add_rule {table} {marked}")
 
     def _missing_rules(self) -> list[tuple[str, str, str]]:
         before = firewall.parse(self._plan.wiring.before)
@@ -171,8 +169,8 @@ class Host:
         acts = self._plan.acts.all
         device = next(a.arguments["name"] for a in acts if a.op.name == "link.add_bridge")
         marked: str = self._variables.mark(firewall.removal(self._plan.wiring.after, device))
-        lines = ["    iptables-restore --wait 10 --noflush 2>/dev/null <<RULES || :"]
-        lines.append(f"{here_text(marked)}RULES")
+        restore = "    iptables-restore --wait 10 --noflush 2>/dev/null @ || :"
+        lines = [here_document(restore, marked, "RULES")]
         for act in acts:
             if act.op.name == "sysctl.write" and act.arguments["name"] == bridge.FORWARDING:
                 lines.append(f"    echo 0 > /proc/sys/{bridge.FORWARDING}")

@@ -12,6 +12,8 @@ groups are setpriv's options, in one call, which does them in the kernel's order
 
 from __future__ import annotations
 
+import re
+
 from minidock.errors import UsageError
 from minidock.kernel import cgroup, cgroup_v1
 from minidock.teach.plan.rootfs import Layers
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
     from minidock.teach.script.words import Variables
 
 _SETPRIV = "exec /proc/self/fd/9 --library-path /proc/self/fd/8 /proc/self/fd/8/setpriv"
+_DIES_WITH_PARENT = "--pdeathsig KILL"  # once more: the kernel forgets it where the user changes
 _BUSYBOX = "/proc/self/fd/8/busybox"
 _SHELLS_OWN = ("OLDPWD", "PWD", "SHLVL")  # variables that a shell exports unasked
+# Names that a shell passes on with the value that it got; not those that it sets, or uses itself.
+_PASSED_ON = re.compile(
+    r"(?!(?:_.*|IFS|OPTIND|PWD|OLDPWD|PPID|SHLVL|LINENO|RANDOM|FUNCNAME)=)"
+    r"[A-Za-z_][A-Za-z0-9_]*="
+)
 _CLOSED = ("nosuid", "nodev", "noexec")
 
 
@@ -41,6 +49,7 @@ class Inside:
         self._layers = Layers(plan.layers)
         self._spec = plan.config["process"]
         self._rootfs = plan.container.paths.merged
+        self._short = plan.container.id[:12]
         self._stage = self.init
         self._covered: list[str] = []  # mount points so far, whose insides are no image's
         self._flags: dict[str, str] = {}  # mount point -> what a remount must say again
@@ -171,18 +180,33 @@ class Inside:
         umask = (self._spec.get("user") or {}).get("umask")
         self.inside.write(f"umask {0o022 if umask is None else umask:04o}")
         self.inside.why(act)
-        environment = self._variables.mark(self._spec["env"])
-        argv = self._variables.mark(self._spec["args"])
-        path = self._variables.mark(act.arguments["path"])
-        lines = [
-            _SETPRIV,
-            *self._setpriv,
-            f"{_BUSYBOX} env -i",
-            *map(word, environment),
-            f"{_BUSYBOX} sh /proc/self/fd/8/box.sh last {word(path)}",
-            *map(word, argv),
-        ]
+        lines = [_SETPRIV, _DIES_WITH_PARENT, *self._setpriv, *self._last(act.arguments["path"])]
         self.inside.write(" \\\n    ".join(lines))
+
+    def _last(self, path: str) -> list[str]:
+        """The last stage and its words: they are the run's own, and nothing in them is a variable.
+
+        A shell passes on variables that it could have itself. Where there are others, env sets them
+        once that shell has closed what is open; busybox's would prefer its own programs to those of
+        PATH, so it gets the path, and that is the command's argv[0] too.
+        """
+        argv = [word(argument) for argument in self._spec["args"]]
+        environment = [self._entry(entry) for entry in self._spec["env"]]
+        last = f"{_BUSYBOX} sh /proc/self/fd/8/box.sh last"
+        if all(_PASSED_ON.match(entry) for entry in self._spec["env"]):
+            return [
+                f"{_BUSYBOX} env -i",
+                *environment,
+                f"{last} {word(path)}",
+                *argv,
+            ]
+        by_env = f"{_BUSYBOX} env -i {last} /proc/self/exe busybox env -i --"
+        return [by_env, *environment, word(path), *argv[1:]]
+
+    def _entry(self, entry: str) -> str:
+        """A variable of the command; HOSTNAME is the script's own, where nobody has named it."""
+        is_ours = entry == f"HOSTNAME={self._short}"
+        return word(self._variables.mark(entry) if is_ours else entry)
 
 
 _PREFIXES = (
@@ -216,7 +240,11 @@ def _joined(root: str, target: str) -> str:
     return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
 
 
-def check_dev(config: dict[str, Any]) -> None:
-    """Raise UsageError where the second half could not reach its own programs."""
+def check(config: dict[str, Any]) -> None:
+    """Raise UsageError where the second half could not reach its own programs, or the command."""
+    if any("=" not in entry for entry in config["process"]["env"]):
+        raise UsageError("a script needs a '=' in each variable of the environment")
+    if "=" in config["process"]["args"][0]:
+        raise UsageError("a script cannot start a command with a '=' in its name")
     if not any(entry["destination"] == "/proc" for entry in config["mounts"]):
         raise UsageError("a script needs /proc in its container: its second half is reached by it")

@@ -20,9 +20,9 @@ from minidock.engine.network.names import hosts_file
 from minidock.teach.plan.acts import PID
 from minidock.teach.script import host as host_side
 from minidock.teach.script.host import Host
-from minidock.teach.script.inside import Inside, added_by_shell, check_dev
+from minidock.teach.script.inside import Inside, added_by_shell, check
 from minidock.teach.script.lines import Lines
-from minidock.teach.script.words import Variables, here_text, word
+from minidock.teach.script.words import Variables, bytes_used, comment, here_document, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def script(plan: Plan, command_line: str) -> str:
     Raises UsageError for what a script could only half say.
     """
     host_side.check(plan)
-    check_dev(plan.config)
+    check(plan.config)
     constants, variables = _variables(plan)
     engine, inside = _sides(plan, variables)
     with open(_TEMPLATE, encoding="utf-8") as file:
         frame = file.read().partition("# ---\n")[2]
     parts = {
-        "COMMAND_LINE": command_line,
+        "COMMAND_LINE": comment(command_line),
         "CONSTANTS": "\n".join(f"{name}={word(value)}" for name, value in constants.items()),
         "VOLUMES": "".join(
             f"VOLUME_{number}=$BOX/volumes/{number}\n"
@@ -60,26 +60,32 @@ def script(plan: Plan, command_line: str) -> str:
         "CGROUPS": _cgroups(plan, variables),
         "ADDED": added_by_shell(plan.config["process"]["env"]),
     }
-    for name, text in parts.items():
-        frame = frame.replace(f"%{name}%", text)
-    return _without_unused(frame)
+    frame = _filled(frame, {"CONSTANTS": parts.pop("CONSTANTS") + "\n%BYTES%"})
+    parts["BYTES"] = bytes_used(frame + "".join(parts.values()))
+    return _filled(_without_unused(frame, parts), parts)
 
 
-def _without_unused(text: str) -> str:
-    """The script without the helpers and constants that nothing in it calls for."""
+def _filled(frame: str, parts: dict[str, str]) -> str:
+    """The frame with its parts, whose own text is not looked at."""
+    return re.sub(r"%([A-Z_]+)%", lambda match: parts.get(match[1], match[0]), frame)
+
+
+def _without_unused(frame: str, parts: dict[str, str]) -> str:
+    """The frame without the helpers that nothing in the script calls for."""
     helpers = r"\n((?:# [^\n]*\n)*(\w+)\(\) \{\n(?:.*?\n)?\}\n)"
     inner = r"\n( +(\w+)\(\) \{[^\n]*\}(?=\n))"
     constants = r"\n(([A-Z_]+)=[^\n]*(?=\n))"
     for pattern in (helpers, inner, constants):
-        for block, name in re.findall(pattern, text, re.DOTALL):
+        for block, name in re.findall(pattern, frame, re.DOTALL):
+            text = _filled(frame.replace(block, "", 1), parts)
             where = text.partition("\ninside() {")[2] if pattern is inner else text
-            used = re.sub(r"(?m)^ *#.*", "", where.replace(block, ""))
+            used = re.sub(r"(?m)^ *#.*", "", where)
             call = (
                 rf"(?m)(^|[;&|(]|then|do|else)\s*{name}\s" if pattern is inner else rf"\b{name}\b"
             )
             if not re.search(call, used):
-                text = text.replace(f"\n{block}", "", 1)
-    return text
+                frame = frame.replace(f"\n{block}", "", 1)
+    return frame
 
 
 def _sides(plan: Plan, variables: Variables) -> tuple[Host, Inside]:
@@ -167,8 +173,11 @@ def _files(plan: Plan, variables: Variables) -> Lines:
         ("hostname", container.config["Hostname"] + "\n"),
         ("resolv.conf", resolv),
     ):
-        text = here_text(variables.mark(content))
-        lines.write(f'cat > "$BOX/{name}" <<TEXT\n{text}TEXT')
+        place, marked = f'"$BOX/{name}"', variables.mark(content)
+        if content.endswith("\n"):
+            lines.write(here_document(f"cat > {place} @", marked, "TEXT"))
+        else:
+            lines.write(f"printf %s {word(marked)} > {place}")
     for point in container.document["Mounts"]:
         place = word(variables.mark(point["Source"]))
         if point["Type"] == "bind" and point.get("CreateSource"):

@@ -2,11 +2,13 @@
 
     MinidockError              125  what went wrong, on what, and what to do about it
     ├── UsageError             125  a flag or argument that cannot be used as given
+    │   └── BadName            125  a name that must not become part of a path
     ├── NotFound                 1  no such container, image, volume or network
     ├── Conflict                 1  taken, in use, or in the wrong state for this
     ├── ArchiveError             1  an image archive that is broken or hostile
     ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
+    ├── NotOurs                125  a path that minidock may not remove: it is not its own
     ├── KernelError            125  the kernel refused a call
     ├── Aborted                125  who stepped through the making of a container gave it up
     ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
@@ -40,6 +42,14 @@ class MinidockError(Exception):
 
 class UsageError(MinidockError):
     """A flag or argument that cannot be used as given."""
+
+
+class BadName(UsageError):
+    """A name from outside that must not become part of a path of the store."""
+
+
+class NotOurs(MinidockError):
+    """A path that was to be removed and is not below one of minidock's own directories."""
 
 
 class NotFound(MinidockError):

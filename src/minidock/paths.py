@@ -1,5 +1,8 @@
 """The only place that builds a path of the store.
 
+A name from outside (of a volume, a network, a container, a digest) becomes part of a path here, in
+`_component`, which raises BadName for all that could mean another place: "..", a slash, nothing.
+
     /var/lib/minidock/                       MINIDOCK_ROOT moves it, and with it all that follows
         version  lock
         blobs/sha256/<hex>                   configs and manifests of images, as they came
@@ -30,8 +33,15 @@ from __future__ import annotations
 
 import os
 
+from minidock.errors import BadName
+
 STORE_VERSION = 1
 DEFAULT_ROOT = "/var/lib/minidock"
+_LONGEST_NAME = 255  # NAME_MAX
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_OTHERS = _FIRST | frozenset("_.-")
+_HEX = frozenset("0123456789abcdef")
+_SHA256_DIGITS = 64
 
 
 class Store:
@@ -66,29 +76,74 @@ class Store:
         self.build = f"{self.root}/build"
         self.build_lock = f"{self.build}/lock"
         self.build_steps = f"{self.build}/steps"
+        self.build_downloads = f"{self.build}/downloads"
         self.build_mounts = f"{self.build}/mounts"
         self.lab = f"{self.root}/lab"
         self.sealed = f"{self.run}/sealed"
 
+    @property
+    def own_directories(self) -> tuple[str, ...]:
+        """Where minidock may remove what it likes: below these, never these themselves."""
+        return (
+            self.staging, self.run, self.containers, self.volumes, self.layers, self.blobs,
+            self.names, self.networks, self.seccomp, self.build_steps, self.build_mounts,
+            self.build_downloads, self.lab,
+        )  # fmt: skip
+
     def blob(self, digest: str) -> str:
         """Path of a blob by its digest ("sha256:<hex>" or bare hex)."""
-        return f"{self.blobs}/{digest.removeprefix('sha256:')}"
+        return f"{self.blobs}/{_digest('a blob', digest)}"
 
     def layer(self, chain_id: str) -> str:
         """Directory of an unpacked layer by its chainID ("sha256:<hex>" or bare hex)."""
-        return f"{self.layers}/{chain_id.removeprefix('sha256:')}"
+        return f"{self.layers}/{_digest('a layer', chain_id)}"
+
+    def build_step(self, key: str) -> str:
+        """Record of a step in the build cache by its key ("sha256:<hex>" or bare hex)."""
+        return f"{self.build_steps}/{_digest('a build step', key)}"
 
     def container(self, container_id: str) -> ContainerPaths:
         """Paths of one container by its full id."""
-        return ContainerPaths(self, container_id)
+        return ContainerPaths(self, _component("a container id", container_id))
+
+    def name(self, name: str) -> str:
+        """The link from a container's name to its id."""
+        return f"{self.names}/{_component('a container name', name)}"
 
     def volume(self, name: str) -> str:
         """Directory of a named volume; its files are in `_data` below it."""
-        return f"{self.volumes}/{name}"
+        return f"{self.volumes}/{_component('a volume name', name)}"
+
+    def volume_users(self, name: str) -> str:
+        """Directory in /run of who uses a volume that is a mount of its own."""
+        return f"{self.run}/volumes/{_component('a volume name', name)}"
 
     def network(self, name: str) -> str:
         """State file of a network: its subnet and the addresses given out."""
-        return f"{self.networks}/{name}.json"
+        return f"{self.networks}/{_component('a network name', name)}.json"
+
+
+def is_component(name: str) -> bool:
+    """Whether a name from outside may become part of a path: Docker's alphabet for names."""
+    return 0 < len(name) <= _LONGEST_NAME and name[0] in _FIRST and _OTHERS.issuperset(name)
+
+
+def _component(what: str, name: str) -> str:
+    if not is_component(name):
+        raise BadName(
+            f"{name!r} is not {what}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, "
+            f"at most {_LONGEST_NAME} of them"
+        )
+    return name
+
+
+def _digest(what: str, digest: str) -> str:
+    digits = digest.removeprefix("sha256:")
+    if len(digits) != _SHA256_DIGITS or not _HEX.issuperset(digits):
+        raise BadName(
+            f"{digest!r} is not the digest of {what}: sha256: and {_SHA256_DIGITS} digits"
+        )
+    return digits
 
 
 class ContainerPaths:

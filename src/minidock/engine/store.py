@@ -203,7 +203,7 @@ class Staging:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            remove_tree(self.path)
+            remove_tree(self._store, self.path)
         finally:
             Staging.locks.discard(self._fd)
             os.close(self._fd)
@@ -229,6 +229,6 @@ def sweep(store: Store) -> None:
         except BlockingIOError:
             continue  # somebody is at work in there
         else:
-            remove_tree(path)
+            remove_tree(store, path)
         finally:
             os.close(fd)

@@ -1,19 +1,115 @@
-"""Removing a directory that others have filled: to any depth, and without following links."""
+"""Removing trees that others have filled: below minidock's own directories, and nowhere else.
+
+    remove_tree(store, path)       a path strictly below one of the store's own directories
+    remove_below(descriptor, path) below a directory that the caller holds open
+    MadeDirectory                  a temporary directory of this process, which goes with its block
+
+A wrong path must not cost anybody a file. So a path is split into one of the owner's directories
+and what is below it; "..", "." and "" are refused. The kernel then resolves it from the descriptor
+of that directory (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS), and everything is deleted
+by descriptors. No mount is entered (RESOLVE_NO_XDEV): what is mounted in there is somebody's data,
+such as the directory of a volume of type bind.
+
+Nothing else in minidock removes trees (tests/architecture/test_trees.py).
+Sources: openat2(2), unlinkat(2), rename(2).
+"""
 
 from __future__ import annotations
 
 import os
+from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
+
+from minidock.errors import KernelError, NotOurs, StoreError
+from minidock.kernel.path import open_beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Owner(Protocol):
+        """Who has directories of its own: a store, or a MadeDirectory."""
+
+        @property
+        def own_directories(self) -> tuple[str, ...]: ...
 
 
-def remove_tree(path: str) -> None:
-    """Delete a directory and all below it without following links; nothing where it is gone.
+_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
-    A container may have nested directories to any depth, beyond the longest path and the deepest
-    recursion. So what lies deeper is renamed to the top first and deleted there: one level at a
-    time, by two descriptors.
+
+def remove_tree(owner: Owner, path: str) -> None:
+    """Delete a directory (or a file) and all below it; nothing where it is gone.
+
+    Raises NotOurs for a path that is not strictly below one of the owner's own directories,
+    StoreError where something is mounted in it, OSError.
+    """
+    for own in owner.own_directories:
+        if path.startswith(own + "/"):
+            break
+    else:
+        raise NotOurs(f"{path} is not below a directory of minidock's own, and is not removed")
+    try:
+        directory = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        remove_below(directory, path[len(own) + 1 :])
+    finally:
+        os.close(directory)
+
+
+def remove_below(directory_fd: int, path: str) -> None:
+    """Delete what a relative path names below an open directory; see remove_tree."""
+    *folders, name = path.split("/")
+    if not {"", ".", ".."}.isdisjoint((*folders, name)):
+        raise NotOurs(f"{path!r} does not name something below a directory, and is not removed")
+    try:
+        parent = _open(directory_fd, "/".join(folders) or ".", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        if not _remove_file(parent, name):
+            _clear(parent, name)
+            _remove_directory(parent, name)
+    finally:
+        os.close(parent)
+
+
+class MadeDirectory:
+    """`with MadeDirectory(prefix, parent) as made:` a new directory, removed when the block ends.
+
+    path: its absolute path. Only this user may enter it (mode 0700).
+    """
+
+    def __init__(self, prefix: str, parent: str) -> None:
+        self._parent = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._name = f"{prefix}{os.urandom(8).hex()}"
+        self.path = f"{os.path.abspath(parent).rstrip('/')}/{self._name}"
+        self.own_directories = (self.path,)
+        try:
+            os.mkdir(self._name, 0o700, dir_fd=self._parent)
+        except BaseException:
+            os.close(self._parent)
+            raise
+
+    def __enter__(self) -> MadeDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            remove_below(self._parent, self._name)
+        finally:
+            os.close(self._parent)
+
+
+def _clear(parent: int, name: str) -> None:
+    """Empty a directory, to any depth.
+
+    A container may have nested directories beyond the longest path and the deepest recursion. So
+    what lies deeper is renamed to the top first and deleted there: one level at a time, by two
+    descriptors.
     """
     try:
-        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        top = _open(parent, name, _READ)
     except FileNotFoundError:
         return
     try:
@@ -29,19 +125,32 @@ def remove_tree(path: str) -> None:
             _remove_directory(top, name)
     finally:
         os.close(top)
-    _remove_directory(None, path)
 
 
 def _remove_or_list(top: int, name: str) -> list[str]:
     """Delete a file, or the files in a directory; returns the directories in it."""
     if _remove_file(top, name):
         return []
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    directory = os.open(name, flags, dir_fd=top)
+    directory = _open(top, name, _READ)
     try:
         return [entry for entry in os.listdir(directory) if not _remove_file(directory, entry)]
     finally:
         os.close(directory)
+
+
+def _open(directory: int, path: str, flags: int) -> int:
+    try:
+        return open_beneath(directory, path, flags, same_mount=True)
+    except KernelError as error:
+        where = f"{os.readlink(f'/proc/self/fd/{directory}')}/{path}"
+        if error.errno in (ENOENT, ENOTDIR, ELOOP):
+            raise OSError(error.errno, os.strerror(error.errno), where) from None
+        if error.errno != EXDEV:
+            raise
+        raise StoreError(
+            f"cannot remove {where}: something is mounted there",
+            hint=f"findmnt -R {where}     shows what; unmount it, then try again",
+        ) from None
 
 
 def _remove_file(parent: int, name: str) -> bool:
@@ -55,7 +164,7 @@ def _remove_file(parent: int, name: str) -> bool:
     return True
 
 
-def _remove_directory(parent: int | None, name: str) -> None:
+def _remove_directory(parent: int, name: str) -> None:
     try:
         os.rmdir(name, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):

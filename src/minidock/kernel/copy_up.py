@@ -36,7 +36,7 @@ def mode_option(root: str, target: str, data: str) -> str:
     return ",".join([f"mode={mode:04o}", *([data] if data else [])])
 
 
-def open_beneath(root: str, target: str) -> int:
+def open_covered(root: str, target: str) -> int:
     """Open a directory that is about to be covered; returns its descriptor."""
     return open_in_root(root, target, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -51,7 +51,7 @@ def copy_up(beneath: int, root: str, target: str) -> None:
 
     Without it: the tmpfs is empty, and hides the image's files for as long as it is mounted.
 
-    beneath: from `open_beneath`; it is closed.
+    beneath: from `open_covered`; it is closed.
     Raises KernelError: ENOSPC where the content is larger than the tmpfs.
     """
     try:

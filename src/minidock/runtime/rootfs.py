@@ -196,9 +196,9 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
         data = Slot("tmpfs options")
     steps.append(Step(make_mount_point, rootfs, target, like=""))
     if options.copy_up:
-        from minidock.kernel.copy_up import open_beneath
+        from minidock.kernel.copy_up import open_covered
 
-        steps.append(Step(open_beneath, rootfs, target, into="beneath"))
+        steps.append(Step(open_covered, rootfs, target, into="beneath"))
     flags = options.flags & ~m.MS_RDONLY
     steps.append(Step(m.mount_filesystem, source, rootfs, target, "tmpfs", flags=flags, data=data))
     if options.copy_up:

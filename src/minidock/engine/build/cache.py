@@ -98,7 +98,7 @@ class Cache:
         write_file(self._path(key), jsontext.dumps(record).encode())
 
     def _path(self, key: str) -> str:
-        return f"{self._store.build_steps}/{key.removeprefix('sha256:')}"
+        return self._store.build_step(key)
 
 
 def key_of(*parts: Any) -> str:

@@ -145,9 +145,7 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     _check_out(folder, ref)
     _git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     if not keep_git:
-        from minidock.engine.tree import remove_tree
-
-        remove_tree(f"{folder}/.git")
+        _remove_git(folder)
     chosen = os.path.realpath(os.path.join(folder, inside.lstrip("/")))
     root = os.path.realpath(folder)
     if not (chosen == root or chosen.startswith(root + "/")) or not os.path.isdir(chosen):
@@ -168,6 +166,16 @@ def _check_out(folder: str, ref: str) -> None:
         return
     _git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit has no name there
     _git(folder, "checkout", "--quiet", ref)
+
+
+def _remove_git(folder: str) -> None:
+    from minidock.engine.tree import remove_below
+
+    cloned = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        remove_below(cloned, ".git")
+    finally:
+        os.close(cloned)
 
 
 def _git(folder: str, *arguments: str) -> None:

@@ -84,7 +84,7 @@ def provide_cache(
             time.sleep(_POLL_SECONDS)
     mount.host_path = f"{home}/data"
     if not os.path.isdir(mount.host_path):
-        _make_cache(mount, home, fill)
+        _make_cache(store, mount, home, fill)
     os.utime(home)
 
 
@@ -93,7 +93,7 @@ def cache_name(mount: Mount) -> str:
     return mount.options.get("id") or mount.target
 
 
-def _make_cache(mount: Mount, home: str, fill: Callable[[str], None] | None) -> None:
+def _make_cache(store: Store, mount: Mount, home: str, fill: Callable[[str], None] | None) -> None:
     """Make a cache's directory, beside its place first: it appears with all that is in it.
 
     Another step may be doing the same. rename(2) puts a directory in the place of an empty one, and
@@ -109,7 +109,7 @@ def _make_cache(mount: Mount, home: str, fill: Callable[[str], None] | None) -> 
         if not os.path.isdir(mount.host_path):
             os.rename(fresh, mount.host_path)
             return
-    remove_tree(fresh)  # another step was faster
+    remove_tree(store, fresh)  # another step was faster
 
 
 def _hold(mount: Mount, home: str, sharing: str) -> bool:

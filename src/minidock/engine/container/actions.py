@@ -257,7 +257,7 @@ def rename(store: Store, reference: str, new_name: str) -> None:
             networks.know_as(
                 store, container.id, lambda network: names_on(container.document, network) or []
             )
-        os.unlink(f"{store.names}/{old_name}")
+        os.unlink(store.name(old_name))
     tell_container(container, "rename", oldName=f"/{old_name}")
 
 

@@ -21,7 +21,7 @@ from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
 from minidock.engine.monitor.teardown import SetAside, take_down
 from minidock.engine.small_file import replace
 from minidock.errors import Conflict, NotFound, StoreError
-from minidock.paths import Store
+from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ def _look_up(store: Store, reference: str) -> Container | None:
 
 def _ids(store: Store) -> list[str]:
     try:
-        return [name for name in os.listdir(store.containers) if not name.startswith(".")]
+        return [name for name in os.listdir(store.containers) if is_component(name)]
     except FileNotFoundError:
         return []
 

@@ -12,21 +12,23 @@ from __future__ import annotations
 import os
 
 from minidock.errors import Conflict
-from minidock.paths import Store
+from minidock.paths import Store, is_component
 
 
 def every_name(store: Store) -> list[str]:
     """All names that are given."""
     try:
-        return os.listdir(store.names)
+        return [name for name in os.listdir(store.names) if is_component(name)]
     except FileNotFoundError:
         return []
 
 
 def holder_of(store: Store, name: str) -> str:
     """The id of the container that has a name, or ""."""
+    if not is_component(name):
+        return ""
     try:
-        return os.readlink(f"{store.names}/{name}")
+        return os.readlink(store.name(name))
     except OSError:
         return ""
 
@@ -45,13 +47,13 @@ def claim_name(store: Store, name: str, container_id: str) -> None:
                 hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
                 "or choose another name",
             )
-        os.unlink(f"{store.names}/{name}")
+        os.unlink(store.name(name))
     if holder != container_id:
-        os.symlink(container_id, f"{store.names}/{name}")
+        os.symlink(container_id, store.name(name))
 
 
 def drop_names(store: Store, container_id: str, names: set[str]) -> None:
     """Let others have these names, as far as they are this container's."""
     for name in names:
         if container_id and name and holder_of(store, name) == container_id:
-            os.unlink(f"{store.names}/{name}")
+            os.unlink(store.name(name))

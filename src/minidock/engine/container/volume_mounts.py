@@ -81,7 +81,7 @@ def hold(store: Store, container_id: str, name: str, options: dict[str, str]) ->
 
     Raises what `show` raises; nothing is noted then.
     """
-    users = f"{store.run}/volumes/{name}"
+    users = store.volume_users(name)
     with exclusive(f"{store.volumes}/.lock"):
         os.makedirs(users, mode=0o711, exist_ok=True)
         flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
@@ -128,14 +128,14 @@ def let_go(store: Store, container_id: str) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if os.path.exists(f"{store.run}/volumes/{name}/{container_id}"):
+        if os.path.exists(f"{store.volume_users(name)}/{container_id}"):
             with exclusive(f"{store.volumes}/.lock"):
                 _drop(store, container_id, name)
 
 
 def _drop(store: Store, container_id: str, name: str) -> None:
     """Unmount a volume whose last user has ended. The caller holds the volumes' lock."""
-    users = f"{store.run}/volumes/{name}"
+    users = store.volume_users(name)
     if os.listdir(users) == [container_id]:
         unmount(f"{store.volume(name)}/_data", MNT_DETACH)
     os.unlink(f"{users}/{container_id}")

@@ -28,7 +28,7 @@ from minidock.engine.locks import exclusive
 from minidock.engine.store import prepare, write_file
 from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, NotFound, UsageError
-from minidock.paths import Store
+from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,11 +142,11 @@ def remove_rubbish(store: Store) -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if name.startswith(".") or os.path.exists(_document_path(store, name)):
+        if not is_component(name) or os.path.exists(_document_path(store, name)):
             continue
         with exclusive(f"{store.volumes}/.lock"):
             if not os.path.exists(_document_path(store, name)):
-                remove_tree(store.volume(name))
+                remove_tree(store, store.volume(name))
 
 
 def take_back(store: Store, name: str) -> None:
@@ -163,7 +163,7 @@ def _remove(store: Store, name: str) -> None:
     with exclusive(f"{store.volumes}/.lock"):
         if os.path.exists(_document_path(store, name)):
             os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
-        remove_tree(store.volume(name))
+        remove_tree(store, store.volume(name))
     tell(store, "volume", "destroy", name, driver="local")
 
 
@@ -223,7 +223,7 @@ def populate(store: Store, name: str, source: str) -> None:
                 if options.get("type") != "tmpfs":  # in memory it begins empty, as Docker's does
                     _copy_directory(source, data)
                 return
-            remove_tree(copying)
+            remove_tree(store, copying)
             os.mkdir(copying, 0o700)
             _copy_directory(source, copying)
             os.rename(copying, copied)
@@ -231,7 +231,7 @@ def populate(store: Store, name: str, source: str) -> None:
             if not os.path.lexists(f"{data}/{entry}"):
                 os.rename(f"{copied}/{entry}", f"{data}/{entry}")
         _copy_attributes(copied, data, os.stat(copied))
-        remove_tree(copied)
+        remove_tree(store, copied)
 
 
 def _copy_directory(source: str, target: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from minidock.engine.tree import MadeDirectory
 from minidock.errors import MinidockError
 from minidock.paths import Store
 
@@ -74,8 +74,8 @@ def in_child(act: Callable[[Tried], None]) -> Parts:
 @contextmanager
 def scratch(store: Store) -> Iterator[str]:
     """An empty directory on the store's own file system, removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".minidock-doctor-", dir=nearest(store.root)) as path:
-        yield path
+    with MadeDirectory(".minidock-doctor-", nearest(store.root)) as made:
+        yield made.path
 
 
 def nearest(path: str) -> str:

@@ -53,10 +53,10 @@ def settle(store: Store) -> None:
     directory = f"{store.staging}/orphans"
     os.makedirs(directory, mode=0o700, exist_ok=True)
     move_out(store, catalogue, directory)
-    remove_tree(directory)
+    remove_tree(store, directory)
     for name in os.listdir(store.blobs):
         if PREFIX + name not in catalogue["images"]:
-            os.unlink(store.blob(name))
+            os.unlink(f"{store.blobs}/{name}")
     for name in os.listdir(store.root):
         if name.startswith("images.json."):  # what write_file had not renamed yet
             os.unlink(f"{store.root}/{name}")

@@ -21,7 +21,7 @@ import stat
 from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
 from minidock.engine.image.upper_tar import seconds
 from minidock.engine.image.walk import changed_meanwhile
-from minidock.engine.tree import remove_tree
+from minidock.engine.tree import remove_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Taken:
         for path in self._sockets + self._upper.left_out:
             with self._upper.parent(path) as (parent, name):
                 if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-                    remove_tree(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
+                    remove_below(parent, os.fsdecode(name))
                 else:
                     os.unlink(name, dir_fd=parent)
         for path, time in self._directory_times.items():

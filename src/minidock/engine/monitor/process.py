@@ -363,7 +363,7 @@ class Monitor:
             self.loop.turn()
         self.loop.forget(alarm)
         os.close(alarm)
-        remove_tree(self.container.paths.run)
+        remove_tree(self.store, self.container.paths.run)
         self._stop_listening()
         return not self.cancelled
 

@@ -32,7 +32,7 @@ def take_down(store: Store, container_id: str) -> None:
     let_go(store, container_id)
     group.remove()
     networks.disconnect(store, container_id)  # last: by now the kernel has taken the cable away
-    remove_tree(paths.run)
+    remove_tree(store, paths.run)
 
 
 def _own_mounts(directory: str) -> list[str]:
@@ -51,6 +51,7 @@ class SetAside:
     """
 
     def __init__(self, store: Store, container_id: str) -> None:
+        self._store = store
         home = store.container(container_id).home
         self._path = f"{store.staging}/removed-{container_id}"
         try:
@@ -65,6 +66,6 @@ class SetAside:
     def remove(self) -> None:
         """Remove it, writes and all; nothing happens where it was not there."""
         if self._fd >= 0:
-            remove_tree(self._path)
+            remove_tree(self._store, self._path)
             os.close(self._fd)
             self._fd = -1

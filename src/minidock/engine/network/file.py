@@ -27,6 +27,7 @@ from minidock import jsontext
 from minidock.engine.clock import timestamp
 from minidock.engine.small_file import replace
 from minidock.errors import NotFound, StoreError
+from minidock.paths import is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Locked:
 
 def read(store: Store, name: str) -> dict[str, Any] | None:
     """A network's file as it is just now, without the lock: for looking only."""
+    if not is_component(name):
+        return None
     try:
         descriptor = os.open(store.network(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

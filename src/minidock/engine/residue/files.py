@@ -21,6 +21,7 @@ from minidock.engine.network.file import every as every_network
 from minidock.engine.residue.thing import Thing, whose
 from minidock.engine.store import StoreLock
 from minidock.engine.tree import remove_tree
+from minidock.paths import is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def directories(store: Store) -> Iterator[Thing]:
             path = f"{store.run}/{name}"
             yield Thing(
                 "directory", path, owner=name, why=whose(store, name),
-                remove=partial(remove_tree, path),
+                remove=partial(remove_tree, store, path),
             )  # fmt: skip
     for kind, home, document in (
         ("container", store.containers, "container.json"),
@@ -89,7 +90,7 @@ def files(store: Store) -> Iterator[Thing]:
             names = [n for n in every_name(store) if not _is_there(store, holder_of(store, n))]
         for name in names:
             yield Thing(
-                "file", f"{store.names}/{name}", owner="", why="the name of no container",
+                "file", store.name(name), owner="", why="the name of no container",
                 remove=partial(every_container, store),
             )  # fmt: skip
 
@@ -127,9 +128,9 @@ def _lacks(directory: str, name: str) -> bool:
 
 
 def _entries(directory: str) -> list[str]:
-    """What is in a directory, but for locks; nothing where it is gone."""
+    """What minidock may have made in a directory, but for locks; nothing where it is gone."""
     try:
-        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+        return sorted(name for name in os.listdir(directory) if is_component(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -6,6 +6,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.locks import owner_of
+from minidock.paths import is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ class Thing:
 def living(store: Store) -> dict[str, int]:
     """The containers that a process owns just now: id -> its pid. It starts, runs or removes it."""
     try:
-        ids = os.listdir(store.containers)
+        ids = [name for name in os.listdir(store.containers) if is_component(name)]
     except FileNotFoundError:
         return {}
-    owners = {each: owner_of(store.container(each).monitor_lock) for each in ids if each[0] != "."}
+    owners = {each: owner_of(store.container(each).monitor_lock) for each in ids}
     return {container_id: pid for container_id, pid in owners.items() if pid}
 
 

@@ -161,7 +161,7 @@ class Supposed:
     def __init__(self, store: Store) -> None:
         self.id = "sha256:" + "0" * 64
         self.config: dict[str, Any] = {"config": {"Cmd": [str(Slot("command"))]}}
-        self._layer = f"{store.layer(str(Slot('layer')))}/diff"
+        self._layer = f"{store.layers}/{Slot('layer')}/diff"
 
     def layer_directories(self) -> list[str]:
         """Its one layer."""

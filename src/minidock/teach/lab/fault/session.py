@@ -7,7 +7,6 @@ lab/fault.json   {"seed", "kept", "hints"}: written before anything is made, gon
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from minidock import jsontext
 from minidock.engine.image.images import ImageStore
 from minidock.engine.small_file import replace
 from minidock.engine.store import prepare
+from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault import faults_files, faults_network, faults_processes
@@ -94,7 +94,7 @@ class Session:
         """Take the set-up away, repaired or not."""
         self.undo()
         self.shop.end()
-        shutil.rmtree(self.store.lab)
+        _forget(self.store)
 
 
 def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[Session, list[str]]:
@@ -112,7 +112,7 @@ def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[S
     try:
         _check_names(session)
     except BaseException:
-        shutil.rmtree(store.lab)
+        _forget(store)
         raise
     try:
         session.shop.make()
@@ -213,6 +213,14 @@ def filled(script: str, names: dict[str, str]) -> str:
 
 def _note(store: Store) -> str:
     return f"{store.lab}/fault.json"
+
+
+def _forget(store: Store) -> None:
+    """Remove what is kept of a set-up, the note last: until then `lab fault --end` finds it."""
+    note = os.path.basename(_note(store))
+    for name in sorted(os.listdir(store.lab), key=lambda name: name == note):
+        remove_tree(store, f"{store.lab}/{name}")
+    os.rmdir(store.lab)
 
 
 def _claim(session: Session) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from minidock.engine.container.containers import Container, every
 from minidock.engine.image.images import ImageStore
 from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
+from minidock.engine.tree import remove_tree
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel import iptables
 from minidock.kernel.cgroup import is_v2
@@ -110,8 +110,7 @@ class Shop:
         while os.path.ismount(self.disk):
             self.sh("umount -l $DISK")
         for directory in (self.image, self.disk):
-            if os.path.isdir(directory):
-                shutil.rmtree(directory)
+            remove_tree(self.store, directory)
 
     def _remove(self, command: str, names: list[str]) -> None:
         if names:

@@ -5,6 +5,7 @@
     busybox_image    the image busybox:latest in that store; its value is the name
     busybox_tar      a root file system's tar, made once per run by images/busybox
     base_images      a store with the base images that a test needs: base_images.need("python")
+    engine           minidock, then docker, as a command line: support/engine.py
     docker           a real dockerd without networks; docker_networked: one with a bridge
     require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
 
@@ -35,8 +36,9 @@ import pytest
 from minidock.paths import Store
 from support import docker_daemon, machine, selection, stores
 from support.base_images import BaseImages
-from support.command import REPOSITORY, Minidock
+from support.command import REPOSITORY, Minidock, command_line, environment
 from support.crash import Stage
+from support.engine import Engine
 from support.patience import long, measure, patience
 
 CI = bool(os.environ.get("MINIDOCK_CI"))
@@ -331,6 +333,28 @@ def _daemon(kind: str) -> docker_daemon.Docker:
         return docker_daemon.ensure(session_directory(), kind)
     except docker_daemon.NoDaemon as error:
         pytest.skip(f"no dockerd can be started here: {error}")
+
+
+@pytest.fixture(params=("minidock", "docker"))
+def engine(
+    request: pytest.FixtureRequest, busybox_tar: Path, require: Callable[[str], str]
+) -> Iterator[Engine]:
+    """minidock, then docker: a command line with the image box, and a container it to be made."""
+    if request.param == "minidock":
+        from minidock.engine.image import archive
+
+        store: Store = request.getfixturevalue("store")
+        with open(busybox_tar, "rb") as tar:
+            archive.import_rootfs(store, tar, "box:latest")
+        yield Engine(command_line(), environment(store.root))
+        Engine(command_line(), environment(store.root)).ok("rm", "-f", "it")
+        assert stores.residue(store) == []
+    else:
+        docker: docker_daemon.Docker = request.getfixturevalue("docker")
+        docker.ok("import", str(busybox_tar), "box:latest")
+        words = [require("docker"), "-H", f"unix://{docker.socket}"]
+        yield Engine(words, docker.environment)
+        docker("rm", "-f", "it")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@
     ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
     ├── NotOurs                125  a path that minidock may not remove: it is not its own
+    ├── OutputLost               1  our own stdout takes no more; the container goes on
     ├── KernelError            125  the kernel refused a call
     ├── Aborted                125  who stepped through the making of a container gave it up
     ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
@@ -16,7 +17,8 @@
     └── CommandNotRunnable     126  it exists, and cannot be executed
 
 The command line prints ``str(error)`` behind "minidock: ", then the hint. Where Docker's commands
-differ, cli/ changes the code: `run` turns 1 into 125, `start -a` turns all into 1, `exec` into 126.
+differ, cli/ changes the code: `run` turns 1 into 125 (but not OutputLost's), `start -a` turns all
+into 1, `exec` into 126.
 """
 
 from __future__ import annotations
@@ -80,6 +82,16 @@ class StoreError(MinidockError):
     """The store on disk cannot be read or written."""
 
     exit_code = 1
+
+
+class OutputLost(MinidockError):
+    """Our stdout or stderr takes no more; the container goes on, and its exit code is not known."""
+
+    exit_code = 1
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"write {name}: {os.strerror(number).lower()}")
+        self.errno = number
 
 
 class KernelError(MinidockError):

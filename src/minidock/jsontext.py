@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+quote = encode_basestring_ascii  # a string as JSON has it, ASCII only
 _WHITESPACE = " \t\n\r"
 
 

@@ -10,78 +10,13 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from minidock.engine.image import archive
-from minidock.paths import Store
-from support import stores
-from support.command import command_line, environment
-from support.docker_daemon import Docker
+from support.engine import Engine
 from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-
-
-@dataclass
-class Engine:
-    """minidock or docker: how its command line is called."""
-
-    words: list[str]
-    env: dict[str, str]
-
-    def start(self, *arguments: str, **popen: object) -> subprocess.Popen[bytes]:
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **popen}
-        command = [*self.words, *arguments]
-        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            command, env=self.env, **options
-        )
-
-    def ok(self, *arguments: str) -> str:
-        said = subprocess.run(
-            [*self.words, *arguments], env=self.env, capture_output=True, text=True, check=False
-        )
-        assert said.returncode == 0, said
-        return said.stdout.strip()
-
-    def await_status(self, wanted: str, seconds: float = 15) -> None:
-        """Wait until container "it" is in that state ("" for removed)."""
-        deadline = time.monotonic() + patience(seconds)
-        while (status := self.status()) != wanted:
-            assert time.monotonic() < deadline, f"it is {status!r}, not {wanted!r}"
-            time.sleep(0.05)
-
-    def await_process(self, command: str) -> None:
-        """Wait until that command runs in container "it"."""
-        deadline = time.monotonic() + patience(15)
-        while command not in self.ok("top", "it"):
-            assert time.monotonic() < deadline, f"no {command!r} in it"
-            time.sleep(0.05)
-
-    def status(self) -> str:
-        return self.ok("ps", "-a", "--filter", "name=^it$", "--format", "{{.State}}")
-
-
-@pytest.fixture(params=("minidock", "docker"))
-def engine(
-    request: pytest.FixtureRequest, busybox_tar: Path, require: Callable[[str], str]
-) -> Iterator[Engine]:
-    if request.param == "minidock":
-        store: Store = request.getfixturevalue("store")
-        with open(busybox_tar, "rb") as tar:
-            archive.import_rootfs(store, tar, "box:latest")
-        yield Engine(command_line(), environment(store.root))
-        Engine(command_line(), environment(store.root)).ok("rm", "-f", "it")
-        assert stores.residue(store) == []
-    else:
-        docker: Docker = request.getfixturevalue("docker")
-        docker.ok("import", str(busybox_tar), "box:latest")
-        words = [require("docker"), "-H", f"unix://{docker.socket}"]
-        yield Engine(words, docker.environment)
-        docker("rm", "-f", "it")
 
 
 def run(engine: Engine, *flags: str, command: str, **popen: object) -> subprocess.Popen[bytes]:

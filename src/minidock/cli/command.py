@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from minidock.cli.pflag import parse
-from minidock.errors import MinidockError, UsageError, system_error
+from minidock.errors import MinidockError, OutputLost, UsageError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class Command:
         except MinidockError as error:
             if isinstance(error, UsageError):
                 error.add_note(f"see:  {path} --help")
-            if self.failure and error.exit_code in (1, 125) and not isinstance(error, Misuse):
+            own = isinstance(error, (Misuse, OutputLost))
+            if self.failure and error.exit_code in (1, 125) and not own:
                 error.exit_code = self.failure
             raise
 

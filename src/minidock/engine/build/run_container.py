@@ -156,10 +156,7 @@ class _Listening(Conversation):
     def until_end(self) -> int:
         """Wait until it has started, and then until it has ended."""
         self.await_start()
-        while True:
-            code = self._receive()
-            if code is not None:
-                return code
+        return self.await_end()
 
 
 def _discard(store: Store, container_id: str) -> None:

@@ -2,6 +2,11 @@
 
     my stdin ──i──► monitor        stdout ◄──o── monitor        stderr ◄──E──
     window size ──r──►             signals ──k──►               ended ◄──x──
+    taken ──a──►                   taken ◄──a──
+
+Neither side ever waits in one direction: each listens always, and sends no more data than the other
+has room for (wire.py, "Flow control"). Where our stdout is not read, the container's output waits,
+and its input goes on; where the container does not read, our stdin waits, and signals still arrive.
 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
 container's own terminal turns it into a signal. Without one, signals that reach us are passed on.
@@ -14,33 +19,25 @@ from __future__ import annotations
 
 import os
 import select
-import termios
+from _socket import MSG_DONTWAIT
+from errno import EPIPE
 
 from minidock.engine.container.containers import Container, find
 from minidock.engine.monitor import wire
-from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.engine.monitor.caller_streams import Input, Output
+from minidock.engine.monitor.caller_terminal import ENDING, SIGWINCH, RawTerminal, Signals
+from minidock.errors import Conflict, MinidockError, NotFound, OutputLost, UsageError
 from minidock.kernel.terminal import get_size
 from minidock.runtime.channel import rebuild_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    import signal
     from collections.abc import Callable
-    from typing import Any
 
     from minidock.paths import Store
-else:
-    import _signal as signal  # without the enums, whose import costs 5 ms
 
 DETACHED_CODE = 0
-_NOT_PASSED_ON = {
-    signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN,
-    signal.SIGTTOU, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS,
-    signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
-}  # fmt: skip
-_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
-_CONTROL_KEYS = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 
 
 class Attachment:
@@ -170,10 +167,15 @@ class Conversation:
         self.on_started = on_started
         self.on_turn = on_turn
         self._started = False
+        self._code: int | None = None
         self.redraws = False  # as who attaches to an editor wants to see it
         self._matched = b""
         self._stdin_open = False
         self._detached = False
+        self._own_output = Output()
+        self._outbox: list[bytes] = []
+        self._credit = wire.WINDOW_BYTES  # how much more stdin the monitor has room for
+        self._heard_bytes = self._acknowledged_bytes = 0
 
     def await_start(self) -> None:
         """Wait until it has started; returns at once where that was heard before.
@@ -181,46 +183,32 @@ class Conversation:
         Raises what kept it from starting.
         """
         while not self._started:
-            packet = wire.receive(self.socket)
-            if packet[:1] == b"S":
-                self._started = True
-                if self.on_started is not None:
-                    self.on_started()
-            else:
-                self._early(packet)
+            self._hear(wire.receive(self.socket))
 
-    def _early(self, packet: bytes) -> None:
-        kind = packet[:1]
-        if kind == b"j" and self.on_record is not None:
-            self.on_record(packet[1:].decode())
-        elif kind == b"t" and self.on_turn is not None:
-            self._send(self.on_turn(self.socket))
-        elif kind == b"f":
-            raise rebuild_error(wire.content_of(packet))
-        elif kind in (b"o", b"E"):
-            self.say(1 if kind == b"o" else 2, packet[1:])
-        elif not kind:
-            raise Conflict(
-                "the container's monitor has died", hint="`minidock ps -a` tells what is left"
-            )
+    def await_end(self) -> int:
+        """Wait until it has ended, for who sends nothing; returns its exit code."""
+        while self._code is None:
+            self._hear(wire.receive(self.socket))
+        return self._code
 
     def say(self, stream: int, data: bytes) -> None:
         """What the container said on its stdout (1) or stderr (2) goes to ours."""
-        _write_all(stream, data)
+        self._own_output.add(stream, data)
 
     def hold(self) -> int:
         """Carry bytes both ways until it ends or the keys detach; returns its exit code."""
         assert self.attachment is not None
-        raw = _RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
+        raw = RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
+        proxy = self.attachment.sig_proxy and not self.terminal
         try:
-            proxy = self.attachment.sig_proxy and not self.terminal
-            with _Signals(self._pass_on if proxy else None, self._resize) as wakeup:
-                self.await_start()
-                if self.redraws:
-                    self._resize(more=1)
-                self._resize()
-                return self._carry(wakeup)
+            with Signals(passed_on=proxy) as signals:
+                return self._carry(signals, stdin=self.attachment.stdin, proxy=proxy)
+        except OutputLost as error:
+            if error.errno == EPIPE and not proxy:  # as any filter ends whose reader has gone
+                raise BrokenPipeError from None
+            raise
         finally:
+            self._own_output.close()
             if raw is not None:
                 raw.restore()
 
@@ -231,49 +219,120 @@ class Conversation:
             raise Detached
         return code
 
-    def _carry(self, wakeup: int) -> int:
+    def _carry(self, signals: Signals, *, stdin: bool, proxy: bool) -> int:
+        while not self._started:
+            self._turn(signals, None, proxy=proxy)
+        if self.redraws:
+            self._resize(more=1)
+        self._resize()
+        source = Input() if stdin else None
+        self._stdin_open = stdin
+        try:
+            while self._code is None or self._own_output.waiting_bytes:
+                self._turn(signals, source, proxy=proxy)
+                if self._detached and not self._outbox:
+                    return DETACHED_CODE
+            return self._code
+        finally:
+            if source is not None:
+                source.close()
+
+    def _turn(self, signals: Signals, source: Input | None, *, proxy: bool) -> None:
+        """Wait until something can be done, and do it."""
         assert self.attachment is not None
         poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        poll.register(wakeup, select.POLLIN)
-        self._stdin_open = self.attachment.stdin
-        if self._stdin_open:
-            poll.register(0, select.POLLIN)
-        while True:
-            for fd, _ in poll.poll():
-                if fd == wakeup:
-                    os.read(wakeup, 64)
-                elif fd == 0:
-                    if not self._read_stdin():
-                        poll.unregister(0)
-                    if not self._stdin_open and self._matched == self.attachment.detach_keys:
-                        self._detached = True
-                        return DETACHED_CODE
-                else:
-                    code = self._receive()
-                    if code is not None:
-                        return code
+        poll.register(signals.descriptor, select.POLLIN)
+        if self._code is None:
+            poll.register(self.socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        sink = self._own_output.descriptor
+        if sink >= 0:
+            poll.register(sink, select.POLLOUT)
+        if source is not None and self._stdin_open and self._credit and not self._outbox:
+            poll.register(source.descriptor, select.POLLIN)
+        for fd, events in poll.poll():
+            if fd == signals.descriptor:
+                self._act_on(signals.read(), proxy=proxy)
+            elif fd == self.socket.fileno():
+                if events & select.POLLOUT:
+                    self._flush()
+                if events & ~select.POLLOUT:
+                    self._hear_all()
+            elif fd == sink:
+                self._own_output.flush(ready=True)
+                self._acknowledge()
+            elif source is not None and self._stdin_open:
+                self._read_stdin(source)
 
-    def _receive(self) -> int | None:
-        packet = wire.receive(self.socket)
-        if packet[:1] == b"x":
-            return int(wire.content_of(packet)["code"])
-        self._early(packet)
-        return None
+    def _act_on(self, numbers: bytes, *, proxy: bool) -> None:
+        """Signals have come: a window's new size; one for the container; or our own end."""
+        for number in numbers:
+            if number == SIGWINCH:
+                self._resize()
+            elif proxy and self._code is None:
+                self._send(wire.message(b"k", {"signal": number}))
+            elif number in ENDING:
+                raise SystemExit(128 + number)  # past the code that restores the terminal
 
-    def _read_stdin(self) -> bool:
-        """Send on what was typed; returns whether there may be more."""
+    # What the monitor says
+
+    def _hear_all(self) -> None:
+        """Take all that has come: the monitor sends no more than we have room for."""
+        while self._code is None:
+            try:
+                packet = wire.receive(self.socket, wait=False)
+            except BlockingIOError:
+                return
+            self._hear(packet)
+
+    def _hear(self, packet: bytes) -> None:
+        kind = packet[:1]
+        if kind in (b"o", b"E"):
+            self._heard_bytes += len(packet) - 1
+            self.say(1 if kind == b"o" else 2, packet[1:])
+            self._acknowledge()
+        elif kind == b"a":
+            self._credit += wire.taken_bytes(packet)
+        elif kind == b"x":
+            self._code = int(wire.content_of(packet)["code"])
+        elif kind == b"S" and not self._started:
+            self._started = True
+            if self.on_started is not None:
+                self.on_started()
+        elif kind == b"j" and self.on_record is not None:
+            self.on_record(packet[1:].decode())
+        elif kind == b"t" and self.on_turn is not None:
+            self._send(self.on_turn(self.socket))
+        elif kind == b"f":
+            raise rebuild_error(wire.content_of(packet))
+        elif not kind:
+            raise Conflict(
+                "the container's monitor has died", hint="`minidock ps -a` tells what is left"
+            )
+
+    def _acknowledge(self) -> None:
+        """Tell how much was passed on: the monitor may send as much again."""
+        passed_on = self._heard_bytes - self._own_output.waiting_bytes
+        if passed_on - self._acknowledged_bytes >= wire.TAKEN_BYTES:
+            self._send(wire.taken(passed_on - self._acknowledged_bytes))
+            self._acknowledged_bytes = passed_on
+
+    # What we say
+
+    def _read_stdin(self, source: Input) -> None:
+        """Send on what was typed, or its end."""
         assert self.attachment is not None
-        data = os.read(0, wire.DATA_BYTES)
+        data = source.read(min(wire.DATA_BYTES, self._credit))
+        if data is None:
+            return
         if not data:
             self._stdin_open = False
             self._send(b"e")
-            return False
+            return
         if self.terminal and self.attachment.detach_keys:
             data = self._without_detach_keys(data)
         if data:
+            self._credit -= len(data)
             self._send(b"i" + data)
-        return self._stdin_open
 
     def _without_detach_keys(self, data: bytes) -> bytes:
         """Hold back what may become the detach keys; they are typed one after the other."""
@@ -284,6 +343,7 @@ class Conversation:
                 self._matched += bytes([byte])
                 if self._matched == keys:
                     self._stdin_open = False
+                    self._detached = True
                     break
             else:
                 passed += self._matched
@@ -302,87 +362,21 @@ class Conversation:
                 size = {"rows": rows + more, "columns": columns + more}
                 self._send(wire.message(b"r", size))
 
-    def _pass_on(self, number: int) -> None:
-        self._send(wire.message(b"k", {"signal": number}))
-
     def _send(self, packet: bytes) -> None:
+        """Send a message, now or when the monitor has room for it."""
+        self._outbox.append(packet)
+        self._flush()
+
+    def _flush(self) -> None:
         try:
-            self.socket.send(packet)
+            while self._outbox:
+                self.socket.send(self._outbox[0], MSG_DONTWAIT)
+                self._outbox.pop(0)
+        except BlockingIOError:
+            return
         except (BrokenPipeError, ConnectionResetError):
+            self._outbox.clear()
             self._stdin_open = False  # it has ended; its exit code is on the way
-
-
-class _RawTerminal:
-    """Our own terminal, raw until restored: no echo, no lines, no signals by key."""
-
-    def __init__(self) -> None:
-        self._before = termios.tcgetattr(0)
-        mode = termios.tcgetattr(0)
-        mode[0] &= ~(
-            termios.IGNBRK
-            | termios.BRKINT
-            | termios.PARMRK
-            | termios.ISTRIP
-            | termios.INLCR
-            | termios.IGNCR
-            | termios.ICRNL
-            | termios.IXON
-        )
-        mode[1] &= ~termios.OPOST
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        termios.tcsetattr(0, termios.TCSADRAIN, mode)
-
-    def restore(self) -> None:
-        termios.tcsetattr(0, termios.TCSADRAIN, self._before)
-
-
-class _Signals:
-    """While the block runs, signals go to the container, and a new window size to its terminal.
-
-    pass_on: None where signals are for this command: those that end it do so, in good order.
-    Entering gives a descriptor that is readable whenever a signal came in, so that poll wakes up.
-    """
-
-    def __init__(self, pass_on: Callable[[int], None] | None, resize: Callable[[], None]) -> None:
-        self._pass_on = pass_on
-        self._resize = resize
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> int:
-        self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._previous = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        wanted = signal.valid_signals() if self._pass_on else _ENDING
-        for number in wanted:
-            if number in _NOT_PASSED_ON or 32 <= number <= 33:
-                continue
-            if signal.getsignal(number) is signal.SIG_IGN:
-                continue  # a nohup's hang-up stays ignored
-            self._before[number] = signal.signal(number, self._handle)
-        self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._handle)
-        return self._reading
-
-    def _handle(self, number: int, frame: object) -> None:
-        if number == signal.SIGWINCH:
-            self._resize()
-        elif self._pass_on is not None:
-            self._pass_on(number)
-        else:
-            raise SystemExit(128 + number)  # past the code that restores the terminal
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(self._previous)
-        os.close(self._reading)
-        os.close(self._writing)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """Write to our own stdout or stderr; where nobody reads it any more, end as a filter would."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 __all__ = ["Attachment", "Conversation", "attach", "connect", "parse_detach_keys"]

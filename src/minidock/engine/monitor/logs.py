@@ -87,12 +87,11 @@ class LogFile:
         lines = (self._partial[stream] + data).split(b"\n")
         rest = lines.pop()
         now = timestamp()
-        out = [_record(line + b"\n", stream, now) for line in lines]
-        while len(rest) >= _LINE_BYTES:
-            out.append(_record(rest[:_LINE_BYTES], stream, now))
-            rest = rest[_LINE_BYTES:]
-        self._partial[stream] = rest
-        self._append_all(out)
+        out = _records([line + b"\n" for line in lines], stream, now)
+        long = len(rest) - len(rest) % _LINE_BYTES
+        cut = [rest[at : at + _LINE_BYTES] for at in range(0, long, _LINE_BYTES)]
+        self._partial[stream] = rest[long:]
+        self._append_all(out + _records(cut, stream, now))
 
     def _append_all(self, records: list[str]) -> None:
         """Add records, as many to each file as fit."""
@@ -139,13 +138,14 @@ class LogFile:
         """Write what had no newline at its end."""
         for stream, rest in self._partial.items():
             if rest:
-                self._append_all([_record(rest, stream, timestamp())])
+                self._append_all(_records([rest], stream, timestamp()))
         os.close(self._fd)
 
 
-def _record(line: bytes, stream: str, now: str) -> str:
-    text = line.decode("utf-8", "replace")
-    return jsontext.dumps({"log": text, "stream": stream, "time": now}) + "\n"
+def _records(lines: list[bytes], stream: str, now: str) -> list[str]:
+    """JSON, put together by hand: a container may say hundreds of megabytes."""
+    end = f',"stream":"{stream}","time":"{now}"}}\n'
+    return ['{"log":' + jsontext.quote(line.decode("utf-8", "replace")) + end for line in lines]
 
 
 def stream(

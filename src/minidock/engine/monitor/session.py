@@ -4,7 +4,9 @@
     container's stdin  ◄── monitor ◄── an attached command
 
 Nobody is waited for with a blocking call. A command that reads slowly makes the monitor read the
-container slowly: the pipe fills, and the writer waits, as it would in a shell's pipeline.
+container slowly: the pipe fills, and the writer waits, as it would in a shell's pipeline (and as
+with Docker, whose daemon stops reading a megabyte later). A process that reads its stdin slowly
+makes the command read its own slowly. What each has room for: wire.py, "Flow control".
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
         def write(self, stream: str, data: bytes, /) -> None: ...
 
 
-_BACKLOG_BYTES = 256 * 1024
 _SIGKILL = 9
+_PACKET_BYTES = 1024  # what the kernel needs for a message beside its content, at most
 _LAST_READS = 64  # together more than a pipe holds
 _KINDS = {"stdout": b"o", "stderr": b"E"}
 
@@ -74,10 +76,11 @@ class Client:
         self.stdin = self.stdout = self.stderr = False
         self.on_message: Callable[[Client, bytes], None] | None = None
         self._backlog: list[bytes] = []
-        self._backlog_bytes = 0
-        self.listening = True
         self._ends = False
+        self._untaken_bytes = 0  # sent to it, and not passed on by it yet
+        self._unsaid_bytes = 0  # taken from it, and not told yet
         socket.setblocking(False)
+        wire.grow_buffer(socket)
         loop.watch(socket.fileno(), READABLE, self._ready)
 
     def wants(self, attach: dict[str, Any] | None) -> None:
@@ -89,14 +92,30 @@ class Client:
 
     @property
     def is_slow(self) -> bool:
-        return self._backlog_bytes > _BACKLOG_BYTES
+        """Whether it has all the data that it has room for."""
+        return self._untaken_bytes >= wire.WINDOW_BYTES
+
+    def begin(self) -> None:
+        """A process's streams begin: nothing of an earlier one's counts."""
+        self._untaken_bytes = self._unsaid_bytes = 0
+
+    def send_data(self, kind: bytes, data: bytes) -> None:
+        """Send what the process said."""
+        self._untaken_bytes += len(data)
+        self.send(kind + data)
+
+    def take(self, size_bytes: int) -> None:
+        """So much of its stdin has gone into the process: it may send as much again."""
+        self._unsaid_bytes += size_bytes
+        if self._unsaid_bytes >= wire.TAKEN_BYTES:
+            said, self._unsaid_bytes = self._unsaid_bytes, 0
+            self.send(wire.taken(said))
 
     def send(self, packet: bytes) -> None:
         """Send a message, now or when the command has room for it."""
         if self.socket.fileno() < 0:
             return
         self._backlog.append(packet)
-        self._backlog_bytes += len(packet)
         self._flush()
 
     def finish(self) -> None:
@@ -111,16 +130,17 @@ class Client:
         return self.socket.fileno() >= 0
 
     def drain(self) -> None:
-        """Send what is waiting, however long the command takes: the monitor is about to end."""
+        """Leave all that waits to the kernel, and close: the monitor is about to end.
+
+        What was sent stays readable when the sender has gone. So nobody is waited for: not for a
+        command that is stopped, nor for one whose own output nobody reads.
+        """
         if self.socket.fileno() < 0:
             return
-        self.socket.setblocking(True)
-        try:
-            for packet in self._backlog:
-                self.socket.send(packet)
-        except OSError:
-            pass  # it has gone; nobody is left to tell
-        self._backlog.clear()
+        room = sum(2 * len(packet) + _PACKET_BYTES for packet in self._backlog)
+        if room:
+            wire.grow_buffer(self.socket, wire.BUFFER_BYTES + room)
+        self._flush()
         self.close()
 
     def close(self) -> None:
@@ -130,20 +150,14 @@ class Client:
         self.loop.forget(self.socket.fileno())
         self.socket.close()
         self._backlog.clear()
-        self._backlog_bytes = 0
         if self.session is not None:
             self.session.leave(self)
-
-    def listen(self, *, on: bool) -> None:
-        """Read from it, or let it wait: the process does not take its stdin as fast."""
-        self.listening = on
-        self._rewatch()
 
     def _flush(self) -> None:
         try:
             while self._backlog:
                 self.socket.send(self._backlog[0])
-                self._backlog_bytes -= len(self._backlog.pop(0))
+                self._backlog.pop(0)
         except BlockingIOError:
             pass
         except OSError:
@@ -152,13 +166,7 @@ class Client:
         if self._ends and not self._backlog:
             self.close()
             return
-        self._rewatch()
-        if self.session is not None:
-            self.session.pace()
-
-    def _rewatch(self) -> None:
-        events = (READABLE if self.listening else 0) | (WRITABLE if self._backlog else 0)
-        self.loop.change(self.socket.fileno(), events)
+        self.loop.change(self.socket.fileno(), READABLE | (WRITABLE if self._backlog else 0))
 
     def _ready(self, events: int) -> None:
         if events & WRITABLE:
@@ -173,6 +181,10 @@ class Client:
             packet = b""
         if not packet:
             self.close()
+        elif packet[:1] == b"a":
+            self._untaken_bytes -= wire.taken_bytes(packet)
+            if self.session is not None:
+                self.session.pace()
         elif self.on_message is not None:
             self.on_message(self, packet)
 
@@ -207,8 +219,9 @@ class Session:
         self._on_end = on_end
         self._close_stdin_with_client = close_stdin_with_client
         self._end_with_client = end_with_client
-        self._stdin_backlog = b""
+        self._stdin_backlog: list[tuple[Client, bytes]] = []
         self._stdin_ends = False
+        self._paused = False
         self.outputs: dict[int, str] = {}
         if console is not None:
             self._stdin = console
@@ -229,6 +242,7 @@ class Session:
     def join(self, client: Client) -> None:
         """Attach a command."""
         client.session = self
+        client.begin()
         self.clients.append(client)
 
     def leave(self, client: Client) -> None:
@@ -245,7 +259,7 @@ class Session:
         """A message of an attached command."""
         kind = packet[:1]
         if kind == b"i" and client.stdin:
-            self._stdin_backlog += packet[1:]
+            self._stdin_backlog.append((client, packet[1:]))
             self._feed()
         elif kind == b"e" and client.stdin:
             if self._close_stdin_with_client and self.console is None:
@@ -259,15 +273,12 @@ class Session:
 
     def pace(self) -> None:
         """Read the process only as fast as every attached command takes it."""
-        slow = any(client.is_slow for client in self.clients)
+        self._paused = any(client.is_slow for client in self.clients)
         for fd in self.outputs:
-            self.loop.change(fd, self._events(fd, reading=not slow))
-
-    def _events(self, fd: int, *, reading: bool) -> int:
-        events = READABLE if reading else 0
-        if fd == self.console and self._stdin_backlog:
-            events |= WRITABLE
-        return events
+            events = 0 if self._paused else READABLE
+            if fd == self.console and self._stdin_backlog:
+                events |= WRITABLE
+            self.loop.change(fd, events)
 
     # stdin
 
@@ -278,32 +289,40 @@ class Session:
             self._feed()
 
     def _feed(self) -> None:
-        if self._stdin < 0:
-            self._stdin_backlog = b""
-            return
+        """Write what waits for the process's stdin, as far as it takes it."""
         try:
-            while self._stdin_backlog:
-                written = os.write(self._stdin, self._stdin_backlog)
-                self._stdin_backlog = self._stdin_backlog[written:]
+            while self._stdin_backlog and self._stdin >= 0:
+                client, data = self._stdin_backlog[0]
+                written = os.write(self._stdin, data)
+                self._take(written)
         except BlockingIOError:
             pass
         except OSError:  # EPIPE: the process reads no more; what is typed goes nowhere
-            self._stdin_backlog = b""
             if self.console is None:
                 self._close_stdin()
-                return
+            self._discard_stdin()
+        if self._stdin < 0:
+            self._discard_stdin()
         if self.console is not None:
             self.pace()
         elif self._stdin_backlog and not self.loop.watches(self._stdin):
             self.loop.watch(self._stdin, WRITABLE, lambda events: self._feed())
-        elif not self._stdin_backlog:
+        elif not self._stdin_backlog and self._stdin >= 0:
             self.loop.forget(self._stdin)
             if self._stdin_ends:
                 self._close_stdin()
-        room = len(self._stdin_backlog) < _BACKLOG_BYTES
-        for client in self.clients:
-            if client.stdin and client.listening != room:
-                client.listen(on=room)
+
+    def _take(self, written: int) -> None:
+        client, data = self._stdin_backlog[0]
+        if written == len(data):
+            self._stdin_backlog.pop(0)
+        else:
+            self._stdin_backlog[0] = client, data[written:]
+        client.take(written)
+
+    def _discard_stdin(self) -> None:
+        while self._stdin_backlog:
+            self._take(len(self._stdin_backlog[0][1]))
 
     def _close_stdin(self) -> None:
         if self._stdin >= 0 and self.console is None:
@@ -340,7 +359,9 @@ class Session:
             self.log.write(name, data)
         for client in list(self.clients):
             if client.stdout if name == "stdout" else client.stderr:
-                client.send(_KINDS[name] + data)
+                client.send_data(_KINDS[name], data)
+        if self._paused != any(client.is_slow for client in self.clients):
+            self.pace()
         return True
 
     def _close_output(self, fd: int) -> None:
@@ -367,4 +388,5 @@ class Session:
         if self.console is not None:
             self.loop.forget(self.console)
             os.close(self.console)
+            self._stdin = -1
         self._on_end(self)

@@ -54,6 +54,7 @@ def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
     with recording(records.append):
         sealed = seal.sealed_interpreter(store.run)
         ours, theirs = wire.pair()
+        wire.grow_buffer(ours)
         spawn(
             sealed,
             seal.command(sealed, "minidock.engine.monitor.process"),

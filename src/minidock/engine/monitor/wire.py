@@ -11,9 +11,11 @@
                         i <bytes>  stdin          e  end of stdin
                         r <json>   the terminal's size {"rows", "columns"}
                         k <json>   a signal for the process {"signal"}
+                        a <n>      n bytes of o and E were passed on: as many may follow
                         g, q       answers to t: go on; or give it up, and take all down
     monitor → command   S          started
                         o <bytes>  stdout         E <bytes>  stderr
+                        a <n>      n bytes of i were taken by the process: as many may follow
                         x <json>   ended {"code"}
                         f <json>   failed: an error, as runtime/channel.py describes it
                         j <record> a journal record, where asked for at launch; what a view tells
@@ -21,6 +23,12 @@
 
 "attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has
 started. Closing the socket detaches. A connection begins with one of L, A, X, W, C, K, N.
+
+Flow control: each side has room for WINDOW_BYTES of the other's data (i; o and E together) that
+wait for a slow reader behind it. A sender counts what it has sent, subtracts what an `a` says was
+taken, and sends no data beyond the window. So both always read their socket, whatever is slow:
+a signal, an exit code or an `a` never waits behind data that nobody takes, and the two directions
+do not wait for each other. The socket's own buffer holds a whole window, so sending does not block.
 
 The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
 socket's path has 108 bytes at most; the first command of a container has a socket pair instead.
@@ -43,9 +51,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DATA_BYTES = 32 * 1024
+DATA_BYTES = 64 * 1024  # what a pipe holds
+WINDOW_BYTES = 512 * 1024
+TAKEN_BYTES = WINDOW_BYTES // 4  # what is worth a message that it was taken
 MESSAGE_BYTES = 512 * 1024
-_BUFFER_BYTES = 1024 * 1024
+BUFFER_BYTES = 1024 * 1024
+_SO_SNDBUF, _SO_SNDBUFFORCE = 7, 32
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
@@ -95,21 +106,37 @@ def accept(listening: _socket.socket) -> _socket.socket:
     return socket
 
 
-def grow_buffer(socket: _socket.socket) -> None:
-    """Make room for one large message: an exec's environment may be long."""
-    socket.setsockopt(_socket.SOL_SOCKET, 32, _BUFFER_BYTES)  # SO_SNDBUFFORCE
+def grow_buffer(socket: _socket.socket, size_bytes: int = BUFFER_BYTES) -> None:
+    """Make room for a whole window, or one large message: an exec's environment may be long."""
+    try:
+        socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, size_bytes)
+    except PermissionError:  # without CAP_NET_ADMIN: as far as the machine's limit goes
+        socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUF, size_bytes)
 
 
-def receive(socket: _socket.socket) -> bytes:
+def receive(socket: _socket.socket, *, wait: bool = True) -> bytes:
     """The next message, b"" at the end.
 
     Where the other end closed with something of ours unread, the kernel says so once (ECONNRESET),
     ahead of what is still to be read: the exit code, for one.
+    wait: otherwise raises BlockingIOError where there is none yet.
     """
+    flags = 0 if wait else _socket.MSG_DONTWAIT
     try:
-        return socket.recv(MESSAGE_BYTES)
+        return socket.recv(MESSAGE_BYTES, flags)
     except ConnectionResetError:
-        return socket.recv(MESSAGE_BYTES)
+        return socket.recv(MESSAGE_BYTES, flags)
+
+
+def taken(size_bytes: int) -> bytes:
+    """The message that so much data was taken."""
+    return b"a%d" % size_bytes
+
+
+def taken_bytes(packet: bytes) -> int:
+    """How much that message says was taken; 0 for what is not one."""
+    digits = packet[1:]
+    return int(digits) if digits.isdigit() else 0
 
 
 def message(kind: bytes, content: Any = None) -> bytes:

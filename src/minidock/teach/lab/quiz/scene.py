@@ -210,9 +210,7 @@ class _Listening(Conversation):
 
     def until_end(self) -> Said:
         self.await_start()
-        while (code := self._receive()) is None:
-            continue
-        return Said(code, self._heard.decode("utf-8", "replace").rstrip("\n"))
+        return Said(self.await_end(), self._heard.decode("utf-8", "replace").rstrip("\n"))
 
 
 class _Keeper:

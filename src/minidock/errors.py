@@ -8,6 +8,7 @@
     ├── ArchiveError             1  an image archive that is broken or hostile
     ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
     ├── StoreError               1  the store on disk cannot be read or written
+    │   └── DamagedFile          1  a file of it is not what minidock wrote there
     ├── NotOurs                125  a path that minidock may not remove: it is not its own
     ├── OutputLost               1  our own stdout takes no more; the container goes on
     ├── KernelError            125  the kernel refused a call
@@ -92,6 +93,21 @@ class OutputLost(MinidockError):
     def __init__(self, name: str, number: int) -> None:
         super().__init__(f"write {name}: {os.strerror(number).lower()}")
         self.errno = number
+
+
+class DamagedFile(StoreError):
+    """A file of the store, or of /run, that is not what minidock wrote there.
+
+    path: the file. why: what is wrong with it, such as "it is empty".
+    """
+
+    def __init__(self, path: str, why: str, *, hint: str = "") -> None:
+        super().__init__(f"{path} is damaged: {why}", hint=hint or REPAIR)
+        self.path = path
+        self.why = why
+
+
+REPAIR = "`minidock system check --repair` sets it aside, in damaged/ of the store"
 
 
 class KernelError(MinidockError):

@@ -26,7 +26,7 @@ HEAVY_FOR_COMMANDS = """sh pyroute2 prctl pyseccomp zstandard rich http email as
 multiprocessing logging tarfile hashlib""".split()
 
 HOT = """engine.monitor engine.container engine.network engine.image.images engine.store
-engine.journal engine.locks engine.small_file engine.clock engine.tree runtime kernel
+engine.journal engine.locks engine.clock document engine.tree runtime kernel
 oci.runtime_config paths errors jsontext undo""".split()
 
 # Hot modules that a process imports only when it needs them, and may cost more.

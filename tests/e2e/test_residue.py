@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,9 +136,9 @@ def _seed(store: Store) -> Found:
         left.add(("file", path))
     os.symlink(gone, f"{store.names}/nobody")
     left.add(("file", f"{store.names}/nobody"))
-    cable, other = f"v{store.bridge[-8:]}", f"{store.bridge[:10]}-x"
+    cable, other = f"veth{store.bridge[-8:]}fff", f"{store.bridge[:10]}-x"
     for words in (
-        ["add", cable, "type", "veth", "peer", "name", f"{cable}p"],
+        ["add", cable, "type", "veth", "peer", "name", "md-peer"],
         ["set", cable, "master", store.bridge],
         ["add", other, "type", "bridge"],
         ["set", other, "alias", f"minidock {store.root}"],
@@ -145,12 +146,25 @@ def _seed(store: Store) -> Found:
         subprocess.run(["ip", "link", *words], check=True)
     left |= {("link", cable), ("link", other)}
     chain = f"MINIDOCK-{store.bridge}"
-    rule = "-p tcp -m tcp --dport 7 -j DNAT --to-destination 192.0.2.9:7"
+    port, to = "-p tcp -m tcp --dport 7", "-j DNAT --to-destination 192.0.2.9:7"
+    rule = f"{port} -m comment --comment {gone[:12]} {to}"
     for words in (f"-t nat -A {chain} {rule}", f"-N MINIDOCK-{other}",
                   f"-I FORWARD -j MINIDOCK-{other}"):  # fmt: skip
         subprocess.run(["iptables", "-w", *words.split()], check=True)
     left |= {("rule", f"nat: -A {chain} {rule}"), ("rule", f"MINIDOCK-{other}")}
-    return left | _seed_process(store, gone) | _seed_monitor()
+    return left | _seed_process(store, gone) | _seed_monitor() | _seed_files(store, gone)
+
+
+def _seed_files(store: Store, gone: str) -> Found:
+    """What no document names, and what a writer or a container left that was killed."""
+    left: Found = {("layer", store.layer("e" * 64)), ("file", store.blob("d" * 64))}
+    os.makedirs(f"{store.layer('e' * 64)}/diff")
+    step = f"{store.build_steps}/{'c' * 64}.4194305.new"
+    user = f"{store.run}/volumes/gone/{gone}"
+    for path, text in ((store.blob("d" * 64), "{}"), (step, "{"), (user, "")):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_text(text)
+    return left | {("file", step), ("file", user)}
 
 
 def _seed_monitor() -> Found:
@@ -193,6 +207,7 @@ def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
     store: Store, minidock: Minidock, web: str
 ) -> None:
     minidock.ok("volume", "create", "whole")
+    os.makedirs(store.build_steps)
     before = _of(store)
     left = _seed(store)
     assert _of(store) != before
@@ -259,3 +274,92 @@ def test_containers_on_their_way_in_and_out_are_never_listed(
         looks += 1
     traffic.join()
     assert ended == [0] * 5 and looks >= 3
+
+
+def _held(store: Store, box: str) -> dict[str, list[str]]:
+    """All that the machine has of the store and of a script, and the store's own files."""
+    marks = {*stores.marks(store), box}
+    found = {
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "cgroups": [
+            f"{c}: {Path(c, 'cgroup.procs').read_text().split()}"
+            for c in sorted(machine.cgroups())
+            if f"/{store.cgroup_parent}/" in f"{c}/" and os.path.exists(f"{c}/cgroup.procs")
+        ],
+        "rules": sorted(machine.firewall_rules()),
+        "links": sorted(machine.links()),
+        "run": _files(store.run),
+        "store": [f for f in _files(store.root) if not f.startswith(f"{store.root}/staging")],
+    }
+    return {
+        kind: [
+            line
+            for line in lines
+            if ".jsonl" not in line and "log.json" not in line  # they grow
+            if any(mark in line for mark in marks)
+        ]
+        for kind, lines in found.items()
+    }
+
+
+def _files(top: str) -> list[str]:
+    listed = []
+    for folder, _, names in os.walk(top):
+        if "/merged" not in folder:
+            stats = [(n, os.lstat(f"{folder}/{n}")) for n in names]
+            listed += [f"{folder}/{n} {s.st_ino} {s.st_size} {s.st_mtime_ns}" for n, s in stats]
+    return sorted(listed)
+
+
+def test_repair_changes_nothing_of_what_runs(
+    store: Store, minidock: Minidock, web: str, tmp_path: Path
+) -> None:
+    """Running, stopped and paused containers, mounted volumes, a script and a build at work, and an
+    administrator's rule in our chain: all of it is after the repair what it was before."""
+    minidock.ok("network", "create", "net")
+    minidock.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "scratch")
+    minidock.ok("run", "-d", "--name", "one", "--network", "net", "-p", "127.0.0.1::80",
+                "-v", "scratch:/s", "busybox", "sh", "-c", "echo x >/s/x; sleep 900")  # fmt: skip
+    minidock.ok("run", "-d", "--name", "two", "-v", "kept:/k", "--ipc", "shareable",
+                "--restart", "always", "busybox", "sleep", "900")  # fmt: skip
+    minidock.ok("run", "--name", "end", "-v", "kept:/k", "busybox", "true")
+    minidock.ok("pause", "two")
+    chain = ("-t", "nat", f"MINIDOCK-{store.bridge}")
+    theirs = ("-p", "tcp", "--dport", "7", "-j", "DNAT", "--to-destination", "192.0.2.9:7")
+    subprocess.run(["iptables", "-w", *chain[:2], "-A", chain[2], *theirs], check=True)
+    box = tmp_path / "box.sh"
+    box.write_text(minidock.ok("script", "run", "-p", "127.0.0.1:8197:80", "busybox", "sh", "-c",
+                               "echo up; exec sleep 900"))  # fmt: skip
+    script = subprocess.Popen(["sh", box], stdout=subprocess.PIPE, start_new_session=True,
+                              env={**os.environ, "BOX": f"{tmp_path}/box"})  # fmt: skip
+    build = minidock.start("build", "-q", "-")
+    try:
+        assert script.stdout is not None and script.stdout.readline() == b"up\n"
+        assert build.stdin is not None
+        build.stdin.write(b"FROM busybox\nRUN echo one > /one\nRUN sleep 900\n")
+        build.stdin.close()
+        deadline = time.monotonic() + patience(30)
+        while "sleep 900" not in minidock.ok(
+            "ps", "--no-trunc", "--format", "{{.Command}}"
+        ).replace("sleep 900", "", 2):
+            assert time.monotonic() < deadline, "the build's step does not begin"
+            time.sleep(0.1)
+        before = _held(store, f"{tmp_path}/box")
+        left = _seed_files(store, "f" * 64) | {("directory", f"{store.volumes}/half")}
+        os.makedirs(f"{store.volumes}/half/inner")
+        # A build may stand on a layer that nothing names, so none is taken while one is at work.
+        orphans = {("layer", store.layer("e" * 64)), ("file", store.blob("d" * 64))}
+        assert _listed(minidock, "--repair") == left - orphans
+        shutil.rmtree(store.layer("e" * 64))
+        os.unlink(store.blob("d" * 64))
+        assert _held(store, f"{tmp_path}/box") == before
+        assert script.poll() is None and build.poll() is None
+        assert minidock.ok("exec", "one", "cat", "/s/x") == "x"
+        assert _answers(web)
+    finally:
+        for process in (script, build):
+            os.killpg(process.pid, signal.SIGTERM) if process is script else process.terminate()
+            process.wait(patience(30))
+        subprocess.run(["iptables", "-w", *chain[:2], "-D", chain[2], *theirs], check=False)
+        minidock("rm", "-f", "one", "two", "end")
+        minidock("volume", "rm", "scratch", "kept")

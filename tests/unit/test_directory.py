@@ -16,7 +16,10 @@ from minidock.paths import Store
 def network(
     name: str, *, internal: bool = False, **leases: tuple[str, list[str]]
 ) -> dict[str, object]:
-    told = {"Name": name, "Id": name, "Driver": "bridge", "Internal": internal, "Asked": {}}
+    told = {
+        "Name": name, "Id": name, "Created": "", "Driver": "bridge", "Internal": internal,
+        "Asked": {}, "Device": "br", "Subnet": "10.0.0.0/8", "Gateway": "10.0.0.1",
+    }  # fmt: skip
     return {
         **told,
         "Leases": {

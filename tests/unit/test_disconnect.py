@@ -20,7 +20,10 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
     store = Store(str(tmp_path))
     lease = {"Address": "172.30.0.2", "Bindings": [PUBLISHED], "Cable": "veth0"}
     with Locked(store) as files:
-        files.save({"Name": "bridge", "Device": "br", "Leases": {"leaving": lease}})
+        files.save({
+            "Name": "bridge", "Id": "1", "Created": "", "Driver": "bridge", "Device": "br",
+            "Subnet": "172.30.0.0/16", "Gateway": "172.30.0.1", "Leases": {"leaving": lease},
+        })  # fmt: skip
     seen_meanwhile: list[list[dict[str, Any]]] = []
 
     def unplug(host: object, cable: str) -> None:

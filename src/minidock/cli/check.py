@@ -1,4 +1,4 @@
-"""`system check`: what minidock left on this machine; with --repair, it goes.
+"""`system check`: what minidock left on this machine, and what is damaged; --repair mends it.
 
 The exit code is 0 where nothing is left, 1 where something is.
 """
@@ -11,21 +11,23 @@ from minidock.cli.pflag import switch
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store
 
+_REPAIR = "`minidock system check --repair` removes it, and sets aside what is damaged"
 _NOTHING = "nothing is left behind"
 
 
 @command()
-@switch("--repair", help="Remove it")
+@switch("--repair", help="Remove it, and set aside what is damaged")
 @switch("-a", "--all", help="Also list what is kept for the next container")
 @switch("-q", "--quiet", help="Say it by the exit code only")
 def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -> int:
-    """List what minidock left on this machine and nothing needs any more
+    """List what minidock left on this machine and nothing needs any more, and what is damaged
 
     These are mounts, links, firewall rules, cgroups, processes, addresses, directories and files
     of this store: after a kill -9, or where somebody removed half of something by hand. What a
     container that runs needs is never among them, nor what is kept for the next one (the bridge,
-    the sealed interpreter): "minidock system down" removes that. The exit code is 1 if there is
-    something left.
+    the sealed interpreter): "minidock system down" removes that. Damaged files of the store are
+    listed too; --repair renames them into its directory damaged/, and makes anew what it can. The
+    exit code is 1 if there is something left.
     """
     if all and (repair or quiet):
         raise UsageError("--all lists what is kept: not with --repair or --quiet")
@@ -48,7 +50,7 @@ def _list(store: Store, *, quiet: bool) -> int:
         for thing in found:
             print(_line(thing.kind, thing.name, thing.why))
         if found:
-            print(f"\n{_things(len(found))} left; `minidock system check --repair` removes it all")
+            print(f"\n{_things(len(found))} left; {_REPAIR}")
         else:
             print(_NOTHING)
     return 1 if found else 0
@@ -62,7 +64,8 @@ def _repair(store: Store, *, quiet: bool) -> int:
         if error is not None:
             complain(MinidockError(f"{thing.kind} {thing.name}: {error}", hint=error.hint))
         elif not quiet:
-            print(f"removed {_line(thing.kind, thing.name, thing.why)}")
+            verb = "set aside" if thing.kind == "damaged" else "removed"
+            print(f"{verb} {_line(thing.kind, thing.name, thing.why)}")
     if not quiet and not done:
         print(_NOTHING)
     return 1 if any(error is not None for _, error in done) else 0

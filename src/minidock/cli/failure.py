@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minidock.errors import KernelError, MinidockError, system_error
+from minidock.errors import DamagedFile, KernelError, MinidockError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +28,22 @@ class FormatSyntaxError(MinidockError):
     exit_code = 64
 
 
+_said: set[str] = set()  # the damaged files that somebody has been told of
+
 # What the kernel says to a call that it lacks, or that this place forbids even to root.
 _MACHINES = {1, 30, 38, 95}  # EPERM, EROFS, ENOSYS, EOPNOTSUPP
 _UNKNOWN_FILESYSTEM = 19  # ENODEV, of fsopen(2) and mount(2)
 
 
 def complain(error: MinidockError) -> None:
-    """One sentence on stderr, the hint below it, and where to read on."""
+    """One sentence on stderr, the hint below it, and where to read on.
+
+    Of a damaged file once: what passed over it may fail for it later.
+    """
+    if isinstance(error, DamagedFile):
+        if error.path in _said:
+            return
+        _said.add(error.path)
     lines = [f"minidock: {error}"]
     if hint := error.hint or _hint_of_machine(error):
         lines += [f"  hint: {line}" for line in hint.splitlines()]

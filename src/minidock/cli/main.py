@@ -13,6 +13,7 @@ import sys
 from minidock.cli.failure import complain
 from minidock.cli.lazy import Group
 from minidock.cli.pflag import in_section, refused, switch
+from minidock.document import say_what_is_passed_over
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
@@ -162,6 +163,7 @@ minidock = Group(COMMANDS, _root, absent=ABSENT)
 def run(argv: list[str]) -> int:
     """Run one command line; returns its exit code, having said what went wrong."""
     debug = argv[:1] in (["-D"], ["--debug"])
+    say_what_is_passed_over(complain)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
             from minidock.cli.screen import complete

@@ -89,12 +89,16 @@ class _ImageNames:
 
     def id_of(self, name: str) -> str:
         """The id of the image of this name; "" where there is none."""
+        from minidock.document import passed_over
         from minidock.engine.image.images import ImageStore
-        from minidock.errors import MinidockError
+        from minidock.errors import DamagedFile, MinidockError
 
         if name not in self._ids:
             try:
                 self._ids[name] = ImageStore(self._store).resolve(name).id
+            except DamagedFile as error:
+                passed_over(error)
+                self._ids[name] = ""
             except MinidockError:
                 self._ids[name] = ""
         return self._ids[name]
@@ -105,7 +109,7 @@ class _ImageNames:
             from minidock.engine.image.images import ImageStore
 
             children: dict[str, list[str]] = {}
-            for image in ImageStore(self._store).list():
+            for image in ImageStore(self._store).list() if self.id_of(name) else ():
                 children.setdefault(image.parent, []).append(image.id)
             found, waiting = set(), [id for id in [self.id_of(name)] if id]
             while waiting:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes in the container's own layer, and bytes in all its layers."""
+    from minidock.document import passed_over
     from minidock.engine.container.space import reach_layer
     from minidock.engine.image.images import ImageStore
-    from minidock.errors import NotFound
+    from minidock.errors import DamagedFile, NotFound
 
     reach_layer(container)
     build = container.document.get("Build")  # a RUN step of one
@@ -27,24 +28,40 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
         image = ImageStore(store).resolve(container.document["Image"]).size
     except NotFound:  # removed by force
         image = 0
+    except DamagedFile as error:
+        passed_over(error)
+        image = 0
     return written, written + image
+
+
+def listed_images(store: Store) -> list[Image]:
+    """All images; none where images.json is damaged, which is passed over: beside other things."""
+    from minidock.document import passed_over
+    from minidock.engine.image.images import ImageStore
+    from minidock.errors import DamagedFile
+
+    try:
+        return ImageStore(store).list()
+    except DamagedFile as error:
+        passed_over(error)
+        return []
 
 
 def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[str, int]]:
     """All images; how many of them have a layer; and its bytes, both by chain id.
 
+    Where images.json is damaged there is none, which is passed over.
     Nobody removes an image or a layer while they are read.
     """
     from collections import Counter
 
-    from minidock.engine.image.images import ImageStore
-    from minidock.engine.image.layers import read_layer
+    from minidock.engine.image.layers import size_of_layer
     from minidock.engine.store import StoreLock
 
     with StoreLock(store):
-        images = ImageStore(store).list()
+        images = listed_images(store)
         holders = Counter(chain_id for image in images for chain_id in image.chain_ids)
-        return images, holders, {each: read_layer(store, each)["size"] for each in holders}
+        return images, holders, {each: size_of_layer(store, each) for each in holders}
 
 
 def tree_bytes(directory: str) -> int:

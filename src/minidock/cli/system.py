@@ -132,8 +132,8 @@ def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
 
 def _information(store: Store) -> dict[str, Any]:
     """What SystemInfo says of this machine and this store."""
+    from minidock.cli.sizes import listed_images
     from minidock.engine.container.containers import every
-    from minidock.engine.image.images import ImageStore
     from minidock.kernel import cgroup
 
     states = [container.state["Status"] for container in every(store)]
@@ -145,7 +145,7 @@ def _information(store: Store) -> dict[str, Any]:
         "ContainersRunning": states.count("running"),
         "ContainersPaused": states.count("paused"),
         "ContainersStopped": len(states) - states.count("running") - states.count("paused"),
-        "Images": len(ImageStore(store).list()),
+        "Images": len(listed_images(store)),
         "Driver": "overlay",
         "DriverStatus": [["Backing Filesystem", _filesystem_of(store.root)]],
         "Plugins": {

@@ -21,7 +21,8 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.errors import StoreError
+from minidock.document import Each, open_regular, parse, passed_over, read_bytes
+from minidock.errors import DamagedFile, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from minidock.engine.image.images import Image
     from minidock.paths import Store
 
+_SHAPE = {
+    "Type": str, "Action": str, "Actor": {"ID": str, "Attributes": Each(str)}, "scope": str,
+    "time": int, "timeNano": int, "status?": str, "id?": str, "from?": str,
+}  # fmt: skip
+_LONGEST_LINE_BYTES = 1 << 20
 _LONGEST_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _POLL_SECONDS = 0.05
@@ -144,15 +150,14 @@ def _event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> di
 def _append(store: Store, events: list[dict[str, Any]]) -> None:
     text = "".join(jsontext.dumps(event) + "\n" for event in events)
     try:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(store.events, flags, 0o600)
+        fd = open_regular(store.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             os.write(fd, text.encode())
             if os.fstat(fd).st_size > _LONGEST_BYTES:
                 _set_aside(store, fd)
         finally:
             os.close(fd)
-    except OSError:
+    except (OSError, DamagedFile):
         pass
 
 
@@ -172,7 +177,11 @@ def read(
     """
     begin = since if since is not None else (time.time() if follow else 0.0)
     for line in _lines(store, until=until, follow=follow):
-        event = jsontext.loads(line)
+        try:
+            event = parse(line, store.events, _SHAPE)
+        except DamagedFile as error:
+            passed_over(error)
+            continue
         moment = event["timeNano"] / 1e9
         if moment >= begin and (until is None or moment <= until):
             yield event
@@ -183,7 +192,10 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
     yield from _whole(f"{store.events}.1")
     while True:
         try:
-            fd = os.open(store.events, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(store.events)
+        except DamagedFile as error:
+            passed_over(error)
+            return
         except FileNotFoundError:
             if not _goes_on(until, follow=follow):
                 return
@@ -197,6 +209,9 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
                 while block := file.read(_BLOCK_BYTES):
                     *lines, rest = (rest + block).split(b"\n")
                     yield from lines
+                    if len(rest) > _LONGEST_LINE_BYTES:
+                        passed_over(DamagedFile(store.events, "a line of it has no end"))
+                        return
                 if is_last:
                     break
                 if not goes_on:
@@ -206,9 +221,11 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
 
 def _whole(path: str) -> list[bytes]:
     try:
-        with open(path, "rb") as file:
-            return file.read().splitlines()
+        return read_bytes(path).splitlines()
     except FileNotFoundError:
+        return []
+    except DamagedFile as error:
+        passed_over(error)
         return []
 
 

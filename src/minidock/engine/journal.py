@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 
+from minidock.document import open_regular
+from minidock.errors import DamagedFile
 from minidock.kernel.op import Journal, current_journal, use_journal
 
 TYPE_CHECKING = False
@@ -32,8 +34,8 @@ _last = 0  # the number of this process's last op, over all journals that it wro
 
 def fresh(paths: ContainerPaths) -> Callable[[str], None]:
     """Begin a container's journal anew; returns what writes a record to it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    return _writer(os.open(paths.journal, flags, 0o600))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    return _writer(open_regular(paths.journal, flags))
 
 
 def trim(paths: ContainerPaths) -> None:
@@ -89,9 +91,9 @@ class recording_to(recording):
         self._fd = -1
         try:
             # Not made here: a new file would keep a directory from going that is being removed.
-            self._fd = os.open(paths.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except OSError:
-            pass
+            self._fd = open_regular(paths.journal, os.O_WRONLY | os.O_APPEND)
+        except (OSError, DamagedFile):
+            pass  # what is done counts more than what is told
         super().__init__(_writer(self._fd))
 
     def __exit__(self, *error: object) -> None:

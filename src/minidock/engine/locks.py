@@ -10,12 +10,18 @@ process closes. So a process that owns a container does not open that file again
 
 An owner that makes things in the kernel leaves a mark in that file until they are unmade. A mark
 without an owner says that a run was cut short, and that its remains are to be cleared.
+
+What else the files of locks hold is nobody's matter; but what stands in the place of one and is no
+regular file raises DamagedFile, as does the lack of one that is there as long as its container.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+
+from minidock.document import open_regular
+from minidock.errors import DamagedFile
 
 _owned: set[str] = set()  # the files on which this process holds an ownership
 
@@ -27,7 +33,7 @@ class exclusive:
         self._path = path
 
     def __enter__(self) -> None:
-        self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._fd = open_regular(self._path, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def __exit__(self, *error: object) -> None:
@@ -44,11 +50,11 @@ class Ownership:
     def take(self) -> bool:
         """Take it if it is free; returns whether it is ours now.
 
-        Raises FileNotFoundError where the container has been removed.
+        Raises FileNotFoundError where the container has been removed, DamagedFile.
         """
         if self._path in _owned:
             return False
-        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        fd = _open_existing(self._path)
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -77,6 +83,21 @@ class Ownership:
             _owned.discard(self._path)
 
 
+def _open_existing(path: str) -> int:
+    """Open a container's monitor.lock: whoever made another one would own what another owns."""
+    try:
+        return open_regular(path, os.O_RDWR)
+    except FileNotFoundError:
+        if os.path.isdir(os.path.dirname(path)):
+            raise DamagedFile(path, "it is missing, and the container is there") from None
+        raise
+
+
+def is_owned(path: str) -> bool:
+    """Whether this process owns the container."""
+    return path in _owned
+
+
 def is_marked(path: str) -> bool:
     """Whether an owner of this container made things in the kernel, and did not unmake them yet."""
     try:
@@ -88,12 +109,14 @@ def is_marked(path: str) -> bool:
 def owner_of(path: str) -> int:
     """The pid that holds a container's ownership; 0 where nobody does, or it is this process.
 
+    Raises DamagedFile: then nobody knows.
+
     Source: fcntl(2) F_GETLK; struct flock of 64-bit Linux: type, whence, start, length, pid.
     """
     if path in _owned:
         return 0
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = _open_existing(path)
     except FileNotFoundError:
         return 0
     try:

@@ -18,10 +18,10 @@ import fcntl
 import itertools
 import os
 import sys
-from _thread import get_native_id
 
+from minidock import document
 from minidock.engine.tree import remove_tree
-from minidock.errors import StoreError
+from minidock.errors import DamagedFile, StoreError
 from minidock.paths import STORE_VERSION, Store
 
 _FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
@@ -52,7 +52,7 @@ def prepare(store: Store) -> None:
         ):
             os.makedirs(directory, _MODE, exist_ok=True)
         _spread(store.staging)
-        write_file(store.version, f"{STORE_VERSION}\n".encode())
+        document.write(store.version, f"{STORE_VERSION}\n", durable=True)
     except OSError as error:
         raise StoreError(
             f"cannot make the store {store.root}: {error.strerror}",
@@ -92,8 +92,7 @@ def is_made(store: Store) -> bool:
 def _read_version(store: Store) -> int | None:
     """The format of the store, or None where there is none yet."""
     try:
-        with open(store.version, "rb") as file:
-            text = file.read(20).strip()
+        text = document.read_bytes(store.version, longest=20).strip()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -102,44 +101,37 @@ def _read_version(store: Store) -> int | None:
             hint="minidock runs as root; MINIDOCK_ROOT names another store",
         ) from None
     if not text.isdigit():
-        raise StoreError(f"{store.version} does not hold a version, but {text!r}")
+        hint = f"if no other version of minidock made the store: echo {STORE_VERSION} > it"
+        raise DamagedFile(store.version, f"it holds {text!r}, which is not a version", hint=hint)
     return int(text)
 
 
-def write_file(path: str, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file beside its target and rename it over that: readers see the old or the new.
-
-    Stages of one build may write the same record at once, so each thread has a file of its own.
-    """
-    beside = f"{path}.{get_native_id()}.new"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        with open(fd, "wb", buffering=0) as file:
-            while content:
-                content = content[file.write(content) :]
-        os.rename(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
 class StoreLock:
-    """`with StoreLock(store):` nobody else changes the store; what a crash left is swept first."""
+    """`with StoreLock(store):` nobody else changes the store; what a crash left is swept first.
 
-    def __init__(self, store: Store) -> None:
+    sweeps: False for who only looks.
+    """
+
+    def __init__(self, store: Store, *, sweeps: bool = True) -> None:
         self._store = store
+        self._sweeps = sweeps
         self._fd = -1
 
     def __enter__(self) -> StoreLock:
         prepare(self._store)
         self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        if not self._sweeps:
+            return self
         if os.fstat(self._fd).st_size:
             # Seldom: somebody was killed in the very moment of a change.
             from minidock.engine.image.orphans import settle
 
-            settle(self._store)
-            self.mark(settled=True)
+            try:
+                settle(self._store)
+                self.mark(settled=True)
+            except DamagedFile as error:  # later, then; who needs that file says so
+                document.passed_over(error)
         sweep(self._store)
         return self
 

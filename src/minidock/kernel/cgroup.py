@@ -408,6 +408,19 @@ def walk(top: str) -> Iterator[str]:
         return
 
 
+def parent_of(name: str) -> str | None:
+    """The parent of the cgroup of this name, wherever in this machine's trees it is, or None.
+
+    name: one that nothing else has, such as a container's id.
+    """
+    for root in (ROOT, *(f"{ROOT}/{tree}" for tree in os.listdir(ROOT))):
+        if os.path.isdir(root) and (root == ROOT) == is_v2():
+            for directory in walk(root):
+                if os.path.basename(directory) == name:
+                    return os.path.dirname(directory).removeprefix(root).strip("/")
+    return None
+
+
 def make_ancestors(mount_point: str, path: str) -> list[str]:
     """Make the directories above <mount_point>/<path>; returns them, from the top down."""
     made = [mount_point]

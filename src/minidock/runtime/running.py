@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.op import Journal, use_journal
 from minidock.runtime import config as configuration
@@ -231,7 +231,7 @@ def _hand_out(call: Call, pid: int, console: int | None) -> None:
 
         send_console(call.flags["console_socket"], console)
     if call.flags["pid_file"]:
-        state.write_atomically(call.flags["pid_file"], str(pid))
+        document.write(call.flags["pid_file"], str(pid), durable=False, mode=0o666)
 
 
 def _discard(call: Call) -> None:

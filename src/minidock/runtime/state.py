@@ -21,8 +21,9 @@ import os
 import time
 from errno import ENXIO
 
-from minidock import jsontext
-from minidock.errors import Conflict, NotFound, UsageError
+from minidock import document, jsontext
+from minidock.document import Each
+from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.kernel.cgroup import Cgroup, open_cgroup
 from minidock.runtime.release import OCI_VERSION
 
@@ -30,6 +31,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_SHAPE = {
+    "id": str, "pid": int, "startTime?": int, "bundle": str, "cgroup": [str], "rootfs?": str,
+    "created?": str, "annotations?": Each(str), "hooks?": dict, "keyring?": str,
+}  # fmt: skip
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -118,44 +123,38 @@ def directory_of(root: str, container_id: str) -> str:
 def load(root: str, container_id: str) -> State:
     """The state of a container.
 
-    Raises NotFound, UsageError for an impossible id.
+    Raises NotFound, DamagedFile, UsageError for an impossible id.
     """
     directory = directory_of(root, container_id)
+    path = f"{directory}/state.json"
     try:
-        with open(f"{directory}/state.json", encoding="utf-8") as file:
-            return State(directory, jsontext.loads(file.read()))
-    except (FileNotFoundError, NotADirectoryError):
+        content = document.read(path, _SHAPE)
+    except FileNotFoundError:
         raise NotFound("container does not exist") from None
+    if content["id"] != container_id or len(content["cgroup"]) != 2:
+        raise DamagedFile(path, "it is not of this container")
+    if content["pid"] and "startTime" not in content:
+        raise DamagedFile(path, "startTime is missing")
+    return State(directory, content)
 
 
 def save(directory: str, content: dict[str, Any]) -> State:
     """Write state.json, whole or not at all."""
-    write_atomically(f"{directory}/state.json", jsontext.dumps(content))
+    document.write(f"{directory}/state.json", jsontext.dumps(content), durable=False)  # in /run
     return State(directory, content)
 
 
 def every(root: str) -> list[State]:
-    """All containers of a root, by their ids; one that is gone meanwhile is left out."""
+    """All containers of a root, by their ids, but for those that are gone meanwhile or damaged."""
     found = []
     for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
         try:
             found.append(load(root, name))
         except NotFound:
             continue
+        except DamagedFile as error:
+            document.passed_over(error)
     return found
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Replace a file by renaming a finished one over it: a reader sees the old or the new."""
-    beside = f"{path}.{os.getpid()}.new"
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(beside, path)
-    except OSError:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise
 
 
 def claim(root: str, container_id: str) -> str:

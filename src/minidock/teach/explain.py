@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 
-from minidock.errors import NotFound
+from minidock.document import read_bytes
+from minidock.errors import DamagedFile, NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.op_page import names_of, ops_named
 from minidock.teach.page import Page
@@ -92,17 +93,23 @@ def _wanted(names: tuple[str, ...]) -> set[str]:
 
 
 def read_journal(container: Container) -> list[Told]:
-    """What was done for a container since it was last started, each op with how it went."""
+    """What was done for a container since it was last started, each op with how it went.
+
+    Raises DamagedFile.
+    """
     load_ops()
+    path = container.paths.journal
     try:
-        with open(container.paths.journal, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        lines = read_bytes(path).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     reader = Reader()
     if lines and not lines[-1].endswith("}"):
         lines.pop()  # the disk was full, or somebody is writing it just now
-    return [told for line in lines for told in reader.read(line)] + reader.rest()
+    try:
+        return [told for line in lines for told in reader.read(line)] + reader.rest()
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DamagedFile(path, f"a line is not a record of it: {error}") from None
 
 
 def _writer(

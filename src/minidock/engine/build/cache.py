@@ -18,10 +18,11 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
 from minidock.engine.clock import timestamp
-from minidock.engine.store import StoreLock, prepare, write_file
-from minidock.errors import StoreError
+from minidock.engine.store import StoreLock, prepare
+from minidock.errors import DamagedFile
+from minidock.oci.digest import is_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     from minidock.engine.image.layers import StagedLayer
     from minidock.paths import Store
+
+
+SHAPE = {"diff_id": str, "chain_id": is_digest, "created": str, "size": int, "says": str}
 
 
 class Found:
@@ -61,7 +65,11 @@ class Cache:
 
     def find(self, key: str) -> Found | None:
         """What the step of that key made, if it is still there."""
-        record = _read(self._path(key))
+        try:
+            record = _read(self._path(key))
+        except DamagedFile as error:  # the step is done anew, and its record written again
+            document.passed_over(error)
+            record = None
         if record is None or not os.path.isdir(self._store.layer(record["chain_id"])):
             return None
         os.utime(self._path(key))  # its last use
@@ -81,7 +89,7 @@ class Cache:
             "says": says,
         }
         with StoreLock(self._store):
-            write_file(self._path(key), jsontext.dumps(record).encode())
+            document.write(self._path(key), jsontext.dumps(record), durable=False)
             if not os.path.isdir(self._store.layer(chain_id)):
                 os.rename(layer.path, self._store.layer(chain_id))
         return Found(layer.diff_id, chain_id, created, layer.size_bytes)
@@ -95,7 +103,7 @@ class Cache:
             "size": found.size_bytes,
             "says": says,
         }
-        write_file(self._path(key), jsontext.dumps(record).encode())
+        document.write(self._path(key), jsontext.dumps(record), durable=False)
 
     def _path(self, key: str) -> str:
         return self._store.build_step(key)
@@ -109,19 +117,31 @@ def key_of(*parts: Any) -> str:
 
 
 def kept_layers(store: Store) -> set[str]:
-    """The chain ids of layers that the cache keeps, whether or not an image stands on them."""
-    return {record["chain_id"] for _, record in records(store)}
+    """The chain ids of layers that the cache keeps, whether or not an image stands on them.
+
+    For who removes the others. Raises DamagedFile: what a damaged record keeps, nobody knows.
+    """
+    return {record["chain_id"] for _, record in records(store, strictly=True)}
 
 
-def records(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All records: path and content, with "used", the time of the last use (seconds since 1970)."""
+def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All records: path and content, with "used", the time of the last use (seconds since 1970).
+
+    Damaged ones are passed over. strictly: raises DamagedFile instead.
+    """
     try:
         names = os.listdir(store.build_steps)
     except FileNotFoundError:
         return
     for name in names:
         path = f"{store.build_steps}/{name}"
-        record = None if name.endswith(".new") else _read(path)
+        try:
+            record = None if name.endswith(".new") else _read(path)
+        except DamagedFile as error:
+            if strictly:
+                raise
+            document.passed_over(error)
+            continue
         if record is not None:
             yield path, record
 
@@ -129,13 +149,8 @@ def records(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 def _read(path: str) -> dict[str, Any] | None:
     """A record, and when it was last used; None where it is not there, or has just been pruned."""
     try:
-        with open(path, "rb") as file:
-            record: dict[str, Any] = jsontext.loads(file.read())
-            record["used"] = os.fstat(file.fileno()).st_mtime
+        record: dict[str, Any] = document.read(path, SHAPE)
+        record["used"] = os.stat(path).st_mtime
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}", hint="minidock builder prune -a begins anew"
-        ) from None
     return record

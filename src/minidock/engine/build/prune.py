@@ -14,12 +14,13 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minidock.engine.build.cache import records
+from minidock.document import passed_over
+from minidock.engine.build.cache import kept_layers, records
 from minidock.engine.events import tell_pruned
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.orphans import move_out
 from minidock.engine.store import Staging, StoreLock, is_made
-from minidock.errors import Conflict
+from minidock.errors import Conflict, DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +47,17 @@ class Cached:
 
 
 def listed(store: Store) -> list[Cached]:
-    """All that the cache keeps, the oldest use first."""
+    """All that the cache keeps, the oldest use first.
+
+    Where images.json is damaged, which is passed over, nothing counts as used.
+    """
     if not is_made(store):
         return []
-    layers = _layers_of_images(store)
+    try:
+        layers = _layers_of_images(store)
+    except DamagedFile as error:
+        passed_over(error)
+        layers = set()
     found = [
         Cached(
             path,
@@ -87,10 +95,13 @@ def prune(
                 continue
             left -= one.size_bytes
             gone.append(one)
-        with StoreLock(store) as lock, lock.unsettled():
-            for number, one in enumerate(gone):
-                os.rename(one.path, f"{staging.path}/record-{number}")
-            orphans = move_out(store, ImageStore(store).read(), staging.path)
+        with StoreLock(store) as lock:
+            catalogue = ImageStore(store).read()
+            kept_layers(store)  # what is damaged is met before anything is done
+            with lock.unsettled():
+                for number, one in enumerate(gone):
+                    os.rename(one.path, f"{staging.path}/record-{number}")
+                orphans = move_out(store, catalogue, staging.path)
         freed = sum(_size(f"{staging.path}/{name}/diff") for name in orphans)
     freed += sum(one.size_bytes for one in gone if not one.chain_id)
     tell_pruned(store, "builder", freed)

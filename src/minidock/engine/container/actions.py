@@ -14,13 +14,14 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import (
     Container,
     find,
+    find_id,
     repair,
     restarting_error,
     settled,
 )
 from minidock.engine.container.endpoints import has_names, names_on
 from minidock.engine.container.names import claim_name
-from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.removal import belongs_to, remove_damaged, remove_owned
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal
 from minidock.engine.container.validation import check_name
@@ -30,7 +31,7 @@ from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import end_policy, keep, reach
 from minidock.engine.network import networks
-from minidock.errors import Conflict, KernelError, NotFound
+from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
 from minidock.kernel import process
 from minidock.runtime import state
 
@@ -135,8 +136,22 @@ def _kill(container: Container, number: int) -> None:
 def remove(store: Store, reference: str, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container. volumes: with its anonymous volumes. force: kill it first.
 
+    One whose documents are damaged goes too, if forced: with its processes, files and all.
     Raises Conflict for one that runs, unless forced.
     """
+    try:
+        _remove_whole(store, reference, force=force, volumes=volumes)
+    except DamagedFile as error:
+        container_id = find_id(store, reference)
+        if not container_id or not belongs_to(store.container(container_id), error.path):
+            raise
+        if not force:
+            error.hint = f"minidock rm -f {reference}     removes the container\n{error.hint}"
+            raise
+        remove_damaged(store, container_id)
+
+
+def _remove_whole(store: Store, reference: str, *, force: bool, volumes: bool) -> None:
     container = settled(store, reference)
     deadline = time.monotonic() + _KILL_SECONDS
     ownership = Ownership(container.paths.monitor_lock)
@@ -350,6 +365,13 @@ def _signal(container: Container, number: int) -> None:
         known = state.load(container.store.run, container.id)
         pidfd = os.pidfd_open(known.pid)
     except (NotFound, ProcessLookupError):
+        return
+    except DamagedFile as error:
+        if number != SIGKILL:
+            error.hint += f"\nminidock kill {container.name}     ends the container"
+            raise
+        with recording_to(container.paths):
+            cgroup_of(container.store, container.id).kill_all()
         return
     try:
         # Asked once the pidfd is open: it is this process that lives, not another with its number.

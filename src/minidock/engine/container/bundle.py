@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock import document as documents
 from minidock import jsontext
 from minidock.engine.container.cgroups import block_io, new_cgroup_path
 from minidock.engine.container.containers import Container, find, restarting_error
@@ -24,7 +25,6 @@ from minidock.oci.runtime_config import (
     default_mounts,
     runtime_config,
 )
-from minidock.runtime.state import write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_bundle(container: Container) -> None:
     groups = container.host_config.get("GroupAdd") or []
     user, home = resolve_user(container.paths.merged, container.config["User"], groups)
     config = config_of(container, user, home)
-    write_atomically(container.paths.config, jsontext.dumps(config))
+    documents.write(container.paths.config, jsontext.dumps(config), durable=False)
 
 
 def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.errors import DeviceNotFound, NotFound, UsageError
+from minidock.document import passed_over
+from minidock.errors import DamagedFile, DeviceNotFound, NotFound, UsageError
 from minidock.kernel import cgroup
 from minidock.kernel.cgroup import Cgroup, open_cgroup
 from minidock.paths import Store
@@ -60,6 +61,10 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
         return state.load(store.run, container_id).cgroup
     except NotFound:  # nothing was made since the machine was started
         return open_cgroup(store.cgroup_parent, container_id)
+    except DamagedFile as error:
+        passed_over(error)
+        parent = cgroup.parent_of(container_id)
+        return open_cgroup(store.cgroup_parent if parent is None else parent, container_id)
 
 
 def block_io(host: dict[str, Any]) -> dict[str, Any]:

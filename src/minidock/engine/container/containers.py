@@ -1,7 +1,9 @@
 """Containers as the store knows them: found by name or id, listed, and told the truth about.
 
-A container is a directory with a container.json in Docker's inspect form. The file appears last
-when a container is made and goes first when it is removed, so a directory without one is rubbish.
+A container is a directory with a container.json in Docker's inspect form (container_json.py). The
+file appears last when a container is made, and the directory goes in one rename when it is removed:
+one that never had the file is rubbish. Where the file is damaged, lists pass over the container,
+and what would act on it raises DamagedFile; `rm -f` removes it (removal.py).
 What the file says of the state counts only while the kernel agrees: a container runs as long as
 its monitor lives, and a monitor that died (kill -9, a crash, a reboot) took its container with it.
 Every reader here repairs that first.
@@ -12,15 +14,15 @@ from __future__ import annotations
 import os
 import time
 
-from minidock import jsontext
+from minidock import document, jsontext
 from minidock.engine.clock import timestamp
+from minidock.engine.container import container_json
 from minidock.engine.container.names import drop_names, every_name, holder_of
 from minidock.engine.events import tell_ended
 from minidock.engine.journal import recording_to
-from minidock.engine.locks import Ownership, exclusive, is_marked, owner_of
+from minidock.engine.locks import Ownership, exclusive, is_marked, is_owned, owner_of
 from minidock.engine.monitor.teardown import SetAside, take_down
-from minidock.engine.small_file import replace
-from minidock.errors import Conflict, NotFound, StoreError
+from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
@@ -75,7 +77,9 @@ class Container:
 
     def save(self) -> None:
         """Write container.json, whole or not at all. Edit under `editing` where others may too."""
-        replace(self.paths.document, jsontext.dumps(self.document))
+        document.write(
+            self.paths.document, jsontext.dumps(self.document), durable=False, over_when_full=True
+        )
 
     def editing(self) -> exclusive:
         """The lock for reading, changing and saving the document; call `reload` inside."""
@@ -84,9 +88,17 @@ class Container:
     def reload(self) -> None:
         """Read the document again.
 
-        Raises NotFound where the container has been removed meanwhile.
+        Who owns the container knows what is true of it: where the file was damaged meanwhile, that
+        stays, and is written with the next `save`.
+        Raises NotFound where the container has been removed meanwhile, DamagedFile.
         """
-        loaded = _load(self.store, self.id)
+        try:
+            loaded = _load(self.store, self.id)
+        except DamagedFile as error:
+            if not is_owned(self.paths.monitor_lock) or "State" not in self.document:
+                raise
+            document.passed_over(error)
+            return
         if loaded is None:
             raise NotFound(f"No such container: {self.id[:12]}")
         self.document = loaded.document
@@ -95,7 +107,7 @@ class Container:
         """Take over what others may have written since we read it: its name, and its settings.
 
         For who has changed the document over some time. Inside `editing`, before `save`.
-        Raises NotFound where the container has been removed meanwhile.
+        Raises what `reload` raises.
         """
         ours = self.document
         self.reload()
@@ -111,9 +123,10 @@ class Container:
 def find(store: Store, reference: str) -> Container:
     """A container by its name, its id, or the beginning of its id that only it has.
 
-    Raises NotFound, and Conflict where several ids begin so.
+    Raises NotFound, DamagedFile, and Conflict where several ids begin so.
     """
-    container = _look_up(store, reference)
+    container_id = find_id(store, reference)
+    container = _load(store, container_id) if container_id else None
     if container is None:
         raise NotFound(f"No such container: {reference}", hint="`minidock ps -a` lists them all")
     repair(container)
@@ -139,22 +152,45 @@ def settled(store: Store, reference: str) -> Container:
 
 
 def every(store: Store) -> list[Container]:
-    """All containers, newest first. What a killed command left half made or half removed goes."""
+    """All containers, newest first. What a killed command left half made or half removed goes.
+
+    Those whose documents are damaged are passed over.
+    """
     sweep(store)
     found = []
-    for container_id in _ids(store):
-        container = _load(store, container_id)
-        if container is not None and not _lost_its_build(container) and repair(container):
-            found.append(container)
+    for container in _whole(store):
+        try:
+            if not _lost_its_build(container) and repair(container):
+                found.append(container)
+        except DamagedFile as error:
+            document.passed_over(error)
     _sweep_names(store, found)
     found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
     return found
 
 
-def documents(store: Store) -> list[dict[str, Any]]:
-    """Every container's document as it stands on disk, unrepaired: for who refers to what."""
-    loaded = (_load(store, container_id) for container_id in _ids(store))
-    return [container.document for container in loaded if container is not None]
+def documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
+    """Every container's document as it stands on disk, unrepaired: for who refers to what.
+
+    Damaged ones are passed over. strictly: raises DamagedFile instead, for who removes what nobody
+    refers to.
+    """
+    return [container.document for container in _whole(store, strictly=strictly)]
+
+
+def _whole(store: Store, *, strictly: bool = False) -> list[Container]:
+    found = []
+    for container_id in ids(store):
+        try:
+            container = _load(store, container_id)
+        except DamagedFile as error:
+            if strictly:
+                raise
+            document.passed_over(error)
+            continue
+        if container is not None:
+            found.append(container)
+    return found
 
 
 def repair(container: Container) -> bool:
@@ -267,15 +303,10 @@ def restarting_error(container: Container) -> Conflict:
 
 
 def discard(container: Container) -> None:
-    """Remove a stopped container that is ours: document first: a crash leaves only rubbish."""
-    paths = container.paths
+    """Remove a stopped container that is ours: in one rename, so that a crash leaves no half."""
     with exclusive(f"{container.store.containers}/.lock"):
-        if os.path.exists(paths.made_volumes):  # the container has them now
-            os.unlink(paths.made_volumes)
-        if os.path.exists(paths.document):
-            os.unlink(paths.document)
-        drop_names(container.store, container.id, {container.name})
         rest = SetAside(container.store, container.id)
+        drop_names(container.store, container.id, {container.name})
     rest.remove()
 
 
@@ -290,21 +321,23 @@ def throw_away(store: Store, container_id: str) -> None:
     if os.path.exists(paths.made_volumes):
         from minidock.engine.container.volumes import take_back  # which imports this module
 
-        with open(paths.made_volumes, encoding="ascii") as file:
-            for name in file.read().split():
-                take_back(store, name)
+        for name in document.read_bytes(paths.made_volumes).decode("ascii", "replace").split():
+            take_back(store, name)
     drop_names(store, container_id, set(every_name(store)))
     SetAside(store, container_id).remove()
 
 
 def sweep(store: Store) -> None:
     """Remove what was cut short: containers and volumes that are half made or half removed."""
-    for container_id in _ids(store):
-        if os.path.exists(store.container(container_id).document):
+    for container_id in ids(store):
+        if not container_json.is_half_made(store.container(container_id)):
             continue
-        with exclusive(f"{store.containers}/.lock"):
-            if not os.path.exists(store.container(container_id).document):
-                throw_away(store, container_id)
+        try:
+            with exclusive(f"{store.containers}/.lock"):
+                if container_json.is_half_made(store.container(container_id)):
+                    throw_away(store, container_id)
+        except DamagedFile as error:
+            document.passed_over(error)
     if os.path.isdir(store.volumes):
         from minidock.engine.container.volumes import remove_rubbish  # which imports this module
 
@@ -324,30 +357,36 @@ def _sweep_names(store: Store, found: list[Container]) -> None:
     with exclusive(f"{store.containers}/.lock"):
         for name in stale:
             target = holder_of(store, name)
-            holder = _load(store, target) if target else None
+            try:
+                holder = _load(store, target) if target else None
+            except DamagedFile:
+                continue  # by which it can still be removed
             if holder is None or holder.name != name:
                 drop_names(store, target, {name})
 
 
-def _look_up(store: Store, reference: str) -> Container | None:
-    """By name first, as Docker does, then by id and its prefixes."""
+def find_id(store: Store, reference: str) -> str:
+    """The id of the container that a name, an id or the beginning of one means, or "".
+
+    By name first, as Docker does. Its document may be damaged.
+    Raises Conflict where several ids begin so.
+    """
     reference = reference.removeprefix("/")
     if not reference or "/" in reference or reference.startswith("."):
-        return None
+        return ""
     named = holder_of(store, reference)
-    if named:
-        container = _load(store, named)
-        if container is not None:
-            return container
-    matches = [known for known in _ids(store) if known.startswith(reference)]
+    if named and not container_json.is_half_made(store.container(named)):
+        return named
+    matches = [known for known in ids(store) if known.startswith(reference)]
     if len(matches) > 1 and reference not in matches:
         raise Conflict(
             f"several container ids begin with {reference!r}", hint="give more of the id"
         )
-    return _load(store, reference if reference in matches else matches[0]) if matches else None
+    return (reference if reference in matches else matches[0]) if matches else ""
 
 
-def _ids(store: Store) -> list[str]:
+def ids(store: Store) -> list[str]:
+    """The ids of all containers, whole or not."""
     try:
         return [name for name in os.listdir(store.containers) if is_component(name)]
     except FileNotFoundError:
@@ -355,13 +394,5 @@ def _ids(store: Store) -> list[str]:
 
 
 def _load(store: Store, container_id: str) -> Container | None:
-    try:
-        with open(store.container(container_id).document, encoding="utf-8") as file:
-            return Container(store, jsontext.loads(file.read()))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise StoreError(
-            f"{store.container(container_id).document}: {error}",
-            hint="the file was changed from outside; remove the container's directory",
-        ) from None
+    found = container_json.read(store, container_id)
+    return None if found is None else Container(store, found)

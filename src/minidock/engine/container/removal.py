@@ -1,16 +1,35 @@
-"""Removing a container: its processes, its network, its files, and at -v its anonymous volumes."""
+"""Removing a container: its processes, its network, its files, and at -v its anonymous volumes.
+
+One whose documents are damaged is removed by what its id alone leads to: its monitor by the lock
+that the kernel knows the holder of, its processes by their cgroup, which bears the id, its mounts
+by their places, its addresses by the networks' files. Its volumes stay: nobody knows which.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+
+from minidock import document
 from minidock.engine.container.containers import Container, discard
+from minidock.engine.container.names import drop_names, every_name
+from minidock.engine.container.signals import SIGKILL
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
-from minidock.engine.events import tell_container
+from minidock.engine.events import tell, tell_container
 from minidock.engine.image.removal import collect
 from minidock.engine.image.users import users_of
 from minidock.engine.journal import recording_to
-from minidock.engine.monitor.teardown import take_down
-from minidock.errors import Conflict, NotFound
+from minidock.engine.locks import exclusive, owner_of
+from minidock.engine.monitor.teardown import SetAside, take_down
+from minidock.errors import Conflict, DamagedFile, NotFound
+from minidock.kernel import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import ContainerPaths, Store
+
+_MONITOR_SECONDS = 10.0
 
 
 def remove_owned(container: Container, *, volumes: bool) -> None:
@@ -24,7 +43,56 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     if volumes:
         _remove_anonymous_volumes(container)
     tell_container(container, "destroy")
-    collect(container.store, users_of(container.store))
+    try:
+        collect(container.store, users_of(container.store))
+    except DamagedFile as error:  # the container is gone; its image stays
+        document.passed_over(error)
+
+
+def belongs_to(paths: ContainerPaths, path: str) -> bool:
+    """Whether a file is one of this container's."""
+    return path.startswith((f"{paths.home}/", f"{paths.run}/"))
+
+
+def remove_damaged(store: Store, container_id: str) -> None:
+    """Remove a container whose documents nobody can read; it may run.
+
+    Raises KernelError where the kernel does not let go, Conflict where its monitor does not end.
+    """
+    stop_damaged(store, container_id)
+    with exclusive(f"{store.containers}/.lock"):
+        rest = SetAside(store, container_id)
+        drop_names(store, container_id, set(every_name(store)))
+    rest.remove()
+    tell(store, "container", "destroy", container_id)
+
+
+def stop_damaged(store: Store, container_id: str) -> None:
+    """End a container by its id alone: its monitor first, which might start it again."""
+    _end_monitor(store, container_id)
+    take_down(store, container_id)
+
+
+def _end_monitor(store: Store, container_id: str) -> None:
+    """Kill the monitor of a container whose documents cannot be read.
+
+    Source: fcntl(2), F_GETLK says who holds a lock.
+    """
+    path = store.container(container_id).monitor_lock
+    try:
+        monitor = owner_of(path)
+        if not monitor:
+            return
+        pidfd = os.pidfd_open(monitor)
+    except (DamagedFile, ProcessLookupError):
+        return  # then its container ends with its cgroup, and the monitor with that
+    try:
+        if owner_of(path) == monitor:  # asked again: now the pidfd is the owner's
+            process.send_signal(pidfd, SIGKILL, pid=monitor)
+        if not select.select([pidfd], [], [], _MONITOR_SECONDS)[0]:
+            raise Conflict(f"process {monitor}, the monitor of {container_id[:12]}, does not end")
+    finally:
+        os.close(pidfd)
 
 
 def _remove_anonymous_volumes(container: Container) -> None:
@@ -35,11 +103,13 @@ def _remove_anonymous_volumes(container: Container) -> None:
             remove_volume(container.store, point["Name"])
         except (NotFound, Conflict):
             continue  # gone already, or another container has it by --volumes-from
+        except DamagedFile as error:  # another container may have it
+            document.passed_over(error)
 
 
 def _is_anonymous(container: Container, name: str) -> bool:
     try:
         labels = inspect_volume(container.store, name).get("Labels") or {}
-    except NotFound:
+    except (NotFound, DamagedFile):  # what is not known to be anonymous stays
         return False
     return "com.docker.volume.anonymous" in labels

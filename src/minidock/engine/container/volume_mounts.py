@@ -133,6 +133,13 @@ def let_go(store: Store, container_id: str) -> None:
                 _drop(store, container_id, name)
 
 
+def users_of(store: Store) -> dict[str, set[str]]:
+    """The volumes that are mounted for containers, by name, with the ids of these."""
+    users = f"{store.run}/volumes"
+    names = os.listdir(users) if os.path.isdir(users) else []
+    return {name: set(os.listdir(f"{users}/{name}")) for name in names}
+
+
 def _drop(store: Store, container_id: str, name: str) -> None:
     """Unmount a volume whose last user has ended. The caller holds the volumes' lock."""
     users = store.volume_users(name)

@@ -1,9 +1,10 @@
 """Volumes: directories of the store that outlive the containers which mount them.
 
-    volumes/<name>/volume.json    what `volume inspect` shows
+    volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
                    copying/       an image's files on their way into an empty _data
                    copied/        all of them are there; each is renamed into _data
+    volumes/.removed-<name>/      one that is being removed: it went by one rename
 
 An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
 beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
@@ -21,13 +22,14 @@ import os
 import stat
 
 from minidock import jsontext
+from minidock.document import Each, passed_over, read, write
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import documents
 from minidock.engine.events import tell
 from minidock.engine.locks import exclusive
-from minidock.engine.store import prepare, write_file
+from minidock.engine.store import prepare
 from minidock.engine.tree import remove_tree
-from minidock.errors import Conflict, NotFound, UsageError
+from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
@@ -36,9 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+_SHAPE = {
+    "Name": str, "CreatedAt": str, "Driver": str, "Scope": str, "Labels": (Each(str), None),
+    "Options": (Each(str), None),
+}  # fmt: skip
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _OTHERS = _FIRST | frozenset("_.-")
+_REMOVED = ".removed-"  # no volume's name begins so
 _COPY_BYTES = 1 << 20
 
 
@@ -69,19 +76,24 @@ def create(
         check_options(chosen, options)
     prepare(store)
     with exclusive(f"{store.volumes}/.lock"):
-        if not os.path.exists(_document_path(store, chosen)):
+        if _is_rubbish(store, chosen):
             os.makedirs(path(store, chosen), mode=0o755, exist_ok=True)
-            document = {
-                "CreatedAt": timestamp()[:19] + "Z",
-                "Driver": "local",
-                "Labels": labels or None,
-                "Name": chosen,
-                "Options": options or None,
-                "Scope": "local",
-            }
-            write_file(_document_path(store, chosen), jsontext.dumps(document).encode())
+            describe(store, chosen, options=options, labels=labels)
             tell(store, "volume", "create", chosen, driver="local")
         return inspect(store, chosen)  # before anybody else removes it
+
+
+def describe(store: Store, name: str, *, options: dict[str, str], labels: dict[str, str]) -> None:
+    """Write volume.json, which makes a directory a volume. The caller holds the volumes' lock."""
+    document = {
+        "CreatedAt": timestamp()[:19] + "Z",
+        "Driver": "local",
+        "Labels": labels or None,
+        "Name": name,
+        "Options": options or None,
+        "Scope": "local",
+    }
+    write(_document_path(store, name), jsontext.dumps(document), durable=True)
 
 
 def list(store: Store) -> builtins.list[dict[str, Any]]:
@@ -96,20 +108,22 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
             found.append(inspect(store, name))
         except NotFound:
             continue  # half made, or just removed
+        except DamagedFile as error:
+            passed_over(error)
     return found
 
 
 def inspect(store: Store, name: str) -> dict[str, Any]:
-    """A volume's document; raises NotFound."""
+    """A volume's document; raises NotFound, DamagedFile."""
+    if not _may_be_name(name) or _is_rubbish(store, name):
+        raise NotFound(f"get {name}: no such volume", hint="`minidock volume ls` lists them")
+    path_of_document = _document_path(store, name)
     try:
-        if not _may_be_name(name):
-            raise FileNotFoundError
-        with open(_document_path(store, name), "rb") as file:
-            document: dict[str, Any] = jsontext.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(
-            f"get {name}: no such volume", hint="`minidock volume ls` lists them"
-        ) from None
+        document: dict[str, Any] = read(path_of_document, _SHAPE)
+    except FileNotFoundError:
+        raise DamagedFile(path_of_document, "it is missing, and the volume is there") from None
+    if document["Name"] != name:
+        raise DamagedFile(path_of_document, "it is of another volume")
     return dict(sorted({**document, "Mountpoint": path(store, name)}.items()))
 
 
@@ -117,7 +131,8 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
     """Remove a volume and all that is in it.
 
     force: a volume that is not there is no error.
-    Raises NotFound, and Conflict while a container, running or not, mounts it.
+    Raises NotFound, Conflict while a container, running or not, mounts it, and DamagedFile where
+    nobody knows whether one does.
     """
     try:
         inspect(store, name)
@@ -126,7 +141,7 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
             return
         raise
     with exclusive(f"{store.containers}/.lock"):  # no container comes to be meanwhile
-        users = used_by(store).get(name)
+        users = used_by(store, strictly=True).get(name)
         if users:
             raise Conflict(
                 f"remove {name}: volume is in use - [{', '.join(users)}]",
@@ -136,17 +151,39 @@ def remove(store: Store, name: str, *, force: bool = False) -> None:
 
 
 def remove_rubbish(store: Store) -> None:
-    """Remove directories that are no volume: making or removing one was cut short."""
+    """Remove directories that are not a volume: making or removing one was cut short."""
+    for name in rubbish(store):
+        with exclusive(f"{store.volumes}/.lock"):
+            if _is_rubbish(store, name):
+                remove_tree(store, f"{store.volumes}/{name}")
+
+
+def rubbish(store: Store) -> builtins.list[str]:
+    """The directories that are not a volume, or are just being made or removed."""
     try:
         names = os.listdir(store.volumes)
     except FileNotFoundError:
-        return
-    for name in names:
-        if not is_component(name) or os.path.exists(_document_path(store, name)):
-            continue
-        with exclusive(f"{store.volumes}/.lock"):
-            if not os.path.exists(_document_path(store, name)):
-                remove_tree(store, store.volume(name))
+        return []
+    return [
+        name
+        for name in names
+        if name.startswith(_REMOVED) or (is_component(name) and _is_rubbish(store, name))
+    ]
+
+
+def _is_rubbish(store: Store, name: str) -> bool:
+    """Whether there is no volume of this name, or one that was not made to its end: without files.
+
+    One with files has had a document, and has lost it.
+    """
+    if name.startswith(_REMOVED):
+        return True
+    if os.path.lexists(_document_path(store, name)):
+        return False
+    try:
+        return not os.listdir(path(store, name))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
 
 
 def take_back(store: Store, name: str) -> None:
@@ -155,22 +192,24 @@ def take_back(store: Store, name: str) -> None:
     The caller holds the lock of the containers' directory. One that a container mounts stays. Where
     nothing was made yet, nothing is: on a full disk not even the lock's file can be.
     """
-    if os.path.isdir(store.volume(name)) and not used_by(store).get(name):
+    if os.path.isdir(store.volume(name)) and not used_by(store, strictly=True).get(name):
         _remove(store, name)
 
 
 def _remove(store: Store, name: str) -> None:
     with exclusive(f"{store.volumes}/.lock"):
-        if os.path.exists(_document_path(store, name)):
-            os.unlink(_document_path(store, name))  # from here on it is rubbish, not a volume
-        remove_tree(store, store.volume(name))
+        removed = f"{store.volumes}/{_REMOVED}{name}"
+        remove_tree(store, removed)
+        if os.path.lexists(store.volume(name)):
+            os.rename(store.volume(name), removed)  # from here on it is rubbish, not a volume
+        remove_tree(store, removed)
     tell(store, "volume", "destroy", name, driver="local")
 
 
-def used_by(store: Store) -> dict[str, builtins.list[str]]:
-    """Volumes that containers mount, with the ids of these."""
+def used_by(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:
+    """Volumes that containers mount, with the ids of these. strictly: as of `documents`."""
     users: dict[str, builtins.list[str]] = {}
-    for document in documents(store):
+    for document in documents(store, strictly=strictly):
         for point in document.get("Mounts") or ():
             if point["Type"] == "volume":
                 users.setdefault(point["Name"], []).append(document["Id"])

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
+from minidock.document import Each
 from minidock.engine.clock import NEVER, seconds_of, timestamp
 from minidock.engine.events import tell_image
-from minidock.engine.store import StoreLock, is_made, prepare, write_file
-from minidock.errors import NotFound, StoreError, UsageError
+from minidock.engine.store import StoreLock, is_made, prepare
+from minidock.errors import DamagedFile, NotFound, StoreError, UsageError
 from minidock.oci import image_config, reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
 
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
 
     # The containers that use an image: (id or name, whether it runs).
     Users = Callable[[str], list[tuple[str, bool]]]
+
+
+_RECORD = {
+    "layers": [is_digest], "size": int, "created": str, "parent": str, "tagged": str,
+    "removed?": bool,
+}  # fmt: skip
+_SHAPE = {"images": Each(_RECORD), "references": Each(str)}
+_AGAIN = "load, pull or build the image again; rmi -f removes what is left of it"
 
 
 class Image:
@@ -64,22 +73,38 @@ class Image:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The image's config, parsed. Raises StoreError where it is gone or damaged."""
+        """The image's config, parsed. Raises DamagedFile."""
         if self._config is None:
-            self._config = jsontext.loads(self.config_bytes)
+            self._config = jsontext.loads(self.config_bytes)  # by its digest what was once accepted
         return self._config
 
     @property
     def config_bytes(self) -> bytes:
-        """The image's config as it came."""
+        """The image's config as it came. Raises DamagedFile, also where its digest is another."""
+        from minidock.oci.digest import sha256
+
+        path = self._store.blob(self.id)
         try:
-            with open(self._store.blob(self.id), "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise StoreError(
-                f"the config of image {self.id} cannot be read: {error.strerror}",
-                hint="load the image again",
+            content = document.read_bytes(path)
+        except FileNotFoundError:
+            raise DamagedFile(
+                path, f"it is missing; image {self.id} needs it", hint=_AGAIN
             ) from None
+        except DamagedFile as error:
+            raise DamagedFile(path, error.why, hint=_AGAIN) from None
+        if sha256(content) != self.id:
+            raise DamagedFile(path, f"it is not the config of image {self.id}", hint=_AGAIN)
+        return content
+
+    def present_layers(self) -> list[str]:
+        """The same, where all of them are there. Raises DamagedFile."""
+        directories = self.layer_directories()
+        for chain_id, directory in zip(self.chain_ids, directories, strict=True):
+            if not os.path.isdir(directory):
+                name = next(iter(self.references), self.id)
+                why = f"the layer {chain_id} of image {name} is missing"
+                raise DamagedFile(directory, why, hint=_AGAIN)
+        return directories
 
     def layer_directories(self) -> list[str]:
         """The directories of the layers' files, lowest first."""
@@ -244,21 +269,38 @@ class ImageStore:
         return [], moved
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """images.json as it is on disk. Raises StoreError where it is damaged, or not ours."""
+        """images.json as it is on disk.
+
+        Raises DamagedFile, also where it is missing and there are images' configs; StoreError for
+        a store that is not ours.
+        """
         if not is_made(self._store):
             return {"images": {}, "references": {}}
         try:
-            with open(self._store.images, "rb") as file:
-                catalogue: dict[str, dict[str, Any]] = jsontext.loads(file.read())
+            catalogue: dict[str, dict[str, Any]] = document.read(self._store.images, _SHAPE)
         except FileNotFoundError:
+            if count := len(self._configs()):
+                text = f"it is missing, and the store has {count} images"
+                raise DamagedFile(self._store.images, text) from None
             return {"images": {}, "references": {}}
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self._store.images} cannot be read: {error}") from None
+        images = catalogue["images"]
+        if not all(map(is_digest, images)):
+            raise DamagedFile(self._store.images, "an image's id is not a digest")
+        for name, image_id in catalogue["references"].items():
+            if image_id not in images:
+                raise DamagedFile(self._store.images, f"{name} is a name of no image")
         return catalogue
+
+    def _configs(self) -> List[str]:
+        """The digests of all blobs that are there."""
+        try:
+            return [name for name in os.listdir(self._store.blobs) if is_hex(name)]
+        except FileNotFoundError:
+            return []
 
     def write(self, catalogue: dict[str, dict[str, Any]]) -> None:
         """Write images.json; the caller holds the store's lock."""
-        write_file(self._store.images, jsontext.dumps(catalogue).encode())
+        document.write(self._store.images, jsontext.dumps(catalogue), durable=True)
 
     def _image(self, catalogue: dict[str, dict[str, Any]], image_id: str) -> Image:
         names = [name for name, owner in catalogue["references"].items() if owner == image_id]
@@ -270,7 +312,7 @@ class ImageStore:
 
         config = jsontext.loads(image.config_bytes)
         if not os.path.exists(self._store.blob(image.id)):
-            write_file(self._store.blob(image.id), image.config_bytes)
+            document.write(self._store.blob(image.id), image.config_bytes, durable=True)
         known = catalogue["images"].get(image.id, {})
         catalogue["images"][image.id] = {
             "layers": image.chain_ids,

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
 from minidock.engine.image import tar_split
-from minidock.engine.store import Staging, write_file
-from minidock.errors import ArchiveError, MinidockError, StoreError
+from minidock.engine.store import Staging
+from minidock.errors import ArchiveError, DamagedFile, MinidockError, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from minidock.engine.image.upper import Upper
     from minidock.paths import Store
 
+_SHAPE = {"diff_id": str, "size": int, "tar_size": int}
+_AGAIN = "remove the images that stand on this layer, and load, pull or build them again"
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _ANSWER_MAX = 1 << 16
@@ -127,21 +129,29 @@ def layer_of_upper(
 def _described(path: str, diff_id: str, content_bytes: int, tar_bytes: int) -> StagedLayer:
     """A layer that is complete but for its layer.json, with that."""
     record = {"diff_id": diff_id, "size": content_bytes, "tar_size": tar_bytes}
-    write_file(f"{path}/layer.json", jsontext.dumps(record).encode())
+    document.write(f"{path}/layer.json", jsontext.dumps(record), durable=False)
     return StagedLayer(path, diff_id, content_bytes)
 
 
 def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
-    """layer.json of a layer in the store. Raises StoreError where it is not there."""
+    """layer.json of a layer in the store. Raises DamagedFile, also where it is missing."""
+    path = f"{store.layer(chain_id)}/layer.json"
     try:
-        with open(f"{store.layer(chain_id)}/layer.json", "rb") as file:
-            record: dict[str, Any] = jsontext.loads(file.read())
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"the layer {chain_id} of the store cannot be read: {error}",
-            hint="load the image again",
-        ) from None
+        record: dict[str, Any] = document.read(path, _SHAPE)
+    except FileNotFoundError:
+        raise DamagedFile(path, "it is missing", hint=_AGAIN) from None
+    except DamagedFile as error:
+        raise DamagedFile(path, error.why, hint=_AGAIN) from None
     return record
+
+
+def size_of_layer(store: Store, chain_id: str) -> int:
+    """The bytes of a layer's files; 0 where nobody can tell, which is passed over."""
+    try:
+        return int(read_layer(store, chain_id)["size"])
+    except DamagedFile as error:
+        document.passed_over(error)
+        return 0
 
 
 def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:

@@ -255,7 +255,7 @@ class _Removal:
         """Drop an image's record, its config, and the layers that nothing else stands on."""
         # A monitor has this module for `collect`, and seldom comes here.
         from minidock.engine.build.cache import kept_layers
-        from minidock.engine.image.layers import read_layer
+        from minidock.engine.image.layers import size_of_layer
 
         record = self._images.pop(image_id)
         still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
@@ -265,7 +265,7 @@ class _Removal:
         for chain_id in reversed(record["layers"]):
             directory = self._store.layer(chain_id)
             if chain_id not in still and chain_id not in self._layers and os.path.isdir(directory):
-                self.freed_bytes += read_layer(self._store, chain_id)["size"]
+                self.freed_bytes += size_of_layer(self._store, chain_id)
                 self._layers.append(chain_id)
                 self.lines.append(f"Deleted: {chain_id}")
         self._configs.append(image_id)

@@ -13,10 +13,11 @@ import os
 import time
 
 from minidock import jsontext
+from minidock.document import open_regular, parse, passed_over
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container, find
 from minidock.engine.container.restart import NO, policy_of
-from minidock.errors import Conflict, NotFound, StoreError, UsageError
+from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _POLL_SECONDS = 0.1
-_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_SHAPE = {"log": str, "stream": str, "time": str}
+_LONGEST_LINE_BYTES = 1 << 20
 _HINT = "--log-opt max-size=10m --log-opt max-file=3"
 
 
@@ -79,7 +82,7 @@ class LogFile:
     def __init__(self, path: str, limits: Limits) -> None:
         self._path = path
         self._limits = limits
-        self._fd = os.open(path, _APPENDING, 0o640)
+        self._fd = open_regular(path, _APPENDING, mode=0o640)
         self._partial = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
@@ -118,7 +121,7 @@ class LogFile:
                     os.rename(newer, older)
             if len(names) == 1:
                 os.unlink(self._path)  # who reads it has it open, and reads it to its end
-            fresh = os.open(self._path, _APPENDING, 0o640)
+            fresh = open_regular(self._path, _APPENDING, mode=0o640)
         except OSError:
             return
         os.close(self._fd)
@@ -173,7 +176,7 @@ def stream(
         at, offset = (0, 0) if tail is None else _start_of_tail(files, tail)
         for lines in _lines(container, files, at, offset, follow=follow):
             said, name = b"", ""
-            for record in (_parsed(line, path) for line in lines):
+            for record in filter(None, (_parsed(line, path) for line in lines)):
                 moment = record["time"]
                 if since is not None and moment < _stamp(since):
                     continue
@@ -191,11 +194,13 @@ def stream(
             os.close(descriptor)
 
 
-def _parsed(line: bytes, path: str) -> dict[str, str]:
+def _parsed(line: bytes, path: str) -> dict[str, str] | None:
+    """A line's record; None for one that is damaged, which is passed over."""
     try:
-        record: dict[str, str] = jsontext.loads(line)
-    except ValueError as error:
-        raise StoreError(f"{path}: a line that is not a log record: {error}") from None
+        record: dict[str, str] = parse(line, path, _SHAPE)
+    except DamagedFile as error:
+        passed_over(DamagedFile(path, error.why, hint="its other lines are shown"))
+        return None
     return record
 
 
@@ -214,7 +219,7 @@ def _open_all(path: str, *, since_inode: int) -> list[int]:
     name, number = path, 0
     while True:
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(name)
         except FileNotFoundError:
             if number:
                 break
@@ -251,6 +256,8 @@ def _lines(
         offset += len(block)
         if block:
             *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > _LONGEST_LINE_BYTES:
+                raise DamagedFile(container.paths.log, "a line of it has no end")
             yield lines
         elif at < len(files) - 1:
             at, offset, rest = at + 1, 0, b""

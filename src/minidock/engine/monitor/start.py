@@ -14,7 +14,7 @@ from minidock.engine.journal import recording
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import Conflict
-from minidock.kernel.process import spawn
+from minidock.kernel.process import spawn, start_time
 from minidock.kernel.terminal import get_size
 from minidock.paths import Store
 from minidock.runtime import seal
@@ -36,10 +36,14 @@ def prepare_monitor(store: Store) -> None:
 
 
 def monitor_environment(store: Store) -> list[str]:
-    """NAME=value entries: a plain PATH, and the caller's settings of minidock."""
+    """NAME=value entries: a plain PATH, the caller's settings of minidock, and who it is.
+
+    By its pid and start time a repair knows whether the command still wants its monitor.
+    """
     kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
     # MINIDOCK_ROOT last, as it counts: the caller's may be a path from where the caller is.
-    return [_PATH, *kept, f"MINIDOCK_ROOT={store.root}"]
+    command = f"MINIDOCK_COMMAND_PROCESS={os.getpid()} {start_time(os.getpid())}"
+    return [_PATH, *kept, command, f"MINIDOCK_ROOT={store.root}"]
 
 
 def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
+from minidock.document import Each
 from minidock.engine.locks import exclusive
 from minidock.engine.network import firewall, ipam
 from minidock.engine.network.device_settings import distrust, missing
 from minidock.engine.network.endpoint import MTU_OPTION
 from minidock.engine.network.file import every
-from minidock.errors import Conflict, UsageError
+from minidock.errors import Conflict, DamagedFile, UsageError
 from minidock.kernel import iptables, link, sysctl
 from minidock.kernel.netlink import Netlink
 
@@ -290,9 +291,15 @@ def _machine() -> str:
 
 
 def _as_found() -> dict[str, dict[str, str]]:
-    with open(MACHINE_LOCK, encoding="utf-8") as file:
-        text = file.read()
-    noted: dict[str, dict[str, str]] = jsontext.loads(text) if text.strip() else {}
+    """What was noted; a note that is damaged is none: then settings stay as they are now."""
+    content = document.read_bytes(MACHINE_LOCK)
+    try:
+        noted: dict[str, dict[str, str]] = (
+            document.parse(content, MACHINE_LOCK, Each(Each(str))) if content.strip() else {}
+        )
+    except DamagedFile as error:
+        document.passed_over(error)
+        noted = {}
     return noted
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.file import names, read
+from minidock.engine.network.file import names, read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Directory:
         known = self._read.get(name)
         if known is not None and known[0] == version:
             return known[1]
-        network = read(self._store, name)
+        network = read_whole(self._store, name)
         if network is not None:
             self._read[name] = (version, network)
         return network

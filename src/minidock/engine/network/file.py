@@ -23,10 +23,10 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minidock import jsontext
+from minidock import document, jsontext
+from minidock.document import Each
 from minidock.engine.clock import timestamp
-from minidock.engine.small_file import replace
-from minidock.errors import NotFound, StoreError
+from minidock.errors import DamagedFile, NotFound, StoreError
 from minidock.paths import is_component
 
 TYPE_CHECKING = False
@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
+_BINDING = {"HostIp": str, "HostPort": (int, str), "Proto": str, "ContainerPort": (int, str)}
+_LEASE = {
+    "Address": str, "EndpointID?": str, "MacAddress?": str, "Bindings?": [_BINDING],
+    "Cable?": str, "Interface?": str, "Names?": ([str], None),
+}  # fmt: skip
+_SHAPE = {
+    "Name": str, "Id": str, "Created": str, "Driver": str, "Leases": Each(_LEASE), "Device?": str,
+    "Subnet?": str, "Gateway?": str, "Internal?": bool, "Attachable?": bool,
+    "Labels?": (Each(str), None), "Options?": (Each(str), None), "Asked?": (dict, None),
+}  # fmt: skip
 DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -63,7 +73,7 @@ class Locked:
         path = self._store.network(network["Name"])
         text = jsontext.dumps(network) + "\n"
         try:
-            replace(path, text, beside=f"{path}.new")
+            document.write(path, text, durable=False, beside=f"{path}.new", over_when_full=True)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
@@ -97,24 +107,31 @@ class Locked:
 
 
 def read(store: Store, name: str) -> dict[str, Any] | None:
-    """A network's file as it is just now, without the lock: for looking only."""
+    """A network's file as it is just now, without the lock: for looking only.
+
+    Raises DamagedFile.
+    """
     if not is_component(name):
         return None
+    path = store.network(name)
     try:
-        descriptor = os.open(store.network(name), os.O_RDONLY | os.O_CLOEXEC)
+        network: dict[str, Any] = document.read(path, _SHAPE)
     except FileNotFoundError:
         return None
-    try:
-        size = os.fstat(descriptor).st_size
-        network: dict[str, Any] = jsontext.loads(os.pread(descriptor, size, 0))
-    except ValueError as error:
-        raise StoreError(
-            f"{store.network(name)} is damaged: {error}",
-            hint="stop this store's containers, then delete that file; it is made again",
-        ) from None
-    finally:
-        os.close(descriptor)
+    if network["Name"] != name:
+        raise DamagedFile(path, "it is of another network")
+    if network["Leases"] and not {"Device", "Subnet", "Gateway"} <= network.keys():
+        raise DamagedFile(path, "it has leases, and no subnet")
     return network
+
+
+def read_whole(store: Store, name: str) -> dict[str, Any] | None:
+    """The same; None where it is damaged, which is passed over: for who looks at every network."""
+    try:
+        return read(store, name)
+    except DamagedFile as error:
+        document.passed_over(error)
+        return None
 
 
 def names(store: Store) -> list[str]:
@@ -127,8 +144,8 @@ def names(store: Store) -> list[str]:
 
 
 def every(store: Store) -> list[dict[str, Any]]:
-    """The files of all networks, as they are just now."""
-    found = [read(store, name) for name in names(store)]
+    """The files of all networks, as they are just now; damaged ones are passed over."""
+    found = [read_whole(store, name) for name in names(store)]
     return [network for network in found if network is not None]
 
 

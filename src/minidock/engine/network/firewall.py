@@ -30,6 +30,8 @@ CVE-2020-8558, docs/network.md.
 
 from __future__ import annotations
 
+from minidock.oci.digest import is_hex
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 PREFIX = "MINIDOCK-"  # 9 characters; with a device's 15 and "-OUT", 28: as many as a chain may have
 # Bridges of Docker, Podman, CNI and libvirt. A container of ours gets no further there than their
 # own rules say: an ACCEPT of ours would open what those keep closed.
+_SIDES = ("-s", "-d")
 _OTHERS_BRIDGES = ("docker0", "br-+", "podman+", "cni+", "virbr+")
 
 
@@ -101,6 +104,29 @@ def wanted_inside(device: str, subnet: str) -> Tables:
     }
 
 
+def container_of(rule: str) -> str:
+    """The first digits of the id of the container that a published port's rule is for, or ""."""
+    before, marked, after = rule.partition(" --comment ")
+    short = after[:12]
+    ours = marked and len(short) == 12 and is_hex(short) and after[12:].startswith(" -j DNAT ")
+    return short if ours else ""
+
+
+def is_ours(device: str, rule: str) -> bool:
+    """Whether a rule in a network's chain is one that we write, whatever the subnet; else somebody
+    else has put it there."""
+    if container_of(rule):
+        return True
+    words = rule.split()
+    subnets = {after for before, after in zip(words, words[1:], strict=False) if before in _SIDES}
+    for subnet in subnets | {""}:
+        tables = (wanted(device, subnet, []), wanted_inside(device, subnet))
+        if any(rule in lines for each in tables for chains in each.values()
+               for lines in chains.values()):  # fmt: skip
+            return True
+    return False
+
+
 def jumps(device: str) -> Tables:
     """What leads a packet into the network's chains, by table and built-in chain."""
     chain = chain_of(device)
@@ -144,15 +170,29 @@ def changes(saved: str, device: str, rules: Tables, *, forward_policy: str = "")
     return text
 
 
-def removal(saved: str, device: str, *, forward_policy: str = "") -> str:
-    """The text for iptables-restore that takes a network's chains away; "" where there are none."""
+def removal(saved: str, device: str, *, forward_policy: str = "", but_others: bool = False) -> str:
+    """The text for iptables-restore that takes a network's chains away; "" where there are none.
+
+    but_others: a chain in which somebody else has put a rule stays, with that rule.
+    """
     present = parse(saved)
     text = ""
     for table, leading in jumps(device).items():
         have = present.get(table, {})
-        lines = "".join(_drop(name, have.get(name, []), leading[name]) for name in leading)
         chains = [name for name in have if name in (chain_of(device), f"{chain_of(device)}-OUT")]
-        lines += "".join(f"-F {name}\n-X {name}\n" for name in chains)
+        kept = [
+            name
+            for name in chains
+            if but_others and not all(is_ours(device, rule) for rule in have[name])
+        ]
+        lines = (
+            ""
+            if kept
+            else "".join(_drop(name, have.get(name, []), leading[name]) for name in leading)
+        )
+        for name in chains:
+            rules = "".join(f"-D {name} {r}\n" for r in have[name] if is_ours(device, r))
+            lines += rules if name in kept else f"-F {name}\n-X {name}\n"
         if forward_policy and table == "filter":
             lines = f":FORWARD {forward_policy} [0:0]\n" + lines
         text += f"*{table}\n{lines}COMMIT\n" if lines else ""

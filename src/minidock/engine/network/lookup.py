@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from minidock.engine.network.file import DRIVERS, Locked, every, is_whole
 from minidock.engine.network.view import document
 from minidock.errors import Conflict, NotFound
 
+_RANKS = {name: number for number, name in enumerate(DRIVERS)}
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -48,7 +51,9 @@ def find(store: Store, reference: str) -> dict[str, Any]:
 
 def _all(store: Store) -> list[dict[str, Any]]:
     with Locked(store) as files:
-        built_in = [files.load_or_make(name) for name in DRIVERS]
-        return built_in + [
-            state for state in every(store) if state["Name"] not in DRIVERS and is_whole(state)
-        ]
+        for name in DRIVERS:
+            if not os.path.lexists(store.network(name)):
+                files.load_or_make(name)
+        found = every(store)  # in the order of the directory; the three that are always there first
+        found.sort(key=lambda state: _RANKS.get(state["Name"], len(_RANKS)))
+        return [state for state in found if is_whole(state)]

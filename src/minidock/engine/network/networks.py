@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 
+from minidock import document
 from minidock.engine.network import bridge, endpoint, firewall, ipam
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.file import (
@@ -27,9 +28,10 @@ from minidock.engine.network.file import (
     every,
     names,
     read,
+    read_whole,
     remove_unfinished,
 )
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import DamagedFile, MinidockError, UsageError
 from minidock.kernel import conntrack, iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.undo import UndoOnError
@@ -194,7 +196,7 @@ def know_as(store: Store, container_id: str, called: Callable[[str], list[str]])
     """Let user's networks know a container by other names. called: its names on a network."""
     for name in names(store):
         with Locked(store) as files:
-            state = files.load(name)
+            state = read_whole(store, name)
             if state is not None and "Names" in state["Leases"].get(container_id, {}):
                 state["Leases"][container_id]["Names"] = called(name)
                 files.save(state)
@@ -221,7 +223,10 @@ def disconnect(store: Store, container_id: str) -> None:
     """
     remove_unfinished(store)
     for name in names(store):
-        leave(store, container_id, name)
+        try:
+            leave(store, container_id, name)
+        except DamagedFile as error:  # of a network that it may not even be on
+            document.passed_over(error)
 
 
 def leave(store: Store, container_id: str, network: str) -> None:
@@ -255,8 +260,8 @@ def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
     """
     dead = []
     for name in names(store):
-        with Locked(store) as files:
-            state = files.load(name)
+        with Locked(store):
+            state = read_whole(store, name)
             leases = state["Leases"] if state is not None else {}
             dead += [container_id for container_id in leases if not is_live(container_id)]
     for container_id in dead:
@@ -274,13 +279,15 @@ def teardown(store: Store) -> None:
     with Netlink() as host:
         for name in names(store):
             with Locked(store) as files:
-                state = files.load(name)
-                if state is not None and state["Driver"] == "bridge":
+                state = read_whole(store, name)
+                if state is None:
+                    continue
+                if state["Driver"] == "bridge":
                     for lease in state["Leases"].values():
                         if "Cable" in lease:
                             link.delete(host, lease["Cable"])
                     bridge.remove(host, store, state)
-                if state is not None and "Asked" in state:  # a user's wish stays
+                if "Asked" in state:  # a user's wish stays
                     files.save({**state, "Leases": {}})
                 else:
                     files.remove(name)

@@ -5,8 +5,10 @@ Reading only. Source: Docker Engine API 1.45, NetworkInspect.
 
 from __future__ import annotations
 
-from minidock import jsontext
+from minidock.document import passed_over
+from minidock.engine.container import container_json
 from minidock.engine.network.endpoint import DEFAULT
+from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,10 +71,11 @@ def _containers(store: Store, state: dict[str, Any]) -> dict[str, Any]:
 
 def _name(store: Store, container_id: str) -> str:
     try:
-        with open(store.container(container_id).document, encoding="utf-8") as file:
-            return str(jsontext.loads(file.read())["Name"]).removeprefix("/")
-    except FileNotFoundError:
-        return ""  # removed just now
+        found = container_json.read(store, container_id)
+    except DamagedFile as error:
+        passed_over(error)
+        return ""
+    return found["Name"].removeprefix("/") if found else ""  # removed just now
 
 
 def _options(store: Store, state: dict[str, Any]) -> dict[str, str]:

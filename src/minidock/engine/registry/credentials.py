@@ -25,7 +25,7 @@ import binascii
 import os
 import subprocess
 
-from minidock.engine.store import write_file
+from minidock import document
 from minidock.errors import RegistryError, UsageError
 from minidock.oci.reference import DEFAULT_DOMAIN
 
@@ -154,7 +154,7 @@ class _Config:
         try:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
             path = os.path.realpath(self.path)  # it may be a link into somebody's dotfiles
-            write_file(path, json.dumps(self._document, indent="\t").encode())
+            document.write(path, json.dumps(self._document, indent="\t"), durable=True)
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}") from None
 

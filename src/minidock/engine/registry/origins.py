@@ -14,8 +14,8 @@ Source: moby distribution/metadata/v2_metadata_service.go, for the idea.
 
 from __future__ import annotations
 
-from minidock import jsontext
-from minidock.engine.store import write_file
+from minidock import document, jsontext
+from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _BLOBS_MAX = 8
 _PLACES_MAX = 16
+
+
+_SHAPE = [{"digest": str, "size": int, "media_type": str, "at": [str]}]
 
 
 class Blob:
@@ -40,11 +43,10 @@ class Blob:
 def recall(store: Store, chain_id: str) -> list[Blob]:
     """The blobs that a layer is known as, the newest first."""
     try:
-        with open(_path(store, chain_id), "rb") as file:
-            entries = jsontext.loads(file.read())
-        return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
-    except (OSError, ValueError, TypeError, KeyError):
+        entries = document.read(_path(store, chain_id), _SHAPE)
+    except (FileNotFoundError, DamagedFile):  # it only saves a transfer, and is written anew
         return []
+    return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
 
 
 def remember(store: Store, chain_id: str, blob: Blob, place: str) -> None:
@@ -61,7 +63,7 @@ def remember(store: Store, chain_id: str, blob: Blob, place: str) -> None:
         for b in blobs
     ]
     try:
-        write_file(_path(store, chain_id), jsontext.dumps(entries).encode())
+        document.write(_path(store, chain_id), jsontext.dumps(entries), durable=False)
     except FileNotFoundError:
         return  # the layer was removed meanwhile
 

@@ -11,7 +11,8 @@ import time
 
 from minidock.engine.container.containers import Container, documents
 from minidock.engine.container.containers import repair as repair_container
-from minidock.engine.residue import files, kernel
+from minidock.engine.residue import files, kernel, orphans
+from minidock.engine.residue.damaged import damaged
 from minidock.engine.residue.rules import rules
 from minidock.engine.residue.thing import living
 from minidock.errors import MinidockError, system_error
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _BETWEEN_SECONDS = 0.2
+_ROUNDS = 3
 # In the order in which they can be removed: processes hold the rest.
 _KINDS: tuple[Callable[[Store], Iterator[Thing]], ...] = (
     kernel.monitors, kernel.cgroups, kernel.mounts, rules, kernel.links,
-    files.addresses, files.directories, files.files,
+    files.addresses, files.directories, files.files, damaged, orphans.orphans,
 )  # fmt: skip
 
 
@@ -45,11 +47,19 @@ def residue(store: Store) -> list[Thing]:
 
 
 def repair(store: Store) -> list[tuple[Thing, MinidockError | None]]:
-    """Remove all of it; returns each thing, with what kept it from going."""
+    """Remove all of it; returns each thing, with what kept it from going.
+
+    With a damaged file set aside, what only that had named is left over too: hence the rounds.
+    """
+    done: list[tuple[Thing, MinidockError | None]] = []
     found = residue(store)
     _repair_containers(store, {thing.owner for thing in found})
-    left = {thing.identity for thing in residue(store)}
-    return [(thing, _removed(thing) if thing.identity in left else None) for thing in found]
+    for _ in range(_ROUNDS):
+        left = {thing.identity for thing in residue(store)}
+        done += [(thing, _removed(thing) if thing.identity in left else None) for thing in found]
+        met = {thing.identity for thing, _ in done}
+        found = [thing for thing in residue(store) if thing.identity not in met] if found else []
+    return done
 
 
 def _repair_containers(store: Store, owners: set[str]) -> None:

@@ -11,14 +11,17 @@ import os
 import re
 from functools import partial
 
+from minidock.engine.container import container_json, volumes
 from minidock.engine.container.containers import every as every_container
-from minidock.engine.container.containers import sweep
+from minidock.engine.container.containers import ids, sweep
 from minidock.engine.container.names import every_name, holder_of
+from minidock.engine.container.volume_mounts import let_go
+from minidock.engine.container.volume_mounts import users_of as volume_users
 from minidock.engine.locks import exclusive
 from minidock.engine.network import networks
 from minidock.engine.network.file import Locked
 from minidock.engine.network.file import every as every_network
-from minidock.engine.residue.thing import Thing, whose
+from minidock.engine.residue.thing import Thing, is_id, scripts, whose
 from minidock.engine.store import StoreLock
 from minidock.engine.tree import remove_tree
 from minidock.paths import is_component
@@ -29,23 +32,22 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_UNFINISHED = re.compile(r"\.(\d+)\.new$")  # small_file.replace: the writer's pid
+_UNFINISHED = re.compile(r"\.(\d+)\.new$")  # document.write: the number of the thread that writes
 
 
 def directories(store: Store) -> Iterator[Thing]:
     """Of runs in /run, of containers and volumes that are not whole, and of work cut short."""
-    for name in _entries(store.run):
-        if name != os.path.basename(store.sealed):
-            path = f"{store.run}/{name}"
-            yield Thing(
-                "directory", path, owner=name, why=whose(store, name),
-                remove=partial(remove_tree, store, path),
-            )  # fmt: skip
-    for kind, home, document in (
-        ("container", store.containers, "container.json"),
-        ("volume", store.volumes, "volume.json"),
+    for name in filter(is_id, _entries(store.run)):
+        path = f"{store.run}/{name}"
+        yield Thing(
+            "directory", path, owner=name, why=whose(store, name),
+            remove=partial(remove_tree, store, path),
+        )  # fmt: skip
+    for kind, home, names in (
+        ("container", store.containers, _half_made(store)),
+        ("volume", store.volumes, volumes.rubbish(store)),
     ):
-        for name in _half_made(home, document):
+        for name in names:
             yield Thing(
                 "directory", f"{home}/{name}", owner=name if kind == "container" else "",
                 why=f"a {kind} that was not made to its end, or not removed",
@@ -75,11 +77,28 @@ def is_locked(path: str) -> bool:
 
 
 def files(store: Store) -> Iterator[Thing]:
-    """Files whose writer was killed before it could rename them, and names of no container."""
-    for directory in (store.root, *(f"{store.containers}/{n}" for n in _entries(store.containers))):
+    """Files whose writer was killed before it could rename them, names of no container, and notes
+    of who uses what that does not run."""
+    for name, users in volume_users(store).items():
+        for user in users:
+            yield Thing(
+                "file", f"{store.run}/volumes/{name}/{user}", owner=user, why=whose(store, user),
+                remove=partial(let_go, store, user),
+            )  # fmt: skip
+    for script in scripts() if store.is_default else ():
+        yield Thing(
+            "file", script.record, owner=script.id, why=whose(store, script.id),
+            remove=partial(_drop, script.record),
+        )  # fmt: skip
+    homes = (store.containers, store.volumes)
+    for directory in (
+        store.root, store.blobs, store.build_steps, store.lab,
+        *(f"{home}/{name}" for home in homes for name in _entries(home)),
+        *(f"{store.containers}/{name}/bundle" for name in _entries(store.containers)),
+    ):  # fmt: skip
         for name in _entries(directory):
             writer = _UNFINISHED.search(name)
-            if writer and not os.path.exists(f"/proc/{writer[1]}"):
+            if writer and not os.path.exists(f"/proc/{writer[1]}"):  # a thread's number, too
                 yield _unfinished(f"{directory}/{name}")
     if os.path.isdir(store.networks):
         with Locked(store):
@@ -107,24 +126,23 @@ def addresses(store: Store) -> Iterator[Thing]:
 
 
 def _unfinished(path: str) -> Thing:
-    def remove() -> None:
-        if os.path.exists(path):
-            os.unlink(path)
+    return Thing("file", path, owner="", why="its writer was killed", remove=partial(_drop, path))
 
-    return Thing("file", path, owner="", why="its writer was killed", remove=remove)
+
+def _drop(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def _is_there(store: Store, container_id: str) -> bool:
-    return bool(container_id) and os.path.exists(store.container(container_id).document)
+    return bool(container_id) and not container_json.is_half_made(store.container(container_id))
 
 
 def _sweep_store(store: Store) -> None:
     with StoreLock(store):
         pass  # it sweeps
-
-
-def _lacks(directory: str, name: str) -> bool:
-    return os.path.isdir(directory) and not os.path.exists(f"{directory}/{name}")
 
 
 def _entries(directory: str) -> list[str]:
@@ -135,9 +153,9 @@ def _entries(directory: str) -> list[str]:
         return []
 
 
-def _half_made(home: str, document: str) -> list[str]:
-    """The entries of a directory that lack what is written last."""
-    if not os.path.isdir(home):
+def _half_made(store: Store) -> list[str]:
+    """The containers that were not made to their end, and are not being made just now."""
+    if not os.path.isdir(store.containers):
         return []
-    with exclusive(f"{home}/.lock"):
-        return [name for name in _entries(home) if _lacks(f"{home}/{name}", document)]
+    with exclusive(f"{store.containers}/.lock"):
+        return [each for each in ids(store) if container_json.is_half_made(store.container(each))]

@@ -29,7 +29,7 @@ def kept(store: Store) -> Iterator[tuple[str, str, str]]:
     with Netlink() as host:
         ours = [each for each in link.every(host) if bridge.is_of(store, each)]
     for each in ours:
-        if each.name in devices_of(store):
+        if each.name in (devices_of(store) or {each.name}):
             yield "link", each.name, "the bridge of a network"
             yield "rule", firewall.chain_of(each.name), "its firewall rules, in chains of this name"
     parent = home_of(store.cgroup_parent)

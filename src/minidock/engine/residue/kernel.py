@@ -11,14 +11,18 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from minidock.engine.container.volume_mounts import users_of as volume_users
+from minidock.engine.locks import exclusive
 from minidock.engine.network import bridge
-from minidock.engine.network.file import every
-from minidock.engine.residue.thing import Thing, living, whose
-from minidock.errors import NotFound
+from minidock.engine.network.endpoint import cable_name
+from minidock.engine.network.file import every, names
+from minidock.engine.residue.thing import Thing, is_id, living, scripts, whose
+from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
 from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
 from minidock.kernel.netlink import Netlink
+from minidock.oci.digest import is_hex
 from minidock.paths import DEFAULT_ROOT
 from minidock.runtime import state
 from minidock.runtime.lifecycle import destroy_cgroup
@@ -34,18 +38,46 @@ _MONITOR = b"minidock.engine.monitor.process"
 
 def mounts(store: Store) -> Iterator[Thing]:
     """What is mounted for a container, or for something that is being made."""
+    yield from _volume_mounts(store)
+    known = scripts() if store.is_default else []  # a script says not of which store it is
+    boxes = {f"{script.box}/": script.id for script in known if script.box.startswith("/")}
     for point in reversed(mount_points()):  # the last one covers the others
+        for box, script_id in boxes.items():
+            if point.startswith(box):
+                yield Thing(
+                    "mount", point, owner=script_id, why=whose(store, script_id),
+                    remove=partial(unmount, point, MNT_DETACH),
+                )  # fmt: skip
         for above, told in ((store.containers, True), (store.run, True), (store.staging, False)):
             if not point.startswith(f"{above}/"):
                 continue
             name = point[len(above) + 1 :].partition("/")[0]
-            if point.startswith(f"{store.sealed}/") or (not told and _is_locked(f"{above}/{name}")):
+            if (told and not is_id(name)) or (not told and _is_locked(f"{above}/{name}")):
                 continue
             yield Thing(
                 "mount", point, owner=name if told else "",
                 why=whose(store, name) if told else f"of {above}/{name}, which nobody works at",
                 remove=partial(unmount, point, MNT_DETACH),
             )  # fmt: skip
+
+
+def _volume_mounts(store: Store) -> Iterator[Thing]:
+    """Volumes that are mounted for containers, the last of which has gone."""
+    mounted = set(mount_points())
+    for name, users in volume_users(store).items():
+        place = f"{store.volume(name)}/_data"
+        if place in mounted and not users & living(store).keys():
+            yield Thing(
+                "mount", place, owner="", why="a volume that no container which runs has",
+                remove=partial(_unmount_unused, store, name, place),
+            )  # fmt: skip
+
+
+def _unmount_unused(store: Store, name: str, place: str) -> None:
+    """Unmount a volume, unless a container has come to use it meanwhile."""
+    with exclusive(f"{store.volumes}/.lock"):
+        if not volume_users(store).get(name, set()) & living(store).keys():
+            unmount(place, MNT_DETACH)
 
 
 def _is_locked(directory: str) -> bool:
@@ -58,7 +90,9 @@ def links(store: Store) -> Iterator[Thing]:
     """Bridges of networks that are no more, and cables that lead to no container."""
     with Netlink() as host:
         found = link.every(host)
-    known = devices_of(store)
+    known, running = devices_of(store), living(store)
+    if known is None:
+        return  # which bridge is whose, a damaged file does not say
     cables = {
         lease["Cable"]: container_id
         for network in every(store)
@@ -67,23 +101,58 @@ def links(store: Store) -> Iterator[Thing]:
     }
     ours = {each.index: each for each in found if bridge.is_of(store, each)}
     for each in found:
-        if each.index in ours and each.name not in known:
-            why = "the bridge of a network that is gone"
-        elif each.master in ours and each.kind == "veth":
-            owner = cables.get(each.name, "")
-            why = f"a cable {whose(store, owner)}" if owner else "a cable that leads nowhere"
-        else:
-            continue
+        if each.master in ours and each.kind == "veth" and is_cable(each.name):
+            owner = cables.get(each.name) or _owner_of_cable(each.name, running)
+            yield Thing(
+                "link", each.name, owner=owner,
+                why=f"a cable {whose(store, owner)}" if owner else "a cable of no container",
+                remove=partial(_delete_link, each.name),
+            )  # fmt: skip
+    for name in gone_bridges(store):
         yield Thing(
-            "link", each.name, owner=cables.get(each.name, ""), why=why,
-            remove=partial(_delete_link, each.name),
+            "link", name, owner="", why="the bridge of a network that is gone",
+            remove=partial(_delete_link, name),
         )  # fmt: skip
 
 
-def devices_of(store: Store) -> set[str]:
-    """The bridges that the store's networks have, or are just getting."""
-    found = {str(network.get("Device", "")) for network in every(store)}
-    if any(network["Name"] == "bridge" for network in every(store)):
+def gone_bridges(store: Store) -> set[str]:
+    """The bridges of this store that no network has, and to which nothing leads but cables of
+    containers that do not run."""
+    known, running = devices_of(store), living(store)
+    if known is None:
+        return set()
+    leases = [lease for network in every(store) for lease in network["Leases"].items()]
+    used = {lease.get("Cable", "") for owner, lease in leases if owner in running}
+    with Netlink() as host:
+        found = link.every(host)
+    return {
+        each.name
+        for each in found
+        if bridge.is_of(store, each) and each.name not in known
+        and all(is_cable(port.name) and port.name not in used
+                and not _owner_of_cable(port.name, running)
+                for port in found if port.master == each.index)
+    }  # fmt: skip
+
+
+def is_cable(name: str) -> bool:
+    """Whether a device has the name of a container's cable: veth, and eleven hex digits."""
+    return len(name) == len(cable_name("")) + 11 and name[:4] == "veth" and is_hex(name[4:])
+
+
+def _owner_of_cable(name: str, running: dict[str, int]) -> str:
+    """The container that a cable is named for, where that runs: a script's has no lease."""
+    return next((each for each in running if name == cable_name(each)), "")
+
+
+def devices_of(store: Store) -> set[str] | None:
+    """The bridges that the store's networks have, or are just getting; None where a damaged file
+    keeps that to itself."""
+    networks = every(store)
+    if len(networks) < len(names(store)):
+        return None
+    found = {str(network.get("Device", "")) for network in networks}
+    if any(network["Name"] == "bridge" for network in networks):
         found.add(store.bridge)
     return found
 
@@ -119,11 +188,11 @@ def _places(store: Store) -> list[tuple[str, str]]:
         above = os.path.dirname(directory)
         if os.path.isdir(above):
             entries = [entry.name for entry in os.scandir(above) if entry.is_dir()]
-            found |= {(parent, name) for name in entries if name != MONITORS}
+            found |= {(parent, name) for name in entries if is_id(name)}
     for name in os.listdir(store.run) if os.path.isdir(store.run) else ():
         try:
             kept = state.load(store.run, name).content["cgroup"]
-        except NotFound:
+        except (NotFound, DamagedFile):
             continue
         found.add((kept[0].strip("/"), kept[1]))
     return sorted(found)
@@ -137,25 +206,29 @@ def monitors(store: Store) -> Iterator[Thing]:
             continue
         if _MONITOR not in _file(f"/proc/{entry}/cmdline") or _root_of(entry) != store.root:
             continue
-        status = _file(f"/proc/{entry}/stat").rpartition(b")")[2].split()
-        if status and not _is_command(int(status[1])):
+        if _has_lost_its_command(entry):
             yield Thing(
                 "process", f"{entry} monitor", owner="", why="it has no container and no command",
                 remove=partial(_kill, int(entry)),
             )  # fmt: skip
 
 
-def _is_command(pid: int) -> bool:
-    """Whether a process is a minidock command, which may still want its monitor."""
-    words = _file(f"/proc/{pid}/cmdline").split(b"\0")
-    return any(word.rpartition(b"/")[2] == b"minidock" for word in words)
+def _has_lost_its_command(pid: str) -> bool:
+    """Whether the command that bore a monitor has ended: the monitor's environment names it."""
+    noted = _variable(pid, b"MINIDOCK_COMMAND_PROCESS").split()
+    return len(noted) == 2 and not state.is_alive(int(noted[0]), int(noted[1]))
 
 
 def _root_of(pid: str) -> str:
+    root = _variable(pid, b"MINIDOCK_ROOT")
+    return os.path.abspath(root) if root else DEFAULT_ROOT
+
+
+def _variable(pid: str, name: bytes) -> str:
     for entry in _file(f"/proc/{pid}/environ").split(b"\0"):
-        if entry.startswith(b"MINIDOCK_ROOT="):
-            return os.path.abspath(os.fsdecode(entry[14:]))
-    return DEFAULT_ROOT
+        if entry.startswith(name + b"="):
+            return os.fsdecode(entry[len(name) + 1 :])
+    return ""
 
 
 def _kill(pid: int) -> None:

@@ -1,7 +1,7 @@
-"""Firewall rules of a store: chains without a bridge, and rules that its networks should not have.
+"""Firewall rules of a store: chains without a bridge, and ports of containers that do not run.
 
-What a network is to have follows from its file (engine/network/firewall.py); what it has, the
-firewall is asked. The difference is residue.
+A rule of ours names its container in a comment. It is left over where that does not run; a rule
+without one is left alone, as are rules that somebody else has put into our chains.
 
 Source: iptables-save(8), iptables-restore(8).
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from minidock.engine.network import bridge, firewall, networks
-from minidock.engine.network.file import every
-from minidock.engine.residue.kernel import devices_of
+from minidock.engine.network import bridge, firewall
+from minidock.engine.residue.kernel import devices_of, gone_bridges
 from minidock.engine.residue.thing import Thing, living
 from minidock.errors import MinidockError
 from minidock.kernel import iptables, link
@@ -21,7 +20,6 @@ from minidock.kernel.netlink import Netlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from minidock.paths import Store
 
@@ -35,18 +33,19 @@ def rules(store: Store) -> Iterator[Thing]:
     saved = iptables.Listing().text()
     with Netlink() as host:
         devices = {each.name: bridge.is_of(store, each) for each in link.every(host)}
-    states = {str(network.get("Device", "")): network for network in every(store)}
-    known, alive = devices_of(store), set(living(store))
+    known, alive, gone = devices_of(store), living(store), gone_bridges(store)
+    if known is None:
+        return  # which bridge is whose, a damaged file does not say
     own = {*known, store.bridge, store.derived_bridge}
     for device in _devices_of_chains(saved):
         why = ""
         if device not in devices and (device in own or store.is_default):
             why = f"the rules of {device}, a bridge that is not there"
-        elif devices.get(device) and device not in known:
+        elif device in gone:
             why = f"the rules of {device}, whose network is gone"
-        elif devices.get(device) and device in states:
-            yield from _surplus(saved, networks.rules(_with_leases(states[device], alive)))
-        if why:
+        elif devices.get(device):
+            yield from _of_ended(saved, device, alive)
+        if why and firewall.removal(saved, device, but_others=True):
             yield Thing(
                 "rule", firewall.chain_of(device), owner="", why=why,
                 remove=partial(_remove_chains, device),
@@ -63,28 +62,23 @@ def _devices_of_chains(saved: str) -> list[str]:
     return sorted(names)
 
 
-def _with_leases(network: dict[str, Any], ids: set[str]) -> dict[str, Any]:
-    leases = {each: lease for each, lease in network["Leases"].items() if each in ids}
-    return {**network, "Leases": leases}
-
-
-def _surplus(saved: str, needed: firewall.Tables) -> Iterator[Thing]:
-    """The rules in a network's own chains that it should not have."""
-    have = firewall.parse(saved)
-    for table, chains in needed.items():
-        for chain, lines in chains.items():
-            for line in have.get(table, {}).get(chain, []):
-                if line not in lines:
-                    text = f"*{table}\n-D {chain} {line}\nCOMMIT\n"
-                    yield Thing(
-                        "rule", f"{table}: -A {chain} {line}", owner="",
-                        why="it leads to a container that does not run"
-                        if " DNAT " in line else "no network has such a rule",
-                        remove=partial(iptables.restore, text),
-                    )  # fmt: skip
+def _of_ended(saved: str, device: str, alive: dict[str, int]) -> Iterator[Thing]:
+    """The rules of ports of containers that do not run."""
+    shorts = {container_id[:12] for container_id in alive}
+    for table, chains in firewall.parse(saved).items():
+        chain = firewall.chain_of(device)
+        for line in chains.get(chain, []):
+            short = firewall.container_of(line)
+            if short and short not in shorts:
+                text = f"*{table}\n-D {chain} {line}\nCOMMIT\n"
+                yield Thing(
+                    "rule", f"{table}: -A {chain} {line}", owner="",
+                    why=f"it leads to container {short}, which does not run",
+                    remove=partial(iptables.restore, text),
+                )  # fmt: skip
 
 
 def _remove_chains(device: str) -> None:
     """Take away the chains of a bridge that is gone, and all that jumps to them."""
-    if text := firewall.removal(iptables.Listing().text(), device):
+    if text := firewall.removal(iptables.Listing().text(), device, but_others=True):
         iptables.restore(text)

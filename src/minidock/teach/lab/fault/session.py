@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from minidock import jsontext
+from minidock import document, jsontext
+from minidock.document import Each
 from minidock.engine.image.images import ImageStore
-from minidock.engine.small_file import replace
 from minidock.engine.store import prepare
 from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
@@ -28,6 +28,7 @@ KINDS = {
     "of processes and limits": faults_processes.FAULTS,
 }
 FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
+_SHAPE = {"seed": str, "kept": Each(str), "hints": int}
 _LOOKS = 2
 _TRIES = 3  # a signal, for one, takes its time
 
@@ -51,7 +52,7 @@ class Session:
 
     def save(self) -> None:
         """Write the note."""
-        replace(_note(self.store), jsontext.dumps(self.note))
+        document.write(_note(self.store), jsontext.dumps(self.note), durable=True)
 
     def broken(self) -> dict[str, str]:
         """What is still wrong: promise -> what was seen. What was not so at each of a few looks
@@ -183,10 +184,9 @@ def _symptom(session: Session) -> dict[str, str]:
 
 
 def current(store: Store) -> Session:
-    """The fault that is set up. Raises NoFault where there is none."""
+    """The fault that is set up. Raises NoFault where there is none, DamagedFile."""
     try:
-        with open(_note(store), encoding="utf-8") as file:
-            return Session(store, jsontext.loads(file.read()))
+        return Session(store, document.read(_note(store), _SHAPE))
     except FileNotFoundError:
         raise NoFault(
             "no fault is set up",
@@ -227,7 +227,7 @@ def _claim(session: Session) -> None:
     """Write the note, which only one may: a link is made whole, or not at all."""
     os.makedirs(session.store.lab, mode=0o700, exist_ok=True)
     beside = f"{_note(session.store)}.{os.getpid()}"
-    replace(beside, jsontext.dumps(session.note))
+    document.write(beside, jsontext.dumps(session.note), durable=True)
     try:
         os.link(beside, _note(session.store))
     except FileExistsError:

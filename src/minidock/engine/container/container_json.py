@@ -1,0 +1,74 @@
+"""container.json: the document of one container, in the shape of `docker inspect`.
+
+What is checked is what the code relies on; the rest is shown as it stands.
+
+A container's directory without one is half made, and nobody misses it, or it has lost it: that is
+damage. The two are told apart by bundle/config.json, which the first start writes; a removal takes
+the whole directory away in one rename.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock import document
+from minidock.document import Each
+from minidock.errors import DamagedFile
+from minidock.paths import ContainerPaths, Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_WORDS = ([str], None)
+_STATE = {
+    "Status": str, "Running": bool, "Paused": bool, "Restarting": bool, "OOMKilled": bool,
+    "Pid": int, "ExitCode": int, "Error": str, "StartedAt": str, "FinishedAt": str,
+    "Health?": {"Status": str, "FailingStreak": int, "Log": [dict]},
+}  # fmt: skip
+_CONFIG = {
+    "Image": str, "Hostname": str, "User": str, "WorkingDir": str, "Env": [str], "Cmd": _WORDS,
+    "Entrypoint": _WORDS, "Labels": (Each(str), None),
+}  # fmt: skip
+_HOST = {
+    "NetworkMode": str, "AutoRemove?": (bool, None), "RestartPolicy?": (dict, None),
+    "LogConfig?": (dict, None), "Binds?": _WORDS, "StorageOpt?": (Each(str), None),
+}  # fmt: skip
+_POINT = {"Type": str, "Destination": str, "Source?": str, "Name?": str, "Mode?": str, "RW?": bool}
+_ENDPOINT = {
+    "NetworkID": str, "IPAddress?": str, "MacAddress?": (str, None), "DNSNames?": _WORDS,
+    "Aliases?": _WORDS,
+}  # fmt: skip
+_SHAPE = {
+    "Id": str, "Name": str, "Created": str, "Image": str, "Path": str, "Args": [str],
+    "RestartCount": int, "State": _STATE, "Config": _CONFIG, "HostConfig": _HOST,
+    "Mounts": [_POINT],
+    "NetworkSettings": {"Networks": Each(_ENDPOINT), "Ports": (Each(([Each(str)], None)), None)},
+    "GraphDriver": {"Data": {"LowerDir": str, "UpperDir": str, "WorkDir": str, "MergedDir": str}},
+    "Build?": {"Lowers": [str], "Upper": str, "Work": str, "Home": str},
+}  # fmt: skip
+
+
+def read(store: Store, container_id: str) -> dict[str, Any] | None:
+    """A container's document, or None where there is no such container, or only half of one.
+
+    Raises DamagedFile.
+    """
+    paths = store.container(container_id)
+    try:
+        found: dict[str, Any] = document.read(paths.document, _SHAPE)
+    except FileNotFoundError:
+        if is_half_made(paths):
+            return None
+        raise DamagedFile(paths.document, "it is missing, and the container is there") from None
+    if found["Id"] != container_id:
+        raise DamagedFile(paths.document, "it is of another container")
+    for point in found["Mounts"]:
+        if point["Type"] == "volume" and "Name" not in point:
+            raise DamagedFile(paths.document, "Mounts: a volume has no name")
+    return found
+
+
+def is_half_made(paths: ContainerPaths) -> bool:
+    """Whether a container was not made to its end, or is gone."""
+    return not os.path.lexists(paths.document) and not os.path.lexists(paths.config)

@@ -1,0 +1,100 @@
+"""Layers that nothing stands on, and images' configs that images.json does not name.
+
+They come into the store and go with the lock held that is held here (engine/image/orphans.py), and
+none counts while a build is at work, which may stand on a layer that no record names any more. Nor
+does any as long as a document is damaged that might name it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from functools import partial
+
+from minidock import document
+from minidock.document import open_regular
+from minidock.engine.build.cache import kept_layers
+from minidock.engine.container.containers import documents
+from minidock.engine.image.images import ImageStore
+from minidock.engine.residue.thing import Thing
+from minidock.engine.store import Staging, StoreLock, is_made
+from minidock.errors import DamagedFile
+from minidock.oci.digest import PREFIX, is_hex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minidock.paths import Store
+
+
+def orphans(store: Store) -> Iterator[Thing]:
+    """Layers and configs of images that no image, container or cached step needs."""
+    layers, blobs = _find(store) if is_made(store) else ([], [])
+    for name in layers:
+        yield Thing(
+            "layer", store.layer(name), owner="", why="no image, step or container stands on it",
+            remove=partial(_remove, store, name),
+        )  # fmt: skip
+    for name in blobs:
+        yield Thing(
+            "file", store.blob(name), owner="", why="the config of no image",
+            remove=partial(_remove, store, name),
+        )  # fmt: skip
+
+
+def _find(store: Store) -> tuple[list[str], list[str]]:
+    """The names of layers and of blobs that nothing needs; none where that is not certain."""
+    if _a_build_is_at_work(store):
+        return [], []
+    try:
+        with StoreLock(store, sweeps=False):
+            return _unnamed(store)
+    except DamagedFile as error:
+        document.passed_over(error)
+        return [], []
+
+
+def _unnamed(store: Store) -> tuple[list[str], list[str]]:
+    """The caller holds the store's lock. Raises DamagedFile."""
+    images = ImageStore(store).read()["images"]
+    named = {chain_id for record in images.values() for chain_id in record["layers"]}
+    named |= kept_layers(store)
+    used = {name.removeprefix(PREFIX) for name in named}
+    for each in documents(store, strictly=True):
+        paths = [*each["GraphDriver"]["Data"]["LowerDir"].split(":"),
+                 *each.get("Build", {}).get("Lowers", ())]  # fmt: skip
+        used |= {os.path.basename(os.path.dirname(path)) for path in paths}
+    layers = [name for name in os.listdir(store.layers) if is_hex(name) and name not in used]
+    blobs = [name for name in os.listdir(store.blobs) if is_hex(name)]
+    return layers, [name for name in blobs if PREFIX + name not in images]
+
+
+def _a_build_is_at_work(store: Store) -> bool:
+    """Whether somebody holds the lock that a build holds (engine/build/cache.py)."""
+    try:
+        fd = open_regular(store.build_lock)
+    except FileNotFoundError:
+        return False
+    except DamagedFile as error:
+        document.passed_over(error)
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _remove(store: Store, name: str) -> None:
+    """Remove what is looked at once more, now that nobody else changes the store."""
+    with Staging(store, "orphan") as staging, StoreLock(store):
+        if _a_build_is_at_work(store):
+            return
+        layers, blobs = _unnamed(store)
+        if name in layers:
+            os.rename(store.layer(name), f"{staging.path}/{name}")
+        elif name in blobs:
+            os.unlink(store.blob(name))

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +29,8 @@ from minidock.kernel.capability import DOCKER_DEFAULT, NAMES
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
 from support import machine
-from support.command import SOURCE, Minidock, command_line, environment
+from support.command import Minidock, command_line, environment
+from support.nobody import as_nobody
 from support.patience import patience, steps
 
 pytestmark = pytest.mark.root
@@ -365,22 +365,11 @@ def test_each_needed_capability_is_missed(
 
 
 def test_without_root_it_says_what_it_could_not_find_out(store: Store) -> None:
-    """As a user who need not be able to read this source: all of it is imported before."""
-    program = f"""
-        import os, sys
-        sys.path.insert(0, {str(SOURCE)!r})
-        import ctypes, json, platform, shutil, socket, subprocess, tempfile, textwrap
-        import minidock.cli.doctor, minidock.cli.main
-        from minidock.engine.doctor import (
-            cgroups, host, kernel, machine, network, probes, report, store, surroundings, tried)
-        from minidock.engine.doctor import acts, acts_cgroup, acts_network
-        os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-        sys.exit(minidock.cli.main.run(["doctor", "--json"]))
-    """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=patience(60)
-    )
+        as_nobody(*command_line(), "doctor", "--json"),
+        capture_output=True, text=True, check=False, timeout=patience(60),
+        env=environment(store.root),
+    )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
     report = json.loads(done.stdout)

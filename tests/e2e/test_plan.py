@@ -17,6 +17,7 @@ from minidock.cli.plan import plan
 from minidock.paths import Store
 from minidock.teach.plan.plan import ID
 from support.command import Minidock, command_line, environment
+from support.nobody import USER, as_nobody
 
 pytestmark = pytest.mark.root
 
@@ -204,7 +205,7 @@ def _changing(trace: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("user", [0, 65534], ids=["root", "nobody"])
+@pytest.mark.parametrize("user", [0, USER], ids=["root", "nobody"])
 def test_plan_changes_nothing(
     store: Store,
     minidock: Minidock,
@@ -216,11 +217,12 @@ def test_plan_changes_nothing(
     words = ["plan", "run", "-p", "0:80", "-v", "data:/data", "-m", "64m", "busybox", "true"]
     minidock.ok(*words)  # Python may write what it compiled; not when it is watched
     strace = [require("strace"), "-f", "-y", "-qq", "-s", "200"]
-    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    command = [*command_line(), *words]
+    watched = as_nobody(*command) if user else command
     tmp_path.chmod(0o777)
     before = sorted(os.walk(store.root))
     done = subprocess.run(
-        [*strace, "-o", tmp_path / "trace", *become, *command_line(), *words],
+        [*strace, "-o", tmp_path / "trace", *watched],
         capture_output=True, text=True, env=environment(store.root), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,25 @@ from support.patience import patience
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 
 
-Podman = Callable[..., subprocess.CompletedProcess[str]]
+class Podman:
+    """podman on minidock-runtime, with all that it keeps in a directory and a cgroup of its own."""
+
+    def __init__(self, where: Path, program: Path) -> None:
+        self._cgroup_parent = f"/{where.name}"
+        self._base = [
+            *podman_engine.command(where), "--cgroup-manager", "cgroupfs",
+            "--runtime", str(program), "--storage-driver", "vfs",
+        ]  # fmt: skip
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._base, *words], capture_output=True, text=True, check=False,
+            timeout=patience(120), stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`podman run`, without a network."""
+        return self("run", "--network=none", f"--cgroup-parent={self._cgroup_parent}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -91,33 +109,23 @@ def test_docker_tells_what_cannot_be_executed(docker: Docker, run: Callable[...,
 def podman(program: Path, busybox_tar: Path, require: Callable[[str], str]) -> Iterator[Podman]:
     require("podman")
     where = Path(tempfile.mkdtemp(prefix="podman", dir="/var/tmp"))
-    base = [
-        *podman_engine.command(where), "--cgroup-manager", "cgroupfs",
-        "--runtime", str(program), "--storage-driver", "vfs",
-    ]  # fmt: skip
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*base, *words], capture_output=True, text=True, check=False, timeout=patience(120),
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    assert call("import", str(busybox_tar), "plain").returncode == 0
-    yield call
-    call("rm", "--all", "--force", "-t", "0")
-    call("rmi", "--all", "--force")
+    made = Podman(where, program)
+    assert made("import", str(busybox_tar), "plain").returncode == 0
+    yield made
+    made("rm", "--all", "--force", "-t", "0")
+    made("rmi", "--all", "--force")
     shutil.rmtree(where, ignore_errors=True)
-    podman_engine.remove_cgroups()
+    podman_engine.remove_cgroups(where.name)
 
 
 def test_podman_drives_a_containers_whole_life(podman: Podman) -> None:
-    assert podman("run", "--rm", "--network=none", "plain", "echo", "hello").stdout == "hello\n"
-    assert podman("run", "--rm", "--network=none", "plain", "sh", "-c", "exit 7").returncode == 7
-    assert podman("run", "--rm", "--network=none", "plain", "nonsense").returncode == 127
-    assert podman("run", "--rm", "--network=none", "plain", "/etc").returncode == 126
-    terminal = podman("run", "--rm", "-t", "--network=none", "plain", "tty")
+    assert podman.run("--rm", "plain", "echo", "hello").stdout == "hello\n"
+    assert podman.run("--rm", "plain", "sh", "-c", "exit 7").returncode == 7
+    assert podman.run("--rm", "plain", "nonsense").returncode == 127
+    assert podman.run("--rm", "plain", "/etc").returncode == 126
+    terminal = podman.run("--rm", "-t", "plain", "tty")
     assert terminal.stdout.strip() == "/dev/pts/0"
-    started = podman("run", "-d", "--name=life", "--network=none", "plain", "sleep", "600")
+    started = podman.run("-d", "--name=life", "plain", "sleep", "600")
     assert started.returncode == 0
     assert podman("exec", "life", "sh", "-c", "exit 4").returncode == 4
     assert podman("pause", "life").returncode == 0

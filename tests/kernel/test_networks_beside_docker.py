@@ -16,6 +16,7 @@ import pytest
 
 from minidock.engine.network import lookup, networks
 from minidock.paths import Store
+from support import docker_daemon
 from support.lab import HOST, NEIGHBOUR, Lab, Place, is_refused, machine_of_its_own, seen_from, sh
 from support.lab import serving as served_in
 from support.patience import patience
@@ -45,8 +46,7 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
     require("dockerd")
     busybox = require("busybox")
     home = Path(tempfile.mkdtemp(prefix="dk", dir="/var/tmp"))
-    run = Path(tempfile.mkdtemp(prefix="dk", dir="/run"))
-    socket = f"unix://{run}/sock"
+    socket = f"unix://{home}/sock"
     started: list[subprocess.Popen[bytes]] = []
 
     def docker(*arguments: str) -> str:
@@ -57,10 +57,11 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
         return done.stdout.strip()
 
     def start() -> Callable[..., str]:
-        options = [f"--data-root={home}/data", f"--exec-root={run}", f"--pidfile={run}/pid"]
+        options = [f"--data-root={home}/data", f"--pidfile={home}/pid"]
         with open(home / "log", "wb") as log:
             daemon = ["dockerd", f"--host={socket}", "--cgroup-parent=/docker-lab", *options]
-            started.append(subprocess.Popen(daemon, stdout=log, stderr=log))
+            command = docker_daemon.apart(*daemon, network=False)  # that is the lab's
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
         deadline = time.monotonic() + patience(60)
         while subprocess.run(["docker", "-H", socket, "version"], capture_output=True).returncode:
             assert started[0].poll() is None and time.monotonic() < deadline, home / "log"
@@ -76,11 +77,7 @@ def start_docker(lab: Lab, require: Callable[[str], str]) -> Iterator[Callable[[
             docker("rm", "-f", container)
         started[0].terminate()
         started[0].wait()
-    for mount in Path("/proc/self/mounts").read_text().splitlines():
-        if (point := mount.split()[1]).startswith((f"{home}/", f"{run}/")):
-            sh(f"umount -l {point}")
     shutil.rmtree(home)
-    shutil.rmtree(run)
     for directory in Path("/sys/fs/cgroup").glob("*/docker-lab"):
         _remove_when_empty(directory)
 

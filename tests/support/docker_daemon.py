@@ -1,11 +1,17 @@
 """A real dockerd of our own, to hold minidock against: own data, own socket, gone afterwards.
 
-Kinds: "plain" has no bridge and touches no firewall, and each worker has one of its own, for tests
-use the same names of images; "runtimes" is another of these, started with an OCI runtime of the
-test's; "networked" has a bridge and docker's rules, and one serves all of a test run, for dockerd
-takes the firewall's DOCKER chains to be its own. So it does with docker0: the bridge is made here,
-with a name of its own. Who needs a daemon first starts it; the run's controller stops all of them,
-and removes their traces.
+Each daemon has a network namespace and a mount namespace of its own, with a /run of its own: one
+that is started with --bridge=none deletes docker0, and each takes DOCKER chains, /run/docker and
+/run/containerd to be its own. So the Docker that works on this machine is not touched, and what a
+daemon makes of links, rules and mounts ends with its last process.
+
+Kinds: "plain" has no bridge and no rules, and each worker has one of its own, for tests use the
+same names of images; so have "runtimes", started with an OCI runtime of the test's, and "images".
+"networked" has docker0 and docker's rules, and one serves all of a test run. Its published ports
+are reached by `Docker.inside`. Registries of the tests, on the machine's loopback, are reached by
+all but "networked" (support/loopback.py).
+
+Who needs a daemon first starts it; the run's controller stops all of them.
 """
 
 from __future__ import annotations
@@ -13,16 +19,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from support import machine
 from support.patience import patience
@@ -35,7 +40,7 @@ class NoDaemon(Exception):
 class Docker:
     """The docker command line, talking to one daemon.
 
-    home: the daemon's directory; kind: "plain", "runtimes" or "networked".
+    home: the daemon's directory; kind: "plain", "runtimes", "images" or "networked".
     """
 
     def __init__(self, home: Path, kind: str) -> None:
@@ -44,12 +49,20 @@ class Docker:
         self.socket = home / "sock"
         self.record = home / "daemon.json"
         self.cgroup_parent = f"{home.name}-{home.parent.name}"
-        number = zlib.crc32(str(home).encode())
-        self.bridge = f"dk{number:08x}"
-        self.address = f"10.213.{number % 250}.1/24"
+        self.address = f"10.213.{zlib.crc32(str(home).encode()) % 250}.1/24"
         # Not a test's own MINIDOCK_ROOT: by that name its store's processes are found and killed.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MINIDOCK_")}
         self.environment = {**kept, "DOCKER_CONFIG": str(home / "client")}
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        return int(json.loads(self.record.read_text())["pid"])
+
+    @property
+    def inside(self) -> list[str]:
+        """The words before a command that is to run in the daemon's network: on "its host"."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]
 
     def __call__(
         self, *arguments: str, stdin: bytes | None = None, timeout_seconds: float = 120
@@ -91,118 +104,97 @@ def ensure(session: Path, kind: str, *, options: tuple[str, ...] = ()) -> Docker
 
 
 def stop_all(session: Path) -> None:
-    """Stop the session's daemons, and only then remove what they leave behind.
-
-    Whether docker's chains may go depends on whether anybody's dockerd still runs.
-    """
-    daemons = []
+    """Stop the session's daemons, and remove what they leave behind."""
     for path in session.glob("docker-*/daemon.json"):
         record = json.loads(path.read_text())
         docker = Docker(path.parent, record["kind"])
-        _stop(docker, record)
-        daemons.append((docker, record))
-    for docker, record in daemons:
-        _remove_what_is_left(docker, record)
+        if docker("version").returncode == 0:
+            docker.remove_all_containers()
+        _terminate(docker.pid)
+        if "relay" in record:
+            machine.kill_and_wait(record["relay"])
+        for group in sorted(machine.cgroups(), key=len, reverse=True):
+            if f"/{docker.cgroup_parent}" in group:
+                os.rmdir(group)
+        shutil.rmtree(docker.home / "data", ignore_errors=True)
+        docker.record.unlink()
+
+
+def apart(*command: str, network: bool = True) -> list[str]:
+    """The words that start a daemon in namespaces of its own, with a /run that nobody else sees.
+
+    Where the machine's resolv.conf is a link into /run, the daemon finds it there as well.
+    network: not, where the caller is in a namespace of its own already.
+    """
+    net = ["--net"] if network else []
+    return ["unshare", *net, "--mount", "--propagation", "slave", "sh", "-ec", _APART, *command]
+
+
+_APART = """
+resolver=$(cat /etc/resolv.conf || true)
+path=$(readlink -m /etc/resolv.conf)
+mount -t tmpfs -o mode=755 tmpfs /run
+case $path in /run/*) mkdir -p "${path%/*}"; echo "$resolver" >"$path" ;; esac
+ip link set lo up
+exec "$0" "$@"
+"""
 
 
 def _start(docker: Docker, options: tuple[str, ...]) -> None:
     if docker.kind == "networked":
-        network = [f"--bridge={docker.bridge}", "--ip6tables=false"]
-        ip("link", "add", docker.bridge, "type", "bridge")
-        ip("address", "add", docker.address, "dev", docker.bridge)
-        ip("link", "set", docker.bridge, "up")
+        network = [f"--bip={docker.address}", "--ip6tables=false"]
     else:
         network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-    before = {k: sorted(v) for k, v in machine.snapshot().items()}
-    run = f"/run/docker-{docker.kind}-{os.getpid()}"  # short: a socket's path has 108 bytes
     with open(docker.home / "log", "ab") as log:
         daemon = subprocess.Popen(
-            [
+            apart(
                 "dockerd",
                 f"--data-root={docker.home}/data",
-                f"--exec-root={run}",
                 f"--pidfile={docker.home}/pid",
                 f"--host=unix://{docker.socket}",
                 f"--cgroup-parent=/{docker.cgroup_parent}",
                 "--exec-opt=native.cgroupdriver=cgroupfs",
                 *network,
                 *options,
-            ],
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=docker.environment,
             start_new_session=True,
         )
-    record = {"kind": docker.kind, "pid": daemon.pid, "run": run, "before": before}
-    docker.record.write_text(json.dumps(record))
+    docker.record.write_text(json.dumps({"kind": docker.kind, "pid": daemon.pid}))
     deadline = time.monotonic() + patience(60)
     while docker("version").returncode != 0:
         if daemon.poll() is not None or time.monotonic() > deadline:
             text = (docker.home / "log").read_text(errors="replace")
             raise NoDaemon(f"dockerd did not come up: {text[-2000:]}")
         time.sleep(0.1)
+    if docker.kind != "networked":
+        _connect_loopback(docker)
 
 
-def _stop(docker: Docker, record: dict[str, Any]) -> None:
-    if docker("version").returncode == 0:
-        docker.remove_all_containers()
-    _terminate(record["pid"])
-
-
-def _remove_what_is_left(docker: Docker, record: dict[str, Any]) -> None:
-    """A stopped daemon's mounts, links, rules, cgroups and files."""
-    run = record["run"]
-    machine.unmount_below(docker.home, run)
-    _remove_traces(docker, {kind: set(items) for kind, items in record["before"].items()})
-    shutil.rmtree(run, ignore_errors=True)
-    shutil.rmtree(docker.home / "data", ignore_errors=True)
-    docker.record.unlink()
-
-
-def _remove_traces(docker: Docker, before: machine.Snapshot) -> None:
-    """Remove the daemon's links, chains, cgroups and files that were not there before."""
-    if docker.kind == "networked":
-        ip("link", "delete", docker.bridge)
-        _remove_docker_rules(docker, before)
-    for path in sorted(machine.cgroups(), key=len, reverse=True):
-        if f"/{docker.cgroup_parent}" in path:
-            os.rmdir(path)
-    for path in machine.runtime_files() - before["file"]:
-        if path in ("/run/docker", "/run/containerd", "/run/runc"):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_docker_rules(docker: Docker, before: machine.Snapshot) -> None:
-    """Delete the bridge's rules; and, if no other dockerd runs, docker's chains and its policy."""
-    new = machine.firewall_rules() - before["firewall rule"]
-    alone = not any("dockerd " in process for process in machine.processes())
-    subnet = docker.address.rpartition(".")[0] + "."
-    for command in ("iptables", "ip6tables"):
-        for table in ("filter", "nat", "raw"):
-            ours = [e.split(" ", 2)[2] for e in new if e.startswith(f"{command} {table} ")]
-            marks = (docker.bridge, subnet, *(["DOCKER"] if alone else []))
-            rules = [r for r in ours if any(mark in r for mark in marks)]
-            chains = [m[1] for r in rules if (m := re.match(r":(\S+)", r))]
-            deletions = ["-D" + r[2:] for r in rules if r.startswith("-A ")]
-            dropped = alone and "policy of FORWARD: DROP" in ours
-            policy = [":FORWARD ACCEPT [0:0]"] if dropped else []
-            if not (chains or deletions or policy):
-                continue
-            lines = [f"*{table}", *policy, *deletions]
-            lines += [f"-F {c}" for c in chains] + [f"-X {c}" for c in chains] + ["COMMIT", ""]
-            subprocess.run(
-                [f"{command}-restore", "--noflush", "--wait"],
-                input="\n".join(lines),
-                text=True,
-                check=True,
-                capture_output=True,
-            )
-
-
-def ip(*words: str) -> None:
-    """Run iproute2's ip, which must succeed."""
-    subprocess.run(["ip", *words], check=True, capture_output=True)
+def _connect_loopback(docker: Docker) -> None:
+    """Let the daemon reach servers on this machine's loopback; ends with the daemon's session."""
+    machines = os.open("/proc/self/ns/net", os.O_RDONLY)
+    command = [*docker.inside, sys.executable, "-m", "support.loopback", str(machines)]
+    path = os.pathsep.join(p for p in sys.path if p)
+    with open(docker.home / "log", "ab") as log:
+        relay = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**docker.environment, "PYTHONPATH": path},
+            pass_fds=[machines],
+            process_group=0,
+        )
+    os.close(machines)
+    assert relay.stdout
+    if relay.stdout.readline() != b"ready\n":
+        raise NoDaemon(f"support.loopback did not come up: see {docker.home}/log")
+    record = {"kind": docker.kind, "pid": docker.pid, "relay": relay.pid}
+    docker.record.write_text(json.dumps(record))
 
 
 def _terminate(pid: int) -> None:

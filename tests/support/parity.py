@@ -161,6 +161,7 @@ def remove_world(docker: Docker, name: str) -> None:
 class Engine:
     """An engine's command line, with the environment that it needs, and a port of its own.
 
+    inside: words before the shell of a case, so that it runs on the engine's machine.
     seconds: how long a case may take; a world may take thrice as long. None: a minute of patience.
     """
 
@@ -169,13 +170,13 @@ class Engine:
     environment: dict[str, str]
     port: str
     seconds: float | None = None
+    inside: Sequence[str] = ()
 
 
 def engine_of_docker(docker: Docker) -> Engine:
     """The docker client, talking to this daemon."""
-    return Engine(
-        "docker", ["docker", "-H", f"unix://{docker.socket}"], docker.environment, "18971"
-    )
+    words = ["docker", "-H", f"unix://{docker.socket}"]
+    return Engine("docker", words, docker.environment, "18971", inside=docker.inside)
 
 
 def engine_of_minidock(minidock: Minidock) -> Engine:
@@ -197,7 +198,7 @@ def side_by_side(
         program.chmod(0o755)
         given = {**engine.environment, "D": str(program), "N": name, "P": engine.port}
         threads.append(
-            threading.Thread(target=_run, args=(snippet, given, place, outcome, engine.seconds))
+            threading.Thread(target=_run, args=(engine, snippet, given, place, outcome))
         )
     for thread in threads:
         thread.start()
@@ -221,12 +222,12 @@ def _as_installed() -> list[str]:
 
 
 def _run(
-    snippet: str, variables: dict[str, str], place: Path, outcome: Outcome, seconds: float | None
+    engine: Engine, snippet: str, variables: dict[str, str], place: Path, outcome: Outcome
 ) -> None:
     """One engine's part; a shell that takes too long is ended with all that it started."""
-    limit_seconds = (seconds or patience(60)) * (3 if "# one world" in snippet else 1)
+    limit_seconds = (engine.seconds or patience(60)) * (3 if "# one world" in snippet else 1)
     shell = subprocess.Popen(
-        ["bash", "-c", f'D() {{ "$D" "$@"; }}\n{snippet}'],
+        [*engine.inside, "bash", "-c", f'D() {{ "$D" "$@"; }}\n{snippet}'],
         cwd=place,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,

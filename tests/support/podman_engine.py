@@ -26,13 +26,15 @@ def command(where: str | Path) -> list[str]:
     ]
 
 
-def remove_cgroups() -> None:
-    """Remove what it leaves in each hierarchy: conmon's cgroup and the parent of all, both empty.
+def remove_cgroups(parent_name: str) -> None:
+    """Remove what `run --cgroup-parent=/NAME` leaves in each hierarchy: conmon's and NAME, empty.
+
+    Never its default, libpod_parent: all podmans of a machine share that.
 
     Raises OSError (EBUSY) where a conmon of a removed container is still there after a while.
     """
     deadline = time.monotonic() + patience(10)
-    for parent in cgroup_directories("libpod_parent"):
+    for parent in cgroup_directories(parent_name):
         for directory in filter(os.path.isdir, (f"{parent}/conmon", parent)):
             procs = Path(f"{directory}/cgroup.procs")
             while procs.read_text() and time.monotonic() < deadline:

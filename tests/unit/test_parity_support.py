@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support import docker_daemon, parity
+from support import parity
 from support.command import Minidock
 from support.docker_daemon import Docker
 from support.parity import Engine, Outcome, Snippet, assert_same
@@ -16,6 +15,8 @@ from support.parity import Engine, Outcome, Snippet, assert_same
 
 class Daemon(Docker):
     """A daemon that has nothing."""
+
+    inside: list[str] = []
 
     def __init__(self, home: Path) -> None:
         super().__init__(home, "plain")
@@ -86,19 +87,3 @@ def test_a_case_that_neither_came_to_is_wrong(
     snippet = Snippet("f", "# one world", ("a", "b"), False, False, {})
     with pytest.raises(AssertionError, match="## b"):
         assert_same(snippet, Daemon(tmp_path), Minidock(str(tmp_path)), tmp_path)
-
-
-def test_all_daemons_have_ended_before_the_traces_of_one_are_removed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    done: list[str] = []
-    monkeypatch.setattr(docker_daemon, "_stop", lambda docker, _record: done.append("stop"))
-    monkeypatch.setattr(
-        docker_daemon, "_remove_what_is_left", lambda docker, _record: done.append("remove")
-    )
-    for kind in ("networked", "plaingw0", "plaingw1"):
-        home = tmp_path / f"docker-{kind}"
-        home.mkdir()
-        (home / "daemon.json").write_text(json.dumps({"kind": "plain"}))
-    docker_daemon.stop_all(tmp_path)
-    assert done == ["stop"] * 3 + ["remove"] * 3

@@ -10,6 +10,7 @@
 # make vm-reset  the disposable machine as it was after its first `vagrant up`
 # make vagrant-test   all that README promises of the disposable machine, through Vagrant (root)
 # make release-check  everything: test, vm-test (both architectures), vagrant-test, long, bench (root; hours)
+# make lock      the versions and hashes that install.sh takes, as they are today (with Python 3.11)
 # make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
 # make clean     removes what the others made in this directory
 
@@ -25,7 +26,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            labs/gradescope/run_autograder labs/gradescope/grade_submission tests/fixtures/labs/box.bash \
            vagrant/playground/lib.sh $(filter-out %.md,$(wildcard vagrant/playground/[01]*))
 
-.PHONY: check lint test test-needs long stress docs bench install clean vm-test box vm-reset vagrant-test release-check
+.PHONY: check lint test test-needs long stress docs bench lock install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build
@@ -79,6 +80,21 @@ release-check: test vm-test vagrant-test
 	$(MAKE) vm-test ARCH=arm64
 	$(MAKE) long
 	$(MAKE) bench
+
+# Resolved by the oldest Python of pyproject.toml: newer ones take what it takes. Without pip's own
+# configuration of this machine, whose packages nobody else has.
+LOCK := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
+        --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links
+lock:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	    { echo "make lock: run it with Python 3.11: make lock PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet pip-tools
+	env -u PIP_FIND_LINKS $(LOCK) --output-file requirements.lock pyproject.toml
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    >build/lock/build.in
+	echo setuptools >>build/lock/build.in  # for python-prctl, of which there are no wheels
+	env -u PIP_FIND_LINKS $(LOCK) --no-annotate --output-file requirements-build.lock build/lock/build.in
 
 install:
 	./install.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs minidock for good, or takes it away again. As root, on Debian 13 or Ubuntu 24.04:
 #
-#   ./install.sh               the packages it needs, then minidock itself
+#   ./install.sh               the packages it needs, then minidock itself; Python's packages from PyPI,
+#                              in the versions and with the hashes of requirements.lock
 #   ./install.sh --editable    the same commands, but they run what is in this directory: an edit is
 #                              live. Python's packages are Debian's, so it needs no PyPI.
 #   ./install.sh --uninstall   takes away what this script put there, and where no container runs the
@@ -127,7 +128,12 @@ install_minidock() {
     trap 'rm -rf "$work"' EXIT
     say "building minidock and its dependencies"
     "$PYTHON" -m venv "$work/venv"
-    "$work/venv/bin/pip" wheel --quiet --disable-pip-version-check --wheel-dir "$work/wheels" .
+    # What runs as root later is what was locked (make lock), byte for byte; so is what builds it, which
+    # pip would fetch by itself otherwise, whatever version there is by then.
+    local pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
+    "${pip[@]}" install --require-hashes --only-binary :all: -r requirements-build.lock
+    "${pip[@]}" wheel --require-hashes --no-deps --no-build-isolation --wheel-dir "$work/wheels" -r requirements.lock
+    "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels" .
 
     "$PYTHON" -m venv --clear --without-pip "$PREFIX"
     "$work/venv/bin/pip" --quiet --disable-pip-version-check --python "$PREFIX/bin/python3" \

@@ -6,7 +6,8 @@
     busybox_tar      a root file system's tar, made once per run by images/busybox
     base_images      a store with the base images that a test needs: base_images.need("python")
     engine           minidock, then docker, as a command line: support/engine.py
-    docker           a real dockerd without networks; docker_networked: one with a bridge
+    docker           a real dockerd without networks; docker_networked: one with a bridge. Both are
+                     in a network of their own, which leaves a Docker of this machine alone
     require          require("skopeo"): skips without that program, fails where MINIDOCK_CI is set
 
 Marks: `root` for what needs root; `alone` for what no other test may run beside (those come last).
@@ -68,6 +69,7 @@ def session_directory() -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    _prepare_hypothesis()
     # Before pytest-timeout looks at it; a limit on the command line is somebody's own.
     if config.getoption("timeout", None) is None:
         os.environ["PYTEST_TIMEOUT"] = f"{_limit_seconds(float(config.getini('timeout'))):.0f}"
@@ -77,6 +79,19 @@ def pytest_configure(config: pytest.Config) -> None:
         _block_docker_hub(session_directory() / "config")
         if _is_root():
             config.stash[BEFORE] = machine.snapshot()
+
+
+def _prepare_hypothesis() -> None:
+    """What it draws may take its time on a busy machine; a long run draws fifty times as much."""
+    try:
+        import hypothesis
+    except ImportError:  # the disposable machine has none, and runs no test that asks for it
+        return
+    busy = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "minidock", deadline=None, suppress_health_check=busy, max_examples=long(100, 5000)
+    )
+    hypothesis.settings.load_profile("minidock")
 
 
 def _limit_seconds(seconds: float) -> float:

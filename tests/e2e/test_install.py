@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -92,6 +93,35 @@ def test_installed_source_may_go_away(installed: Installed) -> None:
         assert "busybox" in installed.run("minidock", "image", "make")
     finally:
         (installed.home / "moved").rename(installed.source)
+
+
+def test_installed_packages_are_the_locked_ones(installed: Installed) -> None:
+    lock = (installed.source / "requirements.lock").read_text()
+    pinned = re.finditer(r"(?m)^(\S+)==(\S+)", lock)
+    locked = {(m[1].lower().replace("-", "_"), m[2]) for m in pinned}
+    found = {
+        (name.lower().replace("-", "_"), version)
+        for path in (installed.home / "opt").rglob("site-packages/*.dist-info")
+        for name, _, version in [path.name.removesuffix(".dist-info").rpartition("-")]
+    }
+    assert {name for name, _ in found - locked} == {"minidock"}
+    assert locked <= found
+
+
+def test_package_that_is_not_the_locked_one_is_not_installed(installed: Installed) -> None:
+    lock = installed.source / "requirements.lock"
+    whole = lock.read_text()
+    before = sorted((installed.home / "opt").rglob("*"))
+    lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", whole))
+    try:
+        done = subprocess.run(
+            ["./install.sh"], cwd=installed.source, env=installed.environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        lock.write_text(whole)
+    assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stderr, done.stderr
+    assert sorted((installed.home / "opt").rglob("*")) == before
 
 
 def test_installed_recipes_come_along(installed: Installed) -> None:

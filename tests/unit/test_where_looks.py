@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from minidock.errors import Conflict
 from minidock.kernel.mount import mount_table
 from minidock.teach.ns import inside, ns
 from minidock.teach.where import container as view
-from minidock.teach.where import mounted
 
 
 @pytest.fixture
@@ -75,17 +73,6 @@ def test_its_walls_are_gone(ended: int) -> None:
     box: Any = SimpleNamespace(id="4f", name="box", restarting=False)
     with pytest.raises(Conflict, match="container box has just ended"):
         inside.walls(box, [member])
-
-
-def test_what_is_mounted_is_what_its_last_start_was_told(ended: int, tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    volume = {"destination": "/data", "type": "bind", "source": "/var/vol"}
-    config.write_text(json.dumps({"mounts": [volume]}))
-    paths = SimpleNamespace(config=str(config))
-    box: Any = SimpleNamespace(name="box", state={"Pid": ended}, paths=paths)
-    found = mounted.mount_of(box, "/data/file")
-    assert found is not None and found.source == "/var/vol/file"
-    assert mounted.mount_of(box, "/etc") is None
 
 
 @pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])

@@ -61,14 +61,9 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
     )
     options = security_options(host)
     command = [document["Path"], *document["Args"]]
-    mounts = default_mounts(
-        shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES, writable_sys=privileged
-    )
-    mounts = _with_shared_memory(mounts, container)
+    mounts = mounts_of(container)
     if host.get("Init"):
-        mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
         command = [_INIT_PATH, "--", *command]
-    mounts = _override(mounts, _asked_mounts(container))
     config = runtime_config(
         document,
         rootfs=rootfs,
@@ -91,6 +86,19 @@ def config_of(container: Container, user: dict[str, Any], home: str) -> dict[str
     if propagation := rootfs_propagation(mounts):
         config["linux"]["rootfsPropagation"] = propagation
     return config
+
+
+def mounts_of(container: Container) -> list[dict[str, Any]]:
+    """All that a start mounts in the container, in its order."""
+    host = container.host_config
+    mounts = default_mounts(
+        shm_bytes=host.get("ShmSize") or DEFAULT_SHM_BYTES,
+        writable_sys=bool(host.get("Privileged")),
+    )
+    mounts = _with_shared_memory(mounts, container)
+    if host.get("Init"):
+        mounts.append(_read_only_bind(_init_program(), _INIT_PATH))
+    return _override(mounts, _asked_mounts(container))
 
 
 def _asked_mounts(container: Container) -> list[dict[str, Any]]:

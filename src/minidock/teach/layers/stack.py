@@ -37,17 +37,6 @@ if TYPE_CHECKING:
 _LINKS_MAX = 40  # path_resolution(7)
 
 
-class NoWay(NotFound):
-    """There is no way down to a path in the layers.
-
-    path: the whole of it, absolute, with the links resolved that were found.
-    """
-
-    def __init__(self, message: str, path: bytes, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.path = "/" + os.fsdecode(path)
-
-
 class Found:
     """The answer for one path.
 
@@ -94,7 +83,7 @@ class Stack:
         """Which file a path is, as a process in the container would find it.
 
         path: from the root of the stack. A link at its end is not followed, those before it are.
-        Raises NoWay where the way there leads through something that is no directory, UsageError
+        Raises NotFound where the way there leads through something that is no directory, UsageError
         for links that lead in a circle.
         """
         walk = _Walk(self)
@@ -216,18 +205,16 @@ class _Walk:
         return [name for name in target.split(b"/") if name not in (b"", b".")]
 
     def _require(self, rest: list[bytes]) -> None:
-        """Raise NoWay where there is no way on to the rest of the path."""
+        """Raise NotFound where there is no way on to the rest of the path."""
         here = "/" + os.fsdecode(b"/".join(self.names))
-        whole = b"/".join([*self.names, *rest])
         if not self.counted:
             barrier = self._levels[-1][1]
             why = f": it was deleted in {barrier.layer.name}" if barrier is not None else ""
-            raise NoWay(f"there is no {here} in any layer that counts{why}", whole)
+            raise NotFound(f"there is no {here} in any layer that counts{why}")
         kind = self.counted[0].entry.status.st_mode
         if not stat.S_ISDIR(kind) and not stat.S_ISLNK(kind):
-            raise NoWay(
+            raise NotFound(
                 f"{here} is a file, so there is no {os.fsdecode(rest[0])} in it",
-                whole,
                 hint=f"its place: minidock where NAME:{here}",
             )
 

@@ -6,13 +6,13 @@ import os
 import stat
 import time
 
-from minidock.errors import Conflict
+from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.of import of_container
-from minidock.teach.layers.stack import NoWay
 from minidock.teach.page import WIDTH, Paint, size
-from minidock.teach.where.mounted import Mounted, mount_of
+from minidock.teach.where.mounted import Mounted, links_text, mounted_at
 from minidock.teach.where.shown import Shortener
 from minidock.teach.where.story import Story, command_for, kind_of, story_of
+from minidock.teach.where.way import Tree, follow, root_of_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.teach.layers.layer import Version
+    from minidock.teach.where.way import Place
 
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.01
@@ -30,15 +31,34 @@ def story_in(container: Container, path: str) -> Story | Mounted:
 
     Raises NotFound as `story_of`.
     """
-    if ".." not in path.split("/") and (mounted := mount_of(container, _clean(path))):
-        return mounted
+    pid = int(container.state["Pid"])
     try:
-        story = _settled_story(container, path)
-    except NoWay as error:
-        if mounted := mount_of(container, error.path):
-            return mounted
-        raise
-    return mount_of(container, "/" + os.fsdecode(story.found.path)) or story
+        return (
+            _answer(container, path, root_of_running(pid), pid)
+            if pid
+            else _planned(container, path)
+        )
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return _planned(container, path)
+
+
+def _planned(container: Container, path: str) -> Story | Mounted:
+    with Tree(container) as root:
+        return _answer(container, path, root, 0)
+
+
+def _answer(container: Container, path: str, root: Place, pid: int) -> Story | Mounted:
+    way = follow(root, path)
+    if ".." in way.rest or way.rest == ["."]:
+        here = "/".join(name for name, _ in way.levels)
+        through = here if way.place.kind() not in (stat.S_IFDIR, 0) else f"{here}/{way.rest[0]}"
+        raise NotFound(f"{path} leads through {through}, which is not a directory")
+    if mounted := mounted_at(container, way, path, pid=pid):
+        return mounted
+    story = _settled_story(container, way.path)
+    story.path = path
+    story.sentences[:0] = links_text(way)
+    return story
 
 
 def _settled_story(container: Container, path: str) -> Story:
@@ -49,10 +69,6 @@ def _settled_story(container: Container, path: str) -> Story:
         except Conflict:  # a directory on the way was replaced while it was read
             time.sleep(_PAUSE_SECONDS)
     return story_of(container.name, of_container(container), path)
-
-
-def _clean(path: str) -> str:
-    return "/" + "/".join(name for name in path.split("/") if name not in ("", "."))
 
 
 def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ import shlex
 import stat
 
 from minidock.errors import NotFound
-from minidock.teach.layers.layer import METACOPY, ORIGIN
+from minidock.teach.layers.layer import METACOPY, ORIGIN, Version
 from minidock.teach.layers.stack import Stack
 from minidock.teach.page import size
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minidock.teach.layers.layer import Layer, Version
+    from minidock.engine.image.walk import Entry
+    from minidock.teach.layers.layer import Layer
     from minidock.teach.layers.stack import Found
 
 _COMPARE_BYTES = 1 << 18
@@ -51,7 +52,7 @@ class Story:
     """What is to be told of one path.
 
     event: in one word what happened: "image", "added", "copied up", "renamed", "replaced",
-    "deleted", "opaque", "merged" or "absent". sentences: for people, the answer first.
+    "linked", "deleted", "opaque", "merged" or "absent". sentences: for people, the answer first.
     """
 
     def __init__(self, name: str, path: str, found: Found) -> None:
@@ -66,6 +67,7 @@ class Story:
         return {
             "name": self.name,
             "path": self.path,
+            "resolved": "/" + os.fsdecode(self.found.path),
             "event": self.event,
             "sentences": self.sentences,
             "exists": bool(self.found.counted),
@@ -167,11 +169,12 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
     origin = upper.attribute(top.path, ORIGIN)
     inode = _inode(origin or b"")
     before = older[0] if older and not older[0].entry.is_directory else None
+    others = _other_names(top)
     if before is not None and origin is not None and inode in (0, older[-1].entry.status.st_ino):
         story.tell("copied up", f"It was copied up from {before.layer.name}{_when(story, top)}.")
         story.sentences.append(_difference(top, before))
     elif origin is not None:
-        story.tell("renamed", f"{_source(inode, stack)}, and renamed.")
+        _elsewhere(story, top, _source(inode, stack), others)
     elif before is not None and before.entry.status.st_nlink > 1:
         story.tell(
             "changed",
@@ -185,8 +188,37 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
             f"The container has made this {what} in the place of the {kind_of(older[0])} of "
             f"{older[0].layer.name}: nothing was copied up.",
         )
+    elif any(_older(stack, Version(upper, other, "seen")) for other in others):
+        story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
     else:
         story.tell("added", f"The container has made this {what}: the image has none here.")
+    if others and story.event != "linked":
+        story.sentences.append(f"It has further hard links: it is {_paths(others)} too.")
+
+
+def _elsewhere(story: Story, top: Version, source: Version | None, others: list[Entry]) -> None:
+    """A copy of a file that the image has under another name: renamed, or one name more of it."""
+    if source is not None and any(other.path == source.path for other in others):
+        story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
+        story.sentences.append(f"{_copied(source)}.")
+    else:
+        story.tell("renamed", f"{_copied(source)}, and renamed.")
+
+
+def _other_names(top: Version) -> list[Entry]:
+    """The other hard links of a file in its layer."""
+    status = top.entry.status
+    if status.st_nlink < 2:
+        return []
+    return [
+        entry
+        for entry in top.layer.walk()
+        if entry.path != top.path and entry.status.st_ino == status.st_ino
+    ]
+
+
+def _paths(entries: list[Entry]) -> str:
+    return _list(sorted(f"/{os.fsdecode(entry.path)}" for entry in entries))
 
 
 def _when(story: Story, top: Version) -> str:
@@ -227,13 +259,19 @@ def _same_content(new: Version, old: Version) -> bool:
     return True
 
 
-def _source(inode: int, stack: Stack) -> str:
-    """Which lower file a copy was made of: the one with that inode (0: it cannot be told)."""
+def _source(inode: int, stack: Stack) -> Version | None:
+    """The lower file that a copy was made of: the one with that inode (0: it cannot be told)."""
     for layer in stack.layers:
         for entry in layer.walk() if inode and not layer.is_live else ():
             if entry.status.st_ino == inode and not entry.is_directory:
-                return f"It was copied up from {layer.name} as /{os.fsdecode(entry.path)}"
-    return "It was copied up from a layer under another name"
+                return Version(layer, entry, "hidden")
+    return None
+
+
+def _copied(source: Version | None) -> str:
+    if source is None:
+        return "It was copied up from a layer under another name"
+    return f"It was copied up from {source.layer.name} as /{os.fsdecode(source.path)}"
 
 
 def _inode(origin: bytes) -> int:

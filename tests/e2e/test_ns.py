@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -115,6 +116,73 @@ def _walls_of_web(boxes: Boxes) -> None:
     made = sh(f"nsenter -t {boxes.pid['web']} -i ipcmk -Q").rpartition(" ")[2]
     assert {wall["type"]: wall for wall in boxes.json("web")}["ipc"]["inside"] == 1
     assert made in sh(walls["ipc"]["command"])
+
+
+def test_its_first_process_has_the_number_that_the_kernel_gives_it(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """Number 1 where the PID namespace is its own; another in one that it shares."""
+    minidock.ok("run", "-d", "--name", "own", busybox_image, "sleep", "600")
+    for name, mode in (("guest", "container:own"), ("open", "host")):
+        minidock.ok("run", "-d", "--name", name, "--pid", mode, busybox_image, "sleep", "600")
+    for name in ("own", "guest", "open"):
+        pid = minidock.ok("inspect", "-f", "{{.State.Pid}}", name)
+        *_, inside = sh(f"grep NSpid: /proc/{pid}/status").split()
+        heading = minidock.ok("ns", name).splitlines()[0]
+        init = next(p for p in json.loads(minidock.ok("where", "--json", name))["parts"]
+                    if p["name"] == "init")  # fmt: skip
+        assert re.findall(r"\d+", heading.removeprefix(name)) == {
+            "own": ["1", pid], "guest": [pid, inside], "open": [pid],
+        }[name]  # fmt: skip
+        told = re.findall(r"\d+", init["what"])
+        assert told == ([pid] if name == "open" else [pid, inside])
+
+
+def test_namespaces_made_inside_are_shown_with_their_owners(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """As lsns has them: several at once, one in another, and beside the host's processes."""
+    deeper = "unshare -Urpf sh -c 'unshare -m sleep 601; :' & unshare -n sleep 602 & exec sleep 600"
+    minidock.ok("run", "-d", "--privileged", "--name", "web", busybox_image, "sh", "-c",
+                f"unshare -Urpfn sleep 603 & {deeper}")  # fmt: skip
+    minidock.ok("run", "-d", "--privileged", "--pid", "host", "--network", "host", "--name", "open",
+                busybox_image, "sh", "-c", "unshare -Uri sleep 604; :")  # fmt: skip
+    for name, sleepers in (("web", ("601", "602", "603")), ("open", ("604",))):
+        pids = _sleeping(sleepers)
+        first = int(minidock.ok("inspect", "-f", "{{.State.Pid}}", name))
+        own = {each["ns"] for each in namespaces_of(first).values()}
+        columns = ("-o", "NS,TYPE,NPROCS,PID,PNS,ONS")
+        made = {
+            each["ns"]: each for pid in pids for each in namespaces(*columns, "-p", str(pid))
+            if each["ns"] not in own
+        }  # fmt: skip
+        assert made
+        told = json.loads(minidock.ok("ns", "--json", name))
+        nested = {each["ns"]: each for each in told if each["nested"]}
+        assert not {each["ns"] for each in told if not each["nested"]} - own
+        assert nested.keys() == made.keys()
+        for inode, fact in made.items():
+            said = {key: nested[inode][key] for key in fact}
+            assert said == {**fact, "pns": fact["pns"] if fact["type"] in ("pid", "user") else 0}
+            assert nested[inode]["owner_uid"] == 0
+            assert str(inode) in sh(nested[inode]["command"])
+        rows = [row for row in json.loads(minidock.ok("ns", "--json")) if row["within"] == name]
+        shown = {space["ns"] for row in rows for space in row["namespaces"].values()}
+        assert shown >= made.keys()
+        text = minidock.ok("ns", name)
+        assert text.count("made inside") == len(made)
+        assert f"\n{name}:{rows[0]['pid']} " in minidock.ok("ns")
+
+
+def _sleeping(seconds: tuple[str, ...]) -> list[int]:
+    """The processes that sleep so long, once all of them do."""
+    deadline = time.monotonic() + patience(10)
+    while True:
+        found = [sh(f"pgrep -f '^sleep {each}$' || :") for each in seconds]
+        if all(found):
+            return [int(pid) for pids in found for pid in pids.split()]
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
 
 
 def test_who_does_not_run_has_no_namespaces(minidock: Minidock, busybox_image: str) -> None:

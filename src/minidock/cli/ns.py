@@ -15,7 +15,8 @@ from minidock.paths import Store
 def ns(arguments: tuple[str, ...], *, json: bool) -> None:
     """Show the namespaces of the containers and of the host, and who shares which
 
-    With a CONTAINER: what each of its namespaces hides from it, and the command that shows it.
+    With a CONTAINER: what each of its namespaces hides from it, the command that shows it, and
+    which namespaces were made in it.
     """
     from minidock.teach.ns import ns as view
 
@@ -27,8 +28,9 @@ def ns(arguments: tuple[str, ...], *, json: bool) -> None:
     from minidock.teach.ns import inside
 
     container = find(store, arguments[0])
-    found = inside.walls(container, view.members(store))
+    everybody = view.members(store)
+    found, made = inside.walls(container, everybody), inside.nested(container, everybody)
     if json:
-        inside.write_json(found, sys.stdout)
+        inside.write_json(found, made, sys.stdout)
     else:
-        inside.write_text(container, found, sys.stdout)
+        inside.write_text(container, found, made, sys.stdout)

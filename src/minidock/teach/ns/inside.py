@@ -6,6 +6,7 @@
     uts, ipc the same program in both, by nsenter(1)
     cgroup   /proc/PID/cgroup, read from inside and from outside
     user, time   /proc/PID/uid_map, timens_offsets
+    made inside  the namespaces of the processes in its cgroup that are none of these; ioctl_ns(2)
 
 No file of the container is opened or executed: nsenter runs the host's programs.
 Sources: namespaces(7) and those that it names, ioctl_ns(2), proc(5).
@@ -18,11 +19,12 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.mount import mount_table
-from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, sharing
+from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, ns_pids, sharing
 from minidock.teach.page import WIDTH, Paint, few
 
 TYPE_CHECKING = False
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.teach.ns.ns import Member
 
-_NS_GET_PARENT = 0xB702  # ioctl_ns(2)
+_NS_GET_USERNS, _NS_GET_PARENT, _NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB704  # ioctl_ns(2)
 _SHOWN = 4  # of a list
 
 
@@ -58,6 +60,69 @@ class Wall:
         """Take down what was measured; where it is the host's own, nothing is hidden."""
         self.inside, self.outside, self.command = inside, outside, shlex.join(command)
         self.hides = hides
+
+
+class Nested:
+    """A namespace that a process of the container has made in it, or was put into.
+
+    kind, ns, nprocs, pid: as in a Wall. pns, ons: the one that it lies in, for those that nest, and
+    the user namespace that owns it, as lsns(8) calls them; 0 where they are beyond our own.
+    owner_uid: who made it, for a user namespace; else who made that which owns it.
+    """
+
+    def __init__(self, kind: str, inode: int, inhabitants: list[int]) -> None:
+        self.kind = kind
+        self.ns = inode
+        self.nprocs, self.pid = len(inhabitants), min(inhabitants)
+        path = f"/proc/{self.pid}/ns/{kind}"
+        self.pns, _ = _related(path, _NS_GET_PARENT) if kind in ("pid", "user") else (0, 0)
+        self.ons, self.owner_uid = _related(path, _NS_GET_USERNS)
+        if kind == "user":
+            self.owner_uid = _owner_uid_of(path)
+        self.command = shlex.join(["lsns", "-o", "NS,TYPE,NPROCS,PID,PNS,ONS", "-p", str(self.pid)])
+
+    def sentence(self) -> str:
+        """Whose it is."""
+        if self.kind == "user":
+            return f"made by user {self.owner_uid} of the host, in user namespace {self.ons}"
+        return f"owned by user namespace {self.ons}"
+
+
+def _related(path: str, request: int) -> tuple[int, int]:
+    """The namespace that another one's belongs to, as (inode, the uid that made it, if it says)."""
+    with open(path, "rb") as file:
+        try:
+            related = fcntl.ioctl(file, request)
+        except PermissionError:  # it is outside of our own user or PID namespace
+            return 0, 0
+    try:
+        return os.fstat(related).st_ino, _owner_uid(related) if request == _NS_GET_USERNS else 0
+    finally:
+        os.close(related)
+
+
+def _owner_uid_of(path: str) -> int:
+    with open(path, "rb") as file:
+        return _owner_uid(file.fileno())
+
+
+def _owner_uid(user_namespace: int) -> int:
+    told = fcntl.ioctl(user_namespace, _NS_GET_OWNER_UID, bytes(4))
+    return int.from_bytes(told, sys.byteorder)
+
+
+def nested(container: Container, everybody: list[Member]) -> list[Nested]:
+    """The namespaces that were made in a container, in the order of their processes."""
+    known = {item for m in everybody if not m.within for item in m.inodes.items()}
+    makers = [m for m in everybody if m.within and m.id == container.id]
+    found = []
+    for kind, inode in dict.fromkeys(item for m in makers for item in m.inodes.items()):
+        if (kind, inode) not in known and (inhabitants := _inhabitants(kind, inode)):
+            try:
+                found.append(Nested(kind, inode, inhabitants))
+            except (FileNotFoundError, ProcessLookupError):  # the last one has just ended
+                continue
+    return found
 
 
 def walls(container: Container, everybody: list[Member]) -> list[Wall]:
@@ -135,14 +200,14 @@ def _processes(wall: Wall, pid: int) -> None:
     inner: dict[int, bool] = {}
     numbers: dict[int, int] = {}
     all_of_them = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    depth = len(_ns_pids(pid))
+    depth = len(ns_pids(pid))
     for process in all_of_them:
         try:
             namespace = inode_of(process, "pid")
             if namespace not in inner:
                 inner[namespace] = _is_within(process, wall.ns)
             if inner[namespace]:
-                numbers[process] = _ns_pids(process)[depth - 1]
+                numbers[process] = ns_pids(process)[depth - 1]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     hidden = len(all_of_them) - len(numbers)
@@ -166,13 +231,6 @@ def _is_within(process: int, inode: int) -> bool:
         return True
     finally:
         os.close(fd)
-
-
-def _ns_pids(pid: int) -> list[int]:
-    """A process's number in our PID namespace, and in each one that it is nested in."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        line = next(line for line in file if line.startswith("NSpid:"))
-    return [int(number) for number in line.split()[1:]]
 
 
 def _network(wall: Wall, pid: int) -> None:
@@ -269,22 +327,33 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more if names else "none"
 
 
-def write_json(found: list[Wall], out: TextIO) -> None:
-    """Write them for machines; "ns", "nprocs" and "pid" are what lsns -J calls so."""
-    rows = [{"type": wall.kind, **vars(wall)} for wall in found]
+def write_json(found: list[Wall], made: list[Nested], out: TextIO) -> None:
+    """Write them for machines; "ns", "nprocs", "pid", "pns", "ons" are what lsns -J calls so."""
+    rows = [{"type": each.kind, "nested": False, **vars(each)} for each in found]
+    rows += [{"type": each.kind, "nested": True, **vars(each)} for each in made]
     for row in rows:
         del row["kind"]
     out.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_text(container: Container, found: list[Wall], out: TextIO) -> None:
+def first_process(pid: int) -> str:
+    """What number a container's first process has, on the host and in its PID namespace."""
+    numbers = ns_pids(pid)
+    if len(numbers) == 1:
+        return f"its first process is {pid}, on the host and in it"
+    if numbers[-1] == 1:
+        return f"its process 1 is {pid} on the host"
+    return f"its first process is {pid} on the host, and {numbers[-1]} in a PID namespace of others"
+
+
+def write_text(container: Container, found: list[Wall], made: list[Nested], out: TextIO) -> None:
     """Write them for people."""
     from textwrap import wrap
 
     paint = Paint(out)
-    pid = container.state["Pid"]
     short = f"{container.id[:12]}…"
-    out.write(paint.bold(f"{container.name} · its process 1 is {pid} on the host") + "\n")
+    heading = f"{container.name} · {first_process(int(container.state['Pid']))}"
+    out.write(paint.bold(heading) + "\n")
     for wall in found:
         others = [name for name in wall.shared_with if name != HOST]
         whose = f"shared with {_some(others)}" if others else "its own"
@@ -294,3 +363,9 @@ def write_text(container: Container, found: list[Wall], out: TextIO) -> None:
         for line in wrap(f"hides {wall.hides.replace(container.id, short)}", WIDTH - 8):
             out.write(f"        {line}\n")
         out.write("        " + paint.command(f"$ {wall.command}") + "\n")
+    for each in made:
+        processes = few(each.nprocs, "process", "processes")
+        what = f"made inside, {processes}, the first {each.pid} on the host"
+        out.write(f"\n{paint.bold(f'{each.kind:<7}')} {each.ns}  {what}\n")
+        out.write(f"        {each.sentence()}\n")
+        out.write("        " + paint.command(f"$ {each.command}") + "\n")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import every
 from minidock.teach.page import Paint
 
@@ -48,21 +49,30 @@ def inode_of(pid: int | str, kind: str) -> int:
         raise FileNotFoundError(f"{path}: it has ended") from None
 
 
-class Member:
-    """Who is in namespaces: the host, or a running container.
+def ns_pids(pid: int) -> list[int]:
+    """A process's number in our PID namespace, and in each one that it is nested in."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        line = next(line for line in file if line.startswith("NSpid:"))
+    return [int(number) for number in line.split()[1:]]
 
-    pid: of a container's init. inodes: kind -> inode.
+
+class Member:
+    """Who is in namespaces: the host, a running container, or a process that has made more in one.
+
+    pid: of a container's init, or of that process. within: the name of the container that such a
+    process is in, else "". inodes: kind -> inode.
     """
 
-    def __init__(self, name: str, container_id: str, pid: int | str) -> None:
+    def __init__(self, name: str, container_id: str, pid: int | str, *, within: str = "") -> None:
         self.name = name
+        self.within = within
         self.id = container_id
         self.pid = pid
         self.inodes = {kind: inode_of(pid, kind) for kind in KINDS}
 
 
 def members(store: Store) -> list[Member]:
-    """The host, and all containers that run, the oldest first."""
+    """The host, and all containers that run, the oldest first; each before what was made in it."""
     found = [Member(HOST, "", "self")]
     for container in reversed(every(store)):
         if pid := container.state["Pid"]:
@@ -70,14 +80,34 @@ def members(store: Store) -> list[Member]:
                 found.append(Member(container.name, container.id, pid))
             except FileNotFoundError:  # it has just ended
                 continue
+    for member in found[1:]:
+        at = found.index(member) + 1
+        found[at:at] = _makers(store, member, found)
     return found
 
 
+def _makers(store: Store, member: Member, everybody: list[Member]) -> list[Member]:
+    """Processes of a container that are in namespaces that nobody else is known to have.
+
+    The lowest one of those that are in the same namespaces. That is how a container in a container
+    looks, and a sandbox of a browser.
+    """
+    known = {(kind, inode) for each in everybody for kind, inode in each.inodes.items()}
+    makers: dict[tuple[int, ...], Member] = {}
+    for pid in sorted(cgroup_of(store, member.id).pids()):
+        try:
+            maker = Member(f"{member.name}:{pid}", member.id, pid, within=member.name)
+        except (FileNotFoundError, PermissionError):  # it has just ended, or nobody may ask
+            continue
+        if not known.issuperset(maker.inodes.items()):
+            makers.setdefault(tuple(maker.inodes.values()), maker)
+    return list(makers.values())
+
+
 def sharing(member: Member, kind: str, everybody: list[Member]) -> list[str]:
-    """Who else is in a member's namespace of a kind."""
+    """Who else is in a member's namespace of a kind; not what was made in the same container."""
     inode = member.inodes[kind]
-    others = [other for other in everybody if other.inodes[kind] == inode]
-    return [other.name for other in others if (other.name, other.id) != (member.name, member.id)]
+    return [o.name for o in everybody if o.inodes[kind] == inode and o.id != member.id]
 
 
 def write_json(everybody: list[Member], out: TextIO) -> None:
@@ -86,6 +116,7 @@ def write_json(everybody: list[Member], out: TextIO) -> None:
         {
             "name": member.name,
             "id": member.id,
+            "within": member.within,
             "pid": os.getpid() if member.pid == "self" else member.pid,
             "namespaces": {
                 kind: {"ns": inode, "shared_with": sharing(member, kind, everybody)}

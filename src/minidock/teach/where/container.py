@@ -13,7 +13,7 @@ from minidock.kernel.mount import mount_table
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import image_of, of_container
 from minidock.teach.layers.stack import Stack
-from minidock.teach.ns.ns import KINDS, inode_of
+from minidock.teach.ns.ns import KINDS, inode_of, ns_pids
 from minidock.teach.page import cut, few, size
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
@@ -174,8 +174,11 @@ def _monitor(container: Container) -> list[Part]:
 
 def _processes(container: Container, pid: int) -> list[Part]:
     parts = []
+    *_, inside = ns_pids(pid)
     shared = inode_of(pid, "pid") == inode_of("self", "pid")
-    number = "has that number inside too" if shared else "is process 1 of the container"
+    number = "is process 1 of the container"
+    if shared or inside != 1:
+        number = "has that number inside too" if shared else f"is {inside} in its PID namespace"
     mounts = [line.split() for line in mount_table(pid)]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))

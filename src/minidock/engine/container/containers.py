@@ -321,8 +321,9 @@ def throw_away(store: Store, container_id: str) -> None:
     if os.path.exists(paths.made_volumes):
         from minidock.engine.container.volumes import take_back  # which imports this module
 
-        for name in document.read_bytes(paths.made_volumes).decode("ascii", "replace").split():
-            take_back(store, name)
+        text = document.read_bytes(paths.made_volumes).decode("utf-8", "replace")
+        for name in text.splitlines():
+            take_back(store, name, container_id)
     drop_names(store, container_id, set(every_name(store)))
     SetAside(store, container_id).remove()
 

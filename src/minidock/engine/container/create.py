@@ -127,7 +127,7 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
     _make_own_layer(container)
     for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    provide_volumes(store, container.document["Mounts"], _volume_note(container))
+    provide_volumes(store, container.document["Mounts"], container.id, _volume_note(container))
     container.save()
     if os.path.exists(paths.made_volumes):
         os.unlink(paths.made_volumes)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
-_MODES = ("", "ro", "rw", "z", "Z", "nocopy", *_PROPAGATION)
+_CONSISTENCY = ("consistent", "cached", "delegated")  # means something on a Mac only
+_MODES = (("ro", "rw"), ("z", "Z"), ("nocopy",), _CONSISTENCY, _PROPAGATION)  # one of each
 
 
 def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,16 +61,19 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def provide_volumes(
-    store: Store, points: list[dict[str, Any]], note: Callable[[str], None]
+    store: Store,
+    points: list[dict[str, Any]],
+    container_id: str,
+    note: Callable[[str], None],
 ) -> None:
-    """Make the volumes that mount points want and that are missing.
+    """Make the volumes that a container's mount points want and that are missing.
 
     note: told of each volume's name before it is made.
     """
     for point in points:
         if point["Type"] != "volume" or point["Source"]:
             continue
-        name = point["Name"]
+        name = point["Name"]  # checked when the point was made
         try:
             known = volumes.inspect(store, name)
         except NotFound:
@@ -84,6 +88,7 @@ def provide_volumes(
                 driver=driver.get("Name") or "local",
                 options=driver.get("Options") or {},
                 labels=labels,
+                made_for=container_id,
             )
         point.pop("AskedDriver", None)  # a volume that is there stays as it is
         point["Name"] = known["Name"]
@@ -102,13 +107,12 @@ def _parse_bind(text: str) -> dict[str, Any]:
         return _volume_point("", os.path.normpath(parts[0]), writable=True, mode="")
     source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
     check_destination(target)
-    words = mode.split(",") if mode else []
-    for word in words:
-        if word not in _MODES:
-            raise UsageError(f"invalid mode: {mode!r} in volume specification '{text}'")
+    words = _words_of(mode)
     place, writable = os.path.normpath(target), "ro" not in words
+    propagation = [word for word in words if word in _PROPAGATION]
     if source.startswith("/"):
-        propagation = [word for word in words if word in _PROPAGATION]
+        if "nocopy" in words:
+            raise _misplaced(text, "bind", "VolumeOptions")
         return _bind_point(
             os.path.normpath(source),
             place,
@@ -117,12 +121,28 @@ def _parse_bind(text: str) -> dict[str, Any]:
             propagation=propagation[0] if propagation else "rprivate",
             create=True,
         )
-    if "/" in source:
-        raise UsageError(
-            f"{source!r} includes invalid characters for a local volume name",
-            hint="if you intended to pass a host directory, use an absolute path",
-        )
+    if propagation:
+        raise _misplaced(text, "volume", "BindOptions")
     return _volume_point(source, place, writable=writable, mode=mode or "z")
+
+
+def _words_of(mode: str) -> list[str]:
+    """The words of a -v's mode. Raises UsageError for an unknown one, and for two of one kind."""
+    words = mode.split(",") if mode else []
+    kinds = [kind for word in words for kind in _MODES if word in kind]
+    if len(kinds) != len(words) or len({*kinds}) != len(kinds):
+        raise UsageError(
+            f"invalid mode: {mode}",
+            hint="at most one of each: ro or rw, z or Z, nocopy, a propagation",
+        )
+    return words
+
+
+def _misplaced(text: str, kind: str, field: str) -> UsageError:
+    return UsageError(
+        f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+        f"field {field} must not be specified"
+    )
 
 
 def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +211,12 @@ def _bind_point(
 
 
 def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[str, Any]:
+    """A volume at its mount point, "" for one that gets its name when it is made.
+
+    Raises UsageError for what cannot be a volume's name: nothing else checks it before it is used.
+    """
+    if name:
+        volumes.check_name(name)
     return {
         "Type": "volume", "Name": name, "Source": "", "Destination": target, "Driver": "local",
         "Mode": mode, "RW": writable, "Propagation": "",
@@ -204,9 +230,9 @@ def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
     points = []
     for reference in references:
         name, _, mode = reference.partition(":")
-        words = mode.split(",") if mode else []
-        if not set(words) <= {"ro", "rw", "z", "Z", "nocopy"}:
-            raise UsageError(f"invalid mode: {mode!r} in --volumes-from {reference}")
+        words = _words_of(mode)
+        if {"nocopy", *_PROPAGATION}.intersection(words):
+            raise UsageError(f"invalid mode: {mode}", hint="--volumes-from takes ro, rw, z and Z")
         for point in find(store, name).document["Mounts"]:
             if point["Type"] != "tmpfs":
                 points.append({**point, "RW": point["RW"] and "ro" not in words})

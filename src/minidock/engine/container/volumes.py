@@ -2,6 +2,7 @@
 
     volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
+                   made-for       the container whose creation made it; if that fails, it goes (take_back)
                    copying/       an image's files on their way into an empty _data
                    copied/        all of them are there; each is renamed into _data
     volumes/.removed-<name>/      one that is being removed: it went by one rename
@@ -56,10 +57,12 @@ def create(
     driver: str = "local",
     options: dict[str, str],
     labels: dict[str, str],
+    made_for: str = "",
 ) -> dict[str, Any]:
     """Make a volume; one that is there already is returned as it is.
 
-    name: None for an anonymous one. Returns its document, in the shape of `volume inspect`.
+    name: None for an anonymous one. made_for: the id of a container that is being created; if that
+    comes to nothing, `take_back` removes the volume. Returns its document, in the shape of `volume inspect`.
     Raises UsageError for a name that cannot be a volume's, a driver or an option.
     """
     chosen = name or os.urandom(32).hex()
@@ -78,6 +81,8 @@ def create(
     with exclusive(f"{store.volumes}/.lock"):
         if _is_rubbish(store, chosen):
             os.makedirs(path(store, chosen), mode=0o755, exist_ok=True)
+            if made_for:
+                write(_made_for(store, chosen), made_for, durable=False)
             describe(store, chosen, options=options, labels=labels)
             tell(store, "volume", "create", chosen, driver="local")
         return inspect(store, chosen)  # before anybody else removes it
@@ -186,13 +191,22 @@ def _is_rubbish(store: Store, name: str) -> bool:
         return True
 
 
-def take_back(store: Store, name: str) -> None:
+def take_back(store: Store, name: str, container_id: str) -> None:
     """Remove a volume that was made for a container which never came to be.
 
-    The caller holds the lock of the containers' directory. One that a container mounts stays. Where
-    nothing was made yet, nothing is: on a full disk not even the lock's file can be.
+    The caller holds the lock of the containers' directory. The name was noted before the volume was
+    made, so the note proves nothing: what the volume itself does not say was made for that very
+    container is somebody else's, and stays; so does one that a container mounts. Where nothing was
+    made yet, nothing is: on a full disk not even the lock's file can be.
     """
-    if os.path.isdir(store.volume(name)) and not used_by(store, strictly=True).get(name):
+    if not _may_be_name(name) or used_by(store, strictly=True).get(name):
+        return
+    try:
+        with open(_made_for(store, name), "rb") as file:
+            is_ours = file.read() == container_id.encode()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if is_ours:
         _remove(store, name)
 
 
@@ -225,7 +239,7 @@ def check_name(name: str) -> None:
     """Raise UsageError for what cannot be a volume's name."""
     if _may_be_name(name):
         return
-    if len(name) < 2 and _FIRST.issuperset(name):
+    if len(name) < 2:
         raise UsageError(
             f"create {name}: volume name is too short, "
             "names should be at least two alphanumeric characters"
@@ -239,6 +253,10 @@ def check_name(name: str) -> None:
 
 def _may_be_name(name: str) -> bool:
     return 2 <= len(name) <= 255 and name[0] in _FIRST and _OTHERS.issuperset(name)
+
+
+def _made_for(store: Store, name: str) -> str:
+    return f"{store.volume(name)}/made-for"
 
 
 def _document_path(store: Store, name: str) -> str:

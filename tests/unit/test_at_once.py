@@ -159,14 +159,14 @@ def test_file_that_goes_while_a_tree_is_weighed_weighs_nothing(
 ) -> None:
     (tmp_path / "stays").write_bytes(b"123")
     (tmp_path / "goes").write_bytes(b"12345")
-    walk = os.walk
+    listdir = os.listdir
 
-    def walked(directory: str) -> Iterator[tuple[str, list[str], list[str]]]:
-        for found in walk(directory):
-            (tmp_path / "goes").unlink()
-            yield found
+    def listed(directory: int) -> list[str]:
+        found = listdir(directory)
+        (tmp_path / "goes").unlink()
+        return found
 
-    monkeypatch.setattr(os, "walk", walked)
+    monkeypatch.setattr(os, "listdir", listed)
     assert sizes.tree_bytes(str(tmp_path)) == 3
 
 

@@ -106,6 +106,8 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
 
 def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
     """Make the container, and write its id to --cidfile, which must not exist."""
+    from minidock.engine.container.validation import warnings_of
+
     id_file = _IdFile(flags["cidfile"])
     try:
         if flags["pull"] == "always":
@@ -120,6 +122,8 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
         id_file.remove()
         raise
     id_file.write(container.id)
+    for warning in warnings_of(body):
+        print(f"WARNING: {warning}", file=sys.stderr, flush=True)
     return container
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -65,20 +63,10 @@ def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[s
 
 
 def tree_bytes(directory: str) -> int:
-    """Bytes of all files below a directory, each inode once; links and devices weigh nothing.
+    """Bytes of all files below a directory, each inode once.
 
     A container that runs makes and removes files meanwhile: what has gone weighs nothing, too.
     """
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                status = os.lstat(f"{folder}/{name}")
-            except FileNotFoundError:
-                continue
-            inode = (status.st_dev, status.st_ino)
-            if inode not in seen:
-                seen.add(inode)
-                total += status.st_size
-    return total
+    from minidock.engine.walk_below import size_below
+
+    return size_below(directory)[1]

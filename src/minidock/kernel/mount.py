@@ -445,6 +445,15 @@ def mount_point_of(path: str) -> str:
     return found
 
 
+def is_mount_point(path: str) -> bool:
+    """Whether something is mounted on a path, binds of the same file system included.
+
+    os.path.ismount compares devices, and so misses those.
+    """
+    real = os.path.realpath(path)
+    return mount_point_of(real) == real
+
+
 def _clone_read_only_sh(source: str, target: str) -> str:
     place = quote(target)
     return f"mount --bind {quote(source)} {place} && mount -o remount,bind,ro,nosuid {place}"

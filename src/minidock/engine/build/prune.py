@@ -20,6 +20,7 @@ from minidock.engine.events import tell_pruned
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.orphans import move_out
 from minidock.engine.store import Staging, StoreLock, is_made
+from minidock.engine.walk_below import size_below
 from minidock.errors import Conflict, DamagedFile
 
 TYPE_CHECKING = False
@@ -102,7 +103,7 @@ def prune(
                 for number, one in enumerate(gone):
                     os.rename(one.path, f"{staging.path}/record-{number}")
                 orphans = move_out(store, catalogue, staging.path)
-        freed = sum(_size(f"{staging.path}/{name}/diff") for name in orphans)
+        freed = sum(size_below(f"{staging.path}/{name}/diff")[1] for name in orphans)
     freed += sum(one.size_bytes for one in gone if not one.chain_id)
     tell_pruned(store, "builder", freed)
     return gone, freed
@@ -151,33 +152,10 @@ def _mounts(store: Store) -> list[Cached]:
             Cached(
                 path,
                 chain_id="",
-                size_bytes=_size(path),
+                size_bytes=size_below(path)[1],
                 says="mount / from exec /bin/sh -c",
                 used=used,
                 in_use=False,
             )
         )
     return found
-
-
-def _size(path: str) -> int:
-    """The bytes of all files below a directory, hard links counted once.
-
-    It was filled by others, and may be deeper than the longest path: what is there is not counted.
-    """
-    seen: set[int] = set()
-    total = 0
-    waiting = [path]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif status.st_ino not in seen:
-                        seen.add(status.st_ino)
-                        total += status.st_size
-        except OSError:
-            continue
-    return total

@@ -85,6 +85,14 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
     _check_address(body, host)
 
 
+def warnings_of(body: dict[str, Any]) -> list[str]:
+    """What a body asks for and does not get, in Docker's words."""
+    host = body.get("HostConfig") or {}
+    if host.get("NetworkMode") == "host" and host.get("PortBindings"):
+        return ["Published ports are discarded when using host network mode"]
+    return []
+
+
 def _check_address(body: dict[str, Any], host: dict[str, Any]) -> None:
     """--ip is for networks that people make, whose addresses they know."""
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}

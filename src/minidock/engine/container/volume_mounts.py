@@ -37,8 +37,8 @@ from minidock.kernel.mount import (
     MS_RDONLY,
     MS_REC,
     bind_mount,
+    is_mount_point,
     mount_filesystem,
-    mount_point_of,
     set_mount_attributes,
     unmount,
 )
@@ -99,7 +99,7 @@ def show(store: Store, name: str, options: dict[str, str]) -> None:
     Raises MinidockError with what the kernel refused; SourceNotFound where the device is missing.
     """
     home = store.volume(name)
-    if mount_point_of(f"{home}/_data") == f"{home}/_data":
+    if is_mount_point(f"{home}/_data"):
         return
     flags = _flags(name, options)
     try:

@@ -2,25 +2,22 @@
 
     volumes/<name>/volume.json    what `volume inspect` shows; written last
                    _data/         what containers see
-                   made-for       the container whose creation made it; if that fails, it goes (take_back)
+                   made-for       the container whose creation made it (take_back)
                    copying/       an image's files on their way into an empty _data
                    copied/        all of them are there; each is renamed into _data
     volumes/.removed-<name>/      one that is being removed: it went by one rename
 
 An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
 beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
-at the next start. The files are an image's, so nobody's to trust: each is reached through its
-directory's descriptor, and no link is followed.
+at the next start. The files are an image's, so nobody's to trust (engine/tree_copy.py).
 
 Volumes are of the "local" driver, other drivers are refused; its options are volume_mounts.py's.
-Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes; openat(2), xattr(7).
+Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 
 from minidock import jsontext
 from minidock.document import Each, passed_over, read, write
@@ -30,13 +27,14 @@ from minidock.engine.events import tell
 from minidock.engine.locks import exclusive
 from minidock.engine.store import prepare
 from minidock.engine.tree import remove_tree
+from minidock.engine.tree_copy import copy_attributes, copy_tree, opened_directory
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
+from minidock.kernel.mount import is_mount_point
 from minidock.paths import Store, is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator
     from typing import Any
 
 _SHAPE = {
@@ -47,7 +45,6 @@ ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _OTHERS = _FIRST | frozenset("_.-")
 _REMOVED = ".removed-"  # no volume's name begins so
-_COPY_BYTES = 1 << 20
 
 
 def create(
@@ -62,7 +59,8 @@ def create(
     """Make a volume; one that is there already is returned as it is.
 
     name: None for an anonymous one. made_for: the id of a container that is being created; if that
-    comes to nothing, `take_back` removes the volume. Returns its document, in the shape of `volume inspect`.
+    comes to nothing, `take_back` removes the volume.
+    Returns its document, in the shape of `volume inspect`.
     Raises UsageError for a name that cannot be a volume's, a driver or an option.
     """
     chosen = name or os.urandom(32).hex()
@@ -275,117 +273,31 @@ def populate(store: Store, name: str, source: str) -> None:
         if not os.path.isdir(copied):
             if os.listdir(data) or not os.path.isdir(source):
                 return
-            if os.path.ismount(data):  # nothing can be renamed into another file system
+            if is_mount_point(data):  # nothing can be renamed into another mount
                 options = inspect(store, name)["Options"] or {}
                 if options.get("type") != "tmpfs":  # in memory it begins empty, as Docker's does
-                    _copy_directory(source, data)
+                    _copy(source, data)
                 return
             remove_tree(store, copying)
             os.mkdir(copying, 0o700)
-            _copy_directory(source, copying)
+            _copy(source, copying)
             os.rename(copying, copied)
-        for entry in os.listdir(copied):
-            if not os.path.lexists(f"{data}/{entry}"):
-                os.rename(f"{copied}/{entry}", f"{data}/{entry}")
-        _copy_attributes(copied, data, os.stat(copied))
+        with opened_directory(copied) as ready, opened_directory(data) as there:
+            for entry in os.listdir(ready):
+                if not _has(there, entry):
+                    os.rename(entry, entry, src_dir_fd=ready, dst_dir_fd=there)
+            copy_attributes(ready, there)
         remove_tree(store, copied)
 
 
-def _copy_directory(source: str, target: str) -> None:
-    """Copy what is below a directory, and the directory's own attributes."""
-    from_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    to_fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _copy(source: str, target: str) -> None:
+    with opened_directory(source) as from_fd, opened_directory(target) as to_fd:
+        copy_tree(from_fd, to_fd)
+
+
+def _has(directory: int, name: str) -> bool:
     try:
-        _copy_entries(from_fd, to_fd, {})
-        _copy_attributes(f"/proc/self/fd/{from_fd}", target, os.fstat(from_fd))
-    finally:
-        os.close(from_fd)
-        os.close(to_fd)
-
-
-def _copy_entries(from_fd: int, to_fd: int, linked: dict[tuple[int, int], str]) -> None:
-    """Copy a directory's entries. linked: the copies of files with several names, by inode."""
-    for name in os.listdir(from_fd):
-        status = os.stat(name, dir_fd=from_fd, follow_symlinks=False)
-        inode = (status.st_dev, status.st_ino)
-        if inode in linked:
-            os.link(linked[inode], name, dst_dir_fd=to_fd, follow_symlinks=False)
-            continue
-        _copy_entry(from_fd, to_fd, name, status.st_mode, status.st_rdev, linked)
-        copy = f"/proc/self/fd/{to_fd}/{name}"
-        _copy_attributes(f"/proc/self/fd/{from_fd}/{name}", copy, status, follow=False)
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            linked[inode] = f"{os.readlink(f'/proc/self/fd/{to_fd}')}/{name}"
-
-
-def _copy_entry(
-    from_fd: int,
-    to_fd: int,
-    name: str,
-    mode: int,
-    device: int,
-    linked: dict[tuple[int, int], str],
-) -> None:
-    if stat.S_ISDIR(mode):
-        os.mkdir(name, 0o700, dir_fd=to_fd)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        inner_from = os.open(name, flags, dir_fd=from_fd)
-        inner_to = os.open(name, flags, dir_fd=to_fd)
-        try:
-            _copy_entries(inner_from, inner_to, linked)
-        finally:
-            os.close(inner_from)
-            os.close(inner_to)
-    elif stat.S_ISREG(mode):
-        _copy_file(from_fd, to_fd, name)
-    elif stat.S_ISLNK(mode):
-        os.symlink(os.readlink(name, dir_fd=from_fd), name, dir_fd=to_fd)
-    else:  # a device, a FIFO or a socket: made again, never opened
-        os.mknod(name, stat.S_IFMT(mode) | 0o600, device, dir_fd=to_fd)
-
-
-def _copy_file(from_fd: int, to_fd: int, name: str) -> None:
-    """Copy a file's bytes; its holes stay holes (lseek(2), SEEK_DATA)."""
-    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_fd)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    writing = os.open(name, flags, 0o600, dir_fd=to_fd)
-    try:
-        size = os.fstat(reading).st_size
-        os.ftruncate(writing, size)
-        for start, end in _filled_ranges(reading, size):
-            while start < end:
-                start += os.pwrite(
-                    writing, os.pread(reading, min(end - start, _COPY_BYTES), start), start
-                )
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
-def _filled_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data, as (start, end)."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                return
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, end
-
-
-def _copy_attributes(
-    source: str, target: str, status: os.stat_result, *, follow: bool = True
-) -> None:
-    """Owner, mode, xattrs and times; the owner first, since chown(2) clears setuid bits."""
-    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=follow)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(source, follow_symlinks=follow):
-        if not name.startswith("trusted.overlay."):  # the overlay's own notes
-            value = os.getxattr(source, name, follow_symlinks=follow)
-            os.setxattr(target, name, value, follow_symlinks=follow)
-    times = (status.st_atime_ns, status.st_mtime_ns)
-    os.utime(target, ns=times, follow_symlinks=follow)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

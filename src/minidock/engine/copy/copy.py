@@ -123,7 +123,7 @@ def into_container(
             sent += len(chunk)
             write(chunk)
 
-        Packer(counting).pack(source, name)
+        Packer(counting, inside=False).pack(source, name)
 
     _unpack_inside(container, directory, send)
     return sent
@@ -232,7 +232,7 @@ def _pack_inside(container: Container, source: str, name: str) -> tuple[int, Ins
 
     def act() -> None:
         with open(writing, "wb", buffering=1 << 18) as file:
-            Packer(file.write).pack(source, name)
+            Packer(file.write, inside=True).pack(source, name)
 
     child = Inside(container, act, close=(reading,))
     os.close(writing)

@@ -1,9 +1,10 @@
 """A file, or a directory with all that is in it, as a tar stream.
 
 Used on both sides: in a container's view (view.py), whose processes may change the tree while it is
-read, and on this machine's own files. So nothing that is found is trusted to stay: a file is opened
-without following a link and without waiting for a FIFO's other end, and looked at again; one that
-shrinks is filled up with zeros to the size that its header has told.
+read, and on this machine's own files, which a container may share. So nothing that is found is
+trusted to stay: files are reached and held by descriptors (engine/walk_below.py), opened without
+waiting for a FIFO's other end, and looked at again; one that shrinks is filled up with zeros to the
+size that its header has told.
 
 Of extended attributes, file capabilities and user.* go along; sockets are left out, as by Docker.
 
@@ -15,34 +16,60 @@ from __future__ import annotations
 import os
 import stat
 
+from minidock.engine.walk_below import open_file_below, open_real, walk_below
 from minidock.oci import tar_header as tar
 from minidock.oci import tar_writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _CHUNK_BYTES = 1 << 18
 
 
 class Packer:
-    """Writes one tree. write: takes the archive's bytes."""
+    """Writes one tree. write: takes the archive's bytes.
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    inside: in a container's view, whose "/" is the container's, so that links may lead anywhere. On
+    this machine, paths are given as they really are (realpath(3)).
+    """
+
+    def __init__(self, write: Callable[[bytes], object], *, inside: bool) -> None:
         self._write = write
+        self._inside = inside
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def pack(self, path: str, name: str) -> None:
         """Write what is at a path, under a name; "." for what is in it, "/" for a whole root."""
-        top = b"" if name == "/" else os.fsencode(name)
-        root = b"/" if name == "/" else top
-        for source, status in _walk(os.fsencode(path)):
-            below = source[len(os.fsencode(path)) :].lstrip(b"/")
-            inner = root.rstrip(b"/") + b"/" + below if below else top
-            self._entry(source, inner, status)
+        end = b"" if name == "/" else os.fsencode(name)
+        root = b"/" if name == "/" else end
+        held = self._open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            if stat.S_ISDIR(os.fstat(held).st_mode):
+                for below, entry, status in walk_below(held):
+                    inner = root.rstrip(b"/") + b"/" + os.fsencode(below) if below else end
+                    self._entry(entry, inner, status, place=(held, below))
+            else:
+                self._single(path, held, end)
+        finally:
+            os.close(held)
         self._write(tar_writer.END)
 
-    def _entry(self, path: bytes, name: bytes, status: os.stat_result) -> None:
+    def _single(self, path: str, held: int, name: bytes) -> None:
+        directory, _, base = path.rpartition("/")
+        around = self._open(directory or "/", os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._entry(held, name, os.fstat(held), place=(around, base))
+        finally:
+            os.close(around)
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CLOEXEC) if self._inside else open_real(path, flags)
+
+    def _entry(
+        self, held: int, name: bytes, status: os.stat_result, *, place: tuple[int, str]
+    ) -> None:
+        """Write one file. held: it, by O_PATH. place: a directory, and the way from there to it."""
         kind = tar.KIND_OF.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket
@@ -52,22 +79,15 @@ class Packer:
             if first != name:
                 self._write(_header(name, tar.HARD_LINK, status, link=first))
                 return
-        if kind == tar.REGULAR:
-            self._file(path, name, status)
-        else:
-            link = os.readlink(path) if kind == tar.SYMLINK else b""
+        if kind != tar.REGULAR:
+            link = os.readlink(b"", dir_fd=held) if kind == tar.SYMLINK else b""
             self._write(_header(name, kind, status, link=link))
+        elif (fd := open_file_below(*place, status)) is not None:
+            self._file(fd, name)
 
-    def _file(self, path: bytes, name: bytes, status: os.stat_result) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            fd = os.open(path, flags)
-        except FileNotFoundError:
-            return  # it has gone meanwhile
+    def _file(self, fd: int, name: bytes) -> None:
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return
             self._write(_header(name, tar.REGULAR, status, xattrs=_attributes(fd)))
             left = status.st_size
             while left:
@@ -77,22 +97,6 @@ class Packer:
             self._write(tar_writer.padding(status.st_size))
         finally:
             os.close(fd)
-
-
-def _walk(path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """A path and all below it, each directory before what is in it; no link is followed."""
-    waiting = [path]
-    while waiting:
-        current = waiting.pop()
-        try:
-            status = os.lstat(current)
-            names = os.listdir(current) if stat.S_ISDIR(status.st_mode) else []
-        except (FileNotFoundError, NotADirectoryError):
-            if current == path:
-                raise
-            continue  # it has gone meanwhile
-        yield current, status
-        waiting += [current.rstrip(b"/") + b"/" + name for name in sorted(names, reverse=True)]
 
 
 def _attributes(fd: int) -> dict[bytes, bytes]:

@@ -17,6 +17,7 @@ import errno
 import os
 import stat
 
+from minidock.engine.walk_below import open_real
 from minidock.errors import ArchiveError, Conflict
 from minidock.oci import tar_header as tar
 from minidock.oci.tar import TarReader
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from minidock.oci.tar_header import Entry
 
 _CHUNK_BYTES = 1 << 18
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 
 
@@ -35,62 +37,115 @@ class Unpacker:
 
     def __init__(self, source: Readable, directory: str, *, inside: bool) -> None:
         self._reader = TarReader(source)
-        self._top = os.fsencode(directory).rstrip(b"/")
+        self._directory = directory
         self._inside = inside
+        self._top = -1
+        self._open: tuple[bytes, int] = (b"", -1)  # the directory of the last entry
         self._times: dict[bytes, int] = {}
 
     def unpack(self) -> None:
         """Unpack all of it. Raises ArchiveError, Conflict, OSError."""
-        for entry in self._reader:
-            self._place(entry)
-        self._reader.skip_rest()
-        for path, mtime_ns in self._times.items():
-            os.utime(path, ns=(mtime_ns, mtime_ns))
+        if self._inside:
+            self._top = os.open(self._directory, _DIRECTORY)
+        else:
+            self._top = open_real(self._directory, _DIRECTORY)
+        self._open = (b"", os.dup(self._top))
+        try:
+            for entry in self._reader:
+                self._place(entry)
+            self._reader.skip_rest()
+            for path, mtime_ns in self._times.items():
+                os.utime(self._enter(path), ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(self._open[1])
+            os.close(self._top)
 
     def _place(self, entry: Entry) -> None:
-        name = _clean(entry.name)
-        if not name:
+        path = _clean(entry.name)
+        if not path:
             return  # the directory itself stays as it is
-        path = self._top + b"/" + name
-        self._provide_parents(name)
+        around, _, name = path.rpartition(b"/")
+        parent = self._enter(around)
         is_directory = entry.kind == tar.DIRECTORY
-        exists = self._make_room(path, is_directory=is_directory)
+        exists = self._make_room(parent, name, is_directory=is_directory)
         if entry.kind == tar.REGULAR:
-            self._place_file(path, entry)
-            return
-        if is_directory:
+            self._place_file(parent, name, entry)
+        elif is_directory:
             if not exists:
-                os.mkdir(path, 0o700)
+                os.mkdir(name, 0o700, dir_fd=parent)
             self._times[path] = max(0, entry.mtime_ns)
-        elif entry.kind == tar.SYMLINK:
-            os.symlink(entry.link, path)
+            self._set_attributes(self._enter(path), entry)
         elif entry.kind == tar.HARD_LINK:
-            os.link(self._top + b"/" + _clean(entry.link), path, follow_symlinks=False)
-            return
+            self._link(entry, path)
+        else:
+            self._place_special(parent, name, entry)
+
+    def _place_special(self, parent: int, name: bytes, entry: Entry) -> None:
+        """A symbolic link, a device or a FIFO. Neither has attributes that are copied."""
+        if entry.kind == tar.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=parent)
         elif entry.kind in _NODES:
             device = os.makedev(entry.device_major, entry.device_minor)
-            os.mknod(path, _NODES[entry.kind] | 0o600, device)
+            before = os.umask(0)  # so that nothing needs to be done to the name afterwards
+            try:
+                os.mknod(name, _NODES[entry.kind] | entry.mode, device, dir_fd=parent)
+            finally:
+                os.umask(before)
         else:
             raise ArchiveError(f"{entry.shown()} is of a kind that cannot be copied")
-        self._set_attributes(path, entry)
+        if self._inside:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        times = (max(0, entry.mtime_ns),) * 2
+        os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
 
-    def _provide_parents(self, name: bytes) -> None:
-        """Make the directories that lead to a name, where the archive leaves them out."""
-        at = self._top
-        for part in name.split(b"/")[:-1]:
-            at += b"/" + part
-            try:
-                mode = (os.stat if self._inside else os.lstat)(at).st_mode
-            except FileNotFoundError:
-                os.mkdir(at, 0o755)
-                continue
-            if not stat.S_ISDIR(mode):
-                raise Conflict(f'cannot copy into "{os.fsdecode(at)}": it is no directory')
+    def _link(self, entry: Entry, path: bytes) -> None:
+        target = _clean(entry.link)
+        first = os.dup(self._enter(target.rpartition(b"/")[0]))
+        try:
+            os.link(
+                target.rpartition(b"/")[2], path.rpartition(b"/")[2], src_dir_fd=first,
+                dst_dir_fd=self._enter(path.rpartition(b"/")[0]), follow_symlinks=False,
+            )  # fmt: skip
+        finally:
+            os.close(first)
 
-    def _make_room(self, path: bytes, *, is_directory: bool) -> bool:
+    def _enter(self, path: bytes) -> int:
+        """A descriptor of a directory, valid until the next call; made where the archive has none.
+
+        Raises Conflict where something else stands in its place.
+        """
+        if path == self._open[0]:
+            return self._open[1]
+        here = os.dup(self._top)
+        try:
+            for part in path.split(b"/") if path else ():
+                inner = self._step(here, part)
+                os.close(here)
+                here = inner
+        except BaseException:
+            os.close(here)
+            raise
+        os.close(self._open[1])
+        self._open = (path, here)
+        return here
+
+    def _step(self, here: int, name: bytes) -> int:
+        flags = _DIRECTORY | (0 if self._inside else os.O_NOFOLLOW)
+        try:
+            return os.open(name, flags, dir_fd=here)
+        except FileNotFoundError:
+            os.mkdir(name, 0o755, dir_fd=here)
+            return os.open(name, flags, dir_fd=here)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+        at = f"{os.readlink(f'/proc/self/fd/{here}')}/" if not self._inside else ""
+        raise Conflict(f'cannot copy into "{at}{os.fsdecode(name)}": it is no directory')
+
+    def _make_room(self, parent: int, name: bytes, *, is_directory: bool) -> bool:
         """Remove what is in the way; returns whether the directory that is wanted is there."""
         try:
-            mode = os.lstat(path).st_mode
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return False
         there = stat.S_ISDIR(mode)
@@ -98,21 +153,23 @@ class Unpacker:
             return True
         if there != is_directory:
             kinds = ("directory", "non-directory") if there else ("non-directory", "directory")
+            path = f"{self._directory.rstrip('/')}/{os.fsdecode(self._open[0])}".rstrip("/")
             raise Conflict(
-                f'cannot overwrite {kinds[0]} "{os.fsdecode(path)}" with a {kinds[1]}',
+                f'cannot overwrite {kinds[0]} "{path}/{os.fsdecode(name)}" with a {kinds[1]}',
                 hint="remove it first, or copy to another name",
             )
-        os.unlink(path)
+        os.unlink(name, dir_fd=parent)
         return False
 
-    def _place_file(self, path: bytes, entry: Entry) -> None:
+    def _place_file(self, parent: int, name: bytes, entry: Entry) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = os.open(name, flags, 0o600, dir_fd=parent)
         try:
             for offset, length in entry.segments or [(0, entry.size_bytes)]:
                 self._write(fd, offset, length)
             os.ftruncate(fd, entry.size_bytes)
             self._set_attributes(fd, entry)
+            os.utime(fd, ns=(max(0, entry.mtime_ns),) * 2)
         finally:
             os.close(fd)
 
@@ -125,24 +182,19 @@ class Unpacker:
                 offset += written
                 content = content[written:]
 
-    def _set_attributes(self, target: int | bytes, entry: Entry) -> None:
-        """Owner (on this machine: ours), mode, attributes and time."""
-        is_open = isinstance(target, int)  # what is open is no link any more
+    def _set_attributes(self, fd: int, entry: Entry) -> None:
+        """Owner (on this machine: ours), mode and attributes of what is open."""
         if self._inside:
-            os.chown(target, entry.uid, entry.gid, follow_symlinks=is_open)
-        if entry.kind != tar.SYMLINK:
-            os.chmod(target, entry.mode)
+            os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
         for name, value in entry.xattrs.items():
             if name != b"security.capability" and not name.startswith(b"user."):
                 continue
             try:
-                os.setxattr(target, name, value, follow_symlinks=is_open)
+                os.setxattr(fd, name, value)
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
-        if entry.kind != tar.DIRECTORY:
-            mtime_ns = max(0, entry.mtime_ns)
-            os.utime(target, ns=(mtime_ns, mtime_ns), follow_symlinks=is_open)
 
 
 def _clean(name: bytes) -> bytes:

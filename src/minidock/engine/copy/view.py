@@ -34,7 +34,7 @@ from minidock.errors import MinidockError, system_error
 from minidock.kernel.mount import (
     MOUNT_ATTR_RDONLY,
     bind_mount,
-    mount_point_of,
+    is_mount_point,
     set_mount_attributes,
     set_propagation,
 )
@@ -114,7 +114,7 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
     root = container.paths.merged
     unshare(["mount"])
     set_propagation("/", "rprivate")
-    if mount_point_of(root) != root:
+    if not is_mount_point(root):
         make_bind_sources(container.document)
         if has_space(container):
             mount_space(container)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from minidock import jsontext
 from minidock.engine.container.containers import documents
 from minidock.engine.image.layers import read_layer
+from minidock.engine.walk_below import size_below
 from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import of_image
@@ -132,14 +131,8 @@ def mount_line(pid: int, destination: str) -> list[str]:
 
 def _contents(path: str) -> str:
     """How much is in a directory of a volume."""
-    files = total = 0
     try:
-        for directory, _, names in os.walk(path):
-            for name in names:
-                total += os.lstat(f"{directory}/{name}").st_size
-                files += 1
-    except FileNotFoundError:
-        return "a container is writing to it just now"
+        files, total = size_below(path)
     except OSError as error:
-        raise StoreError(f"{error.filename}: {error.strerror}") from None
+        raise StoreError(f"{path}: {error.strerror}") from None
     return f"{few(files, 'file')}, {size(total)}"

@@ -6,6 +6,7 @@ import functools
 import http.server
 import io
 import os
+import stat
 import subprocess
 import tarfile
 import threading
@@ -103,6 +104,42 @@ def test_links_in_a_context_lead_nowhere_else(minidock: Minidock, tmp_path: Path
     (tmp_path / "context/Dockerfile").write_text("FROM scratch\nCOPY ../inside /\n")
     build(minidock, "-t", "inside", folder)
     assert content(minidock, "inside", tmp_path, "inside") == "x"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"])
+@pytest.mark.parametrize("kind", ["link to the host", "link to a device", "fifo", "device"])
+def test_what_is_no_file_of_the_context_is_refused_unread(
+    minidock: Minidock, tmp_path: Path, name: str, kind: str
+) -> None:
+    folder = context(tmp_path / "context", "FROM scratch\nCOPY a /a\n", a="x")
+    (tmp_path / "secret").write_text("FRM the host's secret\n!!!\n")
+    place = Path(folder, name)
+    place.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "device":
+        os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    else:
+        place.symlink_to("/dev/zero" if kind == "link to a device" else tmp_path / "secret")
+    done = minidock("build", folder)
+    assert done.code == 1
+    assert "secret" not in done.stderr
+    assert f"failed to read {name.lower() if name == 'Dockerfile' else name}" in done.stderr
+    assert done.stderr.count("minidock: ") == 1
+
+
+def test_a_dockerfile_may_be_a_link_to_its_neighbour_or_lie_elsewhere(
+    minidock: Minidock, tmp_path: Path
+) -> None:
+    folder = context(tmp_path / "context", "FROM scratch\nCOPY a /a\n", a="x", b="y")
+    os.rename(f"{folder}/Dockerfile", f"{folder}/real")
+    os.symlink("real", f"{folder}/Dockerfile")
+    build(minidock, "-t", "linked", folder)
+    (tmp_path / "elsewhere").write_text("FROM scratch\nCOPY b /b\n")
+    build(minidock, "-t", "elsewhere", "-f", str(tmp_path / "elsewhere"), folder)
+    assert set(files(minidock, "elsewhere", tmp_path)) == {"b"}
+    os.symlink(tmp_path / "elsewhere", f"{folder}/outside")
+    assert minidock("build", "-f", f"{folder}/outside", folder).code == 1  # as by Docker
 
 
 def test_tar_on_stdin(minidock: Minidock, tmp_path: Path) -> None:

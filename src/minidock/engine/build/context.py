@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ENOENT
 
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.ignore import Ignore
-from minidock.errors import MinidockError, UsageError
+from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel.path import open_in_root
 
 TYPE_CHECKING = False
@@ -29,7 +30,20 @@ if TYPE_CHECKING:
 
 _DEFAULT_NAME = "Dockerfile"
 _DOCKERFILE_MAX_BYTES = 16 << 20
+_KINDS = {
+    stat.S_IFIFO: "it is a FIFO, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+    stat.S_IFDIR: "is a directory",
+}
 _URLS = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
+
+
+class NotReadable(MinidockError):
+    """A file of a context that is not a regular one, or a link that leads out of it."""
+
+    exit_code = 1
 
 
 class NoDockerfile(MinidockError):
@@ -92,7 +106,7 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
     vertex = progress.vertex("[internal] load build definition from " + _shown(options.file))
     vertex.begin()
     try:
-        text, path = _dockerfile(folder, options, outside=outside)
+        text, place = _dockerfile(folder, options, outside=outside)
     except NoDockerfile as error:
         vertex.failed(str(error))
         raise
@@ -100,7 +114,11 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
     vertex.done()
     vertex = progress.vertex("[internal] load .dockerignore")
     vertex.begin()
-    patterns = _ignored(folder, path, outside=outside)
+    try:
+        patterns = _ignored(folder, place)
+    except NotReadable as error:
+        vertex.failed(str(error))
+        raise
     vertex.say(f"transferring context: {len(patterns)}B done")
     vertex.done()
     ignore = Ignore(patterns)
@@ -111,70 +129,86 @@ def _shown(file: str) -> str:
     return os.path.basename(file) if file not in ("", "-") else _DEFAULT_NAME
 
 
-def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes, str]:
-    """The Dockerfile's text, and its path, "" where it came by standard input."""
+def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes, tuple[str, str]]:
+    """The Dockerfile's text, its folder and its name there; "" where it came by standard input."""
     if options.file == "-":
         assert options.stdin is not None
-        return options.stdin.read(_DOCKERFILE_MAX_BYTES), ""
+        return options.stdin.read(_DOCKERFILE_MAX_BYTES), ("", "")
     if options.file and outside:
         path = os.path.abspath(options.file)
         if not os.path.exists(path):  # Docker looks in the context then
             path = os.path.join(folder, options.file)
-        return _read(path, options.file), path
+        around, name = os.path.split(path)
+        return _read(around, name, options.file), (around, name)
     name = options.file or _DEFAULT_NAME
-    lower = name.lower()
-    if not options.file and not os.path.exists(f"{folder}/{name}"):
-        name = lower if os.path.exists(f"{folder}/{lower}") else name
-    path = os.path.join(folder, name)
-    if outside:
-        return _read(path, name), path
-    text = _read_inside(folder, name)
-    if text is None:
-        raise _unreadable(name, FileNotFoundError(2, "no such file or directory"))
-    return text, path
+    if not options.file and not os.path.lexists(f"{folder}/{name}"):
+        name = name.lower() if os.path.lexists(f"{folder}/{name.lower()}") else name
+    return _read(folder, name, name), (folder, name)
 
 
-def _read(path: str, shown: str) -> bytes:
+def _read(folder: str, name: str, shown: str) -> bytes:
+    """A Dockerfile, which may be a link to another file of its folder, and to nothing else."""
     try:
-        with open(path, "rb") as file:
-            return file.read(_DOCKERFILE_MAX_BYTES)
-    except OSError as error:
-        raise _unreadable(shown, error) from None
+        return _read_inside(folder, name)
+    except NotReadable as error:
+        raise NoDockerfile(
+            f"failed to solve: failed to read dockerfile: open {shown}: {error}",
+            hint="-f names another file; a build reads ./Dockerfile of its context",
+        ) from None
 
 
-def _read_inside(folder: str, name: str) -> bytes | None:
-    """A regular file of a context that others have made; None where there is none.
+def _read_inside(folder: str, name: str) -> bytes:
+    """A regular file of a folder, links resolved as if the folder were "/".
 
-    Links in it lead nowhere else, and a pipe in its place is not opened: that would wait for ever.
+    Whoever made the folder may have put a link to a file of this machine's there, or a FIFO or a
+    device, whose reading never ends: what is found is held by O_PATH, and looked at, before it is
+    opened. Raises NotReadable.
     """
     try:
-        place = open_in_root(folder, "/" + name)
-    except MinidockError:
-        return None
+        held = open_in_root(folder, "/" + name)
+    except KernelError as error:
+        leads_out = error.errno == ENOENT and os.path.islink(os.path.join(folder, name))
+        told = "it is a link that does not lead to a file of its folder" if leads_out else ""
+        raise NotReadable(told or os.strerror(error.errno).lower()) from None
     try:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
-            return None
-        return _read(f"/proc/self/fd/{place}", name)
+        status = os.fstat(held)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotReadable(_KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file"))
+        with open(f"/proc/self/fd/{held}", "rb") as file:
+            return file.read(_DOCKERFILE_MAX_BYTES)
+    except OSError as error:
+        raise NotReadable((error.strerror or str(error)).lower()) from None
     finally:
-        os.close(place)
+        os.close(held)
 
 
-def _unreadable(shown: str, error: OSError) -> NoDockerfile:
-    reason = (error.strerror or str(error)).lower()
-    return NoDockerfile(
-        f"failed to solve: failed to read dockerfile: open {shown}: {reason}",
-        hint="-f names another file; a build reads ./Dockerfile of its context",
-    )
+def _ignored(folder: str, dockerfile: tuple[str, str]) -> bytes:
+    """The text of the .dockerignore that counts, b"" for none.
 
-
-def _ignored(folder: str, dockerfile: str, *, outside: bool) -> bytes:
-    """The text of the .dockerignore that counts, b"" for none."""
-    for path in (f"{dockerfile}.dockerignore" if dockerfile else "", f"{folder}/.dockerignore"):
-        if path and not outside:
-            text = _read_inside(folder, os.path.relpath(path, folder))
-            if text is not None:
-                return text
-        elif path and os.path.isfile(path):
-            with open(path, "rb") as file:
-                return file.read()
+    Raises NotReadable for one that is there and cannot be read: without it, a build would take in
+    the files that it is to keep out.
+    """
+    around, name = dockerfile
+    beside = [(around, f"{name}.dockerignore")] if name else []
+    for directory, file in [*beside, (folder, ".dockerignore")]:
+        if _is_there(directory, file):
+            try:
+                return _read_inside(directory, file)
+            except NotReadable as error:
+                raise NotReadable(f"failed to read {os.path.basename(file)}: {error}") from None
     return b""
+
+
+def _is_there(folder: str, name: str) -> bool:
+    """Whether a folder has a file, a link, or anything else than a directory of that name."""
+    around, _, base = name.rpartition("/")
+    try:
+        parent = open_in_root(folder, "/" + around, os.O_PATH | os.O_DIRECTORY)
+    except KernelError:
+        return False
+    try:
+        return not stat.S_ISDIR(os.stat(base, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(parent)

@@ -29,7 +29,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
 .PHONY: check lint test test-needs long stress docs bench lock install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
-	./needs.sh build
+	./needs.sh build lint
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
@@ -46,7 +46,13 @@ check: lint
 test-needs: $(VENV)/.ready
 	./needs.sh run test
 
-test: test-needs lint
+test:
+	@echo "make test, 1 of 3: packages that the tests hold minidock against (docker, podman, skopeo, ...)"
+	@$(MAKE) --no-print-directory test-needs
+	@echo "make test, 2 of 3: lint"
+	@$(MAKE) --no-print-directory lint
+	@echo "make test, 3 of 3: all tests; a quarter of an hour on two processors. A Docker or a podman"
+	@echo "of this machine, and their containers, stay as they are."
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 vm-test:
@@ -64,6 +70,7 @@ stress: test-needs
 	MINIDOCK_STRESS=100 $(BIN)/pytest tests/e2e/test_stress.py
 
 bench: test-needs
+	./needs.sh bench
 	$(BIN)/python benchmarks/bench.py
 
 box:

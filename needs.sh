@@ -4,7 +4,9 @@
 #   needs.sh run      to run containers
 #   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
 #   needs.sh python   those dependencies as Debian has them, for install.sh --editable
-#   needs.sh test     what the tests and the benchmark hold minidock against
+#   needs.sh lint     what `make check` needs besides Python's packages
+#   needs.sh test     what the tests hold minidock against
+#   needs.sh bench    what `make bench` and tests/parity/table.py need besides
 #   needs.sh vm       to make the disposable machine's image and to start it (make vm-test)
 #   needs.sh arm64    the same for arm64 on a machine of another architecture (make vm-test ARCH=arm64)
 #   needs.sh vagrant  vagrant with libvirt, for make box, make vagrant-test and vagrant up
@@ -22,9 +24,11 @@ build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
 python=(python3-click python3-pyroute2 python3-prctl python3-sh python3-zstandard python3-isal python3-urllib3 python3-rich)
 vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
          openssh-client "$qemu" qemu-utils)
-test=(docker.io podman runc crun conmon netavark aardvark-dns
-      skopeo buildah docker-registry strace hyperfine shellcheck nftables conntrack zstd curl jq procps
+lint=(shellcheck)
+test=(docker.io podman runc
+      skopeo buildah docker-registry strace nftables conntrack zstd curl procps
       util-linux libcap2-bin bash-completion git postgresql-client)
+bench=(hyperfine netavark aardvark-dns)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
 # Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04, and
@@ -40,8 +44,10 @@ for group in "$@"; do
         arm64) wanted+=("${arm64[@]}") ;;
         vm) wanted+=("${vm[@]}") ;;
         vagrant) wanted+=("${vagrant[@]}") ;;
+        lint) wanted+=("${lint[@]}") ;;
         test) wanted+=("${test[@]}" "${if_known[@]}") ;;
-        *) echo "needs.sh: unknown group '$group' (run, build, python, test, vm, arm64, vagrant)" >&2; exit 2 ;;
+        bench) wanted+=("${bench[@]}") ;;
+        *) echo "needs.sh: unknown group '$group' (run, build, python, lint, test, bench, vm, arm64, vagrant)" >&2; exit 2 ;;
     esac
 done
 

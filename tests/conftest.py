@@ -140,6 +140,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    skipped = collections.Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    for why, count in sorted(skipped.items()):
+        terminalreporter.line(f"skipped: {count} tests, {why}")
+    if not skipped:
+        terminalreporter.line("skipped: no test")
     for why, count in sorted(config.stash.get(LEFT_OUT, {}).items()):
         terminalreporter.line(f"left out: {count} tests, {why}")
     if left := config.stash.get(LEFT, []):

@@ -26,7 +26,7 @@ class Podman:
     """podman on minidock-runtime, with all that it keeps in a directory and a cgroup of its own."""
 
     def __init__(self, where: Path, program: Path) -> None:
-        self._cgroup_parent = f"/{where.name}"
+        self.cgroup_parent = f"/{where.name}"
         self._base = [
             *podman_engine.command(where), "--cgroup-manager", "cgroupfs",
             "--runtime", str(program), "--storage-driver", "vfs",
@@ -40,7 +40,7 @@ class Podman:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`podman run`, without a network."""
-        return self("run", "--network=none", f"--cgroup-parent={self._cgroup_parent}", *words)
+        return self("run", "--network=none", f"--cgroup-parent={self.cgroup_parent}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,10 @@ def test_podman_drives_a_containers_whole_life(podman: Podman) -> None:
     assert terminal.stdout.strip() == "/dev/pts/0"
     started = podman.run("-d", "--name=life", "plain", "sleep", "600")
     assert started.returncode == 0
+    pids = podman("inspect", "-f", "{{.State.Pid}} {{.State.ConmonPid}}", "life").stdout.split()
+    for pid in pids:  # not where all podmans of the machine have theirs
+        groups = Path(f"/proc/{pid}/cgroup").read_text()
+        assert podman.cgroup_parent in groups and "libpod_parent" not in groups
     assert podman("exec", "life", "sh", "-c", "exit 4").returncode == 4
     assert podman("pause", "life").returncode == 0
     assert podman("unpause", "life").returncode == 0

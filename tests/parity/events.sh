@@ -1,5 +1,4 @@
 # events: what is told of containers, volumes and networks, in which words and with what about it.
-# alone: all that happens in a daemon is told
 begin() { sleep 1.1; S=$(date +%s); sleep 0.1; }
 settle() { sleep 1.1; }  # moments count in whole seconds
 told() { D events --since $S --until 0s "$@" | sed -E "s/$N/c/g; s/[0-9a-f]{64}/ID/g; s/^[^ ]+Z //

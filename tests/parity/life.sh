@@ -1,5 +1,4 @@
 # A container's life: signals, exec, logs, lists, and images made of it.
-# alone: `ps` shows all containers of a daemon
 
 ## stop
 D run -d --net none --name $N busybox sh -c 'trap "" TERM; while :; do sleep 0.2; done'

@@ -1,5 +1,4 @@
 # prune: which containers and volumes go, and what is said of it.
-# alone: all unused containers and volumes of a daemon go
 pruned() { "$@"; echo $?; }
 
 ## containers

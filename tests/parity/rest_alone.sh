@@ -1,5 +1,4 @@
 # Of all commands, what tells of everything that there is: events of images, system df -v.
-# alone: all that happens in a daemon, and all that it has, is told
 # Other tests' images and layers are not to be told of.
 { D builder prune -af; D image prune -f; D images --format '{{.Repository}} {{.ID}}' | while read -r name id; do
     [ "$name" = busybox ] || D rmi -f "$id"; done; } >/dev/null 2>&1

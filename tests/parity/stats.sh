@@ -1,5 +1,4 @@
 # stats: columns and formats, the kernel's numbers as far as they can be foreseen.
-# alone: `stats` shows all containers of a daemon
 numbers() { sed -E 's/[0-9.]+[kKMG]?i?B/<bytes>/g; s/[0-9.]+%/<percent>/g'; }
 
 ## once

@@ -1,5 +1,4 @@
 # system df and system prune: what takes how much, and what goes.
-# alone: all of a daemon is counted, and all that is unused goes
 # Other tests' images and layers are not to be counted.
 { D builder prune -af; D image prune -f; D images --format '{{.Repository}} {{.ID}}' | while read -r name id; do
     [ "$name" = busybox ] || D rmi -f "$id"; done; } >/dev/null 2>&1

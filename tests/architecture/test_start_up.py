@@ -30,7 +30,7 @@ engine.journal engine.locks engine.clock document engine.tree runtime kernel
 oci.runtime_config paths errors jsontext undo""".split()
 
 # Hot modules that a process imports only when it needs them, and may cost more.
-OFF_THE_PATH: set[str] = set()
+OFF_THE_PATH = {"minidock.kernel.record"}
 
 
 def _hot_modules() -> list[str]:

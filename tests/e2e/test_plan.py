@@ -26,6 +26,7 @@ SUBNET = f"10.214.{os.getpid() % 250}.0/24"
 
 DESCRIPTORS = {
     "control",
+    "streams",
     "kept",
     "fd",
     "cgroup_fd",

@@ -25,6 +25,7 @@ from minidock.paths import Store
 from minidock.teach.script.lines import NO_TWIN
 from support import machine, stores
 from support.command import REPOSITORY, Minidock, command_line, environment
+from support.fingerprint import fingerprint, own_names
 from support.patience import long, patience
 from support.ports import free_port
 
@@ -33,100 +34,7 @@ pytestmark = pytest.mark.root
 # So that no run beside this one takes the subnet that was planned; 10.213 has dockerd's.
 SUBNET = f"10.214.{os.getpid() % 250}.0/24"
 
-LIMITS = (
-    "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes",
-    "pids.max", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpuset.cpus",
-    "cpuset.mems", "devices.list", "memory.max", "memory.swap.max", "cpu.max", "cpu.weight",
-    "cgroup.controllers",
-)  # fmt: skip
-SETTINGS = ("net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range")
 IN_SLEEP = ["sleep", "1000"]
-
-
-def _fingerprint(store: Store, pid: int, names: dict[str, str]) -> dict[str, Any]:
-    """What the kernel says of a container. names: what is this one's own -> what it is called."""
-
-    def plain(text: str) -> str:
-        for own in sorted(names, key=len, reverse=True):
-            text = text.replace(own, names[own])
-        return text
-
-    def inside(*command: str, kind: str = "--net") -> str:
-        enter = ["nsenter", f"--target={pid}", kind]
-        return plain(subprocess.run([*enter, *command], capture_output=True, text=True).stdout)
-
-    proc = Path(f"/proc/{pid}")
-    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
-    cgroup = (proc / "cgroup").read_text()
-    kinds = os.listdir(proc / "ns")
-    addresses = json.loads(inside("ip", "-j", "address"))
-    found = {
-        "mounts": [_mount(plain(x)) for x in (proc / "mountinfo").read_text().splitlines()],
-        "cgroups": plain(cgroup).splitlines(),
-        "limits": _limits(cgroup),
-        "addresses": [
-            [*map(link.get, ("ifname", "address", "flags", "mtu")), a["local"], a["prefixlen"]]
-            for link in addresses
-            for a in link["addr_info"]
-        ],
-        "routes": inside("ip", "route").splitlines(),
-        "rules": sorted(
-            plain(rule) for rule in machine.firewall_rules() if store.bridge in rule
-        ),
-        "cables": sorted(plain(x) for x in machine.links() if f" in {store.bridge}" in x),
-        "hostname": inside("hostname", kind="--uts"),
-        "domainname": inside("domainname", kind="--uts"),
-        "status": {
-            key: status[key]
-            for key in ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
-                        "NoNewPrivs", "NSpid", "NSsid")
-        } | {"NSpid": status["NSpid"].split()[-1], "NSsid": status["NSsid"].split()[-1]},
-        "rlimits": (proc / "limits").read_text(),
-        "oom": (proc / "oom_score_adj").read_text(),
-        "environment": sorted(plain((proc / "environ").read_text()).split("\0")),
-        "command": plain((proc / "cmdline").read_text()),
-        "directory": os.readlink(proc / "cwd"),
-        "open": sorted(os.listdir(proc / "fd")),
-        "namespaces": {k: os.readlink(proc / "ns" / k) == os.readlink(f"/proc/self/ns/{k}")
-                       for k in kinds},
-        "devices": _devices(proc / "root/dev"),
-        "settings": [inside("cat", f"/proc/sys/{name}") for name in SETTINGS],
-        "files": [
-            plain((proc / "root/etc" / name).read_text())
-            for name in ("hosts", "hostname", "resolv.conf")
-        ],
-        "volume": sorted(os.listdir(proc / "root/var")),
-    }  # fmt: skip
-    return found
-
-
-def _mount(line: str) -> str:
-    """A line of mountinfo without the numbers of mounts, devices and peer groups."""
-    before, _, after = line.partition(" - ")
-    fields = before.split()
-    tags = [tag.partition(":")[0] for tag in fields[6:]]
-    return " ".join([*fields[3:6], *tags, "-", after])
-
-
-def _limits(cgroup: str) -> dict[str, str]:
-    found = {}
-    for line in cgroup.splitlines():
-        _, controllers, path = line.split(":", 2)
-        tree = "unified" if not controllers else controllers.removeprefix("name=")
-        for top in (f"/sys/fs/cgroup/{tree}{path}", f"/sys/fs/cgroup{path}"):
-            for file in LIMITS:
-                if os.path.exists(f"{top}/{file}"):
-                    found[f"{tree} {file}"] = Path(f"{top}/{file}").read_text()
-    return found
-
-
-def _devices(dev: Path) -> list[str]:
-    found = []
-    for entry in sorted(dev.iterdir()):
-        status = entry.lstat()
-        target = f" -> {os.readlink(entry)}" if entry.is_symlink() else ""
-        found.append(f"{entry.name}{target} {status.st_mode:o} {status.st_rdev} {status.st_uid}")
-    return found
 
 
 class Script:
@@ -142,7 +50,7 @@ class Script:
             ["sh", str(self.file)], env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.names = _names(self.id, self.box) | {f"{self.box}/volumes/1": "VOLUME"}
+        self.names = own_names(self.id, self.box) | {f"{self.box}/volumes/1": "VOLUME"}
         for name in ("GATEWAY", "ADDRESS", "MAC"):
             if match := re.search(rf"^{name}=(\S+)", text, re.M):
                 self.names[match[1]] = name
@@ -171,26 +79,17 @@ class Script:
         return found
 
 
-def _names(container_id: str, home: str) -> dict[str, str]:
-    return {
-        home: "HOME",
-        container_id: "ID",
-        container_id[:12]: "SHORT",
-        f"veth{container_id[:11]}": "CABLE",
-    }
-
-
 def _native(store: Store, minidock: Minidock, flags: list[str]) -> dict[str, Any]:
     """The fingerprint of what `run` makes."""
     container = minidock.ok("run", "-d", *flags)
     known = json.loads(minidock.ok("inspect", container))[0]
-    names = _names(container, store.container(container).home)
+    names = own_names(container, store.container(container).home)
     names[f"{store.volume('data')}/_data"] = "VOLUME"
     network = known["NetworkSettings"]
     for key, name in (("Gateway", "GATEWAY"), ("IPAddress", "ADDRESS"), ("MacAddress", "MAC")):
         if network.get(key):
             names[network[key]] = name
-    found = _fingerprint(store, known["State"]["Pid"], names)
+    found = fingerprint(store, known["State"]["Pid"], names)
     minidock.ok("rm", "-f", container)
     return found
 
@@ -201,7 +100,7 @@ def _compare(store: Store, minidock: Minidock, flags: list[str], directory: Path
     text = minidock.ok("script", "run", *flags) + "\n"
     before = machine.snapshot()
     run = Script(text, directory)
-    found = _fingerprint(store, run.pid(), run.names)
+    found = fingerprint(store, run.pid(), run.names)
     run.process.terminate()
     out, errors = run.process.communicate(timeout=patience(20))
     assert (run.process.returncode, out, errors) == (143, "", "")

@@ -53,11 +53,11 @@ class Place:
         """This process in that namespace, for making sockets."""
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         away = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
-        namespace.setns(away, ["network"])
+        namespace.setns(away, ["network"], place=f"/proc/{self.pid}/ns/net")
         try:
             yield
         finally:
-            namespace.setns(home, ["network"])
+            namespace.setns(home, ["network"], place="")
             os.close(home)
             os.close(away)
 
@@ -233,7 +233,7 @@ def machine_of_its_own() -> Iterator[Lab]:
             lab.close()
             _forget_machine()
     finally:
-        namespace.setns(home, ["network"])
+        namespace.setns(home, ["network"], place="")
         os.close(home)
 
 

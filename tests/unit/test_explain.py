@@ -86,7 +86,7 @@ def test_each_op_stands_below_its_phase() -> None:
     lines = [text for n, what in enumerate(phases) for text in (begin(n, what), end(n))]
     told = re.findall(r"^  (\w+)(?::|$)|^ +(\d)   mount", story(lines), re.M)
     order = [phase or int(number) for phase, number in told]
-    assert order == ["enter_steps", 0, "tree_steps", 1, 2, "enter_steps", 3]
+    assert order == ["enter_steps", 1, "tree_steps", 2, 3, "enter_steps", 4]
 
 
 def test_two_processes_in_one_module_are_two_chapters() -> None:

@@ -10,7 +10,12 @@ import pytest
 
 from minidock.errors import Aborted, KernelError
 from minidock.kernel import op as ops
+from minidock.kernel.isolation import ISOLATION, OF_OP
 from minidock.kernel.op import Journal, current_journal, describe, op, use_journal
+from minidock.teach.without.walls import WALLS
+from support.catalogue import ops as all_ops
+
+OF_OP["test_journal.act"] = OF_OP["test_journal.enter"] = ("process",)
 
 
 def _act_sh(path: str, *, number: int) -> str:
@@ -58,8 +63,9 @@ def test_a_refused_op_has_its_errno(records: list[dict[str, Any]]) -> None:
 
 
 def test_values_of_the_environment_are_masked(records: list[dict[str, Any]]) -> None:
-    enter(["PASSWORD=secret", "A="])
-    assert records[0]["args"] == {"environment": ["PASSWORD=…", "A=…"]}
+    enter(["PASSWORD=secret", "A=", "HOME=/root"])
+    masked = ["PASSWORD=…", "A=…", "HOME=/root"]
+    assert records[0]["args"] == {"environment": masked}
 
 
 def test_a_record_is_described_by_its_op(records: list[dict[str, Any]]) -> None:
@@ -110,3 +116,51 @@ def test_a_child_waits_where_its_parent_does() -> None:
     parent.turn = lambda: None
     assert parent.of_child(parent.write, actor="init", turn=wait).turn is wait
     assert parent.of_child(parent.write, actor="exec").turn is None
+
+
+def test_an_id_is_unique_over_processes_that_create_each_other(
+    records: list[dict[str, Any]],
+) -> None:
+    parent = current_journal()
+    assert parent is not None
+    act("/x", number=1)
+    first = parent.of_child(parent.write, actor="init")
+    act("/x", number=2)
+    second = parent.of_child(parent.write, actor="init")
+    for child in (first, second, first.aside(parent.write, story="exec 1")):
+        use_journal(child)
+        act("/x", number=3)
+    ids = [record["id"] for record in records]
+    assert ids[::2] == ids[1::2]  # an end has its begin's
+    assert len(set(ids)) == len(records) / 2
+    assert ids[4] == f"{ids[0]}.1" and ids[6] == f"{ids[2]}.1" and ids[8] == f"{ids[0]}.2"
+    assert Journal(parent.write, actor="engine").numbers.stem != parent.numbers.stem
+
+
+def test_an_argument_without_a_text_is_refused_when_the_op_is_declared() -> None:
+    def join(path: str, callback: Iterator[str]) -> None:
+        """Join."""
+
+    join.__module__ = "test_journal"
+    OF_OP["test_journal.join"] = ("process",)
+    with pytest.raises(TypeError, match="no text for callback"):
+        op("join(2)", twin=lambda path, callback: "join")(join)
+    declared = op("join(2)", twin=lambda path, callback: "join", shown={"callback": repr})(join)
+    assert declared.op.written({"path": "/x", "callback": 1}) == {"path": "/x", "callback": "1"}
+
+
+def test_an_op_that_stands_in_no_table_is_refused() -> None:
+    def split() -> None:
+        """Split."""
+
+    with pytest.raises(TypeError, match="must say what it isolates"):
+        op("split(2)", twin=lambda: "split")(split)
+
+
+def test_the_table_of_isolation_is_complete_and_holds_nothing_else() -> None:
+    there = {each.name for each in all_ops()}
+    listed = {name for name in OF_OP if not name.startswith("test_journal.")}
+    assert listed == there
+    tags = {tag for declared in OF_OP.values() if isinstance(declared, tuple) for tag in declared}
+    assert tags <= set(ISOLATION)
+    assert set(WALLS) <= set(ISOLATION), "what --without knows can be found in a journal"

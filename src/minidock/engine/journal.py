@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import os
 
+from minidock import jsontext
 from minidock.document import open_regular
 from minidock.errors import DamagedFile
-from minidock.kernel.op import Journal, current_journal, use_journal
+from minidock.kernel.op import Journal, Numbers, current_journal, use_journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from minidock.paths import ContainerPaths
 
 _SIGKILL = 9
 _LONGEST_BYTES = 1024 * 1024  # some seven restarts
-_last = 0  # the number of this process's last op, over all journals that it wrote to
+_own: tuple[int, Numbers] | None = None  # the pid of a process that wrote, and its ids
 
 
 def fresh(paths: ContainerPaths) -> Callable[[str], None]:
@@ -47,11 +48,26 @@ def trim(paths: ContainerPaths) -> None:
         pass
 
 
-def begin(write: Callable[[str], None], *, actor: str) -> None:
-    """Put a journal in force for the rest of this process's life."""
-    journal = Journal(write, actor=actor, after=_last)
+def begin(write: Callable[[str], None], *, actor: str, records: Sequence[str] = ()) -> None:
+    """Put a journal in force for the rest of this process's life.
+
+    records: what another process told of how it created this one, which comes first; the last of
+    them is about our creation.
+    """
+    for record in records:
+        write(record)
+    born = jsontext.loads(records[-1])["id"] if records else ""
+    journal = Journal(write, actor=actor, numbers=_numbers(born))
     journal.gate = _fault_gate()
     use_journal(journal)
+
+
+def _numbers(born: str = "") -> Numbers:
+    """The ids of this process, over all journals that it writes to; a fork's are its own."""
+    global _own
+    if _own is None or _own[0] != os.getpid():
+        _own = (os.getpid(), Numbers(born))
+    return _own[1]
 
 
 def end_turns() -> None:
@@ -77,10 +93,7 @@ class recording:
             self._ours = True
 
     def __exit__(self, *error: object) -> None:
-        global _last
-        journal = current_journal()
-        if self._ours and journal is not None:
-            _last = journal.last
+        if self._ours:
             use_journal(None)
 
 

@@ -134,7 +134,7 @@ def _in_bounding_set(number: int) -> bool:
 
 
 def _set_bounding_sh(keep: list[str]) -> str:
-    return f"setpriv --bounding-set {_setpriv_list(keep)} sh"
+    return f"exec setpriv --bounding-set {_setpriv_list(keep)} sh +m"
 
 
 @op("prctl(2)", twin=_set_bounding_sh)
@@ -160,7 +160,7 @@ def set_bounding(keep: list[str]) -> None:
 
 
 def _keep_capabilities_sh() -> str:
-    return ": # setpriv keeps the capabilities over its change of user"
+    return "# setpriv keeps the capabilities over its change of user"
 
 
 @op("prctl(2)", twin=_keep_capabilities_sh)
@@ -176,7 +176,7 @@ def keep_capabilities() -> None:
 def _set_capabilities_sh(
     *, effective: list[str], permitted: list[str], inheritable: list[str]
 ) -> str:
-    return f"setpriv --inh-caps {_setpriv_list(inheritable)} sh"
+    return f"exec setpriv --inh-caps {_setpriv_list(inheritable)} sh +m"
 
 
 @op("capset(2)", twin=_set_capabilities_sh)
@@ -209,7 +209,7 @@ def _permitted_mask() -> int:
 
 
 def _set_ambient_sh(names: list[str]) -> str:
-    return f"setpriv --ambient-caps {_setpriv_list(names)} sh"
+    return f"exec setpriv --ambient-caps {_setpriv_list(names)} sh +m"
 
 
 @op("prctl(2)", twin=_set_ambient_sh)
@@ -229,7 +229,7 @@ def set_ambient(names: list[str]) -> None:
 
 
 def _set_no_new_privs_sh() -> str:
-    return "setpriv --no-new-privs sh"
+    return "exec setpriv --no-new-privs sh +m"
 
 
 @op("prctl(2)", twin=_set_no_new_privs_sh)

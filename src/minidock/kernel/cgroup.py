@@ -289,7 +289,7 @@ class Cgroup:
 
 
 def _create_directory_sh(path: str) -> str:
-    return f"mkdir {quote(path)}"
+    return f"mkdir -p {quote(path)}"
 
 
 @op("mkdir(2)", twin=_create_directory_sh)

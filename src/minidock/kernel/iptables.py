@@ -23,6 +23,63 @@ _LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy
 _ALL_SIGNALS = [number for number in range(1, 32) if number not in (9, 19)]
 
 
+class _Helper:
+    """A program with its input, output and complaints in memory files, so that none can block."""
+
+    def __init__(self, name: str, arguments: list[str], given: str = "") -> None:
+        self._name = name
+        self._pid = 0
+        files = [os.memfd_create(f"{name}-{role}") for role in ("input", "output", "errors")]
+        self._input, self._output, self._errors = files
+        try:
+            os.write(self._input, given.encode())
+            os.lseek(self._input, 0, os.SEEK_SET)
+            self._pid = os.posix_spawn(
+                find(name),
+                [name, *arguments],
+                {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"},
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(files)],
+                setsigmask=[],
+                setsigdef=_ALL_SIGNALS,
+            )
+        except BaseException:
+            self._close()
+            raise
+
+    def journal_text(self) -> str:
+        """How the journal names it."""
+        return f"process {self._pid}"
+
+    def output(self) -> str:
+        """What the program wrote, once it has ended.
+
+        Raises MinidockError where it did not end well.
+        """
+        try:
+            _, status = os.waitpid(self._pid, 0)
+            if status != 0:
+                said = _contents(self._errors).strip().replace("\n", "; ")
+                raise MinidockError(
+                    f"{self._name} failed: {said or f'status {status}'}",
+                    hint="does this kernel have iptables' nat, filter and raw tables? "
+                    "`minidock doctor` tries them",
+                )
+            return _contents(self._output)
+        finally:
+            self._close()
+
+    def abandon(self) -> None:
+        """Do without the output, and leave neither a zombie nor an open file."""
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._close()
+
+    def _close(self) -> None:
+        self._pid = 0
+        for descriptor in (self._input, self._output, self._errors):
+            os.close(descriptor)
+
+
 class Listing:
     """iptables-save, started: it runs beside what its parent does until `text` asks for it."""
 
@@ -77,62 +134,6 @@ def restore(rules: str, place: str = "") -> None:
     Raises MinidockError with what iptables-restore said.
     """
     _Helper("iptables-restore", ["--wait", str(_LOCK_SECONDS), "--noflush"], rules).output()
-
-
-class _Helper:
-    """A program with its input, output and complaints in memory files, so that none can block."""
-
-    def __init__(self, name: str, arguments: list[str], given: str = "") -> None:
-        self._name = name
-        self._pid = 0
-        files = [os.memfd_create(f"{name}-{role}") for role in ("input", "output", "errors")]
-        self._input, self._output, self._errors = files
-        try:
-            os.write(self._input, given.encode())
-            os.lseek(self._input, 0, os.SEEK_SET)
-            self._pid = os.posix_spawn(
-                find(name),
-                [name, *arguments],
-                {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"},
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(files)],
-                setsigmask=[],
-                setsigdef=_ALL_SIGNALS,
-            )
-        except BaseException:
-            self._close()
-            raise
-
-    def __str__(self) -> str:
-        return f"process {self._pid}"
-
-    def output(self) -> str:
-        """What the program wrote, once it has ended.
-
-        Raises MinidockError where it did not end well.
-        """
-        try:
-            _, status = os.waitpid(self._pid, 0)
-            if status != 0:
-                said = _contents(self._errors).strip().replace("\n", "; ")
-                raise MinidockError(
-                    f"{self._name} failed: {said or f'status {status}'}",
-                    hint="does this kernel have iptables' nat, filter and raw tables? "
-                    "`minidock doctor` tries them",
-                )
-            return _contents(self._output)
-        finally:
-            self._close()
-
-    def abandon(self) -> None:
-        """Do without the output, and leave neither a zombie nor an open file."""
-        if self._pid:
-            os.waitpid(self._pid, 0)
-            self._close()
-
-    def _close(self) -> None:
-        self._pid = 0
-        for descriptor in (self._input, self._output, self._errors):
-            os.close(descriptor)
 
 
 def _contents(descriptor: int) -> str:

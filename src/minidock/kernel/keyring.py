@@ -25,7 +25,8 @@ _PERMISSIONS = 0x3F000000 | 0x00130000 | 0x00080000
 
 
 def _join_session_keyring_sh(name: str) -> str:
-    return f"keyctl session {quote(name)} sh"
+    session = f"exec keyctl session {quote(name)} sh +m"
+    return f"if command -v keyctl > /dev/null; then {session}; fi"
 
 
 @op("keyctl(2)", twin=_join_session_keyring_sh)

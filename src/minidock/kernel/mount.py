@@ -456,7 +456,8 @@ def is_mount_point(path: str) -> bool:
 
 def _clone_read_only_sh(source: str, target: str) -> str:
     place = quote(target)
-    return f"mount --bind {quote(source)} {place} && mount -o remount,bind,ro,nosuid {place}"
+    attributes = "ro,nosuid,nodev"
+    return f"mount --bind {quote(source)} {place} && mount -o remount,bind,{attributes} {place}"
 
 
 @op("open_tree(2)", twin=_clone_read_only_sh)

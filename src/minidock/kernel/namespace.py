@@ -17,12 +17,12 @@ import os
 
 from minidock.errors import KernelError
 from minidock.kernel.libc import NUMBERS, path_bytes, syscall
-from minidock.kernel.op import op, quote
+from minidock.kernel.op import of_descriptor, op, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 CLONE_NEWTIME = 0x80
 CLONE_PARENT = 0x8000
@@ -65,16 +65,31 @@ def _options(kinds: list[str]) -> str:
 
 
 def _clone_process_sh(
-    namespaces: list[str],
-    run_child: Callable[[], NoReturn],
-    *,
-    cgroup_fd: int | None,
-    as_sibling: bool,
+    namespaces: list[str], run_child: str, *, cgroup_fd: str | None, as_sibling: bool
 ) -> str:
-    return f"unshare {_options(namespaces)} sh init.sh &" if namespaces else "sh init.sh &"
+    """A shell in the new namespaces takes the child's part, and has no job control (+m).
+
+    With that it would lead a process group, and could not become the leader of a session. unshare
+    makes mounts private unless it is told not to, clone3 does not.
+    """
+    propagation = "--propagation unchanged " if "mount" in namespaces else ""
+    shell = f"unshare {propagation}{_options(namespaces)} sh" if namespaces else "sh"
+    if cgroup_fd is None:
+        return f"{shell} +m"
+    enter = f"echo 0 > {quote(cgroup_fd + '/cgroup.procs')} && exec sh +m"
+    return f"{shell} -c {quote(enter)}"
 
 
-@op("clone3(2)", twin=_clone_process_sh)
+def _name_of(run_child: Any) -> str:
+    """How the journal names what a child does: by the function."""
+    return str(getattr(run_child, "__name__", run_child))
+
+
+@op(
+    "clone3(2)",
+    twin=_clone_process_sh,
+    shown={"run_child": _name_of, "cgroup_fd": of_descriptor},
+)
 def clone_process(
     namespaces: list[str],
     run_child: Callable[[], NoReturn],
@@ -116,7 +131,7 @@ def clone_process(
 
 
 def _unshare_sh(namespaces: list[str]) -> str:
-    return f"unshare {_options(namespaces)} sh"
+    return f"exec unshare {_options(namespaces)} sh +m"
 
 
 @op("unshare(2)", twin=_unshare_sh)
@@ -133,19 +148,25 @@ def unshare(namespaces: list[str]) -> None:
     syscall("unshare", flags_of(namespaces), subject=" ".join(namespaces))
 
 
-def _setns_sh(fd: int, namespaces: list[str]) -> str:
-    options = " ".join(KINDS[kind][2].removesuffix(" --fork") for kind in namespaces)
-    return f'nsenter --target "$pid" {options} sh'
+def _setns_sh(fd: str, namespaces: list[str], *, place: str) -> str:
+    """A shell goes in by a shell in the namespace, and comes back by leaving that."""
+    if not place:
+        return "exit"
+    kinds = [KINDS[kind][2].removesuffix(" --fork") for kind in namespaces]
+    if place.isdecimal():
+        return f"nsenter --target {place} {' '.join(kinds)} sh +m"
+    return f"nsenter {kinds[0]}={quote(place)} sh +m"
 
 
-@op("setns(2)", twin=_setns_sh)
-def setns(fd: int, namespaces: list[str]) -> None:
+@op("setns(2)", twin=_setns_sh, shown={"fd": of_descriptor})
+def setns(fd: int, namespaces: list[str], *, place: str) -> None:
     """Join namespaces that exist: another container's, or those of a container for exec.
 
     Without it: `exec` starts its program on the host, and `--network container:NAME` gives a
     network of its own.
 
-    fd: of a /proc/PID/ns file (one kind), or a pidfd (any number of kinds at once).
+    fd: of a /proc/PID/ns file (one kind), or a pidfd (any number of kinds at once). place: for the
+    journal: that file's path, or the pid; "" for the way back to one's own.
     Joining a PID namespace counts for children only.
     Raises KernelError: EPERM, ESRCH where the pidfd's process has ended.
     """

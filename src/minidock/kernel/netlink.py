@@ -79,7 +79,8 @@ class Netlink:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # do not send our request back
         self._sequence = 0
 
-    def __str__(self) -> str:
+    def journal_text(self) -> str:
+        """How the journal names it."""
         return self.place
 
     def __enter__(self) -> Netlink:

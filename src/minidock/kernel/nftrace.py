@@ -163,7 +163,8 @@ class Trace:
         self._ear.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, NFNLGRP_NFTRACE)
         self._owner = _socket()
 
-    def __str__(self) -> str:
+    def journal_text(self) -> str:
+        """How the journal names it."""
         return self.name
 
     def __enter__(self) -> Trace:
@@ -215,17 +216,22 @@ class Trace:
                 )
 
 
-def _follow_sh(trace: Trace, packets: Sequence[Followed]) -> str:
-    table = f"inet {trace.name}"
+def _rules_of(packets: Sequence[Followed]) -> list[list[str]]:
+    """How the journal has the packets: the hook at which each is met, and the rule."""
+    return [[each.hook, str(each)] for each in packets]
+
+
+def _follow_sh(trace: str, packets: list[list[str]]) -> str:
+    table = f"inet {trace}"
     lines = [f"add table {table} {{ flags owner; }}"]
     for chain, (_, place) in HOOKS.items():
         at = f"type filter hook {chain} priority {place}; policy accept;"
         lines.append(f"add chain {table} {chain} {{ {at} }}")
-    lines += [f"add rule {table} {each.hook} {each}" for each in packets]
+    lines += [f"add rule {table} {hook} {rule}" for hook, rule in packets]
     return "nft -i <<'RULES' & nft monitor trace\n" + "\n".join(lines) + "\nRULES"
 
 
-@op("nft(8)", twin=_follow_sh)
+@op("nft(8)", twin=_follow_sh, shown={"packets": _rules_of})
 def follow(trace: Trace, packets: Sequence[Followed]) -> None:
     """Have the kernel tell what each rule of the firewall does with these packets.
 

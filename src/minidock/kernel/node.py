@@ -88,6 +88,25 @@ def _make_entry(parent: int, name: str, *, directory: bool) -> str:
     return ""
 
 
+def _make_fifo_sh(path: str) -> str:
+    return f'mkdir -p "$(dirname {quote(path)})" && mkfifo -m 600 {quote(path)}'
+
+
+@op("mkfifo(3)", twin=_make_fifo_sh)
+def make_fifo(path: str) -> None:
+    """Make the pipe with a name at which init will wait for its start.
+
+    Without it: `create` and `start` could not be two commands: nothing would tell init, which holds
+    no file of the host but this, that its time has come.
+
+    Raises KernelError: EEXIST, ENOENT, ENOSPC.
+    """
+    try:
+        os.mkfifo(path, 0o600)
+    except OSError as error:
+        raise KernelError("mkfifo(3)", path, error.errno or 0) from None
+
+
 def _make_link_sh(target: str, path: str) -> str:
     return f"ln -s {quote(target)} {quote(path)}"
 

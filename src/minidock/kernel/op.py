@@ -2,20 +2,29 @@
 
 An *op* is one function that changes kernel state, declared with its man page and with a *twin*: a
 function of the same signature that returns the same act as a shell command. Calling an op writes
-two records to the journal in force, one before the act and one after it:
+two records to the journal in force, one before the act and one after it (kernel/record.py has all
+fields):
 
-    {"begin": SEQ, "actor": "init", "pid": 71, "t": NS, "op": "mount.pivot_root",
-     "args": {...}, "phase": "runtime.rootfs.enter_rootfs", "line": 57}
-    {"end": SEQ, ..., "us": 12}                done; with "made": what the kernel made, where it
-    {"end": SEQ, ..., "us": 9, "errno": 22,    says (a pid, an inode, an index); or refused, with
-     "said": "...", "hint": "..."}             the error's own words
+    {"id": "9f3c61a2b07e.2.41", "begin": 41, "actor": "monitor", "pid": 71, "t": NS,
+     "op": "mount.pivot_root", "args": {...}, "isolation": ["pivot_root"],
+     "phase": "runtime.rootfs.enter_rootfs", "line": 57}
+    {"id": "9f3c61a2b07e.2.41", "end": 41, ..., "us": 12}
+                                               done; with "made": what the kernel made, where it
+                                               says (a pid, an inode, an index); or refused, with
+                                               "errno", "said" and "hint": the error's own words
 
-An end belongs to the begin of the same actor, pid and number: several processes may write to one
-journal, each with numbers of its own.
+An *id* is unique for good, over processes, restarts and files, though nobody hands ids out: a
+command begins with twelve random digits and counts; the ids of a child begin with the id of the act
+that created it. So `9f3c61a2b07e.2.36.7` is the seventh act of the init that the monitor's act 36
+created, and that monitor is the second act of the command. begin and end are the last part of it.
 
-The first is written before the act because execve(2) and kill(2) may never return. What is fixed
-(why, twin, man page) is not repeated in each record: `describe` finds it by the op's name, from the
-docstrings, which are the narration.
+The first record is written before the act because execve(2) and kill(2) may never return. What is
+fixed (why, twin, man page) is not repeated in each record: `describe` finds it by the op's name,
+from the docstrings, which are the narration.
+
+Every argument has a text that means something to who reads it later: `op` refuses a function with
+an argument of another type than plain data, unless that class has `journal_text`, or the op says by
+`shown` how it is written.
 
 This module knows nothing of files or sockets: a Journal writes through the function it is given.
 Where no journal is in force (tests, the bare OCI runtime), an op is just its function.
@@ -29,6 +38,7 @@ from _contextvars import ContextVar
 from time import monotonic_ns
 
 from minidock import jsontext
+from minidock.kernel.isolation import isolation_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +49,16 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 REGISTRY: dict[str, Op] = {}
+MASK = "…"  # stands for the value of an environment's entry
+_NO_SECRETS = ("PATH", "HOME", "HOSTNAME", "TERM")
 _journal: ContextVar[Journal | None] = ContextVar("journal", default=None)
+
+
+# What JSON can hold, as annotations spell it. bytes become their length.
+_PLAIN = frozenset({
+    "None", "NoReturn", "bool", "int", "str", "bytes", "list[str]", "list[int]", "str | None",
+    "int | None", "int | str", "dict[str, object]",
+})  # fmt: skip
 
 
 class Op:
@@ -48,35 +67,97 @@ class Op:
     name: module and function, such as "mount.pivot_root".
     man: its man page, such as "pivot_root(2)".
     why: the first line of its docstring.
-    twin: returns the shell command that does the same, given the same arguments.
+    twin: returns the shell command that does the same, given the same arguments as the journal has
+    them; a line that begins with # is for reading only.
+    shown: how the arguments that are no plain data are written down, by their names.
+    waits: it waits for somebody else; what it takes is no work.
     """
 
-    def __init__(self, act: Callable[..., Any], man: str, twin: Callable[..., str]) -> None:
+    def __init__(
+        self,
+        act: Callable[..., Any],
+        man: str,
+        twin: Callable[..., str],
+        shown: dict[str, Callable[[Any], Any]],
+        *,
+        waits: bool,
+    ) -> None:
         self.name = f"{act.__module__.rpartition('.')[2]}.{act.__name__}"
         self.act = act
         self.man = man
         self.twin = twin
+        self.waits = waits
         self.why = (act.__doc__ or "").partition("\n")[0]
         code = act.__code__
         self.parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        self.isolation = isolation_of(self.name)
+        self._shown = {"environment": masked, **shown}
+        for name, kind in act.__annotations__.items():
+            if kind not in _PLAIN and name not in shown:
+                self._check(name, act.__globals__.get(kind), kind)
+
+    def _check(self, name: str, declared: object, kind: str) -> None:
+        if not hasattr(declared, "journal_text"):
+            raise TypeError(
+                f"{self.name}: the journal has no text for {name}: {kind}; give the class a method "
+                f"journal_text(), or the op shown={{{name!r}: function}}"
+            )
+
+    def written(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as the journal has them: plain data, and no value of an environment."""
+        return {
+            name: self._shown[name](value) if name in self._shown else _written(value)
+            for name, value in arguments.items()
+        }
+
+    def record(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a begin record says of this op and its arguments."""
+        written = self.written(arguments)
+        told = {"op": self.name, "args": written, "isolation": self.isolation(written)}
+        return {**told, "wait": True} if self.waits else told
+
+
+class Numbers:
+    """The ids of one process's acts: a stem, and a count.
+
+    stem: the id of the act that created the process; twelve random digits where none is known.
+    """
+
+    def __init__(self, stem: str = "") -> None:
+        self.stem = stem or os.urandom(6).hex()
+        self.last = 0
+
+    @property
+    def id(self) -> str:
+        """The id of the last act."""
+        return f"{self.stem}.{self.last}"
 
 
 class Journal:
     """Writes an actor's records, each as one line of JSON, through `write`.
 
-    actor: "engine", "monitor" or "init".
+    actor: "engine", "monitor", "init", "stage", "exec", "copy" or "runtime".
+    numbers: those of the process, where it has written to another journal before.
+    story: what all of this belongs to, where a file has several stories ("exec 4f1c…").
     gate: called with each record, when set (how fault tests end the world between two acts).
     turn: called before each act, once its begin record is written; returns when it may be done, and
     raises where it may not (how a debugger goes through them one by one).
-    after: the number of the last record, which the next follows.
     """
 
-    def __init__(self, write: Callable[[str], None], *, actor: str, after: int = 0) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        actor: str,
+        numbers: Numbers | None = None,
+        story: str = "",
+    ) -> None:
         self.write = write
         self.actor = actor
+        self.numbers = numbers or Numbers()
+        self.story = story
         self.gate: Callable[[dict[str, Any]], None] | None = None
         self.turn: Callable[[], None] | None = None
-        self.last = after
 
     def of_child(
         self,
@@ -85,13 +166,19 @@ class Journal:
         actor: str,
         turn: Callable[[], None] | None = None,
     ) -> Journal:
-        """The journal of a process that this one bears: its own actor and numbers.
+        """The journal of a process that our last act created: its own actor and numbers.
 
         turn: how it asks us for its turn, where we ask for ours.
         """
-        journal = Journal(write, actor=actor)
+        journal = Journal(write, actor=actor, numbers=Numbers(self.numbers.id), story=self.story)
         journal.gate = self.gate
         journal.turn = turn if self.turn is not None else None
+        return journal
+
+    def aside(self, write: Callable[[str], None], *, story: str) -> Journal:
+        """A journal of this same process for another story; nobody holds its acts back."""
+        journal = Journal(write, actor=self.actor, numbers=self.numbers, story=story)
+        journal.gate = self.gate
         return journal
 
     def relay(self, record: str) -> None:
@@ -105,18 +192,20 @@ class Journal:
 
     def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
-        self.last += 1
-        number = self.last
+        self.numbers.last += 1
+        number = self.numbers.last
         record = {
+            "id": self.numbers.id,
             "begin": number,
             "actor": self.actor,
             "pid": os.getpid(),
             "t": monotonic_ns(),
-            "op": op.name,
-            "args": shown(arguments),
+            **op.record(arguments),
             "phase": phase,
             "line": line,
         }
+        if self.story:
+            record["story"] = self.story
         self.write(jsontext.dumps(record) + "\n")
         if self.gate is not None:
             self.gate(record)
@@ -126,6 +215,7 @@ class Journal:
     def end(self, number: int, started: int, **outcome: Any) -> None:
         """Write down how it went: `made` (what the kernel made), or `errno`, `said` and `hint`."""
         record = {
+            "id": f"{self.numbers.stem}.{number}",
             "end": number,
             "actor": self.actor,
             "pid": os.getpid(),
@@ -147,11 +237,20 @@ def current_journal() -> Journal | None:
     return _journal.get()
 
 
-def op(man: str, *, twin: Callable[P, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare a function to be an op: journalled, with its man page and its shell twin."""
+def op(
+    man: str,
+    *,
+    twin: Callable[..., str],
+    shown: dict[str, Callable[[Any], Any]] | None = None,
+    waits: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare a function to be an op: journalled, with its man page and its shell twin.
+
+    shown, waits: as Op has them. Raises TypeError for an argument whose text would mean nothing.
+    """
 
     def declare(act: Callable[P, R]) -> Callable[P, R]:
-        this = Op(act, man, twin)
+        this = Op(act, man, twin, shown or {}, waits=waits)
         REGISTRY[this.name] = this
 
         def perform(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -189,7 +288,7 @@ def perform_in_phase(
     except BaseException as error:
         journal.end(number, started, **_refusal(error))
         raise
-    outcome = {} if made is None else {"made": _shown(made)}
+    outcome = {} if made is None else {"made": _written(made)}
     journal.end(number, started, **outcome)
     return made
 
@@ -218,30 +317,43 @@ def _refusal(error: BaseException) -> dict[str, Any]:
     return told
 
 
-def shown(arguments: dict[str, Any]) -> dict[str, Any]:
-    """An op's arguments as the journal has them: JSON, and no value of an environment."""
-    return {
-        name: _masked(value) if name == "environment" else _shown(value)
-        for name, value in arguments.items()
-    }
+def masked(environment: list[str]) -> list[str]:
+    """Entries of an environment without their values, which may be passwords.
+
+    Those that every container has, and that hold no secret, stay: a reader misses them.
+    """
+    return [_masked(entry) for entry in environment]
 
 
-def _masked(environment: list[str]) -> list[str]:
-    """Environment entries without their values, which may be passwords."""
-    return [entry.partition("=")[0] + "=…" for entry in environment]
+def _masked(entry: str) -> str:
+    name = entry.partition("=")[0]
+    return entry if name in _NO_SECRETS else f"{name}={MASK}"
 
 
-def _shown(value: Any) -> Any:
-    """The form in which a value stands in the journal: JSON as it is, the rest by its str()."""
+def _written(value: Any) -> Any:
+    """The form in which a value stands in the journal; AttributeError for what has none."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, (list, tuple)):
-        return [_shown(item) for item in value]
+        return [_written(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _shown(item) for key, item in value.items()}
+        return {str(key): _written(item) for key, item in value.items()}
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
-    return str(value)
+    return value.journal_text()
+
+
+def of_descriptor(value: Any) -> Any:
+    """How the journal names an open file, which a number alone would not: by what it is of.
+
+    The number, where there is no /proc, or a filter forbids to look.
+    """
+    if not isinstance(value, int):
+        return _written(value)
+    try:
+        return os.readlink(f"/proc/self/fd/{value}")
+    except OSError:
+        return value
 
 
 def quote(text: str) -> str:

@@ -128,3 +128,19 @@ def chroot(path: str) -> None:
     """
     syscall("chroot", path_bytes(path), subject=path)
     os.chdir("/")
+
+
+def _set_umask_sh(mask: int) -> str:
+    return f"umask {mask:04o}"
+
+
+@op("umask(2)", twin=_set_umask_sh)
+def set_umask(mask: int) -> None:
+    """Say which permissions new files of the command lack, whatever its caller's umask is.
+
+    Without it: files have other modes where an administrator's umask is 077 than where it is 022:
+    the same image behaves differently on two machines.
+
+    mask: the permissions that are left out.
+    """
+    os.umask(mask)

@@ -28,6 +28,7 @@ from minidock.kernel.op import op
 
 IP_PKTINFO = 8
 _BACKLOG = 128
+_QUESTIONS = 16  # a name server's backlog
 
 
 class HeldPort:
@@ -43,7 +44,8 @@ class HeldPort:
         self.protocol = protocol
         self.socket = held
 
-    def __str__(self) -> str:
+    def journal_text(self) -> str:
+        """How the journal names it."""
         host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
         return f"{host}:{self.host_port}/{self.protocol}"
 
@@ -55,6 +57,34 @@ class HeldPort:
 def _hold_sh(host_ip: str, host_port: int, protocol: str) -> str:
     datagrams = "-u " if protocol == "udp" else ""
     return f"nc {datagrams}-lk -s {host_ip} -p {host_port} &"
+
+
+def _listen_for_names_sh(address: str, protocol: str) -> str:
+    datagrams = "-u " if protocol == "udp" else ""
+    return f"nc {datagrams}-lk -s {address} -p 0 &"
+
+
+@op("bind(2)", twin=_listen_for_names_sh)
+def listen_for_names(address: str, protocol: str) -> HeldPort:
+    """Listen inside the container's network for its questions for names of other containers.
+
+    Without it: `ping db` says "bad address": no server of the host knows names of containers, and
+    none can be reached at the address that resolv.conf names.
+
+    address: in 127.0.0.0/8, in the network namespace that the caller has entered. protocol: "udp"
+    or "tcp". The kernel chooses the port.
+    Raises KernelError: EADDRNOTAVAIL where the loopback device is down.
+    """
+    kind = SOCK_STREAM if protocol == "tcp" else SOCK_DGRAM
+    made = socket(AF_INET, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+    try:
+        made.bind((address, 0))
+        if protocol == "tcp":
+            made.listen(_QUESTIONS)
+    except OSError as error:
+        made.close()
+        raise KernelError("bind(2)", f"{address} {protocol}", error.errno or 0) from None
+    return HeldPort(address, made.getsockname()[1], protocol, made)
 
 
 @op("bind(2)", twin=_hold_sh)

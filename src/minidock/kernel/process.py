@@ -36,7 +36,7 @@ RLIMITS = {
 
 
 def _set_not_dumpable_sh() -> str:
-    return ": # prctl(PR_SET_DUMPABLE, 0) has no shell twin"
+    return "# prctl(PR_SET_DUMPABLE, 0) has no shell twin"
 
 
 @op("prctl(2)", twin=_set_not_dumpable_sh)
@@ -57,7 +57,7 @@ def die_with_parent() -> None:
 
 
 def _new_session_sh() -> str:
-    return "setsid sh"
+    return "exec setsid -w sh +m"
 
 
 @op("setsid(2)", twin=_new_session_sh)
@@ -125,11 +125,8 @@ def write_proc(path: str, value: str) -> None:
 
 
 def _set_groups_sh(gids: list[int]) -> str:
-    return (
-        f"setpriv --groups {','.join(str(gid) for gid in gids)} sh"
-        if gids
-        else ("setpriv --clear-groups sh")
-    )
+    groups = f"--groups {','.join(map(str, gids))}" if gids else "--clear-groups"
+    return f"exec setpriv {groups} sh +m"
 
 
 @op("setgroups(2)", twin=_set_groups_sh)
@@ -148,7 +145,7 @@ def set_groups(gids: list[int]) -> None:
 
 
 def _set_user_sh(uid: int, gid: int) -> str:
-    return f"setpriv --reuid {uid} --regid {gid} sh"
+    return f"exec setpriv --reuid {uid} --regid {gid} --keep-groups sh +m"
 
 
 @op("setresuid(2)", twin=_set_user_sh)
@@ -232,7 +229,7 @@ def _device(descriptor: int) -> int:
 
 
 def _close_all_but_sh(kept: list[int]) -> str:
-    return f": # all descriptors from 3 on are closed, but {' '.join(map(str, kept))}"
+    return f"# all descriptors from 3 on are closed, but {' '.join(map(str, kept))}"
 
 
 @op("close_range(2)", twin=_close_all_but_sh)
@@ -255,7 +252,7 @@ def close_all_but(kept: list[int]) -> None:
 
 
 def _close_on_exec_sh(first: int) -> str:
-    return f": # descriptors from {first} on are closed when the command starts"
+    return "exec " + " ".join(f"{number}<&-" for number in range(first, 10))
 
 
 @op("close_range(2)", twin=_close_on_exec_sh)
@@ -269,7 +266,7 @@ def close_on_exec(first: int) -> None:
 
 
 def _hand_on_sh(first: int, last: int) -> str:
-    return f": # descriptors {first} to {last} stay open for the command"
+    return f"# descriptors {first} to {last} stay open for the command"
 
 
 @op("fcntl(2)", twin=_hand_on_sh)
@@ -333,7 +330,7 @@ def execute(path: str, argv: list[str], environment: list[str]) -> NoReturn:
 
 def _spawn_sh(path: str, argv: list[str], environment: list[str], *, control: int) -> str:
     words = " ".join(quote(word) for word in argv[1:])
-    return f"setsid {quote(path)} {words} 3<>control 0<>/dev/null 1>&0 2>&0 &"
+    return f"# setsid {quote(path)} {words} 3<>control 0<>/dev/null 1>&0 2>&0 &"
 
 
 @op("posix_spawn(3)", twin=_spawn_sh)

@@ -242,7 +242,7 @@ def _keep(path: str, program: bytes) -> None:
 
 
 def _load_sh(program: bytes) -> str:
-    return ": # a seccomp filter has no shell twin"
+    return "# a seccomp filter has no shell twin"
 
 
 @op("seccomp(2)", twin=_load_sh)

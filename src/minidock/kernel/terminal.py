@@ -22,7 +22,7 @@ TIOCGPTPEER = 0x5441
 
 
 def _open_terminal_sh() -> str:
-    return 'script -qefc "sh init.sh" /dev/null'
+    return "exec script -qefc 'sh +m' /dev/null"
 
 
 @op("pty(7)", twin=_open_terminal_sh)
@@ -49,7 +49,7 @@ def open_terminal() -> int:
 
 
 def _take_terminal_sh(master: int) -> str:
-    return "setsid --ctty sh"
+    return "exec setsid -w --ctty sh +m"
 
 
 @op("ioctl_tty(2)", twin=_take_terminal_sh)

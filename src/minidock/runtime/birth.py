@@ -13,6 +13,7 @@ import os
 
 from minidock.kernel import namespace
 from minidock.kernel.mount import mount_point_of
+from minidock.kernel.node import make_fifo
 from minidock.runtime import channel
 from minidock.runtime.config import hierarchies_to_show
 from minidock.runtime.init import Surroundings, fresh_namespaces, init_program, run_init
@@ -55,16 +56,14 @@ def bear_init(
     group: made, with its limits.
     Returns the runtime's end of the channel, and init's pid.
     """
-    os.mkfifo(f"{directory}/start.fifo", 0o600)
+    make_fifo(f"{directory}/start.fifo")
     held: list[int] = []
+    spaces = config["linux"]["namespaces"]
     ours, theirs = channel.pair()
     try:
-        joined = {
-            ns["type"]: _open(ns["path"], held)
-            for ns in config["linux"]["namespaces"]
-            if ns.get("path")
-        }
+        joined = {ns["type"]: _open(ns["path"], held) for ns in spaces if ns.get("path")}
         pid_namespace = joined.pop("pid", None)
+        pid_place = next((ns.get("path", "") for ns in spaces if ns["type"] == "pid"), "")
         cgroup_fd = group.fd_for_clone()
         if cgroup_fd is not None:
             held.append(cgroup_fd)
@@ -84,11 +83,11 @@ def bear_init(
         )
         program = init_program(config, around)
 
-        def run_child() -> NoReturn:
+        def become_init() -> NoReturn:
             run_init(program, around, wishes.stdio)
 
         born_into = [kind for kind in fresh_namespaces(config) if kind != "cgroup"]
-        pid = _clone(born_into, run_child, cgroup_fd=cgroup_fd, pid_namespace=pid_namespace)
+        pid = _clone(born_into, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place))
     except BaseException:
         ours.close()
         raise
@@ -116,18 +115,22 @@ def _open(path: str, held: list[int], flags: int = os.O_RDONLY) -> int:
 
 
 def _clone(
-    kinds: list[str], run_child: Any, *, cgroup_fd: int | None, pid_namespace: int | None
+    kinds: list[str], run_child: Any, *, cgroup_fd: int | None, within: tuple[int | None, str]
 ) -> int:
-    """clone3; with a PID namespace to join, from within: it takes children only."""
+    """clone3; with a PID namespace to join, from within: it takes children only.
+
+    within: that namespace, opened, and its path; None for a new one, or the caller's.
+    """
+    pid_namespace, place = within
     if pid_namespace is None:
         return namespace.clone_process(kinds, run_child, cgroup_fd=cgroup_fd, as_sibling=False)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        namespace.setns(pid_namespace, ["pid"])
+        namespace.setns(pid_namespace, ["pid"], place=place)
         try:
             return namespace.clone_process(kinds, run_child, cgroup_fd=cgroup_fd, as_sibling=False)
         finally:
-            namespace.setns(own, ["pid"])
+            namespace.setns(own, ["pid"], place="")
     finally:
         os.close(own)
 

@@ -20,6 +20,7 @@ from minidock.kernel.cgroup import open_cgroup
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.path import chroot
+from minidock.kernel.streams import take_streams
 from minidock.runtime import channel, state
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process import (
@@ -134,7 +135,7 @@ def execute(
             process.close_all_but(kept)
             group.join(born_inside=cgroup_fd is not None)
             if kinds:
-                namespace.setns(pidfd, kinds)
+                namespace.setns(pidfd, kinds, place=str(known.pid))
             if places:
                 os.fchdir(places[0])
                 chroot(".")
@@ -228,10 +229,11 @@ def _bury(strays: set[int]) -> None:
 def _run(
     program: list[Step], theirs: channel.Channel, stdio: tuple[int, int, int] | None
 ) -> NoReturn:
+    """Perform the added process's program, with the streams that it was given."""
+
     def act() -> None:
         if stdio is not None:
-            for number, descriptor in enumerate(stdio):
-                os.dup2(descriptor, number)
+            take_streams(list(stdio))
         perform(program, {})
 
     _guarded(act, theirs, actor="exec")

@@ -25,7 +25,8 @@ from minidock.kernel import link, namespace, process
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.netlink import Netlink
 from minidock.kernel.node import make_mount_point
-from minidock.kernel.op import current_journal, op, use_journal
+from minidock.kernel.op import current_journal, of_descriptor, op, quote, use_journal
+from minidock.kernel.streams import take_streams
 from minidock.runtime import hooks
 from minidock.runtime.channel import Channel
 from minidock.runtime.process import (
@@ -127,7 +128,10 @@ def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
 def namespace_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
     """Join the namespaces that others made, and furnish those that are new."""
     fresh = fresh_namespaces(config)
-    steps = [Step(namespace.setns, fd, [kind]) for kind, fd in around.joined.items()]
+    places = {ns["type"]: ns.get("path") for ns in config["linux"]["namespaces"]}
+    steps = [
+        Step(namespace.setns, fd, [kind], place=places[kind]) for kind, fd in around.joined.items()
+    ]
     steps.append(Step(process.new_session))
     if around.keyring:
         steps.append(Step(join_session_keyring, around.keyring))
@@ -176,11 +180,11 @@ def fresh_namespaces(config: dict[str, Any]) -> list[str]:
     return [ns["type"] for ns in config["linux"]["namespaces"] if not ns.get("path")]
 
 
-def _wait_for_start_sh(fifo: int) -> str:
-    return "read -r _ < start.fifo"
+def _wait_for_start_sh(fifo: str) -> str:
+    return f"read -r _ < {quote(fifo)}"
 
 
-@op("fifo(7)", twin=_wait_for_start_sh)
+@op("fifo(7)", twin=_wait_for_start_sh, shown={"fifo": of_descriptor}, waits=True)
 def wait_for_start(fifo: int) -> None:
     """Wait until the container is started: until then its network is being connected.
 
@@ -209,8 +213,7 @@ def run_init(
                 outside.of_child(channel.send_record, actor="init", turn=channel.await_turn)
             )
         if stdio is not None:
-            for number, descriptor in enumerate(stdio):
-                os.dup2(descriptor, number)
+            take_streams(list(stdio))
         process.close_all_but(around.descriptors())  # or we would not hear that the parent died
         channel.await_go()
         perform(program, {})

@@ -16,7 +16,7 @@ import stat
 
 from minidock.errors import CommandNotFound, CommandNotRunnable
 from minidock.kernel import capability, process
-from minidock.kernel.path import enter_directory
+from minidock.kernel.path import enter_directory, set_umask
 from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
     steps += [
         Step(process.set_groups, user.get("additionalGids") or []),
         Step(process.set_user, user.get("uid") or 0, user.get("gid") or 0),
-        Step(os.umask, 0o022 if user.get("umask") is None else user["umask"]),
+        Step(set_umask, 0o022 if user.get("umask") is None else user["umask"]),
     ]
     if capabilities is not None:
         steps.append(

@@ -29,6 +29,10 @@ class Slot:
     def __repr__(self) -> str:
         return f"${self.name}"
 
+    def journal_text(self) -> str:
+        """What a plan writes in its place."""
+        return f"${self.name}"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Slot) and other.name == self.name
 

@@ -117,14 +117,30 @@ def short_ids(text: str) -> str:
 
 
 def fold_shell(line: str, width: int) -> Iterator[str]:
-    """A shell command on lines of a width, each but the last ending in a backslash."""
+    """A shell command on lines of a width, each but the last ending in a backslash.
+
+    It is the same command afterwards: a line ends between two words, never in quotes, and a word
+    that is longer than the page has a line of its own.
+    """
     indent = ""
     while len(line) > width:
-        at = line.rfind(" ", 0, width - 1)
-        if at <= len(indent):
-            yield cut(line, width)  # one word that is longer than the page
-            return
+        spaces = [at for at in _spaces(line) if at > len(indent)]
+        at = max((at for at in spaces if at < width - 1), default=min(spaces, default=0))
+        if not at:
+            break
         yield line[:at] + " \\"
         indent = "    "
         line = indent + line[at + 1 :]
     yield line
+
+
+def _spaces(line: str) -> Iterator[int]:
+    """Where a shell command has spaces between two words."""
+    quote = ""
+    for at, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == " " and line[:at].strip():
+            yield at

@@ -13,6 +13,7 @@ import os
 from minidock.errors import errno_name
 from minidock.teach.page import WIDTH, cut, fold_shell, short_ids, time_text
 from minidock.teach.told import purpose_of_function, purpose_of_module, split_phase
+from minidock.teach.twin import TOOLS, Twins, needs_tools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,23 @@ class Story:
     """Tells ops to people, as they come.
 
     shortened: long path -> the name that stands for it, longer paths first. began: the moment from
-    which time is told, in nanoseconds; by default that of the first op.
+    which time is told, in nanoseconds; by default that of the first op. with_tools: whether the
+    shell that the twins are pasted into takes the host's setpriv along.
     """
 
-    def __init__(self, page: Page, shortened: dict[str, str], began: int | None = None) -> None:
+    def __init__(
+        self,
+        page: Page,
+        shortened: dict[str, str],
+        began: int | None = None,
+        *,
+        with_tools: bool = False,
+    ) -> None:
         self._page = page
         self._shortened = shortened
+        names = {path: name[1:] for path, name in shortened.items()}
+        self._twins = Twins(names, with_tools=with_tools)
+        self._head = TOOLS if with_tools else []
         self._chapter = ("", "")
         self._phase = ("", "")
         self._began = began
@@ -44,12 +56,15 @@ class Story:
         self._told: set[str] = set()  # phases and ops that this chapter has told already
 
     def title(self, text: str) -> None:
-        """The container, and what stands for its long paths."""
-        self._page.line(self._page.paint("1", text))
+        """What it is about, what stands for its long paths, and what its shell takes along."""
+        page = self._page
+        page.line(page.paint("1", text))
+        lines = []
         for path, name in reversed(self._shortened.items()):
             others = {p: n for p, n in self._shortened.items() if n != name}
-            legend = f"    {name[1:]}={_replaced(path, others)}"
-            self._page.line(self._page.paint("2", legend))
+            lines.append(f"export {name[1:]}={_replaced(path, others)}")
+        for line in [*lines, *self._head]:
+            page.line("    " + page.paint("2", f"$ {line}"))
 
     def write(self, told: Told) -> None:
         """One op: a heading where a new chapter begins, then what, why, how, and how long."""
@@ -68,7 +83,7 @@ class Story:
             unknown = _("An operation that this version of minidock does not have.")
             page.fold(_(record["why"]) if record["why"] else unknown, _INDENT)
             self._told.add(record["op"])
-        self._twin(record["twin"])
+        self._twin(self._twins.write(told))
         if told.errno is not None:
             self._refused(told)
         elif told.made is not None:
@@ -110,7 +125,7 @@ class Story:
         right = f"{record['man']:>20}{time:>10}"
         arguments = (f"{name}={self._value(value)}" for name, value in record["args"].items())
         what = cut(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
-        left = f"{record['begin']:>6}   "
+        left = f"{told.number:>6}   "
         gap = " " * (WIDTH - len(left) - len(record["op"]) - len(what) - len(right))
         op = page.paint(f"1;{colour}", record["op"])
         page.line(left + op + page.paint("2", what + gap + right))
@@ -140,10 +155,14 @@ class Story:
         return cut(shown, _VALUE_WIDTH)
 
     def _twin(self, twin: str) -> None:
-        prompt = "$ "
-        for line in self._short(twin).splitlines():
+        """A command behind a prompt, to be pasted; a comment without one, for reading."""
+        page, prompt = self._page, "$ "
+        for line in twin.splitlines():
+            if line.startswith("#"):
+                page.fold(line, _INDENT, paint="2")
+                continue
             for piece in fold_shell(line, WIDTH - 11):
-                self._page.line(_INDENT + self._page.paint("36", prompt + piece))
+                page.line(_INDENT + page.paint("36", prompt + piece))
                 prompt = "  "
 
     def _short(self, text: object) -> str:
@@ -185,7 +204,8 @@ def story_of(
     }
     if ops is not None:
         paths = _needed(paths, "\n".join(json.dumps(told.plain()) for told in ops))
-    story = Story(page, paths, began)
+    with_tools = ops is not None and needs_tools(ops)
+    story = Story(page, paths, began, with_tools=with_tools)
     story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
     return story
 

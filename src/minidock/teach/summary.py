@@ -25,7 +25,7 @@ def overview(ops: list[Told], page: Page) -> None:
     page.line("")
     width = max((len(module) for _, module in chapters), default=0)
     for (actor, module), its in chapters.items():
-        time = time_text(sum(told.us or 0 for told in its))
+        time = time_text(sum(told.work_us for told in its))
         purpose = page.language.gettext(purpose_of_module(module)).partition(":")[0]
         who = page.paint(f"1;{COLOURS.get(actor, '0')}", f"{actor:<8}")
         left = f"{module:<{width}} {len(its):>5} {time:>9}  "
@@ -38,8 +38,8 @@ def totals(ops: list[Told], everything: list[Told], page: Page) -> None:
     actors: dict[str, int] = {}
     for told in ops:
         actors[told.record["actor"]] = actors.get(told.record["actor"], 0) + 1
-    by_time = sorted(ops, key=lambda told: told.us or 0, reverse=True)[:_SLOWEST]
-    slowest = " · ".join(f"{told.record['op']} {time_text(told.us or 0)}" for told in by_time)
+    by_time = sorted(ops, key=lambda told: told.work_us, reverse=True)[:_SLOWEST]
+    slowest = " · ".join(f"{told.record['op']} {time_text(told.work_us)}" for told in by_time)
     counts = " · ".join(f"{actor} {count}" for actor, count in actors.items())
     count = language.ngettext("{n} operation", "{n} operations", len(ops)).format(n=len(ops))
     page.line("")
@@ -66,8 +66,8 @@ def ending(container: Container, ops: list[Told], page: Page) -> None:
     if culprit is None:
         return
     record = culprit.record
-    number, actor, op = record["begin"], record["actor"], record["op"]
-    place = _("It failed in operation {number} of {actor}, {op}; all before it was unmade again.")
+    number, actor, op = culprit.number, record["actor"], record["op"]
+    place = _("It failed in operation {number}, {op} of {actor}; all before it was unmade again.")
     page.fold(place.format(number=number, actor=actor, op=op), "  ")
     tell_hint(culprit, page, "  ")
     for kind, text in pieces(REGISTRY[op]):

@@ -33,13 +33,14 @@ def load_ops() -> None:
 class Told:
     """One op of a journal, with how it went.
 
-    record: its begin record with why, twin, man and source. us: microseconds, None where it did
-    not come back (execve, a crash). made: the kernel object that came to be. errno: None where it
-    went well; said, hint: the error's own words.
+    record: its begin record with why, twin, man and source. number: its place in the story. us:
+    microseconds, None where it did not come back (execve, a crash). made: the kernel object that
+    came to be. errno: None where it went well; said, hint: the error's own words.
     """
 
     def __init__(self, begin: dict[str, Any]) -> None:
         self.record = _described(begin)
+        self.number = 0
         self.us: int | None = None
         self.made: Any = None
         self.errno: int | None = None
@@ -53,6 +54,16 @@ class Told:
         self.errno = end.get("errno")
         self.said = end.get("said", "")
         self.hint = end.get("hint", "")
+
+    @property
+    def waits(self) -> bool:
+        """Whether what it took was waiting for another process."""
+        return bool(self.record.get("wait"))
+
+    @property
+    def work_us(self) -> int:
+        """How long it worked: nothing, where it waited."""
+        return 0 if self.waits else self.us or 0
 
     @property
     def comes_back(self) -> bool:
@@ -93,26 +104,41 @@ class Reader:
     """Turns a journal's lines into ops, each as soon as it is known how it went."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, int], Told] = {}  # what each process is in the middle of
+        self._open: dict[str, Told] = {}  # what each process is in the middle of, by its stem
+        self._count = 0
 
     def read(self, line: str) -> list[Told]:
         """The ops that are over with this line."""
         record = json.loads(line)
-        process = (record["actor"], record["pid"])
+        process = _process_of(record)
         before = self._open.pop(process, None)
+        over = [] if before is None else [before]
         if "begin" not in record:
             if before is not None:
                 before.finish(record)
-            return [before] if before is not None else []
-        told = Told(record)
-        if told.comes_back:
+        elif (told := Told(record)).comes_back:
             self._open[process] = told
-            return [before] if before is not None else []
-        return [before, told] if before is not None else [told]
+        else:
+            over.append(told)
+        return self._numbered(over)
 
     def rest(self) -> list[Told]:
         """The ops that never ended."""
-        return list(self._open.values())
+        return self._numbered(list(self._open.values()))
+
+    def _numbered(self, over: list[Told]) -> list[Told]:
+        """Each op gets its number in the story, in the order in which they are told."""
+        for told in over:
+            self._count += 1
+            told.number = self._count
+        return over
+
+
+def _process_of(record: dict[str, Any]) -> str:
+    """What tells the process that wrote a record; versions before this one had no ids."""
+    if "id" in record:
+        return str(record["id"]).rpartition(".")[0]
+    return f"{record['actor']} {record['pid']}"
 
 
 @cache

@@ -162,9 +162,7 @@ class Monitor:
             if told is not None:
                 told.send(b"j" + record.encode())
 
-        for record in self.request.get("records") or []:
-            write(record)  # what the command did to bring us here
-        journal.begin(write, actor="monitor")
+        journal.begin(write, actor="monitor", records=self.request.get("records") or [])
         if self.request.get("step"):
             # Only who debugs the making of a container pays for it.
             from minidock.engine.monitor.turns import take_turns

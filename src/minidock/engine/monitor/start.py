@@ -40,10 +40,10 @@ def monitor_environment(store: Store) -> list[str]:
 
     By its pid and start time a repair knows whether the command still wants its monitor.
     """
-    kept = [f"{name}={value}" for name, value in os.environ.items() if name[:9] == "MINIDOCK_"]
-    # MINIDOCK_ROOT last, as it counts: the caller's may be a path from where the caller is.
-    command = f"MINIDOCK_COMMAND_PROCESS={os.getpid()} {start_time(os.getpid())}"
-    return [_PATH, *kept, command, f"MINIDOCK_ROOT={store.root}"]
+    kept = {name: value for name, value in os.environ.items() if name[:9] == "MINIDOCK_"}
+    kept["MINIDOCK_ROOT"] = store.root  # the caller's may be a path from where the caller is
+    kept["MINIDOCK_COMMAND_PROCESS"] = f"{os.getpid()} {start_time(os.getpid())}"
+    return [_PATH, *(f"{name}={value}" for name, value in kept.items())]
 
 
 def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:

@@ -104,7 +104,7 @@ class Visit:
         try:
             away = _open_namespace(self._place)
             try:
-                namespace.setns(away, ["network"])
+                namespace.setns(away, ["network"], place=self._place)
             finally:
                 os.close(away)
         except BaseException:
@@ -114,7 +114,7 @@ class Visit:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            namespace.setns(self._home, ["network"])
+            namespace.setns(self._home, ["network"], place="")
         finally:
             os.close(self._home)
 

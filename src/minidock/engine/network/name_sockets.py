@@ -14,13 +14,15 @@ Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
 
 from __future__ import annotations
 
-from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, socket
-
 from minidock.engine.network.endpoint import Visit
 from minidock.engine.network.names import NAME_SERVER
 from minidock.kernel import iptables
+from minidock.kernel.port import listen_for_names
 
-_BACKLOG = 16
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
 _CHAIN = "MINIDOCK-NAMES"
 
 
@@ -46,18 +48,15 @@ def open_in(netns_pid: int) -> NameSockets:
     udp = tcp = None
     with Visit(netns_pid) as place:
         try:
-            udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
-            tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
-            for each in (udp, tcp):
-                each.bind((NAME_SERVER, 0))
-            tcp.listen(_BACKLOG)
-            iptables.restore(_rules(udp.getsockname()[1], tcp.getsockname()[1]), place)
+            udp = listen_for_names(NAME_SERVER, "udp")
+            tcp = listen_for_names(NAME_SERVER, "tcp")
+            iptables.restore(_rules(udp.host_port, tcp.host_port), place)
         except BaseException:
             for opened in (udp, tcp):
                 if opened is not None:
                     opened.close()
             raise
-    return NameSockets(netns_pid, udp, tcp)
+    return NameSockets(netns_pid, udp.socket, tcp.socket)
 
 
 def _rules(udp_port: int, tcp_port: int) -> str:

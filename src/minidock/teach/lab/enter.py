@@ -21,6 +21,7 @@ from errno import EAGAIN, ENOENT, ENOMEM, ESRCH
 
 from minidock.errors import MinidockError
 from minidock.kernel import capability, namespace, path, process
+from minidock.kernel.streams import take_streams
 from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
@@ -72,11 +73,10 @@ def enter(
         if limited:
             process.set_rlimit("RLIMIT_FSIZE", soft=_MOST_BYTES, hard=_MOST_BYTES)
             process.set_rlimit("RLIMIT_CORE", soft=0, hard=0)
-        for number, descriptor in enumerate(streams):
-            os.dup2(descriptor, number)
+        take_streams(list(streams))
         process.close_on_exec(3)  # what the grader has inherited from its own caller
         if uid is not None:
-            os.umask(0o022)
+            path.set_umask(0o022)
             process.set_groups([uid])
             process.set_user(uid, uid)
             if "user" not in kinds:
@@ -95,7 +95,7 @@ def enter(
             group.join()
             # Where the place has no memory left, its PID 1 is not the one to be killed.
             process.write_proc("/proc/self/oom_score_adj", "500")
-        namespace.setns(target, list(kinds))
+        namespace.setns(target, list(kinds), place=str(pid))
         if in_its_root:
             os.fchdir(root)
             path.chroot(".")

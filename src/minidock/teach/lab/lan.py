@@ -66,11 +66,11 @@ class Network:
         """This thread in that network namespace, for making sockets."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            namespace.setns(self._fd, ["network"])
+            namespace.setns(self._fd, ["network"], place=self.name)
             try:
                 yield
             finally:
-                namespace.setns(home, ["network"])
+                namespace.setns(home, ["network"], place="")
         finally:
             os.close(home)
 

@@ -157,7 +157,7 @@ def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
                 away_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 made = _socket(ipv6=False)
             finally:
-                namespace.setns(home, ["network"])
+                namespace.setns(home, ["network"], place="")
             try:
                 link.add_cable(host, device, peer="lan0", network=away_fd)
                 distrust(device)

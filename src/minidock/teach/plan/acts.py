@@ -7,7 +7,7 @@ kernel's choice) is a slot, written `$pid`, as in init's program (runtime/progra
 
 from __future__ import annotations
 
-from minidock.kernel.op import Op, describe, shown
+from minidock.kernel.op import Op, describe
 from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
@@ -46,8 +46,7 @@ class Act:
         return {
             "begin": number,
             "actor": self.actor,
-            "op": self.op.name,
-            "args": shown(self.arguments),
+            **self.op.record(self.arguments),
             "phase": self.phase,
             "line": self.line,
         }

@@ -25,10 +25,11 @@ from minidock.engine.network import (
     ports,
 )
 from minidock.engine.network.mode import mode as mode_of
+from minidock.engine.network.names import NAME_SERVER
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel import conntrack, iptables, link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
-from minidock.kernel.port import hold
+from minidock.kernel.port import hold, listen_for_names
 from minidock.runtime.program import Slot
 from minidock.teach.plan import rules
 from minidock.teach.plan.acts import PID, PLACE
@@ -287,15 +288,19 @@ class PlannedWiring:
 
     def _enter(self) -> None:
         author = endpoint.Visit.__enter__
-        self._acts.add(author, namespace.setns, Slot("namespace"), ["network"])
+        self._acts.add(author, namespace.setns, Slot("namespace"), ["network"], place=PLACE)
 
     def _leave(self) -> None:
-        self._acts.add(endpoint.Visit.__exit__, namespace.setns, Slot("home"), ["network"])
+        self._acts.add(
+            endpoint.Visit.__exit__, namespace.setns, Slot("home"), ["network"], place=""
+        )
 
     def _serve_names(self) -> None:
         """As name_sockets.open_in: two rules in the container lead port 53 to its name server."""
         self._enter()
         text = name_sockets._rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
+        for protocol in ("udp", "tcp"):
+            self._acts.add(name_sockets.open_in, listen_for_names, NAME_SERVER, protocol)
         self._acts.add(name_sockets.open_in, iptables.restore, text, PLACE)
         self._leave()
 

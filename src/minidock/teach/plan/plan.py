@@ -45,9 +45,10 @@ from minidock.kernel.mount import (
     unmount,
 )
 from minidock.kernel.netlink import Netlink
-from minidock.kernel.node import make_mount_point
+from minidock.kernel.node import make_fifo, make_mount_point
 from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.overlay import mount_overlay
+from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import birth, init, seal
 from minidock.runtime.config import check_config, hierarchies_to_show
@@ -286,17 +287,19 @@ def _config(made: Plan) -> dict[str, Any]:
 def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     """As bear_init: clone3, and what init does until its network may be connected."""
     acts, config = made.acts, made.config
+    acts.add(birth.bear_init, make_fifo, made.container.paths.start_fifo)
     joined = {ns["type"]: Slot("namespace") for ns in config["linux"]["namespaces"] if _path(ns)}
     into_pid = joined.pop("pid", None)
+    paths = {ns["type"]: ns.get("path", "") for ns in config["linux"]["namespaces"]}
     born = [kind for kind in init.fresh_namespaces(config) if kind != "cgroup"]
     if into_pid is not None:
-        acts.add(birth._clone, namespace.setns, into_pid, ["pid"])
+        acts.add(birth._clone, namespace.setns, into_pid, ["pid"], place=paths["pid"])
     acts.add(
-        birth._clone, namespace.clone_process, born, Slot("run_child"),
+        birth._clone, namespace.clone_process, born, "become_init",
         cgroup_fd=Slot("cgroup") if group.born_inside else None, as_sibling=False,
     )  # fmt: skip
     if into_pid is not None:
-        acts.add(birth._clone, namespace.setns, Slot("home"), ["pid"])
+        acts.add(birth._clone, namespace.setns, Slot("home"), ["pid"], place="")
     around = init.Surroundings(
         rootfs=made.container.paths.merged,
         rootfs_mount=made.container.paths.merged,
@@ -310,6 +313,8 @@ def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     )
     made.program = init.init_program(config, around)
     acts.actor = "init"
+    if not made.container.config.get("Tty"):
+        acts.add(init.run_init, take_streams, [Slot("pipe")] * 3)
     kept = [Slot("channel"), Slot("fifo"), *joined.values()]
     acts.add(init.run_init, kernel_process.close_all_but, kept)
     before = made.program[: _start_of(made.program)]

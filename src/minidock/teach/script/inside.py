@@ -177,8 +177,6 @@ class Inside:
         self.inside.write('echo "ready $PID" >&3', "read -r _ <&4", "exec 3>&- 4>&-")
 
     def _execute(self, act: Act) -> None:
-        umask = (self._spec.get("user") or {}).get("umask")
-        self.inside.write(f"umask {0o022 if umask is None else umask:04o}")
         self.inside.why(act)
         lines = [_SETPRIV, _DIES_WITH_PARENT, *self._setpriv, *self._last(act.arguments["path"])]
         self.inside.write(" \\\n    ".join(lines))

@@ -26,12 +26,15 @@ NO_TWIN = {
     "device.attach_program": "no shell twin, as above",
     "seccomp.load": "no shell twin: the command may make every system call",
     "keyring.join_session_keyring": "no twin for this process: keyctl session bears another one",
+    "streams.take_streams": "no twin: the command has this script's own streams",
+    "node.make_fifo": "init waits by two pipes of this script's own",
     "process.close_all_but": "no twin: a shell closes its own descriptors one by one, below",
     "process.close_on_exec": "no twin: they are closed one by one, below",
     "process.give_stdio": "no twin: the caller's streams are not this script's to give away",
     "terminal.open_terminal": "no twin: the command has the caller's terminal, and not one inside",
     "terminal.set_size": "no twin, as above",
     "terminal.take_terminal": "no twin, as above",
+    "port.listen_for_names": "no twin for a name server: names of others are not answered",
     "iptables.restore": "no twin for a name server: names of other containers are not answered",
 }
 

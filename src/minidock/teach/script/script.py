@@ -109,15 +109,10 @@ def _of(engine: Host, plan: Plan, *, before_init: bool) -> Lines:
 
 
 def _unshare(plan: Plan) -> str:
-    """The twin of clone3: which namespaces init is born into."""
+    """The twin of clone3: which namespaces init is born into; it enters its cgroup by itself."""
     act = next(a for a in plan.acts.all if a.op.name == "namespace.clone_process")
-    twin = act.op.twin(**act.arguments).partition(" sh init.sh")[0]
-    return _with_propagation(twin)
-
-
-def _with_propagation(twin: str) -> str:
-    """unshare(1) would cut the mounts' propagation by itself, which is an act of its own here."""
-    return f'{twin.replace("--mount", "--mount --propagation unchanged")} setsid sh "$0" init'
+    twin = act.op.twin(**{**act.arguments, "cgroup_fd": None})
+    return f'{twin.removesuffix(" sh +m")} setsid sh "$0" init'
 
 
 def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:

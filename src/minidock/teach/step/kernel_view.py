@@ -213,7 +213,8 @@ def _answer(pid: int, writing: int) -> NoReturn:
     try:
         process.set_not_dumpable()
         for kind, name in (("network", "net"), ("uts", "uts")):
-            namespace.setns(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY), [kind])
+            place = f"/proc/{pid}/ns/{name}"
+            namespace.setns(os.open(place, os.O_RDONLY), [kind], place=place)
         told = {"hostname": os.uname().nodename, "links": _links(), "gateway": _gateway()}
         os.write(writing, json.dumps(told).encode())
         os._exit(0)

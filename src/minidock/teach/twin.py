@@ -1,0 +1,126 @@
+"""Twins: the acts of a story as a root shell could do them, one after the other.
+
+    $ a command to be pasted                          # what is for reading only
+
+The shell is whoever acts. With clone3 it becomes init's (`unshare … sh`), and it is the monitor's
+again when the command that init has become is over. What the monitor does meanwhile stands in a
+comment, as does what found nothing to do, what was refused, and what waits for somebody.
+
+Long paths are written as variables, which the story's head assigns; everything else is there in
+full. Source: POSIX, Shell Command Language.
+"""
+
+from __future__ import annotations
+
+import re
+
+from minidock.kernel.mount import flag_words
+from minidock.kernel.op import MASK, REGISTRY
+from minidock.teach.script.words import Variables, command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.teach.told import Told
+
+_NOTHING_DONE = ("absent", "there", "ended")
+_SAFE_PATH = re.compile(r"[A-Za-z0-9/._+-]*")
+_QUOTED_VARIABLE = re.compile(r'"(\$[A-Z]+[^"\s$\\`]*)"')
+_BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/words.py has them
+_KEPT = ("nosuid", "nodev", "noexec")  # what `mount -o remount,bind,ro` would forget
+
+# After pivot_root the host's programs are gone, and few images have a setpriv that can do all this:
+# the host's goes along, with what it is linked to, by a descriptor. By a path, since busybox's
+# shell prefers the setpriv that it has inside.
+TOOLS = """\
+TOOLS=$(mktemp -d) && chmod 755 $TOOLS && cp $(command -v setpriv) $TOOLS/setpriv.bin
+cp $(ldd $TOOLS/setpriv.bin | grep -o '/[^ ]*') $TOOLS && mv $TOOLS/ld-* $TOOLS/ld.so
+echo 'd=${0%/*}; exec $d/ld.so --library-path $d $d/setpriv.bin "$@"' > $TOOLS/setpriv
+chmod 755 $TOOLS/setpriv && exec 9<$TOOLS && export SETPRIV=/proc/self/fd/9/setpriv
+""".splitlines()
+_NEEDS_TOOLS = ("capability.set_bounding", "process.set_user")
+
+
+class Twins:
+    """Writes the twins of a story's ops in their order.
+
+    values: long path -> the name of the variable that stands for it. with_tools: whether the head
+    has TOOLS.
+    """
+
+    def __init__(self, values: dict[str, str], *, with_tools: bool) -> None:
+        self._setpriv = "exec $SETPRIV " if with_tools else "exec setpriv "
+        self._variables = Variables(values)
+        self._plain = all(_SAFE_PATH.fullmatch(value) for value in values)
+        self._shell = ""  # the stem of the process whose part the shell takes; "" the monitor's
+        self._flags: dict[str, str] = {}  # mount point -> words that a remount must say again
+
+    def write(self, told: Told) -> str:
+        """The twin of an op; lines that begin with # are comments."""
+        record = told.record
+        if record["op"] not in REGISTRY or not record["twin"]:
+            return ""
+        stem, _, _ = str(record.get("id", "")).rpartition(".")
+        whose = self._shell
+        self._follow(told)
+        twin = self._twin(record)
+        if twin.startswith("#"):
+            return twin
+        if told.errno is not None or told.made in _NOTHING_DONE:
+            return _comment("not done", twin)
+        if told.waits:
+            return _comment("waits", twin)
+        if whose and not f"{stem}.".startswith(f"{whose}."):
+            return _comment("in another shell", twin)
+        if any(entry.endswith(f"={MASK}") for entry in record["args"].get("environment", [])):
+            return _comment("with the values of its environment", twin)
+        return twin
+
+    def _follow(self, told: Told) -> None:
+        """Whose part the shell takes from here on."""
+        record = told.record
+        if record["op"] == "namespace.clone_process" and told.errno is None:
+            self._shell = str(record.get("id", ""))
+        elif record["op"] == "process.execute" and told.errno is None:
+            self._shell = ""
+
+    def _twin(self, record: dict[str, Any]) -> str:
+        args, op = record["args"], REGISTRY[record["op"]]
+        twin = op.twin(**args)
+        if "\n" not in twin:  # text of a here-document stays as it is
+            twin = command(op.twin(**self._variables.mark(args)))
+            if self._plain:
+                twin = _QUOTED_VARIABLE.sub(r"\1", twin)
+            twin = _assigned(twin) + twin
+        twin = twin.replace("exec setpriv ", self._setpriv, 1)
+        target = str(args.get("target", ""))
+        if record["op"] == "mount.mount_filesystem":
+            words = [word for word in flag_words(args["flags"]) if word in _KEPT]
+            self._flags[target] = "".join(f"{word}," for word in words)
+        elif record["op"] == "mount.set_mount_attributes":
+            twin = twin.replace("remount,bind,", f"remount,bind,{self._again(target)}", 1)
+        return twin
+
+    def _again(self, target: str) -> str:
+        above = [p for p in self._flags if target == p or target.startswith(f"{p}/")]
+        return self._flags[max(above, key=len)] if above else ""
+
+
+def _assigned(twin: str) -> str:
+    """What assigns the variables that stand for characters which a terminal would obey."""
+    assigned = ""
+    for name in sorted(set(_BYTE.findall(twin))):
+        octal = "\\n" if name == "NL" else f"\\{int(name[1:], 16):03o}"
+        assigned += f"{name}=$(printf '{octal}.') && {name}=${{{name}%.}} && "
+    return assigned
+
+
+def needs_tools(ops: list[Told]) -> bool:
+    """Whether a story's shell will need the host's setpriv after pivot_root."""
+    names = {told.record["op"] for told in ops}
+    return "mount.pivot_root" in names and bool(names.intersection(_NEEDS_TOOLS))
+
+
+def _comment(reason: str, twin: str) -> str:
+    return "\n".join(f"# {reason}: {line}" for line in twin.splitlines())

@@ -12,6 +12,7 @@ A name from outside (of a volume, a network, a container, a digest) becomes part
         containers/<id>/                     container.json, bundle/config.json, upper, work,
                                              merged, log.json, journal.jsonl, hosts, hostname,
                                              resolv.conf, lock, monitor.lock, manually-stopped,
+                                             temporary (it goes with its end),
                                              made-volumes (until it is created), mounts/<n>,
                                              disk and space (--storage-opt size=)
         names/<name> -> <id>
@@ -169,6 +170,7 @@ class ContainerPaths:
         self.made_volumes = f"{self.home}/made-volumes"
         self.lock = f"{self.home}/lock"
         self.monitor_lock = f"{self.home}/monitor.lock"
+        self.temporary = f"{self.home}/temporary"
         self.manually_stopped = f"{self.home}/manually-stopped"
 
         self.run = f"{store.run}/{container_id}"

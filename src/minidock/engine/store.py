@@ -106,6 +106,14 @@ def _read_version(store: Store) -> int | None:
     return int(text)
 
 
+def is_unsettled(store: Store) -> bool:
+    """Whether a change of images, steps and layers was cut short, or is under way."""
+    try:
+        return os.stat(store.lock).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 class StoreLock:
     """`with StoreLock(store):` nobody else changes the store; what a crash left is swept first.
 

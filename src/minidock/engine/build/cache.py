@@ -22,6 +22,7 @@ from minidock import document, jsontext
 from minidock.engine.clock import timestamp
 from minidock.engine.store import StoreLock, prepare
 from minidock.errors import DamagedFile
+from minidock.kernel.disk import sync_file_system
 from minidock.oci.digest import is_digest
 
 TYPE_CHECKING = False
@@ -88,8 +89,9 @@ class Cache:
             "size": layer.size_bytes,
             "says": says,
         }
+        sync_file_system(self._store.staging)  # before the record names it
         with StoreLock(self._store):
-            document.write(self._path(key), jsontext.dumps(record), durable=False)
+            document.write(self._path(key), jsontext.dumps(record), durable=True)
             if not os.path.isdir(self._store.layer(chain_id)):
                 os.rename(layer.path, self._store.layer(chain_id))
         return Found(layer.diff_id, chain_id, created, layer.size_bytes)
@@ -103,7 +105,7 @@ class Cache:
             "size": found.size_bytes,
             "says": says,
         }
-        document.write(self._path(key), jsontext.dumps(record), durable=False)
+        document.write(self._path(key), jsontext.dumps(record), durable=True)
 
     def _path(self, key: str) -> str:
         return self._store.build_step(key)

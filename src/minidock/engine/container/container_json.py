@@ -4,7 +4,8 @@ What is checked is what the code relies on; the rest is shown as it stands.
 
 A container's directory without one is half made, and nobody misses it, or it has lost it: that is
 damage. The two are told apart by bundle/config.json, which the first start writes; a removal takes
-the whole directory away in one rename.
+the whole directory away in one rename. A container that goes with its end (--rm, a build's step) is
+not written durably, and has a mark beside its document: damaged, it is thrown away.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 
 from minidock import document
 from minidock.document import Each
+from minidock.engine.locks import is_owned, owner_of
 from minidock.errors import DamagedFile
-from minidock.paths import ContainerPaths, Store
+from minidock.paths import ContainerPaths, Store, is_component
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ _SHAPE = {
 }  # fmt: skip
 
 
+def ids(store: Store) -> list[str]:
+    """The ids of all containers, whole or not."""
+    try:
+        return [name for name in os.listdir(store.containers) if is_component(name)]
+    except FileNotFoundError:
+        return []
+
+
 def read(store: Store, container_id: str) -> dict[str, Any] | None:
     """A container's document, or None where there is no such container, or only half of one.
 
@@ -67,6 +77,25 @@ def read(store: Store, container_id: str) -> dict[str, Any] | None:
         if point["Type"] == "volume" and "Name" not in point:
             raise DamagedFile(paths.document, "Mounts: a volume has no name")
     return found
+
+
+def is_rubbish(store: Store, container_id: str) -> bool:
+    """Whether a container's directory is to go: it is half made; or it was to go with its end, and
+    a power cut took both its document and its monitor."""
+    paths = store.container(container_id)
+    if not os.path.lexists(paths.temporary):
+        return is_half_made(paths)
+    try:
+        return read(store, container_id) is None
+    except DamagedFile:
+        return _is_free(paths.monitor_lock)
+
+
+def _is_free(monitor_lock: str) -> bool:
+    try:
+        return not is_owned(monitor_lock) and not owner_of(monitor_lock)
+    except DamagedFile:
+        return False
 
 
 def is_half_made(paths: ContainerPaths) -> bool:

@@ -17,13 +17,14 @@ import time
 from minidock import document, jsontext
 from minidock.engine.clock import timestamp
 from minidock.engine.container import container_json
+from minidock.engine.container.container_json import ids
 from minidock.engine.container.names import drop_names, every_name, holder_of
 from minidock.engine.events import tell_ended
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import Ownership, exclusive, is_marked, is_owned, owner_of
 from minidock.engine.monitor.teardown import SetAside, take_down
 from minidock.errors import Conflict, DamagedFile, NotFound
-from minidock.paths import Store, is_component
+from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,14 +72,20 @@ class Container:
         return self.document["Config"]  # type: ignore[no-any-return]
 
     @property
+    def is_temporary(self) -> bool:
+        """Whether it goes with its end: such a container need not outlive a power cut."""
+        return bool(self.host_config.get("AutoRemove") or "Build" in self.document)
+
+    @property
     def monitor_pid(self) -> int:
         """The process that runs it, or is about to; 0 where there is none."""
         return owner_of(self.paths.monitor_lock)
 
     def save(self) -> None:
         """Write container.json, whole or not at all. Edit under `editing` where others may too."""
+        text = jsontext.dumps(self.document)
         document.write(
-            self.paths.document, jsontext.dumps(self.document), durable=False, over_when_full=True
+            self.paths.document, text, durable=not self.is_temporary, over_when_full=True
         )
 
     def editing(self) -> exclusive:
@@ -331,11 +338,11 @@ def throw_away(store: Store, container_id: str) -> None:
 def sweep(store: Store) -> None:
     """Remove what was cut short: containers and volumes that are half made or half removed."""
     for container_id in ids(store):
-        if not container_json.is_half_made(store.container(container_id)):
+        if not container_json.is_rubbish(store, container_id):
             continue
         try:
             with exclusive(f"{store.containers}/.lock"):
-                if container_json.is_half_made(store.container(container_id)):
+                if container_json.is_rubbish(store, container_id):
                     throw_away(store, container_id)
         except DamagedFile as error:
             document.passed_over(error)
@@ -384,14 +391,6 @@ def find_id(store: Store, reference: str) -> str:
             f"several container ids begin with {reference!r}", hint="give more of the id"
         )
     return (reference if reference in matches else matches[0]) if matches else ""
-
-
-def ids(store: Store) -> list[str]:
-    """The ids of all containers, whole or not."""
-    try:
-        return [name for name in os.listdir(store.containers) if is_component(name)]
-    except FileNotFoundError:
-        return []
 
 
 def _load(store: Store, container_id: str) -> Container | None:

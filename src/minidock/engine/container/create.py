@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from minidock.document import sync
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
 from minidock.engine.container.containers import Container, find, throw_away
@@ -125,10 +126,14 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
     for directory in (paths.home, paths.bundle, paths.merged):
         os.mkdir(directory, 0o710 if directory == paths.home else 0o755)
     _make_own_layer(container)
-    for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal):
+    temporary = [paths.temporary] if container.is_temporary else []
+    for file in (paths.lock, paths.monitor_lock, paths.log, paths.journal, *temporary):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     provide_volumes(store, container.document["Mounts"], container.id, _volume_note(container))
     container.save()
+    if not container.is_temporary:
+        sync(store.containers)
+        sync(store.names)
     if os.path.exists(paths.made_volumes):
         os.unlink(paths.made_volumes)
 

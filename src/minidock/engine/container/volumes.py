@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.document import Each, passed_over, read, write
+from minidock.document import Each, passed_over, read, sync, write
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import documents
 from minidock.engine.events import tell
@@ -29,6 +29,7 @@ from minidock.engine.store import prepare
 from minidock.engine.tree import remove_tree
 from minidock.engine.tree_copy import copy_attributes, copy_tree, opened_directory
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
+from minidock.kernel.disk import sync_file_system
 from minidock.kernel.mount import is_mount_point
 from minidock.paths import Store, is_component
 
@@ -82,6 +83,7 @@ def create(
             if made_for:
                 write(_made_for(store, chosen), made_for, durable=False)
             describe(store, chosen, options=options, labels=labels)
+            sync(store.volumes)
             tell(store, "volume", "create", chosen, driver="local")
         return inspect(store, chosen)  # before anybody else removes it
 
@@ -281,6 +283,7 @@ def populate(store: Store, name: str, source: str) -> None:
             remove_tree(store, copying)
             os.mkdir(copying, 0o700)
             _copy(source, copying)
+            sync_file_system(copying)
             os.rename(copying, copied)
         with opened_directory(copied) as ready, opened_directory(data) as there:
             for entry in os.listdir(ready):

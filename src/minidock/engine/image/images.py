@@ -25,6 +25,7 @@ from minidock.engine.clock import NEVER, seconds_of, timestamp
 from minidock.engine.events import tell_image
 from minidock.engine.store import StoreLock, is_made, prepare
 from minidock.errors import DamagedFile, NotFound, StoreError, UsageError
+from minidock.kernel.disk import sync_file_system
 from minidock.oci import image_config, reference
 from minidock.oci.digest import PREFIX, is_digest, is_hex
 
@@ -252,6 +253,8 @@ class ImageStore:
         removed them meanwhile), and for each name that moved, the id of the image that had it.
         """
         prepare(self._store)
+        if staged:
+            sync_file_system(self._store.staging)  # before anything names them
         with StoreLock(self._store) as lock:
             wanted = {chain_id: None for image in images for chain_id in image.chain_ids}
             absent = [c for c in wanted if not os.path.isdir(self._store.layer(c))]
@@ -263,6 +266,8 @@ class ImageStore:
             with lock.unsettled():
                 for chain_id in absent:
                     os.rename(staged[chain_id].path, self._store.layer(chain_id))
+                if absent:
+                    document.sync(self._store.layers)
                 for image in images:
                     moved.update(self._enter(catalogue, image))
                 self.write(catalogue)

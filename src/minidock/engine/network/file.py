@@ -69,11 +69,17 @@ class Locked:
         return read(self._store, name)
 
     def save(self, network: dict[str, Any]) -> None:
-        """Put a network's file in the place of the old one, whole or not at all."""
+        """Put a network's file in the place of the old one, whole or not at all.
+
+        What people asked for outlives a power cut. The three that are always there need not: they
+        are made anew, and every `run` writes them.
+        """
         path = self._store.network(network["Name"])
         text = jsontext.dumps(network) + "\n"
         try:
-            document.write(path, text, durable=False, beside=f"{path}.new", over_when_full=True)
+            document.write(
+                path, text, durable="Asked" in network, beside=f"{path}.new", over_when_full=True
+            )
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
@@ -118,6 +124,10 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
         network: dict[str, Any] = document.read(path, _SHAPE)
     except FileNotFoundError:
         return None
+    except DamagedFile:
+        if name in DRIVERS and not os.path.isdir(store.run):
+            return None  # nobody has run since the machine came up: nothing in it counts any more
+        raise
     if network["Name"] != name:
         raise DamagedFile(path, "it is of another network")
     if network["Leases"] and not {"Device", "Subnet", "Gateway"} <= network.keys():

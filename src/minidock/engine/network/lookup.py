@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from minidock.engine.network.file import DRIVERS, Locked, every, is_whole
 from minidock.engine.network.view import document
-from minidock.errors import Conflict, NotFound
+from minidock.errors import Conflict, DamagedFile, NotFound
 
 _RANKS = {name: number for number, name in enumerate(DRIVERS)}
 TYPE_CHECKING = False
@@ -52,8 +50,10 @@ def find(store: Store, reference: str) -> dict[str, Any]:
 def _all(store: Store) -> list[dict[str, Any]]:
     with Locked(store) as files:
         for name in DRIVERS:
-            if not os.path.lexists(store.network(name)):
+            try:
                 files.load_or_make(name)
+            except DamagedFile:
+                continue  # `every` passes over it, and says so
         found = every(store)  # in the order of the directory; the three that are always there first
         found.sort(key=lambda state: _RANKS.get(state["Name"], len(_RANKS)))
         return [state for state in found if is_whole(state)]

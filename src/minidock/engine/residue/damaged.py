@@ -20,7 +20,8 @@ from minidock.engine.build import cache
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import container_json, volumes
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import documents, ids
+from minidock.engine.container.container_json import ids
+from minidock.engine.container.containers import documents
 from minidock.engine.container.names import drop_names, every_name
 from minidock.engine.container.removal import stop_damaged
 from minidock.engine.image.images import ImageStore
@@ -28,7 +29,7 @@ from minidock.engine.image.layers import read_layer, size_of_layer
 from minidock.engine.locks import exclusive
 from minidock.engine.network import file as network_file
 from minidock.engine.residue.thing import Thing, living, whose
-from minidock.engine.store import StoreLock, is_made
+from minidock.engine.store import StoreLock, is_made, is_unsettled
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
 from minidock.kernel import process
 from minidock.oci import image_config
@@ -88,7 +89,7 @@ def _in_use(error: DamagedFile, why: str) -> None:
 
 def _of_container(store: Store, container_id: str) -> Iterator[Thing]:
     paths = store.container(container_id)
-    if container_json.is_half_made(paths):
+    if container_json.is_rubbish(store, container_id):
         return
     try:
         container_json.read(store, container_id)
@@ -211,6 +212,8 @@ def _renew_volume(store: Store, name: str, error: DamagedFile) -> None:
 
 def _images(store: Store) -> Iterator[Thing]:
     images = ImageStore(store)
+    if is_unsettled(store):
+        return  # the next change of the store puts it right
     try:
         catalogue = images.read()
     except DamagedFile as error:

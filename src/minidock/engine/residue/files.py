@@ -12,8 +12,9 @@ import re
 from functools import partial
 
 from minidock.engine.container import container_json, volumes
+from minidock.engine.container.container_json import ids
 from minidock.engine.container.containers import every as every_container
-from minidock.engine.container.containers import ids, sweep
+from minidock.engine.container.containers import sweep
 from minidock.engine.container.names import every_name, holder_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.container.volume_mounts import users_of as volume_users
@@ -158,4 +159,4 @@ def _half_made(store: Store) -> list[str]:
     if not os.path.isdir(store.containers):
         return []
     with exclusive(f"{store.containers}/.lock"):
-        return [each for each in ids(store) if container_json.is_half_made(store.container(each))]
+        return [each for each in ids(store) if container_json.is_rubbish(store, each)]

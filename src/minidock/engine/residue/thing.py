@@ -6,7 +6,7 @@ import os
 
 from minidock import document
 from minidock.engine.container import container_json
-from minidock.engine.container.containers import ids
+from minidock.engine.container.container_json import ids
 from minidock.engine.locks import owner_of
 from minidock.errors import DamagedFile
 from minidock.oci.digest import is_hex

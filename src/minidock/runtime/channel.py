@@ -21,15 +21,22 @@ from __future__ import annotations
 
 import _socket
 import os
+import select
 
 from minidock import errors, jsontext
+from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.kernel.op import Journal
 
 MESSAGE_BYTES = 256 * 1024
+SILENT_SECONDS = 120  # longer than any act of a living init takes
 _MSG_CMSG_CLOEXEC = 0x40000000
+
+
+class Silent(MinidockError):
+    """Nothing is heard of the other side for longer than it could need."""
 
 
 class Channel:
@@ -52,15 +59,20 @@ class Channel:
     def send_go(self) -> None:
         self.socket.send(b"G")
 
-    def receive(self, journal: Journal | None) -> str:
+    def receive(self, journal: Journal | None, *, wait: bool = True) -> str:
         """Wait for the next message other than those for the journal, which gets them at once.
 
         Returns "ready", "hooks", "console" (self.console holds it), "pid" (self.pid does) or
         "closed".
-        Raises what init raised, rebuilt from its "F" message; and what keeps it from its turn.
+        wait: otherwise raises BlockingIOError where there is none yet.
+        Raises what init raised, rebuilt from its "F" message; what keeps it from its turn; and
+        MinidockError where nothing is heard for long: a process that somebody stopped (SIGSTOP).
         """
+        flags = _socket.MSG_CMSG_CLOEXEC | (0 if wait else _socket.MSG_DONTWAIT)
         while True:
-            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
+            if wait:
+                self._await_message()
+            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, flags)
             kind, body = data[:1], data[1:]
             if kind == b"J":
                 if journal is not None:
@@ -83,6 +95,15 @@ class Channel:
                 raise rebuild_error(jsontext.loads(body))
             else:
                 return "closed"
+
+    def _await_message(self) -> None:
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(SILENT_SECONDS * 1000):
+            raise Silent(
+                f"the process inside was not heard of for {SILENT_SECONDS} s",
+                hint="is it stopped? `ps -eo pid,stat,args` shows T for a process that is",
+            )
 
     def _send_turn(self) -> None:
         try:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
+ENDED_MEANWHILE = "the container ended while a process was entering it"
+
+
 class Entered:
     """A process that exec added: its pid as the runtime sees it, its terminal's master or None."""
 
@@ -95,69 +98,231 @@ def execute(
     instead: Callable[[], None] | None = None,
     beside_init: bool = False,
 ) -> Entered:
-    """Run a process in a container that runs.
+    """Run a process in a container that runs, and wait until its command does.
 
-    It may also be one that is created, and waits for its start.
+    The arguments and errors: class Entering.
+    """
+    entering = Entering(
+        known,
+        config,
+        spec,
+        stdio=stdio,
+        filter_program=filter_program,
+        preserved_fds=preserved_fds,
+        instead=instead,
+        beside_init=beside_init,
+    )
+    while (entered := entering.proceed(wait=True)) is None:
+        continue
+    return entered
+
+
+class Entering:
+    """A process on its way into a container that runs, or that is created and waits for its start.
+
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
     create. beside_init: it begins with init's own root and working directory, wherever these are;
     spec's "cwd" is resolved from there. instead: what the process does, in Python, in the place of
     becoming spec's command: all that a command there could. It imports nothing, and the process
     ends when it returns.
+    Making one starts it; then `proceed` is called whenever `fileno()` is readable. Nobody waits for
+    a process that is stopped (SIGSTOP) on its way: see `give_up`.
     Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
+
+    _claimed: set[int] = set()  # children of ours that are known: no strays of another's
+
+    def __init__(
+        self,
+        known: state.State,
+        config: dict[str, Any],
+        spec: dict[str, Any],
+        *,
+        stdio: tuple[int, int, int] | None,
+        filter_program: bytes | None,
+        preserved_fds: int = 0,
+        instead: Callable[[], None] | None = None,
+        beside_init: bool = False,
+    ) -> None:
+        self._id = known.id
+        self._journal = current_journal()
+        self._failure: BaseException | None = None
+        self._dying: list[tuple[int, int]] = []  # pid and pidfd of those that are to end
+        self._killed: set[int] = set()
+        self._earlier = _children()
+        self._ours, theirs = channel.pair()
+        self._socket = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
+        program = exec_program(
+            spec,
+            filter_program,
+            theirs,
+            keyring=known.content.get("keyring", ""),
+            preserved_fds=preserved_fds,
+            instead=instead,
+        )
+        kept = [*(stdio or ()), *range(3, 3 + preserved_fds)]
+        try:
+            self._stage = _create_stage(
+                known, config, program, theirs, stdio=stdio, kept=kept, beside_init=beside_init
+            )
+        except (KernelError, FileNotFoundError) as error:
+            self._ours.close()
+            raise self._explained(error) from None
+        except BaseException:
+            self._ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._claimed.add(self._stage)
+
+    def fileno(self) -> int:
+        """What to poll: readable when there is something to do."""
+        return self._dying[0][1] if self._dying else self._ours.fileno()
+
+    def proceed(self, *, wait: bool = False) -> Entered | None:
+        """Take what has come; returns the process once its command runs, None until then.
+
+        A process can fail before the stage has told of its creation, so a failure is not the last
+        word: that is the end of the channel, when nobody holds its other end any more.
+        Raises what kept it from entering, once all of it has ended.
+        """
+        if self._dying:
+            self._reap(wait=wait)
+            return None
+        try:
+            heard = self._ours.receive(self._journal, wait=wait)
+        except BlockingIOError:
+            return None
+        except MinidockError as error:
+            self._failure = error
+            if isinstance(error, channel.Silent):
+                self.give_up(error)
+            return None
+        except BaseException as error:
+            self.give_up(error)
+            return None
+        if heard == "pid":
+            self._claimed.add(self._ours.pid)
+        if heard != "closed":
+            return None
+        if self._failure is None and self._ours.pid:
+            os.waitpid(self._stage, 0)  # it has closed its end, and that is the last that it does
+            self._forget()
+            return Entered(self._ours.pid, self._ours.console)
+        self.give_up(
+            self._failure or Conflict("the container ended while a process was entering it")
+        )
+        return None
+
+    def has_lost_a_process(self) -> bool:
+        """Whether the process inside is dead, though its stage, stopped, has not told of it.
+
+        A PID namespace does not end before all of its processes are reaped: by us, this one.
+        """
+        return any(_is_zombie(pid) for pid in self._strays())
+
+    def give_up(self, error: BaseException) -> None:
+        """End what there is of it, wherever it stands; `proceed` raises this then."""
+        self._failure = error
+        if not self._dying:
+            self._kill({self._stage, *self._strays()})
+
+    def _kill(self, pids: set[int]) -> None:
+        for pid in pids:
+            self._dying.append((pid, os.pidfd_open(pid)))
+            os.kill(pid, 9)
+        self._killed |= pids
+
+    def _reap(self, *, wait: bool) -> None:
+        """Reap those that are to end, or init's own end would wait for them, and tell why."""
+        while self._dying:
+            pid, pidfd = self._dying[0]
+            if os.waitpid(pid, 0 if wait else os.WNOHANG)[0] != pid:
+                return
+            os.close(pidfd)
+            self._dying.pop(0)
+            self._kill(self._strays())  # of a stage that ended before it told
+        if self._ours.console is not None:
+            os.close(self._ours.console)
+        self._forget()
+        assert self._failure is not None
+        raise self._explained(self._failure)
+
+    def _forget(self) -> None:
+        self._claimed -= {self._stage, self._ours.pid}
+        self._ours.close()
+
+    def _strays(self) -> set[int]:
+        """The process inside, told of or not; none that was killed already."""
+        found = {self._ours.pid} if self._ours.pid else set()
+        if not found:
+            unknown = _children() - self._earlier - self._claimed
+            found = {pid for pid in unknown if _is_zombie(pid) or self._holds_channel(pid)}
+        return found - self._killed
+
+    def _holds_channel(self, pid: int) -> bool:
+        directory = f"/proc/{pid}/fd"
+        return any(os.readlink(f"{directory}/{fd}") == self._socket for fd in os.listdir(directory))
+
+    def _explained(self, error: BaseException) -> BaseException:
+        if isinstance(error, (KernelError, FileNotFoundError)) and _tells_of_an_end(error):
+            return Conflict(f"container {self._id} is not running")
+        return error
+
+
+def _create_stage(
+    known: state.State,
+    config: dict[str, Any],
+    program: list[Step],
+    theirs: channel.Channel,
+    *,
+    stdio: tuple[int, int, int] | None,
+    kept: list[int],
+    beside_init: bool,
+) -> int:
+    """Clone the stage, which joins the container and clones the process; returns its pid."""
     try:
         pidfd = os.pidfd_open(known.pid)
     except ProcessLookupError:
         raise Conflict(f"container {known.id} is not running") from None
-    ours, theirs = channel.pair()
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
     cgroup_fd: int | None = None
-    program = exec_program(
-        spec,
-        filter_program,
-        theirs,
-        keyring=known.content.get("keyring", ""),
-        preserved_fds=preserved_fds,
-        instead=instead,
-    )
-
-    kept = [theirs.fileno(), pidfd, *(stdio or ()), *range(3, 3 + preserved_fds)]
-    places = _places_of_init(known.pid, config, beside_init=beside_init)
-    kept += places
-
-    def run_stage() -> NoReturn:
-        def run_process() -> NoReturn:
-            _run(program, theirs, stdio)
-
-        def enter() -> None:
-            process.set_not_dumpable()
-            process.close_all_but(kept)
-            group.join(born_inside=cgroup_fd is not None)
-            if kinds:
-                namespace.setns(pidfd, kinds, place=str(known.pid))
-            if places:
-                os.fchdir(places[0])
-                chroot(".")
-                for directory in places[1:]:
-                    os.fchdir(directory)
-            pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
-            theirs.send_pid(pid)
-
-        _guarded(enter, theirs, actor="stage")
-
-    earlier = _children()
+    places: list[int] = []
     try:
+        places += _places_of_init(known.pid, config, beside_init=beside_init)
         cgroup_fd = group.fd_for_clone(beside=known.pid)
-        stage = namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
-        theirs.close()
-        return _await_exec(ours, stage, earlier)
-    except (KernelError, FileNotFoundError) as error:
-        if _tells_of_an_end(error):
-            raise Conflict(f"container {known.id} is not running") from None
-        raise
+        kept = [*kept, theirs.fileno(), pidfd, *places]
+
+        def run_stage() -> NoReturn:
+            def enter() -> None:
+                process.set_not_dumpable()
+                process.close_all_but(kept)
+                group.join(born_inside=cgroup_fd is not None)
+                if kinds:
+                    namespace.setns(pidfd, kinds, place=str(known.pid))
+                if places:
+                    os.fchdir(places[0])
+                    chroot(".")
+                    for directory in places[1:]:
+                        os.fchdir(directory)
+                told, telling = os.pipe()
+
+                def run_process() -> NoReturn:
+                    os.close(telling)
+                    if not os.read(told, 1):  # the stage has ended, and nobody knows of us
+                        os._exit(1)
+                    os.close(told)
+                    _run(program, theirs, stdio)
+
+                pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
+                theirs.send_pid(pid)
+                os.write(telling, b"t")
+
+            _guarded(enter, theirs, actor="stage")
+
+        return namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
     finally:
-        ours.close()
         os.close(pidfd)
         for descriptor in places if cgroup_fd is None else (*places, cgroup_fd):
             os.close(descriptor)
@@ -185,31 +350,6 @@ def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
     return error.errno in gone.get(error.call, ())
 
 
-def _await_exec(ours: channel.Channel, stage: int, earlier: set[int]) -> Entered:
-    """Wait until the command runs: until nobody holds the other end any more.
-
-    A process can fail before the stage has told of its birth, so a failure is not the last word.
-    earlier: the children that we had before.
-    """
-    failure: BaseException | None = None
-    heard = ""
-    while heard != "closed":
-        try:
-            heard = ours.receive(current_journal())
-        except MinidockError as error:
-            failure = error
-        except BaseException as error:
-            failure = error
-            break
-    os.waitpid(stage, 0)
-    if failure is None and ours.pid:
-        return Entered(ours.pid, ours.console)
-    _bury({ours.pid} if ours.pid else _children() - earlier)
-    if ours.console is not None:
-        os.close(ours.console)
-    raise failure or Conflict("the container ended while a process was entering it")
-
-
 def _children() -> set[int]:
     """Our children, by proc(5): a stage that was killed leaves one that it did not tell of."""
     try:
@@ -219,11 +359,9 @@ def _children() -> set[int]:
         return set()
 
 
-def _bury(strays: set[int]) -> None:
-    """End and reap them: init's own end would wait for them, as for all of its namespace."""
-    for pid in strays:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+def _is_zombie(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:  # a child of ours: it stays until it is reaped
+        return file.read().rpartition(b")")[2].split()[0] == b"Z"
 
 
 def _run(

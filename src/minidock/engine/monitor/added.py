@@ -8,6 +8,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.events import tell_container
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.enter import enter
+from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Client, Pipes, Session
 from minidock.errors import MinidockError
@@ -17,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.runtime.exec import Entered
+
 
 class Added:
     """The processes beside a container's first one, each with the command that wanted it."""
@@ -25,6 +28,7 @@ class Added:
         self._loop = loop
         self._container = container
         self._sessions: list[Session] = []
+        self._entrances: list[Entrance] = []
 
     def execute(self, client: Client, content: dict[str, Any]) -> None:
         """Run one more process. content: of an X message."""
@@ -34,13 +38,38 @@ class Added:
         if not request.get("Tty"):
             pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
         try:
-            child = enter(self._container, request, pipes.theirs if pipes else None,
-                          size=content.get("size"))  # fmt: skip
+            entering = enter(self._container, request, pipes.theirs if pipes else None,
+                             size=content.get("size"))  # fmt: skip
         except MinidockError as error:
-            if pipes is not None:
-                pipes.close()
-            client.send(wire.message(b"f", describe_error(error)))
+            self._refuse(client, pipes, error)
             return
+        client.on_message = None  # it has nothing to say before its process runs
+
+        def entered(child: Entered) -> None:
+            self._entrances.remove(entrance)
+            self._begin(client, wanted, child, pipes, tell)
+
+        def failed(error: MinidockError) -> None:
+            self._entrances.remove(entrance)
+            self._refuse(client, pipes, error)
+
+        entrance = Entrance(self._loop, entering, entered=entered, failed=failed)
+        self._entrances.append(entrance)
+
+    def _refuse(self, client: Client, pipes: Pipes | None, error: MinidockError) -> None:
+        if pipes is not None:
+            pipes.close()
+        client.send(wire.message(b"f", describe_error(error)))
+
+    def _begin(
+        self,
+        client: Client,
+        wanted: dict[str, Any] | None,
+        child: Entered,
+        pipes: Pipes | None,
+        tell: Teller,
+    ) -> None:
+        """Its command runs: carry its streams."""
 
         def on_end(session: Session) -> None:
             tell.died(session.exit_code)
@@ -62,9 +91,13 @@ class Added:
         if wanted is not None:
             client.wants(wanted)
             session.join(client)
+            if not client.is_open:  # it has gone meanwhile, and the process goes on
+                session.leave(client)
 
     def reap(self) -> None:
         """They were killed with the container; their commands want to know."""
+        for entrance in list(self._entrances):
+            entrance.abandon()
         for session in list(self._sessions):
             session.reap()
 

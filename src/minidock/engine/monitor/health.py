@@ -15,25 +15,27 @@ Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK
 
 from __future__ import annotations
 
-import os
 import time
 
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container
 from minidock.engine.events import tell_container
 from minidock.engine.monitor.added import Teller
+from minidock.engine.monitor.alarm import Alarm
 from minidock.engine.monitor.enter import enter
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.entrance import Entrance
+from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.process import send_signal
-from minidock.kernel.timer import wake_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from minidock.runtime.exec import Entered
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _INTERVAL_NS = _TIMEOUT_NS = 30_000_000_000
@@ -71,7 +73,7 @@ class Health:
         self._began = time.monotonic_ns()
         self._status = STARTING
         self._check: _Check | None = None
-        self._alarm = -1
+        self._alarm: Alarm | None = None
         self._wait()
 
     def end(self) -> None:
@@ -85,13 +87,11 @@ class Health:
         """Until the next check: shorter as long as the container is starting."""
         starts = self._status == STARTING and self._in_start_period(time.monotonic_ns())
         interval_ns = self._start_interval_ns if starts else self._interval_ns
-        self._alarm = _set_alarm(self._loop, interval_ns, self._begin)
+        self._alarm = Alarm(self._loop, interval_ns // 1_000_000, self._begin)
 
     def _stop_waiting(self) -> None:
-        if self._alarm >= 0:
-            self._loop.forget(self._alarm)
-            os.close(self._alarm)
-            self._alarm = -1
+        if self._alarm is not None:
+            self._alarm.stop()
 
     def _begin(self) -> None:
         self._stop_waiting()
@@ -146,7 +146,8 @@ class _Check:
         self._timeout_ns = timeout_ns
         self._output = b""
         self._late = False
-        self._alarm = -1
+        self._alarm: Alarm | None = None
+        self._entrance: Entrance | None = None
         self._session: Session | None = None
         self._on_end: Callable[[_Check], None] | None = None
         self.exit_code = _NOT_RUN
@@ -161,19 +162,33 @@ class _Check:
         journal = current_journal()
         use_journal(None)
         try:
-            child = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
+            entering = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
         except MinidockError as error:
-            pipes.close()
-            self.write("stderr", str(error).encode())
-            self._finish()
+            self._refused(pipes, error)
             return
         finally:
             use_journal(journal)
+        self._alarm = Alarm(self._loop, self._timeout_ns // 1_000_000, self._kill)
+        self._entrance = Entrance(
+            self._loop,
+            entering,
+            entered=lambda child: self._entered(pipes, child),
+            failed=lambda error: self._refused(pipes, error),
+        )
+
+    def _entered(self, pipes: Pipes, child: Entered) -> None:
+        self._entrance = None
         self._session = Session(
             self._loop, pid=child.pid, console=None, pipes=pipes, log=self,
             close_stdin_with_client=False, on_end=self._ended,
         )  # fmt: skip
-        self._alarm = _set_alarm(self._loop, self._timeout_ns, self._kill)
+
+    def _refused(self, pipes: Pipes, error: MinidockError) -> None:
+        self._entrance = None
+        pipes.close()
+        if not self._late:
+            self.write("stderr", str(error).encode())
+        self._finish()
 
     def write(self, stream: str, data: bytes) -> None:
         """Keep the beginning of what it says (a session's log)."""
@@ -192,14 +207,17 @@ class _Check:
     def abandon(self) -> None:
         """Its container has ended, and it with that: nobody wants to know how."""
         self._on_end = None
-        if self._session is not None:
+        if self._entrance is not None:
+            self._entrance.abandon()
+        elif self._session is not None:
             self._session.reap()
 
     def _kill(self) -> None:
         """The time is up: end the check, and count it as failed."""
         self._late = True
-        self._stop_alarm()
-        if self._session is not None and self._session.pidfd >= 0:
+        if self._entrance is not None:
+            self._entrance.end()
+        elif self._session is not None and self._session.pidfd >= 0:
             send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
 
     def _ended(self, session: Session) -> None:
@@ -208,28 +226,11 @@ class _Check:
         self._finish()
 
     def _finish(self) -> None:
-        self._stop_alarm()
+        if self._alarm is not None:
+            self._alarm.stop()
         self._end = timestamp()
         if self._on_end is not None:
             self._on_end(self)
-
-    def _stop_alarm(self) -> None:
-        if self._alarm >= 0:
-            self._loop.forget(self._alarm)
-            os.close(self._alarm)
-            self._alarm = -1
-
-
-def _set_alarm(loop: Loop, nanoseconds: int, handler: Callable[[], None]) -> int:
-    """Have the loop call somebody after a while; no part of the container's story."""
-    journal = current_journal()
-    use_journal(None)
-    try:
-        alarm = wake_after(max(1, nanoseconds // 1_000_000))
-    finally:
-        use_journal(journal)
-    loop.watch(alarm, READABLE, lambda events: handler())
-    return alarm
 
 
 def _seconds(nanoseconds: int) -> str:

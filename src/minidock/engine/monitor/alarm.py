@@ -1,0 +1,39 @@
+"""An alarm: the monitor's loop calls somebody after a while, and serves all others until then."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.kernel.op import current_journal, use_journal
+from minidock.kernel.timer import wake_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Alarm:
+    """Rings once, unless it is stopped before; not a part of the container's story."""
+
+    def __init__(self, loop: Loop, milliseconds: int, handler: Callable[[], None]) -> None:
+        self._loop = loop
+        self._handler = handler
+        journal = current_journal()
+        use_journal(None)
+        try:
+            self._fd = wake_after(max(1, milliseconds))
+        finally:
+            use_journal(journal)
+        loop.watch(self._fd, READABLE, lambda events: self._ring())
+
+    def _ring(self) -> None:
+        self.stop()
+        self._handler()
+
+    def stop(self) -> None:
+        """Ring no more; stopping twice does nothing."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+            os.close(self._fd)
+            self._fd = -1

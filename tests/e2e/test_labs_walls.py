@@ -218,6 +218,15 @@ def test_its_root_is_an_ordinary_user_of_the_host(place: Place) -> None:
     assert process.namespace("user") != os.readlink("/proc/self/ns/user")
 
 
+def test_what_the_grader_runs_in_a_box_has_no_right_of_roots(place: Place) -> None:
+    """Whatever a box has put where a busybox looks for a program or follows a link."""
+    status = place.init.look("cat", "/proc/self/status")
+    seen = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(seen["Uid"].split() + seen["Gid"].split()) == {str(ROOT_ID)}
+    assert {int(seen[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
+    assert seen["NoNewPrivs"] == "1"
+
+
 def test_it_sees_no_process_of_the_host(place: Place) -> None:
     seen = place.run("ls -d /proc/[0-9]*").output.split()
     assert len(seen) <= 3

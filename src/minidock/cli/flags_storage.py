@@ -24,7 +24,6 @@ _RECURSIVE = {
     "readonly": "ReadOnlyForceRecursive",
 }
 _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
-_CONSISTENCIES = ("default", "consistent", "cached", "delegated")
 
 
 def parse_mount(text: str) -> dict[str, Any]:
@@ -65,8 +64,8 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         mount.pop("ReadOnly", None)
         if _truth(key, setting):
             mount["ReadOnly"] = True
-    elif key == "consistency" and setting.lower() in _CONSISTENCIES:
-        mount["Consistency"] = setting.lower()  # means something on a Mac only
+    elif key == "consistency":
+        mount["Consistency"] = setting.lower()  # means something on a Mac only: any word is taken
     elif key == "bind-propagation":
         mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
     elif key == "bind-nonrecursive":

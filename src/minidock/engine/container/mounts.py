@@ -163,6 +163,11 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
                 hint="make it first; -v would make it for you",
             )
         propagation = (mount.get("BindOptions") or {}).get("Propagation") or "rprivate"
+        if propagation not in _PROPAGATION:
+            raise UsageError(
+                f'invalid mount config for type "bind": invalid propagation mode: {propagation}',
+                hint=f"one of {', '.join(_PROPAGATION)}",
+            )
         point = _bind_point(
             source, place, writable=writable, mode="", propagation=propagation, create=False
         )
@@ -172,6 +177,8 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
         return point
     if kind == "volume":
         wanted = mount.get("VolumeOptions") or {}
+        if not mount.get("Source"):
+            _check_anonymous(mount, wanted)
         point = _volume_point(mount.get("Source") or "", place, writable=writable, mode="z")
         if wanted.get("NoCopy"):
             point["NoCopy"] = True
@@ -199,6 +206,19 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
             "Size": options.get("SizeBytes") or 0, "Permissions": options.get("Mode") or 0o1777,
         }  # fmt: skip
     raise UsageError(f"mount type {kind!r} is not supported", hint="bind, volume and tmpfs are")
+
+
+def _check_anonymous(mount: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise UsageError for what a volume that nothing is in yet cannot be asked for."""
+    for is_set, what in (
+        (mount.get("ReadOnly"), "ReadOnly mode"), (wanted.get("Subpath"), "Subpath"),
+    ):  # fmt: skip
+        if is_set:
+            raise UsageError(
+                f'invalid mount config for type "volume": must not set {what} '
+                "when using anonymous volumes",
+                hint="name the volume: src=NAME",
+            )
 
 
 def _bind_point(

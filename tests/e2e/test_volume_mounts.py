@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minidock.paths import Store
 from support.command import Minidock
 from support.machine import kill_and_wait
 
@@ -25,8 +26,6 @@ def in_use(minidock: Minidock) -> bool:
     """Whether /run still notes a user of a volume."""
     run = minidock.ok("inspect", "-f", "{{.ResolvConfPath}}", "keeper").strip()
     assert run.startswith(minidock.root)
-    from minidock.paths import Store
-
     return os.path.exists(f"{Store(minidock.root).run}/volumes")
 
 
@@ -75,6 +74,23 @@ def test_a_killed_monitor_leaves_no_mount(minidock: Minidock, shared: list[str])
     assert minidock.ok("exec", "one", "sh", "-c", "df -k /v | tail -1").split()[1] == "1024"
     minidock.ok("rm", "-f", "one", "two")
     minidock.ok("system", "down")
+
+
+def test_a_directory_of_the_stores_own_file_system_takes_the_image_s_files_and_outlives_its_volume(
+    minidock: Minidock, busybox_image: str, store: Store
+) -> None:
+    directory = Path(store.root, "shared")
+    directory.mkdir()
+    assert directory.stat().st_dev == Path(store.volumes).parent.stat().st_dev
+    options = ("-o", "type=none", "-o", "o=bind", "-o", f"device={directory}")
+    minidock.ok("volume", "create", *options, "data")
+    run = ("run", "--rm", "--net", "none", "-v", "data:/bin", busybox_image)
+    minidock.ok(*run, "/bin/busybox", "true")
+    assert (directory / "busybox").stat().st_mode & 0o111
+    minidock.ok(*run, "/bin/busybox", "touch", "/bin/mine")
+    minidock.ok("volume", "rm", "data")
+    assert {"busybox", "mine"} <= set(os.listdir(directory))
+    assert mounted(minidock) == []
 
 
 def test_what_cannot_be_mounted_leaves_nothing(minidock: Minidock, busybox_image: str) -> None:

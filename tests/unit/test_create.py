@@ -13,7 +13,7 @@ from minidock.engine.container.bundle import environment, security_options
 from minidock.engine.container.create import merge_config, merge_environment
 from minidock.engine.container.signals import signal_number
 from minidock.engine.container.users import resolve_user
-from minidock.engine.container.validation import check_destination, check_name
+from minidock.engine.container.validation import check_destination, check_name, warnings_of
 from minidock.engine.monitor.attach import parse_detach_keys
 from minidock.errors import UsageError
 
@@ -150,3 +150,11 @@ def test_a_passwd_link_stays_in_the_image(rootfs: str) -> None:
     os.symlink("/../../../../etc/shadow", f"{rootfs}/etc/passwd")
     with pytest.raises(UsageError, match="daemon"):
         resolve_user(rootfs, "daemon", [])
+
+
+def test_ports_of_the_hosts_network_are_warned_of_as_by_docker() -> None:
+    ports = {"80/tcp": [{"HostPort": "8080"}]}
+    warning = "Published ports are discarded when using host network mode"
+    assert warnings_of({"HostConfig": {"NetworkMode": "host", "PortBindings": ports}}) == [warning]
+    assert warnings_of({"HostConfig": {"NetworkMode": "host", "PublishAllPorts": True}}) == []
+    assert warnings_of({"HostConfig": {"NetworkMode": "default", "PortBindings": ports}}) == []

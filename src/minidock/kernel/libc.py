@@ -56,6 +56,7 @@ _OLDER = {
         "timerfd_settime": 286,
         "inotify_init1": 294,
         "inotify_add_watch": 254,
+        "fstatfs": 138,
     },
     "aarch64": {
         "mount": 40,
@@ -88,6 +89,7 @@ _OLDER = {
         "timerfd_settime": 86,
         "inotify_init1": 26,
         "inotify_add_watch": 27,
+        "fstatfs": 44,
     },
 }
 _SINCE_5_1 = {

@@ -12,6 +12,7 @@ import stat
 from minidock.errors import CommandNotRunnable, KernelError
 from minidock.kernel.libc import syscall
 from minidock.kernel.op import op, quote
+from minidock.kernel.procfs import open_procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,10 +113,11 @@ def write_proc(path: str, value: str) -> None:
     kills first when memory is short (oom_score_adj).
 
     path: such as /proc/self/oom_score_adj or /proc/sys/net/ipv4/ip_local_port_range.
-    Raises KernelError with the errno of the write.
+    Raises KernelError with the errno of the write; MinidockError where the path is not procfs's, as
+    below a volume that is mounted over a part of /proc (CVE-2019-16884).
     """
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_procfs(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
             os.write(fd, value.encode())
         finally:

@@ -11,6 +11,7 @@ import os
 
 from minidock.errors import KernelError
 from minidock.kernel.op import op, quote
+from minidock.kernel.procfs import open_procfs
 
 
 def read(name: str) -> str | None:
@@ -44,7 +45,7 @@ def write(name: str, value: str) -> None:
     EROFS where /proc/sys is read-only, as in a container.
     """
     try:
-        descriptor = os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = open_procfs(f"/proc/sys/{name}", os.O_WRONLY)
         try:
             os.write(descriptor, value.encode())
         finally:

@@ -281,10 +281,7 @@ def _create_stage(
     beside_init: bool,
 ) -> int:
     """Clone the stage, which joins the container and clones the process; returns its pid."""
-    try:
-        pidfd = os.pidfd_open(known.pid)
-    except ProcessLookupError:
-        raise Conflict(f"container {known.id} is not running") from None
+    pidfd = known.open_pidfd()
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
     cgroup_fd: int | None = None

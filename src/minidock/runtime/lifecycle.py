@@ -204,8 +204,8 @@ def kill(known: state.State, number: int) -> None:
     if known.status in ("stopped", "creating"):
         raise Conflict("container not running", hint=f"container {known.id} is {known.status}")
     try:
-        pidfd = os.pidfd_open(known.pid)
-    except ProcessLookupError:
+        pidfd = known.open_pidfd()
+    except Conflict:
         raise Conflict("container not running") from None
     try:
         process.send_signal(pidfd, number, pid=known.pid)

@@ -80,6 +80,22 @@ class State:
             raise
         return True
 
+    def open_pidfd(self) -> int:
+        """A pidfd of init itself, and not of a process that has its number by now.
+
+        The start time is looked at while the pidfd is held already: the process that it names then
+        had the number all the time. Raises Conflict where init has ended.
+        """
+        ended = Conflict(f"container {self.id} is not running")
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            raise ended from None
+        if is_alive(self.pid, self.content["startTime"]):
+            return pidfd
+        os.close(pidfd)
+        raise ended
+
     def document(self, status: str = "") -> dict[str, Any]:
         """The state as the spec's JSON, with runc's additions.
 

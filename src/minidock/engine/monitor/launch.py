@@ -20,6 +20,7 @@ from minidock.engine.container.mounts import (
     make_bind_sources,
     reach_subpaths,
 )
+from minidock.engine.monitor.joined import Joined
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.monitor.wiring import Wiring
 from minidock.engine.network.netfiles import write_network_files
@@ -63,7 +64,7 @@ def launch(
     Raises MinidockError of many kinds; nothing of the run is left then.
     """
     store = container.store
-    with UndoOnError() as undo:
+    with Joined(container) as joined, UndoOnError() as undo:
         undo.callback(take_down, store, container.id)
         wiring = Wiring(container)
         wiring.hold_ports()
@@ -78,6 +79,7 @@ def launch(
             stdio=stdio,
             filter_cache=store.seccomp,
         )
+        joined.require_alive()
         wiring.connect(created.pid)
         if look_on is not None:
             look_on(created)

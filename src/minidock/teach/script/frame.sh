@@ -61,6 +61,15 @@ quoted() {
     printf "'%s' " "$done$rest"
 }
 
+# What could not be unmounted is somebody's directory: rm would go through it.
+remove_box() {
+    if grep -qF " $1/" /proc/self/mountinfo; then
+        echo "something is mounted below $1 (grep $1 /proc/mounts): unmount it, then: rm -r $1" >&2
+        return 1
+    fi
+    rm -rf "$1"
+}
+
 tear_down() {
     trap - EXIT
     trap '' INT TERM HUP
@@ -71,7 +80,7 @@ tear_down() {
         (eval "$(cat "$act")") || echo "could not undo: $(cat "$act")" >&2
         rm -f "$act"
     done
-    rm -rf "$BOX"
+    remove_box "$BOX" || return
     rm -f "$RECORDS$ID"
 }
 
@@ -216,8 +225,7 @@ clean() {
         if [ -f "$box/tools/box.sh" ]; then
             ID=${record#"$RECORDS"} BOX=$box sh "$box/tools/box.sh" finish
         else
-            rm -rf "$box"
-            rm -f "$record"
+            remove_box "$box" && rm -f "$record"
         fi
     done
 }

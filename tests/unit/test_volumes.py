@@ -140,3 +140,16 @@ def test_owners_devices_and_capabilities_come_along(store: Store, tmp_path: Path
     assert (program.st_uid, program.st_gid, stat.S_IMODE(program.st_mode)) == (5, 6, 0o4755)
     assert os.getxattr(data / "program", "security.capability") == capability
     assert (data / "null").stat().st_rdev == os.makedev(1, 3)
+
+
+def test_only_a_volume_made_for_a_container_goes_with_it(store: Store) -> None:
+    """What a note names proves nothing: somebody may have made the volume in between."""
+    one, other = "1" * 64, "2" * 64
+    volumes.create(store, "somebodys", options={}, labels={})
+    volumes.create(store, "anothers", options={}, labels={}, made_for=other)
+    volumes.create(store, "ours", options={}, labels={}, made_for=one)
+    volumes.create(store, "somebodys", options={}, labels={}, made_for=one)  # it is there already
+    os.makedirs(store.containers, exist_ok=True)
+    for name in ("somebodys", "anothers", "ours", "..", "../volumes", "", ".", "gone", "a/b"):
+        volumes.take_back(store, name, one)
+    assert [volume["Name"] for volume in volumes.list(store)] == ["anothers", "somebodys"]

@@ -7,6 +7,7 @@ to the same description. Output, and the words of errors, must be equal.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from fake_docker_api import DOCKER, FakeDockerApi
 
 from minidock.cli.failure import FormatError, FormatSyntaxError
 from minidock.cli.inspecting import parsed_template, render_object
+from support.patience import patience
 
 CONTAINER: dict[str, Any] = {
     "Id": "ab" * 32,
@@ -206,6 +208,7 @@ a {{- 1}} {{2 -}} b
 {{end}}
 {{else}}
 {{range .Mounts}}
+{{$x := $x.Id}}
 {{foo .Name}}
 {{.Name | foo}}
 {{$nope}}
@@ -230,6 +233,108 @@ a {{- 1}} {{2 -}} b
 {{true.Foo}}
 {{end .Name}}
 {{if .Name}}x{{end .Name}}
+{{99999999999999999999}}
+{{9223372036854775807}}
+{{9223372036854775808}}
+{{18446744073709551615}}
+{{-9223372036854775809}}
+{{'ab'}}
+{{'\n'}}
+{{'\x41'}}
+{{'\''}}
+{{'"'}}
+{{"\'"}}
+{{'\"'}}
+{{"\q"}}
+{{"\ud800"}}
+{{"\U00110000"}}
+{{"\400"}}
+{{"\101"}}
+{{1e999}}
+{{1e1000000}}
+{{0x}}
+{{1_0}}
+{{1__0}}
+{{_1}}
+{{0b11}}
+{{0o17}}
+{{017}}
+{{1e3 | printf "%d"}}
+{{printf "%d" 1e3}}
+{{1.}}
+{{.5}}
+{{printf "%.9999999999f" 1.0}}|
+{{printf "%*d" 99999999 1}}|
+{{printf "%*d" "x" 1}}|
+{{printf "%*d" -5 1}}|
+{{printf "%.*f" -5 1.0}}|
+{{printf "%[1]d" 1}}|
+{{printf "%[2]d %[1]d" 1 2}}|
+{{printf "%[3]d" 1 2}}|
+{{printf "%[x]d" 1 2}}|
+{{printf "%[2]*[1]d" 1 5}}|
+{{printf "%٣d" 5}}|
+{{printf "%c" 1114112}}|
+{{printf "%c" -1}}|
+{{printf "%c" 55296}}|
+{{printf "%U" -1}}|
+{{printf "%q" 65}}|
+{{printf "%q" -5}}|
+{{printf "%q" 1114112}}|
+{{printf "%p" 1}}|
+{{printf "%w" 1}}|
+{{printf "%s" nil}}|
+{{printf "%f" .Args}}|
+{{printf "%.3v" 1.23456}}|
+{{printf "%5v|%-5v|%05v" 1.5 true "a"}}|
+{{printf "%e %E %g %G" 1.5 1.5 1e30 1e-30}}|
+{{printf "%.3g" 1234567.0}}|
+{{printf "%#v" 5}}|
+{{printf "%#v" 1.5}}|
+{{printf "%#v" true}}|
+{{printf "% x" "abc"}}|
+{{printf "%#x" "abc"}}|
+{{printf "% d" 5}}|
+{{printf "%t" 5}}|
+{{printf "%!"}}|
+{{printf "%z" 5}}|
+{{printf "a%"}}|
+{{printf "%-"}}|
+{{printf "%d %d" 1}}|
+{{printf "%s" 1 2}}|
+{{printf "%6.3d|%+.3d" 5 5}}|
+{{printf "%08.3f|%-8.3f|" 3.14159 3.14159}}
+{{printf "%5t|%-6t|" true false}}
+{{printf "%5q" "a"}}
+{{printf "%T %T %T" . .Name 5}}
+{{printf "%T" nil}}
+{{printf "%s" .State.Pid}}
+{{pad "a" -1 2}}|
+{{pad "a" 2 -1}}|
+{{truncate "abc" -1}}
+{{truncate "abc" 99}}
+{{index .Args -1}}
+{{slice .Args -1}}
+{{slice .Args 0 1 1}}
+{{slice .Args 0 1 5}}
+{{slice .Args 1 0 1}}
+{{slice .Args 0 2 1}}
+{{slice .State}}
+{{slice .Config.Labels 1}}
+{{slice}}
+{{index}}
+{{index .Args}}
+{{index .Args 0 0}}
+{{index .Config.Labels "a" 0}}
+{{index .Config.Labels .State}}
+{{index .HostConfig.Ulimits 0}}
+{{slice .HostConfig.Ulimits 1}}
+{{index .Args 1.5}}
+{{index .Args nil}}
+{{slice .Args nil}}
+{{slice .Args "a"}}
+{{slice .Args 1.5}}
+{{index .Args true}}
 """.strip("\n").splitlines()
 
 
@@ -274,3 +379,25 @@ def test_an_object_without_fields_looks_as_in_docker(kind: str, docker: FakeDock
 def test_templates_in_templates_are_refused_by_name(word: str) -> None:
     with pytest.raises(FormatSyntaxError, match=f"{{{{{word}}}}} is not available"):
         parsed_template(f'{{{{{word} "x"}}}}')
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{if 1}}" * 1000, "nested more than 100 levels deep"),
+        ("{{if 1}}{{else if 2}}" * 1000, "nested more than 100 levels deep"),
+        ("{{" + "(" * 10_000 + "1" + ")" * 10_000 + "}}", "nested more than 100 levels deep"),
+        ("{{range 1000000000}}{{end}}", "more than 200000 steps"),
+        ("{{range 99}}" * 99 + "{{end}}" * 99, "more than 200000 steps"),
+        ('{{$x := "ab"}}{{range 99}}{{$x = print $x $x}}{{end}}', "the text is longer than 4 MiB"),
+        ('{{pad "a" 99999999999 0}}', "the text is longer than 4 MiB"),
+        ('{{range 999}}{{printf "%999999d" 1}}{{end}}', "more than 64 MiB of output"),
+    ],
+    ids=range(8),
+)
+def test_a_template_without_end_ends_in_an_error(template: str, told: str) -> None:
+    begun = time.process_time()
+    code, said = applied(template)
+    assert code != 0
+    assert told in said
+    assert time.process_time() - begun < patience(3)

@@ -10,9 +10,19 @@ Source: text/template/exec.go's documented behaviour (https://pkg.go.dev/text/te
 
 from __future__ import annotations
 
+from time import process_time
+
 from minidock.cli.template import parse
 from minidock.cli.template.functions import FUNCTIONS, LAZY, suits
-from minidock.cli.template.values import Nil, Struct, TemplateError, is_true, shown, type_name
+from minidock.cli.template.values import (
+    Nil,
+    Struct,
+    TemplateError,
+    check_length,
+    is_true,
+    shown,
+    type_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +32,12 @@ if TYPE_CHECKING:
     from minidock.cli.template.functions import Function
 
 _ABSENT = object()  # a command that has no value before it in its pipeline
+
+# A template comes from people, and so from scripts that others wrote. One that counts to a billion,
+# or doubles a text thirty times, ends in an error instead of in all of the machine's memory.
+_STEPS = 200_000
+_SECONDS = 5.0  # of the processor
+_OUTPUT = 64 << 20
 
 
 class _Break(Exception):
@@ -55,6 +71,23 @@ class _Run:
         self.variables: list[tuple[str, Any]] = [("$", value)]
         self.functions = functions
         self.strict = strict
+        self.steps = 0
+        self.written = 0
+        self.end = process_time() + _SECONDS
+
+    def step(self, node: parse.Node) -> None:
+        """Count one step, and end a template that takes too many, or too long."""
+        self.steps += 1
+        if self.steps > _STEPS:
+            self.fail(node, f"more than {_STEPS} steps")
+        if process_time() > self.end:
+            self.fail(node, f"more than {_SECONDS:.0f} seconds")
+
+    def write(self, node: parse.Node, text: str) -> None:
+        self.written += len(text)
+        if self.written > _OUTPUT:
+            self.fail(node, f"more than {_OUTPUT >> 20} MiB of output")
+        self.output.append(text)
 
     def fail(self, node: parse.Node, reason: str) -> NoReturn:
         before = self.text[: node.position]
@@ -64,12 +97,13 @@ class _Run:
 
     def walk(self, nodes: list[parse.Node], dot: Any) -> None:
         for node in nodes:
+            self.step(node)
             if isinstance(node, parse.Text):
-                self.output.append(node.shown)
+                self.write(node, node.shown)
             elif isinstance(node, parse.Pipeline):
                 value = self.pipeline(node, dot)
                 if not node.names:
-                    self.output.append(printed(value))
+                    self.write(node, printed(value))
             elif isinstance(node, parse.Branch):
                 self.branch(node, dot)
             else:
@@ -92,6 +126,7 @@ class _Run:
         known = len(self.variables)
         for key, item in self.items(node, value):
             is_empty = False
+            self.step(node)
             bound = (key, item) if len(names) == 2 else (item,)
             for name, part in zip(names, bound, strict=False):
                 self.set(name, part, declares=node.pipeline.declares)
@@ -153,6 +188,8 @@ class _Run:
         if isinstance(node, parse.Dot):
             return dot
         if isinstance(node, parse.Literal):
+            if isinstance(node.value, int) and node.value >= 1 << 63:
+                self.fail(node, f"{node} overflows int")
             return node.value
         if isinstance(node, parse.Nil):
             return None
@@ -176,7 +213,10 @@ class _Run:
         elif isinstance(node, parse.Chain):
             value = self.operand(node.of, dot)
         else:
-            value = next(v for name, v in reversed(self.variables) if name == node.name)
+            found = [value for name, value in self.variables if name == node.name]
+            if not found:  # inside of its own declaration
+                self.fail(node, f"undefined variable: {node.name}")
+            value = found[-1]
         given = [self.operand(argument, dot) for argument in arguments]
         given += [] if final is _ABSENT else [final]
         for position, name in enumerate(node.names):
@@ -253,8 +293,12 @@ class _Run:
             wanted = called.parameters[-1] if given <= least else "any"
             self.check(command, final, wanted)
             arguments.append(final)
+        self.step(command)
         try:
-            return called.act(*arguments)
+            value = called.act(*arguments)
+            if isinstance(value, str):
+                check_length(len(value))
+            return value
         except ValueError as error:
             self.fail(command, f"error calling {name}: {error}")
 

@@ -14,6 +14,9 @@ from minidock.cli.template.values import (
     Number,
     Slice,
     Struct,
+    as_bytes,
+    as_text,
+    check_length,
     is_true,
     json_text,
     shown,
@@ -68,10 +71,10 @@ def _one_index(of: Any, key: Any) -> Any:
             raise ValueError("cannot index slice/array with nil")
         if not isinstance(key, int) or isinstance(key, bool):
             raise ValueError(f"cannot index slice/array with type {type_name(key)}")
-        length = 0 if kind else len(of)
+        length = 0 if kind else _len(of)
         if not 0 <= key < length:
             raise ValueError(f"index out of range: {key}")
-        return of.encode()[key] if isinstance(of, str) else of[key]
+        return as_bytes(of)[key] if isinstance(of, str) else of[key]
     if isinstance(of, dict) or kind == "map":
         if type_name(of).startswith("nat."):  # its keys are of a type of their own
             raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
@@ -104,23 +107,27 @@ def _slice(of: Any, *bounds: int) -> Any:
         raise ValueError(f"can't slice item of type {type_name(of)}")
     if isinstance(of, str) and len(bounds) == 3:
         raise ValueError("cannot 3-index slice a string")
+    length = _len(of)
     for bound in bounds:
+        if bound is None:
+            raise ValueError("cannot index slice/array with nil")
         if not isinstance(bound, int) or isinstance(bound, bool):
             raise ValueError(f"cannot index slice/array with type {type_name(bound)}")
-        if not 0 <= bound <= len(of):
+        if not 0 <= bound <= length:
             raise ValueError(f"index out of range: {bound}")
-    start = bounds[0] if bounds else 0
-    end = bounds[1] if len(bounds) > 1 else len(of)
+    start, end, most = (*bounds, *(0, length, length)[len(bounds) :])
     if start > end:
         raise ValueError(f"invalid slice index: {start} > {end}")
-    return of.encode()[start:end].decode(errors="replace") if isinstance(of, str) else of[start:end]
+    if end > most:
+        raise ValueError(f"invalid slice index: {end} > {most}")
+    return as_text(as_bytes(of)[start:end]) if isinstance(of, str) else of[start:end]
 
 
 def _len(of: Any) -> int:
     if of is None:
         raise ValueError("reflect: call of reflect.Value.Type on zero Value")
     if isinstance(of, str):
-        return len(of.encode())
+        return len(as_bytes(of))
     if isinstance(of, (list, dict)):
         return len(of)
     if isinstance(of, Nil):
@@ -188,7 +195,7 @@ def _lt(first: Any, other: Any) -> bool:
         raise ValueError("incompatible types for comparison")
     if isinstance(first, bool):
         raise ValueError("invalid type for comparison")
-    return bool(first.encode() < other.encode() if isinstance(first, str) else first < other)
+    return bool(as_bytes(first) < as_bytes(other) if isinstance(first, str) else first < other)
 
 
 def _le(first: Any, other: Any) -> bool:
@@ -243,11 +250,19 @@ def _title(text: str) -> str:
 
 def _pad(text: str, before: int, after: int) -> str:
     """Spaces around a text, but none around an empty one."""
-    return " " * before + text + " " * after if text else ""
+    if not text:
+        return ""
+    for count in (before, after):
+        if count < 0:
+            raise ValueError("strings: negative Repeat count")
+        check_length(count)
+    return " " * before + text + " " * after
 
 
 def _truncate(text: str, length: int) -> str:
-    return text.encode()[:length].decode(errors="replace")
+    if length < 0:
+        raise ValueError(f"runtime error: slice bounds out of range [:{length}]")
+    return as_text(as_bytes(text)[:length])
 
 
 FUNCTIONS: dict[str, Function] = {

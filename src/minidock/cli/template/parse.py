@@ -28,7 +28,8 @@ _TOKEN = re.compile(
       (?P<space>[ \t\r\n]+)
     | (?P<declare>:=) | (?P<assign>=) | (?P<comma>,) | (?P<pipe>\|) | (?P<open>\() | (?P<close>\))
     | (?P<string>"(?:[^"\\\n]|\\.)*") | (?P<raw>`[^`]*`) | (?P<char>'(?:[^'\\\n]|\\.)+')
-    | (?P<number>[+-]?(?:0[xX][0-9a-fA-F_]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+))(?![\w.])
+    | (?P<number>[+-]?(?:0[xX][0-9a-fA-F_]*|0[bB][01_]*|0[oO][0-7_]*
+                       |[0-9][0-9_]*(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+))(?![\w.])
     | (?P<field>\.\w+) | (?P<dot>\.)
     | (?P<variable>\$\w*)
     | (?P<word>[^\W\d]\w*)
@@ -36,11 +37,14 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPE = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.S
+    r"\\(?:x([0-9a-fA-F]{2})|([0-3][0-7]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.?))", re.S
 )
 _KEYWORDS = ("if", "else", "end", "range", "with", "nil", "define", "template", "block", "break",
              "continue")  # fmt: skip
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
+            "\\": "\\"}  # fmt: skip
+MOST_NESTED = 100  # deeper than what people write, and far from the depth that Python can go to
+_INT_MIN, _UINT_MAX = -(1 << 63), (1 << 64) - 1
 
 
 class Node:
@@ -180,6 +184,13 @@ class _Parser:
         self.at = 0
         self.variables = ["$"]
         self.ranges = 0
+        self.depth = 0
+
+    def enter(self) -> None:
+        """One level deeper: each that is entered is left again."""
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            self.fail(f"nested more than {MOST_NESTED} levels deep")
 
     def fail(self, reason: str, position: int | None = None) -> NoReturn:
         end = self.at if position is None else position
@@ -289,6 +300,7 @@ class _Parser:
     def _branch(self, action: _Action) -> Branch:
         """if, with and range up to their {{end}}, with all their {{else}}s."""
         _, kind, position = action.next()
+        self.enter()
         known = len(self.variables)
         pipeline = self._pipeline(action, kind)
         self.ranges += kind == "range"
@@ -300,6 +312,7 @@ class _Parser:
             if follows[0] == "word" and follows[1] == kind and kind != "range":
                 otherwise = [self._branch(stop)]
                 del self.variables[known:]
+                self.depth -= 1
                 return Branch(kind, position, pipeline, body, otherwise)
             self._finish(stop, "else")
             otherwise, stop = self.nodes()
@@ -309,6 +322,7 @@ class _Parser:
             self.fail("unexpected EOF")
         self._finish(stop, "end")
         del self.variables[known:]
+        self.depth -= 1
         return Branch(kind, position, pipeline, body, otherwise)
 
     def _finish(self, action: _Action, context: str) -> None:
@@ -410,20 +424,40 @@ class _Parser:
             self._check_variable(word, position)
             return Variable(position, word, [])
         if kind == "open":
+            self.enter()
             inner = self._pipeline(action, "parenthesized pipeline", "close")
+            self.depth -= 1
             action.next()
             return inner
         if kind in ("string", "raw", "char"):
             return self._text_literal(kind, word, position)
         if kind == "number":
-            return Literal(position, word, _number(word))
+            return self._number_literal(word, position)
         if kind == "word":
             return self._word(word, position)
         self.fail(f"unexpected {_item((kind, word, position))} in operand", position)
 
     def _text_literal(self, kind: str, word: str, position: int) -> Literal:
-        text = word[1:-1] if kind == "raw" else _ESCAPE.sub(_unescape, word[1:-1])
-        return Literal(position, word, ord(text) if kind == "char" else text)
+        if kind == "raw":
+            return Literal(position, word, word[1:-1])
+        try:
+            text = _ESCAPE.sub(lambda match: _unescape(match, word[0]), word[1:-1])
+        except ValueError:
+            self.fail("invalid syntax", position)
+        if kind == "string":
+            return Literal(position, word, text)
+        if len(text) != 1:
+            self.fail(f"malformed character constant: {word}", position)
+        return Literal(position, word, ord(text))
+
+    def _number_literal(self, word: str, position: int) -> Literal:
+        try:
+            value = _number(word)
+        except ValueError:
+            self.fail(f'illegal number syntax: "{word}"', position)
+        if isinstance(value, int) and not _INT_MIN <= value <= _UINT_MAX:
+            self.fail(f'integer overflow: "{word}"', position)
+        return Literal(position, word, value)
 
     def _word(self, word: str, position: int) -> Node:
         if word in ("true", "false"):
@@ -444,14 +478,33 @@ def _item(token: tuple[str, str, int]) -> str:
 
 
 def _number(word: str) -> int | float:
+    """A constant's value, base 8 where it begins with a 0; raises ValueError for what is none."""
+    if "__" in word or word.endswith("_"):
+        raise ValueError(word)
     plain = word.replace("_", "")
-    if plain.lower().lstrip("+-").startswith("0x"):
-        return int(plain, 16)
-    return float(plain) if any(mark in plain for mark in ".eE") else int(plain)
+    digits = plain.lower().lstrip("+-")
+    if digits[:2] not in ("0x", "0b", "0o"):
+        if any(mark in plain for mark in ".eE"):
+            if (value := float(plain)) in (float("inf"), float("-inf")):
+                raise ValueError(word)
+            return value
+        if digits[0] == "0" and len(digits) > 1:
+            plain = plain.replace("0", "0o", 1)
+    if len(digits) > 80:  # more than 64 bits in any base
+        return _UINT_MAX + 1
+    return int(plain, 0)
 
 
-def _unescape(match: re.Match[str]) -> str:
-    for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
+def _unescape(match: re.Match[str], quote: str) -> str:
+    for group, base in ((1, 16), (2, 8)):  # a byte
         if match[group]:
-            return chr(int(match[group], base))
-    return _ESCAPED.get(match[5], match[5])
+            byte = int(match[group], base)
+            return bytes([byte]).decode("utf-8", "surrogateescape")
+    for group in (3, 4):  # a character, and no half of one
+        if match[group]:
+            return chr(int(match[group], 16)).encode().decode()
+    if match[5] == quote:
+        return quote
+    if match[5] not in _ESCAPED:
+        raise ValueError(match[0])
+    return _ESCAPED[match[5]]

@@ -20,8 +20,32 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LONGEST = (
+    4 << 20
+)  # characters of what a function gives; all that is known of a container is shorter
+
+
 class TemplateError(Exception):
     """A template that cannot be understood, or not be applied to this value."""
+
+
+def check_length(characters: int) -> None:
+    """Raise ValueError for a text that no template needs."""
+    if characters > LONGEST:
+        raise ValueError(f"the text is longer than {LONGEST >> 20} MiB")
+
+
+def as_bytes(text: str) -> bytes:
+    """A text as Go has it: bytes, which a part of a character may be cut out of."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def as_text(data: bytes) -> str:
+    """What `as_bytes` takes apart."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 class Number(str):

@@ -11,65 +11,184 @@ Source: https://pkg.go.dev/fmt.
 
 from __future__ import annotations
 
-import re
-
-from minidock.cli.template.values import Nil, Struct, quoted, shown, shown_float, type_name
+from minidock.cli.template.values import (
+    Nil,
+    Struct,
+    as_bytes,
+    check_length,
+    quoted,
+    shown,
+    shown_float,
+    type_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_VERB = re.compile(
-    r"%(?P<flags>[+\-# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*)?)?(?P<verb>.)?", re.S
-)
 _BASES = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}
+_MOST = 1_000_000  # the largest width and precision; fmt's own limit
 
 
 class _Spec:
     """One verb's flags, width and precision."""
 
-    def __init__(self, match: re.Match[str]) -> None:
-        self.flags = match["flags"]
+    def __init__(self) -> None:
+        self.flags = ""
         self.width = 0
-        self.precision: int | None = 0 if "." in match[0].rstrip(match["verb"] or "") else None
+        self.precision: int | None = None
 
 
 def printf(text: str, values: tuple[Any, ...]) -> str:
-    """The format with its verbs replaced by the values."""
-    pieces: list[str] = []
-    rest = list(reversed(values))
-    end = 0
-    for match in _VERB.finditer(text):
-        pieces.append(text[end : match.start()])
-        end = match.end()
-        pieces.append(_one(match, rest))
-    pieces.append(text[end:])
-    if rest:
-        extra = ", ".join(f"{type_name(value)}={_in_error(value)}" for value in reversed(rest))
-        pieces.append(f"%!(EXTRA {extra})")
-    return "".join(pieces)
+    """The format with its verbs replaced by the values.
+
+    Raises ValueError for what becomes too long.
+    """
+    return _Printf(text, values).whole()
 
 
-def _one(match: re.Match[str], rest: list[Any]) -> str:
-    verb = match["verb"]
-    if verb is None:
-        return "%!(NOVERB)"
-    if verb == "%":
-        return "%"
-    spec = _Spec(match)
-    spec.width = _size(match["width"], rest) or 0
-    if match["precision"]:
-        spec.precision = _size(match["precision"], rest)
-    if not rest:
-        return f"%!{verb}(MISSING)"
-    value = rest.pop()
-    return _padded(_formatted(verb, value, spec), value, spec)
+class _Printf:
+    """One printf: how far its format is read, and which value comes next.
 
+    is_reordered: a "[2]" was there, so values may be left over. is_good: this verb's "[…]" was
+    right. is_indexed: the "[…]" was the last that was read.
+    """
 
-def _size(text: str | None, rest: list[Any]) -> int | None:
-    if text == "*":
-        return int(rest.pop()) if rest and isinstance(rest[-1], int) else None
-    return int(text) if text else None
+    def __init__(self, text: str, values: tuple[Any, ...]) -> None:
+        self.text = text
+        self.values = values
+        self.at = 0
+        self.number = 0
+        self.is_reordered = False
+        self.is_good = True
+        self.is_indexed = False
+        self.pieces: list[str] = []
+        self.length = 0
+
+    def whole(self) -> str:
+        while (start := self.text.find("%", self.at)) >= 0:
+            self._put(self.text[self.at : start])
+            self.at = start + 1
+            self._put(self._verb())
+        self._put(self.text[self.at :])
+        rest = self.values[self.number :]
+        if rest and not self.is_reordered:
+            extra = ", ".join(
+                "<nil>" if value is None else f"{type_name(value)}={_in_error(value)}"
+                for value in rest
+            )
+            self._put(f"%!(EXTRA {extra})")
+        return "".join(self.pieces)
+
+    def _put(self, piece: str) -> None:
+        self.length += len(piece)
+        check_length(self.length)
+        self.pieces.append(piece)
+
+    def _peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _verb(self) -> str:
+        """What stands for one verb."""
+        spec = _Spec()
+        self.is_good, self.is_indexed = True, False
+        while (flag := self._peek()) and flag in "+-# 0":
+            spec.flags += flag
+            self.at += 1
+        self._index()
+        wrong = self._width(spec) + self._precision(spec)
+        if not self.is_indexed:
+            self._index()
+        verb = self._peek()
+        self.at += 1
+        if not verb:
+            return f"{wrong}%!(NOVERB)"
+        if verb == "%":
+            return f"{wrong}%"
+        if not self.is_good:
+            return f"{wrong}%!{verb}(BADINDEX)"
+        if self.number >= len(self.values):
+            return f"{wrong}%!{verb}(MISSING)"
+        value = self.values[self.number]
+        self.number += 1
+        return wrong + _padded(_formatted(verb, value, spec), value, spec)
+
+    def _width(self, spec: _Spec) -> str:
+        """Read a width; returns what is wrong with it."""
+        if self._peek() == "*":
+            self.at += 1
+            width = self._from_value()
+            self.is_indexed = False
+            if width is None:
+                return "%!(BADWIDTH)"
+            if width < 0:
+                spec.flags = spec.flags.replace("0", "") + "-"
+            spec.width = abs(width)
+            return ""
+        number = self._digits()
+        if number is not None:
+            spec.width = number
+            self.is_good &= not self.is_indexed
+        return ""
+
+    def _precision(self, spec: _Spec) -> str:
+        """Read a precision; returns what is wrong with it."""
+        if self._peek() != ".":
+            return ""
+        self.at += 1
+        self.is_good &= not self.is_indexed
+        self._index()
+        if self._peek() == "*":
+            self.at += 1
+            number = self._from_value()
+            self.is_indexed = False
+            if number is None or number < 0:
+                return "%!(BADPREC)"
+            spec.precision = number
+            return ""
+        spec.precision = self._digits() or 0
+        return ""
+
+    def _digits(self) -> int | None:
+        """A number of the format; one that is too large takes the rest of the format with it."""
+        start = self.at
+        while (digit := self._peek()) and digit in "0123456789":
+            self.at += 1
+            if self.at - start > 7:
+                self.at = len(self.text)
+                return None
+        return int(self.text[start : self.at]) if self.at > start else None
+
+    def _from_value(self) -> int | None:
+        """A width or precision out of the values."""
+        if self.number >= len(self.values):
+            return None
+        value = self.values[self.number]
+        self.number += 1
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST:
+            return None
+        return value
+
+    def _index(self) -> None:
+        """A "[2]": which value comes next."""
+        self.is_indexed = False
+        if self._peek() != "[":
+            return
+        self.is_reordered = True
+        close = self.text.find("]", self.at)
+        if close < 0:
+            self.is_good = False
+            self.at += 1
+            return
+        word = self.text[self.at + 1 : close]
+        self.at = close + 1
+        is_number = word.isascii() and word.isdigit() and len(word) <= 7
+        if is_number and 1 <= int(word) <= len(self.values):
+            self.number = int(word) - 1
+            self.is_indexed = True
+        else:
+            self.is_good = False
+            self.is_indexed = is_number
 
 
 def _padded(text: str, value: Any, spec: _Spec) -> str:
@@ -107,6 +226,8 @@ def _value(value: Any, spec: _Spec) -> str:
         return value[: spec.precision]
     if isinstance(value, int) and not isinstance(value, bool):
         return _signed(str(value), spec)
+    if isinstance(value, float):
+        return _float("g", value, spec)
     return shown(value)
 
 
@@ -117,7 +238,10 @@ def _string(verb: str, value: str, spec: _Spec) -> str:
     if verb == "q":
         return quoted(cut)
     if verb in "xX":
-        digits = cut.encode().hex()
+        between = " " if " " in spec.flags and cut else ""
+        digits = as_bytes(cut).hex(between) if between else as_bytes(cut).hex()
+        if "#" in spec.flags and cut:
+            digits = "0x" + digits.replace(" ", " 0x")
         return digits if verb == "x" else digits.upper()
     return _wrong(verb, value)
 
@@ -131,12 +255,26 @@ def _integer(verb: str, value: int, spec: _Spec) -> str:
             digits = {"x": "0x", "X": "0X", "o": "0", "b": "0b"}.get(verb, "") + digits
         return _signed(("-" if value < 0 else "") + digits, spec)
     if verb == "c":
-        return chr(value)
+        return _character(value)
     if verb == "q":
-        return f"'{chr(value)}'"
+        return _quoted_character(value)
     if verb == "U":
-        return f"U+{value:04X}"
+        return f"U+{value % (1 << 64):04X}"
     return _wrong(verb, value)
+
+
+def _character(value: int) -> str:
+    """The character of a number; U+FFFD where there is none."""
+    if not 0 <= value <= 0x10FFFF or 0xD800 <= value <= 0xDFFF:
+        return "\ufffd"
+    return chr(value)
+
+
+def _quoted_character(value: int) -> str:
+    character = _character(value)
+    if character in "'\"":
+        return "'\\''" if character == "'" else "'\"'"
+    return f"'{quoted(character)[1:-1]}'"
 
 
 def _float(verb: str, value: float, spec: _Spec) -> str:

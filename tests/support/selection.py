@@ -30,6 +30,7 @@ MODULES = {
     "tests/e2e/test_build_cache.py": _BUILDS,
     "tests/e2e/test_build_context.py": _BUILDS,
     "tests/e2e/test_build_failures.py": _BUILDS,
+    "tests/e2e/test_build_network.py": _BUILDS,
     "tests/e2e/test_build_terminal.py": _BUILDS,
     "tests/e2e/test_cli_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_exchange.py": _OTHER_ENGINES,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 # Of a pattern: an escaped character, a class of characters, or one that stands for itself.
-_GLOB_PIECES = r"\\.|\[\^?(?:\\.|[^\]])+\]|."
+
+
+_SECONDS = 1.0  # of the processor, for one pattern and one name
 
 
 class BadFilter(MinidockError):
@@ -84,26 +86,12 @@ def glob(pattern: str, text: str) -> bool:
     Raises BadFilter for a pattern that is none.
     Source: https://pkg.go.dev/path#Match.
     """
-    import re
+    from minidock.wildcards import Malformed, path_pattern
 
-    expression = "".join(_glob_piece(piece) for piece in re.findall(_GLOB_PIECES, pattern, re.S))
     try:
-        return re.fullmatch(expression, text, re.S) is not None
-    except re.error:
-        raise BadFilter("syntax error in pattern") from None
-
-
-def _glob_piece(piece: str) -> str:
-    """One piece of such a pattern as a regular expression."""
-    import re
-
-    if piece in ("*", "?"):
-        return f"[^/]{piece.replace('?', '')}"
-    if piece in ("[", "\\"):
-        return "["  # what no re takes: a pattern that is none
-    if piece.startswith("["):
-        return piece.replace("[", "\\[").replace("\\[", "[", 1)
-    return re.escape(piece[-1])
+        return path_pattern(pattern).matches(text)
+    except Malformed as error:
+        raise BadFilter(str(error)) from None
 
 
 def truth(name: str, wanted: str) -> bool:
@@ -116,10 +104,25 @@ def truth(name: str, wanted: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Does a pattern (a regular expression) occur in a text?"""
-    import re
+    """Does a pattern (a regular expression) occur in a text?
 
+    Raises BadFilter for one that takes too long: Python's matcher may try very many ways.
+    """
+    import re
+    import signal
+
+    def expire(number: int, frame: object) -> None:
+        raise BadFilter(
+            f"the pattern takes more than {_SECONDS:.0f} second: {pattern}",
+            hint="repeat no part that has a repetition in itself, such as (a*)*",
+        )
+
+    before = signal.signal(signal.SIGVTALRM, expire)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
     try:
         return re.search(pattern, text) is not None
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return pattern in text
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from minidock.engine.build.progress import Progress
 
 _DEFAULT_NAME = "Dockerfile"
-_DOCKERFILE_MAX_BYTES = 16 << 20
+DOCKERFILE_MAX_BYTES = 16 << 20
 _KINDS = {
     stat.S_IFIFO: "it is a FIFO, not a file",
     stat.S_IFSOCK: "it is a socket, not a file",
@@ -133,7 +133,7 @@ def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes,
     """The Dockerfile's text, its folder and its name there; "" where it came by standard input."""
     if options.file == "-":
         assert options.stdin is not None
-        return options.stdin.read(_DOCKERFILE_MAX_BYTES), ("", "")
+        return options.stdin.read(DOCKERFILE_MAX_BYTES), ("", "")
     if options.file and outside:
         path = os.path.abspath(options.file)
         if not os.path.exists(path):  # Docker looks in the context then
@@ -175,7 +175,7 @@ def _read_inside(folder: str, name: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise NotReadable(_KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file"))
         with open(f"/proc/self/fd/{held}", "rb") as file:
-            return file.read(_DOCKERFILE_MAX_BYTES)
+            return file.read(DOCKERFILE_MAX_BYTES)
     except OSError as error:
         raise NotReadable((error.strerror or str(error)).lower()) from None
     finally:

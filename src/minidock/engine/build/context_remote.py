@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import os
 
-from minidock.engine.build.context import Context, of_folder
+from minidock.engine.build.context import DOCKERFILE_MAX_BYTES, Context, of_folder
 from minidock.engine.build.options import Options
 from minidock.engine.image.compression import compression_of, uncompressed_chunks
 from minidock.engine.image.layers import unpack_layer
@@ -82,7 +82,7 @@ def _of_stream(
         os.mkdir(folder, 0o755)
         vertex = progress.vertex("[internal] load build definition from Dockerfile")
         vertex.begin()
-        text = head + stream.read()
+        text = head + _read_exactly(stream, DOCKERFILE_MAX_BYTES)
         vertex.say(f"transferring dockerfile: {len(text)}B done")
         vertex.done()
         return Context(folder, text, "Dockerfile", None)

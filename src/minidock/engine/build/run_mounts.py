@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _POLL_SECONDS = 0.05
+_SECRET_MAX_BYTES = 500 << 10  # as BuildKit
 
 
 def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
@@ -53,9 +54,11 @@ def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
         return True
     try:
         with open(secret.path, "rb") as file:
-            mount.content = file.read()
+            mount.content = file.read(_SECRET_MAX_BYTES + 1)
     except OSError as error:
         raise DockerfileError(f"secret {name}: {secret.path}: {error.strerror}") from None
+    if len(mount.content) > _SECRET_MAX_BYTES:
+        raise DockerfileError(f"secret {name}: {secret.path} is larger than 500 KiB")
     return True
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from minidock import jsontext
 from minidock.engine.clock import timestamp
+from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.oci import image_config
 from minidock.oci.digest import chain_ids
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMMENT = "buildkit.dockerfile.v0"  # what BuildKit says in the history of the images it makes
+_HISTORY_MAX = 8 << 20  # characters
 _SCRATCH_CONFIG = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
 
 
@@ -46,6 +48,7 @@ class State:
         self.history: list[dict[str, Any]] = []
         self.variables: dict[str, str] = {"PATH": DEFAULT_PATH}
         self.build_args: list[tuple[str, str]] = []
+        self._history_size = 0
 
     @classmethod
     def of_image(cls, image: Image, name: str) -> State:
@@ -77,6 +80,7 @@ class State:
         copied.config = jsontext.loads(jsontext.dumps(self.config))
         copied.history = [dict(entry) for entry in self.history]
         copied.variables = dict(self.variables)
+        copied._history_size = self._history_size
         return copied
 
     @property
@@ -95,12 +99,19 @@ class State:
 
     def note(self, created_by: str) -> None:
         """An instruction that made no layer."""
-        self.history.append({"created_by": created_by, "comment": COMMENT, "empty_layer": True})
+        self._add({"created_by": created_by, "comment": COMMENT, "empty_layer": True})
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        """One more entry; raises DockerfileError for a history that no image needs."""
+        self._history_size += len(entry["created_by"])
+        if self._history_size > _HISTORY_MAX:
+            raise DockerfileError(f"the image's history is longer than {_HISTORY_MAX >> 20} MiB")
+        self.history.append(entry)
 
     def add_layer(self, diff_id: str, created: str, created_by: str) -> None:
         """An instruction that made a layer, or found it in the cache: `created` is its time."""
         self.diff_ids.append(diff_id)
-        self.history.append({"created": created, "created_by": created_by, "comment": COMMENT})
+        self._add({"created": created, "created_by": created_by, "comment": COMMENT})
 
     @property
     def environment(self) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minidock.engine.dockerfile.ignore import Ignore
+    from minidock.wildcards import Pattern
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WILD = frozenset("*?[\\")
@@ -169,11 +170,12 @@ class Tree:
             return [clean]
         first_wild = min(at for at, character in enumerate(clean) if character in _WILD)
         self.open(posixpath.dirname(clean[:first_wild])).close()
-        return sorted(self._matches("", clean.split("/")))
+        parts = [(part, _name_pattern(part)) for part in clean.split("/")]
+        return sorted(self._matches("", parts))
 
-    def _matches(self, folder: str, parts: list[str]) -> Iterator[str]:
+    def _matches(self, folder: str, parts: list[tuple[str, Pattern | None]]) -> Iterator[str]:
         """The paths below a folder that the pattern's parts match, one part a level."""
-        first, rest = parts[0], parts[1:]
+        (plain, pattern), *rest = parts
         try:
             directory = self.open(folder)
         except FileNotFoundError:
@@ -185,7 +187,7 @@ class Tree:
         finally:
             directory.close()
         for name in names:
-            if not _name_matches(name, first):
+            if not (name == plain if pattern is None else pattern.matches(name)):
                 continue
             path = f"{folder}/{name}" if folder else name
             if rest:
@@ -203,44 +205,16 @@ def _entry(path: str, fd: int) -> Entry:
     return Entry(path, fd, status)
 
 
-def _name_matches(name: str, pattern: str) -> bool:
-    """Whether one name matches a pattern of Go's: * ? [a-z] [^a] and a backslash before a char.
+def _name_pattern(pattern: str) -> Pattern | None:
+    """One part of a path with wildcards: * ? [a-z] [^a] and a backslash; None for a plain name.
 
     Raises ValueError for a pattern that is none.
     """
     if not any(character in _WILD for character in pattern):
-        return name == pattern
-    import re  # only builds with wildcards pay for it
+        return None
+    from minidock.wildcards import Malformed, path_pattern  # only builds with wildcards pay for it
 
     try:
-        return re.fullmatch(_expression(pattern), name, re.DOTALL) is not None
-    except re.error:  # such as [z-a]
-        raise ValueError(f"syntax error in pattern {pattern}") from None
-
-
-def _expression(pattern: str) -> str:
-    import re
-
-    result, at = "", 0
-    while at < len(pattern):
-        character = pattern[at]
-        at += 1
-        if character == "*":
-            result += ".*"
-        elif character == "?":
-            result += "."
-        elif character == "\\" and at < len(pattern):
-            result += re.escape(pattern[at])
-            at += 1
-        elif character == "[":
-            end = pattern.find("]", at + 1)
-            if end < 0:
-                raise ValueError(f"syntax error in pattern {pattern}")
-            inside = pattern[at:end]
-            negated = "^" if inside.startswith("^") else ""
-            body = inside.removeprefix("^").replace("[", "\\[").replace("&&", "&\\&")
-            result += f"[{negated}{body}]"
-            at = end + 1
-        else:
-            result += re.escape(character)
-    return result
+        return path_pattern(pattern)
+    except Malformed as error:
+        raise ValueError(f"{error} {pattern}") from None

@@ -25,7 +25,14 @@ from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.health import read_health
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
 from minidock.engine.dockerfile.ports import exposed_ports
-from minidock.engine.dockerfile.words import SPACES, expand, expand_words, quoted, quoted_rune
+from minidock.engine.dockerfile.words import (
+    GROWTH_MAX,
+    SPACES,
+    expand,
+    expand_words,
+    quoted,
+    quoted_rune,
+)
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -128,13 +135,18 @@ def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[st
             entries[position[0]] = entry
         else:
             entries.append(entry)
+    if sum(map(len, entries)) > GROWTH_MAX:
+        raise DockerfileError(f"the environment is larger than {GROWTH_MAX >> 20} MiB")
     config["Env"] = entries
     return _spelled("ENV", added)
 
 
 def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
     added = pairs(instruction, variables)
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(added)}
+    labels = {**(config.get("Labels") or {}), **dict(added)}
+    if sum(len(name) + len(value) for name, value in labels.items()) > GROWTH_MAX:
+        raise DockerfileError(f"the labels are larger than {GROWTH_MAX >> 20} MiB")
+    config["Labels"] = labels
     return _spelled("LABEL", added)
 
 

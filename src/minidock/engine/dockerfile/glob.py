@@ -11,7 +11,9 @@ Source: BuildKit's frontend/dockerfile/shell, whose expressions are greedy or la
 from __future__ import annotations
 
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.words import GROWTH_MAX
 
+_WORK_MAX = 4_000_000  # characters times tokens: seconds, not hours
 _ANY_TEXT = ("*",)  # tokens that no character of a text equals
 _ANY_CHARACTER = ("?",)
 
@@ -37,19 +39,29 @@ def without_end(value: str, pattern: str, *, longest: bool) -> str:
 def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
     """The value with the first match replaced, or each; a match is as long as it can be."""
     tokens = _tokens(pattern)
+    _check_size(value, tokens)
     result: list[str] = []
-    at = behind_last = 0
-    while at <= len(value):
-        end = _match_end(value[at:], tokens, longest=True)
-        if end is None or (end == 0 and result and at == behind_last):
-            at += 1  # no match, or an empty one right behind another: not a match for Go
+    size = at = behind_last = 0
+    while (found := _find(value, tokens, at)) is not None:
+        start, end = found
+        if start == end == behind_last and result:
+            at += 1  # an empty match right behind another: not a match for Go
             continue
-        result += [value[behind_last:at], replacement]
-        behind_last = at + end
-        at = behind_last + (end == 0)
+        result += [value[behind_last:start], replacement]
+        size += len(replacement)
+        if size > GROWTH_MAX:
+            raise DockerfileError(f"the replaced text is longer than {GROWTH_MAX >> 20} MiB")
+        behind_last = end
+        at = end + (start == end)
         if not everywhere:
             break
     return "".join([*result, value[behind_last:]])
+
+
+def _check_size(value: str, tokens: Sequence[Token]) -> None:
+    """Raise DockerfileError for a match that would take long: each token meets each character."""
+    if len(value) * len(tokens) > _WORK_MAX:
+        raise DockerfileError("value and pattern of a substitution are too long")
 
 
 def _tokens(pattern: str) -> list[Token]:
@@ -64,25 +76,64 @@ def _tokens(pattern: str) -> list[Token]:
                 )
             tokens.append(following)
         else:
-            tokens.append({"*": _ANY_TEXT, "?": _ANY_CHARACTER}.get(character, character))
+            token = {"*": _ANY_TEXT, "?": _ANY_CHARACTER}.get(character, character)
+            if not (token == _ANY_TEXT and tokens and tokens[-1] == _ANY_TEXT):  # twice is as once
+                tokens.append(token)
     return tokens
+
+
+def _find(text: str, tokens: Sequence[Token], start: int) -> tuple[int, int] | None:
+    """Where the first match at or behind `start` begins, and where the longest there ends.
+
+    Each state keeps the earliest beginning from which it was reached, so one pass finds both.
+    """
+    found: tuple[int, int] | None = None
+    states: dict[int, int] = {}
+    for at in range(start, len(text) + 1):
+        if found is None:
+            for state in _through_stars({0}, tokens):
+                states.setdefault(state, at)
+        begin = states.get(len(tokens))
+        if begin is not None and (found is None or begin <= found[0]):
+            found = begin, at
+        if found is not None:
+            states = {state: begin for state, begin in states.items() if begin <= found[0]}
+            if not states:
+                break
+        if at < len(text):
+            states = _stepped(text[at], states, tokens)
+    return found
+
+
+def _stepped(character: str, states: dict[int, int], tokens: Sequence[Token]) -> dict[int, int]:
+    """The states behind one more character, each with its earliest beginning."""
+    stepped: dict[int, int] = {}
+    for state, begin in states.items():
+        for reached in _through_stars(_behind(character, state, tokens), tokens):
+            stepped[reached] = min(begin, stepped.get(reached, begin))
+    return stepped
+
+
+def _behind(character: str, state: int, tokens: Sequence[Token]) -> tuple[int, ...]:
+    """The state that a character leads to from another one, if it does."""
+    token = tokens[state] if state < len(tokens) else None
+    if token == _ANY_TEXT:
+        return (state,) if character != "\n" else ()
+    if token == character or (token == _ANY_CHARACTER and character != "\n"):
+        return (state + 1,)
+    return ()
 
 
 def _match_end(text: str, tokens: Sequence[Token], *, longest: bool) -> int | None:
     """Where the shortest or longest match that begins with the text ends; None without one."""
+    _check_size(text, tokens)
     states = _through_stars({0}, tokens)
     found = 0 if len(tokens) in states else None
     for at, character in enumerate(text, 1):
         if not states or (found is not None and not longest):
             break
-        stepped: set[int] = set()
-        for state in states:
-            token = tokens[state] if state < len(tokens) else None
-            if token == _ANY_TEXT and character != "\n":
-                stepped.add(state)
-            elif token == character or (token == _ANY_CHARACTER and character != "\n"):
-                stepped.add(state + 1)
-        states = _through_stars(stepped, tokens)
+        reached = {after for state in states for after in _behind(character, state, tokens)}
+        states = _through_stars(reached, tokens)
         if len(tokens) in states:
             found = at
     return found

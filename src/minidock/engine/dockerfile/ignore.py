@@ -20,13 +20,17 @@ from __future__ import annotations
 import posixpath
 
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.wildcards import Item, Pattern, is_any, is_same
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
+    from collections.abc import Callable
 
 _IN_REGULAR_EXPRESSIONS = ".+()|{}$"
 _SPECIAL = "*?[\\"
+_FOLDERS = "(.*/)?"
+MOST_BYTES = 1 << 20
+_LONGEST_LINE = 16384
 
 
 class Ignore:
@@ -37,6 +41,11 @@ class Ignore:
     """
 
     def __init__(self, text: bytes) -> None:
+        if len(text) > MOST_BYTES:
+            raise DockerfileError(
+                f".dockerignore is larger than {MOST_BYTES >> 20} MiB",
+                hint="patterns can have wildcards",
+            )
         lines = _read(text)
         try:
             self._patterns = [_Pattern(line) for line in lines]
@@ -98,17 +107,17 @@ class _Pattern:
         if self.lets_in and self.text in ("", "/"):
             raise _Malformed('illegal exclusion pattern: "!"')
         _check_syntax(self.text)
-        self._expression: re.Pattern[str] | None = None
+        self._compiled: Pattern | None = None
         literal_end = self.text.removeprefix("**")
         literal_start = self.text.removesuffix("**")
         self._is_end = self.text.startswith("**") and not _has_special(literal_end)
         self._is_start = self.text.endswith("**") and not _has_special(literal_start)
         if not (self._is_end or self._is_start or not _has_special(self.text)):
-            self._expression = _compiled(self.text)
+            self._compiled = _compiled(self.text)
 
     def matches(self, path: str) -> bool:
-        if self._expression is not None:
-            return self._expression.fullmatch(path) is not None
+        if self._compiled is not None:
+            return self._compiled.matches(path)
         if self._is_end:
             end = self.text[2:]
             return path.endswith(end) or (end.startswith("/") and path == end[1:])
@@ -130,6 +139,10 @@ def _read(text: bytes) -> list[str]:
     """The patterns of a file, each in its simplest spelling."""
     patterns = []
     for line in text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n"):
+        if len(line) > _LONGEST_LINE:
+            raise DockerfileError(
+                f".dockerignore: a line is longer than {_LONGEST_LINE} characters"
+            )
         pattern = line.strip()
         if line.startswith("#") or not pattern:
             continue
@@ -182,17 +195,65 @@ def _behind_class_character(pattern: str, at: int) -> int:
     return at + 1
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern."""
+def _compiled(pattern: str) -> Pattern:
+    """What a pattern's regular expression matches, as moby makes it, without its backtracking."""
+    expression = "".join(_expression(pattern))
+    items: list[Item] = []
+    at = int(expression.startswith("^"))
+    while at < len(expression):
+        if expression.startswith(_FOLDERS, at):
+            at += len(_FOLDERS)
+            items.append(Item(is_any, loops=True, ends_with_slash=True))
+            continue
+        fits, at = _atom(expression, at)
+        loops = expression.startswith("*", at)
+        at += loops
+        items.append(Item(fits, loops=loops))
+    return Pattern(items)
+
+
+def _atom(expression: str, at: int) -> tuple[Callable[[str], bool], int]:
+    """The test that one character's part of a regular expression is, and where it ends."""
+    first = expression[at]
+    if first == "[":
+        end = _class_end(expression, at)
+        return _one_character(expression[at:end]), end
+    if first == "\\":
+        return _one_character(expression[at : at + 2]), at + 2
+    if first == ".":
+        return is_any, at + 1
+    if first in "*?":
+        raise _Malformed("syntax error in pattern")  # nothing that could be repeated
+    if first == "^":
+        return _is_none, at + 1  # the text's beginning, which is behind us
+    return is_same(first), at + 1
+
+
+def _is_none(character: str) -> bool:
+    return False
+
+
+def _class_end(expression: str, at: int) -> int:
+    at += 1
+    at += expression.startswith("^", at)
+    at += expression.startswith("]", at)
+    while at < len(expression) and expression[at] != "]":
+        at += 2 if expression[at] == "\\" else 1
+    return at + 1
+
+
+def _one_character(expression: str) -> Callable[[str], bool]:
+    """A test by a regular expression for one character, of which none is slow."""
     import re
     import warnings
 
     with warnings.catch_warnings():  # Python warns of "[[", which it reads as Go does
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            return re.compile("".join(_expression(pattern)))
+            compiled = re.compile(expression)
         except re.error:
             raise _Malformed("syntax error in pattern") from None
+    return lambda character: compiled.fullmatch(character) is not None
 
 
 def _expression(pattern: str) -> list[str]:
@@ -203,16 +264,18 @@ def _expression(pattern: str) -> list[str]:
         if pattern.startswith("**", at):
             at += 2
             at += pattern.startswith("/", at)  # "**/" is as "**"
-            pieces.append("(.*/)?" if at < len(pattern) else ".*")
-            continue
-        at += 1
-        if character == "*":
-            pieces.append("[^/]*")
-        elif character == "?":
-            pieces.append("[^/]")
-        elif character == "\\":
-            pieces.append("\\" + pattern[at : at + 1])  # a letter becomes a class, as in Go: \d
-            at += 1
+            piece = _FOLDERS if at < len(pattern) else ".*"
         else:
-            pieces.append("\\" + character if character in _IN_REGULAR_EXPRESSIONS else character)
+            at += 1
+            if character == "*":
+                piece = "[^/]*"
+            elif character == "?":
+                piece = "[^/]"
+            elif character == "\\":
+                piece = "\\" + pattern[at : at + 1]  # a letter becomes a class, as in Go: \d
+                at += 1
+            else:
+                piece = "\\" + character if character in _IN_REGULAR_EXPRESSIONS else character
+        if not (pieces and piece == pieces[-1] and piece.endswith(("*", "?"))):  # twice is as once
+            pieces.append(piece)
     return pieces

@@ -34,6 +34,10 @@ SPACES = (
 )
 _SPECIAL_PARAMETERS = "@*#?-$!0"
 _DEPTH_MAX = 100  # ${A:-${B:-…}} inside each other; far below where Python's own stack ends
+# What variables may add to a text. ENV A=$A$A doubles a value with each line; the kernel gives no
+# program a variable of more than 128 KiB (MAX_ARG_STRLEN).
+GROWTH_MAX = 1 << 20
+_SHOWN_MAX = 1000  # characters of a text that errors show
 
 
 def expand(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
@@ -122,13 +126,15 @@ class _Lexer:
         self._keep_unset = keep_unset
         self._at = 0
         self._depth = 0
+        self._growth = 0
 
     def run(self) -> tuple[str, list[str]]:
         """The whole text, and its words."""
         try:
             return self._until("")
         except DockerfileError as error:
-            raise DockerfileError(f"failed to process {quoted(self._text)}: {error}") from None
+            text = self._text if len(self._text) <= _SHOWN_MAX else self._text[:_SHOWN_MAX] + "…"
+            raise DockerfileError(f"failed to process {quoted(text)}: {error}") from None
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -147,7 +153,7 @@ class _Lexer:
                 self._at += 1
                 return "".join(result), words.all()
             if character == "$":
-                piece = self._dollar()
+                piece = self._put_in()
                 words.add(piece)
             elif self._quotes_are_special and character in "'\"":
                 piece = self._single_quoted() if character == "'" else self._double_quoted()
@@ -184,7 +190,7 @@ class _Lexer:
         result = [quote] if self._keep_quotes else []
         while character := self._peek():
             if character == "$":
-                result.append(self._dollar())
+                result.append(self._put_in())
                 continue
             self._at += 1
             if character == '"':
@@ -198,6 +204,14 @@ class _Lexer:
                 protects = following in ('"', "$", self._escape)
                 result.append(self._next() if protects else character)
         raise DockerfileError("unexpected end of statement while looking for matching double-quote")
+
+    def _put_in(self) -> str:
+        """The value of a "$…"; raises DockerfileError where values have made the text too long."""
+        piece = self._dollar()
+        self._growth += len(piece)
+        if self._growth > GROWTH_MAX:
+            raise DockerfileError(f"variables add more than {GROWTH_MAX >> 20} MiB to it")
+        return piece
 
     def _dollar(self) -> str:
         """The value of what begins with the "$" here."""

@@ -1,0 +1,160 @@
+"""Patterns with wildcards, matched in linear time: no pattern of anybody's makes a match slow.
+
+    path_pattern("*.lo[gk]")         Go's path.Match: COPY, image filters
+    Pattern([...])                   any other language, read into `Item`s by whoever knows it
+
+A pattern is a row of items, each for one character, or a loop over any number of them. A match
+keeps the set of all items that may come next as the bits of one integer, and takes each character
+of the text once: it never goes back to try another way.
+
+Source: https://pkg.go.dev/path#Match; R. Cox, "Regular Expression Matching Can Be Simple And Fast".
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Malformed(ValueError):
+    """A text that is not a pattern."""
+
+
+class Item:
+    """A part of a pattern: one character that suits it.
+
+    fits: whether a character does. loops: any number of them, also none. ends_with_slash: for a
+    loop, that the last of them is a slash ("**/": any folders, also none).
+    """
+
+    def __init__(
+        self, fits: Callable[[str], bool], *, loops: bool = False, ends_with_slash: bool = False
+    ) -> None:
+        self.fits = fits
+        self.loops = loops
+        self.ends_with_slash = ends_with_slash
+
+
+class Pattern:
+    """Items in a row. A state is how many of them are behind us.
+
+    A loop may be left at once for the state behind it. One that ends with a slash is two states:
+    the first takes nothing, and goes on to the second or past it; the second is left by a slash.
+    """
+
+    def __init__(self, items: list[Item]) -> None:
+        self._items: list[Item | None] = []  # None: takes no character
+        self._free_by_one = self._free_by_two = 0
+        for item in items:
+            here = 1 << len(self._items)
+            if item.ends_with_slash:
+                self._items.append(None)
+                self._free_by_two |= here
+            if item.loops:
+                self._free_by_one |= here
+            self._items.append(item)
+        self._end = 1 << len(self._items)
+        self._steps: dict[str, tuple[int, int]] = {}
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole text suits the pattern."""
+        states = self._settled(1)
+        for character in text:
+            steps = self._steps.get(character)
+            if steps is None:
+                steps = self._steps[character] = self._step(character)
+            forward, staying = steps
+            states = self._settled((states & forward) << 1 | states & staying)
+            if not states:
+                return False
+        return bool(states & self._end)
+
+    def _settled(self, states: int) -> int:
+        """The states, and those that are reached from them without a character."""
+        while True:
+            more = (states & self._free_by_one) << 1 | (states & self._free_by_two) << 2
+            if not more & ~states:
+                return states
+            states |= more
+
+    def _step(self, character: str) -> tuple[int, int]:
+        """The states that a character takes to the next one, and those in which it lets stay."""
+        forward = staying = 0
+        for at, item in enumerate(self._items):
+            if item is None:
+                continue
+            if not item.loops:
+                forward |= item.fits(character) << at
+            else:
+                staying |= item.fits(character) << at
+                forward |= (item.ends_with_slash and character == "/") << at
+        return forward, staying
+
+
+def is_no_slash(character: str) -> bool:
+    return character != "/"
+
+
+def is_any(character: str) -> bool:
+    return True
+
+
+def is_same(wanted: str) -> Callable[[str], bool]:
+    return wanted.__eq__
+
+
+def path_pattern(text: str) -> Pattern:
+    r"""A pattern of Go's path.Match: * ? [a-z] [^a] \x, none of which matches a slash by itself.
+
+    Raises Malformed.
+    """
+    items: list[Item] = []
+    at = 0
+    while at < len(text):
+        character = text[at]
+        at += 1
+        if character == "*":
+            if not (items and items[-1].loops):
+                items.append(Item(is_no_slash, loops=True))
+        elif character == "?":
+            items.append(Item(is_no_slash))
+        elif character == "[":
+            fits, at = _class(text, at)
+            items.append(Item(fits))
+        elif character == "\\":
+            if at == len(text):
+                raise Malformed("syntax error in pattern")
+            items.append(Item(is_same(text[at])))
+            at += 1
+        else:
+            items.append(Item(is_same(character)))
+    return Pattern(items)
+
+
+def _class(text: str, at: int) -> tuple[Callable[[str], bool], int]:
+    """What stands behind a "[", as a test, and where it ends."""
+    negated = text.startswith("^", at)
+    at += negated
+    ranges: list[tuple[str, str]] = []
+    while not (text.startswith("]", at) and ranges):
+        low, at = _class_character(text, at)
+        high = low
+        if text.startswith("-", at):
+            high, at = _class_character(text, at + 1)
+        ranges.append((low, high))
+
+    def fits(character: str) -> bool:
+        is_inside = any(low <= character <= high for low, high in ranges)
+        return is_inside != negated and character != "/"
+
+    return fits, at + 1
+
+
+def _class_character(text: str, at: int) -> tuple[str, int]:
+    if text.startswith(("-", "]"), at):
+        raise Malformed("syntax error in pattern")
+    at += text.startswith("\\", at)
+    if at + 1 >= len(text):  # nothing can close the class any more
+        raise Malformed("syntax error in pattern")
+    return text[at], at + 1

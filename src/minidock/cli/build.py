@@ -14,6 +14,7 @@ from minidock.cli.flags_limits import parse_ulimit
 from minidock.cli.flags_network import parse_extra_host
 from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
 from minidock.cli.units import size_bytes
+from minidock.comma_separated import read_record
 from minidock.errors import UsageError
 from minidock.paths import Store
 
@@ -180,12 +181,14 @@ def _build_args(texts: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def _secret(text: str) -> Secret:
     """One --secret: id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]."""
-    import csv
-
     from minidock.engine.build.options import Secret
 
     fields: dict[str, str] = {}
-    for field in next(csv.reader([text]), []):
+    try:
+        found = read_record(text)
+    except ValueError as error:
+        raise UsageError(f"failed to parse csv secret: {error}") from None
+    for field in found:
         key, equals, given = field.partition("=")
         if not equals:
             raise UsageError(f"invalid field '{field}' must be a key=value pair")

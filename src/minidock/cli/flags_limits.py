@@ -12,6 +12,7 @@ import os
 from minidock.cli.pflag import INT, Parsed, in_section, parse_int, refused, switch, value, values
 from minidock.cli.units import nano_cpus, size_bytes, swap_bytes
 from minidock.errors import UsageError
+from minidock.numerals import atoi, is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def parse_ulimit(text: str) -> dict[str, Any]:
         raise ValueError(
             f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
         )
-    soft, hard = parse_int(parts[0]), parse_int(parts[-1])
+    soft, hard = (atoi(part, call="ParseInt") for part in (parts[0], parts[-1]))
     if hard != -1 and soft == -1:
         raise ValueError(
             "ulimit soft limit must be less than or equal to hard limit: "
@@ -78,7 +79,7 @@ def _of_device(text: str) -> tuple[str, str]:
 
 def _device_weight(text: str) -> dict[str, Any]:
     path, weight = _of_device(text)
-    if not _is_decimal(weight) or not (weight == "0" or 10 <= int(weight) <= 1000):
+    if not is_decimal(weight) or not (weight == "0" or 10 <= int(weight) <= 1000):
         raise ValueError(f"invalid weight for device: {text}")
     return {"Path": path, "Weight": int(weight)}
 
@@ -97,16 +98,12 @@ def _device_bytes(text: str) -> dict[str, Any]:
 
 def _device_operations(text: str) -> dict[str, Any]:
     path, rate = _of_device(text)
-    if not _is_decimal(rate):
+    if not is_decimal(rate):
         raise ValueError(
             f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
             "Number must be a positive integer"
         )
     return {"Path": path, "Rate": int(rate)}
-
-
-def _is_decimal(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 _BYTES = Parsed("bytes", size_bytes)
@@ -308,10 +305,16 @@ def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
         )
 
 
+_MOST_CPUS = 8192  # more than kernels are built for
+
+
 def _members(text: str) -> set[int]:
     """The numbers of a list such as "0-2,7"."""
     members: set[int] = set()
     for piece in text.split(","):
         first, _, last = piece.partition("-")
-        members.update(range(int(first), int(last or first) + 1))
+        start, end = atoi(first), atoi(last or first)
+        if not 0 <= start <= end <= _MOST_CPUS:
+            raise ValueError(piece)
+        members.update(range(start, end + 1))
     return members

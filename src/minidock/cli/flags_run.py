@@ -16,6 +16,7 @@ from minidock.cli.flags_security import security_fields, security_flags
 from minidock.cli.flags_storage import storage_fields, storage_flags
 from minidock.cli.pflag import STRING, Parsed, in_section, refused, switch, value, values
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def restart_policy(text: str) -> dict[str, Any]:
     if colon and not name:
         raise UsageError("invalid restart policy format: no policy provided before colon")
     digits = count[1:] if count.startswith(("+", "-")) else count
-    if count and not (digits.isascii() and digits.isdecimal()):
+    if count and not is_decimal(digits):
         raise UsageError("invalid restart policy format: maximum retry count must be an integer")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from minidock.cli.flags_limits import Unavailable
 from minidock.cli.pflag import Parsed, in_section, refused, switch, value, values
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _device_rule(text: str) -> str:
     """Such as "c 1:3 mr", "b 8:* r" or "a *:* rwm"; what becomes of it, the engine knows."""
     kind, _, rest = text.partition(" ")
     numbers, _, access = rest.partition(" ")
-    known = [word == "*" or (word.isascii() and word.isdecimal()) for word in numbers.split(":")]
+    known = [word == "*" or is_decimal(word) for word in numbers.split(":")]
     if kind not in ("a", "b", "c") or known != [True, True] or not 0 < len(access) < 4:
         raise ValueError(f"invalid device cgroup format '{text}'")
     if not set(access) <= set("rwm"):

@@ -10,7 +10,9 @@ import os
 
 from minidock.cli.pflag import Parsed, in_section, parse_bool, refused, switch, values
 from minidock.cli.units import size_bytes
+from minidock.comma_separated import read_record
 from minidock.errors import UsageError
+from minidock.numerals import octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +30,7 @@ _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 
 def parse_mount(text: str) -> dict[str, Any]:
     """One --mount, such as "type=bind,src=/a,dst=/b,readonly", as the API's Mount."""
-    import csv
-
-    fields = next(csv.reader([text]), [])
-    if not fields:
-        raise ValueError("EOF")
+    fields = read_record(text)
     mount: dict[str, Any] = {"Type": "volume"}
     kinds = set()
     for field in fields:
@@ -81,7 +79,7 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
     elif key == "tmpfs-size":
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _number(key, setting, size_bytes)
     elif key == "tmpfs-mode":
-        mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, lambda t: int(t, 8))
+        mount.setdefault("TmpfsOptions", {})["Mode"] = _number(key, setting, octal)
     elif key == "volume-driver":
         _volume_options(mount)["DriverConfig"]["Name"] = setting
     elif key == "volume-opt":

@@ -8,6 +8,7 @@ from minidock.cli.command import command
 from minidock.cli.complete import containers
 from minidock.cli.pflag import refused, switch, value
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 
@@ -35,7 +36,7 @@ def logs(
         Store(),
         arguments[0],
         follow=follow,
-        tail=int(tail) if tail.isdecimal() else None,  # all else means "all", as in Docker
+        tail=int(tail) if is_decimal(tail) else None,  # all else means "all", as in Docker
         since=_moment("since", since),
         until=_moment("until", until),
         timestamps=timestamps,

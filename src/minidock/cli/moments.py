@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 from minidock.cli.units import duration_nanoseconds
+from minidock.numerals import decimal_fraction
 
 
 def parse_moment(text: str) -> float:
@@ -19,10 +20,12 @@ def parse_moment(text: str) -> float:
     except ValueError:
         pass  # no duration: a number or a date, then
     try:
-        return float(text)
+        return decimal_fraction(text)
     except ValueError:
         pass
     try:
+        if not text.isascii():
+            raise ValueError
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f'failed to parse value as time or duration: "{text}"') from None

@@ -52,7 +52,8 @@ def parse_int(text: str, bits: int = 64) -> int:
     """A signed number as Go's strconv.ParseInt reads it with base 0 (0x1f, 0o17, 017 and 0b1)."""
     digits = text.lstrip("+-")
     try:
-        if len(text) - len(digits) > 1 or digits != digits.strip():
+        is_plain = digits.isascii() and digits.replace("_", "").isalnum() and len(digits) < 100
+        if len(text) - len(digits) > 1 or not is_plain:
             raise ValueError
         octal = len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567_"
         number = int(digits, 8 if octal else 0)

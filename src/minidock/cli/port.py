@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidock.cli.command import command
 from minidock.cli.complete import running_containers
 from minidock.errors import NotFound, UsageError
+from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def port(arguments: tuple[str, ...]) -> None:
         print("".join(f"{line}\n" for line in sorted(lines, key=_port_order)), end="")
         return
     number, _, protocol = arguments[1].partition("/")
-    if not (number.isdecimal() and int(number) < 65536):
+    if not (is_decimal(number) and int(number) < 65536):
         raise UsageError(f"invalid port '{arguments[1]}'")
     bindings = published.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:

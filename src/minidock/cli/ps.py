@@ -7,6 +7,7 @@ from minidock.cli.command import command
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
 from minidock.cli.pflag import INT, switch, value
 from minidock.cli.table import write_column, write_rows
+from minidock.numerals import atoi
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -170,11 +171,9 @@ def _created(container: Container) -> Any:
 
 def _exited(container: Container, wanted: str) -> bool:
     try:
-        code = int(wanted)
-    except ValueError:
-        raise BadFilter(
-            f"invalid filter 'exited={wanted}': strconv.Atoi: parsing \"{wanted}\": invalid syntax"
-        ) from None
+        code = atoi(wanted)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'exited={wanted}': {error}") from None
     has_run = not container.state["StartedAt"].startswith("0001-")  # Go's zero time: never
     return has_run and not container.running and bool(container.state["ExitCode"] == code)
 
@@ -203,10 +202,11 @@ def _host_ports(container: Container) -> dict[str, Any]:
 
 
 def _has_port(ports: dict[str, Any], wanted: str) -> bool:
+    from minidock.cli.units import port_range
+
     number, _, protocol = wanted.partition("/")
-    first, _, last = number.partition("-")
     try:
-        numbers = range(int(first), int(last or first) + 1)
+        start, end = port_range(number)
     except ValueError:
         raise BadFilter(f"invalid filter 'publish={wanted}'") from None
-    return any(f"{port}/{protocol or 'tcp'}" in ports for port in numbers)
+    return any(f"{port}/{protocol or 'tcp'}" in ports for port in range(start, end + 1))

@@ -5,9 +5,15 @@ Each function reads one spelling and raises ValueError with Docker's words for w
 
 from __future__ import annotations
 
+import math
+
+from minidock.numerals import decimal_fraction, is_decimal
+
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?"
-_DURATION_PIECE = r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)"
+_SIZE = r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?"
+_INT64_MAX = (1 << 63) - 1
+_RATIONAL = r"[+-]?[0-9]+(?:/[0-9]+|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?)|[+-]?\.[0-9]+"
+_DURATION_PIECE = r"([0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(ns|us|µs|ms|s|m|h)"  # never goes back
 _NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
@@ -27,7 +33,10 @@ def size_bytes(text: str) -> int:
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
     power = _POWER[match[2].lower()] if match[2] else 0
-    return int(float(match[1]) * 1024**power)
+    try:
+        return min(int(decimal_fraction(match[1]) * 1024**power), _INT64_MAX)
+    except ValueError:
+        raise ValueError(f"invalid size: '{text}'") from None
 
 
 def swap_bytes(text: str) -> int:
@@ -37,9 +46,12 @@ def swap_bytes(text: str) -> int:
 
 def nano_cpus(text: str) -> int:
     """A number of CPUs such as "1.5", in billionths."""
+    import re
     from fractions import Fraction
 
     try:
+        if len(text) > 100 or re.fullmatch(_RATIONAL, text) is None:
+            raise ValueError
         cpus = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"failed to parse {text} as a rational number") from None
@@ -62,9 +74,14 @@ def duration_nanoseconds(text: str) -> int:
         piece = re.compile(_DURATION_PIECE, re.ASCII).match(rest, position)
         if piece is None:
             raise ValueError(f'time: invalid duration "{text}"')
-        total += float(piece[1]) * _NANOSECONDS[piece[2]]
+        try:
+            total += decimal_fraction(piece[1]) * _NANOSECONDS[piece[2]]
+        except ValueError:
+            total = math.inf
         position = piece.end()
-    if not rest:
+    if total > _INT64_MAX:
+        raise ValueError(f'time: invalid duration "{text}"')
+    if not rest or len(text) - len(rest) > 1:
         raise ValueError(f'time: invalid duration "{text}"')
     return sign * int(total)
 
@@ -80,7 +97,7 @@ def port_range(text: str) -> tuple[int, int]:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+    if not is_decimal(text):
         raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
     if int(text) > 65535:
         raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')

@@ -22,6 +22,7 @@ import sys
 from minidock import document
 from minidock.engine.tree import remove_tree
 from minidock.errors import DamagedFile, StoreError
+from minidock.numerals import is_decimal
 from minidock.paths import STORE_VERSION, Store
 
 _FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
@@ -100,7 +101,7 @@ def _read_version(store: Store) -> int | None:
             f"cannot read the store {store.root}: {error.strerror}",
             hint="minidock runs as root; MINIDOCK_ROOT names another store",
         ) from None
-    if not text.isdigit():
+    if not is_decimal(text):
         hint = f"if no other version of minidock made the store: echo {STORE_VERSION} > it"
         raise DamagedFile(store.version, f"it holds {text!r}, which is not a version", hint=hint)
     return int(text)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from minidock import jsontext
 from minidock.errors import RegistryError, UsageError
+from minidock.numerals import is_decimal
 from minidock.oci import manifest
 from minidock.oci.digest import is_digest
 from minidock.oci.image_config import host_architecture
@@ -56,7 +57,7 @@ class Platform:
         if variant == self.variant:
             return 100
         if self.architecture == "arm" and isinstance(variant, str) and variant < self.variant:
-            return 1 + int(variant[1:]) if variant[1:].isdecimal() else 1
+            return 1 + int(variant[1:]) if is_decimal(variant[1:]) else 1
         return 1 if self.architecture == "amd64" and not variant else 0
 
 

@@ -16,6 +16,7 @@ Source: github.com/distribution/reference, reference.go and normalize.go.
 from __future__ import annotations
 
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 from minidock.oci.digest import is_digest, is_hex
 
 DEFAULT_DOMAIN = "docker.io"
@@ -133,7 +134,7 @@ def _is_domain(domain: str) -> bool:
     colon = domain.rfind(":")
     if colon > domain.rfind("]"):
         host, port = domain[:colon], domain[colon + 1 :]
-        if not (port.isascii() and port.isdigit()):
+        if not is_decimal(port):
             return False
     if host.startswith("[") and host.endswith("]"):
         return bool(host[1:-1]) and _IPV6.issuperset(host[1:-1])

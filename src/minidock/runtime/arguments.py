@@ -16,6 +16,7 @@ Source: runc(8) and its subcommands' pages.
 from __future__ import annotations
 
 from minidock.errors import UsageError
+from minidock.numerals import atoi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Flag:
             return word == "true"
         if self.kind is int:
             try:
-                return int(word)
+                return atoi(word)
             except ValueError:
                 raise UsageError(f"invalid value {word!r} for {named}: not a number") from None
         if self.kind is list:

@@ -13,6 +13,7 @@ import sys
 
 from minidock import jsontext
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.numerals import is_decimal
 from minidock.runtime import lifecycle, state
 from minidock.runtime.arguments import Call
 from minidock.runtime.log import Log
@@ -186,7 +187,7 @@ def signal_number(word: str) -> int:
     """
     import signal
 
-    if word.isdigit():
+    if is_decimal(word):
         return int(word)
     name = word.upper()
     found = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)

@@ -19,6 +19,7 @@ import os
 from minidock import document, jsontext
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.op import Journal, use_journal
+from minidock.numerals import is_decimal
 from minidock.runtime import config as configuration
 from minidock.runtime import lifecycle, state
 from minidock.runtime.arguments import Call
@@ -152,7 +153,7 @@ def _changed_process(call: Call, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(word: str, what: str) -> int:
-    if not word.isdigit():
+    if not is_decimal(word):
         raise UsageError(f"parsing {word!r} as int for {what} failed")
     return int(word)
 

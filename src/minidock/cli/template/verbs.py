@@ -21,6 +21,7 @@ from minidock.cli.template.values import (
     shown_float,
     type_name,
 )
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _Printf:
             return
         word = self.text[self.at + 1 : close]
         self.at = close + 1
-        is_number = word.isascii() and word.isdigit() and len(word) <= 7
+        is_number = is_decimal(word) and len(word) <= 7
         if is_number and 1 <= int(word) <= len(self.values):
             self.number = int(word) - 1
             self.is_indexed = True

@@ -18,6 +18,7 @@ from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.words import expand, expand_heredoc
+from minidock.numerals import is_decimal, octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
         return None
     from minidock.engine.container.users import resolve_user
 
-    if text.isdecimal():
+    if is_decimal(text):
         text = f"{text}:{text}"
     user, _ = resolve_user(f"/proc/self/fd/{root}", text, [])
     return user["uid"], user["gid"]
@@ -202,7 +203,7 @@ def _mode(text: str) -> int | None:
     if not text:
         return None
     try:
-        mode = int(text, 8)
+        mode = octal(text)
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o7777:

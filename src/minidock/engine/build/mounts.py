@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import posixpath
 
+from minidock.comma_separated import read_record
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.words import expand
+from minidock.numerals import atoi, octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Mount:
         if text is None:
             return default
         try:
-            return int(text, base)
+            return octal(text) if base == 8 else atoi(text)
         except ValueError:
             raise DockerfileError(f"invalid value {text} for {name}") from None
 
@@ -90,10 +92,12 @@ def read_mounts(
 
 
 def _read(text: str, variables: dict[str, str], working_directory: str, escape: str) -> Mount:
-    import csv
-
     given: dict[str, str] = {}
-    for field in next(csv.reader([text]), []):
+    try:
+        fields = read_record(text)
+    except ValueError as error:
+        raise DockerfileError(f"failed to parse csv mounts: {error}") from None
+    for field in fields:
         name, equals, value = field.partition("=")
         key = _ALIASES.get(name.lower(), name.lower())
         if not equals and key not in _SWITCHES:

@@ -18,6 +18,7 @@ from minidock.engine.dockerfile import checks
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.words import expand, quoted
+from minidock.numerals import is_decimal
 from minidock.oci import image_config
 
 TYPE_CHECKING = False
@@ -157,7 +158,7 @@ def _find_target(stages: list[Stage], target: str) -> Stage:
     for stage in reversed(stages):
         if stage.name and stage.name == target.lower():
             return stage
-    if target.isdecimal() and int(target) < len(stages):
+    if is_decimal(target) and int(target) < len(stages):
         return stages[int(target)]
     raise DockerfileError(f"target stage {quoted(target)} could not be found")
 
@@ -186,7 +187,7 @@ def sources_of(instruction: Instruction) -> Iterator[str]:
 
 def _source(name: str, stage: Stage, stages: list[Stage], instruction: Instruction) -> Stage:
     named = [s for s in stages if s.name and s.name == name.lower()]
-    if not named and name.isdecimal():
+    if not named and is_decimal(name):
         if int(name) >= len(stages):
             raise DockerfileError(f"invalid stage index {name}")
         named = [stages[int(name)]]

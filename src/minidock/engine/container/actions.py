@@ -33,6 +33,7 @@ from minidock.engine.monitor.reach import end_policy, keep, reach
 from minidock.engine.network import networks
 from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
 from minidock.kernel import process
+from minidock.numerals import is_decimal
 from minidock.runtime import state
 
 TYPE_CHECKING = False
@@ -320,7 +321,7 @@ def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str
     rows = []
     for line in lines:
         fields = line.split(None, len(columns) - 1)
-        if len(fields) > at and fields[at].isdecimal() and int(fields[at]) in pids:
+        if len(fields) > at and is_decimal(fields[at]) and int(fields[at]) in pids:
             rows.append(fields)
     return columns, rows
 

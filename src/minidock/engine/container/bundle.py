@@ -18,6 +18,7 @@ from minidock.engine.container.propagation import rootfs_propagation
 from minidock.engine.container.users import resolve_user
 from minidock.errors import Conflict, DeviceNotFound, UsageError
 from minidock.kernel import capability, cgroup, seccomp
+from minidock.numerals import is_decimal
 from minidock.oci.runtime_config import (
     DEFAULT_PATH,
     DEFAULT_SHM_BYTES,
@@ -283,7 +284,7 @@ def device_rule(text: str) -> dict[str, Any]:
     kind, numbers, access = (text.split(" ") + ["", ""])[:3]
     major, _, minor = numbers.partition(":")
     asked = {"major": major, "minor": minor}
-    known = all(word == "*" or (word.isascii() and word.isdecimal()) for word in asked.values())
+    known = all(word == "*" or is_decimal(word) for word in asked.values())
     known = known and kind in ("a", "b", "c") and bool(access) and set(access) <= set("rwm")
     if not known or text != f"{kind} {numbers} {access}":
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def signal_number(text: str) -> int:
 
     Raises UsageError for what is no signal.
     """
-    if text.isdecimal():
+    if is_decimal(text):
         if int(text) in signal.valid_signals():
             return int(text)
         raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
@@ -39,7 +40,7 @@ def signal_number(text: str) -> int:
         raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
     number = known
     if plus:
-        if base not in ("SIGRTMIN", "SIGRTMAX") or not offset.isdecimal():
+        if base not in ("SIGRTMIN", "SIGRTMAX") or not is_decimal(offset):
             raise UsageError(f"Invalid signal: {text}", hint="`kill -l` lists them")
         number += int(offset) if plus == "+" else -int(offset)
     if number not in signal.valid_signals():

@@ -26,6 +26,7 @@ from minidock.engine.journal import recording_to
 from minidock.engine.locks import exclusive
 from minidock.errors import Conflict, MinidockError, UsageError
 from minidock.kernel.mount import mount_point_of
+from minidock.numerals import decimal_fraction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Refused(UsageError):
 def _bytes(text: str) -> int:
     word = text.lower().removesuffix("b").removesuffix("i")
     power = "kmgt".find(word[-1:]) + 1 if word[-1:] else 0
-    return int(float(word[:-1] if power else word) * 1024**power)
+    return int(decimal_fraction(word[:-1] if power else word) * 1024**power)
 
 
 def make_space(paths: ContainerPaths, size: int) -> None:

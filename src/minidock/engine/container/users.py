@@ -13,6 +13,7 @@ import stat
 
 from minidock.errors import KernelError, UsageError
 from minidock.kernel.path import open_in_root
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def resolve_user_by(
     name, _, group = text.partition(":")
     name = name or "0"
     entry = _passwd_entry(open_path, name)
-    if entry is None and not name.isdecimal():
+    if entry is None and not is_decimal(name):
         raise UsageError(
             f"unable to find user {name}: no matching entries in passwd file",
             hint="give a number, or a user that the image has in /etc/passwd",
@@ -69,7 +70,7 @@ def resolve_user_by(
 
 def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | None:
     """The user of that name; of a number, the user with that uid, whatever others are called."""
-    number = int(name) if name.isdecimal() else -1
+    number = int(name) if is_decimal(name) else -1
     for entry in _read(open_path, "/etc/passwd", 7):
         if int(entry[2]) == number or (number < 0 and entry[0] == name):
             return entry
@@ -77,7 +78,7 @@ def _passwd_entry(open_path: Callable[[str], int], name: str) -> list[str] | Non
 
 
 def _group_id(groups: list[list[str]], wanted: str) -> int:
-    if wanted.isdecimal():
+    if is_decimal(wanted):
         return int(wanted)
     for group in groups:
         if group[0] == wanted:
@@ -109,5 +110,5 @@ def _read(open_path: Callable[[str], int], path: str, fields: int) -> list[list[
     return [
         parts
         for parts in lines
-        if len(parts) == fields and all(parts[index].isdecimal() for index in numbers)
+        if len(parts) == fields and all(is_decimal(parts[index]) for index in numbers)
     ]

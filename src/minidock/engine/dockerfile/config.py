@@ -34,6 +34,7 @@ from minidock.engine.dockerfile.words import (
     quoted_rune,
 )
 from minidock.errors import UsageError
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _maintainer(_: dict[str, Any], instruction: Instruction, __: Mapping[str, st
 def _is_signal(name: str) -> bool:
     """Whether Docker takes a signal: any number but 0, or a name, with or without SIG."""
     digits = name[1:] if name[:1] in ("-", "+") else name
-    if digits.isascii() and digits.isdigit():
+    if is_decimal(digits):
         return int(name) != 0
     try:
         signal_number(name)

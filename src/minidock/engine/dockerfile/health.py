@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile.duration import go_duration
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.words import SPACES, quoted
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _retries(text: str) -> int:
     if not text:
         return 0
     digits = text[1:] if text[0] in "+-" else text
-    if not (digits.isascii() and digits.isdigit()):
+    if not is_decimal(digits):
         raise DockerfileError(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax")
     if not -(1 << 31) <= int(text) < 1 << 31:
         raise DockerfileError(f"strconv.ParseInt: parsing {quoted(text)}: value out of range")

@@ -8,6 +8,7 @@ Source: docker/go-connections nat (ParsePortSpecs), in whose words the errors ar
 from __future__ import annotations
 
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.numerals import is_decimal
 
 _PORT_MAX = 65535
 _PROTOCOLS = ("sctp", "tcp", "udp")
@@ -41,7 +42,7 @@ def exposed_ports(text: str) -> list[str]:
 def _range(text: str, what: str) -> tuple[int, int]:
     start, dash, end = text.partition("-")
     for number in (start, end if dash else start):
-        if not (number.isascii() and number.isdigit() and int(number) <= _PORT_MAX):
+        if not (is_decimal(number) and int(number) <= _PORT_MAX):
             raise DockerfileError(f"Invalid {what}: {text}")
     first, last = int(start), int(end if dash else start)
     if last < first:

@@ -10,6 +10,7 @@ import re
 
 from minidock.engine.doctor.finding import ARCHITECTURES, OK, PROBLEM, WARNING, Finding
 from minidock.engine.doctor.machine import Machine
+from minidock.numerals import is_decimal
 
 TOPIC = "Machine"
 
@@ -116,6 +117,6 @@ def _open_files(machine: Machine) -> Finding:
     line = re.search(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)
     soft, hard = (line[1], line[2]) if line else ("unlimited", "unlimited")
     seen = f"{soft} open files a process (at most {hard})"
-    if soft.isdigit() and int(soft) < _FEW_FILES:
+    if is_decimal(soft) and int(soft) < _FEW_FILES:
         return Finding(TOPIC, "open files", WARNING, seen, f"ulimit -n {_FEW_FILES}")
     return Finding(TOPIC, "open files", OK, seen)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minidock.engine.doctor.tried import nearest
+from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 _PATIENCE_SECONDS = 10
@@ -137,7 +138,7 @@ def _daemons(_: Store) -> list[str]:
     """Which of the programs run that have to do with containers or firewalls."""
     running = set()
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
+        if is_decimal(entry):
             try:
                 with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
                     running.add(file.read().strip())

@@ -76,7 +76,7 @@ def _overlay(machine: Machine) -> Finding:
 
 def _version_of_kernel(machine: Machine) -> tuple[int, ...]:
     release = machine.read("/proc/sys/kernel/osrelease") or ""
-    numbers = re.match(r"(\d+)\.(\d+)", release)
+    numbers = re.match(r"([0-9]+)\.([0-9]+)", release)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 

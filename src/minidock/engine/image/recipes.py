@@ -155,7 +155,9 @@ def _upstream_version(image: Image, package: str) -> str:
     """
     for paragraph in _dpkg_status(image).split("\n\n"):
         if paragraph.startswith(f"Package: {package}\n"):
-            found = re.search(r"^Version: (?:\d+:)?(\d+(?:\.\d+)*)", paragraph, re.MULTILINE)
+            found = re.search(
+                r"^Version: (?:[0-9]+:)?([0-9]+(?:\.[0-9]+)*)", paragraph, re.MULTILINE
+            )
             if found:
                 return found[1]
     raise NotFound(f"the image {image.id} has no package {package}, after which it is to be tagged")

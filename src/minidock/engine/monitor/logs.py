@@ -18,6 +18,7 @@ from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container, find
 from minidock.engine.container.restart import NO, policy_of
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
+from minidock.numerals import decimal_fraction, is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def limits_of(host_config: dict[str, Any]) -> Limits:
     options = (host_config.get("LogConfig") or {}).get("Config") or {}
     size, count = options.get("max-size"), options.get("max-file")
     max_bytes = _size_bytes(size) if size is not None else 0
-    if count is not None and not (count.isascii() and count.isdecimal()):
+    if count is not None and not is_decimal(count):
         raise UsageError(f'strconv.Atoi: parsing "{count}": invalid syntax', hint=_HINT)
     if count is not None and int(count) < 1:
         raise UsageError("max-file cannot be less than 1", hint=_HINT)
@@ -65,8 +66,8 @@ def _size_bytes(text: str) -> int:
     power = "kmgtp".find(word[-1:]) + 1 if word[-1:] else 0
     number = word[:-1] if power else word
     try:
-        size = int(float(number) * 1000**power)
-    except (ValueError, OverflowError):
+        size = int(decimal_fraction(number) * 1000**power)
+    except ValueError:
         raise UsageError(f"invalid size: '{text}'", hint=_HINT) from None
     if size <= 0:
         raise UsageError("max-size must be a positive number", hint=_HINT)

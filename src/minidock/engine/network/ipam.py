@@ -9,6 +9,7 @@ Sources: RFC 1918 (private addresses), RFC 4632 (prefixes), Docker's default add
 from __future__ import annotations
 
 from minidock.errors import Conflict, UsageError
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def parse_subnet(text: str, *, longest: int = 30) -> Subnet:
     Raises ValueError: not of that form, bits set behind the prefix, or no room for a container.
     """
     address, slash, length = text.partition("/")
-    if not slash or not (length.isascii() and length.isdigit()):
+    if not slash or not is_decimal(length):
         raise ValueError(f"{text!r} is not a subnet: address/prefix, such as 10.9.0.0/24")
     prefix = int(length)
     if not 1 <= prefix <= longest:
@@ -80,7 +81,7 @@ def parse_address(text: str) -> int:
     value = 0
     parts = text.split(".")
     for part in parts:
-        if not (part.isascii() and part.isdigit()) or str(int(part)) != part or int(part) > 255:
+        if not is_decimal(part) or str(int(part)) != part or int(part) > 255:
             break
         value = value << 8 | int(part)
     else:

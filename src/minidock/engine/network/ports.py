@@ -15,6 +15,7 @@ from minidock.engine.network.names import is_address
 from minidock.errors import Conflict, KernelError, UsageError
 from minidock.kernel import sysctl
 from minidock.kernel.port import HeldPort, hold
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _range(host_port: str) -> tuple[int, int]:
 
 
 def _port(text: str, whole: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+    if not (is_decimal(text) and 0 < int(text) < 65536):
         raise UsageError(f"invalid port: {whole}", hint="a port is a number from 1 to 65535")
     return int(text)
 

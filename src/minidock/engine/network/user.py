@@ -22,6 +22,7 @@ from minidock.engine.network.file import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.network.lookup import find
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _require_inside(subnet: ipam.Subnet, address: str, otherwise: str) -> None:
 def _check_options(options: dict[str, str]) -> None:
     for option, text in options.items():
         if option == MTU_OPTION:
-            if not (text.isdecimal() and _SMALLEST_MTU <= int(text) <= _LARGEST_MTU):
+            if not (is_decimal(text) and _SMALLEST_MTU <= int(text) <= _LARGEST_MTU):
                 raise UsageError(f"{option}: {text!r} is not a number of bytes for a packet")
         elif option in _SWITCHES:
             if text not in ("true", "false"):

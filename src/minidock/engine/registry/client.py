@@ -25,6 +25,7 @@ from minidock.engine.registry.auth import Authorizer
 from minidock.engine.registry.settings import Settings
 from minidock.engine.registry.transport import Interrupted, Transport
 from minidock.errors import RegistryError
+from minidock.numerals import is_decimal
 from minidock.oci.digest import sha256
 from minidock.oci.distribution import ACCEPTED
 
@@ -241,7 +242,7 @@ class Registry:
 def _pause_asked(response: Response, pause: float) -> float:
     """How long the registry asks us to wait, within reason."""
     asked = response.headers.get("Retry-After", "")
-    return min(float(asked), _PAUSE_SECONDS_MAX) if asked.isdecimal() else pause
+    return min(float(asked), _PAUSE_SECONDS_MAX) if is_decimal(asked) else pause
 
 
 def _object(content: bytes, what: str) -> dict[str, object]:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_UNFINISHED = re.compile(r"\.(\d+)\.new$")  # document.write: the number of the thread that writes
+_UNFINISHED = re.compile(
+    r"\.([0-9]+)\.new$"
+)  # document.write: the number of the thread that writes
 
 
 def directories(store: Store) -> Iterator[Thing]:

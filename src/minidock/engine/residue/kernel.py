@@ -22,6 +22,7 @@ from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
 from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
 from minidock.kernel.netlink import Netlink
+from minidock.numerals import is_decimal
 from minidock.oci.digest import is_hex
 from minidock.paths import DEFAULT_ROOT
 from minidock.runtime import state
@@ -202,7 +203,7 @@ def monitors(store: Store) -> Iterator[Thing]:
     """Monitors without a container, whose command is gone: nobody will tell them to launch one."""
     owners = set(living(store).values())
     for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) in owners:
+        if not is_decimal(entry) or int(entry) in owners:
             continue
         if _MONITOR not in _file(f"/proc/{entry}/cmdline") or _root_of(entry) != store.root:
             continue

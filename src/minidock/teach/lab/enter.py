@@ -22,6 +22,7 @@ from errno import EAGAIN, ENOENT, ENOMEM, ESRCH
 from minidock.errors import MinidockError
 from minidock.kernel import capability, namespace, path, process
 from minidock.kernel.streams import take_streams
+from minidock.numerals import is_decimal
 from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
@@ -148,7 +149,7 @@ def in_between(bear: Callable[[], int]) -> int:
         said = ""
     finally:
         os.close(told)
-    if said.isdigit():
+    if is_decimal(said):
         return int(said)
     if os.WIFSIGNALED(ended):
         raise Refused("the lab's place: its kernel ended a process of the grader's", ENOMEM)

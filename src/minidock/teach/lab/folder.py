@@ -90,7 +90,9 @@ def labs_folder() -> str:
 def every() -> list[Lab]:
     """The labs, by their numbers."""
     folder = labs_folder()
-    names = sorted(name for name in os.listdir(folder) if re.fullmatch(r"\d\d-[a-z0-9-]+", name))
+    names = sorted(
+        name for name in os.listdir(folder) if re.fullmatch(r"[0-9]{2}-[a-z0-9-]+", name)
+    )
     return [Lab(f"{folder}/{name}") for name in names]
 
 

@@ -24,6 +24,7 @@ import sys
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.mount import mount_table
+from minidock.numerals import is_decimal
 from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, ns_pids, sharing
 from minidock.teach.page import WIDTH, Paint, few
 
@@ -173,7 +174,7 @@ def _inhabitants(kind: str, inode: int) -> list[int]:
     """The processes in a namespace."""
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit():
+        if is_decimal(name):
             try:
                 if inode_of(int(name), kind) == inode:
                     found.append(int(name))
@@ -199,7 +200,7 @@ def _processes(wall: Wall, pid: int) -> None:
     """Those whose PID namespace it is, or lies in it."""
     inner: dict[int, bool] = {}
     numbers: dict[int, int] = {}
-    all_of_them = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    all_of_them = [int(name) for name in os.listdir("/proc") if is_decimal(name)]
     depth = len(ns_pids(pid))
     for process in all_of_them:
         try:

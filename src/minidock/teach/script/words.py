@@ -44,7 +44,7 @@ class Variables:
         longest_first = sorted(values, key=len, reverse=True)
         self._values = values
         pattern = "|".join(re.escape(literal) for literal in longest_first)
-        self._literals = re.compile(rf"(?<![\w.])({pattern})(?![\w]|\.\d)")
+        self._literals = re.compile(rf"(?<![\w.])({pattern})(?![\w]|\.[0-9])")
 
     def mark(self, value: Any) -> Any:
         """A value of the journal's kind, with marks for what is known."""

@@ -22,6 +22,7 @@ from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
+from minidock.numerals import is_decimal
 from minidock.teach.op_page import explain_ops, ops_named
 from minidock.teach.page import Page, cut, time_text
 from minidock.teach.step import kernel_view
@@ -181,7 +182,7 @@ class Debugger:
         """The answer of a word that ends the pause; None for one that does not."""
         told = self._next
         assert told is not None
-        if word in ("step", "s") and (not rest or (rest.isdigit() and int(rest))):
+        if word in ("step", "s") and (not rest or (is_decimal(rest) and int(rest))):
             self._steps = int(rest or 1)
         elif word in ("next", "n") and not rest:
             self._leaving = _phase(told)

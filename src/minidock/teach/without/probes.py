@@ -30,6 +30,7 @@ from minidock.kernel.namespace import set_hostname, unshare
 from minidock.kernel.op import use_journal
 from minidock.kernel.path import chroot
 from minidock.kernel.process import start_time
+from minidock.numerals import is_decimal
 from minidock.oci.runtime_config import MASKED_PATHS
 
 TYPE_CHECKING = False
@@ -99,7 +100,7 @@ def _ask(question: str) -> Any:
 
 def see_processes(host: Host) -> Found:
     """Which of the host's processes /proc shows: the same pid, begun at the same time."""
-    seen = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    seen = [int(name) for name in os.listdir("/proc") if is_decimal(name)]
     theirs = [pid for pid in sorted(seen) if host.processes.get(pid, -1) == start_time(pid)]
     programs = [pid for pid in theirs if _read(f"/proc/{pid}/cmdline")]  # not the kernel's own
     some = [f"{_read(f'/proc/{pid}/comm').strip()} ({pid})" for pid in (programs or theirs)[:3]]

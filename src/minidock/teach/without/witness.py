@@ -16,6 +16,7 @@ from minidock.kernel import seccomp
 from minidock.kernel.mount import mount_points
 from minidock.kernel.process import start_time
 from minidock.kernel.shared_memory import keep_segment, let_go_of_segment
+from minidock.numerals import is_decimal
 from minidock.runtime.exec import execute
 from minidock.teach.without.probes import Host, run_all
 
@@ -92,7 +93,7 @@ def _conversation(socket: _socket.socket) -> Iterator[dict[str, Any]]:
 
 def _facts(init: int) -> dict[str, Any]:
     """What the kernel says of the host, now."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != init]
+    pids = [int(name) for name in os.listdir("/proc") if is_decimal(name) and int(name) != init]
     with open("/proc/self/net/dev", encoding="ascii") as file:
         interfaces = [line.partition(":")[0].strip() for line in file.readlines()[2:]]
     return {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from minidock.numerals import is_decimal
+
 # A seed that is a number N names the Nth fault of an order in which neighbours are unlike; it comes
 # from the names, so it is the same on every machine. The word only picks a pleasant one.
 _ORDER = "bread and cheese"
@@ -38,5 +40,5 @@ class Fault:
 def choose(faults: tuple[Fault, ...], seed: str) -> Fault:
     """The fault that a seed names: a number, or any word, such as a student's name."""
     order = sorted(faults, key=lambda fault: zlib.crc32(f"{_ORDER}{fault.name}".encode()))
-    number = int(seed) if seed.isascii() and seed.isdigit() else zlib.crc32(seed.encode())
+    number = int(seed) if is_decimal(seed) else zlib.crc32(seed.encode())
     return order[number % len(order)]

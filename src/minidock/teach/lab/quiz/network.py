@@ -121,7 +121,7 @@ def _jumps(scene: Scene) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in rules:
         if line.endswith(f"-j {target}"):
-            packets = re.match(r"\[(\d+):", line)
+            packets = re.match(r"\[([0-9]+):", line)
             chain = line.split("-A ")[1].split()[0]
             found[chain] = found.get(chain, 0) + int(packets[1] if packets else 0)
     return found

@@ -43,7 +43,8 @@ _encode = make_encoder(
 def loads(text: str | bytes) -> Any:
     """The value that a JSON text holds.
 
-    Raises ValueError where the text is not JSON, or has something behind its value.
+    Raises ValueError where the text is not JSON, is nested too deeply, has an integer of more than
+    4300 digits, or something behind its value.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
@@ -52,6 +53,8 @@ def loads(text: str | bytes) -> Any:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}") from None
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
     except SystemError:  # the scanner wants json's own exception, which nobody has imported
         raise ValueError("not JSON") from None
     if text[end:].strip(_WHITESPACE):
@@ -62,6 +65,9 @@ def loads(text: str | bytes) -> Any:
 def dumps(value: Any) -> str:
     """The value as one line of JSON, ASCII only.
 
-    Raises TypeError for what has no JSON form, ValueError for NaN and infinities.
+    Raises TypeError for what has no JSON form, ValueError for NaN, infinities and too deep nesting.
     """
-    return "".join(_encode(value, 0))
+    try:
+        return "".join(_encode(value, 0))
+    except RecursionError:
+        raise ValueError("a value nested too deeply for JSON") from None

@@ -93,10 +93,11 @@ def fuzz(
     *,
     refuses: type[Exception] | tuple[type[Exception], ...],
     known: list[Any] | None = None,
+    examples: int = 100,
 ) -> None:
     """Try a parser, with `known` inputs first.
 
-    refuses: what it raises on purpose.
+    refuses: what it raises on purpose. examples: how many inputs a round has.
     """
 
     def attempt(data: Any) -> None:
@@ -117,7 +118,7 @@ def fuzz(
     for number in _rounds(end):
         run = given(inputs)(attempt)
         run = settings(
-            max_examples=100, deadline=None, database=None, print_blob=True,
+            max_examples=examples, deadline=None, database=None, print_blob=True,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate, Phase.shrink),
         )(run)  # fmt: skip

@@ -23,9 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_MANIFEST = manifest.DOCKER_MANIFEST
 ACCEPTED = (manifest.MANIFEST, manifest.INDEX, DOCKER_MANIFEST, manifest.DOCKER_LIST)
 _INDEXES = (manifest.INDEX, manifest.DOCKER_LIST)
 _CONFIGS = (manifest.CONFIG, DOCKER_CONFIG)
@@ -111,6 +111,11 @@ def parse(content: bytes, media_type: str, what: str) -> ImageManifest | list[di
             hint="push it again with a Docker of this decade",
         )
     media_type = document.get("mediaType") or media_type
+    if media_type and media_type not in ACCEPTED:
+        raise RegistryError(
+            f"the manifest of {what} is of an unknown media type: {media_type!r:.100}",
+            hint="it is not an image, or the server is not a registry",
+        )
     if media_type in _INDEXES or "manifests" in document:
         return _descriptors(document, "manifests", what)
     config = _descriptors({"config": [document.get("config")]}, "config", what)[0]

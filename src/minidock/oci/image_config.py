@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_DEPTH_MAX = 100
 JSON_BYTES_MAX = 16 << 20
 LAYERS_MAX = 500  # overlayfs's own limit of lower directories (OVL_MAX_STACK)
 _STRING_FIELDS = ("architecture", "os", "variant", "created", "author", "comment")
@@ -63,10 +64,24 @@ def load_json(content: bytes, *, what: str) -> Any:
     try:
         value = jsontext.loads(content)
         jsontext.dumps(value).encode()
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ArchiveError(f"{what} is not JSON: {reason}") from None
+        _check_depth(value)
+    except ValueError as error:
+        raise ArchiveError(f"{what} is not JSON: {error}") from None
     return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError for a document in which a walk through it would get lost."""
+    level = [value]
+    for _ in range(_DEPTH_MAX):
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, (dict, list)):
+                inner += part.values() if isinstance(part, dict) else part
+        if not inner:
+            return
+        level = inner
+    raise ValueError("it is nested too deeply")
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -30,6 +30,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_KNOWN = (INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
 _INDEX_DEPTH_MAX = 8
@@ -136,6 +138,9 @@ def _image(read: ReadMember, entry: dict[str, Any], *, depth: int) -> ArchivedIm
     what = f"the manifest {entry['digest']}"
     if not isinstance(document, dict):
         raise ArchiveError(f"{what} is not an object")
+    for media_type in (entry.get("mediaType"), document.get("mediaType")):
+        if media_type and media_type not in _KNOWN:
+            raise ArchiveError(f"{what} is of an unknown media type: {media_type!r:.100}")
     if "manifests" in document:
         if depth >= _INDEX_DEPTH_MAX:
             raise ArchiveError("the archive's indexes are nested too deeply")

@@ -9,15 +9,17 @@ registry/api/errcode for how Docker's client writes them: "manifest unknown: man
 from __future__ import annotations
 
 import http
+import threading
 
 from minidock import jsontext
-from minidock.engine.registry.transport import Interrupted, printable, read_some
+from minidock.engine.registry.transport import Interrupted, end, printable, read_some
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse as Response
 
+CONTENT_SECONDS = 120.0  # for a document
 _CONTENT_MAX = 4 << 20  # the largest manifest that registries take
 
 
@@ -36,13 +38,26 @@ class Refused(RegistryError):
 
 
 def content_of(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
-    """The whole content of an answer. Raises Interrupted; RegistryError where it is too long."""
+    """The whole content of an answer. Raises Interrupted; RegistryError where it is too long.
+
+    A server that sends a byte now and then keeps every read from timing out, so there is a timer
+    for all of it.
+    """
+    timer = threading.Timer(CONTENT_SECONDS, end, (response,))
+    timer.daemon = True
+    timer.start()
     content = b""
-    while more := read_some(response, limit + 1 - len(content), 0):
-        content += more
-        if len(content) > limit:
-            response.close()
-            raise RegistryError(f"the registry's answer is larger than {limit >> 20} MiB")
+    try:
+        while more := read_some(response, limit + 1 - len(content), 0):
+            content += more
+            if len(content) > limit:
+                response.close()
+                raise RegistryError(f"the registry's answer is larger than {limit >> 20} MiB")
+    finally:
+        is_late = timer.finished.is_set()
+        timer.cancel()
+    if is_late:
+        raise RegistryError(f"the registry's answer took longer than {CONTENT_SECONDS:g} s")
     response.release_conn()
     return content
 

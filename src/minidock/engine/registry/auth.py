@@ -24,7 +24,7 @@ from urllib.parse import urlencode, urlsplit
 
 from minidock import jsontext
 from minidock.engine.registry.answer import content_of, refusal
-from minidock.engine.registry.transport import printable
+from minidock.engine.registry.transport import check_url, printable
 from minidock.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from minidock.engine.registry.credentials import Credentials
     from minidock.engine.registry.transport import Transport
 
+_LIFE_SECONDS_MAX = 86400
+_TOKEN_MAX = 32768  # characters; servers take no longer headers
 _LIFE_SECONDS = 60  # of a token that does not say
 _MARGIN_SECONDS = 10
 _CLIENT = "minidock"
@@ -108,7 +110,7 @@ class Authorizer:
         for demand in self._demands:
             if demand.scheme == "bearer":
                 answer = self._ask(demand, (), offline=True)
-                return str(answer.get("refresh_token") or "")
+                return _checked(answer.get("refresh_token") or "")
         return ""
 
     def _token(self, demand: Challenge, scopes: tuple[str, ...]) -> str:
@@ -116,12 +118,11 @@ class Authorizer:
         if time.monotonic() < until:
             return token
         answer = self._ask(demand, scopes)
-        token = str(answer.get("token") or answer.get("access_token") or "")
+        token = _checked(answer.get("token") or answer.get("access_token") or "")
         if not token:
-            realm = printable(demand.parameters["realm"])
-            raise RegistryError(f"{printable(realm)} answered without a token")
+            raise RegistryError(f"{printable(demand.parameters['realm'])} answered without a token")
         life = answer.get("expires_in")
-        life = life if isinstance(life, int) and life > 0 else _LIFE_SECONDS
+        life = min(life, _LIFE_SECONDS_MAX) if isinstance(life, int) and life > 0 else _LIFE_SECONDS
         self._tokens[scopes] = token, time.monotonic() + max(1, life - _MARGIN_SECONDS)
         return token
 
@@ -162,16 +163,25 @@ class Authorizer:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise RegistryError(f"{realm} answered with something else than a token")
+            raise RegistryError(f"{printable(realm)} answered with something else than a token")
         return answer
 
     def _check_realm(self, realm: str) -> None:
+        check_url(realm)
         scheme = urlsplit(realm).scheme
         if scheme not in ("http", "https") or (self._registry_scheme, scheme) == ("https", "http"):
             raise RegistryError(
                 f"the registry sends us to {printable(realm)} for a token, which is not https",
                 hint="a password is not sent there",
             )
+
+
+def _checked(token: object) -> str:
+    """A token as a header may carry it. Raises RegistryError for anything else."""
+    is_token = isinstance(token, str) and token.isascii() and len(token) <= _TOKEN_MAX
+    if not is_token or any(character <= " " or character == "\x7f" for character in str(token)):
+        raise RegistryError("the token server answered with something else than a token")
+    return str(token)
 
 
 def _token(text: str) -> tuple[str, str]:

@@ -17,13 +17,14 @@ Source: OCI distribution-spec v1.1; distribution.github.io "HTTP API V2".
 from __future__ import annotations
 
 import threading
-from urllib.parse import urljoin, urlsplit
+import time
+from urllib.parse import urlsplit
 
 from minidock import jsontext
 from minidock.engine.registry.answer import Refused, content_of, drained, refusal
 from minidock.engine.registry.auth import Authorizer
 from minidock.engine.registry.settings import Settings
-from minidock.engine.registry.transport import Interrupted, Transport
+from minidock.engine.registry.transport import Interrupted, Transport, joined, printable
 from minidock.errors import RegistryError
 from minidock.numerals import is_decimal
 from minidock.oci.digest import sha256
@@ -42,6 +43,7 @@ FIRST_PAUSE_SECONDS = 0.25  # then twice as long each time
 _PAUSE_SECONDS_MAX = 60.0
 AGAIN = (429, 500, 502, 503, 504)
 _TAG_PAGES_MAX = 1000
+_TAG_SECONDS_MAX = 300.0
 _DIGEST_HEADER = "Docker-Content-Digest"
 
 
@@ -115,8 +117,10 @@ class Registry:
 
     def tags(self) -> Iterator[str]:
         """All tags of the repository."""
-        url = "tags/list"
-        for _ in range(_TAG_PAGES_MAX):
+        url = self.url_of("tags/list")
+        seen = {url}
+        until = time.monotonic() + _TAG_SECONDS_MAX
+        while True:
             response = self.request("GET", url)
             document = _object(content_of(response), "its list of tags")
             listed = document.get("tags") or []
@@ -126,7 +130,12 @@ class Registry:
             link = response.headers.get("Link", "")
             if not (link.startswith("<") and ">" in link):
                 return
-            url = urljoin(self.url_of(url), link[1:].partition(">")[0])
+            url = joined(url, link[1:].partition(">")[0])
+            if url in seen or len(seen) >= _TAG_PAGES_MAX or time.monotonic() > until:
+                raise RegistryError(f"the list of tags of {self.path} does not end")
+            if not url.startswith(f"{self._url}/"):
+                raise RegistryError(f"the list of tags goes on elsewhere: {printable(url)}")
+            seen.add(url)
 
     def put_manifest(self, reference: str, content: bytes, media_type: str) -> None:
         """Make an image of blobs that are there, under a tag or its digest."""
@@ -236,7 +245,7 @@ class Registry:
 
     def url_of(self, place: str) -> str:
         """The URL of a place below the repository; one that is a URL already stays as it is."""
-        return urljoin(f"{self._url}/v2/{self.path}/", place)
+        return joined(f"{self._url}/v2/{self.path}/", place)
 
 
 def _pause_asked(response: Response, pause: float) -> float:

@@ -23,6 +23,7 @@ import os
 import socket
 import ssl
 import weakref
+from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -49,6 +50,7 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGENT = "minidock"
 _SHOWN_MAX = 300
+_URL_MAX = 8192
 
 
 class Unreachable(RegistryError):
@@ -82,23 +84,20 @@ class Transport:
         Raises Unreachable, Interrupted.
         """
         headers = {"User-Agent": _AGENT, **(headers or {})}
+        check_url(url)
         for _ in range(_REDIRECTS_MAX + 1):
             response = self._once(method, url, headers, body)
             location = response.headers.get("Location")
             if method not in ("GET", "HEAD") or response.status not in _REDIRECTS or not location:
                 return response
             response.drain_conn()
-            headers, url = _redirected(url, urljoin(url, location), headers)
+            headers, url = _redirected(url, joined(url, location), headers)
         raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
 
     def interrupt(self) -> None:
         """Have every answer that is being read end now, in whichever thread."""
         for response in list(self._answers):
-            with contextlib.suppress(ValueError, RuntimeError, OSError):  # all read already
-                if hasattr(response, "shutdown"):
-                    response.shutdown()
-                elif sock := getattr(response.connection, "sock", None):  # before urllib3 2.3
-                    sock.shutdown(socket.SHUT_RD)
+            end(response)
 
     def close(self) -> None:
         """Close all connections."""
@@ -129,7 +128,7 @@ class Transport:
                 f"{shown}: no answer for {self._settings.timeout_seconds:g} s",
                 hint="the registry has stalled; try again later",
             ) from None
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, HTTPException, ValueError) as error:
             if isinstance(inner := _cause(error), ssl.SSLError):
                 raise _tls_error(shown, urlsplit(url).netloc, inner) from None
             raise Interrupted(f"{shown}: {_words(error)}") from None
@@ -187,6 +186,36 @@ class Transport:
         return context
 
 
+def check_url(url: str) -> None:
+    """Raise RegistryError for a URL that names no server, or no text of a URL at all."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # "[" without "]", a port of 99999
+        is_url = False
+    if not is_url or len(url) > _URL_MAX or any(c <= " " or c == "\x7f" for c in url):
+        raise RegistryError(f"the registry refers to {printable(url)!r}, which is not a URL")
+
+
+def joined(base: str, place: str) -> str:
+    """Where a reference of an answer leads from a URL. Raises RegistryError where nowhere."""
+    try:
+        url = urljoin(base, place)
+    except ValueError:
+        url = place
+    check_url(url)
+    return url
+
+
+def end(response: Response) -> None:
+    """Have an answer that is being read, in whichever thread, end now."""
+    with contextlib.suppress(ValueError, RuntimeError, OSError):  # all read already
+        if hasattr(response, "shutdown"):
+            response.shutdown()
+        elif sock := getattr(response.connection, "sock", None):  # before urllib3 2.3
+            sock.shutdown(socket.SHUT_RD)
+
+
 def printable(text: object) -> str:
     """A text from outside, shortened, and safe for a terminal."""
     return "".join(c if c.isprintable() else " " for c in str(text))[:_SHOWN_MAX]
@@ -201,7 +230,7 @@ def read_some(response: Response, size: int, seconds: float) -> bytes:
         return response.read(size, decode_content=False)
     except ReadTimeoutError:
         raise Interrupted(f"the registry has sent nothing for {seconds:g} s") from None
-    except (HTTPError, OSError, ValueError) as error:
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
         raise Interrupted(f"the registry broke off: {_words(error)}") from None
 
 

@@ -15,11 +15,11 @@ Source: OCI distribution-spec "Pushing blobs", "Mounting a blob from another rep
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from minidock.engine.registry.answer import Refused, drained
 from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
-from minidock.engine.registry.transport import Interrupted, printable
+from minidock.engine.registry.transport import Interrupted, joined, printable
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256
 
@@ -143,7 +143,7 @@ def _location(registry: Registry, response: Response) -> str:
     drained(response)
     if not location:
         raise RegistryError(f"{registry.host} began an upload without saying where")
-    url = urljoin(registry.url_of(_UPLOADS), location)
+    url = joined(registry.url_of(_UPLOADS), location)
     if registry.root.startswith("https:") and not url.startswith("https:"):
         raise RegistryError(
             f"{registry.host} wants the upload sent to {printable(url)}, which is not https"

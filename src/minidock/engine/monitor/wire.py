@@ -46,6 +46,7 @@ import _socket
 import os
 
 from minidock import jsontext
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def taken(size_bytes: int) -> bytes:
 def taken_bytes(packet: bytes) -> int:
     """How much that message says was taken; 0 for what is not one."""
     digits = packet[1:]
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if is_decimal(digits) else 0
 
 
 def message(kind: bytes, content: Any = None) -> bytes:

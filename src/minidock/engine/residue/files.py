@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _UNFINISHED = re.compile(
     r"\.([0-9]+)\.new$"
-)  # document.write: the number of the thread that writes
+)  # document.write: its thread
 
 
 def directories(store: Store) -> Iterator[Thing]:

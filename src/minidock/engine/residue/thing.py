@@ -9,6 +9,7 @@ from minidock.engine.container import container_json
 from minidock.engine.container.container_json import ids
 from minidock.engine.locks import owner_of
 from minidock.errors import DamagedFile
+from minidock.numerals import is_decimal
 from minidock.oci.digest import is_hex
 from minidock.runtime.state import is_alive
 
@@ -85,7 +86,7 @@ def scripts() -> list[Script]:
             continue
         numbers, _, box = text.rstrip("\n").partition("\n")
         words = numbers.split()
-        if len(words) == 2 and all(word.isascii() and word.isdigit() for word in words):
+        if len(words) == 2 and all(is_decimal(word) for word in words):
             found.append(Script(f"/run/{name}", int(words[0]), int(words[1]), box))
     return found
 

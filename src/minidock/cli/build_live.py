@@ -20,6 +20,7 @@ from rich.live import Live as RichLive
 from rich.text import Text
 
 from minidock.cli.build_screen import Screen
+from minidock.cli.guarded import unguarded
 from minidock.engine.build.progress import Vertex
 
 _LINES = 6
@@ -31,7 +32,7 @@ class Live(Screen):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._console = Console(file=sys.stderr, highlight=False, force_terminal=True)
+        self._console = Console(file=unguarded(sys.stderr), highlight=False, force_terminal=True)
         self._vertices: list[LiveVertex] = []
         self._began = time.monotonic()
         self._live = RichLive(

@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 
 from minidock.cli.command import command
+from minidock.cli.guarded import unguarded, visible
 from minidock.cli.lab_folders import check_item
 from minidock.cli.pflag import switch, value
 
@@ -63,10 +64,13 @@ def _shown() -> Iterator[Callable[[Item], None]]:
         yield lambda item: None
         return
 
+    terminal = unguarded(sys.stderr)
+
     def show(item: Item) -> None:
-        print(f"\r\033[Klooking at {item.name} ", end="", file=sys.stderr, flush=True)
+        name = visible(item.name, one_line=True)
+        print(f"\r\033[Klooking at {name} ", end="", file=terminal, flush=True)
 
     try:
         yield show
     finally:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        print("\r\033[K", end="", file=terminal, flush=True)

@@ -163,6 +163,10 @@ minidock = Group(COMMANDS, _root, absent=ABSENT)
 def run(argv: list[str]) -> int:
     """Run one command line; returns its exit code, having said what went wrong."""
     debug = argv[:1] in (["-D"], ["--debug"])
+    if os.isatty(1) or os.isatty(2):
+        from minidock.cli.guarded import guard_terminals
+
+        guard_terminals()
     say_what_is_passed_over(complain)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):

@@ -107,7 +107,9 @@ def _table(stream: IO[str]) -> Progress:
         TransferSpeedColumn,
     )
 
-    console = Console(file=stream, highlight=False)
+    from minidock.cli.guarded import unguarded
+
+    console = Console(file=unguarded(stream), highlight=False)
     columns: list[ProgressColumn] = [
         TextColumn("[cyan]{task.fields[layer]}[/]: {task.description}"),
         *(

@@ -51,4 +51,7 @@ def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: A
     line = shlex.join(["minidock", "script", *sys.argv[sys.argv.index("run") :]])
     made = planned(arguments, flags, detach=detach)
     text = compile_script(made, line.replace("\n", " "))
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # whatever a terminal can show
+    if sys.stdout.isatty():
+        sys.stdout.write(text)  # to be looked at
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # to be run

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 
 from minidock.cli.command import command
 from minidock.cli.complete import running_containers
+from minidock.cli.guarded import unguarded
 from minidock.cli.human import binary_size, short_id, size
 from minidock.cli.pflag import switch, value
 from minidock.cli.table import Row, write_rows
@@ -53,7 +54,9 @@ def stats(
         ]
         with redirect_stdout(io.StringIO()) as frame:  # a frame is one write: nothing flickers
             write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
-        sys.stdout.write(("" if no_stream else _CLEAR) + frame.getvalue())
+        if not no_stream:
+            unguarded(sys.stdout).write(_CLEAR)
+        sys.stdout.write(frame.getvalue())
         sys.stdout.flush()
         if no_stream or (arguments and not samples):
             return

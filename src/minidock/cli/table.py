@@ -38,13 +38,22 @@ def write_rows(
     """
     if format in ("", "table"):
         lines = ["\t".join(headings[column] for column in columns)]
-        lines += ["\t".join(row.cells[column]() for column in columns) for row in rows]
+        lines += ["\t".join(_cell(row.cells[column]()) for column in columns) for row in rows]
         lines = aligned(lines)
     else:
         from minidock.cli.formatted import formatted
 
         lines = formatted(rows, format, headings)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _cell(text: str) -> str:
+    """A cell that stays in its line and column, where a person looks at the table."""
+    if text.isprintable() or not sys.stdout.isatty():
+        return text
+    from minidock.cli.guarded import visible
+
+    return visible(text, one_line=True)
 
 
 def write_column(rows: Iterable[Row], column: str) -> None:

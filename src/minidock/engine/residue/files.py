@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_UNFINISHED = re.compile(
-    r"\.([0-9]+)\.new$"
-)  # document.write: its thread
+_UNFINISHED = re.compile(r"\.([0-9]+)\.new$")  # document.write: its thread
 
 
 def directories(store: Store) -> Iterator[Thing]:

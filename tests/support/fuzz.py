@@ -111,7 +111,7 @@ def fuzz(
         try:
             attempt(data)
         except BaseException as error:
-            error.add_note(f"known input: {data!r}")
+            error.add_note(f"known input: {repr(data)[:500]}")
             raise
     seconds = float(os.environ.get("MINIDOCK_FUZZ_SECONDS", "0")) / TARGETS or SHARE
     end = time.monotonic() + seconds

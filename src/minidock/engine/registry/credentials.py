@@ -25,7 +25,7 @@ import binascii
 import os
 import subprocess
 
-from minidock import document
+from minidock import document, jsontext
 from minidock.errors import RegistryError, UsageError
 from minidock.oci.reference import DEFAULT_DOMAIN
 
@@ -180,29 +180,25 @@ def _decoded(entry: dict[str, Any], path: str) -> tuple[str, str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    import json
-
     try:
         with open(path, "rb") as file:
-            document = json.loads(file.read() or b"{}")
+            told = jsontext.loads(file.read() or b"{}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"Error loading config file: {path}: {error}") from None
-    if not isinstance(document, dict):
+    if not isinstance(told, dict):
         raise UsageError(f"Error loading config file: {path}: not a JSON object")
-    return document
+    return told
 
 
 def _ask_helper(helper: str, key: str) -> Credentials | None:
-    import json
-
     answer = _run_helper(helper, "get", key.encode(), may_lack=True)
     if not answer:
         return None
     try:
-        document = json.loads(answer)
-        user, secret = document["Username"], document["Secret"]
+        told = jsontext.loads(answer)
+        user, secret = told["Username"], told["Secret"]
     except (ValueError, KeyError, TypeError):
         raise RegistryError(f"docker-credential-{helper} answered with no credentials") from None
     if user == _TOKEN_USER:

@@ -134,7 +134,7 @@ def mark_of(directory: str) -> tuple[Lab, str]:
             f"{os.path.abspath(directory)} was not made by `lab start`: it has no {MARK}",
             hint="minidock lab start LAB DIR makes one; check and hint also take --lab LAB",
         ) from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise UsageError(f"{directory}/{MARK}: {error}") from None
 
 

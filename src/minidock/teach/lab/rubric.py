@@ -69,7 +69,9 @@ def read(folder: str) -> Rubric:
         return _rubric(document)
     except FileNotFoundError:
         raise BadRubric(f"{path} is not there yet") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except RecursionError:
+        raise BadRubric(f"{path}: nested too deeply") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadRubric(f"{path}: {error}") from None
 
 

@@ -18,6 +18,7 @@ import os
 from minidock.errors import KernelError
 from minidock.kernel.libc import NUMBERS, path_bytes, syscall
 from minidock.kernel.op import of_descriptor, op, quote
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _setns_sh(fd: str, namespaces: list[str], *, place: str) -> str:
     if not place:
         return "exit"
     kinds = [KINDS[kind][2].removesuffix(" --fork") for kind in namespaces]
-    if place.isdecimal():
+    if is_decimal(place):
         return f"nsenter --target {place} {' '.join(kinds)} sh +m"
     return f"nsenter {kinds[0]}={quote(place)} sh +m"
 

@@ -32,7 +32,7 @@ SHAPE = {"name": str, "size": int, "on?": (bool, None), "tags": Each([str]), "id
         ('{"name": "a", "size": 1, "tags": {"x": [1]}}', "tags.x[0]: not a string"),
         ('{"name": "a", "size": 1, "tags": {}, "on": 1}', "on: not true or false"),
         ('{"name": "a", "size": 1, "tags": {}, "id": "../x"}', "id: '../x' is not allowed"),
-        pytest.param("[" * 100_000, "recursion", id="nested"),
+        pytest.param("[" * 100_000, "nested too deeply", id="nested"),
         ("\ud800", "utf-8"),
     ],
 )

@@ -24,6 +24,7 @@ _INTERNET = "fetches packages from the internet"
 _IN_C = "labs in C: there is no compiler in the machine"
 
 MODULES = {
+    "tests/kernel/test_daemons_apart.py": _OTHER_ENGINES,
     "tests/kernel/test_networks_beside_docker.py": _OTHER_ENGINES,
     "tests/e2e/test_build.py": _BUILDS,
     "tests/e2e/test_build_beside_docker.py": _OTHER_ENGINES,

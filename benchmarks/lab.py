@@ -69,6 +69,7 @@ class Lab:
         self._install_minidock()
         docker = docker_daemon.ensure(self.home, "networked")
         self.docker = ["docker", "-H", f"unix://{docker.socket}"]
+        self.inside = docker.inside
         self.podman = [
             *("podman", "--root", f"{self.home}/podman", "--runroot", self.podman_run),
             *("--runtime", "runc", "--cgroup-manager", "cgroupfs"),

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,10 +117,12 @@ def serve(
     clients: Authority | None = None,
     token_server: str = "",
     token_authority: Authority | None = None,
+    inside: Sequence[str] = (),
 ) -> Iterator[Registry]:
     """A registry for as long as the block lasts; its storage is below `home`.
 
     clients: with TLS, the authority by which whoever comes must have a certificate.
+    inside: words before its command, for another network (docker_daemon.Docker.inside).
     """
     if shutil.which("docker-registry") is None:
         pytest.skip("docker-registry is not installed")
@@ -145,7 +147,7 @@ def serve(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MINIDOCK_")}
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            ["docker-registry", "serve", str(home / "config.yml")],
+            [*inside, "docker-registry", "serve", str(home / "config.yml")],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

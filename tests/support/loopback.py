@@ -30,7 +30,7 @@ def serve(machine: int) -> None:
     listener = socket.create_server(("127.0.0.1", PORT), backlog=64)
     words = "-t nat -A OUTPUT -d 127.0.0.0/8 -p tcp --dport 32768:65535 -j REDIRECT --to-ports"
     subprocess.run(["iptables", "--wait", *words.split(), str(PORT)], check=True)
-    namespace.setns(machine, ["network"])
+    namespace.setns(machine, ["network"], place="the machine")
     print("ready", flush=True)
     while True:
         client, _ = listener.accept()

@@ -119,7 +119,7 @@ def test_a_command_that_is_killed_leaves_no_damage(
         ("create", "-v", "other:/o", busybox, "true"), ("commit", "box"), ("build", "-q", "-"),
         ("load", "-q", "-i", f"{tmp_path}/mine.tar"), ("rm", "box"), ("rmi", "mine"),
     )  # fmt: skip
-    for number in range(200 if LONG else 12):
+    for number in range(200 if LONG else 6):
         words = commands[number % len(commands)]
         running = minidock.start(*words, start_new_session=True)
         assert running.stdin is not None

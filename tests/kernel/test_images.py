@@ -466,7 +466,7 @@ def test_prune_leaves_what_has_a_tag_a_container_or_the_build_cache(
 ) -> None:
     one, two = images.resolve("one:1"), images.resolve("two")
     with Cache(store) as cache:
-        cache.alias("step", Found("", two.chain_ids[1], "", 1), says="RUN x")
+        cache.alias("a" * 64, Found("", two.chain_ids[1], "", 1), says="RUN x")
     own = archives.layer(file("own", b"12345"))
     load_bytes(store, archives.docker_archive([LOWER, own]))
     by_digest = f"reg:5000/x@{archives.digest(b'manifest')}"

@@ -95,10 +95,10 @@ def end(told: dict[str, Any]) -> str:
 
 
 def own_rules(bridge: str) -> dict[str, int]:
-    """The rules in this network's chains, and how many packets each has counted."""
+    """The rules in this network's own chains, and how many packets each has counted."""
     saved = sh("iptables-save -c")
     found = re.findall(rf"^\[(\d+):\d+\] (-A MINIDOCK-{bridge}\S* .*?) *$", saved, re.M)
-    return {rule: int(count) for count, rule in found}
+    return {rule: int(count) for count, rule in found if "-USER " not in rule}
 
 
 def zero_counters() -> None:
@@ -165,12 +165,13 @@ def without_each_rule(bridge: str) -> list[tuple[str, str, str, str, str]]:
         ("nat", f"POSTROUTING -j {out}", "host", "program", "-A POSTROUTING"),
         ("nat", f"{out} -s 127.0.0.0/8 -o {bridge} -j MASQ", "host", "program", "-s 127.0.0.0/8"),
         ("nat", f"{out} -s [^!]* -o {bridge} {tracked} DNAT", "other", "answer", "--ctstate DNAT"),
-        ("filter", f"FORWARD -j {own}", "outside", "filter FORWARD", "-A FORWARD"),
+        ("filter", f"FORWARD -j {own} *$", "outside", "filter FORWARD", "-A FORWARD"),
         ("filter", f"-o {bridge} {tracked}", "outside", "filter FORWARD", "RELATED,ESTABLISHED"),
         ("filter", f"-i {bridge} -j ACCEPT", "outside", "filter FORWARD", f"-i {bridge} -j ACC"),
         ("raw", f"{own} -d 127.0.0.0/8 -i {bridge}", "host", "", ""),
         ("raw", f"{own} -s 127.0.0.0/8 -i {bridge}", "host", "", ""),
         ("raw", f"{own} -d .* ! -i {bridge}", "outside", "", ""),
+        ("raw", f"{own} -d 127.0.0.1/32 ! -i lo .*--dport 8092", "host", "", ""),
     ]
 
 

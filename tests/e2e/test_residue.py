@@ -208,6 +208,8 @@ def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
 ) -> None:
     minidock.ok("volume", "create", "whole")
     os.makedirs(store.build_steps)
+    somebodys = f"MINIDOCK-{store.bridge} -s 192.0.2.7/32 -j DROP"
+    subprocess.run(["iptables", "-w", "-A", *somebodys.split()], check=True)
     before = _of(store)
     left = _seed(store)
     assert _of(store) != before
@@ -215,6 +217,7 @@ def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
     assert minidock("system", "check", "--quiet").stdout == ""
     assert _listed(minidock, "--repair") == left
     assert _of(store) == before
+    subprocess.run(["iptables", "-w", "-D", *somebodys.split()], check=True)  # it was left alone
     assert _listed(minidock) == set()
     assert "nothing is left behind" in minidock.ok("system", "check", "--repair")
     assert _answers(web)

@@ -267,6 +267,58 @@ def test_container_cannot_pretend_to_be_the_hosts_loopback(lab: Lab, store: Stor
         assert _hears(server, patience_seconds=0.4) == ""
 
 
+def _route_loopback_to_host(neighbour: Place) -> None:
+    """Have a neighbour reach 127.0.0.1 by its cable: what it sends there arrives at the host."""
+    neighbour.sh(
+        "sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.lan0.route_localnet=1;"
+        "ip rule add pref 10 to 127.0.0.1 lookup 77; ip rule del pref 0 lookup local;"
+        f"ip rule add pref 20 lookup local; ip route add 127.0.0.1 via {HOST} dev lan0"
+        f" src {NEIGHBOUR} table 77"
+    )
+
+
+def test_port_published_on_loopback_is_not_for_who_routes_127_to_us(lab: Lab, store: Store) -> None:
+    web, all_of_them = lab.container(store, "127.0.0.1:8090:80"), lab.container(store, "8091:80")
+    _route_loopback_to_host(lab.neighbour)
+    with serving(all_of_them, 80) as server:  # the way itself is open: this port is everybody's
+        assert seen_from(lab.neighbour, "127.0.0.1", 8091, server) == NEIGHBOUR
+    with serving(web, 80) as server:
+        assert seen_from(lab.host, "127.0.0.1", 8090, server) == web.endpoint["Gateway"]
+        assert is_refused(lab.neighbour, "127.0.0.1", 8090)
+        sh("iptables -t raw -F")
+        assert seen_from(lab.neighbour, "127.0.0.1", 8090, server) == NEIGHBOUR
+
+
+def test_udp_port_published_on_loopback_is_not_for_who_routes_127_to_us(
+    lab: Lab, store: Store
+) -> None:
+    web = lab.container(store, "127.0.0.2:53:53/udp")
+    _route_loopback_to_host(lab.neighbour)
+    lab.neighbour.sh("ip rule add pref 11 to 127.0.0.2 lookup 77")
+    lab.neighbour.sh(f"ip route add 127.0.0.2 via {HOST} dev lan0 src {NEIGHBOUR} table 77")
+    with _udp(web) as server, _udp(lab.neighbour) as client, _udp(lab.host) as own:
+        server.bind(("0.0.0.0", 53))
+        assert _ask(own, "127.0.0.2", server) == web.endpoint["Gateway"]
+        client.sendto(b"question", ("127.0.0.2", 53))
+        assert _hears(server, patience_seconds=0.4) == ""
+        sh("iptables -t raw -F")
+        client.sendto(b"question", ("127.0.0.2", 53))
+        assert _hears(server) == NEIGHBOUR
+
+
+def test_what_guards_a_port_of_loopback_goes_with_it_and_guards_no_other(
+    lab: Lab, store: Store
+) -> None:
+    web = lab.container(store, "127.0.0.1:8090:80", "127.0.0.1:53:53/udp", "8091:81")
+    guards = "iptables-save -t raw | grep -e '-i lo' || :"
+    assert [line.split("--dport ")[1].split()[0] for line in sh(guards).splitlines()] == [
+        "8090",
+        "53",
+    ]
+    web.stop()
+    assert sh(guards) == ""
+
+
 def test_loopback_crosses_the_bridge_only_while_a_port_is_published(lab: Lab, store: Store) -> None:
     setting = f"cat /proc/sys/net/ipv4/conf/{store.bridge}/route_localnet"
     lab.container(store)
@@ -410,7 +462,7 @@ def test_rules_stand_before_those_that_came_later(lab: Lab, store: Store) -> Non
     lab.container(store)
     sh("iptables -I FORWARD 1 -j DROP")
     client = lab.container(store)
-    assert sh("iptables -S FORWARD").splitlines()[1].endswith(f"-j MINIDOCK-{store.bridge}")
+    assert sh("iptables -S FORWARD").splitlines()[2].endswith(f"-j MINIDOCK-{store.bridge}")
     with serving(lab.neighbour, 80) as server:
         assert seen_from(client, NEIGHBOUR, 80, server)
 
@@ -653,6 +705,114 @@ def test_ten_at_the_same_time_get_ten_addresses(lab: Lab, store: Store) -> None:
     ]
     given = [process.communicate()[0].strip() for process in started]
     assert sorted(given) == sorted({f"{given[0].rpartition('.')[0]}.{n}" for n in range(2, 12)})
+
+
+# --- an administrator's own rules ----------------------------------------------------------------
+
+
+def _user_chain(store: Store) -> str:
+    """As `iptables -S` names it: of a store that is not the machine's default one."""
+    return f"MINIDOCK-{store.derived_bridge}-USER"
+
+
+def test_an_administrators_chain_is_asked_first_and_is_empty(lab: Lab, store: Store) -> None:
+    sh("iptables -A FORWARD -i nowhere -j DROP")
+    web = lab.container(store, "8090:80")
+    chain = _user_chain(store)
+    assert sh(f"iptables -S {chain}").splitlines() == [f"-N {chain}", f"-A {chain} -j RETURN"]
+    forward = sh("iptables -S FORWARD").splitlines()[1:]
+    assert forward[0] == f"-A FORWARD -j {chain}"
+    with serving(web, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8090, server)
+        sh(f"iptables -I {chain} -s {NEIGHBOUR} -j DROP")
+        assert is_refused(lab.neighbour, HOST, 8090)
+        assert seen_from(lab.host, "127.0.0.1", 8090, server)
+
+
+def test_an_administrators_rules_outlive_containers_networks_and_repairs(
+    lab: Lab, store: Store
+) -> None:
+    web, chain = lab.container(store, "8090:80"), _user_chain(store)
+    own = f"-A {chain} -s {NEIGHBOUR}/32 -j DROP"
+    sh(f"iptables -I {chain} -s {NEIGHBOUR} -j DROP")
+    web.stop()
+    assert own in sh(f"iptables -S {chain}")
+    sh("iptables -F FORWARD && iptables -t nat -F")  # as some program might: it is repaired
+    again = lab.container(store, "8090:80")
+    assert own in sh(f"iptables -S {chain}")
+    assert sh("iptables -S FORWARD").splitlines()[1] == f"-A FORWARD -j {chain}"
+    with serving(again, 80):
+        assert is_refused(lab.neighbour, HOST, 8090)
+    again.stop()
+    networks.teardown(store)
+    assert own in sh(f"iptables -S {chain}")
+    assert sh("iptables -S FORWARD").splitlines()[1:] == [f"-A FORWARD -j {chain}"]
+    assert sh("sysctl -n net.ipv4.ip_forward") == "0\n"  # nobody else needs it
+
+
+def test_an_administrators_empty_chain_goes_with_the_last_network(lab: Lab, store: Store) -> None:
+    lab.container(store, "8090:80").stop()
+    networks.teardown(store)
+    assert "MINIDOCK" not in sh("iptables-save")
+
+
+def test_the_chains_of_two_stores_are_both_asked_before_any_network(
+    lab: Lab, store: Store, other_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = lab.container(store), lab.container(other_store, "8091:80")
+    lab.container(store)
+    jumps = [line.split()[-1] for line in sh("iptables -S FORWARD").splitlines()[1:]]
+    assert set(jumps[:2]) == {_user_chain(store), _user_chain(other_store)}
+    assert len(jumps) == 4
+    with serving(there, 80) as server:
+        assert seen_from(here, HOST, 8091, server)
+        sh(f"iptables -I {_user_chain(store)} -s {here.address} -j DROP")
+        assert is_refused(here, HOST, 8091)
+    asked: list[str] = []
+    monkeypatch.setattr(iptables, "restore", asked.append)
+    lab.container(other_store), lab.container(store)
+    assert asked == []  # neither moves the other's
+
+
+def test_foreign_rules_in_our_chains_stay_where_they_are(lab: Lab, store: Store) -> None:
+    web, chain = lab.container(store, "8090:80"), f"MINIDOCK-{store.bridge}"
+    foreign = {
+        "filter": [f"-A {chain} -s 192.0.2.7/32 -j DROP", f"-A {chain} -s 192.0.2.8/32 -j DROP"],
+        "nat": [f"-A {chain} -p tcp -m tcp --dport 7 -j DNAT --to-destination 192.0.2.9:7"],
+        "raw": [f"-A {chain} -s 192.0.2.9/32 -i {store.bridge} -j DROP"],
+    }
+    sh(f"iptables -I {chain} -s 192.0.2.7 -j DROP && iptables -I {chain} 3 -s 192.0.2.8 -j DROP")
+    sh(f"iptables -t nat {foreign['nat'][0].replace('-A', '-I')}")
+    sh(f"iptables -t raw {foreign['raw'][0]}")
+
+    def there(table: str) -> list[str]:
+        return sh(f"iptables -t {table} -S {chain}").splitlines()[1:]
+
+    placed = there("filter")
+    other = lab.container(store, "127.0.0.1:8092:80")
+    web.stop()
+    sh(f"iptables -D {placed[-1].replace('-A ', '')}")  # one of ours is lost, and comes back
+    third = lab.container(store, "8093:80")
+    assert there("filter") == placed
+    for table, rules in foreign.items():
+        assert [rule for rule in there(table) if rule in rules] == rules
+    with serving(third, 80) as server:
+        assert seen_from(lab.neighbour, HOST, 8093, server)
+    assert "8090" not in sh("iptables-save -t nat")
+    other.stop()
+    third.stop()
+    networks.teardown(store)
+    for table, rules in foreign.items():
+        assert there(table) == rules
+
+
+def test_bridge_whose_chains_would_be_anothers_is_refused(
+    lab: Lab, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USER", "br-USER", "br-OUT"):
+        monkeypatch.setattr(store, "bridge", name)
+        with pytest.raises(UsageError):
+            lab.container(store)
 
 
 # --- the journal ---------------------------------------------------------------------------------

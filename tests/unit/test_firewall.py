@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from minidock.engine.network import firewall
 
 DEVICE = "minidock0"
@@ -99,3 +103,49 @@ def test_network_that_the_world_routes_is_not_masqueraded() -> None:
     plain = firewall.wanted(DEVICE, "172.19.0.0/16", [])["nat"]["MINIDOCK-minidock0-OUT"]
     routed = firewall.wanted(DEVICE, "172.19.0.0/16", [], masquerade=False)["nat"]
     assert routed["MINIDOCK-minidock0-OUT"] == plain[1:]
+
+
+def _changed(chains: dict[str, list[str]], text: str) -> dict[str, list[str]]:
+    """A table's chains after a text for iptables-restore, by the words of its manual."""
+    made = {name: list(rules) for name, rules in chains.items()}
+    made |= {name: [] for name in ("PREROUTING", "POSTROUTING", "OUTPUT", "FORWARD")}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        name, _, rule = rest.partition(" ")
+        if line.startswith(":"):
+            made[word[1:]] = []
+        elif word == "-A":
+            made[name].append(rule)
+        elif word == "-I":
+            place, _, rule = rule.partition(" ")
+            made[name].insert(int(place) - 1, rule)
+        elif word == "-D":
+            made[name].remove(rule)
+    return made
+
+
+def test_whatever_a_chain_has_ours_come_into_order_and_others_rules_stay() -> None:
+    dice, chain = random.Random(12), f"MINIDOCK-{DEVICE}"
+    stale = firewall.wanted(DEVICE, "10.9.0.0/16", [{**BINDING, "HostPort": 9}])
+    foreign = [f"-s 192.0.2.{number}/32 -j DROP" for number in range(4)]
+    for table, chains in [*RULES.items()] * 100:
+        have = [*foreign, *stale[table][chain], *chains[chain], *chains[chain]]
+        have = dice.sample(have, dice.randrange(len(have)))
+        saved = f"*{table}\n:{chain} - [0:0]\n" + "".join(f"-A {chain} {r}\n" for r in have)
+        text = firewall.changes(f"{saved}COMMIT\n", DEVICE, RULES)
+        after = _changed({chain: have}, text.partition(f"*{table}\n")[2].partition("COMMIT")[0])
+        assert [r for r in after[chain] if r not in foreign] == chains[chain], have
+        assert [r for r in after[chain] if r in foreign] == [r for r in have if r in foreign]
+
+
+def test_port_of_loopback_is_guarded_and_no_other() -> None:
+    for host, guards in (("127.0.0.1", 1), ("127.9.9.9", 1), ("", 0), ("10.0.0.1", 0), ("::1", 0)):
+        rules = firewall.wanted(DEVICE, "172.18.0.0/16", [{**BINDING, "HostIp": host}])
+        found = [rule for rule in rules["raw"][f"MINIDOCK-{DEVICE}"] if "! -i lo" in rule]
+        assert len(found) == guards
+
+
+@pytest.mark.parametrize("device", ["minidock0", "x" * 15])
+def test_an_administrators_chain_is_no_bridges(device: str) -> None:
+    saved = f"*filter\n:MINIDOCK-USER - [0:0]\n:MINIDOCK-{device}-USER - [0:0]\nCOMMIT\n"
+    assert firewall.devices_of_chains(saved) == []

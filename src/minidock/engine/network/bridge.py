@@ -100,7 +100,7 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
             firewall.forwards_for_others(saved, device) or _others_bridge(host, device)
         )
         policy = mine["policy"] if mine is not None and last else ""
-        if text := firewall.removal(saved, device, forward_policy=policy):
+        if text := rules_removal(store, saved, device, forward_policy=policy):
             iptables.restore(text)
         found = link.find(host, device)
         if found is not None and found.alias == _alias(store):
@@ -109,6 +109,17 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
             sysctl.write(FORWARDING, mine["forwarding"])
             del found_once[_machine()]
             _note(found_once)
+
+
+def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str = "") -> str:
+    """What iptables-restore has to be told for a bridge's rules to go; "" where there are none.
+
+    With the rules of a store's last bridge the administrator's chain goes, if it is empty still.
+    """
+    others = {each["Device"] for each in every(store) if "Device" in each} - {device}
+    is_last = not others.intersection(firewall.devices_of_chains(saved))
+    users = firewall.user_chain(store) if is_last else ""
+    return firewall.removal(saved, device, user_chain=users, forward_policy=forward_policy)
 
 
 def _device_of(store: Store, network: dict[str, Any]) -> str:
@@ -278,10 +289,11 @@ def _others_bridge(host: Netlink, device: str) -> bool:
 def check_name(device: str) -> None:
     """Raise UsageError for what cannot be a device's name."""
     fits = 0 < len(device) < link.IFNAMSIZ and device not in (".", "..")
-    if not fits or not _NAME_CHARACTERS.issuperset(device):
+    if not fits or not _NAME_CHARACTERS.issuperset(device) or firewall.is_reserved(device):
         raise UsageError(
             f"a bridge cannot have the name {device!r} (MINIDOCK_BRIDGE, or {NAME_OPTION})",
-            hint="up to 15 letters, digits, dots, dashes and underscores",
+            hint="up to 15 letters, digits, dots, dashes and underscores; not USER, ...-USER or "
+            "...-OUT, by which chains of the firewall are named",
         )
 
 

@@ -5,12 +5,16 @@ them, `changes` compares them with what iptables-save printed and writes the tex
 iptables-restore, empty where nothing is missing. So publishing, unpublishing, repair after a crash,
 and repair after somebody flushed the firewall are one and the same act.
 
+An administrator may have rules of their own in any of these chains: they stay (rule_edits.py).
+
 For a bridge "br" with subnet S there are two chains, jumped to before all others' rules:
 
     raw PREROUTING      before routing and NAT, so destinations are those that the sender wrote
       from br to 127/8: DROP         route_localnet makes the host's loopback reachable from br
       from br as 127/8: DROP         ... and a container could claim to be the host itself
       not from br, to S, not ours: DROP   nobody calls a container by its own address from outside
+      not from lo, to 127.x:P: DROP  P being published on 127.x: a neighbour may route that address
+                                     to us, and nat would lead it on before the kernel objects
     nat PREROUTING, OUTPUT           to an address of this machine: a published port becomes
       port P: DNAT to container:p    the container's
     nat POSTROUTING
@@ -18,6 +22,7 @@ For a bridge "br" with subnet S there are two chains, jumped to before all other
       from 127/8, out by br: MASQUERADE   a container could not answer 127.0.0.1
       from S, out by br, DNAT: MASQUERADE a neighbour's answer must come back by the host
     filter FORWARD                   dockerd sets its policy to DROP
+      an administrator's chain first (MINIDOCK-USER, as DOCKER-USER): made once, then theirs
       to br, established or published: ACCEPT
       from br to another engine's bridge: that engine decides
       from br: ACCEPT
@@ -30,24 +35,48 @@ CVE-2020-8558, docs/network.md.
 
 from __future__ import annotations
 
+from minidock.engine.network.rule_edits import ANY, Edits, Shapes
 from minidock.oci.digest import is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.paths import Store
+
     Tables = dict[str, dict[str, list[str]]]  # table -> chain -> its rules, without "-A chain"
 
 PREFIX = "MINIDOCK-"  # 9 characters; with a device's 15 and "-OUT", 28: as many as a chain may have
+_USER = "USER"
+_RETURN = "-j RETURN"  # all that an administrator's chain has at first
 # Bridges of Docker, Podman, CNI and libvirt. A container of ours gets no further there than their
 # own rules say: an ACCEPT of ours would open what those keep closed.
-_SIDES = ("-s", "-d")
 _OTHERS_BRIDGES = ("docker0", "br-+", "podman+", "cni+", "virbr+")
 
 
 def chain_of(device: str) -> str:
     """The chain that holds a bridge's rules in each table."""
     return PREFIX + device
+
+
+def user_chain(store: Store) -> str:
+    """The chain of filter that is an administrator's: asked before a store's own rules."""
+    return f"{PREFIX}{_USER}" if store.is_default else f"{PREFIX}{store.derived_bridge}-{_USER}"
+
+
+def is_user_chain(chain: str) -> bool:
+    """Whether a chain is an administrator's, of whichever store."""
+    return chain == f"{PREFIX}{_USER}" or chain.startswith(PREFIX) and chain.endswith(f"-{_USER}")
+
+
+def asks_user(rule: str) -> bool:
+    """Whether a rule leads to an administrator's chain."""
+    return is_user_chain(_target(rule))
+
+
+def is_reserved(device: str) -> bool:
+    """Whether a bridge of this name would have chains that are another's."""
+    return device == _USER or device.endswith((f"-{_USER}", "-OUT"))
 
 
 def wanted(
@@ -67,6 +96,7 @@ def wanted(
                 f"-d 127.0.0.0/8 -i {device} -j DROP",
                 f"-s 127.0.0.0/8 -i {device} -j DROP",
                 f"-d {subnet} ! -i {device} -m addrtype ! --dst-type LOCAL -j DROP",
+                *[_guard(binding) for binding in bindings if is_loopback(binding["HostIp"])],
             ],
         },
         "nat": {
@@ -108,28 +138,30 @@ def container_of(rule: str) -> str:
     """The first digits of the id of the container that a published port's rule is for, or ""."""
     before, marked, after = rule.partition(" --comment ")
     short = after[:12]
-    ours = marked and len(short) == 12 and is_hex(short) and after[12:].startswith(" -j DNAT ")
+    leads = after[12:].startswith((" -j DNAT ", " -j DROP"))
+    ours = marked and len(short) == 12 and is_hex(short) and leads
     return short if ours else ""
 
 
-def is_ours(device: str, rule: str) -> bool:
-    """Whether a rule in a network's chain is one that we write, whatever the subnet; else somebody
-    else has put it there."""
-    if container_of(rule):
-        return True
-    words = rule.split()
-    subnets = {after for before, after in zip(words, words[1:], strict=False) if before in _SIDES}
-    for subnet in subnets | {""}:
-        tables = (wanted(device, subnet, []), wanted_inside(device, subnet))
-        if any(rule in lines for each in tables for chains in each.values()
-               for lines in chains.values()):  # fmt: skip
-            return True
-    return False
+def shapes(device: str) -> Shapes:
+    """What the rules of a network with this bridge look like; all others are somebody's own.
+
+    Also those that it should not have any more: of another subnet, of a container that is gone.
+    """
+    of_port = dict.fromkeys(("HostPort", "Proto", "Address", "ContainerPort", "Container"), ANY)
+    ports = [{**of_port, "HostIp": host} for host in ("", ANY, f"127.{ANY}")]
+    tables = (wanted(device, ANY, ports), wanted_inside(device, ANY))
+    every = [rules for each in tables for chains in each.values() for rules in chains.values()]
+    return Shapes([rule for rules in every for rule in rules])
 
 
-def jumps(device: str) -> Tables:
-    """What leads a packet into the network's chains, by table and built-in chain."""
+def jumps(device: str, user_chain: str = "") -> Tables:
+    """What leads a packet into the network's chains, by table and built-in chain.
+
+    user_chain: the administrator's own, which is asked before.
+    """
     chain = chain_of(device)
+    users = [f"-j {user_chain}"] if user_chain else []
     return {
         "raw": {"PREROUTING": [f"-j {chain}"]},
         "nat": {
@@ -138,63 +170,56 @@ def jumps(device: str) -> Tables:
             "POSTROUTING": [f"-j {chain}-OUT"],
         },
         "mangle": {"FORWARD": [f"-j {chain}"]},  # of internal networks only
-        "filter": {"FORWARD": [f"-j {chain}"]},
+        "filter": {"FORWARD": [*users, f"-j {chain}"]},
     }
 
 
-def changes(saved: str, device: str, rules: Tables, *, forward_policy: str = "") -> str:
+def changes(
+    saved: str, device: str, rules: Tables, *, user_chain: str = "", forward_policy: str = ""
+) -> str:
     """The text for iptables-restore that brings the firewall to what is wanted; "" if it is there.
 
-    saved: what iptables-save printed. forward_policy: also set FORWARD's policy to this.
+    saved: what iptables-save printed. user_chain: the administrator's own chain, which is made
+    where it is missing, and never changed. forward_policy: also set FORWARD's policy to this.
     """
-    present = parse(saved)
+    present, ours = parse(saved), shapes(device)
     text = ""
     for table, chains in rules.items():
         have = present.get(table, {})
-        leading = jumps(device)[table]
-        policy = forward_policy if table == "filter" else ""
-        in_place = all(have.get(chain) == lines for chain, lines in chains.items())
-        led_to = all(_leads(have.get(built_in, []), leading[built_in]) for built_in in leading)
-        if in_place and led_to and not policy:
-            continue
-        text += f"*{table}\n"
-        text += f":FORWARD {policy} [0:0]\n" if policy else ""
-        for chain, lines in chains.items():
-            text += f":{chain} - [0:0]\n"  # made, or emptied
-            text += "".join(f"-A {chain} {line}\n" for line in lines)
-        for built_in, lines in leading.items():
-            if not _leads(have.get(built_in, []), lines):
-                text += _drop(built_in, have.get(built_in, []), lines)
-                text += "".join(f"-I {built_in} 1 {line}\n" for line in lines)
-        text += "COMMIT\n"
+        lines = f":FORWARD {forward_policy} [0:0]\n" if forward_policy and table == "filter" else ""
+        if table == "filter" and user_chain and user_chain not in have:
+            lines += f":{user_chain} - [0:0]\n-A {user_chain} {_RETURN}\n"
+        for chain, wanted_rules in chains.items():
+            lines += "" if chain in have else f":{chain} - [0:0]\n"
+            edits = Edits(chain, have.get(chain, []))
+            edits.arrange(wanted_rules, ours.fit)
+            lines += edits.text
+        for built_in, leading in jumps(device, user_chain)[table].items():
+            lines += _lead(built_in, have.get(built_in, []), leading)
+        text += f"*{table}\n{lines}COMMIT\n" if lines else ""
     return text
 
 
-def removal(saved: str, device: str, *, forward_policy: str = "", but_others: bool = False) -> str:
+def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: str = "") -> str:
     """The text for iptables-restore that takes a network's chains away; "" where there are none.
 
-    but_others: a chain in which somebody else has put a rule stays, with that rule.
+    A chain in which an administrator has rules of their own stays with these, and is asked.
+    user_chain: the administrator's, where no other network needs it: gone if nothing is in it.
     """
-    present = parse(saved)
+    present, ours = parse(saved), shapes(device)
     text = ""
     for table, leading in jumps(device).items():
         have = present.get(table, {})
-        chains = [name for name in have if name in (chain_of(device), f"{chain_of(device)}-OUT")]
-        kept = [
-            name
-            for name in chains
-            if but_others and not all(is_ours(device, rule) for rule in have[name])
-        ]
-        lines = (
-            ""
-            if kept
-            else "".join(_drop(name, have.get(name, []), leading[name]) for name in leading)
-        )
-        for name in chains:
-            rules = "".join(f"-D {name} {r}\n" for r in have[name] if is_ours(device, r))
-            lines += rules if name in kept else f"-F {name}\n-X {name}\n"
-        if forward_policy and table == "filter":
-            lines = f":FORWARD {forward_policy} [0:0]\n" + lines
+        lines = f":FORWARD {forward_policy} [0:0]\n" if forward_policy and table == "filter" else ""
+        chains = [name for name in (chain_of(device), f"{chain_of(device)}-OUT") if name in have]
+        if all(ours.fit(rule) for name in chains for rule in have[name]):
+            for built_in, rules in leading.items():
+                lines += _drop(built_in, have.get(built_in, []), rules)
+        for chain in chains:
+            lines += _take_away(chain, have[chain], ours)
+        if table == "filter" and have.get(user_chain) in ([_RETURN], []):
+            lines += _drop("FORWARD", have.get("FORWARD", []), [f"-j {user_chain}"])
+            lines += _drop(user_chain, have[user_chain], [_RETURN]) + f"-X {user_chain}\n"
         text += f"*{table}\n{lines}COMMIT\n" if lines else ""
     return text
 
@@ -202,7 +227,24 @@ def removal(saved: str, device: str, *, forward_policy: str = "", but_others: bo
 def forwards_for_others(saved: str, device: str) -> bool:
     """Whether FORWARD has rules that are not this network's: somebody else relies on forwarding."""
     rules = parse(saved).get("filter", {}).get("FORWARD", [])
-    return any(rule not in jumps(device)["filter"]["FORWARD"] for rule in rules)
+    own = jumps(device)["filter"]["FORWARD"]
+    return any(rule not in own and not asks_user(rule) for rule in rules)
+
+
+def devices_of_chains(saved: str) -> list[str]:
+    """The bridges that have chains with rules of minidock's, whether there are such bridges or not.
+
+    A chain in which only an administrator's rules are left is theirs.
+    """
+    found = set()
+    for chains in parse(saved).values():
+        for chain, rules in chains.items():
+            device = chain.removeprefix(PREFIX).removesuffix("-OUT")
+            if not chain.startswith(PREFIX) or is_user_chain(chain):
+                continue
+            if not rules or any(map(shapes(device).fit, rules)):
+                found.add(device)
+    return sorted(found)
 
 
 def forward_policy(saved: str) -> str:
@@ -228,22 +270,71 @@ def parse(saved: str) -> Tables:
     return tables
 
 
+def is_loopback(host_ip: str) -> bool:
+    """Whether a port was published for this host alone, by IPv4."""
+    return host_ip.startswith("127.")
+
+
 def _publish(binding: dict[str, Any]) -> str:
-    host, protocol = binding["HostIp"], binding["Proto"]
+    host = binding["HostIp"]
     destination = f"-d {host}/32 " if host not in ("", "0.0.0.0") else ""
-    match = f"-p {protocol} -m {protocol} --dport {binding['HostPort']}"
-    comment = f"-m comment --comment {binding['Container'][:12]}"
     target = f"-j DNAT --to-destination {binding['Address']}:{binding['ContainerPort']}"
-    return f"{destination}{match} {comment} {target}"
+    return f"{destination}{_port(binding)} {target}"
+
+
+def _guard(binding: dict[str, Any]) -> str:
+    """A port of 127.0.0.1 is this host's own: a neighbour may route that address to us as well."""
+    return f"-d {binding['HostIp']}/32 ! -i lo {_port(binding)} -j DROP"
+
+
+def _port(binding: dict[str, Any]) -> str:
+    protocol = binding["Proto"]
+    match = f"-p {protocol} -m {protocol} --dport {binding['HostPort']}"
+    return f"{match} -m comment --comment {binding['Container'][:12]}"
+
+
+def _lead(built_in: str, have: list[str], ours: list[str]) -> str:
+    """The lines that let our jumps be in a built-in chain, once, and before all others' rules.
+
+    Jumps of minidock's other networks may come before ours, and before an administrator's chain
+    only another such.
+    """
+    if _leads(have, ours):
+        return ""
+    edits = Edits(built_in, have)
+    for rule in have:
+        if rule in ours:
+            edits.delete(rule)
+    for rule in ours:
+        asked = [each for each in edits.rules if asks_user(each)]
+        front = edits.rules[: len(asked)] == asked and not asks_user(rule)
+        edits.insert(len(asked) if front else 0, rule)
+    return edits.text
 
 
 def _leads(have: list[str], ours: list[str]) -> bool:
-    """Whether our jump is there once, and nothing but jumps of minidock's networks before it."""
     if [have.count(rule) for rule in ours] != [1] * len(ours):
         return False
-    before = have[: max(have.index(rule) for rule in ours)]
-    return all(rule.rpartition(" -j ")[2].removeprefix("-j ").startswith(PREFIX) for rule in before)
+    places = [have.index(rule) for rule in ours]
+    before = have[: max(places)]
+    users = [have[: have.index(rule)] for rule in ours if asks_user(rule)]
+    return (
+        places == sorted(places)
+        and all(_target(rule).startswith(PREFIX) for rule in before)
+        and all(asks_user(rule) for earlier in users for rule in earlier)
+    )
+
+
+def _target(rule: str) -> str:
+    return rule.rpartition("-j ")[2]
 
 
 def _drop(chain: str, have: list[str], ours: list[str]) -> str:
     return "".join(f"-D {chain} {rule}\n" for rule in have if rule in ours)
+
+
+def _take_away(chain: str, have: list[str], ours: Shapes) -> str:
+    """The lines that remove a chain; where others' rules are in it, only ours go."""
+    if all(map(ours.fit, have)):
+        return f"-F {chain}\n-X {chain}\n"
+    return "".join(f"-D {chain} {rule}\n" for rule in have if ours.fit(rule))

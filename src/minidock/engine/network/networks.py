@@ -158,10 +158,10 @@ def connect(
         undo.callback(leave, store, container_id, network)
         with iptables.Listing() as listing:  # beside it, the cable is laid
             endpoint.plug_in(host, state, container_id, netns_pid, way_out=way_out)
-            missing = firewall.changes(listing.text(), state["Device"], rules(state))
+            missing = changes(store, listing.text(), state)
         if missing or publish:
             with Locked(store) as files:
-                _apply_rules(files.load(network) or state)
+                _apply_rules(store, files.load(network) or state)
         _forget_udp(publish)
     return endpoint.settings(state, lease)
 
@@ -175,7 +175,7 @@ def publish(
         lease = state["Leases"][container_id]
         before, lease["Bindings"] = lease["Bindings"], [dict(binding) for binding in bindings]
         files.save(state)
-        _apply_rules(state)
+        _apply_rules(store, state)
         if bindings:
             link.set_hairpin(host, lease["Cable"])
     _forget_udp([*before, *bindings])
@@ -239,7 +239,7 @@ def leave(store: Store, container_id: str, network: str) -> None:
         lease = state["Leases"].get(container_id, {})
         published = lease.get("Bindings", [])
         if published:
-            _apply_rules(state, without=container_id)
+            _apply_rules(store, state, without=container_id)
             lease["Bindings"] = []  # or the next connect would put its rules back
             files.save(state)
     _forget_udp(published)
@@ -308,7 +308,7 @@ def _ready(host: Netlink, store: Store, files: Locked, name: str) -> dict[str, A
     if not bridge.is_up(host, store, state):
         bridge.make(host, store, state)
         files.save(state)
-        _apply_rules(state)
+        _apply_rules(store, state)
     return state
 
 
@@ -341,19 +341,27 @@ def rules(state: dict[str, Any], *, without: str = "") -> firewall.Tables:
     return firewall.wanted(device, subnet, bindings(state, without=without), masquerade=hidden)
 
 
-def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
+def changes(store: Store, saved: str, state: dict[str, Any], *, without: str = "") -> str:
+    """What iptables-restore has to be told for the rules that a network is to have; "" for nothing.
+
+    saved: what iptables-save printed.
+    """
+    users = firewall.user_chain(store)
+    return firewall.changes(saved, state["Device"], rules(state, without=without), user_chain=users)
+
+
+def _apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> None:
     """Bring the firewall to what the network's file says, in one step; the lock must be held.
 
     Only while a port is published on the host's loopback may 127/8 cross the bridge at all.
     """
     device = state["Device"]
     published = bindings(state, without=without)
-    wanted = rules(state, without=without)
     needed = any(_on_loopback(binding["HostIp"]) for binding in published)
     if not needed:
         bridge.set_localnet(device, allowed=False)
     for attempt in (1, 2):
-        text = firewall.changes(iptables.Listing().text(), device, wanted)
+        text = changes(store, iptables.Listing().text(), state, without=without)
         try:
             if text:
                 iptables.restore(text)
@@ -366,7 +374,7 @@ def _apply_rules(state: dict[str, Any], *, without: str = "") -> None:
 
 
 def _on_loopback(host_ip: str) -> bool:
-    return host_ip in ("", "0.0.0.0") or host_ip.startswith("127.")
+    return host_ip in ("", "0.0.0.0") or firewall.is_loopback(host_ip)
 
 
 def _forget_udp(published: Sequence[dict[str, Any]]) -> None:

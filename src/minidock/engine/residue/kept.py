@@ -32,6 +32,8 @@ def kept(store: Store) -> Iterator[tuple[str, str, str]]:
         if each.name in (devices_of(store) or {each.name}):
             yield "link", each.name, "the bridge of a network"
             yield "rule", firewall.chain_of(each.name), "its firewall rules, in chains of this name"
+    if ours:
+        yield "rule", firewall.user_chain(store), "the administrator's chain, asked before ours"
     parent = home_of(store.cgroup_parent)
     if any(os.path.isdir(os.path.dirname(d)) for d in open_cgroup(parent, MONITORS).directories()):
         yield "cgroup", f"/{parent}", "the cgroup above those of containers"

@@ -37,7 +37,7 @@ def rules(store: Store) -> Iterator[Thing]:
     if known is None:
         return  # which bridge is whose, a damaged file does not say
     own = {*known, store.bridge, store.derived_bridge}
-    for device in _devices_of_chains(saved):
+    for device in firewall.devices_of_chains(saved):
         why = ""
         if device not in devices and (device in own or store.is_default):
             why = f"the rules of {device}, a bridge that is not there"
@@ -45,21 +45,11 @@ def rules(store: Store) -> Iterator[Thing]:
             why = f"the rules of {device}, whose network is gone"
         elif devices.get(device):
             yield from _of_ended(saved, device, alive)
-        if why and firewall.removal(saved, device, but_others=True):
+        if why and bridge.rules_removal(store, saved, device):
             yield Thing(
                 "rule", firewall.chain_of(device), owner="", why=why,
-                remove=partial(_remove_chains, device),
+                remove=partial(_remove_chains, store, device),
             )  # fmt: skip
-
-
-def _devices_of_chains(saved: str) -> list[str]:
-    names = {
-        chain.removeprefix(firewall.PREFIX).removesuffix("-OUT")
-        for chains in firewall.parse(saved).values()
-        for chain in chains
-        if chain.startswith(firewall.PREFIX)
-    }
-    return sorted(names)
 
 
 def _of_ended(saved: str, device: str, alive: dict[str, int]) -> Iterator[Thing]:
@@ -78,7 +68,7 @@ def _of_ended(saved: str, device: str, alive: dict[str, int]) -> Iterator[Thing]
                 )  # fmt: skip
 
 
-def _remove_chains(device: str) -> None:
+def _remove_chains(store: Store, device: str) -> None:
     """Take away the chains of a bridge that is gone, and all that jumps to them."""
-    if text := firewall.removal(iptables.Listing().text(), device, but_others=True):
+    if text := bridge.rules_removal(store, iptables.Listing().text(), device):
         iptables.restore(text)

@@ -35,6 +35,7 @@ def purpose(table: str, chain: str, rule: str) -> str:
     if (table, chain) in jumps:
         return jumps[table, chain]
     meanings = (
+        ("! -i lo", "who routes 127.0.0.1 to this host reaches what is published for itself only"),
         ("-j DNAT", "the published port is not led to its container"),
         ("-s 127.0.0.0/8 -o", "the container would have to answer 127.0.0.1, which is itself"),
         ("--ctstate DNAT -j MASQ", "a container's answer to its neighbour bypasses this host"),

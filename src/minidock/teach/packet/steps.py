@@ -45,11 +45,11 @@ class Steps:
         """What wrote this rule, "-A CHAIN ..." as iptables-save prints it, into this table."""
         rule = text.removeprefix("-A ")
         chain, _, rest = rule.partition(" ")
-        lines = {f"-A {rule}", f"-I {chain} 1 {rest}"}
         for name, record in reversed(self._records):
             if record["op"] == "iptables.restore":
                 rules = f"\n{record['args']['rules']}".partition(f"\n*{table}\n")[2]
-                if lines.intersection(rules.partition("\nCOMMIT")[0].splitlines()):
+                lines = rules.partition("\nCOMMIT")[0].splitlines()
+                if any(_writes(line, chain, rest) for line in lines):
                     return _step(name, record)
         return None
 
@@ -60,6 +60,15 @@ class Steps:
             if record["op"] == f"link.{op}" and all(asked[n] == v for n, v in arguments.items()):
                 return _step(name, record)
         return None
+
+
+def _writes(line: str, chain: str, rule: str) -> bool:
+    """Whether a line for iptables-restore puts a rule into a chain: at its end, or at a place."""
+    word, _, rest = line.partition(" ")
+    name, _, rest = rest.partition(" ")
+    if word == "-I":
+        rest = rest.partition(" ")[2]
+    return word in ("-A", "-I") and (name, rest) == (chain, rule)
 
 
 def _step(name: str, record: dict[str, Any]) -> Step:

@@ -1,7 +1,7 @@
 """The network's acts of a run that has not taken place: bridges, rules, cables, names.
 
 Addresses, subnets and rules come from the engine's own functions of a network's file, such as
-`networks._lease` and `firewall.changes`; here is only the order in which the engine asks the kernel
+`networks._lease` and `networks.changes`; here is only the order in which the engine asks the kernel
 for them, on copies of the files, which are never written.
 
 Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/wiring.py.
@@ -217,7 +217,7 @@ class PlannedWiring:
         needed = any(networks._on_loopback(binding["HostIp"]) for binding in published)
         if not needed:
             self._set_localnet(device, "0")
-        text = firewall.changes(self._listing(), device, networks.rules(state))
+        text = networks.changes(self._store, self._listing(), state)
         if text:
             self._restore(networks._apply_rules, text)
         if needed:
@@ -246,7 +246,7 @@ class PlannedWiring:
             Cable=_cable(container.id, name),
             Interface=interface,
         )
-        missing = firewall.changes(self._listing(), state["Device"], networks.rules(state))
+        missing = networks.changes(self._store, self._listing(), state)
         self._plug_in(state, lease, way_out=way_out)
         if missing or published:
             self._apply_rules(state)

@@ -33,7 +33,8 @@ def after(saved: str, text: str) -> str:
         elif word == "-A":
             chains.setdefault(name, []).append(rule)
         elif word == "-I":
-            chains.setdefault(name, []).insert(0, rule.removeprefix("1 "))
+            place, _, inserted = rule.partition(" ")
+            chains.setdefault(name, []).insert(int(place) - 1, inserted)
         elif word == "-D":
             chains[name].remove(rule)
         elif word == "-F":

@@ -193,6 +193,14 @@ remove_rule() {
     fi
 }
 
+# The chain for an administrator's rules goes only while there are none.
+remove_user_chain() {
+    [ "$(iptables --wait 10 -S "$1" | tail -n +2)" = "-A $1 -j RETURN" ] || return 0
+    iptables --wait 10 -D FORWARD -j "$1"
+    iptables --wait 10 -D "$1" -j RETURN
+    iptables --wait 10 -X "$1"
+}
+
 # The bridge and all that came with it; it stays where others have plugged in meanwhile.
 remove_network() {
     for port in "/sys/class/net/$BRIDGE/brif"/*; do

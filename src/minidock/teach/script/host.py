@@ -160,6 +160,9 @@ class Host:
             for chain, rules in chains.items()
             for rule in rules
             if rule not in before.get(table, {}).get(chain, [])
+            # A chain that the bridge's own network has yet to make is no business of a script.
+            and not firewall.is_user_chain(chain)
+            and not firewall.asks_user(rule)
         ]
 
     def removal(self) -> str:
@@ -171,6 +174,9 @@ class Host:
         marked: str = self._variables.mark(firewall.removal(self._plan.wiring.after, device))
         restore = "    iptables-restore --wait 10 --noflush 2>/dev/null @ || :"
         lines = [here_document(restore, marked, "RULES")]
+        users = firewall.user_chain(self._plan.container.store)
+        if f":{users} " not in self._plan.wiring.before:
+            lines.append(f"    remove_user_chain {word(self._variables.mark(users))}")
         for act in acts:
             if act.op.name == "sysctl.write" and act.arguments["name"] == bridge.FORWARDING:
                 lines.append(f"    echo 0 > /proc/sys/{bridge.FORWARDING}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -76,11 +78,15 @@ def _journal(store: Store, minidock: Minidock, flags: list[str]) -> list[dict[st
 
 
 def _begun(container: str, text: str) -> list[dict[str, Any]]:
-    text = text.replace(container, ID).replace(container[:12], ID[:12])
-    text = text.replace(f"veth{container[:11]}", f"veth{ID[:11]}")
-    records = [record for record in map(json.loads, text.splitlines()) if "begin" in record]
+    records = _records(container, text)
     last = next(n for n, record in enumerate(records) if record["op"] == "process.execute")
     return [_comparable(record) for record in records[: last + 1]]
+
+
+def _records(container: str, text: str) -> list[dict[str, Any]]:
+    text = text.replace(container, ID).replace(container[:12], ID[:12])
+    text = text.replace(f"veth{container[:11]}", f"veth{ID[:11]}")
+    return [record for record in map(json.loads, text.splitlines()) if "begin" in record]
 
 
 def _planned(capsys: pytest.CaptureFixture[str], flags: list[str]) -> list[dict[str, Any]]:
@@ -105,6 +111,7 @@ def _neutral(name: str, value: Any) -> Any:
         return f"${name}"
     if isinstance(value, str):
         value = re.sub(r"/proc/(\d+|\$pid)/ns/", "/proc/PID/ns/", value)
+        value = re.sub(r"-I FORWARD \d+", "-I FORWARD N", value)  # behind those of other stores
         value = re.sub(r"veth([0-9a-f]{11}|\$random)", "VETH", value)
         value = re.sub(r"--dport (\d{5}|\$port)", "--dport PORT", value)
         value = re.sub(r"127.0.0.11:(\d+|\$\w+_port)", "127.0.0.11:PORT", value)
@@ -130,6 +137,111 @@ def test_plan_is_the_journal_of_the_run(
         for place, (ours, theirs) in enumerate(zip(planned, done, strict=False)):
             assert ours == theirs, f"{name}: act {place}"
         assert len(planned) == len(done), name
+
+
+TAKEN = {  # "tcp" or "udp", and the address at which another program has the port
+    "every address": ("tcp", "0.0.0.0", ["-p", "PORT:80"]),
+    "IPv6 that is IPv4 too": ("tcp", "::", ["-p", "127.0.0.1:PORT:80"]),
+    "one address": ("udp", "127.0.0.1", ["-p", "PORT:53/udp"]),
+    "a range": ("tcp", "127.0.0.1", ["-p", "127.0.0.1:PORT-PORT:80"]),
+}
+FAILING = {
+    "twice": ["-p", "127.0.0.1:9:80", "-p", "9:81", "busybox", "true"],
+    "another machine's address": ["-p", "192.0.2.7:80:80", "busybox", "true"],
+    "a tmpfs's number": ["--tmpfs", "/x:size=1m,nr_inodes=few", "busybox", "true"],
+    "a tmpfs's word": ["--tmpfs", "/x:bogus", "busybox", "true"],
+    "no command": ["busybox", "nope"],
+    "no file": ["busybox", "/nope"],
+    "a directory": ["busybox", "/etc"],
+    "no program": ["busybox", "/etc/passwd"],
+    "no relative file": ["-w", "/etc", "busybox", "./nope"],
+    "covered": ["--tmpfs", "/bin", "busybox", "true"],
+    "not in a bind": ["-v", "/usr/share:/bin", "busybox", "true"],
+}
+
+
+def _fails_as_planned(
+    store: Store, minidock: Minidock, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    code = plan.run("minidock plan", ["run", "--json", *flags])
+    *planned, ends = map(json.loads, capsys.readouterr().out.splitlines())
+    done = minidock("run", "-d", "--name", "fails", *flags)
+    container = minidock.ok("ps", "-aq", "--no-trunc")
+    records = _records(container, Path(store.container(container).journal).read_text())
+    minidock.ok("rm", "fails")
+    assert (code, ends["exit_code"]) == (done.code, done.code)
+    assert done.stderr.startswith(f"minidock: {ends['ends']}\n"), done.stderr
+    assert ends["hint"] in done.stderr
+    for ours, theirs in zip(planned, records[: len(planned)], strict=True):
+        assert _comparable(ours) == _comparable(theirs)
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_a_run_fails_at_is_foreseen_in_its_words(
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
+    _fails_as_planned(store, minidock, capsys, FAILING[name])
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_port_that_another_program_has_is_foreseen(
+    store: Store,
+    minidock: Minidock,
+    busybox_image: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv("MINIDOCK_SUBNET", SUBNET)
+    protocol, address, flags = TAKEN[name]
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as other:
+        other.bind((address, 0))
+        if protocol == "tcp":
+            other.listen()
+        port = str(other.getsockname()[1])
+        asked = [word.replace("PORT", port) for word in flags]
+        _fails_as_planned(store, minidock, capsys, [*asked, "busybox", "true"])
+
+
+def test_of_a_range_the_first_free_port_is_planned(
+    busybox_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        if port == 65535:
+            pytest.skip("this kernel gave the last port")
+        flags = ["--network", "bridge", "-p", f"127.0.0.1:{port}-{port + 1}:80", "busybox", "true"]
+        planned = [r["args"] for r in _planned(capsys, flags) if r["op"] == "port.hold"]
+    assert len(planned) == 2
+
+
+def test_without_root_the_bridge_that_is_there_is_planned_with(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    minidock.ok("run", "--rm", "busybox", "true")
+    shown = subprocess.check_output(["ip", "-j", "-4", "addr", "show", store.bridge], text=True)
+    own = json.loads(shown)[0]["addr_info"][0]
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command_line(),
+         "plan", "run", "--json", "busybox", "true"],
+        capture_output=True, text=True, env=environment(store.root), check=True,
+    )  # fmt: skip
+    acts = [json.loads(line) for line in done.stdout.splitlines()]
+    made = {act.get("op") for act in acts}
+    assert "link.add_bridge" not in made and "link.add_veth" in made
+    route = next(act for act in acts if act.get("op") == "link.add_default_route")
+    assert route["args"]["gateway"] == own["local"]
+    address = next(act["args"] for act in acts if act.get("op") == "link.add_address")
+    network = ipaddress.ip_interface(f"{own['local']}/{own['prefixlen']}").network
+    assert ipaddress.ip_address(address["address"]) in network
+    assert address["prefix"] == own["prefixlen"]
 
 
 # A machine that does not forward yet, and (on a hybrid one) whose cgroup tree is v2's.
@@ -183,7 +295,8 @@ ALLOWED = (
     re.compile(r"write\(\d+<(pipe:|socket:|/memfd:|/dev/null|/dev/pts)"),
     re.compile(r"socket\(AF_NETLINK, "),
     re.compile(r"bind\(\d+<[^>]*>, \{sa_family=AF_NETLINK"),
-    re.compile(r"send(to|msg)\(.*nlmsg_type=(\w+<<8\|)?(\w*GET\w*|0x1[26ae]\b)"),  # RTM_GET*
+    re.compile(r"send(to|msg)\(.*nlmsg_type=(\w+<<8\|)?(\w*GET\w*|SOCK_DIAG\w*|0x1[246ae]\b)"),
+    re.compile(r"fsopen\(\"tmpfs\"|fsconfig\(.*FSCONFIG_SET_(STRING|FLAG)"),  # no CMD_CREATE
     re.compile(r"prctl\((PR_CAPBSET_READ|PR_GET_\w+|PR_SET_VMA)"),
     re.compile(r"socket\(AF_INET, SOCK_RAW, IPPROTO_RAW\)"),  # iptables-legacy-save reads by it
 )
@@ -215,7 +328,8 @@ def test_plan_changes_nothing(
     tmp_path: Path,
     user: int,
 ) -> None:
-    words = ["plan", "run", "-p", "0:80", "-v", "data:/data", "-m", "64m", "busybox", "true"]
+    words = ["plan", "run", "-p", "0:80", "-p", "65000-65009:9", "-v", "data:/data", "-m", "64m",
+             "--tmpfs", "/x:size=1m", "busybox", "true"]  # fmt: skip
     minidock.ok(*words)  # Python may write what it compiled; not when it is watched
     strace = [require("strace"), "-f", "-y", "-qq", "-s", "200"]
     command = [*command_line(), *words]

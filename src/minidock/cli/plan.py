@@ -50,16 +50,20 @@ def run(
     without: tuple[str, ...],
     json: bool,
     **flags: Any,
-) -> None:
+) -> int:
     """Tell what `run` would do, and do nothing
 
     Each kernel call of the engine, the monitor and init in its order, with its reason, and how a
-    shell would do it. The image must be here. Root is not needed, but sees more.
+    shell would do it. The image must be here. Root is not needed, but sees more. Where the run
+    would fail (a port is taken, an option is wrong, the command is missing), the plan ends there,
+    and the exit code is the one that the run would have; else it is 0.
     """
     from minidock.teach.plan.text import write_json, write_text
 
     write = write_json if json else write_text
-    write(planned(arguments, flags, detach=detach, without=without), sys.stdout)
+    made = planned(arguments, flags, detach=detach, without=without)
+    write(made, sys.stdout)
+    return made.exit_code
 
 
 def planned(

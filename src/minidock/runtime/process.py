@@ -21,6 +21,7 @@ from minidock.runtime.program import Slot, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.runtime.channel import Channel
@@ -190,6 +191,25 @@ def find_command(name: str, environment: list[str]) -> str:
 
     Raises CommandNotFound (exit code 127), CommandNotRunnable (126).
     """
+    return choose_command(name, environment, _look)
+
+
+def _look(path: str) -> str:
+    """What a path is to execve(2): "program", "directory", "refused", or "" for nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "program" if os.access(path, os.X_OK, effective_ids=True) else "refused"
+
+
+def choose_command(name: str, environment: list[str], look: Callable[[str], str]) -> str:
+    """The first place of a command that `look` says is a program; PATH counts, as in execvp(3).
+
+    Raises CommandNotFound (exit code 127), CommandNotRunnable (126).
+    """
     search = DEFAULT_PATH
     for entry in environment:
         if entry.startswith("PATH="):
@@ -198,18 +218,14 @@ def find_command(name: str, environment: list[str]) -> str:
         candidates = [name]
     else:
         candidates = [f"{folder or '.'}/{name}" for folder in search.split(":") if name]
+    reasons = {"directory": "is a directory", "refused": "permission denied"}
     refused = ""
     for path in candidates:
-        try:
-            mode = os.stat(path).st_mode
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISDIR(mode):
-            refused = refused or f'exec: "{name}": is a directory'
-        elif os.access(path, os.X_OK, effective_ids=True):
+        found = look(path)
+        if found == "program":
             return path
-        else:
-            refused = refused or f'exec: "{name}": permission denied'
+        if found:
+            refused = refused or f'exec: "{name}": {reasons[found]}'
     if refused:
         raise CommandNotRunnable(refused, hint="the file must be a program that its user may run")
     if "/" in name:

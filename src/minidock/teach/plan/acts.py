@@ -59,10 +59,14 @@ class Act:
 
 
 class Acts:
-    """The acts of a run, in the order of its journal."""
+    """The acts of a run, in the order of its journal.
 
-    def __init__(self) -> None:
+    foresee: asked about each act; raises where the run would end with it.
+    """
+
+    def __init__(self, foresee: Callable[[Act], None] | None = None) -> None:
         self.all: list[Act] = []
+        self._foresee = foresee
         self.actor = "engine"
         self._slots: dict[str, Any] = {}
 
@@ -74,7 +78,12 @@ class Acts:
         arguments = dict(zip(op.parameters, args, strict=False)) | kw
         code = getattr(author, "__wrapped__", author).__code__
         phase = f"{author.__module__[9:]}.{author.__qualname__}"
-        self.all.append(Act(self.actor, op, arguments, phase, code.co_firstlineno))
+        self._append(Act(self.actor, op, arguments, phase, code.co_firstlineno))
+
+    def _append(self, act: Act) -> None:
+        self.all.append(act)
+        if self._foresee is not None:
+            self._foresee(act)
 
     def perform(self, program: Iterable[Step], find: Callable[[Step], Any]) -> None:
         """The steps of a program that are ops. find: what any other step would fill a slot with."""
@@ -89,7 +98,7 @@ class Acts:
                 name: self._slots.get(value.name, value) if isinstance(value, Slot) else value
                 for name, value in arguments.items()
             }
-            self.all.append(Act(self.actor, op, filled, step.phase, step.line))
+            self._append(Act(self.actor, op, filled, step.phase, step.line))
 
     def records(self) -> list[dict[str, Any]]:
         """All of them as the journal would have them; each actor counts its own."""

@@ -33,6 +33,7 @@ from minidock.kernel.port import hold, listen_for_names
 from minidock.runtime.program import Slot
 from minidock.teach.plan import rules
 from minidock.teach.plan.acts import PID, PLACE
+from minidock.teach.plan.foresight import Ends, Ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,18 +79,38 @@ class PlannedWiring:
     def hold_ports(self) -> None:
         """As Wiring.hold_ports: the host's ports that lead to the container."""
         wanted = wanted_ports(self._container, self.way_out)
+        held = Ports()
         for each in sorted(wanted, key=lambda b: not ports._is_single(str(b["HostPort"]))):
-            self._hold(each)
+            self._hold(each, held)
 
-    def _hold(self, binding: dict[str, Any]) -> None:
-        """The first port of a range is supposed to be free; of none, the kernel chooses one."""
+    def _hold(self, binding: dict[str, Any], held: Ports) -> None:
+        """As ports._bind_one: the first free one of a range; of none, the kernel's choice."""
         addresses = [binding["HostIp"]] if binding["HostIp"] else ports._wildcards()
-        low, _ = ports._range(str(binding["HostPort"]))
-        chosen: Any = low or Slot("port")
+        for port in dict.fromkeys(ports._candidates(str(binding["HostPort"]))):
+            if self._hold_all(addresses, port, binding, held):
+                return
+        taken = f"{addresses[0]}:{binding['HostPort']}"
+        try:
+            raise Ends(ports._taken(taken, binding, self._store))
+        except PermissionError:  # whose port it is, root may read
+            raise Ends(ports._taken(taken, binding, None)) from None
+
+    def _hold_all(
+        self, addresses: list[str], port: int, binding: dict[str, Any], held: Ports
+    ) -> bool:
+        chosen: Any = port or Slot("port")
+        bound = []
         for place, address in enumerate(addresses):
-            wanted = low if place == 0 else chosen
+            wanted = port if place == 0 else chosen
             self._acts.add(ports._hold_all, hold, address, wanted, binding["Proto"])
-            self._ports.append({**binding, "HostIp": address, "HostPort": chosen})
+            refused = held.refusal(address, port, binding["Proto"])
+            if refused and refused.errno == ports.EADDRINUSE:
+                return False
+            if refused:
+                raise Ends(ports._explained(refused, addresses[0], port))
+            bound.append({**binding, "HostIp": address, "HostPort": chosen})
+        self._ports += bound
+        return True
 
     def reserve(self) -> list[str]:
         """As Wiring.reserve: an address on each network, whose bridge is made where it is not."""
@@ -313,13 +334,35 @@ class PlannedWiring:
                 raise UsageError(
                     f"the network {name} is root's to read", hint="sudo minidock plan run …"
                 ) from None
-            found = None
-            self._note.append(f"the network {name} is supposed to be new: root may read its file")
+            return self._as_its_bridge_is(name)
         if found is not None:
             return found
         if name not in file.DRIVERS:
             raise NotFound(f"network {name} not found", hint="see: minidock network ls")
-        return {"Name": name, "Id": "", "Driver": file.DRIVERS[name], "Leases": {}}
+        return _new(name)
+
+    def _as_its_bridge_is(self, name: str) -> dict[str, Any]:
+        """The default network for who may not read its file: what its bridge tells, is known."""
+        state = _new(name)
+        device = self._store.bridge
+        with Netlink() as host:
+            found = link.find(host, device) if name == endpoint.DEFAULT else None
+            addresses = link.every_address(host)
+        own = [(a, p) for index, a, p in addresses if found and index == found.index]
+        if found is None or not bridge.is_of(self._store, found) or not own:
+            self._note.append(f"the network {name} is supposed to be new: root may read its file")
+            return state
+        address, prefix = own[0]
+        self._note.append(
+            f"the network {name} is {device}'s, which is there; which of its addresses are taken, "
+            "root may read"
+        )
+        subnet = str(bridge._around(address, prefix))
+        return {**state, "Device": device, "Subnet": subnet, "Gateway": address}
+
+
+def _new(name: str) -> dict[str, Any]:
+    return {"Name": name, "Id": "", "Driver": file.DRIVERS[name], "Leases": {}}
 
 
 def _cable(container_id: str, network: str) -> str:

@@ -3,6 +3,7 @@
     what was asked  ->  the container's document and config.json      the engine's own functions
                     ->  Acts: the host's side, in launch's order      here, cgroups.py, network.py
                     ->        init's program                          runtime/init.py, as it is
+                    ->  or less, where the run would fail             foresight.py
 
 It looks at the machine (routes, addresses, cgroups, the firewall) and changes nothing: while it
 works, a journal is in force that refuses every op (`refusing`). That what it says is true, a test
@@ -29,7 +30,7 @@ from minidock.engine.container.users import resolve_user_by
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.monitor import launch, process, start
-from minidock.errors import Conflict, MinidockError
+from minidock.errors import CommandNotFound, CommandNotRunnable, Conflict, MinidockError
 from minidock.kernel import cgroup, device, namespace
 from minidock.kernel import process as kernel_process
 from minidock.kernel.copy_up import mode_option
@@ -53,10 +54,11 @@ from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import birth, init, seal
 from minidock.runtime.config import check_config, hierarchies_to_show
 from minidock.runtime.lifecycle import cgroup_of
-from minidock.runtime.process import DEFAULT_PATH, complete_environment, find_command
+from minidock.runtime.process import complete_environment, find_command
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
 from minidock.teach.plan.acts import Acts
+from minidock.teach.plan.foresight import Commands, Ends, Unknown, refused_tmpfs
 from minidock.teach.plan.network import PlannedWiring
 from minidock.teach.plan.rootfs import Layers
 
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from minidock.engine.image.images import Image
     from minidock.paths import Store
     from minidock.runtime.program import Step
+    from minidock.teach.plan.acts import Act
 
 ID = "c0ffee" * 10 + "0000"
 
@@ -77,19 +80,45 @@ class Plan:
 
     acts: what it would do. container, config: its document and config.json. layers: the image's
     directories, topmost first. program: init's. addresses: the container's. notes: what had to be
-    supposed. supposed: whether the image could not be looked at.
+    supposed. supposed: whether the image could not be looked at. failure: what the run would say,
+    where it would end with the last of these acts; None where it starts the command.
     """
 
     def __init__(self, container: Container, notes: list[str]) -> None:
         self.container = container
         self.notes = notes
-        self.acts = Acts()
+        self.acts = Acts(self._foresee)
+        self.failure: MinidockError | None = None
         self.config: dict[str, Any] = {}
         self.layers: list[str] = []
         self.addresses: list[str] = []
         self.program: list[Step] = []
         self.supposed = False
         self.wiring = PlannedWiring(self.acts, container, notes)
+
+    @property
+    def command(self) -> list[str]:
+        """What would be executed."""
+        document = self.container.document
+        return [document["Path"], *document["Args"]]
+
+    @property
+    def exit_code(self) -> int:
+        """The run's, where it would fail: 127 or 126 for its command, 125 for all else; 0."""
+        if self.failure is None:
+            return 0
+        return self.failure.exit_code if self.failure.exit_code in (126, 127) else 125
+
+    def _foresee(self, act: Act) -> None:
+        try:
+            refused = refused_tmpfs(act)
+        except PermissionError:
+            note = "the options of a tmpfs are supposed to be right: root may ask the kernel"
+            if note not in self.notes:
+                self.notes.append(note)
+            return
+        if refused:
+            raise Ends(refused)
 
 
 class refusing:
@@ -131,7 +160,10 @@ def plan(store: Store, body: dict[str, Any], *, name: str | None) -> Plan:
         made.layers = list(reversed(image.layer_directories()))
         _engine_acts(made)
         made.acts.actor = "monitor"
-        _launch_acts(made)
+        try:
+            _launch_acts(made)
+        except Ends as end:
+            made.failure = end.error
     return made
 
 
@@ -363,6 +395,7 @@ class _Found:
 
     def __init__(self, made: Plan) -> None:
         self._layers = Layers(made.layers)
+        self._commands = Commands(made.config, self._layers)
         self._spec = made.config["process"]
         self._notes = made.notes
         self._supposed = made.supposed
@@ -384,17 +417,17 @@ class _Found:
         return ",".join([*options, *([data] if data else [])])
 
     def _command(self, name: str) -> Any:
-        """Where PATH has it in the layers; a mount may have it, which is not looked into."""
-        if "/" in name or name.startswith("$"):
+        """Where PATH has it, in the layers or in a bind. Raises Ends where it is nowhere."""
+        if name.startswith("$"):
             return name
-        paths = [e.partition("=")[2] for e in self._spec["env"] if e.startswith("PATH=")]
-        for folder in (paths or [DEFAULT_PATH])[-1].split(":"):
-            mode = self._layers.mode(f"{folder}/{name}")
-            if mode is not None and stat.S_ISREG(mode) and mode & 0o111:
-                return f"{folder or '.'}/{name}"
         if self._supposed:
-            return Slot("command")
-        self._notes.append(
-            f"{name} is in no directory of PATH in the image: the run may end in 127"
-        )
-        return Slot("command")
+            return name if "/" in name else Slot("command")
+        try:
+            return self._commands.find(name)
+        except (CommandNotFound, CommandNotRunnable) as error:
+            raise Ends(error) from None
+        except Unknown:
+            self._notes.append(
+                f"{name} is not looked for in what is mounted: the run may end in 127"
+            )
+            return name if "/" in name else Slot("command")

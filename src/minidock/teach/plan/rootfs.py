@@ -41,8 +41,13 @@ class Layers:
 
     def mode(self, path: str) -> int | None:
         """The type and permission bits of a path, None where there is nothing."""
+        found = self.stat(path)
+        return found.st_mode if found else None
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What stat(2) would say of a path, None where there is nothing."""
         try:
-            return os.lstat(self._find(path)).st_mode
+            return os.lstat(self._find(path))
         except KernelError:
             return None
 

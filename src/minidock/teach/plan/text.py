@@ -22,12 +22,16 @@ _INDENT = " " * 9
 
 
 def write_json(plan: Plan, out: TextIO) -> None:
-    """One object a line; what had to be supposed comes first, as {"note": ...}."""
+    """One object a line; what had to be supposed comes first, as {"note": ...}; where the run would
+    fail, {"ends": what it would say, "hint", "exit_code"} comes last."""
     page = Page(out, language("en"))
     for note in plan.notes:
         page.json({"note": note})
     for number, act in plan.acts.numbered():
         page.json(act.described(number))
+    if plan.failure:
+        ends = {"ends": str(plan.failure), "hint": plan.failure.hint}
+        page.json({**ends, "exit_code": plan.exit_code})
 
 
 def write_text(plan: Plan, out: TextIO) -> None:
@@ -40,7 +44,7 @@ def write_text(plan: Plan, out: TextIO) -> None:
         container.id: "$ID",
     }
     page = Page(out, language("en"))
-    command = " ".join(plan.config["process"]["args"])
+    command = " ".join(plan.command)
     page.line(page.paint("1", f"what run would do for `{command}` in {container.config['Image']}"))
     said = "none of it is done; what only a run can know is a variable, such as $pid"
     page.line(page.paint("2", said))
@@ -55,6 +59,11 @@ def write_text(plan: Plan, out: TextIO) -> None:
     counts = " · ".join(f"{actor} {_count(plan, actor)}" for actor in _COLOURS)
     page.line("")
     page.line(f"{len(plan.acts.all)} operations: {counts}")
+    if plan.failure:
+        said = f"the run would end here, with exit code {plan.exit_code}: {plan.failure}"
+        page.fold(said, "", paint="31")
+        if plan.failure.hint:
+            page.fold(f"hint: {plan.failure.hint}", "  ")
 
 
 def _count(plan: Plan, actor: str) -> int:

@@ -202,11 +202,13 @@ def check(plan: Plan) -> None:
         )
     if any(act.op.name == "port.hold" and not act.arguments["host_port"] for act in plan.acts.all):
         raise UsageError("a script cannot let the kernel choose a port", hint="name it: -p 8090:80")
+    if plan.failure:
+        raise UsageError(f"the run would fail: {plan.failure}", hint=plan.failure.hint)
     command = plan.acts.all[-1].arguments["path"]
     if isinstance(command, Slot) and not plan.supposed:
         raise UsageError(
-            f"{plan.config['process']['args'][0]} is in no directory of PATH in the image",
-            hint="give its path, if a volume has it",
+            f"{plan.command[0]} may be in what is mounted, where it is not looked for",
+            hint="give its path",
         )
     if plan.supposed:
         raise UsageError(

@@ -1,0 +1,170 @@
+"""What a run would fail at, asked of the machine without doing it.
+
+    a port       is it taken, is the address this host's?       the kernel's list of sockets
+    a tmpfs      does the kernel know its options?              fsopen(2), without a mount
+    the command  is it in the image, or in what is mounted?     the layers, the binds
+
+A plan ends with the act that would be refused, and says what the run would say. What cannot be
+known is no failure: where a mount may bring the command, or only root may ask, a note says so.
+
+Sources: bind(2), fsconfig(2), execvp(3).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, EPERM
+from ipaddress import ip_address
+
+from minidock.errors import KernelError, MinidockError
+from minidock.kernel import link, sock_diag
+from minidock.kernel.libc import path_bytes, syscall
+from minidock.kernel.netlink import Netlink
+from minidock.runtime.process import choose_command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.teach.plan.acts import Act
+    from minidock.teach.plan.rootfs import Layers
+
+_FSOPEN_CLOEXEC, _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING = 1, 0, 1
+
+
+class Ends(Exception):
+    """A run would end here. error: what it would say."""
+
+    def __init__(self, error: MinidockError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Ports:
+    """Which ports of this host can be held: by others' sockets, and by those of the plan itself."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[sock_diag.BoundPort]] = {}
+
+    def refusal(self, address: str, port: int, protocol: str) -> KernelError | None:
+        """What bind(2) would say, None where it would do; the port is the plan's from then on."""
+        taken = self._taken.setdefault(protocol, [])
+        if not taken:
+            taken += sock_diag.bound_ports(protocol)
+        number = 0
+        if not _is_here(address):
+            number = EADDRNOTAVAIL
+        elif port and any(each.conflicts(address, port) for each in taken):
+            number = EADDRINUSE
+        if number:
+            return KernelError("bind(2)", f"{address} port {port} {protocol}", number)
+        taken.append(sock_diag.BoundPort(address, port, is_both=False))
+        return None
+
+
+def _is_here(address: str) -> bool:
+    """Whether this host has an address, as bind(2) asks it."""
+    known = ip_address(address)
+    if known.is_unspecified or known.is_loopback:
+        return True
+    if known.version == 4:
+        with Netlink() as host:
+            return any(address == here for _, here, _ in link.every_address(host))
+    with open("/proc/net/if_inet6", encoding="ascii") as lines:
+        return any(line.startswith(known.packed.hex()) for line in lines)
+
+
+def refused_tmpfs(act: Act) -> KernelError | None:
+    """What mount(2) would say of a tmpfs's options; None where they are right.
+
+    A file system's context is opened and given the options, and nothing is made of it.
+    Raises PermissionError where only root may ask.
+    """
+    data = act.arguments.get("data")
+    if act.op.name != "mount.mount_filesystem" or act.arguments["fstype"] != "tmpfs" or not data:
+        return None
+    try:
+        context = syscall("fsopen", b"tmpfs", _FSOPEN_CLOEXEC, subject="tmpfs")
+    except KernelError as error:
+        if error.errno == EPERM:
+            raise PermissionError(EPERM, "fsopen") from None
+        raise
+    try:
+        for option in str(data).split(","):
+            name, equals, value = option.partition("=")
+            kind = _FSCONFIG_SET_STRING if equals else _FSCONFIG_SET_FLAG
+            given = path_bytes(value) if equals else None
+            syscall("fsconfig", context, kind, path_bytes(name), given, 0, subject=option)
+    except KernelError as error:
+        subject = f"tmpfs on {act.arguments['target']}"
+        return KernelError("mount(2)", subject, error.errno or EINVAL)
+    finally:
+        os.close(context)
+    return None
+
+
+class Unknown(Exception):
+    """Nobody can tell before the run: a mount may have it."""
+
+
+class Commands:
+    """Where a run would find its command. config: OCI's config.json. layers: the image's."""
+
+    def __init__(self, config: dict[str, Any], layers: Layers) -> None:
+        self._spec = config["process"]
+        self._mounts = sorted(
+            ((entry["destination"], entry) for entry in config.get("mounts") or ()),
+            key=lambda each: len(each[0]),
+            reverse=True,
+        )
+        self._layers = layers
+
+    def find(self, name: str) -> str:
+        """The command's path. Raises Unknown, or CommandNotFound, CommandNotRunnable as a run."""
+        return choose_command(name, self._spec.get("env") or [], self._look)
+
+    def _look(self, path: str) -> str:
+        mode = self._mode(path)
+        if mode is None:
+            return ""
+        if stat.S_ISDIR(mode.st_mode):
+            return "directory"
+        return "program" if self._may_execute(mode) else "refused"
+
+    def _mode(self, path: str) -> os.stat_result | None:
+        """What stat(2) would say inside: of the image, or of a bind that lies over it."""
+        at = self._layers.resolve(os.path.join(self._spec["cwd"], path))
+        for destination, entry in self._mounts:
+            if at == destination or at.startswith(f"{destination.rstrip('/')}/"):
+                return _in_mount(entry, at[len(destination.rstrip("/")) :])
+        return self._layers.stat(at)
+
+    def _may_execute(self, status: os.stat_result) -> bool:
+        user = self._spec["user"]
+        groups = [user["gid"], *(user.get("additionalGids") or [])]
+        held = (self._spec.get("capabilities") or {}).get("effective") or []
+        if user["uid"] == 0 and "CAP_DAC_OVERRIDE" in held:
+            return bool(status.st_mode & 0o111)
+        if user["uid"] == status.st_uid:
+            return bool(status.st_mode & 0o100)
+        return bool(status.st_mode & (0o010 if status.st_gid in groups else 0o001))
+
+
+def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
+    """A path in what is mounted. Raises Unknown where that is not the host's to look at."""
+    if entry["type"] == "tmpfs" and "tmpcopyup" not in entry["options"]:
+        return None
+    if entry["type"] != "bind":
+        raise Unknown
+    try:
+        status = os.lstat(entry["source"] + rest)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.isdir(entry["source"]) and os.listdir(entry["source"]):
+            return None
+        raise Unknown from None  # a volume that is empty yet takes over what the image has there
+    except PermissionError:
+        raise Unknown from None
+    if stat.S_ISLNK(status.st_mode):
+        raise Unknown
+    return status

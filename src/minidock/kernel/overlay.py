@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import os
 
+from minidock.kernel.fs_context import configure, create, open_context
 from minidock.kernel.libc import path_bytes, syscall
 from minidock.kernel.mount import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH
 from minidock.kernel.op import op, quote
 
-FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
-FSCONFIG_SET_FLAG = 0
-FSCONFIG_SET_STRING = 1
-FSCONFIG_CMD_CREATE = 6
 
 _HINT = "`minidock doctor` tells whether the store's file system can hold an overlay"
 
@@ -82,27 +79,24 @@ def open_overlay(lowerdirs: list[str], upperdir: str, workdir: str) -> int:
 
 def _overlay(lowerdirs: list[str], upperdir: str, workdir: str, *, subject: str) -> int:
     """A descriptor of a new overlay mount (O_PATH), which is in no mount namespace yet."""
-    context = syscall("fsopen", b"overlay", FSOPEN_CLOEXEC, subject="overlay")
+    context = open_context("overlay")
     try:
         for path in lowerdirs:
             _configure(context, "lowerdir+", path)
         if upperdir:
             _configure(context, "upperdir", upperdir)
             _configure(context, "workdir", workdir)
-        syscall("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0, subject=subject)
+        create(context, subject=subject)
         return syscall("fsmount", context, FSMOUNT_CLOEXEC, 0, subject=subject)
     finally:
         os.close(context)
 
 
 def _configure(context: int, key: str, value: str) -> None:
-    syscall(
-        "fsconfig",
+    configure(
         context,
-        FSCONFIG_SET_STRING,
-        key.encode(),
-        path_bytes(value),
-        0,
+        key,
+        value,
         subject=f"overlay {key}={value}",
         hint="minidock hands layers to overlayfs one by one, which Linux 6.7 and newer can take"
         if key == "lowerdir+"

@@ -8,13 +8,12 @@ Sources: sock_diag(7), include/uapi/linux/inet_diag.h, ip(7), ipv6(7) IPV6_V6ONL
 
 from __future__ import annotations
 
+from _socket import AF_INET, AF_INET6, inet_ntop
 from struct import Struct
-from typing import NamedTuple
 
 from minidock.kernel.netlink import Netlink, attributes
 
 NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
-_AF_INET, _AF_INET6 = 2, 10
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 _LISTEN, _ALL = 1 << 10, 0xFFFFFFFF
 _INET_DIAG_SKV6ONLY = 11
@@ -22,12 +21,13 @@ _REQUEST = Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, extensions
 _ANSWER = Struct("=4x2s2x16s16x4x8x20x")  # inet_diag_msg: the own port and address, and no more
 
 
-class BoundPort(NamedTuple):
+class BoundPort:
     """A port that a socket has, at an address; is_both: at [::], and IPv4's as well."""
 
-    address: str
-    port: int
-    is_both: bool
+    def __init__(self, address: str, port: int, *, is_both: bool) -> None:
+        self.address = address
+        self.port = port
+        self.is_both = is_both
 
     def conflicts(self, address: str, port: int) -> bool:
         """Whether bind(2) to this address and port would be refused."""
@@ -46,7 +46,7 @@ def bound_ports(protocol: str) -> list[BoundPort]:
     states = _LISTEN if protocol == "tcp" else _ALL
     found = []
     with Netlink(protocol=NETLINK_SOCK_DIAG) as host:
-        for family in (_AF_INET, _AF_INET6):
+        for family in (AF_INET, AF_INET6):
             body = _REQUEST.pack(family, _PROTOCOLS[protocol], 0, states)
             for message in host.dump(_SOCK_DIAG_BY_FAMILY, body, subject=f"{protocol} sockets"):
                 found.append(_bound(message))
@@ -54,10 +54,9 @@ def bound_ports(protocol: str) -> list[BoundPort]:
 
 
 def _bound(message: bytes) -> BoundPort:
-    from socket import AF_INET, AF_INET6, inet_ntop
-
     port, address = _ANSWER.unpack_from(message)
-    is_ipv6 = message[0] == _AF_INET6
+    is_ipv6 = message[0] == AF_INET6
     only = attributes(message, _ANSWER.size).get(_INET_DIAG_SKV6ONLY, b"\0")[0]
     text = inet_ntop(AF_INET6, address) if is_ipv6 else inet_ntop(AF_INET, address[:4])
-    return BoundPort(text, int.from_bytes(port, "big"), is_ipv6 and text == "::" and not only)
+    is_both = is_ipv6 and text == "::" and not only
+    return BoundPort(text, int.from_bytes(port, "big"), is_both=is_both)

@@ -14,23 +14,23 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EADDRINUSE, EADDRNOTAVAIL, EINVAL, EPERM
+from errno import EADDRINUSE, EADDRNOTAVAIL, EPERM
 from ipaddress import ip_address
 
-from minidock.errors import KernelError, MinidockError
-from minidock.kernel import link, sock_diag
-from minidock.kernel.libc import path_bytes, syscall
+from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError, MinidockError
+from minidock.kernel import fs_context, link, sock_diag
+from minidock.kernel.copy_up import mode_option
 from minidock.kernel.netlink import Netlink
-from minidock.runtime.process import choose_command
+from minidock.runtime.process import choose_command, complete_environment, find_command
+from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minidock.runtime.program import Step
     from minidock.teach.plan.acts import Act
     from minidock.teach.plan.rootfs import Layers
-
-_FSOPEN_CLOEXEC, _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING = 1, 0, 1
 
 
 class Ends(Exception):
@@ -85,22 +85,11 @@ def refused_tmpfs(act: Act) -> KernelError | None:
     if act.op.name != "mount.mount_filesystem" or act.arguments["fstype"] != "tmpfs" or not data:
         return None
     try:
-        context = syscall("fsopen", b"tmpfs", _FSOPEN_CLOEXEC, subject="tmpfs")
+        fs_context.check_options("tmpfs", str(data))
     except KernelError as error:
         if error.errno == EPERM:
             raise PermissionError(EPERM, "fsopen") from None
-        raise
-    try:
-        for option in str(data).split(","):
-            name, equals, value = option.partition("=")
-            kind = _FSCONFIG_SET_STRING if equals else _FSCONFIG_SET_FLAG
-            given = path_bytes(value) if equals else None
-            syscall("fsconfig", context, kind, path_bytes(name), given, 0, subject=option)
-    except KernelError as error:
-        subject = f"tmpfs on {act.arguments['target']}"
-        return KernelError("mount(2)", subject, error.errno or EINVAL)
-    finally:
-        os.close(context)
+        return KernelError("mount(2)", f"tmpfs on {act.arguments['target']}", error.errno or 0)
     return None
 
 
@@ -168,3 +157,51 @@ def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
     if stat.S_ISLNK(status.st_mode):
         raise Unknown
     return status
+
+
+class Found:
+    """What the steps of init that are no ops would find, by looking into the layers.
+
+    config: OCI's config.json. notes: told what could not be looked at. is_supposed: the layers.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], layers: Layers, notes: list[str], *, is_supposed: bool
+    ) -> None:
+        self._layers = layers
+        self._commands = Commands(config, layers)
+        self._spec = config["process"]
+        self._notes = notes
+        self._supposed = is_supposed
+
+    def __call__(self, step: Step) -> Any:
+        if step.act is Netlink:
+            return ""
+        if step.act is mode_option:
+            return self._tmpfs_options(*step.args)
+        if step.act is find_command:
+            return self._command(step.args[0])
+        if step.act is complete_environment:
+            return self._spec["env"]
+        return Slot(step.into)
+
+    def _tmpfs_options(self, rootfs: str, target: str, data: str) -> str:
+        mode = self._layers.mode(target)
+        options = [] if mode is None else [f"mode={stat.S_IMODE(mode):04o}"]
+        return ",".join([*options, *([data] if data else [])])
+
+    def _command(self, name: str) -> Any:
+        """Where PATH has it, in the layers or in a bind. Raises Ends where it is nowhere."""
+        if name.startswith("$"):
+            return name
+        if self._supposed:
+            return name if "/" in name else Slot("command")
+        try:
+            return self._commands.find(name)
+        except (CommandNotFound, CommandNotRunnable) as error:
+            raise Ends(error) from None
+        except Unknown:
+            self._notes.append(
+                f"{name} is not looked for in what is mounted: the run may end in 127"
+            )
+            return name if "/" in name else Slot("command")

@@ -18,7 +18,6 @@ Decided in docs/decisions/0017-a-plan-of-the-host-side.md.
 from __future__ import annotations
 
 import os
-import stat
 
 from minidock.engine.container import space
 from minidock.engine.container.bundle import config_of
@@ -30,10 +29,9 @@ from minidock.engine.container.users import resolve_user_by
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.monitor import launch, process, start
-from minidock.errors import CommandNotFound, CommandNotRunnable, Conflict, MinidockError
+from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup, device, namespace
 from minidock.kernel import process as kernel_process
-from minidock.kernel.copy_up import mode_option
 from minidock.kernel.loop import mount_disk_file
 from minidock.kernel.mount import (
     MNT_DETACH,
@@ -45,7 +43,6 @@ from minidock.kernel.mount import (
     mount_filesystem,
     unmount,
 )
-from minidock.kernel.netlink import Netlink
 from minidock.kernel.node import make_fifo, make_mount_point
 from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.overlay import mount_overlay
@@ -54,11 +51,10 @@ from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import birth, init, seal
 from minidock.runtime.config import check_config, hierarchies_to_show
 from minidock.runtime.lifecycle import cgroup_of
-from minidock.runtime.process import complete_environment, find_command
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
 from minidock.teach.plan.acts import Acts
-from minidock.teach.plan.foresight import Commands, Ends, Unknown, refused_tmpfs
+from minidock.teach.plan.foresight import Ends, Found, refused_tmpfs
 from minidock.teach.plan.network import PlannedWiring
 from minidock.teach.plan.rootfs import Layers
 
@@ -271,7 +267,7 @@ def _launch_acts(made: Plan) -> None:
     _bear_init(made, group)
     wiring.connect()
     acts.actor = "init"
-    acts.perform(made.program[_start_of(made.program) :], _Found(made))
+    acts.perform(made.program[_start_of(made.program) :], _found(made))
 
 
 def _mount_layers(made: Plan) -> None:
@@ -351,7 +347,7 @@ def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     acts.add(init.run_init, kernel_process.close_all_but, kept)
     before = made.program[: _start_of(made.program)]
     at = next(n for n, step in enumerate(before) if step.act == group.join)
-    acts.perform(before[:at], found := _Found(made))
+    acts.perform(before[:at], found := _found(made))
     group.join()
     acts.perform(before[at + 1 :], found)
     acts.actor = "monitor"
@@ -390,44 +386,6 @@ def _filter(config: dict[str, Any]) -> bytes | None:
     return bytes(4) + seccomp_filter.assemble(profile)
 
 
-class _Found:
-    """What the steps of init that are no ops would find, by looking into the layers."""
-
-    def __init__(self, made: Plan) -> None:
-        self._layers = Layers(made.layers)
-        self._commands = Commands(made.config, self._layers)
-        self._spec = made.config["process"]
-        self._notes = made.notes
-        self._supposed = made.supposed
-
-    def __call__(self, step: Step) -> Any:
-        if step.act is Netlink:
-            return ""
-        if step.act is mode_option:
-            return self._tmpfs_options(*step.args)
-        if step.act is find_command:
-            return self._command(step.args[0])
-        if step.act is complete_environment:
-            return self._spec["env"]
-        return Slot(step.into)
-
-    def _tmpfs_options(self, rootfs: str, target: str, data: str) -> str:
-        mode = self._layers.mode(target)
-        options = [] if mode is None else [f"mode={stat.S_IMODE(mode):04o}"]
-        return ",".join([*options, *([data] if data else [])])
-
-    def _command(self, name: str) -> Any:
-        """Where PATH has it, in the layers or in a bind. Raises Ends where it is nowhere."""
-        if name.startswith("$"):
-            return name
-        if self._supposed:
-            return name if "/" in name else Slot("command")
-        try:
-            return self._commands.find(name)
-        except (CommandNotFound, CommandNotRunnable) as error:
-            raise Ends(error) from None
-        except Unknown:
-            self._notes.append(
-                f"{name} is not looked for in what is mounted: the run may end in 127"
-            )
-            return name if "/" in name else Slot("command")
+def _found(made: Plan) -> Found:
+    """What the steps of init that are no ops would find."""
+    return Found(made.config, Layers(made.layers), made.notes, is_supposed=made.supposed)

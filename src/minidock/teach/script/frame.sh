@@ -195,7 +195,7 @@ remove_rule() {
 
 # The chain for an administrator's rules goes only while there are none.
 remove_user_chain() {
-    [ "$(iptables --wait 10 -S "$1" | tail -n +2)" = "-A $1 -j RETURN" ] || return 0
+    [ "$(iptables --wait 10 -S "$1" 2>/dev/null | tail -n +2)" = "-A $1 -j RETURN" ] || return 0
     iptables --wait 10 -D FORWARD -j "$1"
     iptables --wait 10 -D "$1" -j RETURN
     iptables --wait 10 -X "$1"

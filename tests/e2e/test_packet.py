@@ -6,48 +6,35 @@ import json
 import os
 import re
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from minidock.paths import Store
-from minidock.teach.packet.probe import send
-from minidock.teach.packet.steps import Steps
-from minidock.teach.packet.target import parse, resolve
-from minidock.teach.packet.text import plain
-from minidock.teach.packet.walk import walk
-from support import stores
 from support.command import REPOSITORY, Minidock
-from support.lab import machine_of_its_own, sh
+from support.followed import (
+    BRIDGED,
+    PORTS,
+    end,
+    follow,
+    machine_with_web,
+    named,
+    put_back,
+    until_it_listens,
+)
+from support.lab import sh
 from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet")]
-
-BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-SERVERS = "httpd -h / -p 127.0.0.1:81; httpd -h / -p 0.0.0.0:82; exec httpd -f -h / -p 80"
-PORTS = ("-p", "8090:80", "-p", "8091:81", "-p", "127.0.0.1:8092:82", "-p", "8093:83")
 
 
 @pytest.fixture(scope="module")
 def web(_busybox_store: Path) -> Iterator[Minidock]:
     """A machine of its own, with container `web` that publishes ports, and `other` beside it."""
-    root = tempfile.mkdtemp(prefix="s", dir=os.environ["MINIDOCK_TEST_SESSION"])
-    subprocess.run(["cp", "-a", f"{_busybox_store}/.", root], check=True)
-    minidock = Minidock(root)
-    with pytest.MonkeyPatch.context() as patch, machine_of_its_own():
-        patch.setenv("MINIDOCK_ROOT", root)
-        sh(f"[ ! -e {BRIDGED} ] || echo 0 > {BRIDGED}")
-        minidock.ok("run", "-d", "--name", "web", *PORTS, "busybox", "sh", "-c", SERVERS)
-        minidock.ok("run", "-d", "--name", "other", "busybox", "sleep", "600")
-        _until_it_listens(minidock)
+    with machine_with_web(_busybox_store, *PORTS) as minidock:
         yield minidock
-        minidock.ok("rm", "-f", "web", "other")
-        stores.wipe(Store(root))
 
 
 @pytest.fixture
@@ -62,36 +49,6 @@ def _rules_put_back(web: Minidock) -> Iterator[None]:
     saved = sh("iptables-save")
     yield
     put_back(saved)
-
-
-def put_back(saved: str) -> None:
-    """The firewall as it was."""
-    subprocess.run(["iptables-restore"], input=saved, text=True, check=True)
-
-
-def _until_it_listens(minidock: Minidock) -> None:
-    pid = minidock.ok("inspect", "-f", "{{.State.Pid}}", "web")
-    deadline = time.monotonic() + patience(10)
-    while sh(f"nsenter --net=/proc/{pid}/ns/net ss -Hltn").count("LISTEN") < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def follow(store: Store, asked: str, start: str = "host") -> dict[str, Any]:
-    """What `packet --json` prints, without a process of its own."""
-    target = resolve(store, *parse(asked))
-    seen = send(store, target, start=start, seconds=patience(0.4))
-    return plain(walk(seen, Steps(store)))
-
-
-def named(told: dict[str, Any]) -> set[str]:
-    """The rules that the hops name."""
-    return {rule["rule"] for hop in told["hops"] for rule in hop["rules"]}
-
-
-def end(told: dict[str, Any]) -> str:
-    """The place at which the walk ended, "" where it went all the way."""
-    return next((hop["place"] for hop in told["hops"] if hop["end"]), "")
 
 
 def own_rules(bridge: str) -> dict[str, int]:
@@ -224,7 +181,7 @@ def test_settings_and_devices_that_are_off_end_the_walk(web: Minidock, store: St
     inside = f"nsenter --net=/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/ns/net"
     rule = "INPUT -p tcp --dport 80 -j DROP"
     told = ends("host", f"{inside} iptables -I {rule}", f"{inside} iptables -D {rule}", "program")
-    assert "a firewall in there" in told
+    assert "a firewall inside web drops it: filter INPUT" in told
     assert follow(store, "8090")["status"] == "answered"
 
 
@@ -257,7 +214,7 @@ def test_what_the_advice_says_helps(web: Minidock, store: Store) -> None:
     command = re.search(r"minidock (restart web)$", told["advice"])
     assert command
     web.ok(*command[1].split(), "-t", "0")
-    _until_it_listens(web)
+    until_it_listens(web)
     told = follow(store, "8090")
     assert (told["status"], told["missing"]) == ("answered", [])
 
@@ -337,7 +294,8 @@ def test_ports_that_nobody_answers_are_refused_in_words(web: Minidock) -> None:
     assert "invalid port: 80x" in says("80x")
     assert "198.51.100.1 is no address of this host" in says("198.51.100.1:8090")
     assert "is published, but not on ::1" in says("[::1]:8092")
-    assert "only TCP can be followed" in says("8090/udp")
+    assert "no container publishes port 8090/udp" in says("8090/udp")
+    assert "TCP and UDP can be followed" in says("8090/sctp")
     assert "No such container: nobody" in says("8090", "--from", "nobody")
     web.ok("stop", "-t", "0", "web")
     assert "which is not running" in says("8090")

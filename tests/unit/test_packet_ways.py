@@ -110,6 +110,7 @@ def test_addresses_of_proc_net_are_read() -> None:
     assert _address("0100007F:1F90") == ("127.0.0.1", 8080)
     assert _address("0000000000000000FFFF0000020012AC:0050") == ("172.18.0.2", 80)
     assert _address("00000000000000000000000001000000:0050") == ("::1", 80)
+    assert parse("53/udp") == ("", 53, "udp")
 
 
 @pytest.mark.parametrize(
@@ -121,10 +122,10 @@ def test_who_hears_what_comes_by_the_cable(address: str, heard: bool) -> None:
 
 
 def test_ports_are_parsed() -> None:
-    assert parse("8090") == ("", 8090)
-    assert parse("127.0.0.1:8090/tcp") == ("127.0.0.1", 8090)
-    assert parse("[::1]:80") == ("::1", 80)
-    for wrong in ("", "0", "65536", "x", "a:80", "8090/udp", "1.2.3:80", "-1"):
+    assert parse("8090") == ("", 8090, "tcp")
+    assert parse("127.0.0.1:8090/tcp") == ("127.0.0.1", 8090, "tcp")
+    assert parse("[::1]:80") == ("::1", 80, "tcp")
+    for wrong in ("", "0", "65536", "x", "a:80", "8090/sctp", "٠", "1.2.3:80", "-1"):
         with pytest.raises(UsageError):
             parse(wrong)
 

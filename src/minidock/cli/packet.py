@@ -9,7 +9,7 @@ from minidock.cli.pflag import switch, value
 from minidock.paths import Store
 
 
-@command("[ADDRESS:]PORT", at_least=1, at_most=1)
+@command("[ADDRESS:]PORT[/udp] | CONTAINER CONTAINER[:PORT]", at_least=1, at_most=2)
 @value(
     "--from",
     default="host",
@@ -17,11 +17,12 @@ from minidock.paths import Store
 )
 @switch("--json", help="One JSON object, for machines")
 def packet(arguments: tuple[str, ...], **flags: object) -> int:
-    """Follow one packet to a published port and back
+    """Follow one packet to a published port, or between containers, and back
 
-    Makes one TCP connection, that says nothing, and tells each hop: the rule of the firewall that
-    did something with it, the device that it passed, the program that answered, and which step of
-    `minidock explain` made them. Exit code 0 where the container answers, 1 where it does not.
+    Makes one TCP connection, that says nothing, or sends one empty datagram of UDP, and tells each
+    hop: the rule of the firewall that did something with it, the device that it passed, the program
+    that answered, and which step of `minidock explain` made them. A cause is named where a check
+    proves it. Exit code 0 where the container answers, 1 where it does not.
     """
     import json
 
@@ -30,9 +31,13 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     from minidock.teach.packet.walk import walk
 
     store = Store()
-    address, port = target.parse(arguments[0])
-    found = target.resolve(store, address, port)
-    seen = probe.send(store, found, start=str(flags["from"]))
+    start = str(flags["from"])
+    if len(arguments) == 2:
+        start, called = arguments
+        found = target.between(store, start, called)
+    else:
+        found = target.resolve(store, *target.parse(arguments[0]))
+    seen = probe.send(store, found, start=start)
     told = walk(seen, Steps(store))
     if flags["json"]:
         print(json.dumps(text.plain(told), ensure_ascii=False))

@@ -5,22 +5,12 @@ Each function looks at one kind of end. What a rule is for stands in `purpose`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from minidock.teach.packet import causes
+from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.listeners import Listener
 from minidock.teach.packet.probe import Seen
 from minidock.teach.packet.target import Target
 from minidock.teach.packet.ways import Rule
-
-FORWARDING = "net/ipv4/ip_forward"
-
-
-class Verdict(NamedTuple):
-    """How it ends. status: "answered", "relayed" or "stopped". advice: what to do, or ""."""
-
-    status: str
-    text: str
-    advice: str = ""
 
 
 def purpose(table: str, chain: str, rule: str) -> str:
@@ -61,12 +51,18 @@ def no_route(seen: Seen) -> Verdict:
 
 def not_translated(seen: Seen) -> Verdict:
     """The packet stayed on the host, and nobody sent it on."""
-    missing = _missing_on(seen, ("nat", "OUTPUT" if seen.origin == "host" else "PREROUTING"))
+    name, missing = seen.target.container.name, ""
+    if ":" not in seen.asked:
+        missing = _missing_on(seen, ("nat", "OUTPUT" if seen.origin == "host" else "PREROUTING"))
     if seen.outcome == "connected" and seen.holder[0] not in (0, seen.target.container.monitor_pid):
-        pid, name = seen.holder
-        return Verdict("stopped", f"{name} (pid {pid}) on this host has the port", missing)
-    lost = "nobody on this host answered" if seen.outcome == "timeout" else "it was refused"
-    return Verdict("stopped", f"no rule leads it to {seen.target.container.name}: {lost}", missing)
+        pid, program = seen.holder
+        return Verdict("stopped", f"{program} (pid {pid}) on this host has the port", missing)
+    lost = {"timeout": "nobody on this host answered", "connected": "the relay took it"}
+    said = lost.get(seen.outcome, f"it was refused ({seen.outcome})")
+    if seen.outcome == "connected" or not missing:
+        found = causes.first(seen, f"it did not come to {name}: {said}", causes.HOLDER)
+        return found._replace(advice="; ".join(filter(None, (found.advice, missing))))
+    return Verdict("stopped", f"no rule leads it to {name}: {said}", missing)
 
 
 def dropped(seen: Seen, rule: Rule, *, answer: bool = False) -> Verdict:
@@ -84,47 +80,30 @@ def dropped(seen: Seen, rule: Rule, *, answer: bool = False) -> Verdict:
 
 def not_routed(seen: Seen) -> Verdict:
     """A rule has translated it, and the kernel then did not route it to the bridge."""
-    target = seen.target
-    localnet = f"net/ipv4/conf/{target.bridge}/route_localnet"
-    text = f"the kernel does not route it to {target.bridge}"
-    if seen.source.startswith("127.") and seen.settings[localnet] == "0":
-        why = "packets of 127.0.0.0/8 leave by no device whose route_localnet is off"
-        return Verdict("stopped", f"{text}: {why}", f"{_set(localnet)}; or {_again(seen)}")
-    if seen.origin != "host" and seen.settings[FORWARDING] == "0":
-        why = "this machine forwards nothing"
-        return Verdict("stopped", f"{text}: {why}", f"{_set(FORWARDING)}; or {_again(seen)}")
-    if target.bridge in seen.down:
-        what = f"{target.bridge} is down, and its route is gone with it"
-        return Verdict("stopped", what, f"ip link set dev {target.bridge} up")
-    return Verdict("stopped", text, f"see: ip route get {target.address}")
+    text = f"the kernel does not route it to {seen.target.bridge}"
+    return causes.first(seen, text, causes.ROUTING)
 
 
 def lost(seen: Seen, place: str) -> Verdict:
     """It was sent out, and a device on its way never saw it."""
     target = seen.target
     cable, interface = target.lease["Cable"], target.lease["Interface"]
-    for device in (target.bridge, cable):
-        if device in seen.down:
-            return Verdict("stopped", f"{device} is down", f"ip link set dev {device} up")
     texts = {
-        "bridge": (
-            f"the kernel did not send it out by {target.bridge}",
-            f"ip route get {target.address}; ip neighbour show dev {target.bridge}",
-        ),
-        "cable": (f"{target.bridge} did not hand it to {cable}", "bridge link; bridge fdb"),
-        "container": (
-            f"it went into the cable and did not come out at {interface}",
-            f"minidock exec {target.container.name} ip link",
-        ),
+        "bridge": f"the kernel did not send it out by {target.bridge}",
+        "cable": f"{target.bridge} did not hand it to {cable}",
+        "container": f"it went into the cable and did not come out at {interface}",
     }
-    text, commands = texts[place]
-    return Verdict("stopped", text, f"see: {commands}")
+    routing = causes.ROUTING[1:] if place == "bridge" else ()
+    return causes.first(seen, texts[place], (*causes.LINKS, *routing))
 
 
 def refused(seen: Seen) -> Verdict:
-    """The container's kernel says that no program listens there."""
+    """The container's kernel says that no program listens there, or a rule in there does."""
     target = seen.target
     name, port = target.container.name, target.container_port
+    if any(each.port == port and each.hears(target.address) for each in seen.listeners):
+        text = f"it is refused, though a program in {name} listens there"
+        return causes.first(seen, text, causes.INSIDE)
     there = [each for each in seen.listeners if each.port == port]
     loopback = [each for each in there if each.is_loopback]
     if loopback:
@@ -154,30 +133,33 @@ def refused(seen: Seen) -> Verdict:
 def silent(seen: Seen) -> Verdict:
     """It arrived, and the container's kernel did not answer."""
     target = seen.target
-    arrived = next(s.packet for s in seen.inside if s.packet.destination == target.address)
-    text = f"it arrived at {target.address}, and the container's kernel did not answer"
-    if arrived.source.startswith("127."):
-        text = f"it arrived as coming from {arrived.source}, which to the container is itself"
+    if seen.arrived_as.startswith("127."):
+        text = f"it arrived as coming from {seen.arrived_as}, which to the container is itself"
         return Verdict("stopped", text, _missing_on(seen, ("nat", "POSTROUTING")))
-    inside = f"nsenter --net=/proc/{target.pid}/ns/net"
-    return Verdict(
-        "stopped",
-        text,
-        f"a firewall in there, or a full queue: {inside} nft list ruleset; {inside} ss -lnt",
-    )
+    text = f"it arrived at {target.address}, and nothing came back"
+    return causes.first(seen, text, causes.INSIDE)
+
+
+def datagram(seen: Seen, listener: Listener) -> Verdict:
+    """A datagram arrived where a program waits; whether it answers an empty one is its affair."""
+    found = causes.first(seen, "", causes.INSIDE)
+    if not found.text.startswith(";"):
+        return found
+    name = listener.process.partition(",")[0] or "a program"
+    if listener.pid and causes.is_stopped(listener.pid):
+        return _stopped_program(seen, listener, "answered")
+    text = f"it arrived, and {name} has the port: it does not answer an empty datagram"
+    return Verdict("answered", text)
 
 
 def answer_lost(seen: Seen, place: str) -> Verdict:
     """The container answered, and the answer did not come back."""
-    target = seen.target
-    if missing := _missing_on(seen, ("nat", "POSTROUTING")):
+    missing = _missing_on(seen, ("nat", "POSTROUTING"))
+    gateway = seen.target.network["Gateway"]
+    if missing and seen.came_by == seen.target.bridge and seen.arrived_as != gateway:
         text = "the answer went another way than by this host"
         return Verdict("stopped", text, missing)
-    return Verdict(
-        "stopped",
-        f"the answer was not seen at the {place}",
-        f"see: ip -s link show {target.bridge}",
-    )
+    return causes.first(seen, f"the answer was not seen at the {place}", causes.BACK)
 
 
 def arrived(seen: Seen, status: str) -> Verdict:
@@ -196,14 +178,27 @@ def arrived(seen: Seen, status: str) -> Verdict:
         chain = "OUTPUT" if seen.origin == "host" else "PREROUTING"
         return Verdict(status, text, _missing_on(seen, ("nat", chain)))
     text = f"{name} answers, by the firewall's rules (the monitor holds the port, and saw nothing)"
+    stopped = [each for each in seen.listeners if each.port == target.container_port]
+    if stopped and all(each.pid and causes.is_stopped(each.pid) for each in stopped):
+        return _stopped_program(seen, stopped[0], status)
+    if target.is_direct:
+        text = f"{name} answers by its own address"
     if target.container.state.get("Paused"):
         text = f"{name}'s kernel answers; its program is paused, and will say nothing"
         return Verdict(status, text, f"minidock unpause {name}")
     return Verdict(status, text)
 
 
+def _stopped_program(seen: Seen, listener: Listener, status: str) -> Verdict:
+    name, pid = listener.process.partition(",")[0], listener.pid
+    text = f"{seen.target.container.name}'s kernel takes it; its program {name} (pid {pid}) is "
+    return Verdict(status, f"{text}stopped (SIGSTOP), and will say nothing", f"kill -CONT {pid}")
+
+
 def published(target: Target) -> str:
     """What it means where a port is published."""
+    if target.is_direct:
+        return ""
     if target.host_ip in ("0.0.0.0", "::"):
         return f"; published on {target.host_ip}: on every address of this host"
     return f"; published on {target.host_ip} only"
@@ -225,10 +220,6 @@ def _missing_on(seen: Seen, where: tuple[str, str]) -> str:
         if t == table and c in (chain, led_to)
     ]
     return "; ".join([*found, _again(seen)]) if found else ""
-
-
-def _set(setting: str) -> str:
-    return f"sysctl -w {setting.replace('/', '.')}=1"
 
 
 def _again(seen: Seen) -> str:

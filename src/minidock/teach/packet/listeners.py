@@ -12,12 +12,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
-_LISTEN = "0A"
+_LISTEN, _UNCONNECTED = "0A", "07"
 _NAME_SERVER = "127.0.0.11"  # minidock's own, on networks with names
 
 
 class Listener(NamedTuple):
-    """A listening TCP socket. address: as the program asked for it, such as "0.0.0.0" or "::1".
+    """A listening TCP socket, or one of UDP. address: as the program asked for it: "0.0.0.0".
 
     process: "httpd, pid 7", with the pid as the host counts; "" where it was not found.
     """
@@ -25,6 +25,11 @@ class Listener(NamedTuple):
     address: str
     port: int
     process: str
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 where it was not found."""
+        return int(self.process.rpartition(" ")[2] or 0)
 
     @property
     def is_loopback(self) -> bool:
@@ -46,13 +51,14 @@ class Listener(NamedTuple):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self[0]}:{self.port}"
 
 
-def listeners(pid: int) -> list[Listener]:
+def listeners(pid: int, protocol: str = "tcp") -> list[Listener]:
     """All that listen in the network namespace of a process, by port; minidock's own left out."""
+    waiting = _LISTEN if protocol == "tcp" else _UNCONNECTED
     owners = _owners(pid)
     found = [
         Listener(address, port, owners.get(inode, ""))
-        for address, port, state, inode in _sockets(pid)
-        if state == _LISTEN and address != _NAME_SERVER
+        for address, port, state, inode in _sockets(pid, protocol)
+        if state == waiting and address != _NAME_SERVER
     ]
     return sorted(set(found), key=lambda each: (each.port, each.address))
 
@@ -92,8 +98,8 @@ def _accepted(local: tuple[str, int], remote: tuple[str, int]) -> Iterator[str]:
             yield inode
 
 
-def _sockets(pid: int) -> Iterator[tuple[str, int, str, str]]:
-    for name in ("tcp", "tcp6"):
+def _sockets(pid: int, protocol: str) -> Iterator[tuple[str, int, str, str]]:
+    for name in (protocol, f"{protocol}6"):
         try:
             lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
         except OSError:

@@ -87,26 +87,27 @@ def origin(store: Store, name: str, target: Target) -> Iterator[Origin]:
     Raises UsageError for a place from which this address cannot be called, NotFound, Conflict.
     """
     if name == HOST:
-        with _socket(":" in target.asked) as made:
+        with _socket(":" in target.asked, target.protocol) as made:
             mark = mark_of(os.getpid())
             made.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
             yield Origin(HOST, made, target.asked, "", "", mark)
     elif name == OUTSIDE:
-        with _next_door() as (there, here, device, made):
+        with _next_door(target.protocol) as (there, here, device, made):
             asked = _from_afar(target, here)
             yield Origin(OUTSIDE, made, asked, there, device, None)
     else:
         container = find(store, name)
         address, gateway, device = _endpoint(store, container.id, container.name, target)
         with Visit(int(container.state["Pid"])):
-            made = _socket(ipv6=False)
+            made = _socket(False, target.protocol)
         with made:
-            asked = _from_afar(target, gateway)
+            asked = target.asked if target.is_direct else _from_afar(target, gateway)
             yield Origin(container.name, made, asked, address, device, None)
 
 
-def _socket(ipv6: bool) -> socket.socket:
-    made = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET)
+def _socket(ipv6: bool, protocol: str) -> socket.socket:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    made = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
     made.bind(("", 0))  # any address, but the port is known from here on
     made.setblocking(False)
     return made
@@ -143,7 +144,7 @@ def _endpoint(store: Store, wanted: str, name: str, target: Target) -> tuple[str
 
 
 @contextmanager
-def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
+def _next_door(protocol: str) -> Iterator[tuple[str, str, str, socket.socket]]:
     """A network namespace on a cable; gives its address, ours, our device, and a socket in it."""
     here, there = ipam.address_text(_NEXT_DOOR.first + 1), ipam.address_text(_NEXT_DOOR.first + 2)
     device = f"mdpkt{os.getpid() % 10**9}"
@@ -155,7 +156,7 @@ def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
             try:
                 away = Netlink()
                 away_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                made = _socket(ipv6=False)
+                made = _socket(False, protocol)
             finally:
                 namespace.setns(home, ["network"], place="")
             try:
@@ -170,7 +171,8 @@ def _next_door() -> Iterator[tuple[str, str, str, socket.socket]]:
                 yield there, here, device, made
             finally:
                 # A reset: no answer to it comes to the next door when that is gone.
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                if protocol == "tcp":
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 made.close()
                 if link.find(host, device) is not None:
                     link.delete(host, device)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from minidock.kernel import link, sysctl
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
+from minidock.teach.packet.facts import Counters, Facts, look
 from minidock.teach.packet.listeners import Listener, holder, listeners, name_of
 from minidock.teach.packet.origin import HOST, Origin, origin
 from minidock.teach.packet.taps import Sighting
@@ -37,8 +38,9 @@ class Seen:
     this connection. holder: who answered on the host itself, (pid, name), (0, "") where the packet
     did not stay there. saved: the firewall's rules, as iptables-save printed them. is_traced:
     whether the rules on these ways are the kernel's own account, and not guessed from counters.
-    settings: of the kernel, that have a say in it. devices: their names by their indexes. down:
-    those of this host on the way that are off, or gone.
+    settings: of the kernel, that have a say in it. devices: their names by their indexes. inner:
+    ways through the firewall of the container's own network. came_by: the device by which the probe
+    came to this host, "" where it began here. facts: what the machine is like.
     """
 
     target: Target
@@ -61,7 +63,14 @@ class Seen:
     is_traced: bool
     settings: dict[str, str]
     devices: dict[int, str]
-    down: list[str]
+    inner: list[Way]
+    came_by: str
+    facts: Facts
+
+    @property
+    def arrived_as(self) -> str:
+        """The sender, as the container sees it."""
+        return arrived_as(self.inside, self.target) or self.source
 
     @property
     def translated(self) -> Packet | None:
@@ -78,19 +87,26 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
     with ExitStack() as stack:
         place = stack.enter_context(origin(store, start, target))
         watch = Watch(stack, place, target)
-        outcome, us = _connect(place, target.port, seconds, watch)
+        rose = Counters(target)
+        outcome, us = _connect(place, target, seconds, watch)
         watch.look()
         source = _source(place)
         held_by = 0
-        if outcome == "connected" and not watch.is_led_to_the_container:
+        is_tcp = target.protocol == "tcp"
+        if is_tcp and outcome == "connected" and not watch.is_led_to_the_container:
             held_by = holder((place.asked, target.port), (source, place.port))
         if held_by == target.container.monitor_pid:
             _await_answer(watch, seconds)
         time.sleep(_SETTLING_SECONDS)
         watch.finish()
-        links = _links()
-        up = [each.name for each in links if each.flags & link.IFF_UP]
-        on_the_way = [target.bridge, target.lease["Cable"]]
+        facts = look(
+            target,
+            source=source or place.asked,
+            arrived_as=arrived_as(watch.inside, target) or source or place.asked,
+            came_by=place.device,
+            mark=place.mark,
+            rose=rose,
+        )
         return Seen(
             target=target,
             origin=place.name,
@@ -107,25 +123,38 @@ def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.
             cable=watch.cable,
             inside=watch.inside,
             holder=(held_by, name_of(held_by)) if held_by else (0, ""),
-            listeners=listeners(target.pid),
+            listeners=listeners(target.pid, target.protocol),
             saved=watch.rules.saved,
             is_traced=watch.rules.is_nft,
             settings=_settings(target),
-            devices={each.index: each.name for each in links},
-            down=[name for name in on_the_way if name not in up],
+            devices={each.index: each.name for each in _links()},
+            inner=watch.inner,
+            came_by=place.device,
+            facts=facts,
         )
 
 
-def _connect(place: Origin, port: int, seconds: float, watch: Watch) -> tuple[str, int]:
+def arrived_as(inside: list[Sighting], target: Target) -> str:
+    """The sender of a probe as it came to the container's device; "" where it did not."""
+    came = (s.packet.source for s in inside if s.packet.destination == target.address)
+    return next(came, "")
+
+
+def _connect(place: Origin, target: Target, seconds: float, watch: Watch) -> tuple[str, int]:
     """What the socket's owner is told, and after how many microseconds.
 
-    Once the firewall has dropped it, there is nothing to wait for but a second try.
+    Once the firewall has dropped it, there is nothing to wait for but a second try. UDP sends an
+    empty datagram, and waits for any answer, or for the refusal that a closed port sends (ICMP).
     """
     started = time.monotonic_ns()
-    number = place.socket.connect_ex((place.asked, port))
+    number = place.socket.connect_ex((place.asked, target.port))
+    is_udp = target.protocol == "udp"
+    if is_udp and number == 0:
+        place.socket.send(b"")
+        number = errno.EINPROGRESS
     if number == errno.EINPROGRESS:
         poll = select.poll()
-        poll.register(place.socket, select.POLLOUT)
+        poll.register(place.socket, select.POLLIN if is_udp else select.POLLOUT)
         deadline = time.monotonic() + seconds
         number = _SILENCE
         while number == _SILENCE and time.monotonic() < deadline and not watch.is_dropped:

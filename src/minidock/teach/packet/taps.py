@@ -8,7 +8,7 @@ container's eth0. Sources: packet(7).
 from __future__ import annotations
 
 import socket
-from errno import ENETDOWN
+from errno import ENETDOWN, ENODEV
 from typing import NamedTuple
 
 from minidock.errors import system_error
@@ -28,7 +28,10 @@ class Sighting(NamedTuple):
 
 
 class Tap:
-    """One device, watched from now on, in the network namespace that this process is in."""
+    """One device, watched from now on, in the network namespace that this process is in.
+
+    Where there is no such device, nothing is seen.
+    """
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -39,7 +42,9 @@ class Tap:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
             self._socket.bind((device, _ETH_P_ALL))
         except OSError as error:
-            raise system_error(error) from error
+            if error.errno != ENODEV:
+                raise system_error(error) from error
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # hears nothing
         self._socket.setblocking(False)
 
     def close(self) -> None:
@@ -47,7 +52,7 @@ class Tap:
         self._socket.close()
 
     def sightings(self) -> list[Sighting]:
-        """The TCP packets that have passed, in order."""
+        """The packets of TCP and UDP that have passed, in order."""
         found: list[Sighting] = []
         while True:
             try:

@@ -11,16 +11,17 @@ from minidock.engine.container.containers import Container, every, find
 from minidock.engine.network import file, firewall, networks
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
+from minidock.teach.packet.listeners import listeners
 
 _LOOPBACK = "127.0.0.1"
 
 
 @dataclass
 class Target:
-    """A published port.
+    """A published port, or one that a container is called at by its own address.
 
-    asked: the address that the probe is to call, port: on the host. network: its file.
-    binding: {"HostIp", "HostPort", "Proto", "ContainerPort"}. address: the container's.
+    asked: the address that the probe is to call, port: there. network: its file.
+    binding: {"HostIp", "HostPort", "Proto", "ContainerPort"}; is_direct: by its own address.
     """
 
     container: Container
@@ -28,6 +29,7 @@ class Target:
     binding: dict[str, Any]
     asked: str
     port: int
+    is_direct: bool = False
 
     @property
     def lease(self) -> dict[str, Any]:
@@ -40,6 +42,10 @@ class Target:
     @property
     def container_port(self) -> int:
         return int(self.binding["ContainerPort"])
+
+    @property
+    def protocol(self) -> str:
+        return str(self.binding["Proto"])
 
     @property
     def bridge(self) -> str:
@@ -72,29 +78,28 @@ class Target:
         ]
 
 
-def parse(text: str) -> tuple[str, int]:
-    """ "8090", "127.0.0.1:8090", "[::1]:8090/tcp" as (address or "", port).
+def parse(text: str) -> tuple[str, int, str]:
+    """ "8090", "127.0.0.1:8090", "[::1]:8090/udp" as (address or "", port, protocol).
 
     Raises UsageError.
     """
     body, _, protocol = text.partition("/")
     address, colon, number = body.rpartition(":")
-    if protocol not in ("", "tcp"):
-        raise UsageError(
-            f"{text}: only TCP can be followed",
-            hint="of a UDP port nobody can tell whether a program has taken what arrived",
-        )
+    if protocol not in ("", "tcp", "udp"):
+        raise UsageError(f"{text}: TCP and UDP can be followed, not {protocol}")
+    protocol = protocol or "tcp"
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
         raise UsageError(f"invalid port: {text}", hint="[ADDRESS:]PORT, such as 8090")
     if not colon:
-        return "", int(number)
+        return "", int(number), protocol
     try:
-        return str(ip_address(address.removeprefix("[").removesuffix("]"))), int(number)
+        whole = str(ip_address(address.removeprefix("[").removesuffix("]")))
+        return whole, int(number), protocol
     except ValueError:
         raise UsageError(f"{address} is not an address", hint="such as 127.0.0.1:8090") from None
 
 
-def resolve(store: Store, asked: str, port: int) -> Target:
+def resolve(store: Store, asked: str, port: int, protocol: str = "tcp") -> Target:
     """The container that publishes this port of the host, and answers at this address of it.
 
     asked: "" for the address at which it is nearest: 127.0.0.1, where it is published there.
@@ -107,10 +112,10 @@ def resolve(store: Store, asked: str, port: int) -> Target:
         (network, binding)
         for network in file.every(store)
         for binding in file.bindings(network)
-        if binding["HostPort"] == port and binding["Proto"] == "tcp"
+        if binding["HostPort"] == port and binding["Proto"] == protocol
     ]
     if not candidates:
-        raise _nobody(store, port)
+        raise _nobody(store, port, protocol)
     for network, binding in sorted(candidates, key=lambda each: ":" in each[1]["HostIp"]):
         if address := _calls(binding["HostIp"], asked):
             container = find(store, binding["Container"])
@@ -144,13 +149,48 @@ def _calls(host_ip: str, asked: str) -> str:
     return asked if same_kind and (any_address or host_ip == asked) else ""
 
 
-def _nobody(store: Store, port: int) -> NotFound:
+def between(store: Store, start: str, text: str) -> Target:
+    """A port of a container, as another container calls it: "web:80", or "web" that has one.
+
+    Raises NotFound, Conflict where they are on no network together or it is not clear which port.
+    """
+    name, colon, number = text.partition(":")
+    container, caller = find(store, name), find(store, start)
+    if colon and not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+        raise UsageError(f"invalid port: {text}", hint="CONTAINER[:PORT], such as web:80")
+    for each in (container, caller):
+        if not each.running or each.state["Pid"] == 0:
+            raise Conflict(f"container {each.name} is not running", hint="minidock ps")
+    networks_of = [n for n in file.every(store) if "Cable" in n["Leases"].get(container.id, {})]
+    shared = [n for n in networks_of if "Cable" in n["Leases"].get(caller.id, {})]
+    if not networks_of:
+        raise Conflict(f"container {name} is on no bridge just now", hint="minidock network ls")
+    network = (shared or networks_of)[0]
+    port = int(number) if colon else _only_port(container)
+    address = network["Leases"][container.id]["Address"]
+    binding = {"HostIp": address, "HostPort": port, "Proto": "tcp", "ContainerPort": port}
+    return Target(container, network, binding, address, port, is_direct=True)
+
+
+def _only_port(container: Container) -> int:
+    found = sorted({each.port for each in listeners(int(container.state["Pid"]))})
+    if len(found) != 1:
+        ports = ", ".join(map(str, found)) or "no port"
+        raise Conflict(
+            f"{container.name} listens on {ports}: which is meant?",
+            hint=f"minidock packet CONTAINER {container.name}:PORT",
+        )
+    return found[0]
+
+
+def _nobody(store: Store, port: int, protocol: str) -> NotFound:
     for container in every(store):
-        for bindings in (container.host_config.get("PortBindings") or {}).values():
-            if any(binding.get("HostPort") == str(port) for binding in bindings or ()):
+        for key, bindings in (container.host_config.get("PortBindings") or {}).items():
+            asked = [binding.get("HostPort") for binding in bindings or ()]
+            if key.endswith(f"/{protocol}") and str(port) in asked:
                 return _stopped(container, port)
     return NotFound(
-        f"no container publishes port {port}",
+        f"no container publishes port {port}{'' if protocol == 'tcp' else '/udp'}",
         hint="`minidock ps` lists what is published; to publish: minidock run -p "
         f"{port}:80 IMAGE. Another program's? ss -ltnp 'sport = :{port}'",
     )

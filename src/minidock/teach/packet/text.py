@@ -34,9 +34,8 @@ def write(walk: Walk, out: TextIO) -> None:
     """The hops, one below the other, then the verdict."""
     page, seen = _Page(out), walk.seen
     container = seen.target.container
-    page.line(
-        f"One connection from {_whence(seen.origin)} to port {seen.target.port} of {container.name}"
-    )
+    what = "One connection" if seen.target.protocol == "tcp" else "One datagram"
+    page.line(f"{what} from {_whence(seen.origin)} to port {seen.target.port} of {container.name}")
     page.line()
     for number, hop in enumerate(walk.hops, 1):
         _hop(page, number, hop)
@@ -46,6 +45,8 @@ def write(walk: Walk, out: TextIO) -> None:
     page.fold(walk.verdict.text, first=first, rest=len(first), code=_GOOD if good else _BAD)
     if walk.verdict.advice:
         page.fold(walk.verdict.advice, first="  → ", rest=4)
+    for note in walk.notes:
+        page.fold(note, first="  ! ", rest=4)
     told = walk.verdict.advice
     for table, chain, rule in walk.missing:
         if rule not in told:
@@ -111,6 +112,7 @@ def plain(walk: Walk) -> dict[str, Any]:
         "status": walk.verdict.status,
         "verdict": walk.verdict.text,
         "advice": walk.verdict.advice,
+        "notes": walk.notes,
         "hops": [_plain_hop(hop) for hop in walk.hops],
         "missing": [
             {"table": table, "rule": f"-A {chain} {rule}", "without": purpose(table, chain, rule)}

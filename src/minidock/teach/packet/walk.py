@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minidock.teach.packet import advice
-from minidock.teach.packet.advice import Verdict
+from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.listeners import Listener
+from minidock.teach.packet.others import notes
 from minidock.teach.packet.probe import Seen
 from minidock.teach.packet.steps import Step, Steps
 from minidock.teach.packet.taps import Sighting
@@ -50,12 +51,16 @@ class Hop:
 
 @dataclass
 class Walk:
-    """The hops, the verdict, and the network's rules that are missing: (table, chain, rule)."""
+    """The hops, the verdict, and the network's rules that are missing: (table, chain, rule).
+
+    notes: what this probe did not meet, and another packet may.
+    """
 
     seen: Seen
     hops: list[Hop]
     verdict: Verdict
     missing: list[tuple[str, str, str]]
+    notes: list[str]
 
 
 def walk(seen: Seen, steps: Steps) -> Walk:
@@ -64,7 +69,7 @@ def walk(seen: Seen, steps: Steps) -> Walk:
     verdict = walker.there() or walker.inside() or walker.back()
     if verdict.status == STOPPED:
         walker.hops[-1].is_end = True
-    return Walk(seen, walker.hops, verdict, seen.target.missing(seen.saved))
+    return Walk(seen, walker.hops, verdict, seen.target.missing(seen.saved), notes(seen))
 
 
 class _Walker:
@@ -92,7 +97,7 @@ class _Walker:
         self._hop("socket", f"{_place(seen.source, seen.source_port)} → {asked}{mark}{everywhere}")
         if seen.probe and (verdict := self._firewall(seen.probe)):
             return verdict
-        if self._is_for_the_container():
+        if self._is_for_the_container() or seen.target.is_direct:
             return self._devices()
         if self._is_lost_in_routing():
             self._hop("routing", f"to {seen.target.address}: not seen again")
@@ -183,7 +188,7 @@ class _Walker:
             ),
         )
         for place, text, sightings, step in passed:
-            if place == "bridge" and self._is_switched():
+            if place == "bridge" and (self._is_switched() or self._is_between_ports()):
                 text += ": from one cable to the other, without its host's end (br_netfilter)"
             elif not _is_seen(sightings, to=target.address):
                 self._hop(place, f"{text}: not seen there")
@@ -200,6 +205,11 @@ class _Walker:
         cable, address = self.seen.cable, self.seen.target.address
         return _is_seen(cable, to=address) and not _is_seen(self.seen.bridge, to=address)
 
+    def _is_between_ports(self) -> bool:
+        """Whether the caller is on the same bridge, and calls the container itself."""
+        target = self.seen.target
+        return target.is_direct and self.seen.came_by == target.bridge
+
     def inside(self) -> Verdict | None:
         """The container's kernel, and who listens."""
         seen, target = self.seen, self.seen.target
@@ -212,6 +222,15 @@ class _Walker:
         if answer and "RST" in answer.packet.flags:
             self._hop("program", f"none: {target.address}:{target.container_port} is refused (RST)")
             return advice.refused(seen)
+        if answer is None and target.protocol == "udp" and seen.outcome == "ECONNREFUSED":
+            self._hop(
+                "program", f"none: {target.address}:{target.container_port} is refused (ICMP)"
+            )
+            return advice.refused(seen)
+        if answer is None and target.protocol == "udp" and fitting:
+            where = f"{_program(fitting[0])} has {fitting[0].place}"
+            self._hop("program", f"{where}; no answer")
+            return advice.datagram(seen, fitting[0])
         if answer is None:
             self._hop("program", "no answer")
             return advice.silent(seen)
@@ -229,7 +248,8 @@ class _Walker:
         words = f"{answer.packet.flags} {answer.packet.sender} → {answer.packet.receiver}"
         for place, sightings in (("cable", seen.cable), ("bridge", seen.bridge)):
             # Where the firewall is asked about bridged packets too, it may end there already.
-            by_the_firewall = place == "bridge" and (self._is_switched() or seen.answer)
+            switched = self._is_switched() or self._is_between_ports()
+            by_the_firewall = place == "bridge" and (switched or seen.answer)
             if _answer(sightings, target.address) is None and not by_the_firewall:
                 self._hop("answer", words)
                 return advice.answer_lost(seen, place)
@@ -239,7 +259,8 @@ class _Walker:
         if seen.outcome != "connected":
             self._hop("socket", "no answer")
             return advice.answer_lost(seen, "socket")
-        self._hop("socket", f"connected after {_time(seen.us)}")
+        done = "connected" if target.protocol == "tcp" else "answered"
+        self._hop("socket", f"{done} after {_time(seen.us)}")
         return advice.arrived(seen, RELAYED if self._is_relayed else ANSWERED)
 
     def _back_through(self, way: Way) -> Verdict | None:
@@ -282,13 +303,13 @@ def _next_packet(way: Way, station: Station) -> Packet | None:
 
 
 def _is_seen(sightings: list[Sighting], *, to: str) -> bool:
-    return any(s.packet.destination == to and s.packet.flags == "SYN" for s in sightings)
+    return any(s.packet.destination == to and s.packet.is_call for s in sightings)
 
 
 def _answer(sightings: list[Sighting], address: str) -> Sighting | None:
-    """The container's first packet: SYN+ACK or a reset."""
+    """The container's first packet: SYN+ACK, a reset, or a datagram."""
     ours = [s for s in sightings if s.packet.source == address]
-    return next((s for s in ours if "SYN" in s.packet.flags or "RST" in s.packet.flags), None)
+    return next((s for s in ours if s.packet.is_answer), None)
 
 
 def _program(listener: Listener) -> str:

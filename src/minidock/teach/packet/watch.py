@@ -20,15 +20,14 @@ from minidock.teach.packet.target import Target
 from minidock.teach.packet.ways import Rules, Way, ways
 
 _TABLE = "minidock-packet"
-_ANSWERS = ("SYN+ACK", "ACK+RST", "RST")
 
 
 class Watch:
     """What has been seen of one probe so far.
 
     rules: the firewall as it was before. probe, relay, answer: ways, None where there is none.
-    bridge, cable, inside: what passed there of this connection. is_dropped: whether some rule
-    dropped one of these packets.
+    bridge, cable, inside: what passed there of this connection. inner: ways through the firewall
+    of the container's own network. is_dropped: whether some rule dropped one of these packets.
     """
 
     def __init__(self, stack: ExitStack, place: Origin, target: Target) -> None:
@@ -37,6 +36,10 @@ class Watch:
         self._taps = [_tap(stack, target.bridge), _tap(stack, target.lease["Cable"])]
         with Visit(target.pid):
             self._taps.append(_tap(stack, target.lease["Interface"]))
+            self._inner_rules = Rules()
+            self._inner_trace = stack.enter_context(nftrace.Trace(f"{_TABLE}-{os.getpid()}"))
+            nftrace.follow(self._inner_trace, _followed_inside(target))
+        self._inner_events: list[nftrace.Event] = []
         self.rules = Rules()
         self._before = counters.read(self.rules)
         self._trace = stack.enter_context(nftrace.Trace(f"{_TABLE}-{os.getpid()}"))
@@ -51,6 +54,7 @@ class Watch:
     def look(self) -> None:
         """Take down what there is since the last look."""
         self._events += self._trace.events()
+        self._inner_events += self._inner_trace.events()
         for seen, tap in zip(self._passed, self._taps, strict=True):
             seen += tap.sightings()
         found = ways(self._events, self._trace.name, self.rules)
@@ -71,8 +75,13 @@ class Watch:
         self.answer = counters.filled(self.answer, counted, other_way=there)
 
     @property
+    def inner(self) -> list[Way]:
+        return ways(self._inner_events, self._inner_trace.name, self._inner_rules)
+
+    @property
     def is_dropped(self) -> bool:
-        return any(event.verdict == nftrace.DROP for event in self._events)
+        events = [*self._events, *self._inner_events]
+        return any(event.verdict == nftrace.DROP for event in events)
 
     @property
     def is_led_to_the_container(self) -> bool:
@@ -105,7 +114,7 @@ class Watch:
 
     def _is_probe(self, way: Way) -> bool:
         first = way.first
-        if first is None or first.flags != "SYN":
+        if first is None or not first.is_call:
             return False
         wanted = (self._place.port, self._target.port)
         return (first.source_port, first.destination_port) == wanted
@@ -113,14 +122,14 @@ class Watch:
     def _is_relay(self, way: Way) -> bool:
         """A connection of this host's to the container itself: its monitor's, for the probe."""
         first = way.first
-        if first is None or first.flags != "SYN" or way.stations[0].chain != "output":
+        if first is None or not first.is_call or way.stations[0].chain != "output":
             return False
         wanted = (self._target.address, self._target.container_port)
         return (first.destination, first.destination_port) == wanted
 
     def _is_answer(self, way: Way) -> bool:
         first = way.first
-        if first is None or first.flags not in _ANSWERS:
+        if first is None or not first.is_answer:
             return False
         return (first.source, first.destination_port) == (self._target.address, self._port)
 
@@ -147,4 +156,13 @@ def _followed(place: Origin, target: Target) -> list[nftrace.Followed]:
         place.followed(target.port),
         nftrace.Followed("output", destination=address, destination_port=port),
         nftrace.Followed("prerouting", source=address, source_port=port),
+    ]
+
+
+def _followed_inside(target: Target) -> list[nftrace.Followed]:
+    """What comes to the container's port, and what leaves it."""
+    address, port = socket.inet_aton(target.address), target.container_port
+    return [
+        nftrace.Followed("prerouting", destination=address, destination_port=port),
+        nftrace.Followed("output", source=address, source_port=port),
     ]

@@ -16,18 +16,29 @@ from minidock.errors import MinidockError
 from minidock.kernel import iptables, nftrace
 
 _FLAGS = ((0x02, "SYN"), (0x10, "ACK"), (0x04, "RST"), (0x01, "FIN"))
-_TCP = 6
+_TCP, _UDP = 6, 17
+DATAGRAM = "UDP"  # stands where a TCP packet has its flags
 _TRIES = 5
 
 
 class Packet(NamedTuple):
-    """The four numbers of a TCP packet, and its flags such as "SYN" or "SYN+ACK"."""
+    """The four numbers of a packet, and its flags such as "SYN" or "SYN+ACK"; of UDP, DATAGRAM."""
 
     source: str
     source_port: int
     destination: str
     destination_port: int
     flags: str
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it may be the first of a conversation."""
+        return self.flags in ("SYN", DATAGRAM)
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it may be the first that comes back."""
+        return self.flags in ("SYN+ACK", "ACK+RST", "RST", DATAGRAM)
 
     @property
     def sender(self) -> str:
@@ -128,13 +139,15 @@ def _saved() -> str:
 
 
 def parse(header: bytes) -> Packet | None:
-    """A TCP packet from its IPv4 header on; None for anything else."""
-    if len(header) < 20 or header[0] >> 4 != 4 or header[9] != _TCP:
+    """A TCP or UDP packet from its IPv4 header on; None for anything else."""
+    if len(header) < 20 or header[0] >> 4 != 4 or header[9] not in (_TCP, _UDP):
         return None
     tcp = header[(header[0] & 15) * 4 :]
-    if len(tcp) < 14:
+    if len(tcp) < (14 if header[9] == _TCP else 8):
         return None
-    flags = "+".join(name for bit, name in _FLAGS if tcp[13] & bit)
+    flags = DATAGRAM
+    if header[9] == _TCP:
+        flags = "+".join(name for bit, name in _FLAGS if tcp[13] & bit)
     return Packet(
         inet_ntoa(header[12:16]),
         int.from_bytes(tcp[0:2], "big"),
@@ -174,9 +187,9 @@ def _renamed(event: nftrace.Event, found: list[Way]) -> Way | None:
     for way in reversed(found):
         last = way.stations[-1].packet
         if packet and last and packet.flags == last.flags:
-            if packet.flags == "SYN" and packet[:2] == last[:2]:
+            if packet.is_call and packet[:2] == last[:2]:
                 return way
-            if "SYN+ACK" == packet.flags and packet.destination_port == last.destination_port:
+            if packet.is_answer and packet.destination_port == last.destination_port:
                 return way
     return None
 

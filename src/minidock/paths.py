@@ -10,16 +10,17 @@ A name from outside (of a volume, a network, a container, a digest) becomes part
         images.json                          references -> image ids
         events.jsonl  events.jsonl.1         what has happened (engine/events.py)
         containers/<id>/                     container.json, bundle/config.json, upper, work,
-                                             merged, log.json, journal.jsonl, hosts, hostname,
+                                             merged, log.json, journal.jsonl, exec.jsonl,
+                                             health.jsonl, cp.jsonl, hosts, hostname,
                                              resolv.conf, lock, monitor.lock, manually-stopped,
                                              temporary (it goes with its end),
                                              made-volumes (until it is created), mounts/<n>,
                                              disk and space (--storage-opt size=)
         names/<name> -> <id>
         volumes/<name>/{_data,volume.json}
-        networks/<name>.json
+        networks/<name>.json  networks/<name>.jsonl
         seccomp/<hash>.bpf
-        build/{lock,steps/<key>,mounts/<id>/,downloads/}
+        build/{lock,journal.jsonl,steps/<key>,mounts/<id>/,downloads/}
         lab/{fault.json,image/,disk/}        a set-up with a fault, for as long as there is one
     /run/minidock/                           gone at a reboot
         sealed/                              the read-only interpreter
@@ -75,6 +76,7 @@ class Store:
         self.seccomp = f"{self.root}/seccomp"
         self.staging = f"{self.root}/staging"
         self.build = f"{self.root}/build"
+        self.build_journal = f"{self.build}/journal.jsonl"
         self.build_lock = f"{self.build}/lock"
         self.build_steps = f"{self.build}/steps"
         self.build_downloads = f"{self.build}/downloads"
@@ -123,6 +125,10 @@ class Store:
         """State file of a network: its subnet and the addresses given out."""
         return f"{self.networks}/{_component('a network name', name)}.json"
 
+    def network_journal(self, name: str) -> str:
+        """What was done for a network: its making, and containers that came and went."""
+        return f"{self.networks}/{_component('a network name', name)}.jsonl"
+
 
 def is_component(name: str) -> bool:
     """Whether a name from outside may become part of a path: Docker's alphabet for names."""
@@ -164,6 +170,9 @@ class ContainerPaths:
         self.mounts = f"{self.home}/mounts"
         self.log = f"{self.home}/log.json"
         self.journal = f"{self.home}/journal.jsonl"
+        self.exec_journal = f"{self.home}/exec.jsonl"
+        self.health_journal = f"{self.home}/health.jsonl"
+        self.copy_journal = f"{self.home}/cp.jsonl"
         self.hosts = f"{self.home}/hosts"
         self.hostname = f"{self.home}/hostname"
         self.resolv_conf = f"{self.home}/resolv.conf"

@@ -104,7 +104,7 @@ def test_each_rule_and_device_is_traced_to_the_step_that_made_it(
         explained = web.ok("explain", "--json", step["container"])
         records = [json.loads(line) for line in explained.splitlines()]
         assert any(
-            (r["actor"], r["begin"], r["op"]) == (step["actor"], step["number"], step["op"])
+            (r["actor"], r["number"], r["op"]) == (step["actor"], step["number"], step["op"])
             for r in records
         )
 

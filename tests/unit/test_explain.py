@@ -10,7 +10,6 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from token import NAME
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +17,11 @@ import pytest
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.calls import SOURCE, call_sites
-from minidock.teach.explain import read_journal
 from minidock.teach.language import language
 from minidock.teach.op_page import ops_named, pieces
 from minidock.teach.page import Page
 from minidock.teach.story import Story
+from minidock.teach.subject import read_ops
 from minidock.teach.told import (
     Reader,
     load_ops,
@@ -44,12 +43,21 @@ class Terminal(io.StringIO):
 
 
 def begin(number: int, what: dict[str, Any], actor: str = "init", ms: int = 0) -> str:
-    record = {"begin": number, "actor": actor, "pid": 1, "t": ms * 1_000_000, **what}
+    record = {
+        "id": f"{actor}.{number}",
+        "begin": number,
+        "actor": actor,
+        "pid": 1,
+        "t": ms * 1_000_000,
+        **what,
+    }
     return json.dumps(record)
 
 
 def end(number: int, actor: str = "init", **outcome: Any) -> str:
-    return json.dumps({"end": number, "actor": actor, "pid": 1, "us": 12, **outcome})
+    return json.dumps(
+        {"id": f"{actor}.{number}", "end": number, "actor": actor, "pid": 1, "us": 12, **outcome}
+    )
 
 
 def story(lines: list[str], out: io.StringIO | None = None) -> str:
@@ -131,7 +139,7 @@ def test_a_journal_of_another_version_is_told_as_far_as_it_goes() -> None:
 def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(f"{begin(1, PIVOT)}\n{end(1)}\n{begin(2, PIVOT)[:40]}")
-    told = read_journal(SimpleNamespace(paths=SimpleNamespace(journal=journal)))  # type: ignore[arg-type]
+    told = read_ops(str(journal), lambda story: True)
     assert [(op.record["begin"], op.us) for op in told] == [(1, 12)]
 
 

@@ -13,10 +13,13 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import click
 
     from minidock.engine.container.containers import Container
     from minidock.teach.language import Language
+    from minidock.teach.subject import Subject
 
 
 def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -31,8 +34,24 @@ def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: 
 @command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=_containers_and_ops)
 @switch("--json", help="One JSON object an operation, for machines")
 @switch("--phases", help="Only the overview: who did how much in which phase, and how it ended")
+@value("--exec", help="A program that exec has added to the container: its id, or last")
+@switch("--health", help="The last probe of the container's health check")
+@switch("--cp", help="The last copy into the container or out of it")
+@switch("--build", help="The last build that made a layer")
+@value("--network", help="What was done for a network, and for containers that came and went")
 @value("--lang", help="Tell it in this language (en, ru); the default is that of LANG")
-def explain(arguments: tuple[str, ...], *, json: bool, phases: bool, lang: str | None) -> None:
+def explain(
+    arguments: tuple[str, ...],
+    *,
+    json: bool,
+    phases: bool,
+    exec: str | None,
+    health: bool,
+    cp: bool,
+    build: bool,
+    network: str | None,
+    lang: str | None,
+) -> None:
     """Tell each kernel call that made a container, or what a call is for
 
     CONTAINER: its last run, from its journal: who did what, why, how a shell would do it, where to
@@ -40,15 +59,17 @@ def explain(arguments: tuple[str, ...], *, json: bool, phases: bool, lang: str |
     or a module, such as pivot_root, prctl, cgroup; what goes wrong without it, and where it is
     called. Without arguments: all operations that there are.
     """
-    from minidock.teach.explain import explain as explain_container
+    from minidock.teach.explain import explain as explain_subject
     from minidock.teach.language import language
 
     told_in = language(lang or "")
-    container = _container(arguments[0]) if arguments else None
-    if container is not None:
-        explain_container(
-            container, arguments[1:], as_json=json, only_phases=phases, language=told_in
-        )
+    asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
+    wanted = {flag: word for flag, word in asked.items() if word}
+    if len(wanted) > 1:
+        raise UsageError(f"{' and '.join(wanted)}: give one of them")
+    subject, names = _subject(arguments, wanted)
+    if subject is not None:
+        explain_subject(subject, names, as_json=json, only_phases=phases, language=told_in)
         return
     if phases:
         raise UsageError("--phases is about a container", hint="minidock explain --phases NAME")
@@ -56,6 +77,30 @@ def explain(arguments: tuple[str, ...], *, json: bool, phases: bool, lang: str |
         _explain_ops("", told_in, as_json=json)
     for name in arguments:
         _explain_ops(name, told_in, as_json=json)
+
+
+def _subject(
+    arguments: tuple[str, ...], wanted: dict[str, Any]
+) -> tuple[Subject | None, tuple[str, ...]]:
+    """What is to be told of, and the operations that are meant; None for operations alone."""
+    from minidock.teach import subject
+
+    flag = next(iter(wanted), "")
+    if flag in ("--build", "--network"):
+        if os.geteuid() != 0:
+            raise NeedsRoot(f"`minidock explain {flag}` needs root", hint="put sudo before it")
+        if flag == "--build":
+            return subject.build_of(Store()), arguments
+        return subject.network_of(Store(), wanted[flag]), arguments
+    container = _container(arguments[0]) if arguments else None
+    if container is None:
+        if flag:
+            raise UsageError(f"{flag} is about a container", hint=f"minidock explain NAME {flag}")
+        return None, ()
+    if flag == "--exec":
+        return subject.exec_of(container, wanted[flag]), arguments[1:]
+    of_container = {"": subject.run_of, "--health": subject.health_of, "--cp": subject.copy_of}
+    return of_container[flag](container), arguments[1:]
 
 
 def _container(name: str) -> Container | None:

@@ -36,29 +36,47 @@ _own: tuple[int, Numbers] | None = None  # the pid of a process that wrote, and 
 def fresh(paths: ContainerPaths) -> Callable[[str], None]:
     """Begin a container's journal anew; returns what writes a record to it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    return _writer(open_regular(paths.journal, flags))
+    try:
+        os.unlink(f"{paths.journal}.1")  # of the launch before
+    except FileNotFoundError:
+        pass
+    return writer(open_regular(paths.journal, flags))
 
 
 def trim(paths: ContainerPaths) -> None:
-    """Before a restart is told: a container that never stays up shall not fill the disk."""
+    """Before more is told: one that restarts, or is paused, again and again shall not fill a disk.
+
+    The story so far becomes <file>.1. It is copied, since the monitor has the file open.
+    """
     try:
-        if os.stat(paths.journal).st_size > _LONGEST_BYTES:
-            os.truncate(paths.journal, 0)  # whoever appends to it goes on at its new end
+        with open(paths.journal, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size <= _LONGEST_BYTES:
+                return
+            text = file.read()
+        with open(f"{paths.journal}.1", "wb", buffering=0, opener=_for_owner) as file:
+            file.write(text)
+        os.truncate(paths.journal, 0)  # whoever appends to it goes on at its new end
     except OSError:
         pass
 
 
-def begin(write: Callable[[str], None], *, actor: str, records: Sequence[str] = ()) -> None:
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def begin(
+    write: Callable[[str], None], *, actor: str, records: Sequence[str] = (), story: str = ""
+) -> None:
     """Put a journal in force for the rest of this process's life.
 
     records: what another process told of how it created this one, which comes first; the last of
-    them is about our creation.
+    them is about our creation. story: as Journal has it.
     """
     for record in records:
         write(record)
     born = jsontext.loads(records[-1])["id"] if records else ""
-    journal = Journal(write, actor=actor, numbers=_numbers(born))
-    journal.gate = _fault_gate()
+    journal = Journal(write, actor=actor, numbers=_numbers(born), story=story)
+    journal.gate = fault_gate()
     use_journal(journal)
 
 
@@ -102,12 +120,13 @@ class recording_to(recording):
 
     def __init__(self, paths: ContainerPaths) -> None:
         self._fd = -1
+        trim(paths)
         try:
             # Not made here: a new file would keep a directory from going that is being removed.
             self._fd = open_regular(paths.journal, os.O_WRONLY | os.O_APPEND)
         except (OSError, DamagedFile):
             pass  # what is done counts more than what is told
-        super().__init__(_writer(self._fd))
+        super().__init__(writer(self._fd))
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
@@ -115,7 +134,9 @@ class recording_to(recording):
             os.close(self._fd)
 
 
-def _writer(fd: int) -> Callable[[str], None]:
+def writer(fd: int) -> Callable[[str], None]:
+    """What writes records to an open journal; losing one is no error."""
+
     def write(record: str) -> None:
         try:
             os.write(fd, record.encode())
@@ -125,7 +146,7 @@ def _writer(fd: int) -> Callable[[str], None]:
     return write
 
 
-def _fault_gate() -> Callable[[dict[str, Any]], None] | None:
+def fault_gate() -> Callable[[dict[str, Any]], None] | None:
     """For the tests of crashes: MINIDOCK_FAULT="<actor>:<n>:<begin|end>" ends the actor just there.
 
     The n-th record of that kind is written when it dies; with "begin" its act has not been done,

@@ -84,6 +84,7 @@ OF_OP: dict[str, tuple[str, ...] | Callable[[dict[str, Any]], list[str]]] = {
     "device.attach_program": ("devices",),
     "device.detach_program": ("devices",),
     "device.load_program": ("devices",),
+    "files.work_on_files": ("layers",),
     "init.wait_for_start": ("process",),
     "iptables.restore": ("net",),
     "iptables.save": ("net",),

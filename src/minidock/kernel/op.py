@@ -35,6 +35,7 @@ from __future__ import annotations
 import os
 import sys
 from _contextvars import ContextVar
+from itertools import count
 from time import monotonic_ns
 
 from minidock import jsontext
@@ -126,6 +127,12 @@ class Numbers:
     def __init__(self, stem: str = "") -> None:
         self.stem = stem or os.urandom(6).hex()
         self.last = 0
+        self._count = count(1)
+
+    def take(self) -> int:
+        """The next number; no two threads get the same."""
+        self.last = next(self._count)
+        return self.last
 
     @property
     def id(self) -> str:
@@ -192,10 +199,9 @@ class Journal:
 
     def begin(self, op: Op, arguments: dict[str, Any], phase: str, line: int) -> int:
         """Write down what is about to be done; returns the number that `end` wants."""
-        self.numbers.last += 1
-        number = self.numbers.last
+        number = self.numbers.take()
         record = {
-            "id": self.numbers.id,
+            "id": f"{self.numbers.stem}.{number}",
             "begin": number,
             "actor": self.actor,
             "pid": os.getpid(),

@@ -3,8 +3,6 @@
 Nothing at run time imports this; a test holds the records of real containers against it.
 """
 
-from __future__ import annotations
-
 from typing import Any, NotRequired, TypedDict
 
 

@@ -11,75 +11,73 @@ from __future__ import annotations
 
 import sys
 
-from minidock.document import read_bytes
-from minidock.errors import DamagedFile, NotFound
+from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.op_page import names_of, ops_named
 from minidock.teach.page import Page
-from minidock.teach.story import story_of
+from minidock.teach.story import story_about, story_of
 from minidock.teach.summary import ending, overview, totals
-from minidock.teach.told import Reader, Told, load_ops
+from minidock.teach.told import Reader, load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
 
     from minidock.engine.container.containers import Container
     from minidock.teach.language import Language
+    from minidock.teach.subject import Subject
+    from minidock.teach.told import Told
 
 
 def narrator(container: Container, *, as_json: bool, language: Language) -> Callable[[str], None]:
     """A function that tells each record of a run as it comes, on stderr."""
     load_ops()
     reader = Reader()
-    write = _writer(container, sys.stderr, as_json=as_json, language=language)
+    page = Page(sys.stderr, language)
+    story = None if as_json else story_of(container, page)
 
     def on_record(line: str) -> None:
         for told in reader.read(line):
-            write(told)
+            if story is None:
+                _write_line(told, page)
+            else:
+                story.write(told)
         sys.stderr.flush()
 
     return on_record
 
 
 def explain(
-    container: Container,
+    subject: Subject,
     names: tuple[str, ...] = (),
     *,
     as_json: bool,
     only_phases: bool = False,
     language: Language,
 ) -> None:
-    """Tell, on stdout, what was done for a container's last run.
+    """Tell, on stdout, what was done.
 
     names: of ops, man pages or modules, to tell of these alone. only_phases: the overview alone.
-    Raises NotFound for a container that was never started, and for a name that nothing has.
+    Raises NotFound for a name that nothing has.
     """
-    everything = read_journal(container)
-    if not everything:
-        raise NotFound(
-            f"container {container.name} has no journal: it was never started",
-            hint=f"minidock start {container.name}",
-        )
+    everything = subject.ops
     wanted = _wanted(names)
     ops = [told for told in everything if not names or told.record["op"] in wanted]
-    out = sys.stdout
-    told_in_full = [] if only_phases else ops
-    began = everything[0].record["t"]
-    write = _writer(
-        container, out, as_json=as_json, language=language, began=began, ops=told_in_full
-    )
-    if not only_phases or as_json:
+    page = Page(sys.stdout, language)
+    if as_json:
         for told in ops:
-            write(told)
-    if not as_json:
-        page = Page(out, language)
-        if not names:
-            overview(ops, page)
-        totals(ops, everything, page)
-        if not names:
-            ending(container, everything, page)
+            _write_line(told, page)
+        return
+    began = everything[0].record["t"]
+    told_in_full = [] if only_phases else ops
+    story = story_about(subject.title, subject.paths, page, began, told_in_full)
+    for told in told_in_full:
+        story.write(told)
+    if not names:
+        overview(ops, page)
+    totals(ops, everything, page)
+    if not names and subject.container is not None:
+        ending(subject.container, everything, page)
 
 
 def _wanted(names: tuple[str, ...]) -> set[str]:
@@ -90,42 +88,6 @@ def _wanted(names: tuple[str, ...]) -> set[str]:
             raise NotFound(f"No such operation: {name}", hint="`minidock explain` lists them all")
     asked = {name.partition("(")[0] for name in names}
     return {op.name for op in REGISTRY.values() if asked & set(names_of(op))}
-
-
-def read_journal(container: Container) -> list[Told]:
-    """What was done for a container since it was last started, each op with how it went.
-
-    Raises DamagedFile.
-    """
-    load_ops()
-    path = container.paths.journal
-    try:
-        lines = read_bytes(path).decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    reader = Reader()
-    if lines and not lines[-1].endswith("}"):
-        lines.pop()  # the disk was full, or somebody is writing it just now
-    try:
-        return [told for line in lines for told in reader.read(line)] + reader.rest()
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise DamagedFile(path, f"a line is not a record of it: {error}") from None
-
-
-def _writer(
-    container: Container,
-    out: TextIO,
-    *,
-    as_json: bool,
-    language: Language,
-    began: int | None = None,
-    ops: list[Told] | None = None,
-) -> Callable[[Told], None]:
-    """What writes an op to `out`, as JSON or as text below a title."""
-    page = Page(out, language)
-    if as_json:
-        return lambda told: _write_line(told, page)
-    return story_of(container, page, began, ops).write
 
 
 def _write_line(told: Told, page: Page) -> None:

@@ -12,6 +12,7 @@ import os
 
 from minidock.errors import errno_name
 from minidock.teach.page import WIDTH, cut, fold_shell, short_ids, time_text
+from minidock.teach.subject import paths_of, title_of
 from minidock.teach.told import purpose_of_function, purpose_of_module, split_phase
 from minidock.teach.twin import TOOLS, Twins, needs_tools
 
@@ -191,22 +192,27 @@ def reason(told: Told) -> str:
 def story_of(
     container: Container, page: Page, began: int | None = None, ops: list[Told] | None = None
 ) -> Story:
-    """A container's story, of which the title is told.
+    """A container's story, of which the title is told; the rest as for story_about."""
+    return story_about(title_of(container), paths_of(container), page, began, ops)
 
-    began: as for Story. ops: those that will come, where they are known: the legend has no name
-    that they do not need.
+
+def story_about(
+    title: str,
+    paths: dict[str, str],
+    page: Page,
+    began: int | None = None,
+    ops: list[Told] | None = None,
+) -> Story:
+    """A story, of which the title is told.
+
+    paths, began: as for Story. ops: those that will come, where they are known: the legend has no
+    name that they do not need.
     """
-    paths = {
-        container.paths.home: "$C",
-        container.paths.run: "$RUN",
-        container.store.root: "$STORE",
-        container.id: "$ID",
-    }
     if ops is not None:
         paths = _needed(paths, "\n".join(json.dumps(told.plain()) for told in ops))
     with_tools = ops is not None and needs_tools(ops)
     story = Story(page, paths, began, with_tools=with_tools)
-    story.title(f"{container.name}: {container.document['Path']} · {container.config['Image']}")
+    story.title(title)
     return story
 
 

@@ -86,7 +86,7 @@ class Told:
         outcome = {"us": self.us, "made": self.made, "errno": self.errno}
         words = {"said": self.said or None, "hint": self.hint or None}
         known = {n: value for n, value in {**outcome, **words}.items() if value is not None}
-        return {**self.record, **known}
+        return {**self.record, "number": self.number, **known}
 
 
 def _described(begin: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.words import expand, expand_heredoc
+from minidock.kernel.files import work_on_files
 from minidock.numerals import is_decimal, octal
 
 TYPE_CHECKING = False
@@ -131,7 +132,8 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
     from minidock.engine.build.copy_tree import Copier
 
     root = work.open()
-    try:
+
+    def copy_all() -> None:
         owner = resolve_owner(root, copy.chown)
         with Copier(root, owner=owner, mode=copy.mode) as copier:
             for source in sources:
@@ -140,6 +142,9 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
                     _extract(source, root, copy.destination)  # whose owners --chown leaves
                 else:
                     copier.copy(source.tree, source.path, copy.destination)
+
+    try:
+        work_on_files(copy.destination, copy_all)
     finally:
         os.close(root)
 
@@ -149,9 +154,13 @@ def make_working_directory(path: str, user: str, work: Work) -> None:
     from minidock.engine.build.copy_tree import Copier
 
     root = work.open()
-    try:
+
+    def make() -> None:
         with Copier(root, owner=resolve_owner(root, user), mode=None) as copier:
             os.close(copier.make_directories(path))
+
+    try:
+        work_on_files(path, make)
     finally:
         os.close(root)
 

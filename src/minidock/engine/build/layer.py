@@ -14,7 +14,6 @@ import os
 
 from minidock.engine.image.layers import StagedLayer, layer_of_upper
 from minidock.engine.image.upper import Upper
-from minidock.engine.journal import recording
 from minidock.kernel.overlay import open_overlay
 
 TYPE_CHECKING = False
@@ -43,8 +42,7 @@ class Work:
         if not lowerdirs:  # overlayfs wants one; scratch has none
             lowerdirs = [f"{self.path}/nothing"]
             os.makedirs(lowerdirs[0], exist_ok=True)
-        with recording(_nowhere):
-            return open_overlay(lowerdirs, self.upper, self.workdir)
+        return open_overlay(lowerdirs, self.upper, self.workdir)
 
     def layer(self) -> StagedLayer:
         """The layer that the upperdir has become; the upperdir itself is taken for it."""
@@ -59,10 +57,4 @@ def open_stage(lowers: Sequence[str], scratch: str) -> int:
     two layers at least.
     """
     os.mkdir(scratch, 0o755)
-    with recording(_nowhere):
-        return open_overlay([*reversed(lowers), scratch] if lowers else [scratch, scratch], "", "")
-
-
-def _nowhere(record: str) -> None:
-    """Journals are of containers; a step that copies has none."""
-    del record
+    return open_overlay([*reversed(lowers), scratch] if lowers else [scratch, scratch], "", "")

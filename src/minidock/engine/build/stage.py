@@ -12,6 +12,8 @@ of staging/, brought into the store and remembered.
 
 from __future__ import annotations
 
+import os
+
 from minidock.engine.build import copy_step, run_step
 from minidock.engine.build.cache import key_of
 from minidock.engine.build.images import whole_name
@@ -20,6 +22,7 @@ from minidock.engine.build.plan import located
 from minidock.engine.build.shown import shown_instruction
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
+from minidock.engine.stories import telling
 from minidock.oci.digest import chain_ids
 
 TYPE_CHECKING = False
@@ -192,8 +195,10 @@ class StageBuilder:
 
                 vertex.begin()
                 work = Work(builder.new_path(), state.directories(builder.store))
-                act(work, vertex)
-                layer = work.layer()
+                story = f"build {os.path.basename(builder.staging)} {self._named(says)}"
+                with telling(builder.store.build_journal, story):
+                    act(work, vertex)
+                    layer = work.layer()
                 found = builder.cache.keep(name, self._chain_id(layer), layer, says=says)
                 if quick:
                     builder.cache.alias(quick, found, says=says)

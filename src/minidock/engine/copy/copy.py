@@ -19,10 +19,11 @@ from minidock.engine.container.containers import Container, restarting_error, se
 from minidock.engine.copy import names
 from minidock.engine.copy.pack import Packer
 from minidock.engine.copy.unpack import Unpacker
-from minidock.engine.copy.view import Inside
+from minidock.engine.copy.view import Inside, telling_copy
 from minidock.engine.events import tell_container
 from minidock.engine.locks import Ownership
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.kernel.files import work_on_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def from_container(
     reading, child = _pack_inside(container, source, name)
     counted = _Counted(reading)
     try:
-        Unpacker(counted, directory, inside=False).unpack()
+        with telling_copy(container):
+            work_on_files(directory, Unpacker(counted, directory, inside=False).unpack)
     except BaseException:
         os.close(reading)
         _quietly(child)

@@ -30,7 +30,10 @@ from minidock.engine.container.mounts import (
 )
 from minidock.engine.container.space import has_space, mount_space
 from minidock.engine.image.images import ImageStore
+from minidock.engine.journal import writer
+from minidock.engine.stories import open_for_append, telling
 from minidock.errors import MinidockError, system_error
+from minidock.kernel.files import work_on_files
 from minidock.kernel.mount import (
     MOUNT_ATTR_RDONLY,
     bind_mount,
@@ -38,11 +41,11 @@ from minidock.kernel.mount import (
     set_mount_attributes,
     set_propagation,
 )
-from minidock.kernel.namespace import unshare
+from minidock.kernel.namespace import clone_process, unshare
 from minidock.kernel.node import make_mount_point
-from minidock.kernel.op import use_journal
+from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.overlay import mount_overlay
-from minidock.kernel.path import chroot
+from minidock.kernel.path import chroot, set_umask
 from minidock.runtime.channel import describe_error, rebuild_error
 
 TYPE_CHECKING = False
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from minidock.engine.container.containers import Container
+
+_story = ""  # of this process's copies
 
 
 class Inside:
@@ -67,12 +72,20 @@ class Inside:
         lowerdirs = list(reversed(layers.layer_directories()))
         self._answer, answer = os.pipe2(os.O_CLOEXEC)
         sys.stdout.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
+
+        def work_inside() -> NoReturn:
             for descriptor in close:
                 os.close(descriptor)
+            if (outside := current_journal()) is not None:
+                use_journal(outside.of_child(writer(told), actor="copy"))
             _work(container, lowerdirs, act, answer)
-        os.close(answer)
+
+        with telling_copy(container):
+            told = open_for_append(container.paths.copy_journal)  # chrooted, no path leads there
+            self._pid = clone_process([], work_inside, cgroup_fd=None, as_sibling=False)
+        for descriptor in (answer, told):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def result(self) -> Any:
         """What the act returned; raises what it raised."""
@@ -87,16 +100,24 @@ class Inside:
         return told["value"]
 
 
+def telling_copy(container: Container) -> telling:
+    """What a command copies is one story, in however many children."""
+    global _story
+    _story = _story or f"cp {os.urandom(6).hex()}"
+    return telling(container.paths.copy_journal, _story)
+
+
 def _work(
     container: Container, lowerdirs: list[str], act: Callable[[], Any], answer: int
 ) -> NoReturn:
     """The child's whole life."""
     told: dict[str, Any]
     try:
-        use_journal(None)
-        os.umask(0)
+        set_umask(0)
         _enter(container, lowerdirs)
-        told = {"value": act()}
+        found: list[Any] = []
+        work_on_files("/", lambda: found.append(act()))
+        told = {"value": found[0]}
     except MinidockError as error:
         told = {"error": describe_error(error)}
     except OSError as error:

@@ -11,6 +11,7 @@ from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Client, Pipes, Session
+from minidock.engine.stories import telling
 from minidock.errors import MinidockError
 from minidock.runtime.channel import describe_error
 
@@ -38,8 +39,9 @@ class Added:
         if not request.get("Tty"):
             pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
         try:
-            entering = enter(self._container, request, pipes.theirs if pipes else None,
-                             size=content.get("size"))  # fmt: skip
+            with telling(self._container.paths.exec_journal, f"exec {tell.id[:12]}"):
+                entering = enter(self._container, request, pipes.theirs if pipes else None,
+                                 size=content.get("size"))  # fmt: skip
         except MinidockError as error:
             self._refuse(client, pipes, error)
             return
@@ -107,10 +109,10 @@ class Teller:
 
     def __init__(self, container: Container, command: list[str]) -> None:
         self._container = container
-        self._id = os.urandom(32).hex()
+        self.id = os.urandom(32).hex()
         words = " ".join(command)
         for action in ("exec_create", "exec_start"):
-            tell_container(container, f"{action}: {words}", execID=self._id)
+            tell_container(container, f"{action}: {words}", execID=self.id)
 
     def died(self, code: int) -> None:
-        tell_container(self._container, "exec_die", execID=self._id, exitCode=str(code))
+        tell_container(self._container, "exec_die", execID=self.id, exitCode=str(code))

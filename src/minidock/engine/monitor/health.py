@@ -7,8 +7,8 @@ Within the start period a failure does not count, and one success ends that peri
 said is kept, the first 4096 bytes of it, for the last five. A check that takes too long is killed,
 and has failed. While the container is paused none runs.
 
-Its acts are not in the container's journal, which would be full of them; its events are told, as
-Docker tells them.
+Its acts are in a journal of their own (engine/stories.py), or the container's would be full of
+them; its events are told, as Docker tells them.
 
 Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK".
 """
@@ -26,8 +26,8 @@ from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
+from minidock.engine.stories import telling
 from minidock.errors import MinidockError, NotFound
-from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.process import send_signal
 
 TYPE_CHECKING = False
@@ -159,15 +159,12 @@ class _Check:
         self._on_end = on_end
         self._tell = Teller(self._container, self._command)
         pipes = Pipes(stdin=False)
-        journal = current_journal()
-        use_journal(None)
         try:
-            entering = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
+            with self._telling():
+                entering = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
         except MinidockError as error:
             self._refused(pipes, error)
             return
-        finally:
-            use_journal(journal)
         self._alarm = Alarm(self._loop, self._timeout_ns // 1_000_000, self._kill)
         self._entrance = Entrance(
             self._loop,
@@ -204,6 +201,9 @@ class _Check:
             "Start": self._start, "End": self._end, "ExitCode": self.exit_code, "Output": output,
         }  # fmt: skip
 
+    def _telling(self) -> telling:
+        return telling(self._container.paths.health_journal, f"health {self._start}")
+
     def abandon(self) -> None:
         """Its container has ended, and it with that: nobody wants to know how."""
         self._on_end = None
@@ -218,7 +218,8 @@ class _Check:
         if self._entrance is not None:
             self._entrance.end()
         elif self._session is not None and self._session.pidfd >= 0:
-            send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
+            with self._telling():
+                send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
 
     def _ended(self, session: Session) -> None:
         self.exit_code = _NOT_RUN if self._late else session.exit_code

@@ -39,6 +39,7 @@ from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client
 from minidock.engine.monitor.view import wanted_view
+from minidock.engine.stories import journal_of
 from minidock.engine.tree import remove_tree
 from minidock.errors import (
     Aborted,
@@ -154,7 +155,7 @@ class Monitor:
 
     def _start_journal(self) -> None:
         """From here on every op is written down: one file a launch, and to the command if asked."""
-        keep = journal.fresh(self.container.paths)
+        keep, story = journal_of(self.container)
         told = self.starter if self.request.get("explain") else None
 
         def write(record: str) -> None:
@@ -162,7 +163,8 @@ class Monitor:
             if told is not None:
                 told.send(b"j" + record.encode())
 
-        journal.begin(write, actor="monitor", records=self.request.get("records") or [])
+        records = self.request.get("records") or []
+        journal.begin(write, actor="monitor", records=records, story=story)
         if self.request.get("step"):
             # Only who debugs the making of a container pays for it.
             from minidock.engine.monitor.turns import take_turns

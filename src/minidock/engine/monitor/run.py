@@ -17,6 +17,7 @@ from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.network import netfiles
+from minidock.engine.stories import telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ class Run:
         Raises what keeps it from that; it is as it was before, then.
         """
         container, wiring = self._container, self._launched.wiring
-        with container.editing():
+        verb = "disconnect" if asked is None else "connect"
+        journal = container.store.network_journal(network)
+        with container.editing(), telling(journal, f"{verb} {container.name}"):
             container.reload()
             before = wiring.way_out
             if asked is not None:

@@ -20,6 +20,7 @@ from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.file import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.network.lookup import find
+from minidock.engine.stories import forget, telling
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal
@@ -84,7 +85,8 @@ def create(
         state["Device"] = _device(store, state)
         try:
             files.save(state)
-            made = networks.bring_up(store, files, name)
+            with telling(store.network_journal(name), "create"):
+                made = networks.bring_up(store, files, name)
         except BaseException:
             _unmake(store, files, state)
             raise
@@ -125,9 +127,11 @@ def _sweep(store: Store, files: Locked) -> None:
 
 def _unmake(store: Store, files: Locked, state: dict[str, Any]) -> None:
     """The bridge and its rules first: while the file is there, a repair finds them."""
-    with Netlink() as host:
+    journal = store.network_journal(state["Name"])
+    with telling(journal, "remove"), Netlink() as host:
         bridge.remove(host, store, state)
     files.remove(state["Name"])
+    forget(journal)
 
 
 def _device(store: Store, state: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ others; so the journals of all containers of the store are asked, and the latest
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 from minidock.engine.container.containers import every
+from minidock.engine.network.file import names as networks
 from minidock.paths import Store
+from minidock.teach.subject import read_ops
 
 
 class Step(NamedTuple):
@@ -29,16 +30,14 @@ class Steps:
     """The journals of a store, for asking."""
 
     def __init__(self, store: Store) -> None:
+        journals = {container.name: container.paths.journal for container in every(store)}
+        for network in networks(store):
+            journals[f"network {network}"] = store.network_journal(network)
         self._records: list[tuple[str, dict[str, Any]]] = []
-        for container in every(store):
-            try:
-                with open(container.paths.journal, encoding="utf-8") as lines:
-                    text = lines.read()
-            except FileNotFoundError:
-                continue  # created and never started
-            for line in text.splitlines():
-                if '"begin"' in line and ('"link.' in line or '"iptables.restore"' in line):
-                    self._records.append((container.name, json.loads(line)))
+        for name, path in journals.items():
+            for told in read_ops(path, lambda story: True):
+                if told.record["op"].startswith(("link.", "iptables.restore")):
+                    self._records.append((name, told.plain()))
         self._records.sort(key=lambda each: each[1]["t"])
 
     def of_rule(self, table: str, text: str) -> Step | None:
@@ -72,4 +71,4 @@ def _writes(line: str, chain: str, rule: str) -> bool:
 
 
 def _step(name: str, record: dict[str, Any]) -> Step:
-    return Step(name, record["actor"], record["begin"], record["op"])
+    return Step(name, record["actor"], record["number"], record["op"])

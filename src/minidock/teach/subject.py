@@ -1,0 +1,195 @@
+"""What `explain` tells of: a container's run, or a story beside it, each out of its own journal.
+
+    explain NAME                the last run of a container
+    explain NAME --exec ID      a program that `exec` has added; `last` for the last one
+    explain NAME --health       the last probe of its health check
+    explain NAME --cp           the last copy into it or out of it
+    explain --build             the last build
+    explain --network NAME      a network: its making, containers that came and went
+
+Where the journals are: engine/stories.py.
+"""
+
+from __future__ import annotations
+
+import json
+
+from minidock.document import read_bytes
+from minidock.errors import DamagedFile, NotFound
+from minidock.teach.told import Reader, Told, load_ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.paths import Store
+
+
+class Subject:
+    """What is told.
+
+    title: its first line. paths: long path -> the variable that stands for it. ops: what was done.
+    container: where it is a container's own run, whose end is told too.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        paths: dict[str, str],
+        ops: list[Told],
+        container: Container | None = None,
+    ) -> None:
+        self.title = title
+        self.paths = paths
+        self.ops = ops
+        self.container = container
+
+
+def run_of(container: Container) -> Subject:
+    """A container's last run. Raises NotFound where it was never started."""
+    ops = read_ops(container.paths.journal, lambda story: True)
+    if not ops:
+        raise NotFound(
+            f"container {container.name} has no journal: it was never started",
+            hint=f"minidock start {container.name}",
+        )
+    return Subject(title_of(container), paths_of(container), ops, container)
+
+
+def exec_of(container: Container, wanted: str) -> Subject:
+    """A program that exec has added. wanted: its id or the beginning of that, or "last"."""
+    path = container.paths.exec_journal
+    stories = _stories(path)
+    if wanted != "last":
+        stories = [story for story in stories if story.startswith(f"exec {wanted}")]
+    if not stories:
+        known = ", ".join(story.partition(" ")[2] for story in _stories(path)[-5:])
+        raise NotFound(
+            f"container {container.name} has no exec {wanted} in its journal",
+            hint=f"the last ones: {known}" if known else f"minidock exec {container.name} …",
+        )
+    return _beside(container, path, stories[-1])
+
+
+def health_of(container: Container) -> Subject:
+    """The last probe of a container's health check."""
+    path = container.paths.health_journal
+    if not (stories := _stories(path)):
+        raise NotFound(
+            f"no health check of container {container.name} has run",
+            hint="minidock run --health-cmd …, and wait for its first interval",
+        )
+    return _beside(container, path, stories[-1])
+
+
+def copy_of(container: Container) -> Subject:
+    """The last copy into a container or out of it."""
+    path = container.paths.copy_journal
+    if not (stories := _stories(path)):
+        raise NotFound(
+            f"nothing was copied into or out of container {container.name}",
+            hint=f"minidock cp FILE {container.name}:/",
+        )
+    return _beside(container, path, stories[-1])
+
+
+def build_of(store: Store) -> Subject:
+    """The last build that did something. Raises NotFound where there was none."""
+    path = store.build_journal
+    if not (stories := _stories(path)):
+        raise NotFound(
+            "no build has made a layer in this store",
+            hint="minidock build .; steps that come from the cache do nothing",
+        )
+    ops = read_ops(path, lambda story: _key(story) == stories[-1])
+    return Subject(stories[-1], {store.root: "$STORE", store.run: "$RUN"}, ops)
+
+
+def network_of(store: Store, name: str) -> Subject:
+    """All that the journal has of a network that people made. Raises NotFound for any other."""
+    from minidock.engine.network.lookup import find
+
+    network = str(find(store, name)["Name"])
+    ops = read_ops(store.network_journal(network), lambda story: True)
+    if not ops:
+        raise NotFound(
+            f"network {network} has no journal",
+            hint="a network that is always there is made by the first container that uses it: "
+            "minidock explain CONTAINER",
+        )
+    return Subject(f"network {network}", {store.root: "$STORE", store.run: "$RUN"}, ops)
+
+
+def title_of(container: Container) -> str:
+    """A container, as its story begins."""
+    return f"{container.name}: {container.document['Path']} · {container.config['Image']}"
+
+
+def paths_of(container: Container) -> dict[str, str]:
+    """The long paths of a container's story, and what stands for them; longer ones first."""
+    return {
+        container.paths.home: "$C",
+        container.paths.run: "$RUN",
+        container.store.root: "$STORE",
+        container.id: "$ID",
+    }
+
+
+def _beside(container: Container, path: str, wanted: str) -> Subject:
+    ops = read_ops(path, lambda story: _key(story) == wanted)
+    return Subject(f"{title_of(container)} · {wanted}", paths_of(container), ops)
+
+
+def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[Told]:
+    """The ops of a journal, each with how it went. is_wanted: asked for each record's story.
+
+    Raises DamagedFile.
+    """
+    load_ops()
+    reader = Reader()
+    wanted: set[str] = set()  # ids, since an end does not name its story
+    found = []
+    for record, line in _records(path):
+        try:
+            if "begin" in record and is_wanted(record.get("story", "")):
+                wanted.add(record.get("id", ""))
+            if record.get("id", "") in wanted:
+                found += reader.read(line)
+        except (ValueError, LookupError, TypeError) as error:
+            raise _damaged(path, error) from None
+    return found + reader.rest()
+
+
+def _stories(path: str) -> list[str]:
+    """What a journal has, by the first two words of each record's story, in their order."""
+    keys = (_key(record.get("story", "")) for record, _ in _records(path))
+    return list(dict.fromkeys(key for key in keys if key))
+
+
+def _key(story: str) -> str:
+    return " ".join(story.split()[:2])
+
+
+def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """A journal's records, and before them those that were put away when it grew too long."""
+    for each in (f"{path}.1", path):
+        try:
+            lines = read_bytes(each).decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        if lines and not lines[-1].endswith("}"):
+            lines.pop()  # the disk was full, or somebody is writing it just now
+        for line in lines:
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("not an object")
+            except (ValueError, RecursionError) as error:
+                raise _damaged(each, error) from None
+            yield record, line
+
+
+def _damaged(path: str, error: Exception) -> DamagedFile:
+    return DamagedFile(path, f"a line is not a record of it: {error}")

@@ -81,6 +81,7 @@ def test_nothing_below_the_command_line_prints() -> None:
 
 # Files over 400 lines and functions over 80 need a reason, here. (250 and 40 are what we aim at.)
 LONG_FILES = {
+    "teach/without/probes.py": "each attempt on an isolation, by a process that imports nothing",
     "kernel/mount.py": "each act on the mount tree, with its twin beside it",
     "kernel/link.py": "each act on links and routes, with its twin and what it is good for",
     "cli/template/parse.py": "one grammar: Go's templates as docker's users write them",

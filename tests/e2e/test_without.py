@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 
 from minidock.cli.plan import plan
 from minidock.paths import Store
+from minidock.teach.without.walls import WALLS
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.machine import mounts
-from support.patience import patience
+from support.patience import long, patience
 
 pytestmark = pytest.mark.root
 
@@ -68,13 +70,46 @@ def test_each_omission_flips_its_own_probes_and_the_couplings_of_the_docs(
         done = _run_apart(store, "run", "--rm", *_words(walls), busybox_image, "sh", "-c", LOOK)
         assert done.returncode == 1, done.stderr  # of LOOK's last command
         found = _findings(done.stderr)
-        assert len(found) == 19
+        assert len(found) == 20
         _check_from_inside(walls.split(","), done.stdout.splitlines())
         return {name for name, told in found.items() if told["leaked"]}
 
     with ThreadPoolExecutor(2) as pool:
         table = dict(zip(MATRIX, pool.map(measured, MATRIX), strict=True))
     assert table == {walls: set(probes) for walls, probes in MATRIX.items()}
+
+
+WITNESS = """
+for kind in pid net ipc cgroup; do echo $kind $(readlink /proc/self/ns/$kind); done
+grep -E '^(Seccomp|CapPrm):' /proc/self/status
+for process in /proc/[0-9]*; do stat -L -c 'root %d:%i' $process/root 2>/dev/null; done | sort -u
+mknod /dev/nobody c 10 254; cat /dev/nobody 2>&1
+"""
+PAIRS = [",".join(pair) for pair in combinations(WALLS, 2)]
+CAP_SYS_ADMIN = 1 << 21
+
+
+@pytest.mark.parametrize("walls", long(["pid,capabilities", "net,devices"], PAIRS))
+def test_what_is_said_to_stand_stands_for_another_witness_too(
+    store: Store, busybox_image: str, walls: str
+) -> None:
+    """Of each pair of omissions. The witness is a shell in the container."""
+    words = ["--without", walls, "--yes-in-a-vm"]
+    done = _run_apart(store, "run", "--rm", *words, busybox_image, "sh", "-c", WITNESS)
+    standing = done.stderr.partition("still standing: ")[2].splitlines()[0].split(", ")
+    said = done.stdout.splitlines()
+    told = dict(line.replace(":\t", " ").split(" ", 1) for line in said if not line[:4] == "root")
+    root = os.stat("/")
+    stands = {kind: told[kind] != os.readlink(f"/proc/self/ns/{kind}")
+              for kind in ("pid", "net", "ipc", "cgroup")}  # fmt: skip
+    stands["mount"] = f"root {root.st_dev}:{root.st_ino}" not in said
+    stands["seccomp"] = told["Seccomp"].strip() == "2"
+    stands["capabilities"] = not int(told["CapPrm"], 16) & CAP_SYS_ADMIN
+    stands["devices"] = "Operation not permitted" in said[-1]
+    assert [wall for wall in standing if not stands.get(wall, True)] == []
+    assert {*walls.split(",")} & {*standing} == set()
+    if "mount" not in walls:
+        assert stands["mount"] == ("mount" in standing)
 
 
 def _check_from_inside(walls: list[str], lines: list[str]) -> None:

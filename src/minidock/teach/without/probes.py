@@ -4,7 +4,8 @@ They run in a process that has entered the container as `exec` lets a command en
 namespaces and cgroup, with the user, capabilities and system call filter of its command. But it
 becomes no program, so an image needs none for this. It imports nothing: all is loaded before.
 
-Each probe returns what it found, with "leaked": whether something of the host came through. None
+Each probe returns what it found, with "leaked": whether something of the host came through, and
+"attempted" as false where there was nothing to try it on: that speaks for no wall. None
 changes anything that stays; what it must change it changes back, and only the process itself ends
 up elsewhere (a probe that leaves its root or makes a namespace does so in a child).
 
@@ -130,6 +131,25 @@ def reach_abstract_socket(host: Host) -> Found:
     return _attempt(lambda: _connect(_socket.AF_UNIX, "\0" + host.socket), name="@" + host.socket)
 
 
+def walk_through_proc(host: Host) -> Found:
+    """Whether /proc/PID/root of any process in sight leads to the host's root directory.
+
+    It is a link of the kernel's own, which no mount namespace stops: only the right to look at that
+    process does, ptrace(2) "Ptrace access mode checking".
+    """
+    for pid in [name for name in os.listdir("/proc") if is_decimal(name)]:
+        try:
+            root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue  # not to be looked at, or it has ended
+        found = os.fstat(root)
+        names = sorted(os.listdir(root))
+        os.close(root)
+        if (found.st_dev, found.st_ino) == host.root:
+            return {"leaked": True, "path": f"/proc/{pid}/root", "names": names[:6]}
+    return {"leaked": False}
+
+
 def read_hostname(host: Host) -> Found:
     """Whether the name of this machine is the host's."""
     name = os.uname().nodename
@@ -155,7 +175,8 @@ def see_shared_segments(host: Host) -> Found:
     """Whether a System V shared memory segment of the host is in the list."""
     lines = _read("/proc/sysvipc/shm").split("\n")[1:]
     ids = [int(line.split()[1]) for line in lines if line]
-    return {"leaked": host.segment in ids, "count": len(ids)}
+    attempted = host.segment >= 0
+    return {"leaked": host.segment in ids, "count": len(ids), "attempted": attempted}
 
 
 def see_shared_memory(host: Host) -> Found:
@@ -163,7 +184,7 @@ def see_shared_memory(host: Host) -> Found:
     try:
         found = os.stat("/dev/shm")
     except FileNotFoundError:
-        return {"leaked": False, "names": []}
+        return {"leaked": False, "names": [], "attempted": False}
     names = sorted(os.listdir("/dev/shm"))
     return {"leaked": (found.st_dev, found.st_ino) == host.shared_memory, "names": names[:3]}
 
@@ -365,6 +386,7 @@ def _first_disk() -> list[tuple[int, int, str]]:
 PROBES: dict[str, Callable[[Host], Found]] = {
     "see processes": see_processes,
     "signal processes": signal_processes,
+    "walk through proc": walk_through_proc,
     "see interfaces": see_interfaces,
     "reach loopback": reach_loopback,
     "reach abstract socket": reach_abstract_socket,

@@ -54,6 +54,10 @@ SAID: dict[str, tuple[str, Callable[[Found], str]]] = {
             f"e.g. {_list(['…' + e[e.rfind('/merged/') :] for e in f['examples']])}"
         ),
     ),
+    "walk through proc": (
+        "mount",
+        lambda f: f"{f['path']} leads to the host's /: {_list(f['names'])}",
+    ),
     "see interfaces": (
         "net",
         lambda f: f"you can see the host's network interfaces: {_list(f['names'])}",
@@ -158,7 +162,10 @@ class Report:
 
 
 def told(walls: list[str], findings: list[Found]) -> str:
-    """What leaked, wall by wall: first those that are left out, then what else came through."""
+    """What leaked, wall by wall: first those that are left out, then what else came through.
+
+    A wall still stands where each attempt to get through it failed, of at least one.
+    """
     leaks: dict[str, list[str]] = {}
     for found in findings:
         wall, sentence = SAID[found["probe"]]
@@ -172,7 +179,8 @@ def told(walls: list[str], findings: list[Found]) -> str:
         ]
     for wall, sentences in leaks.items():
         lines += [f"  so {wall} does not hold either: {sentence}" for sentence in sentences]
-    held = sorted({SAID[found["probe"]][0] for found in findings if not found["leaked"]})
+    tried = [found for found in findings if found.get("attempted", True)]
+    held = {SAID[found["probe"]][0] for found in tried if not found["leaked"]}
     standing = [wall for wall in WALLS if wall in held and wall not in {*walls, *leaks}]
     lines.append(f"  still standing: {', '.join(standing) or 'nothing'}")
     return "\n".join(lines) + "\n"

@@ -13,11 +13,14 @@ Sources: iptables-save(8), iptables-restore(8), iptables-extensions(8), xtables-
 from __future__ import annotations
 
 import os
+import select
 
 from minidock.errors import MinidockError
 from minidock.kernel.op import op, quote
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
+_SIGKILL = 9
+_LIMIT_SECONDS = 60  # how long a program may take that has the lock
 _LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy tables' lock
 # What a well-behaved parent gives its child: no signal blocked, and none ignored by inheritance.
 _ALL_SIGNALS = [number for number in range(1, 32) if number not in (9, 19)]
@@ -56,7 +59,7 @@ class _Helper:
         Raises MinidockError where it did not end well.
         """
         try:
-            _, status = os.waitpid(self._pid, 0)
+            status = self._await_end()
             if status != 0:
                 said = _contents(self._errors).strip().replace("\n", "; ")
                 raise MinidockError(
@@ -68,10 +71,23 @@ class _Helper:
         finally:
             self._close()
 
+    def _await_end(self) -> int:
+        """Its wait status. One that takes longer than any lock of the kernel's is ended: somebody
+        may have stopped it (SIGSTOP), and a monitor has more to do than to wait for it."""
+        pidfd = os.pidfd_open(self._pid)
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(_LIMIT_SECONDS * 1000):
+                os.kill(self._pid, _SIGKILL)
+        finally:
+            os.close(pidfd)
+        return os.waitpid(self._pid, 0)[1]
+
     def abandon(self) -> None:
         """Do without the output, and leave neither a zombie nor an open file."""
         if self._pid:
-            os.waitpid(self._pid, 0)
+            self._await_end()
             self._close()
 
     def _close(self) -> None:

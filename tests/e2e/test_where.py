@@ -148,6 +148,28 @@ def _kernel_has_them(box: Box, parts: list[dict[str, Any]], store: Store) -> Non
     assert f"NSpid:\t{box.pid}\t1\n" in shown(parts, "init")
 
 
+def test_its_network_is_what_the_kernel_has_and_not_what_was_made(box: Box, store: Store) -> None:
+    """Once somebody has pulled the cable, changed addresses, and taken a device away."""
+    cable = next(p["name"] for p in box.parts() if p["name"].startswith("veth"))
+    gateway = json.loads(output(f"ip -j -4 address show dev {store.bridge}"))[0]["addr_info"][0]
+    inside = f"nsenter -t {box.pid} -n ip"
+    output(f"ip link set {cable} nomaster; {inside} address flush dev eth0; echo")
+    output(f"{inside} link set eth0 down; echo")
+    output(f"ip address del {gateway['local']}/{gateway['prefixlen']} dev {store.bridge}; echo")
+    told = {part["name"]: part["what"] for part in box.parts()}
+    assert told[cable].endswith("plugged into no bridge")
+    assert told["eth0"] == "no address: its end of the cable, which is down"
+    assert told[store.bridge] == f"the bridge, without the gateway's address {gateway['local']}"
+    port = next(name for name in told if name.startswith("port "))
+    assert told[port].startswith("held on the host by the monitor")
+    output(f"{inside} address add 10.1.2.3/24 dev eth0; ip link set {cable} up; echo")
+    output(f"ip link set {cable} master {store.bridge}; echo")
+    told = {part["name"]: part["what"] for part in box.parts()}
+    assert told["eth0"].startswith("10.1.2.3: ") and told[cable].endswith(f"into {store.bridge}")
+    output(f"ip link delete {cable}; echo")
+    assert not {cable, "eth0"} & {part["name"] for part in box.parts()}
+
+
 def _image_and_volume(box: Box) -> None:
     image, volume = box.parts("three"), box.parts("data")
     for part in [*image, *volume]:

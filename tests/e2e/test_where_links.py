@@ -171,8 +171,11 @@ def _ask(store: Store, path: str) -> Mounted | Story | None:
 def test_a_hard_link_is_not_a_rename(
     minidock: Minidock, busybox_image: str, store: Store, tmp_path: Path
 ) -> None:
-    make = "ln /etc/passwd /etc/two; mv /etc/group /moved; ln /moved /again; echo > /n; ln /n /m"
-    minidock.ok("run", "-d", "--name", "box", "--network", "none", "busybox", "sh", "-c",
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo linked > /one && ln /one /two\n")
+    minidock.ok("build", "-q", "-t", "links", str(tmp_path))
+    make = "mv /one /three; ln /two /four; "
+    make += "ln /etc/passwd /etc/two; mv /etc/group /moved; ln /moved /again; echo > /n; ln /n /m"
+    minidock.ok("run", "-d", "--name", "box", "--network", "none", "links", "sh", "-c",
                 f"{make}; echo made; exec sleep 1000")  # fmt: skip
     while "made" not in minidock.ok("logs", "box"):
         pass
@@ -186,3 +189,5 @@ def test_a_hard_link_is_not_a_rename(
     assert "the same file as /etc/passwd." in minidock.ok("where", "box:/etc/two")
     assert "it is /m too." in minidock.ok("where", "box:/n")
     assert "it is /again too." in minidock.ok("where", "box:/moved")
+    assert "Or it was /one of layer 2" in minidock.ok("where", "box:/three")
+    assert "the same file as /two." in minidock.ok("where", "box:/four")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from minidock.engine.network.file import every
 from minidock.engine.network.firewall import chain_of, parse
 from minidock.engine.network.mode import mode
-from minidock.kernel import iptables
+from minidock.kernel import iptables, link
+from minidock.kernel.netlink import Netlink
 from minidock.teach.page import few
+from minidock.teach.step.kernel_view import look_from_inside
 from minidock.teach.where.shown import Part
 
 TYPE_CHECKING = False
@@ -31,13 +36,54 @@ def network_parts(container: Container, pid: int) -> list[Part]:
     ]  # fmt: skip
     joined = [network for network in every(container.store) if container.id in network["Leases"]]
     saved = parse(iptables.save().output()) if joined else {}
+    kernel = Devices(pid, container.monitor_pid or 0) if joined else None
     for network in joined:
-        parts += _endpoint(container, network, inside)
+        assert kernel is not None
+        parts += _endpoint(container, network, inside, kernel)
         parts += _rules(network, saved, container.id)
     return parts
 
 
-def _endpoint(container: Container, network: dict[str, Any], inside: list[str]) -> list[Part]:
+class Devices:
+    """What the kernel has of devices and sockets, on the host and inside.
+
+    links, inside: by name; addresses: IPv4 ones of a device on the host, by its index. held: the
+    ports that a container's monitor holds, as (protocol, number).
+    """
+
+    def __init__(self, pid: int, monitor: int) -> None:
+        self.inside = {each["name"]: each for each in look_from_inside(pid)["links"]}
+        self.addresses: dict[int, list[str]] = {}
+        with Netlink() as kernel:
+            self.links = {each.name: each for each in link.every(kernel)}
+            for index, address, _ in link.every_address(kernel):
+                self.addresses.setdefault(index, []).append(address)
+        self._names = {each.index: each.name for each in self.links.values()}
+        self.held = _held_by(monitor) if monitor else set()
+
+    def bridge_of(self, name: str) -> str:
+        """The bridge that a device is plugged into; "" for none."""
+        return self._names.get(self.links[name].master, "")
+
+
+def _held_by(pid: int) -> set[tuple[str, int]]:
+    """The ports of this host's network that a process holds. Source: proc_pid_net(5)."""
+    sockets = set()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    found = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with suppress(FileNotFoundError), open(f"/proc/net/{table}", encoding="ascii") as file:
+            for fields in [line.split() for line in file][1:]:
+                if f"socket:[{fields[9]}]" in sockets:
+                    found.add((table[:3], int(fields[1].rpartition(":")[2], 16)))
+    return found
+
+
+def _endpoint(
+    container: Container, network: dict[str, Any], inside: list[str], kernel: Devices
+) -> list[Part]:
     """One cable: the container's end, the host's end, and the bridge that it is plugged into."""
     lease = network["Leases"][container.id]
     store, name, device = container.store, network["Name"], network["Device"]
@@ -45,31 +91,39 @@ def _endpoint(container: Container, network: dict[str, Any], inside: list[str]) 
         Part(f"network {name}", store.network(name), "who has which address",
              ["cat", store.network(name)])
     ]  # fmt: skip
-    if "Cable" in lease:
-        interface, cable = lease["Interface"], lease["Cable"]
-        parts += [
-            Part(interface, lease["Address"], f"{lease['Address']}: its end of the cable",
-                 [*inside, "ip", "address", "show", "dev", interface], mac=lease["MacAddress"]),
-            Part(cable, cable, f"the host's end of it, a veth, plugged into {device}",
-                 ["ip", "link", "show", "dev", cable]),
-        ]  # fmt: skip
-    parts.append(
-        Part(device, device, f"the bridge, with the gateway's address {network['Gateway']}",
-             ["ip", "address", "show", "dev", device])
-    )  # fmt: skip
-    return parts + _listeners(lease)
+    if (interface := lease.get("Interface", "")) in kernel.inside:
+        found = [a.partition("/")[0] for a in kernel.inside[interface]["addresses"] if ":" not in a]
+        what = f"{', '.join(found) or 'no address'}: its end of the cable"
+        what += "" if kernel.inside[interface]["up"] else ", which is down"
+        command = [*inside, "ip", "address", "show", "dev", interface]
+        parts.append(Part(interface, ", ".join(found), what, command))
+    if (cable := lease.get("Cable", "")) in kernel.links:
+        plugged = kernel.bridge_of(cable)
+        what = f"the host's end of it, a veth, plugged into {plugged or 'no bridge'}"
+        parts.append(Part(cable, cable, what, ["ip", "link", "show", "dev", cable]))
+    if device in kernel.links:
+        gateway = network["Gateway"]
+        has = gateway in kernel.addresses.get(kernel.links[device].index, ())
+        what = f"the bridge, {'with' if has else 'without'} the gateway's address {gateway}"
+        parts.append(Part(device, device, what, ["ip", "address", "show", "dev", device]))
+    return parts + _listeners(lease, kernel.held)
 
 
-def _listeners(lease: dict[str, Any]) -> list[Part]:
+def _listeners(lease: dict[str, Any], held: set[tuple[str, int]]) -> list[Part]:
     """The published ports, which the monitor holds so that nobody else gets them."""
     ports = {(b["HostPort"], b["Proto"]): b["ContainerPort"] for b in lease.get("Bindings", ())}
-    return [
-        Part(f"port {port}/{protocol}", f"{port}/{protocol}",
-             f"held on the host by the monitor; it leads to {lease['Address']}:{inner}",
-             ["ss", f"-Hln{protocol[0]}p", f"sport = :{port}"])
-        for (port, protocol), inner in ports.items()
-        if protocol in ("tcp", "udp")
-    ]  # fmt: skip
+    parts = []
+    for (port, protocol), inner in ports.items():
+        if protocol in ("tcp", "udp"):
+            by = "held on the host by the monitor"
+            if (protocol, int(port)) not in held:
+                by = "published, but not held by the monitor"
+            parts.append(
+                Part(f"port {port}/{protocol}", f"{port}/{protocol}",
+                     f"{by}; it leads to {lease['Address']}:{inner}",
+                     ["ss", f"-Hln{protocol[0]}p", f"sport = :{port}"])
+            )  # fmt: skip
+    return parts
 
 
 def _rules(

@@ -192,8 +192,32 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
         story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
     else:
         story.tell("added", f"The container has made this {what}: the image has none here.")
+        if before := _same_with_links(top, stack):
+            story.sentences.append(
+                f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}: that has the same "
+                "content and several hard links, and for such overlayfs notes no origin."
+            )
     if others and story.event != "linked":
         story.sentences.append(f"It has further hard links: it is {_paths(others)} too.")
+
+
+def _same_with_links(top: Version, stack: Stack) -> Version | None:
+    """A file of the image that a file without an origin may be nevertheless, by another name."""
+    size_bytes = top.entry.status.st_size
+    if not size_bytes or not stat.S_ISREG(top.entry.status.st_mode):
+        return None
+    for layer in stack.layers:
+        for entry in layer.walk() if not layer.is_live else ():
+            status = entry.status
+            if (
+                status.st_nlink > 1
+                and stat.S_ISREG(status.st_mode)
+                and status.st_size == size_bytes
+            ):
+                old = Version(layer, entry, "hidden")
+                if _same_content(top, old):
+                    return old
+    return None
 
 
 def _elsewhere(story: Story, top: Version, source: Version | None, others: list[Entry]) -> None:

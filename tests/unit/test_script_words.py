@@ -78,6 +78,10 @@ def test_a_text_that_looks_like_a_mark_is_text() -> None:
         assert _shell(word(VARIABLES.mark(literal))) == [literal]
 
 
+def test_where_no_literal_is_known_none_is_found() -> None:
+    assert Variables({}).mark(["", "a b"]) == ["", "a b"]
+
+
 def test_a_here_document_has_nothing_but_its_variables() -> None:
     marked = VARIABLES.mark('"quoted" $HOME `x` \\ 10.0.0.2\tc0ffee_x\x1b\nTEXT\nTEXT_ ${NL}\n')
     script = here_document("cat @ || :", marked, "TEXT")

@@ -43,7 +43,7 @@ class Variables:
     def __init__(self, values: dict[str, str]) -> None:
         longest_first = sorted(values, key=len, reverse=True)
         self._values = values
-        pattern = "|".join(re.escape(literal) for literal in longest_first)
+        pattern = "|".join(re.escape(literal) for literal in longest_first) or r"(?!)"  # none
         self._literals = re.compile(rf"(?<![\w.])({pattern})(?![\w]|\.[0-9])")
 
     def mark(self, value: Any) -> Any:

@@ -197,9 +197,7 @@ def side_by_side(
         program.write_text(f'#!/bin/sh\nexec {shlex.join(engine.words)} "$@"\n')
         program.chmod(0o755)
         given = {**engine.environment, "D": str(program), "N": name, "P": engine.port}
-        threads.append(
-            threading.Thread(target=_run, args=(engine, snippet, given, place, outcome))
-        )
+        threads.append(threading.Thread(target=_run, args=(engine, snippet, given, place, outcome)))
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -48,7 +48,7 @@ class Story:
         self._page = page
         self._shortened = shortened
         names = {path: name[1:] for path, name in shortened.items()}
-        self._twins = Twins(names, with_tools=with_tools)
+        self._twins = Twins(names, with_tools=with_tools, gettext=page.language.gettext)
         self._head = TOOLS if with_tools else []
         self._chapter = ("", "")
         self._phase = ("", "")
@@ -160,7 +160,7 @@ class Story:
         page, prompt = self._page, "$ "
         for line in twin.splitlines():
             if line.startswith("#"):
-                page.fold(line, _INDENT, paint="2")
+                page.fold(line[2:], f"{_INDENT}# ", paint="2")
                 continue
             for piece in fold_shell(line, WIDTH - 11):
                 page.line(_INDENT + page.paint("36", prompt + piece))

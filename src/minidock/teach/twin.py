@@ -20,6 +20,7 @@ from minidock.teach.script.words import Variables, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minidock.teach.told import Told
@@ -46,10 +47,13 @@ class Twins:
     """Writes the twins of a story's ops in their order.
 
     values: long path -> the name of the variable that stands for it. with_tools: whether the head
-    has TOOLS.
+    has TOOLS. gettext: translates what a comment begins with.
     """
 
-    def __init__(self, values: dict[str, str], *, with_tools: bool) -> None:
+    def __init__(
+        self, values: dict[str, str], *, with_tools: bool, gettext: Callable[[str], str]
+    ) -> None:
+        self._gettext = gettext
         self._setpriv = "exec $SETPRIV " if with_tools else "exec setpriv "
         self._variables = Variables(values)
         self._plain = all(_SAFE_PATH.fullmatch(value) for value in values)
@@ -58,23 +62,23 @@ class Twins:
 
     def write(self, told: Told) -> str:
         """The twin of an op; lines that begin with # are comments."""
-        record = told.record
+        record, _ = told.record, self._gettext
         if record["op"] not in REGISTRY or not record["twin"]:
             return ""
-        stem, _, _ = str(record.get("id", "")).rpartition(".")
+        stem = str(record.get("id", "")).rpartition(".")[0]
         whose = self._shell
         self._follow(told)
         twin = self._twin(record)
         if twin.startswith("#"):
             return twin
         if told.errno is not None or told.made in _NOTHING_DONE:
-            return _comment("not done", twin)
+            return _comment(_("not done"), twin)
         if told.waits:
-            return _comment("waits", twin)
+            return _comment(_("waits"), twin)
         if whose and not f"{stem}.".startswith(f"{whose}."):
-            return _comment("in another shell", twin)
+            return _comment(_("in another shell"), twin)
         if any(entry.endswith(f"={MASK}") for entry in record["args"].get("environment", [])):
-            return _comment("with the values of its environment", twin)
+            return _comment(_("with the values of its environment"), twin)
         return twin
 
     def _follow(self, told: Told) -> None:

@@ -287,7 +287,7 @@ LOOKING = set(
     gettid getpid getppid getuid geteuid getgid getegid getresuid getresgid getpgrp
     clock_gettime clock_nanosleep nanosleep rt_sigaction rt_sigprocmask rt_sigreturn
     sigaltstack wait4 waitid exit exit_group restart_syscall memfd_create recvfrom recvmsg
-    getsockname getsockopt setsockopt capget umask""".split()
+    getsockname getsockopt setsockopt capget umask pidfd_open""".split()
 )
 ALLOWED = (
     re.compile(r'execve\("[^"]*(python[\d.]*|iptables(-nft|-legacy)?-save|xtables-\w+-multi)", '),

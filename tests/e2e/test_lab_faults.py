@@ -42,7 +42,7 @@ EVIDENCE = {
     "forwarding-off": ("cat /proc/sys/net/ipv4/ip_forward", "^0"),
     "forward-drop": (
         "iptables -S FORWARD",
-        r"\A-P FORWARD DROP\n(?!(.*\n)*-A FORWARD -j MINIDOCK-)",
+        r"\A-P FORWARD DROP\n(?!(.*\n)*-A FORWARD -j MINIDOCK-\S+(?<!-USER)$)",
     ),
     "stray-drop": ("iptables -S FORWARD", "-j DROP$"),
     "wrong-port-translated": (NAT, r"dport 8081 .*:8080$"),

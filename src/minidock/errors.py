@@ -155,13 +155,18 @@ class CommandNotRunnable(MinidockError):
 
 
 _ROOM = {28, 122}  # ENOSPC, EDQUOT
+_OF_MACHINE = {errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
 def system_error(error: OSError) -> MinidockError:
     """What the system refused, as a sentence: a full disk, one that is read-only or broken."""
     named = isinstance(error.filename, (str, bytes)) and error.filename  # or it is a descriptor
     subject = f"{os.fsdecode(error.filename)}: " if named else ""
-    hint = "make room on the disk: rm containers, rmi images" if error.errno in _ROOM else ""
+    hint = ""
+    if error.errno in _ROOM:
+        hint = "make room on the disk: rm containers, rmi images\n`minidock doctor` tells where"
+    elif error.errno in _OF_MACHINE:
+        hint = "`minidock doctor` tells what this machine does not allow, and what to do"
     return StoreError(f"{subject}{error.strerror or error}", hint=hint)
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,95 @@ def test_what_spoils_a_run_is_found(name: str, minidock: Minidock, busybox_image
     assert not ran.startswith("exit code 0:"), ran
     assert "  hint: " in ran, ran
     assert name != "a store on an overlay" or "`minidock doctor`" in ran, ran
+
+
+# What is wrong -> how a machine gets so, topic and check of the finding, the network of `run`.
+# Each happens in a mount namespace of the test, and leaves with it.
+REPAIRABLE: dict[str, tuple[str, str, str, str]] = {
+    "a store that is read-only": (
+        'mount --bind "$MINIDOCK_ROOT" "$MINIDOCK_ROOT"; mount -o remount,bind,ro "$MINIDOCK_ROOT"',
+        "Store", "writable", "none",
+    ),
+    "a disk for the store that is read-only": (
+        """mount -t tmpfs none /mnt; cp -a "$MINIDOCK_ROOT/." /mnt; mount -o remount,ro /mnt
+           mount --bind /mnt "$MINIDOCK_ROOT" """,
+        "Store", "writable", "none",
+    ),
+    "/run that is read-only": (
+        "mount -t tmpfs none /run; mount -o remount,ro /run", "Store", "writable", "none",
+    ),
+    "/run that has no room": (
+        """mount -t tmpfs -o size=64k none /run
+           dd if=/dev/zero of=/run/full bs=4k count=16 2>/dev/null""",
+        "Store", "writable", "none",
+    ),
+    "/run that has no inodes": (
+        "mount -t tmpfs -o nr_inodes=2 none /run; touch /run/last", "Store", "writable", "none",
+    ),
+    "/proc that is read-only": (
+        "mount -t proc proc /proc; mount -o remount,bind,ro /proc",
+        "Network", "forwarding", "bridge",
+    ),
+    "/proc/sys that is read-only": (
+        "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
+        "Network", "forwarding", "bridge",
+    ),
+    "few open files": ("ulimit -Sn 13", "Machine", "open files", "none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPAIRABLE)
+def test_the_fix_that_is_printed_repairs_the_machine(
+    name: str, minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    script, topic, check, network = REPAIRABLE[name]
+    before, after = _repaired(minidock, script, check, tmp_path, busybox_image, network)
+    problems = [f for f in before.report["findings"] if f["verdict"] == "problem"]
+    assert [(f["topic"], f["check"]) for f in problems] == [(topic, check)], problems
+    assert before.code != 0 and "  hint: `minidock doctor`" in before.said, before
+    left = [f for f in after.report["findings"] if f["verdict"] == "problem"]
+    assert (left, after.code) == ([], 0), (problems[0]["fix"], after)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The doctor's report, and how `run` ended."""
+
+    report: dict[str, Any]
+    code: int
+    said: str
+
+
+def _repaired(
+    minidock: Minidock, script: str, check: str, at: Path, image: str, network: str
+) -> tuple[Look, Look]:
+    """Of a machine that a shell script has spoilt; and after the finding's fix ran as printed."""
+    tool = shlex.join(command_line())
+    run = shlex.join(["run", "--rm", "--network", network, image, "true"])
+    pick = (
+        "import json, sys; print(*[f['fix'] for f in json.load(open(sys.argv[1]))['findings'] "
+        "if f['check'] == sys.argv[2] and f['fix']])"
+    )
+    look = f'{tool} doctor --json >"$AT/$1.json"; {tool} {run} >"$AT/$1.out" 2>&1; '
+    both = (
+        f"look() {{ {look} echo $? >$AT/$1.code; }}\n{script}\nlook before\n"
+        f'fix=$({sys.executable} -c {shlex.quote(pick)} "$AT/before.json" {shlex.quote(check)})\n'
+        'eval "$fix"\n'
+        "look after; umount -l /run/minidock-*/sealed/bin/python3 2>/dev/null || true"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", both],
+        env={**environment(minidock.root), "AT": str(at)}, capture_output=True, text=True,
+        timeout=patience(120), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+    def seen(name: str) -> Look:
+        report = json.loads((at / f"{name}.json").read_text())
+        code = int((at / f"{name}.code").read_text())
+        return Look(report, code, (at / f"{name}.out").read_text())
+
+    return seen("before"), seen("after")
 
 
 def _with_capabilities(kept: list[str]) -> str:

@@ -39,7 +39,7 @@ _KEPT = {
     "/proc/self/status": r"^(?:Uid|CapEff):.*",
     "/proc/self/limits": r"^Max open files.*",
     "/proc/1/environ": r"container=[^\0]+",
-    "/proc/self/mountinfo": r"^(?:\S+ ){4}(?:/ |/sys/fs/cgroup|/var/lib).*",
+    "/proc/self/mountinfo": r"^(?:\S+ ){4}(?:/ |/run |/proc[ /]|/sys/fs/cgroup|/var/lib).*",
 }
 
 

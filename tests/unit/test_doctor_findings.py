@@ -43,8 +43,8 @@ MACHINES: dict[str, dict[str, str]] = {
     "debian-13-user": {
         "rights": PROBLEM, "namespaces": UNKNOWN, "system calls": UNKNOWN, "file systems": UNKNOWN,
         "sealed Python": UNKNOWN, "seccomp": UNKNOWN, "user namespaces": UNKNOWN,
-        "overlay": UNKNOWN, "making one": UNKNOWN, "limits": UNKNOWN, "rules": UNKNOWN,
-        "forwarding": UNKNOWN, "FORWARD": UNKNOWN,
+        "writable": UNKNOWN, "overlay": UNKNOWN, "making one": UNKNOWN, "limits": UNKNOWN,
+        "rules": UNKNOWN, "forwarding": UNKNOWN, "FORWARD": UNKNOWN,
     },
     "debian-13-ufw": {"ufw": WARNING},
     "debian-13-firewalld": {"FORWARD": WARNING, "firewalld": WARNING},
@@ -56,7 +56,8 @@ MACHINES: dict[str, dict[str, str]] = {
     "docker-unprivileged": {
         "place": WARNING, "rights": PROBLEM, "namespaces": PROBLEM, "system calls": PROBLEM,
         "file systems": PROBLEM, "sealed Python": PROBLEM, "user namespaces": WARNING,
-        "overlay": PROBLEM, "making one": PROBLEM, "rules": PROBLEM, "FORWARD": UNKNOWN,
+        "overlay": PROBLEM, "making one": PROBLEM, "rules": PROBLEM, "forwarding": PROBLEM,
+        "FORWARD": UNKNOWN,
     },
     "docker-privileged": {"place": WARNING, "overlay": PROBLEM},
     "ubuntu-24.04": {"user namespaces": WARNING, "ufw": WARNING},
@@ -192,7 +193,7 @@ def test_what_lacking_rights_keep_from_working_is_not_blamed_on_a_security_modul
         (
             {"read /proc/self/limits": "Max open files            256      4096      files"},
             {"open files": WARNING},
-            "ulimit -n",
+            "ulimit -Sn 1024",
         ),
         (
             {"read /proc/self/status": "CapEff:\t000001ffffffdfff"},
@@ -207,6 +208,26 @@ def test_the_process_itself_may_be_in_the_way(
     report = look("debian-13", changes)
     assert ill(report) == expected
     assert fix in fix_of(report, next(iter(expected)))
+
+
+@pytest.mark.parametrize(
+    ("hard", "mask", "fix"),
+    [
+        ("4096", "000001fffeffffff", "ulimit -Sn 1024"),
+        ("unlimited", "000001fffeffffff", "ulimit -Sn 1024"),
+        ("20", "000001ffffffffff", "ulimit -n 1024"),
+        ("20", "000001fffeffffff", "log in anew"),  # without CAP_SYS_RESOURCE
+    ],
+)
+def test_open_files_are_raised_as_far_as_one_may(hard: str, mask: str, fix: str) -> None:
+    changes: dict[str, str | None] = {
+        "read /proc/self/limits": f"Max open files            12      {hard}      files",
+        "read /proc/self/status": f"CapEff:\t{mask}",
+    }
+    report = look("debian-13", changes)
+    assert ill(report) == {"open files": PROBLEM} and not report.works
+    assert fix_of(report, "open files").startswith(fix)
+    assert "may fail here: 1 problem" in as_text(report)
 
 
 # --- cgroups -------------------------------------------------------------------------------------
@@ -348,6 +369,10 @@ def test_a_bridge_is_ours_by_its_alias() -> None:
     there: dict[str, str | None] = {"names /sys/class/net/minidock0": "ifalias ifindex"}
     report = look("debian-13", there)
     assert ill(report) == {"bridge": PROBLEM} and "MINIDOCK_BRIDGE" in fix_of(report, "bridge")
+    there["names /sys/class/net/minidock0/bridge"] = "bridge_id"
+    assert ill(look("debian-13", there)) == {}  # left by a run that did not get any further
+    there["told addresses"] = "minidock0 10.1.1.1/24"
+    assert ill(look("debian-13", there)) == {"bridge": PROBLEM}
     there["read /sys/class/net/minidock0/ifalias"] = "minidock /var/lib/minidock"
     assert ill(look("debian-13", there)) == {}
 

@@ -83,6 +83,8 @@ def _verdict(report: Report) -> str:
     if can["network"] is False:
         text = "`minidock run` works here with --network none or host only"
         return f"{text}: {_many(problems, 'problem')} to mend first."
+    if problems:
+        return f"`minidock run` may fail here: {_many(problems, 'problem')} to mend first."
     missing = [what for what, works in can.items() if works is False]
     sentence = f"`minidock run` works here, with {_many(warnings, 'warning')}"
     return sentence + (f"; not here: {', '.join(missing)}." if missing else ".")

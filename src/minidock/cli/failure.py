@@ -31,7 +31,7 @@ class FormatSyntaxError(MinidockError):
 _said: set[str] = set()  # the damaged files that somebody has been told of
 
 # What the kernel says to a call that it lacks, or that this place forbids even to root.
-_MACHINES = {1, 30, 38, 95}  # EPERM, EROFS, ENOSYS, EOPNOTSUPP
+_MACHINES = {1, 24, 30, 38, 95}  # EPERM, EMFILE, EROFS, ENOSYS, EOPNOTSUPP
 _UNKNOWN_FILESYSTEM = 19  # ENODEV, of fsopen(2) and mount(2)
 
 

@@ -24,5 +24,5 @@ def prestart(argv: list[str]) -> None:
 
     try:
         prepare_monitor(Store())
-    except MinidockError:
+    except (MinidockError, OSError):
         pass  # too early to complain: the command tries again, and says what is wrong

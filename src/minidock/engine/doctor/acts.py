@@ -11,7 +11,8 @@ import stat
 import sys
 from typing import NoReturn
 
-from minidock.engine.doctor.tried import Tried, in_child, scratch
+from minidock.engine.doctor.tried import Tried, in_child, nearest, scratch
+from minidock.engine.tree import MadeDirectory
 from minidock.errors import MinidockError
 from minidock.kernel import keyring, mount, namespace, process
 from minidock.kernel.capability import DOCKER_DEFAULT, set_no_new_privs
@@ -22,6 +23,7 @@ from minidock.kernel.seccomp import default_profile, load
 from minidock.paths import Store
 
 _NOBODY = 65534
+_SOME_BYTES = 64 << 10
 
 
 def calls(_: Store, tried: Tried) -> None:
@@ -39,6 +41,14 @@ def calls(_: Store, tried: Tried) -> None:
         process.close_on_exec(1 << 20)
     with tried("keyctl"):
         keyring.join_session_keyring("minidock-doctor")
+
+
+def places(store: Store, tried: Tried) -> None:
+    """A directory and a file in it, where the store is and where its directory in /run is."""
+    for part, place in (("store", store.root), ("run", store.run)):
+        with tried(part), MadeDirectory(".minidock-doctor-", nearest(place)) as made:
+            with open(f"{made.path}/file", "wb") as file:
+                file.write(bytes(_SOME_BYTES))
 
 
 def namespaces(_: Store, tried: Tried) -> None:

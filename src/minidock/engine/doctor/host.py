@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from minidock.engine.doctor.finding import ARCHITECTURES, OK, PROBLEM, WARNING, Finding
+from minidock.engine.doctor.finding import ARCHITECTURES, OK, PROBLEM, WARNING, Can, Finding
 from minidock.engine.doctor.machine import Machine
 from minidock.numerals import is_decimal
 
@@ -21,6 +21,7 @@ NEEDED = (
 )  # fmt: skip
 _OLDEST_PYTHON = (3, 11)
 _FEW_FILES = 1024
+_TOO_FEW_FILES = 24  # a container with a published port took 21; each port takes more
 
 
 def findings(machine: Machine) -> list[Finding]:
@@ -118,5 +119,20 @@ def _open_files(machine: Machine) -> Finding:
     soft, hard = (line[1], line[2]) if line else ("unlimited", "unlimited")
     seen = f"{soft} open files a process (at most {hard})"
     if is_decimal(soft) and int(soft) < _FEW_FILES:
-        return Finding(TOPIC, "open files", WARNING, seen, f"ulimit -n {_FEW_FILES}")
+        fix = _raise_open_files(machine, hard)
+        if int(soft) >= _TOO_FEW_FILES:
+            return Finding(TOPIC, "open files", WARNING, seen, fix)
+        can: Can = {"run": None, "network": None}
+        return Finding(TOPIC, "open files", PROBLEM, f"{seen}: too few", fix, can)
     return Finding(TOPIC, "open files", OK, seen)
+
+
+def _raise_open_files(machine: Machine, hard: str) -> str:
+    """Below the hard limit anybody may; that itself takes CAP_SYS_RESOURCE (getrlimit(2))."""
+    if not is_decimal(hard) or int(hard) >= _FEW_FILES:
+        return f"ulimit -Sn {_FEW_FILES}"
+    if "CAP_SYS_RESOURCE" in capabilities(machine):
+        return f"ulimit -n {_FEW_FILES}"
+    if inside_container(machine):
+        return f"docker run --ulimit nofile={_FEW_FILES} …"
+    return "log in anew, with a higher nofile in /etc/security/limits.conf (or LimitNOFILE=)"

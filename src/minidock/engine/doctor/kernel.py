@@ -28,8 +28,10 @@ _SINCE = {
     "close_range": "5.11",
     "keyctl": "2.6",
 }
+_IN_STORE = ("filesystems", "seal", "seccomp")  # these probes write beside the store
 _KINDS = ("mount", "uts", "ipc", "network", "pid", "cgroup")
 _FILESYSTEMS = ("namespaces", "proc", "sysfs", "tmpfs", "devpts", "mqueue")
+NEEDS_STORE = "only a store that can be written tells (see below)"
 _REFUSED = ("EPERM", "EACCES", "not permitted", "Permission denied")
 
 
@@ -43,6 +45,11 @@ def findings(machine: Machine) -> list[Finding]:
         _tried(machine, "seccomp", "seccomp", ("filter",), "CONFIG_SECCOMP_FILTER"),
         _user_namespaces(machine),
     ]
+
+
+def try_in_store(machine: Machine, probe: str) -> dict[str, str] | None:
+    """A probe that writes beside the store; None where it cannot: that is not the kernel's."""
+    return None if machine.try_out("places").get("store") else machine.try_out(probe)
 
 
 def fix_for(machine: Machine, reasons: dict[str, str], otherwise: str) -> str:
@@ -74,9 +81,10 @@ def _tried(
     machine: Machine, probe: str, check: str, parts: tuple[str, ...], needed: str
 ) -> Finding:
     """A probe all of whose parts `run` needs."""
-    answer = machine.try_out(probe)
+    answer = try_in_store(machine, probe) if probe in _IN_STORE else machine.try_out(probe)
     if not answer:
-        return Finding(TOPIC, check, UNKNOWN, NEEDS_ROOT, can={"run": None})
+        seen = NEEDS_STORE if answer is None else NEEDS_ROOT
+        return Finding(TOPIC, check, UNKNOWN, seen, can={"run": None})
     if reasons := failed(answer, parts):
         fix = fix_for(machine, reasons, needed)
         return Finding(TOPIC, check, PROBLEM, joined(reasons), fix, {"run": False})

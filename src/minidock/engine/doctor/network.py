@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 
+from minidock.engine.doctor import places
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -99,15 +100,21 @@ def _rules(machine: Machine) -> Finding:
 
 
 def _forwarding(machine: Machine) -> Finding:
-    if machine.read("/proc/sys/net/ipv4/ip_forward") == "1":
-        return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")
+    on = machine.read("/proc/sys/net/ipv4/ip_forward") == "1"
     answer = machine.try_out("forwarding")
     if not answer:
-        return Finding(TOPIC, "forwarding", UNKNOWN, f"off; {NEEDS_ROOT}", can=_NOT_KNOWN)
+        state = "net.ipv4.ip_forward is on" if on else "off"
+        return Finding(TOPIC, "forwarding", UNKNOWN, f"{state}; {NEEDS_ROOT}", can=_NOT_KNOWN)
     if reasons := failed(answer, ("ip_forward",)):
+        # Each bridge and each veth gets settings of its own there, whatever ip_forward is.
+        said = joined(reasons)
+        seen = f"the settings of a network cannot be changed ({said})"
         fix = "sysctl -w net.ipv4.ip_forward=1 outside; or docker run --privileged …"
-        seen = f"off, and it cannot be switched on ({joined(reasons)})"
+        if places.is_read_only(said):
+            fix = places.remount_fix(machine, "/proc/sys/net/ipv4")
         return Finding(TOPIC, "forwarding", PROBLEM, seen, fix, _NO_NETWORK)
+    if on:
+        return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")
     seen = "off: the first container switches it on, and makes FORWARD's policy DROP until the last"
     return Finding(TOPIC, "forwarding", OK, f"{seen} network is removed")
 
@@ -242,8 +249,12 @@ def _bridge(machine: Machine) -> Finding:
     device = f"/sys/class/net/{name}"
     if machine.names(device) is None:
         return Finding(TOPIC, "bridge", OK, f"{name}: will be made")
-    if machine.read(f"{device}/ifalias") == f"minidock {root}"[:255]:
+    alias = machine.read(f"{device}/ifalias")
+    if alias == f"minidock {root}"[:255]:
         return Finding(TOPIC, "bridge", OK, f"{name} is there")
+    addressed = any(line.startswith(f"{name} ") for line in machine.tell("addresses"))
+    if machine.names(f"{device}/bridge") is not None and not alias and not addressed:
+        return Finding(TOPIC, "bridge", OK, f"{name} is half made: the next container completes it")
     fix = f"another name: MINIDOCK_BRIDGE=md1; or ip link delete {name}"
     seen = f"{name} exists, and is not this store's"
     return Finding(TOPIC, "bridge", PROBLEM, seen, fix, _NO_NETWORK)

@@ -25,6 +25,7 @@ def try_out(probe: str, store: Store) -> Parts:
     """Run one probe; see the module's docstring."""
     known: dict[str, Callable[[Store, Tried], None]] = {
         "calls": acts.calls,
+        "places": acts.places,
         "filesystems": acts.filesystems,
         "namespaces": acts.namespaces,
         "overlay": acts.overlay,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from minidock.engine.doctor import places
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -18,7 +19,7 @@ from minidock.engine.doctor.finding import (
     failed,
 )
 from minidock.engine.doctor.host import inside_container, wsl
-from minidock.engine.doctor.kernel import fix_for, joined
+from minidock.engine.doctor.kernel import NEEDS_STORE, fix_for, joined, try_in_store
 from minidock.engine.doctor.machine import Machine
 from minidock.paths import STORE_VERSION
 
@@ -34,27 +35,21 @@ _NO_UPPER = ("overlay", "nfs", "nfs4", "vfat", "exfat", "msdos", "9p", "fuseblk"
 
 def findings(machine: Machine) -> list[Finding]:
     """What is to be said of the store."""
-    return [_overlay(machine), _version(machine), _space(machine), _inodes(machine)]
-
-
-def filesystem_of(machine: Machine, path: str) -> str:
-    """The type of the file system that a path is on, from mountinfo (proc_pid_mountinfo(5))."""
-    best, kind = "", "?"
-    for line in (machine.read("/proc/self/mountinfo") or "").splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) < 5:
-            continue
-        point = fields[4].replace("\\040", " ")
-        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
-            best, kind = point, right.split(" ")[0]
-    return kind
+    return [
+        *places.findings(machine),
+        _overlay(machine),
+        _version(machine),
+        _space(machine),
+        _inodes(machine),
+    ]
 
 
 def _overlay(machine: Machine) -> Finding:
     root, nearest = machine.tell("store")
-    kind = filesystem_of(machine, nearest)
-    answer = machine.try_out("overlay")
+    kind = places.mount_of(machine, nearest)[1]
+    answer = try_in_store(machine, "overlay")
+    if answer is None:
+        return Finding(TOPIC, "overlay", UNKNOWN, NEEDS_STORE, can={"run": None})
     if not answer:
         if kind in _NO_UPPER:
             return _no_upper(machine, f"{root} is on {kind}")

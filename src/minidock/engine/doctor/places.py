@@ -1,0 +1,74 @@
+"""The places in which `run` writes: can it? A file system may be mounted read-only, or be full.
+
+The store, its directory in /run, and /proc/sys, each where this process sees it: mounts differ from
+one mount namespace to the next, and of several at one point only the last is seen.
+
+Sources: proc_pid_mountinfo(5), mount(8) "remount": without "bind" it makes both the mount and its
+file system writable again.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from minidock.engine.doctor.finding import NEEDS_ROOT, OK, PROBLEM, UNKNOWN, Finding
+from minidock.engine.doctor.host import inside_container
+from minidock.engine.doctor.kernel import fix_for
+from minidock.engine.doctor.machine import Machine
+
+TOPIC = "Store"
+
+_READ_ONLY = ("EROFS", "Read-only file system")
+_FULL = ("ENOSPC", "No space left on device")
+
+
+def findings(machine: Machine) -> list[Finding]:
+    """Whether the store and its directory in /run can be written."""
+    root, store = machine.tell("store")
+    answer = machine.try_out("places")
+    if not answer:
+        return [Finding(TOPIC, "writable", UNKNOWN, NEEDS_ROOT, can={"run": None})]
+    found = []
+    for part, path in (("store", store), ("run", "/run")):
+        if reason := answer.get(part) or answer.get("probe"):
+            seen = f"{path}: {reason.rpartition(': ')[2]}"
+            fix = _fix(machine, path, reason)
+            found.append(Finding(TOPIC, "writable", PROBLEM, seen, fix, {"run": False}))
+    return found or [Finding(TOPIC, "writable", OK, f"{root} and /run")]
+
+
+def mount_of(machine: Machine, path: str) -> tuple[str, str]:
+    """Where the file system is mounted that a path is on, and its type; ("/", "?") if not known."""
+    best, kind = "/", "?"
+    for line in (machine.read("/proc/self/mountinfo") or "").splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) < 5:
+            continue
+        point = fields[4].replace("\\040", " ")
+        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            best, kind = point, right.split(" ")[0]
+    return best, kind
+
+
+def is_read_only(reason: str) -> bool:
+    """Whether a probe failed because of a read-only mount or file system."""
+    return any(word in reason for word in _READ_ONLY)
+
+
+def remount_fix(machine: Machine, path: str, options: str = "rw") -> str:
+    """How the mount that a path is on gets other options."""
+    if inside_container(machine):
+        return "docker run --privileged -v minidock:/var/lib/minidock …, without --read-only"
+    return f"mount -o remount,{options} {shlex.quote(mount_of(machine, path)[0])}"
+
+
+def _fix(machine: Machine, path: str, reason: str) -> str:
+    point, kind = mount_of(machine, path)
+    if is_read_only(reason):
+        return remount_fix(machine, path)
+    if any(word in reason for word in _FULL):
+        if kind == "tmpfs":
+            return remount_fix(machine, path, "size=50%,nr_inodes=1m")
+        return f"make room below {point}: minidock rm and rmi what is not needed"
+    return fix_for(machine, {"write": reason}, f"a file system at {point} that can be written")

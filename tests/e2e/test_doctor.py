@@ -368,6 +368,23 @@ def test_the_fix_that_is_printed_repairs_the_machine(
     assert (left, after.code) == ([], 0), (problems[0]["fix"], after)
 
 
+def test_a_store_in_a_ramfs_works_and_directories_are_replaced_after_the_fix(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    script = """mount -t tmpfs none /mnt; cp -a "$MINIDOCK_ROOT/." /mnt
+                mount -t ramfs none "$MINIDOCK_ROOT"; cp -a /mnt/. "$MINIDOCK_ROOT"; umount /mnt"""
+    replace = "echo runs; rm -r /home && mkdir /home && echo replaced"
+    command = ("sh", "-c", replace)
+    image = busybox_image
+    before, after = _repaired(minidock, script, "overlay", tmp_path, image, "none", *command)
+    verdicts = {f["check"]: f["verdict"] for f in before.report["findings"]}
+    assert (verdicts["overlay"], verdicts["space"]) == ("warning", "ok")
+    assert before.report["can"]["run"] is True and before.said.startswith("runs\n"), before
+    assert before.code != 0, "overlayfs has begun to replace directories without attributes"
+    assert (after.code, after.said) == (0, "runs\nreplaced\n"), after
+    assert "ok" == {f["check"]: f["verdict"] for f in after.report["findings"]}["overlay"]
+
+
 @dataclass(frozen=True)
 class Look:
     """The doctor's report, and how `run` ended."""
@@ -378,11 +395,11 @@ class Look:
 
 
 def _repaired(
-    minidock: Minidock, script: str, check: str, at: Path, image: str, network: str
+    minidock: Minidock, script: str, check: str, at: Path, image: str, network: str, *command: str
 ) -> tuple[Look, Look]:
     """Of a machine that a shell script has spoilt; and after the finding's fix ran as printed."""
     tool = shlex.join(command_line())
-    run = shlex.join(["run", "--rm", "--network", network, image, "true"])
+    run = shlex.join(["run", "--rm", "--network", network, image, *(command or ["true"])])
     pick = (
         "import json, sys; print(*[f['fix'] for f in json.load(open(sys.argv[1]))['findings'] "
         "if f['check'] == sys.argv[2] and f['fix']])"

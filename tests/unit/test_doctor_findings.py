@@ -152,6 +152,20 @@ def test_a_store_where_no_overlay_can_be_is_told_to_move(fstype: str) -> None:
     assert ill(look("debian-13-user", user))["overlay"] == PROBLEM  # known without trying
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_store_in_a_ramfs_works_but_for_what_takes_attributes(there: bool) -> None:
+    nearest = "/var/lib/minidock" if there else "/var/lib"
+    ramfs: dict[str, str | None] = {
+        "read /proc/self/mountinfo": f"27 1 0:9 / {nearest} rw - ramfs none rw",
+        "told store": f"/var/lib/minidock\n{nearest}",
+        "told space": "0\n0\n0\n0",
+        "tried overlay": "mount\nwrite\nwhiteout\nopaque: /merged/old: Input/output error",
+    }
+    report = look("debian-13", ramfs)
+    assert ill(report) == {"overlay": WARNING} and report.works
+    assert fix_of(report, "overlay").startswith("mkdir -p") is not there
+
+
 def test_a_store_of_another_format_is_not_ours() -> None:
     report = look("debian-13", {"read /var/lib/minidock/version": "9"})
     assert ill(report) == {"format": PROBLEM}

@@ -7,6 +7,7 @@ systems; docs/decisions/0005 (lowerdir+).
 from __future__ import annotations
 
 import re
+import shlex
 
 from minidock.engine.doctor import places
 from minidock.engine.doctor.finding import (
@@ -58,6 +59,8 @@ def _overlay(machine: Machine) -> Finding:
     if not reasons:
         return Finding(TOPIC, "overlay", OK, f"layers stack on {kind}, at {root}")
     said = joined(reasons)
+    if [*reasons] == ["opaque"]:
+        return _without_opaque(machine, kind, reasons["opaque"])
     if "EPERM" not in said and _version_of_kernel(machine) < _LAYER_BY_LAYER:
         fix = "Linux 6.7 or newer, whose overlayfs takes layers one by one: Debian 13, Ubuntu 24.04"
         if wsl(machine):
@@ -67,6 +70,21 @@ def _overlay(machine: Machine) -> Finding:
     else:
         fix = fix_for(machine, reasons, "overlayfs (modprobe overlay), and a store on ext4 or xfs")
     return Finding(TOPIC, "overlay", PROBLEM, f"on {kind}: {said}", fix, {"run": False})
+
+
+def _without_opaque(machine: Machine, kind: str, reason: str) -> Finding:
+    """A file system without extended attributes, as ramfs: the store's copy may be in a tmpfs.
+
+    By bind, as no mount can be moved out of a shared one, which "/" is under systemd.
+    """
+    root, nearest = machine.tell("store")
+    why = reason.rpartition(": ")[2]
+    seen = f"layers stack on {kind}, but no directory of an image can be removed and made anew"
+    at = shlex.quote(root)
+    make = "" if root == nearest else f"mkdir -p {at} && "
+    copy = f"{make}mount -t tmpfs tmpfs /mnt && cp -a {at}/. /mnt"
+    fix = f"{copy} && mount --bind /mnt {at} && umount /mnt"
+    return Finding(TOPIC, "overlay", WARNING, f"{seen} ({why})", fix)
 
 
 def _version_of_kernel(machine: Machine) -> tuple[int, ...]:
@@ -98,13 +116,15 @@ def _version(machine: Machine) -> Finding:
 
 def _space(machine: Machine) -> Finding:
     free, size, _, _ = map(int, machine.tell("space"))
+    if size == 0:  # ramfs
+        return Finding(TOPIC, "space", OK, "as much as there is memory")
     seen = f"{_gib(free)} free of {_gib(size)}"
     return _room("space", free, seen, none=_NO_BYTES, little=_LITTLE_BYTES, place="/a/bigger/disk")
 
 
 def _inodes(machine: Machine) -> Finding:
     _, _, free, size = map(int, machine.tell("space"))
-    if size == 0:  # btrfs makes them as it goes
+    if size == 0:  # btrfs makes them as it goes, ramfs in memory
         return Finding(TOPIC, "inodes", OK, "as many as there is space for")
     seen = f"{free} free of {size}: as many files can be made"
     return _room("inodes", free, seen, none=_NO_INODES, little=_FEW_INODES, place="/another/disk")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from minidock.engine.doctor import places
+from minidock.engine.doctor import nftables, places
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -27,7 +27,7 @@ TOPIC = "Network"
 
 _NO_NETWORK: dict[str, bool | None] = {"network": False}
 _NOT_KNOWN: dict[str, bool | None] = {"network": None}
-# nftables' tables whose chains stop no packet of ours: iptables' own, and those of other engines.
+# nftables' tables whose forward chains stop no packet of ours: iptables' own, other engines'.
 _HARMLESS_TABLES = ("ip filter", "ip libvirt_network", "inet netavark", "ip docker-bridges")
 # Ports that README and the course publish.
 _POPULAR = (80, 443, 8080, 8090)
@@ -40,6 +40,8 @@ def findings(machine: Machine) -> list[Finding]:
         _rules(machine),
         _forwarding(machine),
         _forward_chain(machine),
+        _host_chains(machine),
+        *_bridge_chains(machine),
         _bridged_packets(machine),
         _subnet(machine),
         _bridge(machine),
@@ -127,42 +129,81 @@ def _forward_chain(machine: Machine) -> Finding:
         seen = saved.text.splitlines()[-1] if saved and saved.text else NEEDS_ROOT
         return Finding(TOPIC, check, UNKNOWN, seen, can={"out": None})
     policy = firewall.forward_policy(saved.text)
-    if tables := forward_hooks(machine):
-        bridge = machine.tell("bridge")[0]
-        seen = f"policy {policy}; but nftables decides too: {', '.join(tables)}"
-        chain = tables[0].partition(" (")[0]
-        fix = f"let the bridge through there: nft insert rule {chain} iifname {bridge} accept"
-        if "firewalld" in chain:
-            fix = trust_command(bridge)
-        return Finding(TOPIC, check, WARNING, seen, fix, {"out": None})
+    if found := [stop for stop in _stops(machine, "forward") if not _before_them(stop)]:
+        seen = f"policy {policy}; but nftables decides too: {_listed(found)}"
+        return Finding(TOPIC, check, WARNING, seen, _let_through(machine, found), {"out": None})
     note = "; minidock's own rules come before it" if policy == "DROP" else ""
     return Finding(TOPIC, check, OK, f"policy {policy}{note}")
+
+
+def _host_chains(machine: Machine) -> Finding:
+    """The machine's own calls of a published port: their way to the container, and the answers."""
+    check = "INPUT, OUTPUT"
+    if found := _stops(machine, "input", "output"):
+        seen = f"a port published on 127.0.0.1 does not answer: {_listed(found)} stops it"
+        fix = _let_through(machine, found)
+        return Finding(TOPIC, check, WARNING, seen, fix, {"publish": None})
+    return Finding(TOPIC, check, OK, "this machine reaches its containers")
+
+
+def _bridge_chains(machine: Machine) -> list[Finding]:
+    """nftables' family bridge sees frames before iptables does; nothing is said if it has none."""
+    found = _stops(machine, "forward", "input", "output", family="bridge")
+    if not found:
+        return []
+    seen = f"containers of one network do not reach each other or the host: {_listed(found)}"
+    fix, can = _let_through(machine, found), dict.fromkeys(("out", "publish"))
+    return [Finding(TOPIC, "bridge chains", WARNING, seen, fix, can)]
+
+
+def firewalld_trusts(machine: Machine) -> bool:
+    """Whether firewalld lets all through that the bridge forwards."""
+    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={machine.tell('bridge')[0]}")
+    return zone is not None and zone.code == 0 and zone.text == "trusted"
+
+
+def _stops(machine: Machine, *hooks: str, family: str = "ip") -> list[nftables.Stop]:
+    answer = machine.run("nft", "list", "ruleset")
+    if answer is None or answer.code != 0:
+        return []
+    found = nftables.stops(answer.text, machine.tell("bridge")[0])
+    bridged = [stop for stop in found if stop.chain.table.startswith("bridge ")]
+    of_family = bridged if family == "bridge" else [stop for stop in found if stop not in bridged]
+    found = [stop for stop in of_family if stop.chain.hook in hooks]
+    if any(map(_is_firewalld, found)) and firewalld_trusts(machine):  # by zones, far down its rules
+        return [stop for stop in found if not _is_firewalld(stop)]
+    return found
+
+
+def _is_firewalld(stop: nftables.Stop) -> bool:
+    return stop.chain.table == "inet firewalld"
+
+
+def _before_them(stop: nftables.Stop) -> bool:
+    """Whether our rules, or an engine's for its own bridges, are asked before this one's."""
+    return stop.chain.table in _HARMLESS_TABLES
+
+
+def _listed(found: list[nftables.Stop]) -> str:
+    return ", ".join(map(str, found))
+
+
+def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
+    """The commands that put the missing rules first; firewalld has words of its own."""
+    bridge = machine.tell("bridge")[0]
+    if any(map(_is_firewalld, found)):
+        return trust_command(bridge)
+    return "; ".join(
+        f"nft insert rule {stop.chain.table} {stop.chain.name} {rule}"
+        for stop in found
+        for rule in stop.rules
+    )
 
 
 def trust_command(bridge: str) -> str:
     """How firewalld is told to let a bridge's packets through, now and after a reload."""
     command = f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}"
     return f"{command}; firewall-cmd --reload"
-
-
-def forward_hooks(machine: Machine) -> list[str]:
-    """nftables' chains beside iptables' own that see forwarded packets and may drop them.
-
-    Such as "inet firewalld filter_FORWARD (policy accept)"; an accept of iptables is not theirs.
-    """
-    answer = machine.run("nft", "list", "ruleset")
-    if answer is None or answer.code != 0:
-        return []
-    found, table, chain = [], "", ""
-    for line in answer.text.splitlines():
-        if line.startswith("table "):
-            table = " ".join(line.split()[1:3])  # a comment may follow: { # progname firewalld
-        elif opened := re.match(r"\s+chain (\S+) \{", line):
-            chain = opened[1]
-        elif hook := re.search(r"type filter hook forward .*policy (\w+)", line):
-            if table.startswith(("ip ", "inet ")) and table not in _HARMLESS_TABLES:
-                found.append(f"{table} {chain} (policy {hook[1]})")
-    return found
 
 
 def _bridged_packets(machine: Machine) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from minidock.engine.doctor.finding import OK, WARNING, Finding
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.network import trust_command
+from minidock.engine.doctor.network import firewalld_trusts, trust_command
 
 TOPIC = "Surroundings"
 
@@ -57,8 +57,7 @@ def _firewalld(machine: Machine) -> Finding:
     if "firewalld" not in machine.tell("daemons"):
         return Finding(TOPIC, "firewalld", OK, "not active")
     bridge = machine.tell("bridge")[0]
-    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={bridge}")
-    if zone is not None and zone.code == 0 and zone.text == "trusted":
+    if firewalld_trusts(machine):
         return Finding(TOPIC, "firewalld", OK, f"active, and trusts {bridge}")
     fix = trust_command(bridge)
     seen = f"active: it rejects what {bridge} forwards, unless told to trust it"

@@ -1,4 +1,4 @@
-"""`packet`: one real packet, followed to a published port and back."""
+"""`packet`: one real packet, followed to a published port and back, or a question for a name."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import sys
 
 from minidock.cli.command import command
 from minidock.cli.pflag import switch, value
+from minidock.errors import UsageError
 from minidock.paths import Store
 
 
-@command("[ADDRESS:]PORT[/udp] | CONTAINER CONTAINER[:PORT]", at_least=1, at_most=2)
+@command(
+    "[ADDRESS:]PORT[/udp] | CONTAINER CONTAINER[:PORT] | CONTAINER --dns NAME",
+    at_least=1,
+    at_most=2,
+)
 @value(
     "--from",
     default="host",
     help='Where it starts: "host", "outside" (a machine next door), or a container',
 )
+@value("--dns", default="", help="Ask for this name instead, as a program in CONTAINER would")
 @switch("--json", help="One JSON object, for machines")
 def packet(arguments: tuple[str, ...], **flags: object) -> int:
-    """Follow one packet to a published port, or between containers, and back
+    """Follow one packet to a published port, or between containers, and back, or a DNS question
 
     Makes one TCP connection, that says nothing, or sends one empty datagram of UDP, and tells each
     hop: the rule of the firewall that did something with it, the device that it passed, the program
     that answered, and which step of `minidock explain` made them. A cause is named where a check
     proves it. Exit code 0 where the container answers, 1 where it does not.
+
+    With --dns it asks for the IPv4 address of a name, once, as the container's resolver would: who
+    was asked, by which rules and sockets, what the answer was. Exit code 0 where there is one.
     """
     import json
 
@@ -31,6 +40,8 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     from minidock.teach.packet.walk import walk
 
     store = Store()
+    if flags["dns"]:
+        return _dns(store, arguments, str(flags["dns"]), flags)
     start = str(flags["from"])
     if len(arguments) == 2:
         start, called = arguments
@@ -43,4 +54,21 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
         print(json.dumps(text.plain(told), ensure_ascii=False))
     else:
         text.write(told, sys.stdout)
+    return 0 if told.verdict.status != "stopped" else 1
+
+
+def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, object]) -> int:
+    import json
+
+    from minidock.teach.packet import dns_walk, text
+
+    if len(arguments) != 1 or flags["from"] != "host":
+        raise UsageError(
+            "--dns asks from one container", hint="minidock packet CONTAINER --dns NAME"
+        )
+    told = dns_walk.follow(store, arguments[0], name)
+    if flags["json"]:
+        print(json.dumps(text.plain_dns(told), ensure_ascii=False))
+    else:
+        text.write_dns(told, sys.stdout)
     return 0 if told.verdict.status != "stopped" else 1

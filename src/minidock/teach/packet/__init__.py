@@ -10,6 +10,8 @@
     listeners.py   who listens in the container, and on which addresses
     steps.py       which step of which journal made a rule or a device
     walk.py        Seen -> hops and a verdict: a pure function
+    dns.py         ask a name as a container's resolver would, followed likewise -> Asked
+    dns_walk.py    its hops and a verdict: who answered, or where and why it ended (dns_causes.py)
     text.py        hops for people, or as JSON
 
 Nothing that it makes outlives it: the table that follows the packet belongs to a socket, and the

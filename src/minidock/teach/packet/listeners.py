@@ -75,6 +75,17 @@ def holder(local: tuple[str, int], remote: tuple[str, int]) -> int:
     return 0
 
 
+def name_server_ports(pid: int) -> dict[int, str]:
+    """Where minidock's name server listens by UDP in a network: its ports, by socket's inode."""
+    found = _sockets(pid, "udp")
+    return {port: inode for address, port, _, inode in found if address == _NAME_SERVER}
+
+
+def holds(pid: int, inode: str) -> bool:
+    """Whether a process has this socket open."""
+    return f"socket:[{inode}]" in _open_files(pid)
+
+
 def name_of(pid: int) -> str:
     """A process's name, "" where it has ended."""
     try:

@@ -40,12 +40,16 @@ class Steps:
                     self._records.append((name, told.plain()))
         self._records.sort(key=lambda each: each[1]["t"])
 
-    def of_rule(self, table: str, text: str) -> Step | None:
-        """What wrote this rule, "-A CHAIN ..." as iptables-save prints it, into this table."""
+    def of_rule(self, table: str, text: str, *, container: str = "") -> Step | None:
+        """What wrote this rule, "-A CHAIN ..." as iptables-save prints it, into this table.
+
+        container: in whose network it is; "" for the host's. Rules inside have the same words in
+        each container.
+        """
         rule = text.removeprefix("-A ")
         chain, _, rest = rule.partition(" ")
         for name, record in reversed(self._records):
-            if record["op"] == "iptables.restore":
+            if record["op"] == "iptables.restore" and container in ("", name):
                 rules = f"\n{record['args']['rules']}".partition(f"\n*{table}\n")[2]
                 lines = rules.partition("\nCOMMIT")[0].splitlines()
                 if any(_writes(line, chain, rest) for line in lines):

@@ -6,6 +6,8 @@ from textwrap import wrap
 from typing import Any, TextIO
 
 from minidock.teach.packet.advice import purpose
+from minidock.teach.packet.causes import Verdict
+from minidock.teach.packet.dns_walk import DnsWalk
 from minidock.teach.packet.steps import Step
 from minidock.teach.packet.walk import Hop, Walk
 from minidock.teach.page import WIDTH, Paint
@@ -40,13 +42,7 @@ def write(walk: Walk, out: TextIO) -> None:
     for number, hop in enumerate(walk.hops, 1):
         _hop(page, number, hop)
     page.line()
-    good = walk.verdict.status != "stopped"
-    first = "  " if good else "  stopped: "
-    page.fold(walk.verdict.text, first=first, rest=len(first), code=_GOOD if good else _BAD)
-    if walk.verdict.advice:
-        page.fold(walk.verdict.advice, first="  → ", rest=4)
-    for note in walk.notes:
-        page.fold(note, first="  ! ", rest=4)
+    _verdict(page, walk.verdict, walk.notes)
     told = walk.verdict.advice
     for table, chain, rule in walk.missing:
         if rule not in told:
@@ -58,6 +54,27 @@ def write(walk: Walk, out: TextIO) -> None:
         page.line("  " + page.paint(_FAINT, text))
     if not seen.is_traced:
         _counted(page, walk)
+
+
+def write_dns(walk: DnsWalk, out: TextIO) -> None:
+    """The hops of a question for a name, then the verdict."""
+    page, question = _Page(out), walk.question
+    page.line(f"One question from {question.container.name} for the address of {question.name}")
+    page.line()
+    for number, hop in enumerate(walk.hops, 1):
+        _hop(page, number, hop)
+    page.line()
+    _verdict(page, walk.verdict, walk.notes)
+
+
+def _verdict(page: _Page, verdict: Verdict, notes: list[str]) -> None:
+    good = verdict.status != "stopped"
+    first = "  " if good else "  stopped: "
+    page.fold(verdict.text, first=first, rest=len(first), code=_GOOD if good else _BAD)
+    if verdict.advice:
+        page.fold(verdict.advice, first="  → ", rest=4)
+    for note in notes:
+        page.fold(note, first="  ! ", rest=4)
 
 
 def _hop(page: _Page, number: int, hop: Hop) -> None:
@@ -120,6 +137,25 @@ def plain(walk: Walk) -> dict[str, Any]:
         ],
         "listeners": [{"place": each.place, "process": each.process} for each in seen.listeners],
         "traced": seen.is_traced,
+    }
+
+
+def plain_dns(walk: DnsWalk) -> dict[str, Any]:
+    """A question for a name as JSON has it."""
+    question = walk.question
+    return {
+        "container": question.container.id,
+        "name": question.name,
+        "server": question.asked.server,
+        "outcome": question.asked.answer,
+        "addresses": question.asked.addresses,
+        "us": question.asked.us,
+        "status": walk.verdict.status,
+        "verdict": walk.verdict.text,
+        "advice": walk.verdict.advice,
+        "notes": walk.notes,
+        "hops": [_plain_hop(hop) for hop in walk.hops],
+        "traced": question.asked.is_traced,
     }
 
 

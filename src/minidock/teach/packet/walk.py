@@ -144,7 +144,7 @@ class _Walker:
         return None
 
     def _translation(self, way: Way, station: Station, place: str, told: list[Because]) -> None:
-        before, after = station.packet, _next_packet(way, station)
+        before, after = station.packet, next_packet(way, station)
         assert before is not None
         if after and after.receiver != before.receiver:
             self._hop(place, f"{before.receiver} becomes {after.receiver}", told)
@@ -260,7 +260,7 @@ class _Walker:
             self._hop("socket", "no answer")
             return advice.answer_lost(seen, "socket")
         done = "connected" if target.protocol == "tcp" else "answered"
-        self._hop("socket", f"{done} after {_time(seen.us)}")
+        self._hop("socket", f"{done} after {elapsed(seen.us)}")
         return advice.arrived(seen, RELAYED if self._is_relayed else ANSWERED)
 
     def _back_through(self, way: Way) -> Verdict | None:
@@ -296,7 +296,7 @@ class _Walker:
         self.hops.append(Hop(place, text, rules or [], step))
 
 
-def _next_packet(way: Way, station: Station) -> Packet | None:
+def next_packet(way: Way, station: Station) -> Packet | None:
     """The packet as it was after a station; None where it was not seen again."""
     rest = way.stations[way.stations.index(station) + 1 :]
     return next((each.packet for each in rest if each.packet), None)
@@ -321,5 +321,6 @@ def _place(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _time(us: int) -> str:
+def elapsed(us: int) -> str:
+    """A time for people."""
     return f"{us} µs" if us < 1000 else f"{us / 1000:.1f} ms"

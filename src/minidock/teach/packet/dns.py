@@ -1,0 +1,244 @@
+"""Ask a name as a container's resolver would, and gather what was seen of the question.
+
+The socket is made in the container's network, and none of the container's programs is executed.
+The question is one A query by UDP, of the name as it stands (no search domain is added), to the
+first server of the container's /etc/resolv.conf:
+
+    127.0.0.11     our name server, on a user's network: DNAT inside leads to the monitor's socket
+    any other      by the container's eth0, the bridge and the host, or inside, on its loopback
+
+Sources: resolv.conf(5), RFC 1035 section 4.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from struct import Struct
+
+from minidock.engine.container.containers import Container
+from minidock.engine.network import dns_message
+from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.names import is_address
+from minidock.errors import KernelError, UsageError
+from minidock.kernel import nftrace
+from minidock.kernel.path import open_in_root
+from minidock.teach.packet.ways import Rules, Way, ways
+
+SILENCE, ANSWER = "timeout", "answer"
+_TABLE = "minidock-packet"
+_PORT = 53
+_LOOK_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
+_LONGEST_BYTES, _LONGEST_FILE_BYTES = 1 << 16, 1 << 20
+_HEADER, _RECORD = Struct("!HHHHHH"), Struct("!HHIH")
+_RECURSION_DESIRED = 0x0100
+CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+NOT_FOUND = 3
+
+
+@dataclass
+class Asked:
+    """All that was seen of one question.
+
+    from_host: it was sent from the host's network, else from the container's. outcome: ANSWER,
+    SILENCE, or the errno's name. code, addresses: of the answer. inner, outer: ways through the
+    firewall of the container's network, and of the host's. saved: the rules inside.
+    is_traced: whether the firewalls can tell their ways (not iptables-legacy).
+    """
+
+    server: str
+    from_host: bool
+    source: str
+    port: int
+    outcome: str
+    code: int
+    addresses: list[str]
+    us: int
+    inner: list[Way]
+    outer: list[Way]
+    saved: str
+    is_traced: bool
+
+    @property
+    def answer(self) -> str:
+        """How it went, in a word: NOERROR, NXDOMAIN, timeout, ECONNREFUSED, ..."""
+        return CODES.get(self.code, str(self.code)) if self.outcome == ANSWER else self.outcome
+
+
+def query(name: str) -> bytes:
+    """An A query of a name, with a number that cannot be guessed. Raises UsageError."""
+    labels = name.removesuffix(".").split(".")
+    fits = name.isascii() and name.isprintable() and " " not in name and len(name) <= 253
+    if not fits or not all(0 < len(label) < 64 for label in labels):
+        raise UsageError(f"invalid name: {name!r}", hint="such as db or example.org, in ASCII")
+    number = int.from_bytes(os.urandom(2), "big")
+    header = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 0)
+    asked = b"".join(bytes([len(label)]) + label.encode() for label in labels)
+    return header + asked + b"\0" + bytes((0, dns_message.A, 0, dns_message.IN))
+
+
+def ask(
+    pid: int, server: str, message: bytes, *, from_host: bool = False, seconds: float = 5.0
+) -> Asked:
+    """Send a query to a server, and follow it. pid: in the container's network.
+
+    seconds: how long an answer may take; 5 is what resolvers wait (resolv.conf(5) "timeout").
+    """
+    with ExitStack() as stack:
+        traces: list[tuple[nftrace.Trace, Rules]] = []
+        if from_host or _is_host(pid):
+            made = stack.enter_context(_socket(server))
+        else:
+            with Visit(pid):
+                made = stack.enter_context(_socket(server))
+                traces.append(_trace(stack, server, made.getsockname()[1]))
+        inside = len(traces)
+        traces.append(_trace(stack, server, made.getsockname()[1]))
+        events: list[list[nftrace.Event]] = [[] for _ in traces]
+
+        def look() -> bool:
+            for seen, (trace, _) in zip(events, traces, strict=True):
+                seen += trace.events()
+            return any(event.verdict == nftrace.DROP for seen in events for event in seen)
+
+        started = time.monotonic_ns()
+        outcome, answer = _converse(made, server, message, seconds, look)
+        us = (time.monotonic_ns() - started) // 1000
+        time.sleep(_SETTLING_SECONDS)
+        look()
+        found = [
+            ways(seen, trace.name, rules)
+            for seen, (trace, rules) in zip(events, traces, strict=True)
+        ]
+        return Asked(
+            server=server,
+            from_host=from_host,
+            source=str(made.getsockname()[0]),
+            port=int(made.getsockname()[1]),
+            outcome=outcome,
+            code=dns_message.code_of(answer) if answer else 0,
+            addresses=addresses(answer),
+            us=us,
+            inner=found[0] if inside else [],
+            outer=found[-1],
+            saved=traces[0][1].saved,
+            is_traced=all(rules.is_nft or not rules.saved.strip() for _, rules in traces),
+        )
+
+
+def addresses(message: bytes) -> list[str]:
+    """The IPv4 addresses in an answer; of one that is cut short, those before the cut."""
+    found: list[str] = []
+    if len(message) < _HEADER.size:
+        return found
+    _, _, questions, answers, _, _ = _HEADER.unpack_from(message)
+    place = _HEADER.size
+    for number in range(questions + answers):
+        place = _behind_name(message, place)
+        if number < questions:
+            place += 4  # type and class
+            continue
+        if place + _RECORD.size > len(message):
+            break
+        kind, _, _, length = _RECORD.unpack_from(message, place)
+        place += _RECORD.size
+        if kind == dns_message.A and length == 4 and place + 4 <= len(message):
+            found.append(socket.inet_ntoa(message[place : place + 4]))
+        place += length
+    return found
+
+
+def servers(container: Container) -> list[str] | None:
+    """The name servers in a container's /etc/resolv.conf; None where it cannot be read."""
+    text = read_inside(container, "/etc/resolv.conf")
+    if text is None:
+        return None
+    lines = [line.split() for line in text.splitlines()]
+    named = [line[1].partition("%")[0] for line in lines if line[:1] == ["nameserver"] and line[1:]]
+    return [each for each in named if is_address(each)]
+
+
+def is_in_hosts(container: Container, name: str) -> bool:
+    """Whether the container's /etc/hosts has a name: then programs mostly do not ask a server."""
+    text = read_inside(container, "/etc/hosts") or ""
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return any(name.lower() in (each.lower() for each in line[1:]) for line in lines)
+
+
+def read_inside(container: Container, path: str) -> str | None:
+    """A regular file as the container sees it, whatever links it has made; None without one."""
+    try:
+        root = f"/proc/{container.state['Pid']}/root"
+        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (KernelError, OSError):
+        return None
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return file.read(_LONGEST_FILE_BYTES).decode(errors="replace")
+
+
+def _is_host(pid: int) -> bool:
+    """Whether a process is in this network namespace: one trace sees all then."""
+    return os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
+
+
+def _socket(server: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("", 0))  # the port is known from here on
+    return made
+
+
+def _trace(stack: ExitStack, server: str, port: int) -> tuple[nftrace.Trace, Rules]:
+    """Have the firewall of this network tell the question's way, and the answer's."""
+    rules = Rules()
+    trace = stack.enter_context(nftrace.Trace(f"{_TABLE}-{os.getpid()}"))
+    followed = []
+    if ":" not in server:
+        to = socket.inet_aton(server)
+        for hook in ("output", "prerouting"):
+            followed += [
+                nftrace.Followed(hook, destination=to, source_port=port, destination_port=_PORT),
+                nftrace.Followed(hook, source=to, destination_port=port),
+            ]
+    nftrace.follow(trace, followed)
+    return trace, rules
+
+
+def _converse(
+    made: socket.socket, server: str, message: bytes, seconds: float, look: Callable[[], bool]
+) -> tuple[str, bytes]:
+    """The outcome, and the answer where there is one. Once it is dropped, nothing is waited for."""
+    asked = dns_message.Query(message)
+    deadline = time.monotonic() + seconds
+    made.settimeout(_LOOK_SECONDS)
+    try:
+        made.connect((server, _PORT))
+        made.send(message)
+        while time.monotonic() < deadline:
+            try:
+                answer = made.recv(_LONGEST_BYTES)
+            except TimeoutError:
+                if look():
+                    break
+                continue
+            if dns_message.answers_to(answer, asked, asked.id):
+                return ANSWER, answer
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "an error"), b""
+    return SILENCE, b""
+
+
+def _behind_name(message: bytes, place: int) -> int:
+    """Where the name that begins here ends: at a label of length 0, or behind a pointer."""
+    while place < len(message) and message[place]:
+        if message[place] >= 0xC0:
+            return place + 2
+        place += 1 + message[place]
+    return place + 1

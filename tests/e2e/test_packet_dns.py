@@ -1,0 +1,287 @@
+"""packet --dns: who answers a container's question for a name, or where it ends and why.
+
+A fault is made on a running container, with a real resolver (nslookup) beside it that fails too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from minidock.engine.network import dns_message
+from minidock.paths import Store
+from minidock.teach.packet.dns_walk import follow
+from minidock.teach.packet.text import plain_dns
+from support.command import REPOSITORY, Minidock
+from support.followed import end, machine_with_web, put_back
+from support.lab import HOST, sh
+from support.patience import patience
+
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet dns")]
+
+KNOWN_OUTSIDE = {"example.test": "198.51.100.7"}
+
+
+@contextmanager
+def server_at(address: str) -> Iterator[None]:
+    """A name server of somebody else's, that knows one name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind((address, 53))
+        ended = threading.Event()
+
+        def serve() -> None:
+            while True:
+                data, client = heard.recvfrom(4096)
+                if ended.is_set():
+                    return
+                query = dns_message.Query(data)
+                found = KNOWN_OUTSIDE.get(query.name)
+                known = dns_message.addresses([found] if found else [])
+                is_a = query.kind == dns_message.A
+                message = dns_message.response(query, known if is_a else [], code=0 if found else 3)
+                with suppress(PermissionError):  # a test's rule drops it
+                    heard.sendto(message, client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heard.sendto(b"", (address, 53))
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def shop(_busybox_store: Path) -> Iterator[Minidock]:
+    """A machine with `web` and `other` on the default network, and these on networks with names:
+
+    client and db on shop, gone there too, and stopped; far on apart; lost on shop, whose further
+    server is a port that nobody has; alone on an internal network.
+    """
+    with machine_with_web(_busybox_store) as minidock, server_at(HOST):
+        minidock.ok("network", "create", "shop")
+        minidock.ok("network", "create", "apart")
+        minidock.ok("network", "create", "--internal", "closed")
+        for name, *flags in (
+            ("client", "--network", "shop", "--dns", HOST),
+            ("db", "--network", "shop"),
+            ("gone", "--network", "shop"),
+            ("far", "--network", "apart"),
+            ("lost", "--network", "shop", "--dns", "127.0.0.9"),
+            ("alone", "--network", "closed"),
+            ("plain", "--dns", HOST),
+        ):
+            minidock.ok("run", "-d", "--name", name, *flags, "busybox", "sleep", "600")
+        minidock.ok("stop", "-t", "0", "gone")
+        yield minidock
+        minidock.ok("rm", "-f", "client", "db", "gone", "far", "lost", "alone", "plain")
+        minidock.ok("network", "rm", "shop", "apart", "closed")
+
+
+@pytest.fixture
+def ask(shop: Minidock) -> Callable[[str, str], dict[str, Any]]:
+    """What `packet --json CONTAINER --dns NAME` prints, without a process of its own."""
+    store = Store(shop.root)
+    return lambda container, name: plain_dns(follow(store, container, name, seconds=patience(0.4)))
+
+
+@pytest.fixture
+def run(shop: Minidock) -> Iterator[Callable[[str, str], str]]:
+    """A shell of the host that knows a container; afterwards the host's firewall is whole again."""
+    saved = sh("iptables-save")
+
+    def shell(container: str, script: str) -> str:
+        pid = shop.ok("inspect", "-f", "{{.State.Pid}}", container)
+        monitor = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        conf = f"/proc/{pid}/root/etc/resolv.conf"
+        inside = f"nsenter --net=/proc/{pid}/ns/net"
+        return sh(f"MONITOR={monitor} CONF={conf} INSIDE='{inside}'\n{script}")
+
+    yield shell
+    put_back(saved)
+
+
+def resolves(shop: Minidock, container: str, name: str) -> bool:
+    """Whether a real resolver in the container gets an address."""
+    pid = shop.ok("inspect", "-f", "{{.State.Pid}}", container)
+    done = subprocess.run(  # not by exec, which needs the monitor
+        ["nsenter", "--target", pid, "--mount", "--net", "/bin/busybox", "timeout",
+         str(round(patience(2))), "nslookup", "-type=a", name],
+        capture_output=True, text=True, check=False, timeout=patience(30),
+    )  # fmt: skip
+    answer = done.stdout.partition("\n\n")[2]
+    return done.returncode == 0 and "Address" in answer
+
+
+class Fault(NamedTuple):
+    """make, undo: shell, with MONITOR, CONF and INSIDE as variables. cause: of the verdict."""
+
+    container: str
+    name: str
+    cause: str
+    place: str = "answer"
+    make: str = ""
+    undo: str = ""
+
+
+PUT_BACK = "cat /tmp/conf.$MONITOR > $CONF; rm /tmp/conf.$MONITOR"
+SAVE = "cat $CONF > /tmp/conf.$MONITOR"
+FAULTS = {
+    "unknown name": Fault(
+        "client", "nobody.test", "nobody is called nobody.test: no container .*NXDOMAIN"),
+    "unknown name, another server": Fault(
+        "plain", "nobody.test", f"nobody is called nobody.test: says {HOST} \\(NXDOMAIN\\)"),
+    "stopped container": Fault("client", "gone", "container gone is not running"),
+    "on another network": Fault("client", "far", "far is on apart, client on shop"),
+    "default network": Fault(
+        "plain", "web", "plain is on the default network, where there is no name service"),
+    "resolv.conf leads elsewhere": Fault(
+        "client", "db", f"leads to {HOST}, and only 127.0.0.11 knows db",
+        make=f"{SAVE}; echo nameserver {HOST} > $CONF", undo=PUT_BACK),
+    "resolv.conf is empty": Fault(
+        "client", "db", "names no server: resolvers ask 127.0.0.1 .*nobody answers there",
+        make=f"{SAVE}; : > $CONF", undo=PUT_BACK),
+    "monitor stopped": Fault(
+        "client", "db", "the monitor of client .*name server, is stopped \\(SIGSTOP\\)",
+        make="kill -STOP $MONITOR", undo="kill -CONT $MONITOR"),
+    "the rule inside is gone": Fault(
+        "client", "db", "the rule inside client that leads 127.0.0.11:53 to its name server",
+        make="R=$($INSIDE iptables-save -t nat | grep -- '-A MINIDOCK-NAMES -p udp' | cut -c4-);"
+        " $INSIDE iptables -t nat -D $R; echo \"$R\" > /tmp/rule.$MONITOR",
+        undo="$INSIDE iptables -t nat -A $(cat /tmp/rule.$MONITOR); rm /tmp/rule.$MONITOR"),
+    "dropped inside": Fault(
+        "client", "db", "a firewall inside client drops the question: raw OUTPUT: .*--dport 53",
+        "raw OUTPUT",
+        make="$INSIDE iptables -t raw -I OUTPUT -p udp --dport 53 -j DROP",
+        undo="$INSIDE iptables -t raw -D OUTPUT -p udp --dport 53 -j DROP"),
+    "dropped on the host": Fault(
+        "plain", "example.test", "this host drops the question: filter INPUT: .*--dport 53",
+        "filter INPUT",
+        make="iptables -I INPUT -p udp --dport 53 -j DROP",
+        undo="iptables -D INPUT -p udp --dport 53 -j DROP"),
+    "the answer is dropped": Fault(
+        "plain", "example.test", "this host drops the answer: filter OUTPUT: .*--sport 53",
+        "filter OUTPUT",
+        make="iptables -I OUTPUT -p udp --sport 53 -j DROP",
+        undo="iptables -D OUTPUT -p udp --sport 53 -j DROP"),
+    "dropped behind our name server": Fault(
+        "client", "example.test", f"no server behind .*{HOST}:53: dropped by filter INPUT",
+        make="iptables -I INPUT -p udp --dport 53 -j DROP",
+        undo="iptables -D INPUT -p udp --dport 53 -j DROP"),
+    "nobody listens upstream": Fault(
+        "lost", "example.test", "no server behind .*127.0.0.9:53: none: refused, nobody listens"),
+    "no way out": Fault(
+        "plain", "example.test", f"{HOST}:53: no route leads there",
+        make="$INSIDE ip route del default",
+        undo="$INSIDE ip route add default via "
+        "$($INSIDE ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9]*.[0-9]*\\)..*/\\1/').0.1"),
+    "internal": Fault("alone", "example.test", "alone is on internal networks only"),
+    "nothing proves it": Fault(
+        "plain", "example.test", f"{HOST}:53: none within .*not determined: looked at the fire",
+        make="A=$($INSIDE hostname -I); ip neigh replace $A lladdr 02:00:00:00:00:99 nud permanent"
+        " dev $(ip -o route get $A | sed 's/.*dev \\(\\S*\\).*/\\1/')",
+        undo="ip neigh flush all nud permanent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_question_that_fails_says_why(
+    shop: Minidock,
+    ask: Callable[[str, str], dict[str, Any]],
+    run: Callable[[str, str], str],
+    fault: str,
+) -> None:
+    made = FAULTS[fault]
+    run(made.container, made.make)
+    try:
+        told = ask(made.container, made.name)
+        assert not resolves(shop, made.container, made.name), "it is no fault"
+    finally:
+        run(made.container, made.undo)
+    assert told["status"] == "stopped", told
+    assert re.search(made.cause, told["verdict"]), told["verdict"]
+    assert end(told) == made.place, told["hops"]
+    assert ("not determined" in told["verdict"]) == ("not determined" in made.cause)
+
+
+@pytest.mark.parametrize(
+    ("container", "name", "places", "who"),
+    [
+        ("client", "db", "name server, directory", "minidock's name server"),
+        ("client", "example.test", "name server, directory", "a server behind minidock's"),
+        ("plain", "example.test", "", HOST),
+    ],
+)
+def test_a_name_is_answered_and_by_whom(
+    shop: Minidock,
+    ask: Callable[[str, str], dict[str, Any]],
+    container: str,
+    name: str,
+    places: str,
+    who: str,
+) -> None:
+    wanted = KNOWN_OUTSIDE.get(name) or shop.ok(
+        "inspect", "-f", "{{.NetworkSettings.Networks.shop.IPAddress}}", name
+    )
+    assert resolves(shop, container, name)
+    told = ask(container, name)
+    assert (told["status"], told["addresses"]) == ("answered", [wanted]), told
+    assert f"says {who}" in told["verdict"]
+    assert places in ", ".join(hop["place"] for hop in told["hops"])
+
+
+def test_the_way_to_our_name_server_names_rule_and_step(
+    shop: Minidock, ask: Callable[[str, str], dict[str, Any]]
+) -> None:
+    told = ask("client", "db")
+    led = next(hop for hop in told["hops"] if hop["place"] == "nat OUTPUT")
+    assert re.search(r"127\.0\.0\.11:53 becomes 127\.0\.0\.11:\d+ in client", led["text"])
+    assert [rule["step"]["container"] for rule in led["rules"]] == ["client", "client"]
+
+
+def test_in_another_container_s_network_its_name_server_answers(
+    shop: Minidock, ask: Callable[[str, str], dict[str, Any]]
+) -> None:
+    shop.ok(
+        "run", "-d", "--name", "guest", "--network", "container:client", "busybox", "sleep", "9"
+    )
+    told = ask("guest", "db")
+    shop.ok("rm", "-f", "guest")
+    assert "says minidock's name server" in told["verdict"], told
+    assert any("the monitor of client" in hop["text"] for hop in told["hops"])
+    assert told["notes"] == []
+
+
+def test_docs_show_what_is_printed(shop: Minidock) -> None:
+    def masked(text: str) -> list[str]:
+        words = re.sub(r"\d+(\.\d+)*|[µm]s", "N", text).split()
+        return words[: words.index("answer")]
+
+    page = (REPOSITORY / "docs/packet.md").read_text()
+    shown = page.partition("```console\n$ minidock packet client --dns db\n")[2]
+    printed = shop.ok("packet", "client", "--dns", "db")
+    assert masked(shown.partition("```")[0]) == masked(printed)
+
+
+def test_the_command_prints_it(shop: Minidock) -> None:
+    printed = shop("packet", "client", "--dns", "db")
+    assert printed.code == 0, printed.stderr
+    assert printed.stdout.startswith("One question from client for the address of db\n")
+    printed = shop("packet", "client", "--dns", "gone", "--json")
+    assert printed.code == 1
+    assert "gone is not running" in json.loads(printed.stdout)["verdict"]
+    assert shop("packet", "gone", "--dns", "db").stderr.count("gone is not running") == 1
+    assert "invalid name: 'a..b'" in shop("packet", "client", "--dns", "a..b").stderr
+    assert "from one container" in shop("packet", "client", "db", "--dns", "db").stderr
+    tables = sh("nft list tables")
+    assert "minidock-packet" not in tables

@@ -385,6 +385,13 @@ def test_a_store_in_a_ramfs_works_and_directories_are_replaced_after_the_fix(
     assert "ok" == {f["check"]: f["verdict"] for f in after.report["findings"]}["overlay"]
 
 
+# A program that prints the fix of a check, out of a report in a file.
+PICK = (
+    "import json, sys; print(*[f['fix'] for f in json.load(open(sys.argv[1]))['findings'] "
+    "if f['check'] == sys.argv[2] and f['fix']])"
+)
+
+
 @dataclass(frozen=True)
 class Look:
     """The doctor's report, and how `run` ended."""
@@ -400,14 +407,10 @@ def _repaired(
     """Of a machine that a shell script has spoilt; and after the finding's fix ran as printed."""
     tool = shlex.join(command_line())
     run = shlex.join(["run", "--rm", "--network", network, image, *(command or ["true"])])
-    pick = (
-        "import json, sys; print(*[f['fix'] for f in json.load(open(sys.argv[1]))['findings'] "
-        "if f['check'] == sys.argv[2] and f['fix']])"
-    )
     look = f'{tool} doctor --json >"$AT/$1.json"; {tool} {run} >"$AT/$1.out" 2>&1; '
     both = (
         f"look() {{ {look} echo $? >$AT/$1.code; }}\n{script}\nlook before\n"
-        f'fix=$({sys.executable} -c {shlex.quote(pick)} "$AT/before.json" {shlex.quote(check)})\n'
+        f'fix=$({sys.executable} -c {shlex.quote(PICK)} "$AT/before.json" {shlex.quote(check)})\n'
         'eval "$fix"\n'
         "look after; umount -l /run/minidock-*/sealed/bin/python3 2>/dev/null || true"
     )
@@ -424,6 +427,92 @@ def _repaired(
         return Look(report, code, (at / f"{name}.out").read_text())
 
     return seen("before"), seen("after")
+
+
+# --- firewalls ------------------------------------------------------------------------------------
+
+# A base chain, as nft takes it -> the finding's check, and what is cut off before it.
+FIREWALLS: dict[str, tuple[str, str]] = {
+    "inet forward policy drop": ("FORWARD", "out"),
+    "ip forward policy drop": ("FORWARD", "outside"),
+    "inet forward policy accept reject": ("FORWARD", "out"),
+    "inet input policy drop": ("INPUT", "loopback"),
+    "inet forward policy accept ct state invalid drop": ("", ""),
+    "inet input policy drop ct state established,related accept": ("", ""),
+}
+
+# A network namespace with a neighbour ($FAR) behind eth0; /run, and with it what is noted there,
+# ends with the mount namespace. `ways` prints those that packets get through.
+WORLD = r"""
+mount -t tmpfs none /run; ip link set lo up
+unshare --net sleep 600 & FAR=$!
+while [ "$(readlink /proc/$FAR/ns/net)" = "$(readlink /proc/$$/ns/net)" ]; do sleep 0.02; done
+far() { nsenter --net=/proc/$FAR/ns/net "$@"; }
+ip link add up0 type veth peer name eth0 netns $FAR
+ip address add 10.79.3.1/24 dev up0; ip link set up0 up
+far ip address add 10.79.3.2/24 dev eth0; far ip link set eth0 up
+nsenter --net=/proc/$FAR/ns/net $PYTHON -c 'import socket as s
+server = s.create_server(("", 8000))
+while 1: server.accept()[0].send(b"answer")' & SERVER=$!
+call='import socket as s, sys
+for _ in range(int(sys.argv[3])):
+    try:
+        with s.create_connection((sys.argv[1], int(sys.argv[2])), 1) as c: sys.exit(not c.recv(9))
+    except OSError: pass
+sys.exit(1)'
+box() { $MINIDOCK run --rm $IMAGE sh -c "for i in \$(seq $2); do nc -w 1 $1 </dev/null |
+        grep -q answer && exit; sleep 0.1; done; exit 1"; }
+ways() {
+    box '10.79.3.2 8000' $1 && echo out
+    box "$WEB 80" $1 && echo neighbour
+    $PYTHON -c "$call" 127.0.0.1 8081 $1 && echo loopback
+    far $PYTHON -c "$call" 10.79.3.1 8081 $1 && echo outside
+}
+$MINIDOCK run -d --name web -p 8081:80 $IMAGE sh -c 'while :; do echo answer | nc -l -p 80; done' \
+    >/dev/null
+WEB=$($MINIDOCK inspect -f '{{.NetworkSettings.IPAddress}}' web)
+nft -f - <<END
+$RULES
+END
+$MINIDOCK doctor --json >$AT/before.json; ways 2 >$AT/before.ways
+fix=$($PYTHON -c "$PICK" $AT/before.json "$CHECK"); eval "$fix"
+$MINIDOCK doctor --json >$AT/after.json; ways 20 >$AT/after.ways
+$MINIDOCK rm -f web >/dev/null; kill $FAR $SERVER
+umount -l /run/minidock-*/sealed/bin/python3
+"""
+
+
+@pytest.mark.parametrize("chain", FIREWALLS)
+def test_a_firewall_of_nftables_is_opened_by_the_fix(
+    chain: str,
+    minidock: Minidock,
+    busybox_image: str,
+    tmp_path: Path,
+    require: Callable[[str], str],
+) -> None:
+    require("nft")
+    check, closed = FIREWALLS[chain]
+    family, hook, _, policy, *rule = chain.split()
+    base = f"type filter hook {hook} priority 0; policy {policy}; {' '.join(rule)}"
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "bash", "-c", WORLD],
+        env={
+            **environment(minidock.root), "AT": str(tmp_path), "PYTHON": sys.executable,
+            "MINIDOCK": shlex.join(command_line()), "IMAGE": busybox_image, "PICK": PICK,
+            "CHECK": check, "RULES": f"table {family} mine {{\nchain its {{\n{base}\n}}\n}}",
+        },
+        capture_output=True, text=True, timeout=patience(120), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found, ways = [], []
+    for when in ("before", "after"):
+        report = json.loads((tmp_path / f"{when}.json").read_text())
+        ill = [f for f in report["findings"] if f["topic"] == "Network" and f["fix"]]
+        found.append([f["check"] for f in ill if f["check"] != "ports"])
+        ways.append(set((tmp_path / f"{when}.ways").read_text().split()))
+    assert found == [[check] if check else [], []], (found, done.stderr)
+    assert ways[1] == {"out", "neighbour", "loopback", "outside"}, (ways, done.stderr)
+    assert closed not in ways[0], "packets got through: the warning is untrue"
 
 
 def _with_capabilities(kept: list[str]) -> str:

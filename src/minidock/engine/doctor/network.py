@@ -137,13 +137,13 @@ def _forward_chain(machine: Machine) -> Finding:
 
 
 def _host_chains(machine: Machine) -> Finding:
-    """The machine's own calls of a published port: their way to the container, and the answers."""
-    check = "INPUT, OUTPUT"
-    if found := _stops(machine, "input", "output"):
+    """Answers of containers to the machine's own calls of a published port."""
+    check = "INPUT"
+    if found := _stops(machine, "input"):
         seen = f"a port published on 127.0.0.1 does not answer: {_listed(found)} stops it"
         fix = _let_through(machine, found)
         return Finding(TOPIC, check, WARNING, seen, fix, {"publish": None})
-    return Finding(TOPIC, check, OK, "this machine reaches its containers")
+    return Finding(TOPIC, check, OK, "what containers answer to this machine comes in")
 
 
 def _bridge_chains(machine: Machine) -> list[Finding]:

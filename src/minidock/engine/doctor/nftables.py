@@ -28,14 +28,13 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
             "oifname {br} ct status dnat accept",
         ),
     ),
-    # The host's own calls of a published port go out by the bridge, and are answered there.
+    # The host's own calls of a published port are answered from the bridge.
     ("ip", "input"): (
         (
             {"iifname": "{br}", "ct state": "established"},
             "iifname {br} ct state established,related accept",
         ),
     ),
-    ("ip", "output"): (({"oifname": "{br}", "ct state": "new"}, "oifname {br} accept"),),
     # Between two ports of a bridge, and between a port and the host's address on the bridge.
     ("bridge", "forward"): (({"meta ibrname": "{br}"}, "meta ibrname {br} accept"),),
     ("bridge", "input"): (({"meta ibrname": "{br}"}, "meta ibrname {br} accept"),),

@@ -148,10 +148,10 @@ def _host_chains(machine: Machine) -> Finding:
 
 def _bridge_chains(machine: Machine) -> list[Finding]:
     """nftables' family bridge sees frames before iptables does; nothing is said if it has none."""
-    found = _stops(machine, "forward", "input", "output", family="bridge")
+    found = _stops(machine, "forward", family="bridge")
     if not found:
         return []
-    seen = f"containers of one network do not reach each other or the host: {_listed(found)}"
+    seen = f"containers of one network do not reach each other: {_listed(found)}"
     fix, can = _let_through(machine, found), dict.fromkeys(("out", "publish"))
     return [Finding(TOPIC, "bridge chains", WARNING, seen, fix, can)]
 

@@ -35,10 +35,8 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
             "iifname {br} ct state established,related accept",
         ),
     ),
-    # Between two ports of a bridge, and between a port and the host's address on the bridge.
+    # Between two ports of a bridge.
     ("bridge", "forward"): (({"meta ibrname": "{br}"}, "meta ibrname {br} accept"),),
-    ("bridge", "input"): (({"meta ibrname": "{br}"}, "meta ibrname {br} accept"),),
-    ("bridge", "output"): (({"meta obrname": "{br}"}, "meta obrname {br} accept"),),
 }
 _BASE = re.compile(r"type filter hook (\w+) .*?(?:policy (\w+))?;?$")
 _CONDITION = re.compile(

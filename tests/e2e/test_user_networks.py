@@ -238,11 +238,9 @@ def test_connecting_that_dies_at_any_act_leaves_nothing(
     minidock.ok("network", "create", "one")
     minidock.ok("run", "--rm", image, "true")  # the default network is there from now on
     run(minidock, "web", "-p", "80")
-    journal = Path(containers.find(store, "web").paths.journal)
-    told = len(journal.read_text().splitlines())
     minidock.ok("network", "connect", "one", "web")
-    records = [json.loads(line) for line in journal.read_text().splitlines()[told:]]
-    acts = [record["begin"] for record in records
+    lines = Path(store.network_journal("one")).read_text().splitlines()
+    acts = [record["begin"] for record in map(json.loads, lines)
             if record["actor"] == "monitor" and "begin" in record]  # fmt: skip
     assert len(acts) > 10, "a cable, addresses, rules, sockets"
     minidock.ok("rm", "-f", "web")

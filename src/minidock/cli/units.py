@@ -26,7 +26,10 @@ _NANOSECONDS = {
 
 
 def size_bytes(text: str) -> int:
-    """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s."""
+    """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s.
+
+    What is too large for 64 bits is the first number that is, for the engine to refuse.
+    """
     import re
 
     match = re.fullmatch(_SIZE, text, re.ASCII | re.IGNORECASE)
@@ -34,7 +37,7 @@ def size_bytes(text: str) -> int:
         raise ValueError(f"invalid size: '{text}'")
     power = _POWER[match[2].lower()] if match[2] else 0
     try:
-        return min(int(decimal_fraction(match[1]) * 1024**power), _INT64_MAX)
+        return min(int(decimal_fraction(match[1]) * 1024**power), _INT64_MAX + 1)
     except ValueError:
         raise ValueError(f"invalid size: '{text}'") from None
 

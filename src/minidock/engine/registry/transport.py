@@ -194,7 +194,9 @@ def check_url(url: str) -> None:
     except ValueError:  # "[" without "]", a port of 99999
         is_url = False
     if not is_url or len(url) > _URL_MAX or any(c <= " " or c == "\x7f" for c in url):
-        raise RegistryError(f"the registry refers to {printable(url)!r}, which is not a URL")
+        raise RegistryError(
+            f"the registry refers to {printable(url)!r}, which is not https or http to a server"
+        )
 
 
 def joined(base: str, place: str) -> str:

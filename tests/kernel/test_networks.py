@@ -784,6 +784,7 @@ def test_foreign_rules_in_our_chains_stay_where_they_are(lab: Lab, store: Store)
     sh(f"iptables -I {chain} -s 192.0.2.7 -j DROP && iptables -I {chain} 3 -s 192.0.2.8 -j DROP")
     sh(f"iptables -t nat {foreign['nat'][0].replace('-A', '-I')}")
     sh(f"iptables -t raw {foreign['raw'][0]}")
+    sh(f"iptables -t nat -A POSTROUTING -d 192.0.2.10 -j {chain}-OUT")
 
     def there(table: str) -> list[str]:
         return sh(f"iptables -t {table} -S {chain}").splitlines()[1:]
@@ -804,6 +805,8 @@ def test_foreign_rules_in_our_chains_stay_where_they_are(lab: Lab, store: Store)
     networks.teardown(store)
     for table, rules in foreign.items():
         assert there(table) == rules
+    assert sh(f"iptables -t nat -S {chain}-OUT").splitlines() == [f"-N {chain}-OUT"]
+    assert f"-d 192.0.2.10/32 -j {chain}-OUT" in sh("iptables-save -t nat")
 
 
 def test_bridge_whose_chains_would_be_anothers_is_refused(

@@ -77,6 +77,31 @@ def test_removal_names_what_is_there_and_nothing_else() -> None:
     assert text.count("-D ") == 5
 
 
+@pytest.mark.parametrize("kept", ["MINIDOCK-minidock0", "MINIDOCK-minidock0-OUT"])
+def test_a_chain_goes_with_all_that_leads_to_it_and_one_with_foreign_rules_stays_with_that(
+    kept: str,
+) -> None:
+    text = firewall.removal(f"{_saved()}*nat\n-A {kept} -j LOG\nCOMMIT\n", DEVICE)
+    lines = text.partition("*nat\n")[2].partition("COMMIT")[0].splitlines()
+    leading = firewall.jumps(DEVICE)["nat"]
+    for chain in RULES["nat"]:
+        jumps = {f"-D {at} {to}" for at, rules in leading.items() for to in rules
+                 if to.endswith(f"-j {chain}")}  # fmt: skip
+        assert (f"-X {chain}" in lines) == (chain != kept)
+        assert jumps & {*lines} == (set() if chain == kept else jumps)
+
+
+@pytest.mark.parametrize("word", ["-j", "-g"])
+def test_a_chain_to_which_foreign_rules_lead_stays_and_is_empty(word: str) -> None:
+    saved = f"{_saved()}*nat\n-A theirs -p tcp {word} MINIDOCK-minidock0-OUT\nCOMMIT\n"
+    text = firewall.removal(saved, DEVICE)
+    assert "-X MINIDOCK-minidock0-OUT" not in text and "-A " not in text
+    assert "theirs" not in text and "-D POSTROUTING -j MINIDOCK-minidock0-OUT" in text
+    assert text.count("-D MINIDOCK-minidock0-OUT ") == 3
+    left = "*nat\n:MINIDOCK-minidock0-OUT - [0:0]\n-A theirs -j MINIDOCK-minidock0-OUT\nCOMMIT\n"
+    assert firewall.removal(left, DEVICE) == "", "nothing is left to take away"
+
+
 def test_foreign_forwarding_rules_are_noticed() -> None:
     assert not firewall.forwards_for_others(_saved(), DEVICE)
     saved = _saved() + "*filter\n-A FORWARD -j DOCKER-USER\nCOMMIT\n"

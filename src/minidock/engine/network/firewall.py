@@ -203,7 +203,8 @@ def changes(
 def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: str = "") -> str:
     """The text for iptables-restore that takes a network's chains away; "" where there are none.
 
-    A chain in which an administrator has rules of their own stays with these, and is asked.
+    A chain in which an administrator has rules of their own stays with these, and is asked; one to
+    which rules of theirs lead stays, and is empty: the kernel would not let it go.
     user_chain: the administrator's, where no other network needs it: gone if nothing is in it.
     """
     present, ours = parse(saved), shapes(device)
@@ -212,11 +213,15 @@ def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: st
         have = present.get(table, {})
         lines = f":FORWARD {forward_policy} [0:0]\n" if forward_policy and table == "filter" else ""
         chains = [name for name in (chain_of(device), f"{chain_of(device)}-OUT") if name in have]
-        if all(ours.fit(rule) for name in chains for rule in have[name]):
-            for built_in, rules in leading.items():
-                lines += _drop(built_in, have.get(built_in, []), rules)
+        free = [name for name in chains if all(map(ours.fit, have[name]))]
+        for built_in, rules in leading.items():
+            gone = [rule for rule in rules if _target(rule) in free]
+            lines += _drop(built_in, have.get(built_in, []), gone)
         for chain in chains:
-            lines += _take_away(chain, have[chain], ours)
+            if chain in free and chain not in _led_to(have, leading):
+                lines += f"-F {chain}\n-X {chain}\n"
+            else:
+                lines += _drop(chain, have[chain], [*filter(ours.fit, have[chain])])
         if table == "filter" and have.get(user_chain) in ([_RETURN], []):
             lines += _drop("FORWARD", have.get("FORWARD", []), [f"-j {user_chain}"])
             lines += _drop(user_chain, have[user_chain], [_RETURN]) + f"-X {user_chain}\n"
@@ -333,8 +338,11 @@ def _drop(chain: str, have: list[str], ours: list[str]) -> str:
     return "".join(f"-D {chain} {rule}\n" for rule in have if rule in ours)
 
 
-def _take_away(chain: str, have: list[str], ours: Shapes) -> str:
-    """The lines that remove a chain; where others' rules are in it, only ours go."""
-    if all(map(ours.fit, have)):
-        return f"-F {chain}\n-X {chain}\n"
-    return "".join(f"-D {chain} {rule}\n" for rule in have if ours.fit(rule))
+def _led_to(have: dict[str, list[str]], leading: dict[str, list[str]]) -> set[str]:
+    """To what the rules of a table lead, by -j or -g, other than the network's own jumps."""
+    return {
+        rule.rpartition(" ")[2]
+        for chain, rules in have.items()
+        for rule in rules
+        if rule not in leading.get(chain, [])
+    }

@@ -20,6 +20,7 @@ from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
 from support.patience import long, patience
+from support.walls import wait_for
 
 COUNT = int(os.environ.get("MINIDOCK_STRESS", long(12, 100)))
 AT_A_TIME = 8
@@ -28,8 +29,8 @@ NAMES = [f"many{number}" for number in range(COUNT)]
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60 + 10 * COUNT)]
 
 SERVE = (
-    "hostname -i > /data/address; mkdir /www; echo I am $0 > /www/index.html; "
-    "exec httpd -f -p 80 -h /www"
+    "hostname -i > /data/new && mv /data/new /data/address; "
+    "mkdir /www; echo I am $0 > /www/index.html; exec httpd -f -p 80 -h /www"
 )
 
 
@@ -74,7 +75,7 @@ def test_many_start_serve_and_go_without_a_trace(
     addresses = [address_inside(pid) for pid in pids]
     assert len(set(addresses)) == COUNT
     volumes = Path(store.volumes)
-    written = [(volumes / name / "_data/address").read_text().strip() for name in NAMES]
+    written = [wait_for(volumes / name / "_data/address").strip() for name in NAMES]
     assert written == addresses
     format = '{{(index .NetworkSettings.Ports "80/tcp" 0).HostPort}}'
     ports = minidock.ok("inspect", "-f", format, *NAMES).split()

@@ -47,7 +47,11 @@ from minidock.engine.build.prune import prune
 prune(Store(), everything=False)
 """
 MOMENTS = {
-    "before images.json": "ImageStore.write = die\n",
+    "before images.json": """
+write = ImageStore.write
+ImageStore.write = lambda self, new: die() if new["images"] else write(self, new)
+""",
+    "before any images.json": "ImageStore.write = die\n",
     "before a layer": """
 rename = os.rename
 os.rename = lambda old, new: die() if "/layers/" in old + new else rename(old, new)

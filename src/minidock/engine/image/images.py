@@ -262,6 +262,8 @@ class ImageStore:
             if missing:
                 return missing, {}
             catalogue = self.read()
+            if not os.path.exists(self._store.images):
+                self.write(catalogue)  # before the first config: from now on, missing means lost
             moved: dict[str, str] = {}
             with lock.unsettled():
                 for chain_id in absent:

@@ -167,6 +167,34 @@ def _article(kind: type) -> str:
     return names.get(kind, f"a {kind.__name__}")
 
 
+# --- records, one a line -------------------------------------------------------------------------
+
+
+def open_lines(path: str, *, create: bool = True, mode: int = 0o600) -> int:
+    """A descriptor that appends to a file of one record a line; errors as of `open_regular`.
+
+    A line without an end, which a power cut or a full disk left there, is ended first, and marked
+    by a NUL: no record has one.
+    """
+    flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
+    fd = open_regular(path, flags, mode=mode)
+    try:
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\0\n")
+    except OSError:
+        pass  # a full disk: what would be appended is lost as well, and who opens it next does this
+    return fd
+
+
+def is_cut_off(line: bytes) -> bool:
+    """Whether a line is what is left of records after a power cut or on a full disk.
+
+    Blocks that were never written read as NULs, up to the file's end or to a later block.
+    """
+    return line.startswith(b"\0") or line.endswith(b"\0")
+
+
 # --- what is passed over -------------------------------------------------------------------------
 
 _listener: Callable[[DamagedFile], None] | None = None

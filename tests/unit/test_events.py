@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minidock import document
 from minidock.engine import events
+from minidock.errors import DamagedFile
 from minidock.paths import Store
 
 
@@ -52,3 +54,19 @@ def test_events_are_told_within_their_time(store: Store) -> None:
     assert [event["Actor"]["ID"] for event in told] == ["a", "b"]
     between = told[0]["timeNano"] / 1e9
     assert list(events.read(store, since=0, until=between - 1, follow=False)) == []
+
+
+@pytest.mark.parametrize("left", [b'{"Type":"vol', bytes(3000), b'{"Ty\0\0', bytes(9) + b'e"}\n'])
+def test_what_a_power_cut_left_hides_no_other_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    damaged: list[DamagedFile] = []
+    monkeypatch.setattr(document, "_listener", damaged.append)
+    events.tell(store, "volume", "create", "before")
+    with open(store.events, "ab") as file:
+        file.write(left)
+    for name in ("after", "last"):
+        events.tell(store, "volume", "create", name)
+    told = events.read(store, since=0, until=None, follow=False)
+    assert [event["Actor"]["ID"] for event in told] == ["before", "after", "last"]
+    assert damaged == []

@@ -21,7 +21,15 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.document import Each, open_regular, parse, passed_over, read_bytes
+from minidock.document import (
+    Each,
+    is_cut_off,
+    open_lines,
+    open_regular,
+    parse,
+    passed_over,
+    read_bytes,
+)
 from minidock.errors import DamagedFile, StoreError
 
 TYPE_CHECKING = False
@@ -150,7 +158,7 @@ def _event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> di
 def _append(store: Store, events: list[dict[str, Any]]) -> None:
     text = "".join(jsontext.dumps(event) + "\n" for event in events)
     try:
-        fd = open_regular(store.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        fd = open_lines(store.events)
         try:
             os.write(fd, text.encode())
             if os.fstat(fd).st_size > _LONGEST_BYTES:
@@ -177,6 +185,8 @@ def read(
     """
     begin = since if since is not None else (time.time() if follow else 0.0)
     for line in _lines(store, until=until, follow=follow):
+        if is_cut_off(line):
+            continue
         try:
             event = parse(line, store.events, _SHAPE)
         except DamagedFile as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.document import open_regular
+from minidock.document import open_lines, open_regular
 from minidock.errors import DamagedFile
 from minidock.kernel.op import Journal, Numbers, current_journal, use_journal
 
@@ -123,7 +123,7 @@ class recording_to(recording):
         trim(paths)
         try:
             # Not made here: a new file would keep a directory from going that is being removed.
-            self._fd = open_regular(paths.journal, os.O_WRONLY | os.O_APPEND)
+            self._fd = open_lines(paths.journal, create=False)
         except (OSError, DamagedFile):
             pass  # what is done counts more than what is told
         super().__init__(writer(self._fd))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.document import open_regular
+from minidock.document import open_lines
 from minidock.engine.journal import fault_gate, fresh, writer
 from minidock.errors import DamagedFile
 from minidock.kernel.op import Journal, current_journal, use_journal
@@ -83,7 +83,7 @@ def put_away(path: str) -> None:
 def open_for_append(path: str) -> int:
     """A descriptor of a journal's end; -1 on a full disk, or where there is no place for it."""
     try:
-        return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        return open_lines(path)
     except (OSError, DamagedFile):
         return -1
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 
-from minidock.document import read_bytes
+from minidock.document import is_cut_off, read_bytes
 from minidock.errors import DamagedFile, NotFound
 from minidock.teach.told import Reader, Told, load_ops
 
@@ -176,9 +176,10 @@ def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
     """A journal's records, and before them those that were put away when it grew too long."""
     for each in (f"{path}.1", path):
         try:
-            lines = read_bytes(each).decode(errors="replace").splitlines()
+            whole = [line for line in read_bytes(each).splitlines() if not is_cut_off(line)]
         except FileNotFoundError:
             continue
+        lines = [line.decode(errors="replace") for line in whole]
         if lines and not lines[-1].endswith("}"):
             lines.pop()  # the disk was full, or somebody is writing it just now
         for line in lines:

@@ -13,7 +13,7 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.document import open_regular, parse, passed_over
+from minidock.document import is_cut_off, open_lines, open_regular, parse, passed_over
 from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container, find
 from minidock.engine.container.restart import NO, policy_of
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _POLL_SECONDS = 0.1
-_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _SHAPE = {"log": str, "stream": str, "time": str}
 _LONGEST_LINE_BYTES = 1 << 20
 _HINT = "--log-opt max-size=10m --log-opt max-file=3"
@@ -83,7 +82,7 @@ class LogFile:
     def __init__(self, path: str, limits: Limits) -> None:
         self._path = path
         self._limits = limits
-        self._fd = open_regular(path, _APPENDING, mode=0o640)
+        self._fd = open_lines(path, mode=0o640)
         self._partial = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
@@ -122,7 +121,7 @@ class LogFile:
                     os.rename(newer, older)
             if len(names) == 1:
                 os.unlink(self._path)  # who reads it has it open, and reads it to its end
-            fresh = open_regular(self._path, _APPENDING, mode=0o640)
+            fresh = open_lines(self._path, mode=0o640)
         except OSError:
             return
         os.close(self._fd)
@@ -196,7 +195,9 @@ def stream(
 
 
 def _parsed(line: bytes, path: str) -> dict[str, str] | None:
-    """A line's record; None for one that is damaged, which is passed over."""
+    """A line's record; None for one that is cut off, or damaged, which is passed over."""
+    if is_cut_off(line):
+        return None
     try:
         record: dict[str, str] = parse(line, path, _SHAPE)
     except DamagedFile as error:

@@ -106,8 +106,10 @@ def _of_container(store: Store, container_id: str) -> Iterator[Thing]:
         document.read(paths.config, dict)
     except FileNotFoundError:
         pass
-    except DamagedFile as error:  # made anew by the next start
-        yield _thing(error, partial(_unless_it_runs, store, container_id, error))
+    except DamagedFile as error:
+        # Not durable, and made anew by the next start, which replaces any regular file.
+        if container_id in living(store) or _not_regular(paths.config):
+            yield _thing(error, partial(_unless_it_runs, store, container_id, error))
     try:
         state.load(store.run, container_id)
     except NotFound:
@@ -287,11 +289,12 @@ def _file(store: Store, path: str, shape: Any) -> Iterator[Thing]:
 
 
 def _lines(store: Store, path: str) -> Iterator[Thing]:
-    """A file of one JSON object a line; the last line may be cut off."""
+    """A file of one JSON object a line; lines that a power cut left are no damage."""
     try:
         *lines, _ = document.read_bytes(path).split(b"\n")
         for line in lines:
-            document.parse(line, path, dict)
+            if not document.is_cut_off(line):
+                document.parse(line, path, dict)
     except FileNotFoundError:
         return
     except DamagedFile as error:

@@ -56,7 +56,11 @@ def test_events_are_told_within_their_time(store: Store) -> None:
     assert list(events.read(store, since=0, until=between - 1, follow=False)) == []
 
 
-@pytest.mark.parametrize("left", [b'{"Type":"vol', bytes(3000), b'{"Ty\0\0', bytes(9) + b'e"}\n'])
+@pytest.mark.parametrize(
+    "left",
+    [b'{"Type":"vol', bytes(3000), b'{"Ty\0\0', bytes(9) + b'e"}\n'],
+    ids=["half a line", "a block", "half a line and a block", "a block and the end of a line"],
+)
 def test_what_a_power_cut_left_hides_no_other_event(
     store: Store, monkeypatch: pytest.MonkeyPatch, left: bytes
 ) -> None:

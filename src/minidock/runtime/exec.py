@@ -261,13 +261,28 @@ class Entering:
         return found - self._killed
 
     def _holds_channel(self, pid: int) -> bool:
+        """Whether a process has our channel, or is exiting: it has no descriptor any more then."""
         directory = f"/proc/{pid}/fd"
-        return any(os.readlink(f"{directory}/{fd}") == self._socket for fd in os.listdir(directory))
+        held = []
+        try:
+            for fd in os.listdir(directory):
+                held.append(_link_of(f"{directory}/{fd}"))
+        except FileNotFoundError:
+            return False
+        return not any(held) or self._socket in held
 
     def _explained(self, error: BaseException) -> BaseException:
         if isinstance(error, (KernelError, FileNotFoundError)) and _tells_of_an_end(error):
             return Conflict(f"container {self._id} is not running")
         return error
+
+
+def _link_of(path: str) -> str:
+    """Where a link leads; "" where it has just gone."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
 
 
 def _create_stage(

@@ -22,6 +22,7 @@ from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.path import chroot
 from minidock.kernel.streams import take_streams
 from minidock.runtime import channel, state
+from minidock.runtime.children import children, holds_or_exits, is_zombie
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process import (
     command_steps,
@@ -149,7 +150,7 @@ class Entering:
         self._failure: BaseException | None = None
         self._dying: list[tuple[int, int]] = []  # pid and pidfd of those that are to end
         self._killed: set[int] = set()
-        self._earlier = _children()
+        self._earlier = children()
         self._ours, theirs = channel.pair()
         self._socket = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
         program = exec_program(
@@ -219,7 +220,7 @@ class Entering:
 
         A PID namespace does not end before all of its processes are reaped: by us, this one.
         """
-        return any(_is_zombie(pid) for pid in self._strays())
+        return any(is_zombie(pid) for pid in self._strays())
 
     def give_up(self, error: BaseException) -> None:
         """End what there is of it, wherever it stands; `proceed` raises this then."""
@@ -256,33 +257,14 @@ class Entering:
         """The process inside, told of or not; none that was killed already."""
         found = {self._ours.pid} if self._ours.pid else set()
         if not found:
-            unknown = _children() - self._earlier - self._claimed
-            found = {pid for pid in unknown if _is_zombie(pid) or self._holds_channel(pid)}
+            unknown = children() - self._earlier - self._claimed
+            found = {pid for pid in unknown if is_zombie(pid) or holds_or_exits(pid, self._socket)}
         return found - self._killed
-
-    def _holds_channel(self, pid: int) -> bool:
-        """Whether a process has our channel, or is exiting: it has no descriptor any more then."""
-        directory = f"/proc/{pid}/fd"
-        held = []
-        try:
-            for fd in os.listdir(directory):
-                held.append(_link_of(f"{directory}/{fd}"))
-        except FileNotFoundError:
-            return False
-        return not any(held) or self._socket in held
 
     def _explained(self, error: BaseException) -> BaseException:
         if isinstance(error, (KernelError, FileNotFoundError)) and _tells_of_an_end(error):
             return Conflict(f"container {self._id} is not running")
         return error
-
-
-def _link_of(path: str) -> str:
-    """Where a link leads; "" where it has just gone."""
-    try:
-        return os.readlink(path)
-    except FileNotFoundError:
-        return ""
 
 
 def _create_stage(
@@ -360,20 +342,6 @@ def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
         return True
     gone = {"setns(2)": (ESRCH,), "clone3(2)": (ENODEV,), "read(2)": (ENOENT, ENODEV, ESRCH)}
     return error.errno in gone.get(error.call, ())
-
-
-def _children() -> set[int]:
-    """Our children, by proc(5): a stage that was killed leaves one that it did not tell of."""
-    try:
-        with open("/proc/thread-self/children", encoding="ascii") as file:
-            return {int(word) for word in file.read().split()}
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return set()
-
-
-def _is_zombie(pid: int) -> bool:
-    with open(f"/proc/{pid}/stat", "rb") as file:  # a child of ours: it stays until it is reaped
-        return file.read().rpartition(b")")[2].split()[0] == b"Z"
 
 
 def _run(

@@ -40,6 +40,17 @@ class exclusive:
         os.close(self._fd)
 
 
+def is_held(fd: int) -> bool:
+    """Whether somebody holds flock(2) on an open file; closes the descriptor."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 class Ownership:
     """The right to start, run or remove a container, for as long as this process lives."""
 

@@ -10,7 +10,7 @@ of that directory (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS), and eve
 by descriptors. No mount is entered (RESOLVE_NO_XDEV): what is mounted in there is somebody's data,
 such as the directory of a volume of type bind.
 
-Nothing else in minidock removes trees (tests/architecture/test_trees.py).
+Nothing else in minidock removes trees (tests/architecture/test_tree_removal.py).
 Sources: openat2(2), unlinkat(2), rename(2).
 """
 

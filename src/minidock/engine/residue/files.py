@@ -6,7 +6,6 @@ that lock, or with a lock of its own that nobody holds, what is not whole was le
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from functools import partial
@@ -18,7 +17,7 @@ from minidock.engine.container.containers import sweep
 from minidock.engine.container.names import every_name, holder_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.container.volume_mounts import users_of as volume_users
-from minidock.engine.locks import exclusive
+from minidock.engine.locks import exclusive, is_held
 from minidock.engine.network import networks
 from minidock.engine.network.file import Locked
 from minidock.engine.network.file import every as every_network
@@ -68,13 +67,7 @@ def is_locked(path: str) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_held(descriptor)
 
 
 def files(store: Store) -> Iterator[Thing]:

@@ -7,7 +7,6 @@ does any as long as a document is damaged that might name it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from functools import partial
 
@@ -16,6 +15,7 @@ from minidock.document import open_regular
 from minidock.engine.build.cache import kept_layers
 from minidock.engine.container.containers import documents
 from minidock.engine.image.images import ImageStore
+from minidock.engine.locks import is_held
 from minidock.engine.residue.thing import Thing
 from minidock.engine.store import Staging, StoreLock, is_made
 from minidock.errors import DamagedFile
@@ -79,13 +79,7 @@ def _a_build_is_at_work(store: Store) -> bool:
     except DamagedFile as error:
         document.passed_over(error)
         return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return is_held(fd)
 
 
 def _remove(store: Store, name: str) -> None:

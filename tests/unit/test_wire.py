@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.loop import Loop
+from minidock.engine.monitor.session import Client
 
 
 def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> None:
@@ -13,3 +17,23 @@ def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> Non
     assert wire.content_of(wire.receive(ours)) == {"code": 7}
     assert wire.receive(ours) == b""
     ours.close()
+
+
+@pytest.mark.parametrize("leaves", ["before", "after"])
+def test_what_a_command_sent_is_heard_though_it_left_our_answer_unread(leaves: str) -> None:
+    """A command that detaches has sent all that was typed before the keys."""
+    command, ours = wire.pair()
+    loop, heard = Loop(), []
+    client = Client(loop, ours)
+    client.on_message = lambda client, packet: heard.append(packet)
+    typed = [b"i%d" % number for number in range(5)]
+    for packet in typed:
+        command.send(packet)
+    if leaves == "before":
+        command.close()
+    client.send(wire.taken(1))
+    command.close()
+    for _ in range(len(typed) + 1):
+        loop.turn(0)
+    assert heard == typed
+    assert not client.is_open

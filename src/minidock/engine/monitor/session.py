@@ -77,6 +77,7 @@ class Client:
         self.on_message: Callable[[Client, bytes], None] | None = None
         self._backlog: list[bytes] = []
         self._ends = False
+        self._has_gone = False  # it reads no more; what it sent before is still to be read
         self._untaken_bytes = 0  # sent to it, and not passed on by it yet
         self._unsaid_bytes = 0  # taken from it, and not told yet
         socket.setblocking(False)
@@ -113,7 +114,7 @@ class Client:
 
     def send(self, packet: bytes) -> None:
         """Send a message, now or when the command has room for it."""
-        if self.socket.fileno() < 0:
+        if self.socket.fileno() < 0 or self._has_gone:
             return
         self._backlog.append(packet)
         self._flush()
@@ -161,8 +162,8 @@ class Client:
         except BlockingIOError:
             pass
         except OSError:
-            self.close()
-            return
+            self._has_gone = True
+            self._backlog.clear()
         if self._ends and not self._backlog:
             self.close()
             return
@@ -174,7 +175,7 @@ class Client:
         if self.socket.fileno() < 0 or not (events & READABLE or ended(events)):
             return
         try:
-            packet = self.socket.recv(wire.MESSAGE_BYTES)
+            packet = wire.receive(self.socket, wait=False)
         except BlockingIOError:
             return
         except OSError:

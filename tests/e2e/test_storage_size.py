@@ -111,7 +111,7 @@ def test_nothing_is_held_after_a_killed_monitor_and_rm(minidock: Minidock, box: 
 
 
 def test_a_layer_is_never_mounted_twice(minidock: Minidock, box: str) -> None:
-    """Two file systems on one file would destroy it: whoever wants it waits for the other."""
+    """Two file systems on one file would destroy it: all see the same one."""
     minidock.ok("stop", "-t", "0", "box")
     acts = [["diff", "box"], ["start", "box"], ["diff", "box"], ["ps", "-as"]]
     results = []
@@ -126,6 +126,32 @@ def test_a_layer_is_never_mounted_twice(minidock: Minidock, box: str) -> None:
     assert lets_go(minidock)
     disk = next(Path(minidock.root, "containers").glob("*/disk"))
     checked = subprocess.run(["/usr/sbin/e2fsck", "-fn", str(disk)], capture_output=True)
+    assert checked.returncode == 0, checked.stdout.decode()
+
+
+def test_it_starts_again_while_another_mount_namespace_keeps_its_layer(
+    minidock: Minidock, box: str
+) -> None:
+    """As any `unshare --mount`, begun while the container ran, keeps all that was mounted then."""
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo up; exec sleep 1000"],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"up\n"
+        minidock.ok("stop", "-t", "0", "box")
+        assert "space" in Path(f"/proc/{holder.pid}/mounts").read_text()
+        assert minidock.ok("diff", "box") == "A /one"
+        minidock.ok("start", "box")
+        assert minidock.ok("exec", "box", "cat", "/one") == "one"
+        (device,) = (line for line in held(minidock) if line.endswith("/disk"))
+        minidock.ok("exec", "box", "sh", "-c", "echo two > /two")
+        minidock.ok("stop", "-t", "0", "box")
+    finally:
+        holder.kill()
+        holder.wait()
+    assert lets_go(minidock)
+    checked = subprocess.run(["/usr/sbin/e2fsck", "-fn", device], capture_output=True)
     assert checked.returncode == 0, checked.stdout.decode()
 
 

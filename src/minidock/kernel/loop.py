@@ -7,13 +7,20 @@ device (/dev/loop3), and that can be mounted.
 The device is bound by a descriptor and lets the file go when its last user has gone, which is the
 mount (LO_FLAGS_AUTOCLEAR): nothing has to be unmade beside that.
 
-Sources: loop(4); include/uapi/linux/loop.h (struct loop_config).
+Two devices on one file would be two file systems that know nothing of each other, and destroy it.
+So a file that a device shows already is mounted from that device: however often a device is
+mounted, the kernel keeps one file system for it.
+
+Sources: loop(4); include/uapi/linux/loop.h (struct loop_config, struct loop_info64); sysfs,
+loop/backing_file.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
+from errno import EBUSY, ENXIO
 
 from minidock.errors import KernelError
 from minidock.kernel.libc import path_bytes
@@ -21,10 +28,11 @@ from minidock.kernel.mount import plain_mount
 from minidock.kernel.op import op, quote
 
 _LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_GET_STATUS64 = 0x4C05
 _LOOP_CONFIGURE = 0x4C0A
 _LO_FLAGS_AUTOCLEAR = 4
-_EBUSY = 16
-_ATTEMPTS = 64
+_ATTEMPTS = 500
+_POLL_SECONDS = 0.02
 _HINT = "modprobe loop     loads the driver; in a container, /dev/loop-control must be there"
 
 
@@ -54,28 +62,69 @@ def mount_disk_file(path: str, target: str, fstype: str, data: str) -> None:
 
 
 def _bound_device(path: str) -> tuple[int, str]:
-    """A free loop device bound to a file: its descriptor and its name. Another may be faster."""
+    """A loop device that shows a file, the one there is or a free one: its descriptor and name.
+
+    Whoever calls keeps others from doing the same with this file at the same time.
+    """
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        control = _open("/dev/loop-control")
-        try:
-            for _ in range(_ATTEMPTS):
-                name = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
-                device = _open(name)
-                if _bind(device, file, name):
+        for _ in range(_ATTEMPTS):
+            shown = _device_that_shows(path)
+            name = shown or _free_device()
+            device = _open(name)
+            if device >= 0:
+                if _shows(device, file) if shown else _bind(device, file, name):
                     return device, name
                 os.close(device)
-        finally:
-            os.close(control)
+            time.sleep(_POLL_SECONDS)  # it is letting the file go, or somebody else was faster
     finally:
         os.close(file)
-    raise KernelError("loop(4)", path, _EBUSY, hint="losetup -a     lists those in use")
+    raise KernelError("loop(4)", path, EBUSY, hint="losetup -a     lists those in use")
+
+
+def _device_that_shows(path: str) -> str:
+    """The loop device that is bound to a file of this path, "" for none."""
+    for name in os.listdir("/sys/block"):
+        if name.startswith("loop"):
+            try:
+                with open(f"/sys/block/{name}/loop/backing_file") as file:
+                    if file.read().rstrip("\n") == path:
+                        return f"/dev/{name}"
+            except OSError:
+                continue  # bound to no file
+    return ""
+
+
+def _shows(device: int, file: int) -> bool:
+    """Whether a device is bound to this very file; while its descriptor is open, it stays so.
+
+    struct loop_info64 begins with lo_device and lo_inode.
+    """
+    told = bytearray(232)
+    try:
+        fcntl.ioctl(device, _LOOP_GET_STATUS64, told)
+    except OSError:
+        return False  # ENXIO: it has let it go
+    status = os.fstat(file)
+    numbers = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8))
+    return tuple(numbers) == (status.st_dev, status.st_ino)
+
+
+def _free_device() -> str:
+    control = _open("/dev/loop-control")
+    try:
+        return f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
+    finally:
+        os.close(control)
 
 
 def _open(name: str) -> int:
+    """A descriptor of a device; -1 for one that is just letting its file go."""
     try:
         return os.open(name, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno == ENXIO:
+            return -1
         raise KernelError("loop(4)", name, error.errno or 0, hint=_HINT) from None
 
 
@@ -91,7 +140,7 @@ def _bind(device: int, file: int, name: str) -> bool:
     try:
         fcntl.ioctl(device, _LOOP_CONFIGURE, bytes(config))
     except OSError as error:
-        if error.errno == _EBUSY:
+        if error.errno == EBUSY:
             return False
         raise KernelError("loop(4)", name, error.errno or 0) from None
     return True

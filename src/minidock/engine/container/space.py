@@ -9,8 +9,7 @@ does not fit fails in there, with ENOSPC, and nowhere else. Files that are remov
 back to the store's disk ("discard").
 
 While the container does not run, nothing is mounted. A command that wants to see its layer (diff,
-commit, export, ps -s) mounts it in a mount namespace of its own, which goes with the command. Two
-file systems on one file would destroy it, so a file that some loop device holds is waited for.
+commit, export, ps -s) mounts it in a mount namespace of its own, which goes with the command.
 
 The file system is made by e2fsprogs' mkfs.ext4. Sources: loop(4), mkfs.ext4(8);
 docs.docker.com, "docker run --storage-opt".
@@ -19,12 +18,11 @@ docs.docker.com, "docker run --storage-opt".
 from __future__ import annotations
 
 import os
-import time
 
 from minidock.engine.container.layers import mark_as_container
 from minidock.engine.journal import recording_to
 from minidock.engine.locks import exclusive
-from minidock.errors import Conflict, MinidockError, UsageError
+from minidock.errors import MinidockError, UsageError
 from minidock.kernel.mount import mount_point_of
 from minidock.numerals import decimal_fraction
 
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from minidock.paths import ContainerPaths
 
 SMALLEST_BYTES = 4 << 20
-_WAIT_SECONDS = 10.0
-_POLL_SECONDS = 0.02
 _unshared = False
 
 
@@ -121,15 +117,12 @@ def has_space(container: Container) -> bool:
 
 
 def mount_space(container: Container, *, privately: bool = False) -> None:
-    """Mount a container's own layer, unless it is. privately: for this process alone.
-
-    Raises Conflict where somebody else has it for long.
-    """
+    """Mount a container's own layer, unless it is. privately: for this process alone."""
     from minidock.kernel.loop import mount_disk_file
 
     paths = container.paths
     with exclusive(f"{paths.home}/space.lock"):
-        if not _await_free(container):
+        if mount_point_of(paths.space) == paths.space:
             return
         if privately:
             _leave_the_hosts_mounts()  # under the lock: what a start mounts after it is not seen
@@ -140,31 +133,8 @@ def mount_space(container: Container, *, privately: bool = False) -> None:
             mark_as_container(container, f"{paths.space}/upper")
 
 
-def _await_free(container: Container) -> bool:
-    """Wait until nobody has the file; returns whether it is to be mounted: it may be by now.
-
-    Raises Conflict where somebody else has it for long.
-    """
-    paths = container.paths
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while mount_point_of(paths.space) != paths.space:
-        device = _holder(paths.disk)
-        if not device:
-            return True
-        if time.monotonic() > deadline:
-            raise Conflict(
-                f"the layer of container {container.name} is in use by /dev/{device}",
-                hint="another command looks at it: wait for that, and try again",
-            )
-        time.sleep(_POLL_SECONDS)
-    return False
-
-
 def reach_layer(container: Container) -> None:
-    """Let this command see a container's own layer, though it does not run.
-
-    Raises Conflict where somebody else has it for long.
-    """
+    """Let this command see a container's own layer, though it does not run."""
     if has_space(container):
         with recording_to(container.paths):
             mount_space(container, privately=True)
@@ -181,16 +151,3 @@ def _leave_the_hosts_mounts() -> None:
     unshare(["mount"])
     set_propagation("/", "rslave")
     _unshared = True
-
-
-def _holder(path: str) -> str:
-    """The loop device that shows this very file, "" for none. Source: sysfs, loop/backing_file."""
-    for name in os.listdir("/sys/block"):
-        if name.startswith("loop"):
-            try:
-                with open(f"/sys/block/{name}/loop/backing_file") as file:
-                    if file.read().rstrip("\n") == path:
-                        return name
-            except OSError:
-                continue  # bound to no file
-    return ""

@@ -44,7 +44,7 @@ _DIFFERENT: tuple[tuple[str, str, bool], ...] = (
     (r"(?m)^ *\d+(?= root +ps$)", "pid", False),
     (r"> /sys/fs/cgroup/\S+", "cgroup file", False),  # v1's or v2's
     (r'(?<="ifindex": )\d+', "index", False),
-    (r"\b\d+ operations? of \d+.*|operation \d+ of", "operations", False),
+    (r"\b\d+ operations? of \d+.*|operation \d+(?= of|,)", "operations", False),
     (r"(?s)\b(?:\d+ operations?|longest): .*?(?=\nuntil|\nlongest|\n```|\n\n)", "totals", False),
 )
 

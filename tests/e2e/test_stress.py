@@ -29,7 +29,7 @@ NAMES = [f"many{number}" for number in range(COUNT)]
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60 + 10 * COUNT)]
 
 SERVE = (
-    "until hostname -i > /data/new; do sleep 1; done; mv /data/new /data/address; "
+    "hostname -i > /data/new && mv /data/new /data/address; "
     "mkdir /www; echo I am $0 > /www/index.html; exec httpd -f -p 80 -h /www"
 )
 

@@ -23,6 +23,7 @@ from support import machine, stores
 from support.command import Minidock
 from support.machine import kill_and_wait
 from support.patience import patience
+from support.walls import without
 
 pytestmark = pytest.mark.root
 
@@ -47,6 +48,15 @@ def links_of(store: Store) -> list[str]:
 
 def rules_of(store: Store) -> list[str]:
     return [rule for rule in machine.firewall_rules() if store.bridge in rule]
+
+
+# The first id that is drawn begins with twelve decimal digits.
+DIGITS_FIRST = """
+import os
+drawn = [bytes.fromhex("123456789012" + 52 * "a")]
+random = os.urandom
+os.urandom = lambda size: drawn.pop() if drawn and size == 32 else random(size)
+"""
 
 
 def networks_of(minidock: Minidock, name: str) -> dict[str, Any]:
@@ -125,6 +135,19 @@ def test_restarted_container_has_its_names_again(
         time.sleep(0.02)
     assert reaches(minidock, "asks", "nick")
     assert minidock.ok("exec", "web", "ping", "-c", "1", "asks")
+
+
+def test_a_container_finds_itself_whatever_its_id(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    """One in 281 random ids begins with twelve decimal digits, which the C library looks up
+    nowhere, as it does a hostname of digits that somebody asks for."""
+    minidock.ok("network", "create", "lan")
+    asked = ["--network", "lan", image, "hostname", "-i"]
+    assert minidock("run", "--rm", "--hostname", "123456789012", *asked).code == 1
+    found = without(minidock, DIGITS_FIRST, "run", "--rm", *asked)
+    assert found.code == 0, str(found)
+    assert found.stdout.startswith("172.")
 
 
 def test_networks_that_are_apart_stay_apart(store: Store, minidock: Minidock, image: str) -> None:

@@ -28,6 +28,7 @@ from minidock.engine.locks import exclusive
 from minidock.engine.network.file import DRIVERS, every, names
 from minidock.engine.store import StoreLock, prepare
 from minidock.errors import Conflict, UsageError
+from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ def create(
     prepare(store)
     name_networks(store, body)
     image = step or ImageStore(store).resolve(body["Image"])
-    document = draft(store, body, image, container_id=os.urandom(32).hex())
+    document = draft(store, body, image, container_id=_random_id())
     if step is not None:
         document["Build"] = step.document
         document["GraphDriver"]["Data"].update(
@@ -88,6 +89,18 @@ def create(
             raise
     tell_container(container, "create")
     return container
+
+
+def _random_id() -> str:
+    """A new container's id: 64 hex digits, of which the first twelve are not all decimal.
+
+    Those are its hostname. A number is not a name to the C library: glibc takes it for an IPv4
+    address that is too large, and asks neither /etc/hosts nor a name server.
+    Source: inet(3) "Address formats"; moby's stringid.GenerateRandomID, which does the same.
+    """
+    while is_decimal((drawn := os.urandom(32).hex())[:12]):
+        continue
+    return drawn
 
 
 def name_networks(store: Store, body: dict[str, Any]) -> None:

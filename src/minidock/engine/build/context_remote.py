@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _USTAR_AT = 257
 _HEAD_BYTES = 512
+_SLOW_SECONDS = 60
 
 
 def open_remote(options: Options, staging: str, progress: Progress) -> Context:
@@ -179,8 +180,13 @@ def _remove_git(folder: str) -> None:
 
 
 def _git(folder: str, *arguments: str) -> None:
-    """Run git without asking anybody for a password, and without the host's hooks."""
+    """Run git without asking for a password, without the host's hooks, and not at a snail's pace.
+
+    Over ssh:// and git:// git has no limit of speed.
+    """
     import sh
+
+    from minidock.engine.http_pace import BYTES_PER_SECOND_MIN
 
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
@@ -189,7 +195,8 @@ def _git(folder: str, *arguments: str) -> None:
         raise MinidockError(
             "git is not on this machine", hint="apt-get install git, or clone it another way"
         ) from None
-    options = ("-c", "core.hooksPath=/dev/null")
+    slow = (f"http.lowSpeedLimit={BYTES_PER_SECOND_MIN}", f"http.lowSpeedTime={_SLOW_SECONDS}")
+    options = [word for setting in ("core.hooksPath=/dev/null", *slow) for word in ("-c", setting)]
     try:
         git(*options, "-C", folder, *arguments, _env=environment)
     except sh.ErrorReturnCode as failure:

@@ -9,16 +9,19 @@ Source: docs.docker.com/reference/dockerfile "ADD"; RFC 9110.
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from minidock.engine.http_pace import TooSlow, discard, pace, tls_context
 from minidock.errors import MinidockError
 
 _CHUNK = 1 << 18
 _CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0
+_READ_SECONDS = 60.0  # of silence, and for all headers
+_RETRIES = 3
+_REDIRECTS_MAX = 10
 
 
 class DownloadFailed(MinidockError):
@@ -52,15 +55,36 @@ def file_name(url: str) -> str:
 def _fetch(url: str, fd: int) -> float:
     """Write what a URL holds to a descriptor; returns when it was last changed."""
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
-    with _pool(url) as pool:
-        answer = pool.request("GET", url, preload_content=False, timeout=timeout, redirect=True)
-        if answer.status != 200:
-            raise DownloadFailed(f"failed to fetch {url}: the server answers {answer.status}")
-        for chunk in answer.stream(_CHUNK):
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(fd, view) :]
-        return _moment(answer.headers.get("Last-Modified", ""))
+    retries = urllib3.Retry(_RETRIES, read=0)
+    at = url
+    for _ in range(_REDIRECTS_MAX + 1):
+        with _pool(at) as pool:
+            answer = pool.request(
+                "GET", at, preload_content=False, timeout=timeout, redirect=False, retries=retries
+            )
+            if place := answer.get_redirect_location():
+                discard(answer)
+                at = _joined(url, at, place)
+                continue
+            if answer.status != 200:
+                raise DownloadFailed(f"failed to fetch {url}: the server answers {answer.status}")
+            for chunk in answer.stream(_CHUNK):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(fd, view) :]
+            return _moment(answer.headers.get("Last-Modified", ""))
+    raise DownloadFailed(f"failed to fetch {url}: stopped after {_REDIRECTS_MAX} redirects")
+
+
+def _joined(url: str, base: str, place: str) -> str:
+    """Where a redirect leads."""
+    try:
+        joined = urljoin(base, place)
+        if urlsplit(joined).scheme in ("http", "https"):
+            return joined
+    except ValueError:  # "[" without "]"
+        pass
+    raise DownloadFailed(f"failed to fetch {url}: it redirects to {place!r}")
 
 
 def _pool(url: str) -> urllib3.PoolManager:
@@ -70,8 +94,10 @@ def _pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy)
-    return urllib3.PoolManager()
+        return pace(
+            urllib3.ProxyManager(proxy, ssl_context=tls_context(), proxy_ssl_context=tls_context())
+        )
+    return pace(urllib3.PoolManager(ssl_context=tls_context()))
 
 
 def _moment(text: str) -> float:
@@ -87,4 +113,6 @@ def _moment(text: str) -> float:
 def _reason(error: HTTPError) -> str:
     """The last of what went wrong, without urllib3's names around it."""
     reason = getattr(error, "reason", None) or error
+    if isinstance(slow := getattr(reason, "__cause__", None), TooSlow):
+        return f"the server is too slow: {slow}"
     return str(reason).rpartition(": ")[2] or str(error)

@@ -6,7 +6,7 @@
 Three things are told apart, because different things follow from them:
 
     Unreachable    nobody is there, or it is not the one it should be: ask another server
-    Interrupted    an answer broke off, or silence fell: ask the same one again
+    Interrupted    an answer broke off, silence fell, or it drips: ask the same one again
     RegistryError  it has answered, and says no
 
 A redirect leads to a store of blobs that is somebody else's: it gets no Authorization header, and
@@ -30,6 +30,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.exceptions import SSLError as PoolSSLError
 
+from minidock.engine.http_pace import TooSlow, discard, pace, tls_context
 from minidock.engine.registry.proxy import proxy_for, proxy_headers
 from minidock.engine.registry.reach import reach
 from minidock.engine.registry.settings import Endpoint, Settings
@@ -90,7 +91,7 @@ class Transport:
             location = response.headers.get("Location")
             if method not in ("GET", "HEAD") or response.status not in _REDIRECTS or not location:
                 return response
-            response.drain_conn()
+            discard(response)
             headers, url = _redirected(url, joined(url, location), headers)
         raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
 
@@ -123,7 +124,9 @@ class Transport:
             return response
         except (PoolSSLError, ssl.SSLError) as error:
             raise _tls_error(shown, urlsplit(url).netloc, error) from None
-        except ReadTimeoutError:
+        except ReadTimeoutError as error:
+            if isinstance(slow := error.__cause__, TooSlow):
+                raise Interrupted(f"{shown}: {slow}") from None
             raise Interrupted(
                 f"{shown}: no answer for {self._settings.timeout_seconds:g} s",
                 hint="the registry has stalled; try again later",
@@ -154,22 +157,24 @@ class Transport:
             timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._settings.timeout_seconds)
             context = self._context(verify=verify)
             if proxy:
-                self._pools[key] = urllib3.ProxyManager(
+                pools: urllib3.PoolManager = urllib3.ProxyManager(
                     proxy,
                     proxy_headers=proxy_headers(proxy),
                     maxsize=_CONNECTIONS,
                     timeout=timeout,
                     ssl_context=context,
+                    proxy_ssl_context=tls_context(),
                 )
             else:
-                self._pools[key] = urllib3.PoolManager(
+                pools = urllib3.PoolManager(
                     maxsize=_CONNECTIONS, timeout=timeout, ssl_context=context
                 )
+            self._pools[key] = pace(pools)
         return self._pools[key]
 
     def _context(self, *, verify: bool) -> ssl.SSLContext:
         """The host's authorities, those of this registry, and who we are to it."""
-        context = ssl.create_default_context()
+        context = tls_context()
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -226,12 +231,15 @@ def printable(text: object) -> str:
 def read_some(response: Response, size: int, seconds: float) -> bytes:
     """Up to `size` bytes of an answer's content, b"" at its end. Raises Interrupted.
 
-    seconds: the silence that the connection bears, for the error.
+    seconds: the silence that the connection bears, for the error; 0 where that is not known.
     """
     try:
         return response.read(size, decode_content=False)
-    except ReadTimeoutError:
-        raise Interrupted(f"the registry has sent nothing for {seconds:g} s") from None
+    except ReadTimeoutError as error:
+        if isinstance(slow := error.__cause__, TooSlow):
+            raise Interrupted(f"the registry is too slow: {slow}") from None
+        silence = f" for {seconds:g} s" if seconds else ""
+        raise Interrupted(f"the registry has sent nothing{silence}") from None
     except (HTTPError, HTTPException, OSError, ValueError) as error:
         raise Interrupted(f"the registry broke off: {_words(error)}") from None
 

@@ -7,13 +7,13 @@ It reads and writes what json does (UTF-8, no NaN); tests hold the two side by s
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii, make_encoder, make_scanner
+from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-quote = encode_basestring_ascii  # a string as JSON has it, ASCII only
+quote = encode_basestring  # a string as JSON has it; what is not ASCII stays as it is
 _WHITESPACE = " \t\n\r"
 
 

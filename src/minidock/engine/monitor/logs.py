@@ -96,18 +96,18 @@ class LogFile:
         self._partial[stream] = rest[long:]
         self._append_all(out + _records(cut, stream, now))
 
-    def _append_all(self, records: list[str]) -> None:
+    def _append_all(self, records: list[bytes]) -> None:
         """Add records, as many to each file as fit."""
         longest = self._limits.max_bytes
         if not longest:
-            self._append("".join(records))
+            self._append(b"".join(records))
             return
-        size, fitting = os.fstat(self._fd).st_size, ""
+        size, fitting = os.fstat(self._fd).st_size, b""
         for record in records:
             if size >= longest:
                 self._append(fitting)
                 self._begin_anew()
-                size, fitting = 0, ""
+                size, fitting = 0, b""
             size += len(record)
             fitting += record
         self._append(fitting)
@@ -127,10 +127,9 @@ class LogFile:
         os.close(self._fd)
         self._fd = fresh
 
-    def _append(self, text: str) -> None:
+    def _append(self, rest: bytes) -> None:
         """Add complete lines. Where the disk is full they are lost, and the container lives on."""
         end = os.fstat(self._fd).st_size
-        rest = text.encode()
         try:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
@@ -145,10 +144,10 @@ class LogFile:
         os.close(self._fd)
 
 
-def _records(lines: list[bytes], stream: str, now: str) -> list[str]:
+def _records(lines: list[bytes], stream: str, now: str) -> list[bytes]:
     """JSON, put together by hand: a container may say hundreds of megabytes."""
-    end = f',"stream":"{stream}","time":"{now}"}}\n'
-    return ['{"log":' + jsontext.quote(line.decode("utf-8", "replace")) + end for line in lines]
+    quote, end = jsontext.quote, f',"stream":"{stream}","time":"{now}"}}\n'
+    return [f'{{"log":{quote(line.decode("utf-8", "replace"))}{end}'.encode() for line in lines]
 
 
 def stream(

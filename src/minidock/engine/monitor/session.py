@@ -220,7 +220,7 @@ class Session:
         self._on_end = on_end
         self._close_stdin_with_client = close_stdin_with_client
         self._end_with_client = end_with_client
-        self._stdin_backlog: list[tuple[Client, bytes]] = []
+        self._stdin_backlog: list[tuple[Client, memoryview]] = []
         self._stdin_ends = False
         self._paused = False
         self.outputs: dict[int, str] = {}
@@ -260,7 +260,7 @@ class Session:
         """A message of an attached command."""
         kind = packet[:1]
         if kind == b"i" and client.stdin:
-            self._stdin_backlog.append((client, packet[1:]))
+            self._stdin_backlog.append((client, memoryview(packet)[1:]))
             self._feed()
         elif kind == b"e" and client.stdin:
             if self._close_stdin_with_client and self.console is None:

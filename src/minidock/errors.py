@@ -11,6 +11,7 @@
     │   └── DamagedFile          1  a file of it is not what minidock wrote there
     ├── NotOurs                125  a path that minidock may not remove: it is not its own
     ├── OutputLost               1  our own stdout takes no more; the container goes on
+    ├── LockTimeout            125  another process holds a lock, and does not let go
     ├── KernelError            125  the kernel refused a call
     ├── Aborted                125  who stepped through the making of a container gave it up
     ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
@@ -108,6 +109,10 @@ class DamagedFile(StoreError):
 
 
 REPAIR = "`minidock system check --repair` sets it aside, in damaged/ of the store"
+
+
+class LockTimeout(MinidockError):
+    """Another process has held a lock for too long; the message names it."""
 
 
 class KernelError(MinidockError):

@@ -16,7 +16,6 @@ Source: Docker Engine API 1.45 SystemEvents; what docker 26.1 tells, and with wh
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
@@ -31,6 +30,7 @@ from minidock.document import (
     read_bytes,
 )
 from minidock.errors import DamagedFile, StoreError
+from minidock.kernel.flock import try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,9 +170,11 @@ def _append(store: Store, events: list[dict[str, Any]]) -> None:
 
 
 def _set_aside(store: Store, fd: int) -> None:
-    """Let the file begin anew; of several processes that see it full, one does so."""
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    if os.stat(store.events).st_ino == os.fstat(fd).st_ino:
+    """Let the file begin anew; of several processes that see it full, one does so.
+
+    Nobody waits for that one, which may be stopped: the next event tries again.
+    """
+    if try_lock(fd) and os.stat(store.events).st_ino == os.fstat(fd).st_ino:
         os.rename(store.events, f"{store.events}.1")
 
 

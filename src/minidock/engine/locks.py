@@ -1,6 +1,7 @@
 """Two kinds of lock: a short one around an edit, and a long one that says who owns a container.
 
-`exclusive` is flock(2), held for the moments in which files are read, changed and renamed.
+`exclusive` is flock(2), held for the moments in which files are read, changed and renamed; how long
+it is waited for: kernel/flock.py.
 
 `Ownership` is a POSIX record lock (fcntl(2)) on a container's monitor.lock. The kernel drops it
 when its process dies, however it dies; it is not inherited by fork, so init cannot keep it; and
@@ -22,19 +23,23 @@ import os
 
 from minidock.document import open_regular
 from minidock.errors import DamagedFile
+from minidock.kernel.flock import lock_or_close, try_lock
 
 _owned: set[str] = set()  # the files on which this process holds an ownership
 
 
 class exclusive:
-    """Hold flock(2) on a file, made if missing, while the block runs."""
+    """Hold flock(2) on a file, made if missing, while the block runs.
+
+    Raises LockTimeout.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def __enter__(self) -> None:
         self._fd = open_regular(self._path, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        lock_or_close(self._fd, self._path)
 
     def __exit__(self, *error: object) -> None:
         os.close(self._fd)
@@ -43,12 +48,9 @@ class exclusive:
 def is_held(fd: int) -> bool:
     """Whether somebody holds flock(2) on an open file; closes the descriptor."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_lock(fd)
     finally:
         os.close(fd)
-    return False
 
 
 class Ownership:

@@ -22,6 +22,7 @@ import sys
 from minidock import document
 from minidock.engine.tree import remove_tree
 from minidock.errors import DamagedFile, StoreError
+from minidock.kernel.flock import lock_or_close, try_lock
 from minidock.numerals import is_decimal
 from minidock.paths import STORE_VERSION, Store
 
@@ -129,7 +130,7 @@ class StoreLock:
     def __enter__(self) -> StoreLock:
         prepare(self._store)
         self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        lock_or_close(self._fd, self._store.lock)
         if not self._sweeps:
             return self
         if os.fstat(self._fd).st_size:
@@ -198,7 +199,7 @@ class Staging:
                     f"cannot work in the store: mkdir {self.path}: {error.strerror}"
                 ) from None
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            lock_or_close(self._fd, self.path)
         Staging.locks.add(self._fd)
         return self
 
@@ -226,10 +227,7 @@ def sweep(store: Store) -> None:
             os.unlink(path)
             continue
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue  # somebody is at work in there
-        else:
-            remove_tree(store, path)
+            if try_lock(fd):  # else somebody is at work in there
+                remove_tree(store, path)
         finally:
             os.close(fd)

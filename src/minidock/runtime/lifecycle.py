@@ -16,14 +16,13 @@ Source: OCI runtime-spec "Runtime and Lifecycle".
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 from errno import ENOENT, ENXIO
 
 from minidock import jsontext
 from minidock.errors import Conflict, KernelError, MinidockError, NotFound, UsageError
-from minidock.kernel import device, process
+from minidock.kernel import device, flock, process
 from minidock.kernel.cgroup import Cgroup, home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
@@ -163,7 +162,7 @@ def start(known: state.State) -> None:
             raise
         raise _not_startable(known) from None
     try:
-        fcntl.flock(fifo, fcntl.LOCK_EX)
+        flock.lock(fifo, path)
         if not os.path.exists(path):
             raise _not_startable(known)
         os.write(fifo, b"s")

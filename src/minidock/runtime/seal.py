@@ -15,7 +15,6 @@ notes on CVE-2019-5736.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 
@@ -103,12 +102,13 @@ def _is_read_only(path: str) -> bool:
 
 def _seal(run: str, sealed: str, real: str) -> None:
     """Make the sealed interpreter, once, whoever else tries it at the same time."""
-    from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount  # once a boot
+    from minidock.kernel import flock  # once a boot
+    from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount
 
     os.makedirs(f"{run}/sealed/bin", mode=0o711, exist_ok=True)
     lock = os.open(f"{run}/sealed/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        flock.lock(lock, f"{run}/sealed/lock")
         if _is_seal_of(sealed, real):
             return  # another process was quicker
         with open(f"{run}/sealed/pyvenv.cfg", "w", encoding="utf-8") as file:

@@ -15,7 +15,6 @@ Source: docs.docker.com/build/cache; BuildKit's solver for what belongs to a key
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from minidock import document, jsontext
@@ -23,6 +22,7 @@ from minidock.engine.clock import timestamp
 from minidock.engine.store import StoreLock, prepare
 from minidock.errors import DamagedFile
 from minidock.kernel.disk import sync_file_system
+from minidock.kernel.flock import lock_or_close
 from minidock.oci.digest import is_digest
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Cache:
         prepare(self._store)
         os.makedirs(self._store.build_steps, mode=0o700, exist_ok=True)
         self._lock = os.open(self._store.build_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        lock_or_close(self._lock, self._store.build_lock, shared=True)
         return self
 
     def __exit__(self, *error: object) -> None:

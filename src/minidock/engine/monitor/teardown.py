@@ -7,13 +7,13 @@ nothing left. Order: processes first, or they would hold the rest.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.network import networks
 from minidock.engine.tree import remove_tree
+from minidock.kernel.flock import lock_or_close
 from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.paths import Store
 
@@ -48,6 +48,7 @@ class SetAside:
 
     It is renamed into staging/, where whoever holds the lock of an entry is at work in it
     (engine/store.py): if we are killed, the next sweep removes the rest.
+    Raises LockTimeout.
     """
 
     def __init__(self, store: Store, container_id: str) -> None:
@@ -59,7 +60,7 @@ class SetAside:
         except FileNotFoundError:
             self._fd = -1
             return
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        lock_or_close(self._fd, home)
         os.makedirs(store.staging, mode=0o710, exist_ok=True)
         os.rename(home, self._path)
 

@@ -20,13 +20,13 @@ Sources: flock(2), rename(2); Docker Engine API 1.45, NetworkInspect.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from minidock import document, jsontext
 from minidock.document import Each
 from minidock.engine.clock import timestamp
 from minidock.errors import DamagedFile, NotFound, StoreError
+from minidock.kernel.flock import lock_or_close
 from minidock.paths import is_component
 
 TYPE_CHECKING = False
@@ -49,7 +49,10 @@ DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
 class Locked:
-    """A block in which no other process reads or writes the networks of this store."""
+    """A block in which no other process reads or writes the networks of this store.
+
+    Raises LockTimeout.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,7 +61,7 @@ class Locked:
     def __enter__(self) -> Locked:
         os.makedirs(self._store.networks, mode=0o700, exist_ok=True)
         self._directory = os.open(self._store.networks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._directory, fcntl.LOCK_EX)
+        lock_or_close(self._directory, self._store.networks)
         return self
 
     def __exit__(self, *exception: object) -> None:

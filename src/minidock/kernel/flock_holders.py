@@ -1,0 +1,76 @@
+"""Who holds a lock of flock(2), in words for who waits for it.
+
+    1: FLOCK  ADVISORY  WRITE 4711 fe:00:131074 0 EOF        a line of /proc/locks: who holds it
+    1: -> FLOCK  ADVISORY  WRITE 4712 fe:00:131074 0 EOF     who waits for it
+
+The kernel notes the process that took the lock. It may have ended, and a child of its have the
+descriptor still: then the kernel shows no line.
+
+Source: proc_locks(5), proc_pid_stat(5).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.errors import LockTimeout
+
+_LONGEST_NAME = 80
+
+
+def holders(status: os.stat_result) -> set[int]:
+    """The pids that hold the lock of a file. status: of that file."""
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    found: dict[str, set[int]] = {}
+    with open("/proc/locks", encoding="ascii") as file:
+        for line in file:
+            _, kind, _, _, pid, place, *_ = line.split()
+            on, _, inode = place.rpartition(":")
+            if kind == "FLOCK" and inode == str(status.st_ino):
+                found.setdefault(on, set()).add(int(pid))
+    # Of overlayfs and btrfs, stat(2) has another device number than the kernel's own list.
+    return found.get(device) or set().union(*found.values())
+
+
+def timeout_error(status: os.stat_result, path: str) -> LockTimeout:
+    """What to say to who has waited for the lock of a file for too long."""
+    pids = sorted(holders(status))
+    if not pids:
+        return LockTimeout(
+            f"{path} is locked, by a process that the kernel does not name here",
+            hint=f"fuser -v {path}     lists who has it open",
+        )
+    pid = pids[0]
+    if are_stopped({pid}):
+        return LockTimeout(
+            f"{path} is locked by process {pid} ({_command(pid)}), which is stopped",
+            hint=f"kill -CONT {pid}     lets it go on",
+        )
+    return LockTimeout(
+        f"{path} is locked by process {pid} ({_command(pid)}), which does not let go",
+        hint=f"cat /proc/{pid}/wchan     tells what it waits for\nkill {pid}     ends it",
+    )
+
+
+def are_stopped(pids: set[int]) -> bool:
+    """Whether these are processes that are stopped, by a signal or a debugger; False for none."""
+    return bool(pids) and all(_state(pid) in (b"T", b"t") for pid in pids)
+
+
+def _state(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return b""  # it has ended
+
+
+def _command(pid: int) -> str:
+    """A process's command line, on one line, shortened."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(4096).decode("utf-8", "replace").rstrip("\0").replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return "it has ended"
+    shown = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"

@@ -133,7 +133,7 @@ def test_folder_itself_is_reached_by_no_link(tmp_path: Path, folder: Path, outsi
     (tmp_path / "submission").symlink_to(outside)
     with pytest.raises(UsageError, match="symbolic link") as refused:
         Files.read(str(tmp_path / "submission"))
-    assert str(outside) in refused.value.hint
+    assert "realpath " in refused.value.hint
 
 
 # With whose rights -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ Sources: openat2(2), symlink(7), credentials(7), prctl(2) PR_SET_DUMPABLE.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from contextlib import contextmanager, suppress
 from errno import EACCES, ELOOP, ENOENT, ENOTDIR
@@ -140,7 +141,7 @@ def _open_folder(folder: str) -> int:
         if error.errno == ELOOP:
             raise UsageError(
                 f"the path of {folder} has a symbolic link, which may lead elsewhere meanwhile",
-                hint=f"name the folder itself: {os.path.realpath(folder)}",
+                hint=f"realpath {shlex.quote(folder)}     tells the folder itself: name that one",
             ) from None
         if error.errno == ENOENT:
             raise NotFound(f"no such folder: {folder}") from None

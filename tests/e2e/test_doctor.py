@@ -320,6 +320,12 @@ def test_what_spoils_a_run_is_found(name: str, minidock: Minidock, busybox_image
     assert name != "a store on an overlay" or "`minidock doctor`" in ran, ran
 
 
+# A /dev of the test's own, in which nodes can be taken away; then it is put into its place.
+DEV = """D=$AT/dev; mkdir $D; mount -t tmpfs none $D; for f in /dev/*; do
+         if [ -L $f ] || [ ! -d $f ]; then cp -a $f $D
+         else mkdir $D/${f##*/}; mount --rbind $f $D/${f##*/}; fi; done"""
+PUT = "mount --rbind $D /dev"
+
 # What is wrong -> how a machine gets so, topic and check of the finding, the network of `run`.
 # Each happens in a mount namespace of the test, and leaves with it.
 REPAIRABLE: dict[str, tuple[str, str, str, str]] = {
@@ -352,6 +358,25 @@ REPAIRABLE: dict[str, tuple[str, str, str, str]] = {
         "Network", "forwarding", "bridge",
     ),
     "few open files": ("ulimit -Sn 13", "Machine", "open files", "none"),
+    "no /dev/null": (f"{DEV}; rm $D/null; {PUT}", "Machine", "devices", "bridge"),
+    "a file in the place of /dev/null": (
+        f"{DEV}; rm $D/null; echo text >$D/null; {PUT}", "Machine", "devices", "none",
+    ),
+    "a file mounted over /dev/null": (
+        "echo text >$AT/file; mount --bind $AT/file /dev/null", "Machine", "devices", "none",
+    ),
+    "a directory in the place of /dev/null": (
+        f"{DEV}; rm $D/null; mkdir $D/null; {PUT}", "Machine", "devices", "none",
+    ),
+    "a pipe in the place of /dev/null": (
+        f"{DEV}; rm $D/null; mkfifo $D/null; {PUT}", "Machine", "devices", "none",
+    ),
+    "/dev/null that is /dev/zero": (
+        f"{DEV}; rm $D/null; mknod -m 666 $D/null c 1 5; {PUT}", "Machine", "devices", "none",
+    ),
+    "/dev in which no device opens": (
+        f"{DEV}; {PUT}; mount -o remount,nodev /dev", "Machine", "devices", "none",
+    ),
 }  # fmt: skip
 
 
@@ -366,6 +391,44 @@ def test_the_fix_that_is_printed_repairs_the_machine(
     assert before.code != 0 and "  hint: `minidock doctor`" in before.said, before
     left = [f for f in after.report["findings"] if f["verdict"] == "problem"]
     assert (left, after.code) == ([], 0), (problems[0]["fix"], after)
+
+
+# Node of /dev -> what is done to it; `run` works all the same.
+LESSER_NODES = {
+    "zero": "rm $D/zero",
+    "random": "rm $D/random; ln -s zero $D/random",
+    "urandom": "rm $D/urandom; echo 4 >$D/urandom",
+    "tty": "rm $D/tty",
+    "full": "chmod 600 $D/full",
+    "null": "chmod 600 $D/null",
+}
+
+
+@pytest.mark.parametrize("node", LESSER_NODES)
+def test_other_nodes_of_dev_are_named_and_repaired(
+    node: str, minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    script = f"{DEV}; {LESSER_NODES[node]}; {PUT}"
+    before, after = _repaired(minidock, script, "devices", tmp_path, busybox_image, "none")
+    assert (before.code, after.code) == (0, 0), (before, after)
+    (found,) = [f for f in before.report["findings"] if f["check"] == "devices"]
+    assert found["verdict"] == "warning" and f"/dev/{node} " in found["seen"]
+    assert "ok" == {f["check"]: f["verdict"] for f in after.report["findings"]}["devices"]
+
+
+def test_a_run_without_dev_null_leaves_no_container(
+    minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    script = f'{DEV}; rm $D/null; {PUT}; exec "$@"'
+    words = [*command_line(), "run", "--rm", "--network", "none", busybox_image, "true"]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", script, "sh", *words],
+        env={**environment(minidock.root), "AT": str(tmp_path)}, capture_output=True, text=True,
+        timeout=patience(60), check=False,
+    )  # fmt: skip
+    assert done.returncode == 125, done
+    assert done.stderr.startswith("minidock: open(2) /dev/null: No such file or directory\n")
+    assert minidock.ok("ps", "-aq") == ""
 
 
 def test_a_store_in_a_ramfs_works_and_directories_are_replaced_after_the_fix(

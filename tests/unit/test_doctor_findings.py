@@ -14,6 +14,7 @@ import pytest
 from minidock.cli.doctor import as_text
 from minidock.engine.doctor.finding import OK, PROBLEM, UNKNOWN, WARNING
 from minidock.engine.doctor.host import NEEDED
+from minidock.engine.doctor.probes import PROBES
 from minidock.engine.doctor.report import Report, examine
 from minidock.kernel.capability import NAMES
 from support.command import REPOSITORY
@@ -478,6 +479,7 @@ def test_firewalld_that_trusts_the_bridge_is_no_trouble() -> None:
 # --- the page about it ---------------------------------------------------------------------------
 
 PAGE = REPOSITORY / "docs/doctor.md"
+DOCTOR = REPOSITORY / "src/minidock/engine/doctor"
 SHOWN = re.compile(r"<!-- machine: (\S+?)(, all)? -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -490,6 +492,33 @@ def test_the_page_shows_what_is_said() -> None:
         text = wanted
     assert text == wanted
     assert len(SHOWN.findall(text)) >= 5
+
+
+def _column(number: int, *, probes: bool) -> list[str]:
+    """A column of the page's table of probes, or of its table of what is looked at."""
+    rows = re.findall(r"^\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    cells = [row.split(" | ") for row in rows]
+    width = 3 if probes else 2
+    head = ["probe"] if probes else ["line of the report"]
+    table = cells[next(n for n, row in enumerate(cells) if row[:1] == head) + 1 :]
+    of_it = []
+    for row in table:
+        if len(row) != width:
+            break
+        of_it.append(row[number])
+    return of_it
+
+
+def test_the_page_names_every_probe() -> None:
+    assert [name.strip("`") for name in _column(0, probes=True)] == [*PROBES]
+
+
+def test_the_page_names_every_line_of_the_report() -> None:
+    listed = ", ".join([*_column(1, probes=True), *_column(0, probes=False)]).split(", ")
+    source = "".join(path.read_text() for path in DOCTOR.glob("*.py"))
+    literal = re.findall(r'(?:Finding\(\s*TOPIC,|check =) "([^"]+)"', source)
+    said = {f.check for name in MACHINES for f in look(name).findings}
+    assert sorted(listed) == sorted(said | set(literal))
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import resource
-import stat
 
 from minidock.errors import CommandNotRunnable, KernelError
 from minidock.kernel.libc import syscall
+from minidock.kernel.null import NULL, device_of, open_null
 from minidock.kernel.op import op, quote
 from minidock.kernel.procfs import open_procfs
 
@@ -25,7 +25,6 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 CLOSE_RANGE_CLOEXEC = 4
-_NULL = os.makedev(1, 3)  # /dev/null
 
 # include/uapi/asm-generic/resource.h; the numbers are the same on x86_64 and arm64.
 RLIMITS = {
@@ -180,7 +179,7 @@ def give_stdio(uid: int) -> None:
     """
     for descriptor in (0, 1, 2):
         try:
-            if _device(descriptor) != _NULL:
+            if device_of(descriptor) != NULL:
                 os.fchown(descriptor, uid, -1)
         except OSError as error:
             if error.errno not in (9, 22, 30):  # EBADF, EINVAL, EROFS: closed, or owned by nobody
@@ -201,13 +200,13 @@ def reopen_null() -> str | None:
     Returns "absent" where no stream is the null device.
     Raises MinidockError where the container's /dev/null is missing or is something else.
     """
-    streams = [number for number in (0, 1, 2) if _device(number) == _NULL]
+    streams = [number for number in (0, 1, 2) if device_of(number) == NULL]
     if not streams:
         return "absent"
     try:
         # Without waiting, since a process inside may have put a FIFO there.
         own = os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if _device(own) != _NULL:
+        if device_of(own) != NULL:
             raise OSError
     except OSError:
         raise CommandNotRunnable(
@@ -219,15 +218,6 @@ def reopen_null() -> str | None:
         os.dup2(own, number)
     os.close(own)
     return None
-
-
-def _device(descriptor: int) -> int:
-    """The number of a character device; 0 for what is none."""
-    try:
-        status = os.fstat(descriptor)
-    except OSError:
-        return 0
-    return status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
 
 
 def _close_all_but_sh(kept: list[int]) -> str:
@@ -346,7 +336,7 @@ def spawn(path: str, argv: list[str], environment: list[str], *, control: int) -
     Returns its pid.
     Raises KernelError: ENOENT, EACCES, EAGAIN at the limit of processes.
     """
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = open_null(os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
     actions.append((os.POSIX_SPAWN_DUP2, control, 3))
     pairs = dict(entry.split("=", 1) for entry in environment)

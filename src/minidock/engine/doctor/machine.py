@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from minidock.engine.doctor.tried import nearest
+from minidock.errors import errno_name
 from minidock.numerals import is_decimal
 from minidock.paths import Store
 
@@ -28,6 +30,10 @@ _PATIENCE_SECONDS = 10
 _WATCHED = {
     "buildkitd", "conmon", "containerd", "crio", "dockerd", "firewalld", "k3s-server", "kubelet",
     "libvirtd", "podman", "virtnetworkd",
+}  # fmt: skip
+# Device nodes that every Linux machine has (null(4), full(4), random(4), tty(4)).
+DEVICES = {
+    "null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0",
 }  # fmt: skip
 _PLACES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
@@ -80,7 +86,7 @@ class Machine:
         try:
             done = subprocess.run(
                 [path, *arguments],
-                stdin=subprocess.DEVNULL,
+                input=b"",  # a pipe: /dev/null may be what is missing
                 capture_output=True,
                 env={"PATH": _PLACES, "LC_ALL": "C"},
                 timeout=_PATIENCE_SECONDS,
@@ -134,6 +140,30 @@ def _space(store: Store) -> list[str]:
     return [str(number) for number in (*sizes, found.f_favail, found.f_files)]
 
 
+def _devices(_: Store) -> list[str]:
+    """Of each device node that programs rely on, in /dev: "null c 1:3 666", or "null" if missing.
+
+    c: its kind as ls(1) has it; behind the mode, why it cannot be opened where it cannot.
+    """
+    found = []
+    for name in DEVICES:
+        try:
+            status = os.stat(f"/dev/{name}")
+        except OSError:
+            found.append(name)
+            continue
+        device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        mode = f"{stat.S_IMODE(status.st_mode):o}"
+        words = [name, stat.filemode(status.st_mode)[0], device, mode]
+        if words[1:3] == ["c", DEVICES[name]] and name != "tty":  # tty: only who has one opens it
+            try:
+                os.close(os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC))
+            except OSError as error:
+                words.append(errno_name(error.errno or 0))
+        found.append(" ".join(words))
+    return found
+
+
 def _daemons(_: Store) -> list[str]:
     """Which of the programs run that have to do with containers or firewalls."""
     running = set()
@@ -150,6 +180,7 @@ def _daemons(_: Store) -> list[str]:
 _FACTS: dict[str, Callable[[Store], list[str]]] = {
     "addresses": _addresses,
     "daemons": _daemons,
+    "devices": _devices,
     "architecture": lambda _: [os.uname().machine],
     "python": lambda _: [platform.python_version()],
     "routes": _routes,

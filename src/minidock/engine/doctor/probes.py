@@ -20,20 +20,24 @@ from minidock.engine.doctor import acts, acts_cgroup, acts_network
 from minidock.engine.doctor.tried import Parts, Tried, in_child
 from minidock.paths import Store
 
+_Act = Callable[[Store, Tried], None]
+PROBES: dict[str, _Act] = {
+    "calls": acts.calls,
+    "namespaces": acts.namespaces,
+    "filesystems": acts.filesystems,
+    "seal": acts.seal,
+    "seccomp": acts.seccomp,
+    "userns": acts.userns,
+    "places": acts.places,
+    "overlay": acts.overlay,
+    "limits": acts_cgroup.limits,
+    "firewall": acts_network.firewall,
+    "forwarding": acts_network.forwarding,
+}
+
 
 def try_out(probe: str, store: Store) -> Parts:
     """Run one probe; see the module's docstring."""
-    known: dict[str, Callable[[Store, Tried], None]] = {
-        "calls": acts.calls,
-        "places": acts.places,
-        "filesystems": acts.filesystems,
-        "namespaces": acts.namespaces,
-        "overlay": acts.overlay,
-        "seal": acts.seal,
-        "seccomp": acts.seccomp,
-        "userns": acts.userns,
-        "limits": acts_cgroup.limits,
-        "firewall": acts_network.firewall,
-        "forwarding": acts_network.forwarding,
-    }
-    return {} if os.geteuid() != 0 else in_child(lambda tried: known[probe](store, tried))
+    if os.geteuid() != 0:
+        return {}
+    return in_child(lambda tried: PROBES[probe](store, tried))

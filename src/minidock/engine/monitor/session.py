@@ -17,6 +17,7 @@ import os
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.loop import READABLE, WRITABLE, Loop, ended
 from minidock.kernel import process, terminal
+from minidock.kernel.null import open_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Pipes:
         if stdin:
             reading, self.stdin = os.pipe2(os.O_CLOEXEC)
         else:
-            reading, self.stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
+            reading, self.stdin = open_null(os.O_RDONLY), -1
         self.stdout, writing = os.pipe2(os.O_CLOEXEC)
         self.stderr, errors = os.pipe2(os.O_CLOEXEC)
         self.theirs = (reading, writing, errors)

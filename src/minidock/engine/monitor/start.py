@@ -13,7 +13,7 @@ from minidock.engine.container.containers import Container, settled
 from minidock.engine.journal import recording
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
-from minidock.errors import Conflict
+from minidock.errors import Conflict, MinidockError
 from minidock.kernel.process import spawn, start_time
 from minidock.kernel.terminal import get_size
 from minidock.paths import Store
@@ -158,10 +158,20 @@ def send_launch(
     step: bool = False,
     view: str = "",
 ) -> _socket.socket:
-    """Have a monitor start a container; returns the connection to it."""
+    """Have a monitor start a container; returns the connection to it.
+
+    Where there can be no monitor, who would remove it for `--rm`, it is removed here.
+    """
     global _prepared
     prepared, _prepared = _prepared, None
-    socket, records = prepared or spawn_monitor(container.store)
+    try:
+        socket, records = prepared or spawn_monitor(container.store)
+    except MinidockError:
+        if container.host_config.get("AutoRemove"):
+            from minidock.engine.container.actions import remove
+
+            remove(container.store, container.id, volumes=True)
+        raise
     if attach is not None:
         attach.stdin = attach.stdin and bool(container.config.get("OpenStdin"))
     size = list(get_size(1)) if container.config.get("Tty") and os.isatty(1) else None

@@ -229,8 +229,7 @@ def test_without_root_the_bridge_that_is_there_is_planned_with(
     shown = subprocess.check_output(["ip", "-j", "-4", "addr", "show", store.bridge], text=True)
     own = json.loads(shown)[0]["addr_info"][0]
     done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command_line(),
-         "plan", "run", "--json", "busybox", "true"],
+        as_nobody(*command_line(), "plan", "run", "--json", "busybox", "true"),
         capture_output=True, text=True, env=environment(store.root), check=True,
     )  # fmt: skip
     acts = [json.loads(line) for line in done.stdout.splitlines()]

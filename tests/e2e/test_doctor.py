@@ -502,6 +502,22 @@ FIREWALLS: dict[str, tuple[str, str]] = {
     "inet input policy drop": ("INPUT", "loopback"),
     "inet forward policy accept ct state invalid drop": ("", ""),
     "inet input policy drop ct state established,related accept": ("", ""),
+    "inet output policy drop": ("OUTPUT", "loopback"),
+    "ip output policy accept reject": ("OUTPUT", "loopback"),
+    "inet output policy accept ip6 daddr ::1 drop": ("", ""),
+    "inet prerouting policy drop": ("prerouting", "out"),
+    "ip prerouting:-150 policy drop": ("prerouting", "outside"),
+    "ip prerouting:-300 policy accept iifname $BR drop": ("prerouting", "out"),
+    "inet prerouting policy accept meta nfproto ipv6 drop": ("", ""),
+    "bridge prerouting policy drop": ("bridge chains", "out"),
+    "bridge forward policy drop": ("bridge chains", "neighbour"),
+    "bridge input policy drop": ("bridge chains", "out"),
+    "bridge output policy drop": ("bridge chains", "out"),
+    "bridge postrouting policy drop": ("bridge chains", "out"),
+    "bridge input policy accept ether type vlan drop": ("", ""),
+    "legacy INPUT -P INPUT DROP": ("INPUT", "loopback"),
+    "legacy OUTPUT -P OUTPUT DROP": ("OUTPUT", "loopback"),
+    "legacy INPUT -A INPUT -m conntrack --ctstate ESTABLISHED -j REJECT": ("INPUT", "loopback"),
 }
 
 # A network namespace with a neighbour ($FAR) behind eth0; /run, and with it what is noted there,
@@ -534,9 +550,8 @@ ways() {
 $MINIDOCK run -d --name web -p 8081:80 $IMAGE sh -c 'while :; do echo answer | nc -l -p 80; done' \
     >/dev/null
 WEB=$($MINIDOCK inspect -f '{{.NetworkSettings.IPAddress}}' web)
-nft -f - <<END
-$RULES
-END
+BR=$($MINIDOCK network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge)
+eval "$RULES"
 $MINIDOCK doctor --json >$AT/before.json; ways 2 >$AT/before.ways
 fix=$($PYTHON -c "$PICK" $AT/before.json "$CHECK"); eval "$fix"
 $MINIDOCK doctor --json >$AT/after.json; ways 20 >$AT/after.ways
@@ -556,13 +571,18 @@ def test_a_firewall_of_nftables_is_opened_by_the_fix(
     require("nft")
     check, closed = FIREWALLS[chain]
     family, hook, _, policy, *rule = chain.split()
-    base = f"type filter hook {hook} priority 0; policy {policy}; {' '.join(rule)}"
+    hook, _, priority = hook.partition(":")
+    base = f"type filter hook {hook} priority {priority or 0}; policy {policy}; {' '.join(rule)}"
+    rules = f"nft -f - <<END\ntable {family} mine {{\nchain its {{\n{base}\n}}\n}}\nEND"
+    if family == "legacy":
+        require("iptables-legacy")
+        rules = f"iptables-legacy {chain.split(' ', 2)[2]}"
     done = subprocess.run(
         ["unshare", "--mount", "--net", "bash", "-c", WORLD],
         env={
             **environment(minidock.root), "AT": str(tmp_path), "PYTHON": sys.executable,
             "MINIDOCK": shlex.join(command_line()), "IMAGE": busybox_image, "PICK": PICK,
-            "CHECK": check, "RULES": f"table {family} mine {{\nchain its {{\n{base}\n}}\n}}",
+            "CHECK": check, "RULES": rules,
         },
         capture_output=True, text=True, timeout=patience(120), check=False,
     )  # fmt: skip
@@ -571,7 +591,8 @@ def test_a_firewall_of_nftables_is_opened_by_the_fix(
     for when in ("before", "after"):
         report = json.loads((tmp_path / f"{when}.json").read_text())
         ill = [f for f in report["findings"] if f["topic"] == "Network" and f["fix"]]
-        found.append([f["check"] for f in ill if f["check"] != "ports"])
+        also = ("ports", "iptables") if family == "legacy" else ("ports",)
+        found.append([f["check"] for f in ill if f["check"] not in also])
         ways.append(set((tmp_path / f"{when}.ways").read_text().split()))
     assert found == [[check] if check else [], []], (found, done.stderr)
     assert ways[1] == {"out", "neighbour", "loopback", "outside"}, (ways, done.stderr)

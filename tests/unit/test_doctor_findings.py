@@ -314,6 +314,43 @@ def test_rules_in_the_other_kind_of_tables_are_warned_of() -> None:
     assert ill(look("debian-13", legacy)) == {}
 
 
+@pytest.mark.parametrize(
+    ("rules", "stops"),
+    [
+        (":INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT", "INPUT"),
+        (":INPUT DROP [0:0]\n-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT", ""),
+        (
+            ":INPUT DROP [0:0]\n-A INPUT -p tcp -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+            "INPUT",
+        ),
+        (":INPUT ACCEPT [0:0]\n-A INPUT ! -i lo -j REJECT --reject-with tcp-reset", "INPUT"),
+        (":OUTPUT DROP [0:0]\n-A OUTPUT -o minidock+ -j ACCEPT", "OUTPUT"),  # and DNAT on lo
+        (
+            ":OUTPUT DROP [0:0]\n:X - [0:0]\n-A OUTPUT -o minidock0 -j ACCEPT\n-A OUTPUT -j X\n"
+            "-A X -m conntrack --ctstate ESTABLISHED,DNAT -j ACCEPT",
+            "",
+        ),
+        (":OUTPUT ACCEPT [0:0]\n-A OUTPUT -d 10.0.0.0/8 -j DROP\n-A OUTPUT -j LOG", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["legacy", "nft"])
+def test_what_legacy_tables_of_iptables_stop(rules: str, stops: str, kind: str) -> None:
+    saved = f"# by\n*mangle\n:INPUT ACCEPT [0:0]\nCOMMIT\n*filter\n{rules}\nCOMMIT"
+    tool = "iptables-legacy"
+    changes: dict[str, str | None] = {"read /proc/net/ip_tables_names": "mangle\nfilter"}
+    if kind == "legacy":
+        tool = "iptables"
+        changes["run 0 iptables -V"] = "iptables v1.8.11 (legacy)"
+        changes["run 0 iptables-save -t filter"] = saved
+    else:
+        changes["run 0 iptables-legacy-save"] = saved
+    report = look("debian-13", changes)
+    found = {check: verdict for check, verdict in ill(report).items() if check != "iptables"}
+    assert found == ({stops: WARNING} if stops else {})
+    if stops:
+        assert fix_of(report, stops).startswith(f"{tool} -I {stops} ")
+
+
 def test_missing_modules_of_iptables() -> None:
     said = "namespace\nbridge\nveth\nrules: iptables-restore failed: RULE_INSERT failed"
     report = look("debian-13", {"tried firewall": said})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from minidock.engine.doctor import nftables, places
+from minidock.engine.doctor import firewalls, places
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -20,15 +20,13 @@ from minidock.engine.doctor.finding import (
 )
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.network import firewall, ipam
+from minidock.engine.network import ipam
 from minidock.errors import Conflict
 
 TOPIC = "Network"
 
 _NO_NETWORK: dict[str, bool | None] = {"network": False}
 _NOT_KNOWN: dict[str, bool | None] = {"network": None}
-# nftables' tables whose forward chains stop no packet of ours: iptables' own, other engines'.
-_HARMLESS_TABLES = ("ip filter", "ip libvirt_network", "inet netavark", "ip docker-bridges")
 # Ports that README and the course publish.
 _POPULAR = (80, 443, 8080, 8090)
 
@@ -39,9 +37,7 @@ def findings(machine: Machine) -> list[Finding]:
         *_iptables(machine),
         _rules(machine),
         _forwarding(machine),
-        _forward_chain(machine),
-        _host_chains(machine),
-        *_bridge_chains(machine),
+        *firewalls.findings(machine),
         _bridged_packets(machine),
         _subnet(machine),
         _bridge(machine),
@@ -49,16 +45,8 @@ def findings(machine: Machine) -> list[Finding]:
     ]
 
 
-def backend(machine: Machine) -> str:
-    """The kind of this machine's iptables: "nft", "legacy", or "" where there is none."""
-    answer = machine.run("iptables", "-V")
-    if answer is None or answer.code != 0:
-        return ""
-    return "nft" if "nf_tables" in answer.text else "legacy"
-
-
 def _iptables(machine: Machine) -> list[Finding]:
-    kind = backend(machine)
+    kind = firewalls.backend(machine)
     if not kind:
         fix = "apt-get install iptables; without: minidock run --network host or none"
         return [Finding(TOPIC, "iptables", PROBLEM, "not installed", fix, _NO_NETWORK)]
@@ -88,14 +76,14 @@ def _rules_of_other_kind(machine: Machine, kind: str, other: str) -> int:
 
 
 def _rules(machine: Machine) -> Finding:
-    if not backend(machine):
+    if not firewalls.backend(machine):
         return Finding(TOPIC, "rules", UNKNOWN, "without iptables there are none")
     answer = machine.try_out("firewall")
     if not answer:
         return Finding(TOPIC, "rules", UNKNOWN, NEEDS_ROOT, can=_NOT_KNOWN)
     if reasons := failed(answer, ("namespace", "bridge", "veth", "rules")):
         fix = fix_for(machine, reasons, "bridge, veth, and iptables' raw, nat and filter tables")
-        if "iptables" in joined(reasons) and backend(machine) == "nft":
+        if "iptables" in joined(reasons) and firewalls.backend(machine) == "nft":
             fix += "; or update-alternatives --set iptables /usr/sbin/iptables-legacy"
         return Finding(TOPIC, "rules", PROBLEM, joined(reasons), fix, _NO_NETWORK)
     return Finding(TOPIC, "rules", OK, "bridge, cable, NAT and a published port: all can be made")
@@ -119,92 +107,6 @@ def _forwarding(machine: Machine) -> Finding:
         return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")
     seen = "off: the first container switches it on, and makes FORWARD's policy DROP until the last"
     return Finding(TOPIC, "forwarding", OK, f"{seen} network is removed")
-
-
-def _forward_chain(machine: Machine) -> Finding:
-    """Who decides about forwarded packets, beside our own rules, which come first in iptables."""
-    check = "FORWARD"
-    saved = machine.run("iptables-save", "-t", "filter")
-    if saved is None or saved.code != 0:
-        seen = saved.text.splitlines()[-1] if saved and saved.text else NEEDS_ROOT
-        return Finding(TOPIC, check, UNKNOWN, seen, can={"out": None})
-    policy = firewall.forward_policy(saved.text)
-    if found := [stop for stop in _stops(machine, "forward") if not _before_them(stop)]:
-        seen = f"policy {policy}; but nftables decides too: {_listed(found)}"
-        return Finding(TOPIC, check, WARNING, seen, _let_through(machine, found), {"out": None})
-    note = "; minidock's own rules come before it" if policy == "DROP" else ""
-    return Finding(TOPIC, check, OK, f"policy {policy}{note}")
-
-
-def _host_chains(machine: Machine) -> Finding:
-    """Answers of containers to the machine's own calls of a published port."""
-    check = "INPUT"
-    if found := _stops(machine, "input"):
-        seen = f"a port published on 127.0.0.1 does not answer: {_listed(found)} stops it"
-        fix = _let_through(machine, found)
-        return Finding(TOPIC, check, WARNING, seen, fix, {"publish": None})
-    return Finding(TOPIC, check, OK, "what containers answer to this machine comes in")
-
-
-def _bridge_chains(machine: Machine) -> list[Finding]:
-    """nftables' family bridge sees frames before iptables does; nothing is said if it has none."""
-    found = _stops(machine, "forward", family="bridge")
-    if not found:
-        return []
-    seen = f"containers of one network do not reach each other: {_listed(found)}"
-    # No command: not every kernel has `meta ibrname` in this hook.
-    fix = f"have it accept what the ports of {machine.tell('bridge')[0]} send each other"
-    return [Finding(TOPIC, "bridge chains", WARNING, seen, fix, dict.fromkeys(("out", "publish")))]
-
-
-def firewalld_trusts(machine: Machine) -> bool:
-    """Whether firewalld lets all through that the bridge forwards."""
-    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={machine.tell('bridge')[0]}")
-    return zone is not None and zone.code == 0 and zone.text == "trusted"
-
-
-def _stops(machine: Machine, *hooks: str, family: str = "ip") -> list[nftables.Stop]:
-    answer = machine.run("nft", "list", "ruleset")
-    if answer is None or answer.code != 0:
-        return []
-    found = nftables.stops(answer.text, machine.tell("bridge")[0])
-    bridged = [stop for stop in found if stop.chain.table.startswith("bridge ")]
-    of_family = bridged if family == "bridge" else [stop for stop in found if stop not in bridged]
-    found = [stop for stop in of_family if stop.chain.hook in hooks]
-    if any(map(_is_firewalld, found)) and firewalld_trusts(machine):  # by zones, far down its rules
-        return [stop for stop in found if not _is_firewalld(stop)]
-    return found
-
-
-def _is_firewalld(stop: nftables.Stop) -> bool:
-    return stop.chain.table == "inet firewalld"
-
-
-def _before_them(stop: nftables.Stop) -> bool:
-    """Whether our rules, or an engine's for its own bridges, are asked before this one's."""
-    return stop.chain.table in _HARMLESS_TABLES
-
-
-def _listed(found: list[nftables.Stop]) -> str:
-    return ", ".join(map(str, found))
-
-
-def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
-    """The commands that put the missing rules first; firewalld has words of its own."""
-    bridge = machine.tell("bridge")[0]
-    if any(map(_is_firewalld, found)):
-        return trust_command(bridge)
-    return "; ".join(
-        f"nft insert rule {stop.chain.table} {stop.chain.name} {rule}"
-        for stop in found
-        for rule in stop.rules
-    )
-
-
-def trust_command(bridge: str) -> str:
-    """How firewalld is told to let a bridge's packets through, now and after a reload."""
-    command = f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}"
-    return f"{command}; firewall-cmd --reload"
 
 
 def _bridged_packets(machine: Machine) -> Finding:

@@ -11,14 +11,23 @@ Sources: nft(8) "VERDICT STATEMENTS", "CHAINS"; wiki.nftables.org "Configuring c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Flow = dict[str, str]
 
-# What a published or calling container needs of each hook, as rules of nft; {br} is its bridge.
+# What a published or calling container needs of each hook, as rules of nft; {br} is its bridge. The
+# ports of a bridge are veths; not every kernel has `meta ibrname` in a hook of family bridge.
+_PORT = ({"meta ibrname": "{br}", "iifname": "veth0"}, 'iifname "veth*" accept')
+_TO_PORT = ({"meta obrname": "{br}", "oifname": "veth0"}, 'oifname "veth*" accept')
+_CALLS = ({"iifname": "{br}", "ct state": "new"}, "iifname {br} accept")
+_ANSWERS = (
+    {"ct state": "established", "tcp dport": "33333"},
+    "ct state established,related accept",
+)
 _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
     ("ip", "forward"): (
-        ({"iifname": "{br}", "ct state": "new"}, "iifname {br} accept"),
+        _CALLS,
         (
             {"oifname": "{br}", "ct state": "established"},
             "oifname {br} ct state established,related accept",
@@ -35,12 +44,33 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
             "iifname {br} ct state established,related accept",
         ),
     ),
-    # Between two ports of a bridge.
-    ("bridge", "forward"): (({"meta ibrname": "{br}"}, "meta ibrname {br} accept"),),
+    # ... and lead to it: by the userland proxy, or by NAT, which leaves the device as it was.
+    ("ip", "output"): (
+        ({"oifname": "{br}", "ct state": "new"}, "oifname {br} accept"),
+        ({"oifname": "lo", "ct state": "new", "ct status": "dnat"}, "ct status dnat accept"),
+    ),
+    ("ip", "prerouting"): (_CALLS, _ANSWERS),  # and published ports: see _needed
+    ("bridge", "prerouting"): (_PORT,),
+    ("bridge", "forward"): (_PORT,),
+    ("bridge", "input"): (_PORT,),
+    ("bridge", "output"): (_TO_PORT,),
+    ("bridge", "postrouting"): (_TO_PORT,),
 }
-_BASE = re.compile(r"type filter hook (\w+) .*?(?:policy (\w+))?;?$")
+# In these hooks of "ip", chains full of conditions are usual (an engine's guards, firewalld's): a
+# rule with conditions that are not read does not count there.
+_ONLY_SURE = ("output", "prerouting")
+# nf_ip_hook_priorities: connection tracking, and what is before it; the NAT of published ports.
+_CONNTRACK, _DSTNAT = -200, -100
+_PRIORITIES = {
+    "raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100,
+}  # fmt: skip
+_BASE = re.compile(
+    r"type (?:filter|route) hook (\w+) "
+    r"(?:priority (-?\w+)(?: ([+-]) (\d+))?;)?.*?(?:policy (\w+))?;?$"
+)
 _CONDITION = re.compile(
-    r"(iifname|oifname|iif|oif|meta ibrname|meta obrname|ct state|ct status) (!= )?"
+    r"(iifname|oifname|iif|oif|meta ibrname|meta obrname|ct state|ct status|tcp dport|meta nfproto"
+    r"|ether type|fib daddr type) (!= )?"
     r"(\{[^}]*\}|\"[^\"]*\"|[^\s{@]\S*)\s*"
 )
 _VMAP = re.compile(r"^(iifname|oifname|ct state) vmap \{(.*)\}")
@@ -60,6 +90,7 @@ class Chain:
     name: str
     hook: str = ""
     policy: str = ""
+    priority: int = 0
     rules: list[str] = field(default_factory=list)
 
 
@@ -69,16 +100,24 @@ class Stop:
 
     chain: Chain
     rules: list[str]
+    tool: str = ""  # "" for nft, else the program of the iptables in which it is
+
+    def fix(self) -> str:
+        """The commands that put these rules first."""
+        if self.tool:
+            return "; ".join(f"{self.tool} -I {self.chain.name} {rule}" for rule in self.rules)
+        place = f"{self.chain.table} {self.chain.name}"
+        return "; ".join(f"nft insert rule {place} {rule}" for rule in self.rules)
 
     def __str__(self) -> str:
         policy = f"policy {self.chain.policy or 'accept'}"
         return f"{self.chain.table} {self.chain.name} ({policy})"
 
 
-def stops(ruleset: str, bridge: str) -> list[Stop]:
+def stops(ruleset: str, bridge: str, ports: Sequence[int] = ()) -> list[Stop]:
     """The base chains that stop packets of this bridge's containers.
 
-    ruleset: what `nft list ruleset` printed.
+    ruleset: what `nft list ruleset` printed. ports: those of TCP that are published.
     """
     chains = parse(ruleset)
     found = []
@@ -87,14 +126,37 @@ def stops(ruleset: str, bridge: str) -> list[Stop]:
         if not chain.hook or not chain.table.startswith(("ip ", "inet ", "bridge ")):
             continue
         missing = []
-        for flow, rule in _NEEDED.get((family, chain.hook), ()):
+        for flow, rule in _needed(family, chain, ports):
             packet = {key: value.format(br=bridge) for key, value in flow.items()}
-            end = _walk(chains, chain, packet) or chain.policy or "accept"
-            if end == "drop":
+            if stopped(chains, chain, packet):
                 missing.append(rule.format(br=bridge))
         if missing:
             found.append(Stop(chain, missing))
     return found
+
+
+def stopped(chains: dict[tuple[str, str], Chain], chain: Chain, flow: Flow) -> bool:
+    """Whether a base chain stops a packet of IPv4."""
+    flow = {"meta nfproto": "ipv4", "ether type": "ip", **flow}
+    only_sure = chain.hook in _ONLY_SURE and not chain.table.startswith("bridge ")
+    return (_walk(chains, chain, flow, only_sure=only_sure) or chain.policy) == "drop"
+
+
+def _needed(family: str, chain: Chain, ports: Sequence[int]) -> list[tuple[Flow, str]]:
+    """What has to pass a chain, each with the rule that lets it."""
+    needed = [*_NEEDED.get((family, chain.hook), ())]
+    if (family, chain.hook) != ("ip", "prerouting"):
+        return needed
+    if chain.priority <= _CONNTRACK:
+        return [_CALLS]  # no state is known yet: whoever drops there has rules of another kind
+    if chain.priority > _DSTNAT:
+        return [*needed, ({"ct state": "new", "ct status": "dnat"}, "ct status dnat accept")]
+    for port in ports:
+        rule = f"fib daddr type local tcp dport {port} accept"
+        needed.append(
+            ({"ct state": "new", "tcp dport": str(port), "fib daddr type": "local"}, rule)
+        )
+    return needed
 
 
 def parse(ruleset: str) -> dict[tuple[str, str], Chain]:
@@ -114,21 +176,38 @@ def parse(ruleset: str) -> dict[tuple[str, str], Chain]:
             chain, text = None, ""
         elif text.count("{") == text.count("}"):  # a set may take several lines
             if base := _BASE.match(text):
-                chain.hook, chain.policy = base[1], base[2] or ""
+                chain.hook, chain.policy = base[1], base[5] or ""
+                chain.priority = _number(base[2] or "0", (base[3] or "") + (base[4] or "0"))
             elif not text.startswith("type "):
                 chain.rules.append(text)
             text = ""
     return chains
 
 
-def _walk(chains: dict[tuple[str, str], Chain], chain: Chain, flow: Flow, depth: int = 0) -> str:
+def _number(name: str, more: str) -> int:
+    """A priority: a number, or a name with how far it is from that."""
+    return (_PRIORITIES[name] if name in _PRIORITIES else int(name)) + int(more)
+
+
+def _walk(
+    chains: dict[tuple[str, str], Chain],
+    chain: Chain,
+    flow: Flow,
+    *,
+    only_sure: bool = False,
+    depth: int = 0,
+) -> str:
     """What a chain decides about a packet: "accept", "drop" or, if nothing, ""."""
     for rule in chain.rules:
         for verdict, surely in _verdicts(rule, flow):
+            if only_sure and not surely:
+                continue
             kind, _, target = verdict.partition(" ")
             if kind in ("jump", "goto"):
                 there = chains.get((chain.table, target))
-                end = _walk(chains, there, flow, depth + 1) if there and depth < _DEEPEST else ""
+                end = ""
+                if there and depth < _DEEPEST:
+                    end = _walk(chains, there, flow, only_sure=only_sure, depth=depth + 1)
                 if end == "drop" or end and surely:
                     return end
                 if kind == "goto" and surely:

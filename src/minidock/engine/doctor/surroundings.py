@@ -8,8 +8,8 @@ and firewalls".
 from __future__ import annotations
 
 from minidock.engine.doctor.finding import OK, WARNING, Finding
+from minidock.engine.doctor.firewalls import firewalld_trusts, trust_command
 from minidock.engine.doctor.machine import Machine
-from minidock.engine.doctor.network import firewalld_trusts, trust_command
 
 TOPIC = "Surroundings"
 

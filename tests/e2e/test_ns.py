@@ -226,3 +226,99 @@ def test_who_has_ended_is_looked_at_when_its_monitor_has_said_so(
     assert "the kind proc is at /proc" in minidock.ok("where", "short:/proc/self")
     assert "It does not run" in minidock.ok("where", "short")
     later.join()
+
+
+def _of(pid: int) -> dict[str, int]:
+    return {kind: os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in KINDS}
+
+
+def _in_cgroup_of(pid: int) -> list[int]:
+    """The processes in a process's cgroup, by /proc."""
+    own = sh(f"cat /proc/{pid}/cgroup")
+    entries = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [each for each in entries if sh(f"cat /proc/{each}/cgroup 2>/dev/null || :") == own]
+
+
+POWER = ["--privileged"]
+WITHOUT = ["--yes-in-a-vm", "--without", "capabilities,seccomp,masks"]
+SHARED = {
+    "web": [*POWER, "--ipc", "shareable"],
+    "peer": [*POWER, "--net", "container:web", "--ipc", "container:web", "--pid", "container:web"],
+    "third": [*POWER, "--network", "container:peer", "--pid", "container:peer", "--uts", "host"],
+    "bare": [*WITHOUT, "--without", "net,pid,mount,uts,ipc,cgroup"],
+    "half": [*WITHOUT, "--without", "pid,cgroup", "--ipc", "container:web"],
+}
+INSIDE = {
+    "web": "unshare -n sleep 611 & unshare -Urmpf sh -c 'unshare -ni sleep 612; :' &",
+    "peer": "unshare -i sleep 613 & unshare -mu sh -c 'unshare -n sleep 614; :' &",
+    "third": "unshare -pf --mount-proc sh -c 'unshare -pf sleep 615; :' &",
+    "bare": "unshare -n sh -c 'unshare -u sleep 616; :' &",
+    "half": "unshare -Urn sleep 617 &",
+}
+
+
+def test_shared_namespaces_those_made_in_them_and_those_left_out_are_as_proc_has_them(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    first: dict[str, int] = {}
+    for name, flags in SHARED.items():
+        command = f"{INSIDE[name]} exec sleep 600"
+        minidock.ok("run", "-d", "--name", name, *flags, busybox_image, "sh", "-c", command)
+        first[name] = int(minidock.ok("inspect", "-f", "{{.State.Pid}}", name))
+    _sleeping(tuple(str(number) for number in range(611, 618)))
+    rows = json.loads(minidock.ok("ns", "--json"))
+    own = {"host": _of(os.getpid()), **{name: _of(pid) for name, pid in first.items()}}
+    by_name = {row["name"]: row for row in rows if not row["within"]}
+    assert by_name.keys() == own.keys()
+    for name, row in by_name.items():
+        assert {kind: each["ns"] for kind, each in row["namespaces"].items()} == own[name]
+        for kind, each in row["namespaces"].items():
+            same = {other for other in own if other != name and own[other][kind] == own[name][kind]}
+            told = {other for other in each["shared_with"] if ":" not in other}
+            assert told == same, f"{name} {kind}"
+    containers_own = {(kind, ns) for spaces in own.values() for kind, ns in spaces.items()}
+    every = {each["ns"]: each for each in namespaces("-o", "NS,TYPE,NPROCS,PID,PNS,ONS")}
+    for name, pid in first.items():
+        inside = {item for each in _in_cgroup_of(pid) for item in _of(each).items()}
+        told = json.loads(minidock.ok("ns", "--json", name))
+        made = {(each["type"], each["ns"]) for each in told if each["nested"]}
+        assert made == inside - containers_own, name
+        for each in told:
+            fact = every[each["ns"]]
+            assert (each["pid"], each["nprocs"]) == (fact["pid"], fact["nprocs"]) or (
+                each["ns"] in own["host"].values()
+            ), f"{name}: {each} {fact}"
+            if each["nested"]:
+                assert each["ons"] == fact["ons"], f"{name}: {each} {fact}"
+                assert each["pns"] == (fact["pns"] if each["type"] in ("pid", "user") else 0)
+        rows_of = [row for row in rows if row["within"] == name]
+        shown = {(kind, x["ns"]) for row in rows_of for kind, x in row["namespaces"].items()}
+        assert made <= shown
+        assert minidock("ns", name).code == 0
+
+
+def test_a_namespace_of_two_containers_is_not_said_to_be_made_in_one_of_them(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """Which of them made it, the kernel does not say."""
+    run = ("run", "-d", "--privileged", "--pid", "host")
+    minidock.ok(*run, "--name", "web", busybox_image, "sh", "-c",
+                "unshare -n sleep 621 & exec sleep 600")  # fmt: skip
+    (made,) = _sleeping(("621",))
+    join = f"nsenter -t {made} -n unshare -i sleep 622 & nsenter -t {made} -n sleep 623 &"
+    minidock.ok(*run, "--name", "guest", busybox_image, "sh", "-c", f"{join} exec sleep 600")
+    (own, other) = _sleeping(("622", "623"))
+    assert {_of(each)["net"] for each in (own, other)} == {_of(made)["net"]}
+    nested = {
+        name: {each["type"]: each for each in json.loads(minidock.ok("ns", "--json", name))
+               if each["nested"]}
+        for name in ("web", "guest")
+    }  # fmt: skip
+    assert nested["web"].keys() == {"net"} and nested["guest"].keys() == {"net", "ipc"}
+    assert nested["web"]["net"]["ns"] == nested["guest"]["net"]["ns"] == _of(made)["net"]
+    assert nested["web"]["net"]["shared_with"] == ["guest"]
+    assert nested["guest"]["net"]["shared_with"] == ["web"]
+    assert nested["guest"]["ipc"]["shared_with"] == []
+    assert "made inside or in guest, 3 processes" in minidock.ok("ns", "web")
+    text = minidock.ok("ns", "guest")
+    assert "made inside or in web, 3 processes" in text and "made inside, 1 process" in text

@@ -21,6 +21,7 @@ import shlex
 import subprocess
 import sys
 
+from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.mount import mount_table
@@ -68,12 +69,16 @@ class Nested:
 
     kind, ns, nprocs, pid: as in a Wall. pns, ons: the one that it lies in, for those that nest, and
     the user namespace that owns it, as lsns(8) calls them; 0 where they are beyond our own.
-    owner_uid: who made it, for a user namespace; else who made that which owns it.
+    owner_uid: who made it, for a user namespace; else who made that which owns it. shared_with:
+    other containers, or the host, that have processes in it; who of them made it, nobody knows.
     """
 
-    def __init__(self, kind: str, inode: int, inhabitants: list[int]) -> None:
+    def __init__(
+        self, kind: str, inode: int, inhabitants: list[int], shared_with: list[str]
+    ) -> None:
         self.kind = kind
         self.ns = inode
+        self.shared_with = shared_with
         self.nprocs, self.pid = len(inhabitants), min(inhabitants)
         path = f"/proc/{self.pid}/ns/{kind}"
         self.pns, _ = _related(path, _NS_GET_PARENT) if kind in ("pid", "user") else (0, 0)
@@ -116,11 +121,18 @@ def nested(container: Container, everybody: list[Member]) -> list[Nested]:
     """The namespaces that were made in a container, in the order of their processes."""
     known = {item for m in everybody if not m.within for item in m.inodes.items()}
     makers = [m for m in everybody if m.within and m.id == container.id]
+    whose = {
+        pid: m.name
+        for m in everybody
+        if m.id and not m.within
+        for pid in cgroup_of(container.store, m.id).pids()
+    }
     found = []
     for kind, inode in dict.fromkeys(item for m in makers for item in m.inodes.items()):
         if (kind, inode) not in known and (inhabitants := _inhabitants(kind, inode)):
+            names = {whose.get(pid, HOST) for pid in inhabitants}
             try:
-                found.append(Nested(kind, inode, inhabitants))
+                found.append(Nested(kind, inode, inhabitants, sorted(names - {container.name})))
             except (FileNotFoundError, ProcessLookupError):  # the last one has just ended
                 continue
     return found
@@ -366,7 +378,8 @@ def write_text(container: Container, found: list[Wall], made: list[Nested], out:
         out.write("        " + paint.command(f"$ {wall.command}") + "\n")
     for each in made:
         processes = few(each.nprocs, "process", "processes")
-        what = f"made inside, {processes}, the first {each.pid} on the host"
+        elsewhere = f" or in {_some(each.shared_with)}" if each.shared_with else ""
+        what = f"made inside{elsewhere}, {processes}, the first {each.pid} on the host"
         out.write(f"\n{paint.bold(f'{each.kind:<7}')} {each.ns}  {what}\n")
         out.write(f"        {each.sentence()}\n")
         out.write("        " + paint.command(f"$ {each.command}") + "\n")

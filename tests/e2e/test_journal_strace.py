@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import subprocess
 import time
@@ -42,11 +43,13 @@ CALLS_OF: dict[str, tuple[set[str], set[str]]] = {
     "link.add_bridge": ({"netlink"}, set()),
     "link.add_default_route": ({"netlink"}, set()),
     "link.add_veth": ({"netlink"}, set()),
+    "link.delete": ({"netlink"}, set()),
     "link.set_alias": ({"netlink"}, set()),
     "link.set_hairpin": ({"netlink"}, set()),
     "link.set_isolated": ({"netlink"}, set()),
     "link.set_mtu": ({"netlink"}, set()),
     "link.set_up": ({"netlink"}, set()),
+    "loop.mount_disk_file": (MOUNT, set()),
     "mount.bind_mount": (MOUNT, set()),
     "mount.bind_to_itself": (MOUNT, set()),
     "mount.clone_read_only": ({"move_mount"}, {"open_tree", "mount_setattr"}),
@@ -102,6 +105,8 @@ UNTOLD = (
     r"clone3\(\{flags=CLONE_VM\|CLONE_VFORK|open_tree\(.*OPEN_TREE_CLON|mount_setattr\(4</>, \"\", "
     r"AT_EMPTY_PATH|move_mount\(4</>, \"\", AT_FDCWD<",
     r'chmod\("[^"]*/(containers|minidock[^/]*)/[0-9a-f]{64}',  # a file of the store
+    r"fchmod\(\d+<[^>]*/containers/[0-9a-f]{64}/disk>",  # that of --storage-opt size=
+    r'f?ch(own|mod)\((\d+<|")[^">]*/staging/commit-',  # a layer of the store that is being made
     r"fch(own|mod)\(\d+<[^>]*/staging/build-[^>]*/upper>",  # the upperdir of a step to come
 )  # fmt: skip
 
@@ -247,3 +252,100 @@ def test_two_lives_and_a_removal_are_what_strace_saw(
     compare(journal_trace.read(run, remove), kept)
     lives = [line for line in kept.read_text().splitlines() if '"op":"mount.pivot_root"' in line]
     assert len(lives) == 2
+
+
+COMMANDS = {
+    "pause": ["cgroup.write_file"],
+    "unpause": ["cgroup.write_file"],
+    "update -m 96m --cpu-shares 512 --pids-limit 50": ["cgroup.write_file"],
+    "rename": [],
+    "network connect lab": ["link.add_veth", "namespace.setns"],
+    "network disconnect lab": ["link.delete"],
+    "commit": ["cgroup.write_file"],
+    "kill -s USR1": ["process.send_signal"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["stop -t 0", "kill", "rm -f"])
+def test_commands_on_a_container_that_runs_are_what_strace_saw(
+    store: Store, minidock: Minidock, busybox_image: str, tracer: str, tmp_path: Path, end: str
+) -> None:
+    minidock.ok("network", "create", "lab")
+    network = Path(store.network_journal("lab"))
+    run = tmp_path / "run.strace"
+    strace = journal_trace.start(
+        tracer, run, store.root, "run", "-d", "--name", "box", "-m", "64m", "-p", "80",
+        busybox_image, "sleep", "1000", stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    _wait_for(lambda: minidock("exec", "box", "true").code == 0)
+    paths = store.container(os.readlink(store.name("box")))
+    traces = [run, _traced_on_a_terminal(tracer, tmp_path / "exec.strace", store)]
+    kept = [tmp_path / f"{number}.jsonl" for number in range(3)]
+    for path, other in zip((paths.journal, paths.exec_journal, network), kept, strict=True):
+        os.link(path, other)
+    ends = [end] if end.startswith("rm") else [end, "rm"]
+    for number, words in enumerate([*COMMANDS, *ends]):
+        traces.append(tmp_path / f"{number}.strace")
+        last = {"rename": ["box"], "commit": ["made"]}.get(words, [])
+        if words == "rename":
+            traced(tracer, traces[-1], store, "rename", "box", "other")
+            minidock.ok("rename", "other", "box")
+        else:
+            traced(tracer, traces[-1], store, *words.split(), "box", *last)
+        compare(journal_trace.read(*traces), *kept)
+        if ops := COMMANDS.get(words):
+            by = run if words.startswith("network") else traces[-1]  # the monitor's work; its own
+            assert set(ops) <= compare(journal_trace.read(by), *kept), words
+    assert strace.wait(patience(60)) == 0
+    compare(journal_trace.read(*traces), *kept)
+
+
+def test_commands_on_a_container_that_has_ended_are_what_strace_saw(
+    store: Store, minidock: Minidock, busybox_image: str, tracer: str, tmp_path: Path
+) -> None:
+    """Of one with a volume and a disk of its own, which are mounted for each of them."""
+    volume = ("-o", "type=tmpfs", "-o", "device=tmpfs", "scratch")
+    minidock.ok("volume", "create", *volume)
+    run = tmp_path / "run.strace"
+    flags = ("--network", "none", "-v", "scratch:/s", "--storage-opt", "size=20m")
+    traced(tracer, run, store, "run", "-d", "--name", "box", *flags, busybox_image, "touch", "/x")
+    paths = store.container(os.readlink(store.name("box")))
+    kept = [tmp_path / "journal.jsonl", tmp_path / "cp.jsonl"]
+    os.link(paths.journal, kept[0])
+    traces = [run]
+    for number, words in enumerate((
+        ("cp", f"{tmp_path}/run.strace", "box:/s/y"), ("cp", "box:/x", f"{tmp_path}/x"),
+        ("diff", "box"), ("export", "-o", f"{tmp_path}/box.tar", "box"), ("commit", "box", "made"),
+        ("rename", "box", "box2"), ("rm", "box2"),
+    )):  # fmt: skip
+        traces.append(tmp_path / f"{number}.strace")
+        traced(tracer, traces[-1], store, *words)
+        if number == 0:
+            os.link(paths.copy_journal, kept[1])
+        compare(journal_trace.read(*traces), *kept)
+
+
+def _traced_on_a_terminal(tracer: str, output: Path, store: Store) -> Path:
+    """exec -it."""
+    ours, theirs = pty.openpty()
+    program = journal_trace.start(
+        tracer, output, store.root, "exec", "-it", "box", "sh", "-c", "test -t 0 && exit 3",
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 4096):
+            said += part
+    except OSError:  # EIO: nobody has the other end any more
+        pass
+    os.close(ours)
+    assert program.wait(patience(60)) == 3, said
+    return output
+
+
+def _wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + patience(60)
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -106,4 +106,6 @@ def kind_of(rest: str) -> str:
         return "netlink" if "nlmsg_type=" in rest and "NLM_F_ACK" in rest else ""
     if name == "clone3" and "CLONE_VFORK" in rest:
         return "spawn"
+    if name == "clone3" and "CLONE_THREAD" in rest:
+        return ""  # no new process
     return name if name in CALLS else ""

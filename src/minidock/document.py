@@ -31,6 +31,7 @@ from _thread import get_native_id
 
 from minidock import jsontext
 from minidock.errors import DamagedFile
+from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,6 +245,12 @@ def write(
             raise
     if durable:
         sync(os.path.dirname(path) or ".")
+
+
+def writer_of(name: str) -> int:
+    """The thread that writes a file of this name (`write`), before it is renamed; 0 for another."""
+    _, number, end = name.rsplit(".", 2) if name.count(".") > 1 else ("", "", "")
+    return int(number) if end == "new" and is_decimal(number) else 0
 
 
 def sync(path: str) -> None:

@@ -135,6 +135,14 @@ def is_component(name: str) -> bool:
     return 0 < len(name) <= _LONGEST_NAME and name[0] in _FIRST and _OTHERS.issuperset(name)
 
 
+def is_sha256(name: str) -> bool:
+    """Whether a name is 64 hex digits, as those of containers, layers and blobs are.
+
+    What has another name beside them is somebody else's: it is not listed, and not removed.
+    """
+    return len(name) == _SHA256_DIGITS and _HEX.issuperset(name)
+
+
 def _component(what: str, name: str) -> str:
     if not is_component(name):
         raise BadName(
@@ -146,7 +154,7 @@ def _component(what: str, name: str) -> str:
 
 def _digest(what: str, digest: str) -> str:
     digits = digest.removeprefix("sha256:")
-    if len(digits) != _SHA256_DIGITS or not _HEX.issuperset(digits):
+    if not is_sha256(digits):
         raise BadName(
             f"{digest!r} is not the digest of {what}: sha256: and {_SHA256_DIGITS} digits"
         )

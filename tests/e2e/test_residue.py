@@ -25,6 +25,7 @@ from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock, environment
 from support.patience import patience
+from support.residue_scenes import beside_ours
 
 pytestmark = pytest.mark.root
 
@@ -258,6 +259,26 @@ def test_what_cannot_be_removed_is_named_and_the_exit_code_says_so(
     finally:
         subprocess.run(["chattr", "-i", stuck / "file"], check=True)
     assert _listed(minidock, "--repair") == {("directory", str(stuck))}
+
+
+def test_what_somebody_has_put_beside_ours_stays_whatever_command_runs(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    """In a store that was cut short, too: whoever takes its lock next puts it right."""
+    minidock.ok("volume", "create", "kept")
+    minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
+    theirs = beside_ours(store)
+    Path(store.lock).write_bytes(b"!")
+    for words in (("ps", "-a"), ("run", "--rm", busybox_image, "true"), ("tag", "busybox", "two"),
+                  ("builder", "prune", "-af"), ("system", "check", "--repair"), ("rm", "-f", "box"),
+                  ("rmi", "busybox", "two"), ("image", "prune", "-af"), ("network", "prune", "-f"),
+                  ("system", "check"), ("system", "down")):  # fmt: skip
+        answer = minidock(*words)
+        assert (answer.code, answer.stderr) == (0, ""), str(answer)
+        gone = [str(path) for path in theirs if not path.exists()]
+        assert gone == [], f"taken by {words}"
+    assert {path.read_text() for path in theirs if path.is_file()} == {"leave this", "{"}
+    assert all((path / "README").is_file() for path in theirs if path.is_dir())
 
 
 def test_containers_on_their_way_in_and_out_are_never_listed(

@@ -87,10 +87,10 @@ def test_cache_is_listed_while_it_is_pruned(
         b'{"diff_id": "%b", "chain_id": "%b", "created": "", "size": 1, "says": "RUN true"}'
         % (layer, layer)
     )
-    Path(store.build_steps, "key").write_bytes(record)
+    Path(store.build_step("a" * 64)).write_bytes(record)
     (used,) = [record["used"] for _, record in cache.records(store)]
-    assert used == os.stat(f"{store.build_steps}/key").st_mtime
-    stat = before_first(os.stat, lambda: os.unlink(f"{store.build_steps}/key"))
+    assert used == os.stat(store.build_step("a" * 64)).st_mtime
+    stat = before_first(os.stat, lambda: os.unlink(store.build_step("a" * 64)))
     monkeypatch.setattr(os, "stat", stat)
     assert list(cache.records(store)) == [], "it has just gone"
 

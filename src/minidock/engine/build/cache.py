@@ -24,6 +24,7 @@ from minidock.errors import DamagedFile
 from minidock.kernel.disk import sync_file_system
 from minidock.kernel.flock import lock_or_close
 from minidock.oci.digest import is_digest
+from minidock.paths import is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict
     for name in names:
         path = f"{store.build_steps}/{name}"
         try:
-            record = None if name.endswith(".new") else _read(path)
+            record = _read(path) if is_sha256(name) else None
         except DamagedFile as error:
             if strictly:
                 raise

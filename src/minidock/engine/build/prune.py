@@ -22,6 +22,7 @@ from minidock.engine.image.orphans import move_out
 from minidock.engine.store import Staging, StoreLock, is_made
 from minidock.engine.walk_below import size_below
 from minidock.errors import Conflict, DamagedFile
+from minidock.oci.digest import is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def _mounts(store: Store) -> list[Cached]:
         return []
     found = []
     for name in names:
+        if not is_hex(name[:32]):
+            continue  # somebody else's
         path = f"{store.build_mounts}/{name}"
         try:
             used = os.stat(path).st_mtime

@@ -16,7 +16,7 @@ from minidock import document
 from minidock.document import Each
 from minidock.engine.locks import is_owned, owner_of
 from minidock.errors import DamagedFile
-from minidock.paths import ContainerPaths, Store, is_component
+from minidock.paths import ContainerPaths, Store, is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _SHAPE = {
 def ids(store: Store) -> list[str]:
     """The ids of all containers, whole or not."""
     try:
-        return [name for name in os.listdir(store.containers) if is_component(name)]
+        return [name for name in os.listdir(store.containers) if is_sha256(name)]
     except FileNotFoundError:
         return []
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 
+from minidock.document import writer_of
 from minidock.engine.build.cache import kept_layers
 from minidock.engine.image.images import ImageStore
 from minidock.engine.tree import remove_tree
 from minidock.oci.digest import PREFIX
+from minidock.paths import is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str)
     images = catalogue["images"].values()
     named = {chain_id for image in images for chain_id in image["layers"]} | kept_layers(store)
     bare = {chain_id.removeprefix(PREFIX) for chain_id in named}
-    orphans = [name for name in os.listdir(store.layers) if name not in bare]
+    present = filter(is_sha256, os.listdir(store.layers))
+    orphans = [name for name in present if name not in bare]
     for name in orphans:
         os.rename(f"{store.layers}/{name}", f"{directory}/{name}")
     return orphans
@@ -54,11 +57,11 @@ def settle(store: Store) -> None:
     os.makedirs(directory, mode=0o700, exist_ok=True)
     move_out(store, catalogue, directory)
     remove_tree(store, directory)
-    for name in os.listdir(store.blobs):
+    for name in filter(is_sha256, os.listdir(store.blobs)):
         if PREFIX + name not in catalogue["images"]:
             os.unlink(f"{store.blobs}/{name}")
     for name in os.listdir(store.root):
-        if name.startswith("images.json."):  # what write_file had not renamed yet
+        if name.startswith("images.json.") and writer_of(name):  # not renamed yet
             os.unlink(f"{store.root}/{name}")
     if broken:
         images.write(catalogue)

@@ -33,7 +33,8 @@ from minidock.engine.store import StoreLock, is_made, is_unsettled
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
 from minidock.kernel import process
 from minidock.oci import image_config
-from minidock.oci.digest import PREFIX, chain_ids, is_hex
+from minidock.oci.digest import PREFIX, chain_ids
+from minidock.paths import is_sha256
 from minidock.runtime import state
 
 TYPE_CHECKING = False
@@ -246,7 +247,7 @@ def _renew_catalogue(store: Store, error: DamagedFile) -> None:
         set_aside(store, error.path)
         records: dict[str, Any] = {}
         for name in os.listdir(store.blobs):
-            record = _record_of(store, name) if is_hex(name) else None
+            record = _record_of(store, name) if is_sha256(name) else None
             if record is not None:
                 records[PREFIX + name] = record
         ImageStore(store).write({"images": records, "references": {}})
@@ -272,7 +273,7 @@ def _record_of(store: Store, name: str) -> dict[str, Any] | None:
 def _cache(store: Store) -> Iterator[Thing]:
     for name in sorted(os.listdir(store.build_steps)) if os.path.isdir(store.build_steps) else ():
         path = f"{store.build_steps}/{name}"
-        if not name.endswith(".new"):
+        if is_sha256(name):
             yield from _file(store, path, cache.SHAPE)
 
 

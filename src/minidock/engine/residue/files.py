@@ -7,9 +7,9 @@ that lock, or with a lock of its own that nobody holds, what is not whole was le
 from __future__ import annotations
 
 import os
-import re
 from functools import partial
 
+from minidock.document import writer_of
 from minidock.engine.container import container_json, volumes
 from minidock.engine.container.container_json import ids
 from minidock.engine.container.containers import every as every_container
@@ -21,10 +21,10 @@ from minidock.engine.locks import exclusive, is_held
 from minidock.engine.network import networks
 from minidock.engine.network.file import Locked
 from minidock.engine.network.file import every as every_network
-from minidock.engine.residue.thing import Thing, is_id, scripts, whose
+from minidock.engine.residue.thing import Thing, scripts, whose
 from minidock.engine.store import StoreLock
 from minidock.engine.tree import remove_tree
-from minidock.paths import is_component
+from minidock.paths import is_component, is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_UNFINISHED = re.compile(r"\.([0-9]+)\.new$")  # document.write: its thread
-
 
 def directories(store: Store) -> Iterator[Thing]:
     """Of runs in /run, of containers and volumes that are not whole, and of work cut short."""
-    for name in filter(is_id, _entries(store.run)):
+    for name in filter(is_sha256, _entries(store.run)):
         path = f"{store.run}/{name}"
         yield Thing(
             "directory", path, owner=name, why=whose(store, name),
@@ -91,8 +89,8 @@ def files(store: Store) -> Iterator[Thing]:
         *(f"{store.containers}/{name}/bundle" for name in _entries(store.containers)),
     ):  # fmt: skip
         for name in _entries(directory):
-            writer = _UNFINISHED.search(name)
-            if writer and not os.path.exists(f"/proc/{writer[1]}"):  # a thread's number, too
+            writer = writer_of(name)
+            if writer and not os.path.exists(f"/proc/{writer}"):  # a thread's number, too
                 yield _unfinished(f"{directory}/{name}")
     if os.path.isdir(store.networks):
         with Locked(store):
@@ -100,7 +98,8 @@ def files(store: Store) -> Iterator[Thing]:
         yield from (_unfinished(f"{store.networks}/{name}") for name in left)
     if os.path.isdir(store.containers):
         with exclusive(f"{store.containers}/.lock"):
-            names = [n for n in every_name(store) if not _is_there(store, holder_of(store, n))]
+            holders = {name: holder_of(store, name) for name in every_name(store)}
+            names = [n for n, holder in holders.items() if holder and not _is_there(store, holder)]
         for name in names:
             yield Thing(
                 "file", store.name(name), owner="", why="the name of no container",
@@ -131,7 +130,7 @@ def _drop(path: str) -> None:
 
 
 def _is_there(store: Store, container_id: str) -> bool:
-    return bool(container_id) and not container_json.is_half_made(store.container(container_id))
+    return not container_json.is_half_made(store.container(container_id))
 
 
 def _sweep_store(store: Store) -> None:

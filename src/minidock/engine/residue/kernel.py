@@ -16,7 +16,7 @@ from minidock.engine.locks import exclusive
 from minidock.engine.network import bridge
 from minidock.engine.network.endpoint import cable_name
 from minidock.engine.network.file import every, names
-from minidock.engine.residue.thing import Thing, is_id, living, scripts, whose
+from minidock.engine.residue.thing import Thing, living, scripts, whose
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
@@ -24,7 +24,7 @@ from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal
 from minidock.oci.digest import is_hex
-from minidock.paths import DEFAULT_ROOT
+from minidock.paths import DEFAULT_ROOT, is_sha256
 from minidock.runtime import state
 from minidock.runtime.lifecycle import destroy_cgroup
 
@@ -53,7 +53,7 @@ def mounts(store: Store) -> Iterator[Thing]:
             if not point.startswith(f"{above}/"):
                 continue
             name = point[len(above) + 1 :].partition("/")[0]
-            if (told and not is_id(name)) or (not told and _is_locked(f"{above}/{name}")):
+            if (told and not is_sha256(name)) or (not told and _is_locked(f"{above}/{name}")):
                 continue
             yield Thing(
                 "mount", point, owner=name if told else "",
@@ -189,7 +189,7 @@ def _places(store: Store) -> list[tuple[str, str]]:
         above = os.path.dirname(directory)
         if os.path.isdir(above):
             entries = [entry.name for entry in os.scandir(above) if entry.is_dir()]
-            found |= {(parent, name) for name in entries if is_id(name)}
+            found |= {(parent, name) for name in entries if is_sha256(name)}
     for name in os.listdir(store.run) if os.path.isdir(store.run) else ():
         try:
             kept = state.load(store.run, name).content["cgroup"]

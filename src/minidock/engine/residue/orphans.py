@@ -19,7 +19,8 @@ from minidock.engine.locks import is_held
 from minidock.engine.residue.thing import Thing
 from minidock.engine.store import Staging, StoreLock, is_made
 from minidock.errors import DamagedFile
-from minidock.oci.digest import PREFIX, is_hex
+from minidock.oci.digest import PREFIX
+from minidock.paths import is_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def _unnamed(store: Store) -> tuple[list[str], list[str]]:
         paths = [*each["GraphDriver"]["Data"]["LowerDir"].split(":"),
                  *each.get("Build", {}).get("Lowers", ())]  # fmt: skip
         used |= {os.path.basename(os.path.dirname(path)) for path in paths}
-    layers = [name for name in os.listdir(store.layers) if is_hex(name) and name not in used]
-    blobs = [name for name in os.listdir(store.blobs) if is_hex(name)]
+    layers = [name for name in os.listdir(store.layers) if is_sha256(name) and name not in used]
+    blobs = [name for name in os.listdir(store.blobs) if is_sha256(name)]
     return layers, [name for name in blobs if PREFIX + name not in images]
 
 

@@ -10,7 +10,7 @@ from minidock.engine.container.container_json import ids
 from minidock.engine.locks import owner_of
 from minidock.errors import DamagedFile
 from minidock.numerals import is_decimal
-from minidock.oci.digest import is_hex
+from minidock.paths import is_sha256
 from minidock.runtime.state import is_alive
 
 TYPE_CHECKING = False
@@ -54,11 +54,6 @@ def living(store: Store) -> dict[str, int]:
     return {container_id: pid for container_id, pid in owners.items() if pid}
 
 
-def is_id(name: str) -> bool:
-    """Whether a name is a container's id."""
-    return len(name) == 64 and is_hex(name)
-
-
 class Script:
     """The owner record of a script that `minidock script` wrote (teach/script/frame.sh).
 
@@ -78,7 +73,7 @@ def scripts() -> list[Script]:
     """The scripts of all stores that run, or were killed and have not been cleaned up after."""
     found = []
     for name in os.listdir("/run"):
-        if not name.startswith(_SCRIPT) or not is_id(name.removeprefix(_SCRIPT)):
+        if not name.startswith(_SCRIPT) or not is_sha256(name.removeprefix(_SCRIPT)):
             continue
         try:
             text = document.read_bytes(f"/run/{name}").decode("utf-8", "replace")

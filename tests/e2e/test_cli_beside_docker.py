@@ -36,6 +36,37 @@ SCENARIOS = {
         create nosuchimage true
         create -m 5x busybox true
     """,
+    "volumes of one letter": r"""
+        create --net none -v a:/v busybox
+        run --rm --net none -v a:/v busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep a:"
+        run --rm --net none -v a:v busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep a:"
+        run --rm --net none -v é:/v/w busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep :/"
+        run --rm --net none -v a:/v/../x busybox ls /a:
+        run --rm --net none -v a: busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep a:"
+        run --rm --net none -v c:\\x busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep c:"
+        run --rm --net none -v x busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep x$"
+        run --rm --net none -v xyz busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep xyz$"
+        run --rm --net none -v ../xyz busybox sh -c "cut -d' ' -f5 /proc/self/mountinfo | grep xyz$"
+        create --net none --name one -v a:/v busybox
+        inspect -f "{{json .Config.Volumes}} {{json .HostConfig.Binds}}" one
+        create --net none -v a:/v:ro busybox
+        create --net none -v 1:/v busybox
+        create --net none -v ab:v busybox
+        create --net none -v /v:a busybox
+        create --net none -v a:b:/v busybox
+        create --net none -v a:/b:/v busybox
+        create --net none -v a:/v:ro:x busybox
+        create --net none -v ab:/v:ro:x busybox
+        create --net none -v ab::/v busybox
+        create --net none -v ab:/v: busybox
+        create --net none -v :/v busybox
+        run --rm --net none -v ab:/v busybox touch /v/f
+        run --rm --net none -v ab:/v busybox ls /v
+        volume create a
+        volume create 1
+        create --net none --mount type=volume,src=a,dst=/v busybox
+        volume ls -q --filter name=^ab$
+    """,
     "life": """
         run -d --net none --name c1 busybox sleep 1000
         run -d --net none --name c1 busybox sleep 1000

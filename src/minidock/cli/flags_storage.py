@@ -165,11 +165,11 @@ def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     binds: list[str] = []
     anonymous: dict[str, Any] = {}
     for text in dict.fromkeys(flags["volume"]):
-        if ":" in _checked_volume(text):
+        if _is_anonymous(text):
+            anonymous[text] = {}
+        else:
             source, _, rest = text.partition(":")
             binds.append(f"{_local(source)}:{rest}")
-        else:
-            anonymous[text] = {}
     options = _storage_options(flags["storage_opt"])
     fields: dict[str, Any] = {
         **({"StorageOpt": options} if options else {}),
@@ -192,15 +192,30 @@ def _storage_options(given: tuple[str, ...]) -> dict[str, str]:
     return {name: setting for name, _, setting in (text.partition("=") for text in given)}
 
 
-def _checked_volume(text: str) -> str:
-    """The volume as given, where it has one, two or three parts and none is empty."""
+def _is_anonymous(text: str) -> bool:
+    """Whether a volume names a path in the container only, read as Docker's command line does.
+
+    One letter before a colon is a drive of Windows and no source: `-v a:/v` is an anonymous volume
+    at /a:/v. Raises UsageError for a section that is empty, or one too many.
+    Source: docker/cli cli/compose/loader/volume.go (ParseVolume).
+    """
     if not text:
         raise UsageError("invalid empty volume spec")
-    if text.startswith(":") or "::" in text or text.endswith(":"):
-        raise UsageError(f"invalid spec: {text}: empty section between colons")
-    if text.count(":") > 2:
-        raise UsageError(f"invalid spec: {text}: too many colons")
-    return text
+    if len(text) <= 2:
+        return True
+    sections, section = 0, ""
+    for character in f"{text}\0":
+        if character == ":" and len(section) == 1 and section.isalpha():
+            section += character
+        elif character not in ":\0":
+            section += character
+        elif not section:
+            raise UsageError(f"invalid spec: {text}: empty section between colons")
+        elif sections == 2 and character == ":":
+            raise UsageError(f"invalid spec: {text}: too many colons")
+        else:
+            sections, section = sections + 1, ""
+    return sections == 1
 
 
 def _local(path: str) -> str:

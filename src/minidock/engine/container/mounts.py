@@ -16,7 +16,7 @@ import os
 
 from minidock.engine.clock import NEVER
 from minidock.engine.container import volumes
-from minidock.engine.container.validation import check_destination
+from minidock.engine.container.validation import check_destination, in_container
 from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound, UsageError
 from minidock.kernel.mount import bind_mount
 from minidock.kernel.node import make_mount_point
@@ -54,7 +54,7 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
         points[point["Destination"]] = point
     tmpfs = {os.path.normpath(path) for path in host.get("Tmpfs") or {}}
     for target in document["Config"].get("Volumes") or {}:
-        place = os.path.normpath(target)
+        place = in_container(target)
         if place not in points and place not in tmpfs:
             points[place] = _volume_point("", place, writable=True, mode="")
     return list(points.values())
@@ -106,8 +106,8 @@ def _parse_bind(text: str) -> dict[str, Any]:
         check_destination(parts[0])
         return _volume_point("", os.path.normpath(parts[0]), writable=True, mode="")
     source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
-    check_destination(target)
     words = _words_of(mode)
+    check_destination(target)
     place, writable = os.path.normpath(target), "ro" not in words
     propagation = [word for word in words if word in _PROPAGATION]
     if source.startswith("/"):

@@ -62,7 +62,7 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         raise UsageError(
             f"the working directory '{directory}' is invalid, it needs to be an absolute path"
         )
-    for target in [*(host.get("Tmpfs") or {}), *(body.get("Volumes") or {})]:
+    for target in [*(host.get("Tmpfs") or {}), *map(in_container, body.get("Volumes") or {})]:
         check_destination(target)
     check_policy(host)
     if host.get("StorageOpt"):
@@ -116,6 +116,11 @@ def check_destination(target: str) -> None:
         )
     if os.path.normpath(target) == "/":
         raise UsageError(f"invalid mount path: {target!r}: destination can't be '/'")
+
+
+def in_container(target: str) -> str:
+    """Where an anonymous volume goes: a relative path is one from the container's root."""
+    return os.path.normpath(f"/{target.lstrip('/')}")
 
 
 def _one_line(value: str, field: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -53,6 +55,45 @@ def test_no_ignored_pattern_is_slow(line: str) -> None:
 def test_a_filter_that_would_never_end_is_refused() -> None:
     with pytest.raises(BadFilter, match="takes more than 1 second"):
         matches("(a*)*b", "a" * 40)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("[[a]", "xa", True), ("[[:digit:]x]$", "a5", True), ("[[:alpha:]]", "55", False),
+        (r"b\z", "ab", True), ("(?i)B", "ab", True), ("(?P<n>a)b", "ab", True),
+        ("(?:a|b)+?", "ab", True), ("a{2,3}", "caaat", True), (r"\d", "٣", False),
+        (r"\Qa.b\E", "axb", False), (r"\Qa.b\E$", "a.b", True), ("(?<n>a)", "a", True),
+        (r"^\x{61}\142$", "ab", True), ("a{,3}", "aa", False), ("a{,3}", "a{,3}", True),
+        (r"\x{110000}", "a", False), (r"\x{" + "9" * 5000 + "}", "a", False),
+        ("[a&&b]", "&", True), ("[a--b]", "-", False), ("a]", "a]", True),
+        # What Go refuses is in no text; Docker then looks for the very name.
+        ("(?=a)", "a", False), ("(?<!b)a", "a", False), (r"(a)\1", "aa", False),
+        ("a++", "aa", False), ("a{1001}", "a" * 1001, False), ("(", "(a", False), ("(", "(", True),
+        ("(?>a)", "a", False), ("(?#x)a", "a", False), (r"a\Z", "a", False),
+    ],
+)  # fmt: skip
+def test_a_filters_expressions_are_gos(
+    pattern: str, text: str, expected: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    assert matches(pattern, text) is expected
+    assert not recwarn.list
+
+
+def test_no_warning_of_pythons_reaches_a_user() -> None:
+    script = """
+import sys
+sys.argv = ["minidock", "volume", "ls", "--help"]
+from minidock.cli.main import run
+run(sys.argv[1:])
+import re, warnings
+re.compile("[[a]")
+warnings.warn("of a library", UserWarning)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("line", ["ENV A=$A$A", "ENV A=${A//a/$A}", "LABEL a=$A$A$A$A b=$A"])

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     Test = Callable[[Any, str], bool]
 
-
-# Of a pattern: an escaped character, a class of characters, or one that stands for itself.
-
-
 _SECONDS = 1.0  # of the processor, for one pattern and one name
 
 
@@ -104,12 +100,13 @@ def truth(name: str, wanted: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Does a pattern (a regular expression) occur in a text?
+    """Does a pattern (a regular expression of Go's) occur in a text? What is none is in none.
 
     Raises BadFilter for one that takes too long: Python's matcher may try very many ways.
     """
-    import re
     import signal
+
+    from minidock.cli.go_regexp import compile_expression
 
     def expire(number: int, frame: object) -> None:
         raise BadFilter(
@@ -117,12 +114,14 @@ def matches(pattern: str, text: str) -> bool:
             hint="repeat no part that has a repetition in itself, such as (a*)*",
         )
 
+    if pattern == text:
+        return True
     before = signal.signal(signal.SIGVTALRM, expire)
     signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
     try:
-        return re.search(pattern, text) is not None
-    except (re.error, OverflowError, RecursionError):
-        return pattern in text
+        return compile_expression(pattern).search(text) is not None
+    except (ValueError, RecursionError):
+        return False
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)

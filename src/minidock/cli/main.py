@@ -7,6 +7,7 @@ only with --debug.
 
 from __future__ import annotations
 
+import _warnings
 import os
 import sys
 
@@ -163,6 +164,9 @@ minidock = Group(COMMANDS, _root, absent=ABSENT)
 def run(argv: list[str]) -> int:
     """Run one command line; returns its exit code, having said what went wrong."""
     debug = argv[:1] in (["-D"], ["--debug"])
+    if not debug:
+        # Python's own warnings are for programmers. (The module `warnings` uses this very list.)
+        _warnings.filters.insert(0, ("ignore", None, Warning, None, 0))
     if os.isatty(1) or os.isatty(2):
         from minidock.cli.guarded import guard_terminals
 

@@ -27,7 +27,7 @@ vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-b
 lint=(shellcheck)
 test=(docker.io podman runc
       skopeo buildah docker-registry strace nftables conntrack zstd curl procps
-      util-linux libcap2-bin bash-completion git postgresql-client)
+      util-linux libcap2-bin bash-completion git postgresql-client xfsprogs)
 bench=(hyperfine netavark aardvark-dns)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)

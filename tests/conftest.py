@@ -202,8 +202,7 @@ def _whose(line: str, owners: dict[str, str]) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if IN_VM:
-        _leave_out(config, items)
+    _leave_out(config, items)
     for item in items:
         if own := item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_limit_seconds(own.args[0])), append=False)
@@ -213,8 +212,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what does not belong into that machine; why is said at the end."""
-    left_out = [(item, why) for item in items if (why := selection.why_not_in_vm(item))]
+    """Deselect what does not belong into this machine; why is said at the end."""
+    rule = selection.why_not_in_vm if IN_VM else selection.why_only_in_vm
+    left_out = [(item, why) for item in items if (why := rule(item))]
     config.stash[LEFT_OUT] = dict(collections.Counter(why for _, why in left_out))
     config.hook.pytest_deselected(items=[item for item, _ in left_out])
     gone = {item for item, _ in left_out}

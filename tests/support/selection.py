@@ -2,8 +2,9 @@
 
 The kernel's and the e2e tests do: there is cgroup v2 with all controllers, and systemd, which the
 machine that runs the other suite may not have. Those are left out whose answer is the same wherever
-they run, and which cost minutes under emulation. They are deselected by a rule that stands here;
-nothing is skipped there for want of a program.
+they run, and which cost minutes under emulation. Elsewhere those are left out that need a module of
+the machine's kernel. They are deselected by a rule that stands here; nothing is skipped for want of
+a program.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _REGISTRY = "with docker-registry, which is not in the machine"
 _BUILDS = "builds: their steps are containers as all others, which test_build_mounts.py runs there"
 _PAGES = "the docs' pages, which show what a machine like the other suite's prints"
 _INTERNET = "fetches packages from the internet"
+_BY_FUSE = "on a disk logged by FUSE: here it is by dm-log-writes"
+_BY_DEVICE_MAPPER = "by dm-log-writes, a module of the disposable machine's kernel"
 _IN_C = "labs in C: there is no compiler in the machine"
 
 MODULES = {
@@ -74,9 +77,22 @@ def why_not_in_vm(item: pytest.Item) -> str:
     if item.get_closest_marker("compiler"):
         return _IN_C
     parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if _is_by(parameters, "fuse-"):
+        return _BY_FUSE
     if "docker" in parameters.values():
         return _OTHER_ENGINES
     if "legacy" in parameters.values():
         return _OTHER_FIREWALL
     fixtures = getattr(item, "fixturenames", ())
     return next((why for name, why in FIXTURES.items() if name in fixtures), "")
+
+
+def why_only_in_vm(item: pytest.Item) -> str:
+    """Why this test runs in the disposable machine alone; empty for one that runs elsewhere too."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return _BY_DEVICE_MAPPER if _is_by(parameters, "dm-") else ""
+
+
+def _is_by(parameters: dict[str, object], logger: str) -> bool:
+    """Whether a test's disk logs its writes by this: test_lost_writes.py."""
+    return str(parameters.get("disk", "")).startswith(logger)

@@ -24,8 +24,9 @@ from minidock.teach.packet.target import between
 from minidock.teach.packet.text import plain
 from minidock.teach.packet.walk import walk
 from support.command import Minidock
+from support.conntrack import fill_connection_tracking
 from support.followed import BRIDGED, end, follow, machine_with_web, put_back
-from support.lab import sh
+from support.lab import HOST, sh
 from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet faults")]
@@ -187,6 +188,12 @@ FAULTS = {
         "iptables -I FORWARD -p udp --dport 67 -j DROP",
         "iptables -D FORWARD -p udp --dport 67 -j DROP",
         "filter FORWARD", "drops it: -A FORWARD -p udp", "outside", "5353/udp"),
+    "UDP: a rule of OUTPUT": Fault(
+        "iptables -I OUTPUT -p udp --dport 5353 -j DROP; iptables -t raw -I OUTPUT -p udp"
+        " --dport 5353 -j DROP",
+        "iptables -D OUTPUT -p udp --dport 5353 -j DROP; iptables -t raw -D OUTPUT -p udp"
+        " --dport 5353 -j DROP",
+        "raw OUTPUT", "raw OUTPUT drops it: -A OUTPUT -p udp", port="5353/udp"),
     "UDP: a rule inside": Fault(
         "$INSIDE iptables -I INPUT -p udp -j DROP", "$INSIDE iptables -D INPUT -p udp -j DROP",
         "program", "a firewall inside web drops it", port="5353/udp"),
@@ -295,6 +302,44 @@ def test_mtus_that_differ_are_said(store: Store, run: Callable[[str], str]) -> N
     run("ip link set $CABLE mtu 1500")
     (note,) = told["notes"]
     assert "MTUs differ (eth0 1500, veth" in note and "more than 1200 bytes" in note
+
+
+def test_udp_that_is_tracked_to_another_address_is_said(
+    store: Store, run: Callable[[str], str]
+) -> None:
+    """A flow that began under a rule that is gone; the probe, from a port of its own, arrives."""
+    rule = "OUTPUT -t nat -p udp --dport 5353 -j DNAT --to-destination 198.18.0.77:67"
+    send_one = f"bash -c 'exec 3<>/dev/udp/{HOST}/5353; ss -Hanu dst {HOST}:5353; echo >&3'"
+    run(f"iptables -I {rule}")
+    port = run(send_one).split()[3].rpartition(":")[2]
+    run(f"iptables -D {rule}")
+    assert "198.18.0.77" in run("conntrack -L -p udp --orig-port-dst 5353")
+    told = _until(store, ANSWERED, "5353/udp")
+    (note,) = told["notes"]
+    assert f"{HOST}:{port} to 198.18.0.77, as long as they go on" in note
+    run(re.search("`(.*)`", note)[1])  # type: ignore[index]
+    assert _until(store, ANSWERED, "5353/udp")["notes"] == []
+
+
+TABLE_TO_FILL = 300_000
+
+
+def test_a_full_table_of_connections_is_named(store: Store, run: Callable[[str], str]) -> None:
+    """Only the first network may set how many there are, and each has so many: it is filled."""
+    most = int(run("sysctl -n net.netfilter.nf_conntrack_max"))
+    if most > TABLE_TO_FILL:
+        pytest.skip("this kernel tracks more connections than a test can make")
+    _until(store, ANSWERED, "8090")
+    asked_from = (("8090", "outside"), ("5353/udp", "host"))
+    try:
+        fill_connection_tracking(most)
+        every = [follow(store, *asked) for asked in asked_from]
+    finally:
+        run("conntrack -F")
+    for told in every:
+        assert told["status"] == "stopped", told
+        assert re.search(rf"tracking could not take it in: \d+ of {most}", told["verdict"]), told
+    _until(store, ANSWERED, "8090", "outside")
 
 
 def test_a_datagram_that_arrived_says_who_has_it(store: Store) -> None:

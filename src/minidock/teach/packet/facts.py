@@ -21,7 +21,7 @@ from typing import Any
 
 from minidock.engine.network.endpoint import Visit
 from minidock.errors import MinidockError
-from minidock.kernel import nftrace, sysctl
+from minidock.kernel import conntrack, nftrace, sysctl
 from minidock.teach.packet.target import Target
 
 _SECONDS = 10
@@ -72,7 +72,7 @@ class Facts:
     answer, inside; back_host: as this host forwards it. arrival: whether the container's kernel
     takes the packet in. ports, fdb: the bridge's. bridge_rules: how many rules there are for
     bridged frames. bridged: whether they pass iptables too. rose: counters of drops that rose.
-    tracked: connections, and how many there may be.
+    tracked: connections, and how many there may be. flows: of UDP to the published port.
     """
 
     host: Network
@@ -88,6 +88,7 @@ class Facts:
     bridged: bool
     rose: dict[str, int]
     tracked: tuple[int, int]
+    flows: list[conntrack.Flow]
 
 
 class Counters:
@@ -149,6 +150,7 @@ def look(
             int(sysctl.read("net/netfilter/nf_conntrack_count") or 0),
             int(sysctl.read("net/netfilter/nf_conntrack_max") or 0),
         ),
+        flows=_flows(target),
     )
 
 
@@ -202,6 +204,15 @@ def _route(words: list[str]) -> Route:
         text = f"{denying[-1]['type']} {denying[-1]['dst']}" if denying else ""
         return Route(refused=said or "no answer", text=text)
     return Route(found[0].get("dev", ""), found[0].get("gateway", ""))
+
+
+def _flows(target: Target) -> list[conntrack.Flow]:
+    """What is tracked of UDP to a published port: nothing decides anew where these packets go."""
+    if target.is_direct or target.protocol != "udp":
+        return []
+    with suppress(MinidockError):
+        return conntrack.udp_flows(target.port)
+    return []
 
 
 def _bridge_rules() -> int:

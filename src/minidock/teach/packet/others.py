@@ -1,4 +1,5 @@
-"""What one small probe did not meet, and another packet may: larger ones, those from the uplink.
+"""What one small probe did not meet, and another packet may: larger ones, those from the uplink,
+those of UDP whose way was decided long ago.
 
 A probe that is answered proves that a probe is answered. It came by a device of its own, without a
 payload; what the machine says of other packets is told beside it, from its rules and devices.
@@ -17,7 +18,7 @@ _INCOMING = {"raw": ("PREROUTING",), "mangle": ("PREROUTING", "FORWARD"), "filte
 
 def notes(seen: Seen) -> list[str]:
     """Sentences, none where other packets meet nothing else."""
-    found = _mtu(seen)
+    found = _mtu(seen) + _tracked_elsewhere(seen)
     if seen.origin == "outside":
         found += _uplink(seen)
     return found
@@ -38,6 +39,21 @@ def _mtu(seen: Seen) -> list[str]:
     least = min(size for _, size in sizes)
     return [
         f"MTUs differ ({told}): packets of more than {least} bytes may be lost; this one is small"
+    ]
+
+
+def _tracked_elsewhere(seen: Seen) -> list[str]:
+    """Who goes on sending UDP from one port is led where the first packet was, rule or no rule."""
+    here = [*seen.facts.host.addresses, seen.target.address]
+    found: dict[str, list[str]] = {}
+    for flow in seen.facts.flows:
+        if flow.destination in here and flow.answered_by not in here:
+            found.setdefault(flow.answered_by, []).append(f"{flow.source}:{flow.source_port}")
+    forget = f"conntrack -D -p udp --orig-port-dst {seen.target.port}"
+    return [
+        f"connection tracking leads UDP from {', '.join(senders[:4])} to {address}, as long as "
+        f"they go on sending; it forgets by `{forget}`"
+        for address, senders in found.items()
     ]
 
 

@@ -150,8 +150,11 @@ def _connect(place: Origin, target: Target, seconds: float, watch: Watch) -> tup
     number = place.socket.connect_ex((place.asked, target.port))
     is_udp = target.protocol == "udp"
     if is_udp and number == 0:
-        place.socket.send(b"")
-        number = errno.EINPROGRESS
+        try:
+            place.socket.send(b"")
+            number = errno.EINPROGRESS
+        except OSError as error:  # EPERM: a rule of OUTPUT drops it
+            number = error.errno or errno.EPERM
     if number == errno.EINPROGRESS:
         poll = select.poll()
         poll.register(place.socket, select.POLLIN if is_udp else select.POLLOUT)

@@ -28,37 +28,60 @@ from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet dns")]
 
-KNOWN_OUTSIDE = {"example.test": "198.51.100.7"}
+KNOWN_OUTSIDE = {"example.test": "198.51.100.7", "long.test": "198.51.100.8"}
 
 
 @contextmanager
 def server_at(address: str) -> Iterator[None]:
-    """A name server of somebody else's, that knows one name."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+    """A name server of somebody else's, that knows two names; of one it tells by TCP only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard, socket.socket() as listening:
         heard.bind((address, 53))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address, 53))
+        listening.listen()
         ended = threading.Event()
+
+        def answer(data: bytes, *, by_tcp: bool) -> bytes:
+            query = dns_message.Query(data)
+            found = KNOWN_OUTSIDE.get(query.name)
+            is_a = query.kind == dns_message.A
+            known = dns_message.addresses([found] if found and is_a else [])
+            message = dns_message.response(query, known, code=0 if found else 3)
+            if query.name == "long.test" and not by_tcp:
+                message = dns_message.response(query, [], code=0)
+                return message[:2] + bytes([message[2] | 2]) + message[3:]  # TC
+            return message
+
+        def serve_by_tcp() -> None:
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    if ended.is_set():
+                        return
+                    data = connection.recv(4096)
+                    if data:
+                        message = answer(data[2:], by_tcp=True)
+                        connection.sendall(len(message).to_bytes(2, "big") + message)
 
         def serve() -> None:
             while True:
                 data, client = heard.recvfrom(4096)
                 if ended.is_set():
                     return
-                query = dns_message.Query(data)
-                found = KNOWN_OUTSIDE.get(query.name)
-                known = dns_message.addresses([found] if found else [])
-                is_a = query.kind == dns_message.A
-                message = dns_message.response(query, known if is_a else [], code=0 if found else 3)
                 with suppress(PermissionError):  # a test's rule drops it
-                    heard.sendto(message, client)
+                    heard.sendto(answer(data, by_tcp=False), client)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+        threads = [threading.Thread(target=each) for each in (serve, serve_by_tcp)]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             ended.set()
             heard.sendto(b"", (address, 53))
-            thread.join()
+            socket.create_connection((address, 53)).close()
+            for thread in threads:
+                thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +209,19 @@ FAULTS = {
         undo="$INSIDE ip route add default via "
         "$($INSIDE ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9]*.[0-9]*\\)..*/\\1/').0.1"),
     "internal": Fault("alone", "example.test", "alone is on internal networks only"),
+    "cut short, and TCP is dropped": Fault(
+        "plain", "long.test", "cut short \\(TC\\), .* none by TCP: dropped by filter INPUT: -A IN",
+        "filter INPUT",
+        make="iptables -I INPUT -p tcp --dport 53 -j DROP",
+        undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
+    "cut short, and TCP is refused": Fault(
+        "plain", "long.test", "cut short \\(TC\\), .* none by TCP: none: refused, nobody listens",
+        make="iptables -t nat -I PREROUTING -p tcp --dport 53 -j REDIRECT --to-ports 9",
+        undo="iptables -t nat -D PREROUTING -p tcp --dport 53 -j REDIRECT --to-ports 9"),
+    "cut short behind our name server": Fault(
+        "client", "long.test", f"no server behind .* by TCP, .*{HOST}:53: dropped by filter INPUT",
+        make="iptables -I INPUT -p tcp --dport 53 -j DROP",
+        undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
     "nothing proves it": Fault(
         "plain", "example.test", f"{HOST}:53: none within .*not determined: looked at the fire",
         make="A=$($INSIDE hostname -I); ip neigh replace $A lladdr 02:00:00:00:00:99 nud permanent"
@@ -220,6 +256,8 @@ def test_a_question_that_fails_says_why(
         ("client", "db", "name server, directory", "minidock's name server"),
         ("client", "example.test", "name server, directory", "a server behind minidock's"),
         ("plain", "example.test", "", HOST),
+        ("plain", "long.test", "", HOST),
+        ("client", "long.test", "name server, directory", "a server behind minidock's"),
     ],
 )
 def test_a_name_is_answered_and_by_whom(
@@ -233,7 +271,8 @@ def test_a_name_is_answered_and_by_whom(
     wanted = KNOWN_OUTSIDE.get(name) or shop.ok(
         "inspect", "-f", "{{.NetworkSettings.Networks.shop.IPAddress}}", name
     )
-    assert resolves(shop, container, name)
+    # busybox's resolver does not ask by TCP
+    assert resolves(shop, container, name) or name == "long.test"
     told = ask(container, name)
     assert (told["status"], told["addresses"]) == ("answered", [wanted]), told
     assert f"says {who}" in told["verdict"]

@@ -8,7 +8,7 @@ keeps on sending. Sources: conntrack(8), include/uapi/linux/netfilter/nfnetlink_
 
 from __future__ import annotations
 
-from socket import inet_ntoa
+from _socket import inet_ntoa
 from struct import Struct
 
 from minidock.errors import KernelError

@@ -2,18 +2,19 @@
 
 The socket is made in the container's network, and none of the container's programs is executed.
 The question is one A query by UDP, of the name as it stands (no search domain is added), to the
-first server of the container's /etc/resolv.conf:
+first server of the container's /etc/resolv.conf; where the answer is cut short, once more by TCP:
 
     127.0.0.11     our name server, on a user's network: DNAT inside leads to the monitor's socket
     any other      by the container's eth0, the bridge and the host, or inside, on its loopback
 
-Sources: resolv.conf(5), RFC 1035 section 4.
+Sources: resolv.conf(5), RFC 1035 section 4, RFC 7766 section 5 (TC).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 import time
@@ -37,7 +38,8 @@ _PORT = 53
 _LOOK_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
 _LONGEST_BYTES, _LONGEST_FILE_BYTES = 1 << 16, 1 << 20
 _HEADER, _RECORD = Struct("!HHHHHH"), Struct("!HHIH")
-_RECURSION_DESIRED = 0x0100
+_RECURSION_DESIRED, _TRUNCATED = 0x0100, 0x0200
+_LENGTH = Struct("!H")  # before each message by TCP
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 NOT_FOUND = 3
 
@@ -47,7 +49,8 @@ class Asked:
     """All that was seen of one question.
 
     from_host: it was sent from the host's network, else from the container's. outcome: ANSWER,
-    SILENCE, or the errno's name. code, addresses: of the answer. inner, outer: ways through the
+    SILENCE, or the errno's name. code, addresses: of the answer. is_truncated: it is cut short, for
+    who asks by TCP to have the whole. inner, outer: ways through the
     firewall of the container's network, and of the host's. saved: the rules inside.
     is_traced: whether the firewalls can tell their ways (not iptables-legacy).
     """
@@ -59,6 +62,7 @@ class Asked:
     outcome: str
     code: int
     addresses: list[str]
+    is_truncated: bool
     us: int
     inner: list[Way]
     outer: list[Way]
@@ -84,19 +88,26 @@ def query(name: str) -> bytes:
 
 
 def ask(
-    pid: int, server: str, message: bytes, *, from_host: bool = False, seconds: float = 5.0
+    pid: int,
+    server: str,
+    message: bytes,
+    *,
+    from_host: bool = False,
+    protocol: str = "udp",
+    seconds: float = 5.0,
 ) -> Asked:
     """Send a query to a server, and follow it. pid: in the container's network.
 
-    seconds: how long an answer may take; 5 is what resolvers wait (resolv.conf(5) "timeout").
+    protocol: "udp" or "tcp". seconds: how long an answer may take; 5 is what resolvers wait
+    (resolv.conf(5) "timeout").
     """
     with ExitStack() as stack:
         traces: list[tuple[nftrace.Trace, Rules]] = []
         if from_host or _is_host(pid):
-            made = stack.enter_context(_socket(server))
+            made = stack.enter_context(_socket(server, protocol))
         else:
             with Visit(pid):
-                made = stack.enter_context(_socket(server))
+                made = stack.enter_context(_socket(server, protocol))
                 traces.append(_trace(stack, server, made.getsockname()[1]))
         inside = len(traces)
         traces.append(_trace(stack, server, made.getsockname()[1]))
@@ -108,7 +119,8 @@ def ask(
             return any(event.verdict == nftrace.DROP for seen in events for event in seen)
 
         started = time.monotonic_ns()
-        outcome, answer = _converse(made, server, message, seconds, look)
+        converse = _converse if protocol == "udp" else _converse_by_tcp
+        outcome, answer = converse(made, server, message, seconds, look)
         us = (time.monotonic_ns() - started) // 1000
         time.sleep(_SETTLING_SECONDS)
         look()
@@ -124,6 +136,7 @@ def ask(
             outcome=outcome,
             code=dns_message.code_of(answer) if answer else 0,
             addresses=addresses(answer),
+            is_truncated=is_truncated(answer),
             us=us,
             inner=found[0] if inside else [],
             outer=found[-1],
@@ -152,6 +165,11 @@ def addresses(message: bytes) -> list[str]:
             found.append(socket.inet_ntoa(message[place : place + 4]))
         place += length
     return found
+
+
+def is_truncated(message: bytes) -> bool:
+    """Whether an answer is cut short."""
+    return len(message) >= _HEADER.size and bool(_HEADER.unpack_from(message)[1] & _TRUNCATED)
 
 
 def servers(container: Container) -> list[str] | None:
@@ -189,8 +207,9 @@ def _is_host(pid: int) -> bool:
     return os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
 
 
-def _socket(server: str) -> socket.socket:
-    made = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
+def _socket(server: str, protocol: str) -> socket.socket:
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    made = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind)
     made.bind(("", 0))  # the port is known from here on
     return made
 
@@ -233,6 +252,49 @@ def _converse(
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "an error"), b""
     return SILENCE, b""
+
+
+def _converse_by_tcp(
+    made: socket.socket, server: str, message: bytes, seconds: float, look: Callable[[], bool]
+) -> tuple[str, bytes]:
+    """As _converse; a server that ends the connection without an answer is silent too."""
+    asked = dns_message.Query(message)
+    deadline = time.monotonic() + seconds
+    made.setblocking(False)
+    heard = b""
+    try:
+        number = made.connect_ex((server, _PORT))
+        while number in (errno.EINPROGRESS, errno.EALREADY):
+            if not _is_ready(made, deadline, look, writing=True):
+                return SILENCE, b""
+            number = made.connect_ex((server, _PORT))
+        if number not in (0, errno.EISCONN):
+            return errno.errorcode.get(number, "an error"), b""
+        made.send(_LENGTH.pack(len(message)) + message)
+        while _is_ready(made, deadline, look) and (part := made.recv(_LONGEST_BYTES)):
+            heard += part
+            answer = heard[_LENGTH.size :]
+            is_whole = len(answer) >= int.from_bytes(heard[: _LENGTH.size], "big")
+            if len(heard) > _LENGTH.size and is_whole:
+                fits = dns_message.answers_to(answer, asked, asked.id)
+                return (ANSWER, answer) if fits else (SILENCE, b"")
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "an error"), b""
+    return SILENCE, b""
+
+
+def _is_ready(
+    made: socket.socket, deadline: float, look: Callable[[], bool], *, writing: bool = False
+) -> bool:
+    """Wait until a socket can be read, or written; not once the time is over, or a rule drops."""
+    poll = select.poll()
+    poll.register(made, select.POLLOUT if writing else select.POLLIN)
+    while time.monotonic() < deadline:
+        if poll.poll(_LOOK_SECONDS * 1000):
+            return True
+        if look():
+            break
+    return False
 
 
 def _behind_name(message: bytes, place: int) -> int:

@@ -24,6 +24,7 @@ from minidock.teach.packet.dns_question import (
 )
 from minidock.teach.packet.walk import ANSWERED, STOPPED
 
+_BY_TCP = "the answer by TCP"
 _Look = Callable[[Question], "Verdict | None"]
 
 
@@ -40,7 +41,7 @@ def _found(question: Question) -> Verdict | None:
         whom = f"a server behind minidock's name server ({NAME_SERVER})"
     else:
         whom = question.asked.server
-    text = f"{question.name} is {', '.join(question.asked.addresses)}, says {whom}"
+    text = f"{question.name} is {', '.join(question.last.addresses)}, says {whom}"
     return Verdict(ANSWERED, text)
 
 
@@ -55,6 +56,23 @@ def _dropped(question: Question) -> Verdict | None:
                 enter = inside if found is asked.inner else ""
                 return _stopped(text, f"see: {enter}nft list ruleset")
     return None
+
+
+def _cut_short(question: Question) -> Verdict | None:
+    """An answer that does not fit into a datagram, which TCP does not bring either."""
+    asked = question.by_tcp
+    if asked is None or asked.outcome == dns.ANSWER:
+        return None
+    if question.is_ours and not _dropped_by(asked) and not question.upstream:
+        return None  # our name server waits for one behind it
+    text = f"the answer by UDP is cut short (TC), and {at(asked.server)} gives none by TCP"
+    return _stopped(f"{text}: {_dropped_by(asked) or said(asked)}", "TCP port 53 is needed too")
+
+
+def _dropped_by(asked: dns.Asked) -> str:
+    """The rule that dropped a question, or its answer; "" for none."""
+    rule = next((way.dropped_by for way in [*asked.inner, *asked.outer] if way.dropped_by), None)
+    return f"dropped by {rule.table} {rule.chain}: {rule.text}" if rule else ""
 
 
 def _no_server_named(question: Question) -> Verdict | None:
@@ -146,18 +164,16 @@ def _internal(question: Question) -> Verdict | None:
 
 
 def _unknown(question: Question) -> Verdict | None:
-    if question.asked.outcome != dns.ANSWER:
+    if question.last.outcome != dns.ANSWER:
         return None
-    if question.asked.code == dns.NOT_FOUND:
+    if question.last.code == dns.NOT_FOUND:
         if question.is_ours and question.held_port:
             whom = "no container on its networks, and for a server behind the name server no host"
         else:
             whom = f"says {question.asked.server}"
         return _stopped(f"nobody is called {question.name}: {whom} (NXDOMAIN)")
-    if question.asked.answer == "NOERROR":
-        return _stopped(
-            f"{question.name} exists, and has no IPv4 address ({question.asked.answer})"
-        )
+    if question.last.answer == "NOERROR":
+        return _stopped(f"{question.name} exists, and has no IPv4 address ({question.last.answer})")
     return None
 
 
@@ -167,10 +183,9 @@ def _upstream(question: Question) -> Verdict | None:
         return None
     told = []
     for each in question.upstream:
-        rule = next((way.dropped_by for way in [*each.inner, *each.outer] if way.dropped_by), None)
-        dropped = f"dropped by {rule.table} {rule.chain}: {rule.text}" if rule else ""
-        told.append(f"{at(each.server)}: {dropped or said(each)}")
+        told.append(f"{at(each.server)}: {_dropped_by(each) or said(each)}")
     text = f"no container here is called {question.name}, and no server behind the name server"
+    text += " by TCP, which a cut answer needs," if question.by_tcp else ""
     return _stopped(
         f"{text} answers: {'; '.join(told)}",
         f"minidock run --dns ADDRESS names another; else the host's /etc/resolv.conf counts, as "
@@ -185,6 +200,7 @@ def _is_an_answer(asked: dns.Asked) -> bool:
 CHECKS: tuple[tuple[str, _Look], ...] = (
     ("the answer", _found),
     ("the firewalls' traces, inside and on this host", _dropped),
+    (_BY_TCP, _cut_short),
     ("/etc/resolv.conf", _no_server_named),
     ("the containers' names on its networks", _elsewhere),
     ("the name server's monitor, socket and rule", _not_held),
@@ -195,7 +211,7 @@ CHECKS: tuple[tuple[str, _Look], ...] = (
 )
 
 
-BEHIND = (("the servers behind it, asked directly", _upstream),)
+BEHIND = (("the servers behind it, asked directly", _upstream), (_BY_TCP, _cut_short))
 
 
 def first(question: Question, checks: tuple[tuple[str, _Look], ...]) -> Verdict | None:
@@ -205,7 +221,7 @@ def first(question: Question, checks: tuple[tuple[str, _Look], ...]) -> Verdict 
 
 def not_determined(question: Question) -> Verdict:
     """What was looked at, where nothing proves a cause."""
-    looked = [words for words, _ in CHECKS[1:]]
+    looked = [words for words, _ in CHECKS[1:] if words != _BY_TCP or question.by_tcp]
     if question.upstream:
         looked.append("the servers behind the name server, asked directly")
     text = f"{at(question.asked.server)}: {said(question.asked)}"

@@ -15,7 +15,7 @@ from minidock.teach.packet.ways import Way
 
 RESOLVERS_DEFAULT = "127.0.0.1"  # resolv.conf(5): of whom asks, where no server is named
 REFUSALS = {
-    "ECONNREFUSED": "refused, nobody listens there (ICMP)",
+    "ECONNREFUSED": "refused, nobody listens there",
     "ENETUNREACH": "no route leads there (ENETUNREACH)",
     "EHOSTUNREACH": "no way leads there (EHOSTUNREACH)",
 }
@@ -29,7 +29,8 @@ class Question:
     servers: in its resolv.conf; None where it cannot be read. networks: files of those that the
     owner is on. held_port: of our name server inside, whose socket the monitor holds; 0 for none.
     known: the addresses that the directory has for the name. upstream: the servers behind ours,
-    each asked directly; [] where that was not needed.
+    each asked directly; [] where that was not needed. by_tcp: the same question once more, by TCP,
+    where the answer by UDP was cut short.
     """
 
     store: Store
@@ -44,6 +45,12 @@ class Question:
     leads_outside: bool
     upstream: list[dns.Asked]
     in_hosts: bool
+    by_tcp: dns.Asked | None
+
+    @property
+    def last(self) -> dns.Asked:
+        """The question whose answer counts."""
+        return self.by_tcp or self.asked
 
     @property
     def is_ours(self) -> bool:
@@ -57,7 +64,7 @@ class Question:
 
     @property
     def is_found(self) -> bool:
-        return self.asked.answer == "NOERROR" and bool(self.asked.addresses)
+        return self.last.answer == "NOERROR" and bool(self.last.addresses)
 
 
 def resolv_conf(question: Question) -> str:

@@ -78,11 +78,23 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
         leads_outside=directory.leads_outside,
         upstream=[],
         in_hosts=dns.is_in_hosts(container, name),
+        by_tcp=(
+            dns.ask(pid, asked.server, message, protocol="tcp", seconds=seconds)
+            if asked.is_truncated
+            else None
+        ),
     )
     verdict = first(question, CHECKS)
-    if verdict is None and question.is_ours and asked.answer in _FAILURES:
+    if verdict is None and question.is_ours and question.last.answer in _FAILURES:
         question.upstream = [
-            dns.ask(pid, server, message, from_host=from_host, seconds=min(seconds, 2.0))
+            dns.ask(
+                pid,
+                server,
+                message,
+                from_host=from_host,
+                protocol="tcp" if question.by_tcp else "udp",
+                seconds=min(seconds, 2.0),
+            )
             for server, from_host in upstream_servers(owner.host_config.get("Dns") or [])
         ]
         verdict = first(question, BEHIND)
@@ -109,11 +121,8 @@ def _hops(question: Question, steps: Steps) -> list[Hop]:
         Hop("resolv.conf", resolv_conf(question)),
         Hop("socket", f"{asked.source}:{asked.port} → {at(asked.server)}, in {name}"),
     ]
-    for inside, found in ((question.owner.name, asked.inner), ("", asked.outer)):
-        for way in found:
-            if hop := _firewall(hops, way, steps, inside=inside, port=asked.port):
-                hops.append(hop)
-                return hops
+    if end := _firewalls(question, asked, hops, steps):
+        return [*hops, end]
     if question.is_ours and question.held_port:
         owner = question.owner
         monitor = owner.monitor_pid
@@ -123,12 +132,26 @@ def _hops(question: Question, steps: Steps) -> list[Hop]:
         hops.append(Hop("name server", text))
         if asked.outcome == dns.ANSWER:
             hops.append(Hop("directory", _directory(question)))
+    if again := question.by_tcp:
+        text = f"the answer is cut short (TC): asked again by TCP, {again.source}:{again.port}"
+        hops.append(Hop("socket", text))
+        if end := _firewalls(question, again, hops, steps):
+            return [*hops, end]
     for each in question.upstream:
         whence = "this host" if each.from_host else name
         text = f"{at(each.server)}, asked from {whence}: {said(each)}"
         hops.append(Hop("upstream", text))
-    hops.append(Hop("answer", said(asked)))
+    hops.append(Hop("answer", said(question.last)))
     return hops
+
+
+def _firewalls(question: Question, asked: dns.Asked, hops: list[Hop], steps: Steps) -> Hop | None:
+    """What the firewalls did, inside and on the host, as hops; returns the one that drops it."""
+    for inside, found in ((question.owner.name, asked.inner), ("", asked.outer)):
+        for way in found:
+            if hop := _firewall(hops, way, steps, inside=inside, port=asked.port):
+                return hop
+    return None
 
 
 def _firewall(hops: list[Hop], way: Way, steps: Steps, *, inside: str, port: int) -> Hop | None:

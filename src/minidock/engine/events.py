@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from minidock.engine.image.images import Image
     from minidock.paths import Store
 
-_SHAPE = {
+SHAPE = {
     "Type": str, "Action": str, "Actor": {"ID": str, "Attributes": Each(str)}, "scope": str,
     "time": int, "timeNano": int, "status?": str, "id?": str, "from?": str,
 }  # fmt: skip
@@ -190,7 +190,7 @@ def read(
         if is_cut_off(line):
             continue
         try:
-            event = parse(line, store.events, _SHAPE)
+            event = parse(line, store.events, SHAPE)
         except DamagedFile as error:
             passed_over(error)
             continue

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import ContainerPaths
 
+SHAPE = {"id": str}  # of every record; the rest: kernel/record.py
 _SIGKILL = 9
 _LONGEST_BYTES = 1024 * 1024  # some seven restarts
 _own: tuple[int, Numbers] | None = None  # the pid of a process that wrote, and its ids

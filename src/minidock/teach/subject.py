@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 
 from minidock.document import is_cut_off, read_bytes
+from minidock.engine.clock import NEVER
 from minidock.errors import DamagedFile, NotFound
 from minidock.teach.told import Reader, Told, load_ops
 
@@ -48,8 +49,14 @@ class Subject:
 
 
 def run_of(container: Container) -> Subject:
-    """A container's last run. Raises NotFound where it was never started."""
+    """A container's last run. Raises NotFound where it was never started, DamagedFile."""
     ops = read_ops(container.paths.journal, lambda story: True)
+    if not ops and container.state["StartedAt"] != NEVER:
+        raise DamagedFile(
+            container.paths.journal,
+            "what it told of the last run is lost",
+            hint=f"minidock start {container.name}     writes it anew",
+        )
     if not ops:
         raise NotFound(
             f"container {container.name} has no journal: it was never started",
@@ -185,8 +192,8 @@ def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
         for line in lines:
             try:
                 record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError("not an object")
+                if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+                    raise ValueError("no object with an id")
             except (ValueError, RecursionError) as error:
                 raise _damaged(each, error) from None
             yield record, line

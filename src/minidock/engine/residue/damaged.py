@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 
 from minidock import document
+from minidock.engine import events, journal
 from minidock.engine.build import cache
 from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import container_json, volumes
@@ -57,8 +59,9 @@ def damaged(store: Store) -> Iterator[Thing]:
     yield from _volumes(store)
     yield from _images(store)
     yield from _cache(store)
-    for path in (store.events, f"{store.events}.1"):
-        yield from _lines(store, path)
+    yield from _lines(store, store.events, events.SHAPE)
+    for path in (store.build_journal, *map(store.network_journal, network_file.names(store))):
+        yield from _lines(store, path, journal.SHAPE)
     yield from _file(store, f"{store.lab}/fault.json", dict)
 
 
@@ -102,7 +105,8 @@ def _of_container(store: Store, container_id: str) -> Iterator[Thing]:
     for path in (paths.manually_stopped, paths.made_volumes, paths.log):
         if wrong := _not_regular(path):
             yield _thing(wrong, partial(set_aside, store, path))
-    yield from _lines(store, paths.journal)
+    for path in (paths.journal, paths.exec_journal, paths.health_journal, paths.copy_journal):
+        yield from _lines(store, path, journal.SHAPE)
     try:
         document.read(paths.config, dict)
     except FileNotFoundError:
@@ -114,7 +118,9 @@ def _of_container(store: Store, container_id: str) -> Iterator[Thing]:
     try:
         state.load(store.run, container_id)
     except NotFound:
-        return
+        if _first_process(store, container_id):
+            missing = DamagedFile(paths.state, "it is missing, and the container runs")
+            yield _thing(missing, partial(_restore_state, store, container_id, missing))
     except DamagedFile as error:
         if container_id in living(store):
             yield _thing(error, partial(_restore_state, store, container_id, error))
@@ -146,9 +152,8 @@ def _renew_lock(store: Store, container_id: str, error: DamagedFile) -> None:
 def _restore_state(store: Store, container_id: str, error: DamagedFile) -> None:
     """Write the state of a container that runs as the kernel and its document have it."""
     group, paths = cgroup_of(store, container_id), store.container(container_id)
-    found = container_json.read(store, container_id)
-    pid = found["State"]["Pid"] if found else 0
-    if not pid or pid not in group.pids():
+    pid = _first_process(store, container_id)
+    if not pid:
         _in_use(error, "nobody knows its first process; end it by `minidock rm -f`")
     content: dict[str, Any] = {
         "id": container_id, "pid": pid, "startTime": process.start_time(pid),
@@ -159,9 +164,20 @@ def _restore_state(store: Store, container_id: str, error: DamagedFile) -> None:
     state.save(paths.run, content)
 
 
+def _first_process(store: Store, container_id: str) -> int:
+    """The pid of a container's first process as its document has it, if it lives; otherwise 0."""
+    try:
+        found = container_json.read(store, container_id)
+    except DamagedFile:
+        return 0
+    pid: int = found["State"]["Pid"] if found else 0
+    return pid if pid in cgroup_of(store, container_id).pids() else 0
+
+
 def set_aside_in_run(store: Store, paths: ContainerPaths) -> None:
     """What is in the place of a state: /run is another file system, and it says nothing."""
-    os.rename(paths.state, f"{paths.run}/damaged-{time.time_ns()}")
+    with suppress(FileNotFoundError):
+        os.rename(paths.state, f"{paths.run}/damaged-{time.time_ns()}")
 
 
 # --- networks and volumes ------------------------------------------------------------------------
@@ -289,17 +305,19 @@ def _file(store: Store, path: str, shape: Any) -> Iterator[Thing]:
         yield _thing(error, partial(set_aside, store, path))
 
 
-def _lines(store: Store, path: str) -> Iterator[Thing]:
-    """A file of one JSON object a line; lines that a power cut left are no damage."""
-    try:
-        *lines, _ = document.read_bytes(path).split(b"\n")
-        for line in lines:
-            if not document.is_cut_off(line):
-                document.parse(line, path, dict)
-    except FileNotFoundError:
-        return
-    except DamagedFile as error:
-        yield _thing(error, partial(set_aside, store, path))
+def _lines(store: Store, path: str, shape: Any) -> Iterator[Thing]:
+    """A file of one JSON object a line, and the older one beside it; what a power cut left in them
+    is no damage."""
+    for each in (f"{path}.1", path):
+        try:
+            *lines, _ = document.read_bytes(each).split(b"\n")
+            for line in lines:
+                if not document.is_cut_off(line):
+                    document.parse(line, each, shape)
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            yield _thing(error, partial(set_aside, store, each))
 
 
 def _not_regular(path: str, *, must_be: bool = False) -> DamagedFile | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.building import build, context
-from support.command import Minidock, environment
+from support.command import Minidock, command_line, environment
 from support.patience import patience
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egpj"
@@ -95,3 +95,20 @@ def test_text_for_a_terminal_keeps_lines_tabs_and_colours() -> None:
     )
     assert visible("a\n\tb\x85\udcff\u2066", one_line=True) == "a\\n\\tb\\x85\\xff\\u2066"
     assert visible("é 漢字 \U0001f600") == "é 漢字 \U0001f600"
+
+
+def test_bytes_that_are_no_text_are_written_in_every_locale(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """A strict stdout, as Python has it in most locales, raises for such characters."""
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    minidock.ok("create", "--name", "box", "-l", "a=\udcff", busybox_image, "echo", "\udcfe")
+    for words, said in (
+        (("inspect", "-f", "{{.Args}} {{.Config.Labels.a}}", "box"), b"[\xfe] \xff\n"),
+        (("ps", "-a", "--format", "{{.Labels}}"), b"a=\xff\n"),
+    ):
+        done = subprocess.run(
+            [*command_line(), *words], env={**environment(minidock.root), **strict},
+            capture_output=True, check=False, timeout=patience(60),
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, b"")

@@ -29,7 +29,7 @@ from support.patience import long, patience
 
 SECONDS = 2.0
 MEMORY = 512 << 20
-TARGETS = 24  # about as many as there are: each gets its part of the time
+TARGETS = 26  # about as many as there are: each gets its part of the time
 SHARE = long(2.0, 600 / TARGETS)
 CORPUS = Path(__file__).parent.parent / "fuzz" / "corpus"
 

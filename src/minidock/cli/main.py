@@ -8,6 +8,8 @@ only with --debug.
 from __future__ import annotations
 
 import _warnings
+import codecs
+import io
 import os
 import sys
 
@@ -161,8 +163,28 @@ def _root(given: dict[str, Any]) -> bool:
 minidock = Group(COMMANDS, _root, absent=ABSENT)
 
 
+def _odd_characters(error: UnicodeError) -> tuple[bytes, int]:
+    """What is written for characters that UTF-8 has not: an argument's odd bytes as they came
+    (PEP 383), and U+FFFD for half a surrogate pair of somebody's JSON, as Go has it."""
+    assert isinstance(error, UnicodeEncodeError)
+    odd = error.object[error.start : error.end]
+    written = [
+        bytes([ord(each) - 0xDC00]) if "\udc80" <= each <= "\udcff" else "\ufffd".encode()
+        for each in odd
+    ]
+    return b"".join(written), error.end
+
+
+def write_any_character(stream: object) -> None:
+    """Have a stream of text write whatever there is: a strict one raises, in most locales."""
+    codecs.register_error("odd_characters", _odd_characters)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="odd_characters")
+
+
 def run(argv: list[str]) -> int:
     """Run one command line; returns its exit code, having said what went wrong."""
+    write_any_character(sys.stdout)
     debug = argv[:1] in (["-D"], ["--debug"])
     if not debug:
         # Python's own warnings are for programmers. (The module `warnings` uses this very list.)

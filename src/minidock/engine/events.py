@@ -49,6 +49,7 @@ _LONGEST_LINE_BYTES = 1 << 20
 _LONGEST_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _POLL_SECONDS = 0.05
+_NEVER = 1 << 63  # in nanoseconds; Go's times end there
 _DRIVERS = {"none": "null", "host": "host"}
 
 
@@ -191,6 +192,8 @@ def read(
             continue
         try:
             event = parse(line, store.events, SHAPE)
+            if not 0 <= event["timeNano"] < _NEVER:
+                raise DamagedFile(store.events, f"timeNano: {event['timeNano']!r:.80} is no time")
         except DamagedFile as error:
             passed_over(error)
             continue

@@ -12,9 +12,7 @@ Where the journals are: engine/stories.py.
 
 from __future__ import annotations
 
-import json
-
-from minidock.document import is_cut_off, read_bytes
+from minidock.document import is_cut_off, parse, read_bytes
 from minidock.engine.clock import NEVER
 from minidock.errors import DamagedFile, NotFound
 from minidock.teach.told import Reader, Told, load_ops
@@ -26,6 +24,23 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that the kernel has."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+
+
+# kernel/record.py; versions before this one had other tags.
+_BEGIN = {
+    "id": str, "begin": _is_number, "actor": str, "pid": _is_number, "t": _is_number, "op": str,
+    "args": dict, "isolation?": [str], "phase": str, "line": _is_number, "wait?": bool,
+    "story?": str,
+}  # fmt: skip
+_END = {
+    "id": str, "end": _is_number, "actor": str, "pid": _is_number, "us": _is_number,
+    "errno?": _is_number, "said?": str, "hint?": str,
+}  # fmt: skip
 
 
 class Subject:
@@ -183,20 +198,16 @@ def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
     """A journal's records, and before them those that were put away when it grew too long."""
     for each in (f"{path}.1", path):
         try:
-            whole = [line for line in read_bytes(each).splitlines() if not is_cut_off(line)]
+            whole = [line for line in read_bytes(each).split(b"\n") if not is_cut_off(line)]
         except FileNotFoundError:
             continue
-        lines = [line.decode(errors="replace") for line in whole]
-        if lines and not lines[-1].endswith("}"):
+        lines = [line for line in whole if line]
+        if lines and not lines[-1].endswith(b"}"):
             lines.pop()  # the disk was full, or somebody is writing it just now
         for line in lines:
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-                    raise ValueError("no object with an id")
-            except (ValueError, RecursionError) as error:
-                raise _damaged(each, error) from None
-            yield record, line
+            record = parse(line, each, {})
+            parse(line, each, _BEGIN if "begin" in record else _END)
+            yield record, line.decode(errors="replace")
 
 
 def _damaged(path: str, error: Exception) -> DamagedFile:

@@ -92,11 +92,12 @@ class Told:
 def _described(begin: dict[str, Any]) -> dict[str, Any]:
     """A begin record with its op's words; without them where another version of us has written it.
 
-    Such a journal may name an op that is called otherwise now, or has other arguments.
+    Such a journal may name an op that is called otherwise now, or has other arguments; a twin does
+    not expect these, and finds fault with them in whatever way.
     """
     try:
         return describe(begin)
-    except (KeyError, TypeError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return {**begin, "why": "", "man": "", "twin": "", "source": ""}
 
 

@@ -186,7 +186,7 @@ def stream(
                     yield name, said
                     said, name = b"", record["stream"]
                 prefix = f"{moment} " if timestamps else ""
-                said += (prefix + record["log"]).encode()
+                said += (prefix + record["log"]).encode(errors="replace")
             yield name, said
     finally:
         for descriptor in files:

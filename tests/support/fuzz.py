@@ -8,6 +8,7 @@ were defects stand in tests/fuzz/corpus/ or beside their test, and are tried fir
 
 A run begins with the same inputs each time (so a failure is seen again), and goes on with new ones
 until its seconds are over: `SHARE`, or MINIDOCK_FUZZ_SECONDS divided by the number of targets.
+MINIDOCK_FUZZ_COUNTS names a file to which each target adds a line: how many inputs it had.
 """
 
 from __future__ import annotations
@@ -100,7 +101,11 @@ def fuzz(
     refuses: what it raises on purpose. examples: how many inputs a round has.
     """
 
+    count = 0
+
     def attempt(data: Any) -> None:
+        nonlocal count
+        count += 1
         with limited():
             try:
                 act(data)
@@ -123,6 +128,9 @@ def fuzz(
             phases=(Phase.generate, Phase.shrink),
         )(run)  # fmt: skip
         seed(number)(run)()
+    if counts := os.environ.get("MINIDOCK_FUZZ_COUNTS"):
+        with open(counts, "a") as file:
+            file.write(f"{count} {os.environ.get('PYTEST_CURRENT_TEST', '')}\n")
 
 
 def _rounds(end: float) -> Iterator[int]:

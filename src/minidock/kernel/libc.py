@@ -57,6 +57,7 @@ _OLDER = {
         "inotify_init1": 294,
         "inotify_add_watch": 254,
         "fstatfs": 138,
+        "statx": 332,
     },
     "aarch64": {
         "mount": 40,
@@ -90,6 +91,7 @@ _OLDER = {
         "inotify_init1": 26,
         "inotify_add_watch": 27,
         "fstatfs": 44,
+        "statx": 291,
     },
 }
 _SINCE_5_1 = {

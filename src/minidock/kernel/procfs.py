@@ -1,9 +1,13 @@
-"""Files of /proc that are written: opened only where they are procfs's own.
+"""Files of /proc that are written: opened only where they are procfs's own, and the ones they seem.
 
 In a container, something else may be mounted on /proc or on a part of it. What is written there
-(a confinement for the next execve, a sysctl, whom to kill first) would be lost without a word.
+(a confinement for the next execve, a sysctl, whom to kill first) would be lost without a word, and
+another file of procfs, bound over the one that is meant, even looks like it by its file system. So
+the file must be of the same mount as /proc; or of one that shows the same path of the same procfs,
+as /proc/sys does where it was bound onto itself to be read-only, or writable again.
 
-Source: fstatfs(2), proc(5); CVE-2019-16884, CVE-2019-19921 for what came of not looking.
+Source: fstatfs(2), statx(2) STATX_MNT_ID (Linux 5.8), proc_pid_mountinfo(5); CVE-2019-16884,
+CVE-2019-19921, CVE-2025-52881 for what came of not looking.
 """
 
 from __future__ import annotations
@@ -16,29 +20,78 @@ from minidock.errors import MinidockError
 from minidock.kernel.libc import syscall
 
 _PROC_SUPER_MAGIC = 0x9FA0
+_PROC_ROOT_INODE = 1  # include/linux/proc_ns.h
 _STATFS_BYTES = 256  # struct statfs has 120; f_type is its first long
+_STATX_BYTES = 256
+_STATX_MNT_ID, _MNT_ID_AT = 0x1000, 144  # include/uapi/linux/stat.h
+_AT_EMPTY_PATH = 0x1000
+_MOUNTS = "/proc/thread-self/mountinfo"
+_HINT = "mount nothing over /proc in the container"
 
 
 def open_procfs(path: str, flags: int) -> int:
-    """Open a file of /proc, if procfs is what is there; returns its descriptor, close-on-exec.
+    """Open a file of /proc, if that is what is there; returns its descriptor, close-on-exec.
 
-    Raises OSError, MinidockError where it is a file of another file system.
+    path: such as /proc/self/comm. Raises OSError; MinidockError where it is a file of another file
+    system, or another file of procfs.
     """
     fd = os.open(path, flags | os.O_CLOEXEC)
     try:
-        require_procfs(fd, path)
+        _require_procfs(fd, path)
+        _require_its_place(fd, path)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def require_procfs(fd: int, path: str) -> None:
+def _require_procfs(fd: int, path: str) -> None:
     """Raise MinidockError where an open file is not procfs's."""
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     syscall("fstatfs", fd, found, subject=path)
     if int.from_bytes(found.raw[:8], sys.byteorder) != _PROC_SUPER_MAGIC:
         raise MinidockError(
-            f"{path} is not a file of procfs: something else is mounted there",
-            hint="mount nothing over /proc in the container",
+            f"{path} is not a file of procfs: something else is mounted there", hint=_HINT
         )
+
+
+def _require_its_place(fd: int, path: str) -> None:
+    """Raise MinidockError where an open file of procfs is another one than its path says."""
+    root = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _require_procfs(root, "/proc")
+        status = os.fstat(root)
+        is_whole = status.st_ino == _PROC_ROOT_INODE and status.st_dev == os.fstat(fd).st_dev
+        mount, own = _mount_id(root), _mount_id(fd)
+    finally:
+        os.close(root)
+    if not is_whole or own != mount and not _shows(own, path):
+        raise MinidockError(
+            f"{path} is another file of procfs: something is mounted over it", hint=_HINT
+        )
+
+
+def _mount_id(fd: int) -> int:
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    syscall("statx", fd, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, found, subject="mount id")
+    return int.from_bytes(found.raw[_MNT_ID_AT : _MNT_ID_AT + 8], sys.byteorder)
+
+
+def _shows(mount_id: int, path: str) -> bool:
+    """Whether a mount below /proc shows at this path what procfs has at this path."""
+    if path == _MOUNTS:
+        return False
+    try:
+        fd = open_procfs(_MOUNTS, os.O_RDONLY)
+    except FileNotFoundError:  # another process's directory is mounted over ours
+        return False
+    with open(fd, "rb", buffering=0) as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        number, _, _, shown, point = line.split(b" ")[:5]
+        if int(number) != mount_id:
+            continue
+        at = point.decode(errors="replace")
+        is_below = path == at or path.startswith(f"{at}/")
+        return is_below and f"/proc{shown.decode(errors='replace')}{path[len(at) :]}" == path
+    return False

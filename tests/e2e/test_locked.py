@@ -23,7 +23,7 @@ from support.walls import without
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-SOON = "from minidock.kernel import flock; flock.STOPPED_SECONDS = 1.0"
+SOON = "from minidock.kernel import flock; flock._limits[0] = 1.0"
 LOCKS: dict[str, tuple[Callable[[Store], str], tuple[str, ...]]] = {
     "store": (lambda store: store.lock, ("create", "busybox")),
     "containers": (lambda store: f"{store.containers}/.lock", ("rm", "box")),
@@ -60,10 +60,9 @@ def test_a_command_names_the_stopped_process_that_holds_its_lock(
 
 
 def test_a_lock_that_many_have_in_turn_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """The limit is for one holder, not for a queue."""
-    monkeypatch.setattr(flock, "BUSY_SECONDS", 1.5)
     path = tmp_path / "lock"
     path.touch()
     queue = [subprocess.Popen(["flock", str(path), "sleep", "1"]) for _ in range(3)]
@@ -71,21 +70,22 @@ def test_a_lock_that_many_have_in_turn_is_waited_for(
     while flock.try_lock(fd):
         fcntl.flock(fd, fcntl.LOCK_UN)
     begun = time.monotonic()
-    flock.lock(fd, str(path))
+    with flock.limits(stopped=1.5, busy=1.5):
+        flock.lock(fd, str(path))
     assert time.monotonic() - begun > 1.5
     os.close(fd)
     assert [holder.wait() for holder in queue] == [0, 0, 0]
 
 
 def test_a_process_that_does_not_let_go_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(flock, "BUSY_SECONDS", 0.5)
     path = tmp_path / "lock"
     path.touch()
     fd, held = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
     assert flock.try_lock(held)
-    with pytest.raises(LockTimeout, match=f"process {os.getpid()} .*which does not let go"):
+    named = pytest.raises(LockTimeout, match=f"process {os.getpid()} .*which does not let go")
+    with named, flock.limits(stopped=0.5, busy=0.5):
         flock.lock(fd, str(path))
     os.close(held)
     flock.lock(fd, str(path))

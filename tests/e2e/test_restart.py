@@ -19,7 +19,7 @@ import pytest
 
 from minidock.engine.container import containers
 from minidock.engine.container.containers import find, mark_ended
-from minidock.engine.monitor.launch import note_running
+from minidock.engine.monitor.launch import save_running, set_running
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
@@ -265,7 +265,8 @@ def test_a_name_that_is_given_during_a_launch_stays(
     minidock.ok("create", "--name", "web", image, "true")
     launching = find(store, "web")
     minidock.ok("rename", "web", "other")
-    note_running(launching, pid=0)
+    set_running(launching, pid=0)
+    save_running(launching)
     try:
         assert find(store, launching.id).name == "other"
     finally:

@@ -7,7 +7,8 @@ whenever another process has got the lock: in a crowd each has its turn.
 
     lock(fd, path)                 wait for it
     try_lock(fd)                   take it if it is free
-    with waiting_at_most(10):      in all that the block locks, wait no longer, whoever holds it
+    with limits(stopped=5, busy=20):       other limits, for all that the block locks
+    with held(paths):              this process has these locks: whoever asks for one goes on
 
 Source: flock(2); proc_locks(5).
 """
@@ -18,11 +19,16 @@ import fcntl
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 STOPPED_SECONDS, BUSY_SECONDS = 60.0, 600.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.02
 _LOOK_SECONDS = 0.5
 
-_deadline: float | None = None
+_limits = [STOPPED_SECONDS, BUSY_SECONDS]
+_held: set[str] = set()
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
@@ -39,6 +45,8 @@ def lock(fd: int, path: str, *, shared: bool = False) -> None:
 
     Raises LockTimeout, which names the process that holds it.
     """
+    if path in _held:
+        return
     if try_lock(fd, shared=shared):
         return
     patience, pause = Patience(fd, path), _FIRST_PAUSE_SECONDS
@@ -57,20 +65,34 @@ def lock_or_close(fd: int, path: str, *, shared: bool = False) -> None:
         raise
 
 
-class waiting_at_most:
-    """A block that waits no longer than this for all of its locks together."""
+class limits:
+    """A block that waits for one holder of a lock no longer than this."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, *, stopped: float, busy: float) -> None:
+        self._inside = [stopped, busy]
 
     def __enter__(self) -> None:
-        global _deadline
-        self._outside = _deadline
-        _deadline = time.monotonic() + self._seconds
+        self._outside = _limits[:]
+        _limits[:] = self._inside
 
     def __exit__(self, *error: object) -> None:
-        global _deadline
-        _deadline = self._outside
+        _limits[:] = self._outside
+
+
+class held:
+    """A block in which this process has the locks of these files already, by other descriptors.
+
+    Without it, it would wait for itself: to flock(2), each opening of a file is another holder.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = set(paths)
+
+    def __enter__(self) -> None:
+        _held.update(self._paths)
+
+    def __exit__(self, *error: object) -> None:
+        _held.difference_update(self._paths)
 
 
 class Patience:
@@ -81,26 +103,20 @@ class Patience:
         self._path = path
         self._holders: set[int] = set()
         self._since = self._looked = time.monotonic()
+        self._stopped_seconds, self._busy_seconds = _limits
 
     def check(self) -> None:
         """Raise LockTimeout where it has been waited for long enough."""
         now = time.monotonic()
-        if _deadline is not None:
-            if now > _deadline:
-                self._give_up()
-            return
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        from minidock.kernel.flock_holders import are_stopped, holders
+        from minidock.kernel.flock_holders import are_stopped, holders, timeout_error
 
-        if not (current := holders(os.fstat(self._fd))) & self._holders:
+        status = os.fstat(self._fd)
+        if not (current := holders(status)) & self._holders:
             self._since = now
         self._holders = current
-        if now - self._since > (STOPPED_SECONDS if are_stopped(current) else BUSY_SECONDS):
-            self._give_up()
-
-    def _give_up(self) -> None:
-        from minidock.kernel.flock_holders import timeout_error
-
-        raise timeout_error(os.fstat(self._fd), self._path)
+        limit = self._stopped_seconds if are_stopped(current) else self._busy_seconds
+        if now - self._since > limit:
+            raise timeout_error(status, self._path)

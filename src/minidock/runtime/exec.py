@@ -22,7 +22,13 @@ from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.path import chroot
 from minidock.kernel.streams import take_streams
 from minidock.runtime import channel, state
-from minidock.runtime.children import children, holds_or_exits, is_zombie
+from minidock.runtime.children import (
+    children,
+    claimed,
+    holds_or_exits,
+    is_zombie,
+    reap_at_some_time,
+)
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process import (
     command_steps,
@@ -131,8 +137,6 @@ class Entering:
     Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
 
-    _claimed: set[int] = set()  # children of ours that are known: no strays of another's
-
     def __init__(
         self,
         known: state.State,
@@ -174,7 +178,7 @@ class Entering:
             raise
         finally:
             theirs.close()
-        self._claimed.add(self._stage)
+        claimed.add(self._stage)
 
     def fileno(self) -> int:
         """What to poll: readable when there is something to do."""
@@ -203,12 +207,12 @@ class Entering:
             self.give_up(error)
             return None
         if heard == "pid":
-            self._claimed.add(self._ours.pid)
+            claimed.add(self._ours.pid)
         if heard != "closed":
             return None
         if self._failure is None and self._ours.pid:
-            os.waitpid(self._stage, 0)  # it has closed its end, and that is the last that it does
             self._forget()
+            reap_at_some_time(self._stage)  # it has closed its end, and that is its last act
             return Entered(self._ours.pid, self._ours.console)
         self.give_up(
             self._failure or Conflict("the container ended while a process was entering it")
@@ -250,14 +254,14 @@ class Entering:
         raise self._explained(self._failure)
 
     def _forget(self) -> None:
-        self._claimed -= {self._stage, self._ours.pid}
+        claimed.difference_update({self._stage, self._ours.pid})
         self._ours.close()
 
     def _strays(self) -> set[int]:
         """The process inside, told of or not; none that was killed already."""
         found = {self._ours.pid} if self._ours.pid else set()
         if not found:
-            unknown = children() - self._earlier - self._claimed
+            unknown = children() - self._earlier - claimed
             found = {pid for pid in unknown if is_zombie(pid) or holds_or_exits(pid, self._socket)}
         return found - self._killed
 

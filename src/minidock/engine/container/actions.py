@@ -32,7 +32,7 @@ from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import end_policy, keep, reach
 from minidock.engine.network import networks
 from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
-from minidock.kernel import process
+from minidock.kernel import flock, process
 from minidock.numerals import is_decimal
 from minidock.runtime import state
 
@@ -343,7 +343,8 @@ def await_end(container: Container, seconds: float | None) -> bool:
         os.close(pidfd)
     if ready:
         try:
-            repair(container)
+            with flock.limits(stopped=1, busy=20):  # the monitor has waited for it already
+                repair(container)
         except NotFound:
             pass
     return bool(ready)

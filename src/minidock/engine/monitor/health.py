@@ -24,6 +24,7 @@ from minidock.engine.monitor.added import Teller
 from minidock.engine.monitor.alarm import Alarm
 from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
+from minidock.engine.monitor.errand import Errand
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.stories import telling
@@ -71,7 +72,10 @@ class Health:
         self._timeout_ns = asked.get("Timeout") or _TIMEOUT_NS
         self._retries = asked.get("Retries") or _RETRIES
         self._began = time.monotonic_ns()
+        self._run: str = container.state["StartedAt"]
         self._status = STARTING
+        self._failing_streak = 0
+        self._errand: Errand | None = None
         self._check: _Check | None = None
         self._alarm: Alarm | None = None
         self._wait()
@@ -82,6 +86,9 @@ class Health:
         if self._check is not None:
             self._check.abandon()
             self._check = None
+        if self._errand is not None:
+            self._errand.abandon()
+            self._errand = None
 
     def _wait(self) -> None:
         """Until the next check: shorter as long as the container is starting."""
@@ -112,26 +119,39 @@ class Health:
         """Write down how a check ended, and what that means."""
         self._check = None
         before = self._status
-        container = self._container
-        try:
-            with container.editing():
-                container.reload()
-                health = container.state["Health"]
-                health["Log"] = [*health["Log"], check.result()][-_LOGGED:]
-                if check.exit_code == 0:
-                    health["FailingStreak"] = 0
-                    self._status = HEALTHY
-                elif not (before == STARTING and self._in_start_period(check.began)):
-                    health["FailingStreak"] += 1
-                    if health["FailingStreak"] >= self._retries:
-                        self._status = UNHEALTHY
-                health["Status"] = self._status
-                container.save()
-        except (NotFound, OSError):
-            pass  # it is being removed, or the disk is full: the next check counts
-        if self._status != before:
-            tell_container(container, f"health_status: {self._status}")
-        self._wait()
+        if check.exit_code == 0:
+            self._failing_streak, self._status = 0, HEALTHY
+        elif not (before == STARTING and self._in_start_period(check.began)):
+            self._failing_streak += 1
+            if self._failing_streak >= self._retries:
+                self._status = UNHEALTHY
+        now = {"Status": self._status, "FailingStreak": self._failing_streak}
+        result = check.result()
+
+        def go_on() -> None:
+            self._errand = None
+            if self._status != before:
+                tell_container(self._container, f"health_status: {self._status}")
+            self._wait()
+
+        self._errand = Errand(
+            self._loop,
+            lambda: _save(self._container, self._run, now, result),
+            done=go_on,
+            failed=lambda error: go_on(),  # it is being removed, or the disk is full, or somebody
+        )  # holds its lock: the next check counts
+
+
+def _save(
+    container: Container, started_at: str, now: dict[str, Any], result: dict[str, Any]
+) -> None:
+    """Add a check's result to the document, while it tells of the run in which it was made."""
+    with container.editing():
+        container.reload()
+        if container.state["StartedAt"] == started_at:
+            health = container.state["Health"]
+            health.update(now, Log=[*health["Log"], result][-_LOGGED:])
+            container.save()
 
 
 class _Check:

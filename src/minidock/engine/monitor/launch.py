@@ -24,6 +24,7 @@ from minidock.engine.monitor.joined import Joined
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.monitor.wiring import Wiring
 from minidock.engine.network.netfiles import write_network_files
+from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
@@ -65,7 +66,7 @@ def launch(
     """
     store = container.store
     with Joined(container) as joined, UndoOnError() as undo:
-        undo.callback(take_down, store, container.id)
+        undo.callback(_unmake, container)
         wiring = Wiring(container)
         wiring.hold_ports()
         addresses = wiring.reserve()
@@ -85,8 +86,13 @@ def launch(
             look_on(created)
         lifecycle.start(created.state)
         created.await_exec()
-        note_running(container, created.pid)
     return Launched(created, wiring)
+
+
+def _unmake(container: Container) -> None:
+    """Take down what was made; a lock that the launch has waited for is not waited for again."""
+    with flock.limits(stopped=1, busy=20):
+        take_down(container.store, container.id)
 
 
 def mount_layers(container: Container) -> None:
@@ -116,8 +122,8 @@ def keep_shared_memory(container: Container) -> None:
     )  # fmt: skip
 
 
-def note_running(container: Container, pid: int) -> None:
-    """Write down that it runs."""
+def set_running(container: Container, pid: int) -> None:
+    """Have the document say that it runs; `save_running` writes it down."""
     container.state.update(
         Status="running", Running=True, Paused=False, Restarting=False, Pid=pid,
         ExitCode=0, Error="", OOMKilled=False,
@@ -127,6 +133,10 @@ def note_running(container: Container, pid: int) -> None:
     if checks[0] != "NONE":
         known = container.state.get("Health") or {"Log": []}
         container.state["Health"] = {**known, "Status": "starting", "FailingStreak": 0}
+
+
+def save_running(container: Container) -> None:
+    """Write down that it runs."""
     with container.editing():
         container.take_over_edits()  # a rename or update while it was launched
         container.save()

@@ -32,9 +32,10 @@ from minidock.engine.container.containers import (
 )
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.events import tell_container, tell_ended, tell_resized, tell_started
-from minidock.engine.locks import Ownership
+from minidock.engine.locks import Ownership, Together
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
+from minidock.engine.monitor.launch import save_running
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.session import Client
@@ -46,13 +47,15 @@ from minidock.errors import (
     CommandNotFound,
     CommandNotRunnable,
     Conflict,
+    LockTimeout,
     MinidockError,
     NotFound,
     as_ours,
 )
-from minidock.kernel import cgroup, process
+from minidock.kernel import cgroup, flock, process
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
+from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,10 +63,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.monitor.health import Health
+    from minidock.engine.monitor.locking import Locking
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 CONTROL_FD = 3
+STOPPED_SECONDS, BUSY_SECONDS = 5.0, 20.0  # for a lock at the container's end, by who holds it
 
 
 def main(arguments: list[str]) -> int:
@@ -98,12 +103,14 @@ class Monitor:
         self.added: Added
         self.current: Run | None = None
         self.health: Health | None = None
+        self.rewiring: dict[Client, Locking] = {}
         self.listening: _socket.socket | None = None
         self.ownership: Ownership | None = None
         self.container: Container
         self.back_off = restart.BackOff()
         self.cancelled = False  # no policy brings it back
         self.kept = False  # --rm does not remove it at this end
+        self.left: MinidockError | None = None  # why something of it is left
 
     def run(self) -> None:
         """Own the container, launch it, serve it until it has ended for good, clean up."""
@@ -184,12 +191,57 @@ class Monitor:
         view = wanted_view(self.request, container, self.starter)
         self.current = Run(self.loop, container, view)
         journal.end_turns()
-        self._started()
-        self._listen()
         self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
             self._attach(self.starter, self.request["attach"])
+        self._note_running()
+        self._started()
+        self._listen()
         self.starter.send(b"S")
+
+    def _note_running(self) -> None:
+        """Write down that it runs; it does, so it is served until that is done.
+
+        Raises what kept us from it; then nothing of the run is left.
+        """
+        assert self.current is not None
+        with UndoOnError() as undo:
+            undo.callback(self.current.clean_up)
+            if not self._note_at_once():
+                self._note_meanwhile()
+
+    def _note_meanwhile(self) -> None:
+        from minidock.engine.monitor.errand import Errand
+
+        outcome: list[MinidockError | None] = []
+        Errand(
+            self.loop,
+            lambda: save_running(self.container),
+            done=lambda: outcome.append(None),
+            failed=outcome.append,
+        )
+        while not outcome:
+            self.loop.turn()
+        if outcome[0] is not None:
+            raise outcome[0]
+        self.container.reload()
+
+    def _note_at_once(self) -> bool:
+        """The same for a container that need not outlive a power cut: no disk is waited for.
+
+        Returns False where somebody else edits its document just now.
+        """
+        if not self.container.is_temporary:
+            return False
+        locks = Together([self.container.paths.lock])
+        try:
+            if not locks.try_all():
+                return False
+            with locks.held():
+                save_running(self.container)
+        finally:
+            locks.close()
+        return True
 
     def _started(self) -> None:
         tell_started(self.container)
@@ -232,18 +284,24 @@ class Monitor:
                 self.container.reload()
                 if not getattr(error, "__notes__", None):  # all that was made is unmade again
                     self.ownership.clear_mark()
-                if self.container.host_config.get("AutoRemove") or isinstance(error, Aborted):
-                    remove_owned(self.container, volumes=True)
-                else:
-                    of_command = isinstance(error, (CommandNotFound, CommandNotRunnable))
-                    self.container.state["ExitCode"] = error.exit_code if of_command else 128
-                    self.container.state["Error"] = str(error)
-                    self.container.save()
+                with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
+                    self._note_failure(error)
             except (NotFound, OSError):
                 pass  # it was removed while it failed; or the disk is too full for a reason
+            except LockTimeout:
+                self.ownership.mark()  # the next command that looks at it does the rest
             self.ownership.release()
         self.starter.send(wire.message(b"f", describe_error(error)))
         self.starter.drain()
+
+    def _note_failure(self, error: MinidockError) -> None:
+        if self.container.host_config.get("AutoRemove") or isinstance(error, Aborted):
+            remove_owned(self.container, volumes=True)
+            return
+        of_command = isinstance(error, (CommandNotFound, CommandNotRunnable))
+        self.container.state["ExitCode"] = error.exit_code if of_command else 128
+        self.container.state["Error"] = str(error)
+        self.container.save()
 
     # While it runs
 
@@ -289,23 +347,64 @@ class Monitor:
             self.current.session.handle(client, packet)
 
     def _rewire(self, client: Client, content: dict[str, Any]) -> None:
-        """Connect the container to a network, or disconnect it."""
+        """Connect the container to a network, or disconnect it, once the locks for that are ours.
+
+        One change at a time: the next one asks for the same locks, and we would hold them.
+        """
         assert self.current is not None
+        from minidock.engine.monitor.locking import Locking  # seldom needed
+
+        run = self.current
         client.on_message = None
+
+        def change() -> None:
+            self.rewiring.pop(client, None)
+            try:
+                run.rewire(content["network"], content["asked"])
+            except Exception as error:  # a fault of ours is no reason for the container to end
+                client.send(wire.message(b"f", describe_error(as_ours(error))))
+            else:
+                client.send(b"S")
+
+        def fail(error: MinidockError) -> None:
+            self.rewiring.pop(client, None)
+            client.send(wire.message(b"f", describe_error(error)))
+
+        paths = run.locks_to_rewire(content["asked"])
         try:
-            self.current.rewire(content["network"], content["asked"])
-        except Exception as error:  # a fault of ours is no reason for the container to end
-            client.send(wire.message(b"f", describe_error(as_ours(error))))
-        else:
-            client.send(b"S")
+            locking = Locking(self.loop, paths, locked=change, failed=fail)
+        except OSError as error:
+            fail(as_ours(error))
+            return
+        if locking.waits:
+            self.rewiring[client] = locking
 
     # After
 
     def _finish(self, run: Run) -> None:
         """Clean up, write down how it ended, tell those who wait; then the end, or the next run."""
         code = run.session.exit_code
-        oom = run.clean_up()
+        with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
+            again = self._clear_away(run, code)
+            if not again:
+                self._end(code)
+                return
+        self._tell(code)
+        if self._pause(self.back_off.next_ms(run.seconds)):
+            self._run_again(code)
+        else:
+            self._end_between_runs(code)
+
+    def _clear_away(self, run: Run, code: int) -> bool:
+        """Clean up, and write down how it ended; returns whether its policy wants it back."""
+        oom = False
+        try:
+            oom = run.clean_up()
+        except LockTimeout as error:
+            self.left = error
         self.current = None
+        for locking in list(self.rewiring.values()):
+            locking.give_up(Conflict(f"container {self.container.id} has just ended"))
         if self.health is not None:
             self.health.end()
             self.health = None
@@ -313,20 +412,17 @@ class Monitor:
         tell_ended(self.container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
         self.added.reap()
-        with self.container.editing():
-            self.container.reload()
-            if again := self._policy_wants(code):
-                mark_restarting(self.container, code, oom=oom)
-            else:
-                mark_ended(self.container, code, oom=oom)
-        if not again:
-            self._end(code)
-            return
-        self._tell(code)
-        if self._pause(self.back_off.next_ms(run.seconds)):
-            self._run_again(code)
-        else:
-            self._end_between_runs(code)
+        try:
+            with self.container.editing():
+                self.container.reload()
+                if again := self.left is None and self._policy_wants(code):
+                    mark_restarting(self.container, code, oom=oom)
+                else:
+                    mark_ended(self.container, code, oom=oom, error=str(self.left or ""))
+        except LockTimeout as error:
+            self.left = error
+            return False
+        return again
 
     def _policy_wants(self, code: int) -> bool:
         container = self.container
@@ -372,26 +468,38 @@ class Monitor:
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
+            self._note_running()
             self._started()
             self._listen()
         except BaseException as error:
+            self.current = None
             self._end_between_runs(code, as_ours(error))
             if not isinstance(error, (MinidockError, OSError)):
                 raise
 
     def _end_between_runs(self, code: int, error: MinidockError | None = None) -> None:
-        with self.container.editing():
-            self.container.reload()
-            oom = self.container.state["OOMKilled"]
-            mark_ended(self.container, code, oom=oom, error=str(error or ""))
-        self._end(code, clean=not getattr(error, "__notes__", None))
+        if getattr(error, "__notes__", None):
+            self.left = error
+        with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
+            try:
+                with self.container.editing():
+                    self.container.reload()
+                    oom = self.container.state["OOMKilled"]
+                    mark_ended(self.container, code, oom=oom, error=str(error or ""))
+            except LockTimeout as timeout:
+                self.left = timeout
+            self._end(code)
 
-    def _end(self, code: int, *, clean: bool = True) -> None:
-        """It has ended for good; what is written down is true. clean: nothing of it is left."""
-        if self.ownership is not None and clean:
+    def _end(self, code: int) -> None:
+        """It has ended for good. What a lock kept us from is left, and our mark with it: the next
+        command that looks at the container does the rest (containers.repair)."""
+        try:
+            if self.left is None and self.container.host_config.get("AutoRemove") and not self.kept:
+                remove_owned(self.container, volumes=True)
+        except LockTimeout as error:
+            self.left = error
+        if self.ownership is not None and self.left is None:
             self.ownership.clear_mark()
-        if self.container.host_config.get("AutoRemove") and not self.kept:
-            remove_owned(self.container, volumes=True)
         for client in self.waiting:
             client.send(wire.message(b"x", {"code": code}))
         if self.ownership is not None:

@@ -11,12 +11,13 @@ import time
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
-from minidock.engine.monitor.launch import Launched, launch
+from minidock.engine.monitor.launch import Launched, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.teardown import take_down
 from minidock.engine.network import netfiles
+from minidock.engine.network.bridge import MACHINE_LOCK
 from minidock.engine.stories import telling
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ class Run:
             if pipes is not None:
                 pipes.close()
             raise
+        set_running(container, self._launched.runtime.pid)
         self._began = time.monotonic()
         kind = (container.host_config.get("LogConfig") or {}).get("Type")
         self._log = None if kind == "none" else LogFile(container.paths.log, limits)
@@ -100,6 +102,11 @@ class Run:
         self._loop.watch(server.fd, READABLE, lambda events: server.on_ready())
         return server
 
+    def locks_to_rewire(self, asked: dict[str, Any] | None) -> list[str]:
+        """The files whose locks `rewire` takes: who has them already does not wait in it."""
+        paths = [self._container.paths.lock, self._container.store.networks]
+        return paths if asked is None else [*paths, MACHINE_LOCK]
+
     def rewire(self, network: str, asked: dict[str, Any] | None) -> None:
         """Connect the container to one more network, or (asked: None) disconnect it from one.
 
@@ -139,9 +146,10 @@ class Run:
         return time.monotonic() - self._began
 
     def clean_up(self) -> bool:
-        """Unmake all that this run made, once its command has ended.
+        """Unmake all that this run made; what of its processes still runs is killed.
 
         Returns whether the kernel ended it for want of memory.
+        Raises LockTimeout where somebody keeps us from that; `take_down` can be called again.
         """
         if self._log is not None:
             self._log.close()
@@ -153,6 +161,8 @@ class Run:
         store = self._container.store
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0
-        take_down(store, self._container.id)
-        self._launched.let_go()
+        try:
+            take_down(store, self._container.id)
+        finally:
+            self._launched.let_go()
         return oom

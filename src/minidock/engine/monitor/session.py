@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.loop import READABLE, WRITABLE, Loop, ended
 from minidock.kernel import process, terminal
 from minidock.kernel.null import open_null
+from minidock.runtime import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
     from typing import Any, Protocol
+
+    from minidock.engine.monitor.alarm import Alarm
 
     class Log(Protocol):
         """Where what a process says is kept."""
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 
 _SIGKILL = 9
+_TRACER_SECONDS = 1.0  # for a debugger to see the end of what it traces
+_LOOK_MS = 20
 _PACKET_BYTES = 1024  # what the kernel needs for a message beside its content, at most
 _LAST_READS = 64  # together more than a pipe holds
 _KINDS = {"stdout": b"o", "stderr": b"E"}
@@ -237,7 +243,9 @@ class Session:
         for fd in self.outputs:
             os.set_blocking(fd, False)
             loop.watch(fd, READABLE, self._reader(fd))
-        loop.watch(self.pidfd, READABLE, lambda events: self.reap())
+        self._alarm: Alarm | None = None
+        self._tracer_deadline = 0.0
+        loop.watch(self.pidfd, READABLE, lambda events: self._see_end())
 
     # The clients
 
@@ -373,11 +381,34 @@ class Session:
 
     # the end
 
+    def _see_end(self) -> None:
+        """The process has ended: take its exit code. A tracer that is stopped is not waited for."""
+        self.loop.forget(self.pidfd)
+        status = children.reap(self.pid)
+        if status is not None:
+            self._end(status)
+        elif self._tracer_deadline and time.monotonic() > self._tracer_deadline:
+            self._end(children.zombie_status(self.pid))
+            children.reap_at_some_time(self.pid)
+        else:
+            from minidock.engine.monitor.alarm import Alarm  # few processes are traced
+
+            self._tracer_deadline = self._tracer_deadline or time.monotonic() + _TRACER_SECONDS
+            self._alarm = Alarm(self.loop, _LOOK_MS, self._see_end)
+
     def reap(self) -> None:
-        """The process has ended: take its exit code, and pass on the last that it said."""
-        _, status = os.waitpid(self.pid, 0)
+        """It was killed: wait for its end, which is near."""
+        status = children.reap(self.pid, seconds=_TRACER_SECONDS)
+        if status is None:
+            children.reap_at_some_time(self.pid)
+        self._end(_SIGKILL if status is None else status)
+
+    def _end(self, status: int) -> None:
+        """Note its exit code, and pass on the last that it said."""
         code = os.waitstatus_to_exitcode(status)
         self.exit_code = 128 - code if code < 0 else code
+        if self._alarm is not None:
+            self._alarm.stop()
         self.loop.forget(self.pidfd)
         os.close(self.pidfd)
         self.pidfd = -1

@@ -1,0 +1,297 @@
+"""A process that is stopped while it holds a lock, or traces, holds up no container that runs.
+
+The monitor of a container takes locks while it serves: as it notes that the container runs, how a
+health check ended, and when it joins or leaves a network. Whoever has such a lock may be stopped
+(SIGSTOP). What each test freezes, and what goes on meanwhile, is in its name.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from minidock.engine.container import containers
+from minidock.engine.monitor import wire
+from minidock.engine.network.bridge import MACHINE_LOCK
+from minidock.engine.network.file import every
+from minidock.paths import Store
+from support import stores
+from support.command import Minidock, command_line, environment
+from support.lock_holder import stopped_holder
+from support.patience import patience
+from support.ports import free_port
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(180)]
+
+SERVER = "touch /probes; i=0; while echo $((i=i+1)); do sleep 0.1; done & httpd -f -p 8080 -h /etc"
+AT_ONCE = 5.0  # what a command may take, of which none is to wait for the holder
+END = 15.0  # what the end of a container may wait for a lock, and some more
+
+
+@pytest.fixture
+def image(store: Store, busybox_tar: Path) -> Iterator[str]:
+    yield from stores.busybox_and_no_residue(store, busybox_tar)
+    assert [network for network in every(store) if network["Leases"]] == []
+
+
+class Web:
+    """A container that logs, serves on a port, asks for names, and has a health check."""
+
+    def __init__(self, minidock: Minidock, store: Store) -> None:
+        self.minidock = minidock
+        self.port = free_port()
+        minidock.ok("network", "create", "lan")
+        minidock.ok("network", "create", "wan")
+        minidock.ok(
+            "run", "-d", "--name", "web", "--network", "lan", "-p", f"[::]:{self.port}:8080",
+            "--health-cmd", "echo >> /probes", "--health-interval", "1s", "busybox", "sh", "-c",
+            SERVER,
+        )  # fmt: skip
+        self.container = containers.find(store, "web")
+
+    def serves(self, *, probes: bool = True) -> None:
+        """All that its monitor does beside: log, published port, names, exec, health checks."""
+        last = self._last_line()
+        assert "web" in self._exec("nslookup", "web")
+        # By ::1 the monitor's proxy carries it, where the firewall's rules carry 127.0.0.1.
+        with socket.create_connection(("::1", self.port), timeout=patience(AT_ONCE)) as connection:
+            connection.sendall(b"GET /passwd HTTP/1.0\r\n\r\n")
+            assert connection.recv(12).startswith(b"HTTP/1")
+        deadline = time.monotonic() + patience(AT_ONCE)
+        while self._last_line() == last:
+            assert time.monotonic() < deadline
+        if probes:
+            before = self._exec("wc", "-l", "/probes")
+            while self._exec("wc", "-l", "/probes") == before:
+                assert time.monotonic() < deadline
+
+    def _exec(self, *command: str) -> str:
+        return self.minidock.ok("exec", "web", *command, timeout_seconds=AT_ONCE)
+
+    def _last_line(self) -> str:
+        return self.minidock.ok("logs", "--tail", "1", "web", timeout_seconds=AT_ONCE)
+
+
+@pytest.fixture
+def web(minidock: Minidock, store: Store, image: str) -> Web:
+    return Web(minidock, store)
+
+
+def test_a_full_events_file_that_is_locked(store: Store, web: Web) -> None:
+    with open(store.events, "ab") as events:
+        events.truncate(5 << 20)
+    with stopped_holder(store.events):
+        web.serves()
+    web.serves()
+    assert os.stat(store.events).st_size < 1 << 20
+
+
+def test_a_health_check_ends_while_the_container_is_locked(web: Web) -> None:
+    with stopped_holder(web.container.paths.lock):
+        time.sleep(2)
+        web.serves(probes=False)
+    deadline = time.monotonic() + patience(20)
+    status = ("inspect", "--format", "{{.State.Health.Status}}", "web")
+    while web.minidock.ok(*status) != "healthy":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    web.serves()
+
+
+@pytest.mark.parametrize("lock", ["container", "networks"])
+def test_a_network_is_joined_and_left_while_it_is_locked(store: Store, web: Web, lock: str) -> None:
+    path = {"container": web.container.paths.lock, "networks": store.networks}[lock]
+    for asked in ({}, None):
+        change_while_locked(web, path, asked)
+        held = web.minidock.ok("exec", "web", "ls", "/sys/class/net")
+        assert ("eth1" in held) is (asked is not None)
+
+
+def test_a_network_whose_bridge_is_gone_is_joined_while_the_machine_is_locked(
+    store: Store, web: Web
+) -> None:
+    (device,) = [network["Device"] for network in every(store) if network["Name"] == "wan"]
+    subprocess.run(["ip", "link", "delete", device], check=True)
+    change_while_locked(web, MACHINE_LOCK, {})
+    assert "eth1" in web.minidock.ok("exec", "web", "ls", "/sys/class/net")
+
+
+def change_while_locked(web: Web, path: str, asked: dict[str, object] | None) -> None:
+    """Have it join or leave a network, for which it needs a lock that a stopped process has."""
+    with stopped_holder(path):
+        waiting = wire.connect(web.container.paths.run)
+        waiting.send(wire.message(b"N", {"network": "wan", "asked": asked}))
+        time.sleep(0.5)
+        web.serves(probes=path != web.container.paths.lock)
+        waiting.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            waiting.recv(1)
+    waiting.settimeout(patience(20))
+    assert waiting.recv(wire.MESSAGE_BYTES) == b"S"
+    waiting.close()
+
+
+def test_a_join_gives_up_in_the_end_and_names_the_holder(store: Store, web: Web) -> None:
+    with stopped_holder(web.container.paths.lock) as pid:
+        refused = web.minidock("network", "connect", "wan", "web", timeout_seconds=60)
+        assert refused.code == 1
+        assert f"is locked by process {pid}" in refused.stderr
+        web.serves(probes=False)
+    assert "web" not in web.minidock.ok("network", "inspect", "wan")
+    web.minidock.ok("network", "connect", "wan", "web")
+    web.serves()
+
+
+def test_names_are_answered_while_the_start_cannot_be_noted(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    minidock.ok("network", "create", "lan")
+    asks = "nslookup box && touch /answered; exec sleep 600"
+    box = minidock.ok("create", "--name", "box", "--network", "lan", image, "sh", "-c", asks)
+    paths = store.container(box)
+    with stopped_holder(paths.lock):
+        start = minidock.start("start", "box")
+        deadline = time.monotonic() + patience(AT_ONCE)
+        while not os.path.exists(f"{paths.upper}/answered"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert start.poll() is None
+    out, err = start.communicate(timeout=patience(20))
+    assert (start.returncode, out) == (0, b"box\n"), err
+    assert minidock.ok("exec", "box", "hostname", "-i").startswith("172.")
+
+
+def test_names_are_answered_while_the_disk_is_slow(
+    store: Store, minidock: Minidock, image: str, require: Callable[[str], str]
+) -> None:
+    """That a container runs is written down, and each fsync(2) takes two seconds."""
+    require("strace")
+    minidock.ok("network", "create", "lan")
+    asks = "nslookup box && touch /answered; exec sleep 600"
+    box = minidock.ok("create", "--name", "box", "--network", "lan", image, "sh", "-c", asks)
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync",
+            "-e", "inject=fsync:delay_enter=2000000"]  # fmt: skip
+    start = subprocess.Popen(
+        [*slow, *command_line(), "start", "box"],
+        env=environment(store.root),
+        stdout=subprocess.PIPE,
+    )
+    upper = store.container(box).upper
+    deadline = time.monotonic() + patience(60)
+    while not os.path.exists(f"{upper}/answered"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    noted = minidock.ok("inspect", "--format", "{{.State.Pid}}", "box")
+    assert noted == "0", "that it runs is not on the disk yet"
+    assert start.stdout is not None and start.stdout.readline() == b"box\n"
+    assert minidock.ok("inspect", "--format", "{{.State.Pid}}", "box") != "0"
+    minidock.ok("rm", "-f", "box")
+    start.communicate(timeout=patience(30))  # strace ends with the monitor
+
+
+@pytest.mark.parametrize("lock", ["container", "networks", "containers", "home", "volumes"])
+def test_a_container_is_stopped_while_its_end_cannot_be_noted(
+    store: Store, minidock: Minidock, image: str, lock: str
+) -> None:
+    minidock.ok("network", "create", "lan")
+    scratch = ("-o", "type=tmpfs", "-o", "device=tmpfs")
+    minidock.ok("volume", "create", *scratch, "scratch")
+    flags = ("--rm", "--network", "lan", "-v", "scratch:/scratch")
+    run = minidock.start("run", *flags, "--name", "box", image, "sh", "-c", "echo up; sleep 600")
+    assert run.stdout is not None and run.stdout.readline() == b"up\n"
+    container = containers.find(store, "box")
+    path = {
+        "container": container.paths.lock,
+        "networks": store.networks,
+        "containers": f"{store.containers}/.lock",
+        "home": container.paths.home,
+        "volumes": f"{store.volumes}/.lock",
+    }[lock]
+    with stopped_holder(path):
+        monitor = container.monitor_pid
+        begun = time.monotonic()
+        os.kill(int(container.state["Pid"]), signal.SIGKILL)
+        assert run.wait(patience(END)) == 137
+        while os.path.exists(f"/proc/{monitor}"):
+            assert time.monotonic() - begun < patience(END)
+            time.sleep(0.05)
+    assert minidock.ok("ps", "-aq") == ""
+    assert stores.residue(store) == []
+    for stream in (run.stdin, run.stdout, run.stderr):
+        assert stream is not None
+        stream.close()
+
+
+TRACER = """
+import ctypes, os, signal, sys
+PTRACE_SEIZE = 0x4206
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+if ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@contextmanager
+def stopped_tracer(pid: int) -> Iterator[None]:
+    """A process that traces another one, which goes on, and is stopped itself."""
+    tracer = subprocess.Popen([sys.executable, "-c", TRACER, str(pid)])
+    try:
+        assert os.waitid(os.P_PID, tracer.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert f"TracerPid:\t{tracer.pid}\n" in Path(f"/proc/{pid}/status").read_text()
+        yield
+    finally:
+        tracer.kill()
+        tracer.wait()
+
+
+def test_a_program_in_a_container_ends_while_its_tracer_is_stopped(web: Web) -> None:
+    """To its parent, a traced process has not ended before its tracer has seen that."""
+    added = web.minidock.start("exec", "web", "sleep", "12345")
+    deadline = time.monotonic() + patience(10)
+    while not (found := _pids_of("sleep\0" + "12345")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with stopped_tracer(found[0]):
+        os.kill(found[0], signal.SIGKILL)
+        time.sleep(0.3)
+        web.serves()
+        assert added.wait(patience(AT_ONCE)) == 137
+    added.communicate()
+    web.minidock.ok("exec", "web", "true")
+    assert not os.path.exists(f"/proc/{found[0]}"), "it is reaped once that is possible"
+
+
+def test_a_container_is_stopped_while_its_tracer_is_stopped(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    minidock.ok("run", "-d", "--name", "box", image, "sleep", "600")
+    with stopped_tracer(int(containers.find(store, "box").state["Pid"])):
+        os.kill(int(containers.find(store, "box").state["Pid"]), signal.SIGKILL)
+        deadline = time.monotonic() + patience(AT_ONCE)
+        status = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "box")
+        while minidock.ok(*status) != "exited 137":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    minidock.ok("rm", "box")
+
+
+def _pids_of(words: str) -> list[int]:
+    """The processes whose command line begins so."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and (entry / "cmdline").read_text().startswith(words):
+                found.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.client import Client
 from minidock.engine.monitor.loop import Loop
-from minidock.engine.monitor.session import Client
 from minidock.engine.monitor.turns import Turns
 from minidock.errors import Aborted
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.client import Client
 from minidock.engine.monitor.loop import Loop
-from minidock.engine.monitor.session import Client
 
 
 def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> None:

@@ -104,6 +104,15 @@ class BackOff:
         return self._ms
 
 
+def wants_again(container: Container, exit_code: int) -> bool:
+    """Whether its policy wants a container back whose run has just ended."""
+    return policy_of(container.host_config).wants(
+        exit_code,
+        container.document["RestartCount"],
+        stopped_by_hand=is_stopped_by_hand(container.paths),
+    )
+
+
 def wants_start(document: dict[str, Any], *, stopped_by_hand: bool) -> bool:
     """Whether a machine that comes up is to start this container, which does not run.
 

@@ -7,10 +7,11 @@ import os
 from minidock.engine.container.containers import Container
 from minidock.engine.events import tell_container
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.client import Client
 from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.loop import Loop
-from minidock.engine.monitor.session import Client, Pipes, Session
+from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.stories import telling
 from minidock.errors import MinidockError
 from minidock.runtime.channel import describe_error

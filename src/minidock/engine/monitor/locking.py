@@ -46,16 +46,19 @@ class Locking:
 
     @property
     def waits(self) -> bool:
+        """Whether neither was called yet."""
         return self._alarm is not None
 
     def give_up(self, error: MinidockError) -> None:
         """Nobody needs them any more."""
         if self._alarm is not None:
             self._alarm.stop()
+            self._alarm = None
         self._locks.close()
         self._failed(error)
 
     def _try(self) -> None:
+        self._alarm = None
         try:
             with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
                 ours = self._locks.try_all()

@@ -32,30 +32,20 @@ from minidock.engine.container.containers import (
 )
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.events import tell_container, tell_ended, tell_resized, tell_started
-from minidock.engine.locks import Ownership, Together
+from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
-from minidock.engine.monitor.launch import save_running
+from minidock.engine.monitor.client import Client, Listener
 from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.noting import keep_traceback, note_failure, note_running
 from minidock.engine.monitor.run import Run
-from minidock.engine.monitor.session import Client
 from minidock.engine.monitor.view import wanted_view
 from minidock.engine.stories import journal_of
 from minidock.engine.tree import remove_tree
-from minidock.errors import (
-    Aborted,
-    CommandNotFound,
-    CommandNotRunnable,
-    Conflict,
-    LockTimeout,
-    MinidockError,
-    NotFound,
-    as_ours,
-)
+from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
 from minidock.kernel import cgroup, flock, process
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
-from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +53,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.monitor.health import Health
-    from minidock.engine.monitor.locking import Locking
+    from minidock.engine.monitor.rewiring import Rewiring
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -103,8 +93,8 @@ class Monitor:
         self.added: Added
         self.current: Run | None = None
         self.health: Health | None = None
-        self.rewiring: dict[Client, Locking] = {}
-        self.listening: _socket.socket | None = None
+        self.rewiring: Rewiring | None = None
+        self.listener: Listener | None = None
         self.ownership: Ownership | None = None
         self.container: Container
         self.back_off = restart.BackOff()
@@ -122,20 +112,13 @@ class Monitor:
             self._fail(as_ours(error))
             if isinstance(error, (MinidockError, OSError)):
                 return
-            self._keep_traceback()
+            keep_traceback(self.store.container(self.request["id"]).home)
             raise
         try:
             self._serve()
         except BaseException:
-            self._keep_traceback()
+            keep_traceback(self.store.container(self.request["id"]).home)
             raise
-
-    def _keep_traceback(self) -> None:
-        """A monitor has no stderr; what went wrong in it is kept beside its container."""
-        home = self.store.container(self.request["id"]).home
-        if os.path.isdir(home):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            os.dup2(os.open(f"{home}/monitor.log", flags, 0o600), 2)
 
     def _serve(self) -> None:
         while self.current is not None:
@@ -194,54 +177,10 @@ class Monitor:
         self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
             self._attach(self.starter, self.request["attach"])
-        self._note_running()
+        note_running(self.loop, container, self.current)
         self._started()
         self._listen()
         self.starter.send(b"S")
-
-    def _note_running(self) -> None:
-        """Write down that it runs; it does, so it is served until that is done.
-
-        Raises what kept us from it; then nothing of the run is left.
-        """
-        assert self.current is not None
-        with UndoOnError() as undo:
-            undo.callback(self.current.clean_up)
-            if not self._note_at_once():
-                self._note_meanwhile()
-
-    def _note_meanwhile(self) -> None:
-        from minidock.engine.monitor.errand import Errand
-
-        outcome: list[MinidockError | None] = []
-        Errand(
-            self.loop,
-            lambda: save_running(self.container),
-            done=lambda: outcome.append(None),
-            failed=outcome.append,
-        )
-        while not outcome:
-            self.loop.turn()
-        if outcome[0] is not None:
-            raise outcome[0]
-        self.container.reload()
-
-    def _note_at_once(self) -> bool:
-        """The same for a container that need not outlive a power cut: no disk is waited for.
-
-        Returns False where somebody else edits its document just now.
-        """
-        if not self.container.is_temporary:
-            return False
-        locks = Together([self.container.paths.lock])
-        try:
-            if not locks.try_all():
-                return False
-            with locks.held():
-                save_running(self.container)
-        finally:
-            locks.close()
-        return True
 
     def _started(self) -> None:
         tell_started(self.container)
@@ -253,28 +192,16 @@ class Monitor:
                 self.health = Health(self.loop, self.container, command)
 
     def _listen(self) -> None:
-        self.listening = wire.listen(self.container.paths.run)
-        self.loop.watch(self.listening.fileno(), READABLE, lambda events: self._accept())
+        self.listener = Listener(self.loop, self.container.paths.run, self._greet)
 
-    def _accept(self) -> bool:
-        """Take a command's connection; returns whether there was one."""
-        assert self.listening is not None
-        try:
-            client = Client(self.loop, wire.accept(self.listening))
-        except BlockingIOError:
-            return False
+    def _greet(self, client: Client) -> None:
         client.on_message = self._first_message
         self.clients.append(client)
-        return True
 
     def _stop_listening(self) -> None:
-        """Once its path is gone: whoever has connected already is not turned away."""
-        if self.listening is not None:
-            while self._accept():
-                pass
-            self.loop.forget(self.listening.fileno())
-            self.listening.close()
-            self.listening = None
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
 
     def _fail(self, error: MinidockError) -> None:
         """Tell why it did not start; with --rm, or given up, it goes; others keep the reason."""
@@ -285,7 +212,7 @@ class Monitor:
                 if not getattr(error, "__notes__", None):  # all that was made is unmade again
                     self.ownership.clear_mark()
                 with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
-                    self._note_failure(error)
+                    note_failure(self.container, error)
             except (NotFound, OSError):
                 pass  # it was removed while it failed; or the disk is too full for a reason
             except LockTimeout:
@@ -293,15 +220,6 @@ class Monitor:
             self.ownership.release()
         self.starter.send(wire.message(b"f", describe_error(error)))
         self.starter.drain()
-
-    def _note_failure(self, error: MinidockError) -> None:
-        if self.container.host_config.get("AutoRemove") or isinstance(error, Aborted):
-            remove_owned(self.container, volumes=True)
-            return
-        of_command = isinstance(error, (CommandNotFound, CommandNotRunnable))
-        self.container.state["ExitCode"] = error.exit_code if of_command else 128
-        self.container.state["Error"] = str(error)
-        self.container.save()
 
     # While it runs
 
@@ -347,37 +265,14 @@ class Monitor:
             self.current.session.handle(client, packet)
 
     def _rewire(self, client: Client, content: dict[str, Any]) -> None:
-        """Connect the container to a network, or disconnect it, once the locks for that are ours.
-
-        One change at a time: the next one asks for the same locks, and we would hold them.
-        """
+        """Connect the container to a network, or disconnect it."""
         assert self.current is not None
-        from minidock.engine.monitor.locking import Locking  # seldom needed
-
-        run = self.current
         client.on_message = None
+        if self.rewiring is None:
+            from minidock.engine.monitor.rewiring import Rewiring  # few containers need it
 
-        def change() -> None:
-            self.rewiring.pop(client, None)
-            try:
-                run.rewire(content["network"], content["asked"])
-            except Exception as error:  # a fault of ours is no reason for the container to end
-                client.send(wire.message(b"f", describe_error(as_ours(error))))
-            else:
-                client.send(b"S")
-
-        def fail(error: MinidockError) -> None:
-            self.rewiring.pop(client, None)
-            client.send(wire.message(b"f", describe_error(error)))
-
-        paths = run.locks_to_rewire(content["asked"])
-        try:
-            locking = Locking(self.loop, paths, locked=change, failed=fail)
-        except OSError as error:
-            fail(as_ours(error))
-            return
-        if locking.waits:
-            self.rewiring[client] = locking
+            self.rewiring = Rewiring(self.loop)
+        self.rewiring.begin(client, self.current, content)
 
     # After
 
@@ -397,40 +292,33 @@ class Monitor:
 
     def _clear_away(self, run: Run, code: int) -> bool:
         """Clean up, and write down how it ended; returns whether its policy wants it back."""
-        oom = False
+        container, oom = self.container, False
         try:
             oom = run.clean_up()
         except LockTimeout as error:
             self.left = error
         self.current = None
-        for locking in list(self.rewiring.values()):
-            locking.give_up(Conflict(f"container {self.container.id} has just ended"))
+        if self.rewiring is not None:
+            self.rewiring.give_up(Conflict(f"container {container.id} has just ended"))
         if self.health is not None:
             self.health.end()
             self.health = None
-        self.container.reload()  # it may have another name by now
-        tell_ended(self.container, code, seconds=run.seconds, oom=oom)
+        container.reload()  # it may have another name by now
+        tell_ended(container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
         self.added.reap()
         try:
-            with self.container.editing():
-                self.container.reload()
-                if again := self.left is None and self._policy_wants(code):
-                    mark_restarting(self.container, code, oom=oom)
+            with container.editing():
+                container.reload()
+                again = not (self.left or self.cancelled) and restart.wants_again(container, code)
+                if again:
+                    mark_restarting(container, code, oom=oom)
                 else:
-                    mark_ended(self.container, code, oom=oom, error=str(self.left or ""))
+                    mark_ended(container, code, oom=oom, error=str(self.left or ""))
         except LockTimeout as error:
             self.left = error
             return False
         return again
-
-    def _policy_wants(self, code: int) -> bool:
-        container = self.container
-        return not self.cancelled and restart.policy_of(container.host_config).wants(
-            code,
-            container.document["RestartCount"],
-            stopped_by_hand=restart.is_stopped_by_hand(container.paths),
-        )
 
     def _tell(self, code: int) -> None:
         """A run has ended: that is what attached and waiting commands wait for, as in Docker."""
@@ -468,7 +356,7 @@ class Monitor:
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
-            self._note_running()
+            note_running(self.loop, self.container, self.current)
             self._started()
             self._listen()
         except BaseException as error:

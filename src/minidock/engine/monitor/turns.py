@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
+    from minidock.engine.monitor.client import Client
     from minidock.engine.monitor.loop import Loop
-    from minidock.engine.monitor.session import Client
 
 SIGKILL = 9
 

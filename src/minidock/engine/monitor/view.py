@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.engine.monitor.session import Client
+    from minidock.engine.monitor.client import Client
     from minidock.runtime import lifecycle
 
 

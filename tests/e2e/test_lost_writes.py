@@ -33,6 +33,7 @@ import stat
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ COMMANDS = long(
         ("network rm net", ""),
     ),
 )
+FIRST = (("load -q -i {tar}", ""),)
 LISTS = (
     ("ps", "-a", "--no-trunc", "--format", "{{.ID}}"),
     ("images", "-aq", "--no-trunc"),
@@ -100,12 +102,14 @@ CHANGING = ("end of", "data of")
 class Recording:
     """What the commands did, and the disk's history meanwhile.
 
-    chosen: the numbers of the commands that are looked at. views: of the store before and after
-    each of them; by the number of the command that came next.
+    commands: each with its standard input; tar: of an image, for `load`. views: of the store before
+    and after each command that is looked at; by the number of the command that came next.
     """
 
-    def __init__(self, disk: LoggedDisk, tar: Path) -> None:
-        self.disk, self._tar = disk, tar
+    def __init__(
+        self, disk: LoggedDisk, tar: Path, commands: Sequence[tuple[str, str]] = COMMANDS
+    ) -> None:
+        self.disk, self._tar, self.commands = disk, tar, commands
         self.store = Store(str(disk.path / "minidock"))
         self.minidock = Minidock(self.store.root)
         self.views: dict[int, View] = {}
@@ -116,7 +120,7 @@ class Recording:
         self.disk.start_log()
         file = self.disk.path / "neighbour"
         with _neighbour_at_work(file) if has_neighbour else contextlib.nullcontext():
-            for number, (words, stdin) in enumerate(COMMANDS[: chosen[-1] + 1]):
+            for number, (words, stdin) in enumerate(self.commands[: chosen[-1] + 1]):
                 if number in wanted:
                     self.views.setdefault(number, view(self.store))
                 self.disk.mark(f"begin-{number}")
@@ -142,7 +146,7 @@ class Recording:
 
     def expect(self, moment: Moment, number: int, *, at_end: bool) -> None:
         """Hold the disk, as it was at a moment of a command, against what may be there."""
-        words = COMMANDS[number][0]
+        words = self.commands[number][0]
         said = f"{self.disk.kind}, {words!r}, {moment}"
         self.history.copy_at(moment, self.disk.copy)
         self.disk.mount(self.disk.copy)
@@ -152,7 +156,9 @@ class Recording:
             self._expect_allowed(found, number, said, at_end=at_end)
             if at_end:
                 expect_digests(self.minidock, found, said)
-            expect_repaired(self.minidock, said, name="box" if "container box" not in found else "")
+            expect_repaired(self.minidock, said)
+            expect_readable(self.minidock, found, said)
+            expect_use(self.minidock, found, said)
             if at_end:
                 said += ", repaired"
                 self._expect_allowed(view(self.store, said), number, said, at_end=True)
@@ -203,8 +209,10 @@ def view(store: Store, said: str = "live") -> View:
     """
     minidock = Minidock(store.root)
     listed = {name for look in LISTS for name in _listed(minidock, look, said)}
-    documents = json.loads(minidock.ok("inspect", *sorted(listed - ALWAYS_THERE)))
     found: View = {}
+    if not listed - ALWAYS_THERE:
+        return found
+    documents = json.loads(minidock.ok("inspect", *sorted(listed - ALWAYS_THERE)))
     trees = functools.cache(tree)  # images share layers
     for one in documents:
         if "State" in one:
@@ -269,15 +277,34 @@ def expect_no_damage(minidock: Minidock, said: str) -> None:
     assert not re.search("(?m)^damaged ", answer.stdout), f"{said}: {answer}"
 
 
-def expect_repaired(minidock: Minidock, said: str, *, name: str) -> None:
-    """After a repair nothing is left, and a container runs; it gets a name that must be free."""
-    answer = minidock("system", "check", "--repair")
-    assert answer.code == 0 and answer.stderr == "", f"{said}: {answer}"
-    named = ["--name", name] if name else []
+def expect_repaired(minidock: Minidock, said: str) -> None:
+    """A repair has nothing to complain of, and leaves nothing behind."""
+    for words in (("system", "check", "--repair"), ("system", "check")):
+        answer = minidock(*words)
+        assert answer.code == 0 and answer.stderr == "", f"{said}: {answer}"
+
+
+def expect_readable(minidock: Minidock, found: View, said: str) -> None:
+    """What nobody waits for (events, logs, journals) may be lost, and is not in anybody's way."""
+    looks = [("events", "--since", "1", "--until", str(int(time.time())))]
+    for name in [name.split()[1] for name in found if name.startswith("container ")]:
+        looks += [("logs", name), ("explain", name)]
+    for look in looks:
+        answer = minidock(*look)
+        codes = (0, 1) if look[0] == "explain" else (0,)  # a lost journal tells nothing
+        assert answer.code in codes, f"{said}: {answer}"
+        assert "Traceback" not in answer.stderr, f"{said}: {answer}"
+
+
+def expect_use(minidock: Minidock, found: View, said: str) -> None:
+    """A container of the image that is there runs, by a name that nobody has; nothing stays."""
+    if "image busybox:latest" not in found:
+        return
+    named = [] if "container box" in found else ["--name", "box"]
     answer = minidock("run", "--rm", *named, "--network", "none", "busybox", "echo", "it runs")
     assert (answer.code, answer.stdout, answer.stderr) == (0, "it runs\n", ""), f"{said}: {answer}"
     answer = minidock("system", "check")
-    assert answer.code == 0, f"{said}, after its repair: {answer}"
+    assert answer.code == 0 and answer.stderr == "", f"{said}, after a run: {answer}"
 
 
 def expect_digests(minidock: Minidock, found: View, said: str) -> None:
@@ -376,3 +403,17 @@ def test_a_cut_at_any_moment_damages_nothing(recording: Recording) -> None:
         moments += _some(recording.history.torn(begin, end, chance), long(1, 10), chance)
         for moment in sorted(moments, key=Moment.when):
             recording.expect(moment, number, at_end=False)
+
+
+def test_the_first_command_of_a_store_damages_nothing_either(
+    disk: LoggedDisk, minidock: Minidock, busybox_image: str, tmp_path: Path
+) -> None:
+    """The store's own directories are as new as what the command makes in them."""
+    minidock.ok("save", "-o", f"{tmp_path}/first.tar", busybox_image)
+    made = Recording(disk, tmp_path / "first.tar", FIRST)
+    made.record([0], has_neighbour=False)
+    begin, end = made.window(0)
+    moments = [Moment(begin), *made.history.barriers(begin, end - 1)]
+    for moment in moments[:: long(8, 1)]:
+        made.expect(moment, 0, at_end=False)
+    made.expect(Moment(end), 0, at_end=True)

@@ -8,6 +8,7 @@ health check ended, and when it joins or leaves a network. Whoever has such a lo
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -61,12 +62,17 @@ class Web:
     def serves(self, *, probes: bool = True) -> None:
         """All that its monitor does beside: log, published port, names, exec, health checks."""
         last = self._last_line()
+        follow = self.minidock.start("logs", "-f", "--tail", "0", "web", stdin=None, stderr=None)
         assert "web" in self._exec("nslookup", "web")
         # By ::1 the monitor's proxy carries it, where the firewall's rules carry 127.0.0.1.
         with socket.create_connection(("::1", self.port), timeout=patience(AT_ONCE)) as connection:
             connection.sendall(b"GET /passwd HTTP/1.0\r\n\r\n")
             assert connection.recv(12).startswith(b"HTTP/1")
         deadline = time.monotonic() + patience(AT_ONCE)
+        assert follow.stdout is not None
+        assert select.select([follow.stdout], [], [], patience(AT_ONCE))[0]
+        follow.terminate()
+        follow.communicate()
         while self._last_line() == last:
             assert time.monotonic() < deadline
         if probes:
@@ -229,6 +235,23 @@ def test_a_container_is_stopped_while_its_end_cannot_be_noted(
     for stream in (run.stdin, run.stdout, run.stderr):
         assert stream is not None
         stream.close()
+
+
+def test_stop_says_who_keeps_an_ended_container_from_being_cleared_away(
+    store: Store, minidock: Minidock, image: str
+) -> None:
+    minidock.ok("network", "create", "lan")
+    minidock.ok("run", "-d", "--name", "box", "--network", "lan", image, "sleep", "600")
+    init = containers.find(store, "box").state["Pid"]
+    with stopped_holder(store.networks) as holder:
+        stopped = minidock("stop", "-t", "1", "box", timeout_seconds=END)
+        assert not os.path.exists(f"/proc/{init}")
+        assert stopped.code == 1, str(stopped)
+        assert f"{store.networks} is locked by process {holder} (" in stopped.stderr
+    assert minidock.ok("inspect", "--format", "{{.State.ExitCode}}", "box") == "137"
+    assert [network for network in every(store) if network["Leases"]] == []
+    minidock.ok("start", "box")
+    minidock.ok("stop", "-t", "1", "box")
 
 
 TRACER = """

@@ -27,6 +27,7 @@ from minidock.runtime.children import (
     claimed,
     holds_or_exits,
     is_zombie,
+    reap,
     reap_at_some_time,
 )
 from minidock.runtime.init import report, seal_imports
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 
 ENDED_MEANWHILE = "the container ended while a process was entering it"
+_DEATH_SECONDS = 5.0  # for a process to end that was killed
 
 
 class Entered:
@@ -242,8 +244,10 @@ class Entering:
         """Reap those that are to end, or init's own end would wait for them, and tell why."""
         while self._dying:
             pid, pidfd = self._dying[0]
-            if os.waitpid(pid, 0 if wait else os.WNOHANG)[0] != pid:
-                return
+            if reap(pid, seconds=_DEATH_SECONDS if wait else 0) is None:
+                if not wait:
+                    return
+                reap_at_some_time(pid)  # it is traced, and its tracer may be stopped
             os.close(pidfd)
             self._dying.pop(0)
             self._kill(self._strays())  # of a stage that ended before it told

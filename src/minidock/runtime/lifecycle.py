@@ -27,6 +27,7 @@ from minidock.kernel.cgroup import Cgroup, home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
 from minidock.runtime.birth import Wishes, bear_init
+from minidock.runtime.children import reap_at_some_time
 from minidock.runtime.config import check_config
 from minidock.undo import UndoOnError
 
@@ -104,7 +105,7 @@ def create(
         told = state.State(directory, content).document("creating")
         ours, pid = bear_init(config, told, directory, group, wishes)
         undo.callback(ours.close)
-        undo.callback(os.waitpid, pid, 0)
+        undo.callback(reap_at_some_time, pid)
         undo.callback(group.kill_all)
         undo.callback(os.kill, pid, 9)
         content.update(pid=pid, startTime=process.start_time(pid))

@@ -128,7 +128,9 @@ class Health:
         now = {"Status": self._status, "FailingStreak": self._failing_streak}
         result = check.result()
 
-        def go_on() -> None:
+        def go_on(error: MinidockError | None = None) -> None:
+            """An error: it is being removed, the disk is full, or somebody holds its lock. The next
+            check counts."""
             self._errand = None
             if self._status != before:
                 tell_container(self._container, f"health_status: {self._status}")
@@ -138,8 +140,8 @@ class Health:
             self._loop,
             lambda: _save(self._container, self._run, now, result),
             done=go_on,
-            failed=lambda error: go_on(),  # it is being removed, or the disk is full, or somebody
-        )  # holds its lock: the next check counts
+            failed=go_on,
+        )
 
 
 def _save(

@@ -29,6 +29,7 @@ from support.patience import patience
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet dns")]
 
 KNOWN_OUTSIDE = {"example.test": "198.51.100.7", "long.test": "198.51.100.8"}
+ONLY_IPV6, SILENT = "six.test", "silent.test"
 
 
 @contextmanager
@@ -46,7 +47,8 @@ def server_at(address: str) -> Iterator[None]:
             found = KNOWN_OUTSIDE.get(query.name)
             is_a = query.kind == dns_message.A
             known = dns_message.addresses([found] if found and is_a else [])
-            message = dns_message.response(query, known, code=0 if found else 3)
+            code = 0 if found or query.name == ONLY_IPV6 else 3
+            message = dns_message.response(query, known, code=code)
             if query.name == "long.test" and not by_tcp:
                 message = dns_message.response(query, [], code=0)
                 return message[:2] + bytes([message[2] | 2]) + message[3:]  # TC
@@ -68,6 +70,8 @@ def server_at(address: str) -> Iterator[None]:
                 data, client = heard.recvfrom(4096)
                 if ended.is_set():
                     return
+                if dns_message.Query(data).name == SILENT:
+                    continue
                 with suppress(PermissionError):  # a test's rule drops it
                     heard.sendto(answer(data, by_tcp=False), client)
 
@@ -128,7 +132,8 @@ def run(shop: Minidock) -> Iterator[Callable[[str, str], str]]:
         monitor = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
         conf = f"/proc/{pid}/root/etc/resolv.conf"
         inside = f"nsenter --net=/proc/{pid}/ns/net"
-        return sh(f"MONITOR={monitor} CONF={conf} INSIDE='{inside}'\n{script}")
+        cable = f"veth{shop.ok('inspect', '-f', '{{.Id}}', container)[:11]}"
+        return sh(f"MONITOR={monitor} CONF={conf} CABLE={cable} INSIDE='{inside}'\n{script}")
 
     yield shell
     put_back(saved)
@@ -159,6 +164,10 @@ class Fault(NamedTuple):
 
 PUT_BACK = "cat /tmp/conf.$MONITOR > $CONF; rm /tmp/conf.$MONITOR"
 SAVE = "cat $CONF > /tmp/conf.$MONITOR"
+ARP = (
+    "A=$($INSIDE hostname -I); B=$(ip -o route get $A | sed 's/.*dev \\(\\S*\\).*/\\1/'); ip neigh"
+)
+GATEWAY = 'sh -c \'G=$(ip route show default | cut -d" " -f3);'
 FAULTS = {
     "unknown name": Fault(
         "client", "nobody.test", "nobody is called nobody.test: no container .*NXDOMAIN"),
@@ -222,11 +231,40 @@ FAULTS = {
         "client", "long.test", f"no server behind .* by TCP, .*{HOST}:53: dropped by filter INPUT",
         make="iptables -I INPUT -p tcp --dport 53 -j DROP",
         undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
-    "nothing proves it": Fault(
-        "plain", "example.test", f"{HOST}:53: none within .*not determined: looked at the fire",
-        make="A=$($INSIDE hostname -I); ip neigh replace $A lladdr 02:00:00:00:00:99 nud permanent"
-        " dev $(ip -o route get $A | sed 's/.*dev \\(\\S*\\).*/\\1/')",
+    "only an IPv6 address": Fault(
+        "plain", "six.test", "six.test exists, and has no IPv4 address \\(NOERROR\\)"),
+    "a server of IPv6": Fault(
+        "plain", "example.test", "\\[fd00::53\\]:53: no route leads there",
+        make=f"{SAVE}; echo nameserver fd00::53 > $CONF", undo=PUT_BACK),
+    "wrong ARP entry of the host": Fault(
+        "plain", "example.test", f"{HOST}:53: none within .*; this host's ARP entry sends .*:99",
+        make=f"{ARP} replace $A lladdr 02:00:00:00:00:99 nud permanent dev $B",
         undo="ip neigh flush all nud permanent"),
+    "wrong ARP entry of the container": Fault(
+        "plain", "example.test", "plain's ARP entry sends .*, its gateway, to 02:00:00:00:00:99",
+        make=f"$INSIDE {GATEWAY} ip neigh replace $G lladdr 02:00:00:00:00:99 dev eth0 nud per'",
+        undo="$INSIDE ip neigh flush all nud permanent"),
+    "wrong ARP entry behind our name server": Fault(
+        "client", "example.test", f"no server behind .*{HOST}:53: client's ARP entry sends .*:99",
+        make=f"$INSIDE {GATEWAY} ip neigh replace $G lladdr 02:00:00:00:00:99 dev eth0 nud per'",
+        undo="$INSIDE ip neigh flush all nud permanent"),
+    "nobody has that address": Fault(
+        "plain", "example.test", "nobody answers this host's ARP question for 10.77.0.99 on",
+        make=f"{SAVE}; echo nameserver 10.77.0.99 > $CONF", undo=PUT_BACK),
+    "a route of the host drops it": Fault(
+        "plain", "example.test", "a route of this host drops it: blackhole 10.99.0.53",
+        make=f"{SAVE}; echo nameserver 10.99.0.53 > $CONF; ip route add blackhole 10.99.0.53",
+        undo=f"ip route del blackhole 10.99.0.53; {PUT_BACK}"),
+    "nothing is forwarded": Fault(
+        "plain", "example.test", "this machine forwards nothing .*, and 10.77.0.2 is not its own",
+        make=f"{SAVE}; echo nameserver 10.77.0.2 > $CONF; sysctl -qw net.ipv4.ip_forward=0",
+        undo=f"sysctl -qw net.ipv4.ip_forward=1; {PUT_BACK}"),
+    "cable without master": Fault(
+        "plain", "example.test", "the host's end of plain's cable, is plugged into nothing",
+        make=f"{ARP} show >/dev/null; ip link set $CABLE nomaster; echo $B > /tmp/br.$MONITOR",
+        undo="ip link set $CABLE master $(cat /tmp/br.$MONITOR); rm /tmp/br.$MONITOR"),
+    "nothing proves it": Fault(
+        "plain", SILENT, f"{HOST}:53: none within .*not determined: looked at the firewalls"),
 }  # fmt: skip
 
 

@@ -146,6 +146,15 @@ def _places(networks: list[dict[str, Any]]) -> str:
     return ", ".join(sorted(names)) or "no network of minidock's"
 
 
+def _on_the_way(question: Question) -> Verdict | None:
+    """Another server than ours, and what is wrong between it and the container."""
+    found = question.broken.get(question.asked.server)
+    if question.is_ours or found is None:
+        return None
+    text = f"{at(question.asked.server)}: {said(question.asked)}; {found.text}"
+    return _stopped(text, found.advice)
+
+
 def _refused(question: Question) -> Verdict | None:
     """Another server than ours that cannot be reached, in the kernel's words."""
     words = REFUSALS.get(question.asked.outcome)
@@ -183,7 +192,9 @@ def _upstream(question: Question) -> Verdict | None:
         return None
     told = []
     for each in question.upstream:
-        told.append(f"{at(each.server)}: {_dropped_by(each) or said(each)}")
+        found = question.broken.get(each.server)
+        why = _dropped_by(each) or (found and found.text) or said(each)
+        told.append(f"{at(each.server)}: {why}")
     text = f"no container here is called {question.name}, and no server behind the name server"
     text += " by TCP, which a cut answer needs," if question.by_tcp else ""
     return _stopped(
@@ -205,6 +216,7 @@ CHECKS: tuple[tuple[str, _Look], ...] = (
     ("the containers' names on its networks", _elsewhere),
     ("the name server's monitor, socket and rule", _not_held),
     ("containers of that name", _stopped_container),
+    ("cable, ARP entries and routes on the way there", _on_the_way),
     ("the kernel's refusal", _refused),
     ("internal networks", _internal),
     ("the answer's code", _unknown),

@@ -10,6 +10,7 @@ from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.names import NAME_SERVER
 from minidock.paths import Store
 from minidock.teach.packet import dns
+from minidock.teach.packet.dns_links import Broken
 from minidock.teach.packet.walk import elapsed
 from minidock.teach.packet.ways import Way
 
@@ -30,7 +31,8 @@ class Question:
     owner is on. held_port: of our name server inside, whose socket the monitor holds; 0 for none.
     known: the addresses that the directory has for the name. upstream: the servers behind ours,
     each asked directly; [] where that was not needed. by_tcp: the same question once more, by TCP,
-    where the answer by UDP was cut short.
+    where the answer by UDP was cut short. broken: what is wrong on the way to those that did not
+    answer, by their addresses.
     """
 
     store: Store
@@ -46,6 +48,7 @@ class Question:
     upstream: list[dns.Asked]
     in_hosts: bool
     by_tcp: dns.Asked | None
+    broken: dict[str, Broken]
 
     @property
     def last(self) -> dns.Asked:

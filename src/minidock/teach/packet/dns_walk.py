@@ -22,6 +22,7 @@ from minidock.paths import Store
 from minidock.teach.packet import dns
 from minidock.teach.packet.causes import Verdict
 from minidock.teach.packet.dns_causes import BEHIND, CHECKS, first, not_determined
+from minidock.teach.packet.dns_links import broken
 from minidock.teach.packet.dns_question import (
     RESOLVERS_DEFAULT,
     Question,
@@ -83,7 +84,10 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
             if asked.is_truncated
             else None
         ),
+        broken={},
     )
+    if not question.is_ours:
+        _look_along(question, asked, from_host=False)
     verdict = first(question, CHECKS)
     if verdict is None and question.is_ours and question.last.answer in _FAILURES:
         question.upstream = [
@@ -97,11 +101,22 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
             )
             for server, from_host in upstream_servers(owner.host_config.get("Dns") or [])
         ]
+        for each in question.upstream:
+            _look_along(question, each, from_host=each.from_host)
         verdict = first(question, BEHIND)
     verdict = verdict or not_determined(question)
     hops = _hops(question, Steps(store))
     hops[-1].is_end = verdict.status == STOPPED
     return DnsWalk(question, hops, verdict, _notes(question))
+
+
+def _look_along(question: Question, asked: dns.Asked, *, from_host: bool) -> None:
+    """Look at the way to a server that has not answered."""
+    if asked.outcome == dns.ANSWER:
+        return
+    found = broken(question.owner, question.networks, asked.server, from_host=from_host)
+    if found:
+        question.broken[asked.server] = found
 
 
 def _owner(store: Store, container: Container) -> Container:

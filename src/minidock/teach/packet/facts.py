@@ -125,16 +125,16 @@ def look(
     interface = target.lease["Interface"]
     back_host = Route()
     if came_by:
-        back_host = _route([source, "from", target.address, "iif", target.bridge])
+        back_host = route_get([source, "from", target.address, "iif", target.bridge])
     with Visit(target.pid):
-        inside = _network()
-        arrival = _route([target.address, "from", arrived_as, "iif", interface])
-        back = _route([arrived_as, "from", target.address])
+        inside = read_network()
+        arrival = route_get([target.address, "from", arrived_as, "iif", interface])
+        back = route_get([arrived_as, "from", target.address])
     return Facts(
-        host=_network(),
+        host=read_network(),
         inside=inside,
-        there=_route([target.address, *here, *marked]),
-        sender=_route([source]) if came_by else Route(),
+        there=route_get([target.address, *here, *marked]),
+        sender=route_get([source]) if came_by else Route(),
         arrival=arrival,
         back=back,
         back_host=back_host,
@@ -154,7 +154,7 @@ def look(
     )
 
 
-def _network() -> Network:
+def read_network() -> Network:
     """What `ip` says in the network namespace that this process is in."""
     links = _ask("ip", "-d", "link") or []
     addresses = _ask("ip", "-4", "address") or []
@@ -191,7 +191,7 @@ def _policies() -> list[str]:
     return found
 
 
-def _route(words: list[str]) -> Route:
+def route_get(words: list[str]) -> Route:
     """`ip route get`, as the kernel would route a packet with these words now."""
     done = _run("ip", "-j", "route", "get", *words)
     if done is None:

@@ -281,6 +281,27 @@ def test_what_somebody_has_put_beside_ours_stays_whatever_command_runs(
     assert all((path / "README").is_file() for path in theirs if path.is_dir())
 
 
+def test_what_a_lab_leaves_without_its_note_goes_once_no_container_has_it(
+    store: Store, minidock: Minidock, busybox_image: str
+) -> None:
+    disk = f"{store.lab}/disk"
+    os.makedirs(f"{store.lab}/image/shop")
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "lab", disk], check=True)
+    Path(store.lab, "fault.json").write_text("{")
+    minidock.ok("run", "-d", "--name", "worker", "-v", f"{disk}:/disk", busybox_image, "sleep", "9")
+    minidock.ok("system", "check", "--repair")
+    assert not os.path.exists(f"{store.lab}/fault.json") and _listed(minidock) == set()
+    assert os.path.ismount(disk), "worker has it"
+    minidock.ok("rm", "-f", "worker")
+    left = {("mount", disk), ("directory", disk), ("directory", f"{store.lab}/image")}
+    assert _listed(minidock) == left
+    assert _listed(minidock, "--repair") == left
+    assert not [mount for mount in machine.mounts() if store.lab in mount]
+    assert os.listdir(store.lab) == []
+    assert _listed(minidock) == set()
+
+
 def test_containers_on_their_way_in_and_out_are_never_listed(
     minidock: Minidock, busybox_image: str
 ) -> None:

@@ -1,6 +1,6 @@
 """`system check --repair` in stores by chance: what runs stays as it is, and all the rest goes.
 
-What a scene is made of: support/residue_scenes.py. A seed that failed once is kept in SEEDS.
+What a scene is made of: support/residue_scenes.py. SEEDS are those of a short run.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from support.residue_scenes import Scene
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
-SEEDS = [1, 2, 3]
+SEEDS = [2, 3, 139]
 
 
-@pytest.mark.parametrize("seed", long(SEEDS, [*SEEDS, *range(100, 200)]))
+@pytest.mark.parametrize("seed", long(SEEDS, [*range(1, 200)]))
 def test_a_repair_takes_what_was_left_and_nothing_of_what_runs_or_is_somebodys(
     store: Store, minidock: Minidock, busybox_image: str, tmp_path: Path, seed: int
 ) -> None:

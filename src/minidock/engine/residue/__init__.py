@@ -4,6 +4,7 @@
     kernel.py    mounts, links, cgroups, processes: the kernel is asked, not the store
     rules.py     firewall rules and their chains
     files.py     what is half made, half removed or half written in the store and in /run
+    lab.py       a lab's set-up that has lost its note
     kept.py      what is kept for the next container, which is no residue
     check.py     twice over all of them, so that nothing on its way is taken for something left
 

@@ -13,6 +13,7 @@ from minidock.engine.container.containers import Container, documents
 from minidock.engine.container.containers import repair as repair_container
 from minidock.engine.residue import files, kernel, orphans
 from minidock.engine.residue.damaged import damaged
+from minidock.engine.residue.lab import lab
 from minidock.engine.residue.rules import rules
 from minidock.engine.residue.thing import living
 from minidock.errors import MinidockError, system_error
@@ -29,7 +30,7 @@ _ROUNDS = 3
 # In the order in which they can be removed: processes hold the rest.
 _KINDS: tuple[Callable[[Store], Iterator[Thing]], ...] = (
     kernel.monitors, kernel.cgroups, kernel.mounts, rules, kernel.links,
-    files.addresses, files.directories, files.files, damaged, orphans.orphans,
+    files.addresses, lab, files.directories, files.files, damaged, orphans.orphans,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ A child that nobody reaps would hold its PID namespace, and PID 1 could not end 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from minidock.runtime import state
 from minidock.runtime.channel import Channel
 from minidock.runtime.exec import execute
 from support.command import Minidock
+from support.patience import patience
 
 pytestmark = pytest.mark.root
 
@@ -66,3 +68,23 @@ def test_the_terminal_of_a_command_that_is_not_there_is_closed(
     for _ in range(3):
         assert "nosuch" in minidock("exec", "-t", "box", "nosuch").stderr
     assert sorted(os.listdir(held)) == before
+
+
+def test_a_program_that_ends_before_its_monitor_hears_of_it_has_its_exit_code(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """A busy machine's monitor: here it is stopped from the process's creation until its end."""
+    minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
+    pid = int(minidock.ok("inspect", "-f", "{{.State.Pid}}", "box"))
+    monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    children = Path(f"/proc/{monitor}/task/{monitor}/children")
+    for _ in range(5):
+        client = minidock.start("exec", "box", "sh", "-c", "sleep 0.2; exit 3")
+        while children.read_text().split() == [str(pid)]:
+            assert client.poll() is None, "nobody has seen its process"
+        os.kill(monitor, signal.SIGSTOP)
+        time.sleep(patience(0.6))
+        os.kill(monitor, signal.SIGCONT)
+        said, wrong = client.communicate(timeout=patience(30))
+        assert (client.returncode, said, wrong) == (3, b"", b"")
+    minidock.ok("rm", "-f", "box")

@@ -96,6 +96,12 @@ class Channel:
             else:
                 return "closed"
 
+    def has_message(self) -> bool:
+        """Whether `receive` would not wait: there is a message, or the end."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _await_message(self) -> None:
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)

@@ -224,9 +224,10 @@ class Entering:
     def has_lost_a_process(self) -> bool:
         """Whether the process inside is dead, though its stage, stopped, has not told of it.
 
+        What is still to be heard counts first: a program may have ended before we got to listen.
         A PID namespace does not end before all of its processes are reaped: by us, this one.
         """
-        return any(is_zombie(pid) for pid in self._strays())
+        return not self._ours.has_message() and any(is_zombie(pid) for pid in self._strays())
 
     def give_up(self, error: BaseException) -> None:
         """End what there is of it, wherever it stands; `proceed` raises this then."""

@@ -308,6 +308,26 @@ a {{- 1}} {{2 -}} b
 {{printf "%5q" "a"}}
 {{printf "%T %T %T" . .Name 5}}
 {{printf "%T" nil}}
+{{printf "%x %X %x" 1.5 2.25 3.0}}
+{{printf "%X %x %x %x" -0.1 1e100 0.0 5e-324}}
+{{printf "%.3x %.0x %.1x %.20x" 1.5 1.5 1.99 0.1}}
+{{printf "%+x|% x|%20x|%-20x|" 1.5 1.5 1.5 1.5}}
+{{printf "%#x %#X %#.3x %#.0x %#x" 1.5 1.5 1.5 2.0 2.0}}
+{{printf "%b %b" 1.5 -0.1}}
+{{printf "%O %O %#o %#o %#O %+O %8O|%-8O|" 8 -8 8 0 8 8 8 8}}
+{{printf "%O %O" "a" 1.5}}
+{{printf "%#v %#v %#v %#v" "a\nb\"" 3 -4 nil}}
+{{printf "%#v %#v %#v" 1.5 1e6 1e21}}
+{{printf "%#v" 'a'}}
+{{printf "%#v" .Args}}
+{{printf "%#v" .Config.Labels}}
+{{printf "%#v" .Config.Env}}
+{{printf "%#v" .HostConfig.Binds}}
+{{printf "%#v" .Name}}
+{{printf "%#v" .State.Pid}}
+{{printf "%#v" .HostConfig.LogConfig}}
+{{printf "%#v" .HostConfig.RestartPolicy}}
+{{printf "%#v" .Config.Volumes}}
 {{printf "%s" .State.Pid}}
 {{pad "a" -1 2}}|
 {{pad "a" 2 -1}}|

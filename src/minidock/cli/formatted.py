@@ -68,8 +68,8 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
 
     Raises FormatError for what is no template, and for what these rows do not have.
     """
-    is_table = format.startswith("table ")
-    text = "{{json .}}" if format == "json" else format.removeprefix("table ")
+    is_table = format.startswith("table")  # a newline may follow, or the template at once
+    text = "{{json .}}" if format == "json" else format.removeprefix("table")
     text = text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
     try:
         template = Template(text)

@@ -178,7 +178,7 @@ def _odd_characters(error: UnicodeError) -> tuple[bytes, int]:
 def write_any_character(stream: object) -> None:
     """Have a stream of text write whatever there is: a strict one raises, in most locales."""
     codecs.register_error("odd_characters", _odd_characters)
-    if isinstance(stream, io.TextIOWrapper):
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="odd_characters")
 
 

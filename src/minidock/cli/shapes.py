@@ -216,6 +216,9 @@ class Typed(Struct):
     def values(self) -> list[Any]:
         return [self._value(column) for column in _columns_of(self.type_name)]
 
+    def names(self) -> list[str]:
+        return [column.name for column in _columns_of(self.type_name)]
+
     def plain(self) -> Any:
         result: dict[str, Any] = {}
         for column in _columns_of(self.type_name):

@@ -101,6 +101,10 @@ class Struct:
         """All fields' values, in their order."""
         raise NotImplementedError
 
+    def names(self) -> list[str]:
+        """The fields' names, in their order; none where they are not known."""
+        return []
+
     def plain(self) -> Any:
         """The value as JSON has it."""
         raise NotImplementedError
@@ -147,6 +151,31 @@ def shown(value: Any) -> str:
     assert isinstance(value, Struct)
     fields = " ".join(shown(item) for item in value.values())
     return f"{'&' if value.is_pointer else ''}{{{fields}}}"
+
+
+def in_source(value: Any) -> str:
+    """A value as fmt prints it with %#v: as Go's source has it."""
+    if isinstance(value, Number) or isinstance(value, str):
+        return quoted(value)
+    if value is None:
+        return "<nil>"
+    if isinstance(value, Nil):
+        name = type_name(value)
+        return f"({name})(nil)" if value.kind == "pointer" else f"{name}(nil)"
+    if isinstance(value, list):
+        return f"{type_name(value)}{{{', '.join(map(_inside_source, value))}}}"
+    if isinstance(value, dict):
+        items = (f"{quoted(key)}:{_inside_source(item)}" for key, item in sorted(value.items()))
+        return f"{type_name(value)}{{{', '.join(items)}}}"
+    if isinstance(value, Struct):
+        pairs = zip(value.names(), value.values(), strict=True)
+        fields = (f"{name}:{_inside_source(field)}" for name, field in pairs)
+        return f"{'&' if value.is_pointer else ''}{value.type_name}{{{', '.join(fields)}}}"
+    return shown(value)
+
+
+def _inside_source(value: Any) -> str:
+    return "interface {}(nil)" if value is None else in_source(value)
 
 
 def shown_float(value: float) -> str:

@@ -1,8 +1,8 @@
 """printf's verbs, as Go's fmt has them.
 
     %v %+v   any value         %T   its type          %%   a percent sign
-    %s %q    text, quoted      %d %b %o %x %X %c %U   numbers
-    %t       true or false     %f %e %g               floats
+    %#v      as Go's source    %t   true or false     %s %q   text, quoted
+    %d %b %o %O %x %X %c %U    whole numbers          %e %f %g %x %X   floats
 
 with the flags + - # 0 and space, a width and a precision, each of which may be `*`. A verb that
 does not suit its value prints what is wrong, as Go does: "%!d(string=x)".
@@ -11,11 +11,14 @@ Source: https://pkg.go.dev/fmt.
 
 from __future__ import annotations
 
+import math
+
 from minidock.cli.template.values import (
     Nil,
     Struct,
     as_bytes,
     check_length,
+    in_source,
     quoted,
     shown,
     shown_float,
@@ -27,7 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_BASES = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}
+_BASES = {"d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
+_MANTISSA_BITS, _MANTISSA_DIGITS = 52, 13  # of a float64, behind its point
 _MOST = 1_000_000  # the largest width and precision; fmt's own limit
 
 
@@ -208,7 +212,7 @@ def _formatted(verb: str, value: Any, spec: _Spec) -> str:
     if verb == "T":
         return type_name(value)
     if verb == "v":
-        return _value(value, spec)
+        return in_source(value) if "#" in spec.flags else _value(value, spec)
     if value is None:
         return f"%!{verb}(<nil>)"
     if isinstance(value, bool):
@@ -253,7 +257,10 @@ def _integer(verb: str, value: int, spec: _Spec) -> str:
         if spec.precision is not None:
             digits = digits.rjust(spec.precision, "0")
         if "#" in spec.flags:
-            digits = {"x": "0x", "X": "0X", "o": "0", "b": "0b"}.get(verb, "") + digits
+            leading = "" if digits.startswith("0") and verb in "oO" else "0"
+            digits = {"x": "0x", "X": "0X", "b": "0b", "d": ""}.get(verb, leading) + digits
+        if verb == "O":
+            digits = f"0o{digits}"
         return _signed(("-" if value < 0 else "") + digits, spec)
     if verb == "c":
         return _character(value)
@@ -284,7 +291,44 @@ def _float(verb: str, value: float, spec: _Spec) -> str:
     if verb in "eEfFgG":
         precision = 6 if spec.precision is None else spec.precision
         return _signed(f"{value:.{precision}{verb.replace('F', 'f')}}", spec)
+    if verb in "xX":
+        text = _hexadecimal(value, spec.precision)
+        if "#" in spec.flags:
+            text = _with_zeros(text, 0 if verb == "X" else spec.precision)
+        return _signed(text.upper() if verb == "X" else text, spec)
+    if verb == "b":
+        mantissa, exponent = math.frexp(value)
+        return _signed(f"{math.trunc(mantissa * 2**53)}p{exponent - 53:+d}", spec)
     return _wrong(verb, value)
+
+
+def _hexadecimal(value: float, precision: int | None) -> str:
+    """A float as strconv's 'x' has it: 0x1.8p+00. precision: digits behind the point; None for as
+    many as it takes."""
+    sign = "-" if math.copysign(1, value) < 0 else ""
+    fraction, exponent = math.frexp(abs(value))
+    mantissa, exponent = math.trunc(fraction * 2 ** (_MANTISSA_BITS + 1)), exponent - 1
+    if not mantissa:
+        exponent = 0
+    digits = _MANTISSA_DIGITS if precision is None else precision
+    if (cut := 4 * (_MANTISSA_DIGITS - digits)) > 0:  # to the nearest, a half to the even one
+        mantissa, rest = divmod(mantissa, 1 << cut)
+        mantissa += rest * 2 > 1 << cut or (rest * 2 == 1 << cut and mantissa & 1)
+        if mantissa >> (4 * digits + 1):
+            mantissa, exponent = mantissa >> 1, exponent + 1
+    bits = 4 * min(digits, _MANTISSA_DIGITS)
+    behind = f"{mantissa & ((1 << bits) - 1):0{bits // 4}x}" if bits else ""
+    behind = behind.rstrip("0") if precision is None else behind.ljust(digits, "0")
+    return f"{sign}0x{mantissa >> bits:x}{'.' if behind else ''}{behind}p{exponent:+03d}"
+
+
+def _with_zeros(text: str, precision: int | None) -> str:
+    """What "#" makes of it: a point, and zeros up to so many digits, as fmt counts them."""
+    number, _, power = text.partition("p")
+    counted = number.lstrip("-").lstrip("0").replace(".", "")  # "x" is one of them
+    missing = (6 if precision is None else precision) - len(counted)
+    point = "" if "." in number else "."
+    return f"{number}{point}{'0' * missing}p{power}"
 
 
 def _composite(verb: str, value: Any, spec: _Spec) -> str:

@@ -13,6 +13,7 @@ import os
 
 from minidock.engine.container.cgroups import check_cgroup_parent
 from minidock.engine.container.restart import check_policy
+from minidock.engine.container.signals import stop_signal
 from minidock.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -64,6 +65,8 @@ def check_body(store: Store, body: dict[str, Any]) -> None:
         )
     for target in [*(host.get("Tmpfs") or {}), *map(in_container, body.get("Volumes") or {})]:
         check_destination(target)
+    if body.get("StopSignal"):
+        stop_signal(body)
     check_policy(host)
     if host.get("StorageOpt"):
         from minidock.engine.container.space import size_of

@@ -263,6 +263,7 @@ def _put_back(path: str, saved: Path) -> None:
     elif os.path.lexists(path):
         os.unlink(path)
     subprocess.run(["cp", "-a", str(saved), path], check=True)
+    Path(f"{path}.1").unlink(missing_ok=True)  # as what is too long is called
 
 
 @pytest.fixture

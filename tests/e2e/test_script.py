@@ -240,12 +240,14 @@ def test_a_killed_scripts_container_dies_and_its_traces_go(
 
 
 def _killing_itself(text: str) -> list[str]:
-    """The script with its own end before each line of its engine, one after the other."""
+    """The script with its own end before each line of its engine that comes while its command runs,
+    one after the other."""
     lines = text.split("\n")
+    last = next(number for number, line in enumerate(lines) if line.startswith('    wait "$child"'))
     found = []
-    for number in range(lines.index("engine() {") + 1, lines.index("init() {")):
-        whole = re.match(r"    [a-z:!]", lines[number]) and not lines[number - 1].endswith("\\")
-        if whole:
+    for number in range(lines.index("engine() {") + 1, last + 1):
+        begins = re.match(r"    (?!fi\b)[a-z:!]", lines[number])
+        if begins and not lines[number - 1].endswith("\\"):
             found.append("\n".join([*lines[:number], "    kill -KILL $$", *lines[number:]]))
     return found
 
@@ -268,8 +270,11 @@ def test_a_script_that_is_killed_at_any_moment_is_taken_down(
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         marks = {*stores.marks(store), run.box, run.id[:12], run.id[:11]}
         _wait_until(lambda: machine.left_behind(before, machine.snapshot(), marks) == [], text)  # noqa: B023
-        if "cp " in text.partition("    kill -KILL")[0]:  # else it had not said what is its own
+        done_before = text.partition("engine() {")[2].partition("    kill -KILL")[0]
+        if '> "$RECORDS$ID"' in done_before:
             assert not os.path.exists(run.box)
+        elif os.path.exists(run.box):  # it had not said yet what is its own
+            os.rmdir(run.box)
 
 
 ANY_TEXT = st.binary(max_size=30).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from minidock.paths import ContainerPaths, Store
 
 KIND = "damaged"
+_FAULT_SHAPE = {"seed": str, "kept": document.Each(str), "hints": int}  # teach/lab/fault/session.py
 
 
 def damaged(store: Store) -> Iterator[Thing]:
@@ -62,7 +63,7 @@ def damaged(store: Store) -> Iterator[Thing]:
     yield from _lines(store, store.events, events.SHAPE)
     for path in (store.build_journal, *map(store.network_journal, network_file.names(store))):
         yield from _lines(store, path, journal.SHAPE)
-    yield from _file(store, f"{store.lab}/fault.json", dict)
+    yield from _file(store, f"{store.lab}/fault.json", _FAULT_SHAPE)
 
 
 def set_aside(store: Store, path: str) -> None:

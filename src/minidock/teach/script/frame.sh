@@ -14,6 +14,7 @@
 # Two sides: the engine's; and the container's in four stages, of which each executes the next one:
 # init, walls, inside, last. The sides wait for each other at two FIFOs, ready and start: descriptors
 # 3 and 4 of the container's side. A third one, alive, tells a guard that the engine was killed.
+# shellcheck disable=SC2016 # a $ in single quotes is meant as it stands
 set -eu
 
 # ── Last stage, as the command's own user: nothing of ours stays open, then become the command ────

@@ -63,7 +63,7 @@ COMMANDS = [
 INSIDE = [
     "run --rm --net none -w {} busybox true", "create -w {} busybox",
     "run --rm --net none --mount type=volume,src=kept,dst=/v,volume-subpath={} busybox true",
-    "run --rm --net none -v /{}:/v:ro busybox true", "run --rm --net none -v kept:/{} busybox true",
+    "run --rm --net none -v kept:/{} busybox true",
     "run --rm --net none --tmpfs /{} busybox true", "run --rm --net none -v {} busybox true",
     "run --rm --net none -h {} busybox true", "run --rm --net none -u {} busybox true",
     "run --rm --net none --entrypoint {} busybox", "run --rm --net none busybox {}",

@@ -147,10 +147,11 @@ class History:
         return found
 
     def copy_at(self, moment: Moment, copy: Path) -> None:
-        """Write the disk as it was at a moment to a file."""
+        """Write the disk as it was at a moment to a file, which is another one each time."""
         assert moment.end >= self._done, "time goes on"
         self._replay(self._base, range(self._done, moment.end))
         self._done = moment.end
+        copy.unlink(missing_ok=True)  # a loop device that shows the old one would be taken again
         subprocess.run(["cp", self._base, copy], check=True)  # a sparse file stays one
         self._replay(copy, moment.torn)
 
@@ -197,6 +198,9 @@ class LoggedDisk:
         _run("mount", "-o", f"loop,{OPTIONS[self.kind]}", str(file), str(self.path))
 
     def unmount(self) -> None:
+        """Unmount what is at `path`; its file is clean, though a mount namespace that another test
+        began meanwhile may hold the mount still."""
+        _run("mount", "-o", "remount,ro", str(self.path))
         _run("umount", str(self.path))
 
     def end_log(self) -> None:

@@ -295,7 +295,6 @@ D image nosuch; echo $?
 # differs: docker says so on standard output, where a script takes it for the program's
 D exec ${N}on nosuch; echo $?
 ## run -v with a relative path
-# differs: docker takes the word for a place below /; most likely it was meant to be a volume's name
 D run --rm --net none -v x busybox ls -d /x; echo $?
 ## too few arguments
 for w in attach commit cp create diff exec inspect kill 'network create' rename rmi tag 'volume rm'; do D $w; echo $?; done

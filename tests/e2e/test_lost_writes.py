@@ -382,7 +382,7 @@ def test_a_disk_that_loses_its_cache_has_what_was_synced_and_nothing_else(disk: 
 
 def test_what_a_command_made_is_on_a_disk_that_loses_its_cache(recording: Recording) -> None:
     chance = random.Random(5)
-    chosen = steps(range(len(COMMANDS)), "ends")[:: long(2, 1)]
+    chosen = steps(range(len(COMMANDS)), "ends")[:: long(3, 1)]
     recording.record(chosen, has_neighbour=False)
     part = 0 if is_slow() else 1  # of what the next test looks at more closely
     for number in chosen:
@@ -396,7 +396,7 @@ def test_what_a_command_made_is_on_a_disk_that_loses_its_cache(recording: Record
 def test_a_cut_at_any_moment_damages_nothing(recording: Recording) -> None:
     """Between two flushes a disk may have written some of what it was given, and not the rest."""
     chance = random.Random(6)
-    chosen = steps(range(len(COMMANDS)), "cuts")[:: long(3, 1)]
+    chosen = steps(range(len(COMMANDS)), "cuts")[:: long(6, 1)]
     recording.record(chosen, has_neighbour=True)
     for number in chosen:
         begin, end = recording.window(number)

@@ -41,8 +41,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "mount --bind /proc/$PID /proc", "/proc/oom_score_adj", "77", "another file",
     ),
     "another procfs's settings": (
-        "mkdir -p /run/p; unshare --pid --fork mount -t proc proc /run/p; "
-        "mount --bind /run/p/sys /proc/sys", PORTS, "40000\t50000", "another file",
+        "unshare --pid --fork mount -t proc proc /mnt; "
+        "mount --bind /mnt/sys /proc/sys", PORTS, "40000\t50000", "another file",
     ),
     "a tmpfs": ("mount -t tmpfs none /proc/$PID/attr", "/proc/self/attr/exec", "x", ""),
     "settings that were bound onto themselves": (

@@ -82,6 +82,7 @@ class Store:
         self.build_downloads = f"{self.build}/downloads"
         self.build_mounts = f"{self.build}/mounts"
         self.lab = f"{self.root}/lab"
+        self.lab_note = f"{self.lab}/fault.json"
         self.sealed = f"{self.run}/sealed"
 
     @property

@@ -30,6 +30,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer, size_of_layer
 from minidock.engine.locks import exclusive
 from minidock.engine.network import file as network_file
+from minidock.engine.residue import lab
 from minidock.engine.residue.thing import Thing, living, whose
 from minidock.engine.store import StoreLock, is_made, is_unsettled
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from minidock.paths import ContainerPaths, Store
 
 KIND = "damaged"
-_FAULT_SHAPE = {"seed": str, "kept": document.Each(str), "hints": int}  # teach/lab/fault/session.py
 
 
 def damaged(store: Store) -> Iterator[Thing]:
@@ -63,7 +63,7 @@ def damaged(store: Store) -> Iterator[Thing]:
     yield from _lines(store, store.events, events.SHAPE)
     for path in (store.build_journal, *map(store.network_journal, network_file.names(store))):
         yield from _lines(store, path, journal.SHAPE)
-    yield from _file(store, f"{store.lab}/fault.json", _FAULT_SHAPE)
+    yield from _file(store, store.lab_note, lab.NOTE_SHAPE)
 
 
 def set_aside(store: Store, path: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from minidock.document import Each
 from minidock.engine.container.containers import documents
 from minidock.engine.residue.thing import Thing
 from minidock.engine.tree import remove_tree
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
+NOTE_SHAPE = {"seed": str, "kept": Each(str), "hints": int}
 _WHY = "of a lab's set-up, whose note is gone"
 
 
 def lab(store: Store) -> Iterator[Thing]:
     """The disk of a set-up that is no more, and its directories."""
     disk = f"{store.lab}/disk"
-    if os.path.lexists(f"{store.lab}/fault.json") or not os.path.isdir(store.lab):
+    if os.path.lexists(store.lab_note) or not os.path.isdir(store.lab):
         return
     sources = [point.get("Source", "") for each in documents(store) for point in each["Mounts"]]
     if any(f"{source}/".startswith(f"{disk}/") for source in sources):

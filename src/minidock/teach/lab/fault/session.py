@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minidock import document, jsontext
-from minidock.document import Each
 from minidock.engine.image.images import ImageStore
+from minidock.engine.residue.lab import NOTE_SHAPE
 from minidock.engine.store import prepare
 from minidock.engine.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
@@ -28,7 +28,6 @@ KINDS = {
     "of processes and limits": faults_processes.FAULTS,
 }
 FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
-_SHAPE = {"seed": str, "kept": Each(str), "hints": int}
 _LOOKS = 2
 _TRIES = 3  # a signal, for one, takes its time
 
@@ -52,7 +51,7 @@ class Session:
 
     def save(self) -> None:
         """Write the note."""
-        document.write(_note(self.store), jsontext.dumps(self.note), durable=True)
+        document.write(self.store.lab_note, jsontext.dumps(self.note), durable=True)
 
     def broken(self) -> dict[str, str]:
         """What is still wrong: promise -> what was seen. What was not so at each of a few looks
@@ -186,7 +185,7 @@ def _symptom(session: Session) -> dict[str, str]:
 def current(store: Store) -> Session:
     """The fault that is set up. Raises NoFault where there is none, DamagedFile."""
     try:
-        return Session(store, document.read(_note(store), _SHAPE))
+        return Session(store, document.read(store.lab_note, NOTE_SHAPE))
     except FileNotFoundError:
         raise NoFault(
             "no fault is set up",
@@ -211,13 +210,9 @@ def filled(script: str, names: dict[str, str]) -> str:
     return script
 
 
-def _note(store: Store) -> str:
-    return f"{store.lab}/fault.json"
-
-
 def _forget(store: Store) -> None:
     """Remove what is kept of a set-up, the note last: until then `lab fault --end` finds it."""
-    note = os.path.basename(_note(store))
+    note = os.path.basename(store.lab_note)
     for name in sorted(os.listdir(store.lab), key=lambda name: name == note):
         remove_tree(store, f"{store.lab}/{name}")
     os.rmdir(store.lab)
@@ -226,10 +221,10 @@ def _forget(store: Store) -> None:
 def _claim(session: Session) -> None:
     """Write the note, which only one may: a link is made whole, or not at all."""
     os.makedirs(session.store.lab, mode=0o700, exist_ok=True)
-    beside = f"{_note(session.store)}.{os.getpid()}"
+    beside = f"{session.store.lab_note}.{os.getpid()}"
     document.write(beside, jsontext.dumps(session.note), durable=True)
     try:
-        os.link(beside, _note(session.store))
+        os.link(beside, session.store.lab_note)
     except FileExistsError:
         raise Conflict(
             "a fault is set up already",

@@ -145,17 +145,8 @@ ROUTING = (
 
 def _cable(seen: Seen) -> Verdict | None:
     cable, bridge = seen.target.lease["Cable"], seen.target.bridge
-    found = seen.facts.host.devices.get(cable)
-    if found is None:
-        text = f"{cable}, the host's end of {_name(seen)}'s cable, is not there any more"
-        return _stopped(text, f"minidock restart {_name(seen)}")
-    if "UP" not in found["flags"]:
-        return _stopped(f"{cable} is down", f"ip link set dev {cable} up")
-    if found.get("master") != bridge:
-        where = f"plugged into {found['master']}" if "master" in found else "plugged into nothing"
-        text = f"{cable}, the host's end of {_name(seen)}'s cable, is {where}"
-        return _stopped(text, f"ip link set dev {cable} master {bridge}")
-    return None
+    wrong = seen.facts.host.wrong_cable(cable, bridge, _name(seen), up=(cable,))
+    return _stopped(*wrong) if wrong else None
 
 
 def _interface(seen: Seen) -> Verdict | None:

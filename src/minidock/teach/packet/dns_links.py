@@ -55,18 +55,8 @@ def broken(
 
 
 def _cable(host: Network, cable: str, bridge: str, owner: Container) -> Broken | None:
-    found = host.devices.get(cable)
-    if found is None:
-        text = f"{cable}, the host's end of {owner.name}'s cable, is not there any more"
-        return Broken(text, f"minidock restart {owner.name}")
-    for device in (cable, bridge):
-        if host.is_up(device) is False:
-            return Broken(f"{device} is down", f"ip link set dev {device} up")
-    if found.get("master") != bridge:
-        where = f"plugged into {found['master']}" if "master" in found else "plugged into nothing"
-        text = f"{cable}, the host's end of {owner.name}'s cable, is {where}"
-        return Broken(text, f"ip link set dev {cable} master {bridge}")
-    return None
+    wrong = host.wrong_cable(cable, bridge, owner.name, up=(cable, bridge))
+    return Broken(*wrong) if wrong else None
 
 
 def _arp_inside(

@@ -63,6 +63,25 @@ class Network:
         found = self.devices.get(device)
         return None if found is None else "UP" in found["flags"]
 
+    def wrong_cable(
+        self, cable: str, bridge: str, name: str, *, up: tuple[str, ...]
+    ) -> tuple[str, str] | None:
+        """What is wrong with this host's end of a container's cable, and what to do.
+
+        name: the container's. up: the devices that have to be on.
+        """
+        end = f"{cable}, the host's end of {name}'s cable,"
+        found = self.devices.get(cable)
+        if found is None:
+            return f"{end} is not there any more", f"minidock restart {name}"
+        for device in up:
+            if self.is_up(device) is False:
+                return f"{device} is down", f"ip link set dev {device} up"
+        if found.get("master") != bridge:
+            where = f"into {found['master']}" if "master" in found else "into nothing"
+            return f"{end} is plugged {where}", f"ip link set dev {cable} master {bridge}"
+        return None
+
 
 @dataclass
 class Facts:

@@ -71,7 +71,11 @@ def test_a_monitor_is_born_without_what_makes_and_removes_layers() -> None:
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert not loaded & {"zlib", "minidock.engine.image.layers", "minidock.engine.build.cache"}
+    assert not loaded & {
+        "zlib",
+        "minidock.engine.image.layers",
+        "minidock.engine.image.build_cache",
+    }
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.build.build import build
-from minidock.engine.build.cache import records
 from minidock.engine.build.options import Options, Secret
 from minidock.engine.build.progress import Progress
 from minidock.engine.container import containers
+from minidock.engine.image.build_cache import records
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
 from minidock.paths import Store

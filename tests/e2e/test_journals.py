@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from minidock.engine import stories
+from minidock.engine.store import stories
 from minidock.kernel.isolation import ISOLATION
 from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.record import Begin, End

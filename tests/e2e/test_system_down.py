@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from minidock.engine.locks import Ownership
+from minidock.engine.store.locks import Ownership
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock

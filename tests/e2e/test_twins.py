@@ -129,7 +129,7 @@ def _mounts(store: Store) -> list[str]:
 
 def _unmake(store: Store, container: str) -> None:
     """Take away what was pasted: `rm -f` would not look for it, as its container is stopped."""
-    from minidock.engine.monitor.teardown import take_down
+    from minidock.engine.container.teardown import take_down
 
     deadline = time.monotonic() + patience(20)
     while any(f.read_text() for f in Path("/sys/fs/cgroup").glob(f"**/{container}/cgroup.procs")):

@@ -12,11 +12,11 @@ from test_cli_create_body import minidock_body
 
 from minidock.cli.moments import parse_moment
 from minidock.comma_separated import read_record
-from minidock.engine.container.signals import signal_number
 from minidock.engine.container.space import size_of
 from minidock.engine.dockerfile.duration import go_duration
 from minidock.engine.monitor.logs import limits_of
 from minidock.errors import MinidockError
+from minidock.signals import signal_number
 from support.fuzz import ODD, fuzz, made, odd_text
 
 _VALUES = {

@@ -11,8 +11,8 @@ import pytest
 
 from minidock.cli import events as cli_events
 from minidock.cli.main import write_any_character
-from minidock.engine import events
 from minidock.engine.monitor import logs
+from minidock.engine.store import events
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.explain import explain

@@ -19,7 +19,7 @@ import pytest
 from minidock.engine.image import archive as engine_archive
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.images import ImageStore
-from minidock.engine.store import StoreLock
+from minidock.engine.store.store import StoreLock
 from minidock.errors import ArchiveError, StoreError
 from minidock.paths import Store
 from support import archives
@@ -405,12 +405,12 @@ def test_kill_9_during_load_leaves_what_the_next_command_sweeps(
 
 
 def test_what_is_at_work_is_not_swept(store: Store) -> None:
-    from minidock.engine.store import Staging, prepare
+    from minidock.engine.store.store import Staging, prepare
 
     prepare(store)
     with Staging(store, "load") as staging:
         subprocess.run(
-            [sys.executable, "-c", "from minidock.engine.store import StoreLock\n"
+            [sys.executable, "-c", "from minidock.engine.store.store import StoreLock\n"
              "from minidock.paths import Store\nwith StoreLock(Store()): pass"],
             env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True,
         )  # fmt: skip

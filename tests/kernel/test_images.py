@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.build.cache import Cache, Found
 from minidock.engine.image.archive import import_rootfs, load
+from minidock.engine.image.build_cache import Cache, Found
 from minidock.engine.image.commit import commit
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.removal import collect, prune

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.build.cache import Cache
 from minidock.engine.image.archive import load
+from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer
-from minidock.engine.store import Staging, StoreLock
+from minidock.engine.store.store import Staging, StoreLock
 from minidock.paths import Store
 from support import archives
 from support.archives import file

@@ -14,7 +14,7 @@ import pytest
 
 from minidock.engine.image.layers import StagedLayer, layer_archive, unpack_layer
 from minidock.engine.image.tar_split import rebuilt_archive
-from minidock.engine.store import Staging, prepare
+from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError
 from minidock.paths import Store
 from support import archives

@@ -23,11 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from minidock.engine import journal
 from minidock.engine.container import actions, containers, create, removal
 from minidock.engine.monitor import attach, session
 from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import process as monitor
+from minidock.engine.store import journal
 from minidock.errors import MinidockError
 from minidock.kernel.cgroup import MONITORS, ROOT, home_of, is_v2
 from minidock.kernel.libc import syscall

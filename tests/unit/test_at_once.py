@@ -17,11 +17,12 @@ import pytest
 
 from minidock import document
 from minidock.cli import sizes
-from minidock.engine.build import cache, prune, run_mounts, stages
+from minidock.engine.build import prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
 from minidock.engine.build.run_step import Running
 from minidock.engine.build.tree import Tree
 from minidock.engine.container import volumes
+from minidock.engine.image import build_cache
 from minidock.engine.image.images import Image, ImageStore
 from minidock.paths import Store
 
@@ -88,11 +89,11 @@ def test_cache_is_listed_while_it_is_pruned(
         % (layer, layer)
     )
     Path(store.build_step("a" * 64)).write_bytes(record)
-    (used,) = [record["used"] for _, record in cache.records(store)]
+    (used,) = [record["used"] for _, record in build_cache.records(store)]
     assert used == os.stat(store.build_step("a" * 64)).st_mtime
     stat = before_first(os.stat, lambda: os.unlink(store.build_step("a" * 64)))
     monkeypatch.setattr(os, "stat", stat)
-    assert list(cache.records(store)) == [], "it has just gone"
+    assert list(build_cache.records(store)) == [], "it has just gone"
 
     run_mounts.provide_cache(mount := cache_mount(), store, check_cancelled=lambda: None)
     run_mounts.release([mount])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock import document
-from minidock.engine import events
+from minidock.engine.store import events
 from minidock.errors import DamagedFile
 from minidock.paths import Store
 
@@ -35,8 +35,8 @@ def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
     reader = threading.Thread(target=follow)
     reader.start()
     for number in range(1000):
-        events.tell(store, "volume", "create", str(number), driver="local")
-    events.tell(store, "volume", "create", "last")
+        events.emit(store, "volume", "create", str(number), driver="local")
+    events.emit(store, "volume", "create", "last")
     reader.join(timeout=30)
     assert os.path.exists(f"{store.events}.1")
     assert len(seen) == len(set(seen))
@@ -44,12 +44,12 @@ def test_follower_sees_no_event_twice_and_the_last_one_when_files_are_set_aside(
 
 
 def test_event_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    events.tell(Store(str(tmp_path / "gone")), "volume", "create", "x")
+    events.emit(Store(str(tmp_path / "gone")), "volume", "create", "x")
 
 
 def test_events_are_told_within_their_time(store: Store) -> None:
     for name in ("a", "b"):
-        events.tell(store, "volume", "create", name)
+        events.emit(store, "volume", "create", name)
     told = list(events.read(store, since=0, until=None, follow=False))
     assert [event["Actor"]["ID"] for event in told] == ["a", "b"]
     between = told[0]["timeNano"] / 1e9
@@ -66,11 +66,11 @@ def test_what_a_power_cut_left_hides_no_other_event(
 ) -> None:
     damaged: list[DamagedFile] = []
     monkeypatch.setattr(document, "_listener", damaged.append)
-    events.tell(store, "volume", "create", "before")
+    events.emit(store, "volume", "create", "before")
     with open(store.events, "ab") as file:
         file.write(left)
     for name in ("after", "last"):
-        events.tell(store, "volume", "create", name)
+        events.emit(store, "volume", "create", name)
     told = events.read(store, since=0, until=None, follow=False)
     assert [event["Actor"]["ID"] for event in told] == ["before", "after", "last"]
     assert damaged == []

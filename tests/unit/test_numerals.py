@@ -9,9 +9,9 @@ from minidock.cli.flags_storage import parse_mount
 from minidock.cli.pflag import parse_int
 from minidock.cli.units import duration_nanoseconds, nano_cpus, port_range, size_bytes
 from minidock.comma_separated import read_record
-from minidock.engine.container.signals import signal_number
 from minidock.errors import UsageError
 from minidock.numerals import atoi, decimal_fraction, is_decimal, octal
+from minidock.signals import signal_number
 
 FOREIGN = ["\u0660", "\u0663", "1\u0660", "\u00b2", "\uff15", "\u0967", "1_0", " 5", "5 ", "5\n",
            "", "9" * 5000, "nan", "inf", "1e5", "--5", "0x"]  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from minidock.engine import journal
 from minidock.engine.container import restart
+from minidock.engine.store import journal
 from minidock.errors import UsageError
 from minidock.paths import Store
 

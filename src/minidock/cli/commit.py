@@ -28,8 +28,8 @@ def commit(
     """Make an image of what a container has changed"""
     from minidock.cli.progress import Bars
     from minidock.engine.container.containers import find
+    from minidock.engine.container.events import emit_container
     from minidock.engine.container.space import reach_layer
-    from minidock.engine.events import tell_container
     from minidock.engine.image.commit import commit as commit_container
     from minidock.oci.reference import parse_tagged
 
@@ -47,7 +47,7 @@ def commit(
             progress=progress,
         )
     name = parse_tagged(arguments[1]).familiar if arguments[1:] and arguments[1] else ""
-    tell_container(container, "commit", comment=message, imageID=image.id, imageRef=name)
+    emit_container(container, "commit", comment=message, imageID=image.id, imageRef=name)
     print(image.id)
 
 

@@ -40,7 +40,7 @@ def events(
     Without --until it goes on until it is interrupted. Those of the past are kept for about twenty
     thousand events.
     """
-    from minidock.engine.events import read
+    from minidock.engine.store.events import read
 
     said = _line if not format else _templated("{{json .}}" if format == "json" else format)
     end = _moment(until)

@@ -74,7 +74,7 @@ def import_(
 def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
     """What a URL holds, in a file of the store's while the block runs."""
     from minidock.engine.build.download import download
-    from minidock.engine.store import Staging
+    from minidock.engine.store.store import Staging
 
     with Staging(store, "fetch") as staging:
         print(f"Downloading from {url}", flush=True)

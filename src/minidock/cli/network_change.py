@@ -158,8 +158,8 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
 def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
     """Remove the networks on which no container is; returns their names."""
     from minidock.engine.container.containers import every
-    from minidock.engine.events import tell_pruned
     from minidock.engine.network import user
+    from minidock.engine.store.events import emit_pruned
 
     every(store)
     deleted = []
@@ -169,7 +169,7 @@ def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[s
         except (Conflict, NotFound):
             continue  # a container is on it; or somebody else was faster
         deleted.append(found["Name"])
-    tell_pruned(store, "network", 0)
+    emit_pruned(store, "network", 0)
     return deleted
 
 

@@ -66,7 +66,7 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     """Remove the containers that do not run; returns their ids, and how many bytes they took."""
     from minidock.engine.container.actions import remove
     from minidock.engine.container.containers import every
-    from minidock.engine.events import tell_pruned
+    from minidock.engine.store.events import emit_pruned
 
     check_until(filters)
     deleted, reclaimed = [], 0
@@ -80,7 +80,7 @@ def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
             continue  # it was started or removed meanwhile
         reclaimed += written
         deleted.append(container.id)
-    tell_pruned(store, "container", reclaimed)
+    emit_pruned(store, "container", reclaimed)
     return deleted, reclaimed
 
 
@@ -95,7 +95,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     those that somebody gave a name; the filter all=true says so too.
     """
     from minidock.engine.container import volumes as engine
-    from minidock.engine.events import tell_pruned
+    from minidock.engine.store.events import emit_pruned
 
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
     used = engine.used_by(store)
@@ -112,7 +112,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
             continue  # a container has come to use it, or it has gone meanwhile
         reclaimed += count
         deleted.append(volume["Name"])
-    tell_pruned(store, "volume", reclaimed)
+    emit_pruned(store, "volume", reclaimed)
     return deleted, reclaimed
 
 

@@ -54,7 +54,7 @@ def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[s
     from collections import Counter
 
     from minidock.engine.image.layers import size_of_layer
-    from minidock.engine.store import StoreLock
+    from minidock.engine.store.store import StoreLock
 
     with StoreLock(store):
         images = listed_images(store)
@@ -67,6 +67,6 @@ def tree_bytes(directory: str) -> int:
 
     A container that runs makes and removes files meanwhile: what has gone weighs nothing, too.
     """
-    from minidock.engine.walk_below import size_below
+    from minidock.engine.store.tree_walk import size_below
 
     return size_below(directory)[1]

@@ -7,13 +7,13 @@
     explain --build             the last build
     explain --network NAME      a network: its making, containers that came and went
 
-Where the journals are: engine/stories.py.
+Where the journals are: engine/store/stories.py.
 """
 
 from __future__ import annotations
 
 from minidock.document import is_cut_off, parse, read_bytes
-from minidock.engine.clock import NEVER
+from minidock.engine.store.clock import NEVER
 from minidock.errors import DamagedFile, NotFound
 from minidock.teach.told import Reader, Told, load_ops
 

@@ -15,7 +15,6 @@ Sources: docs.docker.com/reference/dockerfile; docs.docker.com/reference/cli/doc
 from __future__ import annotations
 
 from minidock.engine.build.builder import Builder
-from minidock.engine.build.cache import Cache
 from minidock.engine.build.context import open_context
 from minidock.engine.build.failure import failed_build
 from minidock.engine.build.images import whole_name
@@ -24,8 +23,9 @@ from minidock.engine.build.plan import plan
 from minidock.engine.build.stages import build_stages
 from minidock.engine.build.state import image_document
 from minidock.engine.dockerfile.parser import parse
+from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.images import ImageStore, NewImage
-from minidock.engine.store import Staging
+from minidock.engine.store.store import Staging
 from minidock.errors import Conflict, MinidockError
 
 TYPE_CHECKING = False

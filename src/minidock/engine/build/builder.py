@@ -15,13 +15,13 @@ from minidock.engine.dockerfile.parser import parse_trigger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.build.cache import Cache
     from minidock.engine.build.context import Context
     from minidock.engine.build.options import Options
     from minidock.engine.build.plan import Plan, Stage
     from minidock.engine.build.progress import Progress, Vertex
     from minidock.engine.build.stages import Promise
     from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.image.build_cache import Cache
     from minidock.paths import Store
 
 

@@ -170,7 +170,7 @@ def _check_out(folder: str, ref: str) -> None:
 
 
 def _remove_git(folder: str) -> None:
-    from minidock.engine.tree import remove_below
+    from minidock.engine.store.tree import remove_below
 
     cloned = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -186,7 +186,7 @@ def _git(folder: str, *arguments: str) -> None:
     """
     import sh
 
-    from minidock.engine.http_pace import BYTES_PER_SECOND_MIN
+    from minidock.engine.registry.http_pace import BYTES_PER_SECOND_MIN
 
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:

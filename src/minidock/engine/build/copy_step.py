@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import posixpath
 
-from minidock.engine.build.cache import key_of
 from minidock.engine.build.checksum import checksum
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.words import expand, expand_heredoc
+from minidock.engine.image.build_cache import key_of
 from minidock.kernel.files import work_on_files
 from minidock.numerals import is_decimal, octal
 

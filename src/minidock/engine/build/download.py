@@ -14,7 +14,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from minidock.engine.http_pace import TooSlow, discard, pace, tls_context
+from minidock.engine.registry.http_pace import TooSlow, discard, pace, tls_context
 from minidock.errors import MinidockError
 
 _CHUNK = 1 << 18

@@ -15,12 +15,12 @@ import fcntl
 import os
 
 from minidock.document import passed_over
-from minidock.engine.build.cache import kept_layers, records
-from minidock.engine.events import tell_pruned
+from minidock.engine.image.build_cache import kept_layers, records
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.orphans import move_out
-from minidock.engine.store import Staging, StoreLock, is_made
-from minidock.engine.walk_below import size_below
+from minidock.engine.store.events import emit_pruned
+from minidock.engine.store.store import Staging, StoreLock, is_made
+from minidock.engine.store.tree_walk import size_below
 from minidock.errors import Conflict, DamagedFile
 from minidock.oci.digest import is_hex
 
@@ -106,7 +106,7 @@ def prune(
                 orphans = move_out(store, catalogue, staging.path)
         freed = sum(size_below(f"{staging.path}/{name}/diff")[1] for name in orphans)
     freed += sum(one.size_bytes for one in gone if not one.chain_id)
-    tell_pruned(store, "builder", freed)
+    emit_pruned(store, "builder", freed)
     return gone, freed
 
 

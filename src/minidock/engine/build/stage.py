@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 
 from minidock.engine.build import copy_step, run_step
-from minidock.engine.build.cache import key_of
 from minidock.engine.build.images import whole_name
 from minidock.engine.build.mounts import read_mounts
 from minidock.engine.build.plan import located
 from minidock.engine.build.shown import shown_instruction
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
-from minidock.engine.stories import telling
+from minidock.engine.image.build_cache import key_of
+from minidock.engine.store.stories import telling
 from minidock.oci.digest import chain_ids
 
 TYPE_CHECKING = False

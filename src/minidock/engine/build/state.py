@@ -9,8 +9,8 @@ Source: OCI image-spec config.md; what BuildKit writes into the configs that it 
 from __future__ import annotations
 
 from minidock import jsontext
-from minidock.engine.clock import timestamp
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.store.clock import timestamp
 from minidock.oci import image_config
 from minidock.oci.digest import chain_ids
 

@@ -20,21 +20,21 @@ from minidock.engine.container.containers import (
     settled,
 )
 from minidock.engine.container.endpoints import has_names, names_on
+from minidock.engine.container.events import emit_container
 from minidock.engine.container.names import claim_name
 from minidock.engine.container.removal import belongs_to, remove_damaged, remove_owned
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
-from minidock.engine.container.signals import SIGKILL, signal_number, stop_signal
 from minidock.engine.container.validation import check_name
-from minidock.engine.events import tell_container
-from minidock.engine.journal import recording_to
-from minidock.engine.locks import Ownership, exclusive
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import end_policy, keep, reach
 from minidock.engine.network import networks
+from minidock.engine.store.journal import recording_to
+from minidock.engine.store.locks import Ownership, exclusive
 from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
 from minidock.kernel import flock, process
 from minidock.numerals import is_decimal
 from minidock.runtime import state
+from minidock.signals import SIGKILL, signal_number, stop_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def stop(
     note_stopped_by_hand(container)
     begin_stop(container, signal=signal)
     finish_stop(container, seconds_to_stop(container, timeout_seconds))
-    tell_container(container, "stop")
+    emit_container(container, "stop")
 
 
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
@@ -106,7 +106,7 @@ def restart(
         keep(container)
     stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
     start(store, reference, attach=None)
-    tell_container(find(store, reference), "restart")
+    emit_container(find(store, reference), "restart")
 
 
 def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
@@ -209,7 +209,7 @@ def pause(store: Store, reference: str) -> None:
             cgroup_of(store, container.id).freeze()
         container.state.update(Paused=True, Status="paused")
         container.save()
-    tell_container(container, "pause")
+    emit_container(container, "pause")
 
 
 def unpause(store: Store, reference: str) -> None:
@@ -223,7 +223,7 @@ def unpause(store: Store, reference: str) -> None:
             cgroup_of(store, container.id).thaw()
         container.state.update(Paused=False, Status="running")
         container.save()
-    tell_container(container, "unpause")
+    emit_container(container, "unpause")
 
 
 class _while_it_lives(recording_to):
@@ -274,7 +274,7 @@ def rename(store: Store, reference: str, new_name: str) -> None:
                 store, container.id, lambda network: names_on(container.document, network) or []
             )
         os.unlink(store.name(old_name))
-    tell_container(container, "rename", oldName=f"/{old_name}")
+    emit_container(container, "rename", oldName=f"/{old_name}")
 
 
 def wait(store: Store, reference: str) -> int:
@@ -311,7 +311,7 @@ def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str
     if done.returncode != 0:
         raise Conflict(f"ps: {done.stderr.strip() or done.stdout.strip()}")
     titles, *lines = done.stdout.splitlines()
-    tell_container(container, "top")
+    emit_container(container, "top")
     columns = titles.split()
     if "PID" not in columns:
         raise Conflict(
@@ -382,7 +382,7 @@ def _signal(container: Container, number: int) -> None:
                 process.send_signal(pidfd, number, pid=known.pid)
                 if number == SIGKILL:
                     _thaw(known.cgroup)
-            tell_container(container, "kill", signal=str(number))
+            emit_container(container, "kill", signal=str(number))
     finally:
         os.close(pidfd)
 

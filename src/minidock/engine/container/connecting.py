@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from minidock.engine.container.containers import Container, restarting_error, settled
 from minidock.engine.container.endpoints import asked_for
-from minidock.engine.events import tell
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import reach
 from minidock.engine.network import networks
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.lookup import find
+from minidock.engine.store.events import emit
 from minidock.errors import Conflict, UsageError
 from minidock.runtime.channel import rebuild_error
 
@@ -39,7 +39,7 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
     check_endpoint(store, name, asked)
     if container.running:
         _tell_monitor(container, {"network": name, "asked": asked})
-        tell(store, "network", "connect", found["Id"], **_about(container, name))
+        emit(store, "network", "connect", found["Id"], **_about(container, name))
         return
     with container.editing():
         container.reload()
@@ -64,7 +64,7 @@ def disconnect(store: Store, network: str, reference: str) -> None:
     _require_present(container, name)
     if container.running:
         _tell_monitor(container, {"network": name, "asked": None})
-        tell(store, "network", "disconnect", found["Id"], **_about(container, name))
+        emit(store, "network", "disconnect", found["Id"], **_about(container, name))
         return
     with container.editing():
         container.reload()

@@ -15,14 +15,14 @@ import os
 import time
 
 from minidock import document, jsontext
-from minidock.engine.clock import timestamp
-from minidock.engine.container import container_json
-from minidock.engine.container.container_json import ids
+from minidock.engine.container.events import emit_ended
 from minidock.engine.container.names import drop_names, every_name, holder_of
-from minidock.engine.events import tell_ended
-from minidock.engine.journal import recording_to
-from minidock.engine.locks import Ownership, exclusive, is_marked, is_owned, owner_of
-from minidock.engine.monitor.teardown import SetAside, take_down
+from minidock.engine.container.teardown import SetAside, take_down
+from minidock.engine.store import container_json
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.container_json import ids
+from minidock.engine.store.journal import recording_to
+from minidock.engine.store.locks import Ownership, exclusive, is_marked, is_owned, owner_of
 from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.paths import Store
 
@@ -221,7 +221,7 @@ def repair(container: Container) -> bool:
             take_down(container.store, container.id)
         if container.running:
             code = container.state["ExitCode"] if container.restarting else 137
-            tell_ended(container, code, seconds=0, oom=False)
+            emit_ended(container, code, seconds=0, oom=False)
             mark_ended(container, code, error="monitor lost")
         ownership.clear_mark()
         if container.host_config.get("AutoRemove"):
@@ -351,7 +351,7 @@ def sweep(store: Store) -> None:
 
         remove_rubbish(store)
     if os.path.isdir(store.staging) and os.listdir(store.staging):
-        from minidock.engine.store import StoreLock  # which images need more often
+        from minidock.engine.store.store import StoreLock  # which images need more often
 
         with StoreLock(store):
             pass  # it sweeps

@@ -14,19 +14,19 @@ from __future__ import annotations
 import os
 
 from minidock.document import sync
-from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container import inspected
 from minidock.engine.container.containers import Container, find, throw_away
+from minidock.engine.container.events import emit_container
 from minidock.engine.container.layers import mark_as_container
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.names import claim_name
 from minidock.engine.container.validation import check_body, check_name
-from minidock.engine.events import tell_container
 from minidock.engine.image.images import Image, ImageStore
-from minidock.engine.locks import exclusive
 from minidock.engine.network.file import DRIVERS, every, names
-from minidock.engine.store import StoreLock, prepare
+from minidock.engine.store.clock import NEVER, timestamp
+from minidock.engine.store.locks import exclusive
+from minidock.engine.store.store import StoreLock, prepare
 from minidock.errors import Conflict, UsageError
 from minidock.numerals import is_decimal
 from minidock.paths import Store
@@ -87,7 +87,7 @@ def create(
         except BaseException:
             throw_away(store, container.id)
             raise
-    tell_container(container, "create")
+    emit_container(container, "create")
     return container
 
 

@@ -12,18 +12,19 @@ import select
 
 from minidock import document
 from minidock.engine.container.containers import Container, discard
+from minidock.engine.container.events import emit_container
 from minidock.engine.container.names import drop_names, every_name
-from minidock.engine.container.signals import SIGKILL
+from minidock.engine.container.teardown import SetAside, take_down
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
-from minidock.engine.events import tell, tell_container
 from minidock.engine.image.removal import collect
 from minidock.engine.image.users import users_of
-from minidock.engine.journal import recording_to
-from minidock.engine.locks import exclusive, owner_of
-from minidock.engine.monitor.teardown import SetAside, take_down
+from minidock.engine.store.events import emit
+from minidock.engine.store.journal import recording_to
+from minidock.engine.store.locks import exclusive, owner_of
 from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.kernel import process
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     discard(container)
     if volumes:
         _remove_anonymous_volumes(container)
-    tell_container(container, "destroy")
+    emit_container(container, "destroy")
     try:
         collect(container.store, users_of(container.store))
     except DamagedFile as error:  # the container is gone; its image stays
@@ -64,7 +65,7 @@ def remove_damaged(store: Store, container_id: str) -> None:
         rest = SetAside(store, container_id)
         drop_names(store, container_id, set(every_name(store)))
     rest.remove()
-    tell(store, "container", "destroy", container_id)
+    emit(store, "container", "destroy", container_id)
 
 
 def stop_damaged(store: Store, container_id: str) -> None:

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.clock import NEVER
-from minidock.engine.container.signals import SIGKILL, stop_signal
+from minidock.engine.store.clock import NEVER
 from minidock.errors import UsageError
+from minidock.signals import SIGKILL, stop_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.layers import mark_as_container
-from minidock.engine.journal import recording_to
-from minidock.engine.locks import exclusive
+from minidock.engine.store.journal import recording_to
+from minidock.engine.store.locks import exclusive
 from minidock.errors import MinidockError, UsageError
 from minidock.kernel.mount import mount_point_of
 from minidock.numerals import decimal_fraction

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from minidock.engine.container.cgroups import block_io, cgroup_of
 from minidock.engine.container.containers import Container, settled
+from minidock.engine.container.events import emit_container
 from minidock.engine.container.restart import check_policy, policy_of
-from minidock.engine.events import tell_container
-from minidock.engine.journal import recording_to
+from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup
 from minidock.oci.runtime_config import resources
@@ -53,7 +53,7 @@ def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
             wanted["RestartPolicy"] = {"Name": policy.name, "MaximumRetryCount": policy.most}
         container.host_config.update(wanted)
         container.save()
-    tell_container(container, "update")
+    emit_container(container, "update")
 
 
 def _check(now: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ import os
 
 from minidock.engine.container.cgroups import check_cgroup_parent
 from minidock.engine.container.restart import check_policy
-from minidock.engine.container.signals import stop_signal
 from minidock.errors import NotFound, UsageError
+from minidock.signals import stop_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

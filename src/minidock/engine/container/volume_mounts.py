@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.locks import exclusive
+from minidock.engine.store.locks import exclusive
 from minidock.errors import KernelError, MinidockError, SourceNotFound, UsageError
 from minidock.kernel.mount import (
     MNT_DETACH,

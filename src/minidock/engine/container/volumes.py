@@ -9,7 +9,7 @@
 
 An empty volume takes over what the image has at its mount point, as Docker's do. The copy is made
 beside _data first: a crash leaves `copying`, which is thrown away, or `copied`, which is finished
-at the next start. The files are an image's, so nobody's to trust (engine/tree_copy.py).
+at the next start. The files are an image's, so nobody's to trust (engine/store/tree_copy.py).
 
 Volumes are of the "local" driver, other drivers are refused; its options are volume_mounts.py's.
 Sources: Docker Engine API 1.45, Volume; docs.docker.com/storage/volumes.
@@ -21,13 +21,13 @@ import os
 
 from minidock import jsontext
 from minidock.document import Each, passed_over, read, sync, write
-from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import documents
-from minidock.engine.events import tell
-from minidock.engine.locks import exclusive
-from minidock.engine.store import prepare
-from minidock.engine.tree import remove_tree
-from minidock.engine.tree_copy import copy_attributes, copy_tree, opened_directory
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.events import emit
+from minidock.engine.store.locks import exclusive
+from minidock.engine.store.store import prepare
+from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_copy import copy_attributes, copy_tree, opened_directory
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.kernel.disk import sync_file_system
 from minidock.kernel.mount import is_mount_point
@@ -84,7 +84,7 @@ def create(
                 write(_made_for(store, chosen), made_for, durable=False)
             describe(store, chosen, options=options, labels=labels)
             sync(store.volumes)
-            tell(store, "volume", "create", chosen, driver="local")
+            emit(store, "volume", "create", chosen, driver="local")
         return inspect(store, chosen)  # before anybody else removes it
 
 
@@ -217,7 +217,7 @@ def _remove(store: Store, name: str) -> None:
         if os.path.lexists(store.volume(name)):
             os.rename(store.volume(name), removed)  # from here on it is rubbish, not a volume
         remove_tree(store, removed)
-    tell(store, "volume", "destroy", name, driver="local")
+    emit(store, "volume", "destroy", name, driver="local")
 
 
 def used_by(store: Store, *, strictly: bool = False) -> dict[str, builtins.list[str]]:

@@ -16,12 +16,12 @@ import stat
 import time
 
 from minidock.engine.container.containers import Container, restarting_error, settled
+from minidock.engine.container.events import emit_container
 from minidock.engine.copy import names
 from minidock.engine.copy.pack import Packer
 from minidock.engine.copy.unpack import Unpacker
 from minidock.engine.copy.view import Inside, telling_copy
-from minidock.engine.events import tell_container
-from minidock.engine.locks import Ownership
+from minidock.engine.store.locks import Ownership
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.files import work_on_files
 
@@ -230,7 +230,7 @@ def _look(container: Container, path: str) -> dict[str, Any] | None:
 
 def _pack_inside(container: Container, source: str, name: str) -> tuple[int, Inside]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    tell_container(container, "archive-path")
+    emit_container(container, "archive-path")
 
     def act() -> None:
         with open(writing, "wb", buffering=1 << 18) as file:
@@ -264,7 +264,7 @@ def _unpack_inside(
         _quietly(child)
         raise
     child.result()
-    tell_container(container, "extract-to-dir")
+    emit_container(container, "extract-to-dir")
 
 
 def _quietly(child: Inside) -> None:

@@ -2,7 +2,7 @@
 
 Used on both sides: in a container's view (view.py), whose processes may change the tree while it is
 read, and on this machine's own files, which a container may share. So nothing that is found is
-trusted to stay: files are reached and held by descriptors (engine/walk_below.py), opened without
+trusted to stay: files are reached and held by descriptors (engine/store/tree_walk.py), opened without
 waiting for a FIFO's other end, and looked at again; one that shrinks is filled up with zeros to the
 size that its header has told.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.walk_below import open_file_below, open_real, walk_below
+from minidock.engine.store.tree_walk import open_file_below, open_real, walk_below
 from minidock.oci import tar_header as tar
 from minidock.oci import tar_writer
 

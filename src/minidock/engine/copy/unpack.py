@@ -17,7 +17,7 @@ import errno
 import os
 import stat
 
-from minidock.engine.walk_below import open_real
+from minidock.engine.store.tree_walk import open_real
 from minidock.errors import ArchiveError, Conflict
 from minidock.oci import tar_header as tar
 from minidock.oci.tar import TarReader

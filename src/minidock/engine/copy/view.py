@@ -30,8 +30,8 @@ from minidock.engine.container.mounts import (
 )
 from minidock.engine.container.space import has_space, mount_space
 from minidock.engine.image.images import ImageStore
-from minidock.engine.journal import writer
-from minidock.engine.stories import open_for_append, telling
+from minidock.engine.store.journal import writer
+from minidock.engine.store.stories import open_for_append, telling
 from minidock.errors import MinidockError, system_error
 from minidock.kernel.files import work_on_files
 from minidock.kernel.mount import (

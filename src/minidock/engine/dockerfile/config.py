@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import posixpath
 
-from minidock.engine.container.signals import signal_number
 from minidock.engine.dockerfile.duration import go_text
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.health import read_health
@@ -35,6 +34,7 @@ from minidock.engine.dockerfile.words import (
 )
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
+from minidock.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sys
 from typing import NoReturn
 
 from minidock.engine.doctor.tried import Tried, in_child, nearest, scratch
-from minidock.engine.tree import MadeDirectory
+from minidock.engine.store.tree import MadeDirectory
 from minidock.errors import MinidockError
 from minidock.kernel import keyring, mount, namespace, process
 from minidock.kernel.capability import DOCKER_DEFAULT, set_no_new_privs

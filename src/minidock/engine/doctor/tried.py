@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from minidock.engine.tree import MadeDirectory
+from minidock.engine.store.tree import MadeDirectory
 from minidock.errors import MinidockError
 from minidock.paths import Store
 

@@ -10,13 +10,13 @@ Only the last step changes what others see; whatever fails before it leaves noth
 
 from __future__ import annotations
 
-from minidock.engine.clock import timestamp
-from minidock.engine.events import tell_image
 from minidock.engine.image.archive_file import open_archive
 from minidock.engine.image.compression import uncompressed_chunks
+from minidock.engine.image.events import emit_image
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import StagedLayer, unpack_layer
-from minidock.engine.store import Staging, prepare
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict
 from minidock.oci import image_config, manifest, reference
 from minidock.oci.digest import chain_ids, short
@@ -53,7 +53,7 @@ def load(store: Store, stream: BinaryIO, *, progress: Progress | None = None) ->
             missing, moved = ImageStore(store).add_all([i.entry for i in planned], staged)
             if not missing:
                 for image in planned:
-                    tell_image(store, ImageStore(store).resolve(image.entry.id), "load")
+                    emit_image(store, ImageStore(store).resolve(image.entry.id), "load")
                 return list(_lines(planned, moved))
     raise Conflict(
         "layers of this image are being removed as fast as they are loaded",
@@ -106,8 +106,8 @@ def import_rootfs(
         ImageStore(store).add_all([image], {layer.diff_id: layer})
     made = ImageStore(store).resolve(image.id)
     for name in names:
-        tell_image(store, made, "tag", name=name)
-    tell_image(store, made, "import")
+        emit_image(store, made, "tag", name=name)
+    emit_image(store, made, "import")
     return made
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.clock import timestamp
-from minidock.engine.events import tell_image
 from minidock.engine.image.changes import changes as changes
+from minidock.engine.image.events import emit_image
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import layer_of_upper
 from minidock.engine.image.upper import Upper
-from minidock.engine.store import Staging
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.store import Staging
 from minidock.errors import Conflict
 from minidock.oci import image_config, reference
 from minidock.oci.digest import chain_ids
@@ -85,7 +85,7 @@ def commit(
         raise Conflict("the container's image was removed while it was being committed")
     made = ImageStore(store).resolve(image.id)
     for name in names:
-        tell_image(store, made, "tag", name=name)
+        emit_image(store, made, "tag", name=name)
     return made
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.events import tell_container
+from minidock.engine.container.events import emit_container
 from minidock.engine.image import upper_tar
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.upper_layer import xattrs_of
 from minidock.engine.image.walk import Tree, changed_meanwhile
-from minidock.engine.journal import recording_to
+from minidock.engine.store.journal import recording_to
 from minidock.kernel.overlay import open_overlay
 from minidock.oci import tar_writer
 
@@ -42,7 +42,7 @@ def export(container: Container) -> Iterator[bytes]:
     try:
         with Tree(f"/proc/self/fd/{root}/.") as tree:
             yield from tree_archive(tree)
-        tell_container(container, "export")
+        emit_container(container, "export")
     finally:
         os.close(root)
 

@@ -21,9 +21,9 @@ import os
 
 from minidock import document, jsontext
 from minidock.document import Each
-from minidock.engine.clock import NEVER, seconds_of, timestamp
-from minidock.engine.events import tell_image
-from minidock.engine.store import StoreLock, is_made, prepare
+from minidock.engine.image.events import emit_image
+from minidock.engine.store.clock import NEVER, seconds_of, timestamp
+from minidock.engine.store.store import StoreLock, is_made, prepare
 from minidock.errors import DamagedFile, NotFound, StoreError, UsageError
 from minidock.kernel.disk import sync_file_system
 from minidock.oci import image_config, reference
@@ -211,7 +211,7 @@ class ImageStore:
             catalogue["images"][image_id]["tagged"] = _now()
             self.write(catalogue)
             image = self._image(catalogue, image_id)
-        tell_image(self._store, image, "tag", name=name)
+        emit_image(self._store, image, "tag", name=name)
 
     def remove(
         self, ref: str, *, force: bool, in_use: Users, keep_parents: bool = False

@@ -27,7 +27,7 @@ import os
 
 from minidock import document, jsontext
 from minidock.engine.image import tar_split
-from minidock.engine.store import Staging
+from minidock.engine.store.store import Staging
 from minidock.errors import ArchiveError, DamagedFile, MinidockError, StoreError
 
 TYPE_CHECKING = False

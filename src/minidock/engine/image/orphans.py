@@ -1,7 +1,7 @@
 """What a kill between two renames left: layers that nothing names, images that lack some.
 
 images.json, the records of the build cache and the directories of layers cannot change in one step.
-Whoever changes more than one of them does it in `with lock.unsettled()` (engine/store.py); where
+Whoever changes more than one of them does it in `with lock.unsettled()` (engine/store/store.py); where
 that block was cut short, whoever takes the store's lock next puts it right: what was coming in is
 not there, what was on its way out is gone.
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 
 from minidock.document import writer_of
-from minidock.engine.build.cache import kept_layers
+from minidock.engine.image.build_cache import kept_layers
 from minidock.engine.image.images import ImageStore
-from minidock.engine.tree import remove_tree
+from minidock.engine.store.tree import remove_tree
 from minidock.oci.digest import PREFIX
 from minidock.paths import is_sha256
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.events import image_event, tell_all, tell_pruned
+from minidock.engine.image.events import image_event
 from minidock.engine.image.images import Image, ImageStore, find_id, in_order
-from minidock.engine.store import Staging, StoreLock
+from minidock.engine.store.events import emit_all, emit_pruned
+from minidock.engine.store.store import Staging, StoreLock
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, short
@@ -70,7 +71,7 @@ def prune(
                     removal.prune(image)
         finally:
             removal.write(lock)
-    tell_pruned(store, "image", removal.freed_bytes)
+    emit_pruned(store, "image", removal.freed_bytes)
     return removal.lines, removal.freed_bytes
 
 
@@ -158,7 +159,7 @@ class _Removal:
                 if os.path.exists(self._store.blob(image_id)):
                     os.unlink(self._store.blob(image_id))
             ImageStore(self._store).write(self.catalogue)
-        tell_all(self._store, self.events)
+        emit_all(self._store, self.events)
 
     def _name_of(self, ref: str, image_id: str) -> str | None:
         """The image's name that `ref` is, or None where it is an id."""
@@ -254,7 +255,7 @@ class _Removal:
     def _forget(self, image_id: str) -> None:
         """Drop an image's record, its config, and the layers that nothing else stands on."""
         # A monitor has this module for `collect`, and seldom comes here.
-        from minidock.engine.build.cache import kept_layers
+        from minidock.engine.image.build_cache import kept_layers
         from minidock.engine.image.layers import size_of_layer
 
         record = self._images.pop(image_id)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 
-from minidock.engine.events import tell_image
+from minidock.engine.image.events import emit_image
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.errors import NotFound
@@ -73,7 +73,7 @@ def save(
     for chunk in _archive(store, tables, documents, layers, progress):
         _write_all(stream, chunk)
     for image, _ in chosen:
-        tell_image(store, image, "save")
+        emit_image(store, image, "save")
 
 
 def _choose(store: Store, refs: list[str]) -> list[tuple[Image, list[str]]]:

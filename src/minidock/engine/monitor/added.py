@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.containers import Container
-from minidock.engine.events import tell_container
+from minidock.engine.container.events import emit_container
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.client import Client
 from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.stories import telling
+from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError
 from minidock.runtime.channel import describe_error
 
@@ -113,7 +113,7 @@ class Teller:
         self.id = os.urandom(32).hex()
         words = " ".join(command)
         for action in ("exec_create", "exec_start"):
-            tell_container(container, f"{action}: {words}", execID=self.id)
+            emit_container(container, f"{action}: {words}", execID=self.id)
 
     def died(self, code: int) -> None:
-        tell_container(self._container, "exec_die", execID=self.id, exitCode=str(code))
+        emit_container(self._container, "exec_die", execID=self.id, exitCode=str(code))

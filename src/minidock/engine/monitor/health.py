@@ -7,7 +7,7 @@ Within the start period a failure does not count, and one success ends that peri
 said is kept, the first 4096 bytes of it, for the last five. A check that takes too long is killed,
 and has failed. While the container is paused none runs.
 
-Its acts are in a journal of their own (engine/stories.py), or the container's would be full of
+Its acts are in a journal of their own (engine/store/stories.py), or the container's would be full of
 them; its events are told, as Docker tells them.
 
 Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK".
@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.clock import timestamp
 from minidock.engine.container.containers import Container
-from minidock.engine.events import tell_container
+from minidock.engine.container.events import emit_container
 from minidock.engine.monitor.added import Teller
 from minidock.engine.monitor.alarm import Alarm
 from minidock.engine.monitor.enter import enter
@@ -27,7 +26,8 @@ from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.errand import Errand
 from minidock.engine.monitor.loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.stories import telling
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel.process import send_signal
 
@@ -133,7 +133,7 @@ class Health:
             check counts."""
             self._errand = None
             if self._status != before:
-                tell_container(self._container, f"health_status: {self._status}")
+                emit_container(self._container, f"health_status: {self._status}")
             self._wait()
 
         self._errand = Errand(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.engine.clock import NEVER, timestamp
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
 from minidock.engine.container.layers import layers_of
@@ -20,10 +19,11 @@ from minidock.engine.container.mounts import (
     make_bind_sources,
     reach_subpaths,
 )
+from minidock.engine.container.netfiles import write_network_files
+from minidock.engine.container.teardown import take_down
 from minidock.engine.monitor.joined import Joined
-from minidock.engine.monitor.teardown import take_down
 from minidock.engine.monitor.wiring import Wiring
-from minidock.engine.network.netfiles import write_network_files
+from minidock.engine.store.clock import NEVER, timestamp
 from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay

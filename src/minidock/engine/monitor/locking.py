@@ -8,8 +8,8 @@ They are asked for every few milliseconds: flock(2) has nothing that poll(2) cou
 
 from __future__ import annotations
 
-from minidock.engine.locks import Together
 from minidock.engine.monitor.alarm import Alarm
+from minidock.engine.store.locks import Together
 from minidock.errors import MinidockError
 from minidock.kernel import flock
 

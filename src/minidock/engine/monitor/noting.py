@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.locks import Together
 from minidock.engine.monitor.launch import save_running
+from minidock.engine.store.locks import Together
 from minidock.errors import Aborted, CommandNotFound, CommandNotRunnable
 from minidock.undo import UndoOnError
 

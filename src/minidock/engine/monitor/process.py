@@ -4,7 +4,7 @@ Where the container's restart policy wants it, the monitor starts it again when 
 are several runs (run.py), with pauses between them.
 
 It holds what must outlive the command that started the container: the streams, the log, the exit
-status, the host's ports, and the right to be the container's owner (engine/locks.py). It never
+status, the host's ports, and the right to be the container's owner (engine/store/locks.py). It never
 enters the container. Whoever finds a container without a living monitor may take it down.
 
     command ──L──► monitor: own it, launch it            ◄──S── started, or ◄──f── why not
@@ -22,7 +22,6 @@ from __future__ import annotations
 import _socket
 import os
 
-from minidock.engine import journal
 from minidock.engine.container import restart
 from minidock.engine.container.containers import (
     Container,
@@ -30,9 +29,8 @@ from minidock.engine.container.containers import (
     mark_restarting,
     restarting_error,
 )
+from minidock.engine.container.events import emit_container, emit_ended, emit_resized, emit_started
 from minidock.engine.container.removal import remove_owned
-from minidock.engine.events import tell_container, tell_ended, tell_resized, tell_started
-from minidock.engine.locks import Ownership
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
 from minidock.engine.monitor.client import Client, Listener
@@ -40,8 +38,10 @@ from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.noting import keep_traceback, note_failure, note_running
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.view import wanted_view
-from minidock.engine.stories import journal_of
-from minidock.engine.tree import remove_tree
+from minidock.engine.store import journal
+from minidock.engine.store.locks import Ownership
+from minidock.engine.store.stories import journal_of
+from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
 from minidock.kernel import cgroup, flock, process
 from minidock.paths import Store
@@ -170,7 +170,7 @@ class Monitor:
         container.document["RestartCount"] = 0
         restart.forget_stopped_by_hand(container.paths)
         if any((self.request.get("attach") or {}).values()):
-            tell_container(container, "attach")
+            emit_container(container, "attach")
         view = wanted_view(self.request, container, self.starter)
         self.current = Run(self.loop, container, view)
         journal.end_turns()
@@ -183,7 +183,7 @@ class Monitor:
         self.starter.send(b"S")
 
     def _started(self) -> None:
-        tell_started(self.container)
+        emit_started(self.container)
         if self.container.config.get("Healthcheck"):
             # Only containers with health checks pay for it.
             from minidock.engine.monitor.health import Health, command_of
@@ -240,7 +240,7 @@ class Monitor:
             client.on_message = self._attached_message
             self._attach(client, content["attach"])
             client.send(b"S")
-            tell_container(self.container, "attach")
+            emit_container(self.container, "attach")
         elif kind == b"X":
             self.added.execute(client, content)
         elif kind == b"N":
@@ -258,9 +258,9 @@ class Monitor:
             number = wire.content_of(packet)["signal"]
             restart.note_stopped_by_hand(self.container)
             self.cancelled |= restart.cancels(self.container.config, number)
-            tell_container(self.container, "kill", signal=str(number))
+            emit_container(self.container, "kill", signal=str(number))
         elif packet[:1] == b"r":
-            tell_resized(self.container, **wire.content_of(packet))
+            emit_resized(self.container, **wire.content_of(packet))
         if self.current is not None:
             self.current.session.handle(client, packet)
 
@@ -304,7 +304,7 @@ class Monitor:
             self.health.end()
             self.health = None
         container.reload()  # it may have another name by now
-        tell_ended(container, code, seconds=run.seconds, oom=oom)
+        emit_ended(container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
         self.added.reap()
         try:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import time
 
+from minidock.engine.container import netfiles
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
+from minidock.engine.container.teardown import take_down
 from minidock.engine.monitor.launch import Launched, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.monitor.teardown import take_down
-from minidock.engine.network import netfiles
 from minidock.engine.network.bridge import MACHINE_LOCK
-from minidock.engine.stories import telling
+from minidock.engine.store.stories import telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container.containers import Container, settled
-from minidock.engine.journal import recording
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.engine.store.journal import recording
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.process import spawn, start_time
 from minidock.kernel.terminal import get_size

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.clock import timestamp
-from minidock.engine.events import tell
 from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.file import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.network.lookup import find
-from minidock.engine.stories import forget, telling
+from minidock.engine.store.clock import timestamp
+from minidock.engine.store.events import emit
+from minidock.engine.store.stories import forget, telling
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal
@@ -90,7 +90,7 @@ def create(
         except BaseException:
             _unmake(store, files, state)
             raise
-    tell(store, "network", "create", made["Id"], name=name, type="bridge")
+    emit(store, "network", "create", made["Id"], name=name, type="bridge")
     return made
 
 
@@ -115,7 +115,7 @@ def remove(store: Store, reference: str) -> None:
                 f"minidock network disconnect {name} CONTAINER",
             )
         _unmake(store, files, state)
-    tell(store, "network", "destroy", state["Id"], name=name, type="bridge")
+    emit(store, "network", "destroy", state["Id"], name=name, type="bridge")
 
 
 def _sweep(store: Store, files: Locked) -> None:

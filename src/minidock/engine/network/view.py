@@ -6,8 +6,8 @@ Reading only. Source: Docker Engine API 1.45, NetworkInspect.
 from __future__ import annotations
 
 from minidock.document import passed_over
-from minidock.engine.container import container_json
 from minidock.engine.network.endpoint import DEFAULT
+from minidock.engine.store import container_json
 from minidock.errors import DamagedFile
 
 TYPE_CHECKING = False

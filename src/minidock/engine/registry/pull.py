@@ -19,8 +19,8 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from minidock.engine.events import tell_image
 from minidock.engine.image.compression import uncompressed_chunks
+from minidock.engine.image.events import emit_image
 from minidock.engine.image.images import Image, ImageStore, NewImage
 from minidock.engine.image.layers import unpack_layer
 from minidock.engine.registry import origins
@@ -31,7 +31,7 @@ from minidock.engine.registry.finding import not_there, registries
 from minidock.engine.registry.report import Reporter
 from minidock.engine.registry.side_by_side import side_by_side
 from minidock.engine.registry.transport import Interrupted
-from minidock.engine.store import Staging, prepare
+from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError, UsageError
 from minidock.oci import distribution, image_config, reference
 from minidock.oci.digest import chain_ids, short
@@ -111,7 +111,7 @@ def _pulled(
     image, is_new = pulling.run(manifest)
     if platform:
         _check_platform(image, wanted, name)
-    tell_image(store, image, "pull", name=name.familiar_name, actor=name.familiar)
+    emit_image(store, image, "pull", name=name.familiar_name, actor=name.familiar)
     return image, is_new
 
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from minidock.engine.events import tell_image
 from minidock.engine.image.compression import gzip_chunks
+from minidock.engine.image.events import emit_image
 from minidock.engine.image.images import Image, ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.engine.registry import origins
@@ -109,7 +109,7 @@ class _Push:
         ImageStore(self._store).add(image.config_bytes, image.chain_ids, [by_digest])
         self._progress.line(f"{self._name.tag}: digest: {digest} size: {len(content)}")
         about, actor = self._name.familiar_name, self._name.familiar
-        tell_image(self._store, image, "push", name=about, actor=actor)
+        emit_image(self._store, image, "push", name=about, actor=actor)
         return digest
 
     def _send_all(self, layers: dict[str, str]) -> dict[str, Blob]:

@@ -17,22 +17,22 @@ from contextlib import suppress
 from functools import partial
 
 from minidock import document
-from minidock.engine import events, journal
-from minidock.engine.build import cache
-from minidock.engine.clock import NEVER, timestamp
-from minidock.engine.container import container_json, volumes
+from minidock.engine.container import volumes
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.container_json import ids
 from minidock.engine.container.containers import documents
 from minidock.engine.container.names import drop_names, every_name
 from minidock.engine.container.removal import stop_damaged
+from minidock.engine.image import build_cache
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer, size_of_layer
-from minidock.engine.locks import exclusive
 from minidock.engine.network import file as network_file
 from minidock.engine.residue import lab
 from minidock.engine.residue.thing import Thing, living, whose
-from minidock.engine.store import StoreLock, is_made, is_unsettled
+from minidock.engine.store import container_json, events, journal
+from minidock.engine.store.clock import NEVER, timestamp
+from minidock.engine.store.container_json import ids
+from minidock.engine.store.locks import exclusive
+from minidock.engine.store.store import StoreLock, is_made, is_unsettled
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
 from minidock.kernel import process
 from minidock.oci import image_config
@@ -291,7 +291,7 @@ def _cache(store: Store) -> Iterator[Thing]:
     for name in sorted(os.listdir(store.build_steps)) if os.path.isdir(store.build_steps) else ():
         path = f"{store.build_steps}/{name}"
         if is_sha256(name):
-            yield from _file(store, path, cache.SHAPE)
+            yield from _file(store, path, build_cache.SHAPE)
 
 
 # --- any file ------------------------------------------------------------------------------------

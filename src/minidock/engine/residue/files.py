@@ -1,7 +1,8 @@
 """What is in the store and in /run, and belongs to nothing: half made, half removed, half written.
 
-Who makes or removes something holds a lock meanwhile (engine/locks.py, engine/store.py); so under
-that lock, or with a lock of its own that nobody holds, what is not whole was left.
+A command that makes or removes something holds a lock meanwhile (engine/store/locks.py,
+engine/store/store.py); so under that lock, or with a lock of its own that nobody holds, what is not
+whole was left.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ import os
 from functools import partial
 
 from minidock.document import writer_of
-from minidock.engine.container import container_json, volumes
-from minidock.engine.container.container_json import ids
+from minidock.engine.container import volumes
 from minidock.engine.container.containers import every as every_container
 from minidock.engine.container.containers import sweep
 from minidock.engine.container.names import every_name, holder_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.container.volume_mounts import users_of as volume_users
-from minidock.engine.locks import exclusive, is_held
 from minidock.engine.network import networks
 from minidock.engine.network.file import Locked
 from minidock.engine.network.file import every as every_network
 from minidock.engine.residue.thing import Thing, scripts, whose
-from minidock.engine.store import StoreLock
-from minidock.engine.tree import remove_tree
+from minidock.engine.store import container_json
+from minidock.engine.store.container_json import ids
+from minidock.engine.store.locks import exclusive, is_held
+from minidock.engine.store.store import StoreLock
+from minidock.engine.store.tree import remove_tree
 from minidock.paths import is_component, is_sha256
 
 TYPE_CHECKING = False

@@ -12,11 +12,11 @@ import os
 from functools import partial
 
 from minidock.engine.container.volume_mounts import users_of as volume_users
-from minidock.engine.locks import exclusive
 from minidock.engine.network import bridge
 from minidock.engine.network.endpoint import cable_name
 from minidock.engine.network.file import every, names
 from minidock.engine.residue.thing import Thing, living, scripts, whose
+from minidock.engine.store.locks import exclusive
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup

@@ -12,12 +12,12 @@ from functools import partial
 
 from minidock import document
 from minidock.document import open_regular
-from minidock.engine.build.cache import kept_layers
 from minidock.engine.container.containers import documents
+from minidock.engine.image.build_cache import kept_layers
 from minidock.engine.image.images import ImageStore
-from minidock.engine.locks import is_held
 from minidock.engine.residue.thing import Thing
-from minidock.engine.store import Staging, StoreLock, is_made
+from minidock.engine.store.locks import is_held
+from minidock.engine.store.store import Staging, StoreLock, is_made
 from minidock.errors import DamagedFile
 from minidock.oci.digest import PREFIX
 from minidock.paths import is_sha256
@@ -72,7 +72,7 @@ def _unnamed(store: Store) -> tuple[list[str], list[str]]:
 
 
 def _a_build_is_at_work(store: Store) -> bool:
-    """Whether somebody holds the lock that a build holds (engine/build/cache.py)."""
+    """Whether somebody holds the lock that a build holds (engine/image/build_cache.py)."""
     try:
         fd = open_regular(store.build_lock)
     except FileNotFoundError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from minidock import document
-from minidock.engine.container import container_json
-from minidock.engine.container.container_json import ids
-from minidock.engine.locks import owner_of
+from minidock.engine.store import container_json
+from minidock.engine.store.container_json import ids
+from minidock.engine.store.locks import owner_of
 from minidock.errors import DamagedFile
 from minidock.numerals import is_decimal
 from minidock.paths import is_sha256

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 
-from minidock.engine.network import netfiles
+from minidock.engine.container import netfiles
 from minidock.engine.network.names import hosts_file
 from minidock.teach.plan.acts import PID
 from minidock.teach.script import host as host_side

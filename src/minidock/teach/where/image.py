@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock import jsontext
 from minidock.engine.container.containers import documents
 from minidock.engine.image.layers import read_layer
-from minidock.engine.walk_below import size_below
+from minidock.engine.store.tree_walk import size_below
 from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.of import of_image

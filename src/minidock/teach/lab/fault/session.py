@@ -13,8 +13,8 @@ from typing import Any
 from minidock import document, jsontext
 from minidock.engine.image.images import ImageStore
 from minidock.engine.residue.lab import NOTE_SHAPE
-from minidock.engine.store import prepare
-from minidock.engine.tree import remove_tree
+from minidock.engine.store.store import prepare
+from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault import faults_files, faults_network, faults_processes

@@ -28,7 +28,7 @@ from minidock.engine.container.containers import Container, every
 from minidock.engine.image.images import ImageStore
 from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
-from minidock.engine.tree import remove_tree
+from minidock.engine.store.tree import remove_tree
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel import iptables
 from minidock.kernel.cgroup import is_v2

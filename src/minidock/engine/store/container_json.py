@@ -14,7 +14,7 @@ import os
 
 from minidock import document
 from minidock.document import Each
-from minidock.engine.locks import is_owned, owner_of
+from minidock.engine.store.locks import is_owned, owner_of
 from minidock.errors import DamagedFile
 from minidock.paths import ContainerPaths, Store, is_sha256
 

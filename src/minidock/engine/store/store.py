@@ -20,7 +20,7 @@ import os
 import sys
 
 from minidock import document
-from minidock.engine.tree import remove_tree
+from minidock.engine.store.tree import remove_tree
 from minidock.errors import DamagedFile, StoreError
 from minidock.kernel.flock import lock_or_close, try_lock
 from minidock.numerals import is_decimal

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from minidock.document import open_lines
-from minidock.engine.journal import fault_gate, fresh, writer
+from minidock.engine.store.journal import fault_gate, fresh, writer
 from minidock.errors import DamagedFile
 from minidock.kernel.op import Journal, current_journal, use_journal
 

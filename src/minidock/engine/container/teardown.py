@@ -12,7 +12,7 @@ import os
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.network import networks
-from minidock.engine.tree import remove_tree
+from minidock.engine.store.tree import remove_tree
 from minidock.kernel.flock import lock_or_close
 from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.paths import Store
@@ -47,7 +47,7 @@ class SetAside:
     """A container's directory on its way out: gone from the store at once, removed in its own time.
 
     It is renamed into staging/, where whoever holds the lock of an entry is at work in it
-    (engine/store.py): if we are killed, the next sweep removes the rest.
+    (engine/store/store.py): if we are killed, the next sweep removes the rest.
     Raises LockTimeout.
     """
 

@@ -29,7 +29,7 @@ from minidock.document import (
     passed_over,
     read_bytes,
 )
-from minidock.errors import DamagedFile, StoreError
+from minidock.errors import DamagedFile
 from minidock.kernel.flock import try_lock
 
 TYPE_CHECKING = False
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from minidock.engine.container.containers import Container
-    from minidock.engine.image.images import Image
     from minidock.paths import Store
 
 SHAPE = {
@@ -50,104 +48,20 @@ _LONGEST_BYTES = 4 << 20
 _BLOCK_BYTES = 1 << 16
 _POLL_SECONDS = 0.05
 _NEVER = 1 << 63  # in nanoseconds; Go's times end there
-_DRIVERS = {"none": "null", "host": "host"}
 
 
-def tell(store: Store, kind: str, action: str, actor: str, **attributes: str) -> None:
+def emit(store: Store, kind: str, action: str, actor: str, **attributes: str) -> None:
     """Note an event. kind: "container", "image", "volume" or "network". actor: what it is about."""
-    _append(store, [_event(kind, action, actor, attributes)])
+    emit_all(store, [event(kind, action, actor, attributes)])
 
 
-def tell_container(container: Container, action: str, **attributes: str) -> None:
-    """Note an event of a container; its image, name and labels are told with it."""
-    _append(container.store, [_of_container(container, action, attributes)])
+def emit_pruned(store: Store, kind: str, reclaimed_bytes: int) -> None:
+    """Note that everything unused of a kind was removed: `container prune`, `image prune`, …"""
+    emit(store, kind, "prune", "", reclaimed=str(reclaimed_bytes))
 
 
-def tell_resized(container: Container, *, rows: int, columns: int) -> None:
-    """The terminal that a container has got another size."""
-    tell_container(container, "resize", height=str(rows), width=str(columns))
-
-
-def tell_image(store: Store, image: Image, action: str, *, name: str = "", actor: str = "") -> None:
-    """Note an event of an image; its labels are told with it.
-
-    name: the one that the event is about, or the image's id. actor: of pull and push, the name with
-    its tag.
-    """
-    _append(store, [image_event(image, action, name=name, actor=actor)])
-
-
-def image_event(
-    image: Image, action: str, *, name: str = "", actor: str = "", labelled: bool = True
-) -> dict[str, Any]:
-    """An event of an image, for `tell_all` to note once it is true: by then it may be gone."""
-    labels: dict[str, str] = {}
-    try:
-        if labelled:
-            labels = (image.config.get("config") or {}).get("Labels") or {}
-    except StoreError:
-        pass  # its config is gone or damaged, and that is why it is removed
-    event = _event("image", action, actor or image.id, {**labels, "name": name or image.id})
-    return {"status": action, "id": actor or image.id, **event}
-
-
-def tell_all(store: Store, events: list[dict[str, Any]]) -> None:
-    """Note events in their order."""
-    if events:
-        _append(store, events)
-
-
-def tell_pruned(store: Store, kind: str, reclaimed_bytes: int) -> None:
-    """Note that what nobody used was removed: `container prune` and its like."""
-    tell(store, kind, "prune", "", reclaimed=str(reclaimed_bytes))
-
-
-def tell_started(container: Container) -> None:
-    """A container runs: on its networks, with its volumes."""
-    events = [
-        _event("network", "connect", network_id, {"container": container.id, **about})
-        for network_id, about in _networks(container)
-    ]
-    for point in _volumes(container):
-        about = {
-            "container": container.id, "destination": point["Destination"], "driver": "local",
-            "propagation": point["Propagation"], "read/write": str(point["RW"]).lower(),
-        }  # fmt: skip
-        events.append(_event("volume", "mount", point["Name"], about))
-    _append(container.store, [*events, _of_container(container, "start", {})])
-
-
-def tell_ended(container: Container, code: int, *, seconds: float, oom: bool) -> None:
-    """A run of a container has ended. The document still says on which networks it was."""
-    events = [_of_container(container, "oom", {})] if oom else []
-    events += [
-        _event("network", "disconnect", network_id, {"container": container.id, **about})
-        for network_id, about in _networks(container)
-    ]
-    for point in _volumes(container):
-        about = {"container": container.id, "driver": "local"}
-        events.append(_event("volume", "unmount", point["Name"], about))
-    how = {"execDuration": str(int(seconds)), "exitCode": str(code)}
-    _append(container.store, [*events, _of_container(container, "die", how)])
-
-
-def _networks(container: Container) -> Iterator[tuple[str, dict[str, str]]]:
-    for name, endpoint in container.document["NetworkSettings"]["Networks"].items():
-        yield endpoint["NetworkID"], {"name": name, "type": _DRIVERS.get(name, "bridge")}
-
-
-def _volumes(container: Container) -> list[dict[str, Any]]:
-    return [point for point in container.document["Mounts"] if point["Type"] == "volume"]
-
-
-def _of_container(container: Container, action: str, attributes: dict[str, str]) -> dict[str, Any]:
-    config = container.config
-    known = {**(config.get("Labels") or {}), "image": config["Image"], "name": container.name}
-    event = _event("container", action, container.id, {**known, **attributes})
-    return {"status": action, "id": container.id, "from": config["Image"], **event}
-
-
-def _event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> dict[str, Any]:
+def event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> dict[str, Any]:
+    """An event that happens now; `emit_all` notes it."""
     now = time.time_ns()
     ordered = {name: attributes[name] for name in sorted(attributes)}
     return {
@@ -156,7 +70,10 @@ def _event(kind: str, action: str, actor: str, attributes: dict[str, str]) -> di
     }  # fmt: skip
 
 
-def _append(store: Store, events: list[dict[str, Any]]) -> None:
+def emit_all(store: Store, events: list[dict[str, Any]]) -> None:
+    """Note events in their order."""
+    if not events:
+        return
     text = "".join(jsontext.dumps(event) + "\n" for event in events)
     try:
         fd = open_lines(store.events)

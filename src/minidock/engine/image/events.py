@@ -1,0 +1,39 @@
+"""The events of images, as Docker's daemon has them.
+
+Source: Docker Engine API 1.45 SystemEvents; the events of docker 26.1.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.store.events import emit_all, event
+from minidock.errors import StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.image.images import Image
+    from minidock.paths import Store
+
+
+def emit_image(store: Store, image: Image, action: str, *, name: str = "", actor: str = "") -> None:
+    """Note an event of an image; its labels are told with it.
+
+    name: the one that the event is about, or the image's id. actor: of pull and push, the name with
+    its tag.
+    """
+    emit_all(store, [image_event(image, action, name=name, actor=actor)])
+
+
+def image_event(
+    image: Image, action: str, *, name: str = "", actor: str = "", labelled: bool = True
+) -> dict[str, Any]:
+    """An event of an image, for `emit_all` to note once it is true: by then it may be gone."""
+    labels: dict[str, str] = {}
+    try:
+        if labelled:
+            labels = (image.config.get("config") or {}).get("Labels") or {}
+    except StoreError:
+        pass  # its config is gone or damaged, and that is why it is removed
+    made = event("image", action, actor or image.id, {**labels, "name": name or image.id})
+    return {"status": action, "id": actor or image.id, **made}

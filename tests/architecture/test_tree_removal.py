@@ -1,4 +1,4 @@
-"""Trees are removed in one place, engine/store/tree.py, which refuses what is not minidock's own."""
+"""Trees are removed in one place, store/tree.py, which refuses what is not minidock's own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.kernel import cgroup, cgroup_home
 from minidock.paths import Store
 from support.command import Minidock

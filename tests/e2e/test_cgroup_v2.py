@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.kernel import cgroup
 from minidock.kernel.cgroup import Cgroup
 from minidock.paths import Store

@@ -167,7 +167,7 @@ def test_running_container_obeys_on_a_full_disk(disk: Disk, verb: str) -> None:
 def test_monitor_that_dies_on_a_full_disk_is_cleared_away(disk: Disk) -> None:
     disk.minidock.ok("run", "-d", "--name", "web", "-p", "80", "busybox", "sleep", "60")
     disk.fill()
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     container = find(disk.store, "web")
     os.kill(container.monitor_pid, 9)

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.engine.doctor.host import NEEDED
 from minidock.engine.doctor.machine import Machine
 from minidock.kernel import cgroup, link

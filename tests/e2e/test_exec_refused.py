@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.engine.monitor.launch import bundle_config
 from minidock.errors import CommandNotFound
 from minidock.paths import Store

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from minidock.cli.main import COMMANDS
-from minidock.engine.container.containers import every
+from minidock.engine.container.lookup import list_containers
 from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault.fault import Fault, choose
@@ -263,7 +263,7 @@ def test_one_that_was_killed_while_it_was_made_can_be_ended(
 ) -> None:
     making = Minidock(here.root).start("lab", "fault", "1", "--yes-in-a-vm")
     deadline = time.monotonic() + patience(30)
-    while len(every(here)) < 2:
+    while len(list_containers(here)) < 2:
         assert time.monotonic() < deadline and making.poll() is None
         time.sleep(0.02)
     making.kill()

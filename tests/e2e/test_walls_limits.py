@@ -11,7 +11,7 @@ import pytest
 
 from minidock.engine.container import actions
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.errors import Conflict
 from minidock.kernel import cgroup
 from minidock.paths import Store

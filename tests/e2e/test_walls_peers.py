@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.where.mounted import Mounted

@@ -17,7 +17,8 @@ import pytest
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.changes import changes
 from minidock.engine.image.commit import commit
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.save import save
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.mount import MNT_DETACH, unmount

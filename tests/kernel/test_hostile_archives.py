@@ -19,7 +19,7 @@ import pytest
 from minidock.engine.image import archive as engine_archive
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.images import ImageStore
-from minidock.engine.store.store import StoreLock
+from minidock.engine.image.lock import ImagesLock
 from minidock.errors import ArchiveError, StoreError
 from minidock.paths import Store
 from support import archives
@@ -393,7 +393,7 @@ def test_kill_9_during_load_leaves_what_the_next_command_sweeps(
         loading.wait()
         deadline = time.monotonic() + patience(5)
         while os.path.exists(store.staging) and os.listdir(store.staging):
-            with StoreLock(store):
+            with ImagesLock(store):
                 pass
             assert time.monotonic() < deadline, os.listdir(store.staging)
             time.sleep(0.02)
@@ -410,8 +410,8 @@ def test_what_is_at_work_is_not_swept(store: Store) -> None:
     prepare(store)
     with Staging(store, "load") as staging:
         subprocess.run(
-            [sys.executable, "-c", "from minidock.engine.store.store import StoreLock\n"
-             "from minidock.paths import Store\nwith StoreLock(Store()): pass"],
+            [sys.executable, "-c", "from minidock.engine.image.lock import ImagesLock\n"
+             "from minidock.paths import Store\nwith ImagesLock(Store()): pass"],
             env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True,
         )  # fmt: skip
         assert os.path.isdir(staging.path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.image import removal
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.build_cache import Cache, Found
 from minidock.engine.image.commit import commit
@@ -259,7 +260,7 @@ def test_saved_by_id_has_no_name(store: Store, images: ImageStore) -> None:
     load_bytes(store, archives.docker_archive([LOWER], tags=["x:1"]))
     identity = images.resolve("x:1").id
     content = saved(store, identity[:19])
-    images.remove("x:1", force=False, in_use=nobody)
+    removal.remove(store, "x:1", force=False, in_use=nobody)
     assert load_bytes(store, content) == [f"Loaded image ID: {identity}"]
 
 
@@ -275,7 +276,7 @@ def test_an_image_of_many_layers_goes_round(store: Store, images: ImageStore) ->
     load_bytes(store, archives.docker_archive(layers, tags=["many:1"]))
     image = images.resolve("many:1")
     content = saved(store, "many:1")
-    assert len(images.remove("many:1", force=False, in_use=nobody)) == 132
+    assert len(removal.remove(store, "many:1", force=False, in_use=nobody)) == 132
     load_bytes(store, content)
     assert images.resolve("many:1").id == image.id
 
@@ -332,12 +333,12 @@ def test_rmi_deletes_only_layers_that_nobody_else_stands_on(
     store: Store, images: ImageStore
 ) -> None:
     one, two = images.resolve("one:1"), images.resolve("two")
-    assert images.remove("one:1", force=False, in_use=nobody) == [
+    assert removal.remove(store, "one:1", force=False, in_use=nobody) == [
         "Untagged: one:1",
         f"Deleted: {one.id}",
     ]
     assert os.path.isdir(store.layer(one.chain_ids[0]))
-    assert images.remove(two.id[7:19], force=False, in_use=nobody) == [
+    assert removal.remove(store, two.id[7:19], force=False, in_use=nobody) == [
         "Untagged: two:latest",
         f"Deleted: {two.id}",
         f"Deleted: {two.chain_ids[1]}",
@@ -392,7 +393,7 @@ def test_rmi_answers_as_docker_does(
         theirs = done.stdout.decode().splitlines()
         error = done.stderr.decode().strip().removeprefix("Error response from daemon: ")
         try:
-            ours = images.remove(argument, force=force, in_use=lambda _: users)
+            ours = removal.remove(store, argument, force=force, in_use=lambda _: users)
         except Conflict as refusal:
             assert str(refusal) == error
         else:
@@ -415,13 +416,13 @@ def test_image_forced_away_from_under_a_container_keeps_its_layers_until_that_is
 ) -> None:
     two = images.resolve("two")
     users = [("c" * 64, False)]
-    lines = images.remove("two", force=True, in_use=lambda _: users)
+    lines = removal.remove(store, "two", force=True, in_use=lambda _: users)
     assert lines == ["Untagged: two:latest", f"Deleted: {two.id}"]
     assert two.id not in [image.id for image in images.list()]
     with pytest.raises(NotFound):
         images.resolve("two")
     with pytest.raises(NotFound):
-        images.remove(two.id, force=True, in_use=lambda _: users)
+        removal.remove(store, two.id, force=True, in_use=lambda _: users)
     assert Path(images.resolve(two.id).layer_directories()[1], "top").exists()
     collect(store, lambda _: users)
     assert os.path.isdir(store.layer(two.chain_ids[1]))
@@ -434,7 +435,7 @@ def test_image_forced_away_from_under_a_container_keeps_its_layers_until_that_is
 
 @pytest.mark.usefixtures("two")
 def test_an_image_that_was_forced_away_comes_back_by_load(store: Store, images: ImageStore) -> None:
-    images.remove("two", force=True, in_use=lambda _: [("c", False)])
+    removal.remove(store, "two", force=True, in_use=lambda _: [("c", False)])
     load_bytes(store, archives.docker_archive([LOWER, UPPER], tags=["two:latest"]))
     assert images.resolve("two").references == ["two:latest"]
     collect(store, nobody)
@@ -454,8 +455,8 @@ def test_parents_without_a_name_go_with_their_last_child(store: Store, images: I
         parent = commit(store, document, "child:1" if number else "").id
         ids.append(parent)
     with pytest.raises(Conflict, match="cannot be forced.* - image has dependent child images"):
-        images.remove(ids[0], force=True, in_use=nobody)
-    lines = images.remove("child:1", force=False, in_use=nobody)
+        removal.remove(store, ids[0], force=True, in_use=nobody)
+    lines = removal.remove(store, "child:1", force=False, in_use=nobody)
     assert [x for x in lines if x[9:] in ids] == [f"Deleted: {ids[1]}", f"Deleted: {ids[0]}"]
     assert images.resolve("one:1").id == one.id
 

@@ -15,7 +15,8 @@ from minidock.engine.image.archive import load
 from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer
-from minidock.engine.store.store import Staging, StoreLock
+from minidock.engine.image.lock import ImagesLock
+from minidock.engine.store.store import Staging
 from minidock.paths import Store
 from support import archives
 from support.archives import file
@@ -77,7 +78,7 @@ def cut_short(*program: str, arguments: tuple[object, ...] = ()) -> None:
 
 def settled(store: Store) -> None:
     """What any command that changes the store does first; afterwards all that is there is named."""
-    with StoreLock(store):
+    with ImagesLock(store):
         images = ImageStore(store).read()["images"]
         layers = {chain_id for image in images.values() for chain_id in image["layers"]}
         assert set(os.listdir(store.layers)) == {c.removeprefix("sha256:") for c in layers}

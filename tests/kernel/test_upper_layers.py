@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.image.archive import import_rootfs
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer, layer_of_upper, unpack_layer
 from minidock.engine.image.tar_split import rebuilt_archive
 from minidock.engine.image.upper import Upper

@@ -23,7 +23,8 @@ from minidock.engine.build.run_step import Running
 from minidock.engine.build.tree import Tree
 from minidock.engine.container import volumes
 from minidock.engine.image import build_cache
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
 from minidock.paths import Store
 
 

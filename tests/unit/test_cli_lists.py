@@ -20,7 +20,7 @@ from minidock.cli.failure import FormatError, FormatSyntaxError
 from minidock.cli.ps import _check_format
 from minidock.cli.table import Row, write_rows
 from minidock.engine.image.history import Step
-from minidock.engine.image.images import Image
+from minidock.engine.image.image import Image
 from minidock.paths import Store
 
 pytestmark = pytest.mark.skipif(DOCKER is None, reason="no docker client to compare with")

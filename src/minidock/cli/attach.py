@@ -17,7 +17,7 @@ def attach(
     arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
 ) -> int:
     """Join the input and output of a running container"""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.engine.monitor.attach import Attachment
     from minidock.engine.monitor.attach import attach as attach_to
 

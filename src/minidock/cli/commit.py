@@ -27,8 +27,8 @@ def commit(
 ) -> None:
     """Make an image of what a container has changed"""
     from minidock.cli.progress import Bars
-    from minidock.engine.container.containers import find
     from minidock.engine.container.events import emit_container
+    from minidock.engine.container.lookup import find
     from minidock.engine.container.space import reach_layer
     from minidock.engine.image.commit import commit as commit_container
     from minidock.oci.reference import parse_tagged
@@ -65,8 +65,8 @@ def _standing_still(
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
     """List what a container has added, changed and deleted"""
-    from minidock.engine.container.containers import find
     from minidock.engine.container.layers import layers_of
+    from minidock.engine.container.lookup import find
     from minidock.engine.container.space import reach_layer
     from minidock.engine.image.changes import changes
 
@@ -86,7 +86,7 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     """Write all files of a container as a tar"""
     from minidock.cli.output import Output
     from minidock.cli.progress import Bars
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.engine.container.space import reach_layer
     from minidock.engine.image.export import export as archive_of
 

@@ -118,7 +118,7 @@ def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _names(incomplete: str, is_meant: Callable[[dict[str, Any]], bool]) -> list[str]:
-    from minidock.engine.container.containers import documents
+    from minidock.engine.store.container_json import documents
 
     try:
         found: list[dict[str, Any]] = documents(Store())

@@ -64,7 +64,7 @@ def _row(usage: Usage) -> Row:
 
 def _images(store: Store) -> Usage:
     """Each layer counts once; what an image that is used shares with others counts as free."""
-    from minidock.engine.container.containers import documents
+    from minidock.engine.store.container_json import documents
 
     images, holders, sizes = images_and_layers(store)
     used = {document["Image"] for document in documents(store)}
@@ -75,9 +75,9 @@ def _images(store: Store) -> Usage:
 
 
 def _containers(store: Store) -> Usage:
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
 
-    containers = every(store)
+    containers = list_containers(store)
     sizes = {container.id: container_sizes(store, container)[0] for container in containers}
     active = [container for container in containers if container.running]
     free = sum(sizes.values()) - sum(sizes[container.id] for container in active)

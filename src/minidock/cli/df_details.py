@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.build.prune import Cached
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
     from minidock.paths import Store
 
 _IMAGE_COLUMNS = (
@@ -110,7 +110,7 @@ def _shown(row: Row, fields: tuple[str, ...] = ()) -> dict[str, Any]:
 def _images(store: Store, *, truncate: bool) -> list[Row]:
     """One row an image: its first name, and how much of it no other image has."""
     from minidock.cli.image_list import NONE, row
-    from minidock.engine.container.containers import documents
+    from minidock.engine.store.container_json import documents
 
     images, holders, sizes = images_and_layers(store)
     users = [document["Image"] for document in documents(store)]
@@ -131,10 +131,10 @@ def _images(store: Store, *, truncate: bool) -> list[Row]:
 
 def _containers(store: Store, *, truncate: bool) -> list[Row]:
     from minidock.cli import summary
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
 
     rows = []
-    for container in every(store):
+    for container in list_containers(store):
         entry = summary.summary(container.document, container.config["Image"])
         written, whole = container_sizes(store, container)
         # The size alone, without "(virtual …)", which is what `ps -s` says of an image too.

@@ -107,7 +107,7 @@ def _container(name: str) -> Container | None:
     """The container of that name; None where there is none, or for who may not look."""
     if os.geteuid() != 0:
         return None
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     try:
         return find(Store(), name)

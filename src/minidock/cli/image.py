@@ -58,16 +58,17 @@ image = Group(
 @switch("--no-prune", help="Keep the nameless images that it was made on")
 def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
     """Remove images, or only their names"""
-    from minidock.engine.image.images import ImageStore
+    from minidock.engine.image import removal
     from minidock.engine.image.users import users_of
 
     store = Store()
     users = users_of(store)
-    images = ImageStore(store)
     code = 0
     for reference in arguments:
         try:
-            lines = images.remove(reference, force=force, in_use=users, keep_parents=no_prune)
+            lines = removal.remove(
+                store, reference, force=force, in_use=users, keep_parents=no_prune
+            )
             print("".join(f"{line}\n" for line in lines), end="", flush=True)
         except NotFound as error:
             complain(error)

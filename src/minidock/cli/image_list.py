@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.filters import Test
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
 
 NONE = "<none>"
 HEADINGS = {

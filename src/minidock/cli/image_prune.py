@@ -10,7 +10,7 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
 
 _DANGLING = "This will remove all dangling images."
 _ALL = "This will remove all images without at least one container associated to them."

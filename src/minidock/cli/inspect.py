@@ -60,14 +60,14 @@ def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: b
 
 
 def _container(store: Store, reference: str) -> Found:
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     return "types.ContainerJSON", find(store, reference.removeprefix("/")).document
 
 
 def _container_with_size(store: Store, reference: str) -> Found:
     from minidock.cli.sizes import container_sizes
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     container = find(store, reference.removeprefix("/"))
     written, whole = container_sizes(store, container)

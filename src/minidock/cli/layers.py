@@ -17,7 +17,7 @@ from minidock.paths import Store
 @switch("--watch", help="Follow a container: each copy-up, whiteout and opaque directory")
 def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) -> None:
     """Show the layers, and what each of them does to those below it"""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers import shown as view
     from minidock.teach.layers.of import of_container, of_image

@@ -120,11 +120,11 @@ def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
 @switch("-f", "--force", help="A network that is not there is no error")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove networks"""
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
     from minidock.engine.network import user
 
     store = Store()
-    every(store)  # those that were killed are off their networks now
+    list_containers(store)  # those that were killed are off their networks now
 
     def remove_one(name: str) -> str | None:
         try:
@@ -157,11 +157,11 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
 
 def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
     """Remove the networks on which no container is; returns their names."""
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
     from minidock.engine.network import user
     from minidock.engine.store.events import emit_pruned
 
-    every(store)
+    list_containers(store)
     deleted = []
     for found in chosen(_custom(store), filters, _PRUNE_TESTS):
         try:

@@ -24,7 +24,7 @@ def ns(arguments: tuple[str, ...], *, json: bool) -> None:
     if not arguments:
         (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
         return
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.teach.ns import inside
 
     container = find(store, arguments[0])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 def port(arguments: tuple[str, ...]) -> None:
     """Say where a container's ports are published"""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     container = find(Store(), arguments[0])
     published: dict[str, Any] = container.document["NetworkSettings"].get("Ports") or {}

@@ -65,12 +65,12 @@ def report(deleted: dict[str, list[str]], reclaimed: int) -> None:
 def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     """Remove the containers that do not run; returns their ids, and how many bytes they took."""
     from minidock.engine.container.actions import remove
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
     from minidock.engine.store.events import emit_pruned
 
     check_until(filters)
     deleted, reclaimed = [], 0
-    for container in chosen(every(store), filters, _CONTAINER_TESTS):
+    for container in chosen(list_containers(store), filters, _CONTAINER_TESTS):
         if container.running:
             continue
         written = _written(store, container)

@@ -47,10 +47,10 @@ def ps(
     size: bool,
 ) -> None:
     """List the containers"""
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
 
     store = Store()
-    containers = every(store)
+    containers = list_containers(store)
     count = 1 if latest else last
     shows_all = all or count > 0 or any(name in ("status", "exited") for name, _ in filter)
     if not shows_all:
@@ -160,7 +160,7 @@ def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
 
 
 def _find(store: Store, reference: str) -> Container:
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     return find(store, reference)
 

@@ -7,7 +7,7 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
 
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
@@ -54,9 +54,9 @@ def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[s
     from collections import Counter
 
     from minidock.engine.image.layers import size_of_layer
-    from minidock.engine.store.store import StoreLock
+    from minidock.engine.image.lock import ImagesLock
 
-    with StoreLock(store):
+    with ImagesLock(store):
         images = listed_images(store)
         holders = Counter(chain_id for image in images for chain_id in image.chain_ids)
         return images, holders, {each: size_of_layer(store, each) for each in holders}

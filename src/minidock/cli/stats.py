@@ -68,10 +68,10 @@ def _containers(
     store: Store, names: tuple[str, ...], *, all: bool, known: dict[str, Sample] | None = None
 ) -> list[Container]:
     """Those that are shown. known: those of the last frame, which may have gone since."""
-    from minidock.engine.container.containers import every, find
+    from minidock.engine.container.lookup import find, list_containers
 
     if not names:
-        return [container for container in every(store) if all or container.running]
+        return [container for container in list_containers(store) if all or container.running]
     found = []
     for name in names:
         try:

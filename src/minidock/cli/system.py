@@ -133,10 +133,10 @@ def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
 def _information(store: Store) -> dict[str, Any]:
     """What SystemInfo says of this machine and this store."""
     from minidock.cli.sizes import listed_images
-    from minidock.engine.container.containers import every
+    from minidock.engine.container.lookup import list_containers
     from minidock.kernel import cgroup
 
-    states = [container.state["Status"] for container in every(store)]
+    states = [container.state["Status"] for container in list_containers(store)]
     machine = os.uname()
     system = platform.freedesktop_os_release()
     has_swap_limit = cgroup.supports_swap_limit()

@@ -63,7 +63,7 @@ def _answer(
     store: Store, reference: str, path: str, type: str
 ) -> tuple[Mounted | Story, dict[str, str]]:
     """Of a container, and if there is none of an image: what a path is; and names for its paths."""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers.of import of_image
     from minidock.teach.where.path import story_in
@@ -109,7 +109,7 @@ def _nothing(what: str, reference: str) -> NotFound:
 
 
 def _container(store: Store, reference: str) -> Whole:
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
     from minidock.teach.where.container import whole_container
 
     return whole_container(find(store, reference))

@@ -24,7 +24,8 @@ from minidock.engine.build.stages import build_stages
 from minidock.engine.build.state import image_document
 from minidock.engine.dockerfile.parser import parse
 from minidock.engine.image.build_cache import Cache
-from minidock.engine.image.images import ImageStore, NewImage
+from minidock.engine.image.image import NewImage
+from minidock.engine.image.images import ImageStore
 from minidock.engine.store.store import Staging
 from minidock.errors import Conflict, MinidockError
 

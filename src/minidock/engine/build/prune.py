@@ -15,11 +15,12 @@ import fcntl
 import os
 
 from minidock.document import passed_over
+from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers, records
-from minidock.engine.image.images import ImageStore
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.image.orphans import move_out
 from minidock.engine.store.events import emit_pruned
-from minidock.engine.store.store import Staging, StoreLock, is_made
+from minidock.engine.store.store import Staging, is_made
 from minidock.engine.store.tree_walk import size_below
 from minidock.errors import Conflict, DamagedFile
 from minidock.oci.digest import is_hex
@@ -97,8 +98,8 @@ def prune(
                 continue
             left -= one.size_bytes
             gone.append(one)
-        with StoreLock(store) as lock:
-            catalogue = ImageStore(store).read()
+        with ImagesLock(store) as lock:
+            catalogue = images_json.read(store)
             kept_layers(store)  # what is damaged is met before anything is done
             with lock.unsettled():
                 for number, one in enumerate(gone):
@@ -132,7 +133,7 @@ class _Alone:
 
 
 def _layers_of_images(store: Store) -> set[str]:
-    images = ImageStore(store).read()["images"].values()
+    images = images_json.read(store)["images"].values()
     return {chain_id for image in images for chain_id in image["layers"]}
 
 

@@ -11,18 +11,13 @@ import time
 from errno import ENODEV, ENOENT
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import (
-    Container,
-    find,
-    find_id,
-    repair,
-    restarting_error,
-    settled,
-)
+from minidock.engine.container.containers import Container, find_id, restarting_error
 from minidock.engine.container.endpoints import has_names, names_on
 from minidock.engine.container.events import emit_container
+from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.container.names import claim_name
 from minidock.engine.container.removal import belongs_to, remove_damaged, remove_owned
+from minidock.engine.container.repair import repair
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.container.validation import check_name
 from minidock.engine.monitor import wire
@@ -53,7 +48,7 @@ def stop(
     timeout_seconds: None for the container's own, or 10; negative to wait for ever. signal: None
     for the container's own. Nothing happens to one that does not run.
     """
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     if not container.running:
         return
     note_stopped_by_hand(container)
@@ -101,7 +96,7 @@ def restart(
     """Stop a container, and start it again; one of --rm is not removed in between."""
     from minidock.engine.monitor.start import start
 
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     if container.running:
         keep(container)
     stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
@@ -115,7 +110,7 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
     Raises Conflict where it does not run.
     """
     number = signal_number(signal)
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
     note_stopped_by_hand(container)
@@ -153,7 +148,7 @@ def remove(store: Store, reference: str, *, force: bool = False, volumes: bool =
 
 
 def _remove_whole(store: Store, reference: str, *, force: bool, volumes: bool) -> None:
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     deadline = time.monotonic() + _KILL_SECONDS
     ownership = Ownership(container.paths.monitor_lock)
     try:
@@ -163,7 +158,7 @@ def _remove_whole(store: Store, reference: str, *, force: bool, volumes: bool) -
                     f"container {container.name} is in use by process {container.monitor_pid}",
                     hint="it is being started, run or removed just now",
                 )
-            container = settled(store, container.id)
+            container = wait_until_settled(store, container.id)
         remove_owned(container, volumes=volumes)
     except (FileNotFoundError, NotFound):
         if force and container.host_config.get("AutoRemove"):

@@ -8,8 +8,9 @@ Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 answers.
 
 from __future__ import annotations
 
-from minidock.engine.container.containers import Container, restarting_error, settled
+from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.endpoints import asked_for
+from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import reach
 from minidock.engine.network import networks
@@ -32,7 +33,7 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
     asked: {"IPAMConfig": {"IPv4Address"}, "Aliases"}, each of which may be missing.
     Raises NotFound, Conflict where it is on it already or its address is taken, UsageError.
     """
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     found = find(store, network)
     name = str(found["Name"])
     _check_mode(container, name)
@@ -55,7 +56,7 @@ def disconnect(store: Store, network: str, reference: str) -> None:
     """
     found = find(store, network)
     name = str(found["Name"])
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     if name in ("host", "none"):
         raise Conflict(
             f"container cannot be disconnected from {name} network or connected to {name} network",

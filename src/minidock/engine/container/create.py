@@ -15,18 +15,22 @@ import os
 
 from minidock.document import sync
 from minidock.engine.container import inspected
-from minidock.engine.container.containers import Container, find, throw_away
+from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.layers import mark_as_container
+from minidock.engine.container.lookup import find
 from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.names import claim_name
+from minidock.engine.container.removal import throw_away
 from minidock.engine.container.validation import check_body, check_name
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.network.file import DRIVERS, every, names
 from minidock.engine.store.clock import NEVER, timestamp
 from minidock.engine.store.locks import exclusive
-from minidock.engine.store.store import StoreLock, prepare
+from minidock.engine.store.store import prepare
 from minidock.errors import Conflict, UsageError
 from minidock.numerals import is_decimal
 from minidock.paths import Store
@@ -79,7 +83,7 @@ def create(
             UpperDir=step.document["Upper"], WorkDir=step.document["Work"]
         )
     container = Container(store, document)
-    with StoreLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
+    with ImagesLock(store), exclusive(f"{_containers_directory(store)}/.lock"):
         if step is None:
             ImageStore(store).resolve(image.id)  # still there: from here on no rmi comes between
         try:

@@ -245,7 +245,7 @@ def _volume_point(name: str, target: str, *, writable: bool, mode: str) -> dict[
 
 def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
     """The mounts of the containers that --volumes-from names."""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     points = []
     for reference in references:

@@ -11,12 +11,13 @@ import os
 import select
 
 from minidock import document
-from minidock.engine.container.containers import Container, discard
+from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.names import drop_names, every_name
 from minidock.engine.container.teardown import SetAside, take_down
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
+from minidock.engine.container.volumes import take_back
 from minidock.engine.image.removal import collect
 from minidock.engine.image.users import users_of
 from minidock.engine.store.events import emit
@@ -48,6 +49,30 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
         collect(container.store, users_of(container.store))
     except DamagedFile as error:  # the container is gone; its image stays
         document.passed_over(error)
+
+
+def discard(container: Container) -> None:
+    """Remove a stopped container that is ours: in one rename, so that a crash leaves no half."""
+    with exclusive(f"{container.store.containers}/.lock"):
+        rest = SetAside(container.store, container.id)
+        drop_names(container.store, container.id, {container.name})
+    rest.remove()
+
+
+def throw_away(store: Store, container_id: str) -> None:
+    """Remove a directory that has no document yet, or no more, with the volumes made for it.
+
+    The caller holds the lock of the containers' directory.
+    """
+    paths = store.container(container_id)
+    with recording_to(paths):
+        take_down(store, container_id)
+    if os.path.exists(paths.made_volumes):
+        text = document.read_bytes(paths.made_volumes).decode("utf-8", "replace")
+        for name in text.splitlines():
+            take_back(store, name, container_id)
+    drop_names(store, container_id, set(every_name(store)))
+    SetAside(store, container_id).remove()
 
 
 def belongs_to(paths: ContainerPaths, path: str) -> bool:

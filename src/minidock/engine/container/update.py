@@ -10,8 +10,9 @@ Source: Docker Engine API 1.45 ContainerUpdate; what docker 26.1 refuses, in its
 from __future__ import annotations
 
 from minidock.engine.container.cgroups import block_io, cgroup_of
-from minidock.engine.container.containers import Container, settled
+from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
+from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.container.restart import check_policy, policy_of
 from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, MinidockError
@@ -33,7 +34,7 @@ def update(store: Store, reference: str, changes: dict[str, Any]) -> None:
     PidsLimit of 0 or less lifts that limit. Raises NotFound, and Conflict for what does not go with
     what the container has, or what the kernel refuses.
     """
-    container = settled(store, reference)
+    container = wait_until_settled(store, reference)
     with container.editing():
         container.reload()
         wanted = {name: value for name, value in changes.items() if value or name == "PidsLimit"}

@@ -168,7 +168,7 @@ def _check_limits(host: dict[str, Any]) -> None:
 
 def _check_modes(store: Store, host: dict[str, Any]) -> None:
     """Namespaces shared with another container: that one must exist, and run, at start."""
-    from minidock.engine.container.containers import find
+    from minidock.engine.container.lookup import find
 
     for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):
         mode = host.get(field) or ""

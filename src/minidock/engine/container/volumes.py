@@ -21,8 +21,8 @@ import os
 
 from minidock import jsontext
 from minidock.document import Each, passed_over, read, sync, write
-from minidock.engine.container.containers import documents
 from minidock.engine.store.clock import timestamp
+from minidock.engine.store.container_json import documents
 from minidock.engine.store.events import emit
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare

@@ -15,8 +15,9 @@ import os
 import stat
 import time
 
-from minidock.engine.container.containers import Container, restarting_error, settled
+from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.events import emit_container
+from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.copy import names
 from minidock.engine.copy.pack import Packer
 from minidock.engine.copy.unpack import Unpacker
@@ -46,7 +47,7 @@ class held:
     def __enter__(self) -> Container:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
-            container = settled(self._store, self._reference)
+            container = wait_until_settled(self._store, self._reference)
             if container.running and not container.restarting:
                 return container
             ownership = Ownership(container.paths.monitor_lock)

@@ -2,7 +2,7 @@
 
 Used on both sides: in a container's view (view.py), whose processes may change the tree while it is
 read, and on this machine's own files, which a container may share. So nothing that is found is
-trusted to stay: files are reached and held by descriptors (engine/store/tree_walk.py), opened without
+trusted to stay: files are reached and held by descriptors (store/tree_walk.py), opened without
 waiting for a FIFO's other end, and looked at again; one that shrinks is filled up with zeros to the
 size that its header has told.
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from minidock.engine.image.archive_file import open_archive
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.events import emit_image
-from minidock.engine.image.images import Image, ImageStore, NewImage
+from minidock.engine.image.image import Image, NewImage
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer, unpack_layer
 from minidock.engine.store.clock import timestamp
 from minidock.engine.store.store import Staging, prepare

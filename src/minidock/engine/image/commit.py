@@ -12,7 +12,8 @@ import os
 
 from minidock.engine.image.changes import changes as changes
 from minidock.engine.image.events import emit_image
-from minidock.engine.image.images import Image, ImageStore, NewImage
+from minidock.engine.image.image import Image, NewImage
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_of_upper
 from minidock.engine.image.upper import Upper
 from minidock.engine.store.clock import timestamp

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
     from minidock.paths import Store
 
 

@@ -15,7 +15,7 @@ from minidock.errors import NotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
     from minidock.paths import Store
 
 MISSING = "<missing>"

@@ -5,8 +5,7 @@ Off the path of run: it is asked for once something has failed.
 
 from __future__ import annotations
 
-from minidock.engine.image import recipes
-from minidock.engine.image.images import ImageStore
+from minidock.engine.image import images_json, recipes
 from minidock.errors import UsageError
 from minidock.oci import reference
 
@@ -44,7 +43,7 @@ def _tags_here(store: Store, name: str) -> list[str]:
         repository = reference.parse(name).familiar_name
     except UsageError:
         return []
-    names = ImageStore(store).read()["references"]
+    names = images_json.read(store)["references"]
     return sorted(
         known.removeprefix(f"{repository}:")
         for known in names

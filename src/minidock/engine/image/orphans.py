@@ -1,8 +1,8 @@
 """What a kill between two renames left: layers that nothing names, images that lack some.
 
 images.json, the records of the build cache and the directories of layers cannot change in one step.
-Whoever changes more than one of them does it in `with lock.unsettled()` (engine/store/store.py); where
-that block was cut short, whoever takes the store's lock next puts it right: what was coming in is
+Whoever changes more than one of them does it in `with lock.unsettled()` (store/store.py); where
+that block was cut short, whoever takes the images' lock next puts it right: what was coming in is
 not there, what was on its way out is gone.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 
 from minidock.document import writer_of
+from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers
-from minidock.engine.image.images import ImageStore
 from minidock.engine.store.tree import remove_tree
 from minidock.oci.digest import PREFIX
 from minidock.paths import is_sha256
@@ -44,8 +44,7 @@ def settle(store: Store) -> None:
 
     images.json comes last: the disk may be full, and what goes makes room.
     """
-    images = ImageStore(store)
-    catalogue = images.read()
+    catalogue = images_json.read(store)
     broken = [i for i, record in catalogue["images"].items() if not _is_whole(store, i, record)]
     for image_id in broken:
         del catalogue["images"][image_id]
@@ -64,7 +63,7 @@ def settle(store: Store) -> None:
         if name.startswith("images.json.") and writer_of(name):  # not renamed yet
             os.unlink(f"{store.root}/{name}")
     if broken:
-        images.write(catalogue)
+        images_json.write(store, catalogue)
 
 
 def _is_whole(store: Store, image_id: str, record: dict[str, Any]) -> bool:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from minidock.engine.build.progress import Progress
-    from minidock.engine.image.images import Image, ImageStore
+    from minidock.engine.image.image import Image
+    from minidock.engine.image.images import ImageStore
 
 _KINDS = ("recipe", "Dockerfile")
 _DPKG_STATUS = "var/lib/dpkg/status"

@@ -18,10 +18,14 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.image import images_json
 from minidock.engine.image.events import image_event
-from minidock.engine.image.images import Image, ImageStore, find_id, in_order
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
+from minidock.engine.image.images_json import find_id, in_order
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.store.events import emit_all, emit_pruned
-from minidock.engine.store.store import Staging, StoreLock
+from minidock.engine.store.store import Staging
 from minidock.errors import Conflict, NotFound
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, short
@@ -43,8 +47,8 @@ def remove(
     Raises NotFound, or Conflict in Docker's words, which say whether -f would help.
     """
     with Staging(store, "rmi") as staging:  # goes, with what was moved there, after the lock
-        with StoreLock(store) as lock:
-            removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
+        with ImagesLock(store) as lock:
+            removal = _Removal(store, images_json.read(store), in_use, staging.path)
             removal.collect_released()
             try:
                 removal.remove(ref, force=force, keep_parents=keep_parents)
@@ -61,9 +65,9 @@ def prune(
     wanted: whether an image may go.
     Returns Docker's lines, and how many bytes of layers went.
     """
-    with Staging(store, "rmi") as staging, StoreLock(store) as lock:
+    with Staging(store, "rmi") as staging, ImagesLock(store) as lock:
         images = ImageStore(store)
-        removal = _Removal(store, images.read(), in_use, staging.path)
+        removal = _Removal(store, images_json.read(store), in_use, staging.path)
         removal.collect_released()
         try:
             for image in images.list():
@@ -77,11 +81,11 @@ def prune(
 
 def collect(store: Store, in_use: Users) -> None:
     """Let go of the layers of images that were removed from under a container that is gone too."""
-    catalogue = ImageStore(store).read()
+    catalogue = images_json.read(store)
     if not any(record.get("removed") for record in catalogue["images"].values()):
         return
-    with Staging(store, "rmi") as staging, StoreLock(store) as lock:
-        removal = _Removal(store, ImageStore(store).read(), in_use, staging.path)
+    with Staging(store, "rmi") as staging, ImagesLock(store) as lock:
+        removal = _Removal(store, images_json.read(store), in_use, staging.path)
         removal.collect_released()
         removal.write(lock)
 
@@ -149,7 +153,7 @@ class _Removal:
             if not self._in_use(image_id):
                 self._forget(image_id)
 
-    def write(self, lock: StoreLock) -> None:
+    def write(self, lock: ImagesLock) -> None:
         """Let go of what goes, and write the catalogue; on a full disk that is what makes room."""
         with lock.unsettled():
             for chain_id in self._layers:
@@ -158,7 +162,7 @@ class _Removal:
             for image_id in self._configs:
                 if os.path.exists(self._store.blob(image_id)):
                     os.unlink(self._store.blob(image_id))
-            ImageStore(self._store).write(self.catalogue)
+            images_json.write(self._store, self.catalogue)
         emit_all(self._store, self.events)
 
     def _name_of(self, ref: str, image_id: str) -> str | None:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 
 from minidock.engine.image.events import emit_image
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.errors import NotFound
 from minidock.oci import image_config, manifest, reference, tar_writer

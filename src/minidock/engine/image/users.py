@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.container.containers import documents
+from minidock.engine.store.container_json import documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ import select
 from _socket import MSG_DONTWAIT
 from errno import EPIPE
 
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import find
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.caller_streams import Input, Output
 from minidock.engine.monitor.caller_terminal import ENDING, SIGWINCH, RawTerminal, Signals

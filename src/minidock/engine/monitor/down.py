@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.containers import every, settled
+from minidock.engine.container.lookup import list_containers, wait_until_settled
 from minidock.engine.network import networks
 from minidock.errors import Conflict, NotFound
 from minidock.kernel import cgroup
@@ -30,7 +30,7 @@ def take_all_down(store: Store) -> None:
 
     Raises Conflict while a container runs, or waits to be started again: it would lose its network.
     """
-    busy = [container.name for container in every(store) if _is_needed(container)]
+    busy = [container.name for container in list_containers(store) if _is_needed(container)]
     if busy:
         raise Conflict(
             f"these containers run: {', '.join(busy)}",
@@ -49,6 +49,8 @@ def take_all_down(store: Store) -> None:
 def _is_needed(container: Container) -> bool:
     """Whether a container runs, or will; one that is just being cleared away is waited for."""
     try:
-        return bool(container.monitor_pid and settled(container.store, container.id).monitor_pid)
+        return bool(
+            container.monitor_pid and wait_until_settled(container.store, container.id).monitor_pid
+        )
     except NotFound:  # it has been removed
         return False

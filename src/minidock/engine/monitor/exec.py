@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.containers import find, restarting_error
+from minidock.engine.container.containers import restarting_error
+from minidock.engine.container.lookup import find
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation, connect
 from minidock.errors import Conflict, UsageError

@@ -18,7 +18,8 @@ import select
 import time
 
 from minidock.engine.container.actions import begin_stop, finish_stop, seconds_to_stop
-from minidock.engine.container.containers import Container, every
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import list_containers
 from minidock.engine.container.restart import is_stopped_by_hand, wants_start
 from minidock.engine.monitor.start import Starting
 from minidock.errors import Conflict, MinidockError, NotFound, system_error
@@ -40,7 +41,7 @@ def start_all(store: Store) -> Iterator[Report]:
 
     Containers that run are left alone.
     """
-    waiting = [container for container in reversed(every(store)) if _is_due(container)]
+    waiting = [container for container in reversed(list_containers(store)) if _is_due(container)]
     at_once = 2 * (os.cpu_count() or 1)  # while one waits for the kernel another can go on
     under_way: dict[int, tuple[Container, Starting]] = {}
     poll = select.poll()
@@ -102,7 +103,7 @@ def stop_all(store: Store) -> Iterator[Report]:
     All are told to end before any is waited for, so it takes as long as the slowest of them.
     """
     told: list[tuple[float, Container]] = []
-    for container in every(store):
+    for container in list_containers(store):
         if not container.running:
             continue
         try:

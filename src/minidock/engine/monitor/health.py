@@ -7,7 +7,7 @@ Within the start period a failure does not count, and one success ends that peri
 said is kept, the first 4096 bytes of it, for the last five. A check that takes too long is killed,
 and has failed. While the container is paused none runs.
 
-Its acts are in a journal of their own (engine/store/stories.py), or the container's would be full of
+Its acts are in a journal of their own (store/stories.py), or the container's would be full of
 them; its events are told, as Docker tells them.
 
 Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK".

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import select
 
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import find
 from minidock.errors import Conflict
 from minidock.runtime import state
 

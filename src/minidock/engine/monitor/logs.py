@@ -14,7 +14,8 @@ import time
 
 from minidock import jsontext
 from minidock.document import is_cut_off, open_lines, open_regular, parse, passed_over
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import find
 from minidock.engine.container.restart import NO, policy_of
 from minidock.engine.store.clock import timestamp
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError

@@ -4,7 +4,7 @@ Where the container's restart policy wants it, the monitor starts it again when 
 are several runs (run.py), with pauses between them.
 
 It holds what must outlive the command that started the container: the streams, the log, the exit
-status, the host's ports, and the right to be the container's owner (engine/store/locks.py). It never
+status, the host's ports, and the right to be the container's owner (store/locks.py). It never
 enters the container. Whoever finds a container without a living monitor may take it down.
 
     command ──L──► monitor: own it, launch it            ◄──S── started, or ◄──f── why not

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.containers import Container, settled
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.engine.store.journal import recording
@@ -92,7 +93,7 @@ def start(
     from minidock.engine.monitor.attach import attach as attach_to
 
     while True:
-        container = settled(store, reference)
+        container = wait_until_settled(store, reference)
         reference = container.id
         if container.state["Paused"]:
             raise Conflict(

@@ -19,9 +19,11 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from minidock.engine.image import images_json
 from minidock.engine.image.compression import uncompressed_chunks
 from minidock.engine.image.events import emit_image
-from minidock.engine.image.images import Image, ImageStore, NewImage
+from minidock.engine.image.image import Image, NewImage
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import unpack_layer
 from minidock.engine.registry import origins
 from minidock.engine.registry.answer import Refused
@@ -150,7 +152,7 @@ class _Pull:
         by_digest = f"{name.familiar_name}@{top.digest}"
         names = [by_digest] if name.digest else [name.familiar, by_digest]
         image_id = manifest.config["digest"]
-        known = ImageStore(self._store).read()["references"]
+        known = images_json.read(self._store)["references"]
         is_new = any(known.get(name) != image_id for name in names)
         if is_new and not self._is_here(manifest, names):
             self._bring(manifest, names)

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from minidock.engine.image import images_json
 from minidock.engine.image.compression import gzip_chunks
 from minidock.engine.image.events import emit_image
-from minidock.engine.image.images import Image, ImageStore
+from minidock.engine.image.image import Image
+from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.engine.registry import origins
 from minidock.engine.registry.client import Registry
@@ -192,7 +194,7 @@ def _pushable(ref: str) -> Reference:
 
 def _image(store: Store, name: Reference) -> Image:
     """The image with this very name: a push is by name, not by id. Raises NotFound."""
-    found = ImageStore(store).read()["references"]
+    found = images_json.read(store)["references"]
     if name.familiar not in found:
         with_other_tags = any(
             known.rpartition(":")[0] == name.familiar_name for known in found if "@" not in known

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.container.containers import Container, documents
-from minidock.engine.container.containers import repair as repair_container
+from minidock.engine.container.containers import Container
+from minidock.engine.container.repair import repair as repair_container
 from minidock.engine.residue import files, kernel, orphans
 from minidock.engine.residue.damaged import damaged
 from minidock.engine.residue.lab import lab
 from minidock.engine.residue.rules import rules
 from minidock.engine.residue.thing import living
+from minidock.engine.store.container_json import documents
 from minidock.errors import MinidockError, system_error
 
 TYPE_CHECKING = False

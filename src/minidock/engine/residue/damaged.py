@@ -19,20 +19,20 @@ from functools import partial
 from minidock import document
 from minidock.engine.container import volumes
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import documents
 from minidock.engine.container.names import drop_names, every_name
 from minidock.engine.container.removal import stop_damaged
-from minidock.engine.image import build_cache
+from minidock.engine.image import build_cache, images_json
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer, size_of_layer
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.network import file as network_file
 from minidock.engine.residue import lab
 from minidock.engine.residue.thing import Thing, living, whose
 from minidock.engine.store import container_json, events, journal
 from minidock.engine.store.clock import NEVER, timestamp
-from minidock.engine.store.container_json import ids
+from minidock.engine.store.container_json import documents, ids
 from minidock.engine.store.locks import exclusive
-from minidock.engine.store.store import StoreLock, is_made, is_unsettled
+from minidock.engine.store.store import is_made, is_unsettled
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
 from minidock.kernel import process
 from minidock.oci import image_config
@@ -235,7 +235,7 @@ def _images(store: Store) -> Iterator[Thing]:
     if is_unsettled(store):
         return  # the next change of the store puts it right
     try:
-        catalogue = images.read()
+        catalogue = images_json.read(store)
     except DamagedFile as error:
         lost = "made anew of the images' configs, whose names are lost"
         yield _thing(error, partial(_renew_catalogue, store, error), lost=lost)
@@ -260,14 +260,14 @@ def _cannot_renew(error: DamagedFile) -> None:
 
 def _renew_catalogue(store: Store, error: DamagedFile) -> None:
     """Write an images.json that knows every image whose config and layers are there."""
-    with StoreLock(store):
+    with ImagesLock(store):
         set_aside(store, error.path)
         records: dict[str, Any] = {}
         for name in os.listdir(store.blobs):
             record = _record_of(store, name) if is_sha256(name) else None
             if record is not None:
                 records[PREFIX + name] = record
-        ImageStore(store).write({"images": records, "references": {}})
+        images_json.write(store, {"images": records, "references": {}})
 
 
 def _record_of(store: Store, name: str) -> dict[str, Any] | None:

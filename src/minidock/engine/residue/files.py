@@ -12,11 +12,12 @@ from functools import partial
 
 from minidock.document import writer_of
 from minidock.engine.container import volumes
-from minidock.engine.container.containers import every as every_container
-from minidock.engine.container.containers import sweep
+from minidock.engine.container.lookup import list_containers as every_container
 from minidock.engine.container.names import every_name, holder_of
+from minidock.engine.container.repair import sweep
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.container.volume_mounts import users_of as volume_users
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.network import networks
 from minidock.engine.network.file import Locked
 from minidock.engine.network.file import every as every_network
@@ -24,7 +25,6 @@ from minidock.engine.residue.thing import Thing, scripts, whose
 from minidock.engine.store import container_json
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.locks import exclusive, is_held
-from minidock.engine.store.store import StoreLock
 from minidock.engine.store.tree import remove_tree
 from minidock.paths import is_component, is_sha256
 
@@ -136,7 +136,7 @@ def _is_there(store: Store, container_id: str) -> bool:
 
 
 def _sweep_store(store: Store) -> None:
-    with StoreLock(store):
+    with ImagesLock(store):
         pass  # it sweeps
 
 

@@ -10,8 +10,8 @@ import os
 from functools import partial
 
 from minidock.document import Each
-from minidock.engine.container.containers import documents
 from minidock.engine.residue.thing import Thing
+from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree import remove_tree
 from minidock.kernel.mount import MNT_DETACH, is_mount_point, unmount
 

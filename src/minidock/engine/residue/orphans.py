@@ -12,12 +12,13 @@ from functools import partial
 
 from minidock import document
 from minidock.document import open_regular
-from minidock.engine.container.containers import documents
+from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers
-from minidock.engine.image.images import ImageStore
+from minidock.engine.image.lock import ImagesLock
 from minidock.engine.residue.thing import Thing
+from minidock.engine.store.container_json import documents
 from minidock.engine.store.locks import is_held
-from minidock.engine.store.store import Staging, StoreLock, is_made
+from minidock.engine.store.store import Staging, is_made
 from minidock.errors import DamagedFile
 from minidock.oci.digest import PREFIX
 from minidock.paths import is_sha256
@@ -49,7 +50,7 @@ def _find(store: Store) -> tuple[list[str], list[str]]:
     if _a_build_is_at_work(store):
         return [], []
     try:
-        with StoreLock(store, sweeps=False):
+        with ImagesLock(store, sweeps=False):
             return _unnamed(store)
     except DamagedFile as error:
         document.passed_over(error)
@@ -58,7 +59,7 @@ def _find(store: Store) -> tuple[list[str], list[str]]:
 
 def _unnamed(store: Store) -> tuple[list[str], list[str]]:
     """The caller holds the store's lock. Raises DamagedFile."""
-    images = ImageStore(store).read()["images"]
+    images = images_json.read(store)["images"]
     named = {chain_id for record in images.values() for chain_id in record["layers"]}
     named |= kept_layers(store)
     used = {name.removeprefix(PREFIX) for name in named}
@@ -85,7 +86,7 @@ def _a_build_is_at_work(store: Store) -> bool:
 
 def _remove(store: Store, name: str) -> None:
     """Remove what is looked at once more, now that nobody else changes the store."""
-    with Staging(store, "orphan") as staging, StoreLock(store):
+    with Staging(store, "orphan") as staging, ImagesLock(store):
         if _a_build_is_at_work(store):
             return
         layers, blobs = _unnamed(store)

@@ -79,6 +79,26 @@ def read(store: Store, container_id: str) -> dict[str, Any] | None:
     return found
 
 
+def documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
+    """Every container's document as it stands on disk, unrepaired: who refers to what.
+
+    Damaged ones are passed over. strictly: raises DamagedFile instead, for a caller that removes
+    what nothing refers to.
+    """
+    found = []
+    for container_id in ids(store):
+        try:
+            content = read(store, container_id)
+        except DamagedFile as error:
+            if strictly:
+                raise
+            document.passed_over(error)
+            continue
+        if content is not None:
+            found.append(content)
+    return found
+
+
 def is_rubbish(store: Store, container_id: str) -> bool:
     """Whether a container's directory is to go: it is half made; or it was to go with its end, and
     a power cut took both its document and its monitor."""

@@ -26,6 +26,10 @@ from minidock.kernel.flock import lock_or_close, try_lock
 from minidock.numerals import is_decimal
 from minidock.paths import STORE_VERSION, Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 _FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
 _FS_IOC_SETFLAGS = 0x40086602
 _FS_TOPDIR_FL = 0x00020000
@@ -127,26 +131,22 @@ class StoreLock:
         self._sweeps = sweeps
         self._fd = -1
 
-    def __enter__(self) -> StoreLock:
+    def __enter__(self) -> Self:
         prepare(self._store)
         self._fd = os.open(self._store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         lock_or_close(self._fd, self._store.lock)
         if not self._sweeps:
             return self
         if os.fstat(self._fd).st_size:
-            # Seldom: somebody was killed in the very moment of a change.
-            from minidock.engine.image.orphans import settle
-
-            try:
-                settle(self._store)
-                self.mark(settled=True)
-            except DamagedFile as error:  # later, then; who needs that file says so
-                document.passed_over(error)
+            self.settle()
         sweep(self._store)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._fd)
+
+    def settle(self) -> None:
+        """A change of images was cut short: left to those who work on images (image/lock.py)."""
 
     def mark(self, *, settled: bool) -> None:
         """Note whether images, cached steps and layers agree; costs no room on a full disk."""

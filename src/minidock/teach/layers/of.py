@@ -10,7 +10,7 @@ from minidock.teach.layers.stack import Stack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
 
 
 def of_image(image: Image) -> list[Layer]:

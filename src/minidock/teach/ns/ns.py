@@ -13,7 +13,7 @@ import json
 import os
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import every
+from minidock.engine.container.lookup import list_containers
 from minidock.teach.page import Paint
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class Member:
 def members(store: Store) -> list[Member]:
     """The host, and all containers that run, the oldest first; each before what was made in it."""
     found = [Member(HOST, "", "self")]
-    for container in reversed(every(store)):
+    for container in reversed(list_containers(store)):
         if pid := container.state["Pid"]:
             try:
                 found.append(Member(container.name, container.id, pid))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minidock.engine.container.containers import every
+from minidock.engine.container.lookup import list_containers
 from minidock.engine.network import file, firewall
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.names import NAME_SERVER
@@ -114,7 +114,9 @@ def _not_held(question: Question) -> Verdict | None:
 
 def _stopped_container(question: Question) -> Verdict | None:
     """A container of that name that runs not, or where the asking one cannot see it."""
-    found = next((c for c in every(question.store) if c.name.lower() == question.name), None)
+    found = next(
+        (c for c in list_containers(question.store) if c.name.lower() == question.name), None
+    )
     if found is None or question.known is not None:
         return None
     own = question.owner.name

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import find
 from minidock.engine.network import file
 from minidock.engine.network.directory import Directory
 from minidock.engine.network.names import NAME_SERVER, upstream_servers

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from minidock.engine.container.containers import find
+from minidock.engine.container.lookup import find
 from minidock.engine.network import ipam
 from minidock.engine.network.device_settings import distrust
 from minidock.engine.network.endpoint import Visit

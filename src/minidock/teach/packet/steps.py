@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from minidock.engine.container.containers import every
+from minidock.engine.container.lookup import list_containers
 from minidock.engine.network.file import names as networks
 from minidock.paths import Store
 from minidock.teach.subject import read_ops
@@ -30,7 +30,7 @@ class Steps:
     """The journals of a store, for asking."""
 
     def __init__(self, store: Store) -> None:
-        journals = {container.name: container.paths.journal for container in every(store)}
+        journals = {container.name: container.paths.journal for container in list_containers(store)}
         for network in networks(store):
             journals[f"network {network}"] = store.network_journal(network)
         self._records: list[tuple[str, dict[str, Any]]] = []

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, socket
 from typing import Any
 
-from minidock.engine.container.containers import Container, every, find
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import find, list_containers
 from minidock.engine.network import file, firewall, networks
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
@@ -184,7 +185,7 @@ def _only_port(container: Container) -> int:
 
 
 def _nobody(store: Store, port: int, protocol: str) -> NotFound:
-    for container in every(store):
+    for container in list_containers(store):
         for key, bindings in (container.host_config.get("PortBindings") or {}).items():
             asked = [binding.get("HostPort") for binding in bindings or ()]
             if key.endswith(f"/{protocol}") and str(port) in asked:

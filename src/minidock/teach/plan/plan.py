@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
     from minidock.paths import Store
     from minidock.runtime.program import Step
     from minidock.teach.plan.acts import Act

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import settled
+from minidock.engine.container.lookup import wait_until_settled
 from minidock.errors import Conflict, NotFound
 from minidock.kernel.mount import mount_table
 from minidock.teach.layers.changes import summary_of
@@ -45,7 +45,7 @@ def whole_container(container: Container) -> Whole:
             return _whole(container)
         except (FileNotFoundError, ProcessLookupError):
             time.sleep(look * _PAUSE_SECONDS)
-            container = settled(container.store, container.id)
+            container = wait_until_settled(container.store, container.id)
     raise Conflict(
         f"container {container.name} ends and begins again faster than it can be looked at",
         hint=f"minidock logs {container.name}     may tell why",

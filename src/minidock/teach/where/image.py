@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minidock import jsontext
-from minidock.engine.container.containers import documents
 from minidock.engine.image.layers import read_layer
+from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree_walk import size_below
 from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.image.images import Image
+    from minidock.engine.image.image import Image
     from minidock.paths import Store
 
 

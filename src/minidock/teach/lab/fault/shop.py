@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.containers import Container, every
+from minidock.engine.container.containers import Container
+from minidock.engine.container.lookup import list_containers
 from minidock.engine.image.images import ImageStore
 from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
@@ -174,7 +175,7 @@ class Shop:
         key, _, value = LABEL.partition("=")
         return {
             container.name: container
-            for container in every(self.store)
+            for container in list_containers(self.store)
             if container.name in (*NAMES, "lab-image")
             or (container.config.get("Labels") or {}).get(key) == value
         }

@@ -16,8 +16,9 @@ from contextlib import suppress
 
 from minidock.engine.container import volumes
 from minidock.engine.container.actions import remove, restart
-from minidock.engine.container.containers import Container, find
+from minidock.engine.container.containers import Container
 from minidock.engine.container.create import create
+from minidock.engine.container.lookup import find
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Conversation, connect
 from minidock.engine.monitor.start import start

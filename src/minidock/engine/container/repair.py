@@ -1,0 +1,129 @@
+"""Repair: containers whose monitor died, and what a command that was cut short left behind.
+
+A container is owned by a lock (store/locks.py): what nobody owns may be repaired by anybody.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock import document
+from minidock.engine.container.containers import Container, load, mark_ended
+from minidock.engine.container.events import emit_ended
+from minidock.engine.container.names import drop_names, every_name, holder_of
+from minidock.engine.container.teardown import take_down
+from minidock.engine.store import container_json
+from minidock.engine.store.container_json import ids
+from minidock.engine.store.journal import recording_to
+from minidock.engine.store.locks import Ownership, exclusive, is_marked
+from minidock.errors import DamagedFile, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
+
+
+def repair(container: Container) -> bool:
+    """Bring a container whose monitor died in line with the truth: stopped, with 137.
+
+    Returns whether it is still there: one that was run with --rm goes now.
+    """
+    if not _is_lost(container):
+        return True
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        if not ownership.take():
+            return True  # somebody starts it, or repairs it, just now
+    except FileNotFoundError:
+        return False
+    try:
+        container.reload()
+        if not _is_lost(container):
+            return True
+        with recording_to(container.paths):
+            take_down(container.store, container.id)
+        if container.running:
+            code = container.state["ExitCode"] if container.restarting else 137
+            emit_ended(container, code, seconds=0, oom=False)
+            mark_ended(container, code, error="monitor lost")
+        ownership.clear_mark()
+        if container.host_config.get("AutoRemove"):
+            from minidock.engine.container.removal import remove_owned  # seldom needed
+
+            remove_owned(container, volumes=True)
+            return False
+        return True
+    except NotFound:
+        return False
+    finally:
+        ownership.release()
+
+
+def remove_orphaned_step(container: Container) -> bool:
+    """Remove a RUN step that never ran, and whose build was killed; returns whether it was one.
+
+    The caller has swept staging/: a build that lives has an entry there.
+    """
+    build = container.document.get("Build")
+    if not build or container.running or container.monitor_pid or os.path.isdir(build["Home"]):
+        return False
+    ownership = Ownership(container.paths.monitor_lock)
+    try:
+        if not ownership.take():
+            return False
+    except FileNotFoundError:
+        return True
+    from minidock.engine.container.removal import remove_owned  # seldom needed
+
+    try:
+        remove_owned(container, volumes=True)
+    finally:
+        ownership.release()
+    return True
+
+
+def _is_lost(container: Container) -> bool:
+    """Whether something of a run is left while nobody runs it."""
+    if not (container.running or is_marked(container.paths.monitor_lock)):
+        return False
+    return container.monitor_pid == 0
+
+
+def sweep(store: Store) -> None:
+    """Remove what was cut short: containers and volumes that are half made or half removed."""
+    for container_id in ids(store):
+        if not container_json.is_rubbish(store, container_id):
+            continue
+        try:
+            with exclusive(f"{store.containers}/.lock"):
+                if container_json.is_rubbish(store, container_id):
+                    from minidock.engine.container.removal import throw_away
+
+                    throw_away(store, container_id)
+        except DamagedFile as error:
+            document.passed_over(error)
+    if os.path.isdir(store.volumes):
+        from minidock.engine.container.volumes import remove_rubbish  # seldom needed
+
+        remove_rubbish(store)
+    if os.path.isdir(store.staging) and os.listdir(store.staging):
+        from minidock.engine.image.lock import ImagesLock
+
+        with ImagesLock(store):
+            pass  # it sweeps
+
+
+def sweep_names(store: Store, found: list[Container]) -> None:
+    """Drop names that no container goes by: a renaming or a removal was cut short."""
+    stale = set(every_name(store)) - {container.name for container in found}
+    if not stale:
+        return
+    with exclusive(f"{store.containers}/.lock"):
+        for name in stale:
+            target = holder_of(store, name)
+            try:
+                holder = load(store, target) if target else None
+            except DamagedFile:
+                continue  # by which it can still be removed
+            if holder is None or holder.name != name:
+                drop_names(store, target, {name})

@@ -5,6 +5,7 @@ A child that nobody reaps would hold its PID namespace, and PID 1 could not end 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,11 +16,13 @@ import pytest
 
 from minidock.engine.container.lookup import find
 from minidock.engine.monitor.launch import bundle_config
-from minidock.errors import CommandNotFound
+from minidock.errors import CommandNotFound, Conflict
+from minidock.kernel import namespace
+from minidock.kernel.op import Journal, use_journal
 from minidock.paths import Store
 from minidock.runtime import state
 from minidock.runtime.channel import Channel
-from minidock.runtime.exec import execute
+from minidock.runtime.exec import Entering, execute
 from support.command import Minidock
 from support.patience import patience
 
@@ -53,6 +56,38 @@ def test_who_fails_before_it_is_told_of_is_reaped(
     os.close(null)
     assert set(_children()) == children
     minidock.ok("rm", "-f", "box", timeout_seconds=30)
+
+
+def test_the_acts_of_a_process_that_is_killed_on_its_way_in_are_in_the_journal(
+    minidock: Minidock, store: Store, busybox_image: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It had sent their records; the container's end came before anybody had received them."""
+    minidock.ok("run", "-d", "--network", "none", "--name", "box", busybox_image, "sleep", "600")
+    container = find(store, "box")
+    config = bundle_config(container)
+    mark = tmp_path / "entering"
+    monkeypatch.setattr(namespace, "setns", lambda *_, **__: (mark.mkdir(), time.sleep(600)))
+    null = os.open("/dev/null", os.O_RDWR)
+    records: list[str] = []
+    use_journal(Journal(records.append, actor="monitor"))
+    entering = Entering(state.load(store.run, container.id), config, config["process"],
+                        stdio=(null, null, null), filter_program=None)  # fmt: skip
+    deadline = time.monotonic() + patience(30)
+    while not mark.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    entering.give_up(Conflict("the container ended"))
+    with pytest.raises(Conflict):
+        while True:
+            entering.proceed(wait=True)
+    use_journal(None)
+    os.close(null)
+    told = [json.loads(record) for record in records]
+    begun = [record["op"] for record in told if "begin" in record and record["actor"] == "stage"]
+    assert begun[:3] == [
+        "process.set_not_dumpable", "process.close_all_but", "cgroup.write_file",
+    ]  # fmt: skip
 
 
 def _children() -> list[str]:

@@ -40,11 +40,15 @@ _READS = re.compile(
 
 @dataclass
 class Act:
-    """What one act called. id: of its records. pid: of its process, as the host numbers it."""
+    """What one act called. id: of its records. pid: of its process, as the host numbers it.
+
+    cut: its process was killed before it had written the act's end.
+    """
 
     id: str
     pid: int
     calls: list[str] = field(default_factory=list)
+    cut: bool = False
 
 
 @dataclass
@@ -75,6 +79,9 @@ def read(*outputs: Path) -> Trace:
             match = _LINE.match(line)
             assert match, line
             pid, rest = int(match["pid"]), match["rest"]
+            if rest.startswith("+++ killed") and pid in current:
+                current.pop(pid).cut = True
+                continue
             if rest.startswith(("<...", "+++", "---")) or pid in foreign:
                 continue
             if rest.startswith("execve("):

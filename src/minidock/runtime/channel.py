@@ -96,6 +96,20 @@ class Channel:
             else:
                 return "closed"
 
+    def relay_rest(self, journal: Journal) -> None:
+        """Write down the records that a process had sent when it was killed.
+
+        All that held the other end have ended: what they sent is here. No other message counts.
+        """
+        while self.has_message():
+            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                return
+            if data[:1] == b"J":
+                journal.relay(data[1:].decode())
+            elif ancillary:
+                os.close(int.from_bytes(ancillary[0][2][:4], "little"))
+
     def has_message(self) -> bool:
         """Whether `receive` would not wait: there is a message, or the end."""
         poll = select.poll()

@@ -252,6 +252,8 @@ class Entering:
             os.close(pidfd)
             self._dying.pop(0)
             self._kill(self._strays())  # of a stage that ended before it told
+        if self._journal is not None:
+            self._ours.relay_rest(self._journal)
         if self._ours.console is not None:
             os.close(self._ours.console)
         self._forget()

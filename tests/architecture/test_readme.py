@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.cli.main import COMMANDS
+from minidock.cli.commands import COMMANDS
 from support.command import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.cli.main import COMMANDS
+from minidock.cli.commands import COMMANDS
 from minidock.engine.container.lookup import list_containers
 from minidock.errors import Conflict, UsageError
 from minidock.paths import Store

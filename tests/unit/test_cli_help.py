@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from minidock.cli.command import Command
+from minidock.cli.commands import COMMANDS, TEACH, minidock
 from minidock.cli.helptext import other_spellings, print_help
 from minidock.cli.lazy import Group
-from minidock.cli.main import COMMANDS, TEACH, minidock
 from minidock.errors import MinidockError
 from support.command import SOURCE
 

@@ -16,9 +16,10 @@ import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
 from minidock.cli import history, human, image_list, network, summary, volume
+from minidock.cli.columns import Row
 from minidock.cli.failure import FormatError, FormatSyntaxError
 from minidock.cli.ps import _check_format
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import write_rows
 from minidock.engine.image.history import Step
 from minidock.engine.image.image import Image
 from minidock.paths import Store

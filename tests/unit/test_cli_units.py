@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from minidock.cli import human, moments, units
+from minidock.cli.columns import aligned
+from minidock.cli.commands import ABSENT, COMMANDS, minidock
 from minidock.cli.filters import BadFilter, chosen
 from minidock.cli.flags_process import environment_file
-from minidock.cli.main import ABSENT, COMMANDS, minidock, run
+from minidock.cli.main import run
 from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.release import VERSION
-from minidock.cli.table import aligned
 from minidock.engine.container.name_maker import random_name
 from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError

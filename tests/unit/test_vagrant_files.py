@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from minidock.cli.main import COMMANDS
+from minidock.cli.commands import COMMANDS
 from support.command import REPOSITORY
 
 VAGRANT = REPOSITORY / "vagrant"

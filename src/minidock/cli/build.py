@@ -1,6 +1,6 @@
 """`build`: from a Dockerfile to an image, with Docker's flags.
 
-What the build says while it works goes to stderr (build_screen.py); stdout gets the image's id with
+What the build says while it works goes to stderr (build_output.py); stdout gets the image's id with
 -q, and nothing else.
 """
 
@@ -106,7 +106,7 @@ build_flags = in_section(
 @build_flags
 def build(arguments: tuple[str, ...], **flags: Any) -> int:
     """Make an image by the steps of a Dockerfile"""
-    from minidock.cli.build_screen import screen, show_failure
+    from minidock.cli.build_output import screen, show_failure
     from minidock.engine.build.build import build as build_image
     from minidock.engine.build.failure import BuildFailed
 

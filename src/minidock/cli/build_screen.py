@@ -1,4 +1,4 @@
-"""What `build` shows while it works: plain lines, a live view on a terminal, or nothing.
+"""Screens of a build: nothing, or plain lines. (build_live.py has the one for terminals.)
 
     #5 [2/4] RUN make            plain: BuildKit's lines, for pipes and logs
     #5 0.312 cc -o hello
@@ -10,31 +10,13 @@ some seconds; then "#5 ..." says that its turn is over. All of it goes to stderr
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from _thread import allocate_lock  # threading itself is for builds of several stages
 
 from minidock.engine.build.progress import Progress, Vertex
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from minidock.engine.build.failure import BuildFailed
-
-_OUTPUT_LINES = 20
 _TURN_SECONDS = 5.0
-_RULE = "-" * 20
-
-
-def screen(kind: str) -> Screen:
-    """The screen of --progress: auto, plain, tty or quiet."""
-    if kind == "quiet":
-        return Screen()
-    if kind == "tty" or (kind == "auto" and os.isatty(2)):
-        from minidock.cli.build_live import Live  # rich: only terminals pay for it
-
-        return Live()
-    return Plain()
 
 
 class Screen(Progress):
@@ -148,39 +130,3 @@ class PlainVertex(Vertex):
     def cancelled(self) -> None:
         self._flush()
         self._screen.lines(self, ["CANCELED"], ends=True)
-
-
-def show_failure(error: BuildFailed) -> None:
-    """What the failed step said, and the Dockerfile's lines that asked for it; also with -q."""
-    out: list[str] = []
-    if error.step:
-        said = error.output.decode(errors="replace").splitlines()
-        out += ["------", f" > {error.step}:", *said[-_OUTPUT_LINES:], "------"]
-    first, last = error.lines
-    if first:
-        out += _caret_block(error.name, error.dockerfile, first, last)
-    if out:
-        print("\n".join(out), file=sys.stderr)
-
-
-def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:
-    """The instruction's lines, with some around them, and ">>>" before each of its own."""
-    begin, end = _with_surroundings(first, min(last, len(lines)), len(lines))
-    block = [f"{name}:{first}", _RULE]
-    for number in range(begin, end + 1):
-        mark = ">>>" if first <= number <= last else "   "
-        block.append(f"{number:4d} | {mark} {lines[number - 1]}".rstrip())
-    return [*block, _RULE]
-
-
-def _with_surroundings(first: int, last: int, count: int) -> tuple[int, int]:
-    """As BuildKit does it: two lines around a single one, else one; more on one side at an end."""
-    wanted = 4 if first == last else 2
-    taken = 0
-    while taken < wanted:
-        if first > 1:
-            first, taken = first - 1, taken + 1
-        if last < count:
-            last, taken = last + 1, taken + 1
-        taken += 1
-    return first, last

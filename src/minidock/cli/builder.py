@@ -117,8 +117,8 @@ def _before(filters: tuple[str, ...]) -> float | None:
 
 
 def _print_table(found: list[Cached], *, verbose: bool) -> None:
+    from minidock.cli.columns import aligned
     from minidock.cli.human import ago, size
-    from minidock.cli.table import aligned
 
     if not found:
         return

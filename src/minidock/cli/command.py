@@ -35,7 +35,31 @@ class NeedsRoot(MinidockError):
     exit_code = 1
 
 
-class Command:
+class Described:
+    """What `--help` tells of: a command, or a group of them (lazy.py).
+
+    function: has the flags, and the help text as its docstring.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.help = function.__doc__ or ""
+        self.flags: list[Flag] = getattr(function, "flags", [])
+
+    def synopsis(self) -> str:
+        """What follows its name; a line for each form."""
+        raise NotImplementedError
+
+
+class HelpAsked(Exception):
+    """Somebody typed --help: nothing is run. path: the words by which the thing was called."""
+
+    def __init__(self, thing: Described, path: str) -> None:
+        super().__init__(path)
+        self.thing = thing
+        self.path = path
+
+
+class Command(Described):
     """A command whose arguments follow Docker's rules.
 
     usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]"; a line for
@@ -59,9 +83,8 @@ class Command:
         failure: int | None,
         complete: Callable[..., Any] | None,
     ) -> None:
+        super().__init__(function)
         self.function = function
-        self.help = function.__doc__ or ""
-        self.flags: list[Flag] = getattr(function, "flags", [])
         self.usage = usage
         self.at_least = at_least
         self.at_most = at_most
@@ -74,14 +97,12 @@ class Command:
         """Do what was typed behind the command's name; returns the exit code.
 
         path: the words by which it was called, such as "minidock image ls".
+        Raises HelpAsked for --help.
         """
         try:
             given, arguments = parse(self.flags, typed, flags_first=self.flags_first)
             if "help" in given:
-                from minidock.cli.helptext import print_help
-
-                print_help(self, path)
-                return 0
+                raise HelpAsked(self, path)
             self._check_count(path, len(arguments))
         except UsageError as error:
             error.add_note(f"see:  {path} --help")

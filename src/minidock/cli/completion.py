@@ -19,7 +19,7 @@ def completion(arguments: tuple[str, ...]) -> None:
     For this session: source <(minidock completion bash). For all: put it where your shell looks,
     such as /usr/share/bash-completion/completions/minidock.
     """
-    from minidock.cli.main import minidock
+    from minidock.cli.commands import minidock
     from minidock.cli.screen import completion_script
 
     shell = arguments[0]

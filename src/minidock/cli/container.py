@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _commands() -> Table:
-    from minidock.cli.main import COMMANDS
+    from minidock.cli.commands import COMMANDS
 
     names = (
         "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause",

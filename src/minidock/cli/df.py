@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.human import size
 from minidock.cli.pflag import switch, value
 from minidock.cli.sizes import container_sizes, images_and_layers, tree_bytes
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import write_rows
 from minidock.paths import Store
 
 _COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")

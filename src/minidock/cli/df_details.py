@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 
+from minidock.cli.columns import Row
 from minidock.cli.human import ago, size
 from minidock.cli.sizes import container_sizes, images_and_layers, tree_bytes
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import write_rows
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
+from minidock.cli.columns import aligned
 from minidock.cli.failure import FIELDS, SYNTAX, FormatError
-from minidock.cli.table import aligned
 from minidock.cli.template.functions import Function
 from minidock.cli.template.template import Template
 from minidock.cli.template.values import Struct, TemplateError, html_safe, json_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from minidock.cli.table import Row
+    from minidock.cli.columns import Row
 
 # What templates call on a heading: the text stays as it is.
 _ON_HEADINGS = {

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 
+from minidock.cli.commands import minidock as root
 from minidock.cli.lazy import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minidock.cli.command import Command
+    from minidock.cli.command import Described
     from minidock.cli.pflag import Flag
 
     Rows = list[tuple[str, str]]
@@ -26,12 +27,12 @@ _NARROWEST = 24  # columns that words get at least, whatever the flags beside th
 _COMMANDS_BESIDE = 11  # columns of a command's name
 
 
-def print_help(thing: Command | Group, path: str) -> None:
+def print_help(thing: Described, path: str) -> None:
     """Print the help text of a command or a group; path: the words by which it was called."""
     print("\n".join(_lines(thing, path, _width())))
 
 
-def _lines(thing: Command | Group, path: str, width: int) -> list[str]:
+def _lines(thing: Described, path: str, width: int) -> list[str]:
     first, *others = thing.synopsis().split("\n")
     lines = ["", f"Usage:  {path} {first}".rstrip(), *(f"\t{path} {other}" for other in others)]
     for paragraph in thing.help.split("\n\n"):
@@ -53,8 +54,6 @@ def other_spellings(path: str) -> list[str]:
 
     path: such as "minidock ps", whose others are "minidock container ls" and its aliases.
     """
-    from minidock.cli.main import minidock as root
-
     program, *words = path.split()
     if not words or len(words) > 2:
         return []

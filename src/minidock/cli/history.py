@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.complete import images
 from minidock.cli.human import ago, ellipsis, moment_of, short_id, size
 from minidock.cli.pflag import switch, value
-from minidock.cli.table import Row, write_column, write_rows
+from minidock.cli.table import write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False

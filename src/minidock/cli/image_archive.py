@@ -86,7 +86,7 @@ def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
 @switch("-q", "--quiet", help="Only print the image's name")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""
-    from minidock.cli.build_screen import screen, show_failure
+    from minidock.cli.build_output import screen, show_failure
     from minidock.engine.build.failure import BuildFailed
     from minidock.engine.image import recipes
 

@@ -5,12 +5,13 @@ Source: docker's own output; Docker Engine API 1.45, ImageList.
 
 from __future__ import annotations
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.complete import images as image_names
 from minidock.cli.filters import BadFilter, chosen, filter_flag, glob, has_label, truth
 from minidock.cli.human import ago, local_time, moment_of, short_id, size
 from minidock.cli.pflag import switch, value
-from minidock.cli.table import Row, write_column, write_rows
+from minidock.cli.table import write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @command(needs_root=False)
 def list_(arguments: tuple[str, ...]) -> None:
     """List the labs: number, name, minutes, languages, what it is about"""
-    from minidock.cli.table import aligned
+    from minidock.cli.columns import aligned
     from minidock.teach.lab import folder, rubric
 
     lines = ["LAB\tTIME\tLANGUAGES\tABOUT"]

@@ -6,6 +6,7 @@ completion read the table; only the command that is typed costs an import.
 
 from __future__ import annotations
 
+from minidock.cli.command import Described, HelpAsked
 from minidock.cli.pflag import parse
 from minidock.errors import MinidockError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.command import Command
-    from minidock.cli.pflag import Flag
 
     Table = dict[str, tuple[str, str, str]]
 
@@ -26,7 +26,7 @@ class UnknownCommand(MinidockError):
     exit_code = 1
 
 
-class Group:
+class Group(Described):
     """Commands under one word; aliases are found, and not listed.
 
     function: has the group's flags and its help text; called with the flags that were given, it
@@ -42,21 +42,20 @@ class Group:
         aliases: dict[str, str] | None = None,
         absent: dict[str, str] | None = None,
     ) -> None:
+        super().__init__(function)
         self.table = table
         self.function = function
-        self.help = function.__doc__ or ""
-        self.flags: list[Flag] = getattr(function, "flags", [])
         self.aliases = aliases or {}
         self.absent = absent or {}
 
     def run(self, path: str, typed: list[str]) -> int:
-        """Do what was typed behind the group's name; returns the exit code."""
+        """Do what was typed behind the group's name; returns the exit code.
+
+        Raises HelpAsked for --help, and where nothing was typed.
+        """
         given, arguments = parse(self.flags, typed, flags_first=True)
         if "help" in given or not (given or arguments):
-            from minidock.cli.helptext import print_help
-
-            print_help(self, path)
-            return 0
+            raise HelpAsked(self, path)
         if self.function(given) or not arguments:
             return 0
         name, *rest = arguments

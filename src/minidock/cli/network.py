@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.complete import networks
 from minidock.cli.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
@@ -9,7 +10,7 @@ from minidock.cli.human import go_time, short_id
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
 from minidock.cli.pflag import refused, switch, value
-from minidock.cli.table import Row, write_column, write_rows
+from minidock.cli.table import write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False

@@ -7,12 +7,13 @@ import sys
 import time
 from contextlib import redirect_stdout
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.complete import running_containers
 from minidock.cli.guarded import unguarded
 from minidock.cli.human import binary_size, short_id, size
 from minidock.cli.pflag import switch, value
-from minidock.cli.table import Row, write_rows
+from minidock.cli.table import write_rows
 from minidock.errors import NotFound
 from minidock.paths import Store
 

@@ -5,8 +5,8 @@ Source: Docker Engine API 1.45, ContainerList; docker's own output.
 
 from __future__ import annotations
 
+from minidock.cli.columns import Row
 from minidock.cli.human import ago, duration, ellipsis, local_time, moment_of, short_id, size
-from minidock.cli.table import Row
 from minidock.cli.template.values import quoted
 
 TYPE_CHECKING = False

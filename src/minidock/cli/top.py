@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from minidock.cli.columns import aligned
 from minidock.cli.command import command
 from minidock.cli.complete import running_containers
-from minidock.cli.table import aligned
 from minidock.paths import Store
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minidock.cli.columns import Row
 from minidock.cli.command import command
 from minidock.cli.complete import volumes
 from minidock.cli.failure import for_each
@@ -10,7 +11,7 @@ from minidock.cli.flags_process import labels
 from minidock.cli.inspecting import inspect_all
 from minidock.cli.lazy import Group
 from minidock.cli.pflag import Parsed, refused, switch, value, values
-from minidock.cli.table import Row, write_column, write_rows
+from minidock.cli.table import write_column, write_rows
 from minidock.paths import Store
 
 TYPE_CHECKING = False

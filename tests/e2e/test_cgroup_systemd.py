@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container.lookup import find
-from minidock.kernel import cgroup, cgroup_home
+from minidock.kernel import cgroup, cgroup_home, cgroup_tree
 from minidock.paths import Store
 from support.command import Minidock
 from support.patience import patience
@@ -144,8 +144,8 @@ def test_cgroup_parent_is_a_slice(minidock: Minidock, busybox_image: str, store:
 def test_the_first_containers_of_a_slice_may_come_at_once(store: Store) -> None:
     """The unit's own process enters its cgroup last, and may not find it divided already."""
     name = f"mdt-{store.cgroup_parent.rpartition('-')[2]}.slice"
-    parent = cgroup.home_of(store.cgroup_parent, slice_name=name)
-    groups = [cgroup.open_cgroup(parent, f"n{number}") for number in range(4)]
+    parent = cgroup_tree.home_of(store.cgroup_parent, slice_name=name)
+    groups = [cgroup_tree.open_cgroup(parent, f"n{number}") for number in range(4)]
     children = []
     try:
         for group in groups:

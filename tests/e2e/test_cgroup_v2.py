@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container.lookup import find
-from minidock.kernel import cgroup
+from minidock.kernel import cgroup, cgroup_tree
 from minidock.kernel.cgroup import Cgroup
 from minidock.paths import Store
 from support import worlds
@@ -94,7 +94,7 @@ def test_exec_enters_beside_an_init_that_made_cgroups_of_its_own(
 @pytest.fixture
 def outer(store: Store) -> Iterator[Cgroup]:
     """A cgroup that somebody gave us; a container's, say."""
-    made = cgroup.open_cgroup(cgroup.home_of(store.cgroup_parent), "outer")
+    made = cgroup_tree.open_cgroup(cgroup_tree.home_of(store.cgroup_parent), "outer")
     made.create()
     yield made
     made.kill_all()

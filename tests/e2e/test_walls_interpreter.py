@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.kernel.cgroup import open_cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.kernel.mount import clone_read_only
 from minidock.paths import Store
 from support import walls

@@ -13,7 +13,7 @@ from minidock.engine.container import actions
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.lookup import find
 from minidock.errors import Conflict
-from minidock.kernel import cgroup
+from minidock.kernel import cgroup, cgroup_tree
 from minidock.paths import Store
 from support import walls
 from support.command import Minidock
@@ -209,7 +209,7 @@ def test_only_one_of_two_pauses_a_container(
     minidock.ok("rm", "-f", "box")
 
 
-@pytest.mark.skipif(cgroup.takes_slices(), reason="this kernel's cgroups belong to systemd")
+@pytest.mark.skipif(cgroup_tree.takes_slices(), reason="this kernel's cgroups belong to systemd")
 def test_cgroup_parent_is_a_path_from_the_root(
     minidock: Minidock, busybox_image: str, store: Store
 ) -> None:
@@ -275,8 +275,8 @@ def test_monitor_would_stay_in_its_caller_s_cgroup_without_leaving_it(
 ) -> None:
     stay = (
         f"open('{tight_group}/cgroup.procs', 'w').write('0')\n"
-        "from minidock.kernel import cgroup\n"
-        "cgroup.leave_caller_cgroup = lambda *a, **k: None\n"
+        "from minidock.kernel import cgroup_tree\n"
+        "cgroup_tree.leave_caller_cgroup = lambda *a, **k: None\n"
     )
     walls.without(minidock, stay, "run", "-d", "--name", "box", busybox_image, "sleep", "60")
     monitor = find(store, "box").monitor_pid

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from minidock.errors import Conflict, KernelError, MinidockError
-from minidock.kernel import cgroup, cgroup_home
-from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.kernel import cgroup, cgroup_home, cgroup_tree
+from minidock.kernel.cgroup import Cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.paths import Store
 from support.command import environment
 from support.machine import disk_of
@@ -31,9 +32,9 @@ v2_only = pytest.mark.skipif(not V2, reason="this kernel has cgroup v1")
 @pytest.fixture
 def parent(store: Store) -> Iterator[str]:
     """Where minidock makes its cgroups on this machine, for this store."""
-    made = cgroup.home_of(store.cgroup_parent)
+    made = cgroup_tree.home_of(store.cgroup_parent)
     yield made
-    cgroup.remove_parent(made)
+    cgroup_tree.remove_parent(made)
 
 
 @pytest.fixture
@@ -282,7 +283,7 @@ def test_ten_at_once_share_a_parent_that_others_remove(parent: str) -> None:
                 root = directory.removesuffix(mine.path)
                 Path(root, "cgroup.procs").write_text("0")
             mine.remove()
-            cgroup.remove_parent(parent)
+            cgroup_tree.remove_parent(parent)
 
     children = []
     for number in range(10):
@@ -303,7 +304,7 @@ def test_the_callers_limits_are_left_behind(group: Cgroup, parent: str) -> None:
 
     def enter_and_leave() -> None:
         group.join()
-        cgroup.leave_caller_cgroup(parent)
+        cgroup_tree.leave_caller_cgroup(parent)
 
     with subprocess.Popen(["sleep", "60"], preexec_fn=enter_and_leave) as process:
         assert group.pids() == []

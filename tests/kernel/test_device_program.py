@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minidock.errors import KernelError
-from minidock.kernel import cgroup, device
+from minidock.kernel import cgroup, cgroup_tree, device
 from minidock.kernel.cgroup_v2 import CgroupV2
 from minidock.paths import Store
 
@@ -36,7 +36,7 @@ def group(store: Store) -> Iterator[CgroupV2]:
     yield made
     made.kill_all()
     made.remove()
-    cgroup.remove_parent(store.cgroup_parent)
+    cgroup_tree.remove_parent(store.cgroup_parent)
 
 
 @pytest.fixture

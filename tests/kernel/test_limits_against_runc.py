@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from minidock.kernel import cgroup, device
-from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.kernel import cgroup, cgroup_tree, device
+from minidock.kernel.cgroup import Cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.paths import Store
 from support.machine import disk_of
 
@@ -85,11 +86,11 @@ def _of_a_disk(path: str) -> dict[str, Any]:
 
 @pytest.fixture
 def group(store: Store) -> Iterator[Cgroup]:
-    made = open_cgroup(cgroup.home_of(store.cgroup_parent), "ours")
+    made = open_cgroup(cgroup_tree.home_of(store.cgroup_parent), "ours")
     made.create()
     yield made
     made.remove()
-    cgroup.remove_parent(made.parent)
+    cgroup_tree.remove_parent(made.parent)
 
 
 def values(paths: dict[str, str]) -> dict[str, str]:

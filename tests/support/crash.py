@@ -29,7 +29,8 @@ from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import process as monitor
 from minidock.engine.store import journal
 from minidock.errors import MinidockError
-from minidock.kernel.cgroup import MONITORS, ROOT, home_of, is_v2
+from minidock.kernel.cgroup import MONITORS, ROOT, is_v2
+from minidock.kernel.cgroup_tree import home_of
 from minidock.kernel.libc import syscall
 from minidock.kernel.op import REGISTRY, use_journal
 from minidock.paths import Store

@@ -15,7 +15,7 @@ from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import start
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
-from minidock.kernel.cgroup import home_of, open_cgroup
+from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.paths import Store
 from support.crash import Stage
 from support.patience import patience

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minidock.errors import MinidockError, UsageError
-from minidock.kernel import cgroup, cgroup_limits, cgroup_v1, cgroup_v2
+from minidock.kernel import cgroup_limits, cgroup_tree, cgroup_v1, cgroup_v2
 
 MIB = 1 << 20
 
@@ -160,7 +160,7 @@ def test_swappiness_has_a_range() -> None:
 
 def test_a_cgroup_path_stays_in_its_tree() -> None:
     with pytest.raises(MinidockError, match="leaves its tree"):
-        cgroup.open_cgroup("minidock/../..", "x")
+        cgroup_tree.open_cgroup("minidock/../..", "x")
 
 
 MOUNTINFO = """\

@@ -134,7 +134,7 @@ def _information(store: Store) -> dict[str, Any]:
     """What SystemInfo says of this machine and this store."""
     from minidock.cli.sizes import listed_images
     from minidock.engine.container.lookup import list_containers
-    from minidock.kernel import cgroup
+    from minidock.kernel import cgroup, cgroup_tree
 
     states = [container.state["Status"] for container in list_containers(store)]
     machine = os.uname()
@@ -163,7 +163,7 @@ def _information(store: Store) -> dict[str, Any]:
         "IPv4Forwarding": _is_on("/proc/sys/net/ipv4/ip_forward"),
         "OomKillDisable": not cgroup.is_v2(),
         "LoggingDriver": "json-file",
-        "CgroupDriver": "systemd" if cgroup.takes_slices() else "cgroupfs",
+        "CgroupDriver": "systemd" if cgroup_tree.takes_slices() else "cgroupfs",
         "CgroupVersion": "2" if cgroup.is_v2() else "1",
         "KernelVersion": machine.release,
         "OperatingSystem": system.get("PRETTY_NAME", ""),

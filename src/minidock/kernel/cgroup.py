@@ -8,7 +8,7 @@ files set limits and show use, and the processes whose pids stand in its cgroup.
     cgroup v2   one tree for all controllers                   cgroup_v2.py
     hybrid      v1 trees that hold the controllers, and an empty v2 tree beside them: counts as v1
 
-    group = open_cgroup(home_of("minidock"), name)    names it; makes nothing
+    group = open_cgroup(home_of("minidock"), name)    names it; makes nothing: cgroup_tree.py
     group.create(); group.apply(resources)            directories and limits, before any process
     clone3(..., cgroup=group.fd_for_clone())          the child is born in the v2 tree,
     group.join(born_inside=True)                      and enters the other trees by itself
@@ -19,8 +19,7 @@ period, 5 to 15 ms. Two ways are free of it: to be born inside (CLONE_INTO_CGROU
 for a process of one thread, to move itself by writing 0 into `tasks` (v1 trees; Linux 5.5). So
 init and exec's processes join by themselves; `add` is for those that cannot.
 
-This file decides nothing about limits; it holds the ops, what both versions share, and the choice
-between them.
+This file decides nothing about limits; it holds the ops and what both versions share.
 
 Sources: cgroups(7); the kernel's admin-guide/cgroup-v1/ and cgroup-v2.rst; clone(2)
 CLONE_INTO_CGROUP; cgroup_attach_lock in kernel/cgroup/cgroup.c; OCI runtime-spec config-linux.
@@ -49,47 +48,6 @@ _PAUSE_SECONDS = 0.001
 _CREATE_ATTEMPTS = 50
 
 
-def open_cgroup(parent: str, name: str) -> Cgroup:
-    """The cgroup <parent>/<name> of this machine's cgroup version; nothing is made yet.
-
-    parent: path below the root of each tree, such as "kubepods/pod1" or `home_of("minidock")`.
-    """
-    for part in (*parent.split("/"), *name.split("/")):
-        if part == "..":
-            raise MinidockError(f"cgroup path {parent}/{name} leaves its tree by '..'")
-    parent, name = parent.strip("/"), name.strip("/")
-    if is_v2():
-        from minidock.kernel.cgroup_v2 import CgroupV2
-
-        return CgroupV2(parent, name)
-    from minidock.kernel.cgroup_v1 import CgroupV1
-
-    return CgroupV1(parent, name)
-
-
-def home_of(name: str, *, slice_name: str = "") -> str:
-    """Where minidock's own cgroups go on this machine: a parent for `open_cgroup`.
-
-    name: of the directory that they share, "" for none. slice_name: the slice of systemd's that
-    they shall belong to, where `takes_slices`. See cgroup_home.py for v2; v1's trees have no owner,
-    so it is at their root there.
-    """
-    if not is_v2():
-        return name
-    from minidock.kernel.cgroup_home import home
-
-    return f"{home(slice_name)}/{name}".strip("/")
-
-
-def takes_slices() -> bool:
-    """Whether systemd owns the tree, so that a cgroup's place in it is named by a slice."""
-    if not is_v2():
-        return False
-    from minidock.kernel import systemd
-
-    return systemd.is_running()
-
-
 def is_v2() -> bool:
     """Whether /sys/fs/cgroup itself is a cgroup2 file system (hybrid is not)."""
     return os.path.exists(f"{ROOT}/cgroup.controllers")
@@ -105,30 +63,6 @@ def supports_swap_limit() -> bool:
     with os.scandir(ROOT) as entries:  # the root itself has no limits
         below = [entry.path for entry in entries if entry.is_dir()]
     return any(os.path.exists(f"{path}/memory.swap.max") for path in below)
-
-
-def leave_caller_cgroup(parent: str) -> None:
-    """Move this process out of its caller's cgroup, so that the caller's limits are not its own.
-
-    It goes to <parent> (v1), or to the leaf <parent>/monitors (v2, whose inner cgroups hold no
-    processes); only in the trees in which it is not at the root already, where no limit exists.
-    """
-    group = open_cgroup(parent, MONITORS)
-    _while_parents_vanish(group.adopt_caller)
-
-
-def remove_parent(parent: str) -> bool:
-    """Remove <parent> and <parent>/monitors where nothing lives in them any more.
-
-    Returns whether all is gone. A parent in use stays, and is not an error: the next container
-    needs it anyway. A monitor that calls this keeps its own cgroup in use.
-    """
-    gone = True
-    for directory in open_cgroup(parent, MONITORS).directories():
-        for path in (directory, os.path.dirname(directory)):
-            if os.path.isdir(path):
-                gone = _try_remove(path) and gone
-    return gone
 
 
 class Cgroup:
@@ -233,7 +167,7 @@ class Cgroup:
         An empty one of the same name that a crash left behind is made anew, so no old limit
         stays. Raises Conflict where processes live in it.
         """
-        _while_parents_vanish(self._create_once)
+        while_parents_vanish(self._create_once)
 
     def add(self, pid: int) -> None:
         """Move another process, with all its threads, into this cgroup (5 to 15 ms: see above)."""
@@ -446,7 +380,7 @@ def make_empty(directory: str) -> None:
         create_directory(directory)
 
 
-def _while_parents_vanish(make: Callable[[], None]) -> None:
+def while_parents_vanish(make: Callable[[], None]) -> None:
     """Make a cgroup, again if another container's end removed its parent between two steps."""
     for _ in range(_CREATE_ATTEMPTS):
         try:
@@ -468,11 +402,11 @@ def create_or_find(directory: str) -> None:
 
 
 def _remove_tree(top: str) -> bool:
-    left = [directory for directory in walk(top) if not _try_remove(directory)]
+    left = [directory for directory in walk(top) if not try_remove(directory)]
     return not left
 
 
-def _try_remove(directory: str) -> bool:
+def try_remove(directory: str) -> bool:
     """Remove one directory; False where something still lives in it."""
     try:
         remove_directory(directory)

@@ -16,7 +16,7 @@ from errno import ENODEV, ENOENT, ESRCH
 
 from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel import capability, namespace, process
-from minidock.kernel.cgroup import open_cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.kernel.keyring import join_session_keyring
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.path import chroot

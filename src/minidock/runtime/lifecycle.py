@@ -23,7 +23,8 @@ from errno import ENOENT, ENXIO
 from minidock import jsontext
 from minidock.errors import Conflict, KernelError, MinidockError, NotFound, UsageError
 from minidock.kernel import device, flock, process
-from minidock.kernel.cgroup import Cgroup, home_of, open_cgroup
+from minidock.kernel.cgroup import Cgroup
+from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
 from minidock.runtime.birth import Wishes, bear_init

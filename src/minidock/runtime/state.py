@@ -24,7 +24,8 @@ from errno import ENXIO
 from minidock import document, jsontext
 from minidock.document import Each
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
-from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.kernel.cgroup import Cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.runtime.release import OCI_VERSION
 
 TYPE_CHECKING = False

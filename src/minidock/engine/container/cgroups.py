@@ -15,8 +15,9 @@ import os
 
 from minidock.document import passed_over
 from minidock.errors import DamagedFile, DeviceNotFound, NotFound, UsageError
-from minidock.kernel import cgroup
-from minidock.kernel.cgroup import Cgroup, open_cgroup
+from minidock.kernel import cgroup, cgroup_tree
+from minidock.kernel.cgroup import Cgroup
+from minidock.kernel.cgroup_tree import open_cgroup
 from minidock.paths import Store
 from minidock.runtime import state
 
@@ -36,10 +37,10 @@ def _parent(container: Container) -> str:
     ours = container.store.cgroup_parent
     asked = container.host_config.get("CgroupParent") or ""
     if not asked:
-        return cgroup.home_of(ours)
-    if cgroup.takes_slices():
-        return cgroup.home_of(ours, slice_name=asked)
-    return asked.strip("/") if asked.startswith("/") else cgroup.home_of(asked.strip("/"))
+        return cgroup_tree.home_of(ours)
+    if cgroup_tree.takes_slices():
+        return cgroup_tree.home_of(ours, slice_name=asked)
+    return asked.strip("/") if asked.startswith("/") else cgroup_tree.home_of(asked.strip("/"))
 
 
 def check_cgroup_parent(asked: str) -> None:
@@ -49,7 +50,7 @@ def check_cgroup_parent(asked: str) -> None:
     """
     if ".." in asked.split("/") or "\0" in asked:
         raise UsageError(f"cgroup-parent {asked!r} leaves its tree by '..'")
-    if asked and cgroup.takes_slices():
+    if asked and cgroup_tree.takes_slices():
         from minidock.kernel.systemd import slice_path
 
         slice_path(asked)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from minidock.engine.doctor.tried import Tried
 from minidock.errors import KernelError
-from minidock.kernel import cgroup, device, namespace
+from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel.cgroup_home import LEAF
 from minidock.paths import Store
 
@@ -29,21 +29,21 @@ def limits(_: Store, tried: Tried) -> None:
         return
     try:
         with tried("create"):
-            group = cgroup.open_cgroup(parent, "try")
+            group = cgroup_tree.open_cgroup(parent, "try")
             group.create()
         if tried.works("create"):
             _try_each(group, tried)
             group.remove()
     finally:
-        cgroup.remove_parent(parent)
+        cgroup_tree.remove_parent(parent)
         found.give_back()
 
 
 def _place() -> str:
     """A parent for the probe's cgroup, beside those of containers."""
     name = f"minidock-doctor-{os.getpid()}"
-    parent = cgroup.home_of(name)
-    if cgroup.takes_slices() and not os.path.isdir(f"{cgroup.ROOT}/{os.path.dirname(parent)}"):
+    parent = cgroup_tree.home_of(name)
+    if cgroup_tree.takes_slices() and not os.path.isdir(f"{cgroup.ROOT}/{os.path.dirname(parent)}"):
         return name
     return parent
 
@@ -68,7 +68,7 @@ class _AsFound:
         if cgroup.is_v2() and not self._had_leaf and os.path.isdir(leaf):
             for pid in cgroup.pids_of(leaf):
                 self._try_write(f"{self._home}/cgroup.procs", str(pid))
-            cgroup.open_cgroup("", leaf.removeprefix(f"{cgroup.ROOT}/")).remove()
+            cgroup_tree.open_cgroup("", leaf.removeprefix(f"{cgroup.ROOT}/")).remove()
 
     @staticmethod
     def _handed_down(directory: str) -> set[str]:

@@ -4,7 +4,7 @@ A store's first container makes for it, and each later one finds there:
 
     a bridge with its firewall rules, and the machine's forwarding     engine/network
     the sealed interpreter, a mount in /run                            runtime/seal.py
-    the parent of its cgroups                                          kernel/cgroup.py
+    the parent of its cgroups                                          kernel/cgroup_tree.py
 
 Images, containers and volumes stay: the next container makes the rest anew.
 """
@@ -16,7 +16,7 @@ import os
 from minidock.engine.container.lookup import list_containers, wait_until_settled
 from minidock.engine.network import networks
 from minidock.errors import Conflict, NotFound
-from minidock.kernel import cgroup
+from minidock.kernel import cgroup_tree
 from minidock.runtime.seal import unseal
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def take_all_down(store: Store) -> None:
     if os.path.isdir(store.networks):
         networks.teardown(store)
     unseal(store.run)
-    cgroup.remove_parent(cgroup.home_of(store.cgroup_parent))
+    cgroup_tree.remove_parent(cgroup_tree.home_of(store.cgroup_parent))
     try:
         os.rmdir(store.run)
     except OSError:

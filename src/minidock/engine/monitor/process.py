@@ -43,7 +43,7 @@ from minidock.engine.store.locks import Ownership
 from minidock.engine.store.stories import journal_of
 from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
-from minidock.kernel import cgroup, flock, process
+from minidock.kernel import cgroup_tree, flock, process
 from minidock.paths import Store
 from minidock.runtime.channel import describe_error
 
@@ -164,7 +164,7 @@ class Monitor:
 
     def _launch(self) -> None:
         container = self.container
-        cgroup.leave_caller_cgroup(cgroup.home_of(self.store.cgroup_parent))
+        cgroup_tree.leave_caller_cgroup(cgroup_tree.home_of(self.store.cgroup_parent))
         if self.request.get("size"):
             container.host_config["ConsoleSize"] = self.request["size"]
         container.document["RestartCount"] = 0

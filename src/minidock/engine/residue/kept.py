@@ -10,7 +10,8 @@ import os
 from minidock.engine.network import bridge, firewall
 from minidock.engine.residue.kernel import devices_of
 from minidock.kernel import link
-from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
+from minidock.kernel.cgroup import MONITORS
+from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.mount import mount_points
 from minidock.kernel.netlink import Netlink
 

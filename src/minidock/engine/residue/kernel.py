@@ -19,7 +19,8 @@ from minidock.engine.residue.thing import Thing, living, scripts, whose
 from minidock.engine.store.locks import exclusive
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
-from minidock.kernel.cgroup import MONITORS, home_of, open_cgroup
+from minidock.kernel.cgroup import MONITORS
+from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.mount import MNT_DETACH, mount_points, unmount
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal

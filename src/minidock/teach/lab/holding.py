@@ -20,7 +20,7 @@ import os
 from errno import ENODEV, ENOENT
 
 from minidock.errors import KernelError, MinidockError
-from minidock.kernel import cgroup, cgroup_home
+from minidock.kernel import cgroup, cgroup_home, cgroup_tree
 from minidock.kernel.process import start_time
 from minidock.teach.lab.tree import ROOT_ID
 
@@ -40,12 +40,12 @@ class Holding:
     """One place's cgroup, in each tree of this machine."""
 
     def __init__(self, *, memory_mib: int, pids: int) -> None:
-        self._parent = cgroup.home_of(_PARENT)
+        self._parent = cgroup_tree.home_of(_PARENT)
         own = f"{_namespace()}.{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
-        self.whole = cgroup.open_cgroup(self._parent, own)
+        self.whole = cgroup_tree.open_cgroup(self._parent, own)
         self.whole.create()
         self.whole.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
-        self.leaf = cgroup.open_cgroup(self.whole.path, _LEAF)
+        self.leaf = cgroup_tree.open_cgroup(self.whole.path, _LEAF)
         for directory in self.whole.directories():
             inherit = f"{directory}/cgroup.clone_children"  # v1's empty cpusets let nobody in
             if "/cpuset/" in directory and os.path.exists(inherit):
@@ -100,13 +100,13 @@ class Holding:
         """Kill what is left, and remove it."""
         self.whole.kill_all()
         self.whole.remove()
-        cgroup.remove_parent(self._parent)
+        cgroup_tree.remove_parent(self._parent)
 
 
 def sweep() -> None:
     """Remove what graders have left that are gone; one grader at a time does it for all."""
-    parent = cgroup.home_of(_PARENT)
-    tops = [top for top in cgroup.open_cgroup(parent, "").directories() if os.path.isdir(top)]
+    parent = cgroup_tree.home_of(_PARENT)
+    tops = [top for top in cgroup_tree.open_cgroup(parent, "").directories() if os.path.isdir(top)]
     try:
         lock = os.open(tops[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, IndexError):
@@ -116,7 +116,7 @@ def sweep() -> None:
         for name in sorted({name for top in tops for name in _listed(top)}):
             namespace, *maker = name.split(".")
             if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
-                _remove(cgroup.open_cgroup(parent, name))
+                _remove(cgroup_tree.open_cgroup(parent, name))
     except BlockingIOError:
         return  # another one is at it
     finally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.kernel import cgroup, cgroup_home, cgroup_v1, cgroup_v2, device, systemd
+from minidock.kernel import cgroup, cgroup_home, cgroup_tree, cgroup_v1, cgroup_v2, device, systemd
 from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def planned(acts: Acts, parent: str, name: str, world: World) -> V1 | V2:
 class _Planned:
     def __init__(self, acts: Acts, parent: str, name: str, world: World) -> None:
         self.acts = acts
-        self.group = cgroup.open_cgroup(parent, name)
+        self.group = cgroup_tree.open_cgroup(parent, name)
         self._world = world
 
     def _exists(self, directory: str) -> bool:

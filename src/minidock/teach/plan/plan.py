@@ -30,7 +30,7 @@ from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.monitor import launch, process, start
 from minidock.errors import Conflict, MinidockError
-from minidock.kernel import cgroup, device, namespace
+from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel import process as kernel_process
 from minidock.kernel.loop import mount_disk_file
 from minidock.kernel.mount import (
@@ -255,7 +255,7 @@ def _launch_acts(made: Plan) -> None:
     acts, container, wiring = made.acts, made.container, made.wiring
     world = cgroups.World()
     acts.add(process.Monitor._start_journal, kernel_process.set_not_dumpable)
-    home = cgroup.home_of(container.store.cgroup_parent)
+    home = cgroup_tree.home_of(container.store.cgroup_parent)
     cgroups.planned(acts, home, cgroup.MONITORS, world).adopt_caller()
     wiring.hold_ports()
     made.addresses = wiring.reserve()

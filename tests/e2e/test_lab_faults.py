@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault.fault import Fault, choose
 from minidock.teach.lab.fault.promises import PROMISES, broken
-from minidock.teach.lab.fault.session import FAULTS, Session, begin, current
+from minidock.teach.lab.fault.session import FAULTS, NoFault, Session, begin, current
 from minidock.teach.lab.fault.shop import Shop
 from support import machine, stores
 from support.command import SOURCE, Minidock, environment
@@ -269,6 +270,86 @@ def test_one_that_was_killed_while_it_was_made_can_be_ended(
     making.kill()
     making.communicate()
     Minidock(here.root).ok("lab", "fault", "--end")
+
+
+def test_the_end_of_one_that_was_ended_already_leaves_the_next_one_alone(
+    here: Store, nothing_left: None
+) -> None:
+    first, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
+    also_first = current(here)
+    first.end()
+    second, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
+    there = {name: each.id for name, each in second.shop.containers().items()}
+    with pytest.raises(Conflict, match="another one has been made"):
+        also_first.end()
+    with pytest.raises(Conflict, match="another one has been made"):
+        also_first.hint()
+    assert {name: each.id for name, each in second.shop.containers().items()} == there
+    assert current(here).note == second.note and len(there) == 4
+    second.end()
+    with pytest.raises(NoFault):
+        second.end()
+
+
+def test_the_end_takes_nothing_of_others_out_of_the_directory(
+    here: Store, nothing_left: None
+) -> None:
+    session, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
+    theirs = Path(here.lab, "notes")
+    theirs.mkdir()
+    (theirs / "mine").write_text("keep this")
+    unfinished = Path(f"{here.lab_note}.{os.getpid()}.new")  # of who writes a note just now
+    unfinished.write_text("{}")
+    session.end()
+    assert sorted(os.listdir(here.lab)) == sorted([theirs.name, unfinished.name])
+    assert (theirs / "mine").read_text() == "keep this"
+    shutil.rmtree(theirs)
+    unfinished.unlink()
+    os.rmdir(here.lab)
+
+
+@pytest.mark.parametrize(
+    "uses",
+    ["--network lab-shop busybox", "-v lab-orders:/x busybox", "-v DISK:/x busybox", "lab-shop"],
+)
+def test_the_end_takes_nothing_that_another_container_uses(
+    here: Store, nothing_left: None, uses: str
+) -> None:
+    minidock = Minidock(here.root)
+    session, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
+    words = uses.replace("DISK", session.shop.disk).split()
+    minidock.ok("run", "-d", "--name", "mine", *words, "sleep", "1000")
+    before = {each.id for each in every(here) if each.running}
+    answer = minidock("lab", "fault", "--end")
+    assert answer.code == 1 and "container mine uses" in answer.stderr, str(answer)
+    assert {each.id for each in every(here) if each.running} == before
+    assert os.path.ismount(session.shop.disk) and current(here).note == session.note
+    minidock.ok("rm", "-f", "mine")
+    minidock.ok("lab", "fault", "--end")
+
+
+def test_the_end_leaves_an_image_that_was_made_of_the_shops(
+    here: Store, nothing_left: None
+) -> None:
+    session, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
+    minidock = Minidock(here.root)
+    minidock.ok("commit", "lab-web", "mine:of-the-shop")
+    session.end()
+    assert "of-the-shop" in minidock.ok("images")
+    minidock.ok("rmi", "mine:of-the-shop")
+
+
+def test_its_end_waits_until_it_is_made(here: Store, nothing_left: None) -> None:
+    minidock = Minidock(here.root)
+    making = minidock.start("lab", "fault", "1", "--yes-in-a-vm")
+    deadline = time.monotonic() + patience(30)
+    while len(every(here)) < 2:
+        assert time.monotonic() < deadline and making.poll() is None
+        time.sleep(0.02)
+    assert minidock("lab", "fault", "2").code == 1  # at once
+    minidock.ok("lab", "fault", "--end")
+    _, said = making.communicate()
+    assert making.returncode == 0, said
 
 
 def test_its_end_waits_for_a_script_whose_caller_was_killed(here: Store) -> None:

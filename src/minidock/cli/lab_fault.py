@@ -15,10 +15,6 @@ from minidock.cli.pflag import switch
 from minidock.errors import UsageError
 from minidock.paths import Store
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from minidock.teach.lab.fault.session import Session
-
 _MARGIN = "    "
 
 
@@ -140,23 +136,24 @@ def check_fault(*, as_json: bool = False) -> int | None:
     except NoFault:
         return None
     seen = session.broken()
+    repair, looks = session.reference(), session.looks()  # by the names of what is there
+    if not seen:
+        session.end()
     if as_json:
         json.dump({"fault": session.seed, "broken": seen}, sys.stdout, ensure_ascii=False)
         print()
     elif seen:
         _tell("Not yet. What the shop does not do:", told(seen))
     else:
-        _tell_story(session)
-    if not seen:
-        session.end()
+        _tell_story(session.fault.cause, repair, looks)
     return 1 if seen else 0
 
 
-def _tell_story(session: Session) -> None:
+def _tell_story(cause: str, repair: str, looks: list[str]) -> None:
     print("It is repaired: the shop does all that it should. The set-up is taken away.")
-    print(f"\nIt was: {session.fault.cause}.\n\nOne way to repair it:\n")
-    for line in session.reference().splitlines():
+    print(f"\nIt was: {cause}.\n\nOne way to repair it:\n")
+    for line in repair.splitlines():
         print(f"{_MARGIN}{line}")
     print("\nWhat shows it:\n")
-    for line in session.looks():
+    for line in looks:
         print(f"{_MARGIN}{line}")

@@ -1,20 +1,24 @@
 """From `lab fault SEED` to its end: one set-up with one fault in a store, and a note about it.
 
-lab/fault.json   {"seed", "kept", "hints"}: written before anything is made, gone with the rest.
-                 Which fault it is follows from the seed.
+lab/fault.json   {"id", "seed", "kept", "hints"}: written before anything is made, gone after the
+                 rest. Which fault it is follows from the seed. Each set-up has another id.
+
+A set-up is made, ended and written about under one lock (`locked`, engine/residue/lab.py). Under
+it, the note's id says whether the set-up is still the one that was meant: somebody may have ended
+it, and begun another one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Any
 
 from minidock import document, jsontext
 from minidock.engine.image.images import ImageStore
-from minidock.engine.residue.lab import NOTE_SHAPE
+from minidock.engine.residue.lab import NOTE_SHAPE, locked
 from minidock.engine.store.store import prepare
-from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault import faults_files, faults_network, faults_processes
@@ -50,8 +54,17 @@ class Session:
         self.shop.kept = note["kept"]
 
     def save(self) -> None:
-        """Write the note."""
+        """Write the note; the caller has the lock."""
         document.write(self.store.lab_note, jsontext.dumps(self.note), durable=True)
+
+    def check_current(self) -> None:
+        """Raise NoFault, or Conflict, where this set-up is gone; the caller has the lock."""
+        now = current(self.store).note
+        if (now.get("id"), now["seed"]) != (self.note.get("id"), self.seed):
+            raise Conflict(
+                f"the set-up of {self.seed} has been taken away, and another one has been made",
+                hint="minidock lab fault     says how that one stands",
+            )
 
     def broken(self) -> dict[str, str]:
         """What is still wrong: promise -> what was seen. What was not so at each of a few looks
@@ -70,7 +83,9 @@ class Session:
         """The next thing to look at; the last one again when there are no more."""
         number: int = min(self.note["hints"], len(self.fault.look) - 1)
         self.note["hints"] = number + 1
-        self.save()
+        with locked(self.store):
+            self.check_current()
+            self.save()
         return self.looks()[number]
 
     def reference(self) -> str:
@@ -91,10 +106,18 @@ class Session:
             then.sh(self.fault.undo)
 
     def end(self) -> None:
-        """Take the set-up away, repaired or not."""
+        """Take the set-up away, repaired or not. Raises Conflict where somebody uses it; then all
+        of it is still there."""
+        with locked(self.store):
+            self.check_current()
+            self.shop.check_unused()
+            self.take_away()
+
+    def take_away(self) -> None:
+        """Remove all that is the set-up's, its note last; the caller has the lock."""
         self.undo()
         self.shop.end()
-        _forget(self.store)
+        os.unlink(self.store.lab_note)
 
 
 def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[Session, list[str]]:
@@ -105,31 +128,32 @@ def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[S
     Raises Conflict where one is set up already, UsageError where the fault is not allowed. On an
     error nothing is left.
     """
-    fault = choose(FAULTS, seed)
     _check(store, seed, is_allowed)
-    session = Session(store, {"seed": seed, "kept": {}, "hints": 0})
-    _claim(session)
-    try:
-        _check_names(session)
-    except BaseException:
-        _forget(store)
-        raise
-    try:
-        session.shop.make()
-        if wrong := told(session.broken()):
-            first = wrong[0].replace("\n", ": ")
-            raise MinidockError(
-                f"the set-up does not work on this machine, without any fault: {first}",
-                hint="minidock doctor     says what this machine can and cannot do",
-            )
-        session.note["kept"] = session.shop.keep()
-        session.save()
-        session.shop.sh(fault.inject)
-        seen = _symptom(session)
-    except BaseException:
-        session.end()
-        raise
-    return session, told(seen)
+    if os.path.exists(store.lab_note):
+        raise _there_already()
+    with locked(store):
+        session = Session(store, {"id": token_hex(8), "seed": seed, "kept": {}, "hints": 0})
+        _claim(session)
+        try:
+            return session, told(_make(session))
+        except BaseException:
+            session.take_away()
+            raise
+
+
+def _make(session: Session) -> dict[str, str]:
+    """Make the set-up, and break it; returns what is seen: promise -> what."""
+    session.shop.make()
+    if wrong := told(session.broken()):
+        first = wrong[0].replace("\n", ": ")
+        raise MinidockError(
+            f"the set-up does not work on this machine, without any fault: {first}",
+            hint="minidock doctor     says what this machine can and cannot do",
+        )
+    session.note["kept"] = session.shop.keep()
+    session.save()
+    session.shop.sh(session.fault.inject)
+    return _symptom(session)
 
 
 def _check(store: Store, seed: str, is_allowed: Callable[[], bool]) -> None:
@@ -161,6 +185,13 @@ def _check_names(session: Session) -> None:
             raise Conflict(
                 f"there is {kind} {name} already, and the set-up needs that name",
                 hint="remove or rename it; or use another store: MINIDOCK_ROOT",
+            )
+    for path in (session.shop.image, session.shop.disk):
+        if os.path.lexists(path):
+            raise Conflict(
+                f"there is {path} already, and the set-up needs that name",
+                hint="minidock system check --repair     removes what an earlier set-up has left, "
+                "once no container has it mounted",
             )
 
 
@@ -210,26 +241,17 @@ def filled(script: str, names: dict[str, str]) -> str:
     return script
 
 
-def _forget(store: Store) -> None:
-    """Remove what is kept of a set-up, the note last: until then `lab fault --end` finds it."""
-    note = os.path.basename(store.lab_note)
-    for name in sorted(os.listdir(store.lab), key=lambda name: name == note):
-        remove_tree(store, f"{store.lab}/{name}")
-    os.rmdir(store.lab)
-
-
 def _claim(session: Session) -> None:
-    """Write the note, which only one may: a link is made whole, or not at all."""
-    os.makedirs(session.store.lab, mode=0o700, exist_ok=True)
-    beside = f"{session.store.lab_note}.{os.getpid()}"
-    document.write(beside, jsontext.dumps(session.note), durable=True)
-    try:
-        os.link(beside, session.store.lab_note)
-    except FileExistsError:
-        raise Conflict(
-            "a fault is set up already",
-            hint="minidock lab check            says what is still wrong\n"
-            "minidock lab fault --end      gives it up",
-        ) from None
-    finally:
-        os.unlink(beside)
+    """Write the note, where nobody has the set-up's names; the caller has the lock."""
+    if os.path.lexists(session.store.lab_note):
+        raise _there_already()
+    _check_names(session)
+    session.save()
+
+
+def _there_already() -> Conflict:
+    return Conflict(
+        "a fault is set up already",
+        hint="minidock lab check            says what is still wrong\n"
+        "minidock lab fault --end      gives it up",
+    )

@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
@@ -29,8 +30,9 @@ from minidock.engine.container.lookup import list_containers
 from minidock.engine.image.images import ImageStore
 from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
+from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree import remove_tree
-from minidock.errors import MinidockError, NotFound
+from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.kernel import iptables
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
@@ -92,8 +94,34 @@ class Shop:
             "container": list(self.containers()),
             "volume": [name for name in VOLUMES if os.path.isdir(self.store.volume(name))],
             "network": [name for name in NETWORKS if name in networks],
-            "image": [name for name in IMAGES if self._has_image(name)],
+            "image": [name for name in IMAGES if self._image_id(name)],
         }
+
+    def check_unused(self) -> None:
+        """Raise Conflict where another container uses a part of it."""
+        ours = {container.id for container in self.containers().values()}
+        image = self._image_id()
+        for document in documents(self.store, strictly=True):
+            if document["Id"] in ours or not (what := self._part_in(document, image)):
+                continue
+            name = document["Name"].removeprefix("/")
+            raise Conflict(
+                f"container {name} uses {what}, which is the set-up's; nothing was taken away",
+                hint=f"remove it, then try again: minidock rm -f {name}",
+            )
+
+    def _part_in(self, document: dict[str, Any], image: str) -> str:
+        """The part of the set-up that a container uses; "" where it uses none."""
+        for name in document["NetworkSettings"]["Networks"]:
+            if name in NETWORKS:
+                return f"network {name}"
+        for point in document["Mounts"]:
+            if point["Type"] == "volume" and point.get("Name") in VOLUMES:
+                return f"volume {point['Name']}"
+            for directory in (self.image, self.disk):
+                if f"{point.get('Source', '')}/".startswith(f"{directory}/"):
+                    return directory
+        return "image lab-shop" if image and document["Image"] == image else ""
 
     def end(self) -> None:
         """Take it away, in whatever state it is; nothing happens where it is gone."""
@@ -106,8 +134,8 @@ class Shop:
         self._remove("rm -f", found["container"])
         self._remove("volume rm", found["volume"])
         self._remove("network rm", found["network"])
-        labelled = self.sh(f"minidock images -q --no-trunc --filter label={LABEL}").split()
-        self._remove("rmi -f", [*found["image"], *labelled])
+        unnamed = f"minidock images -q --no-trunc --filter label={LABEL} --filter dangling=true"
+        self._remove("rmi -f", [*found["image"], *self.sh(unnamed).split()])
         while os.path.ismount(self.disk):
             self.sh("umount -l $DISK")
         for directory in (self.image, self.disk):
@@ -117,12 +145,12 @@ class Shop:
         if names:
             self.sh(f"minidock {command} {' '.join(names)}")
 
-    def _has_image(self, name: str) -> bool:
+    def _image_id(self, name: str = IMAGES[0]) -> str:
+        """The id of an image; "" where it is missing."""
         try:
-            ImageStore(self.store).resolve(name)
+            return ImageStore(self.store).resolve(name).id
         except NotFound:
-            return False
-        return True
+            return ""
 
     # Scripts.
 
@@ -172,13 +200,8 @@ class Shop:
 
     def containers(self) -> dict[str, Container]:
         """The set-up's containers by their names, those too that a student made anew."""
-        key, _, value = LABEL.partition("=")
-        return {
-            container.name: container
-            for container in list_containers(self.store)
-            if container.name in (*NAMES, "lab-image")
-            or (container.config.get("Labels") or {}).get(key) == value
-        }
+        names = (*NAMES, "lab-image")
+        return {each.name: each for each in list_containers(self.store) if each.name in names}
 
     def variables(self) -> dict[str, str]:
         """The names of its parts, for scripts; of what there is just now.

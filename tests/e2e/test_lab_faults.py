@@ -319,10 +319,10 @@ def test_the_end_takes_nothing_that_another_container_uses(
     session, _ = begin(here, _seed_of("black-hole"), is_allowed=lambda: False)
     words = uses.replace("DISK", session.shop.disk).split()
     minidock.ok("run", "-d", "--name", "mine", *words, "sleep", "1000")
-    before = {each.id for each in every(here) if each.running}
+    before = {each.id for each in list_containers(here) if each.running}
     answer = minidock("lab", "fault", "--end")
     assert answer.code == 1 and "container mine uses" in answer.stderr, str(answer)
-    assert {each.id for each in every(here) if each.running} == before
+    assert {each.id for each in list_containers(here) if each.running} == before
     assert os.path.ismount(session.shop.disk) and current(here).note == session.note
     minidock.ok("rm", "-f", "mine")
     minidock.ok("lab", "fault", "--end")
@@ -343,7 +343,7 @@ def test_its_end_waits_until_it_is_made(here: Store, nothing_left: None) -> None
     minidock = Minidock(here.root)
     making = minidock.start("lab", "fault", "1", "--yes-in-a-vm")
     deadline = time.monotonic() + patience(30)
-    while len(every(here)) < 2:
+    while len(list_containers(here)) < 2:
         assert time.monotonic() < deadline and making.poll() is None
         time.sleep(0.02)
     assert minidock("lab", "fault", "2").code == 1  # at once

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.build import context_remote, download
+from minidock.engine.build import context_remote, download, git
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.engine.registry.transport import Interrupted, Transport, read_some
 from minidock.errors import MinidockError
@@ -120,7 +120,7 @@ def test_a_proxy_that_drips_is_given_up(
 def test_a_repository_that_drips_is_given_up(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context_remote, "_SLOW_SECONDS", 1)
+    monkeypatch.setattr(git, "SLOW_SECONDS", 1)
     with dripping(OK, b"A: b\r\n" * 999) as host:
         ends_early(
             lambda: context_remote.clone(

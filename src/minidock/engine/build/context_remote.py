@@ -6,7 +6,8 @@
     github.com/…                 the same, by https
 
 An archive is unpacked in staging/ by the process that unpacks layers, which cannot reach anything
-else (engine/image/layers.py). Repositories are fetched by git(1), which is not a part of minidock.
+else (engine/image/layers.py). Repositories are fetched by git(1) (engine/build/git.py),
+which is not a part of minidock.
 
 Source: docs.docker.com/build/concepts/context.
 """
@@ -17,6 +18,7 @@ import io
 import os
 
 from minidock.engine.build.context import DOCKERFILE_MAX_BYTES, Context, of_folder
+from minidock.engine.build.git import TooSlow, git
 from minidock.engine.build.options import Options
 from minidock.engine.image.compression import compression_of, uncompressed_chunks
 from minidock.engine.image.layers import unpack_layer
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 _USTAR_AT = 257
 _HEAD_BYTES = 512
-_SLOW_SECONDS = 60
 
 
 def open_remote(options: Options, staging: str, progress: Progress) -> Context:
@@ -132,7 +133,7 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     """Fetch a repository's branch, tag or commit; returns the folder that the URL means.
 
     url: with "#REF:FOLDER" behind it, both of which may be left out.
-    Raises MinidockError where git is missing or fails.
+    Raises MinidockError where git is missing or fails, TooSlow.
     """
     address, _, fragment = url.partition("#")
     ref, _, inside = fragment.partition(":")
@@ -141,10 +142,10 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     if address.startswith("github.com/"):
         address = f"https://{address}"
     os.mkdir(folder, 0o755)
-    _git(folder, "init", "--quiet")
-    _git(folder, "remote", "add", "origin", address)
+    git(folder, "init", "--quiet")
+    git(folder, "remote", "add", "origin", address)
     _check_out(folder, ref)
-    _git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+    git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     if not keep_git:
         _remove_git(folder)
     chosen = os.path.realpath(os.path.join(folder, inside.lstrip("/")))
@@ -158,15 +159,17 @@ def _check_out(folder: str, ref: str) -> None:
     """Fetch one commit if the server can give one alone, else its history, else everything."""
     for shallow in (["--depth=1"], []):
         try:
-            _git(folder, "fetch", "--quiet", *shallow, "origin", ref or "HEAD")
+            git(folder, "fetch", "--quiet", *shallow, "origin", ref or "HEAD")
+        except TooSlow:
+            raise
         except MinidockError:
             if not shallow and not ref:
                 raise
             continue
-        _git(folder, "checkout", "--quiet", "FETCH_HEAD")
+        git(folder, "checkout", "--quiet", "FETCH_HEAD")
         return
-    _git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit has no name there
-    _git(folder, "checkout", "--quiet", ref)
+    git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit has no name there
+    git(folder, "checkout", "--quiet", ref)
 
 
 def _remove_git(folder: str) -> None:
@@ -177,29 +180,3 @@ def _remove_git(folder: str) -> None:
         remove_below(cloned, ".git")
     finally:
         os.close(cloned)
-
-
-def _git(folder: str, *arguments: str) -> None:
-    """Run git without asking for a password, without the host's hooks, and not at a snail's pace.
-
-    Over ssh:// and git:// git has no limit of speed.
-    """
-    import sh
-
-    from minidock.engine.registry.http_pace import BYTES_PER_SECOND_MIN
-
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        git = sh.Command("git")
-    except sh.CommandNotFound:
-        raise MinidockError(
-            "git is not on this machine", hint="apt-get install git, or clone it another way"
-        ) from None
-    slow = (f"http.lowSpeedLimit={BYTES_PER_SECOND_MIN}", f"http.lowSpeedTime={_SLOW_SECONDS}")
-    options = [word for setting in ("core.hooksPath=/dev/null", *slow) for word in ("-c", setting)]
-    try:
-        git(*options, "-C", folder, *arguments, _env=environment)
-    except sh.ErrorReturnCode as failure:
-        lines = failure.stderr.decode(errors="replace").strip().splitlines() or [""]
-        said = next((line for line in lines if line.startswith("fatal:")), lines[-1])
-        raise MinidockError(f"failed to fetch the repository: git {arguments[0]}: {said}") from None

@@ -1,0 +1,132 @@
+"""git(1) as a child that is given up when its server keeps it waiting.
+
+    http(s)://    git's own limit: http.lowSpeedLimit, http.lowSpeedTime
+    the others    git has none, and ssh(1) waits for ever for a server that is silent, or drips. So
+                  this process looks at what git and its children (ssh, index-pack) read and write,
+                  by read(2) and write(2), and at the processor's time that they take.
+
+The limit is that of engine/registry/http_pace.py: 1000 bytes a second, here over SLOW_SECONDS. A
+process that computes (index-pack resolves deltas) waits for nobody. git runs in a session of its
+own: there is no terminal that ssh could ask for a password, and all of it is killed together, also
+when this process is interrupted.
+
+Source: git-config(1) "http.lowSpeedLimit"; setsid(2).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+
+from minidock.engine.registry.http_pace import BYTES_PER_SECOND_MIN
+from minidock.errors import MinidockError
+from minidock.kernel.session_usage import session_usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from minidock.kernel.session_usage import SessionUsage
+
+SLOW_SECONDS = 60.0
+_LOOK_SECONDS = 0.25
+_BUSY_SHARE = 0.02  # of one processor
+_HTTP = "git-remote-http"  # or …-https
+_SSH_WOULD_ASK = ("Host key verification failed", "Permission denied")
+_TOO_SLOW = "Operation too slow"  # curl, of lowSpeedLimit
+
+
+class TooSlow(MinidockError):
+    """A git server that has sent nothing, or too little, for too long."""
+
+
+def git(folder: str, *arguments: str) -> None:
+    """Run git in a folder, without asking for a password and without the host's hooks.
+
+    Raises MinidockError where git is missing or fails, TooSlow.
+    """
+    settings = (
+        "core.hooksPath=/dev/null",
+        f"http.lowSpeedLimit={BYTES_PER_SECOND_MIN}",
+        f"http.lowSpeedTime={max(1, round(SLOW_SECONDS))}",
+    )
+    options = [word for setting in settings for word in ("-c", setting)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                ["git", *options, "-C", folder, *arguments],
+                env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise MinidockError(
+                "git is not on this machine", hint="apt-get install git, or clone it another way"
+            ) from None
+        try:
+            _wait(child, arguments[0])
+        finally:
+            _kill(child)
+        if child.returncode:
+            _fail(arguments[0], said)
+
+
+def _fail(command: str, said: BinaryIO) -> None:
+    """Raise what git has said of its failure."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines() or [""]
+    if any(_TOO_SLOW in line for line in lines):
+        raise _too_slow(command)
+    reason = next((line for line in lines if line.startswith("fatal:")), lines[-1])
+    error = MinidockError(f"failed to fetch the repository: git {command}: {reason}")
+    if any(line.startswith(_SSH_WOULD_ASK) for line in lines):
+        error.hint = "ssh cannot ask here: add the server's key to known_hosts, yours to ssh-agent"
+    raise error
+
+
+def _too_slow(command: str) -> TooSlow:
+    return TooSlow(
+        f"failed to fetch the repository: git {command}: the server is too slow: less than "
+        f"{BYTES_PER_SECOND_MIN} B/s for {SLOW_SECONDS:.0f} s",
+        hint="see whether `git ls-remote` of the same address answers",
+    )
+
+
+def _wait(child: subprocess.Popen[bytes], command: str) -> None:
+    """Wait for git to end. Raises TooSlow."""
+    began, before = time.monotonic(), session_usage(child.pid)
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_LOOK_SECONDS)
+            return
+        if time.monotonic() - began >= SLOW_SECONDS:
+            now, seconds = session_usage(child.pid), time.monotonic() - began
+            if _is_too_little(before, now, seconds):
+                raise _too_slow(command)
+            began, before = time.monotonic(), now
+
+
+def _is_too_little(before: SessionUsage, now: SessionUsage, seconds: float) -> bool:
+    """Whether git waits for its server, which sends too little; not where nobody can know."""
+    if not (before.is_known and now.is_known):
+        return False
+    if any(name.startswith(_HTTP) for name in now.programs):
+        return False  # curl looks after the speed; what it receives by recv(2) is not counted here
+    came = now.bytes - before.bytes
+    if came < 0:
+        return False  # an orphan's counters went with it
+    busy = now.cpu_seconds - before.cpu_seconds >= _BUSY_SHARE * seconds
+    return came < BYTES_PER_SECOND_MIN * seconds and not busy
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End git and all that it has started, which may outlive it."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -1,0 +1,57 @@
+"""What the processes of a session have read, written and computed.
+
+A process's counters include those of the children that it has waited for. So the sums grow as long
+as the session's first process lives, but for a child that ends after its parent.
+
+Sources: proc_pid_io(5) rchar, wchar: by read(2), write(2) and their like, also of pipes and
+sockets, not by recv(2) and send(2); proc_pid_stat(5) session, utime, stime, cutime, cstime.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.numerals import is_decimal
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class SessionUsage:
+    """What has been used up to now.
+
+    bytes: read and written. cpu_seconds: taken. programs: the processes' names. is_known: whether
+    the kernel has told it of all of them.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.cpu_seconds = 0.0
+        self.programs: list[str] = []
+        self.is_known = True
+
+
+def session_usage(session: int) -> SessionUsage:
+    """What the processes of a session have used. session: the pid of its first process."""
+    usage = SessionUsage()
+    for name in filter(is_decimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                before, _, after = file.read().rpartition(")")
+            fields = after.split()  # from the manual's third on
+            if int(fields[3]) == session:
+                usage.cpu_seconds += sum(map(int, fields[11:15])) / _TICKS_PER_SECOND
+                usage.programs.append(before.partition("(")[2])
+                _add_bytes(usage, name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended, or is another user's, which procfs hides
+    return usage
+
+
+def _add_bytes(usage: SessionUsage, pid: str) -> None:
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            counters = dict(line.split(": ") for line in file.read().splitlines())
+    except PermissionError:
+        usage.is_known = False
+        return
+    usage.bytes += int(counters["rchar"]) + int(counters["wchar"])

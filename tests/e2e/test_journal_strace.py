@@ -101,6 +101,7 @@ UNTOLD = (
     r"close_range\(4, 4294967295, 0\)",  # it closes what its parent had, before it has a journal
     r"umask\(022\)",  # a command's own, for the store's files
     r"setsid\(\)|dup2\(",  # posix_spawn's own, in the child: part of a program's birth
+    r"prctl\(PR_SET_PDEATHSIG|v?fork\(|clone\(child_stack=NULL",  # children that end with us
     # The sealed interpreter and the monitor's birth, whose records travel in its launch message.
     r"clone3\(\{flags=CLONE_VM\|CLONE_VFORK|open_tree\(.*OPEN_TREE_CLON|mount_setattr\(4</>, \"\", "
     r"AT_EMPTY_PATH|move_mount\(4</>, \"\", AT_FDCWD<",

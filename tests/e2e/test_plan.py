@@ -290,13 +290,14 @@ LOOKING = set(
 )
 ALLOWED = (
     re.compile(r'execve\("[^"]*(python[\d.]*|iptables(-nft|-legacy)?-save|xtables-\w+-multi)", '),
-    re.compile(r"(clone3?|vfork)\(.*CLONE_VFORK|vfork\("),  # for iptables-save
+    re.compile(r"(clone3?|vfork)\(.*CLONE_VFORK|v?fork\("),  # for iptables-save
+    re.compile(r"clone\(child_stack=NULL, flags=CLONE_CHILD_CLEARTID\|CLONE_CHILD_SETTID\|SIGCHLD"),
     re.compile(r"write\(\d+<(pipe:|socket:|/memfd:|/dev/null|/dev/pts)"),
     re.compile(r"socket\(AF_NETLINK, "),
     re.compile(r"bind\(\d+<[^>]*>, \{sa_family=AF_NETLINK"),
     re.compile(r"send(to|msg)\(.*nlmsg_type=(\w+<<8\|)?(\w*GET\w*|SOCK_DIAG\w*|0x1[246ae]\b)"),
     re.compile(r"fsopen\(\"tmpfs\"|fsconfig\(.*FSCONFIG_SET_(STRING|FLAG)"),  # no CMD_CREATE
-    re.compile(r"prctl\((PR_CAPBSET_READ|PR_GET_\w+|PR_SET_VMA)"),
+    re.compile(r"prctl\((PR_CAPBSET_READ|PR_GET_\w+|PR_SET_VMA|PR_SET_PDEATHSIG)"),
     re.compile(r"socket\(AF_INET, SOCK_RAW, IPPROTO_RAW\)"),  # iptables-legacy-save reads by it
 )
 WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")

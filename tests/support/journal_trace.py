@@ -23,7 +23,8 @@ CALLS = """
 mount umount2 mount_setattr open_tree move_mount fsopen fsconfig fsmount pivot_root chroot
 unshare setns clone3 sethostname setdomainname setsid chdir fchdir umask dup2 dup3
 setresuid setresgid setreuid setregid setuid setgid setgroups capset prctl seccomp prlimit64
-setrlimit mknod mknodat chown lchown fchown fchownat chmod fchmod fchmodat keyctl bpf bind
+setrlimit clone fork
+mknod mknodat chown lchown fchown fchownat chmod fchmod fchmodat keyctl bpf bind
 pidfd_send_signal close_range
 """.split()
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
@@ -111,7 +112,7 @@ def kind_of(rest: str) -> str:
         return "" if not written else "write " + written["path"].split("/")[1]
     if name == "sendto":  # only who wants a change asks for an answer by this flag
         return "netlink" if "nlmsg_type=" in rest and "NLM_F_ACK" in rest else ""
-    if name == "clone3" and "CLONE_VFORK" in rest:
+    if (name == "clone3" and "CLONE_VFORK" in rest) or name in ("clone", "fork"):
         return "spawn"
     if name == "clone3" and "CLONE_THREAD" in rest:
         return ""  # no new process

@@ -8,7 +8,7 @@ whenever another process has got the lock: in a crowd each has its turn.
     lock(fd, path)                 wait for it
     try_lock(fd)                   take it if it is free
     with limits(stopped=5, busy=20):       other limits, for all that the block locks
-    with held(paths):              this process has these locks: whoever asks for one goes on
+    with held(path):               this process has the lock: whoever asks for it goes on
 
 Source: flock(2); proc_locks(5).
 """
@@ -18,10 +18,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 STOPPED_SECONDS, BUSY_SECONDS = 60.0, 600.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.02
@@ -80,19 +76,19 @@ class limits:
 
 
 class held:
-    """A block in which this process has the locks of these files already, by other descriptors.
+    """A block in which this process has the lock of a file already, by another descriptor.
 
     Without it, it would wait for itself: to flock(2), each opening of a file is another holder.
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._paths = set(paths)
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     def __enter__(self) -> None:
-        _held.update(self._paths)
+        _held.add(self._path)
 
     def __exit__(self, *error: object) -> None:
-        _held.difference_update(self._paths)
+        _held.discard(self._path)
 
 
 class Patience:

@@ -17,6 +17,14 @@ import select
 
 from minidock.errors import MinidockError
 from minidock.kernel.op import op, quote
+from minidock.kernel.process import die_with_parent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import NoReturn
+else:
+    import _signal as signal  # without the enums, whose import costs 5 ms
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
 _SIGKILL = 9
@@ -26,25 +34,30 @@ _LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy
 _ALL_SIGNALS = [number for number in range(1, 32) if number not in (9, 19)]
 
 
+class TooSlow(MinidockError):
+    """A program did not end within its limit, and was ended."""
+
+
 class _Helper:
-    """A program with its input, output and complaints in memory files, so that none can block."""
+    """A program with its input, output and complaints in memory files, so that none can block.
+
+    It ends with this process: a stopped one that went on later would change the firewall behind
+    the back of whoever has repaired what a killed process had left.
+    """
 
     def __init__(self, name: str, arguments: list[str], given: str = "") -> None:
         self._name = name
         self._pid = 0
+        self._late = False
         files = [os.memfd_create(f"{name}-{role}") for role in ("input", "output", "errors")]
         self._input, self._output, self._errors = files
         try:
             os.write(self._input, given.encode())
             os.lseek(self._input, 0, os.SEEK_SET)
-            self._pid = os.posix_spawn(
-                find(name),
-                [name, *arguments],
-                {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"},
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(files)],
-                setsigmask=[],
-                setsigdef=_ALL_SIGNALS,
-            )
+            path, parent = find(name), os.getpid()
+            self._pid = os.fork()
+            if self._pid == 0:
+                _become(path, [name, *arguments], files, parent)
         except BaseException:
             self._close()
             raise
@@ -60,6 +73,11 @@ class _Helper:
         """
         try:
             status = self._await_end()
+            if self._late:
+                raise TooSlow(
+                    f"{self._name} did not end within {_LIMIT_SECONDS:g} s, and was killed",
+                    hint="was it stopped (SIGSTOP)? else the firewall, or the machine, is too slow",
+                )
             if status != 0:
                 said = _contents(self._errors).strip().replace("\n", "; ")
                 raise MinidockError(
@@ -79,6 +97,7 @@ class _Helper:
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(_LIMIT_SECONDS * 1000):
+                self._late = True
                 os.kill(self._pid, _SIGKILL)
         finally:
             os.close(pidfd)
@@ -94,6 +113,21 @@ class _Helper:
         self._pid = 0
         for descriptor in (self._input, self._output, self._errors):
             os.close(descriptor)
+
+
+def _become(path: str, argv: list[str], files: list[int], parent: int) -> NoReturn:
+    """What the child does: it becomes the program. posix_spawn(3) cannot tie it to its parent."""
+    try:
+        die_with_parent()
+        if os.getppid() == parent:
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+            for number in _ALL_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            os.execve(path, argv, {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C"})
+    finally:
+        os._exit(127)
 
 
 class Listing:

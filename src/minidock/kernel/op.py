@@ -143,7 +143,7 @@ class Numbers:
 class Journal:
     """Writes an actor's records, each as one line of JSON, through `write`.
 
-    actor: "engine", "monitor", "init", "stage", "exec", "copy" or "runtime".
+    actor: "engine", "monitor", "errand", "init", "stage", "exec", "copy" or "runtime".
     numbers: those of the process, where it has written to another journal before.
     story: what all of this belongs to, where a file has several stories ("exec 4f1c…").
     gate: called with each record, when set (how fault tests end the world between two acts).

@@ -10,7 +10,8 @@ class Begin(TypedDict):
     """Written before an act.
 
     id: unique for good; the act's end has the same. begin: the last part of it, the number among
-    its process's acts. actor: "engine", "monitor", "init", "stage", "exec", "copy", "runtime".
+    its process's acts. actor: "engine", "monitor", "errand" (a child
+    of the monitor), "init", "stage", "exec", "copy", "runtime".
     pid: as that process sees itself. t: CLOCK_MONOTONIC, in nanoseconds. op: module and function.
     args: as Op.written has them. isolation: tags, keys of ISOLATION in kernel/isolation.py.
     phase: the function in whose text the act stands, with its module. line: there. wait: true where

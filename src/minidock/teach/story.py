@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from minidock.teach.page import Page
     from minidock.teach.told import Told
 
-COLOURS = {"engine": "34", "monitor": "33", "init": "32", "stage": "35", "exec": "36"}
+COLOURS = {
+    "engine": "34", "monitor": "33", "errand": "33", "init": "32", "stage": "35", "exec": "36",
+}  # fmt: skip
 _VALUE_WIDTH = 30
 _INDENT = " " * 9
 

@@ -44,7 +44,7 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
         return
     with container.editing():
         container.reload()
-        _require_absent(container, name)
+        require_absent(container, name)
         container.document["NetworkSettings"]["Networks"][name] = asked_for(asked)
         container.save()
 
@@ -62,14 +62,14 @@ def disconnect(store: Store, network: str, reference: str) -> None:
             f"container cannot be disconnected from {name} network or connected to {name} network",
             hint="make another container, with another --network",
         )
-    _require_present(container, name)
+    require_present(container, name)
     if container.running:
         _tell_monitor(container, {"network": name, "asked": None})
         emit(store, "network", "disconnect", found["Id"], **_about(container, name))
         return
     with container.editing():
         container.reload()
-        _require_present(container, name)
+        require_present(container, name)
         del container.document["NetworkSettings"]["Networks"][name]
         container.save()
 
@@ -106,7 +106,8 @@ def _check_mode(container: Container, network: str) -> None:
         )
 
 
-def _require_absent(container: Container, network: str) -> None:
+def require_absent(container: Container, network: str) -> None:
+    """Raise Conflict where the container is on this network."""
     if network in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(
             f"endpoint with name {container.name} already exists in network {network}",
@@ -114,14 +115,15 @@ def _require_absent(container: Container, network: str) -> None:
         )
 
 
-def _require_present(container: Container, network: str) -> None:
+def require_present(container: Container, network: str) -> None:
+    """Raise Conflict where the container is not on this network."""
     if network not in container.document["NetworkSettings"]["Networks"]:
         raise Conflict(f"container {container.id} is not connected to network {network}")
 
 
 def _tell_monitor(container: Container, change: dict[str, Any]) -> None:
     if change["asked"] is not None:
-        _require_absent(container, change["network"])
+        require_absent(container, change["network"])
     if container.restarting:
         raise restarting_error(container)
     socket = reach(container)

@@ -3,12 +3,14 @@
     monitor ──fork──► child ──► done(), or failed(error)
 
 The monitor serves its container meanwhile. An fsync(2) may take seconds beside others' writes, and
-whoever holds a lock may be stopped. The child has nothing open but what it opens itself: a socket
-or pipe that the monitor closes meanwhile is closed for its other end, too.
+whoever holds a lock may be stopped, as may be a program that the child runs. The child has nothing
+open but what it opens itself: a socket or pipe that the monitor closes meanwhile is closed for its
+other end, too. So it must not close what it has inherited: the number may be another file's.
 
-What it did is in the files that it wrote; nothing else comes back.
+What it did is in the files that it wrote, and in the kernel; nothing else comes back. It ends with
+the monitor: whoever repairs what a killed monitor has left has nobody at work beside it.
 
-Source: fork(2), fsync(2).
+Source: fork(2), fsync(2), prctl(2) PR_SET_PDEATHSIG.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import os
 from minidock import jsontext
 from minidock.engine.monitor.alarm import Alarm
 from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.store.journal import fault_gate
 from minidock.errors import MinidockError, as_ours
 from minidock.kernel import flock
-from minidock.kernel.op import use_journal
+from minidock.kernel.op import Journal, use_journal
+from minidock.kernel.process import die_with_parent
 from minidock.runtime import children
 from minidock.runtime.channel import describe_error, rebuild_error
 
@@ -34,6 +38,10 @@ _SIGKILL = 9
 _ANSWER_BYTES = 64 * 1024  # what a pipe holds
 
 
+class CutShort(MinidockError):
+    """An errand's child was killed in the middle of its work."""
+
+
 class Errand:
     """One piece of work. Exactly one of `done` and `failed` is called, once, by the loop."""
 
@@ -44,21 +52,29 @@ class Errand:
         *,
         done: Callable[[], None],
         failed: Callable[[MinidockError], None],
+        limit_seconds: float = LIMIT_SECONDS,
     ) -> None:
         self._loop = loop
         self._done = done
         self._failed = failed
+        self._limit_seconds = limit_seconds
         self._reading, writing = os.pipe2(os.O_CLOEXEC)
+        monitor = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _work(work, writing)
+            _work(work, writing, monitor)
         os.close(writing)
         children.claimed.add(self._pid)
         loop.watch(self._reading, READABLE, lambda events: self._hear())
-        self._alarm = Alarm(loop, int(LIMIT_SECONDS * 1000), self._give_up)
+        self._alarm = Alarm(loop, int(limit_seconds * 1000), self._give_up)
 
     def abandon(self) -> None:
         """Nobody wants to know any more how it ends; it is not cut short."""
+        self._end()
+
+    def kill(self) -> None:
+        """What it does is not wanted any more: neither `done` nor `failed` is called."""
+        os.kill(self._pid, _SIGKILL)
         self._end()
 
     def _hear(self) -> None:
@@ -69,14 +85,14 @@ class Errand:
         elif answer:
             self._failed(rebuild_error(jsontext.loads(answer)))
         else:
-            self._failed(MinidockError("a child of the container's monitor was killed"))
+            self._failed(CutShort("a child of the container's monitor was killed"))
 
     def _give_up(self) -> None:
-        os.kill(self._pid, _SIGKILL)
-        self._end()
+        self.kill()
         self._failed(
-            MinidockError(
-                f"the disk, or another process, was waited for in vain for {LIMIT_SECONDS:g} s"
+            CutShort(
+                "the disk, or another process, was waited for in vain for "
+                f"{self._limit_seconds:g} s"
             )
         )
 
@@ -87,11 +103,14 @@ class Errand:
         children.reap_at_some_time(self._pid)
 
 
-def _work(work: Callable[[], None], writing: int) -> None:
-    """What the child does; it does not return."""
+def _work(work: Callable[[], None], writing: int, monitor: int) -> None:
+    """What the child does; it does not return. monitor: its parent's pid."""
     answer: dict[str, object] = {}
     try:
-        use_journal(None)  # its descriptors are the monitor's
+        die_with_parent()
+        if os.getppid() != monitor:  # it had ended before
+            os._exit(1)
+        _begin_journal()
         _close_all_but(writing)
         with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
             work()
@@ -101,6 +120,13 @@ def _work(work: Callable[[], None], writing: int) -> None:
         os.write(writing, jsontext.dumps(answer).encode())
     finally:
         os._exit(0)
+
+
+def _begin_journal() -> None:
+    """What it does is told where it names a journal itself: the descriptors are the monitor's."""
+    journal = Journal(lambda record: None, actor="errand")
+    journal.gate = fault_gate()
+    use_journal(journal)
 
 
 def _close_all_but(kept: int) -> None:

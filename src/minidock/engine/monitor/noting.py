@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 
+from minidock.document import open_regular
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.monitor.launch import save_running
-from minidock.engine.store.locks import Together
 from minidock.errors import Aborted, CommandNotFound, CommandNotRunnable
+from minidock.kernel import flock
 from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
@@ -37,14 +38,15 @@ def note_running(loop: Loop, container: Container, run: Run) -> None:
 
 def _note_at_once(container: Container) -> bool:
     """Returns False where somebody else edits the document just now."""
-    locks = Together([container.paths.lock])
+    path = container.paths.lock
+    fd = open_regular(path)
     try:
-        if not locks.try_all():
+        if not flock.try_lock(fd):
             return False
-        with locks.held():
+        with flock.held(path):
             save_running(container)
     finally:
-        locks.close()
+        os.close(fd)
     return True
 
 

@@ -271,7 +271,7 @@ class Monitor:
         if self.rewiring is None:
             from minidock.engine.monitor.rewiring import Rewiring  # few containers need it
 
-            self.rewiring = Rewiring(self.loop)
+            self.rewiring = Rewiring(self.loop, self.container)
         self.rewiring.begin(client, self.current, content)
 
     # After
@@ -293,13 +293,13 @@ class Monitor:
     def _clear_away(self, run: Run, code: int) -> bool:
         """Clean up, and write down how it ended; returns whether its policy wants it back."""
         container, oom = self.container, False
+        if self.rewiring is not None:  # first: its child may hold a lock, and make things
+            self.rewiring.give_up(Conflict(f"container {container.id} has just ended"))
         try:
             oom = run.clean_up()
         except LockTimeout as error:
             self.left = error
         self.current = None
-        if self.rewiring is not None:
-            self.rewiring.give_up(Conflict(f"container {container.id} has just ended"))
         if self.health is not None:
             self.health.end()
             self.health = None

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.container import netfiles
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
+from minidock.engine.container.endpoints import has_names
 from minidock.engine.container.teardown import take_down
 from minidock.engine.monitor.launch import Launched, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.network.bridge import MACHINE_LOCK
-from minidock.engine.store.stories import telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Sequence
 
+    from minidock.engine.monitor.wiring import Wiring
     from minidock.engine.network.name_server import NameServer
     from minidock.engine.network.relay import Relay
     from minidock.runtime import lifecycle
@@ -102,32 +100,31 @@ class Run:
         self._loop.watch(server.fd, READABLE, lambda events: server.on_ready())
         return server
 
-    def locks_to_rewire(self, asked: dict[str, Any] | None) -> list[str]:
-        """The files whose locks `rewire` takes: who has them already does not wait in it."""
-        paths = [self._container.paths.lock, self._container.store.networks]
-        return paths if asked is None else [*paths, MACHINE_LOCK]
+    @property
+    def wiring(self) -> Wiring:
+        """Its networks, and what is held for them."""
+        return self._launched.wiring
 
-    def rewire(self, network: str, asked: dict[str, Any] | None) -> None:
-        """Connect the container to one more network, or (asked: None) disconnect it from one.
+    @property
+    def answers_names(self) -> bool:
+        return self._names is not None
 
-        Raises what keeps it from that; it is as it was before, then.
+    def hold(self, joined: Sequence[str]) -> str:
+        """Hold the sockets of a container that is on these networks; returns its last way out.
+
+        Until `serve`, nothing is carried by hand to its ports where the way out changes.
         """
-        container, wiring = self._container, self._launched.wiring
-        verb = "disconnect" if asked is None else "connect"
-        journal = container.store.network_journal(network)
-        with container.editing(), telling(journal, f"{verb} {container.name}"):
-            container.reload()
-            before = wiring.way_out
-            if asked is not None:
-                netfiles.add_address(container, wiring.join(network, asked))
-            else:
-                netfiles.drop_address(container, wiring.leave(network))
-            container.save()
-        if wiring.way_out != before:
+        before = self.wiring.way_out
+        if self.wiring.finds_way_out(joined) != before:
             self._end_relay()
+        self.wiring.move(joined)
+        return before
+
+    def serve(self) -> None:
+        """Serve at the sockets that are held, as its document has its networks now."""
+        if self._relay is None:
             self._relay = self._begin_relay()
-        if self._names is None and wiring.name_sockets is not None:
-            netfiles.serve_names(container)
+        if self._names is None and has_names(self._container.document):
             self._names = self._begin_names()
 
     def _end_relay(self) -> None:

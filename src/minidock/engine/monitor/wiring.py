@@ -3,7 +3,10 @@
     hold_ports     the host's ports, before anything is made: a second server shall not get them
     reserve        an address on each of its networks
     connect        a cable into each; the way out, the published ports, the server of its names
-    join, leave    `network connect` and `disconnect`, between two turns of the monitor's loop
+    move           of `network connect` and `disconnect`, what the monitor holds: ports, and the
+                   sockets of its names
+    join, leave    the rest, which waits: for locks, for the disk, for iptables-restore. A child of
+                   the monitor does it, with the sockets that the monitor holds (rewiring.py)
 
 Of several networks one is the way out: the first by name that is not internal (as in Docker). There
 leads the default route, and there the published ports arrive; when it changes, both move.
@@ -27,6 +30,7 @@ from minidock.engine.network.mode import mode as mode_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from minidock.engine.container.containers import Container
@@ -54,7 +58,8 @@ class Wiring:
             self._endpoints[mode.target] = asked_for(None)
         self.ports: list[ports.Published] = []
         self.name_sockets: NameSockets | None = None
-        self.way_out = self._find_way_out() if self.kind == "bridge" else ""
+        joined_now = joined(container.document)
+        self.way_out = self.finds_way_out(joined_now) if self.kind == "bridge" else ""
 
     @property
     def address(self) -> str:
@@ -88,32 +93,57 @@ class Wiring:
             settings["Networks"] = {self.kind: networks.bare_endpoint(self._store, self.kind)}
         settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
-    def join(self, name: str, asked: dict[str, Any]) -> str:
-        """Connect the running container to one more network; returns its address there.
+    def finds_way_out(self, joined: Sequence[str]) -> str:
+        """Which of these networks would lead it outside; "" for none."""
+        return networks.way_out(self._store, joined)
 
-        Raises what keeps it from that; it is as it was before, then.
+    def move(self, joined: Sequence[str]) -> None:
+        """Hold what a container on these networks holds: ports at another way out, names' sockets.
+
+        Raises Conflict where a port is taken, KernelError.
+        """
+        before, self.way_out = self.way_out, self.finds_way_out(joined)
+        ends = (before, self.way_out)
+        addresses = {networks.binding_address(self._store, name) for name in ends}
+        if not self.way_out or len(addresses) > 1:
+            self.let_go()
+        if self.way_out and not self.ports:
+            self.hold_ports()
+        if self.name_sockets is None and any(name != DEFAULT for name in joined):
+            from minidock.engine.network.name_sockets import open_in  # few containers need it
+
+            self.name_sockets = open_in(self._pid, lead=False)
+
+    def join(self, name: str, asked: dict[str, Any], *, before: str) -> str:
+        """Connect the running container to one more network, after `move`; returns its address.
+
+        before: its way out until then. Raises what keeps it from that; `leave` undoes it, then.
         """
         self._endpoints[name] = asked_for(asked)
-        try:
-            address = self._reserve(name)
-            self._connect(name, way_out=False)
-            self._lead_out()
-            self._serve_names()
-        except BaseException:
-            self.leave(name)
-            raise
+        networks.leave(self._store, self._container.id, name)  # an attempt that was cut short
+        address = self._reserve(name)
+        self._connect(name, way_out=False)
+        self._lead_out(before)
         return address
 
-    def leave(self, name: str) -> str:
-        """Disconnect it from a network; returns the address that it had there."""
-        endpoint = self._endpoints.pop(name)
+    def leave(self, name: str, *, before: str) -> str:
+        """Disconnect it from a network, after `move`; returns the address that it had there.
+
+        before: its way out until then.
+        """
+        self._endpoints.pop(name, None)
+        address = networks.leased(self._store, self._container.id, name)
         if name == DEFAULT:
             self._container.document["NetworkSettings"].update(
                 dict.fromkeys(_TOP, ""), IPPrefixLen=0
             )
-        self._lead_out(lost=name)
+        self._lead_out(before, lost=name)
         networks.leave(self._store, self._container.id, name)
-        return str(endpoint["IPAddress"])
+        return address
+
+    def count_interface(self) -> None:
+        """A child has given the container one: the next one has another name."""
+        self._interfaces += 1
 
     def let_go(self) -> None:
         """Close what is held, at the end of a run: others may have its ports until the next."""
@@ -134,9 +164,6 @@ class Wiring:
 
     def _in_order(self) -> list[str]:
         return networks.in_order(self._store, joined(self._container.document))
-
-    def _find_way_out(self) -> str:
-        return networks.way_out(self._store, joined(self._container.document))
 
     def _reserve(self, name: str) -> str:
         address = address_asked(self._container.document, name)
@@ -161,22 +188,17 @@ class Wiring:
         if name == DEFAULT:
             document["NetworkSettings"].update({key: endpoint[key] for key in _TOP})
 
-    def _lead_out(self, *, lost: str = "") -> None:
+    def _lead_out(self, before: str, *, lost: str = "") -> None:
         """Let the default route and the ports follow, where another network is the way out now.
 
-        lost: the network that is about to be left; its cable takes its route along.
+        before: the last way out. lost: the network that is about to be left; its cable takes its
+        route along.
         """
-        before, now = self.way_out, self._find_way_out()
+        now = self.way_out
         if before == now:
             return
         if before and before != lost and self.ports:
             networks.publish(self._store, self._container.id, network=before, bindings=[])
-        addresses = [networks.binding_address(self._store, name) for name in (before, now)]
-        self.way_out = now
-        if not now or addresses[0] != addresses[1]:
-            self.let_go()
-        if now and not self.ports:
-            self.hold_ports()
         networks.lead_out(self._store, self._container.id, netns_pid=self._pid, network=now)
         if self.ports:
             networks.publish(

@@ -27,10 +27,14 @@ _CHAIN = "MINIDOCK-NAMES"
 
 
 class NameSockets:
-    """The two sockets of a container's name server, and the process whose network they are in."""
+    """The two sockets of a container's name server, and the process whose network they are in.
 
-    def __init__(self, netns_pid: int, udp: socket, tcp: socket) -> None:
+    rules: those that lead port 53 to them, as iptables-restore takes them.
+    """
+
+    def __init__(self, netns_pid: int, udp: socket, tcp: socket, rules: str) -> None:
         self.netns_pid = netns_pid
+        self.rules = rules
         self.udp = udp
         self.tcp = tcp
 
@@ -40,9 +44,10 @@ class NameSockets:
         self.tcp.close()
 
 
-def open_in(netns_pid: int) -> NameSockets:
+def open_in(netns_pid: int, *, lead: bool = True) -> NameSockets:
     """Open the sockets in a container's network, whose loopback is up, and lead port 53 to them.
 
+    lead: otherwise `lead_to` is to do so.
     Raises KernelError, and MinidockError where iptables does.
     """
     udp = tcp = None
@@ -50,13 +55,24 @@ def open_in(netns_pid: int) -> NameSockets:
         try:
             udp = listen_for_names(NAME_SERVER, "udp")
             tcp = listen_for_names(NAME_SERVER, "tcp")
-            iptables.restore(_rules(udp.host_port, tcp.host_port), place)
+            rules = _rules(udp.host_port, tcp.host_port)
+            if lead:
+                iptables.restore(rules, place)
         except BaseException:
             for opened in (udp, tcp):
                 if opened is not None:
                     opened.close()
             raise
-    return NameSockets(netns_pid, udp.socket, tcp.socket)
+    return NameSockets(netns_pid, udp.socket, tcp.socket, rules)
+
+
+def lead_to(sockets: NameSockets) -> None:
+    """Lead port 53 to sockets that are open in a container's network.
+
+    Raises MinidockError where iptables does.
+    """
+    with Visit(sockets.netns_pid) as place:
+        iptables.restore(sockets.rules, place)
 
 
 def _rules(udp_port: int, tcp_port: int) -> str:

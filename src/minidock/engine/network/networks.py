@@ -252,6 +252,12 @@ def leave(store: Store, container_id: str, network: str) -> None:
         files.save(state)
 
 
+def leased(store: Store, container_id: str, network: str) -> str:
+    """The address that a container has on a network, "" for none."""
+    state = read(store, network) or {"Leases": {}}
+    return str(state["Leases"].get(container_id, {}).get("Address", ""))
+
+
 def repair(store: Store, is_live: Callable[[str], bool]) -> list[str]:
     """Take the dead off their networks; returns their ids.
 
@@ -366,6 +372,8 @@ def _apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> N
             if text:
                 iptables.restore(text)
             break
+        except iptables.TooSlow:
+            raise
         except MinidockError:
             if attempt == 2:  # once, somebody else may have changed the rules after we read them
                 raise

@@ -2,6 +2,7 @@
 
     engine    a command: it bears the monitor, stops, removes, pauses; it repairs after a crash
     monitor   launches, runs programs inside, takes down      (engine/monitor/process.py)
+    errand    its child, for what waits                       (engine/monitor/errand.py)
     init, stage, exec   inside; they hold no file, and send their records to the monitor
 
 A launch begins a fresh file, whose first records are those of the command that bore the monitor.

@@ -23,11 +23,7 @@ import os
 
 from minidock.document import open_regular
 from minidock.errors import DamagedFile
-from minidock.kernel.flock import Patience, held, lock_or_close, try_lock
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from minidock.kernel.flock import lock_or_close, try_lock
 
 _owned: set[str] = set()  # the files on which this process holds an ownership
 
@@ -47,48 +43,6 @@ class exclusive:
 
     def __exit__(self, *error: object) -> None:
         os.close(self._fd)
-
-
-class Together:
-    """Several locks, taken at once or not at all, by a process that has better to do than to wait.
-
-    Who has some of them and waits for others could wait for somebody who has these and waits for
-    those. paths: files and directories; of the first that is missing, FileNotFoundError is raised.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._fds: dict[str, int] = {}
-        self._patience: tuple[str, Patience] | None = None
-        try:
-            for path in paths:
-                self._fds[path] = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except BaseException:
-            self.close()
-            raise
-
-    def try_all(self) -> bool:
-        """Take them; returns whether they are ours now.
-
-        Raises LockTimeout where one process has held one of them for too long.
-        """
-        for path, fd in self._fds.items():
-            if not try_lock(fd):
-                for taken in self._fds.values():
-                    fcntl.flock(taken, fcntl.LOCK_UN)
-                if self._patience is None or self._patience[0] != path:
-                    self._patience = path, Patience(fd, path)
-                self._patience[1].check()
-                return False
-        return True
-
-    def held(self) -> held:
-        """A block in which they are ours, and are asked for again."""
-        return held(self._fds)
-
-    def close(self) -> None:
-        """Give them back; closing twice does nothing."""
-        while self._fds:
-            os.close(self._fds.popitem()[1])
 
 
 def is_held(fd: int) -> bool:

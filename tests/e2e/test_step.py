@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from minidock.engine.container import create
+from minidock.engine.container import create, lookup
 from minidock.engine.monitor import start
+from minidock.engine.monitor.entrance import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
 from support import half_made, stores, walls
@@ -390,3 +392,56 @@ def test_the_session_of_the_docs_is_one(minidock: Minidock, busybox_image: str) 
     assert set(result.stdout.splitlines()) <= set(told.splitlines())
     kinds = r"^ +(\w+:)\[\d+\] +(its own|the host's)"
     assert re.findall(kinds, result.stderr, re.M) == re.findall(kinds, told, re.M)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("then", ["it is waited for", "the command dies"])
+def test_a_shell_that_is_stopped_on_its_way_inside_is_given_up(
+    terminal: Terminal,
+    minidock: Minidock,
+    busybox_image: str,
+    store: Store,
+    require: Callable[[str], str],
+    then: str,
+) -> None:
+    """strace stops it (SIGSTOP) as it joins the namespaces."""
+    require("strace")
+    child = terminal("--rm", "--name", "half", "--net", "none", busybox_image, "true")
+    child.expect_exact(PROMPT)
+    say(child, "break pivot_root")
+    say(child, "continue")
+    monitor = lookup.find(store, "half").monitor_pid
+    children = Path(f"/proc/{monitor}/task/{monitor}/children")
+    strace = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=setns",
+         "-e", "inject=setns:signal=SIGSTOP", "-p", str(monitor)],
+    )  # fmt: skip
+    deadline = time.monotonic() + patience(20)
+    while "TracerPid:\t0\n" in Path(f"/proc/{monitor}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.sendline("sh true")
+    while not (frozen := [pid for pid in children.read_text().split() if _state(pid) == "t"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    strace.terminate()
+    strace.wait(patience(10))
+    if then == "the command dies":
+        os.kill(child.pid, signal.SIGKILL)
+        child.close()
+    else:
+        child.expect_exact(f"did not enter the container within {LIMIT_SECONDS:g} s",
+                           timeout=LIMIT_SECONDS + patience(20))  # fmt: skip
+        child.expect_exact(PROMPT)
+        child.sendline("abort")
+        assert ended(child) == 125
+    while not nothing_is_left(minidock, store):
+        assert time.monotonic() < deadline + LIMIT_SECONDS
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{frozen[0]}")
+
+
+def _state(pid: str) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

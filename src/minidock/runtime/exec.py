@@ -105,7 +105,6 @@ def execute(
     filter_program: bytes | None,
     preserved_fds: int = 0,
     instead: Callable[[], None] | None = None,
-    beside_init: bool = False,
 ) -> Entered:
     """Run a process in a container that runs, and wait until its command does.
 
@@ -119,7 +118,6 @@ def execute(
         filter_program=filter_program,
         preserved_fds=preserved_fds,
         instead=instead,
-        beside_init=beside_init,
     )
     while (entered := entering.proceed(wait=True)) is None:
         continue

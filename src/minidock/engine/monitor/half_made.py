@@ -27,7 +27,7 @@ from minidock.kernel import capability, seccomp
 from minidock.kernel.mount import mount_table
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
-from minidock.runtime.exec import Entered, execute
+from minidock.runtime.exec import Entering
 from minidock.runtime.process import DEFAULT_PATH
 
 TYPE_CHECKING = False
@@ -46,11 +46,11 @@ def enter_half_made(
     stdio: tuple[int, int, int] | None,
     *,
     size: list[int] | None,
-) -> Entered:
-    """Run a process beside a container's init.
+) -> Entering:
+    """Begin to run a process beside a container's init.
 
     request: {"Cmd", "Tty"}. size: [rows, columns] of its terminal.
-    Raises Conflict where there is no init yet, and what runtime.exec.execute raises.
+    Raises Conflict where there is no init yet, and what runtime.exec.Entering raises.
     """
     known = _made_so_far(container)
     config = bundle_config(container)
@@ -76,7 +76,7 @@ def enter_half_made(
     spec["capabilities"].update(effective=held, permitted=held)
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
-    return execute(
+    return Entering(
         known,
         config,
         spec,

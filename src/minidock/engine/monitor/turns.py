@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.monitor import wire
+from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
 from minidock.kernel import process
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
     from minidock.engine.monitor.loop import Loop
+    from minidock.runtime.exec import Entered
 
 SIGKILL = 9
 
@@ -54,6 +56,7 @@ class Turns:
         self._container = container
         self._word = b""
         self._aborted = False
+        self._entrance: Entrance | None = None
         self._shell: Session | None = None
 
     def wait(self) -> None:
@@ -98,17 +101,30 @@ class Turns:
         terminal = bool(content["request"].get("Tty"))
         pipes = None if terminal else Pipes(stdin=True)  # not the host's null: it may have no own
         try:
-            child = enter_half_made(
+            entering = enter_half_made(
                 self._container,
                 content["request"],
                 pipes.theirs if pipes else None,
                 size=content.get("size"),
             )
         except (MinidockError, OSError) as error:
-            if pipes is not None:
-                pipes.close()
-            self._client.send(wire.message(b"f", describe_error(as_ours(error))))
+            self._refuse(pipes, as_ours(error))
             return
+        self._entrance = Entrance(
+            self._loop,
+            entering,
+            entered=lambda child: self._begin_shell(child, pipes, content),
+            failed=lambda error: self._refuse(pipes, error),
+        )
+
+    def _refuse(self, pipes: Pipes | None, error: MinidockError) -> None:
+        self._entrance = None
+        if pipes is not None:
+            pipes.close()
+        self._client.send(wire.message(b"f", describe_error(error)))
+
+    def _begin_shell(self, child: Entered, pipes: Pipes | None, content: dict[str, Any]) -> None:
+        self._entrance = None
         self._shell = Session(
             self._loop,
             pid=child.pid,
@@ -128,6 +144,8 @@ class Turns:
 
         It is our child in init's PID namespace: until it is reaped, init cannot end.
         """
+        if self._entrance is not None:
+            self._entrance.abandon()
         if self._shell is not None:
             process.send_signal(self._shell.pidfd, SIGKILL, pid=self._shell.pid)
             self._shell.reap()

@@ -17,6 +17,7 @@ from minidock.kernel.mount import mount_points
 from minidock.kernel.process import start_time
 from minidock.kernel.shared_memory import keep_segment, let_go_of_segment
 from minidock.numerals import is_decimal
+from minidock.runtime import children
 from minidock.runtime.exec import execute
 from minidock.teach.without.probes import Host, run_all
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.runtime import lifecycle
 
+SILENT_SECONDS = 60.0  # longer than any probe takes
+_DEATH_SECONDS = 5.0
 _MESSAGE_BYTES = 64 * 1024
+_SIGKILL = 9
 
 
 def look_on(
@@ -70,15 +74,19 @@ def _answers(
             instead=lambda: run_all(host),
         )
         theirs.close()
-        yield from _conversation(ours)
+        try:
+            yield from _conversation(ours)
+        finally:  # it has said its last word; or it is stopped, and nobody waits for it
+            os.kill(entered.pid, _SIGKILL)
+            if children.reap(entered.pid, seconds=_DEATH_SECONDS) is None:
+                children.reap_at_some_time(entered.pid)
     finally:
         ours.close()
         theirs.close()
-    os.waitpid(entered.pid, 0)
 
 
 def _conversation(socket: _socket.socket) -> Iterator[dict[str, Any]]:
-    while packet := socket.recv(_MESSAGE_BYTES):
+    while packet := _hear(socket):
         told = jsontext.loads(packet.decode())
         if "ask" in told:
             socket.send(jsontext.dumps(os.uname().nodename).encode())
@@ -89,6 +97,18 @@ def _conversation(socket: _socket.socket) -> Iterator[dict[str, Any]]:
         else:
             yield told
     raise MinidockError("the process that probes was killed")
+
+
+def _hear(socket: _socket.socket) -> bytes:
+    """The next message; b"" where the process has ended. Raises MinidockError after a while."""
+    socket.settimeout(SILENT_SECONDS)
+    try:
+        return socket.recv(_MESSAGE_BYTES)
+    except TimeoutError:
+        raise MinidockError(
+            f"the process that probes was not heard of for {SILENT_SECONDS:g} s",
+            hint="is it stopped? `ps -eo pid,stat,args` shows T for a process that is",
+        ) from None
 
 
 def _facts(init: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import pytest
 from minidock.engine.container.lookup import find
 from minidock.errors import MinidockError
 from minidock.paths import Store
+from minidock.teach.layers.story import Story
 from minidock.teach.where.mounted import Mounted
 from minidock.teach.where.path import story_in
-from minidock.teach.where.story import Story
 from support.command import Minidock
 from support.patience import long
 

@@ -22,7 +22,7 @@ from conftest import session_directory
 from minidock.errors import NotFound
 from minidock.teach.layers.layer import Layer
 from minidock.teach.layers.stack import Found, Stack
-from minidock.teach.where.story import story_of
+from minidock.teach.layers.story import story_of
 from support.layered import mounted
 
 pytestmark = pytest.mark.root

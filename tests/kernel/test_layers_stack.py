@@ -24,7 +24,7 @@ from minidock.errors import NotFound
 from minidock.teach.layers.changes import changes_of
 from minidock.teach.layers.layer import Layer
 from minidock.teach.layers.stack import Found, Stack
-from minidock.teach.where.story import story_of
+from minidock.teach.layers.story import story_of
 from support.layered import NAMES, Acts, Model, mounted
 
 pytestmark = pytest.mark.root

@@ -20,8 +20,8 @@ from minidock.kernel.inotify import Inotify
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.layer import Layer
 from minidock.teach.layers.stack import Stack
+from minidock.teach.layers.story import story_of
 from minidock.teach.layers.watch import Event, Watcher
-from minidock.teach.where.story import story_of
 from support.layered import Acts, Model, mounted
 
 pytestmark = pytest.mark.root

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import cast
 
 import pytest
 
 from minidock.teach.lab import snapshot
-from minidock.teach.lab.place import Place
 from minidock.teach.lab.process import Process
 
 
@@ -28,25 +26,10 @@ class Passing(Process):
         return super().read(path)
 
 
-class Town:
-    """As much of a place as a snapshot asks, with ourselves as its first process."""
-
-    def __init__(self, *processes: Process) -> None:
-        self.init = Process(os.getpid())
-        self._processes = [self.init, *processes]
-
-    def processes(self) -> list[Process]:
-        return self._processes
-
-    def look(self, *argv: str) -> str:
-        return ""
-
-    def cgroups(self) -> list[str]:
-        return []
-
-
 def taken(*processes: Process) -> dict[int, str]:
-    return snapshot.take(cast(Place, Town(*processes))).processes
+    init = Process(os.getpid())
+    found = snapshot.take(init, iptables="", cgroups=[], processes=[init, *processes])
+    return found.processes
 
 
 @pytest.mark.parametrize("before", ["status", "cmdline"])

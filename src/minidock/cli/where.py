@@ -12,9 +12,9 @@ from minidock.paths import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minidock.teach.layers.story import Story
     from minidock.teach.where.mounted import Mounted
     from minidock.teach.where.shown import Whole
-    from minidock.teach.where.story import Story
 
 
 @command(
@@ -66,8 +66,8 @@ def _answer(
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers.of import of_image
+    from minidock.teach.layers.story import story_of
     from minidock.teach.where.path import story_in
-    from minidock.teach.where.story import story_of
 
     if type == "volume":
         raise UsageError(

@@ -249,7 +249,12 @@ class Place:
 
     def snapshot(self) -> Snapshot:
         """Mounts, links, rules, cgroups and processes now: later.left_over(before)."""
-        return snapshot.take(self)
+        return snapshot.take(
+            self.init,
+            iptables=self.look("iptables-save"),
+            cgroups=self.cgroups(),
+            processes=self.processes(),
+        )
 
     # Inside -----------------------------------------------------------------------------------
 

@@ -11,7 +11,9 @@ from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.lab.place import Place
+    from collections.abc import Sequence
+
+    from minidock.teach.lab.process import Process
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,25 @@ class Snapshot:
         return found
 
 
-def take(place: Place) -> Snapshot:
-    """What is in a place now."""
+def take(
+    init: Process, *, iptables: str, cgroups: Sequence[str], processes: Sequence[Process]
+) -> Snapshot:
+    """What is in a place now.
+
+    init: its PID 1. iptables: what iptables-save says in there.
+    """
     return Snapshot(
-        tuple(f"{mount.target} ({mount.fstype})" for mount in place.init.mounts()),
-        tuple(_links(place.init.read("net/dev"))),
-        tuple(_rules(place)),
-        tuple(place.cgroups()),
-        _processes(place),
+        tuple(f"{mount.target} ({mount.fstype})" for mount in init.mounts()),
+        tuple(_links(init.read("net/dev"))),
+        tuple(_rules(iptables)),
+        tuple(cgroups),
+        _commands(processes),
     )
 
 
-def _processes(place: Place) -> dict[int, str]:
+def _commands(processes: Sequence[Process]) -> dict[int, str]:
     found = {}
-    for process in place.processes():
+    for process in processes:
         try:
             ended = process.status()["State"][0] in "ZX"
             words = "" if ended else " ".join(process.argv())
@@ -69,11 +76,11 @@ def _links(text: str) -> list[str]:
     return [line.partition(":")[0].strip() for line in text.splitlines()[2:]]
 
 
-def _rules(place: Place) -> list[str]:
+def _rules(saved: str) -> list[str]:
     """The rules of both kinds of iptables that a machine may have, each with its table's name."""
     found = []
     table = ""
-    for line in place.look("iptables-save").splitlines():
+    for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith("-A") or (line.startswith(":") and " - [" in line):

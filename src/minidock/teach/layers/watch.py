@@ -2,7 +2,7 @@
 
     inotify(7): "something in this directory of upper has changed"
         ->  the directory is read again and held against what was known of it
-        ->  each entry that is new or another one is told as `where` tells it (where/story.py)
+        ->  each entry that is new or another one is told as `where` tells it (story.py)
 
 Inotify, not fanotify: a mark of fanotify's on the whole file system would also report every write
 of everybody else on that disk. Its weak point, that a new directory may be filled before it is
@@ -27,8 +27,8 @@ from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
 from minidock.teach.layers.layer import ORIGIN
 from minidock.teach.layers.of import is_unmounted, of_container
+from minidock.teach.layers.story import story_of
 from minidock.teach.page import WIDTH, Paint
-from minidock.teach.where.story import story_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

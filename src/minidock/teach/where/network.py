@@ -10,8 +10,8 @@ from minidock.engine.network.firewall import chain_of, parse
 from minidock.engine.network.mode import mode
 from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink
+from minidock.teach.ns.network import look_from_inside
 from minidock.teach.page import few
-from minidock.teach.step.kernel_view import look_from_inside
 from minidock.teach.where.shown import Part
 
 TYPE_CHECKING = False

@@ -8,10 +8,10 @@ import time
 
 from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.of import of_container
+from minidock.teach.layers.story import Story, command_for, kind_of, story_of
 from minidock.teach.page import WIDTH, Paint, size
 from minidock.teach.where.mounted import Mounted, links_text, mounted_at
 from minidock.teach.where.shown import Shortener
-from minidock.teach.where.story import Story, command_for, kind_of, story_of
 from minidock.teach.where.way import Tree, follow, root_of_running
 
 TYPE_CHECKING = False

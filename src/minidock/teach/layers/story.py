@@ -1,6 +1,8 @@
-"""where CONTAINER:PATH: which layer a file comes from, what is shadowed, and what happened to it.
+"""The story of one path: which layer it comes from, what is shadowed, and what happened to it.
 
-    layers/stack.py looks the path up  ->  Story: versions, and what is to be said of them
+    stack.py looks the path up  ->  Story: versions, and what is to be said of them
+
+`where CONTAINER:PATH` tells it, and so does `layers --watch` of each path that changes.
 
 What a container did to a file of its image is read from its upperdir:
 

@@ -64,6 +64,47 @@ def test_each_system_call_is_made_in_one_file_of_the_kernel_layer() -> None:
     assert not unknown
 
 
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def private_names_used(source: str) -> list[str]:
+    """Private names of other modules of minidock that a module imports, or takes from one."""
+    imported: set[str] = set()
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("minidock"):
+            imported |= {alias.asname or alias.name for alias in node.names}
+            found += [alias.name for alias in node.names if _is_private(alias.name)]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr):
+            owner = node.value
+            while isinstance(owner, ast.Attribute):
+                owner = owner.value
+            if isinstance(owner, ast.Name) and owner.id in imported:
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_no_module_uses_a_private_name_of_another(path: Path) -> None:
+    assert private_names_used(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from minidock.runtime.seal import _seal", ["_seal"]),
+        ("from minidock.runtime import seal\nseal._seal()", ["seal._seal"]),
+        ("from minidock.engine import m\nm.Monitor._start", ["m.Monitor._start"]),
+        ("from minidock.runtime import seal as s\ndef f():\n    s._seal()", ["s._seal"]),
+        ("import _socket\nfrom minidock.kernel import op\nop.__doc__, self._own", []),
+    ],
+)
+def test_a_private_name_is_found(source: str, found: list[str]) -> None:
+    assert private_names_used(source) == found
+
+
 def test_nothing_below_the_command_line_prints() -> None:
     talkers = []
     for path in MODULES:

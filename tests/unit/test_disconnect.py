@@ -32,7 +32,7 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
         seen_meanwhile.append(bindings(state))  # what another container's connect would publish
 
     monkeypatch.setattr(endpoint, "unplug", unplug)
-    monkeypatch.setattr(networks, "_apply_rules", lambda store, state, *, without="": None)
+    monkeypatch.setattr(networks, "apply_rules", lambda store, state, *, without="": None)
     networks.disconnect(store, "leaving")
     assert seen_meanwhile == [[]]
     after = read(store, "bridge")

@@ -103,11 +103,11 @@ def prepare(path: str) -> None:
             f"systemd has started {unit}, and {ROOT}/{path} is not there",
             hint="the systemd that answers must be the one whose cgroup tree is mounted here",
         )
-    _hand_down_unknown(path)
-    _move_out(f"{ROOT}/{path}")
+    hand_down_unknown(path)
+    move_to_leaf(f"{ROOT}/{path}")
 
 
-def _hand_down_unknown(path: str) -> None:
+def hand_down_unknown(path: str) -> None:
     """Hand down to a unit what systemd does not know of, and so never takes back: huge pages."""
     directory = ROOT
     for part in path.split("/"):
@@ -136,11 +136,11 @@ def hand_down(controllers: list[str], directory: str, *, move_out: bool = False)
             if error.errno != EBUSY or not move_out:
                 raise
             busy = error
-        _move_out(directory)
+        move_to_leaf(directory)
     raise busy
 
 
-def _move_out(directory: str) -> None:
+def move_to_leaf(directory: str) -> None:
     """Move the processes of a home itself to a leaf below it."""
     leaf = f"{directory}/{LEAF}"
     create_or_find(leaf)

@@ -74,7 +74,7 @@ class CgroupV1(Cgroup):
         directory = f"{tree}/{self.path}"
         make_empty(directory)
         if tree == self._trees.get("cpuset"):
-            _inherit_cpusets([*above, directory])
+            inherit_cpusets([*above, directory])
 
     def join(self, *, born_inside: bool = False) -> None:
         paths = self.paths()
@@ -91,7 +91,7 @@ class CgroupV1(Cgroup):
                 continue
             above = make_ancestors(tree, self.path)  # v1 has no need of a leaf: the parent will do
             if controller == "cpuset":
-                _inherit_cpusets(above)
+                inherit_cpusets(above)
             file = "cgroup.procs" if controller == _UNIFIED else "tasks"
             write_file(f"{above[-1]}/{file}", "0")
 
@@ -237,7 +237,7 @@ def own_paths() -> dict[str, str]:
     return found
 
 
-def _inherit_cpusets(directories: list[str]) -> None:
+def inherit_cpusets(directories: list[str]) -> None:
     """Hand CPUs and memory nodes down, parent to child: no process may enter an empty cpuset."""
     for parent, child in zip(directories, directories[1:], strict=False):
         for file in ("cpuset.cpus", "cpuset.mems"):

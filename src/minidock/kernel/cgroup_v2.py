@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     Limit = tuple[str, str]
 
-_WANTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
 _THROTTLES = {
     "throttleReadBpsDevice": "rbps",
     "throttleWriteBpsDevice": "wbps",
@@ -83,7 +83,7 @@ class CgroupV2(Cgroup):
     def _create_once(self) -> None:
         above = self._make_ancestors()
         offered = read_file(f"{above[0]}/cgroup.controllers").split()
-        wanted = [name for name in _WANTED if name in offered]
+        wanted = [name for name in CONTROLLERS if name in offered]
         for parent in above:
             cgroup_home.hand_down(wanted, parent, move_out=parent == above[0])
         make_empty(self.directory)

@@ -87,7 +87,9 @@ def bear_init(
             run_init(program, around, wishes.stdio)
 
         born_into = [kind for kind in fresh_namespaces(config) if kind != "cgroup"]
-        pid = _clone(born_into, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place))
+        pid = clone_init(
+            born_into, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place)
+        )
     except BaseException:
         ours.close()
         raise
@@ -114,7 +116,7 @@ def _open(path: str, held: list[int], flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
-def _clone(
+def clone_init(
     kinds: list[str], run_child: Any, *, cgroup_fd: int | None, within: tuple[int | None, str]
 ) -> int:
     """clone3; with a PID namespace to join, from within: it takes children only.

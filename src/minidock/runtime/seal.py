@@ -29,8 +29,8 @@ def sealed_interpreter(run: str) -> str:
     """
     sealed = f"{run}/sealed/bin/python3"
     real = real_interpreter()
-    if not _is_seal_of(sealed, real):
-        _seal(run, sealed, real)
+    if not is_seal_of(sealed, real):
+        make_seal(run, sealed, real)
     return sealed
 
 
@@ -87,7 +87,8 @@ def _site_packages() -> list[str]:
     return [path for path in sys.path if path.endswith("-packages") and path != SOURCE]
 
 
-def _is_seal_of(sealed: str, real: str) -> bool:
+def is_seal_of(sealed: str, real: str) -> bool:
+    """Whether the sealed interpreter is there, read-only, and made of this one."""
     try:
         there, wanted = os.stat(sealed), os.stat(real)
     except FileNotFoundError:
@@ -100,7 +101,7 @@ def _is_read_only(path: str) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
-def _seal(run: str, sealed: str, real: str) -> None:
+def make_seal(run: str, sealed: str, real: str) -> None:
     """Make the sealed interpreter, once, whoever else tries it at the same time."""
     from minidock.kernel import flock  # once a boot
     from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount
@@ -109,7 +110,7 @@ def _seal(run: str, sealed: str, real: str) -> None:
     lock = os.open(f"{run}/sealed/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         flock.lock(lock, f"{run}/sealed/lock")
-        if _is_seal_of(sealed, real):
+        if is_seal_of(sealed, real):
             return  # another process was quicker
         with open(f"{run}/sealed/pyvenv.cfg", "w", encoding="utf-8") as file:
             file.write(f"home = {os.path.dirname(real)}\n")

@@ -29,12 +29,12 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
     host = container.host_config
     gateway = networks.gateway(container.store, network=network) if network else ""
     hosts = names.hosts_file(
-        _full_name(container),
+        full_name(container),
         addresses[0] if addresses else "",
         host.get("ExtraHosts") or [],
         further=addresses[1:],
         gateway=gateway,
-        own_network=_own_network(container),
+        own_network=has_own_network(container),
     )
     resolv = resolv_conf(container, names_served=has_names(container.document))
     _write(container.paths.hosts, hosts)
@@ -48,7 +48,7 @@ def add_address(container: Container, address: str) -> None:
     if text is None:
         return
     text += "\n" if text and not text.endswith("\n") else ""
-    _write(container.paths.hosts, text + names.own_line(address, _full_name(container)))
+    _write(container.paths.hosts, text + names.own_line(address, full_name(container)))
 
 
 def drop_address(container: Container, address: str) -> None:
@@ -73,16 +73,18 @@ def resolv_conf(container: Container, *, names_served: bool) -> str:
         host.get("Dns") or [],
         host.get("DnsSearch") or [],
         host.get("DnsOptions") or [],
-        own_network=_own_network(container),
+        own_network=has_own_network(container),
         names_served=names_served,
     )
 
 
-def _own_network(container: Container) -> bool:
+def has_own_network(container: Container) -> bool:
+    """Whether a container does not share the host's network."""
     return container.host_config.get("NetworkMode") != "host"
 
 
-def _full_name(container: Container) -> str:
+def full_name(container: Container) -> str:
+    """A container's hostname, with its domain where it has one."""
     config = container.config
     hostname = str(config["Hostname"])
     return f"{hostname}.{config['Domainname']}" if config.get("Domainname") else hostname

@@ -106,7 +106,7 @@ class Monitor:
         """Own the container, launch it, serve it until it has ended for good, clean up."""
         try:
             self._own()
-            self._start_journal()
+            self.start_journal()
             self._launch()
         except BaseException as error:
             self._fail(as_ours(error))
@@ -143,7 +143,7 @@ class Monitor:
         self.added = Added(self.loop, self.container)
         ownership.mark()
 
-    def _start_journal(self) -> None:
+    def start_journal(self) -> None:
         """From here on every op is written down: one file a launch, and to the command if asked."""
         keep, story = journal_of(self.container)
         told = self.starter if self.request.get("explain") else None

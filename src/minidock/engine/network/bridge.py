@@ -53,7 +53,7 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
     found = link.find(host, device)
     if found is None:
         return False
-    _require_ours(host, store, found)
+    require_ours(host, store, found)
     if not found.flags & link.IFF_UP or sysctl.read(FORWARDING) != "1":
         return False
     if any(missing(device)):
@@ -69,21 +69,23 @@ def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     Raises Conflict (no free subnet, a device of that name), UsageError (MINIDOCK_SUBNET), or what
     the kernel refused.
     """
-    device = _device_of(store, network)
+    device = device_of(store, network)
     check_name(device)
     with exclusive(MACHINE_LOCK):
         found = link.find(host, device)
         if found is not None:
-            _require_ours(host, store, found)
-        subnet = _assign_subnet(host, store, network, found.index if found else 0)
-        gateway = _asked(network).get("Gateway") or ipam.address_text(_first(network, subnet))
+            require_ours(host, store, found)
+        subnet = assign_subnet(host, store, network, found.index if found else 0)
+        gateway = asked_range(network).get("Gateway") or ipam.address_text(
+            first_address(network, subnet)
+        )
         if network.get("Subnet", str(subnet)) != str(subnet):
-            _move(host, network, device, found)
+            make_way(host, network, device, found)
         network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
-        _make_device(host, store, network)
+        make_device(host, store, network)
         for cable in cables(host, network):  # an older version may have laid them
             distrust(cable)
-        _switch_on_forwarding()
+        switch_on_forwarding()
 
 
 def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
@@ -91,7 +93,7 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
 
     What is gone already stays gone.
     """
-    device = _device_of(store, network)
+    device = device_of(store, network)
     with exclusive(MACHINE_LOCK):
         saved = iptables.Listing().text()
         found_once = _as_found()
@@ -103,7 +105,7 @@ def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         if text := rules_removal(store, saved, device, forward_policy=policy):
             iptables.restore(text)
         found = link.find(host, device)
-        if found is not None and found.alias == _alias(store):
+        if found is not None and found.alias == alias_of(store):
             link.delete(host, device)
         if mine is not None and last:
             sysctl.write(FORWARDING, mine["forwarding"])
@@ -122,24 +124,24 @@ def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str 
     return firewall.removal(saved, device, user_chain=users, forward_policy=forward_policy)
 
 
-def _device_of(store: Store, network: dict[str, Any]) -> str:
+def device_of(store: Store, network: dict[str, Any]) -> str:
     """A network's bridge: a user's network has had one of its own from the start."""
     return str(network["Device"]) if "Asked" in network else store.bridge
 
 
-def _asked(network: dict[str, Any]) -> dict[str, Any]:
+def asked_range(network: dict[str, Any]) -> dict[str, Any]:
     """The range of addresses that a user's network was asked to have."""
     return network.get("Asked") or {}
 
 
-def _first(network: dict[str, Any], subnet: ipam.Subnet) -> int:
+def first_address(network: dict[str, Any], subnet: ipam.Subnet) -> int:
     """The bridge's address where none was asked for: the first one that containers may have."""
-    asked = _asked(network).get("IPRange")
+    asked = asked_range(network).get("IPRange")
     within = ipam.parse_subnet(asked, longest=32) if asked else subnet
     return max(within.first, subnet.first + 1)
 
 
-def _make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     """Make the bridge step by step, each only if an interrupted attempt has not made it yet."""
     device, gateway = network["Device"], network["Gateway"]
     prefix = ipam.parse_subnet(network["Subnet"]).prefix
@@ -148,7 +150,7 @@ def _make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     distrust(device)
     found = link.require(host, device)
     if not found.alias:
-        link.set_alias(host, device, _alias(store))
+        link.set_alias(host, device, alias_of(store))
     if mtu := (network.get("Options") or {}).get(MTU_OPTION):
         link.set_mtu(host, device, int(mtu))
     if (found.index, gateway, prefix) not in link.every_address(host):
@@ -170,15 +172,17 @@ def set_localnet(device: str, *, allowed: bool) -> None:
         sysctl.write(setting, value)
 
 
-def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:
+def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:
     """The subnet that the network is to have: asked for, or its own while free, or a free one.
 
     own: the bridge's index; its own address and route do not count as somebody else's.
     """
     addresses = link.every_address(host)
-    ours = [_around(address, prefix) for index, address, prefix in addresses if index == own]
-    attached = [_around(address, prefix) for index, address, prefix in addresses if index != own]
-    routed = [_around(address, prefix) for address, prefix in link.every_route(host)]
+    ours = [subnet_around(address, prefix) for index, address, prefix in addresses if index == own]
+    attached = [
+        subnet_around(address, prefix) for index, address, prefix in addresses if index != own
+    ]
+    routed = [subnet_around(address, prefix) for address, prefix in link.every_route(host)]
     others = attached + [route for route in routed if not any(map(route.overlaps, ours))]
     others += _of_other_networks(store, network)
     if "Asked" not in network and store.subnet:
@@ -188,7 +192,7 @@ def _assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: in
                 f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine", hint=_FREE
             )
         return subnet
-    if asked := _asked(network).get("Subnet"):
+    if asked := asked_range(network).get("Subnet"):
         return _free(ipam.parse_subnet(asked), attached + _of_other_networks(store, network))
     known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
     if known:
@@ -214,7 +218,7 @@ def _free(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet:
     return subnet
 
 
-def _move(host: Netlink, network: dict[str, Any], device: str, found: link.Link | None) -> None:
+def make_way(host: Netlink, network: dict[str, Any], device: str, found: link.Link | None) -> None:
     """Make way for another subnet: the bridge with the old one goes.
 
     Without a bridge no container can be on the network, so leases in its file are of the dead.
@@ -237,17 +241,18 @@ def _asked_for(text: str) -> ipam.Subnet:
         raise UsageError(f"MINIDOCK_SUBNET: {error}", hint=_FREE) from None
 
 
-def _around(address: str, prefix: int) -> ipam.Subnet:
+def subnet_around(address: str, prefix: int) -> ipam.Subnet:
+    """The subnet of this prefix that an address is in."""
     first = ipam.parse_address(address) & ~((1 << 32 - prefix) - 1)
     return ipam.Subnet(first, prefix)
 
 
-def _require_ours(host: Netlink, store: Store, found: link.Link) -> None:
+def require_ours(host: Netlink, store: Store, found: link.Link) -> None:
     """Raise Conflict for a device that is not this store's.
 
     A bridge with neither alias nor address is ours, left half made by a kill -9.
     """
-    if found.kind == "bridge" and found.alias == _alias(store):
+    if found.kind == "bridge" and found.alias == alias_of(store):
         return
     addressed = any(index == found.index for index, _, _ in link.every_address(host))
     if found.kind != "bridge" or found.alias or addressed:
@@ -258,7 +263,7 @@ def _require_ours(host: Netlink, store: Store, found: link.Link) -> None:
         )
 
 
-def _switch_on_forwarding() -> None:
+def switch_on_forwarding() -> None:
     """Let packets pass between the bridge and the world, and nothing else that did not before."""
     forwarding = sysctl.read(FORWARDING) or "0"
     if forwarding == "1":
@@ -272,13 +277,14 @@ def _switch_on_forwarding() -> None:
     sysctl.write(FORWARDING, "1")
 
 
-def _alias(store: Store) -> str:
+def alias_of(store: Store) -> str:
+    """What marks a bridge as this store's."""
     return f"{_OURS}{store.root}"[:255]
 
 
 def is_of(store: Store, found: link.Link) -> bool:
     """Whether a device is a bridge of this store's."""
-    return found.kind == "bridge" and found.alias == _alias(store)
+    return found.kind == "bridge" and found.alias == alias_of(store)
 
 
 def _others_bridge(host: Netlink, device: str) -> bool:

@@ -56,7 +56,7 @@ def plug_in(
     if lease["Bindings"]:
         link.set_hairpin(host, cable)
     if state.get("Options"):
-        _carry_out(host, state["Options"], cable)
+        apply_options(host, state["Options"], cable)
     link.set_up(host, cable)
     prefix = int(state["Subnet"].partition("/")[2])
     with inside(netns_pid, no_ipv6_on=interface) as there:
@@ -69,7 +69,7 @@ def plug_in(
             link.add_default_route(there, interface, state["Gateway"])
 
 
-def _carry_out(host: Netlink, options: dict[str, str], cable: str) -> None:
+def apply_options(host: Netlink, options: dict[str, str], cable: str) -> None:
     """What a network's options say of the cable's end at the bridge."""
     if mtu := options.get(MTU_OPTION):
         link.set_mtu(host, cable, int(mtu))

@@ -55,7 +55,7 @@ def open_in(netns_pid: int, *, lead: bool = True) -> NameSockets:
         try:
             udp = listen_for_names(NAME_SERVER, "udp")
             tcp = listen_for_names(NAME_SERVER, "tcp")
-            rules = _rules(udp.host_port, tcp.host_port)
+            rules = redirect_rules(udp.host_port, tcp.host_port)
             if lead:
                 iptables.restore(rules, place)
         except BaseException:
@@ -75,7 +75,8 @@ def lead_to(sockets: NameSockets) -> None:
         iptables.restore(sockets.rules, place)
 
 
-def _rules(udp_port: int, tcp_port: int) -> str:
+def redirect_rules(udp_port: int, tcp_port: int) -> str:
+    """What leads port 53 of the name server to the ports that it really has."""
     lines = ["*nat", f":{_CHAIN} - [0:0]", f"-A OUTPUT -d {NAME_SERVER}/32 -j {_CHAIN}"]
     for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
         match = f"-p {protocol} -m {protocol} --dport 53"

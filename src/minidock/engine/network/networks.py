@@ -57,7 +57,7 @@ def reserve(store: Store, container_id: str, *, network: str = DEFAULT, address:
         state = _ready(host, store, files, network)
         if address:
             check_may_choose(state)
-        found = _lease(state, container_id, address)["Address"]
+        found = lease_of(state, container_id, address)["Address"]
         files.save(state)
     return str(found)
 
@@ -146,7 +146,7 @@ def connect(
     with UndoOnError() as undo, Netlink() as host:
         with Locked(store) as files:
             state = _ready(host, store, files, network)
-            lease = _lease(state, container_id)
+            lease = lease_of(state, container_id)
             lease["EndpointID"] = os.urandom(32).hex()
             lease["MacAddress"] = mac or ipam.mac_of(ipam.parse_address(lease["Address"]))
             lease["Bindings"] = [dict(binding) for binding in publish]
@@ -161,8 +161,8 @@ def connect(
             missing = changes(store, listing.text(), state)
         if missing or publish:
             with Locked(store) as files:
-                _apply_rules(store, files.load(network) or state)
-        _forget_udp(publish)
+                apply_rules(store, files.load(network) or state)
+        forget_udp_flows(publish)
     return endpoint.settings(state, lease)
 
 
@@ -175,10 +175,10 @@ def publish(
         lease = state["Leases"][container_id]
         before, lease["Bindings"] = lease["Bindings"], [dict(binding) for binding in bindings]
         files.save(state)
-        _apply_rules(store, state)
+        apply_rules(store, state)
         if bindings:
             link.set_hairpin(host, lease["Cable"])
-    _forget_udp([*before, *bindings])
+    forget_udp_flows([*before, *bindings])
 
 
 def lead_out(store: Store, container_id: str, *, netns_pid: int, network: str) -> None:
@@ -239,10 +239,10 @@ def leave(store: Store, container_id: str, network: str) -> None:
         lease = state["Leases"].get(container_id, {})
         published = lease.get("Bindings", [])
         if published:
-            _apply_rules(store, state, without=container_id)
+            apply_rules(store, state, without=container_id)
             lease["Bindings"] = []  # or the next connect would put its rules back
             files.save(state)
-    _forget_udp(published)
+    forget_udp_flows(published)
     if "Cable" in lease:  # else its address was reserved, and no more
         with Netlink() as host:
             endpoint.unplug(host, lease["Cable"])
@@ -314,11 +314,11 @@ def _ready(host: Netlink, store: Store, files: Locked, name: str) -> dict[str, A
     if not bridge.is_up(host, store, state):
         bridge.make(host, store, state)
         files.save(state)
-        _apply_rules(store, state)
+        apply_rules(store, state)
     return state
 
 
-def _lease(state: dict[str, Any], container_id: str, address: str = "") -> dict[str, Any]:
+def lease_of(state: dict[str, Any], container_id: str, address: str = "") -> dict[str, Any]:
     """A container's lease; a new one has the address that was asked for, or the lowest free one."""
     leases = state["Leases"]
     if container_id not in leases:
@@ -356,14 +356,14 @@ def changes(store: Store, saved: str, state: dict[str, Any], *, without: str = "
     return firewall.changes(saved, state["Device"], rules(state, without=without), user_chain=users)
 
 
-def _apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> None:
+def apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> None:
     """Bring the firewall to what the network's file says, in one step; the lock must be held.
 
     Only while a port is published on the host's loopback may 127/8 cross the bridge at all.
     """
     device = state["Device"]
     published = bindings(state, without=without)
-    needed = any(_on_loopback(binding["HostIp"]) for binding in published)
+    needed = any(is_on_loopback(binding["HostIp"]) for binding in published)
     if not needed:
         bridge.set_localnet(device, allowed=False)
     for attempt in (1, 2):
@@ -381,11 +381,12 @@ def _apply_rules(store: Store, state: dict[str, Any], *, without: str = "") -> N
         bridge.set_localnet(device, allowed=True)
 
 
-def _on_loopback(host_ip: str) -> bool:
+def is_on_loopback(host_ip: str) -> bool:
+    """Whether a port is published on an address of the loopback device."""
     return host_ip in ("", "0.0.0.0") or firewall.is_loopback(host_ip)
 
 
-def _forget_udp(published: Sequence[dict[str, Any]]) -> None:
+def forget_udp_flows(published: Sequence[dict[str, Any]]) -> None:
     """Have the rules decide anew about flows to these ports."""
     for binding in published:
         if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:

@@ -71,7 +71,7 @@ def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> l
     published: list[Published] = []
     try:
         # Those that name a port go first, so that none of the free choices takes it from them.
-        for binding in sorted(bindings, key=lambda b: not _is_single(str(b["HostPort"]))):
+        for binding in sorted(bindings, key=lambda b: not is_single_port(str(b["HostPort"]))):
             published.append(_bind_one(binding, store))
     except BaseException:
         for port in published:
@@ -129,22 +129,22 @@ def _request(key: str, binding: dict[str, Any]) -> dict[str, Any]:
 
 def _bind_one(binding: dict[str, Any], store: Store | None) -> Published:
     protocol = binding["Proto"]
-    addresses = [binding["HostIp"]] if binding["HostIp"] else _wildcards()
+    addresses = [binding["HostIp"]] if binding["HostIp"] else wildcard_addresses()
     last: KernelError | None = None
-    for host_port in _candidates(str(binding["HostPort"])):
+    for host_port in candidate_ports(str(binding["HostPort"])):
         try:
-            held = _hold_all(addresses, host_port, protocol)
+            held = hold_all(addresses, host_port, protocol)
         except KernelError as error:
             if error.errno != EADDRINUSE:
-                raise _explained(error, addresses[0], host_port) from None
+                raise with_hint(error, addresses[0], host_port) from None
             last = error
             continue
         return Published(int(binding["ContainerPort"]), protocol, held)
     taken = f"{addresses[0]}:{binding['HostPort'] or 'any'}"
-    raise _taken(taken, binding, store) from last
+    raise port_taken(taken, binding, store) from last
 
 
-def _hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldPort]:
+def hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldPort]:
     """The same port on all addresses, or none; port 0 lets the kernel choose at the first."""
     held: list[HeldPort] = []
     try:
@@ -157,13 +157,14 @@ def _hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldP
     return held
 
 
-def _wildcards() -> list[str]:
+def wildcard_addresses() -> list[str]:
     """All addresses of this host; a kernel without IPv6, or with it off, has half of them."""
     has_ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") == "0"
     return ["0.0.0.0", "::"] if has_ipv6 else ["0.0.0.0"]
 
 
-def _candidates(host_port: str) -> Iterator[int]:
+def candidate_ports(host_port: str) -> Iterator[int]:
+    """The ports to try for a binding, in order; 0 is the kernel's choice."""
     low, high = _range(host_port)
     if low == high == 0:
         yield from [0] * _ATTEMPTS
@@ -171,7 +172,8 @@ def _candidates(host_port: str) -> Iterator[int]:
         yield from range(low, high + 1)
 
 
-def _is_single(host_port: str) -> bool:
+def is_single_port(host_port: str) -> bool:
+    """Whether a binding names one port of the host, and leaves no choice."""
     low, high = _range(host_port)
     return low == high != 0
 
@@ -191,7 +193,8 @@ def _port(text: str, whole: str) -> int:
     return int(text)
 
 
-def _explained(error: KernelError, address: str, host_port: int) -> KernelError:
+def with_hint(error: KernelError, address: str, host_port: int) -> KernelError:
+    """The error of a port that could not be held, with what it was for."""
     if error.errno == EADDRNOTAVAIL:
         error.hint = f"{address} is no address of this host; see: ip address"
     elif host_port:
@@ -199,7 +202,7 @@ def _explained(error: KernelError, address: str, host_port: int) -> KernelError:
     return error
 
 
-def _taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict:
+def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict:
     """Docker's words for a port that another container has, or that another program has."""
     owner = _owner(store, binding) if store is not None else ""
     if owner:

@@ -122,12 +122,12 @@ class V1(_Planned):
         return "" in cgroup_v1.trees()
 
     def _inherit_cpusets(self, directories: list[str]) -> None:
-        """As cgroup_v1._inherit_cpusets: what is empty takes its parent's value."""
+        """As cgroup_v1.inherit_cpusets: what is empty takes its parent's value."""
         for parent, child in zip(directories, directories[1:], strict=False):
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if not self._world.read(f"{child}/{file}"):
                     path, value = f"{child}/{file}", self._world.read(f"{parent}/{file}")
-                    self.acts.add(cgroup_v1._inherit_cpusets, cgroup.write_file, path, value)
+                    self.acts.add(cgroup_v1.inherit_cpusets, cgroup.write_file, path, value)
                     self._world.files[path] = value
 
 
@@ -149,7 +149,7 @@ class V2(_Planned):
         offered = cgroup.read_file(f"{cgroup.ROOT}/cgroup.controllers").split()
         if os.path.isdir(above[0]):
             offered = cgroup.read_file(f"{above[0]}/cgroup.controllers").split()
-        wanted = [name for name in cgroup_v2._WANTED if name in offered]
+        wanted = [name for name in cgroup_v2.CONTROLLERS if name in offered]
         for parent in above:
             self._hand_down(wanted, parent, move_out=parent == above[0])
         self._make_empty(f"{cgroup.ROOT}/{self.group.path}")
@@ -199,7 +199,7 @@ class V2(_Planned):
             return
         for part in home.split("/"):
             path = f"{directory}/cgroup.subtree_control"
-            self.acts.add(cgroup_home._hand_down_unknown, cgroup.write_file, path, "+hugetlb")
+            self.acts.add(cgroup_home.hand_down_unknown, cgroup.write_file, path, "+hugetlb")
             directory = f"{directory}/{part}"
 
     def _hand_down(self, controllers: list[str], directory: str, *, move_out: bool) -> None:
@@ -222,7 +222,7 @@ class V2(_Planned):
         self._create_or_find(leaf)
         for pid in pids:
             path = f"{leaf}/cgroup.procs"
-            self.acts.add(cgroup_home._move_out, cgroup.write_file, path, str(pid))
+            self.acts.add(cgroup_home.move_to_leaf, cgroup.write_file, path, str(pid))
 
     def _has_io_weight(self) -> bool:
         with os.scandir(cgroup.ROOT) as entries:  # the root itself has no weight

@@ -1,8 +1,8 @@
 """The network's acts of a run that has not taken place: bridges, rules, cables, names.
 
 Addresses, subnets and rules come from the engine's own functions of a network's file, such as
-`networks._lease` and `networks.changes`; here is only the order in which the engine asks the kernel
-for them, on copies of the files, which are never written.
+`networks.lease_of` and `networks.changes`; here is only the order in which the engine asks the
+kernel for them, on copies of the files, which are never written.
 
 Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/wiring.py.
 """
@@ -80,20 +80,20 @@ class PlannedWiring:
         """As Wiring.hold_ports: the host's ports that lead to the container."""
         wanted = wanted_ports(self._container, self.way_out)
         held = Ports()
-        for each in sorted(wanted, key=lambda b: not ports._is_single(str(b["HostPort"]))):
+        for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
             self._hold(each, held)
 
     def _hold(self, binding: dict[str, Any], held: Ports) -> None:
         """As ports._bind_one: the first free one of a range; of none, the kernel's choice."""
-        addresses = [binding["HostIp"]] if binding["HostIp"] else ports._wildcards()
-        for port in dict.fromkeys(ports._candidates(str(binding["HostPort"]))):
+        addresses = [binding["HostIp"]] if binding["HostIp"] else ports.wildcard_addresses()
+        for port in dict.fromkeys(ports.candidate_ports(str(binding["HostPort"]))):
             if self._hold_all(addresses, port, binding, held):
                 return
         taken = f"{addresses[0]}:{binding['HostPort']}"
         try:
-            raise Ends(ports._taken(taken, binding, self._store))
+            raise Ends(ports.port_taken(taken, binding, self._store))
         except PermissionError:  # whose port it is, root may read
-            raise Ends(ports._taken(taken, binding, None)) from None
+            raise Ends(ports.port_taken(taken, binding, None)) from None
 
     def _hold_all(
         self, addresses: list[str], port: int, binding: dict[str, Any], held: Ports
@@ -102,12 +102,12 @@ class PlannedWiring:
         bound = []
         for place, address in enumerate(addresses):
             wanted = port if place == 0 else chosen
-            self._acts.add(ports._hold_all, hold, address, wanted, binding["Proto"])
+            self._acts.add(ports.hold_all, hold, address, wanted, binding["Proto"])
             refused = held.refusal(address, port, binding["Proto"])
             if refused and refused.errno == ports.EADDRINUSE:
                 return False
             if refused:
-                raise Ends(ports._explained(refused, addresses[0], port))
+                raise Ends(ports.with_hint(refused, addresses[0], port))
             bound.append({**binding, "HostIp": address, "HostPort": chosen})
         self._ports += bound
         return True
@@ -123,7 +123,7 @@ class PlannedWiring:
         address = endpoints.address_asked(self._container.document, name)
         if address:
             networks.check_may_choose(state)
-        return str(networks._lease(state, self._container.id, address)["Address"])
+        return str(networks.lease_of(state, self._container.id, address)["Address"])
 
     def connect(self) -> None:
         """As Wiring.connect: a cable into each network, once the namespace is there."""
@@ -142,15 +142,15 @@ class PlannedWiring:
         state = self.states[name]
         if bridge.is_up(host, self._store, state):
             return
-        device = bridge._device_of(self._store, state)
+        device = bridge.device_of(self._store, state)
         bridge.check_name(device)
         found = link.find(host, device)
         if found is not None:
-            bridge._require_ours(host, self._store, found)
+            bridge.require_ours(host, self._store, found)
         own = found.index if found else 0
         subnet = self._subnet(host, state, own)
-        first = bridge._asked(state).get("Gateway")
-        gateway = first or ipam.address_text(bridge._first(state, subnet))
+        first = bridge.asked_range(state).get("Gateway")
+        gateway = first or ipam.address_text(bridge.first_address(state, subnet))
         if state.get("Subnet", str(subnet)) != str(subnet):
             self._move(state, device, found)
             found = None
@@ -163,24 +163,24 @@ class PlannedWiring:
 
     def _subnet(self, host: Netlink, state: dict[str, Any], own: int) -> ipam.Subnet:
         try:
-            return bridge._assign_subnet(host, self._store, state, own)
+            return bridge.assign_subnet(host, self._store, state, own)
         except PermissionError:  # the other networks' files are root's to read
-            routed = [bridge._around(*route) for route in link.every_route(host)]
+            routed = [bridge.subnet_around(*route) for route in link.every_route(host)]
             return ipam.choose_subnet(routed)
 
     def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
-        """As bridge._move: a bridge whose subnet somebody else has by now makes way."""
+        """As bridge.make_way: a bridge whose subnet somebody else has by now makes way."""
         if found is not None and state["Leases"]:
             raise Conflict(
                 f"the network {state['Name']} cannot leave {state['Subnet']}: containers use it",
                 hint="stop this store's containers first",
             )
         if found is not None:
-            self._acts.add(bridge._move, link.delete, "", device)
+            self._acts.add(bridge.make_way, link.delete, "", device)
         state["Leases"] = {}
 
     def _make_device(self, host: Netlink, state: dict[str, Any], found: link.Link | None) -> None:
-        author, device, gateway = bridge._make_device, state["Device"], state["Gateway"]
+        author, device, gateway = bridge.make_device, state["Device"], state["Gateway"]
         prefix = ipam.parse_subnet(state["Subnet"]).prefix
         index = found.index if found else -1
         if found is None:
@@ -188,7 +188,7 @@ class PlannedWiring:
             self._acts.add(author, link.add_bridge, "", device, mac=mac)
         self._distrust(device, like="default" if found is None else device)
         if found is None or not found.alias:
-            self._acts.add(author, link.set_alias, "", device, bridge._alias(self._store))
+            self._acts.add(author, link.set_alias, "", device, bridge.alias_of(self._store))
         if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
             self._acts.add(author, link.set_mtu, "", device, int(mtu))
         if (index, gateway, prefix) not in link.every_address(host):
@@ -201,7 +201,7 @@ class PlannedWiring:
             self._acts.add(device_settings.distrust, sysctl.write, name, value)
 
     def _switch_on_forwarding(self) -> None:
-        author = bridge._switch_on_forwarding
+        author = bridge.switch_on_forwarding
         if (sysctl.read(bridge.FORWARDING) or "0") == "1":
             return
         policy = firewall.forward_policy(self._listing())
@@ -233,14 +233,14 @@ class PlannedWiring:
         self._saved = rules.after(self._firewall(), text)
 
     def _apply_rules(self, state: dict[str, Any]) -> None:
-        """As networks._apply_rules."""
+        """As networks.apply_rules."""
         device, published = state["Device"], file.bindings(state)
-        needed = any(networks._on_loopback(binding["HostIp"]) for binding in published)
+        needed = any(networks.is_on_loopback(binding["HostIp"]) for binding in published)
         if not needed:
             self._set_localnet(device, "0")
         text = networks.changes(self._store, self._listing(), state)
         if text:
-            self._restore(networks._apply_rules, text)
+            self._restore(networks.apply_rules, text)
         if needed:
             self._set_localnet(device, "1")
 
@@ -260,7 +260,7 @@ class PlannedWiring:
         first = name == document["HostConfig"]["NetworkMode"]
         asked = (document["Config"].get("MacAddress") or None) if first else None
         published = [_forwarded(binding) for binding in self._ports] if way_out else []
-        lease = networks._lease(state, container.id)
+        lease = networks.lease_of(state, container.id)
         lease.update(
             MacAddress=asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
             Bindings=published,
@@ -273,7 +273,7 @@ class PlannedWiring:
             self._apply_rules(state)
         for binding in published:
             if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
-                self._acts.add(networks._forget_udp, conntrack.forget_udp, binding["HostPort"])
+                self._acts.add(networks.forget_udp_flows, conntrack.forget_udp, binding["HostPort"])
 
     def _plug_in(self, state: dict[str, Any], lease: dict[str, Any], *, way_out: bool) -> None:
         """As endpoint.plug_in: the cable, then the container's end of it."""
@@ -290,9 +290,9 @@ class PlannedWiring:
             add(author, link.set_hairpin, "", cable)
         mtu = int(options.get(endpoint.MTU_OPTION) or 0)
         if mtu:
-            add(endpoint._carry_out, link.set_mtu, "", cable, mtu)
+            add(endpoint.apply_options, link.set_mtu, "", cable, mtu)
         if options.get(endpoint.ICC_OPTION) == "false":
-            add(endpoint._carry_out, link.set_isolated, "", cable)
+            add(endpoint.apply_options, link.set_isolated, "", cable)
         add(author, link.set_up, "", cable)
         self._enter()
         if _has_ipv6():
@@ -319,7 +319,7 @@ class PlannedWiring:
     def _serve_names(self) -> None:
         """As name_sockets.open_in: two rules in the container lead port 53 to its name server."""
         self._enter()
-        text = name_sockets._rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
+        text = name_sockets.redirect_rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
         for protocol in ("udp", "tcp"):
             self._acts.add(name_sockets.open_in, listen_for_names, NAME_SERVER, protocol)
         self._acts.add(name_sockets.open_in, iptables.restore, text, PLACE)
@@ -357,7 +357,7 @@ class PlannedWiring:
             f"the network {name} is {device}'s, which is there; which of its addresses are taken, "
             "root may read"
         )
-        subnet = str(bridge._around(address, prefix))
+        subnet = str(bridge.subnet_around(address, prefix))
         return {**state, "Device": device, "Subnet": subnet, "Gateway": address}
 
 

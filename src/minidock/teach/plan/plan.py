@@ -231,8 +231,8 @@ def _engine_acts(made: Plan) -> None:
     real = seal.real_interpreter()
     if not _is_sealed(sealed, real):
         if os.path.exists(sealed):
-            acts.add(seal._seal, unmount, sealed, MNT_DETACH)
-        acts.add(seal._seal, clone_read_only, real, sealed)
+            acts.add(seal.make_seal, unmount, sealed, MNT_DETACH)
+        acts.add(seal.make_seal, clone_read_only, real, sealed)
     acts.add(
         start.spawn_monitor,
         kernel_process.spawn,
@@ -245,7 +245,7 @@ def _engine_acts(made: Plan) -> None:
 
 def _is_sealed(sealed: str, real: str) -> bool:
     try:
-        return seal._is_seal_of(sealed, real)
+        return seal.is_seal_of(sealed, real)
     except PermissionError:  # an interpreter that only root may look at
         return os.path.exists(sealed)
 
@@ -254,7 +254,7 @@ def _launch_acts(made: Plan) -> None:
     """As Monitor.run and launch: from the monitor's first act to the command's."""
     acts, container, wiring = made.acts, made.container, made.wiring
     world = cgroups.World()
-    acts.add(process.Monitor._start_journal, kernel_process.set_not_dumpable)
+    acts.add(process.Monitor.start_journal, kernel_process.set_not_dumpable)
     home = cgroup_tree.home_of(container.store.cgroup_parent)
     cgroups.planned(acts, home, cgroup.MONITORS, world).adopt_caller()
     wiring.hold_ports()
@@ -321,13 +321,13 @@ def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     paths = {ns["type"]: ns.get("path", "") for ns in config["linux"]["namespaces"]}
     born = [kind for kind in init.fresh_namespaces(config) if kind != "cgroup"]
     if into_pid is not None:
-        acts.add(birth._clone, namespace.setns, into_pid, ["pid"], place=paths["pid"])
+        acts.add(birth.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
     acts.add(
-        birth._clone, namespace.clone_process, born, "become_init",
+        birth.clone_init, namespace.clone_process, born, "become_init",
         cgroup_fd=Slot("cgroup") if group.born_inside else None, as_sibling=False,
     )  # fmt: skip
     if into_pid is not None:
-        acts.add(birth._clone, namespace.setns, Slot("home"), ["pid"], place="")
+        acts.add(birth.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
     around = init.Surroundings(
         rootfs=made.container.paths.merged,
         rootfs_mount=made.container.paths.merged,

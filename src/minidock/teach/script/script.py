@@ -155,12 +155,12 @@ def _files(plan: Plan, variables: Variables) -> Lines:
     container, lines = plan.container, Lines()
     gateway = next((state["Gateway"] for state in plan.wiring.states.values()), "")
     hosts = hosts_file(
-        netfiles._full_name(container),
+        netfiles.full_name(container),
         plan.addresses[0] if plan.addresses else "",
         container.host_config.get("ExtraHosts") or [],
         further=plan.addresses[1:],
         gateway=gateway,
-        own_network=netfiles._own_network(container),
+        own_network=netfiles.has_own_network(container),
     )
     resolv = netfiles.resolv_conf(container, names_served=False)
     for name, content in (

@@ -509,6 +509,12 @@ FIREWALLS: dict[str, tuple[str, str]] = {
     "ip prerouting:-150 policy drop": ("prerouting", "outside"),
     "ip prerouting:-300 policy accept iifname $BR drop": ("prerouting", "out"),
     "inet prerouting policy accept meta nfproto ipv6 drop": ("", ""),
+    "ip postrouting policy drop": ("postrouting", "out"),
+    "inet postrouting:-150 policy accept oifname $BR drop": ("postrouting", "loopback"),
+    "ip postrouting policy accept ip saddr 192.0.2.7 drop": ("", ""),
+    "netdev ingress@$BR policy drop": ("device chains", "out"),
+    "inet ingress@$BR policy accept meta nfproto ipv4 drop": ("device chains", "loopback"),
+    "netdev ingress@$BR policy accept ip saddr 192.0.2.7 drop": ("", ""),
     "bridge prerouting policy drop": ("bridge chains", "out"),
     "bridge forward policy drop": ("bridge chains", "neighbour"),
     "bridge input policy drop": ("bridge chains", "out"),
@@ -571,7 +577,9 @@ def test_a_firewall_of_nftables_is_opened_by_the_fix(
     require("nft")
     check, closed = FIREWALLS[chain]
     family, hook, _, policy, *rule = chain.split()
+    hook, _, device = hook.partition("@")
     hook, _, priority = hook.partition(":")
+    hook += f" device {device}" if device else ""
     base = f"type filter hook {hook} priority {priority or 0}; policy {policy}; {' '.join(rule)}"
     rules = f"nft -f - <<END\ntable {family} mine {{\nchain its {{\n{base}\n}}\n}}\nEND"
     if family == "legacy":

@@ -407,6 +407,59 @@ def test_what_nftables_lets_through(rules: list[str], missing: list[str], table:
         assert fix_of(report, "FORWARD") == "; ".join(lines) and report.can["out"] is None
 
 
+NETWORKS = "/var/lib/minidock/networks"
+A_NETWORK: dict[str, str | None] = {
+    f"names {NETWORKS}": "bridge.json inner.json mine.json torn.json",
+    f"read {NETWORKS}/bridge.json": '{"Subnet": "172.18.0.0/16", "Device": "minidock0"}',
+    f"read {NETWORKS}/mine.json": '{"Subnet": "172.20.0.0/16", "Device": "br-1"}',
+    f"read {NETWORKS}/inner.json": '{"Subnet":"172.21.0.0/16", "Device":"br-2", "Internal":true}',
+    f"read {NETWORKS}/torn.json": '{"Subn',
+    "told addresses": "eth0 10.0.2.15/24\nminidock0 172.18.0.1/16\nbr-1 172.20.0.1/16\n"
+    "br-2 172.21.0.1/16",
+    "told routes": "10.0.2.0/24\n172.18.0.0/16\n172.20.0.0/16\n172.21.0.0/16",
+}  # fmt: skip
+
+
+def test_the_bridges_of_users_networks_are_let_through_too() -> None:
+    text = (
+        f"table inet a {{\n\tchain forward {{\n{DROPPING}\n{CALLS}\n{ANSWERS}\n{PUBLISHED}\n}}\n}}"
+    )
+    assert ill(look("debian-13", {"run 0 nft list ruleset": text})) == {}
+    report = look("debian-13", {**A_NETWORK, "run 0 nft list ruleset": text})
+    assert ill(report) == {"FORWARD": WARNING}
+    fixes = fix_of(report, "FORWARD").split("; ")
+    assert fixes[0] == "nft insert rule inet a forward iifname br-1 accept" and len(fixes) == 3
+
+
+def test_a_users_network_whose_subnet_a_vpn_took_later() -> None:
+    assert ill(look("debian-13", A_NETWORK)) == {}
+    attached = f"{A_NETWORK['told addresses']}\ntun0 172.20.4.1/24"
+    report = look("debian-13", {**A_NETWORK, "told addresses": attached})
+    assert ill(report) == {"subnets of users": WARNING}
+    assert "network mine, 172.20.0.0/16, overlaps 172.20.4.0/24" in seen(report, "subnets of users")
+    down = attached.replace("br-1 172.20.0.1/16\n", "").replace("tun0 172.20.4.1/24", "")
+    changes = {**A_NETWORK, "told addresses": down.strip(), "told routes": "172.20.4.0/24"}
+    assert ill(look("debian-13", changes)) == {"subnets of users": WARNING}
+
+
+def test_chains_of_devices_that_are_not_judged_are_named() -> None:
+    def of(line: str, rule: str) -> dict[str, str | None]:
+        return {
+            "run 0 nft list ruleset": f"table netdev a {{\n\tchain c {{\n{line}\n{rule}\n}}\n}}"
+        }
+
+    base = 'type filter hook ingress device "eth0" priority filter; policy accept;'
+    assert ill(look("debian-13", of(base, "meta l4proto icmp accept"))) == {}
+    report = look("debian-13", of(base, "ip saddr 192.0.2.0/24 drop"))
+    assert ill(report) == {"device chains": UNKNOWN}
+    assert "not judged" in seen(report, "device chains") and report.can["out"] is None
+    assert seen(report, "device chains").endswith("netdev a c (eth0)")
+    both = 'type filter hook ingress devices = { "eth0", "minidock0" } priority -500; policy drop;'
+    report = look("debian-13", of(both, ""))
+    assert ill(report) == {"device chains": WARNING}
+    assert fix_of(report, "device chains") == "nft insert rule netdev a c iifname minidock0 accept"
+
+
 @pytest.mark.parametrize(
     ("asked", "routes", "verdict"),
     [

@@ -3,18 +3,25 @@
     FORWARD          what containers send to other machines, and what comes back
     INPUT, OUTPUT    what this machine and its containers send each other
     prerouting       all that comes in, before it is routed
+    postrouting      all that goes out, after it was routed
+    device chains    ingress and egress of a bridge, which nothing else comes before
     bridge chains    frames, before any of these
+
+All of them are asked for each bridge: of the default network, and of those that users made. What a
+container's own cable, or another device than a bridge, has of ingress and egress is not judged, and
+the report says so.
 
 Sources: xtables-nft(8), nft(8) "CHAINS"; firewall-cmd(1).
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 
 from minidock.engine.doctor import iptables_rules, nftables
 from minidock.engine.doctor.finding import NEEDS_ROOT, OK, UNKNOWN, WARNING, Can, Finding
 from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.store_networks import bridges, networks
 from minidock.engine.network import firewall
 
 TOPIC = "Network"
@@ -34,6 +41,8 @@ def findings(machine: Machine) -> list[Finding]:
         _forward_chain(machine),
         *_host_chains(machine),
         *_early_chains(machine),
+        *_late_chains(machine),
+        *_device_chains(machine),
         *_bridge_chains(machine),
     ]
 
@@ -76,7 +85,6 @@ def _host_chains(machine: Machine) -> list[Finding]:
 
 def _legacy_stops(machine: Machine, chain: str) -> list[nftables.Stop]:
     """Of the tables of iptables-legacy, which nft does not list."""
-    bridge = machine.tell("bridge")[0]
     if backend(machine) == "legacy":
         tool, saved = "iptables", machine.run("iptables-save", "-t", "filter")
     elif "filter" in (machine.read("/proc/net/ip_tables_names") or "").split():
@@ -86,7 +94,11 @@ def _legacy_stops(machine: Machine, chain: str) -> list[nftables.Stop]:
         return []
     if saved is None or saved.code != 0:
         return []
-    found = iptables_rules.stops(saved.text, bridge, tool=tool)
+    found = _merged(
+        stop
+        for bridge in bridges(machine)
+        for stop in iptables_rules.stops(saved.text, bridge, tool=tool)
+    )
     return [stop for stop in found if stop.chain.name == chain]
 
 
@@ -100,6 +112,32 @@ def _early_chains(machine: Machine) -> list[Finding]:
     return [Finding(TOPIC, "prerouting", WARNING, seen, _let_through(machine, found), can)]
 
 
+def _late_chains(machine: Machine) -> list[Finding]:
+    """What is stopped after it was routed; nothing is said where nothing is."""
+    found = _stops(machine, "postrouting")
+    if not found:
+        return []
+    seen = f"packets of containers are stopped after they were routed: {_listed(found)}"
+    can: Can = dict.fromkeys(("out", "publish"))
+    return [Finding(TOPIC, "postrouting", WARNING, seen, _let_through(machine, found), can)]
+
+
+def _device_chains(machine: Machine) -> list[Finding]:
+    """What a bridge's own ingress and egress stop; of other devices, that nobody has judged it."""
+    check = "device chains"
+    can: Can = dict.fromkeys(("out", "publish"))
+    if found := _stops(machine, "ingress", "egress", family="device"):
+        seen = f"packets of containers are stopped at their bridge: {_listed(found)}"
+        return [Finding(TOPIC, check, WARNING, seen, _let_through(machine, found), can)]
+    answer = machine.run("nft", "list", "ruleset")
+    text = answer.text if answer and answer.code == 0 else ""
+    if others := nftables.of_other_devices(text, bridges(machine)):
+        named = ", ".join(f"{c.table} {c.name} ({' '.join(c.devices)})" for c in others)
+        seen = f"not judged: what these drop of containers' packets: {named}"
+        return [Finding(TOPIC, check, UNKNOWN, seen, can=can)]
+    return []
+
+
 def _bridge_chains(machine: Machine) -> list[Finding]:
     """nftables' family bridge sees frames before iptables does; nothing is said if it has none."""
     found = _stops(machine, *_FRAMES, family="bridge")
@@ -110,29 +148,41 @@ def _bridge_chains(machine: Machine) -> list[Finding]:
     return [Finding(TOPIC, "bridge chains", WARNING, seen, _let_through(machine, found), can)]
 
 
-def firewalld_trusts(machine: Machine) -> bool:
-    """Whether firewalld lets all through that the bridge forwards."""
-    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={machine.tell('bridge')[0]}")
+def firewalld_trusts(machine: Machine, bridge: str) -> bool:
+    """Whether firewalld lets all through that a bridge forwards."""
+    zone = machine.run("firewall-cmd", f"--get-zone-of-interface={bridge}")
     return zone is not None and zone.code == 0 and zone.text == "trusted"
 
 
 def _stops(machine: Machine, *hooks: str, family: str = "ip") -> list[nftables.Stop]:
+    """The chains of these hooks that stop something of a bridge, each once."""
     answer = machine.run("nft", "list", "ruleset")
     if answer is None or answer.code != 0:
         return []
-    found = nftables.stops(answer.text, machine.tell("bridge")[0], _published(machine))
-    bridged = [stop for stop in found if stop.chain.table.startswith("bridge ")]
-    of_family = bridged if family == "bridge" else [stop for stop in found if stop not in bridged]
-    found = [stop for stop in of_family if stop.chain.hook in hooks]
-    if any(map(_is_firewalld, found)) and firewalld_trusts(machine):  # by zones, far down its rules
-        return [stop for stop in found if not _is_firewalld(stop)]
-    return found
+    found = []
+    for bridge in bridges(machine):
+        stops = nftables.stops(answer.text, bridge, _published(machine))
+        stops = [s for s in stops if s.chain.family == family and s.chain.hook in hooks]
+        if any(map(_is_firewalld, stops)) and firewalld_trusts(machine, bridge):
+            stops = [s for s in stops if not _is_firewalld(s)]  # by zones, far down its rules
+        found += stops
+    return _merged(found)
+
+
+def _merged(stops: Iterable[nftables.Stop]) -> list[nftables.Stop]:
+    """Each chain once, with what all bridges need of it."""
+    found: dict[tuple[str, str], nftables.Stop] = {}
+    for stop in stops:
+        key = stop.chain.table, stop.chain.name
+        rules = found[key].rules if key in found else []
+        rules = [*rules, *(rule for rule in stop.rules if rule not in rules)]
+        found[key] = nftables.Stop(stop.chain, rules, stop.tool)
+    return [*found.values()]
 
 
 def _published(machine: Machine) -> list[int]:
     """The ports of TCP that the store's containers have published now."""
-    text = machine.read(f"{machine.tell('store')[0]}/networks/bridge.json")
-    leases = json.loads(text).get("Leases", {}).values() if text else ()
+    leases = [lease for each in networks(machine) for lease in each.get("Leases", {}).values()]
     bindings = [binding for lease in leases for binding in lease.get("Bindings", ())]
     return sorted({int(each["HostPort"]) for each in bindings if each["Proto"] == "tcp"})
 
@@ -152,13 +202,13 @@ def _listed(found: list[nftables.Stop]) -> str:
 
 def _let_through(machine: Machine, found: list[nftables.Stop]) -> str:
     """The commands that put the missing rules first; firewalld has words of its own."""
-    bridge = machine.tell("bridge")[0]
     if any(map(_is_firewalld, found)):
-        return trust_command(bridge)
+        names = [name for name in bridges(machine) if not firewalld_trusts(machine, name)]
+        return trust_command(*names)
     return "; ".join(stop.fix() for stop in found)
 
 
-def trust_command(bridge: str) -> str:
-    """How firewalld is told to let a bridge's packets through, now and after a reload."""
-    command = f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}"
-    return f"{command}; firewall-cmd --reload"
+def trust_command(*names: str) -> str:
+    """How firewalld is told to let bridges' packets through, now and after a reload."""
+    command = "firewall-cmd --permanent --zone=trusted --add-interface="
+    return "; ".join([*(f"{command}{name}" for name in names), "firewall-cmd --reload"])

@@ -5,7 +5,6 @@ Sources: xtables-nft(8), ip-sysctl.rst, docs/network.md; engine/network for what
 
 from __future__ import annotations
 
-import json
 import re
 
 from minidock.engine.doctor import firewalls, places
@@ -20,6 +19,7 @@ from minidock.engine.doctor.finding import (
 )
 from minidock.engine.doctor.kernel import fix_for, joined
 from minidock.engine.doctor.machine import Machine
+from minidock.engine.doctor.store_networks import DEFAULT, networks
 from minidock.engine.network import ipam
 from minidock.errors import Conflict
 
@@ -40,6 +40,7 @@ def findings(machine: Machine) -> list[Finding]:
         *firewalls.findings(machine),
         _bridged_packets(machine),
         _subnet(machine),
+        *_subnets_of_users(machine),
         _bridge(machine),
         _ports(machine),
     ]
@@ -121,7 +122,7 @@ def _bridged_packets(machine: Machine) -> Finding:
 
 
 def _subnet(machine: Machine) -> Finding:
-    attached, routed = _occupied(machine)
+    attached, routed = _occupied(machine, machine.tell("bridge")[0])
     asked = machine.tell("subnet")
     if asked:
         return _asked_subnet(asked[0], attached, routed)
@@ -141,6 +142,24 @@ def _subnet(machine: Machine) -> Finding:
     return Finding(TOPIC, "subnet", OK, f"{chosen} will be taken{note}")
 
 
+def _subnets_of_users(machine: Machine) -> list[Finding]:
+    """Users' networks whose subnet something else has taken; nothing is said where none is."""
+    found = []
+    for each in networks(machine):
+        if each["Name"] == DEFAULT or not each.get("Subnet"):
+            continue
+        subnet = ipam.parse_subnet(each["Subnet"])
+        attached, routed = _occupied(machine, str(each.get("Device")))
+        if other := _overlapping(subnet, attached + routed):
+            name = each["Name"]
+            seen = f"network {name}, {subnet}, overlaps {other}: packets go astray"
+            fix = (
+                f"minidock network rm {name}; minidock network create {name}, with --subnet or not"
+            )
+            found.append(Finding(TOPIC, "subnets of users", WARNING, seen, fix))
+    return found
+
+
 def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subnet]) -> Finding:
     free = "MINIDOCK_SUBNET=10.99.0.0/24, or any that is in no line of: ip route"
     try:
@@ -157,9 +176,8 @@ def _asked_subnet(text: str, attached: list[ipam.Subnet], routed: list[ipam.Subn
     return Finding(TOPIC, "subnet", OK, f"MINIDOCK_SUBNET {subnet} overlaps no route")
 
 
-def _occupied(machine: Machine) -> tuple[list[ipam.Subnet], list[ipam.Subnet]]:
-    """The subnets of this machine's devices, and its routes, without those of our own bridge."""
-    own = machine.tell("bridge")[0]
+def _occupied(machine: Machine, own: str) -> tuple[list[ipam.Subnet], list[ipam.Subnet]]:
+    """The subnets of this machine's devices, and its routes, without those of one bridge."""
     attached: list[ipam.Subnet] = []
     ours: list[ipam.Subnet] = []
     for line in machine.tell("addresses"):
@@ -180,11 +198,9 @@ def _overlapping(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet 
 
 
 def _known_subnet(machine: Machine) -> ipam.Subnet | None:
-    """The subnet that the store's network has already."""
-    root, _ = machine.tell("store")
-    text = machine.read(f"{root}/networks/bridge.json")
-    subnet = json.loads(text).get("Subnet") if text else None
-    return ipam.parse_subnet(subnet) if subnet else None
+    """The subnet that the store's default network has already."""
+    found = [each.get("Subnet") for each in networks(machine) if each["Name"] == DEFAULT]
+    return ipam.parse_subnet(found[0]) if found and found[0] else None
 
 
 def _bridge(machine: Machine) -> Finding:

@@ -21,6 +21,8 @@ Flow = dict[str, str]
 _PORT = ({"meta ibrname": "{br}", "iifname": "veth0"}, 'iifname "veth*" accept')
 _TO_PORT = ({"meta obrname": "{br}", "oifname": "veth0"}, 'oifname "veth*" accept')
 _CALLS = ({"iifname": "{br}", "ct state": "new"}, "iifname {br} accept")
+_SENT = ({"iifname": "{br}", "ct state": "established"}, "iifname {br} accept")
+_TO_BRIDGE = ({"oifname": "{br}", "ct state": "new"}, "oifname {br} accept")
 _ANSWERS = (
     {"ct state": "established", "tcp dport": "33333"},
     "ct state established,related accept",
@@ -50,6 +52,10 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
         ({"oifname": "lo", "ct state": "new", "ct status": "dnat"}, "ct status dnat accept"),
     ),
     ("ip", "prerouting"): (_CALLS, _ANSWERS),  # and published ports: see _needed
+    ("ip", "postrouting"): (_CALLS, _SENT, _TO_BRIDGE),
+    # The bridge as a device: what it hands up to this machine, and what this machine sends into it.
+    ("device", "ingress"): (({"iifname": "{br}"}, "iifname {br} accept"),),
+    ("device", "egress"): (({"oifname": "{br}"}, "oifname {br} accept"),),
     ("bridge", "prerouting"): (_PORT,),
     ("bridge", "forward"): (_PORT,),
     ("bridge", "input"): (_PORT,),
@@ -58,15 +64,17 @@ _NEEDED: dict[tuple[str, str], tuple[tuple[Flow, str], ...]] = {
 }
 # In these hooks of "ip", chains full of conditions are usual (an engine's guards, firewalld's): a
 # rule with conditions that are not read does not count there.
-_ONLY_SURE = ("output", "prerouting")
+_ONLY_SURE = ("output", "prerouting", "postrouting", "ingress", "egress")
 # nf_ip_hook_priorities: connection tracking, and what is before it; the NAT of published ports.
 _CONNTRACK, _DSTNAT = -200, -100
 _PRIORITIES = {
     "raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100,
 }  # fmt: skip
 _BASE = re.compile(
-    r"type (?:filter|route) hook (\w+) "
-    r"(?:priority (-?\w+)(?: ([+-]) (\d+))?;)?.*?(?:policy (\w+))?;?$"
+    r"type (?:filter|route) hook (?P<hook>\w+) "
+    r"(?:devices? (?:= )?(?P<devices>\{[^}]*\}|\S+) )?"
+    r"(?:priority (?P<priority>-?\w+)(?: (?P<sign>[+-]) (?P<more>[0-9]+))?;)?"
+    r".*?(?:policy (?P<policy>\w+))?;?$"
 )
 _CONDITION = re.compile(
     r"(iifname|oifname|iif|oif|meta ibrname|meta obrname|ct state|ct status|tcp dport|meta nfproto"
@@ -78,13 +86,17 @@ _NOISE = re.compile(
     r"counter packets [0-9]+ bytes [0-9]+|comment \"[^\"]*\"|log( prefix \"[^\"]*\")?"
 )
 _VERDICT = re.compile(r"(accept|drop|return|continue|reject\b.*|queue\b.*|(?:jump|goto) \S+)$")
+_FAMILIES = {"ip": "ip", "inet": "ip", "bridge": "bridge"}
 _SAME = {"iif": "iifname", "oif": "oifname"}
 _DEEPEST = 16  # the kernel's own limit of jumps
 
 
 @dataclass
 class Chain:
-    """One chain: its table ("inet filter"), hook and policy ("" where it has none), and rules."""
+    """One chain: its table ("inet filter"), hook and policy ("" where it has none), and rules.
+
+    devices: of a hook of devices (ingress, egress), those that it is for.
+    """
 
     table: str
     name: str
@@ -92,6 +104,14 @@ class Chain:
     policy: str = ""
     priority: int = 0
     rules: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+
+    @property
+    def family(self) -> str:
+        """Of the flows that pass it: "ip", "bridge", "device"; "" for those of no container."""
+        if self.hook in ("ingress", "egress"):
+            return "device"
+        return _FAMILIES.get(self.table.partition(" ")[0], "")
 
 
 @dataclass(frozen=True)
@@ -122,23 +142,33 @@ def stops(ruleset: str, bridge: str, ports: Sequence[int] = ()) -> list[Stop]:
     chains = parse(ruleset)
     found = []
     for chain in chains.values():
-        family = "bridge" if chain.table.startswith("bridge ") else "ip"
-        if not chain.hook or not chain.table.startswith(("ip ", "inet ", "bridge ")):
+        if not chain.hook or chain.family == "device" and bridge not in chain.devices:
             continue
-        missing = []
-        for flow, rule in _needed(family, chain, ports):
+        missing: list[str] = []
+        for flow, rule in _needed(chain.family, chain, ports):
             packet = {key: value.format(br=bridge) for key, value in flow.items()}
-            if stopped(chains, chain, packet):
-                missing.append(rule.format(br=bridge))
+            if (said := rule.format(br=bridge)) not in missing and stopped(chains, chain, packet):
+                missing.append(said)
         if missing:
             found.append(Stop(chain, missing))
     return found
 
 
+def of_other_devices(ruleset: str, bridges: Sequence[str]) -> list[Chain]:
+    """The base chains of devices that are none of these bridges, and that may stop something."""
+    chains = parse(ruleset)
+    return [
+        chain
+        for chain in chains.values()
+        if {*chain.devices} - {*bridges}
+        and (chain.policy == "drop" or _walk(chains, chain, {}) == "drop")
+    ]
+
+
 def stopped(chains: dict[tuple[str, str], Chain], chain: Chain, flow: Flow) -> bool:
     """Whether a base chain stops a packet of IPv4."""
     flow = {"meta nfproto": "ipv4", "ether type": "ip", **flow}
-    only_sure = chain.hook in _ONLY_SURE and not chain.table.startswith("bridge ")
+    only_sure = chain.hook in _ONLY_SURE and chain.family != "bridge"
     return (_walk(chains, chain, flow, only_sure=only_sure) or chain.policy) == "drop"
 
 
@@ -176,8 +206,10 @@ def parse(ruleset: str) -> dict[tuple[str, str], Chain]:
             chain, text = None, ""
         elif text.count("{") == text.count("}"):  # a set may take several lines
             if base := _BASE.match(text):
-                chain.hook, chain.policy = base[1], base[5] or ""
-                chain.priority = _number(base[2] or "0", (base[3] or "") + (base[4] or "0"))
+                chain.hook, chain.policy = base["hook"], base["policy"] or ""
+                more = (base["sign"] or "") + (base["more"] or "0")
+                chain.priority = _number(base["priority"] or "0", more)
+                chain.devices = re.findall(r"[^\s,{}\"]+", base["devices"] or "")
             elif not text.startswith("type "):
                 chain.rules.append(text)
             text = ""

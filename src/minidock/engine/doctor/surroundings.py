@@ -57,7 +57,7 @@ def _firewalld(machine: Machine) -> Finding:
     if "firewalld" not in machine.tell("daemons"):
         return Finding(TOPIC, "firewalld", OK, "not active")
     bridge = machine.tell("bridge")[0]
-    if firewalld_trusts(machine):
+    if firewalld_trusts(machine, bridge):
         return Finding(TOPIC, "firewalld", OK, f"active, and trusts {bridge}")
     fix = trust_command(bridge)
     seen = f"active: it rejects what {bridge} forwards, unless told to trust it"

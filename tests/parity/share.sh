@@ -28,6 +28,34 @@ D inspect -f '{{json .HostConfig.VolumesFrom}} {{len .Mounts}}' ${N}x; D rm -v $
 D start ${N}x; D inspect -f '{{range .Mounts}}{{.Destination}} {{end}}' ${N}x | tr ' ' '\n' | sort
 D rm -v ${N}x; D volume rm nv$N
 
+## paths that are not clean: -v
+mkdir d; F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{if eq .Type "bind"}} {{.Source}}{{end}}{{println}}{{end}}{{json .HostConfig.Binds}} {{json .Config.Volumes}}'
+V() { echo "$*"; D create --net none --name $N "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" $N | sed "s|$PWD|PWD|" | sort; D rm -v $N; }
+for v in a:/v x:/a/../b x://v/ x:/v/. nv$N:/a/../b nv$N://v/ nv$N:/v/./w/:ro nv$N:/v//w:z nv$N:/../v \
+    nv$N:/. nv$N:v nv$N:./v x:/v:ro x:y:/v /tmp/:/v/ /tmp//:/v/../w //tmp:/v /tmp/../tmp/.:/v//:ro .:/v ./d/..:/v \
+    ../x:/v a/b:/v nv$N/:/v /v/ //v /v/../w v ./v vv/ ../v /v:ro; do V -v "$v"; done
+V -v nv$N:/v -v nv$N:/w/../v; V -v nv$N:/v -v /v/; V -v v -v nv$N:/v; V -v nv$N:/v --tmpfs /v
+V -v nv$N:/v --tmpfs /v/; V -v nv$N:/v/ --tmpfs /v; V -v /v --tmpfs /v/; V -v /v/ --tmpfs /v
+D run --rm --net none -v v -v nv$N://w/ busybox sh -c 'grep -o " /[vw] " /proc/self/mountinfo | sort'; D volume rm nv$N
+
+## paths that are not clean: --mount, --tmpfs
+F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{if eq .Type "bind"}} {{.Source}}{{end}}{{println}}{{end}}{{json .HostConfig.Mounts}} {{json .HostConfig.Tmpfs}}'
+V() { echo "$*"; D create --net none --name $N "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" $N | sort; D rm -v $N; }
+for m in dst=/a/./b dst=/v/ dst=//v dst=/a/../v dst=/a/.. dst=v dst=./v; do
+    V --mount $m,src=nv$N; V --mount type=tmpfs,$m; V --mount type=bind,src=/tmp,$m; V --tmpfs ${m#dst=}; done
+for s in /tmp/ /tmp/../tmp //tmp .. tmp; do V --mount type=bind,dst=/v,src=$s; done
+V --mount dst=/v,src=./x; V --mount dst=/v,src=/tmp; V --mount dst=/v/,src=nv$N -v nw$N:/v; V --mount type=tmpfs,dst=/v/ -v /v
+V --mount dst=/v,src=nv$N --mount dst=/v/,src=nw$N; V --mount dst=/v,src=nv$N --tmpfs /v; V --tmpfs /v --tmpfs /v/
+D run --rm --net none --tmpfs //t/ --mount type=tmpfs,dst=//u/ busybox sh -c 'grep -o " /[tu] " /proc/self/mountinfo | sort'
+D volume rm nv$N
+
+## paths that are not clean: --volumes-from
+D create --net none --name $N -v nv$N:/v/ -v /tmp:/b/../c -v an/ -v nw$N:/etc:nocopy busybox >/dev/null
+F='{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} [{{.Mode}}]{{println}}{{end}}'; D inspect $N | grep -A99 '"Mounts"' | grep -B99 '"Config"' | grep -o '"[A-Za-z]*":' | sort | uniq -c
+V() { echo "${*/$N/n}"; D create --net none --name ${N}x "$@" busybox true >/dev/null; echo $?; D inspect -f "$F" ${N}x | sort; D rm -v ${N}x; }
+for f in $N $N:ro $N:z "$N -v ny$N:/v/" "$N -v /v/" "$N -v an" "$N --tmpfs /v" "$N --mount dst=/c/,src=ny$N"; do V --volumes-from $f; done
+D run --rm --net none --volumes-from $N busybox ls /etc; D rm -v $N; D volume rm nv$N nw$N ny$N
+
 ## namespaces of another container
 D run -d --net none --name $N --ipc shareable busybox sh -c 'echo x > /dev/shm/f; sleep 1000' >/dev/null
 D run --rm --net none --pid container:$N busybox sh -c 'ps | grep -c "[s]leep 1000"'

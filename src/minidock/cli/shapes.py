@@ -152,6 +152,7 @@ events.Message: Status/status string?, ID/id string?, From/from string?, Type st
     TimeNano/timeNano int64?
 events.Actor: ID string, Attributes map[string]string
 """
+_MOUNT_POINT = "types.MountPoint"
 _NAMED = {
     "nat.PortMap": "map[string][]nat.PortBinding",
     "nat.PortSet": "map[string]struct {}",
@@ -272,7 +273,10 @@ def _element(item: str, data: Any) -> Any:
 
 
 def in_order(kind: str, data: Any) -> Any:
-    """JSON data with the names of each map in order, as Go writes maps; fields stay in place."""
+    """JSON data with the names of each map in order, as Go writes maps; fields stay in place.
+
+    Of a mount point, without what only its start wants to know (its size, who makes its source).
+    """
     real = _NAMED.get(kind, kind).lstrip("*")
     if isinstance(data, list):
         return [in_order(real.partition("]")[2], part) for part in data]
@@ -281,6 +285,8 @@ def in_order(kind: str, data: Any) -> Any:
     if real.startswith("map["):
         return {name: in_order(real.partition("]")[2], data[name]) for name in sorted(data)}
     kinds = _kinds_of(real) if "." in real else {}
+    if real == _MOUNT_POINT:
+        data = {name: part for name, part in data.items() if name in kinds}
     return {name: in_order(kinds.get(name, "any"), part) for name, part in data.items()}
 
 

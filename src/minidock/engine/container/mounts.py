@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container import volumes
-from minidock.engine.container.validation import check_destination, in_container
+from minidock.engine.container.validation import check_destination, clean, in_container
 from minidock.engine.store.clock import NEVER
 from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound, UsageError
 from minidock.kernel.mount import bind_mount
@@ -44,17 +44,19 @@ def mount_points(store: Store, document: dict[str, Any]) -> list[dict[str, Any]]
     points: dict[str, dict[str, Any]] = {}
     for point in _inherited(store, host.get("VolumesFrom") or []):
         points[point["Destination"]] = point
-    wanted = [_parse_bind(text) for text in host.get("Binds") or []]
-    wanted += [_from_mount(mount) for mount in host.get("Mounts") or []]
+    binds = [_parse_bind(text) for text in host.get("Binds") or []]
+    wanted = binds + [_from_mount(mount) for mount in host.get("Mounts") or []]
+    tmpfs = host.get("Tmpfs") or {}
+    if double := [bind["Destination"] for bind in binds if bind["Destination"] in tmpfs]:
+        raise UsageError(f"Duplicate mount point: {double[0]}")
     taken: set[str] = set()
     for point in wanted:
         if point["Destination"] in taken:
             raise UsageError(f"Duplicate mount point: {point['Destination']}")
         taken.add(point["Destination"])
         points[point["Destination"]] = point
-    tmpfs = {os.path.normpath(path) for path in host.get("Tmpfs") or {}}
     for target in document["Config"].get("Volumes") or {}:
-        place = in_container(target)
+        place = clean(target)
         if place not in points and place not in tmpfs:
             points[place] = _volume_point("", place, writable=True, mode="")
     return list(points.values())
@@ -104,17 +106,17 @@ def _parse_bind(text: str) -> dict[str, Any]:
         )
     if len(parts) == 1:
         check_destination(parts[0])
-        return _volume_point("", os.path.normpath(parts[0]), writable=True, mode="")
+        return _volume_point("", clean(parts[0]), writable=True, mode="")
     source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
     words = _words_of(mode)
     check_destination(target)
-    place, writable = os.path.normpath(target), "ro" not in words
+    place, writable = clean(target), "ro" not in words
     propagation = [word for word in words if word in _PROPAGATION]
     if source.startswith("/"):
         if "nocopy" in words:
             raise _misplaced(text, "bind", "VolumeOptions")
         return _bind_point(
-            os.path.normpath(source),
+            clean(source),
             place,
             writable=writable,
             mode=mode,
@@ -149,7 +151,7 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
     """One --mount, in Docker's API form."""
     target = mount.get("Target") or ""
     check_destination(target)
-    kind, place = mount.get("Type") or "volume", os.path.normpath(target)
+    kind, place = mount.get("Type") or "volume", clean(target)
     writable = not mount.get("ReadOnly")
     if kind == "bind":
         source = mount.get("Source") or ""
@@ -169,7 +171,7 @@ def _from_mount(mount: dict[str, Any]) -> dict[str, Any]:
                 hint=f"one of {', '.join(_PROPAGATION)}",
             )
         point = _bind_point(
-            source, place, writable=writable, mode="", propagation=propagation, create=False
+            clean(source), place, writable=writable, mode="", propagation=propagation, create=False
         )
         for option in ("NonRecursive", "ReadOnlyNonRecursive"):
             if (mount.get("BindOptions") or {}).get(option):
@@ -255,7 +257,8 @@ def _inherited(store: Store, references: list[str]) -> list[dict[str, Any]]:
             raise UsageError(f"invalid mode: {mode}", hint="--volumes-from takes ro, rw, z and Z")
         for point in find(store, name).document["Mounts"]:
             if point["Type"] != "tmpfs":
-                points.append({**point, "RW": point["RW"] and "ro" not in words})
+                writable = point["RW"] and "ro" not in words
+                points.append({**point, "RW": writable, "Mode": "", "NoCopy": True})
     return points
 
 
@@ -347,7 +350,7 @@ def fill_volumes(store: Store, document: dict[str, Any], rootfs: str) -> None:
         if "nocopy" in (point["Mode"] or "").split(","):
             continue
         try:
-            content = open_in_root(rootfs, point["Destination"])
+            content = open_in_root(rootfs, in_container(point["Destination"]))
         except KernelError:
             continue  # the image has nothing there
         try:
@@ -360,21 +363,22 @@ def runtime_mounts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The bundle's entries for Mounts and --tmpfs, outer mount points before inner ones."""
     entries = []
     for point in document["Mounts"]:
+        target = in_container(point["Destination"])
         access = "rw" if point["RW"] else "ro"
         if point["Type"] == "tmpfs":
             size = [f"size={point['Size']}"] if point.get("Size") else []
             options = ["nosuid", "nodev", "noexec", access, f"mode={point['Permissions']:o}", *size]
-            entries.append(_entry(point["Destination"], "tmpfs", "tmpfs", options))
+            entries.append(_entry(target, "tmpfs", "tmpfs", options))
         else:
             bind = "bind" if point.get("NonRecursive") else "rbind"
             if not (point["RW"] or point.get("ReadOnlyNonRecursive")):
                 access = "rro"  # also what is mounted below it
             options = [bind, access, point["Propagation"] or "rprivate"]
             source = point.get("SubpathAt") or point["Source"]
-            entries.append(_entry(point["Destination"], "bind", source, options))
+            entries.append(_entry(target, "bind", source, options))
     for target, text in (document["HostConfig"].get("Tmpfs") or {}).items():
         options = ["nosuid", "nodev", "noexec", *(text.split(",") if text else [])]
-        entries.append(_entry(os.path.normpath(target), "tmpfs", "tmpfs", options))
+        entries.append(_entry(clean(target), "tmpfs", "tmpfs", options))
     return sorted(entries, key=lambda entry: entry["destination"].count("/"))
 
 

@@ -117,13 +117,21 @@ def check_destination(target: str) -> None:
         raise UsageError(
             f"invalid mount path: {target!r} mount path must be absolute",
         )
-    if os.path.normpath(target) == "/":
+    if clean(target) == "/":
         raise UsageError(f"invalid mount path: {target!r}: destination can't be '/'")
+
+
+def clean(path: str) -> str:
+    """A path without ".", ".." and doubled slashes, as Go's filepath.Clean writes it.
+
+    os.path.normpath alone keeps two slashes at the beginning: POSIX lets them mean another root.
+    """
+    return os.path.normpath(f"/{path.lstrip('/')}" if path.startswith("/") else path)
 
 
 def in_container(target: str) -> str:
     """Where an anonymous volume goes: a relative path is one from the container's root."""
-    return os.path.normpath(f"/{target.lstrip('/')}")
+    return clean(f"/{target}")
 
 
 def _one_line(value: str, field: str) -> None:

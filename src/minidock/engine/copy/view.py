@@ -29,6 +29,7 @@ from minidock.engine.container.mounts import (
     show_volumes,
 )
 from minidock.engine.container.space import has_space, mount_space
+from minidock.engine.container.validation import in_container
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import writer
 from minidock.engine.store.stories import open_for_append, telling
@@ -144,7 +145,7 @@ def _enter(container: Container, lowerdirs: list[str]) -> None:
         mount_overlay(lowerdirs, container.paths.upper, container.paths.work, root)
         fill_volumes(container.store, container.document, root)
     points = [
-        (_source(container, p), p["Destination"], p["RW"])
+        (_source(container, p), in_container(p["Destination"]), p["RW"])
         for p in container.document["Mounts"]
         if p["Type"] != "tmpfs"
     ]

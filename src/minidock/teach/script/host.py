@@ -7,6 +7,7 @@ the script's end, however it comes, performs them from the last to the first.
 from __future__ import annotations
 
 from minidock.engine.container import space
+from minidock.engine.container.validation import in_container
 from minidock.engine.network import bridge, firewall
 from minidock.errors import UsageError
 from minidock.kernel import cgroup, systemd
@@ -130,7 +131,7 @@ class Host:
             if point["Type"] == "volume":
                 place = word(self._variables.mark(point["Source"]))
                 kept = point.get("NoCopy") or "nocopy" in (point["Mode"] or "").split(",")
-                image = Layers(self._plan.layers).resolve(point["Destination"])
+                image = Layers(self._plan.layers).resolve(in_container(point["Destination"]))
                 found.append(
                     f"mkdir -p {place}" if kept else f'fill_volume {place} "$ROOTFS"{word(image)}'
                 )

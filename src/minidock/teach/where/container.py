@@ -8,6 +8,7 @@ from collections import Counter
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.lookup import wait_until_settled
+from minidock.engine.container.validation import in_container
 from minidock.errors import Conflict, NotFound
 from minidock.kernel.mount import mount_table
 from minidock.teach.layers.changes import summary_of
@@ -156,10 +157,11 @@ def _mounted(container: Container) -> list[Part]:
     for mount in container.document["Mounts"]:
         access = "" if mount["RW"] else ", read-only"
         name = f"volume {mount['Name'][:_NAME]}" if mount["Type"] == "volume" else mount["Type"]
-        what = f"at {mount['Destination']}{access}"
+        where = in_container(mount["Destination"])
+        what = f"at {where}{access}"
         if mount["Type"] in ("volume", "bind"):
             command = ["ls", "-ld", mount["Source"]]
-            parts.append(Part(name, mount["Source"], what, command, at=mount["Destination"]))
+            parts.append(Part(name, mount["Source"], what, command, at=where))
     return parts
 
 
@@ -189,10 +191,10 @@ def _processes(container: Container, pid: int) -> list[Part]:
              ["cat", f"/proc/{pid}/mountinfo"]),
     ]  # fmt: skip
     for mount in container.document["Mounts"]:
-        where = mount["Destination"]
+        where = in_container(mount["Destination"])
         what = f"its line in the mount table, from {mount['Source'] or mount['Type']}"
         parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
-    for where in container.host_config.get("Tmpfs") or {}:
+    for where in map(in_container, container.host_config.get("Tmpfs") or {}):
         what = "a tmpfs: in memory, and gone when it ends"
         parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
     return parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidock import jsontext
+from minidock.engine.container.validation import in_container
 from minidock.engine.image.layers import read_layer
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree_walk import size_below
@@ -114,11 +115,11 @@ def whole_volume(store: Store, document: dict[str, Any]) -> Whole:
 
 def _user(store: Store, document: dict[str, Any], mount: dict[str, Any]) -> Part:
     name = document["Name"].lstrip("/")
-    where = mount["Destination"]
+    where = in_container(mount["Destination"])
     access = "" if mount["RW"] else ", read-only"
     if pid := document["State"]["Pid"]:
         return Part(name, where, f"at {where}{access}, in its mount table", mount_line(pid, where))
-    words = f'"Destination":{jsontext.dumps(where)}'
+    words = f'"Destination":{jsontext.dumps(mount["Destination"])}'
     command = ["grep", "-o", "-F", words, store.container(document["Id"]).document]
     return Part(name, where, f"at {where}{access}, when it runs", command)
 

@@ -102,11 +102,12 @@ def truth(name: str, wanted: str) -> bool:
 def matches(pattern: str, text: str) -> bool:
     """Does a pattern (a regular expression of Go's) occur in a text? What is none is in none.
 
-    Raises BadFilter for one that takes too long: Python's matcher may try very many ways.
+    Raises BadFilter for one that is not supported, and for one that takes too long: Python's
+    matcher may try very many ways.
     """
     import signal
 
-    from minidock.cli.go_regexp import compile_expression
+    from minidock.cli.go_regexp import Unsupported, compile_expression
 
     def expire(number: int, frame: object) -> None:
         raise BadFilter(
@@ -120,6 +121,8 @@ def matches(pattern: str, text: str) -> bool:
     signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
     try:
         return compile_expression(pattern).search(text) is not None
+    except Unsupported as error:
+        raise BadFilter(f"the pattern {pattern}: {error}") from None
     except (ValueError, RecursionError):
         return False
     finally:

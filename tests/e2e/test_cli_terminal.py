@@ -85,7 +85,7 @@ def test_detach_keys_leave_the_container_running_and_attach_comes_back(
     assert ended(shell)[0] == 0
     assert minidock.ok("inspect", "-f", "{{.State.Status}}", "kept") == "running"
     again = terminal("attach", "--detach-keys", "x,y", "kept")
-    time.sleep(0.5)
+    await_connection(again.pid)
     again.sendline("echo $((6 * 7))")
     again.expect("42\r\n")
     again.send("xy")

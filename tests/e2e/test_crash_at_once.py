@@ -80,7 +80,7 @@ def test_container_is_removed_while_it_starts(stage: Stage, delay_ms: int) -> No
     store = stage.store
     stage.command(lambda: create.create(store, body(), name="web").id)
     starting = stage.begin(lambda: start.start(store, "web", attach=None))
-    time.sleep(delay_ms / 1000)
+    time.sleep(delay_ms / 1000)  # at any moment of its way
     removed = stage.command(lambda: actions.remove(store, "web", force=True))
     assert removed.error is None, removed
     started = starting.wait()
@@ -93,7 +93,7 @@ def test_container_is_stopped_while_it_starts(stage: Stage, delay_ms: int) -> No
     store = stage.store
     stage.command(lambda: create.create(store, body(), name="web").id)
     starting = stage.begin(lambda: start.start(store, "web", attach=None))
-    time.sleep(delay_ms / 1000)
+    time.sleep(delay_ms / 1000)  # at any moment of its way
     stopped = stage.command(lambda: actions.stop(store, "web"))
     assert stopped.error is None, stopped
     assert starting.wait().error is None

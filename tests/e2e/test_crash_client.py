@@ -9,6 +9,7 @@ import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 
 import pytest
@@ -39,8 +40,7 @@ def test_killed_client_leaves_the_container_running(engine: Engine) -> None:
     await_word(client, b"ready")
     client.kill()
     assert client.wait(patience(10)) == -signal.SIGKILL
-    time.sleep(0.5)
-    assert engine.status() == "running"
+    assert engine.stays("running")
 
 
 def test_killed_client_with_stdin_ends_it_where_stdin_is_the_clients(engine: Engine) -> None:
@@ -68,8 +68,7 @@ def test_signal_is_not_passed_on_without_proxy(engine: Engine) -> None:
     await_word(client, b"ready")
     client.terminate()
     assert client.wait(patience(10)) in (-signal.SIGTERM, 128 + signal.SIGTERM)
-    time.sleep(0.3)
-    assert engine.status() == "running"
+    assert engine.stays("running")
 
 
 def test_reader_that_goes_ends_the_client_only(engine: Engine) -> None:
@@ -79,8 +78,7 @@ def test_reader_that_goes_ends_the_client_only(engine: Engine) -> None:
     assert client.stdout
     client.stdout.close()
     assert client.wait(patience(10)) != 0
-    time.sleep(0.3)
-    assert engine.status() == "running"
+    assert engine.stays("running")
 
 
 def test_shell_that_goes_leaves_a_detached_container(engine: Engine) -> None:
@@ -93,8 +91,7 @@ def test_shell_that_goes_leaves_a_detached_container(engine: Engine) -> None:
     engine.await_status("running")  # docker says the id before
     os.killpg(shell.pid, signal.SIGHUP)
     shell.wait(patience(10))
-    time.sleep(0.3)
-    assert engine.status() == "running"
+    assert engine.stays("running")
 
 
 class Terminal:
@@ -116,6 +113,13 @@ class Terminal:
             except BlockingIOError:
                 time.sleep(0.02)
 
+    def await_raw(self) -> None:
+        """Until the client has taken the terminal: from then on all keys are the container's."""
+        deadline = time.monotonic() + patience(15)
+        while termios.tcgetattr(self.master)[3] & termios.ICANON:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
@@ -134,10 +138,10 @@ def test_closed_terminal_leaves_the_container_running(engine: Engine) -> None:
     client = Terminal(engine, *ON_TERMINAL)
     client.await_text(b"# ")
     client.close()
-    time.sleep(0.5)
+    assert engine.stays("running")
     os.kill(client.pid, signal.SIGKILL)  # docker's client has not noticed yet
     client.wait()
-    assert engine.status() == "running"
+    assert engine.stays("running")
 
 
 def test_detach_keys_leave_the_container_running(engine: Engine) -> None:
@@ -150,7 +154,7 @@ def test_detach_keys_leave_the_container_running(engine: Engine) -> None:
     client.close()
     assert engine.status() == "running"
     again = Terminal(engine, "attach", "it")
-    time.sleep(0.5)
+    again.await_raw()
     again.type(b"echo it-is-$variable\r")
     again.await_text(b"it-is-kept")
     again.type(b"exit 5\r")
@@ -176,5 +180,5 @@ def test_killed_client_of_an_exec_leaves_its_process_running(engine: Engine) -> 
     await_word(client, b"ready")
     client.kill()
     client.wait(patience(10))
-    time.sleep(0.3)
+    time.sleep(0.3)  # neither of the two tells that it has noticed
     assert "sleep 501" in engine.ok("exec", "it", "ps")

@@ -179,11 +179,14 @@ def test_monitor_that_dies_on_a_full_disk_is_cleared_away(disk: Disk) -> None:
 
 def test_container_that_logs_on_a_full_disk_lives_on(disk: Disk) -> None:
     """Its words are lost while there is no room, and kept again when there is."""
-    words = "i=0; while sleep 0.01; do i=$((i+1)); echo line $i; done"
+    words = "i=0; while sleep 0.01; do i=$((i+1)); echo line $i; echo $i > /dev/shm/said; done"
     disk.minidock.ok("run", "-d", "--name", "web", "busybox", "sh", "-c", words)
+    pid = disk.minidock.ok("inspect", "-f", "{{.State.Pid}}", "web")
+    said = Path(f"/proc/{pid}/root/dev/shm/said")
     await_true(lambda: "line 1\n" in disk.minidock.ok("logs", "web"))
     disk.fill()
-    time.sleep(0.8)
+    before = said.read_text()
+    await_true(lambda: int(said.read_text() or 0) > int(before or 0) + 20)
     assert disk.minidock.ok("ps", "--format", "{{.Names}}") == "web"
     disk.make_room()
     last = numbers_of(disk)[-1]

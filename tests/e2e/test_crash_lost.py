@@ -138,10 +138,10 @@ def test_client_that_is_killed_while_it_starts_a_container_leaves_it_whole(
 ) -> None:
     for delay_ms in range(0, 240, 20):
         run = minidock.start("run", "-d", "--name", "web", image, "sleep", "600")
-        time.sleep(delay_ms / 1000)
+        time.sleep(delay_ms / 1000)  # at any moment of its way
         run.kill()
         run.communicate(timeout=patience(10))
-        time.sleep(0.3)
+        time.sleep(0.3)  # what it had begun goes on, or does not
         status = minidock.ok("ps", "-a", "--format", "{{.Status}}")
         assert status == "" or status.startswith(("Created", "Up"))
         minidock.ok("rm", "-f", "web")
@@ -175,9 +175,9 @@ def bridge_address(store: Store) -> str:
 def test_restart_of_the_machine_in_the_middle_of_a_start(
     minidock: Minidock, store: Store, image: str
 ) -> None:
-    minidock.ok("create", "--name", "web", "-p", "80", image, "sleep", "600")
+    container = minidock.ok("create", "--name", "web", "-p", "80", image, "sleep", "600")
     starting = minidock.start("start", "web")
-    time.sleep(0.12)
+    await_true(Path(store.container(container).journal).exists)
     stores.reboot(store)
     starting.communicate(timeout=patience(10))
     assert minidock.ok("ps", "-q") == ""

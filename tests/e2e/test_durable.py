@@ -125,7 +125,7 @@ def test_a_command_that_is_killed_leaves_no_damage(
         assert running.stdin is not None
         running.stdin.write(DOCKERFILE.encode())
         running.stdin.close()
-        time.sleep(chance.random() * patience(0.4))
+        time.sleep(chance.random() * patience(0.4))  # at any moment of its way
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
         copy = Store(f"{store.root}-copy")

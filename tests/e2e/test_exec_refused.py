@@ -33,7 +33,7 @@ def late(report: Callable[[Channel, int], None]) -> Callable[[Channel, int], Non
     """Tell of a birth when what was born has had its time."""
 
     def send_pid(channel: Channel, pid: int) -> None:
-        time.sleep(0.5)
+        time.sleep(0.5)  # longer than the process lives
         report(channel, pid)
 
     return send_pid
@@ -118,7 +118,7 @@ def test_a_program_that_ends_before_its_monitor_hears_of_it_has_its_exit_code(
         while children.read_text().split() == [str(pid)]:
             assert client.poll() is None, "nobody has seen its process"
         os.kill(monitor, signal.SIGSTOP)
-        time.sleep(patience(0.6))
+        time.sleep(patience(0.6))  # three times what it takes; it dies beside its stopped parent
         os.kill(monitor, signal.SIGCONT)
         said, wrong = client.communicate(timeout=patience(30))
         assert (client.returncode, said, wrong) == (3, b"", b"")

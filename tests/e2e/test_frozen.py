@@ -68,7 +68,7 @@ def _freeze(monitor: int, call: str, begin: Callable[[], object]) -> int:
     while not any(state in "Tt" for pid, state in _children(monitor).items() if pid not in before):
         assert time.monotonic() < deadline, _children(monitor)
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.3)  # strace's own stops look the same: one that it has still to end
     strace.terminate()
     strace.wait(patience(10))
     while not (fresh := _stopped(monitor) - before):

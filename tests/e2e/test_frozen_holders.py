@@ -57,7 +57,7 @@ def test_a_full_events_file_that_is_locked(store: Store, web: Web) -> None:
 
 def test_a_health_check_ends_while_the_container_is_locked(web: Web) -> None:
     with stopped_holder(web.container.paths.lock):
-        time.sleep(2)
+        web.awaits_probe()
         web.serves(probes=False)
     deadline = time.monotonic() + patience(20)
     status = ("inspect", "--format", "{{.State.Health.Status}}", "web")
@@ -90,7 +90,7 @@ def change_while_locked(web: Web, path: str, asked: dict[str, object] | None) ->
     with stopped_holder(path):
         waiting = wire.connect(web.container.paths.run)
         waiting.send(wire.message(b"N", {"network": "wan", "asked": asked}))
-        time.sleep(0.5)
+        time.sleep(0.5)  # in which it would answer, were there no lock
         web.serves(probes=path != web.container.paths.lock)
         waiting.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -238,7 +238,7 @@ def test_a_program_in_a_container_ends_while_its_tracer_is_stopped(web: Web) -> 
         time.sleep(0.02)
     with stopped_tracer(found[0]):
         os.kill(found[0], signal.SIGKILL)
-        time.sleep(0.3)
+        time.sleep(0.3)  # in which its monitor would hear of it
         web.serves()
         assert added.wait(patience(AT_ONCE)) == 137
     added.communicate()

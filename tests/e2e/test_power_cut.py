@@ -142,7 +142,7 @@ def test_a_power_cut_in_the_middle_of_a_command_damages_nothing(disk: Disk, tmp_
         assert running.stdin is not None
         running.stdin.write(DOCKERFILE.encode())
         running.stdin.close()
-        time.sleep(chance.random() * patience(0.4))
+        time.sleep(chance.random() * patience(0.4))  # at any moment of its way
         stopped = _stop_all(disk.store)
         try:
             disk.expect_whole(words)

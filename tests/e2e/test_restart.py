@@ -201,7 +201,7 @@ def test_it_is_ended_between_two_runs(
         return
     found = document(store, "web")
     assert (found["State"]["Status"], found["State"]["ExitCode"]) == ("exited", 3)
-    time.sleep(0.3)
+    time.sleep(0.3)  # in which another run would be counted
     assert document(store, "web")["RestartCount"] == found["RestartCount"]
 
 
@@ -212,7 +212,7 @@ def test_it_is_stopped_at_any_moment(
     """Also while it is being restarted: then it is stopped as soon as it runs."""
     minidock.ok("run", "-d", "--name", "web", "--restart", "always", "--stop-signal", "KILL",
                 image, *ONCE)  # fmt: skip
-    time.sleep(delay_ms / 1000)
+    time.sleep(delay_ms / 1000)  # at any moment of its way
     minidock.ok("stop", "web")
     assert status(store, "web") == "exited"
     assert monitor_of(store, "web") == 0

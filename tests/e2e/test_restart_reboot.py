@@ -184,7 +184,10 @@ def test_stop_all_ends_one_that_waits_for_its_restart(
 ) -> None:
     minidock.ok("run", "-d", "--name", "web", "--network", "none", "--restart", "on-failure",
                 image, "sh", "-c", "exit 3")  # fmt: skip
-    time.sleep(0.5)
+    paused = ("inspect", "-f", "{{and .State.Restarting (ge .RestartCount 4)}}", "web")
+    deadline = time.monotonic() + patience(20)
+    while minidock.ok(*paused) != "true":  # from here on a pause takes 1.6 s and more
+        assert time.monotonic() < deadline
     assert minidock.ok("system", "stop-all") == "web"
     assert minidock.ok("ps", "-q") == ""
     assert minidock.ok("system", "start-all") == "web"

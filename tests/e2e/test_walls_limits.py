@@ -185,7 +185,7 @@ def test_processes_of_a_paused_container_stand_still(
     group = cgroup_of(store, find(store, "box").id)
     minidock.ok("pause", "box")
     before = group.usage()["cpu_ns"]
-    time.sleep(0.3)
+    time.sleep(0.3)  # of which it would have used all
     assert group.usage()["cpu_ns"] - before < 20e6
     minidock.ok("unpause", "box")
     deadline = time.monotonic() + patience(5)

@@ -123,7 +123,7 @@ def test_cpu_time_is_counted_and_capped(group: Cgroup) -> None:
     group.apply({"cpu": {"quota": 20000, "period": 100000, "shares": 512}})
     started = time.monotonic()
     with spawn_in(group, "sh", "-c", "while :; do :; done") as process:
-        time.sleep(1)
+        time.sleep(1)  # ten periods
         used = group.usage()["cpu_ns"] / 1e9 / (time.monotonic() - started)
         process.kill()
     assert 0.05 < used < 0.35, "a fifth of a CPU was allowed"
@@ -185,7 +185,7 @@ def test_frozen_processes_stand_still_until_thawed(group: Cgroup) -> None:
         group.freeze()
         assert group.frozen()
         before = group.usage()["cpu_ns"]
-        time.sleep(0.2)
+        time.sleep(0.2)  # of which it would have used all
         assert group.usage()["cpu_ns"] - before < 20e6
         group.thaw()
         assert not group.frozen()

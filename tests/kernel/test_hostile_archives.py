@@ -388,7 +388,7 @@ def test_kill_9_during_load_leaves_what_the_next_command_sweeps(
         loading = subprocess.Popen(
             [sys.executable, "-c", program, path], env={**os.environ, "PYTHONPATH": str(SOURCE)}
         )
-        time.sleep(milliseconds / 1000)
+        time.sleep(milliseconds / 1000)  # at any moment of its way
         loading.send_signal(signal.SIGKILL)
         loading.wait()
         deadline = time.monotonic() + patience(5)

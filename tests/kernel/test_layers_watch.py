@@ -155,7 +155,7 @@ def test_the_last_word_on_each_path_is_the_truth(watched: Watched, place: Path, 
 
 def test_what_changes_meanwhile_is_read_again(watched: Watched) -> None:
     """Nobody trips over a directory that is gone once it is looked at."""
-    writing = True
+    writing, seen = True, set[str]()
 
     def write() -> None:
         while writing:
@@ -169,10 +169,11 @@ def test_what_changes_meanwhile_is_read_again(watched: Watched) -> None:
     try:
         for _ in range(1000):
             with Stack(watched.layers) as stack:
-                summary_of(stack, stack.layers[0])
+                seen.add(str(summary_of(stack, stack.layers[0])))
     finally:
         writing = False
         writer.join()
+    assert len(seen) > 1, "nothing changed while it was looked at"
 
 
 def _heard(events: list[Event]) -> dict[str, str]:

@@ -37,6 +37,14 @@ class Engine:
             assert time.monotonic() < deadline, f"it is {status!r}, not {wanted!r}"
             time.sleep(0.05)
 
+    def stays(self, wanted: str, seconds: float = 0.5) -> bool:
+        """Whether container "it" keeps a state for so long, in which nothing is to happen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.status() != wanted:
+                return False
+        return True
+
     def await_process(self, command: str) -> None:
         """Wait until that command runs in container "it"."""
         deadline = time.monotonic() + patience(15)

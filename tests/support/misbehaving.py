@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import http.client
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -211,4 +210,3 @@ def misbehaving(upstream: str) -> Iterator[Proxy]:
         finally:
             server.proxy.ended.set()
             server.shutdown()
-            time.sleep(0)

@@ -448,7 +448,11 @@ def _pausing(scene: Scene) -> None:
     scene.told.append("between two runs")
     scene.minidock.ok("run", "-d", "--name", name, "--restart", "always", "--net", "net",
                       scene.image, "sh", "-c", "exit 3")  # fmt: skip
-    time.sleep(1.5)  # from here on it waits for longer than a scene lasts, or nearly
+    deadline = time.monotonic() + patience(20)
+    paused = ("inspect", "-f", "{{and .State.Restarting (ge .RestartCount 4)}}", name)
+    while scene.minidock.ok(*paused) != "true":  # for longer than a scene lasts, or nearly
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _sized(scene: Scene) -> None:
@@ -610,7 +614,7 @@ def _lost_command(scene: Scene) -> None:
         ("exec", "base", "true"),
     ])  # fmt: skip
     program = scene.start(name, *words)
-    time.sleep(scene.chosen.uniform(0.05, 0.4))
+    time.sleep(scene.chosen.uniform(0.05, 0.4))  # at any moment of its way
     program.kill()
     program.wait()
     time.sleep(1)  # a monitor that it had begun goes on, and ends

@@ -48,9 +48,14 @@ class Web:
         while self._last_line() == last:
             assert time.monotonic() < deadline
         if probes:
-            before = self._exec("wc", "-l", "/probes")
-            while self._exec("wc", "-l", "/probes") == before:
-                assert time.monotonic() < deadline
+            self.awaits_probe(until=deadline)
+
+    def awaits_probe(self, until: float | None = None) -> None:
+        """Until its health check has run once more."""
+        deadline = until or time.monotonic() + patience(AT_ONCE)
+        before = self._exec("wc", "-l", "/probes")
+        while self._exec("wc", "-l", "/probes") == before:
+            assert time.monotonic() < deadline
 
     def _exec(self, *command: str) -> str:
         return self.minidock.ok("exec", "web", *command, timeout_seconds=AT_ONCE)

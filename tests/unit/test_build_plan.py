@@ -66,8 +66,10 @@ def test_plan_that_cannot_be(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("platform", ["linux", host_architecture(), f"linux/{host_architecture()}"])
-def test_the_machines_own_platform_is_taken(platform: str) -> None:
+def test_the_machines_own_platform_is_taken_and_no_other(platform: str) -> None:
     check_platform(platform, "--platform")
+    with pytest.raises(DockerfileError, match=f"this machine is linux/{host_architecture()}"):
+        check_platform("linux/s390x", "--platform")
 
 
 def test_mounts_have_their_defaults() -> None:

@@ -143,7 +143,7 @@ def test_every_flag_that_is_refused_says_why() -> None:
     for path, thing in every():
         for flag in thing.flags:
             if flag.hidden:
-                with pytest.raises(MinidockError, match=r"is not available: .{8}|is not available"):
+                with pytest.raises(MinidockError, match=r"is not available: .{8}"):
                     flag.read("what-no-flag-takes")
                 assert not flag.help, (path, flag.names)
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -44,10 +45,13 @@ def test_equal_bytes_are_packed_equally_whatever_pieces_they_come_in() -> None:
 
 
 def test_packing_that_is_given_up_ends_its_threads() -> None:
+    before = set(threading.enumerate())
     packing = gzip_chunks(os.urandom(1 << 20) for _ in range(1000))
     for _ in range(3):
         next(packing)
+    assert set(threading.enumerate()) > before
     packing.close()
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("damage", ["cut off", "changed", "a wrong sum", "not even a header"])

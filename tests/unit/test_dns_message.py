@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidock.engine.network import dns_message as dns
@@ -27,12 +27,22 @@ def test_question_is_read_in_lower_case(name: str, kind: int, number: int) -> No
     assert (query.name, query.kind, query.id) == (name.lower(), kind, number)
 
 
-@given(st.binary(max_size=300))
-def test_garbage_is_no_question(data: bytes) -> None:
+def _patched(name: str, at: int, patch: bytes) -> bytes:
+    whole = asked(name)
+    return whole[:at] + patch + whole[at + len(patch) :]
+
+
+@given(
+    st.binary(max_size=300)
+    | st.builds(_patched, NAMES, st.integers(0, 60), st.binary(min_size=1, max_size=4))
+)
+@example(asked("web"))
+def test_garbage_is_no_question_unless_it_has_the_form_of_one(data: bytes) -> None:
     try:
-        dns.Query(data)
+        query = dns.Query(data)
     except ValueError:
-        pass
+        return
+    assert data[4:6] == b"\0\1" and query.question == data[12 : 12 + len(query.question)]
 
 
 @given(NAMES, st.integers(0, 400))

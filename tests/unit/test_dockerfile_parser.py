@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidock.engine.dockerfile import checks
@@ -170,7 +170,14 @@ _PIECES = st.sampled_from(
 _TEXTS = st.lists(_PIECES, max_size=30).map("".join) | st.text(max_size=60)
 
 
-@given(st.binary(max_size=80) | _TEXTS.map(lambda text: text.encode(errors="replace")))
+_LINES = st.sampled_from(
+    ("RUN true\n", "ENV A=b \\\n C=d\n", "# words\n", "\n", "FROM b\n", "CMD [")
+)
+_ALMOST = st.lists(_LINES | _PIECES, max_size=8).map(lambda pieces: "FROM a\n" + "".join(pieces))
+
+
+@given(st.binary(max_size=80) | (_TEXTS | _ALMOST).map(lambda text: text.encode(errors="replace")))
+@example(b"FROM a\n# words\nENV A=b \\\n C=d\nRUN true\n")
 def test_any_bytes_are_a_dockerfile_or_a_dockerfile_error(content: bytes) -> None:
     try:
         dockerfile = parse(content)

@@ -137,7 +137,7 @@ def test_a_reader_that_is_slow_itself_is_no_fault_of_the_servers(settings: Setti
         response = transport.send("GET", f"http://{host}/v2/")
         came = 0
         for _ in range(4):
-            time.sleep(0.4)
+            time.sleep(0.4)  # a slow reader
             came += len(read_some(response, 25_000, 0.5))
         transport.close()
     assert came == 100_000

@@ -54,12 +54,15 @@ def test_a_process_that_is_gone_at_a_second_look_has_ended(
     sleeping: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def status(pid: int, field: str) -> str:
+        looks.append(pid)
         sleeping.kill()
         sleeping.wait()
         return kernel.status(pid, field)
 
+    looks: list[int] = []
     monkeypatch.setattr(quiz, "status", status)
     Scene(Store("/nowhere")).await_end(sleeping.pid)
+    assert looks == [sleeping.pid]  # none after the one that found nobody
 
 
 def test_a_thread_that_ends_has_no_strangers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_what_is_no_hostname_is_refused(hostname: str) -> None:
 @pytest.mark.parametrize("hostname", ["a", "web-1", "a.b.c", "x" * 64, "1", "under_score"])
 def test_hostnames_are_accepted(hostname: str) -> None:
     names.check_hostname(hostname)
+    assert f"10.0.0.2\t{hostname}" in names.hosts_file(hostname, "10.0.0.2", [])
 
 
 def _resolv(tmp_path: Path, text: str, *arguments: list[str], **options: bool) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidock.engine.registry import credentials, origins
@@ -231,13 +231,16 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example({"config": CONFIG, "layers": [DESCRIPTOR]})
+@example({"manifests": [{**DESCRIPTOR, "platform": {"os": "linux", "architecture": "amd64"}}]})
 def test_any_document_is_a_manifest_or_a_registry_error(document: object) -> None:
     try:
         found = parsed(document)
         if isinstance(found, list):
-            distribution.choose(found, distribution.Platform("amd64"), "image:1")
+            assert distribution.choose(found, distribution.Platform("amd64"), "image:1") in found
     except RegistryError:
-        pass
+        return
+    assert isinstance(found, list | distribution.ImageManifest)
 
 
 def chosen(platform: str, *offered: str) -> str:

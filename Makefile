@@ -26,7 +26,7 @@ SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh)
            labs/gradescope/run_autograder labs/gradescope/grade_submission tests/fixtures/labs/box.bash \
            vagrant/playground/lib.sh $(filter-out %.md,$(wildcard vagrant/playground/[01]*))
 
-.PHONY: check lint test test-needs long stress docs bench lock install clean vm-test box vm-reset vagrant-test release-check
+.PHONY: check lint shellcheck test coverage test-needs long stress docs bench lock install clean vm-test box vm-reset vagrant-test release-check
 
 $(VENV)/.ready: pyproject.toml
 	./needs.sh build lint
@@ -36,8 +36,12 @@ $(VENV)/.ready: pyproject.toml
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory shellcheck
+
+shellcheck:
 	shellcheck $(SCRIPTS)
 
 check: lint

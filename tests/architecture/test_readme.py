@@ -11,7 +11,8 @@ import pytest
 from minidock.cli.commands import COMMANDS
 from support.command import REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PAGES = [*(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+PAGES += sorted((REPOSITORY / "docs").rglob("*.md"))
 PAGES += sorted((REPOSITORY / "images").rglob("*.md"))
 
 # What labs tell to start as ./NAME, the student writes.
@@ -60,6 +61,25 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_the_pages_tell_all_of_these() -> None:
+    """Each test above looks for something, and would pass if it were written differently."""
+    typed = [line for page in PAGES for line in _typed(page)]
+    for beginning in ("minidock ", "make ", "./"):
+        assert len([line for line in typed if line.startswith(beginning)]) > 1, beginning
+
+
+def test_pre_commit_calls_what_lint_calls() -> None:
+    hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text()
+    called = re.findall(r"entry: (.+)", hooks)
+    recipe = re.search(r"^lint: .*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.M)
+    assert recipe
+    lines = [
+        line.strip().replace("$(BIN)", ".venv/bin").replace("@$(MAKE) --no-print-directory", "make")
+        for line in recipe[1].splitlines()
+    ]
+    assert called == lines
 
 
 def test_ci_runs_the_second_command() -> None:

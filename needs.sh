@@ -4,7 +4,7 @@
 #   needs.sh run      to run containers
 #   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
 #   needs.sh python   those dependencies as Debian has them, for install.sh --editable
-#   needs.sh lint     what `make check` needs besides Python's packages
+#   needs.sh lint     what `make check` needs besides Python's packages (libseccomp2 is for pyseccomp)
 #   needs.sh test     what the tests hold minidock against
 #   needs.sh bench    what `make bench` and tests/parity/table.py need besides
 #   needs.sh vm       to make the disposable machine's image and to start it (make vm-test)
@@ -18,13 +18,13 @@ case $(dpkg --print-architecture) in
     arm64) qemu="qemu-system-arm" ;;
     *) qemu="qemu-system-x86" ;;
 esac
-run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring libseccomp2 ca-certificates
+run=(python3 python3-venv iproute2 iptables busybox-static mmdebstrap debian-archive-keyring ca-certificates
      tini e2fsprogs)
 build=(gcc libc6-dev libcap-dev python3-dev python3-venv)
 python=(python3-click python3-pyroute2 python3-prctl python3-sh python3-zstandard python3-isal python3-urllib3 python3-rich)
 vagrant=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync
          openssh-client "$qemu" qemu-utils)
-lint=(shellcheck)
+lint=(shellcheck libseccomp2)
 test=(docker.io podman runc
       skopeo buildah docker-registry strace nftables conntrack zstd curl procps
       util-linux libcap2-bin bash-completion git postgresql-client xfsprogs)

@@ -26,7 +26,7 @@ from minidock.engine.container.lookup import find
 from minidock.engine.doctor.host import NEEDED
 from minidock.engine.doctor.machine import Machine
 from minidock.kernel import cgroup, link
-from minidock.kernel.capability import DOCKER_DEFAULT, NAMES
+from minidock.kernel.capability import DOCKER_DEFAULT, NAMES, available, names_of
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
 from support import machine
@@ -635,6 +635,33 @@ def test_an_unprivileged_container_hears_of_the_first_call_that_is_refused(
     first = "fsopen(2) overlay" if sealed else "open_tree(2)"
     assert f"minidock: {first}" in ran and "(EPERM)" in ran, ran
     assert "`minidock doctor`" in ran and "umount2" not in ran, ran
+
+
+def test_the_securebit_that_takes_capabilities_away_is_found(
+    minidock: Minidock, busybox_image: str
+) -> None:
+    """Its process has all of them, and a container's has none; with the fix it has its fourteen."""
+
+    def effective(*before: str) -> list[str]:
+        look = ("grep", "CapEff", "/proc/self/status")
+        line = ("run", "--rm", "--network", "none", busybox_image, *look)
+        told = subprocess.run(
+            [*bits, *before, *command_line(), *line], env=environment(minidock.root),
+            capture_output=True, text=True, check=True, timeout=patience(60),
+        ).stdout  # fmt: skip
+        return names_of(int(told.split()[1], 16))
+
+    every = ",".join(f"+{name[4:].lower()}" for name in available())
+    bits = ["setpriv", "--securebits", "+noroot", "--inh-caps", every, "--ambient-caps", every]
+    report = subprocess.run(
+        [*bits, *command_line(), "doctor", "--json"], env=environment(minidock.root),
+        capture_output=True, text=True, check=False, timeout=patience(60),
+    ).stdout  # fmt: skip
+    (found,) = [f for f in json.loads(report)["findings"] if f["check"] == "rights"]
+    assert found["verdict"] == "warning" and "noroot" in found["seen"], found
+    assert effective() == []
+    fix = found["fix"].split()
+    assert set(effective(*fix[: fix.index("minidock")])) == {*DOCKER_DEFAULT}
 
 
 @pytest.mark.parametrize("missing", steps(NEEDED, "capabilities"))

@@ -6,6 +6,7 @@ import operator
 import tempfile
 from typing import Any
 
+import pyseccomp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -212,7 +213,6 @@ def test_libseccomp_compares_the_same_way(
     rule: list[dict[str, Any]], asked: list[tuple[int, ...]]
 ) -> None:
     """One rule a call: with several, libseccomp 2.6 loses some of them (64-bit LE beside LT)."""
-    pyseccomp = pytest.importorskip("pyseccomp")
     theirs = pyseccomp.SyscallFilter(pyseccomp.ERRNO(1))
     theirs.add_arch(pyseccomp.Arch.X86)
     theirs.add_arch(pyseccomp.Arch.X32)

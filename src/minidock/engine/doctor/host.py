@@ -102,6 +102,9 @@ def _rights(machine: Machine) -> Finding:
     if theirs:
         seen = f"root without {' '.join(theirs)}: no container can have them either"
         return Finding(TOPIC, "rights", WARNING, seen, "docker run --privileged …")
+    if "noroot" in machine.tell("securebits"):
+        seen = "root with the securebit noroot: root in a container has no capabilities"
+        return Finding(TOPIC, "rights", WARNING, seen, "setpriv --securebits -noroot minidock …")
     return Finding(TOPIC, "rights", OK, "root, with all capabilities that containers get")
 
 

@@ -114,14 +114,10 @@ class Machine:
 
 def _addresses(_: Store) -> list[str]:
     """Every IPv4 address as "eth0 192.0.2.2/24"."""
-    from minidock.kernel import link
-    from minidock.kernel.netlink import Netlink
+    from minidock.kernel.interfaces import interfaces
 
-    with Netlink() as host:
-        every = link.every_address(host)
-        names = {found.index: found.name for found in link.every(host)}
-    # A device may have gone between the two: a container has ended just now.
-    return [f"{names[index]} {address}/{n}" for index, address, n in every if index in names]
+    every = [(each["name"], address) for each in interfaces() for address in each["addresses"]]
+    return [f"{name} {address}" for name, address in every if ":" not in address]
 
 
 def _routes(_: Store) -> list[str]:
@@ -131,6 +127,13 @@ def _routes(_: Store) -> list[str]:
 
     with Netlink() as host:
         return sorted({f"{address}/{prefix}" for address, prefix in link.every_route(host)})
+
+
+def _securebits(_: Store) -> list[str]:
+    """The securebits that are on."""
+    from minidock.kernel import securebits
+
+    return securebits.own()
 
 
 def _space(store: Store) -> list[str]:
@@ -184,6 +187,7 @@ _FACTS: dict[str, Callable[[Store], list[str]]] = {
     "architecture": lambda _: [os.uname().machine],
     "python": lambda _: [platform.python_version()],
     "routes": _routes,
+    "securebits": _securebits,
     "space": _space,
     "store": lambda store: [store.root, nearest(store.root)],
     "subnet": lambda store: [store.subnet] if store.subnet else [],

@@ -1,18 +1,16 @@
 """The links, addresses and default route that a process's network namespace has, asked in there.
 
 A child enters the namespaces and asks; it imports nothing of the container's and executes nothing.
-Sources: setns(2), rtnetlink(7), proc_pid_net(5).
+Sources: setns(2), rtnetlink(7).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
-import sys
 
-from minidock.kernel import link, namespace, process
-from minidock.kernel.netlink import Netlink
+from minidock.kernel import namespace, process
+from minidock.kernel.interfaces import default_gateway, interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,47 +40,12 @@ def _answer(pid: int, writing: int) -> NoReturn:
         for kind, name in (("network", "net"), ("uts", "uts")):
             place = f"/proc/{pid}/ns/{name}"
             namespace.setns(os.open(place, os.O_RDONLY), [kind], place=place)
-        told = {"hostname": os.uname().nodename, "links": _links(), "gateway": _gateway()}
+        told = {
+            "hostname": os.uname().nodename,
+            "links": interfaces(),
+            "gateway": default_gateway(),
+        }
         os.write(writing, json.dumps(told).encode())
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def _links() -> list[dict[str, Any]]:
-    """The links of this network namespace: {"name", "index", "up", "addresses", "far_end"}."""
-    with Netlink() as kernel:
-        addresses = {found.index: _addresses_v6(found.name) for found in link.every(kernel)}
-        for index, address, prefix in reversed(link.every_address(kernel)):
-            addresses[index].insert(0, f"{address}/{prefix}")
-        return [
-            {
-                "name": found.name,
-                "index": found.index,
-                "up": bool(found.flags & link.IFF_UP),
-                "addresses": addresses[found.index],
-                "far_end": found.far_end if found.kind == "veth" else 0,
-            }
-            for found in link.every(kernel)
-        ]
-
-
-def _addresses_v6(name: str) -> list[str]:
-    try:
-        with open("/proc/self/net/if_inet6", encoding="ascii") as file:
-            fields = [line.split() for line in file]
-    except FileNotFoundError:  # a kernel without IPv6
-        return []
-    return [
-        f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))}/{int(prefix, 16)}"
-        for address, _, prefix, _, _, device in fields
-        if device == name
-    ]
-
-
-def _gateway() -> str:
-    """Where the default route leads; "" for none."""
-    with open("/proc/self/net/route", encoding="ascii") as file:
-        routes = [line.split() for line in file.readlines()[1:]]
-    found = [gateway for _, destination, gateway, *_ in routes if int(destination, 16) == 0]
-    return socket.inet_ntoa(int(found[0], 16).to_bytes(4, sys.byteorder)) if found else ""

@@ -18,7 +18,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EPERM
 from ipaddress import ip_address
 
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError, MinidockError
-from minidock.kernel import fs_context, link, sock_diag
+from minidock.kernel import fs_context, sock_diag
 from minidock.kernel.copy_up import mode_option
 from minidock.kernel.netlink import Netlink
 from minidock.runtime.process import choose_command, complete_environment, find_command
@@ -68,11 +68,10 @@ def _is_here(address: str) -> bool:
     known = ip_address(address)
     if known.is_unspecified or known.is_loopback:
         return True
-    if known.version == 4:
-        with Netlink() as host:
-            return any(address == here for _, here, _ in link.every_address(host))
-    with open("/proc/net/if_inet6", encoding="ascii") as lines:
-        return any(line.startswith(known.packed.hex()) for line in lines)
+    from minidock.kernel.interfaces import interfaces  # only for an address of a published port
+
+    here = [one.partition("/")[0] for each in interfaces() for one in each["addresses"]]
+    return str(known) in here
 
 
 def refused_tmpfs(act: Act) -> KernelError | None:

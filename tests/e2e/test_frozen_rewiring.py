@@ -120,7 +120,7 @@ def stopped_program(store: Store, *change: str) -> Iterator[Stopped]:
         while "t" not in (found := grandchildren(monitor)).values():
             assert time.monotonic() < deadline and command.poll() is None
             time.sleep(0.02)
-        time.sleep(0.3)
+        time.sleep(0.3)  # strace's own stops look the same: one that it has still to end
     while "T" not in (found := grandchildren(monitor)).values():
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -259,7 +259,7 @@ def test_two_changes_at_once_are_made_one_after_the_other(web: Web, store: Store
     lose_rules(store, "wan")
     with stopped_program(store, "network", "connect", "wan", "web") as stopped:
         again = web.minidock.start("network", "connect", "wan", "web")
-        time.sleep(0.5)
+        time.sleep(0.5)  # in which it would end, if it did not wait
         assert again.poll() is None
     assert stopped.command.returncode == 0
     _, err = again.communicate(timeout=patience(20))

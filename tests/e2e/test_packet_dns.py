@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,8 +29,12 @@ from support.patience import patience
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("packet dns")]
 
-KNOWN_OUTSIDE = {"example.test": "198.51.100.7", "long.test": "198.51.100.8"}
-ONLY_IPV6, SILENT = "six.test", "silent.test"
+KNOWN_OUTSIDE = {
+    "example.test": "198.51.100.7", "long.test": "198.51.100.8",
+    "mute.test": "198.51.100.9", "torn.test": "198.51.100.10",  # to AAAA: nothing, SERVFAIL
+}  # fmt: skip
+ONLY_IPV6, EMPTY, SILENT = "six.test", "empty.test", "silent.test"
+IPV6 = "fd00::7"
 
 
 @contextmanager
@@ -47,7 +52,11 @@ def server_at(address: str) -> Iterator[None]:
             found = KNOWN_OUTSIDE.get(query.name)
             is_a = query.kind == dns_message.A
             known = dns_message.addresses([found] if found and is_a else [])
-            code = 0 if found or query.name == ONLY_IPV6 else 3
+            if query.name == ONLY_IPV6 and not is_a:
+                data = socket.inet_pton(socket.AF_INET6, IPV6)
+                known = [dns_message._answer(dns_message.AAAA, data)]
+            code = 0 if found or query.name in (ONLY_IPV6, EMPTY) else 3
+            code = 2 if query.name == "torn.test" and not is_a else code
             message = dns_message.response(query, known, code=code)
             if query.name == "long.test" and not by_tcp:
                 message = dns_message.response(query, [], code=0)
@@ -70,7 +79,8 @@ def server_at(address: str) -> Iterator[None]:
                 data, client = heard.recvfrom(4096)
                 if ended.is_set():
                     return
-                if dns_message.Query(data).name == SILENT:
+                query = dns_message.Query(data)
+                if query.name == SILENT or query.name == "mute.test" and query.kind != 1:
                     continue
                 with suppress(PermissionError):  # a test's rule drops it
                     heard.sendto(answer(data, by_tcp=False), client)
@@ -164,6 +174,9 @@ class Fault(NamedTuple):
 
 PUT_BACK = "cat /tmp/conf.$MONITOR > $CONF; rm /tmp/conf.$MONITOR"
 SAVE = "cat $CONF > /tmp/conf.$MONITOR"
+SIX_ON = "$INSIDE sh -c 'echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6'"
+SIX_IN = f"{SIX_ON}; $INSIDE ip -6 addr add fd00::53/128 dev lo"
+SIX_OUT = "$INSIDE ip -6 addr del fd00::53/128 dev lo"
 ARP = (
     "A=$($INSIDE hostname -I); B=$(ip -o route get $A | sed 's/.*dev \\(\\S*\\).*/\\1/'); ip neigh"
 )
@@ -232,10 +245,26 @@ FAULTS = {
         make="iptables -I INPUT -p tcp --dport 53 -j DROP",
         undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
     "only an IPv6 address": Fault(
-        "plain", "six.test", "six.test exists, and has no IPv4 address \\(NOERROR\\)"),
+        "plain", ONLY_IPV6, "six.test has no IPv4 address \\(NOERROR\\); of IPv6 it has fd00::7"),
+    "only an IPv6 address, by our name server": Fault(
+        "client", ONLY_IPV6, "six.test has no IPv4 address .*; of IPv6 it has fd00::7"),
+    "no address at all": Fault(
+        "plain", EMPTY, "empty.test exists, and has no IPv4 address .*; none of IPv6 either"),
     "a server of IPv6": Fault(
         "plain", "example.test", "\\[fd00::53\\]:53: no route leads there",
         make=f"{SAVE}; echo nameserver fd00::53 > $CONF", undo=PUT_BACK),
+    "a server of IPv6 where nobody listens, or a rule says so": Fault(
+        "plain", "example.test",
+        "\\[fd00::53\\]:53: none: refused \\(ECONNREFUSED\\), by .* or a firewall's rule; why is "
+        "not determined: looked at .*; not looked at the firewalls' .*, cable",
+        make=f"{SAVE}; echo nameserver fd00::53 > $CONF; {SIX_IN}", undo=f"{SIX_OUT}; {PUT_BACK}"),
+    "a server of IPv6 whose answers are dropped": Fault(
+        "plain", "example.test",
+        "\\[fd00::53\\]:53: none within .*not determined: looked at (?!the firewalls).*; not "
+        "looked at the firewalls' traces, inside and on this host, cable",
+        make=f"{SAVE}; echo nameserver fd00::53 > $CONF; {SIX_IN};"
+        "$INSIDE ip6tables -I INPUT -p udp --dport 53 -j DROP",
+        undo=f"$INSIDE ip6tables -F INPUT; {SIX_OUT}; {PUT_BACK}"),
     "wrong ARP entry of the host": Fault(
         "plain", "example.test", f"{HOST}:53: none within .*; this host's ARP entry sends .*:99",
         make=f"{ARP} replace $A lladdr 02:00:00:00:00:99 nud permanent dev $B",
@@ -315,6 +344,58 @@ def test_a_name_is_answered_and_by_whom(
     assert (told["status"], told["addresses"]) == ("answered", [wanted]), told
     assert f"says {who}" in told["verdict"]
     assert places in ", ".join(hop["place"] for hop in told["hops"])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("mute.test", "", "gives no good answer: none within"),
+        ("torn.test", "", "gives no good answer: SERVFAIL"),
+        ("example.test", "", ""),
+        ("example.test",  # the type stands behind 8 bytes of UDP, 12 of DNS and 14 of the name
+         "iptables -I INPUT -p udp --dport 53 -m u32 --u32 '0>>22&0x3C@32&0xFFFF=0x001C' -j DROP",
+         "gives no good answer: dropped by filter INPUT"),
+    ],
+)  # fmt: skip
+def test_what_comes_of_the_question_for_ipv6_is_told(
+    ask: Callable[[str, str], dict[str, Any]], run: Callable[[str, str], str],
+    name: str, make: str, said: str,
+) -> None:  # fmt: skip
+    run("plain", make)
+    told = ask("plain", name)
+    assert (told["status"], told["ipv6_addresses"]) == ("answered", [])
+    notes = [note for note in told["notes"] if "AAAA" in note]
+    assert bool(notes) == bool(said) and all(said in note for note in notes), told["notes"]
+
+
+def test_a_server_of_ipv6_is_asked_in_its_zone(
+    shop: Minidock, ask: Callable[[str, str], dict[str, Any]], run: Callable[[str, str], str]
+) -> None:
+    program = (
+        "import socket as s; a = s.socket(s.AF_INET6, s.SOCK_DGRAM); a.bind(('::', 53))\n"
+        "print(flush=True)\n"
+        "while 1:\n"
+        " q, c = a.recvfrom(999); v4 = q[-3] == 1\n"
+        " r = b'\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\0\\0\\4\\xc6\\x33\\x64\\x2a' if v4 else b''\n"
+        " a.sendto(q[:2] + b'\\x81\\x80' + q[4:6] + bytes([0, v4]) + q[8:] + r, c)"
+    )
+    pid = shop.ok("inspect", "-f", "{{.State.Pid}}", "plain")
+    make = "$INSIDE sh -c 'echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6;"
+    run("plain", f"{make} ip -6 addr add fe80::53/64 dev eth0 nodad'")
+    run("plain", f"{SAVE}; echo nameserver fe80::53%eth0 > $CONF")
+    server = subprocess.Popen(
+        ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert server.stdout and server.stdout.readline()
+        told = ask("plain", "other.test")
+        assert (told["server"], told["addresses"]) == ("fe80::53%eth0", ["198.51.100.42"]), told
+        assert any("rules for IPv6" in note for note in told["notes"])
+    finally:
+        server.kill()
+        server.communicate()
+        run("plain", f"$INSIDE ip -6 addr del fe80::53/64 dev eth0; {PUT_BACK}")
 
 
 def test_the_way_to_our_name_server_names_rule_and_step(

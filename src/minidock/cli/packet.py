@@ -30,8 +30,9 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     that answered, and which step of `minidock explain` made them. A cause is named where a check
     proves it. Exit code 0 where the container answers, 1 where it does not.
 
-    With --dns it asks for the IPv4 address of a name, once, as the container's resolver would: who
-    was asked, by which rules and sockets, what the answer was. Exit code 0 where there is one.
+    With --dns it asks for the addresses of a name, once, as the container's resolver would: who
+    was asked, by which rules and sockets, what the answer was. Exit code 0 where there is an IPv4
+    address.
     """
     import json
 

@@ -2,10 +2,12 @@
 
 The socket is made in the container's network, and none of the container's programs is executed.
 The question is one A query by UDP, of the name as it stands (no search domain is added), to the
-first server of the container's /etc/resolv.conf; where the answer is cut short, once more by TCP:
+first server of the container's /etc/resolv.conf; where the answer is cut short, once more by TCP.
+Where there is an answer, an AAAA query follows, as most programs ask both:
 
     127.0.0.11     our name server, on a user's network: DNAT inside leads to the monitor's socket
     any other      by the container's eth0, the bridge and the host, or inside, on its loopback
+    IPv6           asked too, with its zone; what the firewalls do with it is not followed
 
 Sources: resolv.conf(5), RFC 1035 section 4, RFC 7766 section 5 (TC).
 """
@@ -27,9 +29,10 @@ from minidock.engine.container.containers import Container
 from minidock.engine.network import dns_message
 from minidock.engine.network.endpoint import Visit
 from minidock.engine.network.names import is_address
-from minidock.errors import KernelError, UsageError
+from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel import nftrace
 from minidock.kernel.path import open_in_root
+from minidock.numerals import is_decimal
 from minidock.teach.packet.ways import Rules, Way, ways
 
 SILENCE, ANSWER = "timeout", "answer"
@@ -39,6 +42,7 @@ _LOOK_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
 _LONGEST_BYTES, _LONGEST_FILE_BYTES = 1 << 16, 1 << 20
 _HEADER, _RECORD = Struct("!HHHHHH"), Struct("!HHIH")
 _RECURSION_DESIRED, _TRUNCATED = 0x0100, 0x0200
+_ADDRESSES = {dns_message.A: (socket.AF_INET, 4), dns_message.AAAA: (socket.AF_INET6, 16)}
 _LENGTH = Struct("!H")  # before each message by TCP
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 NOT_FOUND = 3
@@ -52,7 +56,8 @@ class Asked:
     SILENCE, or the errno's name. code, addresses: of the answer. is_truncated: it is cut short, for
     who asks by TCP to have the whole. inner, outer: ways through the
     firewall of the container's network, and of the host's. saved: the rules inside.
-    is_traced: whether the firewalls can tell their ways (not iptables-legacy).
+    is_traced: whether the firewalls can tell their ways (not iptables-legacy). failed_at_once: the
+    kernel itself refused to send, so that no packet left.
     """
 
     server: str
@@ -68,6 +73,12 @@ class Asked:
     outer: list[Way]
     saved: str
     is_traced: bool
+    failed_at_once: bool
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the firewalls were asked for its way: they are, of IPv4."""
+        return self.is_traced and ":" not in self.server
 
     @property
     def answer(self) -> str:
@@ -75,8 +86,11 @@ class Asked:
         return CODES.get(self.code, str(self.code)) if self.outcome == ANSWER else self.outcome
 
 
-def query(name: str) -> bytes:
-    """An A query of a name, with a number that cannot be guessed. Raises UsageError."""
+def query(name: str, *, kind: int = dns_message.A) -> bytes:
+    """A query of a name, with a number that cannot be guessed. Raises UsageError.
+
+    kind: of the records that are asked for.
+    """
     labels = name.removesuffix(".").split(".")
     fits = name.isascii() and name.isprintable() and " " not in name and len(name) <= 253
     if not fits or not all(0 < len(label) < 64 for label in labels):
@@ -84,7 +98,7 @@ def query(name: str) -> bytes:
     number = int.from_bytes(os.urandom(2), "big")
     header = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 0)
     asked = b"".join(bytes([len(label)]) + label.encode() for label in labels)
-    return header + asked + b"\0" + bytes((0, dns_message.A, 0, dns_message.IN))
+    return header + asked + b"\0" + bytes((0, kind, 0, dns_message.IN))
 
 
 def ask(
@@ -104,10 +118,10 @@ def ask(
     with ExitStack() as stack:
         traces: list[tuple[nftrace.Trace, Rules]] = []
         if from_host or _is_host(pid):
-            made = stack.enter_context(_socket(server, protocol))
+            made, to = _socket(stack, server, protocol)
         else:
             with Visit(pid):
-                made = stack.enter_context(_socket(server, protocol))
+                made, to = _socket(stack, server, protocol)
                 traces.append(_trace(stack, server, made.getsockname()[1]))
         inside = len(traces)
         traces.append(_trace(stack, server, made.getsockname()[1]))
@@ -120,7 +134,8 @@ def ask(
 
         started = time.monotonic_ns()
         converse = _converse if protocol == "udp" else _converse_by_tcp
-        outcome, answer = converse(made, server, message, seconds, look)
+        failure = _connect_datagram(made, to) if protocol == "udp" else ""
+        outcome, answer = (failure, b"") if failure else converse(made, to, message, seconds, look)
         us = (time.monotonic_ns() - started) // 1000
         time.sleep(_SETTLING_SECONDS)
         look()
@@ -142,11 +157,12 @@ def ask(
             outer=found[-1],
             saved=traces[0][1].saved,
             is_traced=all(rules.is_nft or not rules.saved.strip() for _, rules in traces),
+            failed_at_once=bool(failure),
         )
 
 
 def addresses(message: bytes) -> list[str]:
-    """The IPv4 addresses in an answer; of one that is cut short, those before the cut."""
+    """The addresses in an answer, IPv4 or IPv6; of one that is cut short, those before the cut."""
     found: list[str] = []
     if len(message) < _HEADER.size:
         return found
@@ -161,8 +177,9 @@ def addresses(message: bytes) -> list[str]:
             break
         kind, _, _, length = _RECORD.unpack_from(message, place)
         place += _RECORD.size
-        if kind == dns_message.A and length == 4 and place + 4 <= len(message):
-            found.append(socket.inet_ntoa(message[place : place + 4]))
+        family, size = _ADDRESSES.get(kind, (0, 0))
+        if family and length == size and place + size <= len(message):
+            found.append(socket.inet_ntop(family, message[place : place + size]))
         place += length
     return found
 
@@ -173,13 +190,16 @@ def is_truncated(message: bytes) -> bool:
 
 
 def servers(container: Container) -> list[str] | None:
-    """The name servers in a container's /etc/resolv.conf; None where it cannot be read."""
+    """The name servers in a container's /etc/resolv.conf; None where it cannot be read.
+
+    A link-local one keeps its zone: "fe80::1%eth0".
+    """
     text = read_inside(container, "/etc/resolv.conf")
     if text is None:
         return None
     lines = [line.split() for line in text.splitlines()]
-    named = [line[1].partition("%")[0] for line in lines if line[:1] == ["nameserver"] and line[1:]]
-    return [each for each in named if is_address(each)]
+    named = [line[1] for line in lines if line[:1] == ["nameserver"] and line[1:]]
+    return [each for each in named if is_address(each.partition("%")[0])]
 
 
 def is_in_hosts(container: Container, name: str) -> bool:
@@ -207,11 +227,31 @@ def _is_host(pid: int) -> bool:
     return os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
 
 
-def _socket(server: str, protocol: str) -> socket.socket:
+def _socket(
+    stack: ExitStack, server: str, protocol: str
+) -> tuple[socket.socket, tuple[str | int, ...]]:
+    """A socket of this network, and the server's address in it: a zone is an interface here."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
-    made = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind)
+    address, _, zone = server.partition("%")
+    if ":" not in address:
+        made, to = socket.socket(socket.AF_INET, kind), (address, _PORT)
+    else:
+        try:
+            made = socket.socket(socket.AF_INET6, kind)
+        except OSError as error:
+            raise MinidockError(f"name server {server}: no IPv6 here: {error.strerror}") from None
+        to = (address, _PORT, 0, _index(zone))  # type: ignore[assignment]
+    stack.enter_context(made)
     made.bind(("", 0))  # the port is known from here on
-    return made
+    return made, to
+
+
+def _index(zone: str) -> int:
+    """The number of a zone's interface; 0, which the kernel refuses, where there is none."""
+    try:
+        return int(zone) if is_decimal(zone) else socket.if_nametoindex(zone)
+    except OSError:
+        return 0
 
 
 def _trace(stack: ExitStack, server: str, port: int) -> tuple[nftrace.Trace, Rules]:
@@ -230,15 +270,27 @@ def _trace(stack: ExitStack, server: str, port: int) -> tuple[nftrace.Trace, Rul
     return trace, rules
 
 
+def _connect_datagram(made: socket.socket, to: tuple[str | int, ...]) -> str:
+    """Have the kernel look up the route; returns its refusal, "" where there is none."""
+    try:
+        made.connect(to)
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "an error")
+    return ""
+
+
 def _converse(
-    made: socket.socket, server: str, message: bytes, seconds: float, look: Callable[[], bool]
+    made: socket.socket,
+    to: tuple[str | int, ...],
+    message: bytes,
+    seconds: float,
+    look: Callable[[], bool],
 ) -> tuple[str, bytes]:
     """The outcome, and the answer where there is one. Once it is dropped, nothing is waited for."""
     asked = dns_message.Query(message)
     deadline = time.monotonic() + seconds
     made.settimeout(_LOOK_SECONDS)
     try:
-        made.connect((server, _PORT))
         made.send(message)
         while time.monotonic() < deadline:
             try:
@@ -255,7 +307,11 @@ def _converse(
 
 
 def _converse_by_tcp(
-    made: socket.socket, server: str, message: bytes, seconds: float, look: Callable[[], bool]
+    made: socket.socket,
+    to: tuple[str | int, ...],
+    message: bytes,
+    seconds: float,
+    look: Callable[[], bool],
 ) -> tuple[str, bytes]:
     """As _converse; a server that ends the connection without an answer is silent too."""
     asked = dns_message.Query(message)
@@ -263,11 +319,11 @@ def _converse_by_tcp(
     made.setblocking(False)
     heard = b""
     try:
-        number = made.connect_ex((server, _PORT))
+        number = made.connect_ex(to)
         while number in (errno.EINPROGRESS, errno.EALREADY):
             if not _is_ready(made, deadline, look, writing=True):
                 return SILENCE, b""
-            number = made.connect_ex((server, _PORT))
+            number = made.connect_ex(to)
         if number not in (0, errno.EISCONN):
             return errno.errorcode.get(number, "an error"), b""
         made.send(_LENGTH.pack(len(message)) + message)

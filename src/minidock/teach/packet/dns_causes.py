@@ -19,12 +19,15 @@ from minidock.teach.packet.dns_question import (
     Question,
     at,
     is_question,
+    refusal,
     resolv_conf,
     said,
 )
 from minidock.teach.packet.walk import ANSWERED, STOPPED
 
 _BY_TCP = "the answer by TCP"
+_TRACES = "the firewalls' traces, inside and on this host"
+_WAY = "cable, ARP entries and routes on the way there"
 _Look = Callable[[Question], "Verdict | None"]
 
 
@@ -159,10 +162,12 @@ def _on_the_way(question: Question) -> Verdict | None:
 
 def _refused(question: Question) -> Verdict | None:
     """Another server than ours that cannot be reached, in the kernel's words."""
-    words = REFUSALS.get(question.asked.outcome)
-    if question.is_ours or words is None:
+    asked = question.asked
+    if question.is_ours or asked.outcome not in REFUSALS:
         return None
-    text = f"{at(question.asked.server)}: {words}"
+    if not (asked.is_followed or asked.failed_at_once):
+        return None  # a rule that rejects says the same
+    text = f"{at(asked.server)}: {refusal(asked)}"
     return _stopped(text, "see /etc/resolv.conf inside, and ip route get there")
 
 
@@ -177,6 +182,12 @@ def _internal(question: Question) -> Verdict | None:
 def _unknown(question: Question) -> Verdict | None:
     if question.last.outcome != dns.ANSWER:
         return None
+    if question.for_ipv6 and question.for_ipv6.addresses:
+        found = ", ".join(question.for_ipv6.addresses)
+        also = (
+            f"{question.name} has no IPv4 address ({question.last.answer}); of IPv6 it has {found}"
+        )
+        return _stopped(also)
     if question.last.code == dns.NOT_FOUND:
         if question.is_ours and question.held_port:
             whom = "no container on its networks, and for a server behind the name server no host"
@@ -184,8 +195,18 @@ def _unknown(question: Question) -> Verdict | None:
             whom = f"says {question.asked.server}"
         return _stopped(f"nobody is called {question.name}: {whom} (NXDOMAIN)")
     if question.last.answer == "NOERROR":
-        return _stopped(f"{question.name} exists, and has no IPv4 address ({question.last.answer})")
+        text = f"{question.name} exists, and has no IPv4 address ({question.last.answer})"
+        return _stopped(f"{text}; {ipv6_trouble(question) or 'none of IPv6 either'}")
     return None
+
+
+def ipv6_trouble(question: Question) -> str:
+    """What came of the AAAA query, where no resolver can use it; "" where it is a good answer."""
+    asked = question.for_ipv6
+    if asked is None or asked.answer == "NOERROR":
+        return ""
+    why = _dropped_by(asked) or said(asked)
+    return f"asked for IPv6 (AAAA), {at(asked.server)} gives no good answer: {why}"
 
 
 def _upstream(question: Question) -> Verdict | None:
@@ -212,13 +233,13 @@ def _is_an_answer(asked: dns.Asked) -> bool:
 
 CHECKS: tuple[tuple[str, _Look], ...] = (
     ("the answer", _found),
-    ("the firewalls' traces, inside and on this host", _dropped),
+    (_TRACES, _dropped),
     (_BY_TCP, _cut_short),
     ("/etc/resolv.conf", _no_server_named),
     ("the containers' names on its networks", _elsewhere),
     ("the name server's monitor, socket and rule", _not_held),
     ("containers of that name", _stopped_container),
-    ("cable, ARP entries and routes on the way there", _on_the_way),
+    (_WAY, _on_the_way),
     ("the kernel's refusal", _refused),
     ("internal networks", _internal),
     ("the answer's code", _unknown),
@@ -234,9 +255,18 @@ def first(question: Question, checks: tuple[tuple[str, _Look], ...]) -> Verdict 
 
 
 def not_determined(question: Question) -> Verdict:
-    """What was looked at, where nothing proves a cause."""
-    looked = [words for words, _ in CHECKS[1:] if words != _BY_TCP or question.by_tcp]
+    """What was looked at, and what was not, where nothing proves a cause."""
+    asked = question.asked
+    looked, missed = [], []
+    for words, _ in CHECKS[1:]:
+        if words == _BY_TCP and not question.by_tcp:
+            continue
+        if (words == _TRACES and not asked.is_followed) or (words == _WAY and ":" in asked.server):
+            missed.append(words)
+        else:
+            looked.append(words)
     if question.upstream:
         looked.append("the servers behind the name server, asked directly")
-    text = f"{at(question.asked.server)}: {said(question.asked)}"
-    return _stopped(f"{text}; why is not determined: looked at {', '.join(looked)}")
+    text = f"{at(asked.server)}: {said(asked)}; why is not determined: looked at "
+    text += ", ".join(looked)
+    return _stopped(f"{text}; not looked at {', '.join(missed)}" if missed else text)

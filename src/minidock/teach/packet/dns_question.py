@@ -32,7 +32,7 @@ class Question:
     known: the addresses that the directory has for the name. upstream: the servers behind ours,
     each asked directly; [] where that was not needed. by_tcp: the same question once more, by TCP,
     where the answer by UDP was cut short. broken: what is wrong on the way to those that did not
-    answer, by their addresses.
+    answer, by their addresses. for_ipv6: the AAAA query; None where the first had no answer.
     """
 
     store: Store
@@ -49,6 +49,7 @@ class Question:
     in_hosts: bool
     by_tcp: dns.Asked | None
     broken: dict[str, Broken]
+    for_ipv6: dns.Asked | None
 
     @property
     def last(self) -> dns.Asked:
@@ -92,9 +93,19 @@ def said(asked: dns.Asked) -> str:
     if asked.outcome == dns.SILENCE:
         return f"none within {elapsed(asked.us)}"
     if asked.outcome != dns.ANSWER:
-        return f"none: {REFUSALS.get(asked.outcome, asked.outcome)}"
+        return f"none: {refusal(asked)}"
     found = f": {', '.join(asked.addresses)}" if asked.addresses else ", no address"
     return f"{asked.answer}{found}, after {elapsed(asked.us)}"
+
+
+def refusal(asked: dns.Asked) -> str:
+    """Why there was no answer, as far as the kernel's error says it: a rule that rejects packets
+    says the same as a server's machine, and only where the rules were followed it is known."""
+    if asked.is_followed or asked.failed_at_once:
+        return REFUSALS.get(asked.outcome, asked.outcome)
+    return (
+        f"refused ({asked.outcome}), by the server's machine, one on the way, or a firewall's rule"
+    )
 
 
 def at(server: str) -> str:

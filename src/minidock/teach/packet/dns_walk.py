@@ -15,14 +15,20 @@ from dataclasses import dataclass, field
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
-from minidock.engine.network import file
+from minidock.engine.network import dns_message, file
 from minidock.engine.network.directory import Directory
 from minidock.engine.network.names import NAME_SERVER, upstream_servers
 from minidock.errors import Conflict
 from minidock.paths import Store
 from minidock.teach.packet import dns
 from minidock.teach.packet.causes import Verdict
-from minidock.teach.packet.dns_causes import BEHIND, CHECKS, first, not_determined
+from minidock.teach.packet.dns_causes import (
+    BEHIND,
+    CHECKS,
+    first,
+    ipv6_trouble,
+    not_determined,
+)
 from minidock.teach.packet.dns_links import broken
 from minidock.teach.packet.dns_question import (
     RESOLVERS_DEFAULT,
@@ -86,7 +92,10 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
             else None
         ),
         broken={},
+        for_ipv6=None,
     )
+    if question.last.outcome == dns.ANSWER:
+        question.for_ipv6 = _ask_for_ipv6(question, pid, seconds=min(seconds, 2.0))
     if not question.is_ours:
         _look_along(question, asked, from_host=False)
     verdict = first(question, CHECKS)
@@ -109,6 +118,16 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
     hops = _hops(question, Steps(store))
     hops[-1].is_end = verdict.status == STOPPED
     return DnsWalk(question, hops, verdict, _notes(question))
+
+
+def _ask_for_ipv6(question: Question, pid: int, *, seconds: float) -> dns.Asked:
+    """The AAAA query of the same name, to the same server; by TCP where it is cut short."""
+    server = question.asked.server
+    message = dns.query(question.name, kind=dns_message.AAAA)
+    asked = dns.ask(pid, server, message, seconds=seconds)
+    if not asked.is_truncated:
+        return asked
+    return dns.ask(pid, server, message, protocol="tcp", seconds=seconds)
 
 
 def _look_along(question: Question, asked: dns.Asked, *, from_host: bool) -> None:
@@ -158,6 +177,8 @@ def _hops(question: Question, steps: Steps) -> list[Hop]:
         text = f"{at(each.server)}, asked from {whence}: {said(each)}"
         hops.append(Hop("upstream", text))
     hops.append(Hop("answer", said(question.last)))
+    if (also := question.for_ipv6) and (also.addresses or also.answer != "NOERROR"):
+        hops.append(Hop("answer", f"for IPv6 (AAAA): {said(also)}"))
     return hops
 
 
@@ -221,6 +242,10 @@ def _notes(question: Question) -> list[str]:
         )
     if len(question.servers or ()) > 1 and not question.is_found:
         notes.append(f"a resolver may ask {', '.join((question.servers or [])[1:])} too")
+    if question.is_found and (trouble := ipv6_trouble(question)):
+        notes.append(trouble)
+    if ":" in question.asked.server:
+        notes.append("the firewalls' rules for IPv6 and the ways of its packets are not looked at")
     if not question.asked.is_traced:
         notes.append("iptables is of the legacy kind here: it does not tell what its rules do")
     return notes

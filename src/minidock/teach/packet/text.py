@@ -149,13 +149,14 @@ def plain_dns(walk: DnsWalk) -> dict[str, Any]:
         "server": question.asked.server,
         "outcome": question.last.answer,
         "addresses": question.last.addresses,
+        "ipv6_addresses": question.for_ipv6.addresses if question.for_ipv6 else [],
         "us": question.last.us,
         "status": walk.verdict.status,
         "verdict": walk.verdict.text,
         "advice": walk.verdict.advice,
         "notes": walk.notes,
         "hops": [_plain_hop(hop) for hop in walk.hops],
-        "traced": question.asked.is_traced,
+        "traced": question.asked.is_followed,
     }
 
 

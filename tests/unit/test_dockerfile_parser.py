@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from minidock.engine.dockerfile import checks
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.ignore import Ignore
-from minidock.engine.dockerfile.parser import Instruction, parse, parse_trigger, read
+from minidock.engine.dockerfile.instruction import Instruction
+from minidock.engine.dockerfile.parser import parse, parse_trigger, read
 from minidock.engine.dockerfile.words import (
     expand,
     expand_heredoc,

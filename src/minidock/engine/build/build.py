@@ -15,8 +15,9 @@ Sources: docs.docker.com/reference/dockerfile; docs.docker.com/reference/cli/doc
 from __future__ import annotations
 
 from minidock.engine.build.builder import Builder
-from minidock.engine.build.context import open_context
+from minidock.engine.build.context_source import open_context
 from minidock.engine.build.failure import failed_build
+from minidock.engine.build.files import Files
 from minidock.engine.build.images import whole_name
 from minidock.engine.build.options import Options, Result
 from minidock.engine.build.plan import plan
@@ -31,10 +32,10 @@ from minidock.errors import Conflict, MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.build.builder import Failure
+    from minidock.engine.build.failure import Failure
     from minidock.engine.build.progress import Progress
     from minidock.engine.build.state import State
-    from minidock.engine.dockerfile.parser import Dockerfile
+    from minidock.engine.dockerfile.instruction import Dockerfile
     from minidock.paths import Store
 
 
@@ -55,10 +56,10 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
             planned = plan(dockerfile, build_args=options.build_args, target=options.target)
             builder = Builder(store, options, planned, context, cache, staging.path, progress)
             failures = builder.failures
-            with builder:
+            with Files(builder) as files:
                 builder.find_images()
                 builder.check_entitlements()
-                image_id = export(builder, build_stages(builder))
+                image_id = export(builder, build_stages(builder, files))
             return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
         except BrokenPipeError:
             raise  # who read our progress has gone

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 
 from minidock.engine.build.entitlements import run_network
-from minidock.engine.build.failure import told_error
-from minidock.engine.build.files import Files
+from minidock.engine.build.failure import Failure, told_error
 from minidock.engine.build.images import find_image, whole_name
 from minidock.engine.build.plan import located, refuse_source, sources_of
 from minidock.engine.build.run_step import PROXIES, Cancelled, Running
@@ -19,21 +18,10 @@ if TYPE_CHECKING:
     from minidock.engine.build.options import Options
     from minidock.engine.build.plan import Plan, Stage
     from minidock.engine.build.progress import Progress, Vertex
-    from minidock.engine.build.stages import Promise
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.build.promise import Promise
+    from minidock.engine.dockerfile.instruction import Instruction
     from minidock.engine.image.build_cache import Cache
     from minidock.paths import Store
-
-
-class Failure:
-    """A step that failed."""
-
-    def __init__(
-        self, vertex: Vertex | None, instruction: Instruction | None, error: BaseException
-    ) -> None:
-        self.vertex = vertex
-        self.instruction = instruction
-        self.error = error
 
 
 class _Watching:
@@ -88,13 +76,6 @@ class Builder:
         self._numbers = itertools.count()
         self._used_args: set[str] = set()
         self.has_several_stages = len(planned.stages) > 1
-        self.files = Files(self)
-
-    def __enter__(self) -> Builder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.files.close()
 
     def new_path(self) -> str:
         """A path in staging/ for one more thing."""

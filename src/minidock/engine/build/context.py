@@ -1,10 +1,7 @@
-"""The context: the files that COPY and ADD may take, and the Dockerfile.
+"""A context that is a folder of this machine, and the Dockerfile that is built with it.
 
-    a folder          as it stands; what .dockerignore names is not seen
-    -                 standard input: a tar archive of a context, or a Dockerfile without one
-    a URL             of a git repository (#branch:folder), a tar archive, or a Dockerfile
-
-Files of a context belong to root in the image, whoever has them here.
+What .dockerignore names is not seen. Files of a context belong to root in the image, whoever has
+them here.
 
 The Dockerfile is the context's own, or -f's: a path that need not be in the context, or "-".
 X.dockerignore beside a Dockerfile X counts instead of the context's .dockerignore.
@@ -20,7 +17,7 @@ from errno import ENOENT
 
 from minidock.engine.build.tree import Tree
 from minidock.engine.dockerfile.ignore import Ignore
-from minidock.errors import KernelError, MinidockError, UsageError
+from minidock.errors import KernelError, MinidockError
 from minidock.kernel.path import open_in_root
 
 TYPE_CHECKING = False
@@ -37,7 +34,6 @@ _KINDS = {
     stat.S_IFBLK: "it is a device, not a file",
     stat.S_IFDIR: "is a directory",
 }
-_URLS = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
 
 class NotReadable(MinidockError):
@@ -76,26 +72,6 @@ class Context:
         return Tree(
             root, what="the build context", owner=(0, 0), ignore=self._ignore, extracts=True
         )
-
-
-def open_context(options: Options, staging: str, progress: Progress) -> Context:
-    """Bring the context here, and read the Dockerfile.
-
-    staging: where what comes by a pipe or over the network is unpacked.
-    Raises UsageError, NoDockerfile, ArchiveError.
-    """
-    if options.context == "-" or options.context.startswith(_URLS):
-        from minidock.engine.build.context_remote import open_remote
-
-        return open_remote(options, staging, progress)
-    folder = os.path.abspath(options.context)
-    if not os.path.isdir(folder):
-        raise UsageError(
-            f'unable to prepare context: path "{options.context}" not found'
-            if not os.path.lexists(folder)
-            else f"unable to prepare context: the build context must be a directory: {folder}"
-        )
-    return of_folder(folder, options, progress, outside=True)
 
 
 def of_folder(folder: str, options: Options, progress: Progress, *, outside: bool) -> Context:

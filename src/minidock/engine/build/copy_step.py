@@ -13,7 +13,7 @@ import os
 import posixpath
 
 from minidock.engine.build.checksum import checksum
-from minidock.engine.build.tree import Tree
+from minidock.engine.build.tree import Source, Tree
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.words import expand, expand_heredoc
@@ -25,19 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.layer import Work
     from minidock.engine.build.state import State
-    from minidock.engine.dockerfile.parser import Instruction
-
-
-class Source:
-    """One thing to copy.
-
-    path: in its tree. extract: if it is a local archive, its content is meant (ADD).
-    """
-
-    def __init__(self, tree: Tree, path: str, *, extract: bool = False) -> None:
-        self.tree = tree
-        self.path = path
-        self.extract = extract
+    from minidock.engine.dockerfile.instruction import Instruction
 
 
 class Copy:

@@ -20,7 +20,7 @@ from minidock.errors import MinidockError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.options import Options
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.dockerfile.instruction import Instruction
 
 HOST_NETWORK = "network.host"
 INSECURE = "security.insecure"

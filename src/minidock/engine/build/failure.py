@@ -7,8 +7,20 @@ from minidock.errors import MinidockError, system_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.build.builder import Failure
     from minidock.engine.build.context import Context
+    from minidock.engine.build.progress import Vertex
+    from minidock.engine.dockerfile.instruction import Instruction
+
+
+class Failure:
+    """A step that failed."""
+
+    def __init__(
+        self, vertex: Vertex | None, instruction: Instruction | None, error: BaseException
+    ) -> None:
+        self.vertex = vertex
+        self.instruction = instruction
+        self.error = error
 
 
 class BuildFailed(MinidockError):

@@ -17,11 +17,12 @@ from minidock.engine.dockerfile.errors import DockerfileError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.builder import Builder
-    from minidock.engine.build.copy_step import Copy, Source
+    from minidock.engine.build.copy_step import Copy
     from minidock.engine.build.layer import Work
     from minidock.engine.build.plan import Stage
     from minidock.engine.build.run_step import Command
     from minidock.engine.build.state import State
+    from minidock.engine.build.tree import Source
 
 
 class Files:
@@ -31,7 +32,10 @@ class Files:
         self._builder = builder
         self._open: list[Tree] = []
 
-    def close(self) -> None:
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         for tree in self._open:
             tree.close()
         self._open.clear()
@@ -62,7 +66,7 @@ class Files:
         if copy.documents:
             path = self._builder.new_path()
             documents = self._kept(copy_step.documents_tree(copy.documents, path))
-            found += [copy_step.Source(documents, name) for name, _ in copy.documents]
+            found += [Source(documents, name) for name, _ in copy.documents]
         return found
 
     def quick_key(self, copy: Copy, stage: Stage, origin: str, state: State) -> str:

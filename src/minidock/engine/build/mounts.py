@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.dockerfile.instruction import Instruction
 
 KINDS = ("bind", "cache", "tmpfs", "secret")
 _ALIASES = {

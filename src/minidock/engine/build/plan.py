@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
 
-    from minidock.engine.dockerfile.parser import Dockerfile, Instruction
+    from minidock.engine.dockerfile.instruction import Dockerfile, Instruction
 
 _LAYERED = ("RUN", "COPY", "ADD", "WORKDIR")
 SCRATCH = "scratch"

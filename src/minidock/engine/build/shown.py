@@ -6,7 +6,7 @@ from minidock.engine.dockerfile.words import expand_shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.dockerfile.instruction import Instruction
 
 _FIRST_CHARACTERS = 60
 

@@ -19,6 +19,7 @@ from minidock.engine.build.images import whole_name
 from minidock.engine.build.mounts import read_mounts
 from minidock.engine.build.plan import located
 from minidock.engine.build.shown import shown_instruction
+from minidock.engine.build.tree import Source
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.image.build_cache import key_of
@@ -30,19 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.engine.build.builder import Builder
+    from minidock.engine.build.files import Files
     from minidock.engine.build.layer import Work
     from minidock.engine.build.plan import Stage
     from minidock.engine.build.progress import Vertex
     from minidock.engine.build.state import State
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.dockerfile.instruction import Instruction
     from minidock.engine.image.layers import StagedLayer
 
 
 class StageBuilder:
     """Carries out one stage's instructions, on a state that it changes."""
 
-    def __init__(self, builder: Builder, stage: Stage, state: State) -> None:
+    def __init__(self, builder: Builder, files: Files, stage: Stage, state: State) -> None:
         self._builder = builder
+        self._files = files
         self._stage = stage
         self._state = state
         self._cmd_is_set = False
@@ -128,14 +131,14 @@ class StageBuilder:
                 "run", state.top, command.arguments, state.environment, command.network,
                 state.config.get("User") or "", state.working_directory, options.extra_hosts,
                 command.script, options.binds,
-                [[*mount.key(), builder.files.mount_key(mount, self._stage)] for mount in mounts],
+                [[*mount.key(), self._files.mount_key(mount, self._stage)] for mount in mounts],
             )  # fmt: skip
 
         def act(work: Work, vertex: Vertex) -> None:
             from minidock.engine.build import run_container, run_mounts
 
             try:
-                ready = builder.files.provide(mounts, self._stage, work, command)
+                ready = self._files.provide(mounts, self._stage, work, command)
                 run_container.run(
                     builder.store, options, state, command, ready, work,
                     home=builder.staging, running=builder.running, output=vertex.write,
@@ -148,18 +151,18 @@ class StageBuilder:
     def _copy(self, instruction: Instruction) -> None:
         state, builder = self._state, self._builder
         copy = copy_step.Copy(instruction, state)
-        sources: list[copy_step.Source] = []
+        sources: list[Source] = []
         origin = instruction.flag("from")
 
         def key() -> str:
-            found = builder.files.sources(copy, self._stage, origin)
+            found = self._files.sources(copy, self._stage, origin)
             sources.extend(found)
             return copy.key(state.top, copy_step.checksums(found))
 
         def act(work: Work, vertex: Vertex) -> None:
             copy_step.copy_sources(copy, sources, work)
 
-        quick = builder.files.quick_key(copy, self._stage, origin, state)
+        quick = self._files.quick_key(copy, self._stage, origin, state)
         self._layer(instruction, copy.created_by(), key, act, quick=quick)
 
     def _layer(

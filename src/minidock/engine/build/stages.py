@@ -6,54 +6,32 @@ are ended, and each thread ends before its next step.
 
 from __future__ import annotations
 
+from minidock.engine.build.promise import Promise
 from minidock.engine.build.run_step import Cancelled
 from minidock.engine.build.stage import StageBuilder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.builder import Builder
+    from minidock.engine.build.files import Files
     from minidock.engine.build.plan import Stage
     from minidock.engine.build.state import State
 
 
-class Promise:
-    """What a stage will have come to."""
-
-    def __init__(self) -> None:
-        from threading import Event  # builds of one stage make no promises
-
-        self._known = Event()
-        self._state: State | None = None
-        self.error: BaseException | None = None
-
-    def keep(self, state: State) -> None:
-        self._state = state
-        self._known.set()
-
-    def break_(self, error: BaseException) -> None:
-        self.error = error
-        self._known.set()
-
-    def wait(self) -> State:
-        """The stage's last state. Raises Cancelled where it failed."""
-        self._known.wait()
-        if self._state is None:
-            raise Cancelled("cancelled")
-        return self._state
-
-
-def build_stages(builder: Builder) -> State:
+def build_stages(builder: Builder, files: Files) -> State:
     """Build all needed stages; returns the target's last state.
 
     Raises what made the first of them fail.
     """
     stages = [stage for stage in builder.plan.needed if stage.number >= 0]
     if len(stages) == 1:
-        return _state(builder, stages[0])
+        return _state(builder, files, stages[0])
     from threading import Thread
 
     builder.promises.update({id(stage): Promise() for stage in stages})
-    threads = [Thread(target=_build, args=(builder, stage), name=stage.shown) for stage in stages]
+    threads = [
+        Thread(target=_build, args=(builder, files, stage), name=stage.shown) for stage in stages
+    ]
     try:
         for thread in threads:
             thread.start()
@@ -76,15 +54,15 @@ def build_stages(builder: Builder) -> State:
     return builder.state_of(builder.plan.target)
 
 
-def _build(builder: Builder, stage: Stage) -> None:
+def _build(builder: Builder, files: Files, stage: Stage) -> None:
     """A thread's work: one stage, and its promise kept or broken."""
     promise = builder.promises[id(stage)]
     try:
-        promise.keep(_state(builder, stage))
+        promise.keep(_state(builder, files, stage))
     except BaseException as error:
         promise.break_(error)
         builder.running.cancel()
 
 
-def _state(builder: Builder, stage: Stage) -> State:
-    return StageBuilder(builder, stage, builder.first_state(stage)).build()
+def _state(builder: Builder, files: Files, stage: Stage) -> State:
+    return StageBuilder(builder, files, stage, builder.first_state(stage)).build()

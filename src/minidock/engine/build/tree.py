@@ -218,3 +218,15 @@ def _name_pattern(pattern: str) -> Pattern | None:
         return path_pattern(pattern)
     except Malformed as error:
         raise ValueError(f"{error} {pattern}") from None
+
+
+class Source:
+    """One thing to copy.
+
+    path: in its tree. extract: if it is a local archive, its content is meant (ADD).
+    """
+
+    def __init__(self, tree: Tree, path: str, *, extract: bool = False) -> None:
+        self.tree = tree
+        self.path = path
+        self.extract = extract

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from minidock.engine.dockerfile.parser import Dockerfile, Instruction
+    from minidock.engine.dockerfile.instruction import Dockerfile, Instruction
 
 _COPY = {"chmod": ONCE, "chown": ONCE, "from": ONCE, "link": BOOLEAN}
 _ADD = {"checksum": ONCE, "chmod": ONCE, "chown": ONCE, "keep-git-dir": BOOLEAN, "link": BOOLEAN}

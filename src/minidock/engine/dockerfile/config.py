@@ -21,17 +21,11 @@ import posixpath
 
 from minidock.engine.dockerfile.duration import go_text
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.glob import GROWTH_MAX
 from minidock.engine.dockerfile.health import read_health
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
 from minidock.engine.dockerfile.ports import exposed_ports
-from minidock.engine.dockerfile.words import (
-    GROWTH_MAX,
-    SPACES,
-    expand,
-    expand_words,
-    quoted,
-    quoted_rune,
-)
+from minidock.engine.dockerfile.words import SPACES, expand, expand_words, quoted, quoted_rune
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 from minidock.signals import signal_number
@@ -41,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from minidock.engine.dockerfile.parser import Instruction
+    from minidock.engine.dockerfile.instruction import Instruction
 
     Apply = Callable[[dict[str, Any], Instruction, Mapping[str, str]], str]
 

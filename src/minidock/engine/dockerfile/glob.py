@@ -11,7 +11,6 @@ Source: BuildKit's frontend/dockerfile/shell, whose expressions are greedy or la
 from __future__ import annotations
 
 from minidock.engine.dockerfile.errors import DockerfileError
-from minidock.engine.dockerfile.words import GROWTH_MAX
 
 _WORK_MAX = 4_000_000  # characters times tokens: seconds, not hours
 _ANY_TEXT = ("*",)  # tokens that no character of a text equals
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Token = str | tuple[str]
+
+GROWTH_MAX = 1 << 20  # bytes that a value may grow by
 
 
 def without_start(value: str, pattern: str, *, longest: bool) -> str:

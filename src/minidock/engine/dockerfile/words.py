@@ -22,6 +22,7 @@ frontend/dockerfile/shell (lex.go), whose answers the tests hold this against.
 from __future__ import annotations
 
 from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.glob import GROWTH_MAX, without_end, without_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _SPECIAL_PARAMETERS = "@*#?-$!0"
 _DEPTH_MAX = 100  # ${A:-${B:-…}} inside each other; far below where Python's own stack ends
 # What variables may add to a text. ENV A=$A$A doubles a value with each line; the kernel gives no
 # program a variable of more than 128 KiB (MAX_ARG_STRLEN).
-GROWTH_MAX = 1 << 20
 _SHOWN_MAX = 1000  # characters of a text that errors show
 
 
@@ -304,8 +304,6 @@ class _Lexer:
 
 
 def _trimmed(value: str, operator: str, word: str) -> str:
-    from minidock.engine.dockerfile.glob import without_end, without_start
-
     longest = word.startswith(operator)
     pattern = word[1:] if longest else word
     return (without_start if operator == "#" else without_end)(value, pattern, longest=longest)

@@ -12,9 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    from minidock.engine.monitor.session import Session
+    class Session(Protocol):
+        """The session that a client is attached to (session.py)."""
+
+        def leave(self, client: Client) -> None: ...
+        def pace(self) -> None: ...
+
 
 _PACKET_BYTES = 1024  # what the kernel needs for a message beside its content, at most
 

@@ -26,6 +26,7 @@ from time import monotonic
 
 from minidock.engine.network import dns_message as dns
 from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.name_streams import StreamListener
 from minidock.engine.network.watched import Watched
 from minidock.errors import MinidockError
 from minidock.kernel.op import current_journal, use_journal
@@ -59,8 +60,6 @@ class NameServer:
         directory: Directory,
         upstream: Sequence[tuple[str, bool]],
     ) -> None:
-        from minidock.engine.network.name_streams import StreamListener
-
         self._sockets = sockets
         self._directory = directory
         self.upstream = list(upstream)

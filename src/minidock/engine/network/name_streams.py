@@ -18,7 +18,21 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.network.name_server import NameServer
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from minidock.engine.network.watched import Watched
+
+    class Resolver(Protocol):
+        """What answers, or knows whom to ask: a NameServer (name_server.py)."""
+
+        watched: Watched
+        upstream: Sequence[tuple[str, bool]]
+
+        def find(self, query: dns.Query) -> tuple[int, list[bytes]] | None: ...
+        def upstream_socket(self, number: int, kind: int) -> socket | None: ...
+        def wake_later(self) -> None: ...
+
 
 DNS_PORT = 53
 _CHUNK_BYTES = 1 << 16
@@ -29,7 +43,7 @@ _SILENT_SECONDS = 10.0
 class StreamListener:
     """Clients that ask by TCP."""
 
-    def __init__(self, server: NameServer, listening: socket) -> None:
+    def __init__(self, server: Resolver, listening: socket) -> None:
         self.server = server
         self._listening = listening
         self._clients: set[_Client] = set()
@@ -152,7 +166,7 @@ class _Client:
 class _PassedStream:
     """A question that was passed on by TCP, to one server after the other."""
 
-    def __init__(self, client: _Client, server: NameServer, query: dns.Query, data: bytes) -> None:
+    def __init__(self, client: _Client, server: Resolver, query: dns.Query, data: bytes) -> None:
         self._client = client
         self._server = server
         self._query = query

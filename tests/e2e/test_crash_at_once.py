@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from minidock.engine.container import actions, containers, create
-from minidock.engine.monitor import start
+from minidock.engine.lifecycle import start
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.paths import Store

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import actions, containers
-from minidock.engine.monitor import start
+from minidock.engine.lifecycle import start
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
 from support.crash import Outcome, Stage

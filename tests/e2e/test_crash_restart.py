@@ -12,7 +12,7 @@ import pytest
 from test_crash_records import KINDS, at_each_record
 
 from minidock.engine.container import containers, create
-from minidock.engine.monitor import start
+from minidock.engine.lifecycle import start
 from minidock.errors import MinidockError
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store

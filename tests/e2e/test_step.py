@@ -15,7 +15,7 @@ import pexpect
 import pytest
 
 from minidock.engine.container import create, lookup
-from minidock.engine.monitor import start
+from minidock.engine.lifecycle import start
 from minidock.engine.monitor.entrance import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store

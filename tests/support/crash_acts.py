@@ -11,8 +11,8 @@ from typing import Any
 
 from minidock.engine.container import actions, containers, create
 from minidock.engine.image import archive
+from minidock.engine.lifecycle import start
 from minidock.engine.monitor import exec as engine_exec
-from minidock.engine.monitor import start
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
 from minidock.kernel.cgroup_tree import home_of, open_cgroup

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minidock.cli.build_screen import Screen
+from minidock.engine.build import recipe
 from minidock.engine.image import recipes
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
@@ -28,7 +29,7 @@ def test_each_recipe_that_comes_along_has_changes_and_a_readme() -> None:
 
 def test_unknown_recipe_is_refused_with_the_names_that_exist(store: Store) -> None:
     with pytest.raises(NotFound, match="No such recipe: gentoo") as refused:
-        recipes.make(store, "gentoo", told=recipes.Told(print, Screen))
+        recipe.make(store, "gentoo", output=recipe.RecipeOutput(print, Screen))
     assert "busybox" in refused.value.hint
 
 
@@ -36,7 +37,7 @@ def test_failing_recipe_says_its_last_words_and_keeps_nothing(store: Store, tmp_
     (tmp_path / "recipe").write_text("echo first >&2; echo no such mirror >&2; exit 3\n")
     heard: list[str] = []
     with pytest.raises(MinidockError, match="ended with 3") as failed:
-        recipes.make(store, str(tmp_path), told=recipes.Told(heard.append, Screen))
+        recipe.make(store, str(tmp_path), output=recipe.RecipeOutput(heard.append, Screen))
     assert failed.value.hint == "no such mirror"
     assert heard == ["first", "no such mirror"]
     assert not Path(store.images).exists()

@@ -57,7 +57,7 @@ def _standing_still(
     """A block in which the container stands still, if it ran and was not paused already."""
     if not wanted or container.state["Status"] != "running":
         return nullcontext()
-    from minidock.engine.container.standstill import StandingStill
+    from minidock.engine.copy.freeze import StandingStill
 
     return StandingStill(store, container.id)
 
@@ -88,7 +88,7 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.cli.progress import Bars
     from minidock.engine.container.lookup import find
     from minidock.engine.container.space import reach_layer
-    from minidock.engine.image.export import export as archive_of
+    from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])
     reach_layer(container)  # before a file is opened: it may move us to another mount namespace

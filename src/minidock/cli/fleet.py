@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minidock.engine.monitor.fleet import Report
+    from minidock.engine.lifecycle.bulk import Report
 
 
 @command()
@@ -25,7 +25,7 @@ def start_all(arguments: tuple[str, ...]) -> int:
     them, with "unless-stopped" those that nobody stopped, with "on-failure" those that ended with
     an exit code other than 0. The systemd unit minidock.service does this at boot.
     """
-    from minidock.engine.monitor.fleet import start_all as act
+    from minidock.engine.lifecycle.bulk import start_all as act
 
     return _tell(act(Store()))
 
@@ -37,7 +37,7 @@ def stop_all(arguments: tuple[str, ...]) -> int:
     Each gets its own stop signal, and its own time. None counts as stopped by somebody, so
     "minidock system start-all" brings back those with a restart policy.
     """
-    from minidock.engine.monitor.fleet import stop_all as act
+    from minidock.engine.lifecycle.bulk import stop_all as act
 
     return _tell(act(Store()))
 
@@ -50,7 +50,7 @@ def down(arguments: tuple[str, ...]) -> None:
     the sealed interpreter's mount, and the cgroup of all containers. Images, stopped containers and
     volumes stay, and the next container makes the rest anew. "install.sh --uninstall" does this.
     """
-    from minidock.engine.monitor.down import take_all_down
+    from minidock.engine.lifecycle.down import take_all_down
 
     take_all_down(Store())
 

@@ -87,15 +87,18 @@ def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""
     from minidock.cli.build_output import screen, show_failure
+    from minidock.engine.build import recipe
     from minidock.engine.build.failure import BuildFailed
     from minidock.engine.image import recipes
 
     if not arguments:
         print("".join(f"{name}\n" for name in recipes.names()), end="")
         return
-    told = recipes.Told(_ignore if quiet else _say, lambda: screen("quiet" if quiet else "auto"))
+    output = recipe.RecipeOutput(
+        _ignore if quiet else _say, lambda: screen("quiet" if quiet else "auto")
+    )
     try:
-        image = recipes.make(Store(), arguments[0], told=told)
+        image = recipe.make(Store(), arguments[0], output=output)
     except BuildFailed as error:
         show_failure(error)
         raise

@@ -35,7 +35,7 @@ def _named(act: Callable[[str], object]) -> Callable[[str], str]:
 @_TIME
 def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
     """Ask containers to end, and end them when they do not"""
-    from minidock.engine.container.actions import stop as act
+    from minidock.engine.lifecycle.stop import stop as act
 
     store = Store()
     return for_each(
@@ -48,7 +48,7 @@ def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) ->
 @_TIME
 def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
     """Stop containers and start them again"""
-    from minidock.engine.container.actions import restart as act
+    from minidock.engine.lifecycle.restart import restart as act
 
     store = Store()
     return for_each(
@@ -60,7 +60,7 @@ def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None)
 @_SIGNAL
 def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
     """Send containers a signal, KILL if no other is named"""
-    from minidock.engine.container.actions import kill as act
+    from minidock.engine.lifecycle.stop import kill as act
 
     store = Store()
     return for_each(arguments, _named(lambda ref: act(store, ref, signal=signal or "SIGKILL")))
@@ -72,7 +72,7 @@ def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
 @refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
 def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
     """Remove containers"""
-    from minidock.engine.container.actions import remove
+    from minidock.engine.lifecycle.remove import remove
 
     store = Store()
 
@@ -92,7 +92,7 @@ def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def pause(arguments: tuple[str, ...]) -> int:
     """Freeze all processes of containers"""
-    from minidock.engine.container.actions import pause as act
+    from minidock.engine.lifecycle.pause import pause as act
 
     store = Store()
     return for_each(arguments, _named(lambda ref: act(store, ref)))
@@ -101,7 +101,7 @@ def pause(arguments: tuple[str, ...]) -> int:
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=paused_containers)
 def unpause(arguments: tuple[str, ...]) -> int:
     """Let frozen containers run on"""
-    from minidock.engine.container.actions import unpause as act
+    from minidock.engine.lifecycle.pause import unpause as act
 
     store = Store()
     return for_each(arguments, _named(lambda ref: act(store, ref)))
@@ -110,7 +110,7 @@ def unpause(arguments: tuple[str, ...]) -> int:
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def wait(arguments: tuple[str, ...]) -> int:
     """Wait for the end of containers and print their exit codes"""
-    from minidock.engine.container.actions import wait as act
+    from minidock.engine.lifecycle.stop import wait as act
 
     store = Store()
     return for_each(arguments, lambda ref: act(store, ref))
@@ -119,7 +119,7 @@ def wait(arguments: tuple[str, ...]) -> int:
 @command("CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
 def rename(arguments: tuple[str, ...]) -> None:
     """Give a container another name"""
-    from minidock.engine.container.actions import rename as act
+    from minidock.engine.lifecycle.rename import rename as act
 
     old, new = arguments
     if not old.strip() or not new.strip():

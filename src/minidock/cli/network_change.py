@@ -97,11 +97,11 @@ def _only_one(flag: str, given: tuple[str, ...]) -> str:
 @refused("--link-local-ip", because="link-local addresses are not given out")
 def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
     """Put a container on one more network"""
-    from minidock.engine.container import connecting
+    from minidock.engine.lifecycle import connect
 
     asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
     name, container = arguments
-    connecting.connect(Store(), name, container, {**asked, "Aliases": list(alias)})
+    connect.connect(Store(), name, container, {**asked, "Aliases": list(alias)})
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
@@ -111,9 +111,9 @@ def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
 
     --force is for a container that has lost its endpoint; minidock takes that away in any case.
     """
-    from minidock.engine.container import connecting
+    from minidock.engine.lifecycle import connect
 
-    connecting.disconnect(Store(), *arguments)
+    connect.disconnect(Store(), *arguments)
 
 
 @command("NETWORK [NETWORK...]", at_least=1, complete=networks)

@@ -18,7 +18,7 @@ def prestart(argv: list[str]) -> None:
     verb = argv[1] if argv[:1] == ["container"] and len(argv) > 1 else (argv or [""])[0]
     if verb not in _VERBS or "--help" in argv or os.geteuid() != 0:
         return
-    from minidock.engine.monitor.start import prepare_monitor
+    from minidock.engine.lifecycle.start import prepare_monitor
     from minidock.errors import MinidockError
     from minidock.paths import Store
 

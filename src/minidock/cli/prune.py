@@ -64,8 +64,8 @@ def report(deleted: dict[str, list[str]], reclaimed: int) -> None:
 
 def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
     """Remove the containers that do not run; returns their ids, and how many bytes they took."""
-    from minidock.engine.container.actions import remove
     from minidock.engine.container.lookup import list_containers
+    from minidock.engine.lifecycle.remove import remove
     from minidock.engine.store.events import emit_pruned
 
     check_until(filters)

@@ -183,7 +183,7 @@ def _start(
     on_record: Callable[[str], None] | None,
     view: str,
 ) -> int:
-    from minidock.engine.monitor.start import start
+    from minidock.engine.lifecycle.start import start
 
     try:
         return start(store, container.id, attach=attachment, on_record=on_record, view=view) or 0

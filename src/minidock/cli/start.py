@@ -20,7 +20,7 @@ def start(
     arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
 ) -> int:
     """Start containers that do not run"""
-    from minidock.engine.monitor.start import start as start_container
+    from minidock.engine.lifecycle.start import start as start_container
 
     store = Store()
     if not (attach or interactive):

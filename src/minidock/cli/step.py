@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minidock.engine.monitor.start import start
+from minidock.engine.lifecycle.start import start
 from minidock.teach.step.console import Lines
 from minidock.teach.step.debugger import Debugger
 from minidock.teach.step.words import nouns, verbs

@@ -13,7 +13,7 @@ from minidock.paths import Store
 )  # fmt: skip
 def top(arguments: tuple[str, ...]) -> None:
     """List a container's processes"""
-    from minidock.engine.container.actions import top as ps
+    from minidock.engine.lifecycle.top import top as ps
 
     titles, rows = ps(Store(), arguments[0], list(arguments[1:]))
     for line in aligned(["\t".join(row) for row in (titles, *rows)], minimum=20):

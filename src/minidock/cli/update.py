@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @value("--restart", help="When to start it again once it has ended")
 def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> int:
     """Change limits and restart policy of containers"""
-    from minidock.engine.container.update import update as act
+    from minidock.engine.lifecycle.update import update as act
 
     if restart is None and all(given is None for given in flags.values()):
         raise Misuse("you must provide one or more flags when using this command")

@@ -15,10 +15,10 @@ import os
 from minidock.engine.build import run_mounts
 from minidock.engine.build.run_step import PROXIES, Cancelled, CommandFailed
 from minidock.engine.build.stubs import missing_places, remove_stubs
-from minidock.engine.container.actions import remove
 from minidock.engine.container.create import Step, create
+from minidock.engine.lifecycle.remove import remove
+from minidock.engine.lifecycle.start import send_launch
 from minidock.engine.monitor.attach import Attachment, Conversation
-from minidock.engine.monitor.start import send_launch
 from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError, NotFound
 
 TYPE_CHECKING = False

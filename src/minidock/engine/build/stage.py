@@ -149,7 +149,7 @@ class StageBuilder:
         self._layer(instruction, run_step.created_by(command, args), key, act)
 
     def _copy(self, instruction: Instruction) -> None:
-        state, builder = self._state, self._builder
+        state = self._state
         copy = copy_step.Copy(instruction, state)
         sources: list[Source] = []
         origin = instruction.flag("from")

@@ -1,7 +1,7 @@
 """Restart policies: whether a container that has ended is to run again, and after which pause.
 
 Decisions only: the monitor carries them out (engine/monitor/process.py), and `system start-all`
-does after a reboot (engine/monitor/fleet.py).
+does after a reboot (engine/lifecycle/bulk.py).
 
     no                never
     on-failure[:N]    after an exit code other than 0, N times at most

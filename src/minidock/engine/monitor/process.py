@@ -31,6 +31,7 @@ from minidock.engine.container.containers import (
 )
 from minidock.engine.container.events import emit_container, emit_ended, emit_resized, emit_started
 from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.run_journal import journal_of
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
 from minidock.engine.monitor.client import Client, Listener
@@ -40,7 +41,6 @@ from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.view import wanted_view
 from minidock.engine.store import journal
 from minidock.engine.store.locks import Ownership
-from minidock.engine.store.stories import journal_of
 from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
 from minidock.kernel import cgroup_tree, flock, process

@@ -18,7 +18,6 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Protocol
 
     from minidock.engine.network.watched import Watched
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
         """What answers, or knows whom to ask: a NameServer (name_server.py)."""
 
         watched: Watched
-        upstream: Sequence[tuple[str, bool]]
+        upstream: list[tuple[str, bool]]
 
         def find(self, query: dns.Query) -> tuple[int, list[bytes]] | None: ...
         def upstream_socket(self, number: int, kind: int) -> socket | None: ...

@@ -1,6 +1,6 @@
 """What a store keeps in the kernel between two containers: needed by the next, and no residue.
 
-`system down` removes it (engine/monitor/down.py).
+`system down` removes it (engine/lifecycle/down.py).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from minidock.document import open_lines
-from minidock.engine.store.journal import fault_gate, fresh, writer
+from minidock.engine.store.journal import fault_gate, writer
 from minidock.errors import DamagedFile
 from minidock.kernel.op import Journal, current_journal, use_journal
 
@@ -24,7 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minidock.engine.container.containers import Container
 
 _MOST_BYTES = 512 * 1024  # a probe or an exec has some 20 KB
 _MOST_OF_A_BUILD_BYTES = 4 * 1024 * 1024  # a RUN has some 150 KB
@@ -86,16 +85,6 @@ def open_for_append(path: str) -> int:
         return open_lines(path)
     except (OSError, DamagedFile):
         return -1
-
-
-def journal_of(container: Container) -> tuple[Callable[[str], None], str]:
-    """What writes a run's journal, begun anew, and its story; a RUN's belongs to its build."""
-    build = container.document.get("Build")
-    if build is None:
-        return fresh(container.paths), ""
-    name = os.path.basename(build["Home"])
-    write = writer(open_for_append(container.store.build_journal))
-    return write, f"build {name} RUN in {container.id[:12]}"
 
 
 def forget(path: str) -> None:

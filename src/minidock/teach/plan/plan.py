@@ -28,7 +28,8 @@ from minidock.engine.container.names import holder_of
 from minidock.engine.container.users import resolve_user_by
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
-from minidock.engine.monitor import launch, process, start
+from minidock.engine.lifecycle import start
+from minidock.engine.monitor import launch, process
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel import process as kernel_process

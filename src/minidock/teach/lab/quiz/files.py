@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.actions import remove
 from minidock.engine.container.lookup import find
+from minidock.engine.lifecycle.remove import remove
 from minidock.teach.lab.quiz.kernel import attribute, kind_of, mount_under, text_of
 from minidock.teach.lab.quiz.question import Asked, Revealed, last_question, question
 

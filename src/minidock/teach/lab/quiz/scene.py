@@ -15,13 +15,14 @@ import time
 from contextlib import suppress
 
 from minidock.engine.container import volumes
-from minidock.engine.container.actions import remove, restart
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import create
 from minidock.engine.container.lookup import find
+from minidock.engine.lifecycle.remove import remove
+from minidock.engine.lifecycle.restart import restart
+from minidock.engine.lifecycle.start import start
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.attach import Conversation, connect
-from minidock.engine.monitor.start import start
 from minidock.errors import MinidockError, NotFound
 from minidock.teach.lab.quiz.kernel import cgroup_directory, status, text_of
 

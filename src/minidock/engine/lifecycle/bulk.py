@@ -17,11 +17,11 @@ import os
 import select
 import time
 
-from minidock.engine.container.actions import begin_stop, finish_stop, seconds_to_stop
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.container.restart import is_stopped_by_hand, wants_start
-from minidock.engine.monitor.start import Starting
+from minidock.engine.lifecycle.start import Starting
+from minidock.engine.lifecycle.stop import begin_stop, finish_stop, seconds_to_stop
 from minidock.errors import Conflict, MinidockError, NotFound, system_error
 
 TYPE_CHECKING = False

@@ -169,7 +169,7 @@ def send_launch(
         socket, records = prepared or spawn_monitor(container.store)
     except MinidockError:
         if container.host_config.get("AutoRemove"):
-            from minidock.engine.container.actions import remove
+            from minidock.engine.lifecycle.remove import remove
 
             remove(container.store, container.id, volumes=True)
         raise

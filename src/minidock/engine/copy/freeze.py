@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.actions import pause, unpause
+from minidock.engine.lifecycle.pause import pause, unpause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,184 @@
+"""`image make`: a base image made by a recipe (image/recipes.py).
+
+A Dockerfile's FROM may name another recipe: that image is made first, if it is not here.
+
+A `recipe` runs on the host with the caller's rights, so only recipes that came with minidock are
+run by name, and any other by its path (one with a slash in it). This module adds no file of its own
+to an image; what an image holds is all in its recipe.
+
+Off the path of run: it imports `sh`, and the builder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from minidock.engine.image.recipes import changes, folder_of, names
+from minidock.errors import KernelError, MinidockError, NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from minidock.engine.build.progress import Progress
+    from minidock.engine.image.image import Image
+    from minidock.engine.image.images import ImageStore
+
+_DPKG_STATUS = "var/lib/dpkg/status"
+
+
+class RecipeOutput:
+    """What a recipe says while it works, and who hears it.
+
+    line: called with each line that a `recipe` says on stderr. screen: makes the progress that a
+    build is shown by.
+    """
+
+    def __init__(
+        self,
+        line: Callable[[str], None],
+        screen: Callable[[], AbstractContextManager[Progress]],
+    ) -> None:
+        self.line = line
+        self.screen = screen
+
+
+def make(store: Store, name: str, *, output: RecipeOutput) -> Image:
+    """Make the image NAME:latest by a recipe, and those that it stands on.
+
+    name: of a folder that `names` lists, or the path of any folder that holds a recipe.
+    Raises NotFound for an unknown name, BuildFailed, MinidockError where the recipe fails: then
+    nothing is kept; NotFound also where the package of `tags` is not in the image, which stays.
+    """
+    folder = folder_of(name)
+    if os.path.isfile(f"{folder}/Dockerfile"):
+        return _build(store, folder, output)
+    return _import(store, folder, output)
+
+
+def _import(store: Store, folder: str, output: RecipeOutput) -> Image:
+    """An image of the root file system that a folder's `recipe` writes."""
+    import tempfile
+
+    image_name = os.path.basename(folder)
+    os.makedirs(store.staging, exist_ok=True)
+    with tempfile.TemporaryFile(dir=store.staging) as rootfs:
+        _run(folder, rootfs.fileno(), output.line)
+        rootfs.seek(0)
+        from minidock.engine.image import archive
+
+        return archive.import_rootfs(
+            store,
+            rootfs,
+            f"{image_name}:latest",
+            changes=changes(folder),
+            message=f"made by the recipe {image_name}",
+        )
+
+
+def _build(store: Store, folder: str, output: RecipeOutput) -> Image:
+    """An image built by a folder's Dockerfile, with the tags that its version gives it."""
+    from minidock.engine.build.build import build
+    from minidock.engine.build.options import Options
+    from minidock.engine.image.images import ImageStore
+
+    images = ImageStore(store)
+    for base in _bases(folder):
+        if base in names() and not _is_here(images, base):
+            make(store, base, output=output)
+    name = os.path.basename(folder)
+    options = Options(folder)
+    options.tags = [f"{name}:latest"]
+    with output.screen() as progress:
+        image = images.resolve(build(store, options, progress).image_id)
+    further = [f"{name}:{tag}" for tag in _tags(folder, image)]
+    for reference in further:
+        images.tag(image.id, reference)
+    if further:
+        output.line(f"{name}:latest is also {', '.join(further)}")
+    return images.resolve(image.id)
+
+
+def _is_here(images: ImageStore, name: str) -> bool:
+    try:
+        images.resolve(name)
+    except NotFound:
+        return False
+    return True
+
+
+def _bases(folder: str) -> list[str]:
+    """The images that a folder's Dockerfile begins from, as they are written there."""
+    from minidock.engine.dockerfile.parser import parse
+
+    with open(f"{folder}/Dockerfile", "rb") as file:
+        dockerfile = parse(file.read())
+    froms = [one.words() for one in dockerfile.instructions if one.keyword == "FROM"]
+    return [words[0] for words in froms if words]
+
+
+def _tags(folder: str, image: Image) -> Iterator[str]:
+    """Tags besides latest: "python3 slim", python3 being 3.13.5-1: 3, 3.13, slim, 3-slim, …"""
+    path = f"{folder}/tags"
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as file:
+        package, *flavours = file.read().split()
+    major, *minor = _upstream_version(image, package).split(".")[:2]
+    versions = [major, *(f"{major}.{number}" for number in minor)]
+    yield from versions
+    for flavour in flavours:
+        yield flavour
+        yield from (f"{version}-{flavour}" for version in versions)
+
+
+def _upstream_version(image: Image, package: str) -> str:
+    """The version of an image's Debian package without what Debian adds: "5:8.0.2-3" is 8.0.2.
+
+    Source: deb-version(7); dpkg's status file is deb822(5).
+    """
+    for paragraph in _dpkg_status(image).split("\n\n"):
+        if paragraph.startswith(f"Package: {package}\n"):
+            found = re.search(
+                r"^Version: (?:[0-9]+:)?([0-9]+(?:\.[0-9]+)*)", paragraph, re.MULTILINE
+            )
+            if found:
+                return found[1]
+    raise NotFound(f"the image {image.id} has no package {package}, after which it is to be tagged")
+
+
+def _dpkg_status(image: Image) -> str:
+    """What dpkg knows of an image's packages: the file of the highest layer that has it."""
+    from minidock.kernel.path import open_in_root
+
+    for directory in reversed(image.layer_directories()):
+        try:
+            descriptor = open_in_root(directory, _DPKG_STATUS, os.O_RDONLY)
+        except KernelError:
+            continue
+        with open(descriptor, encoding="utf-8") as file:
+            return file.read()
+    return ""
+
+
+def _run(folder: str, output_fd: int, progress: Callable[[str], None]) -> None:
+    """Run a folder's recipe, its tar into output_fd, its words to progress."""
+    import sh
+
+    last = ""
+
+    def hear(line: str) -> None:
+        nonlocal last
+        last = line.rstrip("\n") or last
+        progress(line.rstrip("\n"))
+
+    script = f"{folder}/recipe"
+    try:
+        sh.Command("/bin/sh")(script, _out=output_fd, _err=hear, _cwd=folder)
+    except sh.ErrorReturnCode as failure:
+        raise MinidockError(
+            f"the recipe {script} ended with {failure.exit_code}", hint=last
+        ) from failure

@@ -1,0 +1,24 @@
+"""Where the journal of a run goes: the container's file, or that of the build it is a step of."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.store.journal import fresh, writer
+from minidock.engine.store.stories import open_for_append
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minidock.engine.container.containers import Container
+
+
+def journal_of(container: Container) -> tuple[Callable[[str], None], str]:
+    """What writes a run's journal, begun anew, and its story; a RUN's belongs to its build."""
+    build = container.document.get("Build")
+    if build is None:
+        return fresh(container.paths), ""
+    name = os.path.basename(build["Home"])
+    write = writer(open_for_append(container.store.build_journal))
+    return write, f"build {name} RUN in {container.id[:12]}"

@@ -1,0 +1,47 @@
+"""rename: another name for a container, also for its neighbours on its networks."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.container.endpoints import has_names, names_on
+from minidock.engine.container.events import emit_container
+from minidock.engine.container.lookup import find
+from minidock.engine.container.names import claim_name
+from minidock.engine.container.validation import check_name
+from minidock.engine.network import networks
+from minidock.engine.store.locks import exclusive
+from minidock.errors import Conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.paths import Store
+
+
+def rename(store: Store, reference: str, new_name: str) -> None:
+    """Give a container another name.
+
+    Raises Conflict where it is taken.
+    """
+    check_name(new_name)
+    container = find(store, reference)
+    if container.name == new_name:
+        raise Conflict(
+            "Renaming a container with the same name as its current name",
+            hint="choose another name",
+        )
+    with exclusive(f"{store.containers}/.lock"), container.editing():
+        container.reload()
+        old_name = container.name
+        claim_name(store, new_name, container.id)
+        container.document["Name"] = "/" + new_name
+        for network, endpoint in container.document["NetworkSettings"]["Networks"].items():
+            if endpoint.get("DNSNames"):
+                endpoint["DNSNames"] = names_on(container.document, network)
+        container.save()
+        if has_names(container.document):
+            networks.know_as(
+                store, container.id, lambda network: names_on(container.document, network) or []
+            )
+        os.unlink(store.name(old_name))
+    emit_container(container, "rename", oldName=f"/{old_name}")

@@ -1,0 +1,188 @@
+"""Ending containers, and waiting for their end: stop, kill, restart, wait.
+
+Each takes a reference (name, id, or the beginning of an id) and either does it or raises.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from errno import ENODEV, ENOENT
+
+from minidock.engine.container.cgroups import cgroup_of
+from minidock.engine.container.containers import Container
+from minidock.engine.container.events import emit_container
+from minidock.engine.container.lookup import find, wait_until_settled
+from minidock.engine.container.repair import repair
+from minidock.engine.container.restart import cancels, note_stopped_by_hand
+from minidock.engine.lifecycle.pause import let_run
+from minidock.engine.monitor import wire
+from minidock.engine.monitor.reach import end_policy, reach
+from minidock.engine.store.journal import recording_to
+from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
+from minidock.kernel import flock, process
+from minidock.runtime import state
+from minidock.signals import SIGKILL, signal_number, stop_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.kernel.cgroup import Cgroup
+    from minidock.paths import Store
+
+_DEFAULT_STOP_SECONDS = 10
+KILL_SECONDS = 120.0  # all that the disk has to write is written as its layers are unmounted
+
+
+def stop(
+    store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
+) -> None:
+    """Ask a container to end, then make it: its stop signal, and SIGKILL after the time-out.
+
+    timeout_seconds: None for the container's own, or 10; negative to wait for ever. signal: None
+    for the container's own. Nothing happens to one that does not run.
+    """
+    container = wait_until_settled(store, reference)
+    if not container.running:
+        return
+    note_stopped_by_hand(container)
+    begin_stop(container, signal=signal)
+    finish_stop(container, seconds_to_stop(container, timeout_seconds))
+    emit_container(container, "stop")
+
+
+def begin_stop(container: Container, *, signal: str | None = None) -> None:
+    """Have a running container end, and not start again by its policy: send its stop signal."""
+    number = signal_number(signal) if signal else stop_signal(container.config)
+    end_policy(container)
+    let_run(container)
+    _signal(container, number)
+
+
+def seconds_to_stop(container: Container, asked: int | None = None) -> float | None:
+    """How long a container may take to end; None for ever. asked: negative for that."""
+    seconds = asked
+    if seconds is None:
+        seconds = container.config.get("StopTimeout")
+    if seconds is None:
+        seconds = _DEFAULT_STOP_SECONDS
+    return None if seconds < 0 else float(seconds)
+
+
+def finish_stop(container: Container, seconds: float | None) -> None:
+    """Wait for the end of a container that was told to end; kill it when its time is over.
+
+    Raises Conflict where even that does not help.
+    """
+    if await_end(container, seconds):
+        return
+    _signal(container, SIGKILL)
+    if not await_end(container, KILL_SECONDS):
+        raise Conflict(
+            f"container {container.name} did not end within {KILL_SECONDS:.0f} s of SIGKILL",
+            hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed",
+        )
+
+
+def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
+    """Send a signal to a container's PID 1; one that means its end also ends its restart policy.
+
+    Raises Conflict where it does not run.
+    """
+    number = signal_number(signal)
+    container = wait_until_settled(store, reference)
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running")
+    note_stopped_by_hand(container)
+    kill_container(container, number)
+
+
+def kill_container(container: Container, number: int) -> None:
+    """Send a signal; where it means the end, see to that."""
+    ends = cancels(container.config, number)
+    if ends:
+        end_policy(container)
+    if number == SIGKILL:
+        let_run(container)
+    _signal(container, number)
+    if number == SIGKILL or (ends and container.restarting):
+        await_end(container, KILL_SECONDS)
+
+
+def wait(store: Store, reference: str) -> int:
+    """Wait until a container has ended; returns its exit code, at once where it does not run."""
+    container = find(store, reference)
+    if not container.running and not container.monitor_pid:
+        return int(container.state["ExitCode"])
+    try:
+        socket = reach(container)
+    except NotFound:  # it was run with --rm
+        socket = None
+    if socket is None:
+        return int(find(store, container.id).state["ExitCode"])
+    socket.send(b"W")
+    while True:
+        packet = wire.receive(socket)
+        if packet[:1] == b"x":
+            return int(wire.content_of(packet)["code"])
+        if not packet:
+            return int(find(store, container.id).state["ExitCode"])
+
+
+def await_end(container: Container, seconds: float | None) -> bool:
+    """Wait until the container's monitor has cleaned up after it; returns whether it has."""
+    monitor = container.monitor_pid
+    if not monitor:
+        repair(container)
+        return True
+    try:
+        pidfd = os.pidfd_open(monitor)
+    except ProcessLookupError:
+        repair(container)
+        return True
+    try:
+        ready, _, _ = select.select([pidfd], [], [], seconds)
+    finally:
+        os.close(pidfd)
+    if ready:
+        try:
+            with flock.limits(stopped=1, busy=20):  # the monitor has waited for it already
+                repair(container)
+        except NotFound:
+            pass
+    return bool(ready)
+
+
+def _signal(container: Container, number: int) -> None:
+    """Signal PID 1, if it still is the process that the document means."""
+    try:
+        known = state.load(container.store.run, container.id)
+        pidfd = os.pidfd_open(known.pid)
+    except (NotFound, ProcessLookupError):
+        return
+    except DamagedFile as error:
+        if number != SIGKILL:
+            error.hint += f"\nminidock kill {container.name}     ends the container"
+            raise
+        with recording_to(container.paths):
+            cgroup_of(container.store, container.id).kill_all()
+        return
+    try:
+        # Asked once the pidfd is open: it is this process that lives, not another with its number.
+        if state.is_alive(known.pid, known.content["startTime"]):
+            with recording_to(container.paths):
+                process.send_signal(pidfd, number, pid=known.pid)
+                if number == SIGKILL:
+                    _thaw(known.cgroup)
+            emit_container(container, "kill", signal=str(number))
+    finally:
+        os.close(pidfd)
+
+
+def _thaw(group: Cgroup) -> None:
+    """Let those die who were killed: in cgroup v1 the frozen do not, whoever froze them."""
+    try:
+        if group.frozen():
+            group.thaw()
+    except KernelError as error:
+        if error.errno not in (ENOENT, ENODEV):  # they have ended, and their cgroup is gone
+            raise

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from minidock.engine.container import actions, containers, create
-from minidock.engine.lifecycle import start
+from minidock.engine.container import create, lookup
+from minidock.engine.lifecycle import pause, remove, start, stop
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.paths import Store
@@ -81,7 +81,7 @@ def test_container_is_removed_while_it_starts(stage: Stage, delay_ms: int) -> No
     stage.command(lambda: create.create(store, body(), name="web").id)
     starting = stage.begin(lambda: start.start(store, "web", attach=None))
     time.sleep(delay_ms / 1000)  # at any moment of its way
-    removed = stage.command(lambda: actions.remove(store, "web", force=True))
+    removed = stage.command(lambda: remove.remove(store, "web", force=True))
     assert removed.error is None, removed
     started = starting.wait()
     assert started.error is None or isinstance(started.error, (NotFound, Conflict)), started
@@ -94,26 +94,26 @@ def test_container_is_stopped_while_it_starts(stage: Stage, delay_ms: int) -> No
     stage.command(lambda: create.create(store, body(), name="web").id)
     starting = stage.begin(lambda: start.start(store, "web", attach=None))
     time.sleep(delay_ms / 1000)  # at any moment of its way
-    stopped = stage.command(lambda: actions.stop(store, "web"))
+    stopped = stage.command(lambda: stop.stop(store, "web"))
     assert stopped.error is None, stopped
     assert starting.wait().error is None
     aftermath(stage)
 
 
-@pytest.mark.parametrize("act", (actions.stop, actions.kill))
+@pytest.mark.parametrize("act", (stop.stop, stop.kill))
 def test_paused_container_that_another_unpauses_ends(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, act: Callable[[Store, str], None]
 ) -> None:
     """The other command comes after this one has seen that it is paused."""
-    store, unpause = stage.store, actions.unpause
+    store, unpause = stage.store, pause.unpause
 
     def later(store: Store, reference: str) -> None:
         unpause(store, reference)
         unpause(store, reference)
 
     assert stage.command(lambda: run_detached(store)).error is None
-    assert stage.command(lambda: actions.pause(store, "web")).error is None
-    monkeypatch.setattr(actions, "unpause", later)
+    assert stage.command(lambda: pause.pause(store, "web")).error is None
+    monkeypatch.setattr(pause, "unpause", later)
     ended = stage.command(lambda: act(store, "web"))
     assert ended.error is None, ended
     (listed,) = aftermath(stage)
@@ -125,13 +125,13 @@ def test_stop_and_kill_at_once_both_succeed(stage: Stage) -> None:
 
     def kill() -> None:
         try:
-            actions.kill(store, "web")
+            stop.kill(store, "web")
         except Conflict as error:
             assert "is not running" in str(error)
 
     for _ in range(5):
         stage.command(lambda: run_detached(store))
-        begun = [stage.begin(lambda: actions.stop(store, "web")), stage.begin(kill)]
+        begun = [stage.begin(lambda: stop.stop(store, "web")), stage.begin(kill)]
         assert errors(all_of(begun)) == []
         (listed,) = aftermath(stage)
         assert (listed["Status"], listed["ExitCode"]) == ("exited", 137)
@@ -142,9 +142,9 @@ def test_stop_and_kill_at_once_both_succeed(stage: Stage) -> None:
 def test_five_removals_at_once(stage: Stage, lost: bool) -> None:
     store = stage.store
 
-    def remove() -> bool:
+    def remove_web() -> bool:
         try:
-            actions.remove(store, "web", force=True)
+            remove.remove(store, "web", force=True)
         except NotFound:
             return False
         return True
@@ -153,7 +153,7 @@ def test_five_removals_at_once(stage: Stage, lost: bool) -> None:
         assert stage.command(lambda: run_detached(store)).error is None
         if lost:
             stage.command(lambda: kill_monitor(store))
-        outcomes = all_of([stage.begin(remove) for _ in range(5)])
+        outcomes = all_of([stage.begin(remove_web) for _ in range(5)])
         assert errors(outcomes) == []
         assert any(outcome.value for outcome in outcomes)
         assert aftermath(stage) == []
@@ -161,7 +161,7 @@ def test_five_removals_at_once(stage: Stage, lost: bool) -> None:
 
 
 def kill_monitor(store: Store) -> None:
-    container = containers.find(store, "web")
+    container = lookup.find(store, "web")
     subprocess.run(["kill", "-9", str(container.monitor_pid)], check=True)
     while container.monitor_pid:
         time.sleep(0.001)
@@ -177,7 +177,7 @@ def test_listing_never_fails_while_containers_come_and_go(stage: Stage) -> None:
             asked = {**body(AutoRemove=count % 2 == 0), "Cmd": ["sleep", "600"]}
             made = create.create(store, asked, name=name)
             start.start(store, made.id, attach=None)
-            actions.remove(store, name, force=True)
+            remove.remove(store, name, force=True)
             count += 1
         return count
 
@@ -191,7 +191,7 @@ def test_listing_never_fails_while_containers_come_and_go(stage: Stage) -> None:
     def look() -> set[str]:
         seen = set()
         while time.monotonic() < deadline:
-            for container in containers.every(store):
+            for container in lookup.list_containers(store):
                 status = container.state["Status"]
                 assert container.running == (status == "running"), container.document
                 assert not container.running or container.state["Pid"], container.document

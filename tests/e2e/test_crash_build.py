@@ -16,7 +16,7 @@ import pytest
 from minidock.engine.build.build import build
 from minidock.engine.build.options import Options, Secret
 from minidock.engine.build.progress import Progress
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.engine.image.build_cache import records
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
@@ -52,7 +52,7 @@ def _options(folder: Path) -> Options:
 
 def _is_whole(store: Store) -> None:
     """Nothing of a build is left; images have all their layers, and records of the cache theirs."""
-    assert containers.every(store) == []
+    assert lookup.list_containers(store) == []
     images = ImageStore(store)
     for image in images.list():
         assert all(os.path.isdir(place) for place in image.layer_directories())

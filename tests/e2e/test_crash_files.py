@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container import actions, containers, create, volumes
+from minidock.engine.container import create, lookup, volumes
+from minidock.engine.lifecycle import remove, stop
 from minidock.paths import Store
 from support.crash import Stage
 from support.crash_acts import at_each_file, body, run_attached, run_detached
@@ -39,14 +40,14 @@ def create_and_remove_volumes(store: Store) -> None:
 
 def remove_web(store: Store) -> None:
     """docker rm -f -v web"""
-    actions.remove(store, "web", force=True, volumes=True)
+    remove.remove(store, "web", force=True, volumes=True)
 
 
 def fill(store: Store) -> None:
     """A container with something in it."""
     run_detached(store)
     upper = store.container(os.readlink(f"{store.names}/web")).upper
-    actions.stop(store, "web")
+    stop.stop(store, "web")
     os.makedirs(f"{upper}/etc/deep/er")
     for name in ("a", "etc/b", "etc/deep/c", "etc/deep/er/d"):
         Path(f"{upper}/{name}").write_text("x")
@@ -80,14 +81,14 @@ def test_renaming_is_cut_short_before_every_change(stage: Stage) -> None:
     """Afterwards the container answers to the one name that ps shows, and the other one is free."""
 
     def rename(store: Store) -> None:
-        actions.rename(store, "web", "www")
+        rename.rename(store, "web", "www")
 
     def has_one_name(store: Store) -> None:
-        (listed,) = containers.every(store)
-        assert containers.find(store, listed.name).id == listed.id
+        (listed,) = lookup.list_containers(store)
+        assert lookup.find(store, listed.name).id == listed.id
         other = "www" if listed.name == "web" else "web"
         second = create.create(store, body(), name=other)
-        actions.remove(store, second.id)
+        remove.remove(store, second.id)
 
     assert at_each_file(stage, rename, before=create_web, after=has_one_name) >= 3
 
@@ -95,12 +96,12 @@ def test_renaming_is_cut_short_before_every_change(stage: Stage) -> None:
 def test_repair_is_cut_short_before_every_change(stage: Stage) -> None:
     def lose_monitor(store: Store) -> None:
         run_detached(store)
-        container = containers.find(store, "web")
+        container = lookup.find(store, "web")
         os.kill(container.monitor_pid, 9)
         while container.monitor_pid:
             pass
 
-    assert at_each_file(stage, containers.every, before=lose_monitor) >= 5
+    assert at_each_file(stage, lookup.list_containers, before=lose_monitor) >= 5
 
 
 def test_volume_is_made_and_removed_whole(stage: Stage) -> None:

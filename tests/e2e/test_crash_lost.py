@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.engine.image import archive
 from minidock.paths import Store
 from support import stores
@@ -40,7 +40,7 @@ def state_of(minidock: Minidock, name: str) -> tuple[str, int, str]:
 
 def pids_of(store: Store, name: str) -> tuple[int, int]:
     """The monitor, and init."""
-    container = containers.find(store, name)
+    container = lookup.find(store, name)
     return container.monitor_pid, container.state["Pid"]
 
 

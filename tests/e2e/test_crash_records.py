@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.container import actions, containers
-from minidock.engine.lifecycle import start
+from minidock.engine.container import lookup
+from minidock.engine.lifecycle import remove, start, stop
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
 from support.crash import Outcome, Stage
@@ -102,7 +102,7 @@ def test_monitor_of_these_tests_does_what_the_real_one_does(stage: Stage) -> Non
         noted(stage.store).unlink()
         records = [json.loads(line) for line in lines]
         told.append([(r["actor"], r["begin"], r["op"]) for r in records if "begin" in r])
-        removed = again.command(lambda: actions.remove(stage.store, "web", force=True))
+        removed = again.command(lambda: remove.remove(stage.store, "web", force=True))
         assert removed.error is None
     assert sorted(told[0]) == sorted(told[1])
 
@@ -133,7 +133,7 @@ def test_attached_run_is_cut_short_at_every_record(stage: Stage, actor: str, kin
 def test_start_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
     def run_and_stop(store: Store) -> None:
         run_detached(store)
-        actions.stop(store, "web")
+        stop.stop(store, "web")
 
     def start_again(store: Store) -> None:
         start.start(store, "web", attach=None)
@@ -147,7 +147,7 @@ def test_start_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str)
 @pytest.mark.parametrize("actor", ("engine", "monitor"))
 def test_stop_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
     def stop(store: Store) -> None:
-        actions.stop(store, "web")
+        stop.stop(store, "web")
 
     least = {"engine": 1, "monitor": TAKEN_DOWN}[actor]
     assert at_each_record(stage, actor, kind, stop, before=run_detached) >= least
@@ -157,7 +157,7 @@ def test_stop_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) 
 @pytest.mark.parametrize("actor", ("engine", "monitor"))
 def test_forced_removal_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
     def remove(store: Store) -> None:
-        actions.remove(store, "web", force=True)
+        remove.remove(store, "web", force=True)
 
     least = {"engine": 1, "monitor": TAKEN_DOWN}[actor]
     assert at_each_record(stage, actor, kind, remove, before=run_detached) >= least
@@ -167,7 +167,7 @@ def test_forced_removal_is_cut_short_at_every_record(stage: Stage, actor: str, k
 def test_repair_after_a_crash_is_cut_short_at_every_record(stage: Stage, kind: str) -> None:
     def lose_monitor(store: Store) -> None:
         run_detached(store)
-        container = containers.find(store, "web")
+        container = lookup.find(store, "web")
         os.kill(container.monitor_pid, signal.SIGKILL)
         while container.monitor_pid:
             time.sleep(0.001)

@@ -13,6 +13,7 @@ from test_crash_records import KINDS, at_each_record
 
 from minidock.engine.container import containers, create
 from minidock.engine.lifecycle import start
+from minidock.engine.store import container_json
 from minidock.errors import MinidockError
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
@@ -43,7 +44,7 @@ def run_until_restarted(store: Store) -> None:
         return  # killed in the first launch already
     deadline = time.monotonic() + patience(10)
     while time.monotonic() < deadline:
-        (document,) = containers.documents(store)
+        (document,) = container_json.documents(store)
         found = containers.Container(store, document)
         if found.monitor_pid == 0 or (document["RestartCount"] == 1 and not found.restarting):
             return

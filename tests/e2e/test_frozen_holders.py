@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.engine.monitor import wire
 from minidock.engine.network.bridge import MACHINE_LOCK
 from minidock.engine.network.file import every
@@ -168,7 +168,7 @@ def test_a_container_is_stopped_while_its_end_cannot_be_noted(
     flags = ("--rm", "--network", "lan", "-v", "scratch:/scratch")
     run = minidock.start("run", *flags, "--name", "box", image, "sh", "-c", "echo up; sleep 600")
     assert run.stdout is not None and run.stdout.readline() == b"up\n"
-    container = containers.find(store, "box")
+    container = lookup.find(store, "box")
     path = {
         "container": container.paths.lock,
         "networks": store.networks,
@@ -194,7 +194,7 @@ def test_stop_says_who_keeps_an_ended_container_from_being_cleared_away(
 ) -> None:
     minidock.ok("network", "create", "lan")
     minidock.ok("run", "-d", "--name", "box", "--network", "lan", image, "sleep", "600")
-    init = containers.find(store, "box").state["Pid"]
+    init = lookup.find(store, "box").state["Pid"]
     with stopped_holder(store.networks) as holder:
         stopped = minidock("stop", "-t", "1", "box", timeout_seconds=END)
         assert not os.path.exists(f"/proc/{init}")
@@ -250,8 +250,8 @@ def test_a_container_is_stopped_while_its_tracer_is_stopped(
     store: Store, minidock: Minidock, image: str
 ) -> None:
     minidock.ok("run", "-d", "--name", "box", image, "sleep", "600")
-    with stopped_tracer(int(containers.find(store, "box").state["Pid"])):
-        os.kill(int(containers.find(store, "box").state["Pid"]), signal.SIGKILL)
+    with stopped_tracer(int(lookup.find(store, "box").state["Pid"])):
+        os.kill(int(lookup.find(store, "box").state["Pid"]), signal.SIGKILL)
         deadline = time.monotonic() + patience(AT_ONCE)
         status = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "box")
         while minidock.ok(*status) != "exited 137":

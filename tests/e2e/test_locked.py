@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.engine.network.bridge import MACHINE_LOCK
 from minidock.errors import LockTimeout
 from minidock.kernel import flock
@@ -28,10 +28,10 @@ LOCKS: dict[str, tuple[Callable[[Store], str], tuple[str, ...]]] = {
     "store": (lambda store: store.lock, ("create", "busybox")),
     "containers": (lambda store: f"{store.containers}/.lock", ("rm", "box")),
     "container": (
-        lambda store: containers.find(store, "box").paths.lock,
+        lambda store: lookup.find(store, "box").paths.lock,
         ("rename", "box", "other"),
     ),
-    "removal": (lambda store: containers.find(store, "box").paths.home, ("rm", "box")),
+    "removal": (lambda store: lookup.find(store, "box").paths.home, ("rm", "box")),
     "networks": (lambda store: store.networks, ("network", "ls")),
     "launch": (lambda store: store.networks, ("start", "box")),
     "machine": (lambda store: MACHINE_LOCK, ("network", "create", "lan")),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.paths import Store
 from support.command import Minidock
 from support.lsns import namespaces, namespaces_of
@@ -217,7 +217,7 @@ def test_who_has_ended_is_looked_at_when_its_monitor_has_said_so(
 ) -> None:
     """Between the end of a process and its record there is a moment, here of a second or more."""
     minidock.ok("run", "-d", "--name", "short", busybox_image, "sleep", "1000")
-    container = containers.find(store, "short")
+    container = lookup.find(store, "short")
     later = threading.Timer(1.5, os.kill, (container.monitor_pid, signal.SIGCONT))
     os.kill(container.monitor_pid, signal.SIGSTOP)
     later.start()

@@ -173,7 +173,7 @@ def _seed_monitor() -> Found:
     a program that it had started still holds the connection."""
     spawn = """
 import os, subprocess
-from minidock.engine.monitor.start import spawn_monitor
+from minidock.engine.lifecycle.start import spawn_monitor
 from minidock.paths import Store
 socket, _ = spawn_monitor(Store())
 devnull = subprocess.DEVNULL

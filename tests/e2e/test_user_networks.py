@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.container import containers
+from minidock.engine.container import lookup
 from minidock.engine.network.endpoint import Visit
 from minidock.engine.network.file import Locked, every
 from minidock.paths import Store
@@ -65,7 +65,7 @@ def networks_of(minidock: Minidock, name: str) -> dict[str, Any]:
 
 
 def monitor_of(store: Store, name: str) -> int:
-    return containers.find(store, name).monitor_pid
+    return lookup.find(store, name).monitor_pid
 
 
 def test_monitor_that_is_killed_leaves_nothing_on_any_network(
@@ -127,10 +127,10 @@ def test_restarted_container_has_its_names_again(
     run(minidock, "asks", "--network", "one")
     flags = ("--network", "one", "--network-alias", "nick", "--restart", "always")
     minidock.ok("run", "-d", "--name", "web", *flags, image, "sh", "-c", "sleep 600 & wait")
-    first = containers.find(store, "web").state["Pid"]
+    first = lookup.find(store, "web").state["Pid"]
     os.kill(first, signal.SIGKILL)
     deadline = time.monotonic() + patience(10)
-    while containers.find(store, "web").state["Pid"] in (first, 0):  # 0: between two runs
+    while lookup.find(store, "web").state["Pid"] in (first, 0):  # 0: between two runs
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert reaches(minidock, "asks", "nick")
@@ -167,7 +167,7 @@ def test_networks_that_are_apart_stay_apart(store: Store, minidock: Minidock, im
         assert minidock.ok("exec", f"in-{source}", "sh", "-c", f"{asked} wait") == source
     assert reaches(minidock, "in-both", "in-one") and reaches(minidock, "in-both", "in-two")
     # A container that makes itself a route does not get out of an internal network either.
-    closed = containers.find(store, "in-closed").state["Pid"]
+    closed = lookup.find(store, "in-closed").state["Pid"]
     gateway = addresses["closed"].rpartition(".")[0] + ".1"
     subprocess.run(
         [
@@ -196,8 +196,8 @@ def test_a_port_published_on_another_network_is_for_all_but_internal_networks(
     pids = {}
     for name in ("closed", "open"):
         run(minidock, f"in-{name}", "--network", name)
-        pids[name] = containers.find(store, f"in-{name}").state["Pid"]
-    with Visit(containers.find(store, "in-other").state["Pid"]):
+        pids[name] = lookup.find(store, f"in-{name}").state["Pid"]
+    with Visit(lookup.find(store, "in-other").state["Pid"]):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with server:
         server.bind(("", 5353))
@@ -300,7 +300,7 @@ def test_a_name_server_that_is_asked_often_fills_no_journal(
 ) -> None:
     minidock.ok("network", "create", "one")
     run(minidock, "web", "--network", "one")
-    journal = Path(containers.find(store, "web").paths.journal)
+    journal = Path(lookup.find(store, "web").paths.journal)
     before = journal.stat().st_size
     asked = "for i in 1 2 3 4 5; do nslookup web; nslookup no.such.example; done; true"
     minidock.ok("exec", "web", "sh", "-c", asked)

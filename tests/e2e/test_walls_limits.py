@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.container import actions
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.lookup import find
+from minidock.engine.lifecycle import pause
 from minidock.errors import Conflict
 from minidock.kernel import cgroup, cgroup_tree
 from minidock.paths import Store
@@ -203,9 +203,9 @@ def test_only_one_of_two_pauses_a_container(
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
     seen = find(store, "box")
     minidock.ok("pause", "box")
-    monkeypatch.setattr(actions, "_running", lambda store, reference: seen)
+    monkeypatch.setattr(pause, "running", lambda store, reference: seen)
     with pytest.raises(Conflict, match="already paused"):
-        actions.pause(store, "box")
+        pause.pause(store, "box")
     minidock.ok("rm", "-f", "box")
 
 

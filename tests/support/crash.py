@@ -23,7 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from minidock.engine.container import actions, containers, create, removal
+from minidock.engine.container import containers, create, removal
+from minidock.engine.lifecycle import remove, stop
 from minidock.engine.monitor import attach, session
 from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor import process as monitor
@@ -39,7 +40,16 @@ from support.patience import patience
 
 PATIENCE_SECONDS = 30
 _PR_SET_CHILD_SUBREAPER = 36
-_COMMANDS = (actions, attach, containers, create, engine_exec, removal, session)  # all are warm now
+_COMMANDS = (
+    stop,
+    remove,
+    attach,
+    containers,
+    create,
+    engine_exec,
+    removal,
+    session,
+)  # all are warm now
 
 
 class Outcome:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidock.engine.container import actions, containers, create
+from minidock.engine.container import create, lookup
 from minidock.engine.image import archive
-from minidock.engine.lifecycle import start
+from minidock.engine.lifecycle import remove, start
 from minidock.engine.monitor import exec as engine_exec
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
@@ -27,7 +27,7 @@ def set_up(store: Store, busybox_tar: Path) -> Stage:
     with open(busybox_tar, "rb") as tar:
         archive.import_rootfs(store, tar, "busybox:latest")
     made = Stage(store)
-    for act in (run_detached, lambda store: actions.remove(store, "web", force=True)):
+    for act in (run_detached, lambda store: remove.remove(store, "web", force=True)):
         done = made.command(lambda act=act: act(store))
         assert done.error is None, done
     noted(store).unlink()
@@ -94,7 +94,7 @@ def is_there(store: Store) -> list[dict[str, Any]]:
     """What `ps -a` says, beside what the kernel says: "alive" is whether processes live in it."""
     listed = []
     parent = home_of(store.cgroup_parent)
-    for container in containers.every(store):
+    for container in lookup.list_containers(store):
         pids = open_cgroup(parent, container.id).pids()
         listed.append({**container.state, "Id": container.id, "alive": bool(pids),
                        "monitor": container.monitor_pid})  # fmt: skip
@@ -124,7 +124,7 @@ def aftermath(stage: Stage) -> list[dict[str, Any]]:
 
 def remove_if_there(store: Store, container_id: str) -> None:
     try:
-        actions.remove(store, container_id, force=True, volumes=True)
+        remove.remove(store, container_id, force=True, volumes=True)
     except NotFound:
         pass  # it was run with --rm, and has gone meanwhile
 

@@ -380,7 +380,7 @@ class Monitor:
 
     def _end(self, code: int) -> None:
         """It has ended for good. What a lock kept us from is left, and our mark with it: the next
-        command that looks at the container does the rest (containers.repair)."""
+        command that looks at the container does the rest (lookup.find)."""
         try:
             if self.left is None and self.container.host_config.get("AutoRemove") and not self.kept:
                 remove_owned(self.container, volumes=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container import create, lookup, volumes
-from minidock.engine.lifecycle import remove, stop
+from minidock.engine.lifecycle import remove, rename, stop
 from minidock.paths import Store
 from support.crash import Stage
 from support.crash_acts import at_each_file, body, run_attached, run_detached
@@ -80,7 +80,7 @@ def test_monitor_of_an_attached_run_is_cut_short_before_every_change(stage: Stag
 def test_renaming_is_cut_short_before_every_change(stage: Stage) -> None:
     """Afterwards the container answers to the one name that ps shows, and the other one is free."""
 
-    def rename(store: Store) -> None:
+    def rename_web(store: Store) -> None:
         rename.rename(store, "web", "www")
 
     def has_one_name(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_renaming_is_cut_short_before_every_change(stage: Stage) -> None:
         second = create.create(store, body(), name=other)
         remove.remove(store, second.id)
 
-    assert at_each_file(stage, rename, before=create_web, after=has_one_name) >= 3
+    assert at_each_file(stage, rename_web, before=create_web, after=has_one_name) >= 3
 
 
 def test_repair_is_cut_short_before_every_change(stage: Stage) -> None:

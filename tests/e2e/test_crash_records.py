@@ -146,21 +146,21 @@ def test_start_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str)
 @each_kind
 @pytest.mark.parametrize("actor", ("engine", "monitor"))
 def test_stop_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
-    def stop(store: Store) -> None:
+    def stop_web(store: Store) -> None:
         stop.stop(store, "web")
 
     least = {"engine": 1, "monitor": TAKEN_DOWN}[actor]
-    assert at_each_record(stage, actor, kind, stop, before=run_detached) >= least
+    assert at_each_record(stage, actor, kind, stop_web, before=run_detached) >= least
 
 
 @each_kind
 @pytest.mark.parametrize("actor", ("engine", "monitor"))
 def test_forced_removal_is_cut_short_at_every_record(stage: Stage, actor: str, kind: str) -> None:
-    def remove(store: Store) -> None:
+    def remove_web(store: Store) -> None:
         remove.remove(store, "web", force=True)
 
     least = {"engine": 1, "monitor": TAKEN_DOWN}[actor]
-    assert at_each_record(stage, actor, kind, remove, before=run_detached) >= least
+    assert at_each_record(stage, actor, kind, remove_web, before=run_detached) >= least
 
 
 @each_kind

@@ -9,10 +9,13 @@ Source: Docker Engine API 1.45 EndpointSettings; what dockerd 26.1 answers.
 from __future__ import annotations
 
 from minidock.engine.network.endpoint import DEFAULT
+from minidock.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from minidock.engine.container.containers import Container
 
 NO_ENDPOINT: dict[str, Any] = {
     "IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "",
@@ -65,3 +68,18 @@ def has_names(document: dict[str, Any]) -> bool:
     if mode in ("host", "none") or mode.startswith("container:"):
         return False
     return any(name != DEFAULT for name in document["NetworkSettings"]["Networks"])
+
+
+def require_absent(container: Container, network: str) -> None:
+    """Raise Conflict where the container is on this network."""
+    if network in container.document["NetworkSettings"]["Networks"]:
+        raise Conflict(
+            f"endpoint with name {container.name} already exists in network {network}",
+            hint=f"minidock network disconnect {network} {container.name}",
+        )
+
+
+def require_present(container: Container, network: str) -> None:
+    """Raise Conflict where the container is not on this network."""
+    if network not in container.document["NetworkSettings"]["Networks"]:
+        raise Conflict(f"container {container.id} is not connected to network {network}")

@@ -9,7 +9,7 @@ Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 answers.
 from __future__ import annotations
 
 from minidock.engine.container.containers import Container, restarting_error
-from minidock.engine.container.endpoints import asked_for
+from minidock.engine.container.endpoints import asked_for, require_absent, require_present
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.reach import reach
@@ -104,21 +104,6 @@ def _check_mode(container: Container, network: str) -> None:
             "container cannot be connected to multiple networks with one of the networks in "
             "private (none) mode"
         )
-
-
-def require_absent(container: Container, network: str) -> None:
-    """Raise Conflict where the container is on this network."""
-    if network in container.document["NetworkSettings"]["Networks"]:
-        raise Conflict(
-            f"endpoint with name {container.name} already exists in network {network}",
-            hint=f"minidock network disconnect {network} {container.name}",
-        )
-
-
-def require_present(container: Container, network: str) -> None:
-    """Raise Conflict where the container is not on this network."""
-    if network not in container.document["NetworkSettings"]["Networks"]:
-        raise Conflict(f"container {container.id} is not connected to network {network}")
 
 
 def _tell_monitor(container: Container, change: dict[str, Any]) -> None:

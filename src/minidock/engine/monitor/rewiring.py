@@ -16,8 +16,7 @@ The container's own lock is taken at the end only, for its document: health chec
 from __future__ import annotations
 
 from minidock.engine.container import netfiles
-from minidock.engine.container.connecting import require_absent, require_present
-from minidock.engine.container.endpoints import joined, names_on
+from minidock.engine.container.endpoints import joined, names_on, require_absent, require_present
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.errand import Errand
 from minidock.engine.network import networks

@@ -206,6 +206,35 @@ def test_stop_says_who_keeps_an_ended_container_from_being_cleared_away(
     minidock.ok("stop", "-t", "1", "box")
 
 
+@pytest.mark.parametrize("policy", ["no", "on-failure"])
+def test_the_exit_code_of_a_container_whose_document_is_locked_at_its_end_is_not_lost(
+    store: Store, minidock: Minidock, image: str, policy: str
+) -> None:
+    ends = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
+    minidock.ok("run", "-d", "--name", "box", "--restart", policy, image, "sh", "-c", ends)
+    while minidock.ok("logs", "box") != "up":
+        time.sleep(0.05)
+    container = lookup.find(store, "box")
+    state = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "box")
+    with stopped_holder(container.paths.lock) as holder:
+        read_before = Path(container.paths.document).read_text()
+        monitor = os.pidfd_open(container.monitor_pid)
+        os.kill(int(container.state["Pid"]), signal.SIGTERM)
+        assert select.select([monitor], [], [], patience(END))[0], "its monitor lives"
+        os.close(monitor)
+        assert minidock.ok(*state, timeout_seconds=AT_ONCE) == "exited 3"
+        Path(container.paths.document).write_text(read_before)  # what the holder was about to do
+    assert minidock.ok(*state) == "exited 3"
+    ended = lookup.find(store, "box")
+    assert f"is locked by process {holder} (" in ended.state["Error"]
+    assert minidock.ok("wait", "box") == "3"
+    events = ("events", "--since", "1h", "--until", "0s", "--filter", "event=die")
+    assert minidock.ok(*events, "--format", "{{.Actor.Attributes.exitCode}}") == "3"
+    minidock.ok("start", "box")
+    os.kill(lookup.find(store, "box").monitor_pid, signal.SIGKILL)
+    assert minidock.ok(*state) == "exited 137", "it is no earlier run's"
+
+
 TRACER = """
 import ctypes, os, signal, sys
 PTRACE_SEIZE = 0x4206

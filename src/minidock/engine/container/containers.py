@@ -119,11 +119,18 @@ class Container:
                 endpoint["DNSNames"] = names
 
 
-def mark_ended(container: Container, exit_code: int, *, error: str = "", oom: bool = False) -> None:
-    """Write down that a container has ended."""
+def mark_ended(
+    container: Container,
+    exit_code: int,
+    *,
+    error: str = "",
+    oom: bool = False,
+    finished_at: str = "",
+) -> None:
+    """Write down that a container has ended. finished_at: by default, now."""
     container.state.update(
         Status="exited", Running=False, Paused=False, Restarting=False, Pid=0,
-        ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=timestamp(),
+        ExitCode=exit_code, Error=error, OOMKilled=oom, FinishedAt=finished_at or timestamp(),
     )  # fmt: skip
     _forget_network(container)
     container.save()

@@ -1,30 +1,40 @@
 """Repair: containers whose monitor died, and what a command that was cut short left behind.
 
 A container is owned by a lock (store/locks.py): what nobody owns may be repaired by anybody.
+
+A monitor that could not write down how its container ended, since somebody held the lock of the
+document, leaves that with its mark: `note_end`. As long as the lock is held, the mark stays: its
+holder may yet write what it read before the end.
 """
 
 from __future__ import annotations
 
 import os
 
-from minidock import document
+from minidock import document, jsontext
 from minidock.engine.container.containers import Container, load, mark_ended
 from minidock.engine.container.events import emit_ended
 from minidock.engine.container.names import drop_names, every_name, holder_of
 from minidock.engine.container.teardown import take_down
 from minidock.engine.store import container_json
+from minidock.engine.store.clock import timestamp
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import Ownership, exclusive, is_marked
 from minidock.errors import DamagedFile, NotFound
+from minidock.kernel.flock import try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minidock.paths import Store
+
+_END = {"ExitCode": int, "OOMKilled": bool, "Error": str, "FinishedAt": str}  # of a note
 
 
 def repair(container: Container) -> bool:
-    """Bring a container whose monitor died in line with the truth: stopped, with 137.
+    """Bring a container whose monitor died in line with the truth: stopped, with 137, or as noted.
 
     Returns whether it is still there: one that was run with --rm goes now.
     """
@@ -42,11 +52,16 @@ def repair(container: Container) -> bool:
             return True
         with recording_to(container.paths):
             take_down(container.store, container.id)
-        if container.running:
-            code = container.state["ExitCode"] if container.restarting else 137
-            emit_ended(container, code, seconds=0, oom=False)
-            mark_ended(container, code, error="monitor lost")
-        ownership.clear_mark()
+        lock = document.open_regular(container.paths.lock, os.O_CREAT | os.O_RDWR)
+        try:
+            alone = try_lock(lock)
+            container.reload()
+            if container.running:
+                _write_end(container, _noted_end(ownership))
+            if alone:
+                ownership.clear_mark()
+        finally:
+            os.close(lock)
         if container.host_config.get("AutoRemove"):
             from minidock.engine.container.removal import remove_owned  # seldom needed
 
@@ -57,6 +72,31 @@ def repair(container: Container) -> bool:
         return False
     finally:
         ownership.release()
+
+
+def note_end(ownership: Ownership, exit_code: int, *, oom: bool, error: str) -> None:
+    """Leave how a container ended to who looks at it next; its document is locked."""
+    end = {"ExitCode": exit_code, "OOMKilled": oom, "Error": error, "FinishedAt": timestamp()}
+    ownership.mark(jsontext.dumps(end).encode())
+
+
+def _noted_end(ownership: Ownership) -> dict[str, Any] | None:
+    """What the last owner noted of the end; None where it was killed before."""
+    note = ownership.note()
+    try:
+        return document.parse(note, "monitor.lock", _END) if note else None
+    except DamagedFile:
+        return None  # a disk was full: the end is not known
+
+
+def _write_end(container: Container, end: dict[str, Any] | None) -> None:
+    if end is not None:
+        code, oom = end["ExitCode"], end["OOMKilled"]
+        mark_ended(container, code, oom=oom, error=end["Error"], finished_at=end["FinishedAt"])
+        return
+    code = container.state["ExitCode"] if container.restarting else 137
+    emit_ended(container, code, seconds=0, oom=False)
+    mark_ended(container, code, error="monitor lost")
 
 
 def remove_orphaned_step(container: Container) -> bool:

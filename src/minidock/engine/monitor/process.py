@@ -31,6 +31,7 @@ from minidock.engine.container.containers import (
 )
 from minidock.engine.container.events import emit_container, emit_ended, emit_resized, emit_started
 from minidock.engine.container.removal import remove_owned
+from minidock.engine.container.repair import note_end
 from minidock.engine.container.run_journal import journal_of
 from minidock.engine.monitor import wire
 from minidock.engine.monitor.added import Added
@@ -317,6 +318,8 @@ class Monitor:
                     mark_ended(container, code, oom=oom, error=str(self.left or ""))
         except LockTimeout as error:
             self.left = error
+            assert self.ownership is not None
+            note_end(self.ownership, code, oom=oom, error=str(error))
             return False
         return again
 

@@ -10,7 +10,8 @@ disk. One thing is strange about it: the lock goes with the *first* descriptor o
 process closes. So a process that owns a container does not open that file again, not even to look.
 
 An owner that makes things in the kernel leaves a mark in that file until they are unmade. A mark
-without an owner says that a run was cut short, and that its remains are to be cleared.
+without an owner says that a run was cut short, and that its remains are to be cleared. With it may
+stand how the run ended, where that could not be written anywhere else (container/repair.py).
 
 What else the files of locks hold is nobody's matter; but what stands in the place of one and is no
 regular file raises DamagedFile, as does the lack of one that is there as long as its container.
@@ -25,6 +26,7 @@ from minidock.document import open_regular
 from minidock.errors import DamagedFile
 from minidock.kernel.flock import lock_or_close, try_lock
 
+_NOTE_BYTES = 64 * 1024
 _owned: set[str] = set()  # the files on which this process holds an ownership
 
 
@@ -80,9 +82,17 @@ class Ownership:
         _owned.add(self._path)
         return True
 
-    def mark(self) -> None:
-        """Note that things are being made that outlive this process if it is killed."""
-        os.pwrite(self._fd, b"!", 0)
+    def mark(self, note: bytes = b"") -> None:
+        """Note that things are being made that outlive this process if it is killed.
+
+        note: for who clears them away.
+        """
+        os.pwrite(self._fd, b"!" + note, 0)
+        os.ftruncate(self._fd, 1 + len(note))
+
+    def note(self) -> bytes:
+        """What was noted with the mark, by us or by the last owner."""
+        return os.pread(self._fd, _NOTE_BYTES, 1)
 
     def clear_mark(self) -> None:
         """Note that they are unmade again."""

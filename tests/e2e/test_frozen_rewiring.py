@@ -100,7 +100,7 @@ class Stopped:
     @property
     def program_is_there(self) -> bool:
         deadline = time.monotonic() + patience(1)  # it is killed, and dies a moment later
-        while os.path.exists(f"/proc/{self.program}"):
+        while os.path.exists(f"/proc/{self.program}/exe"):  # a zombie has none
             if time.monotonic() > deadline:
                 return True
             time.sleep(0.02)

@@ -79,7 +79,8 @@ def finish_stop(container: Container, seconds: float | None) -> None:
     if not await_end(container, KILL_SECONDS):
         raise Conflict(
             f"container {container.name} did not end within {KILL_SECONDS:.0f} s of SIGKILL",
-            hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed",
+            hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed,\n"
+            "nor one that a stopped debugger keeps from ending: grep TracerPid /proc/*/status",
         )
 
 

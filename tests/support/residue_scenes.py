@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minidock.engine.store.locks import owner_of
 from minidock.paths import Store
 from minidock.teach.lab.fault.fault import choose
 from minidock.teach.lab.fault.session import FAULTS
@@ -53,6 +54,8 @@ class Scene:
         self.told: list[str] = []
         self.running: dict[str, int] = {}
         self.lost: set[str] = set()
+        self.waiting: dict[str, int] = {}  # monitors of what is between two runs, by id
+        self.volumes = ["kept"]
         self.stays_damaged = False
         self.has_lab = False
         self.address = f"192.0.2.{os.getpid() % 250 + 1}"  # in each rule of the administrator's
@@ -216,10 +219,11 @@ class Scene:
         return found
 
     def _is_lost(self, text: str) -> bool:
-        return any(each[:11] in text for each in self.lost)
+        return any(each[:11] in text for each in (*self.lost, *self.waiting))
 
     def look(self) -> dict[str, Any]:
         """What runs, and what is the administrator's, in the kernel's words."""
+        self._await_pauses()
         cgroups = self.cgroups()
         pids = {int(pid) for inside in cgroups.values() for pid in inside}
         pids |= set(self.running.values())
@@ -244,7 +248,9 @@ class Scene:
                              and not self._is_lost(m)),
             "programs": {name: each.poll() for name, each in self._programs.items()},
             "theirs": {str(path): _content(path) for path in self._theirs},
-            "volumes": _tree(Path(self.store.volumes, "kept/_data")),
+            "volumes": [_tree(Path(self.store.volumes, name, "_data")) for name in self.volumes],
+            "inodes": [os.stat(f"{self.store.volume(name)}/_data").st_ino for name in self.volumes],
+            "between runs": {pid: _facts(pid)[:3] for pid in self.waiting.values()},
         }  # fmt: skip
 
     def _links(self) -> list[str]:
@@ -268,6 +274,18 @@ class Scene:
         marks = {*re.findall(r"md[0-9a-f]{8}(?:-[0-9a-f]+)?", " ".join(self._links()))}
         marks |= {self.store.bridge, self.address}
         return [x for x in lines if any(m in x for m in marks) and not self._is_lost(x)]
+
+    def restarts(self, container_id: str) -> int:
+        """How often a container was started again."""
+        return int(self.minidock.ok("inspect", "-f", "{{.RestartCount}}", container_id))
+
+    def _await_pauses(self) -> None:
+        """Until each that is started again and again is between two runs: more than a second."""
+        deadline = time.monotonic() + patience(30)
+        for each in self.waiting:
+            while self.minidock.ok("inspect", "-f", "{{.State.Restarting}}", each) != "true":
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
 
     def answers(self) -> list[str]:
         """The names of those whose open connection is not answered any more."""
@@ -446,13 +464,13 @@ def _pausing(scene: Scene) -> None:
     """Between two of its runs: only a monitor is there."""
     name = scene.name("again")
     scene.told.append("between two runs")
-    scene.minidock.ok("run", "-d", "--name", name, "--restart", "always", "--net", "net",
-                      scene.image, "sh", "-c", "exit 3")  # fmt: skip
-    deadline = time.monotonic() + patience(20)
-    paused = ("inspect", "-f", "{{and .State.Restarting (ge .RestartCount 4)}}", name)
-    while scene.minidock.ok(*paused) != "true":  # for longer than a scene lasts, or nearly
+    made = scene.minidock.ok("run", "-d", "--name", name, "--restart", "always", "--net", "none",
+                             "-v", "scratch:/s", scene.image, "sh", "-c", "exit 3")  # fmt: skip
+    deadline = time.monotonic() + patience(30)
+    while scene.restarts(made) < 4:  # each pause is twice as long as the one before
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    scene.waiting[made] = owner_of(scene.store.container(made).monitor_lock)
 
 
 def _sized(scene: Scene) -> None:
@@ -460,7 +478,21 @@ def _sized(scene: Scene) -> None:
     scene.minidock.ok("run", "--name", name, "--storage-opt", "size=20m", scene.image, "true")
 
 
-STOPPED = [_created, _ended, _sized]
+def _without_volume_document(scene: Scene) -> None:
+    """Volumes that have lost their document: with files, or empty and mounted by a container."""
+    scene.told.append("volumes without volume.json")
+    full, empty, live = scene.name("full"), scene.name("empty"), scene.name("live")
+    scene.minidock.ok("volume", "create", full)
+    Path(scene.store.volume(full), "_data", "x").write_text("x")
+    scene.minidock.ok("create", "--name", scene.name("mounts"), "-v", f"{empty}:/v", scene.image,
+                      "true")  # fmt: skip
+    scene.box(scene.name("mounts"), ["--net", "none", "-v", f"{live}:/v"])
+    for name in (full, empty, live):
+        os.unlink(f"{scene.store.volume(name)}/volume.json")
+        scene.volumes.append(name)
+
+
+STOPPED = [_created, _ended, _sized, _pausing, _without_volume_document]
 
 # --- an administrator's --------------------------------------------------------------------------
 
@@ -509,7 +541,8 @@ def beside_ours(store: Store) -> list[Path]:
     found = []
     for directory in (store.root, store.containers, store.layers, store.blobs, store.networks,
                       store.names, store.build_steps, store.build_mounts, store.lab, store.run,
-                      f"{store.volumes}/kept", f"{store.volumes}/kept/_data"):  # fmt: skip
+                      store.volumes, f"{store.volumes}/kept",
+                      f"{store.volumes}/kept/_data"):  # fmt: skip
         Path(directory).mkdir(parents=True, exist_ok=True)
         for path in (Path(directory, "README"), Path(directory, "notes", "README")):
             path.parent.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container import volumes
-from minidock.errors import NotFound, UsageError
+from minidock.errors import DamagedFile, NotFound, UsageError
 from minidock.paths import Store
 
 
@@ -30,6 +30,27 @@ def test_a_file_beside_the_volumes_is_none(store: Store) -> None:
     volumes.create(store, "data", options={}, labels={})
     Path(store.volumes, "notes").write_text("somebody's")
     assert [volume["Name"] for volume in volumes.list(store)] == ["data"]
+
+
+def test_a_directory_of_somebodys_is_neither_a_volume_nor_garbage(store: Store) -> None:
+    Path(store.volumes, "backup").mkdir(parents=True)
+    Path(store.volumes, "backup", "notes").write_text("somebody's")
+    Path(store.volumes, "README").write_text("somebody's")
+    Path(store.volumes, "half", "_data").mkdir(parents=True)
+    assert volumes.rubbish(store) == ["half"]
+    assert volumes.list(store) == []
+
+
+def test_an_empty_volume_without_its_document_stays_where_a_container_mounts_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mounted", "alone"):
+        volumes.create(store, name, options={}, labels={})
+        os.unlink(f"{store.volume(name)}/volume.json")
+    monkeypatch.setattr(volumes, "used_by", lambda *_, **__: {"mounted": ["c" * 64]})
+    assert volumes.rubbish(store) == ["alone"]
+    with pytest.raises(DamagedFile):
+        volumes.inspect(store, "mounted")
 
 
 @pytest.mark.parametrize(

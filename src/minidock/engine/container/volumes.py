@@ -78,7 +78,7 @@ def create(
         check_options(chosen, options)
     prepare(store)
     with exclusive(f"{store.volumes}/.lock"):
-        if _is_rubbish(store, chosen):
+        if not _is_volume(store, chosen):
             os.makedirs(path(store, chosen), mode=0o755, exist_ok=True)
             if made_for:
                 write(_made_for(store, chosen), made_for, durable=False)
@@ -120,7 +120,7 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
 
 def inspect(store: Store, name: str) -> dict[str, Any]:
     """A volume's document; raises NotFound, DamagedFile."""
-    if not _may_be_name(name) or _is_rubbish(store, name):
+    if not _may_be_name(name) or not _is_volume(store, name):
         raise NotFound(f"get {name}: no such volume", hint="`minidock volume ls` lists them")
     path_of_document = _document_path(store, name)
     try:
@@ -177,18 +177,43 @@ def rubbish(store: Store) -> builtins.list[str]:
 
 
 def _is_rubbish(store: Store, name: str) -> bool:
-    """Whether there is no volume of this name, or one that was not made to its end: without files.
-
-    One with files has had a document, and has lost it.
-    """
+    """Whether this is of a volume that was not made to its end, or not removed."""
     if name.startswith(_REMOVED):
         return True
+    home = store.volume(name)
+    return os.path.isdir(home) and not _is_volume(store, name) and all(map(_is_ours, _names(home)))
+
+
+def _is_volume(store: Store, name: str) -> bool:
+    """Whether there is a volume of this name, which may have lost its document.
+
+    Without one, what is empty was not made to its end, unless a container mounts it; and a
+    directory that has no _data is somebody's.
+    """
     if os.path.lexists(_document_path(store, name)):
-        return False
-    try:
-        return not os.listdir(path(store, name))
-    except (FileNotFoundError, NotADirectoryError):
         return True
+    if not os.path.isdir(store.volume(name)):
+        return False
+    if _names(path(store, name)):
+        return True
+    try:
+        return name in used_by(store, strictly=True)
+    except DamagedFile:  # nobody knows whether a container mounts it
+        return all(map(_is_ours, _names(store.volume(name))))
+
+
+def _names(directory: str) -> builtins.list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_ours(name: str) -> bool:
+    """Whether the making of a volume puts something of this name beside its document."""
+    return name in ("_data", "made-for", "copying", "copied") or (
+        name.startswith(("volume.json.", "made-for.")) and name.endswith(".new")
+    )
 
 
 def take_back(store: Store, name: str, container_id: str) -> None:

@@ -222,8 +222,14 @@ def _renew_volume(store: Store, name: str, error: DamagedFile) -> None:
     if os.path.ismount(volumes.path(store, name)):
         _in_use(error, "a container has it mounted")
     with exclusive(f"{store.volumes}/.lock"):
+        with suppress(NotFound, DamagedFile):
+            volumes.inspect(store, name)
+            return  # it was just being made
         set_aside(store, error.path)
-        if os.path.isdir(volumes.path(store, name)) and os.listdir(volumes.path(store, name)):
+        with suppress(NotFound):  # what is empty, and of no container, is garbage now
+            with suppress(DamagedFile):
+                volumes.inspect(store, name)
+            os.makedirs(volumes.path(store, name), mode=0o755, exist_ok=True)
             volumes.describe(store, name, options={}, labels={})
 
 

@@ -66,7 +66,7 @@ def test_module_of_the_hot_path_imports_nothing_heavy(module: str) -> None:
 def test_a_monitor_is_born_without_what_makes_and_removes_layers() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(SOURCE)!r}); "
-        "import minidock.engine.monitor.process; print(*sys.modules, sep='\\n')"
+        "import minidock.engine.monitor.main; print(*sys.modules, sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True

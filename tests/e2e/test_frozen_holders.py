@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container import lookup
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.network.bridge import MACHINE_LOCK
-from minidock.engine.network.file import every
+from minidock.engine.network.network_json import every
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, command_line, environment
@@ -88,15 +88,15 @@ def test_a_network_whose_bridge_is_gone_is_joined_while_the_machine_is_locked(
 def change_while_locked(web: Web, path: str, asked: dict[str, object] | None) -> None:
     """Have it join or leave a network, for which it needs a lock that a stopped process has."""
     with stopped_holder(path):
-        waiting = wire.connect(web.container.paths.run)
-        waiting.send(wire.message(b"N", {"network": "wan", "asked": asked}))
+        waiting = protocol.connect(web.container.paths.run)
+        waiting.send(protocol.message(b"N", {"network": "wan", "asked": asked}))
         time.sleep(0.5)  # in which it would answer, were there no lock
         web.serves(probes=path != web.container.paths.lock)
         waiting.setblocking(False)
         with pytest.raises(BlockingIOError):
             waiting.recv(1)
     waiting.settimeout(patience(20))
-    assert waiting.recv(wire.MESSAGE_BYTES) == b"S"
+    assert waiting.recv(protocol.MESSAGE_BYTES) == b"S"
     waiting.close()
 
 

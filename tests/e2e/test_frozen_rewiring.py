@@ -20,7 +20,7 @@ import pytest
 
 from minidock.engine.container import lookup
 from minidock.engine.network import bridge
-from minidock.engine.network.file import every
+from minidock.engine.network.network_json import every
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock

@@ -142,7 +142,7 @@ def _same_as_the_volume(box: Box) -> bool:
 
 
 def _monitor(box: Box) -> bool:
-    return b"minidock.engine.monitor.process" in Path(f"/proc/{box.parent}/cmdline").read_bytes()
+    return b"minidock.engine.monitor.main" in Path(f"/proc/{box.parent}/cmdline").read_bytes()
 
 
 def _children_of_1(box: Box) -> list[tuple[str, str]]:

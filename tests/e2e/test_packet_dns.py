@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from minidock.engine.network import dns_message
+from minidock.engine.network.dns import message as dns_message
 from minidock.paths import Store
 from minidock.teach.packet.dns_walk import follow
 from minidock.teach.packet.text import plain_dns

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.network.file import every
+from minidock.engine.network.network_json import every
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result

@@ -17,7 +17,7 @@ import pytest
 
 from minidock.engine.container import lookup
 from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.file import Locked, every
+from minidock.engine.network.network_json import Locked, every
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock

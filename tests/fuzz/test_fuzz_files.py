@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from minidock import document, jsontext
-from minidock.engine.container.users import resolve_user
-from minidock.engine.network.dns_message import Query, answers_to, code_of
+from minidock.engine.container.identity import resolve_user
+from minidock.engine.network.dns.message import Query, answers_to, code_of
 from minidock.engine.registry import credentials
 from minidock.errors import ArchiveError, DamagedFile, MinidockError
 from minidock.oci.tar import TarReader

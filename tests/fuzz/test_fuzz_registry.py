@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.registry.answer import content_of, refusal
 from minidock.engine.registry.auth import Authorizer, challenges
 from minidock.engine.registry.client import Registry
+from minidock.engine.registry.response import content_of, refusal
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.engine.registry.transport import Transport, joined
 from minidock.errors import ArchiveError, RegistryError, UsageError

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from conftest import session_directory
-from minidock.engine.image.walk import changed_meanwhile
+from minidock.engine.image.upper_walk import changed_meanwhile
 from minidock.kernel.inotify import Inotify
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.layer import Layer

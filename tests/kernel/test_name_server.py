@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from minidock.engine.network import dns_message as dns
-from minidock.engine.network import networks, user
-from minidock.engine.network.directory import Directory
-from minidock.engine.network.file import read
-from minidock.engine.network.name_server import NameServer
-from minidock.engine.network.name_sockets import open_in
-from minidock.engine.network.names import NAME_SERVER
+from minidock.engine.network import networks, user_defined
+from minidock.engine.network.dns import message as dns
+from minidock.engine.network.dns.records import Directory
+from minidock.engine.network.dns.server import NameServer
+from minidock.engine.network.dns.sockets import open_in
+from minidock.engine.network.hosts_file import NAME_SERVER
+from minidock.engine.network.network_json import read
 from minidock.errors import NotFound
 from minidock.paths import Store
 from support.lab import NEIGHBOUR, Lab, Place, Relaying, machine_of_its_own, serving
@@ -49,7 +49,7 @@ def outward(lab: Lab, store: Store) -> Iterator[str]:
 
 
 def make_network(store: Store, name: str, *, internal: bool = False) -> None:
-    user.create(store, name, driver="bridge", internal=internal, attachable=False, asked={},
+    user_defined.create(store, name, driver="bridge", internal=internal, attachable=False, asked={},
                 labels={}, options={})  # fmt: skip
 
 
@@ -282,14 +282,14 @@ def test_network_that_was_removed_and_made_again_meanwhile_stays(
     store: Store, outward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two remove it at once, and then somebody makes another one of its name."""
-    seen = user.find(store, outward)
-    user.remove(store, outward)
-    monkeypatch.setattr(user, "find", lambda store, reference: seen)
+    seen = user_defined.find(store, outward)
+    user_defined.remove(store, outward)
+    monkeypatch.setattr(user_defined, "find", lambda store, reference: seen)
     with pytest.raises(NotFound):
-        user.remove(store, outward)
+        user_defined.remove(store, outward)
     make_network(store, outward)
     with pytest.raises(NotFound):
-        user.remove(store, outward)
+        user_defined.remove(store, outward)
     assert read(store, outward) is not None
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from minidock.engine.network import ports, relay_udp
-from minidock.engine.network.relay import Relay
-from minidock.engine.network.watched import Watched
+from minidock.engine.network import ports, proxy_udp
+from minidock.engine.network.poll_set import Watched
+from minidock.engine.network.proxy_tcp import Relay
 from support.lab import Relaying
 from support.patience import patience
 
@@ -180,7 +180,7 @@ def test_datagram_for_which_there_is_no_socket_is_lost_and_the_relay_goes_on(
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 with monkeypatch.context() as patched:
-                    patched.setattr(relay_udp, "socket", refuse)
+                    patched.setattr(proxy_udp, "socket", refuse)
                     client.sendto(b"lost", published.addresses[0])
                     assert refused.wait(patience(5))
                 client.sendto(b"passed on", published.addresses[0])

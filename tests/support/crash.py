@@ -26,8 +26,8 @@ from typing import Any, NoReturn
 from minidock.engine.container import containers, create, removal
 from minidock.engine.lifecycle import remove, stop
 from minidock.engine.monitor import attach, session
-from minidock.engine.monitor import exec as engine_exec
-from minidock.engine.monitor import process as monitor
+from minidock.engine.monitor import exec_client as engine_exec
+from minidock.engine.monitor import main as monitor
 from minidock.engine.store import journal
 from minidock.errors import MinidockError
 from minidock.kernel.cgroup import MONITORS, ROOT, is_v2
@@ -319,7 +319,7 @@ def _cgroups(store: Store) -> list[str]:
 
 
 def _leases(store: Store) -> list[str]:
-    from minidock.engine.network.file import read
+    from minidock.engine.network.network_json import read
 
     network = read(store, "bridge") or {}
     return [f"{key[:12]} {lease['Address']}" for key, lease in network.get("Leases", {}).items()]

@@ -12,7 +12,7 @@ from typing import Any
 from minidock.engine.container import create, lookup
 from minidock.engine.image import archive
 from minidock.engine.lifecycle import remove, start
-from minidock.engine.monitor import exec as engine_exec
+from minidock.engine.monitor import exec_client as engine_exec
 from minidock.engine.monitor.attach import Attachment
 from minidock.errors import NotFound
 from minidock.kernel.cgroup_tree import home_of, open_cgroup

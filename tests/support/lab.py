@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minidock.engine.network import networks, ports
-from minidock.engine.network.relay import Relay
+from minidock.engine.network.proxy_tcp import Relay
 from minidock.kernel import namespace
 from minidock.paths import Store
 from support.patience import patience

@@ -18,7 +18,7 @@ from minidock.cli.flags_process import environment_file
 from minidock.cli.main import run
 from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.release import VERSION
-from minidock.engine.container.name_maker import random_name
+from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network.directory import Directory
-from minidock.engine.network.file import Locked
+from minidock.engine.network.dns.records import Directory
+from minidock.engine.network.network_json import Locked
 from minidock.paths import Store
 
 

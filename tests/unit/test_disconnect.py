@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.network import endpoint, networks
-from minidock.engine.network.file import Locked, bindings, read
+from minidock.engine.network.network_json import Locked, bindings, read
 from minidock.paths import Store
 
 PUBLISHED = {"HostIp": "", "HostPort": 8090, "Proto": "tcp", "ContainerPort": 80}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minidock.engine.network import dns_message as dns
+from minidock.engine.network.dns import message as dns
 
 LABELS = st.from_regex(r"[a-zA-Z0-9_-]{1,63}", fullmatch=True)
 NAMES = st.lists(LABELS, min_size=1, max_size=3).map(".".join)

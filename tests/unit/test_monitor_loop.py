@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.poll_loop import READABLE, Loop
 
 
 @pytest.fixture

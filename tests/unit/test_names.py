@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network import names
+from minidock.engine.network import hosts_file
 from minidock.errors import UsageError
 
 LOCALHOST = """\
@@ -21,25 +21,25 @@ ff02::2\tip6-allrouters
 
 def test_hosts_has_dockers_lines_in_dockers_order() -> None:
     extra = ["a:1.2.3.4", "b:host-gateway", "six:2001:db8::1", "other=[::2]"]
-    assert names.hosts_file("hh", "172.17.0.3", extra, gateway="172.17.0.1") == (
+    assert hosts_file.hosts_file("hh", "172.17.0.3", extra, gateway="172.17.0.1") == (
         LOCALHOST + "1.2.3.4\ta\n172.17.0.1\tb\n2001:db8::1\tsix\n::2\tother\n172.17.0.3\thh\n"
     )
 
 
 def test_hosts_without_an_address_names_no_container() -> None:
-    assert names.hosts_file("hh", "") == LOCALHOST
+    assert hosts_file.hosts_file("hh", "") == LOCALHOST
 
 
 def test_dotted_hostname_is_also_known_by_its_first_label() -> None:
-    assert names.hosts_file("web.example.org", "10.0.0.2").endswith(
+    assert hosts_file.hosts_file("web.example.org", "10.0.0.2").endswith(
         "10.0.0.2\tweb.example.org web\n"
     )
-    assert names.hosts_file("web.d web", "10.0.0.2").endswith("10.0.0.2\tweb.d web\n")
+    assert hosts_file.hosts_file("web.d web", "10.0.0.2").endswith("10.0.0.2\tweb.d web\n")
 
 
 def test_container_on_the_hosts_network_has_the_hosts_names(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("127.0.0.1 localhost vm")
-    text = names.hosts_file(
+    text = hosts_file.hosts_file(
         "hh", "", ["a:1.2.3.4"], own_network=False, host_path=str(tmp_path / "hosts")
     )
     assert text == "127.0.0.1 localhost vm\n1.2.3.4\ta\n"
@@ -52,29 +52,29 @@ def test_container_on_the_hosts_network_has_the_hosts_names(tmp_path: Path) -> N
 )  # fmt: skip
 def test_extra_host_that_would_write_another_line_is_refused(entry: str) -> None:
     with pytest.raises(UsageError):
-        names.hosts_file("hh", "10.0.0.2", [entry])
+        hosts_file.hosts_file("hh", "10.0.0.2", [entry])
 
 
 def test_host_gateway_needs_a_gateway() -> None:
     with pytest.raises(UsageError, match="host-gateway"):
-        names.hosts_file("hh", "", ["b:host-gateway"])
+        hosts_file.hosts_file("hh", "", ["b:host-gateway"])
 
 
 @pytest.mark.parametrize("hostname", ["", "-a", "a-", "a b", "a\nb", "a..b", "x" * 65, "a/b", "ä"])
 def test_what_is_no_hostname_is_refused(hostname: str) -> None:
     with pytest.raises(UsageError):
-        names.check_hostname(hostname)
+        hosts_file.check_hostname(hostname)
 
 
 @pytest.mark.parametrize("hostname", ["a", "web-1", "a.b.c", "x" * 64, "1", "under_score"])
 def test_hostnames_are_accepted(hostname: str) -> None:
-    names.check_hostname(hostname)
-    assert f"10.0.0.2\t{hostname}" in names.hosts_file(hostname, "10.0.0.2", [])
+    hosts_file.check_hostname(hostname)
+    assert f"10.0.0.2\t{hostname}" in hosts_file.hosts_file(hostname, "10.0.0.2", [])
 
 
 def _resolv(tmp_path: Path, text: str, *arguments: list[str], **options: bool) -> list[str]:
     (tmp_path / "resolv.conf").write_text(text)
-    made = names.resolv_conf(
+    made = hosts_file.resolv_conf(
         *arguments,
         host_path=str(tmp_path / "resolv.conf"),
         resolved_path=str(tmp_path / "resolved.conf"),
@@ -136,7 +136,7 @@ def test_flags_replace_the_hosts_lines(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_flag_that_would_write_another_line_is_refused(arguments: tuple[list[str], ...]) -> None:
     with pytest.raises(UsageError):
-        names.resolv_conf(*arguments)
+        hosts_file.resolv_conf(*arguments)
 
 
 def test_container_with_names_served_asks_its_own_server_only(tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def test_name_server_asks_whom_the_host_asks(tmp_path: Path) -> None:
     conf, resolved = tmp_path / "resolv.conf", tmp_path / "resolved.conf"
     paths = {"host_path": str(conf), "resolved_path": str(resolved)}
     conf.write_text(HOST)
-    assert names.upstream_servers(**paths) == [  # type: ignore[arg-type]
+    assert hosts_file.upstream_servers(**paths) == [  # type: ignore[arg-type]
         ("127.0.0.1", True), ("10.0.0.53", False), ("fe80::1%eth0", True), ("2001:db8::53", True),
     ]  # fmt: skip
-    assert names.upstream_servers(["127.0.0.1"], **paths) == [("127.0.0.1", False)]  # type: ignore[arg-type]
+    assert hosts_file.upstream_servers(["127.0.0.1"], **paths) == [("127.0.0.1", False)]  # type: ignore[arg-type]
     conf.write_text("nameserver 127.0.0.53\n")
-    assert names.upstream_servers(**paths) == [("127.0.0.53", True)]  # type: ignore[arg-type]
+    assert hosts_file.upstream_servers(**paths) == [("127.0.0.53", True)]  # type: ignore[arg-type]
     resolved.write_text("nameserver 10.0.0.99\n")
-    assert names.upstream_servers(**paths) == [("10.0.0.99", False)]  # type: ignore[arg-type]
+    assert hosts_file.upstream_servers(**paths) == [("10.0.0.99", False)]  # type: ignore[arg-type]
 
 
 def test_each_address_has_a_line_in_hosts() -> None:
-    text = names.hosts_file("hh", "10.0.0.2", further=["10.1.0.2"])
+    text = hosts_file.hosts_file("hh", "10.0.0.2", further=["10.1.0.2"])
     assert text.endswith("10.0.0.2\thh\n10.1.0.2\thh\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minidock.engine.network import ports
-from minidock.engine.network.mode import mode
+from minidock.engine.network.network_mode import mode
 from minidock.errors import UsageError
 
 

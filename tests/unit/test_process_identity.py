@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container.containers import Container
-from minidock.engine.monitor.joined import Joined
+from minidock.engine.monitor.joined_namespaces import Joined
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import process, sysctl
 from minidock.kernel.procfs import open_procfs

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from minidock.engine.registry import credentials, origins
 from minidock.engine.registry.auth import challenges
 from minidock.engine.registry.proxy import proxy_for
-from minidock.engine.registry.reach import reach
+from minidock.engine.registry.reachability import reach
 from minidock.engine.registry.settings import DOCKER_HUB, Settings
 from minidock.errors import MinidockError, RegistryError, UsageError
 from minidock.oci import distribution

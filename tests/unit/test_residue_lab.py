@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from minidock.engine.residue.lab import lab, locked
+from minidock.engine.leftovers.lab import lab, locked
 from minidock.paths import Store
 
 

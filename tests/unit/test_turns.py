@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
-from minidock.engine.monitor.loop import Loop
-from minidock.engine.monitor.turns import Turns
+from minidock.engine.monitor.poll_loop import Loop
+from minidock.engine.monitor.step_gate import Turns
 from minidock.errors import Aborted
 
 
@@ -18,7 +18,7 @@ class Command:
     """The command at the other end; it has its answers ready."""
 
     def __init__(self) -> None:
-        self.socket, theirs = wire.pair()
+        self.socket, theirs = protocol.pair()
         loop = Loop()
         client = Client(loop, theirs)
         self.turns = Turns(loop, client, container=None)  # type: ignore[arg-type]

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
-from minidock.engine.monitor.loop import Loop
+from minidock.engine.monitor.poll_loop import Loop
 
 
 def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> None:
-    ours, theirs = wire.pair()
+    ours, theirs = protocol.pair()
     ours.send(b"e")  # never read
-    theirs.send(wire.message(b"x", {"code": 7}))
+    theirs.send(protocol.message(b"x", {"code": 7}))
     theirs.close()
-    assert wire.content_of(wire.receive(ours)) == {"code": 7}
-    assert wire.receive(ours) == b""
+    assert protocol.content_of(protocol.receive(ours)) == {"code": 7}
+    assert protocol.receive(ours) == b""
     ours.close()
 
 
 @pytest.mark.parametrize("leaves", ["before", "after"])
 def test_what_a_command_sent_is_heard_though_it_left_our_answer_unread(leaves: str) -> None:
     """A command that detaches has sent all that was typed before the keys."""
-    command, ours = wire.pair()
+    command, ours = protocol.pair()
     loop, heard = Loop(), []
     client = Client(loop, ours)
     client.on_message = lambda client, packet: heard.append(packet)
@@ -31,7 +31,7 @@ def test_what_a_command_sent_is_heard_though_it_left_our_answer_unread(leaves: s
         command.send(packet)
     if leaves == "before":
         command.close()
-    client.send(wire.taken(1))
+    client.send(protocol.taken(1))
     command.close()
     for _ in range(len(typed) + 1):
         loop.turn(0)

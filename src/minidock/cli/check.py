@@ -34,7 +34,7 @@ def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -
     store = Store()
     code = _repair(store, quiet=quiet) if repair else _list(store, quiet=quiet)
     if all:
-        from minidock.engine.residue.kept import kept
+        from minidock.engine.leftovers.kept import kept
 
         print("\nkept for the next container, until `minidock system down`:")
         for kind, name, purpose in kept(store):
@@ -43,7 +43,7 @@ def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -
 
 
 def _list(store: Store, *, quiet: bool) -> int:
-    from minidock.engine.residue.check import residue
+    from minidock.engine.leftovers.check import residue
 
     found = residue(store)
     if not quiet:
@@ -57,7 +57,7 @@ def _list(store: Store, *, quiet: bool) -> int:
 
 
 def _repair(store: Store, *, quiet: bool) -> int:
-    from minidock.engine.residue.check import repair
+    from minidock.engine.leftovers.check import repair
 
     done = repair(store)
     for thing, error in done:

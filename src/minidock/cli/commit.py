@@ -29,7 +29,7 @@ def commit(
     from minidock.cli.progress import Bars
     from minidock.engine.container.events import emit_container
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.space import reach_layer
+    from minidock.engine.container.quota import reach_layer
     from minidock.engine.image.commit import commit as commit_container
     from minidock.oci.reference import parse_tagged
 
@@ -65,9 +65,9 @@ def _standing_still(
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
     """List what a container has added, changed and deleted"""
-    from minidock.engine.container.layers import layers_of
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.space import reach_layer
+    from minidock.engine.container.overlay_directories import layers_of
+    from minidock.engine.container.quota import reach_layer
     from minidock.engine.image.changes import changes
 
     if not arguments[0]:
@@ -87,7 +87,7 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.cli.output import Output
     from minidock.cli.progress import Bars
     from minidock.engine.container.lookup import find
-    from minidock.engine.container.space import reach_layer
+    from minidock.engine.container.quota import reach_layer
     from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])

@@ -69,7 +69,7 @@ def named_things(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of networks."""
-    from minidock.engine.network.file import names
+    from minidock.engine.network.network_json import names
 
     try:
         found = {"bridge", "host", "none", *names(Store())}

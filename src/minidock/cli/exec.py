@@ -45,7 +45,7 @@ def execute(
     workdir: str,
 ) -> int:
     """Start one more program in a running container"""
-    from minidock.engine.monitor.exec import execute as execute_in
+    from minidock.engine.monitor.exec_client import execute as execute_in
 
     container, *words = arguments
     process = {

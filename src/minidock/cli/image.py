@@ -59,7 +59,7 @@ image = Group(
 def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
     """Remove images, or only their names"""
     from minidock.engine.image import removal
-    from minidock.engine.image.users import users_of
+    from minidock.engine.image.references import users_of
 
     store = Store()
     users = users_of(store)

@@ -44,8 +44,8 @@ def prune_images(
 
     everything: also those that have a tag.
     """
+    from minidock.engine.image.references import users_of
     from minidock.engine.image.removal import prune as remove_unused
-    from minidock.engine.image.users import users_of
 
     check_filters(filters, everything=everything)
     conditions = _without_dangling(filters)

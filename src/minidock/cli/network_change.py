@@ -60,7 +60,7 @@ def create(
     subnet: tuple[str, ...],
 ) -> None:
     """Make a network"""
-    from minidock.engine.network import user
+    from minidock.engine.network import user_defined
 
     asked = {
         "Subnet": _only_one("--subnet", subnet),
@@ -68,7 +68,7 @@ def create(
         "Gateway": _only_one("--gateway", gateway),
         "AuxiliaryAddresses": dict(aux_address),
     }
-    made = user.create(
+    made = user_defined.create(
         Store(),
         arguments[0],
         driver=driver,
@@ -121,14 +121,14 @@ def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove networks"""
     from minidock.engine.container.lookup import list_containers
-    from minidock.engine.network import user
+    from minidock.engine.network import user_defined
 
     store = Store()
     list_containers(store)  # those that were killed are off their networks now
 
     def remove_one(name: str) -> str | None:
         try:
-            user.remove(store, name)
+            user_defined.remove(store, name)
         except NotFound:
             if not force:
                 raise
@@ -158,14 +158,14 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
 def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
     """Remove the networks on which no container is; returns their names."""
     from minidock.engine.container.lookup import list_containers
-    from minidock.engine.network import user
+    from minidock.engine.network import user_defined
     from minidock.engine.store.events import emit_pruned
 
     list_containers(store)
     deleted = []
     for found in chosen(_custom(store), filters, _PRUNE_TESTS):
         try:
-            user.remove(store, found["Name"])
+            user_defined.remove(store, found["Name"])
         except (Conflict, NotFound):
             continue  # a container is on it; or somebody else was faster
         deleted.append(found["Name"])

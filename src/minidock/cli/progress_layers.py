@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.transfer_progress import Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes in the container's own layer, and bytes in all its layers."""
     from minidock.document import passed_over
-    from minidock.engine.container.space import reach_layer
+    from minidock.engine.container.quota import reach_layer
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile, NotFound
 

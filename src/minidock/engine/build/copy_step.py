@@ -157,7 +157,7 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
     """Whom --chown means: "name", "name:group", numbers; a number alone is the group's too."""
     if not text:
         return None
-    from minidock.engine.container.users import resolve_user
+    from minidock.engine.container.identity import resolve_user
 
     if is_decimal(text):
         text = f"{text}:{text}"

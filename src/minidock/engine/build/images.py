@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
-from minidock.engine.registry.report import Reporter
+from minidock.engine.registry.transfer_progress import Reporter
 from minidock.errors import NotFound, RegistryError, UsageError
 from minidock.oci import image_config, reference
 

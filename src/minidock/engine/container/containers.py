@@ -10,7 +10,7 @@ What the file says of the state counts only while the kernel agrees: see lookup.
 from __future__ import annotations
 
 from minidock import document, jsontext
-from minidock.engine.container.names import holder_of
+from minidock.engine.container.name_links import holder_of
 from minidock.engine.store import container_json
 from minidock.engine.store.clock import timestamp
 from minidock.engine.store.container_json import ids

@@ -14,20 +14,20 @@ from __future__ import annotations
 import os
 
 from minidock.document import sync
-from minidock.engine.container import inspected
+from minidock.engine.container import inspect_defaults
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.container.layers import mark_as_container
 from minidock.engine.container.lookup import find
 from minidock.engine.container.mounts import mount_points, provide_volumes
-from minidock.engine.container.name_maker import random_name
-from minidock.engine.container.names import claim_name
+from minidock.engine.container.name_links import claim_name
+from minidock.engine.container.overlay_directories import mark_as_container
+from minidock.engine.container.random_name import random_name
 from minidock.engine.container.removal import throw_away
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.network.file import DRIVERS, every, names
+from minidock.engine.network.network_json import DRIVERS, every, names
 from minidock.engine.store.clock import NEVER, timestamp
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
@@ -156,10 +156,10 @@ def _make_home(store: Store, container: Container, name: str | None) -> None:
 
 
 def _make_own_layer(container: Container) -> None:
-    """What it will write into: directories of the store, or of a file of its own (space.py)."""
+    """What it will write into: directories of the store, or of a file of its own (quota.py)."""
     paths = container.paths
     if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.space import make_space, size_of
+        from minidock.engine.container.quota import make_space, size_of
 
         make_space(paths, size_of(container.host_config))
         return
@@ -203,7 +203,7 @@ def _document(
     config = merge_config(body, image.config.get("config") or {})
     config["Hostname"] = config.get("Hostname") or _hostname(store, body, container_id)
     command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
-    host_config = inspected.host_config(body.get("HostConfig") or {})
+    host_config = inspect_defaults.host_config(body.get("HostConfig") or {})
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     return {
         "Id": container_id,
@@ -240,7 +240,7 @@ def _document(
         },
         "Mounts": [],
         "Config": config,
-        "NetworkSettings": inspected.network_settings(host_config["NetworkMode"], endpoints),
+        "NetworkSettings": inspect_defaults.network_settings(host_config["NetworkMode"], endpoints),
     }  # fmt: skip
 
 

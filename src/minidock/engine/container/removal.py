@@ -13,13 +13,13 @@ import select
 from minidock import document
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.container.names import drop_names, every_name
+from minidock.engine.container.name_links import drop_names, every_name
 from minidock.engine.container.teardown import SetAside, take_down
 from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
 from minidock.engine.container.volumes import take_back
+from minidock.engine.image.references import users_of
 from minidock.engine.image.removal import collect
-from minidock.engine.image.users import users_of
 from minidock.engine.store.events import emit
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive, owner_of

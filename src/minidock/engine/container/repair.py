@@ -14,7 +14,7 @@ import os
 from minidock import document, jsontext
 from minidock.engine.container.containers import Container, load, mark_ended
 from minidock.engine.container.events import emit_ended
-from minidock.engine.container.names import drop_names, every_name, holder_of
+from minidock.engine.container.name_links import drop_names, every_name, holder_of
 from minidock.engine.container.teardown import take_down
 from minidock.engine.store import container_json
 from minidock.engine.store.clock import timestamp

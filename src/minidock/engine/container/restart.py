@@ -1,6 +1,6 @@
 """Restart policies: whether a container that has ended is to run again, and after which pause.
 
-Decisions only: the monitor carries them out (engine/monitor/process.py), and `system start-all`
+Decisions only: the monitor carries them out (engine/monitor/main.py), and `system start-all`
 does after a reboot (engine/lifecycle/bulk.py).
 
     no                never

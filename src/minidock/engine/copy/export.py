@@ -18,7 +18,7 @@ from minidock.engine.container.events import emit_container
 from minidock.engine.image import upper_tar
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.upper_layer import xattrs_of
-from minidock.engine.image.walk import Tree, changed_meanwhile
+from minidock.engine.image.upper_walk import Tree, changed_meanwhile
 from minidock.engine.store.journal import recording_to
 from minidock.kernel.overlay import open_overlay
 from minidock.oci import tar_writer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minidock.engine.container.containers import Container
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
 
 _CHUNK = 1 << 20
 

@@ -28,7 +28,7 @@ from minidock.engine.container.mounts import (
     reach_subpaths,
     show_volumes,
 )
-from minidock.engine.container.space import has_space, mount_space
+from minidock.engine.container.quota import has_space, mount_space
 from minidock.engine.container.validation import in_container
 from minidock.engine.image.images import ImageStore
 from minidock.engine.store.journal import writer

@@ -18,7 +18,7 @@ import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
 from minidock.engine.image.upper import INIT_DIRECTORIES, Upper
-from minidock.engine.image.walk import Entry
+from minidock.engine.image.upper_walk import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

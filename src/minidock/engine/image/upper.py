@@ -13,7 +13,7 @@ import os
 import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR, is_whiteout
-from minidock.engine.image.walk import Entry, Tree
+from minidock.engine.image.upper_walk import Entry, Tree
 from minidock.errors import StoreError
 
 TYPE_CHECKING = False

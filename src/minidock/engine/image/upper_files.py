@@ -20,7 +20,7 @@ import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
 from minidock.engine.image.upper_tar import seconds
-from minidock.engine.image.walk import changed_meanwhile
+from minidock.engine.image.upper_walk import changed_meanwhile
 from minidock.engine.store.tree import remove_below
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from minidock.engine.image.upper import Upper
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
 
     class Files(Protocol):
         """Where a walk's entries go."""

@@ -14,7 +14,7 @@ import stat
 
 from minidock.engine.image import tar_split, upper_tar
 from minidock.engine.image.hashing import StreamHash
-from minidock.engine.image.walk import changed_meanwhile
+from minidock.engine.image.upper_walk import changed_meanwhile
 from minidock.oci import tar_writer
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minidock.engine.image.archive_file import Progress
     from minidock.engine.image.upper import Upper
     from minidock.engine.image.upper_files import Files
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
 
 _CHUNK = 1 << 20
 

@@ -23,7 +23,7 @@ from minidock.oci import tar_writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
 
 _PATH_MAX = 4095  # of path_resolution(7): what is deeper, nobody could open again at once
 

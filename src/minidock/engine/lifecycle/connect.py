@@ -11,8 +11,8 @@ from __future__ import annotations
 from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.endpoints import asked_for, require_absent, require_present
 from minidock.engine.container.lookup import wait_until_settled
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.reach import reach
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.connection import reach
 from minidock.engine.network import networks
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.lookup import find
@@ -114,10 +114,10 @@ def _tell_monitor(container: Container, change: dict[str, Any]) -> None:
     socket = reach(container)
     if socket is None:
         raise Conflict(f"container {container.id} has just ended", hint="try again")
-    socket.send(wire.message(b"N", change))
-    answer = wire.receive(socket)
+    socket.send(protocol.message(b"N", change))
+    answer = protocol.receive(socket)
     socket.close()
     if answer[:1] == b"f":
-        raise rebuild_error(wire.content_of(answer))
+        raise rebuild_error(protocol.content_of(answer))
     if answer[:1] != b"S":
         raise Conflict(f"container {container.id} has just ended", hint="try again")

@@ -7,7 +7,7 @@ import os
 from minidock.engine.container.endpoints import has_names, names_on
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find
-from minidock.engine.container.names import claim_name
+from minidock.engine.container.name_links import claim_name
 from minidock.engine.container.validation import check_name
 from minidock.engine.network import networks
 from minidock.engine.store.locks import exclusive

@@ -6,7 +6,7 @@ from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.lifecycle.start import start
 from minidock.engine.lifecycle.stop import stop
-from minidock.engine.monitor.reach import keep
+from minidock.engine.monitor.connection import keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import os
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import wait_until_settled
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.engine.store.journal import recording
 from minidock.errors import Conflict, MinidockError
@@ -58,11 +58,11 @@ def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
     records: list[str] = []
     with recording(records.append):
         sealed = seal.sealed_interpreter(store.run)
-        ours, theirs = wire.pair()
-        wire.grow_buffer(ours)
+        ours, theirs = protocol.pair()
+        protocol.grow_buffer(ours)
         spawn(
             sealed,
-            seal.command(sealed, "minidock.engine.monitor.process"),
+            seal.command(sealed, "minidock.engine.monitor.main"),
             monitor_environment(store),
             control=theirs.fileno(),
         )
@@ -185,5 +185,5 @@ def send_launch(
         "size": size,
         "records": records,
     }
-    socket.send(wire.message(b"L", request))
+    socket.send(protocol.message(b"L", request))
     return socket

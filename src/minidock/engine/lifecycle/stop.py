@@ -16,8 +16,8 @@ from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.container.repair import repair
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
 from minidock.engine.lifecycle.pause import let_run
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.reach import end_policy, reach
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.connection import end_policy, reach
 from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
 from minidock.kernel import flock, process
@@ -122,9 +122,9 @@ def wait(store: Store, reference: str) -> int:
         return int(find(store, container.id).state["ExitCode"])
     socket.send(b"W")
     while True:
-        packet = wire.receive(socket)
+        packet = protocol.receive(socket)
         if packet[:1] == b"x":
-            return int(wire.content_of(packet)["code"])
+            return int(protocol.content_of(packet)["code"])
         if not packet:
             return int(find(store, container.id).state["ExitCode"])
 

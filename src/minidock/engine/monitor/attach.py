@@ -5,7 +5,7 @@
     taken ──a──►                   taken ◄──a──
 
 Neither side ever waits in one direction: each listens always, and sends no more data than the other
-has room for (wire.py, "Flow control"). Where our stdout is not read, the container's output waits,
+has room for (protocol.py, "Flow control"). Where our stdout is not read, the container's output waits,
 and its input goes on; where the container does not read, our stdin waits, and signals still arrive.
 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
@@ -24,9 +24,9 @@ from errno import EPIPE
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.caller_streams import Input, Output
-from minidock.engine.monitor.caller_terminal import ENDING, SIGWINCH, RawTerminal, Signals
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.client_stdio import Input, Output
+from minidock.engine.monitor.client_terminal import ENDING, SIGWINCH, RawTerminal, Signals
 from minidock.errors import Conflict, MinidockError, NotFound, OutputLost, UsageError
 from minidock.kernel.terminal import get_size
 from minidock.runtime.channel import rebuild_error
@@ -110,7 +110,7 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
         )
     socket = connect(container)
     attachment.stdin = attachment.stdin and bool(container.config.get("OpenStdin"))
-    socket.send(wire.message(b"A", {"attach": attachment.streams()}))
+    socket.send(protocol.message(b"A", {"attach": attachment.streams()}))
     conversation = Conversation(socket, attachment, terminal=bool(container.config.get("Tty")))
     conversation.redraws = True
     return conversation.hold_or_detach()
@@ -123,9 +123,9 @@ def connect(container: Container) -> _socket.socket:
     Raises Conflict where it has ended meanwhile.
     """
     try:
-        return wire.connect(container.paths.run)
+        return protocol.connect(container.paths.run)
     except OSError:
-        from minidock.engine.monitor.reach import reach  # seldom needed
+        from minidock.engine.monitor.connection import reach  # seldom needed
     try:
         socket = reach(container)
     except NotFound:  # it was run with --rm
@@ -148,7 +148,7 @@ class Conversation:
     """A connection to a monitor, from the first answer to the last.
 
     terminal: whether the process has one. on_record: gets the journal's records. on_turn: decides
-    about the act told last, where the launch asked for that: wire.py's g or q.
+    about the act told last, where the launch asked for that: protocol.py's g or q.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Conversation:
         self._detached = False
         self._own_output = Output()
         self._outbox: list[bytes] = []
-        self._credit = wire.WINDOW_BYTES  # how much more stdin the monitor has room for
+        self._credit = protocol.WINDOW_BYTES  # how much more stdin the monitor has room for
         self._heard_bytes = self._acknowledged_bytes = 0
 
     def await_start(self) -> None:
@@ -184,12 +184,12 @@ class Conversation:
         Raises what kept it from starting.
         """
         while not self._started:
-            self._hear(wire.receive(self.socket))
+            self._hear(protocol.receive(self.socket))
 
     def await_end(self) -> int:
         """Wait until it has ended, for who sends nothing; returns its exit code."""
         while self._code is None:
-            self._hear(wire.receive(self.socket))
+            self._hear(protocol.receive(self.socket))
         return self._code
 
     def say(self, stream: int, data: bytes) -> None:
@@ -270,7 +270,7 @@ class Conversation:
             if number == SIGWINCH:
                 self._resize()
             elif proxy and self._code is None:
-                self._send(wire.message(b"k", {"signal": number}))
+                self._send(protocol.message(b"k", {"signal": number}))
             elif number in ENDING:
                 raise SystemExit(128 + number)  # past the code that restores the terminal
 
@@ -280,7 +280,7 @@ class Conversation:
         """Take all that has come: the monitor sends no more than we have room for."""
         while self._code is None:
             try:
-                packet = wire.receive(self.socket, wait=False)
+                packet = protocol.receive(self.socket, wait=False)
             except BlockingIOError:
                 return
             self._hear(packet)
@@ -292,9 +292,9 @@ class Conversation:
             self.say(1 if kind == b"o" else 2, packet[1:])
             self._acknowledge()
         elif kind == b"a":
-            self._credit += wire.taken_bytes(packet)
+            self._credit += protocol.taken_bytes(packet)
         elif kind == b"x":
-            self._code = int(wire.content_of(packet)["code"])
+            self._code = int(protocol.content_of(packet)["code"])
         elif kind == b"S" and not self._started:
             self._started = True
             if self.on_started is not None:
@@ -304,7 +304,7 @@ class Conversation:
         elif kind == b"t" and self.on_turn is not None:
             self._send(self.on_turn(self.socket))
         elif kind == b"f":
-            raise rebuild_error(wire.content_of(packet))
+            raise rebuild_error(protocol.content_of(packet))
         elif not kind:
             raise Conflict(
                 "the container's monitor has died", hint="`minidock ps -a` tells what is left"
@@ -313,8 +313,8 @@ class Conversation:
     def _acknowledge(self) -> None:
         """Tell how much was passed on: the monitor may send as much again."""
         passed_on = self._heard_bytes - self._own_output.waiting_bytes
-        if passed_on - self._acknowledged_bytes >= wire.TAKEN_BYTES:
-            self._send(wire.taken(passed_on - self._acknowledged_bytes))
+        if passed_on - self._acknowledged_bytes >= protocol.TAKEN_BYTES:
+            self._send(protocol.taken(passed_on - self._acknowledged_bytes))
             self._acknowledged_bytes = passed_on
 
     # What we say
@@ -322,7 +322,7 @@ class Conversation:
     def _read_stdin(self, source: Input) -> None:
         """Send on what was typed, or its end."""
         assert self.attachment is not None
-        data = source.read(min(wire.DATA_BYTES, self._credit))
+        data = source.read(min(protocol.DATA_BYTES, self._credit))
         if data is None:
             return
         if not data:
@@ -361,7 +361,7 @@ class Conversation:
             rows, columns = get_size(1)
             if rows or columns:  # a terminal that knows its size
                 size = {"rows": rows + more, "columns": columns + more}
-                self._send(wire.message(b"r", size))
+                self._send(protocol.message(b"r", size))
 
     def _send(self, packet: bytes) -> None:
         """Send a message, now or when the monitor has room for it."""

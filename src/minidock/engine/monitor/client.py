@@ -1,12 +1,12 @@
 """A client: a command at the other end of a connection to the monitor, which never waits for it.
 
-What is sent and cannot go out yet stays here; how much data that may be: wire.py, "Flow control".
+What is sent and cannot go out yet stays here; how much data that may be: protocol.py, "Flow control".
 """
 
 from __future__ import annotations
 
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.loop import READABLE, WRITABLE, Loop, ended
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.poll_loop import READABLE, WRITABLE, Loop, ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Client:
         self._untaken_bytes = 0  # sent to it, and not passed on by it yet
         self._unsaid_bytes = 0  # taken from it, and not told yet
         socket.setblocking(False)
-        wire.grow_buffer(socket)
+        protocol.grow_buffer(socket)
         loop.watch(socket.fileno(), READABLE, self._ready)
 
     def wants(self, attach: dict[str, Any] | None) -> None:
@@ -55,7 +55,7 @@ class Client:
     @property
     def is_slow(self) -> bool:
         """Whether it has all the data that it has room for."""
-        return self._untaken_bytes >= wire.WINDOW_BYTES
+        return self._untaken_bytes >= protocol.WINDOW_BYTES
 
     def begin(self) -> None:
         """A process's streams begin: nothing of an earlier one's counts."""
@@ -69,9 +69,9 @@ class Client:
     def take(self, size_bytes: int) -> None:
         """So much of its stdin has gone into the process: it may send as much again."""
         self._unsaid_bytes += size_bytes
-        if self._unsaid_bytes >= wire.TAKEN_BYTES:
+        if self._unsaid_bytes >= protocol.TAKEN_BYTES:
             said, self._unsaid_bytes = self._unsaid_bytes, 0
-            self.send(wire.taken(said))
+            self.send(protocol.taken(said))
 
     def send(self, packet: bytes) -> None:
         """Send a message, now or when the command has room for it."""
@@ -101,7 +101,7 @@ class Client:
             return
         room = sum(2 * len(packet) + _PACKET_BYTES for packet in self._backlog)
         if room:
-            wire.grow_buffer(self.socket, wire.BUFFER_BYTES + room)
+            protocol.grow_buffer(self.socket, protocol.BUFFER_BYTES + room)
         self._flush()
         self.close()
 
@@ -136,7 +136,7 @@ class Client:
         if self.socket.fileno() < 0 or not (events & READABLE or ended(events)):
             return
         try:
-            packet = wire.receive(self.socket, wait=False)
+            packet = protocol.receive(self.socket, wait=False)
         except BlockingIOError:
             return
         except OSError:
@@ -144,7 +144,7 @@ class Client:
         if not packet:
             self.close()
         elif packet[:1] == b"a":
-            self._untaken_bytes -= wire.taken_bytes(packet)
+            self._untaken_bytes -= protocol.taken_bytes(packet)
             if self.session is not None:
                 self.session.pace()
         elif self.on_message is not None:
@@ -157,13 +157,13 @@ class Listener:
     def __init__(self, loop: Loop, directory: str, on_client: Callable[[Client], None]) -> None:
         self._loop = loop
         self._on_client = on_client
-        self._socket = wire.listen(directory)
+        self._socket = protocol.listen(directory)
         loop.watch(self._socket.fileno(), READABLE, lambda events: self._accept())
 
     def _accept(self) -> bool:
         """Take a command's connection; returns whether there was one."""
         try:
-            client = Client(self._loop, wire.accept(self._socket))
+            client = Client(self._loop, protocol.accept(self._socket))
         except BlockingIOError:
             return False
         self._on_client(client)

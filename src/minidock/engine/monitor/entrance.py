@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.monitor.alarm import Alarm
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.poll_loop import READABLE, Loop
+from minidock.engine.monitor.timer import Alarm
 from minidock.errors import CommandNotRunnable, Conflict, MinidockError, as_ours
 from minidock.runtime.exec import ENDED_MEANWHILE
 

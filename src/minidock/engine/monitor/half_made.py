@@ -1,6 +1,6 @@
 """A process in a container that is only half made: it stands where its init stands.
 
-exec (enter.py) gives a process what the container's command has. Here there is no command yet. The
+exec (exec_process.py) gives a process what the container's command has. Here there is no command yet. The
 process gets init's namespaces, root and working directory as they are at this moment, so that it
 sees what init would see. What it may do there depends on whose program it is:
 

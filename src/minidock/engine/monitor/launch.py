@@ -12,17 +12,17 @@ import os
 from minidock import jsontext
 from minidock.engine.container.bundle import write_bundle
 from minidock.engine.container.containers import Container
-from minidock.engine.container.layers import layers_of
 from minidock.engine.container.mounts import (
     fill_volumes,
     hold_volumes,
     make_bind_sources,
     reach_subpaths,
 )
-from minidock.engine.container.netfiles import write_network_files
+from minidock.engine.container.network_files import write_network_files
+from minidock.engine.container.overlay_directories import layers_of
 from minidock.engine.container.teardown import take_down
-from minidock.engine.monitor.joined import Joined
-from minidock.engine.monitor.wiring import Wiring
+from minidock.engine.monitor.joined_namespaces import Joined
+from minidock.engine.monitor.networking import Wiring
 from minidock.engine.store.clock import NEVER, timestamp
 from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
@@ -99,7 +99,7 @@ def mount_layers(container: Container) -> None:
     """Mount the image's layers and the container's own on top, as one tree."""
     paths = container.paths
     if container.host_config.get("StorageOpt"):
-        from minidock.engine.container.space import mount_space
+        from minidock.engine.container.quota import mount_space
 
         mount_space(container)
     make_bind_sources(container.document)

@@ -2,7 +2,7 @@
 
 It runs already when that is noted, so it is served meanwhile. Its document must be on the disk
 before anybody is told that it runs, and another process may be editing it. So a child does it
-(errand.py); but not for a container that need not outlive a power cut: nothing waits for a disk
+(child_task.py); but not for a container that need not outlive a power cut: nothing waits for a disk
 there, and the lock is seldom taken.
 """
 
@@ -20,7 +20,7 @@ from minidock.undo import UndoOnError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
-    from minidock.engine.monitor.loop import Loop
+    from minidock.engine.monitor.poll_loop import Loop
     from minidock.engine.monitor.run import Run
     from minidock.errors import MinidockError
 
@@ -51,7 +51,7 @@ def _note_at_once(container: Container) -> bool:
 
 
 def _note_meanwhile(loop: Loop, container: Container) -> None:
-    from minidock.engine.monitor.errand import Errand  # `run --rm` does without
+    from minidock.engine.monitor.child_task import Errand  # `run --rm` does without
 
     outcome: list[MinidockError | None] = []
     Errand(

@@ -15,16 +15,16 @@ from minidock.engine.container.endpoints import has_names
 from minidock.engine.container.teardown import take_down
 from minidock.engine.monitor.launch import Launched, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minidock.engine.monitor.wiring import Wiring
-    from minidock.engine.network.name_server import NameServer
-    from minidock.engine.network.relay import Relay
+    from minidock.engine.monitor.networking import Wiring
+    from minidock.engine.network.dns.server import NameServer
+    from minidock.engine.network.proxy_tcp import Relay
     from minidock.runtime import lifecycle
 
 
@@ -75,7 +75,7 @@ class Run:
         if not wiring.ports:
             return None
         # Only containers with published ports pay for it.
-        from minidock.engine.network.relay import Relay
+        from minidock.engine.network.proxy_tcp import Relay
 
         relay = Relay(wiring.ports, wiring.address)
         self._loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
@@ -87,9 +87,9 @@ class Run:
         if sockets is None:
             return None
         # Only containers on networks that people made pay for it.
-        from minidock.engine.network.directory import Directory
-        from minidock.engine.network.name_server import NameServer
-        from minidock.engine.network.names import upstream_servers
+        from minidock.engine.network.dns.records import Directory
+        from minidock.engine.network.dns.server import NameServer
+        from minidock.engine.network.hosts_file import upstream_servers
 
         container = self._container
         server = NameServer(

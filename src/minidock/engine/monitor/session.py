@@ -6,7 +6,7 @@
 Nobody is waited for with a blocking call. A command that reads slowly makes the monitor read the
 container slowly: the pipe fills, and the writer waits, as it would in a shell's pipeline (and as
 with Docker, whose daemon stops reading a megabyte later). A process that reads its stdin slowly
-makes the command read its own slowly. What each has room for: wire.py, "Flow control".
+makes the command read its own slowly. What each has room for: protocol.py, "Flow control".
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import errno
 import os
 import time
 
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.loop import READABLE, WRITABLE, Loop, ended
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.poll_loop import READABLE, WRITABLE, Loop, ended
 from minidock.kernel import process, terminal
 from minidock.kernel.null import open_null
 from minidock.runtime import children
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from minidock.engine.monitor.alarm import Alarm
     from minidock.engine.monitor.client import Client
+    from minidock.engine.monitor.timer import Alarm
 
     class Log(Protocol):
         """Where what a process says is kept."""
@@ -148,10 +148,10 @@ class Session:
                 self._stdin_ends = True
                 self._feed()
         elif kind == b"r" and self.console is not None:
-            size = wire.content_of(packet)
+            size = protocol.content_of(packet)
             terminal.set_size(self.console, rows=size["rows"], columns=size["columns"])
         elif kind == b"k" and self.pidfd >= 0:
-            process.send_signal(self.pidfd, wire.content_of(packet)["signal"], pid=self.pid)
+            process.send_signal(self.pidfd, protocol.content_of(packet)["signal"], pid=self.pid)
 
     def pace(self) -> None:
         """Read the process only as fast as every attached command takes it."""
@@ -226,7 +226,7 @@ class Session:
     def _read(self, fd: int) -> bool:
         """Pass on what one stream has; returns whether there may be more."""
         try:
-            data = os.read(fd, wire.DATA_BYTES)
+            data = os.read(fd, protocol.DATA_BYTES)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -263,7 +263,7 @@ class Session:
             self._end(children.zombie_status(self.pid))
             children.reap_at_some_time(self.pid)
         else:
-            from minidock.engine.monitor.alarm import Alarm  # few processes are traced
+            from minidock.engine.monitor.timer import Alarm  # few processes are traced
 
             self._tracer_deadline = self._tracer_deadline or time.monotonic() + _TRACER_SECONDS
             self._alarm = Alarm(self.loop, _LOOK_MS, self._see_end)

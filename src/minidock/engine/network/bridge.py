@@ -21,7 +21,7 @@ from minidock.document import Each
 from minidock.engine.network import firewall, ipam
 from minidock.engine.network.device_settings import distrust, missing
 from minidock.engine.network.endpoint import MTU_OPTION
-from minidock.engine.network.file import every
+from minidock.engine.network.network_json import every
 from minidock.engine.store.locks import exclusive
 from minidock.errors import Conflict, DamagedFile, UsageError
 from minidock.kernel import iptables, link, sysctl

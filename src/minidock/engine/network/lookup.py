@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.engine.network.file import DRIVERS, Locked, every, is_whole
-from minidock.engine.network.view import document
+from minidock.engine.network.inspect import document
+from minidock.engine.network.network_json import DRIVERS, Locked, every, is_whole
 from minidock.errors import Conflict, DamagedFile, NotFound
 
 _RANKS = {name: number for number, name in enumerate(DRIVERS)}

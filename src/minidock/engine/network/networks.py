@@ -8,7 +8,7 @@
                                                           └────veth…── eth0 of another
 
 Each store has one network of this kind from the start, called "bridge" as Docker's default one;
-people make others (user.py). A container may be on several: one of them is its way out, and there
+people make others (user_defined.py). A container may be on several: one of them is its way out, and there
 its ports are published. "host" and "none" are networks in name only.
 
 Sources: network_namespaces(7), veth(4), rtnetlink(7), Docker Engine API 1.45 (EndpointSettings).
@@ -21,7 +21,7 @@ import os
 from minidock import document
 from minidock.engine.network import bridge, endpoint, firewall, ipam
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.file import (
+from minidock.engine.network.network_json import (
     DRIVERS,
     Locked,
     bindings,

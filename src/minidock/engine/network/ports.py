@@ -2,16 +2,16 @@
 
 A binding without an address means every address of the host, IPv4 and IPv6, as in Docker: two
 sockets, one port number. IPv4 is forwarded by the firewall (firewall.py); what gets past it, and
-all of IPv6, by relay.py.
+all of IPv6, by proxy_tcp.py.
 
 Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_port_range".
 """
 
 from __future__ import annotations
 
-from minidock.engine.network.file import bindings as bindings_of
-from minidock.engine.network.file import every
-from minidock.engine.network.names import is_address
+from minidock.engine.network.hosts_file import is_address
+from minidock.engine.network.network_json import bindings as bindings_of
+from minidock.engine.network.network_json import every
 from minidock.errors import Conflict, KernelError, UsageError
 from minidock.kernel import sysctl
 from minidock.kernel.port import HeldPort, hold

@@ -23,7 +23,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from minidock import jsontext
-from minidock.engine.registry.answer import content_of, refusal
+from minidock.engine.registry.response import content_of, refusal
 from minidock.engine.registry.transport import check_url, printable
 from minidock.errors import RegistryError
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 
-from minidock.engine.registry.answer import Refused
 from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
+from minidock.engine.registry.response import Refused
 from minidock.engine.registry.transport import Interrupted, read_some
 from minidock.errors import RegistryError
 

@@ -21,8 +21,8 @@ import time
 from urllib.parse import urlsplit
 
 from minidock import jsontext
-from minidock.engine.registry.answer import Refused, content_of, drained, refusal
 from minidock.engine.registry.auth import Authorizer
+from minidock.engine.registry.response import Refused, content_of, drained, refusal
 from minidock.engine.registry.settings import Settings
 from minidock.engine.registry.transport import Interrupted, Transport, joined, printable
 from minidock.errors import RegistryError

@@ -8,8 +8,8 @@ Source: moby registry/auth.go; distribution.github.io "Token Authentication Spec
 from __future__ import annotations
 
 from minidock.engine.registry import credentials
-from minidock.engine.registry.answer import Refused
-from minidock.engine.registry.finding import connect
+from minidock.engine.registry.endpoints import connect
+from minidock.engine.registry.response import Refused
 from minidock.engine.registry.settings import Settings
 from minidock.engine.registry.transport import Unreachable
 from minidock.errors import RegistryError

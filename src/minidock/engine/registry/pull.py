@@ -26,12 +26,12 @@ from minidock.engine.image.image import Image, NewImage
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import unpack_layer
 from minidock.engine.registry import origins
-from minidock.engine.registry.answer import Refused
 from minidock.engine.registry.blob import Blob, small_blob
 from minidock.engine.registry.client import Manifest, Registry
-from minidock.engine.registry.finding import not_there, registries
-from minidock.engine.registry.report import Reporter
-from minidock.engine.registry.side_by_side import side_by_side
+from minidock.engine.registry.endpoints import not_there, registries
+from minidock.engine.registry.parallel import side_by_side
+from minidock.engine.registry.response import Refused
+from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.transport import Interrupted
 from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError, Conflict, NotFound, RegistryError, StoreError, UsageError

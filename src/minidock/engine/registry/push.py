@@ -25,9 +25,9 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.engine.registry import origins
 from minidock.engine.registry.client import Registry
-from minidock.engine.registry.finding import registry_to_push_to
-from minidock.engine.registry.report import Reporter
-from minidock.engine.registry.side_by_side import side_by_side
+from minidock.engine.registry.endpoints import registry_to_push_to
+from minidock.engine.registry.parallel import side_by_side
+from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.upload import mount, put_blob, put_stream
 from minidock.errors import NotFound, UsageError
 from minidock.oci import distribution, image_config, manifest, reference

@@ -32,7 +32,7 @@ from urllib3.exceptions import SSLError as PoolSSLError
 
 from minidock.engine.registry.http_pace import TooSlow, discard, pace, tls_context
 from minidock.engine.registry.proxy import proxy_for, proxy_headers
-from minidock.engine.registry.reach import reach
+from minidock.engine.registry.reachability import reach
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.errors import RegistryError
 

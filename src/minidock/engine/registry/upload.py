@@ -17,8 +17,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import urlencode, urlsplit
 
-from minidock.engine.registry.answer import Refused, drained
 from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
+from minidock.engine.registry.response import Refused, drained
 from minidock.engine.registry.transport import Interrupted, joined, printable
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256

@@ -1,8 +1,8 @@
 """The journal of a container: one file, to which each process that acts on the container appends.
 
     engine    a command: it bears the monitor, stops, removes, pauses; it repairs after a crash
-    monitor   launches, runs programs inside, takes down      (engine/monitor/process.py)
-    errand    its child, for what waits                       (engine/monitor/errand.py)
+    monitor   launches, runs programs inside, takes down      (engine/monitor/main.py)
+    errand    its child, for what waits                       (engine/monitor/child_task.py)
     init, stage, exec   inside; they hold no file, and send their records to the monitor
 
 A launch begins a fresh file, whose first records are those of the command that bore the monitor.
@@ -91,7 +91,7 @@ def _numbers(born: str = "") -> Numbers:
 
 
 def end_turns() -> None:
-    """Whatever is done from here on, nobody holds it back (engine/monitor/turns.py)."""
+    """Whatever is done from here on, nobody holds it back (engine/monitor/step_gate.py)."""
     journal = current_journal()
     if journal is not None:
         journal.turn = None

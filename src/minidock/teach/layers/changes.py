@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Version
     from minidock.teach.layers.stack import Places
 

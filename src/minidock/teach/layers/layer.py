@@ -11,7 +11,7 @@ import os
 import stat
 
 from minidock.engine.image.unpack import OPAQUE_XATTR
-from minidock.engine.image.walk import Entry, Tree
+from minidock.engine.image.upper_walk import Entry, Tree
 
 ORIGIN = "trusted.overlay.origin"
 REDIRECT = "trusted.overlay.redirect"

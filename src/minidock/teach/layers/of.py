@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.engine.container.layers import layers_of
-from minidock.engine.container.space import has_space, reach_layer
+from minidock.engine.container.overlay_directories import layers_of
+from minidock.engine.container.quota import has_space, reach_layer
 from minidock.teach.layers.layer import Layer
 from minidock.teach.layers.stack import Stack
 

@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
 
     Places = list[tuple[Layer, bytes]]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
     from minidock.teach.layers.stack import Found
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.engine.image.walk import Entry
+    from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
 
     Mark = tuple[int, int, bool, bytes]  # inode, kind of file, opaque, origin

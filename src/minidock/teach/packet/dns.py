@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from struct import Struct
 
 from minidock.engine.container.containers import Container
-from minidock.engine.network import dns_message
+from minidock.engine.network.dns import message as dns_message
 from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.names import is_address
+from minidock.engine.network.hosts_file import is_address
 from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel import nftrace
 from minidock.kernel.path import open_in_root

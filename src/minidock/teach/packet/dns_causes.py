@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minidock.engine.container.lookup import list_containers
-from minidock.engine.network import file, firewall
+from minidock.engine.network import firewall, network_json
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.names import NAME_SERVER
+from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.teach.packet import dns
 from minidock.teach.packet.causes import Verdict, is_stopped
 from minidock.teach.packet.dns_question import (
@@ -135,7 +135,7 @@ def _stopped_container(question: Question) -> Verdict | None:
     if not found.running:
         text = f"container {found.name} is not running: it has no address, and its name no answer"
         return _stopped(text, f"minidock start {found.name}")
-    theirs = [n for n in file.every(question.store) if found.id in n["Leases"]]
+    theirs = [n for n in network_json.every(question.store) if found.id in n["Leases"]]
     ours = [n["Name"] for n in question.networks if n["Name"] != DEFAULT]
     if any(network["Name"] in ours for network in theirs):
         return None

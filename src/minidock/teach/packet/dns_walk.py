@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
-from minidock.engine.network import dns_message, file
-from minidock.engine.network.directory import Directory
-from minidock.engine.network.names import NAME_SERVER, upstream_servers
+from minidock.engine.network import network_json
+from minidock.engine.network.dns import message as dns_message
+from minidock.engine.network.dns.records import Directory
+from minidock.engine.network.hosts_file import NAME_SERVER, upstream_servers
 from minidock.errors import Conflict
 from minidock.paths import Store
 from minidock.teach.packet import dns
@@ -80,7 +81,7 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
         name=name,
         servers=servers,
         asked=asked,
-        networks=[n for n in file.every(store) if owner.id in n["Leases"]],
+        networks=[n for n in network_json.every(store) if owner.id in n["Leases"]],
         held_port=next(held, 0),
         known=directory.addresses(name),
         leads_outside=directory.leads_outside,

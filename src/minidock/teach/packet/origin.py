@@ -128,10 +128,12 @@ def _from_afar(target: Target, own: str) -> str:
 
 
 def _endpoint(store: Store, wanted: str, name: str, target: Target) -> tuple[str, str, str]:
-    from minidock.engine.network import file
+    from minidock.engine.network import network_json
 
     networks = [
-        n for n in file.every(store) if wanted in n["Leases"] and "Cable" in n["Leases"][wanted]
+        n
+        for n in network_json.every(store)
+        if wanted in n["Leases"] and "Cable" in n["Leases"][wanted]
     ]
     if not networks:
         raise Conflict(

@@ -9,7 +9,7 @@ from typing import Any
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find, list_containers
-from minidock.engine.network import file, firewall, networks
+from minidock.engine.network import firewall, network_json, networks
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.packet.listeners import listeners
@@ -111,8 +111,8 @@ def resolve(store: Store, asked: str, port: int, protocol: str = "tcp") -> Targe
         _require_own(asked)
     candidates = [
         (network, binding)
-        for network in file.every(store)
-        for binding in file.bindings(network)
+        for network in network_json.every(store)
+        for binding in network_json.bindings(network)
         if binding["HostPort"] == port and binding["Proto"] == protocol
     ]
     if not candidates:
@@ -162,7 +162,9 @@ def between(store: Store, start: str, text: str) -> Target:
     for each in (container, caller):
         if not each.running or each.state["Pid"] == 0:
             raise Conflict(f"container {each.name} is not running", hint="minidock ps")
-    networks_of = [n for n in file.every(store) if "Cable" in n["Leases"].get(container.id, {})]
+    networks_of = [
+        n for n in network_json.every(store) if "Cable" in n["Leases"].get(container.id, {})
+    ]
     shared = [n for n in networks_of if "Cable" in n["Leases"].get(caller.id, {})]
     if not networks_of:
         raise Conflict(f"container {name} is on no bridge just now", hint="minidock network ls")

@@ -4,7 +4,7 @@ Addresses, subnets and rules come from the engine's own functions of a network's
 `networks.lease_of` and `networks.changes`; here is only the order in which the engine asks the
 kernel for them, on copies of the files, which are never written.
 
-Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/wiring.py.
+Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/networking.py.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from __future__ import annotations
 import os
 
 from minidock.engine.container import endpoints
-from minidock.engine.monitor.wiring import wanted_ports
+from minidock.engine.monitor.networking import wanted_ports
 from minidock.engine.network import (
     bridge,
     device_settings,
     endpoint,
-    file,
     firewall,
     ipam,
-    name_sockets,
+    network_json,
     networks,
     ports,
 )
-from minidock.engine.network.mode import mode as mode_of
-from minidock.engine.network.names import NAME_SERVER
+from minidock.engine.network.dns import sockets
+from minidock.engine.network.hosts_file import NAME_SERVER
+from minidock.engine.network.network_mode import mode as mode_of
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel import conntrack, iptables, link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class PlannedWiring:
-    """What engine/monitor/wiring.py would do for a container's first run.
+    """What engine/monitor/networking.py would do for a container's first run.
 
     note: told what had to be supposed. states: the files of its networks as they would be, by name.
     """
@@ -234,7 +234,7 @@ class PlannedWiring:
 
     def _apply_rules(self, state: dict[str, Any]) -> None:
         """As networks.apply_rules."""
-        device, published = state["Device"], file.bindings(state)
+        device, published = state["Device"], network_json.bindings(state)
         needed = any(networks.is_on_loopback(binding["HostIp"]) for binding in published)
         if not needed:
             self._set_localnet(device, "0")
@@ -319,25 +319,25 @@ class PlannedWiring:
     def _serve_names(self) -> None:
         """As name_sockets.open_in: two rules in the container lead port 53 to its name server."""
         self._enter()
-        text = name_sockets.redirect_rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
+        text = sockets.redirect_rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
         for protocol in ("udp", "tcp"):
-            self._acts.add(name_sockets.open_in, listen_for_names, NAME_SERVER, protocol)
-        self._acts.add(name_sockets.open_in, iptables.restore, text, PLACE)
+            self._acts.add(sockets.open_in, listen_for_names, NAME_SERVER, protocol)
+        self._acts.add(sockets.open_in, iptables.restore, text, PLACE)
         self._leave()
 
     def _state(self, name: str) -> dict[str, Any]:
         """A network's file, or what its first use would write. Raises NotFound."""
         try:
-            found = file.read(self._store, name)
+            found = network_json.read(self._store, name)
         except PermissionError:
-            if name not in file.DRIVERS:
+            if name not in network_json.DRIVERS:
                 raise UsageError(
                     f"the network {name} is root's to read", hint="sudo minidock plan run …"
                 ) from None
             return self._as_its_bridge_is(name)
         if found is not None:
             return found
-        if name not in file.DRIVERS:
+        if name not in network_json.DRIVERS:
             raise NotFound(f"network {name} not found", hint="see: minidock network ls")
         return _new(name)
 
@@ -362,7 +362,7 @@ class PlannedWiring:
 
 
 def _new(name: str) -> dict[str, Any]:
-    return {"Name": name, "Id": "", "Driver": file.DRIVERS[name], "Leases": {}}
+    return {"Name": name, "Id": "", "Driver": network_json.DRIVERS[name], "Leases": {}}
 
 
 def _cable(container_id: str, network: str) -> str:

@@ -19,17 +19,17 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container import space
+from minidock.engine.container import quota
 from minidock.engine.container.bundle import config_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.create import draft, name_networks
+from minidock.engine.container.identity import resolve_user_by
 from minidock.engine.container.mounts import reach_subpaths
-from minidock.engine.container.names import holder_of
-from minidock.engine.container.users import resolve_user_by
+from minidock.engine.container.name_links import holder_of
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.lifecycle import start
-from minidock.engine.monitor import launch, process
+from minidock.engine.monitor import launch, main
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel import process as kernel_process
@@ -238,7 +238,7 @@ def _engine_acts(made: Plan) -> None:
         start.spawn_monitor,
         kernel_process.spawn,
         sealed,
-        seal.command(sealed, "minidock.engine.monitor.process"),
+        seal.command(sealed, "minidock.engine.monitor.main"),
         start.monitor_environment(store),
         control=Slot("control"),
     )
@@ -255,7 +255,7 @@ def _launch_acts(made: Plan) -> None:
     """As Monitor.run and launch: from the monitor's first act to the command's."""
     acts, container, wiring = made.acts, made.container, made.wiring
     world = cgroups.World()
-    acts.add(process.Monitor.start_journal, kernel_process.set_not_dumpable)
+    acts.add(main.Monitor.start_journal, kernel_process.set_not_dumpable)
     home = cgroup_tree.home_of(container.store.cgroup_parent)
     cgroups.planned(acts, home, cgroup.MONITORS, world).adopt_caller()
     wiring.hold_ports()
@@ -276,8 +276,8 @@ def _mount_layers(made: Plan) -> None:
     acts, container = made.acts, made.container
     paths = container.paths
     upper, work = paths.upper, paths.work
-    if space.has_space(container):
-        acts.add(space.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
+    if quota.has_space(container):
+        acts.add(quota.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
         upper, work = f"{paths.space}/upper", f"{paths.space}/work"
     _reach_subpaths(made)
     acts.add(launch.mount_layers, mount_overlay, made.layers, upper, work, paths.merged)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import re
 
-from minidock.engine.container import netfiles
-from minidock.engine.network.names import hosts_file
+from minidock.engine.container import network_files
+from minidock.engine.network.hosts_file import hosts_file
 from minidock.teach.plan.acts import PID
 from minidock.teach.script import host as host_side
 from minidock.teach.script.host import Host
@@ -155,14 +155,14 @@ def _files(plan: Plan, variables: Variables) -> Lines:
     container, lines = plan.container, Lines()
     gateway = next((state["Gateway"] for state in plan.wiring.states.values()), "")
     hosts = hosts_file(
-        netfiles.full_name(container),
+        network_files.full_name(container),
         plan.addresses[0] if plan.addresses else "",
         container.host_config.get("ExtraHosts") or [],
         further=plan.addresses[1:],
         gateway=gateway,
-        own_network=netfiles.has_own_network(container),
+        own_network=network_files.has_own_network(container),
     )
-    resolv = netfiles.resolv_conf(container, names_served=False)
+    resolv = network_files.resolv_conf(container, names_served=False)
     for name, content in (
         ("hosts", hosts),
         ("hostname", container.config["Hostname"] + "\n"),

@@ -1,7 +1,7 @@
 """step: a debugger for the making of a container.
 
     journal (j) ──► Debugger: shows the act that is about to be done, and asks a person
-    turn (t)    ──►           step, next, continue: g; abort: q   (engine/monitor/turns.py)
+    turn (t)    ──►           step, next, continue: g; abort: q   (engine/monitor/step_gate.py)
                               inspect: what the kernel says now   (kernel_view.py)
                               sh: X, a process in the container as far as it is made
 
@@ -18,7 +18,7 @@ import json
 import os
 import signal
 
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
@@ -120,7 +120,7 @@ class Debugger:
         self._over = True
         self._signal.restore()
         if self._signal.came and self._socket is not None:
-            self._socket.send(wire.message(b"k", {"signal": int(signal.SIGINT)}))
+            self._socket.send(protocol.message(b"k", {"signal": int(signal.SIGINT)}))
 
     # Where it stops, and what is shown there
 
@@ -241,7 +241,7 @@ class Debugger:
         request = {"Cmd": ["sh", "-c", command] if command else ["sh"], "Tty": terminal}
         size = list(get_size(1)) if terminal else None
         streams = attachment.streams()
-        socket.send(wire.message(b"X", {"request": request, "attach": streams, "size": size}))
+        socket.send(protocol.message(b"X", {"request": request, "attach": streams, "size": size}))
         try:
             code = Conversation(socket, attachment, terminal=terminal).hold()
         except MinidockError as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from minidock.engine.network.file import every
 from minidock.engine.network.firewall import chain_of, parse
-from minidock.engine.network.mode import mode
+from minidock.engine.network.network_json import every
+from minidock.engine.network.network_mode import mode
 from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.teach.ns.network import look_from_inside

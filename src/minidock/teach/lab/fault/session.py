@@ -3,7 +3,7 @@
 lab/fault.json   {"id", "seed", "kept", "hints"}: written before anything is made, gone after the
                  rest. Which fault it is follows from the seed. Each set-up has another id.
 
-A set-up is made, ended and written about under one lock (`locked`, engine/residue/lab.py). Under
+A set-up is made, ended and written about under one lock (`locked`, engine/leftovers/lab.py). Under
 it, the note's id says whether the set-up is still the one that was meant: somebody may have ended
 it, and begun another one.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from minidock import document, jsontext
 from minidock.engine.image.images import ImageStore
-from minidock.engine.residue.lab import NOTE_SHAPE, locked
+from minidock.engine.leftovers.lab import NOTE_SHAPE, locked
 from minidock.engine.store.store import prepare
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store

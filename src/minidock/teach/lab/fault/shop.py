@@ -28,8 +28,8 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.image.images import ImageStore
-from minidock.engine.network import file as network_file
 from minidock.engine.network import firewall, ipam
+from minidock.engine.network import network_json as network_file
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound

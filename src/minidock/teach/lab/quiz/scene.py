@@ -21,7 +21,7 @@ from minidock.engine.container.lookup import find
 from minidock.engine.lifecycle.remove import remove
 from minidock.engine.lifecycle.restart import restart
 from minidock.engine.lifecycle.start import start
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.attach import Conversation, connect
 from minidock.errors import MinidockError, NotFound
 from minidock.teach.lab.quiz.kernel import cgroup_directory, status, text_of
@@ -184,7 +184,9 @@ class Scene:
         streams = {"stdin": False, "stdout": True, "stderr": True}
         socket = connect(container)
         try:
-            socket.send(wire.message(b"X", {"request": request, "attach": streams, "size": None}))
+            socket.send(
+                protocol.message(b"X", {"request": request, "attach": streams, "size": None})
+            )
             return _Listening(socket, None, terminal=False).until_end()
         finally:
             socket.close()

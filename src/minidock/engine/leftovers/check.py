@@ -11,11 +11,11 @@ import time
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.repair import repair as repair_container
-from minidock.engine.residue import files, kernel, orphans
-from minidock.engine.residue.damaged import damaged
-from minidock.engine.residue.lab import lab
-from minidock.engine.residue.rules import rules
-from minidock.engine.residue.thing import living
+from minidock.engine.leftovers import files, kernel, orphans
+from minidock.engine.leftovers.damaged import damaged
+from minidock.engine.leftovers.lab import lab
+from minidock.engine.leftovers.rules import rules
+from minidock.engine.leftovers.thing import living
 from minidock.engine.store.container_json import documents
 from minidock.errors import MinidockError, system_error
 
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minidock.engine.residue.thing import Thing
+    from minidock.engine.leftovers.thing import Thing
     from minidock.paths import Store
 
 _BETWEEN_SECONDS = 0.2

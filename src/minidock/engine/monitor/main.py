@@ -33,11 +33,11 @@ from minidock.engine.container.events import emit_container, emit_ended, emit_re
 from minidock.engine.container.removal import remove_owned
 from minidock.engine.container.repair import note_end
 from minidock.engine.container.run_journal import journal_of
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.added import Added
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client, Listener
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.exec_sessions import Added
 from minidock.engine.monitor.noting import keep_traceback, note_failure, note_running
+from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.monitor.view import wanted_view
 from minidock.engine.store import journal
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.monitor.health import Health
-    from minidock.engine.monitor.rewiring import Rewiring
+    from minidock.engine.monitor.network_change import Rewiring
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -69,12 +69,12 @@ def main(arguments: list[str]) -> int:
     process.close_all_but([CONTROL_FD])
     control = _socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
-    packet = control.recv(wire.MESSAGE_BYTES)
+    packet = control.recv(protocol.MESSAGE_BYTES)
     if packet[:1] != b"L":
         return 0  # the command ended without wanting a container after all
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the command, not for us
-    Monitor(control, wire.content_of(packet)).run()
+    Monitor(control, protocol.content_of(packet)).run()
     return 0
 
 
@@ -158,7 +158,7 @@ class Monitor:
         journal.begin(write, actor="monitor", records=records, story=story)
         if self.request.get("step"):
             # Only who debugs the making of a container pays for it.
-            from minidock.engine.monitor.turns import take_turns
+            from minidock.engine.monitor.step_gate import take_turns
 
             take_turns(self.loop, self.starter, self.container)
         process.set_not_dumpable()
@@ -219,14 +219,14 @@ class Monitor:
             except LockTimeout:
                 self.ownership.mark()  # the next command that looks at it does the rest
             self.ownership.release()
-        self.starter.send(wire.message(b"f", describe_error(error)))
+        self.starter.send(protocol.message(b"f", describe_error(error)))
         self.starter.drain()
 
     # While it runs
 
     def _first_message(self, client: Client, packet: bytes) -> None:
         """What a new connection wants."""
-        kind, content = packet[:1], wire.content_of(packet)
+        kind, content = packet[:1], protocol.content_of(packet)
         if kind == b"W":
             client.on_message = None
             self.waiting.append(client)
@@ -236,7 +236,7 @@ class Monitor:
             self.kept |= kind == b"K"
             client.send(b"S")
         elif self.current is None:
-            client.send(wire.message(b"f", describe_error(restarting_error(self.container))))
+            client.send(protocol.message(b"f", describe_error(restarting_error(self.container))))
         elif kind == b"A":
             client.on_message = self._attached_message
             self._attach(client, content["attach"])
@@ -256,12 +256,12 @@ class Monitor:
     def _attached_message(self, client: Client, packet: bytes) -> None:
         """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
         if packet[:1] == b"k":
-            number = wire.content_of(packet)["signal"]
+            number = protocol.content_of(packet)["signal"]
             restart.note_stopped_by_hand(self.container)
             self.cancelled |= restart.cancels(self.container.config, number)
             emit_container(self.container, "kill", signal=str(number))
         elif packet[:1] == b"r":
-            emit_resized(self.container, **wire.content_of(packet))
+            emit_resized(self.container, **protocol.content_of(packet))
         if self.current is not None:
             self.current.session.handle(client, packet)
 
@@ -270,7 +270,7 @@ class Monitor:
         assert self.current is not None
         client.on_message = None
         if self.rewiring is None:
-            from minidock.engine.monitor.rewiring import Rewiring  # few containers need it
+            from minidock.engine.monitor.network_change import Rewiring  # few containers need it
 
             self.rewiring = Rewiring(self.loop, self.container)
         self.rewiring.begin(client, self.current, content)
@@ -326,7 +326,7 @@ class Monitor:
     def _tell(self, code: int) -> None:
         """A run has ended: that is what attached and waiting commands wait for, as in Docker."""
         for client in self.waiting:
-            client.send(wire.message(b"x", {"code": code}))
+            client.send(protocol.message(b"x", {"code": code}))
         self.waiting = []
         for client in self.clients:
             if client.on_message != self._first_message:  # those have not said yet what they want
@@ -392,7 +392,7 @@ class Monitor:
         if self.ownership is not None and self.left is None:
             self.ownership.clear_mark()
         for client in self.waiting:
-            client.send(wire.message(b"x", {"code": code}))
+            client.send(protocol.message(b"x", {"code": code}))
         if self.ownership is not None:
             self.ownership.release()
         for client in self.clients:

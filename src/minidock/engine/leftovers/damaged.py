@@ -19,15 +19,15 @@ from functools import partial
 from minidock import document
 from minidock.engine.container import volumes
 from minidock.engine.container.cgroups import cgroup_of
-from minidock.engine.container.names import drop_names, every_name
+from minidock.engine.container.name_links import drop_names, every_name
 from minidock.engine.container.removal import stop_damaged
 from minidock.engine.image import build_cache, images_json
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer, size_of_layer
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.network import file as network_file
-from minidock.engine.residue import lab
-from minidock.engine.residue.thing import Thing, living, whose
+from minidock.engine.leftovers import lab
+from minidock.engine.leftovers.thing import Thing, living, whose
+from minidock.engine.network import network_json as network_file
 from minidock.engine.store import container_json, events, journal
 from minidock.engine.store.clock import NEVER, timestamp
 from minidock.engine.store.container_json import documents, ids

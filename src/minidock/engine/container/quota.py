@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.container.layers import mark_as_container
+from minidock.engine.container.overlay_directories import mark_as_container
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive
 from minidock.errors import MinidockError, UsageError

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.file import names, read_whole
+from minidock.engine.network.network_json import names, read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

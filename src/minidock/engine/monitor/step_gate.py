@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.entrance import Entrance
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
-    from minidock.engine.monitor.loop import Loop
+    from minidock.engine.monitor.poll_loop import Loop
     from minidock.runtime.exec import Entered
 
 SIGKILL = 9
@@ -90,7 +90,7 @@ class Turns:
         if kind in (b"g", b"q"):
             self._word = kind
         elif kind == b"X":
-            self._look_inside(wire.content_of(packet))
+            self._look_inside(protocol.content_of(packet))
         elif self._shell is not None:
             self._shell.handle(client, packet)
 
@@ -121,7 +121,7 @@ class Turns:
         self._entrance = None
         if pipes is not None:
             pipes.close()
-        self._client.send(wire.message(b"f", describe_error(error)))
+        self._client.send(protocol.message(b"f", describe_error(error)))
 
     def _begin_shell(self, child: Entered, pipes: Pipes | None, content: dict[str, Any]) -> None:
         self._entrance = None
@@ -152,4 +152,4 @@ class Turns:
 
     def _tell_end(self, shell: Session) -> None:
         self._client.session = self._shell = None
-        self._client.send(wire.message(b"x", {"code": shell.exit_code}))
+        self._client.send(protocol.message(b"x", {"code": shell.exit_code}))

@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.engine.monitor.alarm import Alarm
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.poll_loop import READABLE, Loop
+from minidock.engine.monitor.timer import Alarm
 from minidock.engine.store.journal import fault_gate
 from minidock.errors import MinidockError, as_ours
 from minidock.kernel import flock

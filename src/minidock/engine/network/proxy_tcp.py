@@ -30,8 +30,8 @@ from _socket import (
 from select import EPOLLIN, EPOLLOUT
 from struct import pack
 
-from minidock.engine.network.relay_udp import DatagramRelay
-from minidock.engine.network.watched import Watched
+from minidock.engine.network.poll_set import Watched
+from minidock.engine.network.proxy_udp import DatagramRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from minidock.document import Each
-from minidock.engine.residue.thing import Thing
+from minidock.engine.leftovers.thing import Thing
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree import remove_tree
 from minidock.errors import DamagedFile

@@ -25,5 +25,5 @@ def layers_of(container: Container) -> tuple[list[str], str, str]:
     if build := container.document.get("Build"):
         return list(build["Lowers"]), build["Upper"], build["Work"]
     image = ImageStore(container.store).resolve(container.document["Image"])
-    paths = container.paths  # links, where the layer is in a file of its own (space.py)
+    paths = container.paths  # links, where the layer is in a file of its own (quota.py)
     return image.present_layers(), os.path.realpath(paths.upper), os.path.realpath(paths.work)

@@ -6,7 +6,7 @@
     move           of `network connect` and `disconnect`, what the monitor holds: ports, and the
                    sockets of its names
     join, leave    the rest, which waits: for locks, for the disk, for iptables-restore. A child of
-                   the monitor does it, with the sockets that the monitor holds (rewiring.py)
+                   the monitor does it, with the sockets that the monitor holds (network_change.py)
 
 Of several networks one is the way out: the first by name that is not internal (as in Docker). There
 leads the default route, and there the published ports arrive; when it changes, both move.
@@ -26,7 +26,7 @@ from minidock.engine.container.endpoints import (
 )
 from minidock.engine.network import networks, ports
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.mode import mode as mode_of
+from minidock.engine.network.network_mode import mode as mode_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.engine.network.name_sockets import NameSockets
+    from minidock.engine.network.dns.sockets import NameSockets
 
 _TOP = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
 
@@ -110,7 +110,7 @@ class Wiring:
         if self.way_out and not self.ports:
             self.hold_ports()
         if self.name_sockets is None and any(name != DEFAULT for name in joined):
-            from minidock.engine.network.name_sockets import open_in  # few containers need it
+            from minidock.engine.network.dns.sockets import open_in  # few containers need it
 
             self.name_sockets = open_in(self._pid, lead=False)
 
@@ -213,7 +213,7 @@ class Wiring:
 
     def _serve_names(self) -> None:
         if self.name_sockets is None and has_names(self._container.document):
-            from minidock.engine.network.name_sockets import open_in  # few containers need it
+            from minidock.engine.network.dns.sockets import open_in  # few containers need it
 
             self.name_sockets = open_in(self._pid)
 

@@ -10,7 +10,7 @@ import os
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.endpoints import has_names
-from minidock.engine.network import names, networks
+from minidock.engine.network import hosts_file, networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
     """
     host = container.host_config
     gateway = networks.gateway(container.store, network=network) if network else ""
-    hosts = names.hosts_file(
+    hosts = hosts_file.hosts_file(
         full_name(container),
         addresses[0] if addresses else "",
         host.get("ExtraHosts") or [],
@@ -48,7 +48,7 @@ def add_address(container: Container, address: str) -> None:
     if text is None:
         return
     text += "\n" if text and not text.endswith("\n") else ""
-    _write(container.paths.hosts, text + names.own_line(address, full_name(container)))
+    _write(container.paths.hosts, text + hosts_file.own_line(address, full_name(container)))
 
 
 def drop_address(container: Container, address: str) -> None:
@@ -69,7 +69,7 @@ def serve_names(container: Container) -> None:
 def resolv_conf(container: Container, *, names_served: bool) -> str:
     """The text of its /etc/resolv.conf."""
     host = container.host_config
-    return names.resolv_conf(
+    return hosts_file.resolv_conf(
         host.get("Dns") or [],
         host.get("DnsSearch") or [],
         host.get("DnsOptions") or [],

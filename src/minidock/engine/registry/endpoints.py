@@ -9,9 +9,9 @@ Source: moby registry/service_v2.go (lookupV2Endpoints), distribution/errors.go 
 from __future__ import annotations
 
 from minidock.engine.registry import credentials
-from minidock.engine.registry.answer import Refused, drained, refusal
 from minidock.engine.registry.auth import Authorizer
 from minidock.engine.registry.client import AGAIN, Registry
+from minidock.engine.registry.response import Refused, drained, refusal
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.engine.registry.transport import Interrupted, Transport, Unreachable
 from minidock.errors import NotFound, RegistryError

@@ -1,8 +1,8 @@
 """`network connect` and `disconnect` of a running container: begun at once, answered when done
-(process.py, "N").
+(main.py, "N").
 
     monitor    holds the sockets that the container is to have then: ports, and those of its names
-    child      does all that waits (errand.py): locks, iptables-restore, fsync(2)
+    child      does all that waits (child_task.py): locks, iptables-restore, fsync(2)
     monitor    serves at the sockets; answers
 
 One change at a time. Where a container could not join, or the child was killed, the monitor holds
@@ -15,10 +15,10 @@ The container's own lock is taken at the end only, for its document: health chec
 
 from __future__ import annotations
 
-from minidock.engine.container import netfiles
+from minidock.engine.container import network_files
 from minidock.engine.container.endpoints import joined, names_on, require_absent, require_present
-from minidock.engine.monitor import wire
-from minidock.engine.monitor.errand import Errand
+from minidock.engine.monitor import protocol
+from minidock.engine.monitor.child_task import Errand
 from minidock.engine.network import networks
 from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError, as_ours
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
-    from minidock.engine.monitor.loop import Loop
+    from minidock.engine.monitor.poll_loop import Loop
     from minidock.engine.monitor.run import Run
 
 _LIMIT_SECONDS = 600.0  # each lock and each program that it waits for has a limit of its own
@@ -50,7 +50,7 @@ class Rewiring:
         """Change a run's networks. content: of an N message; client: gets the answer."""
 
         def answer(error: MinidockError | None) -> None:
-            client.send(wire.message(b"f", describe_error(error)) if error else b"S")
+            client.send(protocol.message(b"f", describe_error(error)) if error else b"S")
             self._proceed()
 
         self._waiting.append(_Change(self._loop, self._container, run, content, answer))
@@ -180,19 +180,19 @@ class _Change:
         container, wiring = self._container, self._run.wiring
         with self._telling():
             address = wiring.join(self._network, asked, before=way_out)
-            netfiles.add_address(container, address)
+            network_files.add_address(container, address)
             if wiring.name_sockets is not None and not self._run.answers_names:
                 # Few containers come to have names while they run.
-                from minidock.engine.network.name_sockets import lead_to
+                from minidock.engine.network.dns.sockets import lead_to
 
                 lead_to(wiring.name_sockets)
-                netfiles.serve_names(container)
+                network_files.serve_names(container)
 
     def _leave(self, way_out: str) -> None:
         with self._telling():
             address = self._run.wiring.leave(self._network, before=way_out)
             if address:
-                netfiles.drop_address(self._container, address)
+                network_files.drop_address(self._container, address)
 
     def _note(self) -> None:
         """Write down its networks, beside what others have written down meanwhile."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
+from minidock.engine.leftovers.kernel import devices_of
 from minidock.engine.network import bridge, firewall
-from minidock.engine.residue.kernel import devices_of
 from minidock.kernel import link
 from minidock.kernel.cgroup import MONITORS
 from minidock.kernel.cgroup_tree import home_of, open_cgroup

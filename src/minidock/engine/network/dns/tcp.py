@@ -13,17 +13,17 @@ from _socket import SO_ERROR, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
 from select import EPOLLIN, EPOLLOUT
 from time import monotonic
 
-from minidock.engine.network import dns_message as dns
+from minidock.engine.network.dns import message as dns
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from minidock.engine.network.watched import Watched
+    from minidock.engine.network.poll_set import Watched
 
     class Resolver(Protocol):
-        """What answers, or knows whom to ask: a NameServer (name_server.py)."""
+        """What answers, or knows whom to ask: a NameServer (server.py)."""
 
         watched: Watched
         upstream: list[tuple[str, bool]]

@@ -14,7 +14,7 @@ hears of a failure. Each question that is passed on has a socket and a number of
 answer cannot be forged by who does not see the question. They are sent from the container's own
 network, as it would itself, except to servers that only the host can reach.
 
-Answers by TCP: name_streams.py. Sources: RFC 1035, RFC 5452 (forged answers), resolv.conf(5).
+Answers by TCP: tcp.py. Sources: RFC 1035, RFC 5452 (forged answers), resolv.conf(5).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from _socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, 
 from select import EPOLLIN
 from time import monotonic
 
-from minidock.engine.network import dns_message as dns
+from minidock.engine.network.dns import message as dns
+from minidock.engine.network.dns.tcp import StreamListener
 from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.name_streams import StreamListener
-from minidock.engine.network.watched import Watched
+from minidock.engine.network.poll_set import Watched
 from minidock.errors import MinidockError
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.timer import wake_after
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minidock.engine.network.directory import Directory
-    from minidock.engine.network.name_sockets import NameSockets
+    from minidock.engine.network.dns.records import Directory
+    from minidock.engine.network.dns.sockets import NameSockets
 
 DNS_PORT = 53
 _LONGEST_BYTES = 1 << 16

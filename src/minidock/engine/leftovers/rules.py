@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from minidock.engine.leftovers.kernel import devices_of, gone_bridges
+from minidock.engine.leftovers.thing import Thing, living
 from minidock.engine.network import bridge, firewall
-from minidock.engine.residue.kernel import devices_of, gone_bridges
-from minidock.engine.residue.thing import Thing, living
 from minidock.errors import MinidockError
 from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink

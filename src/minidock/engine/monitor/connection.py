@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from minidock.engine.container.restart import NO, policy_of
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def reach(container: Container) -> _socket.socket | None:
     """
     while True:
         try:
-            return wire.connect(container.paths.run)
+            return protocol.connect(container.paths.run)
         except OSError:
             pass
         container.reload()
@@ -48,5 +48,5 @@ def _tell(container: Container, order: bytes) -> None:
     """Give a monitor an order, and wait until it has it; one that has ended needs none."""
     while (socket := reach(container)) is not None:
         socket.send(order)
-        if wire.receive(socket)[:1] == b"S":
+        if protocol.receive(socket)[:1] == b"S":
             return

@@ -15,7 +15,7 @@ from minidock.document import open_regular
 from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.residue.thing import Thing
+from minidock.engine.leftovers.thing import Thing
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.locks import is_held
 from minidock.engine.store.store import Staging, is_made

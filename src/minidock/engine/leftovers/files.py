@@ -13,15 +13,15 @@ from functools import partial
 from minidock.document import writer_of
 from minidock.engine.container import volumes
 from minidock.engine.container.lookup import list_containers as every_container
-from minidock.engine.container.names import every_name, holder_of
+from minidock.engine.container.name_links import every_name, holder_of
 from minidock.engine.container.repair import sweep
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.container.volume_mounts import users_of as volume_users
 from minidock.engine.image.lock import ImagesLock
+from minidock.engine.leftovers.thing import Thing, scripts, whose
 from minidock.engine.network import networks
-from minidock.engine.network.file import Locked
-from minidock.engine.network.file import every as every_network
-from minidock.engine.residue.thing import Thing, scripts, whose
+from minidock.engine.network.network_json import Locked
+from minidock.engine.network.network_json import every as every_network
 from minidock.engine.store import container_json
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.locks import exclusive, is_held

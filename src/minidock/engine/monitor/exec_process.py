@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.container.users import resolve_user
+from minidock.engine.container.identity import resolve_user
 from minidock.engine.monitor.launch import bundle_config
 from minidock.kernel import capability, seccomp
 from minidock.oci.runtime_config import process_config

@@ -6,7 +6,7 @@ Two rules in its own firewall lead the questions there:
 
     nat OUTPUT, to 127.0.0.11 port 53: DNAT to 127.0.0.11 at our port (udp, tcp)
 
-The monitor holds the sockets and answers from outside (name_server.py): no process of ours is in
+The monitor holds the sockets and answers from outside (server.py): no process of ours is in
 the container.
 
 Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
@@ -15,7 +15,7 @@ Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
 from __future__ import annotations
 
 from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.names import NAME_SERVER
+from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.kernel import iptables
 from minidock.kernel.port import listen_for_names
 

@@ -16,8 +16,8 @@ import os
 
 from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
-from minidock.engine.network.file import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.network.lookup import find
+from minidock.engine.network.network_json import DRIVERS, Locked, every, is_whole, names
 from minidock.engine.store.clock import timestamp
 from minidock.engine.store.events import emit
 from minidock.engine.store.stories import forget, telling

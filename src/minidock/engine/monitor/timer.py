@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.monitor.loop import READABLE, Loop
+from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.timer import wake_after
 

@@ -6,11 +6,11 @@ import os
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
-from minidock.engine.monitor.enter import enter
 from minidock.engine.monitor.entrance import Entrance
-from minidock.engine.monitor.loop import Loop
+from minidock.engine.monitor.exec_process import enter
+from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError
@@ -62,7 +62,7 @@ class Added:
     def _refuse(self, client: Client, pipes: Pipes | None, error: MinidockError) -> None:
         if pipes is not None:
             pipes.close()
-        client.send(wire.message(b"f", describe_error(error)))
+        client.send(protocol.message(b"f", describe_error(error)))
 
     def _begin(
         self,
@@ -76,7 +76,7 @@ class Added:
 
         def on_end(session: Session) -> None:
             tell.died(session.exit_code)
-            client.send(wire.message(b"x", {"code": session.exit_code}))
+            client.send(protocol.message(b"x", {"code": session.exit_code}))
             self._sessions.remove(session)
 
         session = Session(

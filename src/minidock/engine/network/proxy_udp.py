@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.network.watched import Watched
+    from minidock.engine.network.poll_set import Watched
 
 _LONGEST_DATAGRAM_BYTES = 1 << 16
 _PKTINFO_BYTES = 20  # in6_pktinfo; in_pktinfo has 12

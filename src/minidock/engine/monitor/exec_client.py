@@ -9,7 +9,7 @@ import os
 
 from minidock.engine.container.containers import restarting_error
 from minidock.engine.container.lookup import find
-from minidock.engine.monitor import wire
+from minidock.engine.monitor import protocol
 from minidock.engine.monitor.attach import Attachment, Conversation, connect
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.terminal import get_size
@@ -45,7 +45,7 @@ def execute(
             hint=f"minidock unpause {container.name}",
         )
     size = list(get_size(1)) if process.get("Tty") and os.isatty(1) else None
-    packet = wire.message(
+    packet = protocol.message(
         b"X",
         {
             "request": process,

@@ -12,10 +12,10 @@ import os
 from functools import partial
 
 from minidock.engine.container.volume_mounts import users_of as volume_users
+from minidock.engine.leftovers.thing import Thing, living, scripts, whose
 from minidock.engine.network import bridge
 from minidock.engine.network.endpoint import cable_name
-from minidock.engine.network.file import every, names
-from minidock.engine.residue.thing import Thing, living, scripts, whose
+from minidock.engine.network.network_json import every, names
 from minidock.engine.store.locks import exclusive
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_MONITOR = b"minidock.engine.monitor.process"
+_MONITOR = b"minidock.engine.monitor.main"
 
 
 def mounts(store: Store) -> Iterator[Thing]:
@@ -83,7 +83,7 @@ def _unmount_unused(store: Store, name: str, place: str) -> None:
 
 
 def _is_locked(directory: str) -> bool:
-    from minidock.engine.residue.files import is_locked
+    from minidock.engine.leftovers.files import is_locked
 
     return is_locked(directory)
 

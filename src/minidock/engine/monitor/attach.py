@@ -5,8 +5,9 @@
     taken ──a──►                   taken ◄──a──
 
 Neither side ever waits in one direction: each listens always, and sends no more data than the other
-has room for (protocol.py, "Flow control"). Where our stdout is not read, the container's output waits,
-and its input goes on; where the container does not read, our stdin waits, and signals still arrive.
+has room for (protocol.py, "Flow control"). Where our stdout is not read, the container's output
+waits, and its input goes on; where the container does not read, our stdin waits, and signals still
+arrive.
 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
 container's own terminal turns it into a signal. Without one, signals that reach us are passed on.

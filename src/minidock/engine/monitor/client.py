@@ -1,6 +1,7 @@
 """A client: a command at the other end of a connection to the monitor, which never waits for it.
 
-What is sent and cannot go out yet stays here; how much data that may be: protocol.py, "Flow control".
+What is sent and cannot go out yet stays here; how much data that may be: protocol.py, "Flow
+control".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process in a container that is only half made: it stands where its init stands.
 
-exec (exec_process.py) gives a process what the container's command has. Here there is no command yet. The
-process gets init's namespaces, root and working directory as they are at this moment, so that it
-sees what init would see. What it may do there depends on whose program it is:
+exec (exec_process.py) gives a process what the container's command has. Here there is no command
+yet. The process gets init's namespaces, root and working directory as they are at this moment, so
+that it sees what init would see. What it may do there depends on whose program it is:
 
 | init's root | the program is | it runs as |
 |---|---|---|

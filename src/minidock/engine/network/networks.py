@@ -8,8 +8,8 @@
                                                           └────veth…── eth0 of another
 
 Each store has one network of this kind from the start, called "bridge" as Docker's default one;
-people make others (user_defined.py). A container may be on several: one of them is its way out, and there
-its ports are published. "host" and "none" are networks in name only.
+people make others (user_defined.py). A container may be on several: one of them is its way out, and
+there its ports are published. "host" and "none" are networks in name only.
 
 Sources: network_namespaces(7), veth(4), rtnetlink(7), Docker Engine API 1.45 (EndpointSettings).
 """

@@ -1,7 +1,7 @@
 """The directory: who is called how on the networks of one container.
 
 It is read from the networks' files, where each connected container has its address and its names
-(file.py): there is no daemon that would have to be told, and a name is known as soon as its
+(network_json.py): there is no daemon that would have to be told, and a name is known as soon as its
 container is connected. A file that has not changed is not read twice.
 
     web            by name, alias, short id or hostname, on a network that the asking one is on too

@@ -27,7 +27,7 @@ HEAVY_FOR_COMMANDS = """sh click pyroute2 prctl pyseccomp zstandard rich http em
 multiprocessing logging tarfile hashlib""".split()
 
 HOT = """engine.monitor engine.container engine.network engine.image.images engine.store
-engine.journal engine.locks engine.clock document engine.tree runtime kernel
+engine.store.journal engine.store.locks engine.store.clock document engine.store.tree runtime kernel
 oci.runtime_config paths errors jsontext undo""".split()
 
 # Hot modules that a process imports only when it needs them, and may cost more.

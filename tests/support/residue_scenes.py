@@ -233,7 +233,7 @@ class Scene:
             "processes": {pid: _facts(pid) for pid in sorted(pids)},
             "monitors": sorted(
                 each for each in machine.processes()
-                if self.store.root in each and "engine.monitor.process" in each
+                if self.store.root in each and "engine.monitor.main" in each
                 and not self._is_lost(Path(f"/proc/{each.split()[0]}/cgroup").read_text())
             ),
             "addresses": {

@@ -162,7 +162,7 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(encoding: str) -> None
         ("runtime.rootfs.enter_steps", "runtime.rootfs", "enter_steps"),
         ("runtime.rootfs.protection_steps.<locals>.<listcomp>", "runtime.rootfs",
          "protection_steps"),
-        ("engine.monitor.process.Monitor._pause", "engine.monitor.process", "Monitor._pause"),
+        ("engine.monitor.main.Monitor._pause", "engine.monitor.main", "Monitor._pause"),
     ),
 )  # fmt: skip
 def test_a_phase_is_a_module_and_a_function(phase: str, module: str, function: str) -> None:

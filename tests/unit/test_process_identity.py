@@ -45,7 +45,7 @@ def test_a_namespace_is_not_joined_when_its_process_has_ended(
         "State": {"Running": True, "Restarting": False, "Pid": other.pid},
     }  # fmt: skip
     container = Container(store, document)
-    monkeypatch.setattr("minidock.engine.monitor.joined.find", lambda *_: container)
+    monkeypatch.setattr("minidock.engine.monitor.joined_namespaces.find", lambda *_: container)
     found = known(other.pid, began=start_time(other.pid))
     monkeypatch.setattr(state, "load", lambda *_: found)
     with Joined(container) as joined:

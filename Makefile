@@ -1,6 +1,7 @@
 # make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
 # make test      installs what the tests need, then runs all of them (root)
 # make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
+# make coverage  which lines and branches of src the tests have run (root; TESTS="tests/unit" for a part)
 # make docs      docs/how-it-works with what its commands print today (root)
 # make stress    a hundred containers started and removed, eight at a time (root)
 # make long      all tests at full length: ten minutes of fuzzing, whole matrices of faults, each lab
@@ -63,6 +64,15 @@ vm-test:
 	./needs.sh vm $(if $(filter arm64,$(ARCH)),arm64)
 	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH)) \
 	    $(if $(TESTS),-- -n 2 --dist loadgroup -q $(TESTS))
+
+# Some tests look at what they import or ask of the kernel themselves, and fail here: not the figure.
+coverage: test-needs
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	chmod 1777 build/coverage  # commands of ordinary users write there, too
+	-$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 docs: test-needs
 	MINIDOCK_WRITE_DOCS=1 $(BIN)/pytest -q tests/e2e/test_how_it_works.py

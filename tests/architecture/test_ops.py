@@ -9,8 +9,8 @@ import pytest
 
 from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import call_sites
+from minidock.teach.journal_reader import purpose_of_module
 from minidock.teach.op_page import WITHOUT, pieces
-from minidock.teach.told import purpose_of_module
 from support.catalogue import ops
 
 OPS = sorted(ops(), key=lambda op: op.name)

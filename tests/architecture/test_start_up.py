@@ -27,8 +27,8 @@ HEAVY_FOR_COMMANDS = """sh click pyroute2 prctl pyseccomp zstandard rich http em
 multiprocessing logging tarfile hashlib""".split()
 
 HOT = """engine.monitor engine.container engine.network engine.image.images engine.store
-engine.store.journal engine.store.locks engine.store.clock document engine.store.tree runtime kernel
-oci.runtime_config paths errors jsontext undo""".split()
+engine.store.journal engine.store.locks engine.store.timestamps document engine.store.tree_removal
+runtime kernel oci.runtime_config paths errors jsontext undo""".split()
 
 # Hot modules that a process imports only when it needs them, and may cost more.
 OFF_THE_PATH = {"minidock.kernel.record", "minidock.kernel.interfaces"}

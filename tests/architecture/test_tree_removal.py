@@ -1,4 +1,4 @@
-"""Trees are removed in one place, store/tree.py, which refuses what is not minidock's own."""
+"""Trees are removed in one place, store/tree_removal.py; it refuses what is not minidock's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.command import SOURCE
 
-HOME = "engine/store/tree.py"
+HOME = "engine/store/tree_removal.py"
 REMOVERS = {"rmtree", "removedirs", "TemporaryDirectory"}
 
 # Who else empties or unmakes directories, and why it cannot be another's.
@@ -38,7 +38,7 @@ def test_one_module_removes_trees() -> None:
         for path in modules()
         if (names := calls(ast.parse(path.read_text())) & REMOVERS)
     }
-    assert not found, f"use minidock.engine.store.tree: {found}"
+    assert not found, f"use minidock.engine.store.tree_removal: {found}"
 
 
 def test_no_module_walks_a_tree_to_delete_it() -> None:

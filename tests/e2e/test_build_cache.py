@@ -142,7 +142,7 @@ def test_cached_build_imports_nothing_that_makes_layers(
     }
     assert heavy.isdisjoint(loaded)
     assert not [name for name in loaded if name.startswith("minidock.engine.monitor")]
-    assert "minidock.engine.build.layer" not in loaded
+    assert "minidock.engine.build.step_layer" not in loaded
 
 
 def test_prune_of_all_leaves_images_whole(minidock: Minidock, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ CALLS_OF: dict[str, tuple[set[str], set[str]]] = {
     "sysctl.write": ({"write proc"}, set()),
     "terminal.open_terminal": (set(), {"chown", "fchown", "chmod", "fchmod"}),
     "terminal.take_terminal": ({"dup2", "dup3"}, set()),
-    "copy_up.copy_up": (set(), {"chown", "fchown", "lchown", "fchownat", "chmod", "fchmod",
+    "tmpcopyup.copy_up": (set(), {"chown", "fchown", "lchown", "fchownat", "chmod", "fchmod",
                                 "fchmodat", "mknod", "mknodat"}),
 }  # fmt: skip
 # What lies in no act, and why: by the beginning of strace's line.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.teach.lab import folder, tree
+from minidock.teach.lab import folder, sandbox_tree
 from support.patience import patience
 
 pytestmark = pytest.mark.root
@@ -30,7 +30,7 @@ def rootfs(tmp_path: Path) -> Path:
     """A root file system with busybox, and a poisoned module wherever Python looks for one."""
     top = tmp_path / "rootfs"
     (top / "bin").mkdir(parents=True)
-    shutil.copy(tree.busybox(), top / "bin/busybox")
+    shutil.copy(sandbox_tree.busybox(), top / "bin/busybox")
     (top / "bin/true").symlink_to("busybox")
     asked = subprocess.run(
         [PYTHON, "-c", "import sys; print(*sys.path[1:], sep='\\n')"],

@@ -7,9 +7,9 @@ import stat
 
 import pytest
 
-from minidock.teach.lab import tree
-from minidock.teach.lab.files import Files
-from minidock.teach.lab.place import Place
+from minidock.teach.lab import sandbox_tree
+from minidock.teach.lab.sandbox import Place
+from minidock.teach.lab.submission_files import Files
 
 pytestmark = pytest.mark.root
 
@@ -27,7 +27,7 @@ def seen(command: str) -> set[str]:
 def test_labs_are_covered_and_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     there = set(os.listdir(INSTALLED))
     assert seen(f"ls -A {INSTALLED}") == there
-    monkeypatch.setattr(tree, "labs_folder", lambda: INSTALLED)
+    monkeypatch.setattr(sandbox_tree, "labs_folder", lambda: INSTALLED)
     assert seen(f"ls -A {INSTALLED}") == set()
     assert seen(f"umount {INSTALLED}; umount -l {INSTALLED}; ls -A {INSTALLED}") == set()
     assert (

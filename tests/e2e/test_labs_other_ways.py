@@ -13,7 +13,7 @@ import pytest
 
 from minidock.teach.lab import folder, rubric
 from minidock.teach.lab.check import hold
-from minidock.teach.lab.files import Files
+from minidock.teach.lab.submission_files import Files
 from support.labs import examined, lost
 from support.patience import patience
 

@@ -21,10 +21,10 @@ from minidock.errors import KernelError, UsageError
 from minidock.kernel import mount
 from minidock.teach.lab import reports
 from minidock.teach.lab.exam import Place
-from minidock.teach.lab.files import Files, TooLarge
 from minidock.teach.lab.folder import find
-from minidock.teach.lab.held_folder import acting_as, made
-from minidock.teach.lab.tree import ROOT_ID
+from minidock.teach.lab.sandbox_tree import ROOT_ID
+from minidock.teach.lab.submission_files import Files, TooLarge
+from minidock.teach.lab.submission_folder import acting_as, made
 from support.command import command_line, environment
 from support.patience import long, patience
 

@@ -21,12 +21,12 @@ import pytest
 
 from minidock.kernel import process
 from minidock.kernel.libc import syscall
-from minidock.teach.lab import holding, rubric
+from minidock.teach.lab import rubric, sandbox_cgroup
 from minidock.teach.lab.check import GraderFailed, Result, hold
 from minidock.teach.lab.exam import Limits, Lost, Place
-from minidock.teach.lab.files import Files
 from minidock.teach.lab.folder import Lab
-from minidock.teach.lab.tree import ROOT_ID
+from minidock.teach.lab.sandbox_tree import ROOT_ID
+from minidock.teach.lab.submission_files import Files
 from support import machine
 from support.command import Result as Answer
 from support.command import command_line, environment
@@ -296,7 +296,7 @@ def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None
 GRADER = f"""
 import sys, time
 from minidock.teach.lab.exam import Place, eventually
-from minidock.teach.lab.files import Files
+from minidock.teach.lab.submission_files import Files
 place = Place(Files.read(sys.argv[1]))
 begins = "cp /bin/sleep /tmp/{NAME}; setsid /tmp/{NAME} 600 & "
 program = place.start(begins + sys.argv[2] + "; wait")
@@ -342,7 +342,7 @@ def test_nothing_is_left_when_the_grader_is_killed(frozen: bool, tmp_path: Path)
         time.sleep(0.01)
     while any(directory.exists() for directory in directories) or running(NAME):
         assert time.monotonic() < deadline, directories
-        holding.sweep()  # as the next grader does, and it is not the only one
+        sandbox_cgroup.sweep()  # as the next grader does, and it is not the only one
         time.sleep(0.01)
 
 

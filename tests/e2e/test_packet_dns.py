@@ -21,7 +21,7 @@ import pytest
 from minidock.engine.network.dns import message as dns_message
 from minidock.paths import Store
 from minidock.teach.packet.dns_walk import follow
-from minidock.teach.packet.text import plain_dns
+from minidock.teach.packet.output import plain_dns
 from support.command import REPOSITORY, Minidock
 from support.followed import end, machine_with_web, put_back
 from support.lab import HOST, sh

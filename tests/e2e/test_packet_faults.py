@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from minidock.paths import Store
+from minidock.teach.packet.output import plain
 from minidock.teach.packet.probe import send
 from minidock.teach.packet.steps import Steps
 from minidock.teach.packet.target import between
-from minidock.teach.packet.text import plain
 from minidock.teach.packet.walk import walk
 from support.command import Minidock
 from support.conntrack import fill_connection_tracking

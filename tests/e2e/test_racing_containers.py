@@ -18,8 +18,8 @@ import pytest
 
 from minidock.cli.sizes import tree_bytes
 from minidock.engine.container import volumes
-from minidock.engine.copy.pack import Packer
-from minidock.engine.copy.unpack import Unpacker
+from minidock.engine.copy.tar_in import Unpacker
+from minidock.engine.copy.tar_out import Packer
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from support.patience import patience

@@ -16,7 +16,7 @@ import pytest
 
 from minidock.engine.container import create, lookup
 from minidock.engine.lifecycle import start
-from minidock.engine.monitor.entrance import LIMIT_SECONDS
+from minidock.engine.monitor.entering import LIMIT_SECONDS
 from minidock.errors import Aborted
 from minidock.paths import Store
 from support import half_made, stores, walls
@@ -230,7 +230,7 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     assert "runs as nobody" in said[0] and said[1:] == sorted(os.listdir(below))
     assert shown_op(say(child, "next")) == "node.make_mount_point"
     assert shown_op(say(child, "")) == "node.make_device"  # an empty line: next, once more
-    assert "init · runtime.process" in say(child, "chapter")
+    assert "init · runtime.process_config" in say(child, "chapter")
     assert shown_op(say(child, "list")) == shown_op(say(child, "l"))
     assert "no break before pivot_root any more" in say(child, "dele\tpivot_r\t")
     child.sendline("abort")

@@ -108,7 +108,7 @@ fcntl.fcntl(os.open("/", os.O_PATH | os.O_DIRECTORY), fcntl.F_DUPFD, 40)
 """
 NOT_CLOSING = "from minidock.kernel import process; process.close_all_but = lambda kept: None\n"
 NOT_LOOKING = """
-import os, minidock.runtime.init as i, minidock.runtime.process as p
+import os, minidock.runtime.init as i, minidock.runtime.process_config as p
 p.enter_directory = os.chdir
 i.make_mount_point = lambda *a, **k: None
 """
@@ -145,7 +145,7 @@ def test_init_has_no_directory_of_the_host_open_when_it_goes_to_its_working_dire
 ) -> None:
     walls.Rootfs().busybox().into(minidock, "i")
     told = """
-import os, minidock.runtime.process as p
+import os, minidock.runtime.process_config as p
 def enter(path):
     numbers = [n for n in range(1000) if os.path.lexists(f"/proc/self/fd/{n}")]
     names = [os.readlink(f"/proc/self/fd/{n}") for n in numbers]

@@ -73,7 +73,7 @@ def late():
 LATE_IN_INIT = (
     LATE
     + """
-import minidock.runtime.process as p
+import minidock.runtime.process_config as p
 enter_directory = p.enter_directory
 def enter(path):
     enter_directory(path)

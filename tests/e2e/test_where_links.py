@@ -17,7 +17,7 @@ from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.layers.story import Story
 from minidock.teach.where.mounted import Mounted
-from minidock.teach.where.path import story_in
+from minidock.teach.where.path_answer import story_in
 from support.command import Minidock
 from support.patience import long
 

@@ -19,7 +19,7 @@ import pytest
 
 from minidock.cli.plan import plan
 from minidock.paths import Store
-from minidock.teach.without.walls import WALLS
+from minidock.teach.without.isolations import WALLS
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.machine import mounts
 from support.patience import long, patience

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from minidock.cli.filters import BadFilter, glob, matches
 from minidock.engine.build.mounts import read_mounts
-from minidock.engine.build.plan import plan
-from minidock.engine.build.state import State
+from minidock.engine.build.stage_plan import plan
+from minidock.engine.build.stage_state import State
 from minidock.engine.dockerfile import config
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.parser import parse
-from minidock.engine.dockerfile.words import expand, expand_shown
+from minidock.engine.dockerfile.shell_words import expand, expand_shown
 from support.fuzz import as_text, corpus, fuzz, mutated, odd_text
 
 _DOCKERFILE = b"""\

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.image.archive import import_rootfs, load
-from minidock.engine.image.changes import changes
 from minidock.engine.image.commit import commit
+from minidock.engine.image.diff import changes
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.save import save

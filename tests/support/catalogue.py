@@ -15,9 +15,9 @@ from pathlib import Path
 
 from minidock.kernel.op import REGISTRY, Op
 from minidock.teach.calls import SOURCE, call_sites
+from minidock.teach.journal_reader import load_ops, purpose_of_function, purpose_of_module
 from minidock.teach.language import LOCALE, parse_catalogue
 from minidock.teach.op_page import pieces
-from minidock.teach.told import load_ops, purpose_of_function, purpose_of_module
 
 # A phase that no call names: a step that failed is undone by whoever holds the stack of undoings.
 _PHASES = [("undo", "UndoOnError.__exit__")]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from minidock.paths import Store
+from minidock.teach.packet.output import plain
 from minidock.teach.packet.probe import send
 from minidock.teach.packet.steps import Steps
 from minidock.teach.packet.target import parse, resolve
-from minidock.teach.packet.text import plain
 from minidock.teach.packet.walk import walk
 from support import stores
 from support.command import Minidock

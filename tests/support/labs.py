@@ -8,8 +8,8 @@ from pathlib import Path
 
 from minidock.teach.lab import folder, rubric
 from minidock.teach.lab.check import Result, hold
-from minidock.teach.lab.files import Files
 from minidock.teach.lab.folder import Lab
+from minidock.teach.lab.submission_files import Files
 
 LABS = folder.every()
 

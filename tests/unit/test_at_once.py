@@ -20,7 +20,7 @@ from minidock.cli import sizes
 from minidock.engine.build import prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
 from minidock.engine.build.run_step import Running
-from minidock.engine.build.tree import Tree
+from minidock.engine.build.source_tree import Tree
 from minidock.engine.container import volumes
 from minidock.engine.image import build_cache
 from minidock.engine.image.image import Image

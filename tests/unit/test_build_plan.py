@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from minidock.engine.build.mounts import read_mounts
-from minidock.engine.build.plan import Plan, check_platform, plan
-from minidock.engine.build.state import State, image_document
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.build.stage_plan import Plan, check_platform, plan
+from minidock.engine.build.stage_state import State, image_document
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.parser import parse
 from minidock.oci.image_config import host_architecture
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.dockerfile.changes import apply_changes
+from minidock.engine.dockerfile.config_changes import apply_changes
 from minidock.errors import UsageError
 
 

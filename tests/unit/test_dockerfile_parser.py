@@ -7,11 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidock.engine.dockerfile import checks
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.instruction import Instruction
 from minidock.engine.dockerfile.parser import parse, parse_trigger, read
-from minidock.engine.dockerfile.words import (
+from minidock.engine.dockerfile.shell_words import (
     expand,
     expand_heredoc,
     expand_shown,

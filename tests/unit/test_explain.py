@@ -17,23 +17,18 @@ import pytest
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.calls import SOURCE, call_sites
+from minidock.teach.journal_reader import Reader, load_ops, purpose_of_function, split_phase
 from minidock.teach.language import language
 from minidock.teach.op_page import ops_named, pieces
 from minidock.teach.page import Page
 from minidock.teach.story import Story
 from minidock.teach.subject import read_ops
-from minidock.teach.told import (
-    Reader,
-    load_ops,
-    purpose_of_function,
-    split_phase,
-)
 
 load_ops()
 ENGLISH = language("en")
 PIVOT = {"op": "mount.pivot_root", "args": {"new_root": "/store/c1/merged", "put_old": "."},
          "phase": "runtime.rootfs.enter_steps", "line": 100}  # fmt: skip
-EXECUTE = {"op": "process.execute", "phase": "runtime.process.final_steps", "line": 1,
+EXECUTE = {"op": "process.execute", "phase": "runtime.process_config.final_steps", "line": 1,
            "args": {"path": "/bin/sh", "argv": ["sh"], "environment": ["A=…"]}}  # fmt: skip
 
 
@@ -74,7 +69,7 @@ def test_a_chapter_opens_with_who_where_and_when() -> None:
     rules = re.findall(r"^(\w+) · ([\w.]+) ─+ \+(.*)$", text, re.M)
     assert rules == [
         ("init", "runtime.rootfs", "0 µs"),
-        ("init", "runtime.process", "3.0 ms"),
+        ("init", "runtime.process_config", "3.0 ms"),
     ]
     assert "enter_steps: Make the container's tree the only one." in text
 

@@ -12,7 +12,7 @@ from minidock.errors import Aborted, KernelError
 from minidock.kernel import op as ops
 from minidock.kernel.isolation import ISOLATION, OF_OP
 from minidock.kernel.op import Journal, current_journal, describe, op, use_journal
-from minidock.teach.without.walls import WALLS
+from minidock.teach.without.isolations import WALLS
 from support.catalogue import ops as all_ops
 
 OF_OP["test_journal.act"] = OF_OP["test_journal.enter"] = ("process",)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from minidock.paths import Store
-from minidock.teach.lab import enter, orphans
+from minidock.teach.lab import adopted_children, enter_sandbox
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.quiz import kernel
 from minidock.teach.lab.quiz import scene as quiz
@@ -67,10 +67,10 @@ def test_a_process_that_is_gone_at_a_second_look_has_ended(
 
 def test_a_thread_that_ends_has_no_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of others are found: this very process may have got some by other tests."""
-    before = orphans._strangers()
+    before = adopted_children._strangers()
     threads = ["999999999", *os.listdir("/proc/self/task")]
     monkeypatch.setattr(os, "listdir", lambda path: threads)
-    assert {*before} <= {*orphans._strangers()}
+    assert {*before} <= {*adopted_children._strangers()}
 
 
 def test_nobody_gets_into_a_process_that_ends(
@@ -86,7 +86,7 @@ def test_nobody_gets_into_a_process_that_ends(
 
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(Lost, match=f"process {sleeping.pid} has ended"):
-        enter.enter(
+        enter_sandbox.enter(
             sleeping.pid, ["mount"], ["true"], program="/bin/true", environment={},
             streams=(0, 1, 2), in_its_root=True,
         )  # fmt: skip

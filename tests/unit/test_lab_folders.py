@@ -11,7 +11,7 @@ import pytest
 from minidock.cli.lab import lab as commands
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.teach.lab import folder
-from minidock.teach.lab.files import Files
+from minidock.teach.lab.submission_files import Files
 
 
 def lab(*typed: str) -> int:

@@ -13,7 +13,7 @@ from minidock.errors import UsageError
 from minidock.teach.lab import marks, reports, rubric
 from minidock.teach.lab.check import Result, plain
 from minidock.teach.lab.folder import Lab
-from minidock.teach.lab.process import parse_mounts
+from minidock.teach.lab.sandbox_process import parse_mounts
 
 HEAD = '[lab]\ntitle = "T"\nabout = "A"\nminutes = 1\nexplain = []\nread = []\n'
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from minidock.teach.lab import snapshot
-from minidock.teach.lab.process import Process
+from minidock.teach.lab.sandbox_process import Process
 
 
 class Passing(Process):

@@ -278,7 +278,8 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
                  and None, "is what the student starts with"),
     "heading": (replaced("README.md", "## Going further", "## More"), "has no heading"),
     "C": (lambda lab: os.mkdir(lab / "skeleton-c"), "one is not there"),
-    "source": (replaced("README.md", "runtime/process.py`", "runtime/none.py`"), "is not there"),
+    "source": (replaced("README.md", "runtime/process_config.py`", "runtime/none.py`"),
+               "is not there"),
 }  # fmt: skip
 
 

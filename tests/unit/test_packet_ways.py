@@ -13,9 +13,9 @@ import pytest
 from minidock.errors import UsageError
 from minidock.kernel import nftrace
 from minidock.teach.packet import listeners
+from minidock.teach.packet.firewall_trace import Rules, ways
 from minidock.teach.packet.listeners import Listener, _address
 from minidock.teach.packet.target import parse
-from minidock.teach.packet.ways import Rules, ways
 
 OWN = "minidock-packet-1"
 SYN, SYN_ACK = 0x02, 0x12

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.store.tree import MadeDirectory, remove_below, remove_tree
+from minidock.engine.store.tree_removal import MadeDirectory, remove_below, remove_tree
 from minidock.errors import BadName, KernelError, NotOurs, StoreError
 from minidock.kernel.path import open_beneath
 from minidock.paths import Store

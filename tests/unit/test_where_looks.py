@@ -13,7 +13,7 @@ import pytest
 
 from minidock.errors import Conflict
 from minidock.kernel.mount import mount_table
-from minidock.teach.ns import inside, ns
+from minidock.teach.ns import container_namespaces, ns
 from minidock.teach.where import container as view
 
 
@@ -72,7 +72,7 @@ def test_its_walls_are_gone(ended: int) -> None:
     member.pid = ended  # it ran when it was listed
     box: Any = SimpleNamespace(id="4f", name="box", restarting=False)
     with pytest.raises(Conflict, match="container box has just ended"):
-        inside.walls(box, [member])
+        container_namespaces.walls(box, [member])
 
 
 @pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from minidock.teach.where.shown import Shortener
+from minidock.teach.where.output import Shortener
 
 VARIABLES = {"C": "/var/lib/md/containers/4f", "STORE": "/var/lib/md", "ID": "4f"}
 

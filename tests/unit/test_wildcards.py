@@ -12,7 +12,7 @@ import pytest
 
 from minidock.cli.filters import BadFilter, matches
 from minidock.engine.dockerfile import config
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.glob import replace
 from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.parser import parse

@@ -14,9 +14,9 @@ from minidock.engine.doctor.virtual import what_says_virtual
 from minidock.errors import UsageError
 from minidock.oci import runtime_config as rc
 from minidock.runtime.config import check_config
+from minidock.teach.without.isolations import WALLS, leave_out, read_walls
 from minidock.teach.without.probes import PROBES
 from minidock.teach.without.report import SAID, told, warning
-from minidock.teach.without.walls import WALLS, leave_out, read_walls
 from support.command import REPOSITORY
 from unit.test_init_program import config, names
 

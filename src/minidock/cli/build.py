@@ -37,7 +37,7 @@ def _choice(*allowed: str) -> Parsed:
 
 
 def _platform(text: str) -> str:
-    from minidock.engine.build.plan import check_platform
+    from minidock.engine.build.stage_plan import check_platform
 
     for one in text.split(","):
         try:

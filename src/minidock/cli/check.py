@@ -34,7 +34,7 @@ def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -
     store = Store()
     code = _repair(store, quiet=quiet) if repair else _list(store, quiet=quiet)
     if all:
-        from minidock.engine.leftovers.kept import kept
+        from minidock.engine.leftovers.kept_resources import kept
 
         print("\nkept for the next container, until `minidock system down`:")
         for kind, name, purpose in kept(store):

@@ -68,7 +68,7 @@ def diff(arguments: tuple[str, ...]) -> None:
     from minidock.engine.container.lookup import find
     from minidock.engine.container.overlay_directories import layers_of
     from minidock.engine.container.quota import reach_layer
-    from minidock.engine.image.changes import changes
+    from minidock.engine.image.diff import changes
 
     if not arguments[0]:
         raise NotFound("Container name cannot be empty")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from minidock.engine.store.clock import seconds_of
+from minidock.engine.store.timestamps import seconds_of
 
 moment_of = seconds_of  # "2024-05-06T07:08:09.123456789Z" -> seconds since 1970
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")

@@ -36,7 +36,7 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
             return code
     from minidock.teach.lab import folder, marks, rubric
     from minidock.teach.lab.check import hold
-    from minidock.teach.lab.files import Files
+    from minidock.teach.lab.submission_files import Files
 
     directory = arguments[0] if arguments else "."
     about = folder.lab_of(directory, lab)

@@ -92,8 +92,8 @@ def _list() -> None:
 
 
 def _commands() -> None:
-    from minidock.teach.lab.fault.commands import COMMANDS
     from minidock.teach.lab.fault.session import filled
+    from minidock.teach.lab.fault.setup_commands import COMMANDS
     from minidock.teach.lab.fault.shop import Shop
 
     names = Shop(Store()).names()

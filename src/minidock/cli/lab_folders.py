@@ -38,7 +38,7 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
     above it, also where root makes it.
     """
     from minidock.teach.lab import folder
-    from minidock.teach.lab.held_folder import made
+    from minidock.teach.lab.submission_folder import made
 
     lab = folder.find(arguments[0])
     directory = arguments[1] if len(arguments) > 1 else lab.name
@@ -65,8 +65,8 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
     """
     from minidock.cli.confirm import confirmed
     from minidock.teach.lab import folder
-    from minidock.teach.lab.files import Files
-    from minidock.teach.lab.held_folder import opened, set_aside
+    from minidock.teach.lab.submission_files import Files
+    from minidock.teach.lab.submission_folder import opened, set_aside
 
     directory = arguments[0] if arguments else "."
     lab, language = folder.mark_of(directory)

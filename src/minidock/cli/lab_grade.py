@@ -20,7 +20,7 @@ def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) 
     """
     from minidock.teach.lab import folder, marks, reports, rubric
     from minidock.teach.lab.check import hold
-    from minidock.teach.lab.files import Files
+    from minidock.teach.lab.submission_files import Files
 
     if not lab:
         raise Misuse("grade wants the lab's name", hint="minidock lab grade --lab 03 DIR")

@@ -44,8 +44,8 @@ def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
 
 
 def _need_image(store: Store) -> None:
+    from minidock.engine.image.image_hints import where_from
     from minidock.engine.image.images import ImageStore
-    from minidock.engine.image.missing import where_from
     from minidock.teach.lab.quiz.scene import IMAGE
 
     try:

@@ -19,8 +19,8 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
     """Show the layers, and what each of them does to those below it"""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
-    from minidock.teach.layers import shown as view
-    from minidock.teach.layers.of import of_container, of_image
+    from minidock.teach.layers import output as view
+    from minidock.teach.layers.find import of_container, of_image
 
     store, reference = Store(), arguments[0]
     if watch:

@@ -25,12 +25,15 @@ def ns(arguments: tuple[str, ...], *, json: bool) -> None:
         (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
         return
     from minidock.engine.container.lookup import find
-    from minidock.teach.ns import inside
+    from minidock.teach.ns import container_namespaces
 
     container = find(store, arguments[0])
     everybody = view.members(store)
-    found, made = inside.walls(container, everybody), inside.nested(container, everybody)
+    found, made = (
+        container_namespaces.walls(container, everybody),
+        container_namespaces.nested(container, everybody),
+    )
     if json:
-        inside.write_json(found, made, sys.stdout)
+        container_namespaces.write_json(found, made, sys.stdout)
     else:
-        inside.write_text(container, found, made, sys.stdout)
+        container_namespaces.write_text(container, found, made, sys.stdout)

@@ -36,7 +36,7 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     """
     import json
 
-    from minidock.teach.packet import probe, target, text
+    from minidock.teach.packet import output, probe, target
     from minidock.teach.packet.steps import Steps
     from minidock.teach.packet.walk import walk
 
@@ -52,16 +52,16 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
     seen = probe.send(store, found, start=start)
     told = walk(seen, Steps(store))
     if flags["json"]:
-        print(json.dumps(text.plain(told), ensure_ascii=False))
+        print(json.dumps(output.plain(told), ensure_ascii=False))
     else:
-        text.write(told, sys.stdout)
+        output.write(told, sys.stdout)
     return 0 if told.verdict.status != "stopped" else 1
 
 
 def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, object]) -> int:
     import json
 
-    from minidock.teach.packet import dns_walk, text
+    from minidock.teach.packet import dns_walk, output
 
     if len(arguments) != 1 or flags["from"] != "host":
         raise UsageError(
@@ -69,7 +69,7 @@ def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, o
         )
     told = dns_walk.follow(store, arguments[0], name)
     if flags["json"]:
-        print(json.dumps(text.plain_dns(told), ensure_ascii=False))
+        print(json.dumps(output.plain_dns(told), ensure_ascii=False))
     else:
-        text.write_dns(told, sys.stdout)
+        output.write_dns(told, sys.stdout)
     return 0 if told.verdict.status != "stopped" else 1

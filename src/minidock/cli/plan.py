@@ -58,7 +58,7 @@ def run(
     would fail (a port is taken, an option is wrong, the command is missing), the plan ends there,
     and the exit code is the one that the run would have; else it is 0.
     """
-    from minidock.teach.plan.text import write_json, write_text
+    from minidock.teach.plan.output import write_json, write_text
 
     write = write_json if json else write_text
     made = planned(arguments, flags, detach=detach, without=without)
@@ -78,7 +78,7 @@ def planned(
 
     body = container_create_body(flags, arguments, detach=detach)
     if without:
-        from minidock.teach.without.walls import leave_out, read_walls
+        from minidock.teach.without.isolations import leave_out, read_walls
 
         leave_out(body, read_walls(without), is_allowed=lambda: True)  # a plan endangers nothing
     made = make_plan(Store(), body, name=flags["name"] or None)

@@ -21,7 +21,7 @@ SEARCH_PAGE = "https://hub.docker.com/search"
 def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bool) -> None:
     """Fetch an image from a registry"""
     from minidock.cli.progress_layers import layers_progress
-    from minidock.engine.image.missing import where_from
+    from minidock.engine.image.image_hints import where_from
     from minidock.engine.registry import pull as engine
     from minidock.engine.registry.transport import Unreachable
     from minidock.oci import reference

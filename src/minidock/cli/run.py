@@ -157,7 +157,7 @@ def _pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> None:
 
 
 def _where_from(store: Store, name: str) -> str:
-    from minidock.engine.image.missing import where_from
+    from minidock.engine.image.image_hints import where_from
 
     return where_from(store, name)
 
@@ -169,7 +169,7 @@ def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: b
             raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
         return []
     from minidock.engine.doctor.virtual import is_virtual_machine
-    from minidock.teach.without.walls import leave_out, read_walls
+    from minidock.teach.without.isolations import leave_out, read_walls
 
     walls = read_walls(without)
     leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(Store()))

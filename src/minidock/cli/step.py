@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.lifecycle.start import start
-from minidock.teach.step.console import Lines
 from minidock.teach.step.debugger import Debugger
-from minidock.teach.step.words import nouns, verbs
+from minidock.teach.step.debugger_commands import nouns, verbs
+from minidock.teach.step.prompt import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.layers.story import Story
     from minidock.teach.where.mounted import Mounted
-    from minidock.teach.where.shown import Whole
+    from minidock.teach.where.output import Whole
 
 
 @command(
@@ -37,7 +37,7 @@ def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
     if colon:
         _where_path(Store(), reference, f"/{path}", type=type, as_json=json)
         return
-    from minidock.teach.where.shown import write_json, write_text
+    from minidock.teach.where.output import write_json, write_text
 
     whole = _whole(Store(), reference, type)
     (write_json if json else write_text)(whole, sys.stdout)
@@ -48,7 +48,7 @@ def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: 
 
     from minidock.teach.where.mounted import Mounted
     from minidock.teach.where.mounted import write_text as write_mounted
-    from minidock.teach.where.path import write_text as write_story
+    from minidock.teach.where.path_answer import write_text as write_story
 
     answer, variables = _answer(store, reference, path, type)
     if as_json:
@@ -65,9 +65,9 @@ def _answer(
     """Of a container, and if there is none of an image: what a path is; and names for its paths."""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
-    from minidock.teach.layers.of import of_image
+    from minidock.teach.layers.find import of_image
     from minidock.teach.layers.story import story_of
-    from minidock.teach.where.path import story_in
+    from minidock.teach.where.path_answer import story_in
 
     if type == "volume":
         raise UsageError(

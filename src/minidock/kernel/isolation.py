@@ -80,7 +80,7 @@ OF_OP: dict[str, tuple[str, ...] | Callable[[dict[str, Any]], list[str]]] = {
     "cgroup.remove_directory": ("cgroup",),
     "cgroup.write_file": _of_cgroup_file,
     "conntrack.forget_udp": ("net",),
-    "copy_up.copy_up": ("mount",),
+    "tmpcopyup.copy_up": ("mount",),
     "device.attach_program": ("devices",),
     "device.detach_program": ("devices",),
     "device.load_program": ("devices",),

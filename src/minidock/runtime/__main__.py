@@ -55,9 +55,9 @@ def _run(words: list[str]) -> int:
         if arguments.COMMANDS[command].sealed:
             action = command if command == "exec" else f"{arguments.PROGRAM} {command}"
             seal.go_on_sealed(Store().run, "minidock.runtime.__main__", words)
-            from minidock.runtime.running import HANDLERS
+            from minidock.runtime.create_commands import HANDLERS
         else:
-            from minidock.runtime.commands import HANDLERS
+            from minidock.runtime.container_commands import HANDLERS
         return HANDLERS[command](call, sink)
     except MinidockError as error:
         sink.error(error, during=action)

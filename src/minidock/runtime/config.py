@@ -18,7 +18,7 @@ from minidock.kernel.mount import PROPAGATION
 from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
 from minidock.runtime import hooks
-from minidock.runtime.process import apparmor_file
+from minidock.runtime.process_config import apparmor_file
 from minidock.runtime.rootfs import Hierarchy, left_out, parse_options
 
 TYPE_CHECKING = False

@@ -31,7 +31,7 @@ from minidock.runtime.children import (
     reap_at_some_time,
 )
 from minidock.runtime.init import report, seal_imports
-from minidock.runtime.process import (
+from minidock.runtime.process_config import (
     command_steps,
     credential_steps,
     final_steps,

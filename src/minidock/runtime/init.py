@@ -29,7 +29,7 @@ from minidock.kernel.op import current_journal, of_descriptor, op, quote, use_jo
 from minidock.kernel.streams import take_streams
 from minidock.runtime import hooks
 from minidock.runtime.channel import Channel
-from minidock.runtime.process import (
+from minidock.runtime.process_config import (
     command_steps,
     credential_steps,
     final_steps,

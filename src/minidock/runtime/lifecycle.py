@@ -27,8 +27,8 @@ from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
-from minidock.runtime.birth import Wishes, bear_init
 from minidock.runtime.children import reap_at_some_time
+from minidock.runtime.clone import Wishes, bear_init
 from minidock.runtime.config import check_config
 from minidock.undo import UndoOnError
 

@@ -190,19 +190,19 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
     data: str | Slot = ",".join(options.data)
     steps = []
     if not any(word.startswith("mode=") for word in options.data):
-        from minidock.kernel.copy_up import mode_option
+        from minidock.kernel.tmpcopyup import mode_option
 
         steps.append(Step(mode_option, rootfs, target, data, into="tmpfs options"))
         data = Slot("tmpfs options")
     steps.append(Step(make_mount_point, rootfs, target, like=""))
     if options.copy_up:
-        from minidock.kernel.copy_up import open_covered
+        from minidock.kernel.tmpcopyup import open_covered
 
         steps.append(Step(open_covered, rootfs, target, into="beneath"))
     flags = options.flags & ~m.MS_RDONLY
     steps.append(Step(m.mount_filesystem, source, rootfs, target, "tmpfs", flags=flags, data=data))
     if options.copy_up:
-        from minidock.kernel.copy_up import copy_up
+        from minidock.kernel.tmpcopyup import copy_up
 
         steps.append(Step(copy_up, Slot("beneath"), rootfs, target))
     if options.flags & m.MS_RDONLY:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import minidock
-from minidock.teach.told import purpose_of_function
+from minidock.teach.journal_reader import purpose_of_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

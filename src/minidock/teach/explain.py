@@ -1,6 +1,6 @@
 """explain: a container's journal, told to a student.
 
-    journal  ->  Reader (told.py)  ->  Story (story.py) and summary; or JSON, a line an op
+    journal  ->  Reader (journal_reader.py)  ->  Story (story.py) and summary; or JSON, a line an op
 
 Each op says who did it (engine, monitor, init), in which phase, what it did, why, how a shell would
 do the same, which man page tells more, and how long it took. The words are docstrings: nothing is
@@ -13,20 +13,20 @@ import sys
 
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
+from minidock.teach.journal_reader import Reader, load_ops
 from minidock.teach.op_page import names_of, ops_named
 from minidock.teach.page import Page
 from minidock.teach.story import story_about, story_of
 from minidock.teach.summary import ending, overview, totals
-from minidock.teach.told import Reader, load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.engine.container.containers import Container
+    from minidock.teach.journal_reader import Told
     from minidock.teach.language import Language
     from minidock.teach.subject import Subject
-    from minidock.teach.told import Told
 
 
 def narrator(container: Container, *, as_json: bool, language: Language) -> Callable[[str], None]:

@@ -10,7 +10,7 @@ import re
 
 from minidock.kernel.op import REGISTRY
 from minidock.teach.calls import SOURCE, call_sites
-from minidock.teach.told import load_ops, purpose_of_module
+from minidock.teach.journal_reader import load_ops, purpose_of_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

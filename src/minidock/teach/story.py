@@ -11,9 +11,9 @@ import json
 import os
 
 from minidock.errors import errno_name
+from minidock.teach.journal_reader import purpose_of_function, purpose_of_module, split_phase
 from minidock.teach.page import WIDTH, cut, fold_shell, short_ids, time_text
 from minidock.teach.subject import paths_of, title_of
-from minidock.teach.told import purpose_of_function, purpose_of_module, split_phase
 from minidock.teach.twin import TOOLS, Twins, needs_tools
 
 TYPE_CHECKING = False
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
+    from minidock.teach.journal_reader import Told
     from minidock.teach.page import Page
-    from minidock.teach.told import Told
 
 COLOURS = {
     "engine": "34", "monitor": "33", "errand": "33", "init": "32", "stage": "35", "exec": "36",

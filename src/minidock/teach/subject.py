@@ -13,9 +13,9 @@ Where the journals are: engine/store/stories.py.
 from __future__ import annotations
 
 from minidock.document import is_cut_off, parse, read_bytes
-from minidock.engine.store.clock import NEVER
+from minidock.engine.store.timestamps import NEVER
 from minidock.errors import DamagedFile, NotFound
-from minidock.teach.told import Reader, Told, load_ops
+from minidock.teach.journal_reader import Reader, Told, load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from minidock.kernel.op import REGISTRY
+from minidock.teach.journal_reader import purpose_of_module
 from minidock.teach.op_page import OUTCOME, pieces
 from minidock.teach.page import WIDTH, cut, time_text
 from minidock.teach.story import COLOURS, tell_hint
-from minidock.teach.told import purpose_of_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
+    from minidock.teach.journal_reader import Told
     from minidock.teach.page import Page
-    from minidock.teach.told import Told
 
 _SLOWEST = 3
 

@@ -16,19 +16,19 @@ import re
 
 from minidock.kernel.mount import flag_words
 from minidock.kernel.op import MASK, REGISTRY
-from minidock.teach.script.words import Variables, command
+from minidock.teach.script.shell_words import Variables, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.teach.told import Told
+    from minidock.teach.journal_reader import Told
 
 _NOTHING_DONE = ("absent", "there", "ended")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9/._+-]*")
 _QUOTED_VARIABLE = re.compile(r'"(\$[A-Z]+[^"\s$\\`]*)"')
-_BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/words.py has them
+_BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/shell_words.py has them
 _KEPT = ("nosuid", "nodev", "noexec")  # what `mount -o remount,bind,ro` would forget
 
 # After pivot_root the host's programs are gone, and few images have a setpriv that can do all this:

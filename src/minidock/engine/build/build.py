@@ -1,9 +1,9 @@
 """`build`: from a Dockerfile and a context to an image. This is the screen to project.
 
-    1  read       the context, the Dockerfile, its stages         (context.py, plan.py)
+    1  read       the context, the Dockerfile, its stages         (context.py, stage_plan.py)
     2  look       the images that needed stages begin from, pulled if they are not here
     3  build      the needed stages, side by side                 (stage.py, stages.py)
-    4  export     the last state becomes an image                 (state.py)
+    4  export     the last state becomes an image                 (stage_state.py)
 
 All that is not finished lies in one entry of staging/, with a lock that the kernel drops when this
 process ends; RUN steps are containers whose monitors end them then. So a build that is killed
@@ -14,15 +14,15 @@ Sources: docs.docker.com/reference/dockerfile; docs.docker.com/reference/cli/doc
 
 from __future__ import annotations
 
+from minidock.engine.build.base_images import whole_name
 from minidock.engine.build.builder import Builder
 from minidock.engine.build.context_source import open_context
 from minidock.engine.build.failure import failed_build
-from minidock.engine.build.files import Files
-from minidock.engine.build.images import whole_name
 from minidock.engine.build.options import Options, Result
-from minidock.engine.build.plan import plan
+from minidock.engine.build.stage_plan import plan
+from minidock.engine.build.stage_state import image_document
 from minidock.engine.build.stages import build_stages
-from minidock.engine.build.state import image_document
+from minidock.engine.build.step_sources import Files
 from minidock.engine.dockerfile.parser import parse
 from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.image import NewImage
@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.failure import Failure
     from minidock.engine.build.progress import Progress
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_state import State
     from minidock.engine.dockerfile.instruction import Dockerfile
     from minidock.paths import Store
 

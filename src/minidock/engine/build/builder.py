@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import itertools
 
+from minidock.engine.build.base_images import find_image, whole_name
 from minidock.engine.build.entitlements import run_network
 from minidock.engine.build.failure import Failure, told_error
-from minidock.engine.build.images import find_image, whole_name
-from minidock.engine.build.plan import located, refuse_source, sources_of
 from minidock.engine.build.run_step import PROXIES, Cancelled, Running
-from minidock.engine.build.state import State
+from minidock.engine.build.stage_plan import located, refuse_source, sources_of
+from minidock.engine.build.stage_state import State
 from minidock.engine.dockerfile.parser import parse_trigger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.context import Context
     from minidock.engine.build.options import Options
-    from minidock.engine.build.plan import Plan, Stage
     from minidock.engine.build.progress import Progress, Vertex
     from minidock.engine.build.promise import Promise
+    from minidock.engine.build.stage_plan import Plan, Stage
     from minidock.engine.dockerfile.instruction import Instruction
     from minidock.engine.image.build_cache import Cache
     from minidock.paths import Store

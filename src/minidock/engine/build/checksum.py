@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from minidock.engine.build.tree import Entry, Tree
+from minidock.engine.build.source_tree import Entry, Tree
 from minidock.oci.digest import small_hash
 
 TYPE_CHECKING = False

@@ -173,7 +173,7 @@ def _check_out(folder: str, ref: str) -> None:
 
 
 def _remove_git(folder: str) -> None:
-    from minidock.engine.store.tree import remove_below
+    from minidock.engine.store.tree_removal import remove_below
 
     cloned = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -13,18 +13,18 @@ import os
 import posixpath
 
 from minidock.engine.build.checksum import checksum
-from minidock.engine.build.tree import Source, Tree
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.build.source_tree import Source, Tree
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.heredoc import heredoc_of
-from minidock.engine.dockerfile.words import expand, expand_heredoc
+from minidock.engine.dockerfile.shell_words import expand, expand_heredoc
 from minidock.engine.image.build_cache import key_of
 from minidock.kernel.files import work_on_files
 from minidock.numerals import is_decimal, octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.build.layer import Work
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_state import State
+    from minidock.engine.build.step_layer import Work
     from minidock.engine.dockerfile.instruction import Instruction
 
 

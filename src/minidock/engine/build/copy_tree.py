@@ -24,7 +24,7 @@ import os
 import posixpath
 import stat
 
-from minidock.engine.build.tree import Entry, Tree
+from minidock.engine.build.source_tree import Entry, Tree
 from minidock.errors import Conflict, KernelError
 from minidock.kernel.path import open_in_root
 

@@ -14,7 +14,7 @@ Source: BuildKit's entitlements, docs.docker.com/reference/cli/docker/buildx/bui
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False

@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from minidock.engine.build.tree import Source
+    from minidock.engine.build.source_tree import Source
     from minidock.engine.image.tar_split import TarSplitWriter
     from minidock.oci.tar_header import Entry
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.errors import MinidockError, system_error
 
 TYPE_CHECKING = False

@@ -13,8 +13,8 @@ from __future__ import annotations
 import posixpath
 
 from minidock.comma_separated import read_record
-from minidock.engine.dockerfile.errors import DockerfileError
-from minidock.engine.dockerfile.words import expand
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+from minidock.engine.dockerfile.shell_words import expand
 from minidock.numerals import atoi, octal
 
 TYPE_CHECKING = False

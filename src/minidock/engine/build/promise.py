@@ -6,7 +6,7 @@ from minidock.engine.build.run_step import Cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_state import State
 
 
 class Promise:

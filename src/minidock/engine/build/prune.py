@@ -18,7 +18,7 @@ from minidock.document import passed_over
 from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers, records
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.image.orphans import move_out
+from minidock.engine.image.settle import move_out
 from minidock.engine.store.events import emit_pruned
 from minidock.engine.store.store import Staging, is_made
 from minidock.engine.store.tree_walk import size_below

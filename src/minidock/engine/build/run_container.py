@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.engine.build.layer import Work
     from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Options
     from minidock.engine.build.run_step import Command, Running
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_state import State
+    from minidock.engine.build.step_layer import Work
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
 

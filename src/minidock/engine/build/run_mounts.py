@@ -11,11 +11,11 @@ import os
 import posixpath
 import time
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.image.build_cache import key_of
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import KernelError
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay

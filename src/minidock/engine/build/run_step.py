@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import _socket
 
     from minidock.engine.build.options import Options
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_state import State
     from minidock.engine.dockerfile.instruction import Instruction
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 
 from minidock.engine.build import copy_step, run_step
-from minidock.engine.build.images import whole_name
+from minidock.engine.build.base_images import whole_name
+from minidock.engine.build.instruction_text import shown_instruction
 from minidock.engine.build.mounts import read_mounts
-from minidock.engine.build.plan import located
-from minidock.engine.build.shown import shown_instruction
-from minidock.engine.build.tree import Source
+from minidock.engine.build.source_tree import Source
+from minidock.engine.build.stage_plan import located
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.image.build_cache import key_of
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.engine.build.builder import Builder
-    from minidock.engine.build.files import Files
-    from minidock.engine.build.layer import Work
-    from minidock.engine.build.plan import Stage
     from minidock.engine.build.progress import Vertex
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_plan import Stage
+    from minidock.engine.build.stage_state import State
+    from minidock.engine.build.step_layer import Work
+    from minidock.engine.build.step_sources import Files
     from minidock.engine.dockerfile.instruction import Instruction
     from minidock.engine.image.layers import StagedLayer
 
@@ -194,7 +194,7 @@ class StageBuilder:
                 vertex.cached()
             else:
                 # A build that is all cached makes none, and does not pay for what makes them.
-                from minidock.engine.build.layer import Work
+                from minidock.engine.build.step_layer import Work
 
                 vertex.begin()
                 work = Work(builder.new_path(), state.directories(builder.store))

@@ -13,9 +13,9 @@ from minidock.engine.build.stage import StageBuilder
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.builder import Builder
-    from minidock.engine.build.files import Files
-    from minidock.engine.build.plan import Stage
-    from minidock.engine.build.state import State
+    from minidock.engine.build.stage_plan import Stage
+    from minidock.engine.build.stage_state import State
+    from minidock.engine.build.step_sources import Files
 
 
 def build_stages(builder: Builder, files: Files) -> State:

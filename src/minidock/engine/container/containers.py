@@ -12,9 +12,9 @@ from __future__ import annotations
 from minidock import document, jsontext
 from minidock.engine.container.name_links import holder_of
 from minidock.engine.store import container_json
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.locks import exclusive, is_owned, owner_of
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, DamagedFile, NotFound
 from minidock.paths import Store
 

@@ -28,9 +28,9 @@ from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.network.network_json import DRIVERS, every, names
-from minidock.engine.store.clock import NEVER, timestamp
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
+from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.errors import Conflict, UsageError
 from minidock.numerals import is_decimal
 from minidock.paths import Store

@@ -16,7 +16,7 @@ import os
 
 from minidock.engine.container import volumes
 from minidock.engine.container.validation import check_destination, clean, in_container
-from minidock.engine.store.clock import NEVER
+from minidock.engine.store.timestamps import NEVER
 from minidock.errors import Conflict, KernelError, NotFound, SourceNotFound, UsageError
 from minidock.kernel.mount import bind_mount
 from minidock.kernel.node import make_mount_point

@@ -17,10 +17,10 @@ from minidock.engine.container.events import emit_ended
 from minidock.engine.container.name_links import drop_names, every_name, holder_of
 from minidock.engine.container.teardown import take_down
 from minidock.engine.store import container_json
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import Ownership, exclusive, is_marked
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel.flock import try_lock
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.store.clock import NEVER
+from minidock.engine.store.timestamps import NEVER
 from minidock.errors import UsageError
 from minidock.signals import SIGKILL, stop_signal
 

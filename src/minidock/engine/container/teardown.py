@@ -12,7 +12,7 @@ import os
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.volume_mounts import let_go
 from minidock.engine.network import networks
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.kernel.flock import lock_or_close
 from minidock.kernel.mount import MNT_DETACH, unmount
 from minidock.paths import Store

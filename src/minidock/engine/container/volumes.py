@@ -21,13 +21,13 @@ import os
 
 from minidock import jsontext
 from minidock.document import Each, passed_over, read, sync, write
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.events import emit
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.timestamps import timestamp
 from minidock.engine.store.tree_copy import copy_attributes, copy_tree, opened_directory
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, DamagedFile, NotFound, UsageError
 from minidock.kernel.disk import sync_file_system
 from minidock.kernel.mount import is_mount_point

@@ -3,8 +3,8 @@
     out of a container   child in its view packs ──pipe──► unpacked here, or written to stdout
     into a container     packed here, or stdin  ──pipe──► child in its view unpacks
 
-Where things go and what they are called is decided before (names.py). A container that does not run
-belongs to this command meanwhile; whoever wants to start or remove it waits.
+Where things go and what they are called is decided before (cp_paths.py). A container that does not
+run belongs to this command meanwhile; whoever wants to start or remove it waits.
 
 Source: docs.docker.com "docker container cp"; what docker 26.1 does.
 """
@@ -18,10 +18,10 @@ import time
 from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import wait_until_settled
-from minidock.engine.copy import names
-from minidock.engine.copy.pack import Packer
-from minidock.engine.copy.unpack import Unpacker
-from minidock.engine.copy.view import Inside, telling_copy
+from minidock.engine.copy import cp_paths
+from minidock.engine.copy.container_view import Inside, telling_copy
+from minidock.engine.copy.tar_in import Unpacker
+from minidock.engine.copy.tar_out import Packer
 from minidock.engine.store.locks import Ownership
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.files import work_on_files
@@ -81,7 +81,7 @@ def from_container(
     """
     place = local_target(target)
     source, found, name = _source_inside(container, source, follow_link=follow_link)
-    directory, name = names.place(place, name, is_directory=found["directory"])
+    directory, name = cp_paths.place(place, name, is_directory=found["directory"])
     reading, child = _pack_inside(container, source, name)
     counted = _Counted(reading)
     try:
@@ -102,7 +102,7 @@ def archive(container: Container, source: str, *, follow_link: bool = False) -> 
     The caller reads to the end, closes it, and asks for the writer's result.
     """
     source, _, _ = _source_inside(container, source, follow_link=follow_link)
-    return _pack_inside(container, source, names.base(source))
+    return _pack_inside(container, source, cp_paths.base(source))
 
 
 def into_container(
@@ -115,7 +115,7 @@ def into_container(
     source, name = local_source(source, follow_link=follow_link)
     is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
     place = _target_inside(container, target)
-    directory, name = names.place(place, name, is_directory=is_directory)
+    directory, name = cp_paths.place(place, name, is_directory=is_directory)
     sent = 0
 
     def send(write: Callable[[bytes], object]) -> None:
@@ -152,26 +152,26 @@ def local_source(path: str, *, follow_link: bool) -> tuple[str, str]:
     """A source on this machine: where it is, and what it is called in the copy."""
     try:
         if follow_link:
-            found = names.with_end_of(os.path.realpath(path, strict=True), path)
+            found = cp_paths.with_end_of(os.path.realpath(path, strict=True), path)
         else:
             around, _, end = path.rpartition("/")
             found = os.path.join(os.path.realpath(around or ("/" if path[:1] == "/" else ".")), end)
         os.lstat(found)
     except OSError as error:
         raise NotFound(f"lstat {path}: {(error.strerror or '').lower()}") from None
-    name = names.base(path)
-    return found, name if name != "/" else names.base(found)
+    name = cp_paths.base(path)
+    return found, name if name != "/" else cp_paths.base(found)
 
 
-def local_target(path: str) -> names.Target:
+def local_target(path: str) -> cp_paths.Target:
     """A target on this machine; links to it are followed."""
-    real = names.with_end_of(os.path.realpath(path), path)
+    real = cp_paths.with_end_of(os.path.realpath(path), path)
     if os.path.lexists(real):
-        return names.Target(real, exists=True, is_directory=os.path.isdir(real))
-    around = names.split(real)[0]
+        return cp_paths.Target(real, exists=True, is_directory=os.path.isdir(real))
+    around = cp_paths.split(real)[0]
     if not os.path.isdir(around):
         raise NotFound(f'invalid output path: directory "{around}" does not exist')
-    return names.Target(real, exists=False, is_directory=False)
+    return cp_paths.Target(real, exists=False, is_directory=False)
 
 
 def _source_inside(
@@ -180,33 +180,33 @@ def _source_inside(
     """A source in a container: its path there, what it is, and what it is called in the copy."""
     if not typed:
         raise UsageError("the path in the container cannot be empty")
-    path = names.absolute(typed)
+    path = cp_paths.absolute(typed)
     found = _look(container, path)
-    name = names.base(path)
+    name = cp_paths.base(path)
     if found is not None and follow_link and found["link"]:
-        path = names.with_end_of(found["link"], path)
+        path = cp_paths.with_end_of(found["link"], path)
         found = _look(container, path)
     if found is None:
         raise NotFound(f"Could not find the file {path} in container {container.name}")
     return path, found, name
 
 
-def _target_inside(container: Container, typed: str) -> names.Target:
+def _target_inside(container: Container, typed: str) -> cp_paths.Target:
     """A target in a container; a link to it is followed."""
     if not typed:
         raise UsageError("the path in the container cannot be empty")
-    path = names.absolute(typed)
+    path = cp_paths.absolute(typed)
     found = _look(container, path)
     if found is not None and found["link"]:
-        path = names.with_end_of(found["link"], path)
+        path = cp_paths.with_end_of(found["link"], path)
         found = _look(container, path)
     if found is None:
-        return names.Target(path, exists=False, is_directory=False)
+        return cp_paths.Target(path, exists=False, is_directory=False)
     if found["special"]:
         raise Conflict(
             f'destination "{container.name}:{typed}" must be a directory or a regular file'
         )
-    return names.Target(path, exists=True, is_directory=found["directory"])
+    return cp_paths.Target(path, exists=True, is_directory=found["directory"])
 
 
 def _look(container: Container, path: str) -> dict[str, Any] | None:

@@ -8,13 +8,13 @@ Source: BuildKit's frontend/dockerfile/instructions, whose answers the tests hol
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.flags import BOOLEAN, OFTEN, ONCE, read_flags
 from minidock.engine.dockerfile.health import read_health
 from minidock.engine.dockerfile.heredoc import heredoc_of
 from minidock.engine.dockerfile.pairs import is_old_form, name_values, quoted_words
+from minidock.engine.dockerfile.shell_words import quoted
 from minidock.engine.dockerfile.suggest import did_you_mean
-from minidock.engine.dockerfile.words import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import posixpath
 
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.duration import go_text
-from minidock.engine.dockerfile.errors import DockerfileError
 from minidock.engine.dockerfile.glob import GROWTH_MAX
 from minidock.engine.dockerfile.health import read_health
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
 from minidock.engine.dockerfile.ports import exposed_ports
-from minidock.engine.dockerfile.words import SPACES, expand, expand_words, quoted, quoted_rune
+from minidock.engine.dockerfile.shell_words import SPACES, expand, expand_words, quoted, quoted_rune
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 from minidock.signals import signal_number

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
-from minidock.engine.dockerfile.words import quoted
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+from minidock.engine.dockerfile.shell_words import quoted
 
 _UNITS_NS = {
     "ns": 1,

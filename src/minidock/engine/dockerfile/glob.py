@@ -10,7 +10,7 @@ Source: BuildKit's frontend/dockerfile/shell, whose expressions are greedy or la
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 
 _WORK_MAX = 4_000_000  # characters times tokens: seconds, not hours
 _ANY_TEXT = ("*",)  # tokens that no character of a text equals

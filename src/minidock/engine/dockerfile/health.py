@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.duration import go_duration
-from minidock.engine.dockerfile.errors import DockerfileError
-from minidock.engine.dockerfile.words import SPACES, quoted
+from minidock.engine.dockerfile.shell_words import SPACES, quoted
 from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import posixpath
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.wildcards import Item, Pattern, is_any, is_same
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ Source: docs.docker.com/reference/dockerfile "Format".
 from __future__ import annotations
 
 from minidock import jsontext
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.flags import split_flags
-from minidock.engine.dockerfile.words import SPACES
+from minidock.engine.dockerfile.shell_words import SPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.words import SPACES
+from minidock.engine.dockerfile.shell_words import SPACES
 
 _BETWEEN = "\t\v\f\r "
 

@@ -16,9 +16,9 @@ whose answers the tests hold this against.
 from __future__ import annotations
 
 from minidock.engine.dockerfile import checks, heredoc
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.instruction import Dockerfile, Instruction
-from minidock.engine.dockerfile.words import SPACES
+from minidock.engine.dockerfile.shell_words import SPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

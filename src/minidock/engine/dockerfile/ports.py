@@ -7,7 +7,7 @@ Source: docker/go-connections nat (ParsePortSpecs), in whose words the errors ar
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.errors import DockerfileError
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.numerals import is_decimal
 
 _PORT_MAX = 65535

@@ -12,7 +12,7 @@ from __future__ import annotations
 from minidock.engine.doctor.finding import OK, PROBLEM, WARNING, Finding
 from minidock.engine.doctor.host import TOPIC
 from minidock.engine.doctor.machine import DEVICES, Machine
-from minidock.engine.doctor.places import mount_of, remount_fix
+from minidock.engine.doctor.writable_paths import mount_of, remount_fix
 
 
 def findings(machine: Machine) -> list[Finding]:

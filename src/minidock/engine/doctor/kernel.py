@@ -1,7 +1,7 @@
 """The kernel's features that a container is made of, each tried.
 
 Versions are named only to explain a failure, never to predict one: distributions add and remove.
-Sources: the probes' (acts.py); docs/decisions/0005 for lowerdir+ (Linux 6.7).
+Sources: the probes' (kernel_probes.py); docs/decisions/0005 for lowerdir+ (Linux 6.7).
 """
 
 from __future__ import annotations

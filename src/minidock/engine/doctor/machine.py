@@ -20,7 +20,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minidock.engine.doctor.tried import nearest
+from minidock.engine.doctor.child_probe import nearest
 from minidock.errors import errno_name
 from minidock.numerals import is_decimal
 from minidock.paths import Store

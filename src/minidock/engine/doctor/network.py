@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from minidock.engine.doctor import firewalls, places
+from minidock.engine.doctor import firewalls, writable_paths
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -101,8 +101,8 @@ def _forwarding(machine: Machine) -> Finding:
         said = joined(reasons)
         seen = f"the settings of a network cannot be changed ({said})"
         fix = "sysctl -w net.ipv4.ip_forward=1 outside; or docker run --privileged …"
-        if places.is_read_only(said):
-            fix = places.remount_fix(machine, "/proc/sys/net/ipv4")
+        if writable_paths.is_read_only(said):
+            fix = writable_paths.remount_fix(machine, "/proc/sys/net/ipv4")
         return Finding(TOPIC, "forwarding", PROBLEM, seen, fix, _NO_NETWORK)
     if on:
         return Finding(TOPIC, "forwarding", OK, "net.ipv4.ip_forward is on")

@@ -16,23 +16,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from minidock.engine.doctor import acts, acts_cgroup, acts_network
-from minidock.engine.doctor.tried import Parts, Tried, in_child
+from minidock.engine.doctor import cgroup_probes, kernel_probes, network_probes
+from minidock.engine.doctor.child_probe import Parts, Tried, in_child
 from minidock.paths import Store
 
 _Act = Callable[[Store, Tried], None]
 PROBES: dict[str, _Act] = {
-    "calls": acts.calls,
-    "namespaces": acts.namespaces,
-    "filesystems": acts.filesystems,
-    "seal": acts.seal,
-    "seccomp": acts.seccomp,
-    "userns": acts.userns,
-    "places": acts.places,
-    "overlay": acts.overlay,
-    "limits": acts_cgroup.limits,
-    "firewall": acts_network.firewall,
-    "forwarding": acts_network.forwarding,
+    "calls": kernel_probes.calls,
+    "namespaces": kernel_probes.namespaces,
+    "filesystems": kernel_probes.filesystems,
+    "seal": kernel_probes.seal,
+    "seccomp": kernel_probes.seccomp,
+    "userns": kernel_probes.userns,
+    "places": kernel_probes.places,
+    "overlay": kernel_probes.overlay,
+    "limits": cgroup_probes.limits,
+    "firewall": network_probes.firewall,
+    "forwarding": network_probes.forwarding,
 }
 
 

@@ -53,9 +53,9 @@ def examine(machine: Machine) -> Report:
     findings = host.findings(machine)
     if machine.tell("architecture")[0] in ARCHITECTURES:
         # What these import does not load on a machine whose system call numbers are not known.
-        from minidock.engine.doctor import cgroups, devices, kernel, network, store, surroundings
+        from minidock.engine.doctor import cgroups, devices, kernel, network, other_software, store
 
-        for theme in (devices, kernel, store, cgroups, network, surroundings):
+        for theme in (devices, kernel, store, cgroups, network, other_software):
             findings += theme.findings(machine)
     return Report(findings)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from minidock.engine.doctor import places
+from minidock.engine.doctor import writable_paths
 from minidock.engine.doctor.finding import (
     NEEDS_ROOT,
     OK,
@@ -37,7 +37,7 @@ _NO_UPPER = ("overlay", "nfs", "nfs4", "vfat", "exfat", "msdos", "9p", "fuseblk"
 def findings(machine: Machine) -> list[Finding]:
     """What is to be said of the store."""
     return [
-        *places.findings(machine),
+        *writable_paths.findings(machine),
         _overlay(machine),
         _version(machine),
         _space(machine),
@@ -47,7 +47,7 @@ def findings(machine: Machine) -> list[Finding]:
 
 def _overlay(machine: Machine) -> Finding:
     root, nearest = machine.tell("store")
-    kind = places.mount_of(machine, nearest)[1]
+    kind = writable_paths.mount_of(machine, nearest)[1]
     answer = try_in_store(machine, "overlay")
     if answer is None:
         return Finding(TOPIC, "overlay", UNKNOWN, NEEDS_STORE, can={"run": None})

@@ -16,8 +16,8 @@ from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image, NewImage
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer, unpack_layer
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.store import Staging, prepare
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import ArchiveError, Conflict
 from minidock.oci import image_config, manifest, reference
 from minidock.oci.digest import chain_ids, short
@@ -79,7 +79,7 @@ def import_rootfs(
     this machine's.
     Raises ArchiveError, UsageError for a name, change or platform that is none.
     """
-    from minidock.engine.dockerfile.changes import apply_changes
+    from minidock.engine.dockerfile.config_changes import apply_changes
     from minidock.jsontext import dumps
     from minidock.oci.distribution import parse_platform
 

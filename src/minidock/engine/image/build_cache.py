@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 
 from minidock import document, jsontext
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.store import StoreLock, prepare
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import DamagedFile
 from minidock.kernel.disk import sync_file_system
 from minidock.kernel.flock import lock_or_close

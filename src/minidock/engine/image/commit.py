@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 
-from minidock.engine.image.changes import changes as changes
+from minidock.engine.image.diff import changes as changes
 from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image, NewImage
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_of_upper
 from minidock.engine.image.upper import Upper
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.store import Staging
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict
 from minidock.oci import image_config, reference
 from minidock.oci.digest import chain_ids
@@ -120,7 +120,7 @@ def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
     lines = list(changes)
     if not lines:
         return base
-    from minidock.engine.dockerfile.changes import apply_changes
+    from minidock.engine.dockerfile.config_changes import apply_changes
 
     changed = apply_changes(base, lines)
     if not changed.get("Entrypoint"):

@@ -12,7 +12,7 @@ import os
 
 from minidock import document, jsontext
 from minidock.engine.image.images_json import in_order
-from minidock.engine.store.clock import NEVER
+from minidock.engine.store.timestamps import NEVER
 from minidock.errors import DamagedFile
 from minidock.oci import image_config
 

@@ -16,8 +16,8 @@ from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image, NewImage
 from minidock.engine.image.images_json import as_shown, find_id, names_by_image
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.store.clock import NEVER, seconds_of, timestamp
 from minidock.engine.store.store import prepare
+from minidock.engine.store.timestamps import NEVER, seconds_of, timestamp
 from minidock.errors import NotFound, StoreError, UsageError
 from minidock.kernel.disk import sync_file_system
 from minidock.oci import image_config, reference

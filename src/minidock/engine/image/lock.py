@@ -12,7 +12,7 @@ class ImagesLock(StoreLock):
 
     def settle(self) -> None:
         """Complete or undo what a killed process left; a damaged file puts that off."""
-        from minidock.engine.image.orphans import settle  # seldom needed
+        from minidock.engine.image.settle import settle  # seldom needed
 
         try:
             settle(self._store)

@@ -21,7 +21,7 @@ import stat
 from minidock.engine.image.unpack import OPAQUE_XATTR, OVERLAY_XATTRS
 from minidock.engine.image.upper_tar import seconds
 from minidock.engine.image.upper_walk import changed_meanwhile
-from minidock.engine.store.tree import remove_below
+from minidock.engine.store.tree_removal import remove_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

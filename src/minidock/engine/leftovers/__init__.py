@@ -1,11 +1,11 @@
 """What minidock made on this machine and nothing needs any more: found, told, removed.
 
-    thing.py     one such thing: what it is, whose it was, how it goes
-    kernel.py    mounts, links, cgroups, processes: the kernel is asked, not the store
-    rules.py     firewall rules and their chains
-    files.py     what is half made, half removed or half written in the store and in /run
+    leftover.py     one such thing: what it is, whose it was, how it goes
+    kernel_objects.py    mounts, links, cgroups, processes: the kernel is asked, not the store
+    firewall_rules.py     firewall rules and their chains
+    store_files.py     what is half made, half removed or half written in the store and in /run
     lab.py       a lab's set-up that has lost its note
-    kept.py      what is kept for the next container, which is no residue
+    kept_resources.py      what is kept for the next container, which is no residue
     check.py     twice over all of them, so that nothing on its way is taken for something left
 
 A container that a monitor owns needs all that is its. What a store keeps between containers (the

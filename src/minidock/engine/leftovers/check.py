@@ -11,11 +11,11 @@ import time
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.repair import repair as repair_container
-from minidock.engine.leftovers import files, kernel, orphans
+from minidock.engine.leftovers import kernel_objects, orphan_layers, store_files
 from minidock.engine.leftovers.damaged import damaged
+from minidock.engine.leftovers.firewall_rules import rules
 from minidock.engine.leftovers.lab import lab
-from minidock.engine.leftovers.rules import rules
-from minidock.engine.leftovers.thing import living
+from minidock.engine.leftovers.leftover import living
 from minidock.engine.store.container_json import documents
 from minidock.errors import MinidockError, system_error
 
@@ -23,15 +23,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minidock.engine.leftovers.thing import Thing
+    from minidock.engine.leftovers.leftover import Thing
     from minidock.paths import Store
 
 _BETWEEN_SECONDS = 0.2
 _ROUNDS = 3
 # In the order in which they can be removed: processes hold the rest.
 _KINDS: tuple[Callable[[Store], Iterator[Thing]], ...] = (
-    kernel.monitors, kernel.cgroups, kernel.mounts, rules, kernel.links,
-    files.addresses, lab, files.directories, files.files, damaged, orphans.orphans,
+    kernel_objects.monitors, kernel_objects.cgroups, kernel_objects.mounts, rules,
+    kernel_objects.links, store_files.addresses, lab, store_files.directories, store_files.files,
+    damaged, orphan_layers.orphans,
 )  # fmt: skip
 
 

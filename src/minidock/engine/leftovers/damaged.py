@@ -26,13 +26,13 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer, size_of_layer
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers import lab
-from minidock.engine.leftovers.thing import Thing, living, whose
+from minidock.engine.leftovers.leftover import Thing, living, whose
 from minidock.engine.network import network_json as network_file
 from minidock.engine.store import container_json, events, journal
-from minidock.engine.store.clock import NEVER, timestamp
 from minidock.engine.store.container_json import documents, ids
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import is_made, is_unsettled
+from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.errors import Conflict, DamagedFile, MinidockError, NotFound
 from minidock.kernel import process
 from minidock.oci import image_config

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from minidock.document import Each
-from minidock.engine.leftovers.thing import Thing
+from minidock.engine.leftovers.leftover import Thing
 from minidock.engine.store.container_json import documents
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import DamagedFile
 from minidock.kernel.flock import lock_or_close
 from minidock.kernel.mount import MNT_DETACH, is_mount_point, unmount

@@ -85,10 +85,10 @@ def start(
     on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
     once, when the container runs. on_turn: is asked before each act of the launch, with the
     connection, and answers b"g" (go on) or b"q" (take all down). view: a module whose `look_on` the
-    monitor calls when only the container's command is missing (monitor/view.py); on_record gets
-    what that tells, too.
-    A container that runs already is left alone, as Docker does; then `attach` attaches to it.
-    Raises NotFound, Conflict, and whatever kept it from starting.
+    monitor calls when only the container's command is missing (monitor/half_made_view.py);
+    on_record gets what that tells, too. A container that runs already is left alone, as Docker
+    does; then `attach` attaches to it. Raises NotFound, Conflict, and whatever kept it from
+    starting.
     """
     from minidock.engine.monitor.attach import attach as attach_to
 

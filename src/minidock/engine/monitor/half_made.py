@@ -28,7 +28,7 @@ from minidock.kernel.mount import mount_table
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
 from minidock.runtime.exec import Entering
-from minidock.runtime.process import DEFAULT_PATH
+from minidock.runtime.process_config import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

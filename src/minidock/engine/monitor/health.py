@@ -20,14 +20,14 @@ import time
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.monitor.child_task import Errand
-from minidock.engine.monitor.entrance import Entrance
+from minidock.engine.monitor.entering import Entrance
 from minidock.engine.monitor.exec_process import enter
 from minidock.engine.monitor.exec_sessions import Teller
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.monitor.timer import Alarm
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.stories import telling
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel.process import send_signal
 

@@ -23,7 +23,7 @@ from minidock.engine.container.overlay_directories import layers_of
 from minidock.engine.container.teardown import take_down
 from minidock.engine.monitor.joined_namespaces import Joined
 from minidock.engine.monitor.networking import Wiring
-from minidock.engine.store.clock import NEVER, timestamp
+from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
 from minidock.kernel.overlay import mount_overlay

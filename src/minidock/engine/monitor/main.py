@@ -36,13 +36,13 @@ from minidock.engine.container.run_journal import journal_of
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client, Listener
 from minidock.engine.monitor.exec_sessions import Added
-from minidock.engine.monitor.noting import keep_traceback, note_failure, note_running
+from minidock.engine.monitor.half_made_view import wanted_view
+from minidock.engine.monitor.launch_record import keep_traceback, note_failure, note_running
 from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
-from minidock.engine.monitor.view import wanted_view
 from minidock.engine.store import journal
 from minidock.engine.store.locks import Ownership
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
 from minidock.kernel import cgroup_tree, flock, process
 from minidock.paths import Store

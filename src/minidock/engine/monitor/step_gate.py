@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.entrance import Entrance
+from minidock.engine.monitor.entering import Entrance
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
 from minidock.kernel import process

@@ -24,7 +24,7 @@ import os
 
 from minidock import document, jsontext
 from minidock.document import Each
-from minidock.engine.store.clock import timestamp
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import DamagedFile, NotFound, StoreError
 from minidock.kernel.flock import lock_or_close
 from minidock.paths import is_component

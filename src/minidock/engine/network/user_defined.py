@@ -18,9 +18,9 @@ from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.lookup import find
 from minidock.engine.network.network_json import DRIVERS, Locked, every, is_whole, names
-from minidock.engine.store.clock import timestamp
 from minidock.engine.store.events import emit
 from minidock.engine.store.stories import forget, telling
+from minidock.engine.store.timestamps import timestamp
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel.netlink import Netlink
 from minidock.numerals import is_decimal

@@ -1,7 +1,7 @@
 """The store on disk: made on first use, locked while it changes, swept after a crash.
 
     lock       flock(2)ed while images.json changes or a name is given out; held for milliseconds.
-               Not empty while images.json and the layers may not agree (image/orphans.py)
+               Not empty while images.json and the layers may not agree (image/settle.py)
     staging/   what is not finished yet: a layer while it is unpacked, a tree on its way out
 
 Nothing is ever changed in place. A thing is made in an entry of its own under staging/ and then
@@ -20,7 +20,7 @@ import os
 import sys
 
 from minidock import document
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import DamagedFile, StoreError
 from minidock.kernel.flock import lock_or_close, try_lock
 from minidock.numerals import is_decimal

@@ -3,16 +3,18 @@
     folder.py     what a student gets, and has            rubric.py    a lab's rubric, as data
     check.py      holding an exam, item by item           marks.py     what came of it, as text
     exam.py       all that a lab's exam imports           reports.py   what came of it, for a course
-    workshop.py   a program that has to be made           lost.py      how points are lost
+    make.py   a program that has to be made           lost.py      how points are lost
 
-    place.py      the machine that an exam is held in     birth.py     how it is made
-    tree.py       its files                               holding.py   its cgroup
-    enter.py      how a process gets into it              inside.py    its files, seen from outside
-    program.py    the student's program, while it runs    process.py   what the kernel says of one
+    sandbox.py      the machine that an exam is held in     sandbox_clone.py     how it is made
+    sandbox_tree.py       its files                               sandbox_cgroup.py   its cgroup
+    enter_sandbox.py      how a process gets into it              sandbox_files.py    its files,
+    seen from outside
+    student_program.py    the student's program, while it runs    sandbox_process.py   what the
+    kernel says of one
     snapshot.py   what there is, to see what is left      lan.py       real connections, a neighbour
-    orphans.py    children that are the grader's unasked
+    adopted_children.py    children that are the grader's unasked
 
     fault/        a running set-up with one thing wrong   quiz/        questions about a container
 
-Who grades reads first: check.py, exam.py, place.py, birth.py.
+Who grades reads first: check.py, exam.py, sandbox.py, sandbox_clone.py.
 """

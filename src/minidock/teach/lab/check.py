@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from errno import EACCES, EPERM, EROFS
 
 from minidock.errors import KernelError, MinidockError
-from minidock.teach.lab import holding, workshop
+from minidock.teach.lab import make, sandbox_cgroup
 from minidock.teach.lab.exam import Exam
-from minidock.teach.lab.files import Files
 from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.rubric import Item, Rubric
+from minidock.teach.lab.submission_files import Files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def hold(
     """
     items = list(rubric.items) if names is None else rubric.with_needs(names)
     exam_module = _load(lab)
-    holding.sweep()
+    sandbox_cgroup.sweep()
     try:
-        built = workshop.build(files, rubric.limits)
+        built = make.build(files, rubric.limits)
     except Lost as lost:
         return [Result(item, False, plain(str(lost)), 0.0) for item in items]
     results: dict[str, Result] = {}

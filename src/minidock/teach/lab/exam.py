@@ -44,13 +44,13 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TypeVar
 
-from minidock.teach.lab.files import Files
 from minidock.teach.lab.lan import Neighbour, Network
 from minidock.teach.lab.lost import Lost, patience
-from minidock.teach.lab.place import Contained, Limits, Place
-from minidock.teach.lab.process import Mount, Process
-from minidock.teach.lab.program import Ended, Program
+from minidock.teach.lab.sandbox import Contained, Limits, Place
+from minidock.teach.lab.sandbox_process import Mount, Process
 from minidock.teach.lab.snapshot import Snapshot
+from minidock.teach.lab.student_program import Ended, Program
+from minidock.teach.lab.submission_files import Files
 
 T = TypeVar("T")
 Scene = Callable[[Place], T]

@@ -7,7 +7,8 @@ Labs lie over each other like layers: the start of lab N is skeleton 0, solution
 skeleton N, later files over earlier ones. In C it is skeleton-c and solution-c, of those labs that
 have them.
 
-How a student's folder is read and written, which may change meanwhile: files.py and held_folder.py.
+How a student's folder is read and written, which may change meanwhile: submission_files.py and
+submission_folder.py.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from errno import ENOENT
 
 import minidock
 from minidock.errors import KernelError, MinidockError, NotFound, UsageError
-from minidock.teach.lab.files import Files
-from minidock.teach.lab.held_folder import opened, read_file
+from minidock.teach.lab.submission_files import Files
+from minidock.teach.lab.submission_folder import opened, read_file
 
 MARK = ".lab.toml"  # written by `lab start`: which lab a folder is about
 _MARK_BYTES = 4096

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 from minidock.errors import MinidockError, UsageError
 from minidock.teach.lab.check import Result
 from minidock.teach.lab.folder import Lab
-from minidock.teach.lab.held_folder import opened, write_file
+from minidock.teach.lab.submission_folder import opened, write_file
 
 
 class Reports:
@@ -42,7 +42,7 @@ class Reports:
         self._wanted.append((path, form))
 
     def write(self, lab: Lab, results: list[Result]) -> None:
-        """Write them all, by descriptors: the folders may be a student's (held_folder.py)."""
+        """Write them all, by descriptors: the folders may be a student's (submission_folder.py)."""
         for path, form in self._wanted:
             folder, name = os.path.split(os.path.abspath(path))
             with opened(folder) as fd:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from minidock.errors import MinidockError
-from minidock.teach.lab.place import Limits
+from minidock.teach.lab.sandbox import Limits
 
 TOTAL = 100
 

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minidock.teach.lab.process import Process
+    from minidock.teach.lab.sandbox_process import Process
 
 
 @dataclass(frozen=True)

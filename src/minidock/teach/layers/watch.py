@@ -25,8 +25,8 @@ from textwrap import wrap
 
 from minidock.errors import Conflict, KernelError, NotFound
 from minidock.kernel.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify, is_gone
+from minidock.teach.layers.find import is_unmounted, of_container
 from minidock.teach.layers.layer import ORIGIN
-from minidock.teach.layers.of import is_unmounted, of_container
 from minidock.teach.layers.story import story_of
 from minidock.teach.page import WIDTH, Paint
 

@@ -4,7 +4,8 @@
     origin.py      from where the probe starts: this host, a container, or a machine next door
     probe.py       send it, and gather what was seen                          -> Seen
     watch.py       those who look: the firewall's trace, packet sockets
-    ways.py        the firewall's own account of a packet, rule by rule       (kernel/nftrace.py)
+    firewall_trace.py        the firewall's own account of a packet, rule by rule
+    (kernel/nftrace.py)
     counters.py    the same from the counters of iptables-legacy, which has no such account
     taps.py        what passed a bridge, a cable, a container's eth0
     listeners.py   who listens in the container, and on which addresses
@@ -12,7 +13,7 @@
     walk.py        Seen -> hops and a verdict: a pure function
     dns.py         ask a name as a container's resolver would, followed likewise -> Asked
     dns_walk.py    its hops and a verdict: who answered, or where and why it ended (dns_causes.py)
-    text.py        hops for people, or as JSON
+    output.py        hops for people, or as JSON
 
 Nothing that it makes outlives it: the table that follows the packet belongs to a socket, and the
 machine next door is a namespace without a name.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from minidock.teach.packet import causes
 from minidock.teach.packet.causes import Verdict
+from minidock.teach.packet.firewall_trace import Rule
 from minidock.teach.packet.listeners import Listener
 from minidock.teach.packet.probe import Seen
 from minidock.teach.packet.target import Target
-from minidock.teach.packet.ways import Rule
 
 
 def purpose(table: str, chain: str, rule: str) -> str:

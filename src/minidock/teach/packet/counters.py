@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from minidock.errors import MinidockError
 from minidock.kernel import iptables
-from minidock.teach.packet.ways import Rule, Rules, Station, Way
+from minidock.teach.packet.firewall_trace import Rule, Rules, Station, Way
 
 _FINAL = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "DNAT": "accept"}
 _FINAL |= {"MASQUERADE": "accept", "SNAT": "accept", "RETURN": ""}

@@ -33,7 +33,7 @@ from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel import nftrace
 from minidock.kernel.path import open_in_root
 from minidock.numerals import is_decimal
-from minidock.teach.packet.ways import Rules, Way, ways
+from minidock.teach.packet.firewall_trace import Rules, Way, ways
 
 SILENCE, ANSWER = "timeout", "answer"
 _TABLE = "minidock-packet"

@@ -11,8 +11,8 @@ from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.paths import Store
 from minidock.teach.packet import dns
 from minidock.teach.packet.dns_links import Broken
+from minidock.teach.packet.firewall_trace import Way
 from minidock.teach.packet.walk import elapsed
-from minidock.teach.packet.ways import Way
 
 RESOLVERS_DEFAULT = "127.0.0.1"  # resolv.conf(5): of whom asks, where no server is named
 REFUSALS = {

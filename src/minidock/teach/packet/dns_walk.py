@@ -39,10 +39,10 @@ from minidock.teach.packet.dns_question import (
     resolv_conf,
     said,
 )
+from minidock.teach.packet.firewall_trace import Rule, Way
 from minidock.teach.packet.listeners import holds, name_server_ports
 from minidock.teach.packet.steps import Steps
 from minidock.teach.packet.walk import STOPPED, Because, Hop, next_packet
-from minidock.teach.packet.ways import Rule, Way
 
 _FAILURES = ("SERVFAIL", dns.SILENCE)
 

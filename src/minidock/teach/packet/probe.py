@@ -17,12 +17,12 @@ from minidock.kernel import link, sysctl
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
 from minidock.teach.packet.facts import Counters, Facts, look
+from minidock.teach.packet.firewall_trace import Packet, Way
 from minidock.teach.packet.listeners import Listener, holder, listeners, name_of
 from minidock.teach.packet.origin import HOST, Origin, origin
 from minidock.teach.packet.taps import Sighting
 from minidock.teach.packet.target import Target
 from minidock.teach.packet.watch import Watch
-from minidock.teach.packet.ways import Packet, Way
 
 _LOOK_MILLISECONDS, _SILENCE = 50, -1
 _SETTLING_SECONDS = 0.02  # for what is on its way still

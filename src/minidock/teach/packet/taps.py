@@ -12,7 +12,7 @@ from errno import ENETDOWN, ENODEV
 from typing import NamedTuple
 
 from minidock.errors import system_error
-from minidock.teach.packet.ways import Packet, parse
+from minidock.teach.packet.firewall_trace import Packet, parse
 
 _ETH_P_ALL, _ETH_P_IP, _OUTGOING = 3, 0x0800, 4
 _SO_RCVBUFFORCE = 33

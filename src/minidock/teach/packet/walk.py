@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from minidock.teach.packet import advice
 from minidock.teach.packet.causes import Verdict
+from minidock.teach.packet.firewall_trace import Packet, Rule, Station, Way
 from minidock.teach.packet.listeners import Listener
-from minidock.teach.packet.others import notes
+from minidock.teach.packet.other_packets import notes
 from minidock.teach.packet.probe import Seen
 from minidock.teach.packet.steps import Step, Steps
 from minidock.teach.packet.taps import Sighting
-from minidock.teach.packet.ways import Packet, Rule, Station, Way
 
 _WHERE = {"outside": ", on a machine next door"}
 ANSWERED, RELAYED, STOPPED = "answered", "relayed", "stopped"

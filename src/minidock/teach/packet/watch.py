@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from minidock.engine.network.endpoint import Visit
 from minidock.kernel import nftrace
 from minidock.teach.packet import counters
+from minidock.teach.packet.firewall_trace import Rules, Way, ways
 from minidock.teach.packet.origin import Origin
 from minidock.teach.packet.taps import Sighting, Tap
 from minidock.teach.packet.target import Target
-from minidock.teach.packet.ways import Rules, Way, ways
 
 _TABLE = "minidock-packet"
 

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.teach.plan.acts import Acts
+    from minidock.teach.plan.planned_ops import Acts
 
 
 class World:

@@ -19,9 +19,9 @@ from ipaddress import ip_address
 
 from minidock.errors import CommandNotFound, CommandNotRunnable, KernelError, MinidockError
 from minidock.kernel import fs_context, sock_diag
-from minidock.kernel.copy_up import mode_option
 from minidock.kernel.netlink import Netlink
-from minidock.runtime.process import choose_command, complete_environment, find_command
+from minidock.kernel.tmpcopyup import mode_option
+from minidock.runtime.process_config import choose_command, complete_environment, find_command
 from minidock.runtime.program import Slot
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.runtime.program import Step
-    from minidock.teach.plan.acts import Act
+    from minidock.teach.plan.planned_ops import Act
     from minidock.teach.plan.rootfs import Layers
 
 

@@ -32,15 +32,15 @@ from minidock.kernel.netlink import Netlink
 from minidock.kernel.port import hold, listen_for_names
 from minidock.runtime.program import Slot
 from minidock.teach.plan import rules
-from minidock.teach.plan.acts import PID, PLACE
 from minidock.teach.plan.foresight import Ends, Ports
+from minidock.teach.plan.planned_ops import PID, PLACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.plan.acts import Acts
+    from minidock.teach.plan.planned_ops import Acts
 
 
 class PlannedWiring:

@@ -9,8 +9,8 @@ It looks at the machine (routes, addresses, cgroups, the firewall) and changes n
 works, a journal is in force that refuses every op (`refusing`). That what it says is true, a test
 tells: it is, op by op, the journal of the run that follows it.
 
-What a run decides at random, or the kernel chooses, is a slot: see acts.py. The container's id is
-ID. Without root, what only root may read is supposed, and `notes` says so.
+What a run decides at random, or the kernel chooses, is a slot: see planned_ops.py. The container's
+id is ID. Without root, what only root may read is supposed, and `notes` says so.
 
 Decided in docs/decisions/0017-a-plan-of-the-host-side.md.
 """
@@ -49,14 +49,14 @@ from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.overlay import mount_overlay
 from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
-from minidock.runtime import birth, init, seal
+from minidock.runtime import clone, init, seal
 from minidock.runtime.config import check_config, hierarchies_to_show
 from minidock.runtime.lifecycle import cgroup_of
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
-from minidock.teach.plan.acts import Acts
 from minidock.teach.plan.foresight import Ends, Found, refused_tmpfs
 from minidock.teach.plan.network import PlannedWiring
+from minidock.teach.plan.planned_ops import Acts
 from minidock.teach.plan.rootfs import Layers
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from minidock.engine.image.image import Image
     from minidock.paths import Store
     from minidock.runtime.program import Step
-    from minidock.teach.plan.acts import Act
+    from minidock.teach.plan.planned_ops import Act
 
 ID = "c0ffee" * 10 + "0000"
 
@@ -316,19 +316,19 @@ def _config(made: Plan) -> dict[str, Any]:
 def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     """As bear_init: clone3, and what init does until its network may be connected."""
     acts, config = made.acts, made.config
-    acts.add(birth.bear_init, make_fifo, made.container.paths.start_fifo)
+    acts.add(clone.bear_init, make_fifo, made.container.paths.start_fifo)
     joined = {ns["type"]: Slot("namespace") for ns in config["linux"]["namespaces"] if _path(ns)}
     into_pid = joined.pop("pid", None)
     paths = {ns["type"]: ns.get("path", "") for ns in config["linux"]["namespaces"]}
     born = [kind for kind in init.fresh_namespaces(config) if kind != "cgroup"]
     if into_pid is not None:
-        acts.add(birth.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
+        acts.add(clone.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
     acts.add(
-        birth.clone_init, namespace.clone_process, born, "become_init",
+        clone.clone_init, namespace.clone_process, born, "become_init",
         cgroup_fd=Slot("cgroup") if group.born_inside else None, as_sibling=False,
     )  # fmt: skip
     if into_pid is not None:
-        acts.add(birth.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
+        acts.add(clone.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
     around = init.Surroundings(
         rootfs=made.container.paths.merged,
         rootfs_mount=made.container.paths.merged,

@@ -10,11 +10,11 @@ from __future__ import annotations
 from textwrap import wrap
 
 from minidock.teach.page import WIDTH
-from minidock.teach.plan.text import purpose_of
+from minidock.teach.plan.output import purpose_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minidock.teach.plan.acts import Act
+    from minidock.teach.plan.planned_ops import Act
 
 # Ops that no shell command can do, and what a script is without them. docs/script.md lists them.
 NO_TWIN = {

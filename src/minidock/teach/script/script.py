@@ -1,6 +1,6 @@
 """script: a run compiled into one POSIX sh file, which makes the same container by itself.
 
-    plan (teach/plan)  ->  the engine's and the monitor's acts   ->  engine()           host.py
+    plan (teach/plan)  ->  the engine's and the monitor's acts   ->  engine()           host_side.py
                        ->  init's acts                           ->  init(), walls(), inside()
     both sides wait for each other by two FIFOs: "ready" and "start", as the channel and start.fifo
 
@@ -17,12 +17,12 @@ import re
 
 from minidock.engine.container import network_files
 from minidock.engine.network.hosts_file import hosts_file
-from minidock.teach.plan.acts import PID
-from minidock.teach.script import host as host_side
-from minidock.teach.script.host import Host
-from minidock.teach.script.inside import Inside, added_by_shell, check
+from minidock.teach.plan.planned_ops import PID
+from minidock.teach.script import host_side
+from minidock.teach.script.container_side import Inside, added_by_shell, check
+from minidock.teach.script.host_side import Host
 from minidock.teach.script.lines import Lines
-from minidock.teach.script.words import Variables, bytes_used, comment, here_document, word
+from minidock.teach.script.shell_words import Variables, bytes_used, comment, here_document, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

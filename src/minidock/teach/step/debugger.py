@@ -23,14 +23,14 @@ from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
 from minidock.numerals import is_decimal
+from minidock.teach.journal_reader import Told, load_ops
 from minidock.teach.op_page import explain_ops, ops_named
 from minidock.teach.page import Page, cut, time_text
 from minidock.teach.step import kernel_view
 from minidock.teach.step.breaks import Breaks
-from minidock.teach.step.console import Interrupt
-from minidock.teach.step.words import HELP
+from minidock.teach.step.debugger_commands import HELP
+from minidock.teach.step.prompt import Interrupt
 from minidock.teach.story import reason, story_of
-from minidock.teach.told import Told, load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from minidock.engine.container.validation import in_container
 from minidock.errors import Conflict, NotFound
 from minidock.kernel.mount import mount_table
 from minidock.teach.layers.changes import summary_of
-from minidock.teach.layers.of import image_of, of_container
+from minidock.teach.layers.find import image_of, of_container
 from minidock.teach.layers.stack import Stack
 from minidock.teach.ns.ns import KINDS, inode_of, ns_pids
 from minidock.teach.page import cut, few, size
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
-from minidock.teach.where.shown import Part, Section, Whole
+from minidock.teach.where.output import Part, Section, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

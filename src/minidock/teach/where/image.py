@@ -9,10 +9,10 @@ from minidock.engine.store.container_json import documents
 from minidock.engine.store.tree_walk import size_below
 from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
-from minidock.teach.layers.of import of_image
+from minidock.teach.layers.find import of_image
 from minidock.teach.layers.stack import Stack
 from minidock.teach.page import cut, few, size
-from minidock.teach.where.shown import Part, Section, Whole
+from minidock.teach.where.output import Part, Section, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import stat
 
 from minidock.teach.page import Paint
 from minidock.teach.where.image import mount_line
-from minidock.teach.where.shown import Shortener
+from minidock.teach.where.output import Shortener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.where.way import Mount, Way
+    from minidock.teach.where.path_walk import Mount, Way
 
 
 class Mounted:

@@ -12,7 +12,7 @@ from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.teach.ns.network import look_from_inside
 from minidock.teach.page import few
-from minidock.teach.where.shown import Part
+from minidock.teach.where.output import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

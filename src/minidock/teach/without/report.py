@@ -7,7 +7,7 @@ they become sentences, each under the wall that should have been there.
 from __future__ import annotations
 
 from minidock import jsontext
-from minidock.teach.without.walls import WALLS
+from minidock.teach.without.isolations import WALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.teach.lab.fault.commands import USER, WEB, WORKER, image_commands
 from minidock.teach.lab.fault.fault import Fault
+from minidock.teach.lab.fault.setup_commands import USER, WEB, WORKER, image_commands
 
 _WEB_AGAIN = f"minidock rm -f lab-web\n{WEB}"
 _WORKER_GONE = "minidock rm -f lab-worker\n"

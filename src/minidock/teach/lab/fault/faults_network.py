@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.teach.lab.fault.commands import WEB
 from minidock.teach.lab.fault.fault import Fault
+from minidock.teach.lab.fault.setup_commands import WEB
 
 _AGAIN = "minidock rm -f lab-web"
 _PACKET = "minidock packet 8081"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidock.teach.lab.fault.commands import PIDS, WORKER
 from minidock.teach.lab.fault.fault import Fault
+from minidock.teach.lab.fault.setup_commands import PIDS, WORKER
 
 _WEB_IS_SILENT = ("here", "next-door", "by-name", "itself", "inside")
 _WORKER_AGAIN = f"minidock rm -f lab-worker\n{WORKER}"

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from minidock.teach.lab.fault.commands import MEMORY_BYTES, PAGE, PIDS, PRICES, USER
+from minidock.teach.lab.fault.setup_commands import MEMORY_BYTES, PAGE, PIDS, PRICES, USER
+from minidock.teach.lab.fault.setup_view import Broken, View
 from minidock.teach.lab.fault.shop import Shop
-from minidock.teach.lab.fault.view import Broken, View
 
 ANSWER_SECONDS = 1.0  # of a machine that is not slow: what is sent there takes less than 0.01
 JOB_SECONDS = 1.5

@@ -7,7 +7,7 @@
                                      volume lab-orders at /orders, a disk of this machine at /disk
     lab-town (network)   lab-bank   a web server, published as 8082: the world, seen from the shop
 
-It is made by minidock's own commands (commands.py), which a student may read and type again.
+It is made by minidock's own commands (setup_commands.py), which a student may read and type again.
 Scripts about it (a fault, a repair) are run by `Shop.sh` with the names of its parts in variables,
 so that they read as what a person would type:
 
@@ -31,12 +31,12 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.network import firewall, ipam
 from minidock.engine.network import network_json as network_file
 from minidock.engine.store.container_json import documents
-from minidock.engine.store.tree import remove_tree
+from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, MinidockError, NotFound
 from minidock.kernel import iptables
 from minidock.kernel.cgroup import is_v2
 from minidock.paths import Store
-from minidock.teach.lab.fault.commands import (
+from minidock.teach.lab.fault.setup_commands import (
     COMMANDS,
     FILES,
     IMAGES,

@@ -10,10 +10,10 @@ import os
 import random
 from textwrap import wrap
 
-from minidock.teach.lab.quiz import files, network, processes, walls
+from minidock.teach.lab.quiz import files, network, processes, restrictions
 from minidock.teach.lab.quiz.question import POOL, chosen, is_right
 from minidock.teach.page import WIDTH, Paint
-from minidock.teach.step.console import Lines
+from minidock.teach.step.prompt import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from minidock.teach.lab.quiz.question import Asked, Question, Revealed
     from minidock.teach.lab.quiz.scene import Scene
 
-__all__ = ["POOL", "Quiz", "drawn", "files", "network", "processes", "walls"]  # which fill POOL
+__all__ = ["POOL", "Quiz", "drawn", "files", "network", "processes", "restrictions"]  # which fill
+POOL
 
 _INDENT = "      "
 

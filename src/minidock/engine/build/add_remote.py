@@ -1,0 +1,59 @@
+"""What ADD fetches: a URL's file, or a repository's.
+
+    ADD https://example.com/a.tar.gz /x/       the file as it is, never unpacked
+    ADD --checksum=sha256:… https://… /x/      refused if it is another one
+    ADD https://example.com/r.git#v1:src /x    a repository's folder, without .git
+    ADD --keep-git-dir=true …                  with it
+
+Source: docs.docker.com/reference/dockerfile "ADD".
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.build.context_remote import clone, is_repository
+from minidock.engine.build.source_tree import Tree
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.copy_step import Copy
+
+_CHUNK = 1 << 18
+
+
+def fetched(copy: Copy, url: str, folder: str) -> Tree:
+    """What a URL holds, as a tree of its own in a new folder.
+
+    Raises DownloadFailed, MinidockError where git fails, DockerfileError for another checksum.
+    """
+    if is_repository(url):
+        place = clone(url, folder, keep_git=copy.keeps_git)
+        return Tree(_open(place), what=url, owner=(0, 0), is_whole=True)
+    from minidock.engine.build.download import download
+
+    path = download(url, folder)
+    if copy.checksum:
+        _check(path, copy.checksum)
+    return Tree(_open(folder), what=url, owner=(0, 0))
+
+
+def _open(folder: str) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _check(path: str, wanted: str) -> None:
+    import hashlib
+
+    if not wanted.startswith("sha256:"):
+        raise DockerfileError(
+            f"checksum {wanted} is not supported", hint="--checksum=sha256:<64 hex digits>"
+        )
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    found = f"sha256:{digest.hexdigest()}"
+    if found != wanted:
+        raise DockerfileError(f"digest mismatch: {found} was fetched, and {wanted} is wanted")

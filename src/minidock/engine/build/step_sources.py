@@ -1,0 +1,192 @@
+"""The trees that one build's steps take files from, and the mounts that its commands see.
+
+A tree is opened when a step needs it, and closed when the build ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.build import copy_step
+from minidock.engine.build.checksum import checksum
+from minidock.engine.build.entitlements import check_fetch
+from minidock.engine.build.mounts import Mount
+from minidock.engine.build.source_tree import Tree
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.builder import Builder
+    from minidock.engine.build.copy_step import Copy
+    from minidock.engine.build.run_step import Command
+    from minidock.engine.build.source_tree import Source
+    from minidock.engine.build.stage_plan import Stage
+    from minidock.engine.build.stage_state import State
+    from minidock.engine.build.step_layer import Work
+
+
+class Files:
+    """Where COPY, ADD and RUN --mount get files from, for one build."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._open: list[Tree] = []
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for tree in self._open:
+            tree.close()
+        self._open.clear()
+
+    def _kept(self, tree: Tree) -> Tree:
+        self._open.append(tree)
+        return tree
+
+    # COPY and ADD
+
+    def sources(self, copy: Copy, stage: Stage, origin: str) -> list[Source]:
+        """What a COPY or ADD copies, in order.
+
+        origin: what its --from names, "" for the context.
+        """
+        found: list[Source] = []
+        tree: Tree | None = None
+        for name in copy.names:
+            if copy.keyword == "ADD" and copy_step.is_remote(name):
+                check_fetch(name, self._builder.options)
+                from minidock.engine.build.add_remote import fetched
+
+                fetched_tree = self._kept(fetched(copy, name, self._builder.new_path()))
+                found += copy_step.all_of(fetched_tree)
+                continue
+            tree = tree or self._tree(stage, origin)
+            found += copy_step.found_sources(copy, name, tree)
+        if copy.documents:
+            path = self._builder.new_path()
+            documents = self._kept(copy_step.documents_tree(copy.documents, path))
+            found += [Source(documents, name) for name, _ in copy.documents]
+        return found
+
+    def quick_key(self, copy: Copy, stage: Stage, origin: str, state: State) -> str:
+        """A key for a COPY --from that is had without reading a file: the other stage's layers."""
+        if not origin:
+            return ""
+        source = self._builder.state_of(stage.needs[origin])
+        return copy.key(state.top, "from", source.top, copy.names)
+
+    def _tree(self, stage: Stage, origin: str) -> Tree:
+        if not origin:
+            return self._kept(self._builder.context.tree())
+        source = self._builder.state_of(stage.needs[origin])
+        from minidock.engine.build.step_layer import open_stage
+
+        lowers = source.directories(self._builder.store)
+        root = open_stage(lowers, self._builder.new_path())
+        return self._kept(Tree(root, what=f"{origin}"))
+
+    # RUN --mount
+
+    def mount_key(self, mount: Mount, stage: Stage) -> str:
+        """What of a mount's content a step's result depends on."""
+        if mount.kind != "bind":
+            return ""
+        origin = mount.options.get("from", "")
+        if origin:
+            return self._builder.state_of(stage.needs[origin]).top
+        with self._builder.context.tree() as tree:
+            return self._checksum(tree, mount)
+
+    def _checksum(self, tree: Tree, mount: Mount) -> str:
+        try:
+            return checksum(tree, mount.source)
+        except FileNotFoundError:
+            raise DockerfileError(
+                f'failed to calculate checksum of {tree.what}: "/{mount.source}": not found'
+            ) from None
+
+    def provide(
+        self, mounts: list[Mount], stage: Stage, work: Work, command: Command
+    ) -> list[Mount]:
+        """Get ready what a RUN's mounts are about; returns those that there are."""
+        from minidock.engine.build import run_mounts
+
+        builder = self._builder
+        ready = []
+        caches = [mount for mount in mounts if mount.kind == "cache"]
+        for mount in sorted(
+            caches, key=run_mounts.cache_name
+        ):  # so that no two wait for each other
+            self._provide_cache(mount, stage)
+        for number, mount in enumerate(mounts):
+            mount.scratch = f"{work.path}/mount-{number}"
+            if mount.kind == "secret":
+                if not run_mounts.provide_secret(mount, builder.options.secrets):
+                    continue
+            elif mount.kind == "bind":
+                os.mkdir(mount.scratch, 0o700)
+                mount.lowers = self._lowers(mount, stage)
+            ready.append(mount)
+        if command.script is not None:
+            ready.append(self._script(command.script, work))
+        return ready
+
+    def _lowers(self, mount: Mount, stage: Stage) -> list[str]:
+        """The directories whose sum a bind shows: a stage's layers, or a copy of the context."""
+        origin = mount.options.get("from", "")
+        if origin:
+            state = self._builder.state_of(stage.needs[origin])
+            return state.directories(self._builder.store)
+        return [self._snapshot(mount)]
+
+    def _snapshot(self, mount: Mount) -> str:
+        """A copy of the context as builds see it: without what is ignored, and root's."""
+        from minidock.engine.build.copy_tree import Copier
+
+        folder = self._builder.new_path()
+        os.mkdir(folder, 0o755)
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with (
+                self._builder.context.tree() as tree,
+                Copier(root, owner=None, mode=None) as copier,
+            ):
+                copier.copy(tree, mount.source, f"/{mount.source}")
+        finally:
+            os.close(root)
+        return folder
+
+    def _provide_cache(self, mount: Mount, stage: Stage) -> None:
+        from minidock.engine.build import run_mounts
+        from minidock.engine.build.copy_tree import Copier
+
+        origin = mount.options.get("from", "")
+
+        def fill(folder: str) -> None:
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with Copier(root, owner=None, mode=None) as copier:
+                    copier.copy(self._tree(stage, origin), mount.source, "/")
+            finally:
+                os.close(root)
+
+        run_mounts.provide_cache(
+            mount,
+            self._builder.store,
+            check_cancelled=self._builder.check_cancelled,
+            fill=fill if origin else None,
+        )
+
+    def _script(self, script: tuple[str, str], work: Work) -> Mount:
+        """The directory /dev/pipes, with a here-document that is a program."""
+        name, content = script
+        mount = Mount("bind", {"target": "/dev/pipes"})
+        mount.scratch = f"{work.path}/script"
+        os.makedirs(f"{mount.scratch}/lower", mode=0o755)
+        path = f"{mount.scratch}/lower/{os.path.basename(name)}"
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(content)
+        os.chmod(path, 0o755)
+        mount.lowers = [f"{mount.scratch}/lower"]
+        return mount

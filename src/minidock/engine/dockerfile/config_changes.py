@@ -1,0 +1,86 @@
+"""The lines of a Dockerfile that `commit --change` and `import --change` take.
+
+They change an image's config and no file of it. `config` carries them out; here is what Docker does
+differently for --change: some instructions are not allowed, WORKDIR's path is tidied, and a CMD of
+no words is the shell alone.
+
+Source: moby builder/dockerfile (BuildFromConfig, dispatchers.go).
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from minidock import jsontext
+from minidock.engine.dockerfile import checks, config, parser
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from minidock.engine.dockerfile.instruction import Instruction
+
+ALLOWED = (
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+)
+
+
+def apply_changes(run_config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """A copy of an image's run config, with the instructions carried out in order.
+
+    Raises DockerfileError in Docker's words for an instruction that is none, or not one of these.
+    """
+    changed: dict[str, Any] = jsontext.loads(jsontext.dumps(run_config))
+    cmd_is_set = False
+    for text in changes:
+        for instruction in _instructions(text):
+            _apply(changed, instruction, cmd_is_set=cmd_is_set)
+            cmd_is_set = cmd_is_set or instruction.keyword == "CMD"
+    return changed
+
+
+def _instructions(text: str) -> list[Instruction]:
+    content = text.encode(errors="surrogateescape") or b"\n"
+    found = parser.read(content, name="--change").instructions
+    for instruction in found:
+        if instruction.keyword not in ALLOWED:
+            raise DockerfileError(
+                f"{instruction.written_keyword} is not a valid change command",
+                hint=f"these are: {', '.join(ALLOWED)}",
+            )
+    for instruction in found:
+        try:
+            checks.check(instruction)
+        except DockerfileError as error:
+            raise DockerfileError(error.reason, hint=error.hint) from None
+    return found
+
+
+def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: bool) -> None:
+    variables = config.environment(changed)
+    config.apply(changed, instruction, variables, cmd_is_set=cmd_is_set)
+    keyword, has_words = instruction.keyword, bool(instruction.text)
+    if keyword == "WORKDIR":
+        changed["WorkingDir"] = _tidied(changed["WorkingDir"])
+    elif keyword == "CMD":
+        changed.pop("ArgsEscaped")  # only `build` says so
+        if not has_words:
+            changed["Cmd"] = list(config.DEFAULT_SHELL)
+    elif keyword == "ENTRYPOINT" and not has_words:
+        changed["Entrypoint"] = None
+
+
+def _tidied(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")

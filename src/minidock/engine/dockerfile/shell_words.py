@@ -1,0 +1,346 @@
+r"""The shell's words inside a Dockerfile: quotes, escapes, and $VARIABLES put in.
+
+    $X  ${X}                   the value; nothing where X is not set
+    ${X-a}   ${X:-a}           the value, or a where X is unset (with a colon: or empty)
+    ${X+a}   ${X:+a}           a where X is set (and not empty), else nothing
+    ${X?e}   ${X:?e}           the value, or the error e
+    ${X#p} ${X##p}             without the shortest, longest beginning that the pattern p matches
+    ${X%p} ${X%%p}             without the shortest, longest such end
+    ${X/p/r} ${X//p/r}         with the first, with each match of p replaced by r
+
+In a pattern "*" is any text, "?" any character, neither a line break, and "\" takes the meaning of
+either. Inside '…' nothing is special, inside "…" only "$" and the escape character before one of
+"$, the quote and itself. The escape character is "\", or "`" by the directive "# escape=`".
+
+Words are split *after* variables were put in, so that a value with blanks makes several words,
+unless it stands in quotes.
+
+Sources: docs.docker.com/reference/dockerfile "Environment replacement"; BuildKit's
+frontend/dockerfile/shell (lex.go), whose answers the tests hold this against.
+"""
+
+from __future__ import annotations
+
+from minidock.engine.dockerfile.dockerfile_error import DockerfileError
+from minidock.engine.dockerfile.glob import GROWTH_MAX, without_end, without_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What Go's unicode.IsSpace calls a space; Python's isspace() also has the separators 0x1c-0x1f.
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_SPECIAL_PARAMETERS = "@*#?-$!0"
+_DEPTH_MAX = 100  # ${A:-${B:-…}} inside each other; far below where Python's own stack ends
+# What variables may add to a text. ENV A=$A$A doubles a value with each line; the kernel gives no
+# program a variable of more than 128 KiB (MAX_ARG_STRLEN).
+_SHOWN_MAX = 1000  # characters of a text that errors show
+
+
+def expand(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
+    """The text with its variables put in and its quotes taken off, blanks as they are.
+
+    Raises DockerfileError for an open quote or brace, a wrong modifier, and what ${X?} says.
+    """
+    return _Lexer(text, variables, escape).run()[0]
+
+
+def expand_words(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> list[str]:
+    """The same, split into words at blanks that are not quoted."""
+    return _Lexer(text, variables, escape).run()[1]
+
+
+def expand_heredoc(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
+    """A here-document's content with its variables put in; quotes are ordinary characters."""
+    return _Lexer(text, variables, escape, quotes_are_special=False).run()[0]
+
+
+def expand_shown(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
+    """An instruction as progress shows it: known variables put in, all else as written."""
+    lexer = _Lexer(text, variables, escape, keep_quotes=True, keep_escapes=True, keep_unset=True)
+    try:
+        return lexer.run()[0]
+    except DockerfileError:
+        return text
+
+
+def raw_words(text: str, *, escape: str = "\\", keep_quotes: bool = True) -> list[str]:
+    """The words of a line as written: no variable is put in. Of a broken line none."""
+    lexer = _Lexer(
+        text, {}, escape, keep_quotes=keep_quotes, keep_escapes=keep_quotes, keep_unset=True
+    )
+    return lexer.run()[1]
+
+
+class _Words:
+    """Characters gathered into words."""
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._word: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Characters of which the blanks end a word."""
+        for character in text:
+            if character in SPACES:
+                self._end()
+            else:
+                self._word.append(character)
+
+    def add_quoted(self, text: str) -> None:
+        self._word.append(text)
+
+    def all(self) -> list[str]:
+        self._end()
+        return self._done
+
+    def _end(self) -> None:
+        if word := "".join(self._word):
+            self._done.append(word)
+        self._word.clear()
+
+
+class _Lexer:
+    """One pass over one text."""
+
+    def __init__(
+        self,
+        text: str,
+        variables: Mapping[str, str],
+        escape: str,
+        *,
+        quotes_are_special: bool = True,
+        keep_quotes: bool = False,
+        keep_escapes: bool = False,
+        keep_unset: bool = False,
+    ) -> None:
+        self._text = text
+        self._variables = variables
+        self._escape = escape
+        self._quotes_are_special = quotes_are_special
+        self._keep_quotes = keep_quotes
+        self._keep_escapes = keep_escapes
+        self._keep_unset = keep_unset
+        self._at = 0
+        self._depth = 0
+        self._growth = 0
+
+    def run(self) -> tuple[str, list[str]]:
+        """The whole text, and its words."""
+        try:
+            return self._until("")
+        except DockerfileError as error:
+            text = self._text if len(self._text) <= _SHOWN_MAX else self._text[:_SHOWN_MAX] + "…"
+            raise DockerfileError(f"failed to process {quoted(text)}: {error}") from None
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _next(self) -> str:
+        character = self._peek()
+        self._at += len(character)
+        return character
+
+    def _until(self, stop: str) -> tuple[str, list[str]]:
+        """Text and words up to a character, which is eaten; up to the end for ""."""
+        result: list[str] = []
+        words = _Words()
+        while character := self._peek():
+            if character == stop:
+                self._at += 1
+                return "".join(result), words.all()
+            if character == "$":
+                piece = self._put_in()
+                words.add(piece)
+            elif self._quotes_are_special and character in "'\"":
+                piece = self._single_quoted() if character == "'" else self._double_quoted()
+                words.add_quoted(piece)
+            elif character == self._escape:
+                piece = self._escaped()
+                words.add_quoted(piece)
+            else:
+                piece = self._next()
+                words.add(piece)
+            result.append(piece)
+        if stop:
+            raise DockerfileError(f"unexpected end of statement while looking for matching {stop}")
+        return "".join(result), words.all()
+
+    def _escaped(self) -> str:
+        """The escape character and the one that it protects; at the end of the text, nothing."""
+        kept = self._next() if self._keep_escapes else self._next()[:0]
+        return kept + self._next()
+
+    def _single_quoted(self) -> str:
+        end = self._text.find("'", self._at + 1)
+        if end < 0:
+            self._at = len(self._text)
+            raise DockerfileError(
+                "unexpected end of statement while looking for matching single-quote"
+            )
+        inside = self._text[self._at + 1 : end]
+        self._at = end + 1
+        return f"'{inside}'" if self._keep_quotes else inside
+
+    def _double_quoted(self) -> str:
+        quote = self._next()
+        result = [quote] if self._keep_quotes else []
+        while character := self._peek():
+            if character == "$":
+                result.append(self._put_in())
+                continue
+            self._at += 1
+            if character == '"':
+                return "".join([*result, quote] if self._keep_quotes else result)
+            if character != self._escape:
+                result.append(character)
+                continue
+            if self._keep_escapes:
+                result.append(character)
+            if following := self._peek():
+                protects = following in ('"', "$", self._escape)
+                result.append(self._next() if protects else character)
+        raise DockerfileError("unexpected end of statement while looking for matching double-quote")
+
+    def _put_in(self) -> str:
+        """The value of a "$…"; raises DockerfileError where values have made the text too long."""
+        piece = self._dollar()
+        self._growth += len(piece)
+        if self._growth > GROWTH_MAX:
+            raise DockerfileError(f"variables add more than {GROWTH_MAX >> 20} MiB to it")
+        return piece
+
+    def _dollar(self) -> str:
+        """The value of what begins with the "$" here."""
+        self._at += 1
+        if self._peek() != "{":
+            name = self._name()
+            if not name:
+                return "$"
+            value = self._variables.get(name)
+            return (f"${name}" if self._keep_unset else "") if value is None else value
+        self._at += 1
+        if not self._peek():
+            raise DockerfileError("syntax error: missing '}'")
+        if self._peek() in "{}:":
+            raise DockerfileError("syntax error: bad substitution")
+        self._depth += 1
+        if self._depth > _DEPTH_MAX:
+            raise DockerfileError(f"more than {_DEPTH_MAX} substitutions inside each other")
+        value = self._braced(self._name())
+        self._depth -= 1
+        return value
+
+    def _name(self) -> str:
+        """A name: letters, digits and "_"; or digits alone; or one special parameter."""
+        start = self._at
+        first = self._peek()
+        if first.isdigit():
+            while self._peek().isdigit():
+                self._at += 1
+        elif first and first in _SPECIAL_PARAMETERS:
+            self._at += 1
+        else:
+            while (character := self._peek()).isalpha() or character.isdigit() or character == "_":
+                self._at += 1
+        return self._text[start : self._at]
+
+    def _braced(self, name: str) -> str:
+        """What stands behind the name in ${NAME…}, applied to its value."""
+        value = self._variables.get(name)
+        operator = self._next()
+        if operator == "}":
+            return (f"${{{name}}}" if self._keep_unset else "") if value is None else value
+        if operator == "/":
+            return self._replaced(name, value)
+        empty_is_unset = operator == ":"
+        spelled = operator + self._next() if empty_is_unset else operator
+        operator = spelled[-1:]
+        if not operator:
+            raise DockerfileError("syntax error: missing '}'")
+        if operator not in "+-?#%" and not empty_is_unset:
+            raise DockerfileError(f"unsupported modifier ({spelled}) in substitution")
+        word = self._inside("}", is_pattern=operator in "#%")
+        if operator not in "+-?#%":
+            raise DockerfileError(f"unsupported modifier ({spelled}) in substitution")
+        if value is None and self._keep_unset:
+            return f"${{{name}{spelled}{word}}}"
+        if operator in "#%":
+            return _trimmed(value or "", operator, word)
+        is_missing = value is None or (empty_is_unset and not value)
+        if operator == "+":
+            return "" if is_missing else word
+        if operator == "?" and is_missing:
+            state = "unset" if value is None else "empty"
+            raise DockerfileError(f"{name}: {word or f'is not allowed to be {state}'}")
+        return word if is_missing else value or ""
+
+    def _inside(self, stop: str, *, is_pattern: bool, missing: str = "}") -> str:
+        """The word of a modifier; a pattern's escapes stay, for the pattern to read them."""
+        keep, self._keep_escapes = self._keep_escapes, is_pattern
+        try:
+            return self._until(stop)[0]
+        except DockerfileError:
+            if self._peek():
+                raise
+            place = " in ${}" if missing == "/" else ""
+            raise DockerfileError(f"syntax error: missing '{missing}'{place}") from None
+        finally:
+            self._keep_escapes = keep
+
+    def _replaced(self, name: str, value: str | None) -> str:
+        everywhere = self._peek() == "/"
+        self._at += everywhere
+        pattern = self._inside("/", is_pattern=True, missing="/")
+        replacement = self._inside("}", is_pattern=True)
+        if value is None and self._keep_unset:
+            return f"${{{name}/{'/' * everywhere}{pattern}/{replacement}}}"
+        from minidock.engine.dockerfile.glob import replace
+
+        return replace(value or "", pattern, replacement, everywhere=everywhere)
+
+
+def _trimmed(value: str, operator: str, word: str) -> str:
+    longest = word.startswith(operator)
+    pattern = word[1:] if longest else word
+    return (without_start if operator == "#" else without_end)(value, pattern, longest=longest)
+
+
+def quoted(text: str) -> str:
+    """A string as Go's %q prints it, for messages and history."""
+    return f'"{"".join(_go_character(character, quote=chr(34)) for character in text)}"'
+
+
+def quoted_rune(number: int) -> str:
+    """A number as Go's %q prints it: as the character that it is the code of."""
+    is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
+    return f"'{_go_character(chr(number) if is_character else chr(0xFFFD), quote=chr(39))}'"
+
+
+def _go_character(character: str, *, quote: str) -> str:
+    number = ord(character)
+    if character in (quote, "\\"):
+        return "\\" + character
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if number < 0x20 or number == 0x7F:
+        return f"\\x{number:02x}"
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
+        return f"\\x{number - 0xDC00:02x}"
+    if character.isprintable():
+        return character
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+_GO_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}

@@ -1,0 +1,52 @@
+"""Probes of the network: bridge, cable and firewall rules, in a network namespace of their own.
+
+A fresh network namespace has links, settings and a firewall of its own, so all of it can be made
+there as `run` makes it, and nothing on this machine changes.
+Sources: network_namespaces(7), and those of kernel/link.py and kernel/iptables.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.engine.doctor.child_probe import Tried
+from minidock.engine.network import firewall as rules_of
+from minidock.errors import MinidockError
+from minidock.kernel import iptables, link, namespace
+from minidock.kernel.netlink import Netlink
+from minidock.paths import Store
+
+_BRIDGE, _ADDRESS, _SUBNET, _PREFIX = "mdtry0", "192.0.2.1", "192.0.2.0/24", 24
+_PUBLISHED = [
+    {"HostIp": "", "HostPort": 80, "Proto": protocol, "Address": "192.0.2.2",
+     "ContainerPort": 80, "Container": "doctor"}
+    for protocol in ("tcp", "udp")
+]  # fmt: skip
+
+
+def firewall(_: Store, tried: Tried) -> None:
+    """A bridge with an address, a cable plugged into it, and the rules that publish a port."""
+    with tried("namespace"):
+        namespace.unshare(["network"])
+    if not tried.works("namespace"):
+        return  # on no account may the rest happen on the machine itself
+    with tried("bridge"), Netlink() as here:
+        link.add_bridge(here, _BRIDGE, mac="02:42:c0:00:02:01")
+        link.add_address(here, _BRIDGE, _ADDRESS, prefix=_PREFIX)
+        link.set_up(here, _BRIDGE)
+    with tried("veth"), Netlink() as here:
+        mac = "02:42:c0:00:02:02"
+        link.add_veth(here, "mdtry1", bridge=_BRIDGE, peer="mdtry2", mac=mac, pid=os.getpid())
+        link.set_hairpin(here, "mdtry1")
+    with tried("rules"):
+        wanted = rules_of.wanted(_BRIDGE, _SUBNET, _PUBLISHED)
+        iptables.restore(rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted))
+        if rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted):
+            raise MinidockError("iptables-save does not print the rules as they were made")
+
+
+def forwarding(_: Store, tried: Tried) -> None:
+    """Whether the settings that a bridge needs could be changed; they are not."""
+    for setting in ("ip_forward", "conf/default/route_localnet"):
+        with tried(setting):
+            os.close(os.open(f"/proc/sys/net/ipv4/{setting}", os.O_WRONLY | os.O_CLOEXEC))

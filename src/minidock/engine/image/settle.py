@@ -1,0 +1,72 @@
+"""What a kill between two renames left: layers that nothing names, images that lack some.
+
+images.json, the records of the build cache and the directories of layers cannot change in one step.
+Whoever changes more than one of them does it in `with lock.unsettled()` (store/store.py); where
+that block was cut short, whoever takes the images' lock next puts it right: what was coming in is
+not there, what was on its way out is gone.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.document import writer_of
+from minidock.engine.image import images_json
+from minidock.engine.image.build_cache import kept_layers
+from minidock.engine.store.tree_removal import remove_tree
+from minidock.oci.digest import PREFIX
+from minidock.paths import is_sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.paths import Store
+
+
+def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str) -> list[str]:
+    """Move layers that neither an image nor the build cache names into a directory of staging/.
+
+    The caller holds the store's lock. Returns the layers' names there, which are bare chain ids.
+    """
+    images = catalogue["images"].values()
+    named = {chain_id for image in images for chain_id in image["layers"]} | kept_layers(store)
+    bare = {chain_id.removeprefix(PREFIX) for chain_id in named}
+    present = filter(is_sha256, os.listdir(store.layers))
+    orphans = [name for name in present if name not in bare]
+    for name in orphans:
+        os.rename(f"{store.layers}/{name}", f"{directory}/{name}")
+    return orphans
+
+
+def settle(store: Store) -> None:
+    """Put right what a kill left. The caller holds the store's lock.
+
+    images.json comes last: the disk may be full, and what goes makes room.
+    """
+    catalogue = images_json.read(store)
+    broken = [i for i, record in catalogue["images"].items() if not _is_whole(store, i, record)]
+    for image_id in broken:
+        del catalogue["images"][image_id]
+    names = [n for n, owner in catalogue["references"].items() if owner in broken]
+    for name in names:
+        del catalogue["references"][name]
+
+    directory = f"{store.staging}/orphans"
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    move_out(store, catalogue, directory)
+    remove_tree(store, directory)
+    for name in filter(is_sha256, os.listdir(store.blobs)):
+        if PREFIX + name not in catalogue["images"]:
+            os.unlink(f"{store.blobs}/{name}")
+    for name in os.listdir(store.root):
+        if name.startswith("images.json.") and writer_of(name):  # not renamed yet
+            os.unlink(f"{store.root}/{name}")
+    if broken:
+        images_json.write(store, catalogue)
+
+
+def _is_whole(store: Store, image_id: str, record: dict[str, Any]) -> bool:
+    """Whether an image's config and all of its layers are there."""
+    parts = [store.blob(image_id), *(store.layer(chain_id) for chain_id in record["layers"])]
+    return all(os.path.exists(part) for part in parts)

@@ -1,0 +1,249 @@
+"""The commands of `minidock-runtime` that bear a process: create, run and exec.
+
+    create         makes the container and goes; its parent is whoever adopts orphans
+    run            creates, starts, stays until the command has ended, deletes
+    run --detach   creates, starts, goes
+    exec           adds a process and stays until it has ended; --detach: goes
+
+They run out of the sealed interpreter. While one stays, it is the command's go-between: streams and
+signals pass through runtime/foreground.py. When one goes, the command has the caller's own streams,
+or a terminal whose master went out through --console-socket.
+
+Source: runc(8), runc-create(8), runc-run(8), runc-exec(8).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock import document, jsontext
+from minidock.errors import Conflict, UsageError
+from minidock.kernel.op import Journal, use_journal
+from minidock.numerals import is_decimal
+from minidock.runtime import config as configuration
+from minidock.runtime import lifecycle, state
+from minidock.runtime.arguments import Call
+from minidock.runtime.clone import compile_filter
+from minidock.runtime.foreground import Foreground
+from minidock.runtime.log import Log
+from minidock.undo import UndoOnError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def create(call: Call, log: Log) -> int:
+    """Make a container, up to its command."""
+    config = _prepare(call, log, stays=False)
+    with UndoOnError() as undo:
+        made = _create(call, config, stdio=None)
+        undo.callback(_discard, call)
+        _hand_out(call, made.pid, made.console)
+    return 0
+
+
+def run(call: Call, log: Log) -> int:
+    """Create a container, start it, and delete it once it has ended."""
+    stays = not call.flags["detach"]
+    config = _prepare(call, log, stays=stays)
+    between = Foreground(terminal=bool(config["process"].get("terminal"))) if stays else None
+    if between is not None:
+        between.give_size(config["process"])
+    with UndoOnError() as undo:
+        made = _create(call, config, stdio=between.stdio if between else None)
+        undo.callback(_discard, call)
+        _hand_out(call, made.pid, made.console)
+        lifecycle.start(made.state)
+        made.await_exec()
+        if between is None:
+            return 0
+        code = between.hold(made.pid, made.pidfd, made.console)
+        if not call.flags["keep"]:
+            lifecycle.delete(call.options["root"], call.id, force=True, warn=log.warning)
+    return code
+
+
+def exec_(call: Call, log: Log) -> int:
+    """Run one more process in a container."""
+    from minidock.runtime import exec as entering
+
+    use_debug_journal(call, log)
+    _take_preserved(call, listening=0)
+    known = state.load(call.options["root"], call.id)
+    status = known.status
+    if status == "paused" and not call.flags["ignore_paused"]:
+        raise Conflict("cannot exec in a paused container", hint="use --ignore-paused to override")
+    if status in ("stopped", "creating"):
+        raise Conflict(f"cannot exec in a {status} container")
+    config = lifecycle.load_config(known.content["bundle"])
+    spec = process_of(call, config)
+    stays = not call.flags["detach"]
+    _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
+    between = Foreground(terminal=bool(spec.get("terminal"))) if stays else None
+    if between is not None:
+        between.give_size(spec)
+    entered = entering.execute(
+        known,
+        config,
+        spec,
+        stdio=between.stdio if between else None,
+        filter_program=compile_filter(config, _filter_cache(call)),
+        preserved_fds=call.flags["preserve_fds"],
+    )
+    _hand_out(call, entered.pid, entered.console)
+    if between is None:
+        return 0
+    return between.hold(entered.pid, os.pidfd_open(entered.pid), entered.console)
+
+
+HANDLERS = {"create": create, "run": run, "exec": exec_}
+
+
+def process_of(call: Call, config: dict[str, Any]) -> dict[str, Any]:
+    """The specification's process object that exec's flags describe.
+
+    Raises UsageError.
+    """
+    if call.flags["process"]:
+        spec = _read_process(call.flags["process"])
+    else:
+        spec = _changed_process(call, config["process"])
+    configuration.check_process(spec)
+    return spec
+
+
+def _read_process(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        try:
+            spec = jsontext.loads(file.read())
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from None
+    if not isinstance(spec, dict):
+        raise UsageError(f"{path}: not a JSON object")
+    return spec
+
+
+def _changed_process(call: Call, first: dict[str, Any]) -> dict[str, Any]:
+    """The container's own process, with what the flags change in it."""
+    flags = call.flags
+    spec = {**first, "args": call.arguments[1:], "terminal": flags["tty"]}
+    spec["env"] = [*(first.get("env") or []), *(flags["env"] or [])]
+    if flags["cwd"]:
+        spec["cwd"] = flags["cwd"]
+    if flags["apparmor"]:
+        spec["apparmorProfile"] = flags["apparmor"]
+    if flags["no_new_privs"]:
+        spec["noNewPrivileges"] = True
+    if flags["cap"]:
+        sets = dict(first.get("capabilities") or {})
+        for name in ("bounding", "effective", "permitted"):
+            sets[name] = [*(sets.get(name) or []), *flags["cap"]]
+        spec["capabilities"] = sets
+    user = dict(first.get("user") or {})
+    if flags["user"]:
+        uid, _, gid = flags["user"].partition(":")
+        user["uid"] = _number(uid, "uid")
+        if gid:
+            user["gid"] = _number(gid, "gid")
+    groups = [_number(word, "gid") for word in flags["additional_gids"] or []]
+    user["additionalGids"] = [*(user.get("additionalGids") or []), *groups]
+    spec["user"] = user
+    return spec
+
+
+def _number(word: str, what: str) -> int:
+    if not is_decimal(word):
+        raise UsageError(f"parsing {word!r} as int for {what} failed")
+    return int(word)
+
+
+def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
+    """Check what can be checked before anything is made; returns the bundle's config."""
+    _take_preserved(call, listening=_listening())
+    use_debug_journal(call, log)
+    state.directory_of(call.options["root"], call.id)
+    bundle = call.flags["bundle"]
+    if bundle and not os.path.isdir(bundle):
+        raise UsageError(f"chdir {bundle}: no such file or directory")
+    config = lifecycle.load_config(bundle or ".")
+    spec = config["process"]
+    _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
+    if _listening():
+        activation = [f"LISTEN_FDS={_listening()}", "LISTEN_PID=1"]
+        config["process"] = {**spec, "env": [*(spec.get("env") or []), *activation]}
+    return config
+
+
+def _listening() -> int:
+    """How many sockets systemd hands on by us, from descriptor 3 on: sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
+    return _number(os.environ.get("LISTEN_FDS", "0"), "LISTEN_FDS")
+
+
+def _take_preserved(call: Call, *, listening: int) -> None:
+    """See that the descriptors meant for the command are there, and keep them from hooks.
+
+    What we opened ourselves is close-on-exec: such a number was never given to us.
+    Raises UsageError.
+    """
+    call.flags["preserve_fds"] += listening
+    for descriptor in range(3, 3 + call.flags["preserve_fds"]):
+        try:
+            given = os.get_inheritable(descriptor)
+        except OSError:
+            given = False
+        if not given:
+            raise UsageError(
+                f"please check that preserved-fd {descriptor - 2} of "
+                f"{call.flags['preserve_fds']} is present"
+            )
+        os.set_inheritable(descriptor, False)
+
+
+def _check_terminal(call: Call, *, terminal: bool, stays: bool) -> None:
+    socket = call.flags["console_socket"]
+    if terminal and not stays and not socket:
+        raise UsageError("cannot allocate tty if detached without setting console socket")
+    if socket and (stays or not terminal):
+        raise UsageError("cannot use console socket if not detached or without tty")
+
+
+def _create(
+    call: Call, config: dict[str, Any], *, stdio: tuple[int, int, int] | None
+) -> lifecycle.Container:
+    return lifecycle.create(
+        call.flags["bundle"] or ".",
+        call.id,
+        root=call.options["root"],
+        stdio=stdio,
+        filter_cache=_filter_cache(call),
+        config=config,
+        preserved_fds=call.flags["preserve_fds"],
+        new_keyring=not call.flags["no_new_keyring"],
+    )
+
+
+def _hand_out(call: Call, pid: int, console: int | None) -> None:
+    """Tell the caller what it asked to know: the pid, and the terminal's master."""
+    if call.flags["console_socket"] and console is not None:
+        from minidock.runtime.console import send_console
+
+        send_console(call.flags["console_socket"], console)
+    if call.flags["pid_file"]:
+        document.write(call.flags["pid_file"], str(pid), durable=False, mode=0o666)
+
+
+def _discard(call: Call) -> None:
+    lifecycle.delete(call.options["root"], call.id, force=True)
+
+
+def _filter_cache(call: Call) -> str:
+    return f"{call.options['root']}/.seccomp"
+
+
+def use_debug_journal(call: Call, log: Log) -> None:
+    """With --debug, each journal record is a line of the log."""
+    if call.options["debug"]:
+        use_journal(Journal(lambda record: log.line("debug", record.rstrip()), actor="runtime"))

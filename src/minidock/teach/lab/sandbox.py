@@ -1,0 +1,358 @@
+"""A place: the small machine in which a student's program runs, and is looked at.
+
+It is a "host" of its own: user, mount, PID, network, UTS, IPC and cgroup namespaces, whose root is
+an ordinary user of the real host. The program may do there all that root does to containers; what
+it does, the exam reads from outside, as the real root, from the kernel.
+
+    /usr /bin /lib /etc /opt   the host's, read-only        /lab   the student's folder, read-only
+    /rootfs                    busybox, writable            /tmp /run /root   writable, empty
+    /sys/fs/cgroup             v1 or v2, as the host's, with the place's own cgroup as its root
+    "/" is shared, as under systemd; lo is up; there is no other network
+
+Limits: memory and processes by the place's cgroup, seconds by whoever waits, what is printed and
+what a file may hold by RLIMIT_FSIZE. When a place closes, or its grader ends in whatever way, the
+kernel ends its PID 1 and so all its processes; nothing of it was ever on the host's disk.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minidock.errors import MinidockError
+from minidock.teach.lab import (
+    adopted_children,
+    enter_sandbox,
+    sandbox_clone,
+    sandbox_files,
+    snapshot,
+)
+from minidock.teach.lab.lan import Neighbour, Network
+from minidock.teach.lab.lost import Lost, patience
+from minidock.teach.lab.sandbox_cgroup import Holding
+from minidock.teach.lab.sandbox_process import Process
+from minidock.teach.lab.sandbox_tree import ROOT_ID, busybox
+from minidock.teach.lab.snapshot import Snapshot
+from minidock.teach.lab.student_program import Ended, Program, streams_in_memory
+from minidock.teach.lab.submission_files import Files
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+_SIZE_MIB = 256
+_PAUSE_SECONDS = 0.002
+_LOOK_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """seconds: for each run of the program, on a quick machine. The rest: for the whole place."""
+
+    seconds: float = 10
+    memory_mib: int = 512
+    pids: int = 256
+
+
+@dataclass(frozen=True)
+class Contained:
+    """A box that runs: the program that made it, and the command inside, as the host sees them."""
+
+    program: Program
+    command: Process
+
+
+class Place:
+    """One place; `close` ends it. rootfs: the root file system that a program may use."""
+
+    rootfs = "/rootfs"
+    hostname = "lab"
+
+    def __init__(self, lab: Files, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._programs: list[Program] = []
+        self._holding = Holding(memory_mib=self.limits.memory_mib, pids=self.limits.pids)
+        try:
+            pid = sandbox_clone.bear(self._holding, lab, hostname=self.hostname, size_mib=_SIZE_MIB)
+        except BaseException:
+            self._holding.close()
+            raise
+        self.init = self._process(pid)
+
+    # The student's program --------------------------------------------------------------------
+
+    def run(
+        self,
+        *argv: str,
+        seconds: float | None = None,
+        uid: int = 0,
+        stdin: str = "",
+        env: dict[str, str] | None = None,
+    ) -> Ended:
+        """Run `/lab/box ARGV…` to its end; at the limit of seconds it is killed (`timed_out`).
+
+        uid: as whom, in the place: 0, or 1000 for an ordinary user. stdin: what it reads.
+        env: added to PATH, HOME and LANG.
+        """
+        program = self.start(*argv, uid=uid, stdin=stdin, env=env)
+        return program.wait(self.limits.seconds if seconds is None else seconds)
+
+    def start(
+        self, *argv: str, uid: int = 0, stdin: str = "", env: dict[str, str] | None = None
+    ) -> Program:
+        """Start `/lab/box ARGV…` and leave it running; it ends with the place at the latest."""
+        return self.start_command("/lab/box", *argv, uid=uid, stdin=stdin, env=env)
+
+    def start_command(
+        self, *argv: str, uid: int = 0, stdin: str = "", env: dict[str, str] | None = None
+    ) -> Program:
+        """Start any program of the place by its path, such as "/bin/sh", as the student would."""
+        with streams_in_memory(stdin) as streams:
+            pid = enter_sandbox.enter(
+                self.init.pid,
+                enter_sandbox.ALL,
+                argv,
+                program=argv[0],
+                environment={**_ENVIRONMENT, **(env or {})},
+                streams=streams,
+                uid=uid,
+                group=self._holding.leaf,
+                limited=True,
+            )
+        program = Program(pid, streams[1], streams[2], end_session=self._end_session)
+        self._programs.append(program)
+        return program
+
+    def contained(
+        self,
+        *argv_before: str,
+        seconds: float = 10,
+        uid: int = 0,
+        env: dict[str, str] | None = None,
+    ) -> Contained:
+        """A box with a command in it that sleeps: `box run ARGV_BEFORE… sleep N`, once N sleeps.
+
+        argv_before: options and the root file system, such as ("--tmpfs", "/x", place.rootfs).
+        Raises Lost where the command does not appear, with what the program said.
+        """
+        number = str(random.randrange(100_000_000, 999_999_999))
+        program = self.start("run", *argv_before, "sleep", number, uid=uid, env=env)
+        return Contained(program, self.find(program, "sleep", number, seconds=seconds))
+
+    def find(self, program: Program, *argv: str, seconds: float = 10) -> Process:
+        """The process with exactly this command line, once it is there, that a program started.
+
+        Raises Lost where the program and its whole session end without it, or after these seconds:
+        who does not wait for a child may have ended before that is the command.
+        """
+        deadline = time.monotonic() + patience(seconds)
+        wanted = "\0".join((*argv, "")).encode()
+        while True:
+            ended = program.ended()
+            pids = self._holding.pids()
+            for pid in pids:
+                if _command_line(pid) == wanted:
+                    return self._process(pid)
+            if ended and not any(_is_of_session(pid, program.pid) for pid in pids):
+                raise Lost(f"`{' '.join(argv)}` never ran in the box: {ended.said()}")
+            if time.monotonic() > deadline:
+                raise Lost(f"`{' '.join(argv)}` does not run in the box after {seconds:.0f} s")
+            time.sleep(_PAUSE_SECONDS)
+
+    # What the exam sees -----------------------------------------------------------------------
+
+    def processes(self) -> list[Process]:
+        """All processes of the place, its PID 1 and zombies too."""
+        return [self._process(pid) for pid in self._holding.pids()]
+
+    def signal(self, process: Process, number: int) -> None:
+        """Send a process a signal from outside, as the real host; one that has ended gets none.
+
+        The number is looked up again: by now it may be another's, even one of the host's own.
+        """
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if process.pid in self._holding.pids():
+                signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(pidfd)
+
+    def cgroups(self) -> list[str]:
+        """The cgroups that were made in the place: "memory/box1" (v1), "box1" (v2)."""
+        return self._holding.groups()
+
+    def cgroup_file(self, controller: str, path: str, name: str) -> str:
+        """A file of a cgroup of the place: ("memory", "/box1", "memory.max").
+
+        controller: v1's tree; not looked at on v2. path: as Process.cgroups says it.
+        Raises Lost where it is not there.
+        """
+        tops = self._holding.whole.paths()
+        top = tops.get(controller) or tops.get("")
+        file = os.path.normpath(f"{top}/{path}/{name}")
+        if top is None or not file.startswith(f"{top}/"):
+            raise Lost(f"there is no cgroup {path} of {controller}")
+        try:
+            with open(file, encoding="utf-8") as opened:
+                return opened.read().strip()
+        except OSError as error:
+            raise Lost(f"cgroup {controller} {path}: {name}: {error.strerror}") from None
+
+    def look(self, *argv: str, check: bool = True) -> str:
+        """What a command of the host's prints in the place's network, UTS and IPC namespaces.
+
+        Such as look("ip", "-j", "address"), look("iptables-save"). Files, mounts and processes are
+        the host's: for the place's see `read`, `init.mounts()`, `processes()`. Raises MinidockError
+        where the command fails or is not there; check=False: returns what it printed anyway.
+        """
+        program = shutil.which(argv[0], path=_PATH)
+        if program is None:
+            raise MinidockError(f"the grader needs {argv[0]}, and this machine has it not")
+        kinds = ["network", "uts", "ipc"]
+        ended = self._trusted(self.init.pid, kinds, argv, program)
+        if check and ended.exit_code:
+            raise MinidockError(f"{' '.join(argv)}: {ended.said()}")
+        return ended.output
+
+    def network(self) -> Network:
+        """The place's network, to make sockets in: "the host" of what a box is connected to."""
+        return Network.of(self.init.pid, "the host")
+
+    def neighbour(self) -> Neighbour:
+        """Another machine, on a cable of its own: 10.77.0.2, where the place is 10.77.0.1."""
+        return Neighbour.of_place(self.network())
+
+    def read(self, path: str) -> str:
+        """A file of the place, as its root would read it. Raises Lost where it is not there."""
+        return sandbox_files.read(self.init.pid, path)
+
+    def write(self, path: str, text: str | bytes, mode: int = 0o644) -> None:
+        """Write a file in the place, owned by its root; folders above it are made.
+
+        Raises Lost where the place does not let its root write there.
+        """
+        sandbox_files.write(self.init.pid, path, text, mode)
+
+    def exists(self, path: str) -> bool:
+        """Whether the place has a file or folder of this path; links are followed, inside it."""
+        return sandbox_files.exists(self.init.pid, path)
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder of the place, sorted. Raises Lost where there is none."""
+        return sandbox_files.names(self.init.pid, path)
+
+    def files(self, path: str) -> Files:
+        """All files and links below a folder of the place. Raises Lost where there are too many."""
+        return sandbox_files.files(self.init.pid, path)
+
+    def snapshot(self) -> Snapshot:
+        """Mounts, links, rules, cgroups and processes now: later.left_over(before)."""
+        return snapshot.take(
+            self.init,
+            iptables=self.look("iptables-save"),
+            cgroups=self.cgroups(),
+            processes=self.processes(),
+        )
+
+    # Inside -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End everything in the place, and remove its cgroup. Doing it twice does no harm."""
+        if self.init.pid:
+            os.kill(self.init.pid, signal.SIGKILL)
+            self._holding.thaw()
+            for program in self._programs:
+                program.kill()
+                program.close()
+            self._programs.clear()
+            adopted_children.wait_for_init(self.init.pid, each_time=self._holding.thaw)
+            self.init.pid = 0
+        self._holding.close()
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _process(self, pid: int) -> Process:
+        return Process(pid, inside=self._holding.seen_from_inside, look=self._look_at)
+
+    def _end_session(self, leader: int) -> None:
+        """Kill the processes of the place whose session a program has begun, frozen or not."""
+        for _ in range(20):  # each time round, fewer can fork
+            left = [pid for pid in self._holding.pids() if _is_of_session(pid, leader)]
+            if not left:
+                return
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            self._holding.thaw()
+
+    def _look_at(self, pid: int, argv: Sequence[str], *, check: bool, own_root: bool) -> str:
+        fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kinds = [kind for kind in enter_sandbox.ALL if kind != "user"]
+            # What a box has put into its tree, a busybox may be led to execute: not as root.
+            ended = self._trusted(pid, kinds, argv, fd, in_its_root=own_root, uid=ROOT_ID)
+        finally:
+            os.close(fd)
+        if check and ended.exit_code:
+            raise Lost(f"{' '.join(argv)} in the box: {ended.said()}")
+        return ended.output
+
+    def _trusted(
+        self,
+        pid: int,
+        kinds: Sequence[str],
+        argv: Sequence[str],
+        program: str | int,
+        *,
+        in_its_root: bool = False,
+        uid: int | None = None,
+    ) -> Ended:
+        """Run one of the host's programs in some namespaces of a process; uid: not as root."""
+        with streams_in_memory("") as streams:
+            born = enter_sandbox.enter(
+                pid,
+                kinds,
+                argv,
+                program=program,
+                environment=_ENVIRONMENT,
+                streams=streams,
+                in_its_root=in_its_root,
+                uid=uid,
+            )
+        running = Program(born, streams[1], streams[2], end_session=lambda leader: None)
+        try:
+            return running.wait(_LOOK_SECONDS)
+        finally:
+            running.close()
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _is_of_session(pid: int, leader: int) -> bool:
+    """By the fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, …"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return False
+    return int(fields[3]) == leader and fields[0] not in "ZX"

@@ -1,0 +1,178 @@
+"""The cgroup of a place: its limits, and how all that is in it ends, however fast it forks.
+
+    minidock-labs/<ns>.<pid>.<start time>.<n>/   the place; inside it is the root of every tree
+        init/                                    where processes are before they make cgroups
+                                                 of their own (as init.scope is under systemd)
+
+The name is the grader's: who comes next sees by it that a grader is gone (killed by SIGKILL, say),
+and removes what it has left. It begins with the inode of the PID namespace in which that pid means
+something: a container may see the host's cgroups, and none of its processes. Inside, the place's
+root may make cgroups and move its processes; the limits of the place itself stay the host's.
+
+Sources: cgroups(7); cgroup_namespaces(7); cgroup-v2.rst "Delegation".
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+from errno import ENODEV, ENOENT
+
+from minidock.errors import KernelError, MinidockError
+from minidock.kernel import cgroup, cgroup_home, cgroup_tree
+from minidock.kernel.process import start_time
+from minidock.teach.lab.sandbox_tree import ROOT_ID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.kernel.cgroup import Cgroup
+
+_PARENT = "minidock-labs"
+_LEAF = "init"
+_COUNT, _MOST = "cgroup.max.descendants", "256"
+_HANDED_DOWN = ("memory", "pids", "cpu", "cpuset")
+_OWNED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
+_numbers = itertools.count(1)
+
+
+class Holding:
+    """One place's cgroup, in each tree of this machine."""
+
+    def __init__(self, *, memory_mib: int, pids: int) -> None:
+        self._parent = cgroup_tree.home_of(_PARENT)
+        own = f"{_namespace()}.{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
+        self.whole = cgroup_tree.open_cgroup(self._parent, own)
+        self.whole.create()
+        self.whole.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
+        self.leaf = cgroup_tree.open_cgroup(self.whole.path, _LEAF)
+        for directory in self.whole.directories():
+            inherit = f"{directory}/cgroup.clone_children"  # v1's empty cpusets let nobody in
+            if "/cpuset/" in directory and os.path.exists(inherit):
+                cgroup.write_file(inherit, "1")
+            cgroup.create_directory(f"{directory}/{_LEAF}")
+            if os.path.exists(f"{directory}/{_COUNT}"):
+                cgroup.write_file(f"{directory}/{_COUNT}", _MOST)
+            _give_away(directory)
+            _give_away(f"{directory}/{_LEAF}")
+
+    def hand_down(self) -> None:
+        """Let the place's own cgroups have limits; no process may be in its root by then."""
+        if cgroup.is_v2():
+            for directory in self.whole.directories():
+                offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
+                wanted = [name for name in _HANDED_DOWN if name in offered]
+                cgroup_home.hand_down(wanted, directory)
+
+    def pids(self) -> list[int]:
+        """All processes of the place, as the host numbers them: one tree has them all."""
+        top = self.whole.directories()[0]
+        return [pid for directory in cgroup.walk(top) for pid in cgroup.pids_of(directory)]
+
+    def thaw(self) -> None:
+        """Let run what the place has frozen: on v1, what is frozen does not die of a SIGKILL."""
+        _thaw(self.whole)
+
+    def groups(self) -> list[str]:
+        """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""
+        found = []
+        for controller, top in self.whole.paths().items():
+            for directory in cgroup.walk(top):
+                below = os.path.relpath(directory, top)
+                if below not in (".", _LEAF):
+                    found.append(f"{controller}/{below}".lstrip("/"))
+        return sorted(found)
+
+    def seen_from_inside(self, path: str) -> str:
+        """A path of /proc/PID/cgroup, as it is below the place's root.
+
+        Raises MinidockError where /proc tells of another tree than /sys/fs/cgroup shows.
+        """
+        below = path.removeprefix(f"/{self.whole.path}")
+        if f"/{_PARENT}/" in below:
+            raise MinidockError(
+                f"{path}, a cgroup of the place, has another path below /sys/fs/cgroup",
+                hint="a container in which labs are graded needs --cgroupns private",
+            )
+        return below or "/"
+
+    def close(self) -> None:
+        """Kill what is left, and remove it."""
+        self.whole.kill_all()
+        self.whole.remove()
+        cgroup_tree.remove_parent(self._parent)
+
+
+def sweep() -> None:
+    """Remove what graders have left that are gone; one grader at a time does it for all."""
+    parent = cgroup_tree.home_of(_PARENT)
+    tops = [top for top in cgroup_tree.open_cgroup(parent, "").directories() if os.path.isdir(top)]
+    try:
+        lock = os.open(tops[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, IndexError):
+        return  # nothing was ever left, or another grader has just removed it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in sorted({name for top in tops for name in _listed(top)}):
+            namespace, *maker = name.split(".")
+            if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
+                _remove(cgroup_tree.open_cgroup(parent, name))
+    except BlockingIOError:
+        return  # another one is at it
+    finally:
+        os.close(lock)
+
+
+def _remove(left: Cgroup) -> None:
+    """Remove a cgroup that was left; what cannot be killed yet is no reason to grade nobody."""
+    try:
+        _thaw(left)
+        left.kill_all()
+        left.remove()
+    except MinidockError:
+        return
+
+
+def _thaw(group: Cgroup) -> None:
+    """Thaw a cgroup of v1 and all below it, as they were frozen one by one."""
+    freezer = group.paths().get("freezer")
+    for directory in cgroup.walk(freezer) if freezer else ():
+        try:
+            cgroup.write_file(f"{directory}/freezer.state", "THAWED")
+        except KernelError as error:
+            if error.errno not in (ENOENT, ENODEV):  # it was just removed
+                raise
+
+
+def _namespace() -> str:
+    """The inode of this process's PID namespace."""
+    return str(os.stat("/proc/self/ns/pid").st_ino)
+
+
+def _listed(top: str) -> list[str]:
+    try:
+        return os.listdir(top)
+    except FileNotFoundError:
+        return []
+
+
+def _give_away(directory: str) -> None:
+    """Let the place's root make cgroups here, and move processes."""
+    os.chown(directory, ROOT_ID, ROOT_ID)
+    for name in _OWNED:
+        try:
+            os.chown(f"{directory}/{name}", ROOT_ID, ROOT_ID)
+        except FileNotFoundError:
+            continue  # v1's trees and v2's have not the same files
+
+
+def mount_points() -> dict[str, str]:
+    """What is mounted below /sys/fs/cgroup: a name there -> v1's controllers, "" for cgroup2."""
+    if cgroup.is_v2():
+        return {"": ""}
+    from minidock.kernel.cgroup_v1 import trees
+
+    found: dict[str, list[str]] = {}
+    for controller, at in trees().items():
+        found.setdefault(os.path.basename(at), []).append(controller)
+    return {name: ",".join(controllers) for name, controllers in found.items()}

@@ -1,0 +1,160 @@
+"""How a place is born: its files first, then its first process, in namespaces of its own.
+
+    grader                 between                        the place's PID 1
+      | fork ---------------> | own mounts, the tree
+      |                       | clone, with namespaces -----> | (waits)
+      | <------- its pid -----| exit                          |
+      | uid_map ----------------------------------- "go" ---> | join the cgroup, cgroup namespace
+      |                                                       | become the place's root
+      |                                                       | /proc /sys /dev/pts, pivot_root
+      | <------------------------------------------ "ready" --| name, loopback, shared mounts
+      | controllers for its cgroups --------------- "go" ---> | from here it reaps what is orphaned
+
+The tree is built outside the user namespace, so its mounts are locked inside. The tree is then
+bound once more from inside, since the kernel takes no locked mount for a root.
+
+PID 1 stays a fork of the grader that does nothing but wait: non-dumpable, so that not even the
+place's root can trace it. The kernel ends it when the grader ends (PR_SET_PDEATHSIG), however that
+happens, and everything in its PID namespace with it.
+
+Sources: user_namespaces(7), mount_namespaces(7) "Restrictions", pid_namespaces(7), prctl(2).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from minidock.errors import MinidockError
+from minidock.kernel import cgroup, link, mount, namespace, process
+from minidock.kernel.netlink import Netlink
+from minidock.teach.lab import adopted_children, sandbox_tree
+from minidock.teach.lab.enter_sandbox import in_between
+from minidock.teach.lab.sandbox_cgroup import Holding, mount_points
+from minidock.teach.lab.sandbox_tree import IDS, ROOT_ID
+from minidock.teach.lab.submission_files import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+NAMESPACES = ["user", "mount", "pid", "network", "uts", "ipc"]
+_TOP = "/tmp"  # where the tree is built: covers, in that mount namespace alone, the host's
+_NO_SUID_DEV_EXEC = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
+
+
+def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
+    """Make a place; returns the pid of its first process, which the caller kills and waits for.
+
+    Raises MinidockError where this machine refuses.
+    """
+    go, ready = os.pipe(), os.pipe()
+    trees = mount_points()
+
+    def first() -> NoReturn:
+        try:
+            os.close(go[1])
+            os.close(ready[0])
+            _first_process(holding, hostname, trees, go=go[0], ready=ready[1])
+        except BaseException as error:
+            os.write(ready[1], f"! {error or type(error).__name__}".encode()[:4000])
+        finally:
+            os._exit(1)
+
+    def between() -> int:
+        """Bear PID 1, once its files are there."""
+        process.set_not_dumpable()
+        process.restore_signals()
+        namespace.unshare(["mount"])
+        mount.set_propagation("/", "rprivate")
+        sandbox_tree.build(_TOP, lab, size_mib=size_mib)
+        fd = holding.whole.fd_for_clone()
+        return namespace.clone_process(NAMESPACES, first, cgroup_fd=fd, as_sibling=True)
+
+    pid = in_between(between)
+    adopted_children.OURS.add(pid)
+    os.close(go[0])
+    os.close(ready[1])
+    try:
+        for kind in ("uid_map", "gid_map"):
+            process.write_proc(f"/proc/{pid}/{kind}", f"0 {ROOT_ID} {IDS}")
+        os.write(go[1], b"m")
+        said = os.read(ready[0], 4000).decode(errors="replace")
+        if said != "ready":
+            raise MinidockError(f"the lab's place cannot be made: {said[2:] or 'PID 1 is gone'}")
+        holding.hand_down()
+        os.write(go[1], b"g")
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        adopted_children.wait_for_init(pid)
+        raise
+    finally:
+        os.close(go[1])
+        os.close(ready[0])
+    return pid
+
+
+def _first_process(
+    holding: Holding, hostname: str, trees: dict[str, str], *, go: int, ready: int
+) -> NoReturn:
+    """What PID 1 does until there is a place, and from then on."""
+    process.die_with_parent()
+    if not os.read(go, 1):
+        os._exit(1)
+    os.setsid()
+    born_inside = True  # where a v2 tree is, clone3 was given it
+    holding.whole.join(born_inside=born_inside)
+    namespace.unshare(["cgroup"])
+    holding.leaf.join()
+    process.set_groups([])
+    process.set_user(0, 0)
+    process.die_with_parent()
+    os.umask(0o022)
+    mount.bind_mount(_TOP, "/", _TOP, recursive=True)
+    _own_file_systems(trees)
+    os.chdir(_TOP)
+    mount.pivot_root(".", ".")
+    mount.unmount(".", mount.MNT_DETACH)
+    os.chdir("/")
+    mount.set_propagation("/", "rshared")
+    namespace.set_hostname(hostname)
+    with Netlink() as here:
+        link.set_up(here, "lo")
+    os.write(ready, b"ready")
+    os.close(ready)
+    if not os.read(go, 1):
+        os._exit(1)
+    process.close_all_but([])
+    _reap()
+
+
+def _own_file_systems(trees: dict[str, str]) -> None:
+    """What shows these namespaces: while the host's /proc and /sys are still in sight, or the
+    kernel refuses to show more than was shown before."""
+    for kind in ("proc", "sysfs"):
+        target = f"{_TOP}/{kind.removesuffix('fs')}"
+        mount.mount_filesystem(kind, "/", target, kind, flags=_NO_SUID_DEV_EXEC, data="")
+    pts = "newinstance,ptmxmode=0666,mode=620"
+    mount.mount_filesystem("devpts", "/", f"{_TOP}/dev/pts", "devpts", flags=0, data=pts)
+    root = f"{_TOP}/sys/fs/cgroup"
+    flags = _NO_SUID_DEV_EXEC
+    if cgroup.is_v2():
+        mount.mount_filesystem("cgroup2", "/", root, "cgroup2", flags=flags, data="")
+        return
+    mount.mount_filesystem("tmpfs", "/", root, "tmpfs", flags=flags, data="mode=755")
+    for name, controllers in trees.items():
+        os.mkdir(f"{root}/{name}")
+        kind = "cgroup" if controllers else "cgroup2"
+        mount.mount_filesystem(kind, "/", f"{root}/{name}", kind, flags=flags, data=controllers)
+
+
+def _reap() -> NoReturn:
+    """Be an init: wait for every orphan, so that none stays a zombie for want of a parent."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            pass
+        signal.sigwait([signal.SIGCHLD])

@@ -1,0 +1,166 @@
+"""The student's program while it runs, and what is known when it has ended.
+
+What it prints goes into files in memory (memfd_create(2)), not pipes: nobody has to read along, a
+flood ends at a limit of the kernel's (RLIMIT_FSIZE), and a process that outlives the program does
+not keep the grader waiting for the end of its output.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from minidock.errors import MinidockError
+from minidock.teach.lab.adopted_children import OURS
+from minidock.teach.lab.lost import patience
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PAUSE_SECONDS = 0.05
+_MOST_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    exit_code: as a shell says it: 128 + N where signal N ended it. output, errors: stdout and
+    stderr, the first MiB. seconds: since it was started. timed_out: the grader killed it.
+    """
+
+    exit_code: int
+    output: str
+    errors: str
+    seconds: float
+    timed_out: bool
+
+    def said(self) -> str:
+        """In a few words, for Lost: exit code and the last line of what it said."""
+        if self.timed_out:
+            return f"still running after {self.seconds:.0f} s"
+        lines = (self.errors.strip() or self.output.strip()).splitlines()
+        return f"exit code {self.exit_code}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+class Program:
+    """A running program; `pid` is the host's number of it."""
+
+    def __init__(
+        self, pid: int, output: int, errors: int, *, end_session: Callable[[int], None]
+    ) -> None:
+        self.pid = pid
+        OURS.add(pid)
+        self._pidfd = os.pidfd_open(pid)
+        self._output, self._errors = output, errors
+        self._end_session = end_session
+        self._started = time.monotonic()
+        self._ended: Ended | None = None
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return _text(self._output)
+
+    @property
+    def errors(self) -> str:
+        """What it has printed on stderr so far."""
+        return _text(self._errors)
+
+    def ended(self) -> Ended | None:
+        """How it ended; None while it runs."""
+        if self._ended is None and self._is_over(0):
+            self._reap()
+        return self._ended
+
+    def wait(self, seconds: float = 10) -> Ended:
+        """Wait for its end; at the limit (of a quick machine's seconds) it is killed."""
+        if self._ended is None:
+            if self._is_over(patience(seconds)):
+                self._reap()
+            else:
+                self.kill()
+        assert self._ended is not None
+        return self._ended
+
+    def signal(self, number: int) -> None:
+        """Send the program a signal; nothing happens where it has ended."""
+        if self._ended is None:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def kill(self) -> None:
+        """SIGKILL it, and all of its session; for the grader's own limits."""
+        if self._ended is not None:
+            return
+        deadline = time.monotonic() + patience(5)
+        while not self._is_over(0):
+            self.signal(signal.SIGKILL)
+            self._end_session(self.pid)
+            if not self._is_over(_PAUSE_SECONDS) and time.monotonic() > deadline:
+                raise MinidockError(f"process {self.pid}, the student's program, does not die")
+        self._end_session(self.pid)
+        self._reap(timed_out=True)
+
+    def close(self) -> None:
+        """Let go of its files; it has ended."""
+        for descriptor in (self._pidfd, self._output, self._errors):
+            os.close(descriptor)
+
+    def _is_over(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(int(seconds * 1000)))
+
+    def _reap(self, *, timed_out: bool = False) -> None:
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        OURS.discard(self.pid)
+        self._ended = Ended(
+            code if code >= 0 else 128 - code,
+            self.output,
+            self.errors,
+            time.monotonic() - self._started,
+            timed_out,
+        )
+
+
+@contextmanager
+def streams_in_memory(text: str) -> Iterator[tuple[int, int, int]]:
+    """What a program reads, text, and the files that it prints into, while it is being started.
+
+    The latter stay open for who reads them; but are closed where it could not be started.
+    """
+    streams = _input_file(text), _printing_file("stdout"), _printing_file("stderr")
+    try:
+        yield streams
+    except BaseException:
+        os.close(streams[1])
+        os.close(streams[2])
+        raise
+    finally:
+        os.close(streams[0])
+
+
+def _printing_file(name: str) -> int:
+    fd = os.memfd_create(name)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def _input_file(text: str) -> int:
+    fd = os.memfd_create("stdin")
+    os.write(fd, text.encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, _MOST_BYTES, 0).decode(errors="replace")

@@ -1,0 +1,248 @@
+"""The container's side of a script, in three stages of one file.
+
+    init     joins its cgroups; a cgroup namespace made after that is rooted there
+    walls    host name, mounts, up to pivot_root: with the host's programs
+    inside   from there on with a static busybox, reached by a descriptor, as the PATH is the
+             container's; setpriv out of the same directory ends it
+    last     with the command's user and rights already: closes what is open, and executes it
+
+What a shell cannot do to itself is gathered as prefixes onto the last exec: capabilities, user and
+groups are setpriv's options, in one call, which does them in the kernel's order.
+"""
+
+from __future__ import annotations
+
+import re
+
+from minidock.errors import UsageError
+from minidock.kernel import cgroup, cgroup_v1
+from minidock.teach.plan.rootfs import Layers
+from minidock.teach.script.lines import NO_TWIN, Lines
+from minidock.teach.script.shell_words import command, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.teach.plan.plan import Plan
+    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.script.shell_words import Variables
+
+_SETPRIV = "exec /proc/self/fd/9 --library-path /proc/self/fd/8 /proc/self/fd/8/setpriv"
+_DIES_WITH_PARENT = "--pdeathsig KILL"  # once more: the kernel forgets it where the user changes
+_BUSYBOX = "/proc/self/fd/8/busybox"
+_SHELLS_OWN = ("OLDPWD", "PWD", "SHLVL")  # variables that a shell exports unasked
+# Names that a shell passes on with the value that it got; not those that it sets, or uses itself.
+_PASSED_ON = re.compile(
+    r"(?!(?:_.*|IFS|OPTIND|PWD|OLDPWD|PPID|SHLVL|LINENO|RANDOM|FUNCNAME)=)"
+    r"[A-Za-z_][A-Za-z0-9_]*="
+)
+_CLOSED = ("nosuid", "nodev", "noexec")
+
+
+class Inside:
+    """Writes init's acts into the stage that each belongs to."""
+
+    def __init__(self, plan: Plan, variables: Variables) -> None:
+        self.init, self.walls, self.inside = Lines(), Lines(), Lines()
+        self._variables = variables
+        self._layers = Layers(plan.layers)
+        self._spec = plan.config["process"]
+        self._rootfs = plan.container.paths.merged
+        self._short = plan.container.id[:12]
+        self._stage = self.init
+        self._covered: list[str] = []  # mount points so far, whose insides are no image's
+        self._flags: dict[str, str] = {}  # mount point -> what a remount must say again
+        self._setpriv: list[str] = []
+        self._own_cgroup = False
+        self._born_in = _unified(plan)
+
+    def write(self, act: Act) -> None:
+        """One act of init's, in its order."""
+        if self._born_in:
+            self.init.comment(
+                "── clone3 bears it inside this cgroup; a shell enters it. cgroups(7)"
+            )
+            place = word(self._variables.mark(f"{self._born_in}/cgroup.procs"))
+            self.init.write(f"echo 0 > {place}")
+            self._born_in = ""
+        if act.op.name == "cgroup.write_file":
+            self._say(self.init, act)
+            return
+        if self._stage is self.init:
+            self._stage = self.walls
+        name = act.op.name
+        if name == "namespace.unshare":
+            self._own_cgroup = True
+        elif name == "process.new_session":
+            return  # setsid(1), a prefix of init itself
+        elif name in NO_TWIN:
+            self._stage.missing(act)
+        elif act.phase.endswith("rootfs.console_steps"):
+            return  # where there is no terminal inside, nothing can be its console
+        elif name == "mount.pivot_root":
+            self._say(self.walls, act)
+            self._stage = self.inside
+        elif name in _PREFIXES:
+            self._stage.why(act)
+            self._stage.comment(f"  (an option of setpriv below: {self._prefix(act)})")
+        elif name == "init.wait_for_start":
+            self._wait(act)
+        elif name == "process.execute":
+            self._execute(act)
+        else:
+            self._say(self._stage, act)
+
+    def end_of_init(self) -> None:
+        """How the first stage becomes the second."""
+        shell = 'sh "$0" walls'
+        if self._own_cgroup:
+            self.init.comment("Give the container a cgroup tree of its own. unshare(2)")
+            shell = f"unshare --cgroup {shell}"
+        self.init.write(f"exec {shell}")
+
+    def _say(self, lines: Lines, act: Act) -> None:
+        lines.why(act)
+        lines.write(*self._twin(act))
+
+    def _twin(self, act: Act) -> list[str]:
+        arguments = dict(act.arguments)
+        name, target = act.op.name, arguments.get("target", "")
+        if name.startswith(("mount.", "node.make_mount")) and arguments.get("root") == self._rootfs:
+            target = arguments["target"] = self._resolved(target)
+        twin = command(act.op.twin(**self._variables.mark(arguments)))
+        place = word(self._variables.mark(_joined(arguments.get("root", ""), target)))
+        if name == "mount.mount_filesystem":
+            self._remember(target, arguments)
+        elif name == "mount.bind_mount":
+            self._covered.append(target)
+        elif name == "mount.set_mount_attributes":
+            again = self._again(target)
+            twin = twin.replace("remount,bind,", f"remount,bind,{again}")
+            if arguments["root"] == "/":
+                return [f"if [ -e {place} ]; then {twin}; fi"]
+        elif name == "mount.bind_to_itself" and arguments["root"] == "/":
+            return [f"if [ -e {place} ]; then {twin}; fi"]
+        elif name == "mount.hide_path":
+            place = word(arguments["path"])
+            return [f"if [ -e {place} ]; then", *(f"    {x}" for x in twin.split("\n")), "fi"]
+        elif name in ("node.make_device", "node.make_link"):
+            place = word(arguments["path"])
+            return [f"[ -e {place} ] || [ -L {place} ] || {twin}"]
+        return [twin]
+
+    def _resolved(self, target: str) -> str:
+        """Where an image's links lead to, as they would inside: on the host they would lead out."""
+        if any(target == p or target.startswith(f"{p}/") for p in self._covered if p != "/"):
+            return target
+        return self._layers.resolve(target)
+
+    def _remember(self, target: str, arguments: dict[str, Any]) -> None:
+        """What mount(2) forgets when a mount is made read-only by a remount."""
+        from minidock.kernel.mount import flag_words
+
+        self._covered.append(target)
+        words = [word for word in flag_words(arguments["flags"]) if word in _CLOSED]
+        self._flags[target] = "".join(f"{word}," for word in words)
+
+    def _again(self, target: str) -> str:
+        above = [p for p in self._flags if target == p or target.startswith(f"{p}/")]
+        return self._flags[max(above, key=len)] if above else ""
+
+    # The end
+
+    def _prefix(self, act: Act) -> str:
+        """The option of setpriv that does an act, kept for the end."""
+        arguments, name = act.arguments, act.op.name
+        if name == "capability.set_bounding":
+            option = f"--bounding-set {_capabilities(arguments['keep'])}"
+        elif name == "capability.set_capabilities":
+            option = f"--inh-caps {_capabilities(arguments['inheritable'])}"
+        elif name == "capability.set_ambient":
+            option = f"--ambient-caps {_capabilities(arguments['names'])}"
+        elif name == "capability.set_no_new_privs":
+            option = "--no-new-privs"
+        elif name == "process.set_groups":
+            gids = ",".join(map(str, arguments["gids"]))
+            option = f"--groups {gids}" if gids else "--clear-groups"
+        elif name == "process.set_user":
+            option = f"--reuid {arguments['uid']} --regid {arguments['gid']}"
+        else:
+            return "it keeps them by itself"
+        self._setpriv.append(option)
+        return option
+
+    def _wait(self, act: Act) -> None:
+        self.inside.why(act)
+        self.inside.write('echo "ready $PID" >&3', "read -r _ <&4", "exec 3>&- 4>&-")
+
+    def _execute(self, act: Act) -> None:
+        self.inside.why(act)
+        lines = [_SETPRIV, _DIES_WITH_PARENT, *self._setpriv, *self._last(act.arguments["path"])]
+        self.inside.write(" \\\n    ".join(lines))
+
+    def _last(self, path: str) -> list[str]:
+        """The last stage and its words: they are the run's own, and nothing in them is a variable.
+
+        A shell passes on variables that it could have itself. Where there are others, env sets them
+        once that shell has closed what is open; busybox's would prefer its own programs to those of
+        PATH, so it gets the path, and that is the command's argv[0] too.
+        """
+        argv = [word(argument) for argument in self._spec["args"]]
+        environment = [self._entry(entry) for entry in self._spec["env"]]
+        last = f"{_BUSYBOX} sh /proc/self/fd/8/box.sh last"
+        if all(_PASSED_ON.match(entry) for entry in self._spec["env"]):
+            return [
+                f"{_BUSYBOX} env -i",
+                *environment,
+                f"{last} {word(path)}",
+                *argv,
+            ]
+        by_env = f"{_BUSYBOX} env -i {last} /proc/self/exe busybox env -i --"
+        return [by_env, *environment, word(path), *argv[1:]]
+
+    def _entry(self, entry: str) -> str:
+        """A variable of the command; HOSTNAME is the script's own, where nobody has named it."""
+        is_ours = entry == f"HOSTNAME={self._short}"
+        return word(self._variables.mark(entry) if is_ours else entry)
+
+
+_PREFIXES = (
+    "capability.set_bounding", "capability.keep_capabilities", "capability.set_capabilities",
+    "capability.set_ambient", "capability.set_no_new_privs", "process.set_groups",
+    "process.set_user",
+)  # fmt: skip
+
+
+def added_by_shell(environment: list[str]) -> str:
+    """The names of variables that the command would have from a shell, and not from its config."""
+    names = [entry.partition("=")[0] for entry in environment]
+    return " ".join(name for name in _SHELLS_OWN if name not in names)
+
+
+def _unified(plan: Plan) -> str:
+    """The cgroup v2 directory that clone3 bears init in, "" where there is none."""
+    clone = next(act for act in plan.acts.all if act.op.name == "namespace.clone_process")
+    if clone.arguments["cgroup_fd"] is None:
+        return ""
+    if cgroup.is_v2():
+        return f"{cgroup.ROOT}{plan.config['linux']['cgroupsPath']}"
+    return f"{cgroup_v1.trees()['']}{plan.config['linux']['cgroupsPath']}"
+
+
+def _capabilities(names: list[str]) -> str:
+    return ",".join(["-all", *("+" + name[4:].lower() for name in names)])
+
+
+def _joined(root: str, target: str) -> str:
+    return (root.rstrip("/") + "/" + target.lstrip("/")).rstrip("/") or "/"
+
+
+def check(config: dict[str, Any]) -> None:
+    """Raise UsageError where the second half could not reach its own programs, or the command."""
+    if any("=" not in entry for entry in config["process"]["env"]):
+        raise UsageError("a script needs a '=' in each variable of the environment")
+    if "=" in config["process"]["args"][0]:
+        raise UsageError("a script cannot start a command with a '=' in its name")
+    if not any(entry["destination"] == "/proc" for entry in config["mounts"]):
+        raise UsageError("a script needs /proc in its container: its second half is reached by it")

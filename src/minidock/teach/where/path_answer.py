@@ -1,0 +1,118 @@
+"""where CONTAINER:PATH: a path's story for people, or the mount that is over the layers there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from minidock.errors import Conflict, NotFound
+from minidock.teach.layers.find import of_container
+from minidock.teach.layers.story import Story, command_for, kind_of, story_of
+from minidock.teach.page import WIDTH, Paint, size
+from minidock.teach.where.mounted import Mounted, links_text, mounted_at
+from minidock.teach.where.output import Shortener
+from minidock.teach.where.path_walk import Tree, follow, root_of_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.layers.layer import Version
+    from minidock.teach.where.path_walk import Place
+
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.01
+
+
+def story_in(container: Container, path: str) -> Story | Mounted:
+    """What a path of a container is: in its layers, or in what is mounted over them.
+
+    Raises NotFound as `story_of`.
+    """
+    pid = int(container.state["Pid"])
+    try:
+        return (
+            _answer(container, path, root_of_running(pid), pid)
+            if pid
+            else _planned(container, path)
+        )
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return _planned(container, path)
+
+
+def _planned(container: Container, path: str) -> Story | Mounted:
+    with Tree(container) as root:
+        return _answer(container, path, root, 0)
+
+
+def _answer(container: Container, path: str, root: Place, pid: int) -> Story | Mounted:
+    way = follow(root, path)
+    if ".." in way.rest or way.rest == ["."]:
+        here = "/".join(name for name, _ in way.levels)
+        through = here if way.place.kind() not in (stat.S_IFDIR, 0) else f"{here}/{way.rest[0]}"
+        raise NotFound(f"{path} leads through {through}, which is not a directory")
+    if mounted := mounted_at(container, way, path, pid=pid):
+        return mounted
+    story = _settled_story(container, way.path)
+    story.path = path
+    story.sentences[:0] = links_text(way)
+    return story
+
+
+def _settled_story(container: Container, path: str) -> Story:
+    """The story of a path that may be changing: told when it stands still for a moment."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return story_of(container.name, of_container(container), path)
+        except Conflict:  # a directory on the way was replaced while it was read
+            time.sleep(_PAUSE_SECONDS)
+    return story_of(container.name, of_container(container), path)
+
+
+def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
+    """Write it for people: the answer, then every version, the topmost first.
+
+    variables: as in class Whole.
+    """
+    from textwrap import fill
+
+    paint, used = Paint(out), Shortener(variables)
+    body = [
+        fill(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
+        for text in story.sentences
+    ]
+    for version in story.found.versions:
+        command = used.command(command_for(version))
+        body += ["", f"  {version.layer.name:<9} {_described(version)}"]
+        body.append(" " * 12 + paint.command(f"$ {command}"))
+    out.write(paint.bold(f"{story.name}:{story.path}") + "\n")
+    out.write("".join(f"    {line}\n" for line in used.assignments()))
+    out.write("\n".join(body) + "\n")
+
+
+def _described(version: Version) -> str:
+    """What it is, and what it has to do with what is seen."""
+    status, barrier = version.entry.status, version.hidden_by
+    detail = f", {size(status.st_size)}" if stat.S_ISREG(status.st_mode) else ""
+    role = _ROLES[version.role]
+    if barrier is not None:
+        here = barrier.path == version.path
+        role = f"hidden by {barrier.layer.name}" + (
+            "" if here else f", where /{os.fsdecode(barrier.path)} is {_a(kind_of(barrier))}"
+        )
+    return f"{kind_of(version)}{detail}: {role}"
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+_ROLES = {
+    "seen": "this is seen",
+    "merged": "its files are seen too",
+    "content": "its content is seen",
+    "whiteout": "says that there is none",
+    "hidden": "hidden",
+}

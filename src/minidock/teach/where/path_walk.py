@@ -1,0 +1,323 @@
+"""where CONTAINER:PATH: the way down a path, as a process of the container would go it.
+
+    of a running one    by descriptors in its own mount namespace: the kernel crosses its mounts
+    of any other one    over the image's layers and its own, and what its last start mounted there,
+                        or the next one will: what a tmpfs will hold nobody can know
+
+Links are followed here, one after the other, from the container's root and never out of it: a link
+in a volume may lead into the layers, and back. Those of procfs are not followed, as they mean
+another place to each process that reads them.
+
+Source: path_resolution(7); proc_pid_mountinfo(5); proc_pid_fdinfo(5), "mnt_id".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from minidock.engine.container.bundle import mounts_of
+from minidock.errors import UsageError
+from minidock.kernel.mount import mount_table, unescaped
+from minidock.teach.layers.find import of_container
+from minidock.teach.layers.stack import Stack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.layers.layer import Version
+
+    class Place(Protocol):
+        """Where a way is. mount: None where that is the container's root file system."""
+
+        mount: Mount | None
+
+        def kind(self) -> int:
+            """What it is, as S_IFMT has it; 0 where that cannot be known."""
+
+        def target(self) -> str:
+            """Where a link points to."""
+
+        def down(self, name: str) -> Place | None:
+            """What is there under a name; None for nothing."""
+
+
+_LINKS_MAX = 40  # path_resolution(7)
+_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Mount:
+    """Something mounted over the layers.
+
+    point: where, in the container. kind: of its file system, or "bind". source: the host's path of
+    its root, "" where there is none.
+    """
+
+    def __init__(self, point: str, kind: str, source: str) -> None:
+        self.point = point
+        self.kind = kind
+        self.source = source
+
+
+class Way:
+    """A way: levels: each name that was gone down, and the place there. links: (link, its target).
+
+    rest: the names that nothing is under any more.
+    """
+
+    def __init__(self, root: Place) -> None:
+        self.levels: list[tuple[str, Place]] = [("", root)]
+        self.links: list[tuple[str, str]] = []
+        self.rest: list[str] = []
+
+    @property
+    def place(self) -> Place:
+        return self.levels[-1][1]
+
+    @property
+    def path(self) -> str:
+        """The path without links and "..", with the names that nothing is under."""
+        return "/" + "/".join([*[name for name, _ in self.levels[1:]], *self.rest])
+
+
+def follow(root: Place, path: str, *, to_the_end: bool = False) -> Way:
+    """Go down a path. to_the_end: a link at its end is followed too.
+
+    Raises UsageError for links that lead in a circle.
+    """
+    way = Way(root)
+    waiting = _names(path)
+    if path.endswith("/"):
+        waiting.append(".")  # only a directory may have a slash behind it
+    while waiting:
+        if way.place.kind() not in (stat.S_IFDIR, 0):
+            way.rest = waiting
+            return way
+        name = waiting.pop(0)
+        if name == ".":
+            continue
+        if name == "..":
+            del way.levels[max(1, len(way.levels) - 1) :]
+            continue
+        place = way.place.down(name)
+        if place is None:
+            way.rest = [name, *waiting]
+            return way
+        if place.kind() == stat.S_IFLNK and (waiting or to_the_end):
+            target = place.target()
+            way.links.append((f"{way.path.rstrip('/')}/{name}", target))
+            if len(way.links) > _LINKS_MAX:
+                raise UsageError(f"{path}: too many symbolic links (ELOOP)")
+            if target.startswith("/"):
+                del way.levels[1:]
+            waiting = _names(target) + waiting
+            continue
+        way.levels.append((name, place))
+    return way
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
+
+
+class Held:
+    """A place that is held open. The descriptor ends with it."""
+
+    def __init__(self, fd: int, mount: Mount | None) -> None:
+        self.fd = fd
+        self.mount = mount
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def kind(self) -> int:
+        return stat.S_IFMT(os.fstat(self.fd).st_mode)
+
+    def target(self) -> str:
+        return os.readlink("", dir_fd=self.fd)
+
+    def open_down(self, name: str) -> int:
+        """The descriptor of what is there under a name; -1 for nothing."""
+        try:
+            return os.open(name, _FLAGS, dir_fd=self.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+
+
+class Running(Held):
+    """A place in the mount namespace of a container's process."""
+
+    def __init__(self, fd: int, mounts: Mounts) -> None:
+        self._mounts = mounts
+        super().__init__(fd, mounts.of(fd))
+
+    def kind(self) -> int:
+        kind = super().kind()
+        is_magic = kind == stat.S_IFLNK and self.mount is not None and self.mount.kind == "proc"
+        return 0 if is_magic else kind
+
+    def down(self, name: str) -> Running | None:
+        if (fd := self.open_down(name)) < 0:
+            return None
+        return Running(fd, self._mounts)
+
+
+class Mounts:
+    """The mounts of a container's process, by the kernel's numbers."""
+
+    def __init__(self, pid: int, root: int) -> None:
+        self._lines = {line.split(" ", 1)[0]: line for line in mount_table(pid)}
+        self._root = _mount_id(root)
+
+    def of(self, fd: int) -> Mount | None:
+        """The mount that a descriptor is in; None for the root's."""
+        number = _mount_id(fd)
+        if number == self._root or number not in self._lines:
+            return None
+        left, _, right = self._lines[number].partition(" - ")
+        fields = left.split(" ")
+        point, kind = unescaped(fields[4]), right.split(" ")[0]
+        return Mount(point, kind, _on_host(fields[2], unescaped(fields[3])))
+
+
+def _mount_id(fd: int) -> str:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    return fields["mnt_id"].strip()
+
+
+def _on_host(device: str, root: str) -> str:
+    """The host's path of a place in a file system, by the mounts that it has of it; "" for none."""
+    for line in reversed(mount_table("self")):
+        fields = line.split(" ", 5)
+        top = unescaped(fields[3]).rstrip("/")
+        if fields[2] == device and f"{root.rstrip('/')}/".startswith(f"{top}/"):
+            path = unescaped(fields[4]).rstrip("/") + root.rstrip("/")[len(top) :]
+            if _is_on(path or "/", device):
+                return path or "/"
+    return ""
+
+
+def _is_on(path: str, device: str) -> bool:
+    """Whether a path of the host is there, and no other file system has been mounted over it."""
+    try:
+        number = os.lstat(path).st_dev
+    except OSError:
+        return False
+    return f"{os.major(number)}:{os.minor(number)}" == device
+
+
+def root_of_running(pid: int) -> Running:
+    """The root of a container's process. Raises FileNotFoundError where it has ended."""
+    fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return Running(fd, Mounts(pid, fd))
+
+
+class InLayers:
+    """A place in the layers, by the versions of it that count."""
+
+    def __init__(self, stack: Stack, counted: list[Version]) -> None:
+        self._stack = stack
+        self._counted = counted
+
+    def kind(self) -> int:
+        return stat.S_IFMT(self._counted[0].entry.status.st_mode)
+
+    def target(self) -> str:
+        top = self._counted[0]
+        return os.fsdecode(top.layer.read_link(top.entry))
+
+    def down(self, name: str) -> InLayers | None:
+        parents = [(version.layer, version.path) for version in self._counted]
+        counted, _ = self._stack.resolve(parents, os.fsencode(name))
+        return InLayers(self._stack, counted) if counted else None
+
+
+class OnHost(Held):
+    """A place in a directory of the host that a start binds into the container."""
+
+    def down(self, name: str) -> OnHost | None:
+        fd = self.open_down(name)
+        return OnHost(fd, self.mount) if fd >= 0 else None
+
+
+class Planned:
+    """A place of a container that does not run.
+
+    tree: all that will be mounted. path: of the place. inner: what can be known of it.
+    """
+
+    def __init__(
+        self, tree: Tree, path: str, mount: Mount | None, inner: InLayers | OnHost | None
+    ) -> None:
+        self._tree = tree
+        self._path = path
+        self.mount = mount
+        self._inner = inner
+
+    def kind(self) -> int:
+        return self._inner.kind() if self._inner else 0
+
+    def target(self) -> str:
+        return self._inner.target() if self._inner else ""
+
+    def down(self, name: str) -> Planned | None:
+        path = f"{self._path.rstrip('/')}/{name}"
+        if over := self._tree.over(path, self.mount):
+            return over
+        inner = self._inner.down(name) if self._inner else None
+        if inner is None and self._inner is not None:
+            return None
+        return Planned(self._tree, path, self.mount, inner)
+
+
+class Tree:
+    """The root of a container that does not run: `with Tree(container) as root:`."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._stack = Stack(of_container(container))
+        self._mounted: list[tuple[str, Mount | None, Planned]] = []  # point, its mount, new root
+
+    def __enter__(self) -> Planned:
+        self._stack.__enter__()
+        found = self._stack.look_up(b"")
+        root = Planned(self, "/", None, InLayers(self._stack, found.counted))
+        for entry in _configured(self._container):
+            way = follow(root, entry["destination"], to_the_end=True)
+            source = os.path.realpath(entry["source"]) if entry["type"] == "bind" else ""
+            mount = Mount(way.path, entry["type"], source)
+            place = Planned(self, way.path, mount, _bound(mount) if source else None)
+            self._mounted.append((way.path, way.place.mount, place))
+        return root
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def over(self, path: str, mount: Mount | None) -> Planned | None:
+        """What is mounted at a path of a mount, or of the layers; of several the latest."""
+        found = None
+        for point, below, place in self._mounted:
+            if (point, below) == (path, found.mount if found else mount):
+                found = place
+        return found
+
+
+def _bound(mount: Mount) -> OnHost | None:
+    try:
+        return OnHost(os.open(mount.source, _FLAGS), mount)
+    except OSError:  # it is gone from the host
+        return None
+
+
+def _configured(container: Container) -> list[dict[str, Any]]:
+    """What the last start mounted, or the first one will: "destination", "type", "source"."""
+    try:
+        with open(container.paths.config, encoding="utf-8") as file:
+            mounts: list[dict[str, Any]] = json.load(file)["mounts"]
+            return mounts
+    except FileNotFoundError:  # it was never started
+        return mounts_of(container)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from minidock.teach.lab.quiz.question import Asked, Question, Revealed
     from minidock.teach.lab.quiz.scene import Scene
 
-__all__ = ["POOL", "Quiz", "drawn", "files", "network", "processes", "restrictions"]  # which fill
-POOL
+# Importing the modules of questions fills POOL.
+__all__ = ["POOL", "Quiz", "drawn", "files", "network", "processes", "restrictions"]
 
 _INDENT = "      "
 

@@ -122,7 +122,7 @@ def test_stage_does_not_wait_for_one_that_was_never_started(
 
     monkeypatch.setattr(threading.Thread, "start", start_or_not)
     with pytest.raises(KeyboardInterrupt):
-        stages.build_stages(builder)
+        stages.build_stages(builder, SimpleNamespace())
 
 
 def test_file_of_a_context_that_goes_while_it_is_listed_is_not_in_it(

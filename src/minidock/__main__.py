@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minidock.cli.prestart import prestart
+from minidock.cli.frame.monitor_warmup import prestart
 
 
 def main() -> int:

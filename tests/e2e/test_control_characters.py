@@ -80,7 +80,7 @@ def test_no_view_of_a_container_obeys_what_is_in_its_names(
 
 
 def test_text_for_a_terminal_keeps_lines_tabs_and_colours() -> None:
-    from minidock.cli.guarded import Guarded, visible
+    from minidock.cli.frame.safe_output import Guarded, visible
 
     class Stream:
         text = ""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minidock.cli.plan import plan
+from minidock.cli.verbs.plan import plan
 from minidock.paths import Store
 from minidock.teach.plan.plan import ID
 from support.command import Minidock, command_line, environment

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.cli.sizes import tree_bytes
+from minidock.cli.output.sizes import tree_bytes
 from minidock.engine.container import volumes
 from minidock.engine.copy.tar_in import Unpacker
 from minidock.engine.copy.tar_out import Packer

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from minidock.cli.plan import plan
+from minidock.cli.verbs.plan import plan
 from minidock.paths import Store
 from minidock.teach.without.isolations import WALLS
 from support.command import REPOSITORY, Minidock, command_line, environment

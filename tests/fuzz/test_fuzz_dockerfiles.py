@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidock.cli.filters import BadFilter, glob, matches
+from minidock.cli.flags.filters import BadFilter, glob, matches
 from minidock.engine.build.mounts import read_mounts
 from minidock.engine.build.stage_plan import plan
 from minidock.engine.build.stage_state import State

@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 from test_cli_create_body import minidock_body
 
-from minidock.cli.moments import parse_moment
+from minidock.cli.flags.moments import parse_moment
 from minidock.comma_separated import read_record
 from minidock.engine.container.quota import size_of
 from minidock.engine.dockerfile.duration import go_duration

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from minidock.cli import events as cli_events
 from minidock.cli.main import write_any_character
+from minidock.cli.verbs import events as cli_events
 from minidock.engine.monitor import logs
 from minidock.engine.store import events
 from minidock.errors import MinidockError

@@ -12,10 +12,10 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 from test_template import CONTAINER, SAME_OUTPUT
 
-from minidock.cli.columns import Row
-from minidock.cli.failure import FormatError, FormatSyntaxError
-from minidock.cli.formatted import formatted
-from minidock.cli.inspecting import parsed_template, render_object
+from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.output.columns import Row
+from minidock.cli.output.formatted import formatted
+from minidock.cli.output.inspecting import parsed_template, render_object
 from support.fuzz import ODD, as_text, corpus, fuzz, made, mutated
 
 _FUNCTIONS = ["and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "index", "slice", "len",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from minidock import document
-from minidock.cli import sizes
+from minidock.cli.output import sizes
 from minidock.engine.build import prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
 from minidock.engine.build.run_step import Running

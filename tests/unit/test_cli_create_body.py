@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli.command import command
-from minidock.cli.flags_run import container_create_body, run_flags
+from minidock.cli.flags.run_flags import container_create_body, run_flags
+from minidock.cli.frame.command import command
 from minidock.errors import MinidockError
 
 pytestmark = pytest.mark.skipif(DOCKER is None, reason="no docker client to compare with")

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli import history, human, image_list, network, summary, volume
-from minidock.cli.columns import Row
-from minidock.cli.failure import FormatError, FormatSyntaxError
-from minidock.cli.ps import _check_format
-from minidock.cli.table import write_rows
+from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.output import container_row, human
+from minidock.cli.output.columns import Row
+from minidock.cli.output.table import write_rows
+from minidock.cli.verbs import history, image_list, network, volume
+from minidock.cli.verbs.ps import _check_format
 from minidock.engine.image.history import Step
 from minidock.engine.image.image import Image
 from minidock.paths import Store
@@ -148,7 +149,7 @@ def printed(
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:
-            if headings is summary.HEADINGS:
+            if headings is container_row.HEADINGS:
                 _check_format(format)
             write_rows(rows(), format=format, columns=columns, headings=headings)
         except (FormatError, FormatSyntaxError) as error:
@@ -168,8 +169,8 @@ def test_ps_prints_what_docker_prints(format: str, no_trunc: bool, docker: FakeD
     flags = ["--no-trunc"] if no_trunc else []
 
     def ours() -> tuple[int, str]:
-        rows = [summary.row(entry, truncate=not no_trunc) for entry in CONTAINERS]
-        return printed(lambda: rows, format, summary.COLUMNS, summary.HEADINGS)
+        rows = [container_row.row(entry, truncate=not no_trunc) for entry in CONTAINERS]
+        return printed(lambda: rows, format, container_row.COLUMNS, container_row.HEADINGS)
 
     before, theirs = ours(), said(docker, "ps", *flags, "--format", format)
     assert theirs in (before, ours())  # one may grow a minute older while docker answers
@@ -177,11 +178,11 @@ def test_ps_prints_what_docker_prints(format: str, no_trunc: bool, docker: FakeD
 
 def test_ps_with_sizes_prints_what_docker_prints(docker: FakeDockerApi) -> None:
     docker.answers["/containers/json"] = CONTAINERS
-    columns = (*summary.COLUMNS, "Size")
+    columns = (*container_row.COLUMNS, "Size")
 
     def ours() -> tuple[int, str]:
-        rows = [summary.row(entry, truncate=True) for entry in CONTAINERS]
-        return printed(lambda: rows, "", columns, summary.HEADINGS)
+        rows = [container_row.row(entry, truncate=True) for entry in CONTAINERS]
+        return printed(lambda: rows, "", columns, container_row.HEADINGS)
 
     before, theirs, after = ours(), said(docker, "ps", "-s"), ours()
     assert theirs in (before, after)  # a container may grow a minute older while docker answers
@@ -190,7 +191,7 @@ def test_ps_with_sizes_prints_what_docker_prints(docker: FakeDockerApi) -> None:
 def test_ps_without_containers_prints_the_heading(docker: FakeDockerApi) -> None:
     docker.answers["/containers/json"] = []
     for format in ("", "{{.ID}}", "json", 'table {{.ID}}\t{{.Label "a.b-c"}}'):
-        ours = printed(list, format, summary.COLUMNS, summary.HEADINGS)
+        ours = printed(list, format, container_row.COLUMNS, container_row.HEADINGS)
         assert ours == said(docker, "ps", "--format", format)
 
 

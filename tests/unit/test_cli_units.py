@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from minidock.cli import human, moments, units
-from minidock.cli.columns import aligned
 from minidock.cli.commands import ABSENT, COMMANDS, minidock
-from minidock.cli.filters import BadFilter, chosen
-from minidock.cli.flags_process import environment_file
+from minidock.cli.flags import moments, units
+from minidock.cli.flags.filters import BadFilter, chosen
+from minidock.cli.flags.process_flags import environment_file
+from minidock.cli.frame.pflag import INT, Flag, parse, parse_bool, parse_int
+from minidock.cli.frame.version import VERSION
 from minidock.cli.main import run
-from minidock.cli.pflag import INT, Flag, parse, parse_bool, parse_int
-from minidock.cli.release import VERSION
+from minidock.cli.output import human
+from minidock.cli.output.columns import aligned
 from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError
@@ -115,13 +116,13 @@ def flags() -> list[Flag]:
 
 
 def _bool() -> Any:
-    from minidock.cli.pflag import Parsed
+    from minidock.cli.frame.pflag import Parsed
 
     return Parsed("", parse_bool)
 
 
 def _list() -> Any:
-    from minidock.cli.pflag import Parsed
+    from minidock.cli.frame.pflag import Parsed
 
     return Parsed("list", str)
 
@@ -210,7 +211,7 @@ def test_what_runs_often_imports_nothing_heavy(module: str) -> None:
     """click alone takes as long as all that `exec` does before it begins."""
     program = (
         "import sys; sys.path[:0] = [sys.argv[1]]; import minidock.cli.main, "
-        f"minidock.cli.{module}; print(*(set(sys.modules) & set(sys.argv[2:])))"
+        f"minidock.cli.verbs.{module}; print(*(set(sys.modules) & set(sys.argv[2:])))"
     )
     source = str(Path(__file__).parents[2] / "src")
     command = [sys.executable, "-I", "-S", "-c", program, source, *HEAVY]

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from minidock.cli.doctor import as_text
+from minidock.cli.verbs.doctor import as_text
 from minidock.engine.doctor.finding import OK, PROBLEM, UNKNOWN, WARNING
 from minidock.engine.doctor.host import NEEDED
 from minidock.engine.doctor.probes import PROBES

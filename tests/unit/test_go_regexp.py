@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.cli.filters import BadFilter, matches
+from minidock.cli.flags.filters import BadFilter, matches
 
 NAMES = ("box", "box2", "9x_y")
 FOUND = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.cli.lab import lab as commands
+from minidock.cli.verbs.lab import lab as commands
 from minidock.errors import Conflict, NotFound, UsageError
 from minidock.teach.lab import folder
 from minidock.teach.lab.submission_files import Files

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from minidock.cli.flags_storage import parse_mount
+from minidock.cli.flags.storage import parse_mount
 from minidock.engine.container.mounts import mount_points
 from minidock.errors import UsageError
 from minidock.paths import Store

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.cli.flags_limits import parse_ulimit
-from minidock.cli.flags_storage import parse_mount
-from minidock.cli.pflag import parse_int
-from minidock.cli.units import duration_nanoseconds, nano_cpus, port_range, size_bytes
+from minidock.cli.flags.limits import parse_ulimit
+from minidock.cli.flags.storage import parse_mount
+from minidock.cli.flags.units import duration_nanoseconds, nano_cpus, port_range, size_bytes
+from minidock.cli.frame.pflag import parse_int
 from minidock.comma_separated import read_record
 from minidock.errors import UsageError
 from minidock.numerals import atoi, decimal_fraction, is_decimal, octal

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.cli.build_screen import Screen
+from minidock.cli.output.build_progress import Screen
 from minidock.engine.build import recipe
 from minidock.engine.image import recipes
 from minidock.errors import MinidockError, NotFound

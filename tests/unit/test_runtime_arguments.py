@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.cli.release import VERSION
+from minidock.cli.frame.version import VERSION
 from minidock.errors import UsageError
 from minidock.runtime import arguments, release
 from minidock.runtime.arguments import COMMANDS, help_text, parse

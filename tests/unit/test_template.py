@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
-from minidock.cli.failure import FormatError, FormatSyntaxError
-from minidock.cli.inspecting import parsed_template, render_object
+from minidock.cli.frame.failure import FormatError, FormatSyntaxError
+from minidock.cli.output.inspecting import parsed_template, render_object
 from support.patience import patience
 
 CONTAINER: dict[str, Any] = {

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from minidock.cli.filters import BadFilter, matches
+from minidock.cli.flags.filters import BadFilter, matches
 from minidock.engine.dockerfile import config
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.glob import replace

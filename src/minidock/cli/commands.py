@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from minidock.cli.lazy import Group
-from minidock.cli.pflag import in_section, refused, switch
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import in_section, refused, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.cli.lazy import Table
+    from minidock.cli.frame.lazy import Table
 
 COMMON, NOUNS, VERBS, TEACH = "Common Commands", "Management Commands", "Commands", "To learn from"
 
@@ -140,7 +140,7 @@ ABSENT = {
 def _root(given: dict[str, Any]) -> bool:
     """Containers, one kernel call at a time."""
     if "version" in given:
-        from minidock.cli.release import VERSION
+        from minidock.cli.frame.version import VERSION
 
         print(f"minidock version {VERSION}")
     return "version" in given

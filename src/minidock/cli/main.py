@@ -13,9 +13,9 @@ import io
 import os
 import sys
 
-from minidock.cli.command import HelpAsked
 from minidock.cli.commands import minidock
-from minidock.cli.failure import complain
+from minidock.cli.frame.command import HelpAsked
+from minidock.cli.frame.failure import complain
 from minidock.document import say_what_is_passed_over
 from minidock.errors import MinidockError
 
@@ -47,13 +47,13 @@ def run(argv: list[str]) -> int:
         # Python's own warnings are for programmers. (The module `warnings` uses this very list.)
         _warnings.filters.insert(0, ("ignore", None, Warning, None, 0))
     if os.isatty(1) or os.isatty(2):
-        from minidock.cli.guarded import guard_terminals
+        from minidock.cli.frame.safe_output import guard_terminals
 
         guard_terminals()
     say_what_is_passed_over(complain)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
-            from minidock.cli.screen import complete
+            from minidock.cli.frame.click_adapter import complete
 
             return complete(minidock, asked)
         code = _run_or_help(argv)
@@ -77,7 +77,7 @@ def _run_or_help(argv: list[str]) -> int:
     try:
         return minidock.run("minidock", argv)
     except HelpAsked as asked:
-        from minidock.cli.helptext import print_help
+        from minidock.cli.frame.helptext import print_help
 
         print_help(asked.thing, asked.path)
         return 0

@@ -1,4 +1,4 @@
-"""What a build tells of itself while it goes on; cli/build_screen.py shows it.
+"""What a build tells of itself while it goes on; cli/output/build_progress.py shows it.
 
 A build is a row of *vertices*, as BuildKit calls them: the loading of the context, each step, the
 export. Each begins, says lines, and ends: done, cached, failed or cancelled. Several go on at the

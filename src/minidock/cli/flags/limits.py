@@ -1,0 +1,329 @@
+"""Flags of `run` and `create` about what a container may use: memory, CPUs, pids, rlimits.
+
+They become HostConfig fields of Docker's ContainerCreate body. Docker's daemon refuses some values
+that its client lets pass; those are refused here, in the daemon's words.
+Source: Docker Engine API 1.45, Resources; cgroups(7); getrlimit(2).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.flags.units import nano_cpus, size_bytes, swap_bytes
+from minidock.cli.frame.pflag import (
+    INT,
+    Parsed,
+    in_section,
+    parse_int,
+    refused,
+    switch,
+    value,
+    values,
+)
+from minidock.errors import UsageError
+from minidock.numerals import atoi, is_decimal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MINIMUM_MEMORY = 6 << 20  # below this no container's init gets far enough to say what is wrong
+_RLIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
+    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+
+class Unavailable(UsageError):
+    """A limit that is well formed, and that Docker's daemon refuses: `create` ends with 1 then."""
+
+    exit_code = 1
+
+
+def parse_ulimit(text: str) -> dict[str, Any]:
+    name, equals, limits = text.partition("=")
+    if not equals:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in _RLIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    parts = limits.split(":")
+    if len(parts) > 2:
+        raise ValueError(
+            f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
+        )
+    soft, hard = (atoi(part, call="ParseInt") for part in (parts[0], parts[-1]))
+    if hard != -1 and soft == -1:
+        raise ValueError(
+            "ulimit soft limit must be less than or equal to hard limit: "
+            f"soft: -1 (unlimited), hard: {hard}"
+        )
+    if hard != -1 and soft > hard:
+        raise ValueError(
+            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        )
+    return {"Name": name, "Hard": hard, "Soft": soft}
+
+
+def _uint16(text: str) -> int:
+    try:
+        number = parse_int(text, 64)
+    except ValueError as error:
+        raise ValueError(str(error).replace("ParseInt", "ParseUint")) from None
+    if text[0] in "+-":
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if number >= 1 << 16:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return number
+
+
+def _of_device(text: str) -> tuple[str, str]:
+    path, colon, setting = text.partition(":")
+    if not colon or not path:
+        raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
+    return path, setting
+
+
+def _device_weight(text: str) -> dict[str, Any]:
+    path, weight = _of_device(text)
+    if not is_decimal(weight) or not (weight == "0" or 10 <= int(weight) <= 1000):
+        raise ValueError(f"invalid weight for device: {text}")
+    return {"Path": path, "Weight": int(weight)}
+
+
+def _device_bytes(text: str) -> dict[str, Any]:
+    path, rate = _of_device(text)
+    try:
+        return {"Path": path, "Rate": size_bytes(rate)}
+    except ValueError:
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is "
+            "<device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional "
+            "and can be kb, mb, or gb"
+        ) from None
+
+
+def _device_operations(text: str) -> dict[str, Any]:
+    path, rate = _of_device(text)
+    if not is_decimal(rate):
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer"
+        )
+    return {"Path": path, "Rate": int(rate)}
+
+
+_BYTES = Parsed("bytes", size_bytes)
+_DEVICE_BYTES = Parsed("list", _device_bytes)
+_DEVICE_OPERATIONS = Parsed("list", _device_operations)
+_REALTIME = "real-time scheduling comes later"
+
+_SHARED = (
+    value("-m", "--memory", type=_BYTES, default=0, help="Memory limit"),
+    value("--memory-reservation", type=_BYTES, default=0, help="Memory soft limit"),
+    value(
+        "--memory-swap",
+        type=Parsed("bytes", swap_bytes),
+        default=0,
+        help="Memory and swap together, at most; -1: swap without limit",
+    ),
+    value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
+    value(
+        "-c",
+        "--cpu-shares",
+        type=INT,
+        default=0,
+        help="Weight against others when processors are short",
+    ),
+    value("--cpu-period", type=INT, default=0, help="Limit CPU CFS period"),
+    value("--cpu-quota", type=INT, default=0, help="Limit CPU CFS quota"),
+    value("--cpuset-cpus", default="", help="Processors to run on, such as 0-3 or 0,1"),
+    value("--cpuset-mems", default="", help="Memory nodes (NUMA) to use, such as 0-3 or 0,1"),
+    value(
+        "--blkio-weight",
+        type=Parsed("uint16", _uint16),
+        default=0,
+        help="Weight of disk access, 10 to 1000; 0: none",
+    ),
+    refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
+    refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
+    refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
+)
+
+limit_flags = in_section(
+    "Limits",
+    *_SHARED,
+    value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
+    switch("--oom-kill-disable", help="Disable OOM Killer"),
+    value(
+        "--oom-score-adj",
+        type=INT,
+        default=0,
+        help="Whom the kernel ends first when memory is short: -1000 to 1000",
+    ),
+    value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
+    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
+    value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
+    value("--cgroup-parent", default="", help="The cgroup below which the container's is made"),
+    values(
+        "--blkio-weight-device",
+        type=Parsed("list", _device_weight),
+        help="Weight of access to one device",
+    ),
+    values(
+        "--device-read-bps",
+        type=_DEVICE_BYTES,
+        help="Bytes a second that may be read from a device",
+    ),
+    values(
+        "--device-read-iops",
+        type=_DEVICE_OPERATIONS,
+        help="Reads a second from a device",
+    ),
+    values(
+        "--device-write-bps",
+        type=_DEVICE_BYTES,
+        help="Bytes a second that may be written to a device",
+    ),
+    values(
+        "--device-write-iops",
+        type=_DEVICE_OPERATIONS,
+        help="Writes a second to a device",
+    ),
+    refused("--cpu-count", because="Windows only"),
+    refused("--cpu-percent", because="Windows only"),
+    refused("--io-maxbandwidth", because="Windows only"),
+    refused("--io-maxiops", because="Windows only"),
+)
+
+
+def update_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The limits that can be changed later: None where a flag is not given."""
+    pids = value("--pids-limit", type=INT, help="Tune pids limit (set -1 for unlimited)")
+    declared = in_section("Limits", *_SHARED, pids)(function)
+    declared.flags = [flag.optional() for flag in declared.flags]  # type: ignore[attr-defined]
+    return declared
+
+
+def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
+    """HostConfig's limits."""
+    check_memory(flags)
+    check_cpus(flags)
+    if not -1000 <= flags["oom_score_adj"] <= 1000:
+        raise Unavailable(
+            f"Invalid value {flags['oom_score_adj']}, range for oom score adj is [-1000, 1000]"
+        )
+    check_weight(flags)
+    by_name = {limit["Name"]: limit for limit in flags["ulimit"]}
+    return {
+        "ShmSize": flags["shm_size"],
+        "Memory": flags["memory"],
+        "MemoryReservation": flags["memory_reservation"],
+        "MemorySwap": flags["memory_swap"],
+        "MemorySwappiness": flags["memory_swappiness"],
+        "OomKillDisable": flags["oom_kill_disable"],
+        "OomScoreAdj": flags["oom_score_adj"],
+        "NanoCpus": flags["cpus"],
+        "CpuShares": flags["cpu_shares"],
+        "CpuPeriod": flags["cpu_period"],
+        "CpuQuota": flags["cpu_quota"],
+        "CpusetCpus": flags["cpuset_cpus"],
+        "CpusetMems": flags["cpuset_mems"],
+        "PidsLimit": flags["pids_limit"],
+        "CgroupParent": flags["cgroup_parent"],
+        "BlkioWeight": flags["blkio_weight"],
+        "BlkioWeightDevice": list(flags["blkio_weight_device"]),
+        "BlkioDeviceReadBps": list(flags["device_read_bps"]),
+        "BlkioDeviceReadIOps": list(flags["device_read_iops"]),
+        "BlkioDeviceWriteBps": list(flags["device_write_bps"]),
+        "BlkioDeviceWriteIOps": list(flags["device_write_iops"]),
+        "Ulimits": [by_name[name] for name in sorted(by_name)],
+    }
+
+
+def check_weight(flags: dict[str, Any]) -> None:
+    """Refuse a weight of block I/O that the daemon refuses."""
+    if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
+        raise Unavailable("Range of blkio weight is from 10 to 1000")
+
+
+def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
+    """Refuse limits of memory that the daemon refuses. updates: of a container that has some."""
+    memory, swap = flags["memory"], flags["memory_swap"]
+    swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
+    if not -1 <= swappiness <= 100:
+        raise UsageError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
+    if 0 < memory < _MINIMUM_MEMORY:
+        raise Unavailable("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < swap < memory:
+        raise Unavailable("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory == 0 and swap > 0 and not updates:
+        raise Unavailable(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if 0 < reservation < _MINIMUM_MEMORY:
+        raise Unavailable("Minimum memory reservation allowed is 6MB")
+    if 0 < memory < reservation:
+        raise Unavailable(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+
+
+def check_cpus(flags: dict[str, Any]) -> None:
+    """Refuse limits of processors that the daemon refuses."""
+    available = os.cpu_count() or 1
+    period, quota = flags["cpu_period"], flags["cpu_quota"]
+    if flags["cpus"] and (period or quota):
+        other = "Period" if period else "Quota"
+        raise Unavailable(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set")
+    if not 0 <= flags["cpus"] <= available * 10**9:
+        raise Unavailable(
+            f"Range of CPUs is from 0.01 to {available}.00, "
+            f"as there are only {available} CPUs available"
+        )
+    if period and not 1000 <= period <= 1000000:
+        raise Unavailable(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < quota < 1000:
+        raise Unavailable("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    _check_set("cpus", "CPUs", flags["cpuset_cpus"], "/sys/devices/system/cpu/online")
+    _check_set("mems", "memory nodes", flags["cpuset_mems"], "/sys/devices/system/node/online")
+
+
+def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
+    """Refuse CPUs or memory nodes that this machine does not have (cpuset(7), "List format")."""
+    if not wanted:
+        return
+    try:
+        numbers = _members(wanted)
+    except ValueError:
+        raise Unavailable(
+            f"Invalid value {wanted} for cpuset {kind}: invalid format: {wanted}"
+        ) from None
+    try:
+        with open(online_path) as file:
+            online = file.read().strip()
+    except FileNotFoundError:  # a kernel without NUMA has one memory node, and no list of them
+        online = "0"
+    if not numbers <= _members(online):
+        raise Unavailable(
+            f"Requested {things} are not available - requested {wanted}, available: {online}"
+        )
+
+
+_MOST_CPUS = 8192  # more than kernels are built for
+
+
+def _members(text: str) -> set[int]:
+    """The numbers of a list such as "0-2,7"."""
+    members: set[int] = set()
+    for piece in text.split(","):
+        first, _, last = piece.partition("-")
+        start, end = atoi(first), atoi(last or first)
+        if not 0 <= start <= end <= _MOST_CPUS:
+            raise ValueError(piece)
+        members.update(range(start, end + 1))
+    return members

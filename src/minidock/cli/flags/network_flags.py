@@ -1,0 +1,310 @@
+"""Flags of `run` and `create` about the network: mode, published ports, names, addresses.
+
+They become HostConfig and NetworkingConfig fields of Docker's ContainerCreate body.
+Source: Docker Engine API 1.45, HostConfig.PortBindings and NetworkingConfig.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, AF_INET6, inet_pton
+
+from minidock.cli.flags.units import port_range
+from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Patterns are compiled where they are used: `re` is heavy, and most command lines need none.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+_MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
+USE_NAMES = (
+    "it is Docker's legacy; on a network of your own containers find each other by name "
+    "(minidock network create NET, then --network NET, and --network-alias for another name)"
+)
+NO_IPV6 = "minidock's networks have IPv4 addresses only (docs/network.md says why)"
+
+
+def is_address(text: str) -> bool:
+    """Is this an IPv4 or IPv6 address?"""
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, text)
+            return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def parse_extra_host(text: str) -> str:
+    """ "name:address" or "name=address", as "name:address"."""
+    name, separator, address = text.partition("=") if "=" in text else text.partition(":")
+    if not separator or not name:
+        raise ValueError(f'bad format for add-host: "{text}"')
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address != "host-gateway" and not is_address(address):
+        raise ValueError(f'invalid IP address in add-host: "{address}"')
+    return f"{name}:{address}"
+
+
+def _dns_server(text: str) -> str:
+    if not is_address(text.strip()):
+        raise ValueError(f"IP address is not correctly formatted: {text}")
+    return text.strip()
+
+
+def _dns_search(text: str) -> str:
+    import re
+
+    domain = text.strip()
+    if domain != "." and not re.fullmatch(_DOMAIN, domain):
+        raise ValueError(f"{text} is not a valid domain")
+    return domain
+
+
+def _ipv4(text: str) -> str:
+    address = text.strip()
+    if not is_address(address):
+        raise ValueError(f'failed to parse IP: "{text}"')
+    if ":" in address:
+        raise ValueError(NO_IPV6)
+    return address
+
+
+def _network(text: str) -> tuple[str, dict[str, Any]]:
+    """One --network, in its short form or as name=NET,alias=A,ip=I: its name and its endpoint."""
+    text = text or "default"
+    if "=" not in text:
+        if text == "container:":
+            raise UsageError("invalid container format container:<name|id>")
+        return text, {}
+    endpoint: dict[str, Any] = {}
+    name = ""
+    for piece in text.split(","):
+        key, _, given = piece.partition("=")
+        if key == "name":
+            name = given
+        elif key == "alias":
+            endpoint.setdefault("Aliases", []).append(given)
+        elif key == "ip":
+            endpoint["IPAMConfig"] = {"IPv4Address": _ipv4(given)}
+        elif key == "mac-address":
+            endpoint["MacAddress"] = given
+        elif key in ("ip6", "link-local-ip", "driver-opt"):
+            raise UsageError(f"--network {key}= is not available")
+        else:
+            raise _not_a_network(text, f"invalid field key {key}")
+    if not name:
+        raise _not_a_network(text, "no name set for network")
+    return name, endpoint
+
+
+def _not_a_network(text: str, reason: str) -> UsageError:
+    """Docker names the flag without its other spelling."""
+    return UsageError(f'invalid argument "{text}" for "--network" flag: {reason}')
+
+
+address_flag = value(
+    "--ip", type=Parsed("ip", _ipv4), default="", help="The IPv4 address, such as 172.30.100.104"
+)
+
+network_flags = in_section(
+    "Network",
+    values(
+        "--network",
+        "--net",
+        type=Parsed("network", _network),
+        help="A network, or bridge, none, host, container:NAME",
+    ),
+    values(
+        "-p", "--publish", help="A port of this machine that leads inside: [[ADDRESS:]PORT:]INSIDE"
+    ),
+    switch("-P", "--publish-all", help="Publish all exposed ports, each on some free port"),
+    values("--expose", help="A port, or a range, that the program listens on"),
+    values(
+        "--add-host",
+        type=Parsed("list", parse_extra_host),
+        help="Add a host-to-IP mapping (host:ip)",
+    ),
+    values(
+        "--dns", type=Parsed("list", _dns_server), help="A name server instead of this machine's"
+    ),
+    values("--dns-option", "--dns-opt", help="Set DNS options"),
+    values(
+        "--dns-search",
+        type=Parsed("list", _dns_search),
+        help="A domain in which short names are looked up",
+    ),
+    value("--mac-address", default="", help="The MAC address, such as 92:d0:c6:0a:29:33"),
+    address_flag,
+    values("--network-alias", "--net-alias", help="One more name on this network"),
+    refused("--ip6", because=NO_IPV6),
+    refused("--link-local-ip", because="link-local addresses are not given out"),
+    refused("--link", because=USE_NAMES),
+)
+
+
+def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """HostConfig's network fields, NetworkingConfig, and the MAC address asked for."""
+    endpoints = _endpoints(flags)
+    mode = next(iter(endpoints))
+    host = {
+        "NetworkMode": mode,
+        "PortBindings": port_bindings(flags["publish"]),
+        "PublishAllPorts": flags["publish_all"],
+        "ExtraHosts": list(flags["add_host"]) or None,
+        "Dns": list(flags["dns"]),
+        "DnsOptions": list(flags["dns_option"]),
+        "DnsSearch": list(flags["dns_search"]),
+    }
+    mac_address = endpoints[mode].get("MacAddress", "")
+    asked = endpoints if len(endpoints) > 1 else {n: e for n, e in endpoints.items() if e}
+    return host, {"EndpointsConfig": asked}, mac_address
+
+
+def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The networks that were asked for, the first one's name first, with what is wanted of each."""
+    endpoints: dict[str, dict[str, Any]] = {}
+    for name, given in flags["network"] or (("default", {}),):
+        endpoint = dict(given)
+        if name in endpoints:
+            raise UsageError(f'network "{name}" is specified multiple times')
+        endpoints[name] = endpoint
+    if len(endpoints) > 1 and not all(map(is_user_network, endpoints)):
+        raise UsageError(
+            "conflicting options: cannot attach both user-defined and non-user-defined "
+            "network-modes"
+        )
+    first = next(iter(endpoints))
+    _merge(endpoints[first], flags)
+    for name, endpoint in endpoints.items():
+        if endpoint.get("Aliases") and not is_user_network(name):
+            raise UsageError("network-scoped aliases are only supported for user-defined networks")
+        if endpoint.get("MacAddress") and name != first:
+            raise UsageError(
+                f"--network {name}: a MAC address is only for the first network",
+                hint="on the others it follows from the address",
+            )
+    return endpoints
+
+
+def _merge(endpoint: dict[str, Any], flags: dict[str, Any]) -> None:
+    """--ip, --network-alias and --mac-address are about the first network."""
+    if flags["ip"]:
+        if "IPAMConfig" in endpoint:
+            raise UsageError(
+                "conflicting options: cannot specify both --ip and per-network IPv4 address"
+            )
+        endpoint["IPAMConfig"] = {"IPv4Address": flags["ip"]}
+    if aliases := flags["network_alias"]:
+        if "Aliases" in endpoint:
+            raise UsageError(
+                "conflicting options: cannot specify both --network-alias and per-network alias"
+            )
+        endpoint["Aliases"] = list(aliases)
+    if flags["mac_address"] and "MacAddress" not in endpoint:
+        endpoint["MacAddress"] = flags["mac_address"]
+    mac_address = endpoint.get("MacAddress", "")
+    if mac_address and not _is_mac(mac_address):
+        raise UsageError(f"{mac_address} is not a valid mac address")
+
+
+def is_user_network(name: str) -> bool:
+    """Whether a network is one that people make."""
+    return name not in ("default", "bridge", "none", "host") and not name.startswith("container:")
+
+
+def _is_mac(text: str) -> bool:
+    import re
+
+    return re.fullmatch(_MAC, text) is not None
+
+
+def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
+    """The ports that the container opens: those published, and those of --expose."""
+    exposed: dict[str, Any] = dict.fromkeys(port_bindings(flags["publish"]), {})
+    for text in flags["expose"]:
+        if ":" in text:
+            raise UsageError(f"invalid port format for --expose: {text}")
+        ports, slash, protocol = text.partition("/")
+        try:
+            first, last = port_range(ports)
+        except ValueError as reason:
+            raise UsageError(
+                f"invalid range format for --expose: {text}, error: {reason}"
+            ) from None
+        for port in range(first, last + 1):
+            exposed[f"{port}/{protocol.lower() if slash else 'tcp'}"] = {}
+    return exposed
+
+
+def port_bindings(published: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+    """What -p asks for: "80/tcp" -> [{"HostIp", "HostPort"}]."""
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for text in published:
+        for port, binding in _published(_short_form(text)):
+            bindings.setdefault(port, []).append(binding)
+    return bindings
+
+
+def _short_form(text: str) -> str:
+    """ "target=80,published=8080,protocol=udp" as "8080:80/udp"; others as they are."""
+    if "=" not in text:
+        return text
+    settings = dict(piece.partition("=")[::2] for piece in text.split(","))
+    target, published = settings.pop("target", ""), settings.pop("published", "")
+    protocol = settings.pop("protocol", "tcp")
+    settings.pop("mode", "")  # "host" and "ingress" differ only in a swarm
+    for unknown in settings:
+        raise UsageError(f"-p {text}: unknown field {unknown}")
+    return f"{published}:{target}/{protocol}"
+
+
+def _published(text: str) -> list[tuple[str, dict[str, str]]]:
+    """One -p as pairs of container port and binding: [ip:][host port:]container port[/protocol]."""
+    rest, slash, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    address, host, container = _three_parts(rest)
+    if not container:
+        raise UsageError(f"No port specified: {text}<empty>")
+    if address and not is_address(address):
+        raise UsageError(f"Invalid ip address: {address}")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise UsageError(f"Invalid proto: {protocol}")
+    first, last = _range(container, "containerPort")
+    host_first, host_last = _range(host, "hostPort") if host else (0, 0)
+    count, host_count = last - first + 1, host_last - host_first + 1
+    if host and count != host_count and count != 1:
+        raise UsageError(
+            f"Invalid ranges specified for container and host Ports: {container} and {host}"
+        )
+    pairs = []
+    for offset in range(count):
+        # One container port for a range of host ports: any free one of them.
+        host_port = host if count == 1 else str(host_first + offset) if host else ""
+        pairs.append((f"{first + offset}/{protocol}", {"HostIp": address, "HostPort": host_port}))
+    return pairs
+
+
+def _three_parts(text: str) -> tuple[str, str, str]:
+    """Address ("" for all), host port ("" for a random one), container port."""
+    front, _, container = text.rpartition(":")
+    address, colon, host = front.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        return address[1:-1], host, container
+    if ":" in address:
+        raise UsageError(
+            f"Invalid ip address {address}: too many colons in address",
+            hint="an IPv6 address stands in brackets: [::1]:8080:80" if is_address(address) else "",
+        )
+    return address, host, container
+
+
+def _range(text: str, what: str) -> tuple[int, int]:
+    try:
+        return port_range(text)
+    except ValueError:
+        raise UsageError(f"Invalid {what}: {text}") from None

@@ -1,0 +1,209 @@
+"""Flags of `run` and `create` about the container's process: command, environment, streams, labels.
+
+They become the Config half of Docker's ContainerCreate body.
+Source: Docker Engine API 1.45, ContainerConfig.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.flags.units import duration_nanoseconds
+from minidock.cli.frame.pflag import INT, Parsed, in_section, switch, value, values
+from minidock.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_BLANKS = " \t"
+
+
+def _stream(text: str) -> str:
+    if text.lower() not in ("stdin", "stdout", "stderr"):
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+    return text.lower()
+
+
+def environment_entry(text: str) -> str:
+    """ "A=1" as it stands; "A" with the value that it has here; "A" alone where it has none.
+
+    An entry without "=" tells the engine to take the variable out of the image's environment.
+    """
+    name, equals, _ = text.partition("=")
+    if not name:
+        raise ValueError(f"invalid environment variable: {text}")
+    if equals or name not in os.environ:
+        return text
+    return f"{name}={os.environ[name]}"
+
+
+def _label(text: str) -> str:
+    name = text.partition("=")[0]
+    if not name:
+        raise ValueError(f"invalid label '{text}': empty name")
+    if any(character.isspace() for character in name):
+        raise ValueError(f"label '{name}' contains whitespaces")
+    return text
+
+
+ENVIRONMENT = Parsed("list", environment_entry)
+_DURATION = Parsed("duration", duration_nanoseconds)
+_EVERY = "Time from one check to the next, such as 30s"
+
+process_flags = in_section(
+    "Process",
+    values(
+        "-a", "--attach", type=Parsed("list", _stream), help="Join only stdin, stdout or stderr"
+    ),
+    value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q"),
+    value("--entrypoint", help="A program instead of the image's ENTRYPOINT"),
+    values(
+        "-e",
+        "--env",
+        type=ENVIRONMENT,
+        help="A variable of the environment: NAME=VALUE, or NAME to pass it on",
+    ),
+    values("--env-file", help="A file with a variable in each line"),
+    value("-h", "--hostname", default="", help="The host name inside, else the short id"),
+    value("--domainname", default="", help="The domain name (NIS)"),
+    switch("--init", default=None, help="Run an init inside that forwards signals and reaps"),
+    switch("-i", "--interactive", help="Keep standard input open"),
+    values("-l", "--label", type=Parsed("list", _label), help="A label: NAME or NAME=VALUE"),
+    values("--label-file", help="A file with a label in each line"),
+    value("--stop-signal", default="", help="The signal by which stop asks for the end"),
+    value("--stop-timeout", type=INT, help="Seconds that stop waits before it kills"),
+    switch("-t", "--tty", help="Allocate a pseudo-TTY"),
+    value(
+        "-u", "--user", default="", help="The user, by name or number, and the group: USER[:GROUP]"
+    ),
+    value("-w", "--workdir", default="", help="The directory to start in"),
+    value("--health-cmd", default="", help="The command that tells whether all is well"),
+    value("--health-interval", type=_DURATION, default=0, help=_EVERY),
+    value(
+        "--health-retries", type=INT, default=0, help="Failures in a row that count as unhealthy"
+    ),
+    value(
+        "--health-start-interval",
+        type=_DURATION,
+        default=0,
+        help="The same in the start period",
+    ),
+    value(
+        "--health-start-period",
+        type=_DURATION,
+        default=0,
+        help="How long failures do not count after the start (ms|s|m|h)",
+    ),
+    value(
+        "--health-timeout",
+        type=_DURATION,
+        default=0,
+        help="Time that a check may take",
+    ),
+    switch("--no-healthcheck", help="Leave out the image's HEALTHCHECK"),
+)
+
+
+def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str, Any]:
+    """The process's half of the body; `arguments` are the image, then its command."""
+    image, *command = arguments
+    streams = _streams(flags["attach"], flags["interactive"])
+    environment = [line for path in flags["env_file"] for line in environment_file(path)]
+    fields: dict[str, Any] = {
+        "Hostname": flags["hostname"],
+        "Domainname": flags["domainname"],
+        "User": flags["user"],
+        **streams,
+        "Tty": flags["tty"],
+        "OpenStdin": flags["interactive"],
+        "StdinOnce": flags["interactive"] and streams["AttachStdin"],
+        "Env": [*environment, *flags["env"]] or None,
+        "Cmd": command or None,
+        "Image": image,
+        "WorkingDir": flags["workdir"],
+        "Entrypoint": None if flags["entrypoint"] is None else [flags["entrypoint"]],
+        "Labels": labels(flags["label"], flags["label_file"]),
+    }
+    if health := _health(flags):
+        fields["Healthcheck"] = health
+    if flags["stop_signal"]:
+        fields["StopSignal"] = flags["stop_signal"]
+    if flags["stop_timeout"] is not None:
+        fields["StopTimeout"] = flags["stop_timeout"]
+    return fields
+
+
+def _health(flags: dict[str, Any]) -> dict[str, Any]:
+    """Config.Healthcheck; empty where the image's own is to stay."""
+    settings = {
+        "Interval": "health_interval", "Timeout": "health_timeout",
+        "StartPeriod": "health_start_period", "StartInterval": "health_start_interval",
+        "Retries": "health_retries",
+    }  # fmt: skip
+    given = {field: flags[name] for field, name in settings.items() if flags[name]}
+    command = flags["health_cmd"]
+    if flags["no_healthcheck"]:
+        if given or command:
+            raise UsageError("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    for field, count in given.items():
+        if count < 0:
+            raise UsageError(f"--{settings[field].replace('_', '-')} cannot be negative")
+    return {"Test": ["CMD-SHELL", command], **given} if command else given
+
+
+def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
+    """Which streams the client attaches: those named, or output (and input, with -i)."""
+    return {
+        "AttachStdin": "stdin" in attach or interactive,
+        "AttachStdout": "stdout" in attach or not attach,
+        "AttachStderr": "stderr" in attach or not attach,
+    }
+
+
+def labels(given: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
+    """Labels from files, then from flags, which win; a name alone in a file is no label."""
+    lines = [line for path in files for line in _key_values(path, "label") if "=" in line]
+    pairs = [line.partition("=") for line in (*lines, *given)]
+    return {name: text for name, _, text in pairs}
+
+
+def environment_file(path: str) -> list[str]:
+    """Entries of an --env-file; a name alone takes its value from here, or is left out."""
+    entries = []
+    for line in _key_values(path, "env"):
+        if "=" in line:
+            entries.append(line)
+        elif line in os.environ:
+            entries.append(f"{line}={os.environ[line]}")
+    return entries
+
+
+def _key_values(path: str, kind: str) -> list[str]:
+    """The lines of a file of NAME=VALUE or NAME, without comments and empty lines."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"open {path}: {reason}") from error
+    lines = []
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            line = raw.removesuffix(b"\r").decode().lstrip(_BLANKS)
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"{kind} file {path} contains invalid utf8 bytes at line {number}"
+            ) from None
+        if not line or line.startswith("#"):
+            continue
+        name = line.partition("=")[0]
+        if not name:
+            raise UsageError(f"invalid {kind} file ({path}): no variable name on line '{line}'")
+        if any(blank in name for blank in _BLANKS):
+            raise UsageError(
+                f"invalid {kind} file ({path}): variable '{name}' contains whitespaces"
+            )
+        lines.append(line)
+    return lines

@@ -1,0 +1,179 @@
+"""argv of `run` and `create` -> Docker's ContainerCreate body.
+
+The flags themselves, and what each becomes, are in flags_process, flags_limits, flags_security,
+flags_network and flags_storage. Every flag of Docker's either ends in the body or is refused by
+name; tests hold the bodies against those that the real docker client sends.
+Source: Docker Engine API 1.45, ContainerCreate.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.flags.limits import Unavailable, limit_fields, limit_flags
+from minidock.cli.flags.network_flags import exposed_ports, network_fields, network_flags
+from minidock.cli.flags.process_flags import config_fields, process_flags
+from minidock.cli.flags.security import security_fields, security_flags
+from minidock.cli.flags.storage import storage_fields, storage_flags
+from minidock.cli.frame.command import Misuse
+from minidock.cli.frame.pflag import STRING, Parsed, in_section, refused, switch, value, values
+from minidock.errors import UsageError
+from minidock.numerals import is_decimal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_LOG_DRIVERS = ("", "json-file", "none")
+_LATER = "it comes later"
+_LOG_OPTIONS = ("max-size", "max-file")
+_LOG_OPTIONS_OF_DOCKER = (
+    "compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag",
+)  # fmt: skip
+_PULL = "When to pull the image: always, missing (the default) or never"
+
+
+def _pull(text: str) -> str:
+    if text not in ("", "always", "missing", "never"):
+        raise ValueError('must be one of "always", "missing" or "never"')
+    return text or "missing"
+
+
+def _platform(text: str) -> str:
+    """This machine's platform by any of its names: linux/arm64, linux/aarch64, linux/arm64/v8."""
+    import os
+
+    machine = os.uname().machine
+    native, variant = {"x86_64": ("amd64", "v1"), "aarch64": ("arm64", "v8")}.get(
+        machine, (machine, "")
+    )
+    names = (native, machine)
+    known = ("", "linux", *names, *(f"linux/{name}" for name in names))
+    if text not in (*known, f"linux/{native}/{variant}"):
+        raise ValueError(f"only linux/{native}, the platform of this machine, is available")
+    return text
+
+
+def _annotation(text: str) -> tuple[str, str]:
+    name, _, setting = text.partition("=")
+    if name.startswith("minidock."):
+        raise ValueError(f"{name}: names that begin with minidock. are its own")
+    return name, setting
+
+
+container_flags = in_section(
+    "Options",
+    value("--name", help="The container's name, else one is made up"),
+    value("--cidfile", default="", help="A new file that gets the container's id"),
+    switch("--rm", help="Remove the container, and its anonymous volumes, once it ends"),
+    value("--pull", type=Parsed("string", _pull), default="missing", help=_PULL),
+    switch("-q", "--quiet", help="Say nothing of the pull"),
+    value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
+    value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
+    value(
+        "--restart",
+        type=STRING,
+        default="no",
+        help="When to start it again (no|on-failure[:N]|always|unless-stopped)",
+    ),
+    values(
+        "--annotation",
+        type=Parsed("map", _annotation),
+        help="An annotation for the runtime, in the container's config.json: NAME=VALUE",
+    ),
+    values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
+    refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
+    refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
+)
+
+
+def run_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """All flags that `run` and `create` share."""
+    for flags in (
+        security_flags, limit_flags, storage_flags, network_flags, process_flags, container_flags,
+    ):  # fmt: skip
+        function = flags(function)
+    return function
+
+
+def container_create_body(
+    flags: dict[str, Any], arguments: tuple[str, ...], *, detach: bool = False
+) -> dict[str, Any]:
+    """What the flags and arguments ask for, as the body of Docker's ContainerCreate.
+
+    arguments: the image, then the command. detach: `run -d` attaches no stream.
+    """
+    network, networking, mac_address = network_fields(flags)
+    storage, volumes = storage_fields(flags)
+    body: dict[str, Any] = {
+        **config_fields(flags, arguments),
+        "Volumes": volumes,
+        "HostConfig": {
+            **storage,
+            **limit_fields(flags),
+            **security_fields(flags),
+            **network,
+            **({"Annotations": dict(flags["annotation"])} if flags["annotation"] else {}),
+            "AutoRemove": flags["rm"],
+            "RestartPolicy": _restart_policy(flags),
+            "LogConfig": _log_config(flags),
+            "ConsoleSize": _console_size() if flags["tty"] and not detach else [0, 0],
+        },
+        "NetworkingConfig": networking,
+    }
+    if mac_address:
+        body["MacAddress"] = mac_address
+    if exposed := exposed_ports(flags):
+        body["ExposedPorts"] = exposed
+    if detach:
+        if flags["attach"]:
+            raise Misuse("Conflicting options: -a and -d")
+        body |= dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"), False)
+    return body
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """--restart as the API has it; which policies there are, the engine knows."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise UsageError("invalid restart policy format: no policy provided before colon")
+    digits = count[1:] if count.startswith(("+", "-")) else count
+    if count and not is_decimal(digits):
+        raise UsageError("invalid restart policy format: maximum retry count must be an integer")
+    return {"Name": name, "MaximumRetryCount": int(count or 0)}
+
+
+def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
+    policy = restart_policy(flags["restart"])
+    if flags["rm"] and policy["Name"] not in ("", "no"):
+        raise UsageError("Conflicting options: --restart and --rm")
+    return policy
+
+
+def _console_size() -> list[int]:
+    """Rows and columns of the terminal that we write to; 0, 0 where it is none."""
+    import os
+
+    try:
+        columns, rows = os.get_terminal_size(1)
+    except OSError:
+        return [0, 0]
+    return [rows, columns]
+
+
+def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
+    driver = flags["log_driver"]
+    if driver not in _LOG_DRIVERS:
+        raise UsageError(
+            f"--log-driver {driver} is not available", hint="json-file and none are there"
+        )
+    options = {name: text for name, _, text in (o.partition("=") for o in flags["log_opt"])}
+    if driver == "none" and options:
+        raise UsageError("invalid logging opts for driver none")
+    for name in options:
+        if name not in _LOG_OPTIONS:
+            known = "is not available" if name in _LOG_OPTIONS_OF_DOCKER else "is unknown"
+            raise Unavailable(
+                f"log opt '{name}' {known} for json-file log driver",
+                hint=f"there are {' and '.join(_LOG_OPTIONS)}",
+            )
+    return {"Type": driver, "Config": options}

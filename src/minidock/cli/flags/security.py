@@ -1,0 +1,195 @@
+"""Flags of `run` and `create` about walls: capabilities, seccomp, namespaces, devices, sysctls.
+
+They become HostConfig fields of Docker's ContainerCreate body.
+Source: Docker Engine API 1.45, HostConfig; capabilities(7); namespaces(7).
+"""
+
+from __future__ import annotations
+
+from minidock.cli.flags.limits import Unavailable
+from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.errors import UsageError
+from minidock.numerals import is_decimal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Sysctls that belong to a namespace; all others would change the host (Docker has the same list).
+_SYSCTLS = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+    "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+)  # fmt: skip
+_SYSCTL_TREES = ("net.", "fs.mqueue.")
+
+
+def _sysctl(text: str) -> tuple[str, str]:
+    name, equals, setting = text.partition("=")
+    if not equals or not (name in _SYSCTLS or name.startswith(_SYSCTL_TREES)):
+        raise ValueError(f"sysctl '{text}' is not allowed")
+    return name, setting
+
+
+def _device_rule(text: str) -> str:
+    """Such as "c 1:3 mr", "b 8:* r" or "a *:* rwm"; what becomes of it, the engine knows."""
+    kind, _, rest = text.partition(" ")
+    numbers, _, access = rest.partition(" ")
+    known = [word == "*" or is_decimal(word) for word in numbers.split(":")]
+    if kind not in ("a", "b", "c") or known != [True, True] or not 0 < len(access) < 4:
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    if not set(access) <= set("rwm"):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    return text
+
+
+security_flags = in_section(
+    "Walls",
+    values("--cap-add", help="Add Linux capabilities"),
+    values("--cap-drop", help="Drop Linux capabilities"),
+    switch("--privileged", help="Nearly all walls down: every capability and device"),
+    values("--security-opt", help="no-new-privileges, seccomp=FILE|unconfined, ..."),
+    values("--device", help="Add a host device to the container (host[:container[:rwm]])"),
+    values("--group-add", help="One more group of the user"),
+    value("--pid", default="", help="PID namespace to use (host|container:NAME)"),
+    value("--ipc", default="", help="IPC mode to use (private|shareable|host|container:NAME|none)"),
+    value("--uts", default="", help="UTS namespace to use (host)"),
+    value(
+        "--cgroupns",
+        default="",
+        help="Which cgroups are seen: the host's (host) or its own (private)",
+    ),
+    values("--sysctl", type=Parsed("map", _sysctl), help="Sysctl options"),
+    refused("--userns", because="user namespaces come later", unless=("", "host")),
+    refused(
+        "--gpus",
+        because="no GPU is found by a vendor's name here; --device /dev/dri, or --device "
+        "/dev/nvidia0 and its like, pass on the device nodes themselves",
+    ),
+    values(
+        "--device-cgroup-rule",
+        type=Parsed("list", _device_rule),
+        help="Allow devices by their numbers, such as 'c 1:3 mr'",
+    ),
+    refused("--isolation", because="Windows only", unless=("", "default")),
+)
+
+
+def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
+    """HostConfig's walls."""
+    fields: dict[str, Any] = {
+        "CapAdd": list(flags["cap_add"]) or None,
+        "CapDrop": list(flags["cap_drop"]) or None,
+        "Privileged": flags["privileged"],
+        "SecurityOpt": _security_options(flags["security_opt"]),
+        "Devices": [_device(text) for text in flags["device"]],
+        "GroupAdd": list(flags["group_add"]) or None,
+        "PidMode": _mode(flags, "pid", "PID", ("host",), shareable=True),
+        "IpcMode": _mode(flags, "ipc", "IPC", ("private", "shareable", "host", "none"), True),
+        "UTSMode": _mode(flags, "uts", "UTS", ("host",), shareable=False),
+        "CgroupnsMode": _mode(flags, "cgroupns", "CGROUP", ("host", "private"), shareable=False),
+    }
+    if flags["device_cgroup_rule"]:
+        fields["DeviceCgroupRules"] = list(flags["device_cgroup_rule"])
+    if "systempaths=unconfined" in fields["SecurityOpt"]:  # the client's own word for two fields
+        fields["SecurityOpt"].remove("systempaths=unconfined")
+        fields.update(MaskedPaths=[], ReadonlyPaths=[])
+    if flags["sysctl"]:
+        fields["Sysctls"] = dict(flags["sysctl"])
+    if flags["init"] is not None:
+        fields["Init"] = flags["init"]
+    return fields
+
+
+def _mode(
+    flags: dict[str, Any], flag: str, kind: str, plain: tuple[str, ...], shareable: bool
+) -> str:
+    """A namespace's mode: its own, the host's, or (where it can be shared) a container's."""
+    mode: str = flags[flag]
+    other = mode.removeprefix("container:")
+    if mode in ("", *plain) or (shareable and other and other != mode):
+        return mode
+    raise (Unavailable if flag == "ipc" else UsageError)(
+        f"--{flag}: invalid {kind} mode", hint=f"not {mode!r}, but {_choices(plain, shareable)}"
+    )
+
+
+def _choices(plain: tuple[str, ...], shareable: bool) -> str:
+    return " or ".join((*plain, "container:NAME") if shareable else plain)
+
+
+def _security_options(given: tuple[str, ...]) -> list[str]:
+    """The options as the API takes them: a seccomp profile as its text."""
+    options: list[str] = []
+    for text in given:
+        name, separator, setting = text.partition("=")
+        if not separator:
+            name, separator, setting = text.partition(":")
+        if not separator and name != "no-new-privileges":
+            raise UsageError(f'Invalid --security-opt: "{text}"')
+        if name == "seccomp" and setting not in ("unconfined", "builtin"):
+            options.append(f"seccomp={_seccomp_profile(setting)}")
+        elif _is_known(name, setting):
+            options.append(text)
+        else:
+            raise UsageError(
+                f'--security-opt "{text}" is not available',
+                hint="minidock knows no-new-privileges[=true|false], seccomp=FILE, and unconfined "
+                "or disable for seccomp, apparmor, systempaths and label",
+            )
+    return options
+
+
+def _is_known(name: str, setting: str) -> bool:
+    settings = {
+        "no-new-privileges": ("", "true", "false"),
+        "seccomp": ("unconfined", "builtin"),
+        "apparmor": ("unconfined",),
+        "label": ("disable",),
+        "systempaths": ("unconfined",),
+    }
+    return setting in settings.get(name, ())
+
+
+def _seccomp_profile(path: str) -> str:
+    """A profile's JSON on one line, as the API carries it."""
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            profile = json.load(file)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise UsageError(
+            f"opening seccomp profile ({path}) failed: open {path}: {reason}"
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"seccomp profile {path} is not JSON: {error}") from error
+    return json.dumps(profile, separators=(",", ":"), ensure_ascii=False)
+
+
+def _device(text: str) -> dict[str, str]:
+    """ "/dev/sda", "/dev/sda:/dev/x", "/dev/sda:rw" or "/dev/sda:/dev/x:rw"."""
+    parts = text.split(":")
+    if not text or len(parts) > 3:
+        raise UsageError(f"bad format for path: {text}")
+    if parts[0].partition("=")[1] and not parts[0].startswith("/"):
+        raise UsageError(f"--device {text} is not available: CDI devices come later")
+    permissions = "rwm"
+    if len(parts) == 3:
+        permissions = parts.pop()
+        if not _are_permissions(permissions):
+            raise UsageError(f"bad mode specified: {permissions}")
+    elif len(parts) == 2 and _are_permissions(parts[1]):
+        permissions = parts.pop()
+    for path in parts:
+        if not path.startswith("/"):
+            raise UsageError(f"{path} is not an absolute path")
+    return {
+        "PathOnHost": parts[0],
+        "PathInContainer": parts[-1],
+        "CgroupPermissions": permissions,
+    }
+
+
+def _are_permissions(text: str) -> bool:
+    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)

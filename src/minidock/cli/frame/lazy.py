@@ -1,0 +1,93 @@
+"""Groups of commands whose modules are imported only when a command is run.
+
+A table says where each command is: name -> (heading, "module:attribute", one line). `--help` and
+completion read the table; only the command that is typed costs an import.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.frame.command import Described, HelpAsked
+from minidock.cli.frame.pflag import parse
+from minidock.errors import MinidockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.cli.frame.command import Command
+
+    Table = dict[str, tuple[str, str, str]]
+
+
+class UnknownCommand(MinidockError):
+    """A word that is no command of minidock's."""
+
+    exit_code = 1
+
+
+class Group(Described):
+    """Commands under one word; aliases are found, and not listed.
+
+    function: has the group's flags and its help text; called with the flags that were given, it
+    may answer with True: then nothing else is to be done.
+    absent: Docker's commands that minidock does not have, and why.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        function: Callable[..., bool | None],
+        *,
+        aliases: dict[str, str] | None = None,
+        absent: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(function)
+        self.table = table
+        self.function = function
+        self.aliases = aliases or {}
+        self.absent = absent or {}
+
+    def run(self, path: str, typed: list[str]) -> int:
+        """Do what was typed behind the group's name; returns the exit code.
+
+        Raises HelpAsked for --help, and where nothing was typed.
+        """
+        given, arguments = parse(self.flags, typed, flags_first=True)
+        if "help" in given or not (given or arguments):
+            raise HelpAsked(self, path)
+        if self.function(given) or not arguments:
+            return 0
+        name, *rest = arguments
+        if name == "help" and name not in self.table:
+            return self.run(path, [*rest, "--help"])
+        found = self.find(name)
+        if found is None:
+            raise self._unknown(path, name)
+        return found.run(f"{path} {name}", rest)
+
+    def synopsis(self) -> str:
+        """What follows the group's name: "[OPTIONS] COMMAND"."""
+        return "[OPTIONS] COMMAND" if any(not flag.hidden for flag in self.flags) else "COMMAND"
+
+    def find(self, name: str) -> Command | Group | None:
+        """A command by its name or alias; its module is imported now."""
+        name = self.aliases.get(name, name)
+        if name not in self.table:
+            return None
+        from importlib import import_module
+
+        module, _, attribute = self.table[name][1].partition(":")
+        found: Any = getattr(import_module(f"minidock.cli.verbs.{module}"), attribute)
+        return found  # type: ignore[no-any-return]
+
+    def _unknown(self, path: str, name: str) -> UnknownCommand:
+        if name in self.absent:
+            return UnknownCommand(f"'{path} {name}' is not available: {self.absent[name]}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, [*self.table, *self.aliases], n=1)
+        return UnknownCommand(
+            f"'{name}' is not a {path} command",
+            hint=f"did you mean '{path} {near[0]}'?" if near else f"see {path} --help",
+        )

@@ -1,0 +1,68 @@
+"""What `build` writes to stderr: a screen while it works, and why a step failed.
+
+--progress auto     tty where stderr is a terminal, else plain
+--progress plain    BuildKit's lines                              build_screen.py
+--progress tty      a live view                                   build_live.py
+--progress quiet    nothing, as with -q
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.output.build_progress import Plain, Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.build.failure import BuildFailed
+
+_OUTPUT_LINES = 20
+_RULE = "-" * 20
+
+
+def screen(kind: str) -> Screen:
+    """The screen of --progress: auto, plain, tty or quiet."""
+    if kind == "quiet":
+        return Screen()
+    if kind == "tty" or (kind == "auto" and os.isatty(2)):
+        from minidock.cli.output.build_live import Live  # rich: only terminals pay for it
+
+        return Live()
+    return Plain()
+
+
+def show_failure(error: BuildFailed) -> None:
+    """What the failed step said, and the Dockerfile's lines that asked for it; also with -q."""
+    out: list[str] = []
+    if error.step:
+        said = error.output.decode(errors="replace").splitlines()
+        out += ["------", f" > {error.step}:", *said[-_OUTPUT_LINES:], "------"]
+    first, last = error.lines
+    if first:
+        out += _caret_block(error.name, error.dockerfile, first, last)
+    if out:
+        print("\n".join(out), file=sys.stderr)
+
+
+def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:
+    """The instruction's lines, with some around them, and ">>>" before each of its own."""
+    begin, end = _with_surroundings(first, min(last, len(lines)), len(lines))
+    block = [f"{name}:{first}", _RULE]
+    for number in range(begin, end + 1):
+        mark = ">>>" if first <= number <= last else "   "
+        block.append(f"{number:4d} | {mark} {lines[number - 1]}".rstrip())
+    return [*block, _RULE]
+
+
+def _with_surroundings(first: int, last: int, count: int) -> tuple[int, int]:
+    """As BuildKit does it: two lines around a single one, else one; more on one side at an end."""
+    wanted = 4 if first == last else 2
+    taken = 0
+    while taken < wanted:
+        if first > 1:
+            first, taken = first - 1, taken + 1
+        if last < count:
+            last, taken = last + 1, taken + 1
+        taken += 1
+    return first, last

@@ -1,0 +1,106 @@
+"""Rows of a table through a --format.
+
+--format 'table TEMPLATE'   columns of one's own, with headings
+--format json               one JSON object a line
+--format TEMPLATE           whatever the template says of each row
+"""
+
+from __future__ import annotations
+
+from minidock.cli.frame.failure import FIELDS, SYNTAX, FormatError
+from minidock.cli.output.columns import aligned
+from minidock.cli.output.template.functions import Function
+from minidock.cli.output.template.template import Template
+from minidock.cli.output.template.values import Struct, TemplateError, html_safe, json_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from minidock.cli.output.columns import Row
+
+# What templates call on a heading: the text stays as it is.
+_ON_HEADINGS = {
+    "json": Function(str, "any"),
+    "lower": Function(str, "any"),
+    "title": Function(str, "any"),
+    "truncate": Function(lambda text, length: text, "any", "any"),
+    "upper": Function(str, "any"),
+}
+
+
+class RowFields(Struct):
+    """A row as a template sees it: its cells are methods."""
+
+    is_pointer = True
+
+    def __init__(self, row: Row) -> None:
+        self.type_name = row.type_name
+        self._cells = row.cells
+
+    def field(self, name: str) -> Any:
+        return self._cells[name]
+
+    def values(self) -> list[Any]:
+        return []
+
+    def plain(self) -> dict[str, Any]:
+        """All columns but those that want an argument, as `{{json .}}` prints them."""
+        cells = sorted(self._cells.items())
+        return {name: cell() for name, cell in cells if cell.__code__.co_argcount == 0}
+
+
+class _Heading(Struct):
+    """The headings; `.Label "com.example.some-thing"` heads its column with "some thing"."""
+
+    def __init__(self, headings: dict[str, str]) -> None:
+        self._headings = headings
+
+    def field(self, name: str) -> Any:
+        if name == "Label":
+            return lambda label: label.rpartition(".")[2].replace("-", " ").replace("_", " ")
+        return self._headings.get(name)
+
+
+def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> list[str]:
+    """The lines that a --format makes of rows.
+
+    Raises FormatError for what is no template, and for what these rows do not have.
+    """
+    is_table = format.startswith("table")  # a newline may follow, or the template at once
+    text = "{{json .}}" if format == "json" else format.removeprefix("table")
+    text = text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
+    try:
+        template = Template(text)
+    except TemplateError as error:
+        raise FormatError(f"template parsing error: {error}", hint=SYNTAX) from None
+    functions = {"json": Function(_row_json, "any")}
+    try:
+        lines = [template.render(RowFields(row), functions=functions) for row in rows]
+        if not is_table:
+            return lines
+        heading = template.render(_Heading(headings), functions=_ON_HEADINGS)
+    except TemplateError as error:
+        raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
+    return aligned([heading, *lines])
+
+
+def _row_json(value: Any) -> str:
+    text = json_text(value)
+    return html_safe(text) if isinstance(value, RowFields) else text
+
+
+def check_against(row: Row, format: str) -> None:
+    """Refuse a template that asks for what such a row does not have, before there is one.
+
+    Docker's client does so for ps alone, and in words of its own.
+    """
+    try:
+        template = Template(format)
+    except TemplateError as error:
+        raise FormatError(f"failed to parse template: {error}", hint=SYNTAX) from None
+    try:
+        template.render(RowFields(row))
+    except TemplateError as error:
+        raise FormatError(f"failed to execute template: {error}", hint=FIELDS) from None

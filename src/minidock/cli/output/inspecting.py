@@ -1,0 +1,73 @@
+"""How every `inspect` prints what it found: JSON, or each object through a template.
+
+A template first sees the object as Docker's Go types have it, and where it asks for a field that
+these do not know, the object's plain JSON: so both `.ID` and `.Id` work.
+"""
+
+from __future__ import annotations
+
+import json
+
+from minidock.cli.frame.failure import FIELDS, SYNTAX, FormatError, FormatSyntaxError, complain
+from minidock.cli.output.go_types import in_order, raw, typed
+from minidock.cli.output.template.template import Template, TemplateError
+from minidock.errors import MinidockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+def parsed_template(text: str) -> Template:
+    """The template of a --format; raises FormatSyntaxError."""
+    try:
+        return Template(text)
+    except TemplateError as error:
+        raise FormatSyntaxError(f"template parsing error: {error}", hint=SYNTAX) from None
+
+
+def render_object(template: Template, kind: str, document: dict[str, Any]) -> str:
+    """One object's line; kind: its Go type, such as "types.ContainerJSON"."""
+    try:
+        return template.render(typed(kind, document))
+    except TemplateError:
+        try:
+            return template.render(raw(document), missing_key_is_error=True)
+        except TemplateError as error:
+            raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
+
+
+def inspect_all(
+    references: Sequence[str],
+    find: Callable[[str], tuple[str, dict[str, Any]]],
+    *,
+    format: str | None,
+) -> int:
+    """Print the objects that are found, then say which are not; returns the exit code.
+
+    find: reference -> (the object's Go type, its document); raises MinidockError.
+    format: a template, "json" for JSON on one line, or nothing for JSON to read.
+    """
+    template = parsed_template(format) if format and format != "json" else None
+    documents: list[dict[str, Any]] = []
+    lines: list[str] = []
+    errors: list[MinidockError] = []
+    for reference in references:
+        try:
+            kind, document = find(reference)
+            if template is None:
+                documents.append(in_order(kind, document))
+            else:
+                lines.append(render_object(template, kind, document))
+        except MinidockError as error:
+            errors.append(error)
+    if template is not None:
+        print("\n".join(lines))
+    elif format == "json":
+        print(json.dumps(documents, separators=(",", ":"), ensure_ascii=False))
+    else:
+        print(json.dumps(documents, indent=4, ensure_ascii=False))
+    for failure in errors:
+        complain(failure)
+    return 1 if errors else 0

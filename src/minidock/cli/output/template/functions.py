@@ -1,0 +1,292 @@
+"""The functions that templates call: Go's own, and those that Docker's client adds.
+
+A function declares its parameters' types, which are checked before it is called; it raises
+ValueError for a value that it cannot work with, which ends as a template error. Of Go's functions
+html, js, call and urlquery are not here.
+
+Sources: https://pkg.go.dev/text/template#hdr-Functions; https://docs.docker.com/go/formatting/.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.output.template.values import (
+    Nil,
+    Number,
+    Slice,
+    Struct,
+    as_bytes,
+    as_text,
+    check_length,
+    is_true,
+    json_text,
+    shown,
+    type_name,
+)
+from minidock.cli.output.template.verbs import printf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LAZY = ("and", "or")
+
+
+class Function:
+    """A function that templates call.
+
+    parameters: the types of its parameters: "any", "string", "int" or "[]string".
+    is_open: more arguments, of any type, may follow.
+    """
+
+    def __init__(self, act: Callable[..., Any], *parameters: str, is_open: bool = False) -> None:
+        self.act = act
+        self.parameters = parameters
+        self.is_open = is_open
+
+
+def suits(value: Any, wanted: str) -> bool:
+    """May this value be given to a parameter of this type?"""
+    if wanted == "any":
+        return True
+    if wanted == "int":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if wanted == "string":
+        return isinstance(value, str) and not isinstance(value, Number)
+    return type_name(value) in ("[]string", "strslice.StrSlice")
+
+
+def _index(of: Any, *keys: Any) -> Any:
+    if of is None:
+        raise ValueError("index of untyped nil")
+    for key in keys:
+        of = _one_index(of, key)
+    return of
+
+
+def _one_index(of: Any, key: Any) -> Any:
+    kind = of.kind if isinstance(of, Nil) else ""
+    if isinstance(of, (list, str)) or kind == "slice":
+        if key is None:
+            raise ValueError("cannot index slice/array with nil")
+        if not isinstance(key, int) or isinstance(key, bool):
+            raise ValueError(f"cannot index slice/array with type {type_name(key)}")
+        length = 0 if kind else _len(of)
+        if not 0 <= key < length:
+            raise ValueError(f"index out of range: {key}")
+        return as_bytes(of)[key] if isinstance(of, str) else of[key]
+    if isinstance(of, dict) or kind == "map":
+        if type_name(of).startswith("nat."):  # its keys are of a type of their own
+            raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
+        if not isinstance(key, str):
+            raise ValueError(f"value has type {type_name(key)}; should be string")
+        if kind or key not in of:
+            return _zero(type_name(of).partition("]")[2])
+        return of[key]
+    if kind:
+        raise ValueError("index of nil pointer")
+    if of is None:
+        raise ValueError("index of untyped nil")
+    raise ValueError(f"can't index item of type {type_name(of)}")
+
+
+def _zero(kind: str) -> Any:
+    """What a map of this element type gives for a key that it does not have."""
+    simple = {"string": "", "int": 0, "bool": False}
+    if kind in simple:
+        return simple[kind]
+    return Nil(kind) if kind.startswith(("*", "[]", "map[")) else None
+
+
+def _slice(of: Any, *bounds: int) -> Any:
+    if of is None:
+        raise ValueError("slice of untyped nil")
+    if len(bounds) > 3:
+        raise ValueError(f"too many slice indexes: {len(bounds)}")
+    if not isinstance(of, (str, list)):
+        raise ValueError(f"can't slice item of type {type_name(of)}")
+    if isinstance(of, str) and len(bounds) == 3:
+        raise ValueError("cannot 3-index slice a string")
+    length = _len(of)
+    for bound in bounds:
+        if bound is None:
+            raise ValueError("cannot index slice/array with nil")
+        if not isinstance(bound, int) or isinstance(bound, bool):
+            raise ValueError(f"cannot index slice/array with type {type_name(bound)}")
+        if not 0 <= bound <= length:
+            raise ValueError(f"index out of range: {bound}")
+    start, end, most = (*bounds, *(0, length, length)[len(bounds) :])
+    if start > end:
+        raise ValueError(f"invalid slice index: {start} > {end}")
+    if end > most:
+        raise ValueError(f"invalid slice index: {end} > {most}")
+    return as_text(as_bytes(of)[start:end]) if isinstance(of, str) else of[start:end]
+
+
+def _len(of: Any) -> int:
+    if of is None:
+        raise ValueError("reflect: call of reflect.Value.Type on zero Value")
+    if isinstance(of, str):
+        return len(as_bytes(of))
+    if isinstance(of, (list, dict)):
+        return len(of)
+    if isinstance(of, Nil):
+        if of.kind == "pointer":
+            raise ValueError("len of nil pointer")
+        return 0
+    raise ValueError(f"len of type {type_name(of)}")
+
+
+def _not(value: Any) -> bool:
+    return not is_true(value)
+
+
+def _never(*values: Any) -> Any:
+    raise AssertionError("and, or are evaluated one operand at a time")
+
+
+def _kind(value: Any) -> str:
+    """The kind by which two values may be compared."""
+    if isinstance(value, bool):
+        return "bool"
+    for kind, name in ((str, "string"), (int, "int"), (float, "float")):
+        if isinstance(value, kind):
+            return name
+    raise ValueError("invalid type for comparison")
+
+
+def _eq(first: Any, *others: Any) -> bool:
+    if not others:
+        raise ValueError("missing argument for comparison")
+    return any(_equal(first, other) for other in others)
+
+
+def _equal(first: Any, other: Any) -> bool:
+    if first is None or other is None:
+        return _is_nil(first) and _is_nil(other)
+    if _is_pointer(first) and _is_pointer(other):
+        return bool(first.plain() == other.plain())
+    for value in (first, other):
+        if isinstance(value, (list, dict, Struct)):
+            raise ValueError(f"non-comparable type {shown(value)}: {type_name(value)}")
+    if isinstance(first, Nil) or isinstance(other, Nil):
+        raise ValueError("incompatible types for comparison")
+    if _kind(first) != _kind(other):
+        raise ValueError("incompatible types for comparison")
+    return bool(first == other)
+
+
+def _is_pointer(value: Any) -> bool:
+    return isinstance(value, Struct) and value.is_pointer
+
+
+def _is_nil(value: Any) -> bool:
+    return value is None or isinstance(value, Nil)
+
+
+def _ne(first: Any, other: Any) -> bool:
+    return not _equal(first, other)
+
+
+def _lt(first: Any, other: Any) -> bool:
+    if first is None or other is None:
+        raise ValueError("invalid type for comparison")
+    if _kind(first) != _kind(other):
+        raise ValueError("incompatible types for comparison")
+    if isinstance(first, bool):
+        raise ValueError("invalid type for comparison")
+    return bool(as_bytes(first) < as_bytes(other) if isinstance(first, str) else first < other)
+
+
+def _le(first: Any, other: Any) -> bool:
+    return _lt(first, other) or _equal(first, other)
+
+
+def _gt(first: Any, other: Any) -> bool:
+    return not _le(first, other)
+
+
+def _ge(first: Any, other: Any) -> bool:
+    return not _lt(first, other)
+
+
+def _print(*values: Any) -> str:
+    """Sprint: a space between two values of which neither is a string."""
+    text = ""
+    for position, value in enumerate(values):
+        before = values[position - 1] if position else ""
+        if not isinstance(value, str) and not isinstance(before, str):
+            text += " "
+        text += shown(value)
+    return text
+
+
+def _println(*values: Any) -> str:
+    return " ".join(map(shown, values)) + "\n"
+
+
+def _printf(format: str, *values: Any) -> str:
+    return printf(format, values)
+
+
+def _join(items: Any, separator: str) -> str:
+    return separator.join([] if isinstance(items, Nil) else items)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return Slice("[]string", text.split(separator) if separator else list(text))
+
+
+def _title(text: str) -> str:
+    """Each word with its first letter in upper case."""
+    before = " "
+    letters = []
+    for letter in text:
+        starts = not (before.isalnum() or before in "_'")
+        letters.append(letter.upper() if starts else letter)
+        before = letter
+    return "".join(letters)
+
+
+def _pad(text: str, before: int, after: int) -> str:
+    """Spaces around a text, but none around an empty one."""
+    if not text:
+        return ""
+    for count in (before, after):
+        if count < 0:
+            raise ValueError("strings: negative Repeat count")
+        check_length(count)
+    return " " * before + text + " " * after
+
+
+def _truncate(text: str, length: int) -> str:
+    if length < 0:
+        raise ValueError(f"runtime error: slice bounds out of range [:{length}]")
+    return as_text(as_bytes(text)[:length])
+
+
+FUNCTIONS: dict[str, Function] = {
+    "and": Function(_never, "any", is_open=True),
+    "eq": Function(_eq, "any", is_open=True),
+    "ge": Function(_ge, "any", "any"),
+    "gt": Function(_gt, "any", "any"),
+    "index": Function(_index, "any", is_open=True),
+    "join": Function(_join, "[]string", "string"),
+    "json": Function(json_text, "any"),
+    "le": Function(_le, "any", "any"),
+    "len": Function(_len, "any"),
+    "lower": Function(str.lower, "string"),
+    "lt": Function(_lt, "any", "any"),
+    "ne": Function(_ne, "any", "any"),
+    "not": Function(_not, "any"),
+    "or": Function(_never, "any", is_open=True),
+    "pad": Function(_pad, "string", "int", "int"),
+    "print": Function(_print, is_open=True),
+    "printf": Function(_printf, "string", is_open=True),
+    "println": Function(_println, is_open=True),
+    "slice": Function(_slice, "any", is_open=True),
+    "split": Function(_split, "string", "string"),
+    "title": Function(_title, "string"),
+    "truncate": Function(_truncate, "string", "int"),
+    "upper": Function(str.upper, "string"),
+}

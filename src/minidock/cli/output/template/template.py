@@ -1,0 +1,45 @@
+"""A template: understood once, applied to many values."""
+
+from __future__ import annotations
+
+from minidock.cli.output.template.evaluate import evaluate
+from minidock.cli.output.template.parse import parse
+from minidock.cli.output.template.values import TemplateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.output.template.functions import Function
+
+__all__ = ["Template", "TemplateError"]
+
+
+class Template:
+    """A template that was understood; raises TemplateError if it is none."""
+
+    def __init__(self, text: str) -> None:
+        from minidock.cli.output.template.functions import FUNCTIONS
+
+        self._text = text
+        self._nodes = parse(text, FUNCTIONS)
+
+    def render(
+        self,
+        value: Any,
+        *,
+        functions: dict[str, Function] | None = None,
+        missing_key_is_error: bool = False,
+    ) -> str:
+        """The text that the template makes of a value; raises TemplateError.
+
+        functions: to be called instead of the usual ones of the same name.
+        missing_key_is_error: asking a map for a key that it does not have.
+        """
+        return evaluate(
+            self._text,
+            self._nodes,
+            value,
+            functions=functions or {},
+            missing_key_is_error=missing_key_is_error,
+        )

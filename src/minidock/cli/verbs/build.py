@@ -1,0 +1,234 @@
+"""`build`: from a Dockerfile to an image, with Docker's flags.
+
+What the build says while it works goes to stderr (build_output.py); stdout gets the image's id with
+-q, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.flags.limits import parse_ulimit
+from minidock.cli.flags.network_flags import parse_extra_host
+from minidock.cli.flags.units import size_bytes
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.comma_separated import read_record
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.engine.build.options import Options, Secret
+
+_ONE_MACHINE = "minidock builds for the machine that it runs on, and keeps the image in its store"
+
+
+def _choice(*allowed: str) -> Parsed:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"it must be one of {', '.join(allowed)}")
+        return text
+
+    return Parsed("string", parse)
+
+
+def _platform(text: str) -> str:
+    from minidock.engine.build.stage_plan import check_platform
+
+    for one in text.split(","):
+        try:
+            check_platform(one, "the platform")
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+    return text
+
+
+build_flags = in_section(
+    "Options",
+    values("--add-host", type=Parsed("list", parse_extra_host),
+           help="Add a custom host-to-IP mapping (format: host:ip)"),
+    values("--allow",
+           help="Allow extra privileged entitlement: network.host, for RUN --network=host"),
+    values("--build-arg", help="Set build-time variables"),
+    value("--cgroup-parent", default="", help="Set the parent cgroup for RUN instructions"),
+    value("-f", "--file", default="", help="The Dockerfile, else PATH/Dockerfile"),
+    value("--iidfile", default="", help="A file that gets the image's id"),
+    values("--label", help="A label of the image"),
+    value("--network", default="default", type=_choice("default", "bridge", "none", "host"),
+          help="Set the networking mode for RUN instructions: default, none, host"),
+    switch("--no-cache", help="Perform every step anew"),
+    values("--no-cache-filter", help="Perform the steps of this stage anew"),
+    value("--platform", default="", type=Parsed("string", _platform),
+          help="Set target platform for build; only this machine's"),
+    value("--progress", default="auto", type=_choice("auto", "plain", "tty", "quiet"),
+          help="Set type of progress output (auto, plain, tty)"),
+    switch("--pull", help="Ask the registry for newer base images"),
+    switch("-q", "--quiet", help="Say nothing; print only the image's id"),
+    values("--secret", help="Secret to expose to the build (format: id=mysecret[,src=FILE])"),
+    value("--shm-size", type=Parsed("bytes", size_bytes), default=0,
+          help="Size of /dev/shm while a step runs"),
+    values("-t", "--tag", help="Name and optionally a tag (format: name:tag)"),
+    value("--target", default="", help="Stop after this stage"),
+    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
+    values("-v", "--volume", help="Bind mount a host folder into RUN instructions (HOST:PATH)"),
+    # What Docker has besides. Some ask for what is done anyway.
+    refused("--rm", because="a step's container is always removed", bare="true",
+            unless=("true", "1")),
+    refused("--force-rm", because="a step's container is always removed", bare="true",
+            unless=("true", "1")),
+    refused("--load", because=_ONE_MACHINE, bare="true", unless=("true", "1")),
+    refused("-o", "--output", because=_ONE_MACHINE, unless=("type=docker", "type=image")),
+    refused("--push", because="`minidock push` does that", bare="true", unless=("false", "0")),
+    refused("--provenance", because="no attestations are made", unless=("false",)),
+    refused("--sbom", because="no attestations are made", unless=("false",)),
+    refused("--attest", because="no attestations are made"),
+    refused("--annotation", because="minidock keeps no manifests of images; --label may do"),
+    refused("--builder", because="there is one builder", unless=("default",)),
+    refused("--build-context", because="further contexts come later"),
+    refused("--cache-from", because="the cache is the store's own"),
+    refused("--cache-to", because="the cache is the store's own"),
+    refused("--metadata-file", because="--iidfile has the image's id"),
+    refused("--ssh", because="keys go into a build by --secret and RUN --mount=type=secret"),
+    refused("--squash", because="`minidock export` and `import` make one layer of an image",
+            bare="true", unless=("false", "0")),
+    refused("--compress", because="a context is not sent anywhere", bare="true",
+            unless=("false", "0")),
+    refused("-m", "--memory", because="limits of RUN instructions are a cgroup's: --cgroup-parent"),
+    refused("--isolation", because="it means something on Windows only", unless=("", "default")),
+)  # fmt: skip
+
+
+@command("PATH | URL | -", at_least=1, at_most=1)
+@build_flags
+def build(arguments: tuple[str, ...], **flags: Any) -> int:
+    """Make an image by the steps of a Dockerfile"""
+    from minidock.cli.output.build_output import screen, show_failure
+    from minidock.engine.build.build import build as build_image
+    from minidock.engine.build.failure import BuildFailed
+
+    options = _options(arguments[0], flags)
+    quiet = flags["quiet"] or flags["progress"] == "quiet"
+    progress = screen("quiet" if quiet else flags["progress"])
+    try:
+        with progress:
+            result = build_image(Store(), options, progress)
+    except BuildFailed as error:
+        show_failure(error)
+        raise
+    if flags["iidfile"]:
+        _write_id(flags["iidfile"], result.image_id)
+    for warning in result.warnings:
+        print(f"[Warning] {warning}", file=sys.stderr)
+    if quiet:
+        print(result.image_id)
+    return 0
+
+
+def _options(context: str, flags: dict[str, Any]) -> Options:
+    """The flags in the engine's form. Raises UsageError in Docker's words."""
+    from minidock.engine.build.entitlements import read_entitlements
+    from minidock.engine.build.options import Options
+
+    options = Options(context)
+    options.stdin = sys.stdin.buffer
+    options.file = flags["file"]
+    if context == "-" and options.file == "-":
+        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
+    options.tags = [_tag(text) for text in dict.fromkeys(flags["tag"])]
+    options.build_args = dict(_build_args(flags["build_arg"]))
+    options.labels = dict(text.partition("=")[::2] for text in flags["label"])
+    options.target = flags["target"]
+    options.no_cache = flags["no_cache"]
+    options.no_cache_stages = [
+        name for text in flags["no_cache_filter"] for name in text.split(",")
+    ]
+    options.pull = flags["pull"]
+    options.network = "default" if flags["network"] == "bridge" else flags["network"]
+    options.allowed = read_entitlements(flags["allow"])
+    options.extra_hosts = list(flags["add_host"])
+    options.secrets = {secret.name: secret for secret in map(_secret, flags["secret"])}
+    options.binds = [_bind(text) for text in flags["volume"]]
+    options.shm_size_bytes = flags["shm_size"]
+    options.ulimits = list(flags["ulimit"])
+    options.cgroup_parent = flags["cgroup_parent"]
+    return options
+
+
+def _tag(text: str) -> str:
+    from minidock.oci import reference
+
+    try:
+        return reference.parse_tagged(text).familiar
+    except UsageError as error:
+        raise UsageError(f'invalid tag "{text}": {error}', hint=error.hint) from None
+
+
+def _build_args(texts: tuple[str, ...]) -> list[tuple[str, str]]:
+    """NAME=VALUE; NAME alone takes the value of the caller's environment, if it has one."""
+    pairs = []
+    for text in texts:
+        name, equals, given = text.partition("=")
+        if equals:
+            pairs.append((name, given))
+        elif name in os.environ:
+            pairs.append((name, os.environ[name]))
+    return pairs
+
+
+def _secret(text: str) -> Secret:
+    """One --secret: id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]."""
+    from minidock.engine.build.options import Secret
+
+    fields: dict[str, str] = {}
+    try:
+        found = read_record(text)
+    except ValueError as error:
+        raise UsageError(f"failed to parse csv secret: {error}") from None
+    for field in found:
+        key, equals, given = field.partition("=")
+        if not equals:
+            raise UsageError(f"invalid field '{field}' must be a key=value pair")
+        key = {"source": "src"}.get(key.lower(), key.lower())
+        if key not in ("id", "src", "env", "type"):
+            raise UsageError(f"unexpected key '{key}' in '{field}'")
+        fields[key] = given
+    kind = fields.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise UsageError(f'unsupported secret type "{kind}"')
+    name = fields.get("id", "")
+    if not name:
+        raise UsageError("secret is missing an id", hint="--secret id=NAME,src=FILE")
+    variable = fields.get("env", "")
+    if kind == "env" and not variable:
+        variable = fields.pop("src", name)
+    path = fields.get("src", "")
+    if not variable and not path:  # as Docker: a variable of that name, else a file
+        variable, path = (name, "") if name in os.environ else ("", name)
+    if path and not os.path.isfile(path):
+        raise UsageError(f"failed to stat {path}: no such file or directory")
+    return Secret(name, path=os.path.abspath(path) if path else "", variable=variable)
+
+
+def _bind(text: str) -> str:
+    """One -v: a host's folder, by any path, and where RUN instructions see it."""
+    source, colon, rest = text.partition(":")
+    if not colon or not source or not rest:
+        raise UsageError(
+            f"invalid volume specification: '{text}'", hint="write -v /HOST/FOLDER:/TARGET[:ro]"
+        )
+    source = os.path.abspath(source)
+    if not os.path.exists(source):
+        raise UsageError(f"{source}: no such file or directory")
+    return f"{source}:{rest}"
+
+
+def _write_id(path: str, image_id: str) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(image_id)
+    except OSError as error:
+        raise UsageError(f"cannot write the image's id: {path}: {error.strerror}") from None

@@ -1,0 +1,134 @@
+"""`builder …` and `buildx …`: the build cache, and `build` by its longer names."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.units import duration_nanoseconds, size_bytes
+from minidock.cli.frame.command import command
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.frame.lazy import Table
+    from minidock.engine.build.prune import Cached
+
+_COMMANDS: Table = {
+    "build": ("Commands", "build:build", "Make an image by the steps of a Dockerfile"),
+    "du": ("Commands", "builder:du", "Disk usage"),
+    "prune": ("Commands", "builder:prune", "Remove build cache"),
+}
+_ONE_BUILDER = refused("--builder", because="there is one builder", unless=("default",))
+_ABSENT = dict.fromkeys(
+    ("bake", "create", "dial-stdio", "imagetools", "inspect", "ls", "rm", "stop", "use", "version"),
+    "there is one builder, minidock itself",
+)
+
+
+@_ONE_BUILDER
+def _builder(given: dict[str, Any]) -> None:
+    """Manage builds and their cache"""
+
+
+@_ONE_BUILDER
+def _buildx(given: dict[str, Any]) -> None:
+    """The same as builder, by Docker's newer name"""
+
+
+builder = Group(_COMMANDS, _builder, aliases={"b": "build"}, absent=_ABSENT)
+buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, absent=_ABSENT)
+
+
+@command()
+@switch("-a", "--all", help="Also what images stand on")
+@values("--filter", help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
+@value(
+    "--keep-storage",
+    type=Parsed("bytes", size_bytes),
+    default=0,
+    help="Bytes of cache that may stay",
+)
+@switch("--verbose", help="Also say what made each record")
+@_ONE_BUILDER
+def prune(
+    arguments: tuple[str, ...],
+    *,
+    all: bool,
+    filter: tuple[str, ...],
+    force: bool,
+    keep_storage: int,
+    verbose: bool,
+) -> int:
+    """Remove build cache"""
+    from minidock.engine.build.prune import prune as prune_cache
+
+    before = _before(filter)
+    if not force and not _is_meant(everything=all):
+        return 0
+    gone, freed = prune_cache(Store(), everything=all, before=before, keep_bytes=keep_storage)
+    _print_table(gone, verbose=verbose)
+    from minidock.cli.output.human import size
+
+    print(f"Total:\t{size(freed)}")
+    return 0
+
+
+@command()
+@switch("--verbose", help="Also say what made each record")
+@_ONE_BUILDER
+@refused("--filter", because="it comes later")
+def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
+    """Disk usage"""
+    from minidock.cli.output.human import size
+    from minidock.engine.build.prune import listed
+
+    found = listed(Store())
+    _print_table(found, verbose=verbose)
+    free = sum(one.size_bytes for one in found if not one.in_use)
+    print(f"Reclaimable:\t{size(free)}")
+    print(f"Total:\t\t{size(sum(one.size_bytes for one in found))}")
+
+
+def _is_meant(*, everything: bool) -> bool:
+    from minidock.cli.frame.confirm import confirmed
+
+    what = "all build cache" if everything else "all dangling build cache"
+    return confirmed(f"This will remove {what}.")
+
+
+def _before(filters: tuple[str, ...]) -> float | None:
+    """The moment that until=24h means: what was used since then stays."""
+    import time
+
+    before = None
+    for text in filters:
+        name, _, wanted = text.partition("=")
+        if name not in ("until", "unused-for"):
+            raise UsageError(f"invalid filter '{name}'", hint="until=24h is the one there is")
+        try:
+            before = time.time() - duration_nanoseconds(wanted) / 1e9
+        except ValueError as error:
+            raise UsageError(f"invalid filter '{text}': {error}") from None
+    return before
+
+
+def _print_table(found: list[Cached], *, verbose: bool) -> None:
+    from minidock.cli.output.columns import aligned
+    from minidock.cli.output.human import ago, size
+
+    if not found:
+        return
+    headings = ["ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED"]
+    rows = [
+        [one.id, "false" if one.in_use else "true", size(one.size_bytes), ago(one.used)]
+        for one in found
+    ]
+    if verbose:
+        headings.append("DESCRIPTION")
+        rows = [[*row, one.says] for row, one in zip(rows, found, strict=True)]
+    for line in aligned(["\t".join(row) for row in (headings, *rows)]):
+        print(line)

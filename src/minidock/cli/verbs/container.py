@@ -1,0 +1,41 @@
+"""`container …`: the same commands as at the top, under Docker's other spelling."""
+
+from __future__ import annotations
+
+from minidock.cli.frame.lazy import Group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.frame.lazy import Table
+
+
+def _commands() -> Table:
+    from minidock.cli.commands import COMMANDS
+
+    names = (
+        "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause",
+        "port", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
+        "update", "wait",
+    )  # fmt: skip
+    table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
+    table["ls"] = ("Commands", "ps:ps", "List the containers")
+    table["prune"] = ("Commands", "prune:containers", "Remove the containers that do not run")
+    table["inspect"] = (
+        "Commands",
+        "inspect:inspect_container",
+        "Show all that is known of containers",
+    )
+    return dict(sorted(table.items()))
+
+
+def _container(given: dict[str, Any]) -> None:
+    """Manage containers"""
+
+
+container = Group(
+    _commands(),
+    _container,
+    aliases={"list": "ls", "ps": "ls", "remove": "rm"},
+)

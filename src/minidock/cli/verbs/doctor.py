@@ -1,0 +1,94 @@
+"""`doctor`: what this machine can and cannot do for containers, and what to do about it.
+
+What is looked at, and how it is judged, is engine/doctor's; this module prints.
+"""
+
+from __future__ import annotations
+
+import json
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.failure import FormatError
+from minidock.cli.frame.pflag import switch, value
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.doctor.finding import Finding
+    from minidock.engine.doctor.report import Report
+
+_WIDTH = 100
+_MARGIN = " " * 27
+
+
+@command(needs_root=False)
+@value("-f", "--format", default="", help="'json': the whole report as JSON")
+@switch("--json", help="The same as --format json")
+def doctor(arguments: tuple[str, ...], *, format: str, json: bool) -> int:
+    """Say what this machine can and cannot do, and how to mend it
+
+    Tries what `run` needs, in namespaces and cgroups of its own that end with it, and looks at what
+    else is on this machine. Ends with 0 where `minidock run` works, with 1 where a problem is in
+    its way. Without root, much cannot be tried.
+    """
+    from minidock.engine.doctor.machine import Machine
+    from minidock.engine.doctor.report import examine
+
+    if format not in ("", "json"):
+        raise FormatError(f"doctor has no format {format!r}", hint="there is: --format json")
+    report = examine(Machine(Store()))
+    print(_as_json(report) if json or format else as_text(report))
+    return 0 if report.works else 1
+
+
+def _as_json(report: Report) -> str:
+    return json.dumps(report.document(), indent=4, ensure_ascii=False)
+
+
+def as_text(report: Report) -> str:
+    """The report for a person: findings under their topics, and a sentence at the end."""
+    lines: list[str] = []
+    topic = ""
+    for finding in report.findings:
+        if finding.topic != topic:
+            lines += ["", finding.topic] if topic else [finding.topic]
+            topic = finding.topic
+        lines += _lines(finding)
+    return "\n".join([*lines, "", _verdict(report)])
+
+
+def _lines(finding: Finding) -> list[str]:
+    import textwrap
+
+    def wrapped(text: str, first: str, later: str) -> list[str]:
+        return textwrap.wrap(
+            text, _WIDTH, initial_indent=first, subsequent_indent=later,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+
+    lines = wrapped(finding.seen, f"  {finding.verdict:<9}{finding.check:<16}", _MARGIN)
+    if finding.fix:
+        lines += wrapped(finding.fix, f"{_MARGIN}fix: ", f"{_MARGIN}     ")
+    return lines
+
+
+def _verdict(report: Report) -> str:
+    """What follows, in one sentence."""
+    from minidock.engine.doctor.finding import PROBLEM, WARNING
+
+    problems, warnings = report.count(PROBLEM), report.count(WARNING)
+    can = report.can
+    if can["run"] is False:
+        return f"`minidock run` does not work here: {_many(problems, 'problem')} to mend first."
+    if can["network"] is False:
+        text = "`minidock run` works here with --network none or host only"
+        return f"{text}: {_many(problems, 'problem')} to mend first."
+    if problems:
+        return f"`minidock run` may fail here: {_many(problems, 'problem')} to mend first."
+    missing = [what for what, works in can.items() if works is False]
+    sentence = f"`minidock run` works here, with {_many(warnings, 'warning')}"
+    return sentence + (f"; not here: {', '.join(missing)}." if missing else ".")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"

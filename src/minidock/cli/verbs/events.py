@@ -1,0 +1,154 @@
+"""`events`: what happens to containers, images, volumes and networks, as it happens."""
+
+from __future__ import annotations
+
+import time
+
+from minidock.cli.flags.filters import FILTER
+from minidock.cli.flags.moments import parse_moment
+from minidock.cli.frame.command import command
+from minidock.cli.frame.failure import FormatSyntaxError
+from minidock.cli.frame.pflag import value, values
+from minidock.cli.output.go_types import typed
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_NOTHING: dict[str, Any] = {"Type": "", "Action": "", "Actor": {"ID": "", "Attributes": {}}}
+_COMPOUND = ("exec_create", "exec_start", "health_status")  # "health_status: healthy" is one too
+
+
+@command()
+@values("-f", "--filter", type=FILTER, help="Only what fits NAME=VALUE")
+@value("--format", default="", help="'json', or a Go template")
+@value("--since", help='Show all events since a time ("2013-01-02T13:23:37Z", or "42m" ago)')
+@value("--until", help="Stream events until a time, spelled as in --since")
+def events(
+    arguments: tuple[str, ...],
+    *,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    since: str | None,
+    until: str | None,
+) -> None:
+    """Tell what happens in the store, as it happens
+
+    Without --until it goes on until it is interrupted. Those of the past are kept for about twenty
+    thousand events.
+    """
+    from minidock.engine.store.events import read
+
+    said = _line if not format else _templated("{{json .}}" if format == "json" else format)
+    end = _moment(until)
+    begin = _moment(since)
+    follow = end is None or end > time.time()
+    if begin is None and end is not None:
+        begin = 0.0
+    for event in read(Store(), since=begin, until=end, follow=follow):
+        if _is_wanted(event, filter):
+            print(said(event), flush=True)
+
+
+def _moment(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise Misdated(str(error)) from None
+
+
+class Misdated(UsageError):
+    """A time that is none."""
+
+    exit_code = 1
+
+
+def _line(event: dict[str, Any]) -> str:
+    """One event as people read it."""
+    seconds, rest = divmod(event["timeNano"], 1_000_000_000)
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    attributes = event["Actor"]["Attributes"]
+    about = ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes))
+    return (
+        f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{rest:09d}{shown} {event['Type']} "
+        f"{event['Action']} {event['Actor']['ID']}{f' ({about})' if about else ''}"
+    )
+
+
+def _templated(format: str) -> Callable[[dict[str, Any]], str]:
+    """What a template says of an event; one that cannot say anything is refused at once."""
+    from minidock.cli.output.inspecting import parsed_template
+    from minidock.cli.output.template.template import TemplateError
+
+    template = parsed_template(format)
+
+    def said(event: dict[str, Any]) -> str:
+        return template.render(typed("*events.Message", event))
+
+    try:
+        said(_NOTHING)
+    except TemplateError as error:
+        raise FormatSyntaxError(f"Error parsing format: {error}") from None
+    return said
+
+
+def _is_wanted(event: dict[str, Any], filters: tuple[tuple[str, str], ...]) -> bool:
+    """Whether all filters hold; those of one name are alternatives, unknown ones are none."""
+    by_name: dict[str, list[str]] = {}
+    for name, wanted in filters:
+        if name in _TESTS:
+            by_name.setdefault(name, []).append(wanted)
+    return all(
+        any(_TESTS[name](event, wanted) for wanted in alternatives)
+        for name, alternatives in by_name.items()
+    )
+
+
+def _has_action(event: dict[str, Any], wanted: str) -> bool:
+    action: str = event["Action"]
+    return action == wanted or (wanted in _COMPOUND and action.startswith(f"{wanted}:"))
+
+
+def _is_about(kind: str) -> Callable[[dict[str, Any], str], bool]:
+    """Whether an event is about the container, volume or network of that name or id."""
+
+    def test(event: dict[str, Any], wanted: str) -> bool:
+        actor = event["Actor"]
+        if event["Type"] != kind:
+            return bool(actor["Attributes"].get(kind) == wanted)
+        name = actor["Attributes"].get("name", "")
+        return bool(actor["ID"].startswith(wanted) or name == wanted)
+
+    return test
+
+
+def _is_of_image(event: dict[str, Any], wanted: str) -> bool:
+    attributes = event["Actor"]["Attributes"]
+    names = [attributes.get("name" if event["Type"] == "image" else "image", "")]
+    names += [name.rpartition(":")[0] for name in names if ":" in name]
+    return wanted in (*names, event["Actor"]["ID"])
+
+
+def _has_label(event: dict[str, Any], wanted: str) -> bool:
+    from minidock.cli.flags.filters import has_label
+
+    return has_label(event["Actor"]["Attributes"], wanted)
+
+
+_TESTS: dict[str, Callable[[dict[str, Any], str], bool]] = {
+    "container": _is_about("container"),
+    "event": _has_action,
+    "image": _is_of_image,
+    "label": _has_label,
+    "network": _is_about("network"),
+    "scope": lambda event, wanted: event["scope"] == wanted,
+    "type": lambda event, wanted: event["Type"] == wanted,
+    "volume": _is_about("volume"),
+}

@@ -1,0 +1,132 @@
+"""`explain`: what was done for a container, op by op; or what an op is."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.frame.command import NeedsRoot, command
+from minidock.cli.frame.complete import containers
+from minidock.cli.frame.pflag import switch, value
+from minidock.errors import NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import click
+
+    from minidock.engine.container.containers import Container
+    from minidock.teach.language import Language
+    from minidock.teach.subject import Subject
+
+
+def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of all containers, then of all operations, as a shell proposes them."""
+    from minidock.teach.op_page import ops_named
+
+    ops = {name for op in ops_named("") for name in (op.name, op.act.__name__)}
+    proposed = sorted(name for name in ops if name.startswith(incomplete))
+    return [*containers(ctx, param, incomplete), *proposed]
+
+
+@command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=_containers_and_ops)
+@switch("--json", help="One JSON object an operation, for machines")
+@switch("--phases", help="Only the overview: who did how much in which phase, and how it ended")
+@value("--exec", help="A program that exec has added to the container: its id, or last")
+@switch("--health", help="The last probe of the container's health check")
+@switch("--cp", help="The last copy into the container or out of it")
+@switch("--build", help="The last build that made a layer")
+@value("--network", help="What was done for a network, and for containers that came and went")
+@value("--lang", help="Tell it in this language (en, ru); the default is that of LANG")
+def explain(
+    arguments: tuple[str, ...],
+    *,
+    json: bool,
+    phases: bool,
+    exec: str | None,
+    health: bool,
+    cp: bool,
+    build: bool,
+    network: str | None,
+    lang: str | None,
+) -> None:
+    """Tell each kernel call that made a container, or what a call is for
+
+    CONTAINER: its last run, from its journal: who did what, why, how a shell would do it, where to
+    read on, and how long it took; with OP, of these operations alone. OP: an operation, a man page
+    or a module, such as pivot_root, prctl, cgroup; what goes wrong without it, and where it is
+    called. Without arguments: all operations that there are.
+    """
+    from minidock.teach.explain import explain as explain_subject
+    from minidock.teach.language import language
+
+    told_in = language(lang or "")
+    asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
+    wanted = {flag: word for flag, word in asked.items() if word}
+    if len(wanted) > 1:
+        raise UsageError(f"{' and '.join(wanted)}: give one of them")
+    subject, names = _subject(arguments, wanted)
+    if subject is not None:
+        explain_subject(subject, names, as_json=json, only_phases=phases, language=told_in)
+        return
+    if phases:
+        raise UsageError("--phases is about a container", hint="minidock explain --phases NAME")
+    if not arguments:
+        _explain_ops("", told_in, as_json=json)
+    for name in arguments:
+        _explain_ops(name, told_in, as_json=json)
+
+
+def _subject(
+    arguments: tuple[str, ...], wanted: dict[str, Any]
+) -> tuple[Subject | None, tuple[str, ...]]:
+    """What is to be told of, and the operations that are meant; None for operations alone."""
+    from minidock.teach import subject
+
+    flag = next(iter(wanted), "")
+    if flag in ("--build", "--network"):
+        if os.geteuid() != 0:
+            raise NeedsRoot(f"`minidock explain {flag}` needs root", hint="put sudo before it")
+        if flag == "--build":
+            return subject.build_of(Store()), arguments
+        return subject.network_of(Store(), wanted[flag]), arguments
+    container = _container(arguments[0]) if arguments else None
+    if container is None:
+        if flag:
+            raise UsageError(f"{flag} is about a container", hint=f"minidock explain NAME {flag}")
+        return None, ()
+    if flag == "--exec":
+        return subject.exec_of(container, wanted[flag]), arguments[1:]
+    of_container = {"": subject.run_of, "--health": subject.health_of, "--cp": subject.copy_of}
+    return of_container[flag](container), arguments[1:]
+
+
+def _container(name: str) -> Container | None:
+    """The container of that name; None where there is none, or for who may not look."""
+    if os.geteuid() != 0:
+        return None
+    from minidock.engine.container.lookup import find
+
+    try:
+        return find(Store(), name)
+    except NotFound:
+        return None
+
+
+def _explain_ops(name: str, told_in: Language, *, as_json: bool) -> None:
+    from minidock.teach.op_page import explain_ops, ops_named
+    from minidock.teach.page import Page
+
+    ops = ops_named(name)
+    if not ops and os.geteuid() != 0:
+        raise NeedsRoot(
+            f"`minidock explain {name}` needs root", hint=f"sudo minidock explain {name}"
+        )
+    if not ops:
+        raise NotFound(
+            f"No such container or operation: {name}",
+            hint="`minidock ps -a` lists all containers, `minidock explain` all operations",
+        )
+    explain_ops(ops, Page(sys.stdout, told_in), as_json=as_json)

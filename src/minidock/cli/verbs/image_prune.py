@@ -1,0 +1,78 @@
+"""`image prune`: images that nobody would miss."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch, values
+from minidock.cli.verbs.image_list import check_until, filters_of_prune
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.engine.image.image import Image
+
+_DANGLING = "This will remove all dangling images."
+_ALL = "This will remove all images without at least one container associated to them."
+
+
+@command()
+@switch("-a", "--all", help="Also those with a name that no container uses")
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
+def prune(
+    arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
+) -> None:
+    """Remove images that nobody needs"""
+    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.output.human import size
+
+    check_filters(filter, everything=all)
+    if not force and not confirmed(_ALL if all else _DANGLING):
+        return
+    lines, freed_bytes = prune_images(Store(), filter, everything=all)
+    if lines:
+        print("Deleted Images:")
+        print("".join(f"{line}\n" for line in lines))
+    print(f"Total reclaimed space: {size(freed_bytes)}")
+
+
+def prune_images(
+    store: Store, filters: tuple[tuple[str, str], ...], *, everything: bool
+) -> tuple[list[str], int]:
+    """Remove unused images; returns Docker's lines, and how many bytes of layers went.
+
+    everything: also those that have a tag.
+    """
+    from minidock.engine.image.references import users_of
+    from minidock.engine.image.removal import prune as remove_unused
+
+    check_filters(filters, everything=everything)
+    conditions = _without_dangling(filters)
+
+    def wanted(image: Image) -> bool:
+        return bool(chosen([image], conditions, filters_of_prune()))
+
+    lines, freed_bytes = remove_unused(
+        store, tagged_too=everything, wanted=wanted, in_use=users_of(store)
+    )
+    return [f"{line[0].lower()}{line[1:]}" for line in lines], freed_bytes
+
+
+def check_filters(filters: tuple[tuple[str, str], ...], *, everything: bool) -> None:
+    """Refuse filters that there are not, or that say no moment, or that go against -a."""
+    _check_dangling(filters, "false" if everything else "true")
+    check_until(filters)
+    check_names(_without_dangling(filters), filters_of_prune())
+
+
+def _without_dangling(filters: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(f for f in filters if f[0] != "dangling")
+
+
+def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:
+    """-a says already whether images with a tag go; a filter that says otherwise is refused."""
+    for name, wanted in filters:
+        if name == "dangling" and wanted != ours:
+            both = " ".join(sorted((ours, wanted)))
+            raise BadFilter(f"invalid filter 'dangling=[{both}]'", hint="-a decides that")

@@ -1,0 +1,76 @@
+"""`lab check`: what a student's program does, item by item."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch, value
+from minidock.cli.frame.safe_output import unguarded, visible
+from minidock.cli.verbs.lab_folders import check_item
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from minidock.teach.lab.rubric import Item
+
+
+@command("[DIR]", at_most=1, failure=None)
+@value("--lab", default="", help="The lab, where the folder was not made by `lab start`")
+@value("--item", default="", help="Look at this item alone, and at what it needs")
+@switch("--json", help="JSON")
+def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int:
+    """Run your program in a place of its own, and say of each item what was seen
+
+    DIR: the folder that `lab start` made; without it, the folder you are in. The exit code is 0
+    where all points are won, and else 1. Without DIR, in no such folder, and while `lab fault` has
+    a set-up here: says what is still wrong with that, or takes it away.
+    """
+    if not (arguments or lab or item):
+        from minidock.cli.verbs.lab_fault import check_fault
+
+        if (code := check_fault(as_json=json)) is not None:
+            return code
+    from minidock.teach.lab import folder, marks, rubric
+    from minidock.teach.lab.check import hold
+    from minidock.teach.lab.submission_files import Files
+
+    directory = arguments[0] if arguments else "."
+    about = folder.lab_of(directory, lab)
+    rules = rubric.read(about.folder)
+    if item:
+        check_item(about, rules, item)
+    chosen = [item] if item else None
+    files = Files.read(directory)
+    with _shown() as looking:
+        results = hold(about, rules, files, chosen, looking=looking)
+    if json:
+        from json import dump
+
+        dump(marks.as_json(about, results), sys.stdout, indent=2)
+        print()
+    else:
+        marks.write_text(about, rules, results, sys.stdout)
+    return 0 if all(result.passed for result in results) else 1
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Item], None]]:
+    """On a terminal: a line that says which item is being looked at, and goes afterwards."""
+    if not os.isatty(2):
+        yield lambda item: None
+        return
+
+    terminal = unguarded(sys.stderr)
+
+    def show(item: Item) -> None:
+        name = visible(item.name, one_line=True)
+        print(f"\r\033[Klooking at {name} ", end="", file=terminal, flush=True)
+
+    try:
+        yield show
+    finally:
+        print("\r\033[K", end="", file=terminal, flush=True)

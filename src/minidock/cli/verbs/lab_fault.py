@@ -1,0 +1,159 @@
+"""`lab fault`: a set-up with one thing wrong, to be found and repaired; `lab check` ends it.
+
+What a fault is, and what the set-up promises, is in teach/lab/fault/. A script calls the set-up's
+parts by variables there; here they are shown by their names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch
+from minidock.errors import UsageError
+from minidock.paths import Store
+
+_MARGIN = "    "
+
+
+@command("[SEED]", at_most=1)
+@switch("--list", help="Say how many faults there are, and name none")
+@switch("--commands", help="Show the commands that made the set-up, before something went wrong")
+@switch("--hint", help="Name something to look at; the next time, something else")
+@switch("--fix", help="Do what the reference solution does, and show it")
+@switch("--end", help="Give it up: take the set-up away")
+@switch("--yes-in-a-vm", help="Allow a fault that others on this machine feel, though it is no VM")
+def fault(arguments: tuple[str, ...], *, yes_in_a_vm: bool, **asked: bool) -> None:
+    """Make a set-up with one thing wrong in it
+
+    Tells the symptom, and no more. `minidock lab check` says what is still wrong, or that all is
+    well, and takes the set-up away then. The same SEED, a number or a word, has the same fault.
+    Without a SEED, tells how it stands with the one that there is.
+    """
+    given = [name for name, is_asked in asked.items() if is_asked]
+    if len(given) + len(arguments) > 1:
+        raise UsageError("lab fault does one thing at a time: give a SEED, or one of its flags")
+    if yes_in_a_vm and not arguments:
+        raise UsageError("--yes-in-a-vm goes with a SEED")
+    if arguments:
+        _begin(arguments[0], yes_in_a_vm=yes_in_a_vm)
+    elif given:
+        {"list": _list, "commands": _commands, "hint": _hint, "fix": _fix, "end": _end}[given[0]]()
+    else:
+        _tell_state()
+
+
+def _begin(seed: str, *, yes_in_a_vm: bool) -> None:
+    from minidock.engine.doctor.virtual import is_virtual_machine
+    from minidock.teach.lab.fault.session import begin
+
+    store = Store()
+    _, seen = begin(store, seed, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(store))
+    _tell(f"A shop of four containers runs here now (fault {seed}). What it no longer does:", seen)
+    print(
+        "\nminidock ps                       shows it\n"
+        "minidock lab fault --commands     how it was made, before something went wrong\n"
+        "minidock lab fault --hint         something to look at\n"
+        "minidock lab check                whether it works again"
+    )
+
+
+def _tell(heading: str, sentences: list[str]) -> None:
+    from minidock.teach.page import Paint
+
+    paint = Paint(sys.stdout)
+    print(heading)
+    for text in sentences:
+        promise, _, seen = text.partition("\n")
+        print(f"\n{_MARGIN}{paint.bold(promise)}\n{_MARGIN * 2}{seen}")
+
+
+def _tell_state() -> None:
+    from minidock.teach.lab.fault.session import current, told
+
+    session = current(Store())
+    if seen := session.broken():
+        _tell(f"Fault {session.seed}. What the shop does not do:", told(seen))
+    else:
+        print(f"Fault {session.seed}: the shop does all that it should.")
+
+
+def _list() -> None:
+    from collections import Counter
+
+    from minidock.teach.lab.fault.session import FAULTS, KINDS
+
+    for kind, faults in KINDS.items():
+        print(f"{len(faults):>4}  {kind}")
+    shared = Counter(bool(fault.shared) for fault in FAULTS)[True]
+    print(f"{len(FAULTS):>4}  in all; {shared} of them are for a machine that may break")
+
+
+def _commands() -> None:
+    from minidock.teach.lab.fault.session import filled
+    from minidock.teach.lab.fault.setup_commands import COMMANDS
+    from minidock.teach.lab.fault.shop import Shop
+
+    names = Shop(Store()).names()
+    for line in COMMANDS:
+        print(filled(line, {key: names[key] for key in ("IMAGE", "DISK")}))
+
+
+def _hint() -> None:
+    from minidock.teach.lab.fault.session import current
+
+    print(current(Store()).hint())
+
+
+def _fix() -> None:
+    from minidock.teach.lab.fault.session import current
+
+    print(current(Store()).fix())
+
+
+def _end() -> None:
+    from minidock.teach.lab.fault.session import current
+
+    session = current(Store())
+    session.end()
+    print(f"It was: {session.fault.cause}.")
+
+
+def check_fault(*, as_json: bool = False) -> int | None:
+    """`lab check`: what is still wrong (1), or the end of the set-up (0).
+
+    None where none is meant: there is no fault, or the folder is one of `lab start`.
+    """
+    from minidock.teach.lab.fault.session import NoFault, current, told
+    from minidock.teach.lab.folder import MARK
+
+    if os.path.exists(MARK):
+        return None
+    try:
+        session = current(Store())
+    except NoFault:
+        return None
+    seen = session.broken()
+    repair, looks = session.reference(), session.looks()  # by the names of what is there
+    if not seen:
+        session.end()
+    if as_json:
+        json.dump({"fault": session.seed, "broken": seen}, sys.stdout, ensure_ascii=False)
+        print()
+    elif seen:
+        _tell("Not yet. What the shop does not do:", told(seen))
+    else:
+        _tell_story(session.fault.cause, repair, looks)
+    return 1 if seen else 0
+
+
+def _tell_story(cause: str, repair: str, looks: list[str]) -> None:
+    print("It is repaired: the shop does all that it should. The set-up is taken away.")
+    print(f"\nIt was: {cause}.\n\nOne way to repair it:\n")
+    for line in repair.splitlines():
+        print(f"{_MARGIN}{line}")
+    print("\nWhat shows it:\n")
+    for line in looks:
+        print(f"{_MARGIN}{line}")

@@ -1,0 +1,113 @@
+"""`lab list`, `start`, `reset` and `hint`: the folders that students work in."""
+
+from __future__ import annotations
+
+import os
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch, value
+from minidock.errors import Conflict, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.teach.lab.folder import Lab
+    from minidock.teach.lab.rubric import Rubric
+
+
+@command(needs_root=False)
+def list_(arguments: tuple[str, ...]) -> None:
+    """List the labs: number, name, minutes, languages, what it is about"""
+    from minidock.cli.output.columns import aligned
+    from minidock.teach.lab import folder, rubric
+
+    lines = ["LAB\tTIME\tLANGUAGES\tABOUT"]
+    for lab in folder.every():
+        rules = rubric.read(lab.folder)
+        languages = ", ".join(lab.languages())
+        lines.append(f"{lab.name}\t{rules.minutes} min\t{languages}\t{rules.about}")
+    print("\n".join(aligned(lines)))
+
+
+@command("LAB [DIR]", at_least=1, at_most=2, needs_root=False)
+@value("--language", default="python", help="The skeleton's language: python, or c in some labs")
+def start(arguments: tuple[str, ...], *, language: str) -> None:
+    """Make a folder with what a lab starts from
+
+    LAB: its number or name. DIR: a folder that does not exist or is empty; without it, the lab's
+    name. What the labs before it ask for is in it, solved. It belongs to the owner of the folder
+    above it, also where root makes it.
+    """
+    from minidock.teach.lab import folder
+    from minidock.teach.lab.submission_folder import made
+
+    lab = folder.find(arguments[0])
+    directory = arguments[1] if len(arguments) > 1 else lab.name
+    files = lab.start(language)
+    with open(f"{lab.folder}/README.md", "rb") as file:
+        files.put("README.md", file.read())
+    files.put(folder.MARK, folder.mark(lab, language))
+    with made(directory) as fd:
+        if os.listdir(fd):
+            raise Conflict(
+                f"{directory} is not empty",
+                hint="name another folder, or take the lab's files anew: minidock lab reset",
+            )
+        files.write_into(fd)
+    _tell(directory, lab)
+
+
+@command("[DIR]", at_most=1, needs_root=False)
+@switch("-f", "--force", help="Do not ask")
+def reset(arguments: tuple[str, ...], *, force: bool) -> None:
+    """Put the lab's own files back as they were; other files stay, and what is replaced is kept
+
+    A file that differs from the lab's is kept beside it, as NAME.mine.
+    """
+    from minidock.cli.frame.confirm import confirmed
+    from minidock.teach.lab import folder
+    from minidock.teach.lab.submission_files import Files
+    from minidock.teach.lab.submission_folder import opened, set_aside
+
+    directory = arguments[0] if arguments else "."
+    lab, language = folder.mark_of(directory)
+    files = lab.start(language)
+    now = Files.read(directory)
+    changed = [name for name in files.names() if name in now and now.text(name) != files.text(name)]
+    if changed and not force and not confirmed(f"This replaces {', '.join(changed)}."):
+        return
+    with opened(directory) as fd:
+        for name in changed:
+            set_aside(fd, name, ".mine")
+        files.write_into(fd)
+    for name in changed:
+        print(f"{name}: as the lab has it; yours is {name}.mine")
+
+
+@command("[ITEM]", at_most=1, needs_root=False)
+@value("--dir", default=".", help="The folder that `lab start` made")
+@value("--lab", default="", help="The lab, where there is no such folder")
+def hint(arguments: tuple[str, ...], *, dir: str, lab: str) -> None:
+    """Say the hint of an item, or those of all"""
+    from minidock.teach.lab import folder, rubric
+
+    about = folder.lab_of(dir, lab)
+    rules = rubric.read(about.folder)
+    if arguments:
+        check_item(about, rules, arguments[0])
+    for item in rules.items:
+        if not arguments or item.name == arguments[0]:
+            print(f"{item.name} ({item.points} points): {' '.join(item.expect.split())}")
+            print(f"  hint: {' '.join(item.hint.split())}")
+
+
+def check_item(lab: Lab, rules: Rubric, name: str) -> None:
+    """Raises NotFound where a lab has no item of this name."""
+    names = [item.name for item in rules.items]
+    if name not in names:
+        raise NotFound(f"lab {lab.name} has no item {name}", hint=f"its items: {', '.join(names)}")
+
+
+def _tell(directory: str, lab: Lab) -> None:
+    print(f"{directory}: lab {lab.number:02}, ready to begin")
+    print(f"  read   {directory}/README.md")
+    print(f"  check  sudo minidock lab check {directory}")

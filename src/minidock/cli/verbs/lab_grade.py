@@ -1,0 +1,37 @@
+"""`lab grade`: an exam whose results go into a course's own system."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.frame.command import Misuse, command
+from minidock.cli.frame.pflag import value
+
+
+@command("[DIR]", at_most=1, failure=None)
+@value("--lab", default="", help="The lab: the course says which, and not the folder")
+@value("--gradescope", default="", help="Write Gradescope's results.json to this file")
+@value("--junit", default="", help="Write JUnit's XML to this file")
+def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) -> None:
+    """Hold a lab's exam, and write reports of it
+
+    The exit code is 0 however many points there are. Where the grader itself fails it is 125, and
+    there is no report.
+    """
+    from minidock.teach.lab import folder, marks, reports, rubric
+    from minidock.teach.lab.check import hold
+    from minidock.teach.lab.submission_files import Files
+
+    if not lab:
+        raise Misuse("grade wants the lab's name", hint="minidock lab grade --lab 03 DIR")
+    about = folder.find(lab)
+    rules = rubric.read(about.folder)
+    files = Files.read(arguments[0] if arguments else ".")
+    wanted = reports.Reports()
+    if gradescope:
+        wanted.want(gradescope, reports.gradescope)
+    if junit:
+        wanted.want(junit, reports.junit)
+    results = hold(about, rules, files)
+    wanted.write(about, results)
+    marks.write_text(about, rules, results, sys.stdout)

@@ -1,0 +1,127 @@
+"""What is done to containers by name, one after the other: stop, kill, rm, pause, wait, rename.
+
+Each command says the name of what it did, and goes on after an error; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import containers, paused_containers, running_containers
+from minidock.cli.frame.failure import complain, for_each
+from minidock.cli.frame.pflag import INT, refused, switch, value
+from minidock.errors import NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNAL = value("-s", "--signal", help="The signal, by name or number")
+_TIME = value("-t", "--time", type=INT, help="Seconds to wait before it is killed")
+
+
+def _named(act: Callable[[str], object]) -> Callable[[str], str]:
+    """The act, answering with the name that it was given."""
+
+    def named(reference: str) -> str:
+        act(reference)
+        return reference
+
+    return named
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@_SIGNAL
+@_TIME
+def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
+    """Ask containers to end, and end them when they do not"""
+    from minidock.engine.lifecycle.stop import stop as act
+
+    store = Store()
+    return for_each(
+        arguments, _named(lambda ref: act(store, ref, timeout_seconds=time, signal=signal))
+    )
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@_SIGNAL
+@_TIME
+def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
+    """Stop containers and start them again"""
+    from minidock.engine.lifecycle.restart import restart as act
+
+    store = Store()
+    return for_each(
+        arguments, _named(lambda ref: act(store, ref, timeout_seconds=time, signal=signal))
+    )
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+@_SIGNAL
+def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
+    """Send containers a signal, KILL if no other is named"""
+    from minidock.engine.lifecycle.stop import kill as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref, signal=signal or "SIGKILL")))
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
+@switch("-f", "--force", help="Kill it first where it runs")
+@switch("-v", "--volumes", help="Also its volumes without a name")
+@refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
+def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
+    """Remove containers"""
+    from minidock.engine.lifecycle.remove import remove
+
+    store = Store()
+
+    def remove_one(reference: str) -> str | None:
+        try:
+            remove(store, reference.lstrip("/"), force=force, volumes=volumes)
+        except NotFound as error:
+            if not force:
+                raise
+            complain(error)  # with -f it is enough that the container is not there
+            return None
+        return reference
+
+    return for_each(arguments, remove_one)
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+def pause(arguments: tuple[str, ...]) -> int:
+    """Freeze all processes of containers"""
+    from minidock.engine.lifecycle.pause import pause as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref)))
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=paused_containers)
+def unpause(arguments: tuple[str, ...]) -> int:
+    """Let frozen containers run on"""
+    from minidock.engine.lifecycle.pause import unpause as act
+
+    store = Store()
+    return for_each(arguments, _named(lambda ref: act(store, ref)))
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
+def wait(arguments: tuple[str, ...]) -> int:
+    """Wait for the end of containers and print their exit codes"""
+    from minidock.engine.lifecycle.stop import wait as act
+
+    store = Store()
+    return for_each(arguments, lambda ref: act(store, ref))
+
+
+@command("CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
+def rename(arguments: tuple[str, ...]) -> None:
+    """Give a container another name"""
+    from minidock.engine.lifecycle.rename import rename as act
+
+    old, new = arguments
+    if not old.strip() or not new.strip():
+        raise UsageError("Neither old nor new names may be empty")
+    act(Store(), old, new.lstrip("/"))

@@ -1,0 +1,139 @@
+"""`network …`: the networks that there are, those that people make, and who is on them."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import networks
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import refused, switch, value
+from minidock.cli.output.columns import Row
+from minidock.cli.output.human import go_time, short_id
+from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.table import write_column, write_rows
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.flags.filters import Test
+    from minidock.cli.frame.lazy import Table
+
+_COMMANDS: Table = {
+    "connect": ("Commands", "network_change:connect", "Put a container on one more network"),
+    "create": ("Commands", "network_change:create", "Make a network"),
+    "disconnect": (
+        "Commands",
+        "network_change:disconnect",
+        "Take a container off a network",
+    ),
+    "inspect": (
+        "Commands",
+        "network:inspect",
+        "Show all that is known of networks",
+    ),
+    "ls": ("Commands", "network:ls", "List networks"),
+    "prune": ("Commands", "network_change:prune", "Remove networks that no container is on"),
+    "rm": ("Commands", "network_change:rm", "Remove networks"),
+}
+_COLUMNS = ("ID", "Name", "Driver", "Scope")
+_HEADINGS = {
+    "ID": "NETWORK ID",
+    "Name": "NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "Labels": "LABELS",
+    "CreatedAt": "CREATED AT",
+}
+
+
+def _network(given: dict[str, Any]) -> None:
+    """Manage networks"""
+
+
+network = Group(_COMMANDS, _network, aliases={"list": "ls", "remove": "rm"})
+
+
+def is_builtin(network: dict[str, Any]) -> bool:
+    """Whether a network is one of the three that always exist."""
+    return network["Name"] in ("bridge", "host", "none")
+
+
+@command()
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("--no-trunc", help="Whole ids")
+@switch("-q", "--quiet", help="Only the ids")
+def ls(
+    arguments: tuple[str, ...],
+    *,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    no_trunc: bool,
+    quiet: bool,
+) -> None:
+    """List networks"""
+    from minidock.engine.network.lookup import list_networks
+
+    found = chosen(list_networks(Store()), filter, _TESTS)
+    found.sort(key=lambda network: str(network["Name"]))
+    rows = [_row(network, truncate=not no_trunc) for network in found]
+    if quiet:
+        write_column(rows, "ID")
+    else:
+        write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
+
+
+_TESTS: dict[str, Test] = {
+    "dangling": lambda n, wanted: (
+        truth("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
+    ),
+    "driver": lambda n, wanted: n["Driver"] == wanted,
+    "id": lambda n, wanted: matches(wanted, n["Id"]),
+    "label": lambda n, wanted: has_label(n["Labels"], wanted),
+    "name": lambda n, wanted: matches(wanted, n["Name"]),
+    "scope": lambda n, wanted: n["Scope"] == wanted,
+    "type": lambda n, wanted: _type_is(n, wanted),
+}
+
+
+def _type_is(network: dict[str, Any], wanted: str) -> bool:
+    if wanted not in ("builtin", "custom"):
+        raise BadFilter(f"invalid filter: 'type'='{wanted}'", hint="custom or builtin")
+    return (wanted == "builtin") == is_builtin(network)
+
+
+def _row(network: dict[str, Any], *, truncate: bool) -> Row:
+    labels = network["Labels"] or {}
+    return Row(
+        "formatter.networkContext",
+        {
+            "ID": lambda: short_id(network["Id"]) if truncate else network["Id"],
+            "Name": lambda: network["Name"],
+            "Driver": lambda: network["Driver"],
+            "Scope": lambda: network["Scope"],
+            "IPv6": lambda: str(network["EnableIPv6"]).lower(),
+            "Internal": lambda: str(network["Internal"]).lower(),
+            "Labels": lambda: ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
+            "Label": lambda name: labels.get(name, ""),
+            "CreatedAt": lambda: go_time(network["Created"]),
+        },
+    )
+
+
+@command("NETWORK [NETWORK...]", at_least=1, complete=networks)
+@value("-f", "--format", help="'json', or a Go template")
+@refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
+def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
+    """Show all that is known of networks"""
+    from minidock.engine.network.lookup import inspect as inspect_network
+
+    store = Store()
+    return inspect_all(
+        arguments,
+        lambda name: ("types.NetworkResource", inspect_network(store, name)),
+        format=format,
+    )

@@ -1,0 +1,195 @@
+"""`network create`, `connect`, `disconnect`, `rm` and `prune`."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen, has_label
+from minidock.cli.flags.network_flags import NO_IPV6, USE_NAMES, address_flag
+from minidock.cli.flags.process_flags import labels
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import networks, networks_and_containers
+from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.cli.output.human import moment_of
+from minidock.cli.verbs.network import is_builtin
+from minidock.errors import Conflict, NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.flags.filters import Test
+
+_SWARM = "it belongs to swarms"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """ "key=value", where the value may be missing."""
+    key, _, given = text.partition("=")
+    return key, given
+
+
+@command("NETWORK", at_least=1, at_most=1)
+@switch("--attachable", help="Let containers be connected by hand, as all networks do")
+@values("--aux-address", type=Parsed("map", _pair), help="Addresses that no container may get")
+@value("-d", "--driver", default="bridge", help="The driver: bridge")
+@values("--gateway", help="The bridge's own address in the subnet")
+@switch("--internal", help="No way out of the network")
+@values("--ip-range", help="Give containers addresses of this part of the subnet")
+@values("--label", help="A label of the network")
+@values("-o", "--opt", type=Parsed("map", _pair), help="An option of the driver: NAME=VALUE")
+@values("--subnet", help="The network's addresses, such as 10.5.0.0/16")
+@refused("--config-from", because=_SWARM)
+@refused("--config-only", because=_SWARM, bare="true", unless=("false",))
+@refused("--ingress", because=_SWARM, bare="true", unless=("false",))
+@refused("--scope", because=_SWARM, unless=("local",))
+@refused("--ipam-driver", because="there is one", unless=("default",))
+@refused("--ipam-opt", because="the default IPAM driver has no options")
+@refused("--ipv6", because=NO_IPV6, bare="true", unless=("false",))
+def create(
+    arguments: tuple[str, ...],
+    *,
+    attachable: bool,
+    aux_address: tuple[tuple[str, str], ...],
+    driver: str,
+    gateway: tuple[str, ...],
+    internal: bool,
+    ip_range: tuple[str, ...],
+    label: tuple[str, ...],
+    opt: tuple[tuple[str, str], ...],
+    subnet: tuple[str, ...],
+) -> None:
+    """Make a network"""
+    from minidock.engine.network import user_defined
+
+    asked = {
+        "Subnet": _only_one("--subnet", subnet),
+        "IPRange": _only_one("--ip-range", ip_range),
+        "Gateway": _only_one("--gateway", gateway),
+        "AuxiliaryAddresses": dict(aux_address),
+    }
+    made = user_defined.create(
+        Store(),
+        arguments[0],
+        driver=driver,
+        internal=internal,
+        attachable=attachable,
+        asked={key: given for key, given in asked.items() if given},
+        labels=labels(label, ()),
+        options=dict(opt),
+    )
+    print(made["Id"])
+
+
+def _only_one(flag: str, given: tuple[str, ...]) -> str:
+    found = [text for several in given for text in several.split(",")]
+    if len(found) > 1:
+        raise Conflict(f"{flag} is given twice: a network has one IPv4 subnet")
+    return found[0] if found else ""
+
+
+@command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
+@values("--alias", help="One more name on this network")
+@address_flag
+@refused("--driver-opt", because="the bridge driver has none for an endpoint")
+@refused("--ip6", because=NO_IPV6)
+@refused("--link", because=USE_NAMES)
+@refused("--link-local-ip", because="link-local addresses are not given out")
+def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
+    """Put a container on one more network"""
+    from minidock.engine.lifecycle import connect
+
+    asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
+    name, container = arguments
+    connect.connect(Store(), name, container, {**asked, "Aliases": list(alias)})
+
+
+@command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
+@switch("-f", "--force", help="Also where the container is not there any more")
+def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
+    """Take a container off a network
+
+    --force is for a container that has lost its endpoint; minidock takes that away in any case.
+    """
+    from minidock.engine.lifecycle import connect
+
+    connect.disconnect(Store(), *arguments)
+
+
+@command("NETWORK [NETWORK...]", at_least=1, complete=networks)
+@switch("-f", "--force", help="A network that is not there is no error")
+def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+    """Remove networks"""
+    from minidock.engine.container.lookup import list_containers
+    from minidock.engine.network import user_defined
+
+    store = Store()
+    list_containers(store)  # those that were killed are off their networks now
+
+    def remove_one(name: str) -> str | None:
+        try:
+            user_defined.remove(store, name)
+        except NotFound:
+            if not force:
+                raise
+            return None
+        return name
+
+    return for_each(arguments, remove_one)
+
+
+@command()
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
+def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
+    """Remove networks that no container is on"""
+    from minidock.cli.frame.confirm import confirmed
+
+    check_names(filter, _PRUNE_TESTS)
+    warning = "This will remove all custom networks not used by at least one container."
+    if not force and not confirmed(warning):
+        return 0
+    deleted = prune_networks(Store(), filter)
+    if deleted:
+        print("Deleted Networks:\n" + "\n".join(deleted) + "\n")
+    return 0
+
+
+def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
+    """Remove the networks on which no container is; returns their names."""
+    from minidock.engine.container.lookup import list_containers
+    from minidock.engine.network import user_defined
+    from minidock.engine.store.events import emit_pruned
+
+    list_containers(store)
+    deleted = []
+    for found in chosen(_custom(store), filters, _PRUNE_TESTS):
+        try:
+            user_defined.remove(store, found["Name"])
+        except (Conflict, NotFound):
+            continue  # a container is on it; or somebody else was faster
+        deleted.append(found["Name"])
+    emit_pruned(store, "network", 0)
+    return deleted
+
+
+def _custom(store: Store) -> list[dict[str, Any]]:
+    from minidock.engine.network.lookup import list_networks
+
+    return [network for network in list_networks(store) if not is_builtin(network)]
+
+
+def _is_older(network: dict[str, Any], wanted: str) -> bool:
+    from minidock.cli.flags.moments import parse_moment
+
+    try:
+        return moment_of(network["Created"]) < parse_moment(wanted)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
+
+
+_PRUNE_TESTS: dict[str, Test] = {
+    "label": lambda n, wanted: has_label(n["Labels"], wanted),
+    "label!": lambda n, wanted: not has_label(n["Labels"], wanted),
+    "until": _is_older,
+}

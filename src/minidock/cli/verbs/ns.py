@@ -1,0 +1,39 @@
+"""`ns`: which namespaces containers have of their own, and what those of one of them hide."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import running_containers
+from minidock.cli.frame.pflag import switch
+from minidock.paths import Store
+
+
+@command("[CONTAINER]", at_most=1, complete=running_containers)
+@switch("--json", help="JSON; its ns, nprocs and pid are what lsns -J calls so")
+def ns(arguments: tuple[str, ...], *, json: bool) -> None:
+    """Show the namespaces of the containers and of the host, and who shares which
+
+    With a CONTAINER: what each of its namespaces hides from it, the command that shows it, and
+    which namespaces were made in it.
+    """
+    from minidock.teach.ns import ns as view
+
+    store = Store()
+    if not arguments:
+        (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
+        return
+    from minidock.engine.container.lookup import find
+    from minidock.teach.ns import container_namespaces
+
+    container = find(store, arguments[0])
+    everybody = view.members(store)
+    found, made = (
+        container_namespaces.walls(container, everybody),
+        container_namespaces.nested(container, everybody),
+    )
+    if json:
+        container_namespaces.write_json(found, made, sys.stdout)
+    else:
+        container_namespaces.write_text(container, found, made, sys.stdout)

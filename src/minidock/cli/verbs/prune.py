@@ -1,0 +1,161 @@
+"""`container prune` and `volume prune`: what nobody uses goes, after a question."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen, has_label
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import parse_bool, switch, values
+from minidock.cli.output.human import moment_of, size
+from minidock.cli.output.sizes import container_sizes, tree_bytes
+from minidock.errors import Conflict, NotFound
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.flags.filters import Test
+    from minidock.engine.container.containers import Container
+
+    Filters = tuple[tuple[str, str], ...]
+
+
+@command()
+@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
+@switch("-f", "--force", help="Do not ask")
+def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> None:
+    """Remove the containers that do not run"""
+    from minidock.cli.frame.confirm import confirmed
+
+    check_names(filter, _CONTAINER_TESTS)
+    check_until(filter)
+    if not force and not confirmed("This will remove all stopped containers."):
+        return
+    deleted, reclaimed = prune_containers(Store(), filter)
+    report({"Deleted Containers": deleted}, reclaimed)
+
+
+@command()
+@switch("-a", "--all", help="Also those that somebody gave a name")
+@values("--filter", type=FILTER, help="Only what fits, such as label=NAME")
+@switch("-f", "--force", help="Do not ask")
+def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool) -> None:
+    """Remove volumes that no container uses"""
+    from minidock.cli.frame.confirm import confirmed
+
+    if all and any(name == "all" for name, _ in filter):
+        raise BadFilter("conflicting options: cannot specify both --all and --filter all=1")
+    check_names(_without_all(filter), _VOLUME_TESTS)
+    what = "all local volumes" if all else "anonymous local volumes"
+    warning = f"This will remove {what} not used by at least one container."
+    if not force and not confirmed(warning):
+        return
+    deleted, reclaimed = prune_volumes(Store(), filter, everything=all)
+    report({"Deleted Volumes": deleted}, reclaimed)
+
+
+def report(deleted: dict[str, list[str]], reclaimed: int) -> None:
+    """Say what went, by kind, and how many bytes of the disk are free again."""
+    for heading, names in deleted.items():
+        if names:
+            print(f"{heading}:\n" + "\n".join(names) + "\n")
+    print(f"Total reclaimed space: {size(reclaimed)}")
+
+
+def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
+    """Remove the containers that do not run; returns their ids, and how many bytes they took."""
+    from minidock.engine.container.lookup import list_containers
+    from minidock.engine.lifecycle.remove import remove
+    from minidock.engine.store.events import emit_pruned
+
+    check_until(filters)
+    deleted, reclaimed = [], 0
+    for container in chosen(list_containers(store), filters, _CONTAINER_TESTS):
+        if container.running:
+            continue
+        written = _written(store, container)
+        try:
+            remove(store, container.id)
+        except (Conflict, NotFound):
+            continue  # it was started or removed meanwhile
+        reclaimed += written
+        deleted.append(container.id)
+    emit_pruned(store, "container", reclaimed)
+    return deleted, reclaimed
+
+
+def _written(store: Store, container: Container) -> int:
+    return container_sizes(store, container)[0]
+
+
+def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[list[str], int]:
+    """Remove volumes that no container uses; returns their names, and how many bytes they took.
+
+    A volume with options stays, as in Docker: what it mounts lies elsewhere. everything: also
+    those that somebody gave a name; the filter all=true says so too.
+    """
+    from minidock.engine.container import volumes as engine
+    from minidock.engine.store.events import emit_pruned
+
+    everything = everything or any(_truth(text) for name, text in filters if name == "all")
+    used = engine.used_by(store)
+    deleted, reclaimed = [], 0
+    for volume in chosen(engine.list(store), _without_all(filters), _VOLUME_TESTS):
+        if volume["Name"] in used or volume["Options"]:
+            continue
+        if not (everything or _is_anonymous(volume)):
+            continue
+        count = tree_bytes(volume["Mountpoint"])
+        try:
+            engine.remove(store, volume["Name"])
+        except (Conflict, NotFound):
+            continue  # a container has come to use it, or it has gone meanwhile
+        reclaimed += count
+        deleted.append(volume["Name"])
+    emit_pruned(store, "volume", reclaimed)
+    return deleted, reclaimed
+
+
+def _without_all(filters: Filters) -> Filters:
+    return tuple(f for f in filters if f[0] != "all")
+
+
+def _is_anonymous(volume: dict[str, Any]) -> bool:
+    from minidock.engine.container.volumes import ANONYMOUS_LABEL
+
+    return ANONYMOUS_LABEL in (volume["Labels"] or {})
+
+
+def _truth(text: str) -> bool:
+    try:
+        return parse_bool(text)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'all': {error}") from None
+
+
+def check_until(filters: Filters) -> None:
+    """Complain about an "until" that is no moment, though there be nothing to filter."""
+    for name, wanted in filters:
+        if name == "until":
+            until(wanted)
+
+
+def until(wanted: str) -> float:
+    """The moment that a filter's value means; raises BadFilter."""
+    from minidock.cli.flags.moments import parse_moment
+
+    try:
+        return parse_moment(wanted)
+    except ValueError as error:
+        raise BadFilter(str(error)) from None
+
+
+_CONTAINER_TESTS: dict[str, Test] = {
+    "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
+    "label!": lambda c, wanted: not has_label(c.config.get("Labels"), wanted),
+    "until": lambda c, wanted: moment_of(c.document["Created"]) <= until(wanted),
+}
+_VOLUME_TESTS: dict[str, Test] = {
+    "label": lambda v, wanted: has_label(v["Labels"], wanted),
+    "label!": lambda v, wanted: not has_label(v["Labels"], wanted),
+}

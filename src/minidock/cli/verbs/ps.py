@@ -1,0 +1,212 @@
+"""`ps`: the containers, one a line."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import INT, switch, value
+from minidock.cli.output import container_row
+from minidock.cli.output.table import write_column, write_rows
+from minidock.numerals import atoi
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.flags.filters import Test
+    from minidock.engine.container.containers import Container
+
+_NOBODY: dict[str, Any] = {
+    "Id": "", "Names": [], "Image": "", "ImageID": "", "Command": "", "Created": 0, "Ports": [],
+    "Labels": {}, "State": "", "Status": "", "NetworkSettings": {"Networks": {}}, "Mounts": [],
+}  # fmt: skip
+_STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+
+
+@command()
+@switch("-a", "--all", help="Also those that do not run")
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@value("-n", "--last", type=INT, default=-1, help="The newest N, running or not")
+@switch("-l", "--latest", help="The newest one, running or not")
+@switch("--no-trunc", help="Nothing is shortened")
+@switch("-q", "--quiet", help="Only the ids")
+@switch("-s", "--size", help="Also the sizes of their files")
+def ps(
+    arguments: tuple[str, ...],
+    *,
+    all: bool,
+    filter: tuple[tuple[str, str], ...],
+    format: str,
+    last: int,
+    latest: bool,
+    no_trunc: bool,
+    quiet: bool,
+    size: bool,
+) -> None:
+    """List the containers"""
+    from minidock.engine.container.lookup import list_containers
+
+    store = Store()
+    containers = list_containers(store)
+    count = 1 if latest else last
+    shows_all = all or count > 0 or any(name in ("status", "exited") for name, _ in filter)
+    if not shows_all:
+        containers = [container for container in containers if container.running]
+    images = _ImageNames(store)
+    containers = chosen(containers, filter, _tests(store, images))
+    containers = containers[:count] if count > 0 else containers
+    _check_format(format)
+    columns = (*container_row.COLUMNS, "Size") if size else container_row.COLUMNS
+    rows = []
+    for container in containers:
+        entry = container_row.summary(container.document, images.shown(container))
+        if size or ".Size" in format:
+            entry |= _sizes(store, container)
+        rows.append(container_row.row(entry, truncate=not no_trunc))
+    if quiet:
+        write_column(rows, "ID")
+    else:
+        write_rows(rows, format=format, columns=columns, headings=container_row.HEADINGS)
+
+
+def _check_format(format: str) -> None:
+    """Refuse a template that asks for what no container has, even where there is no container."""
+    if format not in ("", "table", "json"):
+        from minidock.cli.output.formatted import check_against
+
+        check_against(container_row.row(_NOBODY, truncate=True), format)
+
+
+class _ImageNames:
+    """Which image a name means now; the store is read once, and only if somebody asks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ids: dict[str, str] = {}
+        self._families: dict[str, frozenset[str]] = {}
+
+    def id_of(self, name: str) -> str:
+        """The id of the image of this name; "" where there is none."""
+        from minidock.document import passed_over
+        from minidock.engine.image.images import ImageStore
+        from minidock.errors import DamagedFile, MinidockError
+
+        if name not in self._ids:
+            try:
+                self._ids[name] = ImageStore(self._store).resolve(name).id
+            except DamagedFile as error:
+                passed_over(error)
+                self._ids[name] = ""
+            except MinidockError:
+                self._ids[name] = ""
+        return self._ids[name]
+
+    def family(self, name: str) -> frozenset[str]:
+        """The ids of the image of this name, and of all images made on it."""
+        if name not in self._families:
+            from minidock.engine.image.images import ImageStore
+
+            children: dict[str, list[str]] = {}
+            for image in ImageStore(self._store).list() if self.id_of(name) else ():
+                children.setdefault(image.parent, []).append(image.id)
+            found, waiting = set(), [id for id in [self.id_of(name)] if id]
+            while waiting:
+                found.add(image_id := waiting.pop())
+                waiting += children.get(image_id, [])
+            self._families[name] = frozenset(found)
+        return self._families[name]
+
+    def shown(self, container: Container) -> str:
+        """The name by which the container was made, or its image's id if that means another now."""
+        name: str = container.config["Image"]
+        image_id: str = container.document["Image"]
+        return name if self.id_of(name) == image_id else image_id
+
+
+def _sizes(store: Store, container: Container) -> dict[str, int]:
+    from minidock.cli.output.sizes import container_sizes
+
+    written, whole = container_sizes(store, container)
+    return {"SizeRw": written, "SizeRootFs": whole}
+
+
+def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
+    """ps's filters; each is given a container and the value."""
+    return {
+        "ancestor": lambda c, wanted: c.document["Image"] in images.family(wanted),
+        "before": lambda c, wanted: _created(c) < _created(_find(store, wanted)),
+        "exited": _exited,
+        "expose": lambda c, wanted: _has_port(c.document["NetworkSettings"]["Ports"] or {}, wanted),
+        "health": _has_health,
+        "id": lambda c, wanted: wanted != "" and (c.id.startswith(wanted) or matches(wanted, c.id)),
+        "is-task": lambda c, wanted: not truth("is-task", wanted),  # no swarm, no tasks
+        "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
+        "name": lambda c, wanted: matches(wanted, c.name) or matches(wanted, f"/{c.name}"),
+        "network": lambda c, wanted: any(
+            wanted and (wanted == name or endpoint["NetworkID"].startswith(wanted))
+            for name, endpoint in c.document["NetworkSettings"]["Networks"].items()
+        ),
+        "publish": lambda c, wanted: _has_port(_host_ports(c), wanted),
+        "since": lambda c, wanted: _created(c) > _created(_find(store, wanted)),
+        "status": _has_status,
+        "volume": lambda c, wanted: any(
+            wanted in (mount.get("Name"), mount["Source"], mount["Destination"])
+            for mount in c.document["Mounts"]
+        ),
+    }
+
+
+def _find(store: Store, reference: str) -> Container:
+    from minidock.engine.container.lookup import find
+
+    return find(store, reference)
+
+
+def _created(container: Container) -> Any:
+    return container.document["Created"]
+
+
+def _exited(container: Container, wanted: str) -> bool:
+    try:
+        code = atoi(wanted)
+    except ValueError as error:
+        raise BadFilter(f"invalid filter 'exited={wanted}': {error}") from None
+    has_run = not container.state["StartedAt"].startswith("0001-")  # Go's zero time: never
+    return has_run and not container.running and bool(container.state["ExitCode"] == code)
+
+
+def _has_status(container: Container, wanted: str) -> bool:
+    if wanted not in _STATES:
+        raise BadFilter(f"invalid filter 'status={wanted}'", hint=f"there are {', '.join(_STATES)}")
+    return bool(container.state["Status"] == wanted)
+
+
+def _has_health(container: Container, wanted: str) -> bool:
+    if wanted not in _HEALTH:
+        raise BadFilter(f"invalid filter 'health={wanted}'", hint=f"there are {', '.join(_HEALTH)}")
+    health = container.state.get("Health") or {}
+    return bool(health.get("Status", "none") == wanted)
+
+
+def _host_ports(container: Container) -> dict[str, Any]:
+    """The host's ports that lead to a container, as "8090/tcp"."""
+    published = container.document["NetworkSettings"]["Ports"] or {}
+    return {
+        f"{binding['HostPort']}/{inside.partition('/')[2]}": binding
+        for inside, bindings in published.items()
+        for binding in bindings or []
+    }
+
+
+def _has_port(ports: dict[str, Any], wanted: str) -> bool:
+    from minidock.cli.flags.units import port_range
+
+    number, _, protocol = wanted.partition("/")
+    try:
+        start, end = port_range(number)
+    except ValueError:
+        raise BadFilter(f"invalid filter 'publish={wanted}'") from None
+    return any(f"{port}/{protocol or 'tcp'}" in ports for port in range(start, end + 1))

@@ -1,0 +1,290 @@
+"""`run` and `create`: from an image to a container.
+
+The flags become Docker's ContainerCreate body (flags_run.py); the engine does the rest. This module
+knows the order of things that a person sees: the id, the id's file, the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minidock.cli.flags.run_flags import container_create_body, run_flags
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import images
+from minidock.cli.frame.pflag import Parsed, switch, value, values
+from minidock.cli.frame.terminal import need_terminal
+from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.engine.container.containers import Container
+    from minidock.engine.monitor.attach import Attachment
+    from minidock.teach.language import Language
+
+
+def _explanation(text: str) -> str:
+    if text not in ("text", "json", "true", "false"):
+        raise ValueError('"text" or "json"')
+    return {"true": "text", "false": ""}.get(text, text)
+
+
+@command("IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images)
+@run_flags
+@switch("-d", "--detach", help="Print the id and leave the container running")
+@switch("--sig-proxy", default=True, help="Pass signals on to the program")
+@value(
+    "--explain",
+    type=Parsed("[=text|json]", _explanation),
+    bare="text",
+    help="Tell each kernel call as it happens",
+)
+@switch("--step", help="Stop before each kernel call that makes the container, and ask")
+@value("--lang", help="Language of --explain and --step (en, ru); the default is that of LANG")
+@values("--without", help="Leave out a wall (pid, mount, net, ...), and see what leaks")
+@switch("--yes-in-a-vm", help="Leave out mount or pivot_root though this may be no VM")
+def run(
+    arguments: tuple[str, ...],
+    *,
+    detach: bool,
+    sig_proxy: bool,
+    explain: str | None,
+    step: bool,
+    lang: str | None,
+    without: tuple[str, ...],
+    yes_in_a_vm: bool,
+    **flags: Any,
+) -> int:
+    """Make a container from an image and start it"""
+    if step and (detach or explain or without):
+        flag = "--detach" if detach else "--explain" if explain else "--without"
+        raise _not_to_be_stepped(flag)
+    told_in = _language(lang, told=bool(explain or step))
+    body = container_create_body(flags, arguments, detach=detach)
+    walls = _leave_out(body, without, yes_in_a_vm=yes_in_a_vm)
+    attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
+    store = Store()
+    container = _create(store, body, flags)
+    if step and told_in is not None:
+        from minidock.cli.verbs.step import run_in_steps
+
+        return run_in_steps(container, attachment, told_in)
+    listener, view = _listener(container, explain, told_in, walls)
+    return _start(store, container, attachment, listener, view)
+
+
+def _not_to_be_stepped(flag: str) -> UsageError:
+    because = {
+        "--detach": "who detaches is not there to be asked",
+        "--explain": "--step tells of each act before it is done",
+        "--without": "its probes need a container that is made in one go",
+    }
+    return UsageError(f"--step and {flag} exclude each other", hint=because[flag])
+
+
+@command(
+    "IMAGE [COMMAND] [ARG...]",
+    at_least=1,
+    flags_first=True,
+    failure=None,
+    complete=images,
+)
+@run_flags
+def create(arguments: tuple[str, ...], **flags: Any) -> None:
+    """Make a container without starting it"""
+    body = container_create_body(flags, arguments)
+    try:
+        print(_create(Store(), body, flags).id)
+    except MinidockError as error:
+        error.exit_code = 1  # the flags are well formed; what they ask for cannot be had
+        raise
+
+
+def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+    """Make the container, and write its id to --cidfile, which must not exist."""
+    from minidock.engine.container.validation import warnings_of
+
+    id_file = _IdFile(flags["cidfile"])
+    try:
+        if flags["pull"] == "always":
+            _pull(store, body, flags)
+        container = _created_or_pulled(store, body, flags)
+    except Conflict as error:
+        id_file.remove()
+        if flags["name"] and "already in use" in str(error):
+            error.hint = _taken(flags["name"])
+        raise
+    except BaseException:
+        id_file.remove()
+        raise
+    id_file.write(container.id)
+    for warning in warnings_of(body):
+        print(f"WARNING: {warning}", file=sys.stderr, flush=True)
+    return container
+
+
+def _created_or_pulled(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+    """Make the container, its image pulled where it is not here and that is allowed."""
+    from minidock.engine.container.create import create as create_container
+
+    name = flags["name"] or None
+    try:
+        return create_container(store, body, name=name)
+    except NotFound as error:
+        if not str(error).startswith("No such image"):
+            raise
+        if flags["pull"] != "missing":
+            error.hint = _where_from(store, body["Image"])
+            raise
+    if not flags["quiet"]:
+        print(f"Unable to find image '{_tagged(body['Image'])}' locally", file=sys.stderr)
+    _pull(store, body, flags)
+    return create_container(store, body, name=name)
+
+
+def _pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> None:
+    from minidock.cli.verbs.pull import pull_for_container
+
+    try:
+        pull_for_container(store, body["Image"], platform=flags["platform"], quiet=flags["quiet"])
+    except MinidockError as error:
+        error.hint = f"{error.hint}\n{_where_from(store, body['Image'])}".lstrip("\n")
+        raise
+
+
+def _where_from(store: Store, name: str) -> str:
+    from minidock.engine.image.image_hints import where_from
+
+    return where_from(store, name)
+
+
+def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
+    """Change the body for --without; returns the walls that are left out."""
+    if not without:
+        if yes_in_a_vm:
+            raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
+        return []
+    from minidock.engine.doctor.virtual import is_virtual_machine
+    from minidock.teach.without.isolations import leave_out, read_walls
+
+    walls = read_walls(without)
+    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(Store()))
+    return walls
+
+
+def _start(
+    store: Store,
+    container: Container,
+    attachment: Attachment | None,
+    on_record: Callable[[str], None] | None,
+    view: str,
+) -> int:
+    from minidock.engine.lifecycle.start import start
+
+    try:
+        return start(store, container.id, attach=attachment, on_record=on_record, view=view) or 0
+    finally:  # also where it did not start: it is there, and this is how to name it
+        if attachment is None or not (attachment.stdout or attachment.stderr):
+            print(container.id, flush=True)
+
+
+def _language(lang: str | None, *, told: bool) -> Language | None:
+    """What --explain and --step are told in; None where nothing is told."""
+    if not told:
+        if lang is not None:
+            raise UsageError("--lang is the language of --explain", hint="add --explain")
+        return None
+    from minidock.teach.language import language
+
+    return language(lang or "")
+
+
+def _listener(
+    container: Container, explain: str | None, told_in: Language | None, walls: list[str]
+) -> tuple[Callable[[str], None] | None, str]:
+    """Who gets what the monitor tells, and the view that is to tell something; warns before."""
+    narrator = _narrator(container, explain, told_in)
+    if not walls:
+        return narrator, ""
+    from minidock.teach.without.report import VIEW, Report, warning
+
+    sys.stderr.write(warning(walls))
+    return Report(walls, sys.stderr, as_json=explain == "json", pass_on=narrator).on_record, VIEW
+
+
+def _narrator(
+    container: Container, explain: str | None, told_in: Language | None
+) -> Callable[[str], None] | None:
+    """Who gets the journal's records as they happen."""
+    if told_in is None:
+        return None
+    from minidock.teach.explain import narrator
+
+    return narrator(container, as_json=explain == "json", language=told_in)
+
+
+def _attachment(
+    body: dict[str, Any], detach_keys: str | None, *, sig_proxy: bool
+) -> Attachment | None:
+    if not (body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]):
+        return None
+    from minidock.engine.monitor.attach import Attachment
+
+    if body["Tty"] and body["AttachStdin"]:
+        need_terminal("leave out -t, or -i")
+    return Attachment(
+        stdin=body["AttachStdin"],
+        stdout=body["AttachStdout"],
+        stderr=body["AttachStderr"],
+        detach_keys=detach_keys or "ctrl-p,ctrl-q",
+        sig_proxy=sig_proxy,
+    )
+
+
+def _tagged(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def _taken(name: str) -> str:
+    return (
+        f"minidock start -ai {name}     goes on with that container\n"
+        f"minidock rm -f {name}         removes it\n"
+        "--name                        chooses another name"
+    )
+
+
+class _IdFile:
+    """The file of --cidfile: ours from before the container is made, gone if it is not."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        if not path:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._fd = os.open(path, flags, 0o644)
+        except FileExistsError:
+            raise UsageError(
+                "container ID file found, make sure the other container isn't running "
+                f"or delete {path}"
+            ) from None
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise UsageError(
+                f"failed to create the container ID file: open {path}: {reason}"
+            ) from error
+
+    def write(self, container_id: str) -> None:
+        if self._fd >= 0:
+            os.write(self._fd, container_id.encode())
+            os.close(self._fd)
+
+    def remove(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            os.unlink(self._path)

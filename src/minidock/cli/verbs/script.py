@@ -1,0 +1,57 @@
+"""`script run …`: a run as one POSIX sh file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from minidock.cli.flags.run_flags import run_flags
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import images
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.frame.lazy import Table
+
+_COMMANDS: Table = {
+    "run": ("Commands", "script:run", "Write the shell script that does what `run` would do"),
+}
+
+
+def _script(given: dict[str, Any]) -> None:
+    """Write a shell script that does what a command would do"""
+
+
+script = Group(_COMMANDS, _script)
+
+
+@command(
+    "IMAGE [COMMAND] [ARG...]",
+    at_least=1,
+    flags_first=True,
+    needs_root=False,
+    complete=images,
+)
+@run_flags
+@switch("-d", "--detach", help="As of run: the script stays in the foreground all the same")
+@switch("--sig-proxy", default=True, help="As of run: it changes nothing of the script")
+def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: Any) -> None:
+    """Write the shell script that does what `run` would do
+
+    minidock script run busybox echo hello > box.sh; sudo sh box.sh. It needs neither minidock nor
+    Python: docs/script.md tells what it needs, and what no shell can do.
+    """
+    from minidock.cli.verbs.plan import planned
+    from minidock.teach.script.script import script as compile_script
+
+    line = shlex.join(["minidock", "script", *sys.argv[sys.argv.index("run") :]])
+    made = planned(arguments, flags, detach=detach)
+    text = compile_script(made, line.replace("\n", " "))
+    if sys.stdout.isatty():
+        sys.stdout.write(text)  # to be looked at
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # to be run

@@ -1,0 +1,43 @@
+"""`start`: stopped containers run again, one of them attached if asked for."""
+
+from __future__ import annotations
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import stopped_containers
+from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.pflag import refused, switch, value
+from minidock.errors import MinidockError, UsageError
+from minidock.paths import Store
+
+
+@command("CONTAINER [CONTAINER...]", at_least=1, complete=stopped_containers)
+@switch("-a", "--attach", help="Show what it prints, and pass signals on")
+@switch("-i", "--interactive", help="Attach container's STDIN")
+@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
+@refused("--checkpoint", because="checkpoints come later")
+@refused("--checkpoint-dir", because="checkpoints come later")
+def start(
+    arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
+) -> int:
+    """Start containers that do not run"""
+    from minidock.engine.lifecycle.start import start as start_container
+
+    store = Store()
+    if not (attach or interactive):
+
+        def start_one(reference: str) -> str:
+            start_container(store, reference, attach=None)
+            return reference
+
+        return for_each(arguments, start_one)
+
+    if len(arguments) > 1:
+        raise UsageError("you cannot start and attach multiple containers at once")
+    from minidock.engine.monitor.attach import Attachment
+
+    attachment = Attachment(stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q")
+    try:
+        return start_container(store, arguments[0], attach=attachment) or 0
+    except MinidockError as error:
+        error.exit_code = 1  # also for a command that is not there, where `run` says 127
+        raise

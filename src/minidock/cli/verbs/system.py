@@ -1,0 +1,202 @@
+"""`version`, `info` and `system …`: what minidock is, and what it finds on this machine.
+
+Source: Docker Engine API 1.45, SystemVersion and SystemInfo, whose names --format uses.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.failure import FIELDS, FormatError
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import value
+from minidock.cli.frame.version import API_VERSION, VERSION
+from minidock.cli.output.go_types import typed
+from minidock.cli.output.human import binary_size
+from minidock.cli.output.inspecting import parsed_template
+from minidock.cli.output.template.values import TemplateError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minidock.cli.frame.lazy import Table
+
+_COMMANDS: Table = {
+    "check": ("Commands", "system_check:check", "List what is left behind and not needed"),
+    "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
+    "down": ("Commands", "bulk:down", "Take away what outlives containers in the kernel"),
+    "df": ("Commands", "system_df:df", "Show how much of the disk is used"),
+    "events": ("Commands", "events:events", "Tell what happens in the store, as it happens"),
+    "info": ("Commands", "system:info", "Tell about this machine and the store"),
+    "prune": ("Commands", "system_prune:prune", "Remove unused data"),
+    "start-all": ("Commands", "bulk:start_all", "Start what is to run after a reboot"),
+    "stop-all": ("Commands", "bulk:stop_all", "Stop all containers, for a shutdown"),
+}
+
+
+def _system(given: dict[str, Any]) -> None:
+    """Manage minidock"""
+
+
+system = Group(_COMMANDS, _system)
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def _print(format: str, kind: str, document: dict[str, Any]) -> None:
+    """One document through a template; "json" is all of it."""
+    template = parsed_template("{{json .}}" if format == "json" else format)
+    try:
+        print(template.render(typed(kind, document)))
+    except TemplateError as error:
+        print()  # Docker's client ends the line that it could not fill
+        raise FormatError(str(error), hint=FIELDS) from None
+
+
+@command(needs_root=False)
+@value("-f", "--format", default="", help="'json', or a Go template")
+def version(arguments: tuple[str, ...], *, format: str) -> None:
+    """Say the versions of minidock and of what it runs on"""
+    machine = os.uname()
+    architecture = _ARCHITECTURES.get(machine.machine, machine.machine)
+    common = {
+        "Version": VERSION,
+        "ApiVersion": API_VERSION,
+        "PythonVersion": platform.python_version(),
+        "Os": "linux",
+        "Arch": architecture,
+    }
+    server = {**common, "Platform": {"Name": "minidock"}, "KernelVersion": machine.release}
+    if format:
+        _print(format, "system.versionInfo", {"Client": common, "Server": server})
+        return
+    print("minidock: (no daemon: client and engine are one)")
+    _fields(
+        {
+            "Version": VERSION,
+            "API version": API_VERSION,
+            "Python version": common["PythonVersion"],
+            "Kernel version": machine.release,
+            "OS/Arch": f"linux/{architecture}",
+        },
+        width=19,
+    )
+
+
+@command()
+@value("-f", "--format", default="", help="'json', or a Go template")
+def info(arguments: tuple[str, ...], *, format: str) -> None:
+    """Tell about this machine and the store"""
+    document = _information(Store())
+    if format:
+        _print(format, "system.dockerInfo", document)
+        return
+    print(f"minidock:\n Version:    {VERSION}\n\nEngine:")
+    _fields(
+        {
+            "Containers": document["Containers"],
+            " Running": document["ContainersRunning"],
+            " Paused": document["ContainersPaused"],
+            " Stopped": document["ContainersStopped"],
+            "Images": document["Images"],
+            "Storage Driver": document["Driver"],
+            **{f" {name}": text for name, text in document["DriverStatus"]},
+            "Logging Driver": document["LoggingDriver"],
+            "Cgroup Driver": document["CgroupDriver"],
+            "Cgroup Version": document["CgroupVersion"],
+            "Default Runtime": document["DefaultRuntime"],
+            "Security Options": ", ".join(document["SecurityOptions"]),
+            "Kernel Version": document["KernelVersion"],
+            "Operating System": document["OperatingSystem"],
+            "OSType": document["OSType"],
+            "Architecture": document["Architecture"],
+            "CPUs": document["NCPU"],
+            "Total Memory": binary_size(document["MemTotal"]),
+            "Name": document["Name"],
+            "Store": document["DockerRootDir"],
+        }
+    )
+    for warning in document["Warnings"]:
+        print(warning)
+
+
+def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
+    for name, text in fields.items():
+        label = f"{name}:"
+        print(f" {label:<{width}}{text}" if width else f" {label} {text}")
+
+
+def _information(store: Store) -> dict[str, Any]:
+    """What SystemInfo says of this machine and this store."""
+    from minidock.cli.output.sizes import listed_images
+    from minidock.engine.container.lookup import list_containers
+    from minidock.kernel import cgroup, cgroup_tree
+
+    states = [container.state["Status"] for container in list_containers(store)]
+    machine = os.uname()
+    system = platform.freedesktop_os_release()
+    has_swap_limit = cgroup.supports_swap_limit()
+    return {
+        "Containers": len(states),
+        "ContainersRunning": states.count("running"),
+        "ContainersPaused": states.count("paused"),
+        "ContainersStopped": len(states) - states.count("running") - states.count("paused"),
+        "Images": len(listed_images(store)),
+        "Driver": "overlay",
+        "DriverStatus": [["Backing Filesystem", _filesystem_of(store.root)]],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "null"],
+            "Log": ["json-file", "none"],
+        },
+        "MemoryLimit": True,
+        "SwapLimit": has_swap_limit,
+        "CpuCfsPeriod": True,
+        "CpuCfsQuota": True,
+        "CPUShares": True,
+        "CPUSet": True,
+        "PidsLimit": True,
+        "IPv4Forwarding": _is_on("/proc/sys/net/ipv4/ip_forward"),
+        "OomKillDisable": not cgroup.is_v2(),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "systemd" if cgroup_tree.takes_slices() else "cgroupfs",
+        "CgroupVersion": "2" if cgroup.is_v2() else "1",
+        "KernelVersion": machine.release,
+        "OperatingSystem": system.get("PRETTY_NAME", ""),
+        "OSVersion": system.get("VERSION_ID", ""),
+        "OSType": "linux",
+        "Architecture": machine.machine,
+        "NCPU": os.cpu_count(),
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "DockerRootDir": store.root,
+        "Name": machine.nodename,
+        "ServerVersion": VERSION,
+        "Runtimes": {"minidock": {"path": "minidock-runtime"}},
+        "DefaultRuntime": "minidock",
+        "SecurityOptions": ["name=seccomp,profile=builtin", *["name=cgroupns"][: cgroup.is_v2()]],
+        "Warnings": [] if has_swap_limit else ["WARNING: No swap limit support"],
+    }
+
+
+def _filesystem_of(path: str) -> str:
+    """The type of the file system that a path is on, from /proc/self/mountinfo (proc(5))."""
+    from minidock.kernel.mount import mount_table
+
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in mount_table("self"):
+        mounted, _, described = line.partition(" - ")
+        if mounted.split()[2] == wanted:
+            return described.split()[0]
+    return "unknown"
+
+
+def _is_on(path: str) -> bool:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip() == "1"

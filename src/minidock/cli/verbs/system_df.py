@@ -1,0 +1,105 @@
+"""`system df`: how much of the disk images, containers, volumes and the build cache take."""
+
+from __future__ import annotations
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch, value
+from minidock.cli.output.columns import Row
+from minidock.cli.output.human import size
+from minidock.cli.output.sizes import container_sizes, images_and_layers, tree_bytes
+from minidock.cli.output.table import write_rows
+from minidock.paths import Store
+
+_COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+_HEADINGS = {
+    "Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE",
+    "Reclaimable": "RECLAIMABLE",
+}  # fmt: skip
+
+
+class Usage:
+    """What one kind of things takes. free_bytes: of those that nobody uses."""
+
+    def __init__(self, kind: str, count: int, active: int, all_bytes: int, free_bytes: int) -> None:
+        self.kind = kind
+        self.count = count
+        self.active = active
+        self.all_bytes = all_bytes
+        self.free_bytes = free_bytes
+
+    @property
+    def reclaimable(self) -> str:
+        if not self.all_bytes or self.kind == "Build Cache":
+            return size(self.free_bytes)
+        return f"{size(self.free_bytes)} ({100 * self.free_bytes // self.all_bytes}%)"
+
+
+@command()
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("-v", "--verbose", help="Each image, container and volume on its own")
+def df(arguments: tuple[str, ...], *, format: str, verbose: bool) -> None:
+    """Show how much of the disk is used"""
+    store = Store()
+    if verbose:
+        from minidock.cli.verbs.system_df_details import write_details
+
+        write_details(store, format=format)
+        return
+    usages = (_images(store), _containers(store), _volumes(store), _build_cache(store))
+    rows = [_row(usage) for usage in usages]
+    write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
+
+
+def _row(usage: Usage) -> Row:
+    return Row(
+        "formatter.diskUsageImagesContext",
+        {
+            "Type": lambda: usage.kind,
+            "TotalCount": lambda: str(usage.count),
+            "Active": lambda: str(usage.active),
+            "Size": lambda: size(usage.all_bytes),
+            "Reclaimable": lambda: usage.reclaimable,
+        },
+    )
+
+
+def _images(store: Store) -> Usage:
+    """Each layer counts once; what an image that is used shares with others counts as free."""
+    from minidock.engine.store.container_json import documents
+
+    images, holders, sizes = images_and_layers(store)
+    used = {document["Image"] for document in documents(store)}
+    active = [image for image in images if image.id in used]
+    own = sum(sizes[c] for image in active for c in image.chain_ids if holders[c] == 1)
+    total = sum(sizes.values())
+    return Usage("Images", len(images), len(active), total, total - own)
+
+
+def _containers(store: Store) -> Usage:
+    from minidock.engine.container.lookup import list_containers
+
+    containers = list_containers(store)
+    sizes = {container.id: container_sizes(store, container)[0] for container in containers}
+    active = [container for container in containers if container.running]
+    free = sum(sizes.values()) - sum(sizes[container.id] for container in active)
+    return Usage("Containers", len(containers), len(active), sum(sizes.values()), free)
+
+
+def _volumes(store: Store) -> Usage:
+    from minidock.engine.container import volumes
+
+    used = volumes.used_by(store)
+    found = volumes.list(store)
+    sizes = {volume["Name"]: tree_bytes(volume["Mountpoint"]) for volume in found}
+    free = sum(count for name, count in sizes.items() if name not in used)
+    active = sum(name in used for name in sizes)
+    return Usage("Local Volumes", len(sizes), active, sum(sizes.values()), free)
+
+
+def _build_cache(store: Store) -> Usage:
+    from minidock.engine.build.prune import listed
+
+    found = listed(store)
+    free = sum(one.size_bytes for one in found if not one.in_use)
+    active = sum(one.in_use for one in found)
+    return Usage("Build Cache", len(found), active, sum(one.size_bytes for one in found), free)

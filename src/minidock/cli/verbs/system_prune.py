@@ -1,0 +1,94 @@
+"""`system prune`: all that nobody uses goes, one kind after the other, after one question."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import FILTER, BadFilter
+from minidock.cli.frame.command import command
+from minidock.cli.frame.pflag import switch, values
+from minidock.cli.output.human import size
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Filters = tuple[tuple[str, str], ...]
+
+_KNOWN = ("label", "label!", "until")
+
+
+@command()
+@switch("-a", "--all", help="Also images with a name that no container uses")
+@values("--filter", type=FILTER, help="Only what fits, such as label=NAME=VALUE")
+@switch("-f", "--force", help="Do not ask")
+@switch("--volumes", help="Prune anonymous volumes")
+def prune(
+    arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool, volumes: bool
+) -> None:
+    """Remove unused data"""
+    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.verbs.image_prune import prune_images
+    from minidock.cli.verbs.network_change import prune_networks
+    from minidock.cli.verbs.prune import check_until, prune_containers, prune_volumes
+
+    _check(filter, volumes=volumes)
+    check_until(filter)
+    if not force and not confirmed(_warning(filter, everything=all, volumes=volumes)):
+        return
+    store = Store()
+    deleted, reclaimed = prune_containers(store, filter)
+    _tell("Deleted Containers", deleted)
+    _tell("Deleted Networks", prune_networks(store, filter))
+    if volumes:
+        deleted, freed = prune_volumes(store, filter, everything=False)
+        _tell("Deleted Volumes", deleted)
+        reclaimed += freed
+    deleted, freed = prune_images(store, filter, everything=all)
+    _tell("Deleted Images", deleted)
+    reclaimed += freed
+    deleted, freed = _prune_build_cache(store, filter, everything=all)
+    _tell("Deleted build cache objects", deleted)
+    print(f"Total reclaimed space: {size(reclaimed + freed)}")
+
+
+def _tell(heading: str, names: list[str]) -> None:
+    if names:
+        print(f"{heading}:\n" + "\n".join(names) + "\n", flush=True)
+
+
+def _check(filters: Filters, *, volumes: bool) -> None:
+    for name, _ in filters:
+        if name not in _KNOWN:
+            raise BadFilter(f"invalid filter '{name}'", hint=f"there are {', '.join(_KNOWN)}")
+        if name == "until" and volumes:
+            raise BadFilter('the "until" filter is not supported with "--volumes"')
+
+
+def _warning(filters: Filters, *, everything: bool, volumes: bool) -> str:
+    lines = [
+        "all stopped containers",
+        "all networks not used by at least one container",
+        *["all anonymous volumes not used by at least one container"][:volumes],
+        "all images without at least one container associated to them"
+        if everything
+        else "all dangling images",
+        "all build cache" if everything else "unused build cache",
+    ]
+    warning = "This will remove:\n" + "".join(f"  - {line}\n" for line in lines)
+    if filters:
+        warning += "\n  Items to be pruned will be filtered with:\n"
+        warning += "".join(f"  - {name}={text}\n" for name, text in sorted(filters))
+    return warning
+
+
+def _prune_build_cache(
+    store: Store, filters: Filters, *, everything: bool
+) -> tuple[list[str], int]:
+    """The cache knows no labels: where the user wants some, it stays."""
+    from minidock.cli.verbs.prune import until
+    from minidock.engine.build.prune import prune as prune_cache
+
+    if any(name != "until" for name, _ in filters):
+        return [], 0
+    moments = [until(text) for _, text in filters]
+    before = min(moments) if moments else None
+    gone, freed = prune_cache(store, everything=everything, before=before)
+    return [one.id for one in gone], freed

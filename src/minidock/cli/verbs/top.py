@@ -1,0 +1,20 @@
+"""`top`: the processes of a container, as ps on the host sees them."""
+
+from __future__ import annotations
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import running_containers
+from minidock.cli.output.columns import aligned
+from minidock.paths import Store
+
+
+@command("CONTAINER [ps OPTIONS]", at_least=1, flags_first=True,
+    complete=running_containers,
+)  # fmt: skip
+def top(arguments: tuple[str, ...]) -> None:
+    """List a container's processes"""
+    from minidock.engine.lifecycle.top import top as ps
+
+    titles, rows = ps(Store(), arguments[0], list(arguments[1:]))
+    for line in aligned(["\t".join(row) for row in (titles, *rows)], minimum=20):
+        print(line)

@@ -1,0 +1,167 @@
+"""`volume …`: directories that outlive containers."""
+
+from __future__ import annotations
+
+from minidock.cli.flags.filters import chosen, filter_flag, has_label, matches, truth
+from minidock.cli.flags.process_flags import labels
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import volumes
+from minidock.cli.frame.failure import for_each
+from minidock.cli.frame.lazy import Group
+from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.cli.output.columns import Row
+from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.table import write_column, write_rows
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minidock.cli.flags.filters import Test
+    from minidock.cli.frame.lazy import Table
+
+_COMMANDS: Table = {
+    "create": ("Commands", "volume:create", "Make a volume"),
+    "inspect": (
+        "Commands",
+        "volume:inspect",
+        "Show all that is known of volumes",
+    ),
+    "ls": ("Commands", "volume:ls", "List volumes"),
+    "prune": ("Commands", "prune:volumes", "Remove volumes that no container uses"),
+    "rm": ("Commands", "volume:rm", "Remove volumes"),
+}
+_COLUMNS = ("Driver", "Name")
+HEADINGS = {
+    "Name": "VOLUME NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Size": "SIZE",
+}
+
+
+def _volume(given: dict[str, Any]) -> None:
+    """Manage volumes"""
+
+
+def _of_a_swarm(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Docker's flags for volumes of a cluster's storage."""
+    for name in (
+        "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing",
+        "topology-preferred", "topology-required", "type",
+    ):  # fmt: skip
+        function = refused(f"--{name}", because="it is for the volumes of a swarm")(function)
+    return function
+
+
+volume = Group(
+    _COMMANDS,
+    _volume,
+    aliases={"list": "ls", "remove": "rm"},
+    absent={"update": "it is for the volumes of a swarm"},
+)
+
+
+@command("[VOLUME]", at_most=1)
+@value("-d", "--driver", default="local", help="The driver: local")
+@values("--label", help="A label of the volume")
+@values("-o", "--opt", type=Parsed("map", str), help="An option of the driver: NAME=VALUE")
+@_of_a_swarm
+def create(
+    arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
+) -> None:
+    """Make a volume"""
+    from minidock.engine.container import volumes as engine
+
+    options = {name: text for name, _, text in (o.partition("=") for o in opt)}
+    wanted = arguments[0] if arguments else None
+    named = labels(label, ())
+    if wanted is None:
+        named.setdefault(engine.ANONYMOUS_LABEL, "")
+    made = engine.create(Store(), wanted, driver=driver, options=options, labels=named)
+    print(made["Name"])
+
+
+@command()
+@filter_flag
+@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
+@switch("-q", "--quiet", help="Only the names")
+@refused("--cluster", because="cluster volumes belong to swarms", bare="true", unless=("false",))
+def ls(
+    arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
+) -> None:
+    """List volumes"""
+    from minidock.engine.container import volumes as engine
+
+    store = Store()
+    found = chosen(engine.list(store), filter, _tests(store))
+    rows = [row(found_one) for found_one in found]
+    if quiet:
+        write_column(rows, "Name")
+    else:
+        write_rows(rows, format=format, columns=_COLUMNS, headings=HEADINGS)
+
+
+def row(volume: dict[str, Any]) -> Row:
+    """A volume's line; volume: as `inspect` makes it."""
+    labels = volume["Labels"] or {}
+    return Row(
+        "formatter.volumeContext",
+        {
+            "Availability": lambda: "N/A",
+            "Driver": lambda: volume["Driver"],
+            "Group": lambda: "N/A",
+            "Label": lambda name: labels.get(name, ""),
+            "Labels": lambda: ",".join(f"{name}={labels[name]}" for name in sorted(labels)),
+            "Links": lambda: "N/A",
+            "Mountpoint": lambda: volume["Mountpoint"],
+            "Name": lambda: volume["Name"],
+            "Scope": lambda: volume["Scope"],
+            "Size": lambda: "N/A",
+            "Status": lambda: "N/A",
+        },
+    )
+
+
+def _tests(store: Store) -> dict[str, Test]:
+    from minidock.engine.container.volumes import used_by
+
+    used = used_by(store)
+    return {
+        "dangling": lambda v, wanted: truth("dangling", wanted) == (v["Name"] not in used),
+        "driver": lambda v, wanted: v["Driver"] == wanted,
+        "label": lambda v, wanted: has_label(v["Labels"], wanted),
+        "name": lambda v, wanted: matches(wanted, v["Name"]),
+    }
+
+
+@command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@value("-f", "--format", help="'json', or a Go template")
+def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
+    """Show all that is known of volumes"""
+    from minidock.engine.container import volumes as engine
+
+    store = Store()
+    return inspect_all(
+        arguments, lambda name: ("volume.Volume", engine.inspect(store, name)), format=format
+    )
+
+
+@command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
+@switch("-f", "--force", help="A volume that is not there is no error")
+def rm(arguments: tuple[str, ...], *, force: bool) -> int:
+    """Remove volumes that no container uses"""
+    from minidock.engine.container import volumes as engine
+
+    store = Store()
+
+    def remove_one(name: str) -> str:
+        engine.remove(store, name, force=force)
+        return name
+
+    return for_each(arguments, remove_one)

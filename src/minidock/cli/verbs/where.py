@@ -1,0 +1,132 @@
+"""`where`: where a container, an image, a volume, or one file of them lives."""
+
+from __future__ import annotations
+
+import sys
+
+from minidock.cli.frame.command import command
+from minidock.cli.frame.complete import named_things
+from minidock.cli.frame.pflag import switch, value
+from minidock.errors import NotFound, UsageError
+from minidock.paths import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minidock.teach.layers.story import Story
+    from minidock.teach.where.mounted import Mounted
+    from minidock.teach.where.output import Whole
+
+
+@command(
+    "CONTAINER[:PATH]|IMAGE[:PATH]|VOLUME",
+    at_least=1,
+    at_most=1,
+    complete=named_things,
+)
+@switch("--json", help="JSON, with paths and commands in full")
+@value("--type", default="", help="container, image or volume, where one name means several")
+def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
+    """Show where each part lives, on this disk and in the kernel
+
+    With the command to look at it oneself. With a PATH: which layer the file comes from, and what
+    the other layers have there.
+    """
+    reference, colon, path = arguments[0].partition(":/")
+    if type not in ("", *_FINDERS):
+        raise UsageError(f'"{type}" is not a valid value for --type')
+    if colon:
+        _where_path(Store(), reference, f"/{path}", type=type, as_json=json)
+        return
+    from minidock.teach.where.output import write_json, write_text
+
+    whole = _whole(Store(), reference, type)
+    (write_json if json else write_text)(whole, sys.stdout)
+
+
+def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: bool) -> None:
+    import json
+
+    from minidock.teach.where.mounted import Mounted
+    from minidock.teach.where.mounted import write_text as write_mounted
+    from minidock.teach.where.path_answer import write_text as write_story
+
+    answer, variables = _answer(store, reference, path, type)
+    if as_json:
+        sys.stdout.write(json.dumps(answer.plain(), indent=2, ensure_ascii=False) + "\n")
+    elif isinstance(answer, Mounted):
+        write_mounted(answer, sys.stdout, variables)
+    else:
+        write_story(answer, sys.stdout, variables)
+
+
+def _answer(
+    store: Store, reference: str, path: str, type: str
+) -> tuple[Mounted | Story, dict[str, str]]:
+    """Of a container, and if there is none of an image: what a path is; and names for its paths."""
+    from minidock.engine.container.lookup import find
+    from minidock.engine.image.images import ImageStore
+    from minidock.teach.layers.find import of_image
+    from minidock.teach.layers.story import story_of
+    from minidock.teach.where.path_answer import story_in
+
+    if type == "volume":
+        raise UsageError(
+            "a volume has no layers",
+            hint=f"minidock where {reference}     tells where its files are",
+        )
+    if type != "image":
+        try:
+            container = find(store, reference)
+        except NotFound:
+            if type:
+                raise
+        else:
+            paths = {"C": container.paths.home, "STORE": store.root, "ID": container.id}
+            return story_in(container, path), paths
+    try:
+        image = ImageStore(store).resolve(reference)
+    except (NotFound, UsageError):
+        raise _nothing("image" if type else "container or image", reference) from None
+    return story_of(reference, of_image(image), path), {"STORE": store.root}
+
+
+def _whole(store: Store, reference: str, type: str) -> Whole:
+    for kind, finder in _FINDERS.items():
+        if type in ("", kind):
+            try:
+                return finder(store, reference)
+            except (NotFound, UsageError):  # no such, or it cannot be the name of one
+                continue
+    raise _nothing(type or "container, image or volume", reference)
+
+
+def _nothing(what: str, reference: str) -> NotFound:
+    name, colon, path = reference.partition(":")
+    hint = "`minidock ps -a`, `images` and `volume ls` list what there is"
+    if colon and "/" in path:
+        hint = f"a path in it begins with a slash: minidock where {name}:/{path}"
+    return NotFound(f"No such {what}: {reference}", hint=hint)
+
+
+def _container(store: Store, reference: str) -> Whole:
+    from minidock.engine.container.lookup import find
+    from minidock.teach.where.container import whole_container
+
+    return whole_container(find(store, reference))
+
+
+def _image(store: Store, reference: str) -> Whole:
+    from minidock.engine.image.images import ImageStore
+    from minidock.teach.where.image import whole_image
+
+    return whole_image(store, ImageStore(store).resolve(reference))
+
+
+def _volume(store: Store, reference: str) -> Whole:
+    from minidock.engine.container.volumes import inspect
+    from minidock.teach.where.image import whole_volume
+
+    return whole_volume(store, inspect(store, reference))
+
+
+_FINDERS = {"container": _container, "image": _image, "volume": _volume}

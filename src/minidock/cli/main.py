@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
     say_what_is_passed_over(complain)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
-            from minidock.cli.frame.click_adapter import complete
+            from minidock.cli.click_adapter import complete
 
             return complete(minidock, asked)
         code = _run_or_help(argv)

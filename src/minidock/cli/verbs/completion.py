@@ -19,8 +19,8 @@ def completion(arguments: tuple[str, ...]) -> None:
     For this session: source <(minidock completion bash). For all: put it where your shell looks,
     such as /usr/share/bash-completion/completions/minidock.
     """
+    from minidock.cli.click_adapter import completion_script
     from minidock.cli.commands import minidock
-    from minidock.cli.frame.click_adapter import completion_script
 
     shell = arguments[0]
     if shell not in SHELLS:

@@ -16,8 +16,8 @@ import pytest
 
 from minidock.cli.commands import COMMANDS, TEACH, minidock
 from minidock.cli.frame.command import Command
-from minidock.cli.frame.helptext import other_spellings, print_help
 from minidock.cli.frame.lazy import Group
+from minidock.cli.helptext import other_spellings, print_help
 from minidock.errors import MinidockError
 from support.command import SOURCE
 

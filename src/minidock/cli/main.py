@@ -77,7 +77,7 @@ def _run_or_help(argv: list[str]) -> int:
     try:
         return minidock.run("minidock", argv)
     except HelpAsked as asked:
-        from minidock.cli.frame.helptext import print_help
+        from minidock.cli.helptext import print_help
 
         print_help(asked.thing, asked.path)
         return 0

@@ -30,7 +30,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(view, "_whole", look)
     monkeypatch.setattr(view, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(view, "settled", lambda store, container_id: BOX)
+    monkeypatch.setattr(view, "wait_until_settled", lambda store, container_id: BOX)
     return left
 
 

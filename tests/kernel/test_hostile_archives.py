@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.image import archive as engine_archive
+from minidock.engine.image import removal
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.lock import ImagesLock
@@ -447,7 +448,7 @@ def test_a_layer_that_vanishes_while_it_is_needed_is_unpacked_after_all(
     def had_it(store: Store, chain_id: str) -> bool:
         answers.append(has_layer(store, chain_id))
         if len(answers) == 1:
-            ImageStore(store).remove("old:1", force=False, in_use=lambda _: [])
+            removal.remove(store, "old:1", force=False, in_use=lambda _: [])
         return answers[-1]
 
     monkeypatch.setattr(engine_archive, "_has_layer", had_it)

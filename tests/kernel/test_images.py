@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.image import removal
+from minidock.engine.image import images_json, removal
 from minidock.engine.image.archive import import_rootfs, load
 from minidock.engine.image.build_cache import Cache, Found
 from minidock.engine.image.commit import commit
@@ -305,12 +305,12 @@ def test_images_are_found_as_docker_finds_them(images: ImageStore) -> None:
 
 
 @pytest.mark.usefixtures("two")
-def test_an_ambiguous_beginning_of_an_id_finds_nothing(images: ImageStore) -> None:
-    catalogue = images.read()
+def test_an_ambiguous_beginning_of_an_id_finds_nothing(store: Store, images: ImageStore) -> None:
+    catalogue = images_json.read(store)
     ids = list(catalogue["images"])
     twin = ids[0][:20] + "0" * 51
     catalogue["images"][twin] = catalogue["images"][ids[0]]
-    images.write(catalogue)
+    images_json.write(store, catalogue)
     with pytest.raises(NotFound):
         images.resolve(ids[0][7:15])
     assert images.resolve(ids[0]).id == ids[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minidock.engine.image import images_json
 from minidock.engine.image.archive import load
 from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.images import ImageStore
@@ -28,7 +29,7 @@ LAYERS = [archives.layer(file(name, name.encode())) for name in ("one", "two", "
 
 KILLED = """
 import os, signal, sys
-from minidock.engine.image.images import ImageStore
+from minidock.engine.image import images_json
 from minidock.paths import Store
 
 def die(*arguments):
@@ -49,10 +50,10 @@ prune(Store(), everything=False)
 """
 MOMENTS = {
     "before images.json": """
-write = ImageStore.write
-ImageStore.write = lambda self, new: die() if new["images"] else write(self, new)
+write = images_json.write
+images_json.write = lambda store, new: die() if new["images"] else write(store, new)
 """,
-    "before any images.json": "ImageStore.write = die\n",
+    "before any images.json": "images_json.write = die\n",
     "before a layer": """
 rename = os.rename
 os.rename = lambda old, new: die() if "/layers/" in old + new else rename(old, new)
@@ -79,7 +80,7 @@ def cut_short(*program: str, arguments: tuple[object, ...] = ()) -> None:
 def settled(store: Store) -> None:
     """What any command that changes the store does first; afterwards all that is there is named."""
     with ImagesLock(store):
-        images = ImageStore(store).read()["images"]
+        images = images_json.read(store)["images"]
         layers = {chain_id for image in images.values() for chain_id in image["layers"]}
         assert set(os.listdir(store.layers)) == {c.removeprefix("sha256:") for c in layers}
         assert set(os.listdir(store.blobs)) == {i.removeprefix("sha256:") for i in images}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from minidock.cli.verbs.plan import plan
+from minidock.kernel import cgroup
 from minidock.paths import Store
 from minidock.teach.plan.plan import ID
 from support.command import Minidock, command_line, environment
@@ -137,6 +138,26 @@ def test_plan_is_the_journal_of_the_run(
         for place, (ours, theirs) in enumerate(zip(planned, done, strict=False)):
             assert ours == theirs, f"{name}: act {place}"
         assert len(planned) == len(done), name
+
+
+@pytest.mark.skipif(cgroup.is_v2(), reason="cgroup v2 has no cgroup.clone_children")
+def test_cpusets_that_the_kernel_clones_are_planned_as_they_will_be(
+    store: Store, minidock: Minidock, busybox_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = Path("/sys/fs/cgroup/cpuset", f"minidock-test-clone-{os.getpid()}")
+    parent.mkdir()
+    try:
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            (parent / file).write_text((parent.parent / file).read_text())
+        (parent / "cgroup.clone_children").write_text("1")
+        flags = ["--network", "none", "--cgroup-parent", f"/{parent.name}", busybox_image, "true"]
+        planned = _planned(capsys, flags)
+        assert planned == _journal(store, minidock, flags)
+        paths = [record["args"].get("path", "") for record in planned]
+        assert not [path for path in paths if path.startswith(f"{parent}/") and "cpuset." in path]
+    finally:
+        for tree in Path("/sys/fs/cgroup").glob(f"*/{parent.name}"):
+            tree.rmdir()
 
 
 TAKEN = {  # "tcp" or "udp", and the address at which another program has the port

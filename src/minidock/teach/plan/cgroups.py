@@ -121,9 +121,21 @@ class V1(_Planned):
         """Whether clone3 can bear a process inside it."""
         return "" in cgroup_v1.trees()
 
+    def _clone_children(self, parent: str, child: str) -> None:
+        """A new cpuset has its parent's values at once where cgroup.clone_children is 1.
+
+        Source: the kernel's admin-guide/cgroup-v1/cgroups.rst "clone_children".
+        """
+        if os.path.isdir(child) or self._world.read(f"{parent}/cgroup.clone_children") != "1":
+            return
+        for file in ("cpuset.cpus", "cpuset.mems", "cgroup.clone_children"):
+            path = f"{child}/{file}"
+            self._world.files.setdefault(path, self._world.read(f"{parent}/{file}"))
+
     def _inherit_cpusets(self, directories: list[str]) -> None:
         """As cgroup_v1.inherit_cpusets: what is empty takes its parent's value."""
         for parent, child in zip(directories, directories[1:], strict=False):
+            self._clone_children(parent, child)
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if not self._world.read(f"{child}/{file}"):
                     path, value = f"{child}/{file}", self._world.read(f"{parent}/{file}")

@@ -16,8 +16,8 @@ from minidock.engine.container.lookup import find
 from minidock.errors import MinidockError
 from minidock.paths import Store
 from minidock.teach.layers.story import Story
-from minidock.teach.where.mounted import Mounted
-from minidock.teach.where.path_answer import story_in
+from minidock.teach.where.mounted import MountedPath
+from minidock.teach.where.path_answer import answer_for
 from support.command import Minidock
 from support.patience import long
 
@@ -68,18 +68,18 @@ class Maze:
         numbers = [line.split() for line in told]
         return [(int(n[0]), int(n[1])) if n != ["none"] else None for n in numbers]
 
-    def ask(self, path: str) -> Mounted | Story | None:
+    def ask(self, path: str) -> MountedPath | Story | None:
         try:
-            return story_in(find(self.store, self.name), path)
+            return answer_for(find(self.store, self.name), path)
         except MinidockError:
             return None
 
-    def identity(self, answer: Mounted | Story | None) -> Identity:
+    def identity(self, answer: MountedPath | Story | None) -> Identity:
         """The same of what `where` says, on the host; where it is on no disk, inside once more."""
         container = find(self.store, self.name)
-        if isinstance(answer, Mounted) and not answer.source:
+        if isinstance(answer, MountedPath) and not answer.source:
             path = f"/proc/{container.state['Pid']}/root{answer.place}"
-        elif isinstance(answer, Mounted):
+        elif isinstance(answer, MountedPath):
             path = answer.source
         elif answer is not None and answer.found.counted:
             path = f"{container.paths.merged}/{os.fsdecode(answer.found.path)}"
@@ -92,14 +92,14 @@ class Maze:
         return status.st_dev, status.st_ino
 
 
-def place_of(answer: Mounted | Story | None) -> str:
+def place_of(answer: MountedPath | Story | None) -> str:
     """Where an answer says that a path leads."""
-    if isinstance(answer, Mounted):
+    if isinstance(answer, MountedPath):
         return f"{answer.place} at {answer.point}, {answer.source}"
     return f"/{os.fsdecode(answer.found.path)}" if answer and answer.found.counted else ""
 
 
-def _sentences(answer: Mounted | Story | None) -> list[str]:
+def _sentences(answer: MountedPath | Story | None) -> list[str]:
     return answer.plain()["sentences"] if answer else []
 
 
@@ -114,7 +114,7 @@ def test_a_path_is_resolved_as_the_container_resolves_it(
         for path, fact in zip(paths, maze.inside(paths), strict=True):
             answer = answers[path]
             assert maze.identity(answer) == fact, (seed, path, place_of(answer))
-            through += isinstance(answer, Mounted)
+            through += isinstance(answer, MountedPath)
         minidock.ok("stop", "-t", "0", maze.name)
         for path in paths:  # what a tmpfs held is gone, and what procfs will hold unknown
             planned = maze.ask(path)
@@ -161,9 +161,9 @@ def test_links_lead_through_binds_and_volumes(
     assert told() == expected
 
 
-def _ask(store: Store, path: str) -> Mounted | Story | None:
+def _ask(store: Store, path: str) -> MountedPath | Story | None:
     try:
-        return story_in(find(store, "box"), path)
+        return answer_for(find(store, "box"), path)
     except MinidockError:
         return None
 

@@ -19,7 +19,7 @@ import pytest
 
 from minidock.cli.verbs.plan import plan
 from minidock.paths import Store
-from minidock.teach.without.isolations import WALLS
+from minidock.teach.without.isolations import ISOLATIONS
 from support.command import REPOSITORY, Minidock, command_line, environment
 from support.machine import mounts
 from support.patience import long, patience
@@ -58,25 +58,27 @@ def _findings(stderr: str) -> dict[str, dict[str, Any]]:
     return {told["probe"]: told for told in lines if told.get("view") and "probe" in told}
 
 
-def _words(walls: str) -> list[str]:
+def _words(isolations: str) -> list[str]:
     """The flags of a row."""
-    return ["--without", walls, "--yes-in-a-vm", "--explain=json"]
+    return ["--without", isolations, "--yes-in-a-vm", "--explain=json"]
 
 
 def test_each_omission_flips_its_own_probes_and_the_couplings_of_the_docs(
     store: Store, busybox_image: str
 ) -> None:
-    def measured(walls: str) -> set[str]:
-        done = _run_apart(store, "run", "--rm", *_words(walls), busybox_image, "sh", "-c", LOOK)
+    def measured(isolations: str) -> set[str]:
+        done = _run_apart(
+            store, "run", "--rm", *_words(isolations), busybox_image, "sh", "-c", LOOK
+        )
         assert done.returncode == 1, done.stderr  # of LOOK's last command
         found = _findings(done.stderr)
         assert len(found) == 20
-        _check_from_inside(walls.split(","), done.stdout.splitlines())
+        _check_from_inside(isolations.split(","), done.stdout.splitlines())
         return {name for name, told in found.items() if told["leaked"]}
 
     with ThreadPoolExecutor(2) as pool:
         table = dict(zip(MATRIX, pool.map(measured, MATRIX), strict=True))
-    assert table == {walls: set(probes) for walls, probes in MATRIX.items()}
+    assert table == {isolations: set(probes) for isolations, probes in MATRIX.items()}
 
 
 WITNESS = """
@@ -85,16 +87,16 @@ grep -E '^(Seccomp|CapPrm):' /proc/self/status
 for process in /proc/[0-9]*; do stat -L -c 'root %d:%i' $process/root 2>/dev/null; done | sort -u
 mknod /dev/nobody c 10 254; cat /dev/nobody 2>&1
 """
-PAIRS = [",".join(pair) for pair in combinations(WALLS, 2)]
+PAIRS = [",".join(pair) for pair in combinations(ISOLATIONS, 2)]
 CAP_SYS_ADMIN = 1 << 21
 
 
-@pytest.mark.parametrize("walls", long(["pid,capabilities", "net,devices"], PAIRS))
+@pytest.mark.parametrize("isolations", long(["pid,capabilities", "net,devices"], PAIRS))
 def test_what_is_said_to_stand_stands_for_another_witness_too(
-    store: Store, busybox_image: str, walls: str
+    store: Store, busybox_image: str, isolations: str
 ) -> None:
     """Of each pair of omissions. The witness is a shell in the container."""
-    words = ["--without", walls, "--yes-in-a-vm"]
+    words = ["--without", isolations, "--yes-in-a-vm"]
     done = _run_apart(store, "run", "--rm", *words, busybox_image, "sh", "-c", WITNESS)
     standing = done.stderr.partition("still standing: ")[2].splitlines()[0].split(", ")
     said = done.stdout.splitlines()
@@ -106,23 +108,23 @@ def test_what_is_said_to_stand_stands_for_another_witness_too(
     stands["seccomp"] = told["Seccomp"].strip() == "2"
     stands["capabilities"] = not int(told["CapPrm"], 16) & CAP_SYS_ADMIN
     stands["devices"] = "Operation not permitted" in said[-1]
-    assert [wall for wall in standing if not stands.get(wall, True)] == []
-    assert {*walls.split(",")} & {*standing} == set()
-    if "mount" not in walls:
+    assert [isolation for isolation in standing if not stands.get(isolation, True)] == []
+    assert {*isolations.split(",")} & {*standing} == set()
+    if "mount" not in isolations:
         assert stands["mount"] == ("mount" in standing)
 
 
-def _check_from_inside(walls: list[str], lines: list[str]) -> None:
+def _check_from_inside(isolations: list[str], lines: list[str]) -> None:
     """What the command saw agrees: that wall is missing, and no other one."""
     shared = {kind for kind in KINDS.values() if f"{kind} {_link(kind)}" in lines}
     # The UTS and mount namespaces of the command line's own world are not this process's.
-    apart = {KINDS[wall] for wall in walls if wall in KINDS} - {"uts", "mnt"}
+    apart = {KINDS[isolation] for isolation in isolations if isolation in KINDS} - {"uts", "mnt"}
     assert shared == apart
     told = dict(line.split() for line in lines[6:8])
-    assert (told["Seccomp:"] == "0") == ("seccomp" in walls)
-    assert (int(told["CapPrm:"], 16) >> 21 & 1) == ("capabilities" in walls)  # CAP_SYS_ADMIN
-    assert (lines[8] == "0") == ("masks" in walls)
-    assert ("Operation not permitted" not in lines[9]) == ("devices" in walls)
+    assert (told["Seccomp:"] == "0") == ("seccomp" in isolations)
+    assert (int(told["CapPrm:"], 16) >> 21 & 1) == ("capabilities" in isolations)  # CAP_SYS_ADMIN
+    assert (lines[8] == "0") == ("masks" in isolations)
+    assert ("Operation not permitted" not in lines[9]) == ("devices" in isolations)
 
 
 def _link(kind: str) -> str:
@@ -250,9 +252,9 @@ def test_a_plan_shows_what_an_omission_leaves_undone(
 ) -> None:
     whole = _planned(capsys)
     left_out = {}
-    for walls in ("pid", "masks", "pivot_root", "mount", "seccomp"):
-        planned = _planned(capsys, "--without", walls)
-        left_out[walls] = {act.split()[0] for act in whole if act not in planned}
+    for isolations in ("pid", "masks", "pivot_root", "mount", "seccomp"):
+        planned = _planned(capsys, "--without", isolations)
+        left_out[isolations] = {act.split()[0] for act in whole if act not in planned}
     way_in = {"mount.pivot_root", "mount.set_propagation", "mount.unmount", "mount.bind_to_itself"}
     assert left_out == {
         "pid": {"namespace.clone_process"},

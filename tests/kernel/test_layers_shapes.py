@@ -21,7 +21,7 @@ import pytest
 from conftest import session_directory
 from minidock.errors import NotFound
 from minidock.teach.layers.layer import Layer
-from minidock.teach.layers.stack import Found, Stack
+from minidock.teach.layers.stack import Lookup, Stack
 from minidock.teach.layers.story import story_of
 from support.layered import mounted
 
@@ -70,12 +70,12 @@ def read_only(layers: list[Path], target: Path) -> Iterator[None]:
         subprocess.run(["umount", target], check=True)
 
 
-def look_up(stack: Stack, path: str) -> Found | None:
+def look_up(stack: Stack, path: str) -> Lookup | None:
     try:
         found = stack.look_up(path.encode())
     except NotFound:
         return None
-    return found if found.counted else None
+    return found if found.visible else None
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -94,8 +94,8 @@ def test_any_layers_are_seen_as_the_kernel_sees_them(place: Path, seed: int) -> 
             assert (found is not None) == os.path.lexists(seen), path
             if found is None:
                 continue
-            status, top = os.lstat(seen), found.counted[0]
-            for merged in found.counted[1:]:
+            status, top = os.lstat(seen), found.visible[0]
+            for merged in found.visible[1:]:
                 assert (merged.role, merged.entry.is_directory) == ("merged", True)
             assert top.entry.status.st_mode == status.st_mode, path
             if stat.S_ISREG(status.st_mode):
@@ -103,10 +103,10 @@ def test_any_layers_are_seen_as_the_kernel_sees_them(place: Path, seed: int) -> 
             _hidden_by_something(found)
 
 
-def _hidden_by_something(found: Found) -> None:
+def _hidden_by_something(found: Lookup) -> None:
     """Every version that does not count is hidden by one above it."""
     for version in found.versions:
-        if version in found.counted:
+        if version in found.visible:
             assert version.hidden_by is None
         elif version.role == "hidden":
             assert version.hidden_by is not None
@@ -130,8 +130,8 @@ class Changed:
     def versions(self, path: str) -> list[tuple[str, str]]:
         """(role, path in its layer) of those that count."""
         with Stack(self.layers()) as stack:
-            counted = stack.look_up(path.encode()).counted
-            return [(version.role, os.fsdecode(version.path)) for version in counted]
+            visible = stack.look_up(path.encode()).visible
+            return [(version.role, os.fsdecode(version.path)) for version in visible]
 
 
 @pytest.fixture

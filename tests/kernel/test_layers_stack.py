@@ -23,7 +23,7 @@ from conftest import session_directory
 from minidock.errors import NotFound
 from minidock.teach.layers.changes import changes_of
 from minidock.teach.layers.layer import Layer
-from minidock.teach.layers.stack import Found, Stack
+from minidock.teach.layers.stack import Lookup, Stack
 from minidock.teach.layers.story import story_of
 from support.layered import NAMES, Acts, Model, mounted
 
@@ -86,17 +86,17 @@ def _copied(model: Model) -> dict[str, object]:
     return {path: (node.kind, node.content, node.mode) for path, node in model.root.paths().items()}
 
 
-def look_up(stack: Stack, path: str) -> Found | None:
+def look_up(stack: Stack, path: str) -> Lookup | None:
     try:
         found = stack.look_up(path.encode())
     except NotFound:
         return None
-    return found if found.counted else None
+    return found if found.visible else None
 
 
-def content(found: Found) -> str:
+def content(found: Lookup) -> str:
     """What is in the file that was found, where it was found."""
-    place = found.counted[-1].host_path
+    place = found.visible[-1].host_path
     return os.readlink(place) if os.path.islink(place) else Path(place).read_text()
 
 
@@ -124,7 +124,7 @@ def _agree(written: Written, *, by_layer: bool = True) -> None:
             assert (found is not None) == (node is not None) == os.path.lexists(seen), path
             if found is None or node is None:
                 continue
-            top = found.counted[0]
+            top = found.visible[0]
             status = os.lstat(seen)
             assert KINDS[node.kind](top.entry.status.st_mode), path
             assert (top.entry.status.st_mode, top.entry.status.st_uid) == (

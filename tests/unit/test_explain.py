@@ -17,7 +17,7 @@ import pytest
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
 from minidock.teach.calls import SOURCE, call_sites
-from minidock.teach.journal_reader import Reader, load_ops, purpose_of_function, split_phase
+from minidock.teach.journal_reader import JournalReader, load_ops, purpose_of_function, split_phase
 from minidock.teach.language import language
 from minidock.teach.op_page import ops_named, pieces
 from minidock.teach.page import Page
@@ -57,10 +57,10 @@ def end(number: int, actor: str = "init", **outcome: Any) -> str:
 
 def story(lines: list[str], out: io.StringIO | None = None) -> str:
     out = out or io.StringIO()
-    told = Story(Page(out, ENGLISH), {"/store/c1": "$C"})
-    reader = Reader()
+    entry = Story(Page(out, ENGLISH), {"/store/c1": "$C"})
+    reader = JournalReader()
     for op in [op for line in lines for op in reader.read(line)] + reader.rest():
-        told.write(op)
+        entry.write(op)
     return out.getvalue()
 
 
@@ -87,8 +87,8 @@ def test_each_op_stands_below_its_phase() -> None:
     comprehension = {**PIVOT, "phase": "runtime.rootfs.tree_steps.<locals>.<listcomp>"}
     phases = (PIVOT, inner, comprehension, PIVOT)
     lines = [text for n, what in enumerate(phases) for text in (begin(n, what), end(n))]
-    told = re.findall(r"^  (\w+)(?::|$)|^ +(\d)   mount", story(lines), re.M)
-    order = [phase or int(number) for phase, number in told]
+    entry = re.findall(r"^  (\w+)(?::|$)|^ +(\d)   mount", story(lines), re.M)
+    order = [phase or int(number) for phase, number in entry]
     assert order == ["enter_steps", 1, "tree_steps", 2, 3, "enter_steps", 4]
 
 
@@ -134,8 +134,8 @@ def test_a_journal_of_another_version_is_told_as_far_as_it_goes() -> None:
 def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(f"{begin(1, PIVOT)}\n{end(1)}\n{begin(2, PIVOT)[:40]}")
-    told = read_ops(str(journal), lambda story: True)
-    assert [(op.record["begin"], op.us) for op in told] == [(1, 12)]
+    entry = read_ops(str(journal), lambda story: True)
+    assert [(op.record["begin"], op.us) for op in entry] == [(1, 12)]
 
 
 @pytest.mark.parametrize("encoding", ("utf-8", "latin-1", "ascii"))
@@ -147,8 +147,8 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(encoding: str) -> None
     page.json({"why": "стена"})
     out.flush()
     line, machine = seen.getvalue().decode(encoding).splitlines()
-    told = {"utf-8": "init · 3 µs …", "latin-1": "init · 3 µs ?", "ascii": "init ? 3 ?s ?"}
-    assert line == told[encoding] and json.loads(machine) == {"why": "стена"}
+    entry = {"utf-8": "init · 3 µs …", "latin-1": "init · 3 µs ?", "ascii": "init ? 3 ?s ?"}
+    assert line == entry[encoding] and json.loads(machine) == {"why": "стена"}
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_a_method_without_a_docstring_is_told_by_the_class_above() -> None:
 
 
 def test_a_docstring_comes_apart_into_pieces() -> None:
-    told = pieces(REGISTRY["capability.set_bounding"])
-    assert [kind for kind, _ in told] == ["why", "without", "argument", "outcome"]
-    assert told[2][1].startswith("keep: names such as") and told[3][1].startswith("Raises")
-    told = pieces(REGISTRY["mount.hide_path"])
-    assert [kind for kind, _ in told] == ["why", "without", "text", "outcome", "outcome"]
+    entry = pieces(REGISTRY["capability.set_bounding"])
+    assert [kind for kind, _ in entry] == ["why", "without", "argument", "outcome"]
+    assert entry[2][1].startswith("keep: names such as") and entry[3][1].startswith("Raises")
+    entry = pieces(REGISTRY["mount.hide_path"])
+    assert [kind for kind, _ in entry] == ["why", "without", "text", "outcome", "outcome"]
 
 
 @pytest.mark.parametrize("name", ("pivot_root", "mount.pivot_root", "pivot_root(2)"))

@@ -12,7 +12,7 @@ from minidock.errors import Aborted, KernelError
 from minidock.kernel import op as ops
 from minidock.kernel.isolation import ISOLATION, OF_OP
 from minidock.kernel.op import Journal, current_journal, describe, op, use_journal
-from minidock.teach.without.isolations import WALLS
+from minidock.teach.without.isolations import ISOLATIONS
 from support.catalogue import ops as all_ops
 
 OF_OP["test_journal.act"] = OF_OP["test_journal.enter"] = ("process",)
@@ -70,9 +70,9 @@ def test_values_of_the_environment_are_masked(records: list[dict[str, Any]]) -> 
 
 def test_a_record_is_described_by_its_op(records: list[dict[str, Any]]) -> None:
     act("/x", number=1)
-    told = describe(records[0])
-    assert told["why"] == "Do the thing that this test is about."
-    assert told["twin"] == "act /x 1" and told["man"] == "act(2)"
+    report_text = describe(records[0])
+    assert report_text["why"] == "Do the thing that this test is about."
+    assert report_text["twin"] == "act /x 1" and report_text["man"] == "act(2)"
 
 
 def test_the_gate_sees_each_record_before_the_act(records: list[dict[str, Any]]) -> None:
@@ -163,4 +163,4 @@ def test_the_table_of_isolation_is_complete_and_holds_nothing_else() -> None:
     assert listed == there
     tags = {tag for declared in OF_OP.values() if isinstance(declared, tuple) for tag in declared}
     assert tags <= set(ISOLATION)
-    assert set(WALLS) <= set(ISOLATION), "what --without knows can be found in a journal"
+    assert set(ISOLATIONS) <= set(ISOLATION), "what --without knows can be found in a journal"

@@ -28,7 +28,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise FileNotFoundError("/proc/71/ns/pid")
         return "whole"
 
-    monkeypatch.setattr(view, "_whole", look)
+    monkeypatch.setattr(view, "_locate", look)
     monkeypatch.setattr(view, "_PAUSE_SECONDS", 0)
     monkeypatch.setattr(view, "wait_until_settled", lambda store, container_id: BOX)
     return left
@@ -40,13 +40,13 @@ BOX: Any = SimpleNamespace(store=None, id="4f", name="again")
 @pytest.mark.parametrize("failing", [0, 1, 2, 5])
 def test_it_is_looked_at_until_a_look_is_whole(looks: list[int], failing: int) -> None:
     looks[0] = failing
-    assert view.whole_container(BOX) == "whole"  # type: ignore[comparison-overlap]
+    assert view.locate_container(BOX) == "whole"  # type: ignore[comparison-overlap]
 
 
 def test_one_that_never_holds_still_is_said_to_be_so(looks: list[int]) -> None:
     looks[0] = 1000
     with pytest.raises(Conflict, match="again ends and begins again faster"):
-        view.whole_container(BOX)
+        view.locate_container(BOX)
 
 
 @pytest.fixture(params=["nobody has waited for it yet", "it is gone"])
@@ -72,7 +72,7 @@ def test_its_walls_are_gone(ended: int) -> None:
     member.pid = ended  # it ran when it was listed
     box: Any = SimpleNamespace(id="4f", name="box", restarting=False)
     with pytest.raises(Conflict, match="container box has just ended"):
-        container_namespaces.walls(box, [member])
+        container_namespaces.list_namespaces(box, [member])
 
 
 @pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])

@@ -14,18 +14,18 @@ from minidock.engine.doctor.virtual import what_says_virtual
 from minidock.errors import UsageError
 from minidock.oci import runtime_config as rc
 from minidock.runtime.config import check_config
-from minidock.teach.without.isolations import WALLS, leave_out, read_walls
+from minidock.teach.without.isolations import ISOLATIONS, leave_out, parse_isolations
 from minidock.teach.without.probes import PROBES
-from minidock.teach.without.report import SAID, told, warning
+from minidock.teach.without.report import LEAKS, report_text, warning
 from support.command import REPOSITORY
 from unit.test_init_program import config, names
 
 MATRIX = json.loads((REPOSITORY / "tests/fixtures/without/matrix.json").read_text())
 
 
-def _host_config(*walls: str, allowed: bool = True, **host: Any) -> dict[str, Any]:
+def _host_config(*isolations: str, allowed: bool = True, **host: Any) -> dict[str, Any]:
     body = {"HostConfig": host}
-    leave_out(body, list(walls), is_allowed=lambda: allowed)
+    leave_out(body, list(isolations), is_allowed=lambda: allowed)
     return body["HostConfig"]
 
 
@@ -33,19 +33,19 @@ def _host_config(*walls: str, allowed: bool = True, **host: Any) -> dict[str, An
 
 
 def test_walls_are_read_with_commas_and_repeated_each_once() -> None:
-    assert read_walls(["net,pid", "pid", " uts "]) == ["pid", "net", "uts"]
-    assert read_walls([",".join(reversed(WALLS))]) == list(WALLS)
+    assert parse_isolations(["net,pid", "pid", " uts "]) == ["pid", "net", "uts"]
+    assert parse_isolations([",".join(reversed(ISOLATIONS))]) == list(ISOLATIONS)
 
 
 @pytest.mark.parametrize("word", ["", "network", "pid,", "PID"])
 def test_a_wall_that_there_is_not_is_named_with_those_that_there_are(word: str) -> None:
     with pytest.raises(UsageError, match="there is no wall") as caught:
-        read_walls([word])
+        parse_isolations([word])
     assert "pivot_root" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("wall", "changed"),
+    ("isolation", "changed"),
     [
         ("pid", {"PidMode": "host"}),
         ("net", {"NetworkMode": "host"}),
@@ -61,9 +61,9 @@ def test_a_wall_that_there_is_not_is_named_with_those_that_there_are(word: str) 
     ],
 )
 def test_an_omission_is_what_a_flag_of_docker_s_would_set(
-    wall: str, changed: dict[str, Any]
+    isolation: str, changed: dict[str, Any]
 ) -> None:
-    assert _host_config(wall) == changed
+    assert _host_config(isolation) == changed
 
 
 def test_both_dangerous_ones_go_together() -> None:
@@ -73,7 +73,7 @@ def test_both_dangerous_ones_go_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wall", "host"),
+    ("isolation", "host"),
     [
         ("pid", {"PidMode": "container:x"}),
         ("net", {"NetworkMode": "none"}),
@@ -84,19 +84,19 @@ def test_both_dangerous_ones_go_together() -> None:
         ("masks", {"Privileged": True}),
     ],
 )
-def test_a_flag_that_asks_for_the_opposite_is_refused(wall: str, host: dict[str, Any]) -> None:
+def test_a_flag_that_asks_for_the_opposite_is_refused(isolation: str, host: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--"):
-        _host_config(wall, **host)
+        _host_config(isolation, **host)
 
 
-@pytest.mark.parametrize("wall", WALLS)
-def test_only_the_dangerous_ones_ask_whether_the_machine_may_break(wall: str) -> None:
-    if wall in ("mount", "pivot_root"):
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_only_the_dangerous_ones_ask_whether_the_machine_may_break(isolation: str) -> None:
+    if isolation in ("mount", "pivot_root"):
         with pytest.raises(UsageError, match="no virtual machine") as caught:
-            _host_config(wall, allowed=False)
+            _host_config(isolation, allowed=False)
         assert "--yes-in-a-vm" in caught.value.hint
     else:
-        _host_config(wall, allowed=False)
+        _host_config(isolation, allowed=False)
 
 
 # --- what becomes of it in the layers below ------------------------------------------------------
@@ -179,20 +179,20 @@ def _finding(probe: str, *, leaked: bool) -> dict[str, Any]:
 
 
 def test_each_probe_has_a_wall_and_a_sentence_and_each_wall_a_probe() -> None:
-    assert set(SAID) == {*PROBES, "mounts on the host"}
-    assert {wall for wall, _ in SAID.values()} == set(WALLS)
+    assert set(LEAKS) == {*PROBES, "mounts on the host"}
+    assert {isolation for isolation, _ in LEAKS.values()} == set(ISOLATIONS)
 
 
-@pytest.mark.parametrize("probe", SAID)
+@pytest.mark.parametrize("probe", LEAKS)
 def test_a_leak_is_told_under_its_wall_or_as_another_s_fault(probe: str) -> None:
-    wall, sentence = SAID[probe]
-    findings = [_finding(name, leaked=name == probe) for name in SAID]
-    told_lines = told([wall], findings).splitlines()
-    assert f"  without {wall}: {sentence(FACTS)}" in told_lines
-    assert wall not in told_lines[-1] and "still standing" in told_lines[-1]
-    other = "pid" if wall != "pid" else "net"
-    lines = told([other], findings).splitlines()
-    assert f"  so {wall} does not hold either: {sentence(FACTS)}" in lines
+    isolation, sentence = LEAKS[probe]
+    findings = [_finding(name, leaked=name == probe) for name in LEAKS]
+    told_lines = report_text([isolation], findings).splitlines()
+    assert f"  without {isolation}: {sentence(FACTS)}" in told_lines
+    assert isolation not in told_lines[-1] and "still standing" in told_lines[-1]
+    other = "pid" if isolation != "pid" else "net"
+    lines = report_text([other], findings).splitlines()
+    assert f"  so {isolation} does not hold either: {sentence(FACTS)}" in lines
     assert any(line.startswith(f"  without {other}: nothing came through") for line in lines)
 
 
@@ -208,7 +208,7 @@ def test_the_warning_names_the_walls_and_docker_s_flag() -> None:
 def test_the_docs_show_the_table_that_the_machine_is_tested_against() -> None:
     page = (REPOSITORY / "docs/without.md").read_text()
     rows = dict(re.findall(r"^\| `([\w,]+)` \| (.+?) \|", page, re.MULTILINE))
-    assert {walls: row.split(", ") for walls, row in rows.items()} == MATRIX
+    assert {isolations: row.split(", ") for isolations, row in rows.items()} == MATRIX
 
 
 # --- is it a virtual machine? --------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_a_stopped_process_is_ended_and_reaped(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(witness, "SILENT_SECONDS", 0.5)
     monkeypatch.setattr(witness, "execute", _begin(then, pids))
     created = cast(Any, SimpleNamespace(state=None, config={"linux": {}, "process": {}}))
-    answers = witness._answers(cast(Any, None), created, cast(Host, None))
+    answers = witness._run_inside(cast(Any, None), created, cast(Host, None))
     if then == "says nothing":
         with pytest.raises(MinidockError, match="was not heard of for 0.5 s"):
             list(answers)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SOURCE = Path(minidock.__file__).parent
 
 
-class Site:
+class CallSite:
     """One place: module and function as a journal's phase has them, file and line."""
 
     def __init__(self, module: str, function: str, file: Path, line: int) -> None:
@@ -37,7 +37,7 @@ class Site:
         return purpose_of_function(self.module, self.function)
 
 
-def call_sites(op: Op) -> list[Site]:
+def call_sites(op: Op) -> list[CallSite]:
     """Every place that calls an op, in the order of the files' names."""
     name = op.act.__name__
     home = op.act.__module__.rpartition(".")[2]
@@ -60,7 +60,7 @@ def _sources() -> list[tuple[Path, str]]:
 
 
 @cache
-def _sites(path: Path) -> list[tuple[str, Site]]:
+def _sites(path: Path) -> list[tuple[str, CallSite]]:
     """What one file calls or names, by its full name."""
     module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def _sites(path: Path) -> list[tuple[str, Site]]:
             names[node.name] = f"minidock.{module}.{node.name}"
     calls = _Calls(names)
     calls.visit(tree)
-    return [(full, Site(module, where, path, line)) for full, where, line in calls.found]
+    return [(full, CallSite(module, where, path, line)) for full, where, line in calls.found]
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:

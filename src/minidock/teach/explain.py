@@ -13,35 +13,37 @@ import sys
 
 from minidock.errors import NotFound
 from minidock.kernel.op import REGISTRY
-from minidock.teach.journal_reader import Reader, load_ops
+from minidock.teach.journal_reader import JournalReader, load_ops
 from minidock.teach.op_page import names_of, ops_named
 from minidock.teach.page import Page
 from minidock.teach.story import story_about, story_of
-from minidock.teach.summary import ending, overview, totals
+from minidock.teach.summary import write_ending, write_overview, write_totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.journal_reader import Told
+    from minidock.teach.journal_reader import JournalEntry
     from minidock.teach.language import Language
     from minidock.teach.subject import Subject
 
 
-def narrator(container: Container, *, as_json: bool, language: Language) -> Callable[[str], None]:
+def journal_printer(
+    container: Container, *, as_json: bool, language: Language
+) -> Callable[[str], None]:
     """A function that tells each record of a run as it comes, on stderr."""
     load_ops()
-    reader = Reader()
+    reader = JournalReader()
     page = Page(sys.stderr, language)
     story = None if as_json else story_of(container, page)
 
     def on_record(line: str) -> None:
-        for told in reader.read(line):
+        for entry in reader.read(line):
             if story is None:
-                _write_line(told, page)
+                _write_line(entry, page)
             else:
-                story.write(told)
+                story.write(entry)
         sys.stderr.flush()
 
     return on_record
@@ -62,22 +64,22 @@ def explain(
     """
     everything = subject.ops
     wanted = _wanted(names)
-    ops = [told for told in everything if not names or told.record["op"] in wanted]
+    ops = [entry for entry in everything if not names or entry.record["op"] in wanted]
     page = Page(sys.stdout, language)
     if as_json:
-        for told in ops:
-            _write_line(told, page)
+        for entry in ops:
+            _write_line(entry, page)
         return
     began = everything[0].record["t"]
     told_in_full = [] if only_phases else ops
     story = story_about(subject.title, subject.paths, page, began, told_in_full)
-    for told in told_in_full:
-        story.write(told)
+    for entry in told_in_full:
+        story.write(entry)
     if not names:
-        overview(ops, page)
-    totals(ops, everything, page)
+        write_overview(ops, page)
+    write_totals(ops, everything, page)
     if not names and subject.container is not None:
-        ending(subject.container, everything, page)
+        write_ending(subject.container, everything, page)
 
 
 def _wanted(names: tuple[str, ...]) -> set[str]:
@@ -90,6 +92,6 @@ def _wanted(names: tuple[str, ...]) -> set[str]:
     return {op.name for op in REGISTRY.values() if asked & set(names_of(op))}
 
 
-def _write_line(told: Told, page: Page) -> None:
-    plain = told.plain()
+def _write_line(entry: JournalEntry, page: Page) -> None:
+    plain = entry.plain()
     page.json({**plain, "why": page.language.gettext(plain["why"]) if plain["why"] else ""})

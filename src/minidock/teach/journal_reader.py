@@ -30,7 +30,7 @@ def load_ops() -> None:
                 import_module(f"{package.__name__}.{module.name}")
 
 
-class Told:
+class JournalEntry:
     """One op of a journal, with how it went.
 
     record: its begin record with why, twin, man and source. number: its place in the story. us:
@@ -39,7 +39,7 @@ class Told:
     """
 
     def __init__(self, begin: dict[str, Any]) -> None:
-        self.record = _described(begin)
+        self.record = _describe(begin)
         self.number = 0
         self.us: int | None = None
         self.made: Any = None
@@ -66,12 +66,12 @@ class Told:
         return 0 if self.waits else self.us or 0
 
     @property
-    def comes_back(self) -> bool:
+    def returns(self) -> bool:
         """Whether the call returns when it succeeds; execve(2) does not."""
         return not self.record["man"].startswith("execve")
 
     @property
-    def becomes_command(self) -> bool:
+    def executes_command(self) -> bool:
         """Whether init becomes the container's command here."""
         ours = self.record["actor"] == "init" and self.record["op"] == "process.execute"
         return ours and self.errno is None
@@ -89,7 +89,7 @@ class Told:
         return {**self.record, "number": self.number, **known}
 
 
-def _described(begin: dict[str, Any]) -> dict[str, Any]:
+def _describe(begin: dict[str, Any]) -> dict[str, Any]:
     """A begin record with its op's words; without them where another version of us has written it.
 
     Such a journal may name an op that is called otherwise now, or has other arguments; a twin does
@@ -101,14 +101,16 @@ def _described(begin: dict[str, Any]) -> dict[str, Any]:
         return {**begin, "why": "", "man": "", "twin": "", "source": ""}
 
 
-class Reader:
+class JournalReader:
     """Turns a journal's lines into ops, each as soon as it is known how it went."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Told] = {}  # what each process is in the middle of, by its stem
+        self._open: dict[
+            str, JournalEntry
+        ] = {}  # what each process is in the middle of, by its stem
         self._count = 0
 
-    def read(self, line: str) -> list[Told]:
+    def read(self, line: str) -> list[JournalEntry]:
         """The ops that are over with this line."""
         record = json.loads(line)
         process = _process_of(record)
@@ -117,21 +119,21 @@ class Reader:
         if "begin" not in record:
             if before is not None:
                 before.finish(record)
-        elif (told := Told(record)).comes_back:
-            self._open[process] = told
+        elif (entry := JournalEntry(record)).returns:
+            self._open[process] = entry
         else:
-            over.append(told)
+            over.append(entry)
         return self._numbered(over)
 
-    def rest(self) -> list[Told]:
+    def rest(self) -> list[JournalEntry]:
         """The ops that never ended."""
         return self._numbered(list(self._open.values()))
 
-    def _numbered(self, over: list[Told]) -> list[Told]:
+    def _numbered(self, over: list[JournalEntry]) -> list[JournalEntry]:
         """Each op gets its number in the story, in the order in which they are told."""
-        for told in over:
+        for entry in over:
             self._count += 1
-            told.number = self._count
+            entry.number = self._count
         return over
 
 
@@ -149,12 +151,12 @@ def split_phase(phase: str) -> tuple[str, str]:
     What stands in a comprehension or an inner function belongs to the function around it.
     """
     names = phase.partition(".<locals>")[0].split(".")
-    for cut in range(len(names) - 1, 0, -1):
+    for truncate in range(len(names) - 1, 0, -1):
         try:
-            import_module("minidock." + ".".join(names[:cut]))
+            import_module("minidock." + ".".join(names[:truncate]))
         except ModuleNotFoundError:
             continue
-        return ".".join(names[:cut]), ".".join(names[cut:])
+        return ".".join(names[:truncate]), ".".join(names[truncate:])
     return names[0], ".".join(names[1:])
 
 

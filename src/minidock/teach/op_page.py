@@ -79,12 +79,12 @@ def explain_ops(ops: list[Op], page: Page, *, as_json: bool) -> None:
         for op in ops:
             page.json(_plain(op, page.language))
     elif len(ops) == 1:
-        _tell(ops[0], page)
+        _write_op(ops[0], page)
     else:
-        _list(ops, page)
+        _write_list(ops, page)
 
 
-def _tell(op: Op, page: Page) -> None:
+def _write_op(op: Op, page: Page) -> None:
     _ = page.language.gettext
     page.line(page.paint("1", f"{op.name}({', '.join(op.parameters)})") + f" · {op.man}")
     before = ""
@@ -130,7 +130,7 @@ def _twin(op: Op) -> str:
     return "" if "\n" in twin else twin
 
 
-def _list(ops: list[Op], page: Page) -> None:
+def _write_list(ops: list[Op], page: Page) -> None:
     """Several ops, a line each, below what their module is about."""
     _ = page.language.gettext
     module = ""
@@ -149,14 +149,14 @@ def _list(ops: list[Op], page: Page) -> None:
 def _plain(op: Op, language: Language) -> dict[str, Any]:
     """An op as JSON has it."""
     _ = language.gettext
-    told: dict[str, Any] = {"op": op.name, "parameters": list(op.parameters), "man": op.man}
+    entry: dict[str, Any] = {"op": op.name, "parameters": list(op.parameters), "man": op.man}
     for kind, text in pieces(op):
         if kind in (WHY, WITHOUT):
-            told[kind] = _(text)
+            entry[kind] = _(text)
         else:
-            told.setdefault(kind, []).append(_(text))
-    told["twin"] = _twin(op)
-    told["called_in"] = [
+            entry.setdefault(kind, []).append(_(text))
+    entry["twin"] = _twin(op)
+    entry["called_in"] = [
         {
             "phase": f"{site.module}.{site.function}",
             "source": f"{site.file}:{site.line}",
@@ -165,4 +165,4 @@ def _plain(op: Op, language: Language) -> dict[str, Any]:
         for site in call_sites(op)
     ]
     code = op.act.__code__
-    return {**told, "source": f"{code.co_filename}:{code.co_firstlineno}"}
+    return {**entry, "source": f"{code.co_filename}:{code.co_firstlineno}"}

@@ -83,7 +83,7 @@ class Page:
         self.line(f"    {label:<{_LABEL_WIDTH}}{value}")
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """A text's beginning, where it is longer than a width."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
@@ -97,7 +97,7 @@ def size(count: float) -> str:
     return f"{count:.3g}TB"
 
 
-def few(number: int, one: str, many: str = "") -> str:
+def plural(number: int, one: str, many: str = "") -> str:
     """A number with its noun: "1 file", "3 files"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 

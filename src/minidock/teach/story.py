@@ -12,7 +12,7 @@ import os
 
 from minidock.errors import errno_name
 from minidock.teach.journal_reader import purpose_of_function, purpose_of_module, split_phase
-from minidock.teach.page import WIDTH, cut, fold_shell, short_ids, time_text
+from minidock.teach.page import WIDTH, fold_shell, short_ids, time_text, truncate
 from minidock.teach.subject import paths_of, title_of
 from minidock.teach.twin import TOOLS, Twins, needs_tools
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.journal_reader import Told
+    from minidock.teach.journal_reader import JournalEntry
     from minidock.teach.page import Page
 
 COLOURS = {
@@ -69,41 +69,43 @@ class Story:
         for line in [*lines, *self._head]:
             page.line("    " + page.paint("2", f"$ {line}"))
 
-    def write(self, told: Told) -> None:
+    def write(self, entry: JournalEntry) -> None:
         """One op: a heading where a new chapter begins, then what, why, how, and how long."""
-        record = told.record
+        record = entry.record
         page = self._page
         colour = COLOURS.get(record["actor"], "0")
         if self._began is None:
             self._began = record["t"]
-        if told.chapter != self._chapter:
-            self._open_chapter(told, colour)
+        if entry.chapter != self._chapter:
+            self._open_chapter(entry, colour)
         if (phase := split_phase(record["phase"])) != self._phase:
             self._open_phase(*phase)
-        self._head_line(told, colour)
+        self._head_line(entry, colour)
         if record["op"] not in self._told:
             _ = page.language.gettext
             unknown = _("An operation that this version of minidock does not have.")
             page.fold(_(record["why"]) if record["why"] else unknown, _INDENT)
             self._told.add(record["op"])
-        self._twin(self._twins.write(told))
-        if told.errno is not None:
-            self._refused(told)
-        elif told.made is not None:
-            page.line(_INDENT + page.paint("2", cut(f"-> {self._made(told.made)}", WIDTH - 9)))
+        self._twin(self._twins.write(entry))
+        if entry.errno is not None:
+            self._write_failure(entry)
+        elif entry.made is not None:
+            page.line(
+                _INDENT + page.paint("2", truncate(f"-> {self._made(entry.made)}", WIDTH - 9))
+            )
 
-    def _open_chapter(self, told: Told, colour: str) -> None:
+    def _open_chapter(self, entry: JournalEntry, colour: str) -> None:
         """A rule with who and where, and how long after the story's beginning."""
         page = self._page
-        self._chapter = told.chapter
+        self._chapter = entry.chapter
         self._phase = ("", "")
         self._told = set()
-        name = " · ".join(told.chapter)
-        moment = f"+{time_text(max(0, told.record['t'] - (self._began or 0)) // 1000)}"
+        name = " · ".join(entry.chapter)
+        moment = f"+{time_text(max(0, entry.record['t'] - (self._began or 0)) // 1000)}"
         page.line("")
         rule = "─" * (WIDTH - len(name) - len(moment) - 2)
         page.line(page.paint(f"1;{colour}", f"{name} {rule} {moment}"))
-        if purpose := purpose_of_module(told.chapter[1]):
+        if purpose := purpose_of_module(entry.chapter[1]):
             page.fold(page.language.gettext(purpose), "  ")
 
     def _open_phase(self, module: str, function: str) -> None:
@@ -121,24 +123,24 @@ class Story:
         else:
             page.line("  " + page.paint("1", function))
 
-    def _head_line(self, told: Told, colour: str) -> None:
+    def _head_line(self, entry: JournalEntry, colour: str) -> None:
         """Number, op with its arguments; man page and time at the right."""
-        page, record = self._page, told.record
-        time = "" if told.us is None else time_text(told.us)
+        page, record = self._page, entry.record
+        time = "" if entry.us is None else time_text(entry.us)
         right = f"{record['man']:>20}{time:>10}"
         arguments = (f"{name}={self._value(value)}" for name, value in record["args"].items())
-        what = cut(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
-        left = f"{told.number:>6}   "
+        what = truncate(f"({', '.join(arguments)})", WIDTH - 9 - len(record["op"]) - len(right) - 1)
+        left = f"{entry.number:>6}   "
         gap = " " * (WIDTH - len(left) - len(record["op"]) - len(what) - len(right))
         op = page.paint(f"1;{colour}", record["op"])
         page.line(left + op + page.paint("2", what + gap + right))
 
-    def _refused(self, told: Told) -> None:
+    def _write_failure(self, entry: JournalEntry) -> None:
         page = self._page
         _ = page.language.gettext
-        failed = _("failed: {reason}").format(reason=reason(told))
+        failed = _("failed: {reason}").format(reason=reason(entry))
         page.line(_INDENT + page.paint("1;31", failed))
-        tell_hint(told, page, _INDENT)
+        write_hint(entry, page, _INDENT)
 
     def _made(self, made: Any) -> str:
         """What the kernel made; or the op's word for having found nothing to do ("absent")."""
@@ -155,7 +157,7 @@ class Story:
             return shown
         if shown.startswith(("/", "$")):
             return "…" + shown[1 - _VALUE_WIDTH :]
-        return cut(shown, _VALUE_WIDTH)
+        return truncate(shown, _VALUE_WIDTH)
 
     def _twin(self, twin: str) -> None:
         """A command behind a prompt, to be pasted; a comment without one, for reading."""
@@ -178,21 +180,24 @@ def _replaced(text: str, shortened: dict[str, str]) -> str:
     return text
 
 
-def tell_hint(told: Told, page: Page, indent: str) -> None:
+def write_hint(entry: JournalEntry, page: Page, indent: str) -> None:
     """What to do about a refusal, where the error said."""
-    for line in told.hint.splitlines():
+    for line in entry.hint.splitlines():
         page.fold(page.language.gettext("hint: {hint}").format(hint=line), indent)
 
 
-def reason(told: Told) -> str:
+def reason(entry: JournalEntry) -> str:
     """The kernel's word for a refusal; the error's own where the kernel was not asked."""
-    if not told.errno:
-        return told.said.partition("\n")[0]
-    return f"{os.strerror(told.errno)} ({errno_name(told.errno)})"
+    if not entry.errno:
+        return entry.said.partition("\n")[0]
+    return f"{os.strerror(entry.errno)} ({errno_name(entry.errno)})"
 
 
 def story_of(
-    container: Container, page: Page, began: int | None = None, ops: list[Told] | None = None
+    container: Container,
+    page: Page,
+    began: int | None = None,
+    ops: list[JournalEntry] | None = None,
 ) -> Story:
     """A container's story, of which the title is told; the rest as for story_about."""
     return story_about(title_of(container), paths_of(container), page, began, ops)
@@ -203,7 +208,7 @@ def story_about(
     paths: dict[str, str],
     page: Page,
     began: int | None = None,
-    ops: list[Told] | None = None,
+    ops: list[JournalEntry] | None = None,
 ) -> Story:
     """A story, of which the title is told.
 
@@ -211,7 +216,7 @@ def story_about(
     name that they do not need.
     """
     if ops is not None:
-        paths = _needed(paths, "\n".join(json.dumps(told.plain()) for told in ops))
+        paths = _needed(paths, "\n".join(json.dumps(entry.plain()) for entry in ops))
     with_tools = ops is not None and needs_tools(ops)
     story = Story(page, paths, began, with_tools=with_tools)
     story.title(title)

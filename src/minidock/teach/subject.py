@@ -15,7 +15,7 @@ from __future__ import annotations
 from minidock.document import is_cut_off, parse, read_bytes
 from minidock.engine.store.timestamps import NEVER
 from minidock.errors import DamagedFile, NotFound
-from minidock.teach.journal_reader import Reader, Told, load_ops
+from minidock.teach.journal_reader import JournalEntry, JournalReader, load_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Subject:
         self,
         title: str,
         paths: dict[str, str],
-        ops: list[Told],
+        ops: list[JournalEntry],
         container: Container | None = None,
     ) -> None:
         self.title = title
@@ -92,7 +92,7 @@ def exec_of(container: Container, wanted: str) -> Subject:
             f"container {container.name} has no exec {wanted} in its journal",
             hint=f"the last ones: {known}" if known else f"minidock exec {container.name} …",
         )
-    return _beside(container, path, stories[-1])
+    return _story_of(container, path, stories[-1])
 
 
 def health_of(container: Container) -> Subject:
@@ -103,7 +103,7 @@ def health_of(container: Container) -> Subject:
             f"no health check of container {container.name} has run",
             hint="minidock run --health-cmd …, and wait for its first interval",
         )
-    return _beside(container, path, stories[-1])
+    return _story_of(container, path, stories[-1])
 
 
 def copy_of(container: Container) -> Subject:
@@ -114,7 +114,7 @@ def copy_of(container: Container) -> Subject:
             f"nothing was copied into or out of container {container.name}",
             hint=f"minidock cp FILE {container.name}:/",
         )
-    return _beside(container, path, stories[-1])
+    return _story_of(container, path, stories[-1])
 
 
 def build_of(store: Store) -> Subject:
@@ -159,18 +159,18 @@ def paths_of(container: Container) -> dict[str, str]:
     }
 
 
-def _beside(container: Container, path: str, wanted: str) -> Subject:
+def _story_of(container: Container, path: str, wanted: str) -> Subject:
     ops = read_ops(path, lambda story: _key(story) == wanted)
     return Subject(f"{title_of(container)} · {wanted}", paths_of(container), ops)
 
 
-def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[Told]:
+def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[JournalEntry]:
     """The ops of a journal, each with how it went. is_wanted: asked for each record's story.
 
     Raises DamagedFile.
     """
     load_ops()
-    reader = Reader()
+    reader = JournalReader()
     wanted: set[str] = set()  # ids, since an end does not name its story
     found = []
     for record, line in _records(path):

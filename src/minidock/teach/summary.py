@@ -5,41 +5,41 @@ from __future__ import annotations
 from minidock.kernel.op import REGISTRY
 from minidock.teach.journal_reader import purpose_of_module
 from minidock.teach.op_page import OUTCOME, pieces
-from minidock.teach.page import WIDTH, cut, time_text
-from minidock.teach.story import COLOURS, tell_hint
+from minidock.teach.page import WIDTH, time_text, truncate
+from minidock.teach.story import COLOURS, write_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
-    from minidock.teach.journal_reader import Told
+    from minidock.teach.journal_reader import JournalEntry
     from minidock.teach.page import Page
 
 _SLOWEST = 3
 
 
-def overview(ops: list[Told], page: Page) -> None:
+def write_overview(ops: list[JournalEntry], page: Page) -> None:
     """The chapters in the order of their beginnings: how many operations each, and how long."""
-    chapters: dict[tuple[str, str], list[Told]] = {}
-    for told in ops:
-        chapters.setdefault(told.chapter, []).append(told)
+    chapters: dict[tuple[str, str], list[JournalEntry]] = {}
+    for entry in ops:
+        chapters.setdefault(entry.chapter, []).append(entry)
     page.line("")
     width = max((len(module) for _, module in chapters), default=0)
     for (actor, module), its in chapters.items():
-        time = time_text(sum(told.work_us for told in its))
+        time = time_text(sum(entry.work_us for entry in its))
         purpose = page.language.gettext(purpose_of_module(module)).partition(":")[0]
         who = page.paint(f"1;{COLOURS.get(actor, '0')}", f"{actor:<8}")
         left = f"{module:<{width}} {len(its):>5} {time:>9}  "
-        page.line(who + left + page.paint("2", cut(purpose, WIDTH - 8 - len(left))))
+        page.line(who + left + page.paint("2", truncate(purpose, WIDTH - 8 - len(left))))
 
 
-def totals(ops: list[Told], everything: list[Told], page: Page) -> None:
+def write_totals(ops: list[JournalEntry], everything: list[JournalEntry], page: Page) -> None:
     """How many operations, by whom, and what took longest."""
     language = page.language
     actors: dict[str, int] = {}
-    for told in ops:
-        actors[told.record["actor"]] = actors.get(told.record["actor"], 0) + 1
-    by_time = sorted(ops, key=lambda told: told.work_us, reverse=True)[:_SLOWEST]
-    slowest = " · ".join(f"{told.record['op']} {time_text(told.work_us)}" for told in by_time)
+    for entry in ops:
+        actors[entry.record["actor"]] = actors.get(entry.record["actor"], 0) + 1
+    by_time = sorted(ops, key=lambda entry: entry.work_us, reverse=True)[:_SLOWEST]
+    slowest = " · ".join(f"{entry.record['op']} {time_text(entry.work_us)}" for entry in by_time)
     counts = " · ".join(f"{actor} {count}" for actor, count in actors.items())
     count = language.ngettext("{n} operation", "{n} operations", len(ops)).format(n=len(ops))
     page.line("")
@@ -48,13 +48,13 @@ def totals(ops: list[Told], everything: list[Told], page: Page) -> None:
         page.fold(f"{of_all}: {counts}" if counts else of_all, "")
         return
     page.fold(f"{count}: {counts}", "")
-    if (command := next((told for told in ops if told.becomes_command), None)) is not None:
+    if (command := next((entry for entry in ops if entry.executes_command), None)) is not None:
         time = time_text((command.record["t"] - ops[0].record["t"]) // 1000)
         page.fold(language.gettext("until the command began: {time}").format(time=time), "")
     page.fold(language.gettext("longest: {ops}").format(ops=slowest), "")
 
 
-def ending(container: Container, ops: list[Told], page: Page) -> None:
+def write_ending(container: Container, ops: list[JournalEntry], page: Page) -> None:
     """How the story ended where its command was not started: at which op, why, and what to do."""
     error = container.state.get("Error", "")
     if not error:
@@ -69,7 +69,7 @@ def ending(container: Container, ops: list[Told], page: Page) -> None:
     number, actor, op = culprit.number, record["actor"], record["op"]
     place = _("It failed in operation {number}, {op} of {actor}; all before it was unmade again.")
     page.fold(place.format(number=number, actor=actor, op=op), "  ")
-    tell_hint(culprit, page, "  ")
+    write_hint(culprit, page, "  ")
     for kind, text in pieces(REGISTRY[op]):
         if kind == OUTCOME and text.startswith("Raises") and not culprit.hint:
             page.fold(_(text), "  ")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.teach.journal_reader import Told
+    from minidock.teach.journal_reader import JournalEntry
 
 _NOTHING_DONE = ("absent", "there", "ended")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9/._+-]*")
@@ -60,20 +60,20 @@ class Twins:
         self._shell = ""  # the stem of the process whose part the shell takes; "" the monitor's
         self._flags: dict[str, str] = {}  # mount point -> words that a remount must say again
 
-    def write(self, told: Told) -> str:
+    def write(self, entry: JournalEntry) -> str:
         """The twin of an op; lines that begin with # are comments."""
-        record, _ = told.record, self._gettext
+        record, _ = entry.record, self._gettext
         if record["op"] not in REGISTRY or not record["twin"]:
             return ""
         stem = str(record.get("id", "")).rpartition(".")[0]
         whose = self._shell
-        self._follow(told)
+        self._follow_shell(entry)
         twin = self._twin(record)
         if twin.startswith("#"):
             return twin
-        if told.errno is not None or told.made in _NOTHING_DONE:
+        if entry.errno is not None or entry.made in _NOTHING_DONE:
             return _comment(_("not done"), twin)
-        if told.waits:
+        if entry.waits:
             return _comment(_("waits"), twin)
         if whose and not f"{stem}.".startswith(f"{whose}."):
             return _comment(_("in another shell"), twin)
@@ -81,12 +81,12 @@ class Twins:
             return _comment(_("with the values of its environment"), twin)
         return twin
 
-    def _follow(self, told: Told) -> None:
+    def _follow_shell(self, entry: JournalEntry) -> None:
         """Whose part the shell takes from here on."""
-        record = told.record
-        if record["op"] == "namespace.clone_process" and told.errno is None:
+        record = entry.record
+        if record["op"] == "namespace.clone_process" and entry.errno is None:
             self._shell = str(record.get("id", ""))
-        elif record["op"] == "process.execute" and told.errno is None:
+        elif record["op"] == "process.execute" and entry.errno is None:
             self._shell = ""
 
     def _twin(self, record: dict[str, Any]) -> str:
@@ -103,10 +103,10 @@ class Twins:
             words = [word for word in flag_words(args["flags"]) if word in _KEPT]
             self._flags[target] = "".join(f"{word}," for word in words)
         elif record["op"] == "mount.set_mount_attributes":
-            twin = twin.replace("remount,bind,", f"remount,bind,{self._again(target)}", 1)
+            twin = twin.replace("remount,bind,", f"remount,bind,{self._remount_flags(target)}", 1)
         return twin
 
-    def _again(self, target: str) -> str:
+    def _remount_flags(self, target: str) -> str:
         above = [p for p in self._flags if target == p or target.startswith(f"{p}/")]
         return self._flags[max(above, key=len)] if above else ""
 
@@ -120,9 +120,9 @@ def _assigned(twin: str) -> str:
     return assigned
 
 
-def needs_tools(ops: list[Told]) -> bool:
+def needs_tools(ops: list[JournalEntry]) -> bool:
     """Whether a story's shell will need the host's setpriv after pivot_root."""
-    names = {told.record["op"] for told in ops}
+    names = {entry.record["op"] for entry in ops}
     return "mount.pivot_root" in names and bool(names.intersection(_NEEDS_TOOLS))
 
 

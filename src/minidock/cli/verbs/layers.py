@@ -40,8 +40,8 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
                 f"No such container or image: {reference}",
                 hint="`minidock ps -a` and `minidock images` list what there is",
             ) from None
-    told = view.told(store, found)
+    reports = view.report_layers(store, found)
     if json:
-        view.write_json(told, sys.stdout)
+        view.write_json(reports, sys.stdout)
     else:
-        view.write_text(told, sys.stdout, files=files)
+        view.write_text(reports, sys.stdout, files=files)

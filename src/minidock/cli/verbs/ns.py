@@ -22,16 +22,16 @@ def ns(arguments: tuple[str, ...], *, json: bool) -> None:
 
     store = Store()
     if not arguments:
-        (view.write_json if json else view.write_text)(view.members(store), sys.stdout)
+        (view.write_json if json else view.write_text)(view.list_members(store), sys.stdout)
         return
     from minidock.engine.container.lookup import find
     from minidock.teach.ns import container_namespaces
 
     container = find(store, arguments[0])
-    everybody = view.members(store)
+    members = view.list_members(store)
     found, made = (
-        container_namespaces.walls(container, everybody),
-        container_namespaces.nested(container, everybody),
+        container_namespaces.list_namespaces(container, members),
+        container_namespaces.list_nested(container, members),
     )
     if json:
         container_namespaces.write_json(found, made, sys.stdout)

@@ -78,9 +78,11 @@ def planned(
 
     body = container_create_body(flags, arguments, detach=detach)
     if without:
-        from minidock.teach.without.isolations import leave_out, read_walls
+        from minidock.teach.without.isolations import leave_out, parse_isolations
 
-        leave_out(body, read_walls(without), is_allowed=lambda: True)  # a plan endangers nothing
+        leave_out(
+            body, parse_isolations(without), is_allowed=lambda: True
+        )  # a plan endangers nothing
     made = make_plan(Store(), body, name=flags["name"] or None)
     if flags["pull"] == "always":
         made.notes.insert(0, "--pull always: the image is looked at as it is here")

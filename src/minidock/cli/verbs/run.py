@@ -63,9 +63,9 @@ def run(
     if step and (detach or explain or without):
         flag = "--detach" if detach else "--explain" if explain else "--without"
         raise _not_to_be_stepped(flag)
-    told_in = _language(lang, told=bool(explain or step))
+    told_in = _language(lang, report_text=bool(explain or step))
     body = container_create_body(flags, arguments, detach=detach)
-    walls = _leave_out(body, without, yes_in_a_vm=yes_in_a_vm)
+    isolations = _leave_out(body, without, yes_in_a_vm=yes_in_a_vm)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
     container = _create(store, body, flags)
@@ -73,7 +73,7 @@ def run(
         from minidock.cli.verbs.step import run_in_steps
 
         return run_in_steps(container, attachment, told_in)
-    listener, view = _listener(container, explain, told_in, walls)
+    listener, view = _listener(container, explain, told_in, isolations)
     return _start(store, container, attachment, listener, view)
 
 
@@ -169,11 +169,11 @@ def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: b
             raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
         return []
     from minidock.engine.doctor.virtual import is_virtual_machine
-    from minidock.teach.without.isolations import leave_out, read_walls
+    from minidock.teach.without.isolations import leave_out, parse_isolations
 
-    walls = read_walls(without)
-    leave_out(body, walls, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(Store()))
-    return walls
+    isolations = parse_isolations(without)
+    leave_out(body, isolations, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(Store()))
+    return isolations
 
 
 def _start(
@@ -192,9 +192,9 @@ def _start(
             print(container.id, flush=True)
 
 
-def _language(lang: str | None, *, told: bool) -> Language | None:
+def _language(lang: str | None, *, report_text: bool) -> Language | None:
     """What --explain and --step are told in; None where nothing is told."""
-    if not told:
+    if not report_text:
         if lang is not None:
             raise UsageError("--lang is the language of --explain", hint="add --explain")
         return None
@@ -204,16 +204,18 @@ def _language(lang: str | None, *, told: bool) -> Language | None:
 
 
 def _listener(
-    container: Container, explain: str | None, told_in: Language | None, walls: list[str]
+    container: Container, explain: str | None, told_in: Language | None, isolations: list[str]
 ) -> tuple[Callable[[str], None] | None, str]:
     """Who gets what the monitor tells, and the view that is to tell something; warns before."""
-    narrator = _narrator(container, explain, told_in)
-    if not walls:
-        return narrator, ""
+    journal_printer = _narrator(container, explain, told_in)
+    if not isolations:
+        return journal_printer, ""
     from minidock.teach.without.report import VIEW, Report, warning
 
-    sys.stderr.write(warning(walls))
-    return Report(walls, sys.stderr, as_json=explain == "json", pass_on=narrator).on_record, VIEW
+    sys.stderr.write(warning(isolations))
+    return Report(
+        isolations, sys.stderr, as_json=explain == "json", forward=journal_printer
+    ).on_record, VIEW
 
 
 def _narrator(
@@ -222,9 +224,9 @@ def _narrator(
     """Who gets the journal's records as they happen."""
     if told_in is None:
         return None
-    from minidock.teach.explain import narrator
+    from minidock.teach.explain import journal_printer
 
-    return narrator(container, as_json=explain == "json", language=told_in)
+    return journal_printer(container, as_json=explain == "json", language=told_in)
 
 
 def _attachment(

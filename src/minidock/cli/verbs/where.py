@@ -13,8 +13,8 @@ from minidock.paths import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.layers.story import Story
-    from minidock.teach.where.mounted import Mounted
-    from minidock.teach.where.output import Whole
+    from minidock.teach.where.mounted import MountedPath
+    from minidock.teach.where.output import Location
 
 
 @command(
@@ -39,21 +39,21 @@ def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
         return
     from minidock.teach.where.output import write_json, write_text
 
-    whole = _whole(Store(), reference, type)
-    (write_json if json else write_text)(whole, sys.stdout)
+    location = _locate(Store(), reference, type)
+    (write_json if json else write_text)(location, sys.stdout)
 
 
 def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: bool) -> None:
     import json
 
-    from minidock.teach.where.mounted import Mounted
+    from minidock.teach.where.mounted import MountedPath
     from minidock.teach.where.mounted import write_text as write_mounted
     from minidock.teach.where.path_answer import write_text as write_story
 
     answer, variables = _answer(store, reference, path, type)
     if as_json:
         sys.stdout.write(json.dumps(answer.plain(), indent=2, ensure_ascii=False) + "\n")
-    elif isinstance(answer, Mounted):
+    elif isinstance(answer, MountedPath):
         write_mounted(answer, sys.stdout, variables)
     else:
         write_story(answer, sys.stdout, variables)
@@ -61,13 +61,13 @@ def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: 
 
 def _answer(
     store: Store, reference: str, path: str, type: str
-) -> tuple[Mounted | Story, dict[str, str]]:
+) -> tuple[MountedPath | Story, dict[str, str]]:
     """Of a container, and if there is none of an image: what a path is; and names for its paths."""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers.find import of_image
     from minidock.teach.layers.story import story_of
-    from minidock.teach.where.path_answer import story_in
+    from minidock.teach.where.path_answer import answer_for
 
     if type == "volume":
         raise UsageError(
@@ -82,7 +82,7 @@ def _answer(
                 raise
         else:
             paths = {"C": container.paths.home, "STORE": store.root, "ID": container.id}
-            return story_in(container, path), paths
+            return answer_for(container, path), paths
     try:
         image = ImageStore(store).resolve(reference)
     except (NotFound, UsageError):
@@ -90,7 +90,7 @@ def _answer(
     return story_of(reference, of_image(image), path), {"STORE": store.root}
 
 
-def _whole(store: Store, reference: str, type: str) -> Whole:
+def _locate(store: Store, reference: str, type: str) -> Location:
     for kind, finder in _FINDERS.items():
         if type in ("", kind):
             try:
@@ -108,25 +108,25 @@ def _nothing(what: str, reference: str) -> NotFound:
     return NotFound(f"No such {what}: {reference}", hint=hint)
 
 
-def _container(store: Store, reference: str) -> Whole:
+def _container(store: Store, reference: str) -> Location:
     from minidock.engine.container.lookup import find
-    from minidock.teach.where.container import whole_container
+    from minidock.teach.where.container import locate_container
 
-    return whole_container(find(store, reference))
+    return locate_container(find(store, reference))
 
 
-def _image(store: Store, reference: str) -> Whole:
+def _image(store: Store, reference: str) -> Location:
     from minidock.engine.image.images import ImageStore
-    from minidock.teach.where.image import whole_image
+    from minidock.teach.where.image import locate_image
 
-    return whole_image(store, ImageStore(store).resolve(reference))
+    return locate_image(store, ImageStore(store).resolve(reference))
 
 
-def _volume(store: Store, reference: str) -> Whole:
+def _volume(store: Store, reference: str) -> Location:
     from minidock.engine.container.volumes import inspect
-    from minidock.teach.where.image import whole_volume
+    from minidock.teach.where.image import locate_volume
 
-    return whole_volume(store, inspect(store, reference))
+    return locate_volume(store, inspect(store, reference))
 
 
 _FINDERS = {"container": _container, "image": _image, "volume": _volume}

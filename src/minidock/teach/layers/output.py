@@ -9,7 +9,7 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import read_layer
 from minidock.teach.layers.changes import Summary, all_changes
 from minidock.teach.layers.stack import Stack
-from minidock.teach.page import WIDTH, Paint, few, size
+from minidock.teach.page import WIDTH, Paint, plural, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _HEADINGS = ("", "SIZE", "ADDS", "CHANGES", "DELETES", "OPAQUE", "IMAGES", "MADE
 _WIDTHS = (9, 8, 8, 8, 8, 7, 7)
 
 
-class Told:
+class LayerReport:
     """One layer, and what it does.
 
     size: bytes of its files. images: how many images of the store stand on it; 0 for an upperdir.
@@ -40,7 +40,7 @@ class Told:
 
     def plain(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
-        changes = [{"kind": c.kind, "path": _shown(c)} for c in self.changes]
+        changes = [{"kind": c.kind, "path": _path_text(c)} for c in self.changes]
         return {
             "name": self.layer.name,
             "number": self.layer.number,
@@ -53,13 +53,13 @@ class Told:
         }
 
 
-def told(store: Store, layers: list[Layer]) -> list[Told]:
+def report_layers(store: Store, layers: list[Layer]) -> list[LayerReport]:
     """Layers, topmost first, each with what it does."""
-    users = _users(store)
+    users = _count_images(store)
     found = []
     with Stack(layers) as stack:
         for layer in stack.layers:
-            each = Told(layer, all_changes(stack, layer))
+            each = LayerReport(layer, all_changes(stack, layer))
             chain_id = os.path.basename(os.path.dirname(layer.path))
             if chain_id in users:
                 each.images = users[chain_id]
@@ -68,7 +68,7 @@ def told(store: Store, layers: list[Layer]) -> list[Told]:
     return found
 
 
-def _users(store: Store) -> dict[str, int]:
+def _count_images(store: Store) -> dict[str, int]:
     """How many images stand on each layer, by its chain id in bare hex."""
     users: dict[str, int] = {}
     for image in ImageStore(store).list():
@@ -78,12 +78,12 @@ def _users(store: Store) -> dict[str, int]:
     return users
 
 
-def write_json(layers: list[Told], out: TextIO) -> None:
+def write_json(layers: list[LayerReport], out: TextIO) -> None:
     """Write them for machines, the topmost first."""
     out.write(json.dumps([each.plain() for each in layers], indent=2, ensure_ascii=False) + "\n")
 
 
-def write_text(layers: list[Told], out: TextIO, *, files: bool) -> None:
+def write_text(layers: list[LayerReport], out: TextIO, *, files: bool) -> None:
     """Write them for people, a line a layer. files: below each, what it does, path by path."""
     paint = Paint(out)
     out.write(paint.bold(_line(_HEADINGS)) + "\n")
@@ -100,11 +100,11 @@ def write_text(layers: list[Told], out: TextIO, *, files: bool) -> None:
         )  # fmt: skip
         out.write(_line(cells) + "\n")
         for change in each.changes if files else ():
-            out.write(paint.dim(f"    {change.kind} {_shown(change)}") + "\n")
+            out.write(paint.dim(f"    {change.kind} {_path_text(change)}") + "\n")
     whole = sum(each.size for each in layers)
     shared = sum(each.size for each in layers if each.images > 1)
     also = f"; {size(shared)} of it is other images' too, and on the disk once" if shared else ""
-    out.write(f"\n{few(len(layers), 'layer')}, {size(whole)}{also}\n")
+    out.write(f"\n{plural(len(layers), 'layer')}, {size(whole)}{also}\n")
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -115,6 +115,6 @@ def _line(cells: tuple[str, ...]) -> str:
     return f"{left}{middle}   {last}".rstrip()
 
 
-def _shown(change: Change) -> str:
+def _path_text(change: Change) -> str:
     path = "/" + os.fsdecode(change.path)
     return path + "/" if change.entry.is_directory else path

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LINKS_MAX = 40  # path_resolution(7)
 
 
-class Found:
+class Lookup:
     """The answer for one path.
 
     path: with the links on the way resolved, relative. links: (link, its target), those that were
@@ -48,7 +48,7 @@ class Found:
     def __init__(self, path: bytes, links: list[tuple[bytes, bytes]]) -> None:
         self.path = path
         self.links = links
-        self.counted: list[Version] = []
+        self.visible: list[Version] = []
         self.versions: list[Version] = []
 
 
@@ -79,7 +79,7 @@ class Stack:
         """The layers below the topmost one; they stay open as long as this stack does."""
         return Stack(self.layers[1:])
 
-    def look_up(self, path: bytes) -> Found:
+    def look_up(self, path: bytes) -> Lookup:
         """Which file a path is, as a process in the container would find it.
 
         path: from the root of the stack. A link at its end is not followed, those before it are.
@@ -88,8 +88,8 @@ class Stack:
         """
         walk = _Walk(self)
         walk.follow(path)
-        found = Found(b"/".join(walk.names), walk.links)
-        found.counted = walk.counted
+        found = Lookup(b"/".join(walk.names), walk.links)
+        found.visible = walk.visible
         self._add_versions(found, walk.barriers)
         return found
 
@@ -98,36 +98,36 @@ class Stack:
 
         parents: the layers' directories that are merged, topmost first, each with its path there.
         """
-        counted: list[Version] = []
+        visible: list[Version] = []
         waiting = [(layer, directory, name) for layer, directory in parents]
         while waiting:
             layer, directory, base = waiting.pop(0)
             entry, ends = _entry(layer, directory, base)
             if entry is None:
                 if ends:
-                    return counted, counted[-1]
+                    return visible, visible[-1]
                 continue
-            version = Version(layer, entry, _role(counted, entry))
-            if entry.is_whiteout or (counted and _differ(counted[-1], version)):
-                return counted, version
-            counted.append(version)
+            version = Version(layer, entry, _role(visible, entry))
+            if entry.is_whiteout or (visible and _differ(visible[-1], version)):
+                return visible, version
+            visible.append(version)
             if not entry.is_directory and layer.attribute(entry.path, METACOPY) is None:
-                return counted, version
+                return visible, version
             if entry.opaque or ends:
-                return counted, version
+                return visible, version
             redirect = layer.attribute(entry.path, REDIRECT) if entry.path else None
             if redirect and redirect.startswith(b"/"):
                 lower = [x for x in self.layers if x.number < layer.number]
                 waiting = [(x, b"", redirect) for x in lower]
             elif redirect:
                 waiting = [(x, inside, redirect) for x, inside, _ in waiting]
-        return counted, None
+        return visible, None
 
-    def _add_versions(self, found: Found, barriers: list[Version]) -> None:
+    def _add_versions(self, found: Lookup, barriers: list[Version]) -> None:
         """List what every layer holds at the path, with what hides it."""
-        counted = {version.layer.number: version for version in found.counted}
+        visible = {version.layer.number: version for version in found.visible}
         for layer in self.layers:
-            version = counted.get(layer.number)
+            version = visible.get(layer.number)
             if version is None:
                 entry = layer.raw(found.path)
                 if entry is None:
@@ -136,8 +136,8 @@ class Stack:
                 version.hidden_by = next(
                     (b for b in barriers if b.layer.number > layer.number), None
                 )
-                if version.hidden_by is None and found.counted and version.role == "hidden":
-                    version.hidden_by = found.counted[-1]
+                if version.hidden_by is None and found.visible and version.role == "hidden":
+                    version.hidden_by = found.visible[-1]
             found.versions.append(version)
 
 
@@ -160,7 +160,7 @@ class _Walk:
         return versions
 
     @property
-    def counted(self) -> list[Version]:
+    def visible(self) -> list[Version]:
         return self._levels[-1][0]
 
     @property
@@ -182,12 +182,12 @@ class _Walk:
             if not waiting:
                 return
             self._require(waiting)
-            top = self.counted[0]
+            top = self.visible[0]
             if stat.S_ISLNK(top.entry.status.st_mode):
                 waiting = self._through(top) + waiting
 
     def _step(self, name: bytes) -> None:
-        parents = [(version.layer, version.path) for version in self.counted]
+        parents = [(version.layer, version.path) for version in self.visible]
         self.names.append(name)
         self._levels.append(self._stack.resolve(parents, name))
 
@@ -207,11 +207,11 @@ class _Walk:
     def _require(self, rest: list[bytes]) -> None:
         """Raise NotFound where there is no way on to the rest of the path."""
         here = "/" + os.fsdecode(b"/".join(self.names))
-        if not self.counted:
+        if not self.visible:
             barrier = self._levels[-1][1]
             why = f": it was deleted in {barrier.layer.name}" if barrier is not None else ""
             raise NotFound(f"there is no {here} in any layer that counts{why}")
-        kind = self.counted[0].entry.status.st_mode
+        kind = self.visible[0].entry.status.st_mode
         if not stat.S_ISDIR(kind) and not stat.S_ISLNK(kind):
             raise NotFound(
                 f"{here} is a file, so there is no {os.fsdecode(rest[0])} in it",
@@ -233,8 +233,8 @@ def _entry(layer: Layer, directory: bytes, base: bytes) -> tuple[Entry | None, b
     return (on_the_way[-1] if whole else None), ends
 
 
-def _role(counted: list[Version], entry: Entry) -> str:
-    if not counted:
+def _role(visible: list[Version], entry: Entry) -> str:
+    if not visible:
         return "seen"
     return "merged" if entry.is_directory else "content"
 

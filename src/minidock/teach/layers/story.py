@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
-    from minidock.teach.layers.stack import Found
+    from minidock.teach.layers.stack import Lookup
 
 _COMPARE_BYTES = 1 << 18
 _KINDS = {
@@ -57,7 +57,7 @@ class Story:
     "linked", "deleted", "opaque", "merged" or "absent". sentences: for people, the answer first.
     """
 
-    def __init__(self, name: str, path: str, found: Found) -> None:
+    def __init__(self, name: str, path: str, found: Lookup) -> None:
         self.name = name
         self.path = path
         self.found = found
@@ -72,7 +72,7 @@ class Story:
             "resolved": "/" + os.fsdecode(self.found.path),
             "event": self.event,
             "sentences": self.sentences,
-            "exists": bool(self.found.counted),
+            "exists": bool(self.found.visible),
             "versions": [_plain_version(version) for version in self.found.versions],
         }
 
@@ -96,24 +96,24 @@ def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
             raise NotFound(f"no layer of {name} has {path}")
         for link, pointed in found.links:
             story.sentences.append(f"/{os.fsdecode(link)} is a link to {os.fsdecode(pointed)}.")
-        if found.counted:
-            _seen(story, stack)
+        if found.visible:
+            _describe_visible(story, stack)
         else:
-            _not_seen(story)
+            _describe_hidden(story)
         if stat.S_ISLNK(_mode(found)):
-            top = found.counted[0]
+            top = found.visible[0]
             target = os.fsdecode(top.layer.read_link(top.entry))
             story.sentences.append(f"It points to {target}, which `where` tells of by that name.")
     return story
 
 
-def _mode(found: Found) -> int:
-    return found.counted[0].entry.status.st_mode if found.counted else 0
+def _mode(found: Lookup) -> int:
+    return found.visible[0].entry.status.st_mode if found.visible else 0
 
 
-def _seen(story: Story, stack: Stack) -> None:
+def _describe_visible(story: Story, stack: Stack) -> None:
     """What is seen, and where it comes from."""
-    top = story.found.counted[0]
+    top = story.found.visible[0]
     older = _older(stack, top)
     if not story.found.path:
         story.tell("merged", "The root directory is merged from that of every layer.")
@@ -129,15 +129,15 @@ def _older(stack: Stack, top: Version) -> list[Version]:
     """What would be seen without the layer of the version that is seen, topmost first."""
     below = Stack([layer for layer in stack.layers if layer.number < top.layer.number])
     try:
-        return below.look_up(top.path).counted if below.layers else []
+        return below.look_up(top.path).visible if below.layers else []
     except NotFound:
         return []
 
 
 def _of_image(story: Story, top: Version, older: list[Version]) -> None:
     what = kind_of(top)
-    if top.entry.is_directory and len(story.found.counted) > 1:
-        names = _list([version.layer.name for version in story.found.counted])
+    if top.entry.is_directory and len(story.found.visible) > 1:
+        names = _list([version.layer.name for version in story.found.visible])
         story.tell("merged", f"It is merged from the directories of {names}.")
         return
     story.tell("image", f"The {what} comes from {_titled(top.layer)}.")
@@ -248,7 +248,7 @@ def _paths(entries: list[Entry]) -> str:
 
 
 def _when(story: Story, top: Version) -> str:
-    if len(story.found.counted) > 1:
+    if len(story.found.visible) > 1:
         return ", its owner, mode and times only: the content is still read from there"
     return ", the whole of it, by its first change" if stat.S_ISREG(_mode(story.found)) else ""
 
@@ -310,7 +310,7 @@ def _inode(origin: bytes) -> int:
     return int.from_bytes(handle[:8], "little") if kind in _INO64 else 0
 
 
-def _not_seen(story: Story) -> None:
+def _describe_hidden(story: Story) -> None:
     """Why nothing is seen, where a layer has something."""
     hidden = [version for version in story.found.versions if version.role == "hidden"]
     last = story.found.versions[0]

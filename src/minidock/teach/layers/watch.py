@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     Mark = tuple[int, int, bool, bytes]  # inode, kind of file, opaque, origin
     Known = dict[bytes, Mark]  # name -> what it was when it was last looked at
 
-_LOOK_ANYWAY_SECONDS = 1.0  # whether the container is still there
+_POLL_SECONDS = 1.0  # whether the container is still there
 _GATHER_SECONDS = 0.02  # for what belongs together, such as a directory and its first file
 _ATTEMPTS = 5
-_NOTHING = (0, 0, False, b"")
+_NO_MARK = (0, 0, False, b"")
 _WORDS = {
     "copied up": "copy-up",
     "merged": "copy-up",
@@ -89,7 +89,7 @@ class Watcher:
         self._changes = changes
         self._directories: dict[int, bytes] = {}  # watch -> its directory's path
         self._known: dict[bytes, Known] = {}
-        self._again: set[bytes] = set()
+        self._stale: set[bytes] = set()
 
     def begin(self) -> None:
         """Take note of all that is there already."""
@@ -97,26 +97,26 @@ class Watcher:
 
     def wait(self, seconds: float) -> Iterator[Event]:
         """The next changes, once there are some, or so many seconds have passed."""
-        timeout = _GATHER_SECONDS if self._again else seconds
+        timeout = _GATHER_SECONDS if self._stale else seconds
         if select.select([self._changes.fd], [], [], timeout)[0]:
             time.sleep(_GATHER_SECONDS)
-        dirty, self._again = self._again, set()
+        dirty, self._stale = self._stale, set()
         for number, mask in self._changes.read():
             if mask & IN_Q_OVERFLOW:
                 dirty |= set(self._known)
             elif number in self._directories:
                 dirty.add(self._directories[number])
             if mask & IN_IGNORED and number in self._directories:
-                dirty |= self._lost(self._directories.pop(number))
+                dirty |= self._forget_watch(self._directories.pop(number))
         for directory in sorted(dirty):
             if directory in self._known:
-                yield from self._look(directory)
+                yield from self._compare(directory)
 
-    def _lost(self, directory: bytes) -> set[bytes]:
+    def _forget_watch(self, directory: bytes) -> set[bytes]:
         """A watched directory is gone. What has its name now may have its inode number too."""
         parent, _, name = directory.rpartition(b"/")
         if directory and name in self._known.get(parent, {}):
-            self._known[parent][name] = _NOTHING
+            self._known[parent][name] = _NO_MARK
         return {parent}
 
     def _enter(self, directory: bytes) -> list[bytes]:
@@ -142,7 +142,7 @@ class Watcher:
                 found += self._enter(entry.path)
         return found
 
-    def _look(self, directory: bytes) -> Iterator[Event]:
+    def _compare(self, directory: bytes) -> Iterator[Event]:
         """Hold a directory against what was known of it."""
         before = self._known[directory]
         entries = self._entries(directory)
@@ -155,10 +155,10 @@ class Watcher:
                 continue
             if old is not None:
                 self._forget(entry.path)
-            yield from self._told(entry.path)
+            yield from self._events_of(entry.path)
             if entry.is_directory:
                 for path in self._enter(entry.path):
-                    yield from self._told(path)
+                    yield from self._events_of(path)
         for name in before:
             path = directory + b"/" + name if directory else name
             self._forget(path)
@@ -179,7 +179,7 @@ class Watcher:
                 ]
                 entries = [self._upper.entry(path) for path in paths]
                 return [(entry, self._mark(entry)) for entry in entries if entry is not None]
-        self._again.add(directory)
+        self._stale.add(directory)
         return None
 
     def _mark(self, entry: Entry) -> Mark:
@@ -188,12 +188,12 @@ class Watcher:
         origin = b"" if entry.is_directory else self._upper.attribute(entry.path, ORIGIN) or b""
         return status.st_ino, stat.S_IFMT(status.st_mode), entry.opaque, origin
 
-    def _told(self, path: bytes) -> Iterator[Event]:
+    def _events_of(self, path: bytes) -> Iterator[Event]:
         shown = "/" + os.fsdecode(path)
         try:
             story = story_of("", self._layers, shown)
         except (NotFound, Conflict):  # gone again: the directory's next look tells
-            self._again.add(path.rpartition(b"/")[0])
+            self._stale.add(path.rpartition(b"/")[0])
             return
         if story.event in _WORDS:
             yield Event(story.event, shown, story.sentences)
@@ -229,7 +229,7 @@ def watch(container: Container, out: TextIO, *, as_json: bool) -> None:
             out.write(json.dumps({"watching": upper.path}) + "\n")
         out.flush()
         while os.path.exists(container.paths.document):
-            for event in watcher.wait(_LOOK_ANYWAY_SECONDS):
+            for event in watcher.wait(_POLL_SECONDS):
                 if not os.path.exists(container.paths.document):
                     return  # what goes now goes because the container does
                 _write(event, out, paint, as_json=as_json)

@@ -26,8 +26,8 @@ from minidock.engine.container.containers import restarting_error
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.mount import mount_table
 from minidock.numerals import is_decimal
-from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, ns_pids, sharing
-from minidock.teach.page import WIDTH, Paint, few
+from minidock.teach.ns.ns import HOST, KINDS, inode_of, member_of, members_sharing, ns_pids
+from minidock.teach.page import WIDTH, Paint, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _NS_GET_USERNS, _NS_GET_PARENT, _NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB704  # io
 _SHOWN = 4  # of a list
 
 
-class Wall:
+class ContainerNamespace:
     """One namespace of a container.
 
     nprocs, pid: how many of the host's processes are in it, and the lowest of them (lsns(8)).
@@ -58,13 +58,13 @@ class Wall:
         self.outside: Any = None
         self.command = ""
 
-    def says(self, inside: Any, outside: Any, hides: str, command: list[str]) -> None:
+    def set_measured(self, inside: Any, outside: Any, hides: str, command: list[str]) -> None:
         """Take down what was measured; where it is the host's own, nothing is hidden."""
         self.inside, self.outside, self.command = inside, outside, shlex.join(command)
         self.hides = hides
 
 
-class Nested:
+class NestedNamespace:
     """A namespace that a process of the container has made in it, or was put into.
 
     kind, ns, nprocs, pid: as in a Wall. pns, ons: the one that it lies in, for those that nest, and
@@ -73,13 +73,11 @@ class Nested:
     other containers, or the host, that have processes in it; who of them made it, nobody knows.
     """
 
-    def __init__(
-        self, kind: str, inode: int, inhabitants: list[int], shared_with: list[str]
-    ) -> None:
+    def __init__(self, kind: str, inode: int, pids: list[int], shared_with: list[str]) -> None:
         self.kind = kind
         self.ns = inode
         self.shared_with = shared_with
-        self.nprocs, self.pid = len(inhabitants), min(inhabitants)
+        self.nprocs, self.pid = len(pids), min(pids)
         path = f"/proc/{self.pid}/ns/{kind}"
         self.pns, _ = _related(path, _NS_GET_PARENT) if kind in ("pid", "user") else (0, 0)
         self.ons, self.owner_uid = _related(path, _NS_GET_USERNS)
@@ -117,30 +115,30 @@ def _owner_uid(user_namespace: int) -> int:
     return int.from_bytes(told, sys.byteorder)
 
 
-def nested(container: Container, everybody: list[Member]) -> list[Nested]:
+def list_nested(container: Container, members: list[Member]) -> list[NestedNamespace]:
     """The namespaces that were made in a container, in the order of their processes."""
-    known = {item for m in everybody if not m.within for item in m.inodes.items()}
-    makers = [m for m in everybody if m.within and m.id == container.id]
+    known = {item for m in members if not m.within for item in m.inodes.items()}
+    creators = [m for m in members if m.within and m.id == container.id]
     whose = {
         pid: m.name
-        for m in everybody
+        for m in members
         if m.id and not m.within
         for pid in cgroup_of(container.store, m.id).pids()
     }
     found = []
-    for kind, inode in dict.fromkeys(item for m in makers for item in m.inodes.items()):
-        if (kind, inode) not in known and (inhabitants := _inhabitants(kind, inode)):
-            names = {whose.get(pid, HOST) for pid in inhabitants}
+    for kind, inode in dict.fromkeys(item for m in creators for item in m.inodes.items()):
+        if (kind, inode) not in known and (pids := _processes_in(kind, inode)):
+            names = {whose.get(pid, HOST) for pid in pids}
             try:
-                found.append(Nested(kind, inode, inhabitants, sorted(names - {container.name})))
+                found.append(NestedNamespace(kind, inode, pids, sorted(names - {container.name})))
             except (FileNotFoundError, ProcessLookupError):  # the last one has just ended
                 continue
     return found
 
 
-def walls(container: Container, everybody: list[Member]) -> list[Wall]:
+def list_namespaces(container: Container, members: list[Member]) -> list[ContainerNamespace]:
     """The namespaces of a running container. Raises Conflict for one that does not run."""
-    member = member_of(container, everybody)
+    member = member_of(container, members)
     if container.restarting:
         raise restarting_error(container)
     if member is None:
@@ -149,24 +147,26 @@ def walls(container: Container, everybody: list[Member]) -> list[Wall]:
             hint=f"minidock start {container.name}",
         )
     try:
-        return _measured(member, everybody)
+        return _measure(member, members)
     except (FileNotFoundError, ProcessLookupError, MinidockError):
         if os.path.exists(f"/proc/{member.pid}/ns/mnt"):
             raise
         raise Conflict(f"container {container.name} has just ended") from None
 
 
-def _measured(member: Member, everybody: list[Member]) -> list[Wall]:
+def _measure(member: Member, members: list[Member]) -> list[ContainerNamespace]:
     pid = int(member.pid)
     found = []
     for kind in KINDS:
-        wall = Wall(kind, member.inodes[kind], sharing(member, kind, everybody))
-        inhabitants = _inhabitants(kind, wall.ns)
-        wall.nprocs, wall.pid = len(inhabitants), min(inhabitants, default=0)
-        _MEASURES[kind](wall, pid)
-        if HOST in wall.shared_with:
-            wall.hides = f"nothing: it is the host's. {_SHARED[kind]}"
-        found.append(wall)
+        namespace = ContainerNamespace(
+            kind, member.inodes[kind], members_sharing(member, kind, members)
+        )
+        pids = _processes_in(kind, namespace.ns)
+        namespace.nprocs, namespace.pid = len(pids), min(pids, default=0)
+        _MEASURE[kind](namespace, pid)
+        if HOST in namespace.shared_with:
+            namespace.hides = f"nothing: it is the host's. {_SHARED[kind]}"
+        found.append(namespace)
     return found
 
 
@@ -182,7 +182,7 @@ _SHARED = {
 }
 
 
-def _inhabitants(kind: str, inode: int) -> list[int]:
+def _processes_in(kind: str, inode: int) -> list[int]:
     """The processes in a namespace."""
     found = []
     for name in os.listdir("/proc"):
@@ -195,12 +195,12 @@ def _inhabitants(kind: str, inode: int) -> list[int]:
     return found
 
 
-def _mounts(wall: Wall, pid: int) -> None:
+def _mounts(namespace: ContainerNamespace, pid: int) -> None:
     inside, outside = _mount_table(pid), _mount_table("self")
     seen = {what for what, _ in inside}
     hidden = sorted((point for what, point in outside if what not in seen), key=len)
-    text = f"{len(hidden)} of the host's {few(len(outside), 'mount')}: {_some(hidden)}"
-    wall.says(len(inside), len(outside), text, ["cat", f"/proc/{pid}/mountinfo"])
+    text = f"{len(hidden)} of the host's {plural(len(outside), 'mount')}: {_list_text(hidden)}"
+    namespace.set_measured(len(inside), len(outside), text, ["cat", f"/proc/{pid}/mountinfo"])
 
 
 def _mount_table(pid: int | str) -> list[tuple[tuple[str, str], str]]:
@@ -208,7 +208,7 @@ def _mount_table(pid: int | str) -> list[tuple[tuple[str, str], str]]:
     return [((f[2], f[3]), f[4]) for f in (line.split(" ", 5) for line in mount_table(pid))]
 
 
-def _processes(wall: Wall, pid: int) -> None:
+def _processes(namespace: ContainerNamespace, pid: int) -> None:
     """Those whose PID namespace it is, or lies in it."""
     inner: dict[int, bool] = {}
     numbers: dict[int, int] = {}
@@ -216,18 +216,18 @@ def _processes(wall: Wall, pid: int) -> None:
     depth = len(ns_pids(pid))
     for process in all_of_them:
         try:
-            namespace = inode_of(process, "pid")
-            if namespace not in inner:
-                inner[namespace] = _is_within(process, wall.ns)
-            if inner[namespace]:
+            inode = inode_of(process, "pid")
+            if inode not in inner:
+                inner[inode] = _is_within(process, namespace.ns)
+            if inner[inode]:
                 numbers[process] = ns_pids(process)[depth - 1]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     hidden = len(all_of_them) - len(numbers)
-    pairs = _some([f"{ours} is {theirs} in it" for ours, theirs in sorted(numbers.items())])
-    text = f"{hidden} of the host's {few(len(all_of_them), 'process', 'processes')}; {pairs}"
+    pairs = _list_text([f"{ours} is {theirs} in it" for ours, theirs in sorted(numbers.items())])
+    text = f"{hidden} of the host's {plural(len(all_of_them), 'process', 'processes')}; {pairs}"
     command = ["pgrep", "-a", "--ns", str(pid), "--nslist", "pid"]
-    wall.says(numbers, len(all_of_them), text, command)
+    namespace.set_measured(numbers, len(all_of_them), text, command)
 
 
 def _is_within(process: int, inode: int) -> bool:
@@ -246,12 +246,13 @@ def _is_within(process: int, inode: int) -> bool:
         os.close(fd)
 
 
-def _network(wall: Wall, pid: int) -> None:
+def _network(namespace: ContainerNamespace, pid: int) -> None:
     inside, outside = _devices(pid), _devices("self")
-    hidden = outside if wall.ns != inode_of("self", "net") else []
-    text = f"the host's {few(len(hidden), 'device')} ({_some(hidden)}); it has {_some(inside)}"
+    hidden = outside if namespace.ns != inode_of("self", "net") else []
+    devices = plural(len(hidden), "device")
+    text = f"the host's {devices} ({_list_text(hidden)}); it has {_list_text(inside)}"
     command = ["nsenter", "-t", str(pid), "-n", "ip", "-brief", "address"]
-    wall.says(inside, outside, text, command)
+    namespace.set_measured(inside, outside, text, command)
 
 
 def _devices(pid: int | str) -> list[str]:
@@ -260,13 +261,13 @@ def _devices(pid: int | str) -> list[str]:
         return [line.partition(":")[0].strip() for line in file.readlines()[2:]]
 
 
-def _ipc(wall: Wall, pid: int) -> None:
+def _ipc(namespace: ContainerNamespace, pid: int) -> None:
     files = [f"/proc/sysvipc/{name}" for name in ("msg", "sem", "shm")]
     inside = _rows(["nsenter", "-t", str(pid), "-i", "cat", *files])
     outside = _rows(["cat", *files])
-    objects = few(outside, "object")
+    objects = plural(outside, "object")
     text = f"the host's System V IPC ({objects}) and POSIX queues; of its own it has {inside}"
-    wall.says(inside, outside, text, ["nsenter", "-t", str(pid), "-i", "ipcs"])
+    namespace.set_measured(inside, outside, text, ["nsenter", "-t", str(pid), "-i", "ipcs"])
 
 
 def _rows(command: list[str]) -> int:
@@ -274,42 +275,49 @@ def _rows(command: list[str]) -> int:
     return len(_output(command).splitlines()) - 3
 
 
-def _uts(wall: Wall, pid: int) -> None:
+def _uts(namespace: ContainerNamespace, pid: int) -> None:
     command = ["nsenter", "-t", str(pid), "-u", "hostname"]
     inside, outside = _output(command).strip(), os.uname().nodename
-    wall.says(inside, outside, f"that the host is called {outside}: its name is {inside}", command)
+    namespace.set_measured(
+        inside, outside, f"that the host is called {outside}: its name is {inside}", command
+    )
 
 
-def _cgroup(wall: Wall, pid: int) -> None:
+def _cgroup(namespace: ContainerNamespace, pid: int) -> None:
     command = ["nsenter", "-t", str(pid), "-C", "cat", f"/proc/{pid}/cgroup"]
-    inside, outside = _places(_output(command)), _places(_output(["cat", f"/proc/{pid}/cgroup"]))
-    text = f"the tree above it: {_some(outside)} of the host's tree is {_some(inside)} in it"
-    wall.says(inside, outside, text, command)
+    inside, outside = (
+        _cgroup_paths(_output(command)),
+        _cgroup_paths(_output(["cat", f"/proc/{pid}/cgroup"])),
+    )
+    text = (
+        f"the tree above it: {_list_text(outside)} of the host's tree is {_list_text(inside)} in it"
+    )
+    namespace.set_measured(inside, outside, text, command)
 
 
-def _places(text: str) -> list[str]:
+def _cgroup_paths(text: str) -> list[str]:
     """The cgroups of a process, in the order of the trees, each once."""
     return list(dict.fromkeys(line.split(":", 2)[2] for line in text.splitlines()))
 
 
-def _user(wall: Wall, pid: int) -> None:
+def _user(namespace: ContainerNamespace, pid: int) -> None:
     command = ["cat", f"/proc/{pid}/uid_map"]
     inside, outside = _output(command).split(), _output(["cat", "/proc/self/uid_map"]).split()
     text = f"the host's users: {inside[0]} in it is {inside[1]} outside"
-    wall.says(" ".join(inside), " ".join(outside), text, command)
+    namespace.set_measured(" ".join(inside), " ".join(outside), text, command)
 
 
-def _time(wall: Wall, pid: int) -> None:
+def _time(namespace: ContainerNamespace, pid: int) -> None:
     command = ["cat", f"/proc/{pid}/timens_offsets"]
     inside, outside = (
         _output(command).split(),
         _output(["cat", "/proc/self/timens_offsets"]).split(),
     )
     text = "how long the machine has been up: its clocks have offsets"
-    wall.says(" ".join(inside), " ".join(outside), text, command)
+    namespace.set_measured(" ".join(inside), " ".join(outside), text, command)
 
 
-_MEASURES = {
+_MEASURE = {
     "mnt": _mounts,
     "pid": _processes,
     "net": _network,
@@ -334,13 +342,13 @@ def _output(command: list[str]) -> str:
     return done.stdout
 
 
-def _some(names: list[str]) -> str:
+def _list_text(names: list[str]) -> str:
     """A list for people, cut where it gets long."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more if names else "none"
 
 
-def write_json(found: list[Wall], made: list[Nested], out: TextIO) -> None:
+def write_json(found: list[ContainerNamespace], made: list[NestedNamespace], out: TextIO) -> None:
     """Write them for machines; "ns", "nprocs", "pid", "pns", "ons" are what lsns -J calls so."""
     rows = [{"type": each.kind, "nested": False, **vars(each)} for each in found]
     rows += [{"type": each.kind, "nested": True, **vars(each)} for each in made]
@@ -359,7 +367,9 @@ def first_process(pid: int) -> str:
     return f"its first process is {pid} on the host, and {numbers[-1]} in a PID namespace of others"
 
 
-def write_text(container: Container, found: list[Wall], made: list[Nested], out: TextIO) -> None:
+def write_text(
+    container: Container, found: list[ContainerNamespace], made: list[NestedNamespace], out: TextIO
+) -> None:
     """Write them for people."""
     from textwrap import wrap
 
@@ -367,18 +377,18 @@ def write_text(container: Container, found: list[Wall], made: list[Nested], out:
     short = f"{container.id[:12]}…"
     heading = f"{container.name} · {first_process(int(container.state['Pid']))}"
     out.write(paint.bold(heading) + "\n")
-    for wall in found:
-        others = [name for name in wall.shared_with if name != HOST]
-        whose = f"shared with {_some(others)}" if others else "its own"
-        whose = "the host's" if HOST in wall.shared_with else whose
-        processes = few(wall.nprocs, "process", "processes")
-        out.write(f"\n{paint.bold(f'{wall.kind:<7}')} {wall.ns}  {whose}, {processes}\n")
-        for line in wrap(f"hides {wall.hides.replace(container.id, short)}", WIDTH - 8):
+    for namespace in found:
+        others = [name for name in namespace.shared_with if name != HOST]
+        whose = f"shared with {_list_text(others)}" if others else "its own"
+        whose = "the host's" if HOST in namespace.shared_with else whose
+        processes = plural(namespace.nprocs, "process", "processes")
+        out.write(f"\n{paint.bold(f'{namespace.kind:<7}')} {namespace.ns}  {whose}, {processes}\n")
+        for line in wrap(f"hides {namespace.hides.replace(container.id, short)}", WIDTH - 8):
             out.write(f"        {line}\n")
-        out.write("        " + paint.command(f"$ {wall.command}") + "\n")
+        out.write("        " + paint.command(f"$ {namespace.command}") + "\n")
     for each in made:
-        processes = few(each.nprocs, "process", "processes")
-        elsewhere = f" or in {_some(each.shared_with)}" if each.shared_with else ""
+        processes = plural(each.nprocs, "process", "processes")
+        elsewhere = f" or in {_list_text(each.shared_with)}" if each.shared_with else ""
         what = f"made inside{elsewhere}, {processes}, the first {each.pid} on the host"
         out.write(f"\n{paint.bold(f'{each.kind:<7}')} {each.ns}  {what}\n")
         out.write(f"        {each.sentence()}\n")

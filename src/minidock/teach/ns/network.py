@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def look_from_inside(pid: int) -> dict[str, Any]:
+def query_network(pid: int) -> dict[str, Any]:
     """What a process in init's network and UTS namespaces hears: {"hostname", "links", "gateway"}.
 
     A child of ours goes there; it stays in our own mount and PID namespaces.
@@ -26,7 +26,7 @@ def look_from_inside(pid: int) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _answer(pid, writing)
+        _write_network(pid, writing)
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
         told = pipe.read()
@@ -34,7 +34,7 @@ def look_from_inside(pid: int) -> dict[str, Any]:
     return json.loads(told) if told else {"hostname": "?", "links": [], "gateway": ""}
 
 
-def _answer(pid: int, writing: int) -> NoReturn:
+def _write_network(pid: int, writing: int) -> NoReturn:
     try:
         process.set_not_dumpable()
         for kind, name in (("network", "net"), ("uts", "uts")):

@@ -71,7 +71,7 @@ class Member:
         self.inodes = {kind: inode_of(pid, kind) for kind in KINDS}
 
 
-def members(store: Store) -> list[Member]:
+def list_members(store: Store) -> list[Member]:
     """The host, and all containers that run, the oldest first; each before what was made in it."""
     found = [Member(HOST, "", "self")]
     for container in reversed(list_containers(store)):
@@ -82,35 +82,35 @@ def members(store: Store) -> list[Member]:
                 continue
     for member in found[1:]:
         at = found.index(member) + 1
-        found[at:at] = _makers(store, member, found)
+        found[at:at] = _processes_with_own(store, member, found)
     return found
 
 
-def _makers(store: Store, member: Member, everybody: list[Member]) -> list[Member]:
+def _processes_with_own(store: Store, member: Member, members: list[Member]) -> list[Member]:
     """Processes of a container that are in namespaces that nobody else is known to have.
 
     The lowest one of those that are in the same namespaces. That is how a container in a container
     looks, and a sandbox of a browser.
     """
-    known = {(kind, inode) for each in everybody for kind, inode in each.inodes.items()}
-    makers: dict[tuple[int, ...], Member] = {}
+    known = {(kind, inode) for each in members for kind, inode in each.inodes.items()}
+    creators: dict[tuple[int, ...], Member] = {}
     for pid in sorted(cgroup_of(store, member.id).pids()):
         try:
-            maker = Member(f"{member.name}:{pid}", member.id, pid, within=member.name)
+            creator = Member(f"{member.name}:{pid}", member.id, pid, within=member.name)
         except (FileNotFoundError, PermissionError):  # it has just ended, or nobody may ask
             continue
-        if not known.issuperset(maker.inodes.items()):
-            makers.setdefault(tuple(maker.inodes.values()), maker)
-    return list(makers.values())
+        if not known.issuperset(creator.inodes.items()):
+            creators.setdefault(tuple(creator.inodes.values()), creator)
+    return list(creators.values())
 
 
-def sharing(member: Member, kind: str, everybody: list[Member]) -> list[str]:
+def members_sharing(member: Member, kind: str, members: list[Member]) -> list[str]:
     """Who else is in a member's namespace of a kind; not what was made in the same container."""
     inode = member.inodes[kind]
-    return [o.name for o in everybody if o.inodes[kind] == inode and o.id != member.id]
+    return [o.name for o in members if o.inodes[kind] == inode and o.id != member.id]
 
 
-def write_json(everybody: list[Member], out: TextIO) -> None:
+def write_json(members: list[Member], out: TextIO) -> None:
     """Write the table for machines."""
     rows: list[dict[str, Any]] = [
         {
@@ -119,37 +119,37 @@ def write_json(everybody: list[Member], out: TextIO) -> None:
             "within": member.within,
             "pid": os.getpid() if member.pid == "self" else member.pid,
             "namespaces": {
-                kind: {"ns": inode, "shared_with": sharing(member, kind, everybody)}
+                kind: {"ns": inode, "shared_with": members_sharing(member, kind, members)}
                 for kind, inode in member.inodes.items()
             },
         }
-        for member in everybody
+        for member in members
     ]
     out.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_text(everybody: list[Member], out: TextIO) -> None:
+def write_text(members: list[Member], out: TextIO) -> None:
     """Write the table for people: an inode where a namespace is first met, then who has it."""
     paint = Paint(out)
-    width = max(len(member.name) for member in everybody) + 3
+    width = max(len(member.name) for member in members) + 3
     out.write(paint.bold("".ljust(width) + "".join(k.ljust(_CELL_WIDTH) for k in KINDS).rstrip()))
     out.write("\n")
     first: dict[tuple[str, int], str] = {}
-    for member in everybody:
+    for member in members:
         cells = []
         for kind, inode in member.inodes.items():
             owner = first.setdefault((kind, inode), member.name)
-            cell = str(inode) if owner == member.name else _named(owner)
+            cell = str(inode) if owner == member.name else _owner_text(owner)
             padding = " " * max(_CELL_WIDTH - len(cell), 1)
             cells.append((cell if owner != member.name else paint.bold(cell)) + padding)
         out.write(f"{member.name:<{width}}{''.join(cells).rstrip()}\n")
 
 
-def _named(owner: str) -> str:
+def _owner_text(owner: str) -> str:
     shown = owner if owner == HOST else f"={owner}"
     return shown if len(shown) < _CELL_WIDTH else shown[: _CELL_WIDTH - 2] + "…"
 
 
-def member_of(container: Container, everybody: list[Member]) -> Member | None:
+def member_of(container: Container, members: list[Member]) -> Member | None:
     """The member that a container is; None where it does not run."""
-    return next((member for member in everybody if member.id == container.id), None)
+    return next((member for member in members if member.id == container.id), None)

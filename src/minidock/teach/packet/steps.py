@@ -35,9 +35,9 @@ class Steps:
             journals[f"network {network}"] = store.network_journal(network)
         self._records: list[tuple[str, dict[str, Any]]] = []
         for name, path in journals.items():
-            for told in read_ops(path, lambda story: True):
-                if told.record["op"].startswith(("link.", "iptables.restore")):
-                    self._records.append((name, told.plain()))
+            for entry in read_ops(path, lambda story: True):
+                if entry.record["op"].startswith(("link.", "iptables.restore")):
+                    self._records.append((name, entry.plain()))
         self._records.sort(key=lambda each: each[1]["t"])
 
     def of_rule(self, table: str, text: str, *, container: str = "") -> Step | None:

@@ -86,20 +86,20 @@ class _Story:
 
     def write(self, number: int, act: Act) -> None:
         """One act; its reason where the act before it had another."""
-        page, told, colour = self._page, act.described(number), _COLOURS[act.actor]
+        page, entry, colour = self._page, act.described(number), _COLOURS[act.actor]
         if (phase := f"{act.actor} · {act.phase}") != self._phase:
             page.line("")
             page.line(page.paint(f"1;{colour}", f"{phase} ".ljust(WIDTH, "─")))
             if purpose := purpose_of(act.phase):
                 page.fold(purpose, "  ", paint="1")
             self._phase, self._op = phase, ""
-        head = f"{number:>6}   {act.op.name:<{WIDTH - 29}}{told['man']:>20}"
+        head = f"{number:>6}   {act.op.name:<{WIDTH - 29}}{entry['man']:>20}"
         page.line(page.paint(colour, head))
         if act.op.name != self._op:
-            page.fold(told["why"], _INDENT)
+            page.fold(entry["why"], _INDENT)
         self._op = act.op.name
         prompt = "$ "
-        for line in short_ids(_short(told["twin"], self._names)).splitlines():
+        for line in short_ids(_short(entry["twin"], self._names)).splitlines():
             for piece in fold_shell(line, WIDTH - 11):
                 page.line(_INDENT + page.paint("36", prompt + piece))
                 prompt = "  "

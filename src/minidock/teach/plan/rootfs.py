@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.teach.layers.layer import Version
 
-_MOST_LINKS = 40  # as the kernel allows in one path
+_LINKS_MAX = 40  # as the kernel allows in one path
 
 
 class Layers:
@@ -70,10 +70,10 @@ def _walk(stack: Stack, path: str, *, missing: bool) -> list[tuple[str, list[Ver
 
     missing: parts that are nowhere are no error.
     """
-    counted, _ = stack.resolve([(layer, b"") for layer in stack.layers], b"")
-    way = [("", counted)]
+    visible, _ = stack.resolve([(layer, b"") for layer in stack.layers], b"")
+    way = [("", visible)]
     waiting = _parts(path)
-    links = _MOST_LINKS
+    links = _LINKS_MAX
     while waiting:
         part = waiting.pop()
         if part == "..":

@@ -6,7 +6,7 @@ from minidock.kernel.op import REGISTRY
 from minidock.teach.op_page import names_of, ops_named
 
 
-class Breaks:
+class Breakpoints:
     """A set of names: an op (mount.pivot_root, pivot_root), a man page (mount(2)) or a module."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Breaks:
         self._names.discard(plain)
         return f"no break before {name} " + ("any more" if known else "is set")
 
-    def told(self) -> str:
+    def entry(self) -> str:
         """All of them, as a sentence."""
         return "breaks: " + (", ".join(sorted(self._names)) or "none")
 

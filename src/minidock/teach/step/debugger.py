@@ -23,11 +23,11 @@ from minidock.engine.monitor.attach import Attachment, Conversation
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
 from minidock.numerals import is_decimal
-from minidock.teach.journal_reader import Told, load_ops
+from minidock.teach.journal_reader import JournalEntry, load_ops
 from minidock.teach.op_page import explain_ops, ops_named
-from minidock.teach.page import Page, cut, time_text
+from minidock.teach.page import Page, time_text, truncate
 from minidock.teach.step import kernel_view
-from minidock.teach.step.breaks import Breaks
+from minidock.teach.step.breaks import Breakpoints
 from minidock.teach.step.debugger_commands import HELP
 from minidock.teach.step.prompt import Interrupt
 from minidock.teach.story import reason, story_of
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 GO, ABORT = b"g", b"q"
 PROMPT = "(step) "
-QUIET = ("continue", "c", "chapter")  # the words that do not list what they pass
+SILENT_COMMANDS = ("continue", "c", "chapter")  # the words that do not list what they pass
 
 
 class Debugger:
@@ -68,14 +68,16 @@ class Debugger:
         self._page = Page(out, language)
         self._story = story_of(container, self._page)
         self._say("Nothing is done yet. `help` tells the words; `step` does one act.")
-        self._next: Told | None = None  # the act that is about to be done
-        self._open: dict[tuple[str, int], tuple[Told, bool]] = {}  # under way; shown in full?
+        self._next: JournalEntry | None = None  # the act that is about to be done
+        self._open: dict[
+            tuple[str, int], tuple[JournalEntry, bool]
+        ] = {}  # under way; shown in full?
         self._init_pid = 0
-        self._breaks = Breaks()
+        self._breakpoints = Breakpoints()
         self._steps = 1  # how many acts until it stops; 0: not by number
-        self._leaving: str | tuple[str, str] | None = None  # the phase or the chapter
-        self._quietly = 0  # how many acts `continue` has passed
-        self._last_word = "step"
+        self._until_leaving: str | tuple[str, str] | None = None  # the phase or the chapter
+        self._passed = 0  # how many acts `continue` has passed
+        self._last_command = "step"
         self._socket: _socket.socket | None = None
         self._signal = Interrupt()
         self._over = False
@@ -89,33 +91,33 @@ class Debugger:
         if self._over:
             return
         if "begin" in record:
-            self._next = Told(record)
+            self._next = JournalEntry(record)
             self._open[process] = self._next, False
         elif process in self._open:
-            told, in_full = self._open.pop(process)
-            told.finish(record)
-            self._outcome(told, in_full=in_full)
+            entry, in_full = self._open.pop(process)
+            entry.finish(record)
+            self._outcome(entry, in_full=in_full)
 
     def on_turn(self, socket: _socket.socket) -> bytes:
         """Whether the act told last shall be done: b"g", or b"q" for an abort."""
         assert self._next is not None
         self._socket = socket
-        told = self._next
+        entry = self._next
         if self._signal.came:
             return self._abort()
-        if not self._stops_before(told):
+        if not self._is_stop(entry):
             return GO
-        self._stand_before(told)
+        self._stop_at(entry)
         try:
             with self._signal.at_prompt():
-                return self._ask(socket)
+                return self._prompt(socket)
         except KeyboardInterrupt:
             self._say("")
             return self._abort()
 
     def on_started(self) -> None:
         """The command runs: a Ctrl-C that came too late to abort is for the command."""
-        self._tell_passed()
+        self._report_passed()
         self._say("made: the command runs")
         self._over = True
         self._signal.restore()
@@ -124,102 +126,102 @@ class Debugger:
 
     # Where it stops, and what is shown there
 
-    def _stops_before(self, told: Told) -> bool:
+    def _is_stop(self, entry: JournalEntry) -> bool:
         if self._steps:
             self._steps -= 1
             if not self._steps:
                 return True
-        if self._leaving and self._leaving not in (_phase(told), told.chapter):
+        if self._until_leaving and self._until_leaving not in (_phase(entry), entry.chapter):
             return True
-        return self._breaks.stop_before(told.record["op"])
+        return self._breakpoints.stop_before(entry.record["op"])
 
-    def _stand_before(self, told: Told) -> None:
-        self._tell_passed()
-        self._steps, self._leaving = 0, None
-        self._story.write(told)
-        process = (told.record["actor"], told.record["pid"])
-        self._open[process] = told, True
+    def _stop_at(self, entry: JournalEntry) -> None:
+        self._report_passed()
+        self._steps, self._until_leaving = 0, None
+        self._story.write(entry)
+        process = (entry.record["actor"], entry.record["pid"])
+        self._open[process] = entry, True
 
-    def _outcome(self, told: Told, *, in_full: bool) -> None:
-        record = told.record
-        if record["op"] == "namespace.clone_process" and isinstance(told.made, int):
-            self._init_pid = told.made
-        how = _how_it_went(told)
-        colour = "2" if told.errno is None else "1;31"
-        if told.errno is not None and self._last_word != "abort":
+    def _outcome(self, entry: JournalEntry, *, in_full: bool) -> None:
+        record = entry.record
+        if record["op"] == "namespace.clone_process" and isinstance(entry.made, int):
+            self._init_pid = entry.made
+        how = _result_text(entry)
+        colour = "2" if entry.errno is None else "1;31"
+        if entry.errno is not None and self._last_command != "abort":
             self._steps = 1  # what comes next is what an error makes of it
         if in_full:
             self._say(self._page.paint(colour, f"         {how}"))
-        elif self._last_word in QUIET and told.errno is None:
-            self._quietly += 1
+        elif self._last_command in SILENT_COMMANDS and entry.errno is None:
+            self._passed += 1
         else:
-            self._tell_passed()
+            self._report_passed()
             name = f"{record['actor']:>8} {record['begin']:>4}   {record['op']}"
             self._say(self._page.paint(colour, f"{name:<50} {how}"))
 
-    def _tell_passed(self) -> None:
-        if self._quietly:
-            self._say(f"         … {self._quietly} more")
-        self._quietly = 0
+    def _report_passed(self) -> None:
+        if self._passed:
+            self._say(f"         … {self._passed} more")
+        self._passed = 0
 
     # The words
 
-    def _ask(self, socket: _socket.socket) -> bytes:
+    def _prompt(self, socket: _socket.socket) -> bytes:
         """Hear words until one of them decides."""
         while True:
             line = self._read_line(PROMPT)
             if line is None:
                 self._say("")
                 return self._abort()
-            word, _, rest = (line.strip() or self._last_word).partition(" ")
-            answer = self._decide(word, rest.strip())
+            verb, _, argument = (line.strip() or self._last_command).partition(" ")
+            answer = self._decide(verb, argument.strip())
             if answer is not None:
-                self._last_word = line.strip() or self._last_word
+                self._last_command = line.strip() or self._last_command
                 return answer
-            self._look(word, rest.strip(), socket)
+            self._run_query(verb, argument.strip(), socket)
 
-    def _decide(self, word: str, rest: str) -> bytes | None:
+    def _decide(self, verb: str, argument: str) -> bytes | None:
         """The answer of a word that ends the pause; None for one that does not."""
-        told = self._next
-        assert told is not None
-        if word in ("step", "s") and (not rest or (is_decimal(rest) and int(rest))):
-            self._steps = int(rest or 1)
-        elif word in ("next", "n") and not rest:
-            self._leaving = _phase(told)
-        elif word == "chapter" and not rest:
-            self._leaving = told.chapter
-        elif word in ("continue", "c") and not rest:
+        entry = self._next
+        assert entry is not None
+        if verb in ("step", "s") and (not argument or (is_decimal(argument) and int(argument))):
+            self._steps = int(argument or 1)
+        elif verb in ("next", "n") and not argument:
+            self._until_leaving = _phase(entry)
+        elif verb == "chapter" and not argument:
+            self._until_leaving = entry.chapter
+        elif verb in ("continue", "c") and not argument:
             pass
-        elif word in ("abort", "a", "quit", "q", "exit") and not rest:
+        elif verb in ("abort", "a", "quit", "q", "exit") and not argument:
             return self._abort()
         else:
             return None
         return GO
 
     def _abort(self) -> bytes:
-        self._last_word = "abort"
-        self._tell_passed()
+        self._last_command = "abort"
+        self._report_passed()
         self._say("unmaking what was made:")
         return ABORT
 
-    def _look(self, word: str, rest: str, socket: _socket.socket) -> None:
+    def _run_query(self, verb: str, argument: str, socket: _socket.socket) -> None:
         """A word that changes nothing of the container."""
-        if word in ("inspect", "i") and not rest:
+        if verb in ("inspect", "i") and not argument:
             kernel_view.show(self._container, self._init_pid, self._out)
-        elif word in ("list", "l") and not rest and self._next is not None:
+        elif verb in ("list", "l") and not argument and self._next is not None:
             self._story.write(self._next)
-        elif word in ("explain", "e"):
-            self._explain(rest)
-        elif word in ("break", "b"):
-            self._say(self._breaks.add(rest) if rest else self._breaks.told())
-        elif word in ("delete", "d") and rest:
-            self._say(self._breaks.remove(rest))
-        elif word == "sh":
-            self._shell(rest, socket)
-        elif word in ("help", "h", "?"):
+        elif verb in ("explain", "e"):
+            self._explain(argument)
+        elif verb in ("break", "b"):
+            self._say(self._breakpoints.add(argument) if argument else self._breakpoints.entry())
+        elif verb in ("delete", "d") and argument:
+            self._say(self._breakpoints.remove(argument))
+        elif verb == "sh":
+            self._shell(argument, socket)
+        elif verb in ("help", "h", "?"):
             self._out.write(HELP)
         else:
-            self._say(f"{word}: no such word, or not so; `help` tells them all")
+            self._say(f"{verb}: no such word, or not so; `help` tells them all")
 
     def _explain(self, name: str) -> None:
         assert self._next is not None
@@ -255,12 +257,14 @@ class Debugger:
         self._out.flush()
 
 
-def _how_it_went(told: Told) -> str:
-    if told.errno is not None:
-        return f"failed: {reason(told)}"
-    made = json.dumps(told.made) if isinstance(told.made, dict) else told.made
-    return f"done in {time_text(told.us or 0)}" + ("" if made is None else cut(f" -> {made}", 60))
+def _result_text(entry: JournalEntry) -> str:
+    if entry.errno is not None:
+        return f"failed: {reason(entry)}"
+    made = json.dumps(entry.made) if isinstance(entry.made, dict) else entry.made
+    return f"done in {time_text(entry.us or 0)}" + (
+        "" if made is None else truncate(f" -> {made}", 60)
+    )
 
 
-def _phase(told: Told) -> str:
-    return str(told.record["phase"]).partition(".<locals>")[0]
+def _phase(entry: JournalEntry) -> str:
+    return str(entry.record["phase"]).partition(".<locals>")[0]

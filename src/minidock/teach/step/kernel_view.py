@@ -15,7 +15,7 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.monitor.half_made import has_host_on_root, has_root_of_host, runs_as_nobody
 from minidock.kernel import capability, link
 from minidock.kernel.netlink import Netlink
-from minidock.teach.ns.network import look_from_inside
+from minidock.teach.ns.network import query_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show(container: Container, init_pid: int, out: TextIO) -> None:
     if not init_pid:
         out.write("process      none yet: no namespaces of its own, no links, no inside\n")
         return
-    inside = look_from_inside(init_pid)
+    inside = query_network(init_pid)
     _show_process(init_pid, out)
     _show_namespaces(init_pid, inside["hostname"], out)
     _show_root(init_pid, container, out)
@@ -88,9 +88,9 @@ def _show_cgroup(container: Container, out: TextIO) -> None:
     _part(out, "cgroup", f"find /sys/fs/cgroup -type d -name {container.id[:12]}*")
     for path in made:
         with open(f"{path}/cgroup.procs", encoding="ascii") as file:
-            members = file.read().split()
+            list_members = file.read().split()
         where = path.removeprefix("/sys/fs/cgroup/").replace(container.id, "$ID")
-        out.write(f"             {where}  processes: {' '.join(members) or 'none'}\n")
+        out.write(f"             {where}  processes: {' '.join(list_members) or 'none'}\n")
     if not made:
         out.write("             not made yet\n")
 
@@ -148,7 +148,7 @@ def _show_links(pid: int, inside: dict[str, Any], out: TextIO) -> None:
     _part(out, "links", f"nsenter -t {pid} -n ip address")
     for each in inside["links"]:
         words = [each["name"], "up" if each["up"] else "down", *each["addresses"]]
-        words.append(_far_end(each["index"], each["far_end"]) if each["far_end"] else "")
+        words.append(_peer_text(each["index"], each["far_end"]) if each["far_end"] else "")
         out.write(f"             {'  '.join(words)}".rstrip() + "\n")
     if inside["gateway"]:
         out.write(f"             default route by {inside['gateway']}\n")
@@ -191,7 +191,7 @@ def _status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _far_end(index: int, far_end: int) -> str:
+def _peer_text(index: int, far_end: int) -> str:
     """The host's end of a cable, and the bridge that it is plugged into; "" for one elsewhere."""
     with Netlink() as kernel:
         every = link.every(kernel)

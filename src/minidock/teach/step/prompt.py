@@ -76,7 +76,7 @@ def _edit(verbs: list[str], nouns: list[str]) -> bool:
 
     def complete(begun: str, number: int) -> str | None:
         known = nouns if readline.get_begidx() else verbs
-        matching = [word for word in known if word.startswith(begun)]
+        matching = [name for name in known if name.startswith(begun)]
         return matching[number] + " " if number < len(matching) else None
 
     readline.set_completer(complete)

@@ -15,10 +15,10 @@ from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.find import image_of, of_container
 from minidock.teach.layers.stack import Stack
 from minidock.teach.ns.ns import KINDS, inode_of, ns_pids
-from minidock.teach.page import cut, few, size
+from minidock.teach.page import plural, size, truncate
 from minidock.teach.where.image import layer_parts, mount_line
 from minidock.teach.where.network import network_parts
-from minidock.teach.where.output import Part, Section, Whole
+from minidock.teach.where.output import Location, Part, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _NOT_RUNNING = "It does not run: the kernel has neither processes nor mounts of 
 _V2_TREE = "its processes in the tree of cgroup v2"
 
 
-def whole_container(container: Container) -> Whole:
+def locate_container(container: Container) -> Location:
     """Where a container's parts live.
 
     One that ends while it is looked at is looked at again: it does not run then, or its restart
@@ -43,7 +43,7 @@ def whole_container(container: Container) -> Whole:
     """
     for look in range(_LOOKS):
         try:
-            return _whole(container)
+            return _locate(container)
         except (FileNotFoundError, ProcessLookupError):
             time.sleep(look * _PAUSE_SECONDS)
             container = wait_until_settled(container.store, container.id)
@@ -53,11 +53,11 @@ def whole_container(container: Container) -> Whole:
     )
 
 
-def _whole(container: Container) -> Whole:
+def _locate(container: Container) -> Location:
     pid = int(container.state["Pid"])
     paths, store = container.paths, container.store
     command = " ".join([container.document["Path"], *container.document["Args"]])
-    command = cut(" ".join(command.split()), _COMMAND_WIDTH)
+    command = truncate(" ".join(command.split()), _COMMAND_WIDTH)
     status = container.state["Status"] + (f", process {pid}" if pid else "")
     sections = [
         Section("On this disk: what it was told to be", _documents(container)),
@@ -72,7 +72,7 @@ def _whole(container: Container) -> Whole:
             Section("In the kernel: its cgroup", _cgroups(container)),
             Section("In the kernel: its network", network_parts(container, pid)),
         ]
-    return Whole(
+    return Location(
         "container",
         container.id,
         f"{container.name} · container · {status} · {command} in {container.config['Image']}"
@@ -187,7 +187,7 @@ def _processes(container: Container, pid: int) -> list[Part]:
     parts += [
         Part("init", str(pid), f"process {pid} of the host {number}",
              ["grep", "-E", "^(Name|PPid|NSpid|Seccomp|CapBnd)", f"/proc/{pid}/status"]),
-        Part("mount table", f"/proc/{pid}/mountinfo", f"{few(len(mounts), 'mount')}: {told}, …",
+        Part("mount table", f"/proc/{pid}/mountinfo", f"{plural(len(mounts), 'mount')}: {told}, …",
              ["cat", f"/proc/{pid}/mountinfo"]),
     ]  # fmt: skip
     for mount in container.document["Mounts"]:

@@ -11,8 +11,8 @@ from minidock.errors import StoreError
 from minidock.teach.layers.changes import summary_of
 from minidock.teach.layers.find import of_image
 from minidock.teach.layers.stack import Stack
-from minidock.teach.page import cut, few, size
-from minidock.teach.where.output import Part, Section, Whole
+from minidock.teach.page import plural, size, truncate
+from minidock.teach.where.output import Location, Part, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-def whole_image(store: Store, image: Image) -> Whole:
+def locate_image(store: Store, image: Image) -> Location:
     """Where an image's parts live."""
     name = image.references[0] if image.references else image.id[7:19]
-    layers = few(len(image.chain_ids), "layer")
-    return Whole(
+    layers = plural(len(image.chain_ids), "layer")
+    return Location(
         "image",
         image.id,
         f"{name} · image · {layers}, {size(image.size)}",
@@ -62,7 +62,9 @@ def layer_parts(store: Store, image: Image) -> list[Part]:
                 Part(
                     layer.name,
                     layer.path,
-                    f"{what}: {cut(layer.title, max(76 - len(what), 20))}" if layer.title else what,
+                    f"{what}: {truncate(layer.title, max(76 - len(what), 20))}"
+                    if layer.title
+                    else what,
                     ["ls", "-lA", layer.path],
                     number=layer.number,
                     size=bytes_on_disk,
@@ -82,7 +84,7 @@ def _users(store: Store, image: Image) -> list[Part]:
     return [Part("containers", store.containers, names, ["grep", "-l", image.id, *files])]
 
 
-def whole_volume(store: Store, document: dict[str, Any]) -> Whole:
+def locate_volume(store: Store, document: dict[str, Any]) -> Location:
     """Where a volume's parts live, and who mounts it."""
     name = document["Name"]
     home = store.volume(name)
@@ -92,8 +94,8 @@ def whole_volume(store: Store, document: dict[str, Any]) -> Whole:
         for mount in each["Mounts"]
         if mount["Type"] == "volume" and mount["Name"] == name
     ]
-    mounted = "mounted by " + few(len(users), "container") if users else "no container mounts it"
-    return Whole(
+    mounted = "mounted by " + plural(len(users), "container") if users else "no container mounts it"
+    return Location(
         "volume",
         name,
         f"{name} · volume · {mounted}",
@@ -136,4 +138,4 @@ def _contents(path: str) -> str:
         files, total = size_below(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
-    return f"{few(files, 'file')}, {size(total)}"
+    return f"{plural(files, 'file')}, {size(total)}"

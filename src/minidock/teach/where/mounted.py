@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.where.path_walk import Mount, Way
+    from minidock.teach.where.path_walk import Mount, PathWalk
 
 
-class Mounted:
+class MountedPath:
     """The mount, other than the root's, in which a path of a container lies.
 
     path: as it was asked for. place: without links and "..". point: where it is mounted. kind: of
@@ -55,18 +55,18 @@ class Mounted:
         return {"event": "mounted", **told, "sentences": self.sentences()}
 
 
-def mounted_at(container: Container, way: Way, path: str, *, pid: int) -> Mounted | None:
+def mounted_at(container: Container, walk: PathWalk, path: str, *, pid: int) -> MountedPath | None:
     """What a way that was gone led to, where that is in a mount; None where it is in the layers.
 
     path: as it was asked for. pid: of the container's process, 0 where it does not run.
     """
-    mount = way.place.mount
+    mount = walk.node.mount
     if mount is None:
         return None
-    mounted = Mounted(container.name, path, way.path, mount)
-    mounted.links = links_text(way)
-    if not way.rest and way.place.kind() == stat.S_IFLNK:
-        mounted.target = way.place.target()
+    mounted = MountedPath(container.name, path, walk.path, mount)
+    mounted.links = links_text(walk)
+    if not walk.rest and walk.node.kind() == stat.S_IFLNK:
+        mounted.target = walk.node.target()
     if mounted.source:
         mounted.command = shlex.join(["ls", "-ld", mounted.source])
     elif pid:
@@ -78,12 +78,12 @@ def mounted_at(container: Container, way: Way, path: str, *, pid: int) -> Mounte
     return mounted
 
 
-def links_text(way: Way) -> list[str]:
+def links_text(walk: PathWalk) -> list[str]:
     """The links that a way went through, a sentence each."""
-    return [f"{link} is a link to {target}." for link, target in way.links]
+    return [f"{link} is a link to {target}." for link, target in walk.links]
 
 
-def write_text(mounted: Mounted, out: TextIO, variables: dict[str, str]) -> None:
+def write_text(mounted: MountedPath, out: TextIO, variables: dict[str, str]) -> None:
     """Write it for people. variables: as in class Whole."""
     paint, used = Paint(out), Shortener(variables)
     body = [f"    {used.shorten(sentence)}" for sentence in mounted.sentences()]

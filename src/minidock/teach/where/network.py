@@ -10,8 +10,8 @@ from minidock.engine.network.network_json import every
 from minidock.engine.network.network_mode import mode
 from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink
-from minidock.teach.ns.network import look_from_inside
-from minidock.teach.page import few
+from minidock.teach.ns.network import query_network
+from minidock.teach.page import plural
 from minidock.teach.where.output import Part
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ class Devices:
     """
 
     def __init__(self, pid: int, monitor: int) -> None:
-        self.inside = {each["name"]: each for each in look_from_inside(pid)["links"]}
+        self.inside = {each["name"]: each for each in query_network(pid)["links"]}
         self.addresses: dict[int, list[str]] = {}
         with Netlink() as kernel:
             self.links = {each.name: each for each in link.every(kernel)}
@@ -146,6 +146,8 @@ def _rules(
         else:
             own = sum(container_id[:12] in rule for rule in rules)
             command = ["iptables", "-t", table, "-S", name]
-            what = f"{few(len(rules), 'rule')}{f', {own} for it alone' if own else ''}: {purpose}"
+            what = (
+                f"{plural(len(rules), 'rule')}{f', {own} for it alone' if own else ''}: {purpose}"
+            )
         parts.append(Part(f"rules, {table}", name, what, command, table=table))
     return parts

@@ -60,7 +60,7 @@ class Section:
         self.parts = list(parts)
 
 
-class Whole:
+class Location:
     """Something, with all its parts.
 
     kind: container, image or volume. id: its id, or a volume's name. title: a line for people.
@@ -77,19 +77,19 @@ class Whole:
         self.variables = variables
 
 
-def write_json(whole: Whole, out: TextIO) -> None:
+def write_json(location: Location, out: TextIO) -> None:
     """Write it for machines: one document, commands and paths in full."""
-    parts = [part.plain(section.title) for section in whole.sections for part in section.parts]
-    document = {"kind": whole.kind, "id": whole.id, "title": whole.title, "parts": parts}
+    parts = [part.plain(section.title) for section in location.sections for part in section.parts]
+    document = {"kind": location.kind, "id": location.id, "title": location.title, "parts": parts}
     out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_text(whole: Whole, out: TextIO) -> None:
+def write_text(location: Location, out: TextIO) -> None:
     """Write it for people; what stands behind "$ " can be typed once the first lines have been."""
     paint = Paint(out)
-    out.write(paint.bold(whole.title) + "\n")
-    used = Shortener(whole.variables)
-    body = [line for section in whole.sections for line in _lines(section, used, paint)]
+    out.write(paint.bold(location.title) + "\n")
+    used = Shortener(location.variables)
+    body = [line for section in location.sections for line in _lines(section, used, paint)]
     for line in used.assignments():
         out.write(f"    {line}\n")
     out.write("\n".join(body) + "\n")
@@ -146,9 +146,9 @@ class Shortener:
 
 def _is_quoted(text: str, path: str) -> bool:
     """Whether any place of a path in a command is inside single quotes."""
-    return any(before.count("'") % 2 for before in _befores(text, path))
+    return any(before.count("'") % 2 for before in _prefixes(text, path))
 
 
-def _befores(text: str, path: str) -> list[str]:
+def _prefixes(text: str, path: str) -> list[str]:
     pieces = text.split(path)
     return [path.join(pieces[:count]) for count in range(1, len(pieces))]

@@ -10,9 +10,9 @@ from minidock.errors import Conflict, NotFound
 from minidock.teach.layers.find import of_container
 from minidock.teach.layers.story import Story, command_for, kind_of, story_of
 from minidock.teach.page import WIDTH, Paint, size
-from minidock.teach.where.mounted import Mounted, links_text, mounted_at
+from minidock.teach.where.mounted import MountedPath, links_text, mounted_at
 from minidock.teach.where.output import Shortener
-from minidock.teach.where.path_walk import Tree, follow, root_of_running
+from minidock.teach.where.path_walk import StoppedRoot, follow, root_of_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from minidock.engine.container.containers import Container
     from minidock.teach.layers.layer import Version
-    from minidock.teach.where.path_walk import Place
+    from minidock.teach.where.path_walk import PathNode
 
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.01
 
 
-def story_in(container: Container, path: str) -> Story | Mounted:
+def answer_for(container: Container, path: str) -> Story | MountedPath:
     """What a path of a container is: in its layers, or in what is mounted over them.
 
     Raises NotFound as `story_of`.
@@ -36,32 +36,32 @@ def story_in(container: Container, path: str) -> Story | Mounted:
         return (
             _answer(container, path, root_of_running(pid), pid)
             if pid
-            else _planned(container, path)
+            else _answer_stopped(container, path)
         )
     except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return _planned(container, path)
+        return _answer_stopped(container, path)
 
 
-def _planned(container: Container, path: str) -> Story | Mounted:
-    with Tree(container) as root:
+def _answer_stopped(container: Container, path: str) -> Story | MountedPath:
+    with StoppedRoot(container) as root:
         return _answer(container, path, root, 0)
 
 
-def _answer(container: Container, path: str, root: Place, pid: int) -> Story | Mounted:
-    way = follow(root, path)
-    if ".." in way.rest or way.rest == ["."]:
-        here = "/".join(name for name, _ in way.levels)
-        through = here if way.place.kind() not in (stat.S_IFDIR, 0) else f"{here}/{way.rest[0]}"
+def _answer(container: Container, path: str, root: PathNode, pid: int) -> Story | MountedPath:
+    walk = follow(root, path)
+    if ".." in walk.rest or walk.rest == ["."]:
+        here = "/".join(name for name, _ in walk.levels)
+        through = here if walk.node.kind() not in (stat.S_IFDIR, 0) else f"{here}/{walk.rest[0]}"
         raise NotFound(f"{path} leads through {through}, which is not a directory")
-    if mounted := mounted_at(container, way, path, pid=pid):
+    if mounted := mounted_at(container, walk, path, pid=pid):
         return mounted
-    story = _settled_story(container, way.path)
+    story = _stable_story(container, walk.path)
     story.path = path
-    story.sentences[:0] = links_text(way)
+    story.sentences[:0] = links_text(walk)
     return story
 
 
-def _settled_story(container: Container, path: str) -> Story:
+def _stable_story(container: Container, path: str) -> Story:
     """The story of a path that may be changing: told when it stands still for a moment."""
     for _ in range(_ATTEMPTS):
         try:

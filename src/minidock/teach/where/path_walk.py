@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.teach.layers.layer import Version
 
-    class Place(Protocol):
+    class PathNode(Protocol):
         """Where a way is. mount: None where that is the container's root file system."""
 
         mount: Mount | None
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         def target(self) -> str:
             """Where a link points to."""
 
-        def down(self, name: str) -> Place | None:
+        def down(self, name: str) -> PathNode | None:
             """What is there under a name; None for nothing."""
 
 
@@ -62,19 +62,19 @@ class Mount:
         self.source = source
 
 
-class Way:
+class PathWalk:
     """A way: levels: each name that was gone down, and the place there. links: (link, its target).
 
     rest: the names that nothing is under any more.
     """
 
-    def __init__(self, root: Place) -> None:
-        self.levels: list[tuple[str, Place]] = [("", root)]
+    def __init__(self, root: PathNode) -> None:
+        self.levels: list[tuple[str, PathNode]] = [("", root)]
         self.links: list[tuple[str, str]] = []
         self.rest: list[str] = []
 
     @property
-    def place(self) -> Place:
+    def node(self) -> PathNode:
         return self.levels[-1][1]
 
     @property
@@ -83,47 +83,47 @@ class Way:
         return "/" + "/".join([*[name for name, _ in self.levels[1:]], *self.rest])
 
 
-def follow(root: Place, path: str, *, to_the_end: bool = False) -> Way:
+def follow(root: PathNode, path: str, *, to_the_end: bool = False) -> PathWalk:
     """Go down a path. to_the_end: a link at its end is followed too.
 
     Raises UsageError for links that lead in a circle.
     """
-    way = Way(root)
+    walk = PathWalk(root)
     waiting = _names(path)
     if path.endswith("/"):
         waiting.append(".")  # only a directory may have a slash behind it
     while waiting:
-        if way.place.kind() not in (stat.S_IFDIR, 0):
-            way.rest = waiting
-            return way
+        if walk.node.kind() not in (stat.S_IFDIR, 0):
+            walk.rest = waiting
+            return walk
         name = waiting.pop(0)
         if name == ".":
             continue
         if name == "..":
-            del way.levels[max(1, len(way.levels) - 1) :]
+            del walk.levels[max(1, len(walk.levels) - 1) :]
             continue
-        place = way.place.down(name)
-        if place is None:
-            way.rest = [name, *waiting]
-            return way
-        if place.kind() == stat.S_IFLNK and (waiting or to_the_end):
-            target = place.target()
-            way.links.append((f"{way.path.rstrip('/')}/{name}", target))
-            if len(way.links) > _LINKS_MAX:
+        node = walk.node.down(name)
+        if node is None:
+            walk.rest = [name, *waiting]
+            return walk
+        if node.kind() == stat.S_IFLNK and (waiting or to_the_end):
+            target = node.target()
+            walk.links.append((f"{walk.path.rstrip('/')}/{name}", target))
+            if len(walk.links) > _LINKS_MAX:
                 raise UsageError(f"{path}: too many symbolic links (ELOOP)")
             if target.startswith("/"):
-                del way.levels[1:]
+                del walk.levels[1:]
             waiting = _names(target) + waiting
             continue
-        way.levels.append((name, place))
-    return way
+        walk.levels.append((name, node))
+    return walk
 
 
 def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name]
 
 
-class Held:
+class OpenNode:
     """A place that is held open. The descriptor ends with it."""
 
     def __init__(self, fd: int, mount: Mount | None) -> None:
@@ -147,7 +147,7 @@ class Held:
             return -1
 
 
-class Running(Held):
+class RunningNode(OpenNode):
     """A place in the mount namespace of a container's process."""
 
     def __init__(self, fd: int, mounts: Mounts) -> None:
@@ -159,10 +159,10 @@ class Running(Held):
         is_magic = kind == stat.S_IFLNK and self.mount is not None and self.mount.kind == "proc"
         return 0 if is_magic else kind
 
-    def down(self, name: str) -> Running | None:
+    def down(self, name: str) -> RunningNode | None:
         if (fd := self.open_down(name)) < 0:
             return None
-        return Running(fd, self._mounts)
+        return RunningNode(fd, self._mounts)
 
 
 class Mounts:
@@ -210,18 +210,18 @@ def _is_on(path: str, device: str) -> bool:
     return f"{os.major(number)}:{os.minor(number)}" == device
 
 
-def root_of_running(pid: int) -> Running:
+def root_of_running(pid: int) -> RunningNode:
     """The root of a container's process. Raises FileNotFoundError where it has ended."""
     fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return Running(fd, Mounts(pid, fd))
+    return RunningNode(fd, Mounts(pid, fd))
 
 
-class InLayers:
+class LayerNode:
     """A place in the layers, by the versions of it that count."""
 
-    def __init__(self, stack: Stack, counted: list[Version]) -> None:
+    def __init__(self, stack: Stack, visible: list[Version]) -> None:
         self._stack = stack
-        self._counted = counted
+        self._counted = visible
 
     def kind(self) -> int:
         return stat.S_IFMT(self._counted[0].entry.status.st_mode)
@@ -230,28 +230,28 @@ class InLayers:
         top = self._counted[0]
         return os.fsdecode(top.layer.read_link(top.entry))
 
-    def down(self, name: str) -> InLayers | None:
+    def down(self, name: str) -> LayerNode | None:
         parents = [(version.layer, version.path) for version in self._counted]
-        counted, _ = self._stack.resolve(parents, os.fsencode(name))
-        return InLayers(self._stack, counted) if counted else None
+        visible, _ = self._stack.resolve(parents, os.fsencode(name))
+        return LayerNode(self._stack, visible) if visible else None
 
 
-class OnHost(Held):
+class HostNode(OpenNode):
     """A place in a directory of the host that a start binds into the container."""
 
-    def down(self, name: str) -> OnHost | None:
+    def down(self, name: str) -> HostNode | None:
         fd = self.open_down(name)
-        return OnHost(fd, self.mount) if fd >= 0 else None
+        return HostNode(fd, self.mount) if fd >= 0 else None
 
 
-class Planned:
+class StoppedNode:
     """A place of a container that does not run.
 
     tree: all that will be mounted. path: of the place. inner: what can be known of it.
     """
 
     def __init__(
-        self, tree: Tree, path: str, mount: Mount | None, inner: InLayers | OnHost | None
+        self, tree: StoppedRoot, path: str, mount: Mount | None, inner: LayerNode | HostNode | None
     ) -> None:
         self._tree = tree
         self._path = path
@@ -264,51 +264,53 @@ class Planned:
     def target(self) -> str:
         return self._inner.target() if self._inner else ""
 
-    def down(self, name: str) -> Planned | None:
+    def down(self, name: str) -> StoppedNode | None:
         path = f"{self._path.rstrip('/')}/{name}"
         if over := self._tree.over(path, self.mount):
             return over
         inner = self._inner.down(name) if self._inner else None
         if inner is None and self._inner is not None:
             return None
-        return Planned(self._tree, path, self.mount, inner)
+        return StoppedNode(self._tree, path, self.mount, inner)
 
 
-class Tree:
+class StoppedRoot:
     """The root of a container that does not run: `with Tree(container) as root:`."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
         self._stack = Stack(of_container(container))
-        self._mounted: list[tuple[str, Mount | None, Planned]] = []  # point, its mount, new root
+        self._mounted: list[
+            tuple[str, Mount | None, StoppedNode]
+        ] = []  # point, its mount, new root
 
-    def __enter__(self) -> Planned:
+    def __enter__(self) -> StoppedNode:
         self._stack.__enter__()
         found = self._stack.look_up(b"")
-        root = Planned(self, "/", None, InLayers(self._stack, found.counted))
+        root = StoppedNode(self, "/", None, LayerNode(self._stack, found.visible))
         for entry in _configured(self._container):
-            way = follow(root, entry["destination"], to_the_end=True)
+            walk = follow(root, entry["destination"], to_the_end=True)
             source = os.path.realpath(entry["source"]) if entry["type"] == "bind" else ""
-            mount = Mount(way.path, entry["type"], source)
-            place = Planned(self, way.path, mount, _bound(mount) if source else None)
-            self._mounted.append((way.path, way.place.mount, place))
+            mount = Mount(walk.path, entry["type"], source)
+            node = StoppedNode(self, walk.path, mount, _bound(mount) if source else None)
+            self._mounted.append((walk.path, walk.node.mount, node))
         return root
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def over(self, path: str, mount: Mount | None) -> Planned | None:
+    def over(self, path: str, mount: Mount | None) -> StoppedNode | None:
         """What is mounted at a path of a mount, or of the layers; of several the latest."""
         found = None
-        for point, below, place in self._mounted:
+        for point, below, node in self._mounted:
             if (point, below) == (path, found.mount if found else mount):
-                found = place
+                found = node
         return found
 
 
-def _bound(mount: Mount) -> OnHost | None:
+def _bound(mount: Mount) -> HostNode | None:
     try:
-        return OnHost(os.open(mount.source, _FLAGS), mount)
+        return HostNode(os.open(mount.source, _FLAGS), mount)
     except OSError:  # it is gone from the host
         return None
 

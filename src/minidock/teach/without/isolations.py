@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ANNOTATION = "minidock.without"
 
 
-class Wall:
+class Isolation:
     """One wall.
 
     lost: what a container without it shares. flag: how docker's users leave it out; "" where they
@@ -40,7 +40,7 @@ class Wall:
         self.dangerous = dangerous
 
 
-def _mode(lost: str, field: str, flag: str) -> Wall:
+def _mode(lost: str, field: str, flag: str) -> Isolation:
     """A namespace that Docker can leave out: its mode is "host"."""
 
     def change(host: dict[str, Any]) -> None:
@@ -48,10 +48,10 @@ def _mode(lost: str, field: str, flag: str) -> Wall:
             raise UsageError(f"{flag} {host[field]} needs the wall that --without leaves out")
         host[field] = "host"
 
-    return Wall(lost, f"{flag} host", change)
+    return Isolation(lost, f"{flag} host", change)
 
 
-def _unwritten(lost: str, name: str) -> Wall:
+def _annotated(lost: str, name: str) -> Isolation:
     """One that Docker never leaves out."""
 
     def change(host: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def _unwritten(lost: str, name: str) -> Wall:
         joined = ",".join(filter(None, [named, name]))
         host["Annotations"] = {**(host.get("Annotations") or {}), _ANNOTATION: joined}
 
-    return Wall(lost, "", change, dangerous=True)
+    return Isolation(lost, "", change, dangerous=True)
 
 
 def _no_seccomp(host: dict[str, Any]) -> None:
@@ -84,28 +84,32 @@ def _all_devices(host: dict[str, Any]) -> None:
     host["DeviceCgroupRules"] = [*(host.get("DeviceCgroupRules") or []), "a *:* rwm"]
 
 
-WALLS = {
+ISOLATIONS = {
     "pid": _mode("its processes are among the host's, and see them", "PidMode", "--pid"),
-    "mount": _unwritten("what it mounts is mounted on the host", "mount"),
+    "mount": _annotated("what it mounts is mounted on the host", "mount"),
     "net": _mode("it has the host's network and addresses", "NetworkMode", "--network"),
     "uts": _mode("it has the host's name", "UTSMode", "--uts"),
     "ipc": _mode("it shares shared memory and queues with the host", "IpcMode", "--ipc"),
     "cgroup": _mode("it sees its cgroup's place on the host", "CgroupnsMode", "--cgroupns"),
-    "pivot_root": _unwritten("its root is set by chroot(2), the host's is above it", "pivot_root"),
-    "seccomp": Wall("no system call is filtered", "--security-opt seccomp=unconfined", _no_seccomp),
-    "capabilities": Wall("its root has all of root's power", "--cap-add ALL", _all_capabilities),
-    "masks": Wall(
+    "pivot_root": _annotated("its root is set by chroot(2), the host's is above it", "pivot_root"),
+    "seccomp": Isolation(
+        "no system call is filtered", "--security-opt seccomp=unconfined", _no_seccomp
+    ),
+    "capabilities": Isolation(
+        "its root has all of root's power", "--cap-add ALL", _all_capabilities
+    ),
+    "masks": Isolation(
         "nothing of /proc and /sys is hidden or read-only",
         "--security-opt systempaths=unconfined",
         _no_masks,
     ),
-    "devices": Wall(
+    "devices": Isolation(
         "its cgroup lets it open every device", "--device-cgroup-rule 'a *:* rwm'", _all_devices
     ),
 }
 
 
-def read_walls(given: Iterable[str]) -> list[str]:
+def parse_isolations(given: Iterable[str]) -> list[str]:
     """The walls that --without names, in the order of WALLS.
 
     given: each a name, or several with commas between.
@@ -113,14 +117,16 @@ def read_walls(given: Iterable[str]) -> list[str]:
     """
     wanted = [word.strip() for text in given for word in text.split(",")]
     for name in wanted:
-        if name not in WALLS:
+        if name not in ISOLATIONS:
             raise UsageError(
-                f'--without: there is no wall "{name}"', hint=f"there are {', '.join(WALLS)}"
+                f'--without: there is no wall "{name}"', hint=f"there are {', '.join(ISOLATIONS)}"
             )
-    return [name for name in WALLS if name in wanted]
+    return [name for name in ISOLATIONS if name in wanted]
 
 
-def leave_out(body: dict[str, Any], walls: list[str], *, is_allowed: Callable[[], bool]) -> None:
+def leave_out(
+    body: dict[str, Any], isolations: list[str], *, is_allowed: Callable[[], bool]
+) -> None:
     """Change a ContainerCreate body so that the container has no such walls.
 
     is_allowed: whether the dangerous ones may be left out here; asked only for those.
@@ -132,12 +138,12 @@ def leave_out(body: dict[str, Any], walls: list[str], *, is_allowed: Callable[[]
             "--privileged and --without: give one of them",
             hint="--privileged leaves out seccomp, capabilities, masks and devices",
         )
-    dangerous = [name for name in walls if WALLS[name].dangerous]
+    dangerous = [name for name in isolations if ISOLATIONS[name].dangerous]
     if dangerous and not is_allowed():
         raise UsageError(
             f"--without {','.join(dangerous)} puts this machine's own files into the container's "
             "reach, and this is no virtual machine",
             hint="use one that may break (vagrant up), or say --yes-in-a-vm",
         )
-    for name in walls:
-        WALLS[name].change(host)
+    for name in isolations:
+        ISOLATIONS[name].change(host)

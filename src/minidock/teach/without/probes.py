@@ -45,7 +45,7 @@ _NULL_DEVICE = os.makedev(1, 3)
 _SETTINGS = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger")
 _CONNECT_SECONDS = 1.0
 # A number that is kept for local use: Documentation/admin-guide/devices.txt, "10 char".
-_NOBODYS = (stat.S_IFCHR, os.makedev(10, 254), "device 10:254")
+_UNUSED_DEVICE = (stat.S_IFCHR, os.makedev(10, 254), "device 10:254")
 _SECTOR_BYTES = 512
 _DEPTH = 64
 
@@ -87,8 +87,8 @@ def run_all(host: Host) -> None:
     _tell({"end": end})
 
 
-def _tell(told: dict[str, Any]) -> None:
-    os.write(1, jsontext.dumps(told).encode())
+def _tell(finding: dict[str, Any]) -> None:
+    os.write(1, jsontext.dumps(finding).encode())
 
 
 def _ask(question: str) -> Any:
@@ -279,7 +279,7 @@ def open_device(host: Host) -> Found:
     tells the same where the machine has no disk, or may not read it itself.
     """
     found = {"leaked": False, "device": "none"}
-    for kind, number, name in (*_first_disk(), _NOBODYS):
+    for kind, number, name in (*_first_disk(), _UNUSED_DEVICE):
         found = {"device": name, **_open_node(kind, number)}
         if found["leaked"]:
             break
@@ -324,10 +324,10 @@ def _in_child(act: Callable[[], Found]) -> Found:
     if pid == 0:
         try:
             try:
-                told = act()
+                finding = act()
             except (KernelError, OSError) as error:
-                told = {"leaked": False, "errno": errno_name(error.errno or 0)}
-            os.write(writing, jsontext.dumps(told).encode())
+                finding = {"leaked": False, "errno": errno_name(error.errno or 0)}
+            os.write(writing, jsontext.dumps(finding).encode())
         finally:
             os._exit(0)
     os.close(writing)

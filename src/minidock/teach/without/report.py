@@ -7,7 +7,7 @@ they become sentences, each under the wall that should have been there.
 from __future__ import annotations
 
 from minidock import jsontext
-from minidock.teach.without.isolations import WALLS
+from minidock.teach.without.isolations import ISOLATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _device(found: Found) -> str:
 
 
 # probe -> the wall that it tries, and what it means that it got through
-SAID: dict[str, tuple[str, Callable[[Found], str]]] = {
+LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "see processes": ("pid", _processes),
     "signal processes": (
         "pid",
@@ -115,12 +115,14 @@ SAID: dict[str, tuple[str, Callable[[Found], str]]] = {
 }
 
 
-def warning(walls: list[str]) -> str:
+def warning(isolations: list[str]) -> str:
     """What is said before such a container is made."""
-    lines = [f"minidock: warning: this container is made without {_list(walls, len(WALLS))}"]
-    for name in walls:
-        docker = f" (docker run {WALLS[name].flag})" if WALLS[name].flag else ""
-        lines.append(f"  {name}: {WALLS[name].lost}{docker}")
+    lines = [
+        f"minidock: warning: this container is made without {_list(isolations, len(ISOLATIONS))}"
+    ]
+    for name in isolations:
+        docker = f" (docker run {ISOLATIONS[name].flag})" if ISOLATIONS[name].flag else ""
+        lines.append(f"  {name}: {ISOLATIONS[name].lost}{docker}")
     return "\n".join(lines) + "\n"
 
 
@@ -133,16 +135,16 @@ class Report:
 
     def __init__(
         self,
-        walls: list[str],
+        isolations: list[str],
         out: TextIO,
         *,
         as_json: bool,
-        pass_on: Callable[[str], None] | None,
+        forward: Callable[[str], None] | None,
     ) -> None:
-        self._walls = walls
+        self._isolations = isolations
         self._out = out
         self._as_json = as_json
-        self._pass_on = pass_on
+        self._pass_on = forward
         self._found: list[Found] = []
 
     def on_record(self, line: str) -> None:
@@ -157,30 +159,36 @@ class Report:
             if "end" not in found:
                 self._found.append(found)
             else:
-                self._out.write(told(self._walls, self._found))
+                self._out.write(report_text(self._isolations, self._found))
         self._out.flush()
 
 
-def told(walls: list[str], findings: list[Found]) -> str:
+def report_text(isolations: list[str], findings: list[Found]) -> str:
     """What leaked, wall by wall: first those that are left out, then what else came through.
 
     A wall still stands where each attempt to get through it failed, of at least one.
     """
     leaks: dict[str, list[str]] = {}
     for found in findings:
-        wall, sentence = SAID[found["probe"]]
+        isolation, sentence = LEAKS[found["probe"]]
         if found["leaked"]:
-            leaks.setdefault(wall, []).append(sentence(found))
+            leaks.setdefault(isolation, []).append(sentence(found))
     lines = [f"what {len(findings)} probes inside found, before the command began:"]
-    for wall in walls:
-        lines += [f"  without {wall}: {sentence}" for sentence in leaks.pop(wall, [])] or [
-            f"  without {wall}: nothing came through; another wall stands behind it, "
+    for isolation in isolations:
+        lines += [
+            f"  without {isolation}: {sentence}" for sentence in leaks.pop(isolation, [])
+        ] or [
+            f"  without {isolation}: nothing came through; another wall stands behind it, "
             "such as the user or a missing capability"
         ]
-    for wall, sentences in leaks.items():
-        lines += [f"  so {wall} does not hold either: {sentence}" for sentence in sentences]
+    for isolation, sentences in leaks.items():
+        lines += [f"  so {isolation} does not hold either: {sentence}" for sentence in sentences]
     tried = [found for found in findings if found.get("attempted", True)]
-    held = {SAID[found["probe"]][0] for found in tried if not found["leaked"]}
-    standing = [wall for wall in WALLS if wall in held and wall not in {*walls, *leaks}]
+    held = {LEAKS[found["probe"]][0] for found in tried if not found["leaked"]}
+    standing = [
+        isolation
+        for isolation in ISOLATIONS
+        if isolation in held and isolation not in {*isolations, *leaks}
+    ]
     lines.append(f"  still standing: {', '.join(standing) or 'nothing'}")
     return "\n".join(lines) + "\n"

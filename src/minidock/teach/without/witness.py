@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import os
+from signal import SIGKILL
 
 from minidock import jsontext
 from minidock.errors import MinidockError
@@ -32,19 +33,18 @@ if TYPE_CHECKING:
 SILENT_SECONDS = 60.0  # longer than any probe takes
 _DEATH_SECONDS = 5.0
 _MESSAGE_BYTES = 64 * 1024
-_SIGKILL = 9
 
 
-def look_on(
+def run_probes(
     container: Container, created: lifecycle.Container, tell: Callable[[str], None]
 ) -> None:
     """Run all probes in a created container, and tell what each found, as lines of JSON.
 
     Raises MinidockError where they cannot be run, or do not come to their end.
     """
-    with _Baits() as baits:
-        host = Host(**baits.facts(), **_facts(created.pid))
-        for found in _answers(container, created, host):
+    with _Canaries() as canaries:
+        host = Host(**canaries.facts(), **_facts(created.pid))
+        for found in _run_inside(container, created, host):
             tell(jsontext.dumps({"view": "without", **found}))
     tell(jsontext.dumps({"view": "without", **see_mounts(container.paths.merged)}))
     tell(jsontext.dumps({"view": "without", "end": True}))
@@ -57,7 +57,7 @@ def see_mounts(rootfs: str) -> dict[str, Any]:
             "examples": below[:3]}  # fmt: skip
 
 
-def _answers(
+def _run_inside(
     container: Container, created: lifecycle.Container, host: Host
 ) -> Iterator[dict[str, Any]]:
     """What each probe found."""
@@ -75,9 +75,9 @@ def _answers(
         )
         theirs.close()
         try:
-            yield from _conversation(ours)
+            yield from _findings(ours)
         finally:  # it has said its last word; or it is stopped, and nobody waits for it
-            os.kill(entered.pid, _SIGKILL)
+            os.kill(entered.pid, SIGKILL)
             if children.reap(entered.pid, seconds=_DEATH_SECONDS) is None:
                 children.reap_at_some_time(entered.pid)
     finally:
@@ -85,21 +85,21 @@ def _answers(
         theirs.close()
 
 
-def _conversation(socket: _socket.socket) -> Iterator[dict[str, Any]]:
-    while packet := _hear(socket):
-        told = jsontext.loads(packet.decode())
-        if "ask" in told:
+def _findings(socket: _socket.socket) -> Iterator[dict[str, Any]]:
+    while packet := _receive(socket):
+        message = jsontext.loads(packet.decode())
+        if "ask" in message:
             socket.send(jsontext.dumps(os.uname().nodename).encode())
-        elif "end" in told:
-            if told["end"]:
-                raise MinidockError(f"the probes came to no end: {told['end']}")
+        elif "end" in message:
+            if message["end"]:
+                raise MinidockError(f"the probes came to no end: {message['end']}")
             return
         else:
-            yield told
+            yield message
     raise MinidockError("the process that probes was killed")
 
 
-def _hear(socket: _socket.socket) -> bytes:
+def _receive(socket: _socket.socket) -> bytes:
     """The next message; b"" where the process has ended. Raises MinidockError after a while."""
     socket.settimeout(SILENT_SECONDS)
     try:
@@ -136,10 +136,10 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-class _Baits:
+class _Canaries:
     """What is put on the host to be found from inside, while the block runs."""
 
-    def __enter__(self) -> _Baits:
+    def __enter__(self) -> _Canaries:
         self._loopback = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
         self._loopback.bind(("127.0.0.1", 0))
         self._loopback.listen(4)

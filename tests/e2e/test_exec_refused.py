@@ -22,7 +22,7 @@ from minidock.kernel.op import Journal, use_journal
 from minidock.paths import Store
 from minidock.runtime import state
 from minidock.runtime.channel import Channel
-from minidock.runtime.exec import Entering, execute
+from minidock.runtime.exec import ExecStart, execute
 from support.command import Minidock
 from support.patience import patience
 
@@ -71,7 +71,7 @@ def test_the_acts_of_a_process_that_is_killed_on_its_way_in_are_in_the_journal(
     null = os.open("/dev/null", os.O_RDWR)
     records: list[str] = []
     use_journal(Journal(records.append, actor="monitor"))
-    entering = Entering(state.load(store.run, container.id), config, config["process"],
+    entering = ExecStart(state.load(store.run, container.id), config, config["process"],
                         stdio=(null, null, null), filter_program=None)  # fmt: skip
     deadline = time.monotonic() + patience(30)
     while not mark.exists():

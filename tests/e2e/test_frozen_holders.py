@@ -89,14 +89,14 @@ def change_while_locked(web: Web, path: str, asked: dict[str, object] | None) ->
     """Have it join or leave a network, for which it needs a lock that a stopped process has."""
     with stopped_holder(path):
         waiting = protocol.connect(web.container.paths.run)
-        waiting.send(protocol.message(b"N", {"network": "wan", "asked": asked}))
+        waiting.send(protocol.message(protocol.NETWORK_CHANGE, {"network": "wan", "asked": asked}))
         time.sleep(0.5)  # in which it would answer, were there no lock
         web.serves(probes=path != web.container.paths.lock)
         waiting.setblocking(False)
         with pytest.raises(BlockingIOError):
             waiting.recv(1)
     waiting.settimeout(patience(20))
-    assert waiting.recv(protocol.MESSAGE_BYTES) == b"S"
+    assert waiting.recv(protocol.MESSAGE_BYTES) == protocol.STARTED
     waiting.close()
 
 

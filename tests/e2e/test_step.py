@@ -142,7 +142,7 @@ def stepped(store: Store, number: int, act: Callable[[], bytes]) -> int:
     container = create.create(store, body(), name="web")
     turns = 0
 
-    def on_turn(_socket: object) -> bytes:
+    def on_step(_socket: object) -> bytes:
         nonlocal turns
         turns += 1
         return act() if turns == number else b"g"
@@ -152,7 +152,7 @@ def stepped(store: Store, number: int, act: Callable[[], bytes]) -> int:
         container.id,
         attach=None,
         on_record=lambda _line: None,
-        on_turn=on_turn,
+        on_step=on_step,
     )
     return turns
 

@@ -11,7 +11,7 @@ from minidock.kernel import capability
 from minidock.oci import runtime_config as rc
 from minidock.runtime import channel
 from minidock.runtime.config import check_config
-from minidock.runtime.init import Surroundings, init_program
+from minidock.runtime.init import InitContext, init_program
 
 KINDS = ("mount", "pid", "uts", "ipc", "network", "cgroup")
 
@@ -37,11 +37,11 @@ def config(**process: Any) -> dict[str, Any]:
 
 def names(told: dict[str, Any], filter_program: bytes | None = b"x") -> list[str]:
     ours, theirs = channel.pair()
-    around = Surroundings(
+    context = InitContext(
         rootfs="/rootfs", join_cgroup=print, hierarchies=[], joined={},
         filter_program=filter_program, channel=theirs, start_fifo=9,
     )  # fmt: skip
-    found = [step.act.__name__ for step in init_program(told, around)]
+    found = [step.act.__name__ for step in init_program(told, context)]
     ours.close()
     theirs.close()
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.container.containers import Container
-from minidock.engine.monitor.joined_namespaces import Joined
+from minidock.engine.monitor.joined_namespaces import JoinTargets
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel import process, sysctl
 from minidock.kernel.procfs import open_procfs
@@ -48,7 +48,7 @@ def test_a_namespace_is_not_joined_when_its_process_has_ended(
     monkeypatch.setattr("minidock.engine.monitor.joined_namespaces.find", lambda *_: container)
     found = known(other.pid, began=start_time(other.pid))
     monkeypatch.setattr(state, "load", lambda *_: found)
-    with Joined(container) as joined:
+    with JoinTargets(container) as joined:
         joined.require_alive()
         other.kill()
         other.wait()

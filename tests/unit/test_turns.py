@@ -10,7 +10,7 @@ import pytest
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
 from minidock.engine.monitor.poll_loop import Loop
-from minidock.engine.monitor.step_gate import Turns
+from minidock.engine.monitor.step_gate import StepGate
 from minidock.errors import Aborted
 
 
@@ -21,15 +21,15 @@ class Command:
         self.socket, theirs = protocol.pair()
         loop = Loop()
         client = Client(loop, theirs)
-        self.turns = Turns(loop, client, container=None)  # type: ignore[arg-type]
-        client.on_message = self.turns.on_message
+        self.gate = StepGate(loop, client, container=None)  # type: ignore[arg-type]
+        client.on_message = self.gate.on_message
 
     def asked(self) -> int:
         """How often it was asked since this was called last."""
         self.socket.setblocking(False)
         count = 0
         try:
-            while self.socket.recv(16) == b"t":
+            while self.socket.recv(16) == protocol.STEP:
                 count += 1
         except BlockingIOError:
             return count
@@ -45,26 +45,26 @@ def command() -> Iterator[Command]:
 
 def test_each_act_waits_for_its_own_word(command: Command) -> None:
     for _ in range(3):
-        command.socket.send(b"g")
-        command.turns.wait()
+        command.socket.send(protocol.CONTINUE)
+        command.gate.wait()
     assert command.asked() == 3
 
 
 def test_after_an_abort_no_act_goes_on_whoever_swallows_it(command: Command) -> None:
-    command.socket.send(b"q")
+    command.socket.send(protocol.ABORT)
     for _ in range(3):
         with pytest.raises(Aborted):
-            command.turns.wait()
+            command.gate.wait()
     assert command.asked() == 1
 
 
 def test_a_dead_command_aborts(command: Command) -> None:
     command.socket.close()
     with pytest.raises(Aborted):
-        command.turns.wait()
+        command.gate.wait()
 
 
-@pytest.mark.parametrize("word", [b"g", b"q"])
+@pytest.mark.parametrize("word", [protocol.CONTINUE, protocol.ABORT])
 def test_on_the_way_out_of_an_error_every_act_is_done(command: Command, word: bytes) -> None:
     done: list[Any] = []
 
@@ -72,13 +72,13 @@ def test_on_the_way_out_of_an_error_every_act_is_done(command: Command, word: by
         def __enter__(self) -> None: ...
 
         def __exit__(self, *error: object) -> None:
-            command.turns.wait()
+            command.gate.wait()
             done.append("left")
 
     command.socket.send(word)
     with pytest.raises(ValueError), Visit():
         raise ValueError
     with pytest.raises(Aborted), Visit():
-        command.socket.send(b"q")
-        command.turns.wait()
+        command.socket.send(protocol.ABORT)
+        command.gate.wait()
     assert done == ["left", "left"]

@@ -11,8 +11,8 @@ from minidock.engine.monitor.poll_loop import Loop
 
 def test_the_last_message_arrives_though_the_other_end_left_ours_unread() -> None:
     ours, theirs = protocol.pair()
-    ours.send(b"e")  # never read
-    theirs.send(protocol.message(b"x", {"code": 7}))
+    ours.send(protocol.STDIN_END)  # never read
+    theirs.send(protocol.message(protocol.EXITED, {"code": 7}))
     theirs.close()
     assert protocol.content_of(protocol.receive(ours)) == {"code": 7}
     assert protocol.receive(ours) == b""
@@ -31,7 +31,7 @@ def test_what_a_command_sent_is_heard_though_it_left_our_answer_unread(leaves: s
         command.send(packet)
     if leaves == "before":
         command.close()
-    client.send(protocol.taken(1))
+    client.send(protocol.ack(1))
     command.close()
     for _ in range(len(typed) + 1):
         loop.turn(0)

@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 
 from minidock.errors import MinidockError
-from minidock.runtime.exec import Entered
+from minidock.runtime.exec import ExecProcess
 from minidock.teach.without import witness
 from minidock.teach.without.probes import Host
 
 
 def _begin(then: str, pids: list[int]) -> Any:
-    def execute(*_arguments: object, stdio: tuple[int, ...], **_flags: object) -> Entered:
+    def execute(*_arguments: object, stdio: tuple[int, ...], **_flags: object) -> ExecProcess:
         pid = os.fork()
         if pid == 0:
             if then == "says nothing":
@@ -25,7 +25,7 @@ def _begin(then: str, pids: list[int]) -> Any:
             os.kill(os.getpid(), signal.SIGSTOP)  # and does not end
             os._exit(0)
         pids.append(pid)
-        return Entered(pid, None)
+        return ExecProcess(pid, None)
 
     return execute
 

@@ -54,7 +54,7 @@ def _run(words: list[str]) -> int:
         command = call.command
         if arguments.COMMANDS[command].sealed:
             action = command if command == "exec" else f"{arguments.PROGRAM} {command}"
-            seal.go_on_sealed(Store().run, "minidock.runtime.__main__", words)
+            seal.reexec_sealed(Store().run, "minidock.runtime.__main__", words)
             from minidock.runtime.create_commands import HANDLERS
         else:
             from minidock.runtime.container_commands import HANDLERS

@@ -30,13 +30,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.kernel.op import Journal
 
+GO = b"G"
+STEP = b"T"  # a request and its answer
+RECORD = b"J"
+RUN_HOOKS = b"H"
+CONSOLE = b"C"
+PID = b"P"
+READY = b"R"
+FAILED = b"F"
+
 MESSAGE_BYTES = 256 * 1024
-SILENT_SECONDS = 120  # longer than any act of a living init takes
+RESPONSE_SECONDS = 120  # longer than any act of a living init takes
 _MSG_CMSG_CLOEXEC = 0x40000000
 
 
-class Silent(MinidockError):
-    """Nothing is heard of the other side for longer than it could need."""
+class NoResponse(MinidockError):
+    """The other side has sent no message for longer than any act takes."""
 
 
 class Channel:
@@ -46,7 +55,7 @@ class Channel:
         self.socket = end
         self.console: int | None = None
         self.pid = 0
-        self._gone = False  # "go" came while we waited for our turn
+        self._go_received = False  # "go" came while we waited for our turn
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -57,7 +66,7 @@ class Channel:
     # runtime's side
 
     def send_go(self) -> None:
-        self.socket.send(b"G")
+        self.socket.send(GO)
 
     def receive(self, journal: Journal | None, *, wait: bool = True) -> str:
         """Wait for the next message other than those for the journal, which gets them at once.
@@ -66,7 +75,7 @@ class Channel:
         "closed".
         wait: otherwise raises BlockingIOError where there is none yet.
         Raises what init raised, rebuilt from its "F" message; what keeps it from its turn; and
-        MinidockError where nothing is heard for long: a process that somebody stopped (SIGSTOP).
+        MinidockError where no message comes for long: the process may be stopped (SIGSTOP).
         """
         flags = _socket.MSG_CMSG_CLOEXEC | (0 if wait else _socket.MSG_DONTWAIT)
         while True:
@@ -74,24 +83,24 @@ class Channel:
                 self._await_message()
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, flags)
             kind, body = data[:1], data[1:]
-            if kind == b"J":
+            if kind == RECORD:
                 if journal is not None:
                     journal.relay(body.decode())
-            elif kind == b"T":
+            elif kind == STEP:
                 if journal is not None:
                     journal.await_turn()
                 self._send_turn()
-            elif kind == b"C":
+            elif kind == CONSOLE:
                 self.console = int.from_bytes(ancillary[0][2][:4], "little")
                 return "console"
-            elif kind == b"P":
+            elif kind == PID:
                 self.pid = int(body)
                 return "pid"
-            elif kind == b"R":
+            elif kind == READY:
                 return "ready"
-            elif kind == b"H":
+            elif kind == RUN_HOOKS:
                 return "hooks"
-            elif kind == b"F":
+            elif kind == FAILED:
                 raise rebuild_error(jsontext.loads(body))
             else:
                 return "closed"
@@ -105,7 +114,7 @@ class Channel:
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
             if not data:
                 return
-            if data[:1] == b"J":
+            if data[:1] == RECORD:
                 journal.relay(data[1:].decode())
             elif ancillary:
                 os.close(int.from_bytes(ancillary[0][2][:4], "little"))
@@ -119,15 +128,15 @@ class Channel:
     def _await_message(self) -> None:
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
-        if not poll.poll(SILENT_SECONDS * 1000):
-            raise Silent(
-                f"the process inside was not heard of for {SILENT_SECONDS} s",
+        if not poll.poll(RESPONSE_SECONDS * 1000):
+            raise NoResponse(
+                f"the process in the container sent no message for {RESPONSE_SECONDS} s",
                 hint="is it stopped? `ps -eo pid,stat,args` shows T for a process that is",
             )
 
     def _send_turn(self) -> None:
         try:
-            self.socket.send(b"T")
+            self.socket.send(STEP)
         except OSError:
             pass  # it was killed while it waited; the next thing we hear is the end
 
@@ -138,9 +147,9 @@ class Channel:
 
         Raises EOFError where the runtime died: then there is nobody to report to, and init ends.
         """
-        if self._gone:
-            self._gone = False
-        elif self._hear() != b"G":
+        if self._go_received:
+            self._go_received = False
+        elif self._read() != GO:
             raise EOFError
 
     def await_turn(self) -> None:
@@ -150,45 +159,45 @@ class Channel:
         waited for. Raises EOFError or ConnectionResetError where the runtime died.
         """
         try:
-            self._say(b"T")
+            self._write(STEP)
         except OSError:
             return
-        while (heard := self._hear()) != b"T":
-            if heard != b"G":
+        while (message := self._read()) != STEP:
+            if message != GO:
                 raise EOFError
-            self._gone = True  # it is said without being asked for, to who is being born
+            self._go_received = True  # the runtime sends it unasked, once, after the clone
 
     # By read(2) and write(2): a filter of the container's may forbid sendto(2), but not these.
 
-    def _hear(self) -> bytes:
+    def _read(self) -> bytes:
         return os.read(self.socket.fileno(), 16)
 
-    def _say(self, message: bytes) -> None:
+    def _write(self, message: bytes) -> None:
         os.write(self.socket.fileno(), message)
 
     def send_record(self, record: str) -> None:
         """Hand a journal record to the process outside; lost where it has gone (`create` has)."""
         try:
-            self._say(b"J" + record.encode())
+            self._write(RECORD + record.encode())
         except OSError:
             pass
 
     def await_hooks(self) -> None:
         """Have the runtime run the host's hooks, which may look at what is mounted by now."""
-        self._say(b"H")
+        self._write(RUN_HOOKS)
         self.await_go()
 
     def send_ready(self) -> None:
-        self._say(b"R")
+        self._write(READY)
 
     def send_pid(self, pid: int) -> None:
-        self._say(b"P%d" % pid)
+        self._write(PID + b"%d" % pid)
 
     def send_console(self, master: int) -> None:
-        send_descriptor(self.socket, b"C", master)
+        send_descriptor(self.socket, CONSOLE, master)
 
     def send_failure(self, error: BaseException) -> None:
-        self._say(b"F" + jsontext.dumps(describe_error(error)).encode())
+        self._write(FAILED + jsontext.dumps(describe_error(error)).encode())
 
 
 def pair() -> tuple[Channel, Channel]:

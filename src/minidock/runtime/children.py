@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import select
 
-claimed: set[int] = set()  # children that somebody looks after: no strays of another's
-_later: list[int] = []
+tracked: set[int] = set()  # children that somebody looks after: no strays of another's
+_unreaped: list[int] = []
 _AT_ONCE_SECONDS = 0.2
 
 
@@ -34,17 +34,17 @@ def reap(pid: int, *, seconds: float = 0) -> int | None:
     return status if found == pid else None
 
 
-def reap_at_some_time(pid: int) -> None:
+def reap_eventually(pid: int) -> None:
     """Reap a child that ends just now: at once, or else when the next one is reaped so."""
     if reap(pid, seconds=_AT_ONCE_SECONDS) is None:
-        claimed.add(pid)
-        _later.append(pid)
+        tracked.add(pid)
+        _unreaped.append(pid)
     else:
-        claimed.discard(pid)
-    for other in _later[:]:
+        tracked.discard(pid)
+    for other in _unreaped[:]:
         if reap(other) is not None:
-            _later.remove(other)
-            claimed.discard(other)
+            _unreaped.remove(other)
+            tracked.discard(other)
 
 
 def zombie_status(pid: int) -> int:

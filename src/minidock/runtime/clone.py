@@ -16,7 +16,7 @@ from minidock.kernel.mount import mount_point_of
 from minidock.kernel.node import make_fifo
 from minidock.runtime import channel
 from minidock.runtime.config import hierarchies_to_show
-from minidock.runtime.init import Surroundings, fresh_namespaces, init_program, run_init
+from minidock.runtime.init import InitContext, init_program, new_namespace_kinds, run_init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minidock.kernel.cgroup import Cgroup
 
 
-class Wishes:
+class CreateOptions:
     """What the caller of `create` asks for, beside the bundle.
 
     stdio: descriptors that become 0, 1 and 2; None hands on the caller's. filter_cache: directory
@@ -47,8 +47,12 @@ class Wishes:
         self.keyring = keyring
 
 
-def bear_init(
-    config: dict[str, Any], told: dict[str, Any], directory: str, group: Cgroup, wishes: Wishes
+def create_init(
+    config: dict[str, Any],
+    told: dict[str, Any],
+    directory: str,
+    group: Cgroup,
+    options: CreateOptions,
 ) -> tuple[channel.Channel, int]:
     """Bear init, which waits for "go" on the channel.
 
@@ -67,28 +71,28 @@ def bear_init(
         cgroup_fd = group.fd_for_clone()
         if cgroup_fd is not None:
             held.append(cgroup_fd)
-        around = Surroundings(
+        context = InitContext(
             rootfs=told["rootfs"],
             rootfs_mount=mount_point_of(told["rootfs"]),
             join_cgroup=_Join(group, born_inside=cgroup_fd is not None),
             hierarchies=hierarchies_to_show(group),
             joined=joined,
-            filter_program=compile_filter(config, wishes.filter_cache),
+            filter_program=compile_filter(config, options.filter_cache),
             channel=theirs,
             # For writing too: as long as init waits, whoever looks in by this FIFO does no harm.
             start_fifo=_open(f"{directory}/start.fifo", held, os.O_RDWR),
-            preserved_fds=wishes.preserved_fds,
-            keyring=wishes.keyring,
+            preserved_fds=options.preserved_fds,
+            keyring=options.keyring,
             state=told,
         )
-        program = init_program(config, around)
+        program = init_program(config, context)
 
         def become_init() -> NoReturn:
-            run_init(program, around, wishes.stdio)
+            run_init(program, context, options.stdio)
 
-        born_into = [kind for kind in fresh_namespaces(config) if kind != "cgroup"]
+        new_namespaces = [kind for kind in new_namespace_kinds(config) if kind != "cgroup"]
         pid = clone_init(
-            born_into, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place)
+            new_namespaces, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place)
         )
     except BaseException:
         ours.close()

@@ -19,7 +19,7 @@ from minidock.kernel.namespace import KINDS
 from minidock.kernel.process import RLIMITS
 from minidock.runtime import hooks
 from minidock.runtime.process_config import apparmor_file
-from minidock.runtime.rootfs import Hierarchy, left_out, parse_options
+from minidock.runtime.rootfs import Hierarchy, disabled_isolation, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def check_config(config: Any) -> None:
     _check_hooks(_object(config.get("hooks") or {}, "hooks"))
     _object(config.get("annotations") or {}, "annotations")
     _check_linux(
-        _object(config.get("linux"), "linux"), needs_mounts="mount" not in left_out(config)
+        _object(config.get("linux"), "linux"),
+        needs_mounts="mount" not in disabled_isolation(config),
     )
     if config["process"].get("terminal"):
         places = [entry["destination"] for entry in config.get("mounts") or []]

@@ -93,7 +93,7 @@ class HostTerminal:
         """Its rows and columns; 0 and 0 where nobody has said."""
         return get_size(self.descriptor)
 
-    def pass_size_to(self, master: int) -> None:
+    def copy_size_to(self, master: int) -> None:
         """Give another terminal this one's size."""
         rows, columns = self.size()
         set_size(master, rows=rows, columns=columns)

@@ -37,7 +37,7 @@ def show_state(call: Call, log: Log) -> int:
 
 def list_all(call: Call, log: Log) -> int:
     """List the containers of this root."""
-    containers = state.every(call.options["root"])
+    containers = state.list_states(call.options["root"])
     if call.flags["quiet"]:
         print("".join(f"{each.id}\n" for each in containers), end="")
         return 0

@@ -5,8 +5,8 @@
     run --detach   creates, starts, goes
     exec           adds a process and stays until it has ended; --detach: goes
 
-They run out of the sealed interpreter. While one stays, it is the command's go-between: streams and
-signals pass through runtime/foreground.py. When one goes, the command has the caller's own streams,
+They run out of the sealed interpreter. While one stays, it relays the command's streams and
+forwards signals (runtime/foreground.py). When one goes, the command has the caller's own streams,
 or a terminal whose master went out through --console-socket.
 
 Source: runc(8), runc-create(8), runc-run(8), runc-exec(8).
@@ -37,9 +37,9 @@ def create(call: Call, log: Log) -> int:
     """Make a container, up to its command."""
     config = _prepare(call, log, stays=False)
     with UndoOnError() as undo:
-        made = _create(call, config, stdio=None)
-        undo.callback(_discard, call)
-        _hand_out(call, made.pid, made.console)
+        container = _create(call, config, stdio=None)
+        undo.callback(_delete, call)
+        _report_process(call, container.pid, container.console)
     return 0
 
 
@@ -47,18 +47,18 @@ def run(call: Call, log: Log) -> int:
     """Create a container, start it, and delete it once it has ended."""
     stays = not call.flags["detach"]
     config = _prepare(call, log, stays=stays)
-    between = Foreground(terminal=bool(config["process"].get("terminal"))) if stays else None
-    if between is not None:
-        between.give_size(config["process"])
+    foreground = Foreground(terminal=bool(config["process"].get("terminal"))) if stays else None
+    if foreground is not None:
+        foreground.set_console_size(config["process"])
     with UndoOnError() as undo:
-        made = _create(call, config, stdio=between.stdio if between else None)
-        undo.callback(_discard, call)
-        _hand_out(call, made.pid, made.console)
-        lifecycle.start(made.state)
-        made.await_exec()
-        if between is None:
+        container = _create(call, config, stdio=foreground.stdio if foreground else None)
+        undo.callback(_delete, call)
+        _report_process(call, container.pid, container.console)
+        lifecycle.start(container.state)
+        container.await_exec()
+        if foreground is None:
             return 0
-        code = between.hold(made.pid, made.pidfd, made.console)
+        code = foreground.serve_until_exit(container.pid, container.pidfd, container.console)
         if not call.flags["keep"]:
             lifecycle.delete(call.options["root"], call.id, force=True, warn=log.warning)
     return code
@@ -69,7 +69,7 @@ def exec_(call: Call, log: Log) -> int:
     from minidock.runtime import exec as entering
 
     use_debug_journal(call, log)
-    _take_preserved(call, listening=0)
+    _check_preserved_fds(call, activation_fds=0)
     known = state.load(call.options["root"], call.id)
     status = known.status
     if status == "paused" and not call.flags["ignore_paused"]:
@@ -80,21 +80,21 @@ def exec_(call: Call, log: Log) -> int:
     spec = process_of(call, config)
     stays = not call.flags["detach"]
     _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
-    between = Foreground(terminal=bool(spec.get("terminal"))) if stays else None
-    if between is not None:
-        between.give_size(spec)
+    foreground = Foreground(terminal=bool(spec.get("terminal"))) if stays else None
+    if foreground is not None:
+        foreground.set_console_size(spec)
     entered = entering.execute(
         known,
         config,
         spec,
-        stdio=between.stdio if between else None,
+        stdio=foreground.stdio if foreground else None,
         filter_program=compile_filter(config, _filter_cache(call)),
         preserved_fds=call.flags["preserve_fds"],
     )
-    _hand_out(call, entered.pid, entered.console)
-    if between is None:
+    _report_process(call, entered.pid, entered.console)
+    if foreground is None:
         return 0
-    return between.hold(entered.pid, os.pidfd_open(entered.pid), entered.console)
+    return foreground.serve_until_exit(entered.pid, os.pidfd_open(entered.pid), entered.console)
 
 
 HANDLERS = {"create": create, "run": run, "exec": exec_}
@@ -159,8 +159,8 @@ def _number(word: str, what: str) -> int:
 
 
 def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
-    """Check what can be checked before anything is made; returns the bundle's config."""
-    _take_preserved(call, listening=_listening())
+    """Check what can be checked before anything is created; returns the bundle's config."""
+    _check_preserved_fds(call, activation_fds=_socket_activation_fds())
     use_debug_journal(call, log)
     state.directory_of(call.options["root"], call.id)
     bundle = call.flags["bundle"]
@@ -169,26 +169,26 @@ def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
     config = lifecycle.load_config(bundle or ".")
     spec = config["process"]
     _check_terminal(call, terminal=bool(spec.get("terminal")), stays=stays)
-    if _listening():
-        activation = [f"LISTEN_FDS={_listening()}", "LISTEN_PID=1"]
+    if _socket_activation_fds():
+        activation = [f"LISTEN_FDS={_socket_activation_fds()}", "LISTEN_PID=1"]
         config["process"] = {**spec, "env": [*(spec.get("env") or []), *activation]}
     return config
 
 
-def _listening() -> int:
+def _socket_activation_fds() -> int:
     """How many sockets systemd hands on by us, from descriptor 3 on: sd_listen_fds(3)."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return 0
     return _number(os.environ.get("LISTEN_FDS", "0"), "LISTEN_FDS")
 
 
-def _take_preserved(call: Call, *, listening: int) -> None:
+def _check_preserved_fds(call: Call, *, activation_fds: int) -> None:
     """See that the descriptors meant for the command are there, and keep them from hooks.
 
     What we opened ourselves is close-on-exec: such a number was never given to us.
     Raises UsageError.
     """
-    call.flags["preserve_fds"] += listening
+    call.flags["preserve_fds"] += activation_fds
     for descriptor in range(3, 3 + call.flags["preserve_fds"]):
         try:
             given = os.get_inheritable(descriptor)
@@ -225,7 +225,7 @@ def _create(
     )
 
 
-def _hand_out(call: Call, pid: int, console: int | None) -> None:
+def _report_process(call: Call, pid: int, console: int | None) -> None:
     """Tell the caller what it asked to know: the pid, and the terminal's master."""
     if call.flags["console_socket"] and console is not None:
         from minidock.runtime.console import send_console
@@ -235,7 +235,7 @@ def _hand_out(call: Call, pid: int, console: int | None) -> None:
         document.write(call.flags["pid_file"], str(pid), durable=False, mode=0o666)
 
 
-def _discard(call: Call) -> None:
+def _delete(call: Call) -> None:
     lifecycle.delete(call.options["root"], call.id, force=True)
 
 

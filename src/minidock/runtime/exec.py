@@ -24,11 +24,11 @@ from minidock.kernel.streams import take_streams
 from minidock.runtime import channel, state
 from minidock.runtime.children import (
     children,
-    claimed,
     holds_or_exits,
     is_zombie,
     reap,
-    reap_at_some_time,
+    reap_eventually,
+    tracked,
 )
 from minidock.runtime.init import report, seal_imports
 from minidock.runtime.process_config import (
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-ENDED_MEANWHILE = "the container ended while a process was entering it"
+ENDED_DURING_EXEC = "the container ended while a process was entering it"
 _DEATH_SECONDS = 5.0  # for a process to end that was killed
 
 
-class Entered:
+class ExecProcess:
     """A process that exec added: its pid as the runtime sees it, its terminal's master or None."""
 
     def __init__(self, pid: int, console: int | None) -> None:
@@ -105,12 +105,12 @@ def execute(
     filter_program: bytes | None,
     preserved_fds: int = 0,
     instead: Callable[[], None] | None = None,
-) -> Entered:
+) -> ExecProcess:
     """Run a process in a container that runs, and wait until its command does.
 
-    The arguments and errors: class Entering.
+    The arguments and errors: class ExecStart.
     """
-    entering = Entering(
+    entering = ExecStart(
         known,
         config,
         spec,
@@ -124,7 +124,7 @@ def execute(
     return entered
 
 
-class Entering:
+class ExecStart:
     """A process on its way into a container that runs, or that is created and waits for its start.
 
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
@@ -172,19 +172,19 @@ class Entering:
             )
         except (KernelError, FileNotFoundError) as error:
             self._ours.close()
-            raise self._explained(error) from None
+            raise self._explain(error) from None
         except BaseException:
             self._ours.close()
             raise
         finally:
             theirs.close()
-        claimed.add(self._stage)
+        tracked.add(self._stage)
 
     def fileno(self) -> int:
         """What to poll: readable when there is something to do."""
         return self._dying[0][1] if self._dying else self._ours.fileno()
 
-    def proceed(self, *, wait: bool = False) -> Entered | None:
+    def proceed(self, *, wait: bool = False) -> ExecProcess | None:
         """Take what has come; returns the process once its command runs, None until then.
 
         A process can fail before the stage has told of its creation, so a failure is not the last
@@ -200,26 +200,26 @@ class Entering:
             return None
         except MinidockError as error:
             self._failure = error
-            if isinstance(error, channel.Silent):
+            if isinstance(error, channel.NoResponse):
                 self.give_up(error)
             return None
         except BaseException as error:
             self.give_up(error)
             return None
         if heard == "pid":
-            claimed.add(self._ours.pid)
+            tracked.add(self._ours.pid)
         if heard != "closed":
             return None
         if self._failure is None and self._ours.pid:
-            self._forget()
-            reap_at_some_time(self._stage)  # it has closed its end, and that is its last act
-            return Entered(self._ours.pid, self._ours.console)
+            self._release()
+            reap_eventually(self._stage)  # it has closed its end, and that is its last act
+            return ExecProcess(self._ours.pid, self._ours.console)
         self.give_up(
             self._failure or Conflict("the container ended while a process was entering it")
         )
         return None
 
-    def has_lost_a_process(self) -> bool:
+    def has_lost_process(self) -> bool:
         """Whether the process inside is dead, though its stage, stopped, has not told of it.
 
         What is still to be heard counts first: a program may have ended before we got to listen.
@@ -246,7 +246,7 @@ class Entering:
             if reap(pid, seconds=_DEATH_SECONDS if wait else 0) is None:
                 if not wait:
                     return
-                reap_at_some_time(pid)  # it is traced, and its tracer may be stopped
+                reap_eventually(pid)  # it is traced, and its tracer may be stopped
             os.close(pidfd)
             self._dying.pop(0)
             self._kill(self._strays())  # of a stage that ended before it told
@@ -254,23 +254,23 @@ class Entering:
             self._ours.relay_rest(self._journal)
         if self._ours.console is not None:
             os.close(self._ours.console)
-        self._forget()
+        self._release()
         assert self._failure is not None
-        raise self._explained(self._failure)
+        raise self._explain(self._failure)
 
-    def _forget(self) -> None:
-        claimed.difference_update({self._stage, self._ours.pid})
+    def _release(self) -> None:
+        tracked.difference_update({self._stage, self._ours.pid})
         self._ours.close()
 
     def _strays(self) -> set[int]:
         """The process inside, told of or not; none that was killed already."""
         found = {self._ours.pid} if self._ours.pid else set()
         if not found:
-            unknown = children() - self._earlier - claimed
+            unknown = children() - self._earlier - tracked
             found = {pid for pid in unknown if is_zombie(pid) or holds_or_exits(pid, self._socket)}
         return found - self._killed
 
-    def _explained(self, error: BaseException) -> BaseException:
+    def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, (KernelError, FileNotFoundError)) and _tells_of_an_end(error):
             return Conflict(f"container {self._id} is not running")
         return error

@@ -33,7 +33,7 @@ _PIPE_BUF = 4096  # what a pipe that is writable at all takes without blocking
 
 # Not sent on: what cannot be caught, what tells of ourselves (a fault, a child), and what Go's
 # runtime keeps for itself. A broken pipe is noticed when writing.
-_KEPT = {
+_NOT_FORWARDED = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG,
     signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
     signal.SIGABRT, signal.SIGXFSZ, 32, 33,
@@ -88,7 +88,7 @@ class Foreground:
         self.stdio: tuple[int, int, int] | None = None
         self._host = _find_terminal() if terminal else None
         self._relays: list[Relay] = []
-        signal.pthread_sigmask(signal.SIG_BLOCK, _passed_on())
+        signal.pthread_sigmask(signal.SIG_BLOCK, _forwarded_signals())
         if not terminal:
             (in_read, in_write), (out_read, out_write), (err_read, err_write) = (
                 os.pipe2(os.O_CLOEXEC) for _ in range(3)
@@ -101,7 +101,7 @@ class Foreground:
                 Relay(err_read, 2, owned=err_read),
             ]
 
-    def give_size(self, spec: dict[str, Any]) -> None:
+    def set_console_size(self, spec: dict[str, Any]) -> None:
         """Have the command's terminal made as large as ours: it may look before we are back.
 
         spec: OCI's "process".
@@ -110,11 +110,11 @@ class Foreground:
             rows, columns = self._host.size()
             spec["consoleSize"] = {"height": rows, "width": columns}
 
-    def hold(self, pid: int, pidfd: int, console: int | None) -> int:
+    def serve_until_exit(self, pid: int, pidfd: int, console: int | None) -> int:
         """Serve the command until it has ended; returns its exit code (128 + n for signal n)."""
         for descriptor in self.stdio or ():
             os.close(descriptor)
-        self._mailbox = _Mailbox()
+        self._signals = _SignalPipe()
         if self._host is None or console is None:
             self._serve(pid, pidfd, None)
             return exit_code(os.waitpid(pid, 0)[1])
@@ -123,7 +123,7 @@ class Foreground:
         self._relays = [Relay(0, keys, owned=keys), Relay(console, 1, owned=console)]
         self._host.make_raw()
         try:
-            self._host.pass_size_to(console)
+            self._host.copy_size_to(console)
             self._serve(pid, pidfd, console)
         finally:
             self._host.restore()
@@ -142,20 +142,20 @@ class Foreground:
                     poll.register(descriptor, events)
             if alive:
                 poll.register(pidfd, select.POLLIN)
-                poll.register(self._mailbox.descriptor, select.POLLIN)
+                poll.register(self._signals.descriptor, select.POLLIN)
             for descriptor, _ in poll.poll():
                 if descriptor == pidfd:
                     alive = False
-                elif descriptor == self._mailbox.descriptor:
-                    self._pass_signals(pid, pidfd, console)
+                elif descriptor == self._signals.descriptor:
+                    self._forward_signals(pid, pidfd, console)
                 else:
                     serving[descriptor].step()
 
-    def _pass_signals(self, pid: int, pidfd: int, console: int | None) -> None:
+    def _forward_signals(self, pid: int, pidfd: int, console: int | None) -> None:
         """Hand on to the command what was sent to us, and the size of our terminal."""
-        for number in self._mailbox.read():
+        for number in self._signals.read():
             if number == signal.SIGWINCH and self._host is not None and console is not None:
-                self._host.pass_size_to(console)
+                self._host.copy_size_to(console)
             else:
                 process.send_signal(pidfd, number, pid=pid)
 
@@ -166,20 +166,20 @@ def _find_terminal() -> HostTerminal:
     return HostTerminal.find()
 
 
-def _passed_on() -> set[int]:
+def _forwarded_signals() -> set[int]:
     """The signals that go on to the command."""
-    return {int(number) for number in signal.valid_signals()} - _KEPT
+    return {int(number) for number in signal.valid_signals()} - _NOT_FORWARDED
 
 
-class _Mailbox:
+class _SignalPipe:
     """Our signals as bytes in a pipe, so that poll(2) hears of them."""
 
     def __init__(self) -> None:
         self.descriptor, sink = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
-        for number in _passed_on():
+        for number in _forwarded_signals():
             signal.signal(number, _note)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _passed_on())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _forwarded_signals())
 
     def read(self) -> bytes:
         """The numbers of the signals that came."""

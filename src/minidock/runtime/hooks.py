@@ -35,7 +35,7 @@ _SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
 _SHOWN_BYTES = 4096
 
 
-def wanted(hooks: dict[str, Any] | None, kinds: tuple[str, ...]) -> bool:
+def has_hooks(hooks: dict[str, Any] | None, kinds: tuple[str, ...]) -> bool:
     """Whether a config's "hooks" have any of these kinds."""
     return any((hooks or {}).get(kind) for kind in kinds)
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-class Surroundings:
+class InitContext:
     """What the runtime found or made on the host before init's program can be written down.
 
     rootfs: absolute path. rootfs_mount: the mount point that it lies on. join_cgroup: moves the
@@ -95,7 +95,7 @@ class Surroundings:
         return [*preserved, self.channel.fileno(), self.start_fifo, *self.joined.values()]
 
 
-def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
+def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
     """All that init does, in order.
 
     config: a checked OCI runtime config.
@@ -103,41 +103,41 @@ def init_program(config: dict[str, Any], around: Surroundings) -> list[Step]:
     spec = config["process"]
     return [
         Step(process.set_not_dumpable),
-        Step(around.join_cgroup),
-        *namespace_steps(config, around),
+        Step(context.join_cgroup),
+        *namespace_steps(config, context),
         *tree_steps(
-            config, around.rootfs, parent=around.rootfs_mount, hierarchies=around.hierarchies
+            config, context.rootfs, parent=context.rootfs_mount, hierarchies=context.hierarchies
         ),
-        *hook_steps(config, around),
-        *enter_steps(config, around.rootfs),
+        *hook_steps(config, context),
+        *enter_steps(config, context.rootfs),
         Step(make_mount_point, "/", spec["cwd"], like=""),  # made where the image lacks it
         *device_steps(config),
-        *terminal_steps(spec, around.channel),
+        *terminal_steps(spec, context.channel),
         *(console_steps() if spec.get("terminal") else []),
         *sysctl_steps(config),
         *protection_steps(config),
-        *credential_steps(spec, around.filter_program),
+        *credential_steps(spec, context.filter_program),
         *command_steps(spec),
-        Step(around.channel.send_ready),
-        Step(wait_for_start, around.start_fifo),
-        *start_hook_steps(config, around),
-        *final_steps(spec, around.filter_program, preserved_fds=around.preserved_fds),
+        Step(context.channel.send_ready),
+        Step(wait_for_start, context.start_fifo),
+        *start_hook_steps(config, context),
+        *final_steps(spec, context.filter_program, preserved_fds=context.preserved_fds),
     ]
 
 
-def namespace_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     """Join the namespaces that others made, and furnish those that are new."""
-    fresh = fresh_namespaces(config)
+    new = new_namespace_kinds(config)
     places = {ns["type"]: ns.get("path") for ns in config["linux"]["namespaces"]}
     steps = [
-        Step(namespace.setns, fd, [kind], place=places[kind]) for kind, fd in around.joined.items()
+        Step(namespace.setns, fd, [kind], place=places[kind]) for kind, fd in context.joined.items()
     ]
     steps.append(Step(process.new_session))
-    if around.keyring:
-        steps.append(Step(join_session_keyring, around.keyring))
-    if "cgroup" in fresh:
+    if context.keyring:
+        steps.append(Step(join_session_keyring, context.keyring))
+    if "cgroup" in new:
         steps.append(Step(namespace.unshare, ["cgroup"]))
-    if "network" in fresh:
+    if "network" in new:
         steps.append(Step(Netlink, into="netlink"))
         steps.append(Step(link.set_up, Slot("netlink"), "lo"))
     if config.get("hostname"):
@@ -147,14 +147,14 @@ def namespace_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
     return steps
 
 
-def hook_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+def hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     """Stop for the hooks that want to see the container's mounts from the host's tree."""
     asked = config.get("hooks") or {}
     steps = []
-    if hooks.wanted(asked, hooks.OF_HOST):
-        steps.append(Step(around.channel.await_hooks))
-    if hooks.wanted(asked, ("createContainer",)):
-        steps.append(Step(hooks.run, asked, ("createContainer",), around.state))
+    if hooks.has_hooks(asked, hooks.OF_HOST):
+        steps.append(Step(context.channel.await_hooks))
+    if hooks.has_hooks(asked, ("createContainer",)):
+        steps.append(Step(hooks.run, asked, ("createContainer",), context.state))
     return steps
 
 
@@ -166,16 +166,16 @@ def sysctl_steps(config: dict[str, Any]) -> list[Step]:
     ]
 
 
-def start_hook_steps(config: dict[str, Any], around: Surroundings) -> list[Step]:
+def start_hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
     """The hooks that run inside, last of all before the command."""
     asked = config.get("hooks") or {}
-    if not hooks.wanted(asked, ("startContainer",)):
+    if not hooks.has_hooks(asked, ("startContainer",)):
         return []
-    told = {**around.state, "status": "created"}
+    told = {**context.state, "status": "created"}
     return [Step(hooks.run, asked, ("startContainer",), told)]
 
 
-def fresh_namespaces(config: dict[str, Any]) -> list[str]:
+def new_namespace_kinds(config: dict[str, Any]) -> list[str]:
     """The kinds of namespace that the container gets new, by OCI's names."""
     return [ns["type"] for ns in config["linux"]["namespaces"] if not ns.get("path")]
 
@@ -197,13 +197,13 @@ def wait_for_start(fifo: int) -> None:
 
 
 def run_init(
-    program: list[Step], around: Surroundings, stdio: tuple[int, int, int] | None
+    program: list[Step], context: InitContext, stdio: tuple[int, int, int] | None
 ) -> NoReturn:
     """Perform init's program in the freshly cloned process; ends in execve or os._exit.
 
     stdio: descriptors that become 0, 1 and 2; None keeps the caller's.
     """
-    channel = around.channel
+    channel = context.channel
     code = 1
     try:
         seal_imports()
@@ -214,7 +214,7 @@ def run_init(
             )
         if stdio is not None:
             take_streams(list(stdio))
-        process.close_all_but(around.descriptors())  # or we would not hear that the parent died
+        process.close_all_but(context.descriptors())  # or we would not hear that the parent died
         channel.await_go()
         perform(program, {})
     except BaseException as error:  # nothing may unwind into the runtime's stack: ours is a copy
@@ -232,7 +232,7 @@ def report(error: BaseException, channel: Channel) -> int:
     """
     try:
         if isinstance(error, KernelError) and error.call == "execve(2)":
-            os.write(2, last_words(error).encode())
+            os.write(2, exec_failure_message(error).encode())
             return 1
         channel.send_failure(error)
     except BaseException:
@@ -240,7 +240,7 @@ def report(error: BaseException, channel: Channel) -> int:
     return exit_code_of(error)
 
 
-def last_words(error: KernelError) -> str:
+def exec_failure_message(error: KernelError) -> str:
     """What a command's stderr says when the kernel refuses to execute it."""
     hint = {
         ENOENT: "what its first line names after #!, or its dynamic loader, is not in the image",

@@ -27,8 +27,8 @@ from minidock.kernel.cgroup import Cgroup
 from minidock.kernel.cgroup_tree import home_of, open_cgroup
 from minidock.kernel.op import current_journal
 from minidock.runtime import channel, hooks, state
-from minidock.runtime.children import reap_at_some_time
-from minidock.runtime.clone import Wishes, bear_init
+from minidock.runtime.children import reap_eventually
+from minidock.runtime.clone import CreateOptions, create_init
 from minidock.runtime.config import check_config
 from minidock.undo import UndoOnError
 
@@ -87,7 +87,7 @@ def create(
     """
     bundle = os.path.realpath(bundle)
     config = config or load_config(bundle)
-    wishes = Wishes(
+    options = CreateOptions(
         stdio=stdio,
         filter_cache=filter_cache,
         preserved_fds=preserved_fds,
@@ -98,20 +98,20 @@ def create(
     with UndoOnError() as undo:
         directory = state.claim(root, container_id)
         undo.callback(_remove_directory, directory)
-        content = _first_content(container_id, bundle, rootfs, group, config, wishes)
+        content = _first_content(container_id, bundle, rootfs, group, config, options)
         state.save(directory, content)  # from here on, delete knows what to remove
         undo.callback(destroy_cgroup, group)
         group.create()
         group.apply(device.with_runtime_rules(config["linux"].get("resources") or {}))
         told = state.State(directory, content).document("creating")
-        ours, pid = bear_init(config, told, directory, group, wishes)
+        ours, pid = create_init(config, told, directory, group, options)
         undo.callback(ours.close)
-        undo.callback(reap_at_some_time, pid)
+        undo.callback(reap_eventually, pid)
         undo.callback(group.kill_all)
         undo.callback(os.kill, pid, 9)
         content.update(pid=pid, startTime=process.start_time(pid))
         known = state.save(directory, content)
-        _raise_walls(known, config, ours)
+        _finish_create(known, config, ours)
     return Container(known, config, ours)
 
 
@@ -121,7 +121,7 @@ def _first_content(
     rootfs: str,
     group: Cgroup,
     config: dict[str, Any],
-    wishes: Wishes,
+    options: CreateOptions,
 ) -> dict[str, Any]:
     """What state.json says while there is no process yet."""
     content = {
@@ -132,14 +132,14 @@ def _first_content(
         "created": state.now(),
         "cgroup": [group.parent, group.name],
         "annotations": config.get("annotations") or {},
-        "keyring": wishes.keyring,
+        "keyring": options.keyring,
     }
     if config.get("hooks"):
         content["hooks"] = config["hooks"]
     return content
 
 
-def _raise_walls(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
+def _finish_create(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
     """Let init do its part, and ours when it asks for it, until only the command is missing."""
     ours.send_go()
     while (told := ours.receive(current_journal())) != "ready":
@@ -177,7 +177,7 @@ def start(known: state.State) -> None:
 def _run_poststart(known: state.State, fifo: int) -> None:
     """Run the hooks that want the command to run: init's end of the FIFO closes when it does."""
     asked = known.content.get("hooks") or {}
-    if not hooks.wanted(asked, ("poststart",)):
+    if not hooks.has_hooks(asked, ("poststart",)):
         return
     with UndoOnError() as undo:
         undo.callback(kill, known, _SIGKILL)

@@ -82,7 +82,7 @@ def changes_root_by_chroot(config: dict[str, Any]) -> bool:
 
     Moving the root of the host's mount namespace would move it for every process of the host.
     """
-    return not has_own_mounts(config) or "pivot_root" in left_out(config)
+    return not has_own_mounts(config) or "pivot_root" in disabled_isolation(config)
 
 
 def has_own_mounts(config: dict[str, Any]) -> bool:
@@ -90,7 +90,7 @@ def has_own_mounts(config: dict[str, Any]) -> bool:
     return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
 
 
-def left_out(config: dict[str, Any]) -> list[str]:
+def disabled_isolation(config: dict[str, Any]) -> list[str]:
     """The walls that the config leaves out for which OCI has no words."""
     return str((config.get("annotations") or {}).get(_WITHOUT, "")).split(",")
 
@@ -179,7 +179,7 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
                 data=",".join(options.data),
             ),
         ]
-    return steps + options.later_steps(rootfs, target)
+    return steps + options.post_mount_steps(rootfs, target)
 
 
 def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -> list[Step]:
@@ -230,7 +230,7 @@ class MountOptions:
         self.recursive = 0
         self.copy_up = False
 
-    def later_steps(self, rootfs: str, target: str) -> list[Step]:
+    def post_mount_steps(self, rootfs: str, target: str) -> list[Step]:
         """What can be said of a mount only once it is there."""
         steps = [Step(m.propagate_in_root, rootfs, target, word) for word in self.propagation]
         if self.recursive:
@@ -293,7 +293,7 @@ def cgroup_steps(
                 data="",
             )
         )
-        return steps + options.later_steps(rootfs, target)
+        return steps + options.post_mount_steps(rootfs, target)
     writable = options.flags & ~m.MS_RDONLY
     steps.append(
         Step(m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=writable, data="mode=755")
@@ -302,7 +302,7 @@ def cgroup_steps(
         steps += _tree_steps(tree, rootfs, target, options.flags, has_namespace=has_namespace)
     if options.flags & m.MS_RDONLY:
         steps.append(_read_only(rootfs, target))
-    return steps + options.later_steps(rootfs, target)
+    return steps + options.post_mount_steps(rootfs, target)
 
 
 def _tree_steps(

@@ -39,7 +39,7 @@ def real_interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def go_on_sealed(run: str, module: str, arguments: list[str]) -> None:
+def reexec_sealed(run: str, module: str, arguments: list[str]) -> None:
     """Start this command again out of the sealed interpreter; returns where it runs there already.
 
     Environment, descriptors and working directory stay as they are.

@@ -161,7 +161,7 @@ def save(directory: str, content: dict[str, Any]) -> State:
     return State(directory, content)
 
 
-def every(root: str) -> list[State]:
+def list_states(root: str) -> list[State]:
     """All containers of a root, by their ids, but for those that are gone meanwhile or damaged."""
     found = []
     for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:

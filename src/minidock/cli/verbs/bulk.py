@@ -50,9 +50,9 @@ def down(arguments: tuple[str, ...]) -> None:
     the sealed interpreter's mount, and the cgroup of all containers. Images, stopped containers and
     volumes stay, and the next container makes the rest anew. "install.sh --uninstall" does this.
     """
-    from minidock.engine.lifecycle.down import take_all_down
+    from minidock.engine.lifecycle.down import teardown_store
 
-    take_all_down(Store())
+    teardown_store(Store())
 
 
 def _tell(reports: Iterable[Report]) -> int:

@@ -34,7 +34,7 @@ def run_in_steps(container: Container, attachment: Attachment | None, language: 
             attach=attachment,
             on_record=debugger.on_record,
             on_started=debugger.on_started,
-            on_turn=debugger.on_turn,
+            on_step=debugger.on_step,
         )
         or 0
     )

@@ -18,7 +18,7 @@ from minidock.engine.build.stubs import missing_places, remove_stubs
 from minidock.engine.container.create import Step, create
 from minidock.engine.lifecycle.remove import remove
 from minidock.engine.lifecycle.start import send_launch
-from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.engine.monitor.attach import Attachment, MonitorConnection
 from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError, NotFound
 
 TYPE_CHECKING = False
@@ -142,8 +142,8 @@ def _wait(container: Container, running: Running, output: Callable[[bytes], None
         running.remove(socket)
 
 
-class _Listening(Conversation):
-    """A conversation with the monitor of a RUN step: nothing is sent, its words are passed on."""
+class _Listening(MonitorConnection):
+    """A connection to the monitor of a RUN step: it sends nothing and passes the output on."""
 
     def __init__(self, socket: _socket.socket, output: Callable[[bytes], None]) -> None:
         super().__init__(socket, None, terminal=False)
@@ -155,8 +155,8 @@ class _Listening(Conversation):
 
     def until_end(self) -> int:
         """Wait until it has started, and then until it has ended."""
-        self.await_start()
-        return self.await_end()
+        self.wait_until_started()
+        return self.wait_until_ended()
 
 
 def _discard(store: Store, container_id: str) -> None:

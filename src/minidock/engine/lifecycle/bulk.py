@@ -20,7 +20,7 @@ import time
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import list_containers
 from minidock.engine.container.restart import is_stopped_by_hand, wants_start
-from minidock.engine.lifecycle.start import Starting
+from minidock.engine.lifecycle.start import PendingStart
 from minidock.engine.lifecycle.stop import begin_stop, finish_stop, seconds_to_stop
 from minidock.errors import Conflict, MinidockError, NotFound, system_error
 
@@ -43,7 +43,7 @@ def start_all(store: Store) -> Iterator[Report]:
     """
     waiting = [container for container in reversed(list_containers(store)) if _is_due(container)]
     at_once = 2 * (os.cpu_count() or 1)  # while one waits for the kernel another can go on
-    under_way: dict[int, tuple[Container, Starting]] = {}
+    under_way: dict[int, tuple[Container, PendingStart]] = {}
     poll = select.poll()
     while waiting or under_way:
         for container in _ready(waiting, [begun for begun, _ in under_way.values()]):
@@ -51,16 +51,16 @@ def start_all(store: Store) -> Iterator[Report]:
                 break
             waiting.remove(container)
             try:
-                starting = Starting(container)
+                pending = PendingStart(container)
             except (MinidockError, OSError) as error:
                 yield container, _told(error)
                 continue
-            under_way[starting.fileno()] = (container, starting)
-            poll.register(starting.fileno(), select.POLLIN)
+            under_way[pending.fileno()] = (container, pending)
+            poll.register(pending.fileno(), select.POLLIN)
         for fd, _ in poll.poll() if under_way else ():
-            container, starting = under_way.pop(fd)
+            container, pending = under_way.pop(fd)
             poll.unregister(fd)
-            yield container, _outcome(container, starting)
+            yield container, _outcome(container, pending)
 
 
 def _is_due(container: Container) -> bool:
@@ -83,9 +83,9 @@ def _joined(container: Container) -> set[str]:
     return {mode[10:] for mode in modes if mode.startswith("container:")}
 
 
-def _outcome(container: Container, starting: Starting) -> MinidockError | None:
+def _outcome(container: Container, pending: PendingStart) -> MinidockError | None:
     try:
-        starting.finish()
+        pending.finish()
     except Conflict as error:
         try:
             container.reload()

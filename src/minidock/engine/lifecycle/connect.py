@@ -12,7 +12,7 @@ from minidock.engine.container.containers import Container, restarting_error
 from minidock.engine.container.endpoints import asked_for, require_absent, require_present
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.connection import reach
+from minidock.engine.monitor.connection import connect_when_ready
 from minidock.engine.network import networks
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.network.lookup import find
@@ -111,13 +111,13 @@ def _tell_monitor(container: Container, change: dict[str, Any]) -> None:
         require_absent(container, change["network"])
     if container.restarting:
         raise restarting_error(container)
-    socket = reach(container)
+    socket = connect_when_ready(container)
     if socket is None:
         raise Conflict(f"container {container.id} has just ended", hint="try again")
-    socket.send(protocol.message(b"N", change))
+    socket.send(protocol.message(protocol.NETWORK_CHANGE, change))
     answer = protocol.receive(socket)
     socket.close()
-    if answer[:1] == b"f":
+    if answer[:1] == protocol.FAILED:
         raise rebuild_error(protocol.content_of(answer))
-    if answer[:1] != b"S":
+    if answer[:1] != protocol.STARTED:
         raise Conflict(f"container {container.id} has just ended", hint="try again")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-def take_all_down(store: Store) -> None:
+def teardown_store(store: Store) -> None:
     """Unmake all that a store keeps in the kernel and in /run; what is gone already stays gone.
 
     Raises Conflict while a container runs, or waits to be started again: it would lose its network.

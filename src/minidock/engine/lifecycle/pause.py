@@ -60,7 +60,7 @@ class _while_it_lives(recording_to):
             raise Conflict(f"Container {self._id} is not running") from None
 
 
-def let_run(container: Container) -> None:
+def ensure_unpaused(container: Container) -> None:
     """Unpause a container that is to end, unless another command is faster, or it has ended."""
     if container.state["Paused"]:
         try:

@@ -6,7 +6,7 @@ from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.lifecycle.start import start
 from minidock.engine.lifecycle.stop import stop
-from minidock.engine.monitor.connection import keep
+from minidock.engine.monitor.connection import cancel_auto_remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def restart(
     """Stop a container, and start it again; one of --rm is not removed in between."""
     container = wait_until_settled(store, reference)
     if container.running:
-        keep(container)
+        cancel_auto_remove(container)
     stop(store, reference, timeout_seconds=timeout_seconds, signal=signal)
     start(store, reference, attach=None)
     emit_container(find(store, reference), "restart")

@@ -1,4 +1,4 @@
-"""Starting a container, on the command's side: a monitor is born, and does the rest.
+"""Start a container, on the command's side: spawn a monitor and send it the launch message.
 
 `prepare_monitor` may be called before it is known which container it will be for: the monitor's
 interpreter takes as long to boot as a command needs to read its command line, so both are done at
@@ -12,7 +12,7 @@ import os
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import wait_until_settled
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.engine.monitor.attach import Attachment, MonitorConnection
 from minidock.engine.store.journal import recording
 from minidock.errors import Conflict, MinidockError
 from minidock.kernel.process import spawn, start_time
@@ -77,14 +77,14 @@ def start(
     attach: Attachment | None,
     on_record: Callable[[str], None] | None = None,
     on_started: Callable[[], None] | None = None,
-    on_turn: Callable[[_socket.socket], bytes] | None = None,
+    on_step: Callable[[_socket.socket], bytes] | None = None,
     view: str = "",
 ) -> int | None:
     """Start a container. Without `attach`, returns None once it runs; with it, its exit code.
 
     on_record: gets the journal's records, as lines of JSON, as they happen. on_started: is called
-    once, when the container runs. on_turn: is asked before each act of the launch, with the
-    connection, and answers b"g" (go on) or b"q" (take all down). view: a module whose `look_on` the
+    once, when the container runs. on_step: is asked before each act of the launch, with the
+    connection, and answers protocol.CONTINUE or protocol.ABORT. view: a module whose `look_on` the
     monitor calls when only the container's command is missing (monitor/half_made_view.py);
     on_record gets what that tells, too. A container that runs already is left alone, as Docker
     does; then `attach` attaches to it. Raises NotFound, Conflict, and whatever kept it from
@@ -101,35 +101,35 @@ def start(
             )
         if container.running:
             return None if attach is None else attach_to(store, container.id, attach)
-        conversation = Conversation(
+        connection = MonitorConnection(
             send_launch(
                 container,
                 attach,
                 explain=on_record is not None,
-                step=on_turn is not None,
+                step=on_step is not None,
                 view=view,
             ),
             attach,
             terminal=bool(container.config.get("Tty")),
             on_record=on_record,
             on_started=on_started,
-            on_turn=on_turn,
+            on_step=on_step,
         )
         try:
-            if on_turn is not None:
-                conversation.await_start()  # before our terminal is the container's
+            if on_step is not None:
+                connection.wait_until_started()  # before our terminal is the container's
             if attach is None:
-                conversation.await_start()
+                connection.wait_until_started()
                 return None
-            return conversation.hold()
+            return connection.relay()
         except Conflict:
             if not container.monitor_pid:
                 raise
             # Another command was faster, and starts it or removes it just now: see what comes.
 
 
-class Starting:
-    """A container that a monitor is starting, while its caller does something else.
+class PendingStart:
+    """A start that a monitor carries out while the caller does other work.
 
     The container neither runs nor is another command's just now. Readable when there is an answer.
     """
@@ -143,10 +143,10 @@ class Starting:
     def finish(self) -> None:
         """Wait for the answer.
 
-        Raises what kept it from starting; Conflict where another command was faster.
+        Raises the error of a failed start; Conflict where another command was faster.
         """
         try:
-            Conversation(self._socket, None, terminal=False).await_start()
+            MonitorConnection(self._socket, None, terminal=False).wait_until_started()
         finally:
             self._socket.close()
 
@@ -185,5 +185,5 @@ def send_launch(
         "size": size,
         "records": records,
     }
-    socket.send(protocol.message(b"L", request))
+    socket.send(protocol.message(protocol.LAUNCH, request))
     return socket

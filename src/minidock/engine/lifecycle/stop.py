@@ -15,9 +15,9 @@ from minidock.engine.container.events import emit_container
 from minidock.engine.container.lookup import find, wait_until_settled
 from minidock.engine.container.repair import repair
 from minidock.engine.container.restart import cancels, note_stopped_by_hand
-from minidock.engine.lifecycle.pause import let_run
+from minidock.engine.lifecycle.pause import ensure_unpaused
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.connection import end_policy, reach
+from minidock.engine.monitor.connection import cancel_restart, connect_when_ready
 from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, DamagedFile, KernelError, NotFound
 from minidock.kernel import flock, process
@@ -53,8 +53,8 @@ def stop(
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
     """Have a running container end, and not start again by its policy: send its stop signal."""
     number = signal_number(signal) if signal else stop_signal(container.config)
-    end_policy(container)
-    let_run(container)
+    cancel_restart(container)
+    ensure_unpaused(container)
     _signal(container, number)
 
 
@@ -73,10 +73,10 @@ def finish_stop(container: Container, seconds: float | None) -> None:
 
     Raises Conflict where even that does not help.
     """
-    if await_end(container, seconds):
+    if wait_until_ended(container, seconds):
         return
     _signal(container, SIGKILL)
-    if not await_end(container, KILL_SECONDS):
+    if not wait_until_ended(container, KILL_SECONDS):
         raise Conflict(
             f"container {container.name} did not end within {KILL_SECONDS:.0f} s of SIGKILL",
             hint="a process in an uninterruptible wait (a dead NFS server?) cannot be killed,\n"
@@ -101,12 +101,12 @@ def kill_container(container: Container, number: int) -> None:
     """Send a signal; where it means the end, see to that."""
     ends = cancels(container.config, number)
     if ends:
-        end_policy(container)
+        cancel_restart(container)
     if number == SIGKILL:
-        let_run(container)
+        ensure_unpaused(container)
     _signal(container, number)
     if number == SIGKILL or (ends and container.restarting):
-        await_end(container, KILL_SECONDS)
+        wait_until_ended(container, KILL_SECONDS)
 
 
 def wait(store: Store, reference: str) -> int:
@@ -115,21 +115,21 @@ def wait(store: Store, reference: str) -> int:
     if not container.running and not container.monitor_pid:
         return int(container.state["ExitCode"])
     try:
-        socket = reach(container)
+        socket = connect_when_ready(container)
     except NotFound:  # it was run with --rm
         socket = None
     if socket is None:
         return int(find(store, container.id).state["ExitCode"])
-    socket.send(b"W")
+    socket.send(protocol.WAIT)
     while True:
         packet = protocol.receive(socket)
-        if packet[:1] == b"x":
+        if packet[:1] == protocol.EXITED:
             return int(protocol.content_of(packet)["code"])
         if not packet:
             return int(find(store, container.id).state["ExitCode"])
 
 
-def await_end(container: Container, seconds: float | None) -> bool:
+def wait_until_ended(container: Container, seconds: float | None) -> bool:
     """Wait until the container's monitor has cleaned up after it; returns whether it has."""
     monitor = container.monitor_pid
     if not monitor:

@@ -10,7 +10,8 @@ waits, and its input goes on; where the container does not read, our stdin waits
 arrive.
 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
-container's own terminal turns it into a signal. Without one, signals that reach us are passed on.
+container's own terminal turns it into a signal. Without one, received signals are
+forwarded.
 The detach keys (Ctrl-P Ctrl-Q) end the connection, and the container goes on.
 
 Sources: termios(3) cfmakeraw; Docker's documentation of attach.
@@ -111,10 +112,10 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
         )
     socket = connect(container)
     attachment.stdin = attachment.stdin and bool(container.config.get("OpenStdin"))
-    socket.send(protocol.message(b"A", {"attach": attachment.streams()}))
-    conversation = Conversation(socket, attachment, terminal=bool(container.config.get("Tty")))
-    conversation.redraws = True
-    return conversation.hold_or_detach()
+    socket.send(protocol.message(protocol.ATTACH, {"attach": attachment.streams()}))
+    connection = MonitorConnection(socket, attachment, terminal=bool(container.config.get("Tty")))
+    connection.redraws = True
+    return connection.relay_or_detach()
 
 
 def connect(container: Container) -> _socket.socket:
@@ -126,9 +127,9 @@ def connect(container: Container) -> _socket.socket:
     try:
         return protocol.connect(container.paths.run)
     except OSError:
-        from minidock.engine.monitor.connection import reach  # seldom needed
+        from minidock.engine.monitor.connection import connect_when_ready  # seldom needed
     try:
-        socket = reach(container)
+        socket = connect_when_ready(container)
     except NotFound:  # it was run with --rm
         socket = None
     if socket is None:
@@ -145,10 +146,10 @@ class Detached(MinidockError):
         super().__init__("read escape sequence")
 
 
-class Conversation:
+class MonitorConnection:
     """A connection to a monitor, from the first answer to the last.
 
-    terminal: whether the process has one. on_record: gets the journal's records. on_turn: decides
+    terminal: whether the process has one. on_record: gets the journal's records. on_step: decides
     about the act told last, where the launch asked for that: protocol.py's g or q.
     """
 
@@ -160,14 +161,14 @@ class Conversation:
         terminal: bool,
         on_record: Callable[[str], None] | None = None,
         on_started: Callable[[], None] | None = None,
-        on_turn: Callable[[_socket.socket], bytes] | None = None,
+        on_step: Callable[[_socket.socket], bytes] | None = None,
     ) -> None:
         self.socket = socket
         self.attachment = attachment
         self.terminal = terminal
         self.on_record = on_record
         self.on_started = on_started
-        self.on_turn = on_turn
+        self.on_step = on_step
         self._started = False
         self._code: int | None = None
         self.redraws = False  # as who attaches to an editor wants to see it
@@ -179,7 +180,7 @@ class Conversation:
         self._credit = protocol.WINDOW_BYTES  # how much more stdin the monitor has room for
         self._heard_bytes = self._acknowledged_bytes = 0
 
-    def await_start(self) -> None:
+    def wait_until_started(self) -> None:
         """Wait until it has started; returns at once where that was heard before.
 
         Raises what kept it from starting.
@@ -187,7 +188,7 @@ class Conversation:
         while not self._started:
             self._hear(protocol.receive(self.socket))
 
-    def await_end(self) -> int:
+    def wait_until_ended(self) -> int:
         """Wait until it has ended, for who sends nothing; returns its exit code."""
         while self._code is None:
             self._hear(protocol.receive(self.socket))
@@ -197,7 +198,7 @@ class Conversation:
         """What the container said on its stdout (1) or stderr (2) goes to ours."""
         self._own_output.add(stream, data)
 
-    def hold(self) -> int:
+    def relay(self) -> int:
         """Carry bytes both ways until it ends or the keys detach; returns its exit code."""
         assert self.attachment is not None
         raw = RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
@@ -214,9 +215,9 @@ class Conversation:
             if raw is not None:
                 raw.restore()
 
-    def hold_or_detach(self) -> int:
+    def relay_or_detach(self) -> int:
         """The same for who came to a process that is not its own. Raises Detached."""
-        code = self.hold()
+        code = self.relay()
         if self._detached:
             raise Detached
         return code
@@ -271,7 +272,7 @@ class Conversation:
             if number == SIGWINCH:
                 self._resize()
             elif proxy and self._code is None:
-                self._send(protocol.message(b"k", {"signal": number}))
+                self._send(protocol.message(protocol.SIGNAL, {"signal": number}))
             elif number in ENDING:
                 raise SystemExit(128 + number)  # past the code that restores the terminal
 
@@ -288,23 +289,23 @@ class Conversation:
 
     def _hear(self, packet: bytes) -> None:
         kind = packet[:1]
-        if kind in (b"o", b"E"):
+        if kind in (protocol.STDOUT, protocol.STDERR):
             self._heard_bytes += len(packet) - 1
-            self.say(1 if kind == b"o" else 2, packet[1:])
+            self.say(1 if kind == protocol.STDOUT else 2, packet[1:])
             self._acknowledge()
-        elif kind == b"a":
-            self._credit += protocol.taken_bytes(packet)
-        elif kind == b"x":
+        elif kind == protocol.ACK:
+            self._credit += protocol.acked_bytes(packet)
+        elif kind == protocol.EXITED:
             self._code = int(protocol.content_of(packet)["code"])
-        elif kind == b"S" and not self._started:
+        elif kind == protocol.STARTED and not self._started:
             self._started = True
             if self.on_started is not None:
                 self.on_started()
-        elif kind == b"j" and self.on_record is not None:
+        elif kind == protocol.RECORD and self.on_record is not None:
             self.on_record(packet[1:].decode())
-        elif kind == b"t" and self.on_turn is not None:
-            self._send(self.on_turn(self.socket))
-        elif kind == b"f":
+        elif kind == protocol.STEP and self.on_step is not None:
+            self._send(self.on_step(self.socket))
+        elif kind == protocol.FAILED:
             raise rebuild_error(protocol.content_of(packet))
         elif not kind:
             raise Conflict(
@@ -314,8 +315,8 @@ class Conversation:
     def _acknowledge(self) -> None:
         """Tell how much was passed on: the monitor may send as much again."""
         passed_on = self._heard_bytes - self._own_output.waiting_bytes
-        if passed_on - self._acknowledged_bytes >= protocol.TAKEN_BYTES:
-            self._send(protocol.taken(passed_on - self._acknowledged_bytes))
+        if passed_on - self._acknowledged_bytes >= protocol.ACK_BYTES:
+            self._send(protocol.ack(passed_on - self._acknowledged_bytes))
             self._acknowledged_bytes = passed_on
 
     # What we say
@@ -328,13 +329,13 @@ class Conversation:
             return
         if not data:
             self._stdin_open = False
-            self._send(b"e")
+            self._send(protocol.STDIN_END)
             return
         if self.terminal and self.attachment.detach_keys:
             data = self._without_detach_keys(data)
         if data:
             self._credit -= len(data)
-            self._send(b"i" + data)
+            self._send(protocol.STDIN + data)
 
     def _without_detach_keys(self, data: bytes) -> bytes:
         """Hold back what may become the detach keys; they are typed one after the other."""
@@ -362,7 +363,7 @@ class Conversation:
             rows, columns = get_size(1)
             if rows or columns:  # a terminal that knows its size
                 size = {"rows": rows + more, "columns": columns + more}
-                self._send(protocol.message(b"r", size))
+                self._send(protocol.message(protocol.RESIZE, size))
 
     def _send(self, packet: bytes) -> None:
         """Send a message, now or when the monitor has room for it."""
@@ -381,4 +382,4 @@ class Conversation:
             self._stdin_open = False  # it has ended; its exit code is on the way
 
 
-__all__ = ["Attachment", "Conversation", "attach", "connect", "parse_detach_keys"]
+__all__ = ["Attachment", "MonitorConnection", "attach", "connect", "parse_detach_keys"]

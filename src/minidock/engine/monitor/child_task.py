@@ -19,7 +19,7 @@ import os
 
 from minidock import jsontext
 from minidock.engine.monitor.poll_loop import READABLE, Loop
-from minidock.engine.monitor.timer import Alarm
+from minidock.engine.monitor.timer import Timer
 from minidock.engine.store.journal import fault_gate
 from minidock.errors import MinidockError, as_ours
 from minidock.kernel import flock
@@ -38,11 +38,11 @@ _SIGKILL = 9
 _ANSWER_BYTES = 64 * 1024  # what a pipe holds
 
 
-class CutShort(MinidockError):
+class TaskKilled(MinidockError):
     """An errand's child was killed in the middle of its work."""
 
 
-class Errand:
+class ChildTask:
     """One piece of work. Exactly one of `done` and `failed` is called, once, by the loop."""
 
     def __init__(
@@ -64,9 +64,9 @@ class Errand:
         if self._pid == 0:
             _work(work, writing, monitor)
         os.close(writing)
-        children.claimed.add(self._pid)
+        children.tracked.add(self._pid)
         loop.watch(self._reading, READABLE, lambda events: self._hear())
-        self._alarm = Alarm(loop, int(limit_seconds * 1000), self._give_up)
+        self._timer = Timer(loop, int(limit_seconds * 1000), self._give_up)
 
     def abandon(self) -> None:
         """Nobody wants to know any more how it ends; it is not cut short."""
@@ -85,22 +85,22 @@ class Errand:
         elif answer:
             self._failed(rebuild_error(jsontext.loads(answer)))
         else:
-            self._failed(CutShort("a child of the container's monitor was killed"))
+            self._failed(TaskKilled("a child of the container's monitor was killed"))
 
     def _give_up(self) -> None:
         self.kill()
         self._failed(
-            CutShort(
+            TaskKilled(
                 "the disk, or another process, was waited for in vain for "
                 f"{self._limit_seconds:g} s"
             )
         )
 
     def _end(self) -> None:
-        self._alarm.stop()
+        self._timer.stop()
         self._loop.forget(self._reading)
         os.close(self._reading)
-        children.reap_at_some_time(self._pid)
+        children.reap_eventually(self._pid)
 
 
 def _work(work: Callable[[], None], writing: int, monitor: int) -> None:

@@ -70,9 +70,9 @@ class Client:
     def take(self, size_bytes: int) -> None:
         """So much of its stdin has gone into the process: it may send as much again."""
         self._unsaid_bytes += size_bytes
-        if self._unsaid_bytes >= protocol.TAKEN_BYTES:
+        if self._unsaid_bytes >= protocol.ACK_BYTES:
             said, self._unsaid_bytes = self._unsaid_bytes, 0
-            self.send(protocol.taken(said))
+            self.send(protocol.ack(said))
 
     def send(self, packet: bytes) -> None:
         """Send a message, now or when the command has room for it."""
@@ -144,8 +144,8 @@ class Client:
             packet = b""
         if not packet:
             self.close()
-        elif packet[:1] == b"a":
-            self._untaken_bytes -= protocol.taken_bytes(packet)
+        elif packet[:1] == protocol.ACK:
+            self._untaken_bytes -= protocol.acked_bytes(packet)
             if self.session is not None:
                 self.session.pace()
         elif self.on_message is not None:

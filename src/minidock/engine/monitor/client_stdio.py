@@ -5,7 +5,7 @@ may need the other one first. poll(2) tells when a descriptor is ready, but a wr
 room that there is waits all the same, and so does a read that another reader was quicker at.
 O_NONBLOCK ends that. It is a flag of the open file description, which the caller shares with us:
 were we killed before we undid it, the caller's shell would fail with EAGAIN. So a pipe or terminal
-is opened once more by way of /proc/self/fd: the same pipe, but a description and flags of our own.
+is opened again through /proc/self/fd: the same pipe, but a description and flags of our own.
 
     pipe, FIFO, terminal    opened again with O_NONBLOCK
     socket                  cannot be opened again: send and recv with MSG_DONTWAIT
@@ -91,12 +91,12 @@ class Output:
     def __init__(self) -> None:
         self.waiting_bytes = 0
         self._waiting: list[tuple[int, memoryview]] = []
-        self._ways: dict[int, _Way] = {}
+        self._streams: dict[int, _Stream] = {}
 
     @property
     def descriptor(self) -> int:
         """What to poll for room; -1 where nothing waits."""
-        return self._way(self._waiting[0][0]).descriptor if self._waiting else -1
+        return self._stream(self._waiting[0][0]).descriptor if self._waiting else -1
 
     def add(self, stream: int, data: bytes) -> None:
         """Write it, now or when there is room."""
@@ -111,11 +111,11 @@ class Output:
         """
         while self._waiting:
             stream, data = self._waiting[0]
-            way = self._way(stream)
-            if way.needs_poll and not ready:
+            output = self._stream(stream)
+            if output.needs_poll and not ready:
                 return
             try:
-                written = way.write(data)
+                written = output.write(data)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -129,16 +129,16 @@ class Output:
 
     def close(self) -> None:
         """Close what is ours; the caller's stay."""
-        for way in self._ways.values():
-            way.close()
+        for output in self._streams.values():
+            output.close()
 
-    def _way(self, stream: int) -> _Way:
-        if stream not in self._ways:
-            self._ways[stream] = _Way(stream)
-        return self._ways[stream]
+    def _stream(self, stream: int) -> _Stream:
+        if stream not in self._streams:
+            self._streams[stream] = _Stream(stream)
+        return self._streams[stream]
 
 
-class _Way:
+class _Stream:
     """How one of the caller's streams is written to. needs_poll: a write may wait without it."""
 
     def __init__(self, stream: int) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _RETRY_SECONDS = 0.005
 
 
-def reach(container: Container) -> _socket.socket | None:
+def connect_when_ready(container: Container) -> _socket.socket | None:
     """A connection to the monitor of a container, whenever it is ready; None once it has ended.
 
     While the container is being restarted its monitor does not listen: that is waited for.
@@ -32,21 +32,21 @@ def reach(container: Container) -> _socket.socket | None:
         time.sleep(_RETRY_SECONDS)
 
 
-def end_policy(container: Container) -> None:
+def cancel_restart(container: Container) -> None:
     """Have a running container not started again when it ends; nothing to do without a policy."""
     if policy_of(container.host_config).name != NO:
-        _tell(container, b"C")
+        _send_order(container, protocol.CANCEL_RESTART)
 
 
-def keep(container: Container) -> None:
+def cancel_auto_remove(container: Container) -> None:
     """Have a running container of --rm stay when it ends; nothing to do for others."""
     if container.host_config.get("AutoRemove"):
-        _tell(container, b"K")
+        _send_order(container, protocol.CANCEL_AUTO_REMOVE)
 
 
-def _tell(container: Container, order: bytes) -> None:
+def _send_order(container: Container, order: bytes) -> None:
     """Give a monitor an order, and wait until it has it; one that has ended needs none."""
-    while (socket := reach(container)) is not None:
+    while (socket := connect_when_ready(container)) is not None:
         socket.send(order)
-        if protocol.receive(socket)[:1] == b"S":
+        if protocol.receive(socket)[:1] == protocol.STARTED:
             return

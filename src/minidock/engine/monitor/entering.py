@@ -12,29 +12,29 @@ from __future__ import annotations
 import time
 
 from minidock.engine.monitor.poll_loop import READABLE, Loop
-from minidock.engine.monitor.timer import Alarm
+from minidock.engine.monitor.timer import Timer
 from minidock.errors import CommandNotRunnable, Conflict, MinidockError, as_ours
-from minidock.runtime.exec import ENDED_MEANWHILE
+from minidock.runtime.exec import ENDED_DURING_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minidock.runtime.exec import Entered, Entering
+    from minidock.runtime.exec import ExecProcess, ExecStart
 
 LIMIT_SECONDS = 30.0
 _LOOK_MS = 200
 
 
-class Entrance:
+class PendingExec:
     """One process's way in. Exactly one of `entered` and `failed` is called, once."""
 
     def __init__(
         self,
         loop: Loop,
-        entering: Entering,
+        entering: ExecStart,
         *,
-        entered: Callable[[Entered], None],
+        entered: Callable[[ExecProcess], None],
         failed: Callable[[MinidockError], None],
         limit_seconds: float = LIMIT_SECONDS,
     ) -> None:
@@ -45,12 +45,12 @@ class Entrance:
         self._limit_seconds = limit_seconds
         self._deadline = time.monotonic() + limit_seconds
         self._watched = -1
-        self._alarm = Alarm(loop, _LOOK_MS, self._look)
+        self._timer = Timer(loop, _LOOK_MS, self._look)
         self._watch()
 
     def abandon(self) -> None:
         """Its container has ended, and it with that: end and reap it, and tell that it failed."""
-        self._entering.give_up(Conflict(ENDED_MEANWHILE))
+        self._entering.give_up(Conflict(ENDED_DURING_EXEC))
         self._proceed(wait=True)
 
     def end(self) -> None:
@@ -71,19 +71,19 @@ class Entrance:
         try:
             entered = self._entering.proceed(wait=wait)
         except (MinidockError, OSError) as error:
-            self._alarm.stop()
+            self._timer.stop()
             self._failed(as_ours(error))
             return
         if entered is None:
             self._watch()
             return
-        self._alarm.stop()
+        self._timer.stop()
         self._entered(entered)
 
     def _look(self) -> None:
         """Has it taken too long, or died unnoticed?"""
-        if self._entering.has_lost_a_process():
-            self._entering.give_up(Conflict(ENDED_MEANWHILE))
+        if self._entering.has_lost_process():
+            self._entering.give_up(Conflict(ENDED_DURING_EXEC))
         elif time.monotonic() > self._deadline:
             self._entering.give_up(
                 CommandNotRunnable(
@@ -91,5 +91,5 @@ class Entrance:
                     hint="was it stopped (SIGSTOP) on its way, or is the machine out of memory?",
                 )
             )
-        self._alarm = Alarm(self._loop, _LOOK_MS, self._look)
+        self._timer = Timer(self._loop, _LOOK_MS, self._look)
         self._watch()

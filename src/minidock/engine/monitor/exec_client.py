@@ -10,7 +10,7 @@ import os
 from minidock.engine.container.containers import restarting_error
 from minidock.engine.container.lookup import find
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.attach import Attachment, Conversation, connect
+from minidock.engine.monitor.attach import Attachment, MonitorConnection, connect
 from minidock.errors import Conflict, UsageError
 from minidock.kernel.terminal import get_size
 
@@ -46,7 +46,7 @@ def execute(
         )
     size = list(get_size(1)) if process.get("Tty") and os.isatty(1) else None
     packet = protocol.message(
-        b"X",
+        protocol.EXEC,
         {
             "request": process,
             "attach": attachment.streams() if attachment else None,
@@ -57,8 +57,8 @@ def execute(
         raise UsageError("the command and its environment are too long: 400 KiB at most")
     socket = connect(container)
     socket.send(packet)
-    conversation = Conversation(socket, attachment, terminal=bool(process.get("Tty")))
+    connection = MonitorConnection(socket, attachment, terminal=bool(process.get("Tty")))
     if attachment is None:
-        conversation.await_start()
+        connection.wait_until_started()
         return None
-    return conversation.hold_or_detach()
+    return connection.relay_or_detach()

@@ -7,7 +7,7 @@ from minidock.engine.monitor.launch import bundle_config
 from minidock.kernel import capability, seccomp
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
-from minidock.runtime.exec import Entering
+from minidock.runtime.exec import ExecStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ def enter(
     stdio: tuple[int, int, int] | None,
     *,
     size: list[int] | None,
-) -> Entering:
+) -> ExecStart:
     """Begin to run a process in the monitor's container.
 
     request: Docker's ExecConfig (Cmd, Env, User, WorkingDir, Tty, Privileged).
     size: [rows, columns] of the terminal.
-    Raises UsageError for an unknown user, and what runtime.exec.Entering raises.
+    Raises UsageError for an unknown user, and what runtime.exec.ExecStart raises.
     """
     config = bundle_config(container)
     first = config["process"]
@@ -58,7 +58,7 @@ def enter(
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
     profile = config["linux"].get("seccomp")
-    return Entering(
+    return ExecStart(
         state.load(container.store.run, container.id),
         config,
         spec,

@@ -8,34 +8,33 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client
-from minidock.engine.monitor.entering import Entrance
+from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.exec_process import enter
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError
-from minidock.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.runtime.exec import Entered
+    from minidock.runtime.exec import ExecProcess
 
 
-class Added:
+class ExecSessions:
     """The processes beside a container's first one, each with the command that wanted it."""
 
     def __init__(self, loop: Loop, container: Container) -> None:
         self._loop = loop
         self._container = container
         self._sessions: list[Session] = []
-        self._entrances: list[Entrance] = []
+        self._pending: list[PendingExec] = []
 
     def execute(self, client: Client, content: dict[str, Any]) -> None:
         """Run one more process. content: of an X message."""
         request, wanted = content["request"], content.get("attach")
-        tell = Teller(self._container, request["Cmd"])
+        tell = ExecEvents(self._container, request["Cmd"])
         pipes = None
         if not request.get("Tty"):
             pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
@@ -48,35 +47,35 @@ class Added:
             return
         client.on_message = None  # it has nothing to say before its process runs
 
-        def entered(child: Entered) -> None:
-            self._entrances.remove(entrance)
+        def entered(child: ExecProcess) -> None:
+            self._pending.remove(pending)
             self._begin(client, wanted, child, pipes, tell)
 
         def failed(error: MinidockError) -> None:
-            self._entrances.remove(entrance)
+            self._pending.remove(pending)
             self._refuse(client, pipes, error)
 
-        entrance = Entrance(self._loop, entering, entered=entered, failed=failed)
-        self._entrances.append(entrance)
+        pending = PendingExec(self._loop, entering, entered=entered, failed=failed)
+        self._pending.append(pending)
 
     def _refuse(self, client: Client, pipes: Pipes | None, error: MinidockError) -> None:
         if pipes is not None:
             pipes.close()
-        client.send(protocol.message(b"f", describe_error(error)))
+        client.send(protocol.failure(error))
 
     def _begin(
         self,
         client: Client,
         wanted: dict[str, Any] | None,
-        child: Entered,
+        child: ExecProcess,
         pipes: Pipes | None,
-        tell: Teller,
+        tell: ExecEvents,
     ) -> None:
         """Its command runs: carry its streams."""
 
         def on_end(session: Session) -> None:
             tell.died(session.exit_code)
-            client.send(protocol.message(b"x", {"code": session.exit_code}))
+            client.send(protocol.exit_status(session.exit_code))
             self._sessions.remove(session)
 
         session = Session(
@@ -90,7 +89,7 @@ class Added:
         )
         self._sessions.append(session)
         client.on_message = session.handle
-        client.send(b"S")
+        client.send(protocol.STARTED)
         if wanted is not None:
             client.wants(wanted)
             session.join(client)
@@ -99,13 +98,13 @@ class Added:
 
     def reap(self) -> None:
         """They were killed with the container; their commands want to know."""
-        for entrance in list(self._entrances):
-            entrance.abandon()
+        for pending in list(self._pending):
+            pending.abandon()
         for session in list(self._sessions):
             session.reap()
 
 
-class Teller:
+class ExecEvents:
     """What is told of one more process: made and started now, ended later."""
 
     def __init__(self, container: Container, command: list[str]) -> None:

@@ -27,7 +27,7 @@ from minidock.kernel import capability, seccomp
 from minidock.kernel.mount import mount_table
 from minidock.oci.runtime_config import process_config
 from minidock.runtime import state
-from minidock.runtime.exec import Entering
+from minidock.runtime.exec import ExecStart
 from minidock.runtime.process_config import DEFAULT_PATH
 
 TYPE_CHECKING = False
@@ -40,17 +40,17 @@ _FILTERED = "2"  # SECCOMP_MODE_FILTER
 _NOBODY = 65534  # the kernel's overflow uid and gid: owner of nothing
 
 
-def enter_half_made(
+def start_exec_half_made(
     container: Container,
     request: dict[str, Any],
     stdio: tuple[int, int, int] | None,
     *,
     size: list[int] | None,
-) -> Entering:
+) -> ExecStart:
     """Begin to run a process beside a container's init.
 
     request: {"Cmd", "Tty"}. size: [rows, columns] of its terminal.
-    Raises Conflict where there is no init yet, and what runtime.exec.Entering raises.
+    Raises Conflict where there is no init yet, and what runtime.exec.ExecStart raises.
     """
     known = _made_so_far(container)
     config = bundle_config(container)
@@ -76,7 +76,7 @@ def enter_half_made(
     spec["capabilities"].update(effective=held, permitted=held)
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
-    return Entering(
+    return ExecStart(
         known,
         config,
         spec,

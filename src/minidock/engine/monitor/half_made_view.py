@@ -10,6 +10,8 @@ which is called in the monitor, while init waits for its start. What it raises e
 
 from __future__ import annotations
 
+from minidock.engine.monitor import protocol
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from minidock.runtime import lifecycle
 
 
-def wanted_view(
+def load_view(
     request: dict[str, Any], container: Container, starter: Client
 ) -> Callable[[lifecycle.Container], None] | None:
     """The view that a launch message asks for; None where it asks for none."""
@@ -29,7 +31,7 @@ def wanted_view(
     module = __import__(request["view"], fromlist=["look_on"])
 
     def tell(line: str) -> None:
-        starter.send(b"j" + line.encode())
+        starter.send(protocol.RECORD + line.encode())
 
     def look_on(created: lifecycle.Container) -> None:
         module.look_on(container, created, tell)

@@ -19,13 +19,13 @@ import time
 
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.monitor.child_task import Errand
-from minidock.engine.monitor.entering import Entrance
+from minidock.engine.monitor.child_task import ChildTask
+from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.exec_process import enter
-from minidock.engine.monitor.exec_sessions import Teller
+from minidock.engine.monitor.exec_sessions import ExecEvents
 from minidock.engine.monitor.poll_loop import Loop
 from minidock.engine.monitor.session import Pipes, Session
-from minidock.engine.monitor.timer import Alarm
+from minidock.engine.monitor.timer import Timer
 from minidock.engine.store.stories import telling
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import MinidockError, NotFound
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minidock.runtime.exec import Entered
+    from minidock.runtime.exec import ExecProcess
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _INTERVAL_NS = _TIMEOUT_NS = 30_000_000_000
@@ -75,9 +75,9 @@ class Health:
         self._run: str = container.state["StartedAt"]
         self._status = STARTING
         self._failing_streak = 0
-        self._errand: Errand | None = None
+        self._task: ChildTask | None = None
         self._check: _Check | None = None
-        self._alarm: Alarm | None = None
+        self._timer: Timer | None = None
         self._wait()
 
     def end(self) -> None:
@@ -86,19 +86,19 @@ class Health:
         if self._check is not None:
             self._check.abandon()
             self._check = None
-        if self._errand is not None:
-            self._errand.abandon()
-            self._errand = None
+        if self._task is not None:
+            self._task.abandon()
+            self._task = None
 
     def _wait(self) -> None:
         """Until the next check: shorter as long as the container is starting."""
         starts = self._status == STARTING and self._in_start_period(time.monotonic_ns())
         interval_ns = self._start_interval_ns if starts else self._interval_ns
-        self._alarm = Alarm(self._loop, interval_ns // 1_000_000, self._begin)
+        self._timer = Timer(self._loop, interval_ns // 1_000_000, self._begin)
 
     def _stop_waiting(self) -> None:
-        if self._alarm is not None:
-            self._alarm.stop()
+        if self._timer is not None:
+            self._timer.stop()
 
     def _begin(self) -> None:
         self._stop_waiting()
@@ -131,12 +131,12 @@ class Health:
         def go_on(error: MinidockError | None = None) -> None:
             """An error: it is being removed, the disk is full, or somebody holds its lock. The next
             check counts."""
-            self._errand = None
+            self._task = None
             if self._status != before:
                 emit_container(self._container, f"health_status: {self._status}")
             self._wait()
 
-        self._errand = Errand(
+        self._task = ChildTask(
             self._loop,
             lambda: _save(self._container, self._run, now, result),
             done=go_on,
@@ -168,8 +168,8 @@ class _Check:
         self._timeout_ns = timeout_ns
         self._output = b""
         self._late = False
-        self._alarm: Alarm | None = None
-        self._entrance: Entrance | None = None
+        self._timer: Timer | None = None
+        self._pending: PendingExec | None = None
         self._session: Session | None = None
         self._on_end: Callable[[_Check], None] | None = None
         self.exit_code = _NOT_RUN
@@ -179,7 +179,7 @@ class _Check:
     def run(self, on_end: Callable[[_Check], None]) -> None:
         """Start it; on_end is called once it has ended, or could not be started."""
         self._on_end = on_end
-        self._tell = Teller(self._container, self._command)
+        self._tell = ExecEvents(self._container, self._command)
         pipes = Pipes(stdin=False)
         try:
             with self._telling():
@@ -187,23 +187,23 @@ class _Check:
         except MinidockError as error:
             self._refused(pipes, error)
             return
-        self._alarm = Alarm(self._loop, self._timeout_ns // 1_000_000, self._kill)
-        self._entrance = Entrance(
+        self._timer = Timer(self._loop, self._timeout_ns // 1_000_000, self._kill)
+        self._pending = PendingExec(
             self._loop,
             entering,
             entered=lambda child: self._entered(pipes, child),
             failed=lambda error: self._refused(pipes, error),
         )
 
-    def _entered(self, pipes: Pipes, child: Entered) -> None:
-        self._entrance = None
+    def _entered(self, pipes: Pipes, child: ExecProcess) -> None:
+        self._pending = None
         self._session = Session(
             self._loop, pid=child.pid, console=None, pipes=pipes, log=self,
             close_stdin_with_client=False, on_end=self._ended,
         )  # fmt: skip
 
     def _refused(self, pipes: Pipes, error: MinidockError) -> None:
-        self._entrance = None
+        self._pending = None
         pipes.close()
         if not self._late:
             self.write("stderr", str(error).encode())
@@ -229,16 +229,16 @@ class _Check:
     def abandon(self) -> None:
         """Its container has ended, and it with that: nobody wants to know how."""
         self._on_end = None
-        if self._entrance is not None:
-            self._entrance.abandon()
+        if self._pending is not None:
+            self._pending.abandon()
         elif self._session is not None:
             self._session.reap()
 
     def _kill(self) -> None:
         """The time is up: end the check, and count it as failed."""
         self._late = True
-        if self._entrance is not None:
-            self._entrance.end()
+        if self._pending is not None:
+            self._pending.end()
         elif self._session is not None and self._session.pidfd >= 0:
             with self._telling():
                 send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
@@ -249,8 +249,8 @@ class _Check:
         self._finish()
 
     def _finish(self) -> None:
-        if self._alarm is not None:
-            self._alarm.stop()
+        if self._timer is not None:
+            self._timer.stop()
         self._end = timestamp()
         if self._on_end is not None:
             self._on_end(self)

@@ -21,8 +21,10 @@ from minidock.runtime import state
 _MODES = ("PidMode", "IpcMode", "NetworkMode")
 
 
-class Joined:
-    """`with Joined(container) as joined:` they are held; `joined.require_alive()` once it is made.
+class JoinTargets:
+    """The containers whose namespaces are joined; the block holds a pidfd of each.
+
+    Call `require_alive` in the block once the runtime has opened the namespaces.
 
     Raises Conflict where one of them does not run.
     """
@@ -31,7 +33,7 @@ class Joined:
         self._container = container
         self._held: list[tuple[str, int]] = []
 
-    def __enter__(self) -> Joined:
+    def __enter__(self) -> JoinTargets:
         modes = [self._container.host_config.get(mode) or "" for mode in _MODES]
         try:
             for reference in {mode[10:] for mode in modes if mode.startswith("container:")}:

@@ -21,8 +21,8 @@ from minidock.engine.container.mounts import (
 from minidock.engine.container.network_files import write_network_files
 from minidock.engine.container.overlay_directories import layers_of
 from minidock.engine.container.teardown import take_down
-from minidock.engine.monitor.joined_namespaces import Joined
-from minidock.engine.monitor.networking import Wiring
+from minidock.engine.monitor.joined_namespaces import JoinTargets
+from minidock.engine.monitor.networking import NetworkSandbox
 from minidock.engine.store.timestamps import NEVER, timestamp
 from minidock.kernel import flock
 from minidock.kernel.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount_filesystem
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Launched:
+class RunResources:
     """A running container, as its monitor holds it.
 
     runtime: its init and terminal. wiring: its networks, and the host's ports that lead to it.
     """
 
-    def __init__(self, runtime: lifecycle.Container, wiring: Wiring) -> None:
+    def __init__(self, runtime: lifecycle.Container, wiring: NetworkSandbox) -> None:
         self.runtime = runtime
         self.wiring = wiring
 
@@ -57,7 +57,7 @@ def launch(
     container: Container,
     stdio: tuple[int, int, int] | None,
     look_on: Callable[[lifecycle.Container], None] | None = None,
-) -> Launched:
+) -> RunResources:
     """Start a container: its layers, its bundle, its namespaces, its network, its command.
 
     stdio: the command's ends of its pipes; None for a terminal, which is made inside. look_on: is
@@ -65,9 +65,9 @@ def launch(
     Raises MinidockError of many kinds; nothing of the run is left then.
     """
     store = container.store
-    with Joined(container) as joined, UndoOnError() as undo:
+    with JoinTargets(container) as joined, UndoOnError() as undo:
         undo.callback(_unmake, container)
-        wiring = Wiring(container)
+        wiring = NetworkSandbox(container)
         wiring.hold_ports()
         addresses = wiring.reserve()
         mount_layers(container)
@@ -86,7 +86,7 @@ def launch(
             look_on(created)
         lifecycle.start(created.state)
         created.await_exec()
-    return Launched(created, wiring)
+    return RunResources(created, wiring)
 
 
 def _unmake(container: Container) -> None:

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from minidock.errors import MinidockError
 
 
-def note_running(loop: Loop, container: Container, run: Run) -> None:
+def record_running(loop: Loop, container: Container, run: Run) -> None:
     """Write down that a container runs, turning the loop meanwhile.
 
     Raises what kept us from it; then nothing of the run is left.
     """
     with UndoOnError() as undo:
         undo.callback(run.clean_up)
-        if not (container.is_temporary and _note_at_once(container)):
-            _note_meanwhile(loop, container)
+        if not (container.is_temporary and _save_now(container)):
+            _save_in_child(loop, container)
 
 
-def _note_at_once(container: Container) -> bool:
+def _save_now(container: Container) -> bool:
     """Returns False where somebody else edits the document just now."""
     path = container.paths.lock
     fd = open_regular(path)
@@ -50,11 +50,11 @@ def _note_at_once(container: Container) -> bool:
     return True
 
 
-def _note_meanwhile(loop: Loop, container: Container) -> None:
-    from minidock.engine.monitor.child_task import Errand  # `run --rm` does without
+def _save_in_child(loop: Loop, container: Container) -> None:
+    from minidock.engine.monitor.child_task import ChildTask  # `run --rm` does without
 
     outcome: list[MinidockError | None] = []
-    Errand(
+    ChildTask(
         loop,
         lambda: save_running(container),
         done=lambda: outcome.append(None),
@@ -67,7 +67,7 @@ def _note_meanwhile(loop: Loop, container: Container) -> None:
     container.reload()
 
 
-def note_failure(container: Container, error: MinidockError) -> None:
+def record_failure(container: Container, error: MinidockError) -> None:
     """Write down why a container did not start; with --rm, or given up, it goes.
 
     Raises NotFound, OSError, LockTimeout.
@@ -81,7 +81,7 @@ def note_failure(container: Container, error: MinidockError) -> None:
     container.save()
 
 
-def keep_traceback(home: str) -> None:
+def log_traceback(home: str) -> None:
     """A monitor has no stderr; what went wrong in it is kept beside its container."""
     if os.path.isdir(home):
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

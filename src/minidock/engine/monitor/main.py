@@ -35,9 +35,9 @@ from minidock.engine.container.repair import note_end
 from minidock.engine.container.run_journal import journal_of
 from minidock.engine.monitor import protocol
 from minidock.engine.monitor.client import Client, Listener
-from minidock.engine.monitor.exec_sessions import Added
-from minidock.engine.monitor.half_made_view import wanted_view
-from minidock.engine.monitor.launch_record import keep_traceback, note_failure, note_running
+from minidock.engine.monitor.exec_sessions import ExecSessions
+from minidock.engine.monitor.half_made_view import load_view
+from minidock.engine.monitor.launch_record import log_traceback, record_failure, record_running
 from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.run import Run
 from minidock.engine.store import journal
@@ -46,7 +46,6 @@ from minidock.engine.store.tree_removal import remove_tree
 from minidock.errors import Conflict, LockTimeout, MinidockError, NotFound, as_ours
 from minidock.kernel import cgroup_tree, flock, process
 from minidock.paths import Store
-from minidock.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.monitor.health import Health
-    from minidock.engine.monitor.network_change import Rewiring
+    from minidock.engine.monitor.network_change import NetworkChanges
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
@@ -70,7 +69,7 @@ def main(arguments: list[str]) -> int:
     control = _socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     packet = control.recv(protocol.MESSAGE_BYTES)
-    if packet[:1] != b"L":
+    if packet[:1] != protocol.LAUNCH:
         return 0  # the command ended without wanting a container after all
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the command, not for us
@@ -91,10 +90,10 @@ class Monitor:
         self.starter = Client(self.loop, control)
         self.clients = [self.starter]
         self.waiting: list[Client] = []
-        self.added: Added
+        self.exec_sessions: ExecSessions
         self.current: Run | None = None
         self.health: Health | None = None
-        self.rewiring: Rewiring | None = None
+        self.network_changes: NetworkChanges | None = None
         self.listener: Listener | None = None
         self.ownership: Ownership | None = None
         self.container: Container
@@ -113,12 +112,12 @@ class Monitor:
             self._fail(as_ours(error))
             if isinstance(error, (MinidockError, OSError)):
                 return
-            keep_traceback(self.store.container(self.request["id"]).home)
+            log_traceback(self.store.container(self.request["id"]).home)
             raise
         try:
             self._serve()
         except BaseException:
-            keep_traceback(self.store.container(self.request["id"]).home)
+            log_traceback(self.store.container(self.request["id"]).home)
             raise
 
     def _serve(self) -> None:
@@ -141,7 +140,7 @@ class Monitor:
         self.ownership = ownership
         self.container = Container(self.store, {"Id": container_id})
         self.container.reload()
-        self.added = Added(self.loop, self.container)
+        self.exec_sessions = ExecSessions(self.loop, self.container)
         ownership.mark()
 
     def start_journal(self) -> None:
@@ -152,15 +151,15 @@ class Monitor:
         def write(record: str) -> None:
             keep(record)
             if told is not None:
-                told.send(b"j" + record.encode())
+                told.send(protocol.RECORD + record.encode())
 
         records = self.request.get("records") or []
         journal.begin(write, actor="monitor", records=records, story=story)
         if self.request.get("step"):
             # Only who debugs the making of a container pays for it.
-            from minidock.engine.monitor.step_gate import take_turns
+            from minidock.engine.monitor.step_gate import install_step_gate
 
-            take_turns(self.loop, self.starter, self.container)
+            install_step_gate(self.loop, self.starter, self.container)
         process.set_not_dumpable()
 
     def _launch(self) -> None:
@@ -172,16 +171,16 @@ class Monitor:
         restart.forget_stopped_by_hand(container.paths)
         if any((self.request.get("attach") or {}).values()):
             emit_container(container, "attach")
-        view = wanted_view(self.request, container, self.starter)
+        view = load_view(self.request, container, self.starter)
         self.current = Run(self.loop, container, view)
         journal.end_turns()
         self.starter.on_message = self._attached_message
         if self.request.get("attach") is not None:
             self._attach(self.starter, self.request["attach"])
-        note_running(self.loop, container, self.current)
+        record_running(self.loop, container, self.current)
         self._started()
         self._listen()
-        self.starter.send(b"S")
+        self.starter.send(protocol.STARTED)
 
     def _started(self) -> None:
         emit_started(self.container)
@@ -213,13 +212,13 @@ class Monitor:
                 if not getattr(error, "__notes__", None):  # all that was made is unmade again
                     self.ownership.clear_mark()
                 with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
-                    note_failure(self.container, error)
+                    record_failure(self.container, error)
             except (NotFound, OSError):
                 pass  # it was removed while it failed; or the disk is too full for a reason
             except LockTimeout:
                 self.ownership.mark()  # the next command that looks at it does the rest
             self.ownership.release()
-        self.starter.send(protocol.message(b"f", describe_error(error)))
+        self.starter.send(protocol.failure(error))
         self.starter.drain()
 
     # While it runs
@@ -227,25 +226,25 @@ class Monitor:
     def _first_message(self, client: Client, packet: bytes) -> None:
         """What a new connection wants."""
         kind, content = packet[:1], protocol.content_of(packet)
-        if kind == b"W":
+        if kind == protocol.WAIT:
             client.on_message = None
             self.waiting.append(client)
-            client.send(b"S")
-        elif kind in (b"C", b"K"):
-            self.cancelled |= kind == b"C"
-            self.kept |= kind == b"K"
-            client.send(b"S")
+            client.send(protocol.STARTED)
+        elif kind in (protocol.CANCEL_RESTART, protocol.CANCEL_AUTO_REMOVE):
+            self.cancelled |= kind == protocol.CANCEL_RESTART
+            self.kept |= kind == protocol.CANCEL_AUTO_REMOVE
+            client.send(protocol.STARTED)
         elif self.current is None:
-            client.send(protocol.message(b"f", describe_error(restarting_error(self.container))))
-        elif kind == b"A":
+            client.send(protocol.failure(restarting_error(self.container)))
+        elif kind == protocol.ATTACH:
             client.on_message = self._attached_message
             self._attach(client, content["attach"])
-            client.send(b"S")
+            client.send(protocol.STARTED)
             emit_container(self.container, "attach")
-        elif kind == b"X":
-            self.added.execute(client, content)
-        elif kind == b"N":
-            self._rewire(client, content)
+        elif kind == protocol.EXEC:
+            self.exec_sessions.execute(client, content)
+        elif kind == protocol.NETWORK_CHANGE:
+            self._change_network(client, content)
 
     def _attach(self, client: Client, streams: dict[str, Any]) -> None:
         assert self.current is not None
@@ -255,25 +254,27 @@ class Monitor:
 
     def _attached_message(self, client: Client, packet: bytes) -> None:
         """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
-        if packet[:1] == b"k":
+        if packet[:1] == protocol.SIGNAL:
             number = protocol.content_of(packet)["signal"]
             restart.note_stopped_by_hand(self.container)
             self.cancelled |= restart.cancels(self.container.config, number)
             emit_container(self.container, "kill", signal=str(number))
-        elif packet[:1] == b"r":
+        elif packet[:1] == protocol.RESIZE:
             emit_resized(self.container, **protocol.content_of(packet))
         if self.current is not None:
             self.current.session.handle(client, packet)
 
-    def _rewire(self, client: Client, content: dict[str, Any]) -> None:
+    def _change_network(self, client: Client, content: dict[str, Any]) -> None:
         """Connect the container to a network, or disconnect it."""
         assert self.current is not None
         client.on_message = None
-        if self.rewiring is None:
-            from minidock.engine.monitor.network_change import Rewiring  # few containers need it
+        if self.network_changes is None:
+            from minidock.engine.monitor.network_change import (
+                NetworkChanges,
+            )  # few containers need it
 
-            self.rewiring = Rewiring(self.loop, self.container)
-        self.rewiring.begin(client, self.current, content)
+            self.network_changes = NetworkChanges(self.loop, self.container)
+        self.network_changes.begin(client, self.current, content)
 
     # After
 
@@ -294,8 +295,8 @@ class Monitor:
     def _clear_away(self, run: Run, code: int) -> bool:
         """Clean up, and write down how it ended; returns whether its policy wants it back."""
         container, oom = self.container, False
-        if self.rewiring is not None:  # first: its child may hold a lock, and make things
-            self.rewiring.give_up(Conflict(f"container {container.id} has just ended"))
+        if self.network_changes is not None:  # first: its child may hold a lock, and make things
+            self.network_changes.give_up(Conflict(f"container {container.id} has just ended"))
         try:
             oom = run.clean_up()
         except LockTimeout as error:
@@ -307,7 +308,7 @@ class Monitor:
         container.reload()  # it may have another name by now
         emit_ended(container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
-        self.added.reap()
+        self.exec_sessions.reap()
         try:
             with container.editing():
                 container.reload()
@@ -326,7 +327,7 @@ class Monitor:
     def _tell(self, code: int) -> None:
         """A run has ended: that is what attached and waiting commands wait for, as in Docker."""
         for client in self.waiting:
-            client.send(protocol.message(b"x", {"code": code}))
+            client.send(protocol.exit_status(code))
         self.waiting = []
         for client in self.clients:
             if client.on_message != self._first_message:  # those have not said yet what they want
@@ -359,7 +360,7 @@ class Monitor:
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
-            note_running(self.loop, self.container, self.current)
+            record_running(self.loop, self.container, self.current)
             self._started()
             self._listen()
         except BaseException as error:
@@ -392,7 +393,7 @@ class Monitor:
         if self.ownership is not None and self.left is None:
             self.ownership.clear_mark()
         for client in self.waiting:
-            client.send(protocol.message(b"x", {"code": code}))
+            client.send(protocol.exit_status(code))
         if self.ownership is not None:
             self.ownership.release()
         for client in self.clients:

@@ -18,11 +18,10 @@ from __future__ import annotations
 from minidock.engine.container import network_files
 from minidock.engine.container.endpoints import joined, names_on, require_absent, require_present
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.child_task import Errand
+from minidock.engine.monitor.child_task import ChildTask
 from minidock.engine.network import networks
 from minidock.engine.store.stories import telling
 from minidock.errors import MinidockError, as_ours
-from minidock.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,23 +36,23 @@ if TYPE_CHECKING:
 _LIMIT_SECONDS = 600.0  # each lock and each program that it waits for has a limit of its own
 
 
-class Rewiring:
+class NetworkChanges:
     """The changes of a container's networks: one is made, others wait for their turn."""
 
     def __init__(self, loop: Loop, container: Container) -> None:
         self._loop = loop
         self._container = container
-        self._current: _Change | None = None
-        self._waiting: list[_Change] = []
+        self._current: _NetworkChange | None = None
+        self._waiting: list[_NetworkChange] = []
 
     def begin(self, client: Client, run: Run, content: dict[str, Any]) -> None:
         """Change a run's networks. content: of an N message; client: gets the answer."""
 
         def answer(error: MinidockError | None) -> None:
-            client.send(protocol.message(b"f", describe_error(error)) if error else b"S")
+            client.send(protocol.failure(error) if error else protocol.STARTED)
             self._proceed()
 
-        self._waiting.append(_Change(self._loop, self._container, run, content, answer))
+        self._waiting.append(_NetworkChange(self._loop, self._container, run, content, answer))
         if self._current is None:
             self._proceed()
 
@@ -70,7 +69,7 @@ class Rewiring:
             change.give_up(error)
 
 
-class _Change:
+class _NetworkChange:
     """One network that is joined, or left. `answer` is called once, when that is over."""
 
     def __init__(
@@ -87,7 +86,7 @@ class _Change:
         self._network: str = content["network"]
         self._asked: dict[str, Any] | None = content["asked"]
         self._answer = answer
-        self._errand: Errand | None = None
+        self._task: ChildTask | None = None
 
     def begin(self) -> None:
         """Hold what it takes, and send a child for the rest."""
@@ -116,9 +115,9 @@ class _Change:
 
     def give_up(self, error: MinidockError) -> None:
         """Nobody needs it any more."""
-        if self._errand is not None:
-            self._errand.kill()
-            self._errand = None
+        if self._task is not None:
+            self._task.kill()
+            self._task = None
         self._answer(error)
 
     # What the monitor does
@@ -134,7 +133,7 @@ class _Change:
         done: Callable[[], None],
         failed: Callable[[MinidockError], None],
     ) -> None:
-        self._errand = Errand(
+        self._task = ChildTask(
             self._loop, work, done=done, failed=failed, limit_seconds=_LIMIT_SECONDS
         )
 
@@ -156,7 +155,7 @@ class _Change:
 
     def _settle(self, error: MinidockError | None = None) -> None:
         """Serve at what is held, and answer."""
-        self._errand = None
+        self._task = None
         try:
             self._container.reload()
             if error is None and self._asked is not None:
@@ -181,7 +180,7 @@ class _Change:
         with self._telling():
             address = wiring.join(self._network, asked, before=way_out)
             network_files.add_address(container, address)
-            if wiring.name_sockets is not None and not self._run.answers_names:
+            if wiring.name_sockets is not None and not self._run.serves_dns:
                 # Few containers come to have names while they run.
                 from minidock.engine.network.dns.sockets import lead_to
 

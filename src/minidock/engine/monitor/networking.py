@@ -1,4 +1,4 @@
-"""Wiring: a container's networks, joined at its launch and changed while it runs.
+"""Network sandbox: a container's networks, joined at its launch and changed while it runs.
 
     hold_ports     the host's ports, before anything is made: a second server shall not get them
     reserve        an address on each of its networks
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _TOP = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
 
 
-class Wiring:
+class NetworkSandbox:
     """One run's connections to its networks.
 
     kind: "bridge", "host", "none" or "container". ports: the host's ports, held as long as they
@@ -59,7 +59,7 @@ class Wiring:
         self.ports: list[ports.Published] = []
         self.name_sockets: NameSockets | None = None
         joined_now = joined(container.document)
-        self.way_out = self.finds_way_out(joined_now) if self.kind == "bridge" else ""
+        self.way_out = self.select_gateway_network(joined_now) if self.kind == "bridge" else ""
 
     @property
     def address(self) -> str:
@@ -76,24 +76,24 @@ class Wiring:
         """An address on each of its networks, which nobody else gets until it is released."""
         if self.kind != "bridge":
             return []
-        return [self._reserve(name) for name in self._in_order()]
+        return [self._reserve(name) for name in self._networks_in_order()]
 
     def connect(self, pid: int) -> None:
         """Give the container's network namespace its end of a cable to each of its networks."""
         self._pid = pid
         settings = self._container.document["NetworkSettings"]
         if self.kind == "bridge":
-            for name in self._in_order():
+            for name in self._networks_in_order():
                 self._connect(name, way_out=name == self.way_out)
-            self._show_ports()
-            self._serve_names()
+            self._record_ports()
+            self._open_dns_sockets()
         elif self.kind == "none":
             networks.set_loopback_up(pid)
         if self.kind in ("host", "none"):
             settings["Networks"] = {self.kind: networks.bare_endpoint(self._store, self.kind)}
         settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
-    def finds_way_out(self, joined: Sequence[str]) -> str:
+    def select_gateway_network(self, joined: Sequence[str]) -> str:
         """Which of these networks would lead it outside; "" for none."""
         return networks.way_out(self._store, joined)
 
@@ -102,7 +102,7 @@ class Wiring:
 
         Raises Conflict where a port is taken, KernelError.
         """
-        before, self.way_out = self.way_out, self.finds_way_out(joined)
+        before, self.way_out = self.way_out, self.select_gateway_network(joined)
         ends = (before, self.way_out)
         addresses = {networks.binding_address(self._store, name) for name in ends}
         if not self.way_out or len(addresses) > 1:
@@ -123,7 +123,7 @@ class Wiring:
         networks.leave(self._store, self._container.id, name)  # an attempt that was cut short
         address = self._reserve(name)
         self._connect(name, way_out=False)
-        self._lead_out(before)
+        self._move_gateway(before)
         return address
 
     def leave(self, name: str, *, before: str) -> str:
@@ -137,7 +137,7 @@ class Wiring:
             self._container.document["NetworkSettings"].update(
                 dict.fromkeys(_TOP, ""), IPPrefixLen=0
             )
-        self._lead_out(before, lost=name)
+        self._move_gateway(before, lost=name)
         networks.leave(self._store, self._container.id, name)
         return address
 
@@ -151,7 +151,7 @@ class Wiring:
             port.close()
         self.ports = []
 
-    def stop_names(self) -> None:
+    def close_dns_sockets(self) -> None:
         """Close the sockets that are in the container's network: while they are open, it is kept,
         and its cables with it."""
         if self.name_sockets is not None:
@@ -162,7 +162,7 @@ class Wiring:
     def _endpoints(self) -> dict[str, Any]:
         return self._container.document["NetworkSettings"]["Networks"]  # type: ignore[no-any-return]
 
-    def _in_order(self) -> list[str]:
+    def _networks_in_order(self) -> list[str]:
         return networks.in_order(self._store, joined(self._container.document))
 
     def _reserve(self, name: str) -> str:
@@ -188,7 +188,7 @@ class Wiring:
         if name == DEFAULT:
             document["NetworkSettings"].update({key: endpoint[key] for key in _TOP})
 
-    def _lead_out(self, before: str, *, lost: str = "") -> None:
+    def _move_gateway(self, before: str, *, lost: str = "") -> None:
         """Let the default route and the ports follow, where another network is the way out now.
 
         before: the last way out. lost: the network that is about to be left; its cable takes its
@@ -204,14 +204,14 @@ class Wiring:
             networks.publish(
                 self._store, self._container.id, network=now, bindings=ports.forwarded(self.ports)
             )
-        self._show_ports()
+        self._record_ports()
 
-    def _show_ports(self) -> None:
+    def _record_ports(self) -> None:
         exposed = list(self._container.config.get("ExposedPorts") or {}) if self.way_out else []
         shown = ports.port_map(self.ports, exposed)
         self._container.document["NetworkSettings"]["Ports"] = shown
 
-    def _serve_names(self) -> None:
+    def _open_dns_sockets(self) -> None:
         if self.name_sockets is None and has_names(self._container.document):
             from minidock.engine.network.dns.sockets import open_in  # few containers need it
 

@@ -15,7 +15,7 @@
                         g, q       answers to t: go on; or give it up, and take all down
     monitor → command   S          started
                         o <bytes>  stdout         E <bytes>  stderr
-                        a <n>      n bytes of i were taken by the process: as many may follow
+                        a <n>      the process has read n bytes of i: as many may follow
                         x <json>   ended {"code"}
                         f <json>   failed: an error, as runtime/channel.py describes it
                         j <record> a journal record, where asked for at launch; what a view tells
@@ -26,9 +26,10 @@ started. Closing the socket detaches. A connection begins with one of L, A, X, W
 
 Flow control: each side has room for WINDOW_BYTES of the other's data (i; o and E together) that
 wait for a slow reader behind it. A sender counts what it has sent, subtracts what an `a` says was
-taken, and sends no data beyond the window. So both always read their socket, whatever is slow:
-a signal, an exit code or an `a` never waits behind data that nobody takes, and the two directions
-do not wait for each other. The socket's own buffer holds a whole window, so sending does not block.
+acknowledged, and sends no data beyond the window. So both always read their socket, whatever is
+slow: a signal, an exit code or an `a` never waits behind data that nobody takes, and the two
+directions do not wait for each other. The socket's own buffer holds a whole window, so sending does
+not block.
 
 The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
 socket's path has 108 bytes at most; the first command of a container has a socket pair instead.
@@ -47,14 +48,40 @@ import os
 
 from minidock import jsontext
 from minidock.numerals import is_decimal
+from minidock.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# command → monitor
+LAUNCH = b"L"
+ATTACH = b"A"
+EXEC = b"X"
+WAIT = b"W"
+CANCEL_RESTART = b"C"
+CANCEL_AUTO_REMOVE = b"K"
+NETWORK_CHANGE = b"N"
+STDIN = b"i"
+STDIN_END = b"e"
+RESIZE = b"r"
+SIGNAL = b"k"
+CONTINUE = b"g"
+ABORT = b"q"
+# monitor → command
+STARTED = b"S"
+STDOUT = b"o"
+STDERR = b"E"
+EXITED = b"x"
+FAILED = b"f"
+RECORD = b"j"
+STEP = b"t"
+# both
+ACK = b"a"
+
 DATA_BYTES = 64 * 1024  # what a pipe holds
 WINDOW_BYTES = 512 * 1024
-TAKEN_BYTES = WINDOW_BYTES // 4  # what is worth a message that it was taken
+ACK_BYTES = WINDOW_BYTES // 4  # acknowledge after so many
 MESSAGE_BYTES = 512 * 1024
 BUFFER_BYTES = 1024 * 1024
 _SO_SNDBUF, _SO_SNDBUFFORCE = 7, 32
@@ -129,13 +156,13 @@ def receive(socket: _socket.socket, *, wait: bool = True) -> bytes:
         return socket.recv(MESSAGE_BYTES, flags)
 
 
-def taken(size_bytes: int) -> bytes:
-    """The message that so much data was taken."""
-    return b"a%d" % size_bytes
+def ack(size_bytes: int) -> bytes:
+    """The message that acknowledges so many bytes."""
+    return ACK + b"%d" % size_bytes
 
 
-def taken_bytes(packet: bytes) -> int:
-    """How much that message says was taken; 0 for what is not one."""
+def acked_bytes(packet: bytes) -> int:
+    """How many bytes that message acknowledges; 0 if it is malformed."""
     digits = packet[1:]
     return int(digits) if is_decimal(digits) else 0
 
@@ -143,6 +170,16 @@ def taken_bytes(packet: bytes) -> int:
 def message(kind: bytes, content: Any = None) -> bytes:
     """A message with JSON in it."""
     return kind + (b"" if content is None else jsontext.dumps(content).encode())
+
+
+def failure(error: BaseException) -> bytes:
+    """The message that reports an error."""
+    return message(FAILED, describe_error(error))
+
+
+def exit_status(code: int) -> bytes:
+    """The message that reports an exit code."""
+    return message(EXITED, {"code": code})
 
 
 def content_of(packet: bytes) -> Any:

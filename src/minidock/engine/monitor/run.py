@@ -13,7 +13,7 @@ from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.endpoints import has_names
 from minidock.engine.container.teardown import take_down
-from minidock.engine.monitor.launch import Launched, launch, set_running
+from minidock.engine.monitor.launch import RunResources, launch, set_running
 from minidock.engine.monitor.logs import LogFile, limits_of
 from minidock.engine.monitor.poll_loop import READABLE, Loop
 from minidock.engine.monitor.session import Pipes, Session
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minidock.engine.monitor.networking import Wiring
+    from minidock.engine.monitor.networking import NetworkSandbox
     from minidock.engine.network.dns.server import NameServer
     from minidock.engine.network.proxy_tcp import Relay
     from minidock.runtime import lifecycle
@@ -47,19 +47,21 @@ class Run:
         limits = limits_of(container.host_config)
         pipes = None if config.get("Tty") else Pipes(stdin=bool(config.get("OpenStdin")))
         try:
-            self._launched: Launched = launch(container, pipes.theirs if pipes else None, look_on)
+            self._resources: RunResources = launch(
+                container, pipes.theirs if pipes else None, look_on
+            )
         except BaseException:
             if pipes is not None:
                 pipes.close()
             raise
-        set_running(container, self._launched.runtime.pid)
+        set_running(container, self._resources.runtime.pid)
         self._began = time.monotonic()
         kind = (container.host_config.get("LogConfig") or {}).get("Type")
         self._log = None if kind == "none" else LogFile(container.paths.log, limits)
         self.session = Session(
             loop,
-            pid=self._launched.runtime.pid,
-            console=self._launched.runtime.console,
+            pid=self._resources.runtime.pid,
+            console=self._resources.runtime.console,
             pipes=pipes,
             log=self._log,
             close_stdin_with_client=bool(config.get("StdinOnce")),
@@ -71,7 +73,7 @@ class Run:
 
     def _begin_relay(self) -> Relay | None:
         """Carry by hand what reaches the held ports past the firewall's rules."""
-        wiring = self._launched.wiring
+        wiring = self._resources.wiring
         if not wiring.ports:
             return None
         # Only containers with published ports pay for it.
@@ -83,7 +85,7 @@ class Run:
 
     def _begin_names(self) -> NameServer | None:
         """Answer the container's questions for names, where it is on a network that has them."""
-        sockets = self._launched.wiring.name_sockets
+        sockets = self._resources.wiring.name_sockets
         if sockets is None:
             return None
         # Only containers on networks that people made pay for it.
@@ -101,12 +103,12 @@ class Run:
         return server
 
     @property
-    def wiring(self) -> Wiring:
+    def wiring(self) -> NetworkSandbox:
         """Its networks, and what is held for them."""
-        return self._launched.wiring
+        return self._resources.wiring
 
     @property
-    def answers_names(self) -> bool:
+    def serves_dns(self) -> bool:
         return self._names is not None
 
     def hold(self, joined: Sequence[str]) -> str:
@@ -115,7 +117,7 @@ class Run:
         Until `serve`, nothing is carried by hand to its ports where the way out changes.
         """
         before = self.wiring.way_out
-        if self.wiring.finds_way_out(joined) != before:
+        if self.wiring.select_gateway_network(joined) != before:
             self._end_relay()
         self.wiring.move(joined)
         return before
@@ -154,12 +156,12 @@ class Run:
         if self._names is not None:
             self._loop.forget(self._names.fd)
             self._names.close()
-        self._launched.wiring.stop_names()
+        self._resources.wiring.close_dns_sockets()
         store = self._container.store
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0
         try:
             take_down(store, self._container.id)
         finally:
-            self._launched.let_go()
+            self._resources.let_go()
         return oom

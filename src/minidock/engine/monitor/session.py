@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from minidock.engine.monitor.client import Client
-    from minidock.engine.monitor.timer import Alarm
+    from minidock.engine.monitor.timer import Timer
 
     class Log(Protocol):
         """Where what a process says is kept."""
@@ -39,7 +39,7 @@ _SIGKILL = 9
 _TRACER_SECONDS = 1.0  # for a debugger to see the end of what it traces
 _LOOK_MS = 20
 _LAST_READS = 64  # together more than a pipe holds
-_KINDS = {"stdout": b"o", "stderr": b"E"}
+_KINDS = {"stdout": protocol.STDOUT, "stderr": protocol.STDERR}
 
 
 class Pipes:
@@ -115,7 +115,7 @@ class Session:
         for fd in self.outputs:
             os.set_blocking(fd, False)
             loop.watch(fd, READABLE, self._reader(fd))
-        self._alarm: Alarm | None = None
+        self._timer: Timer | None = None
         self._tracer_deadline = 0.0
         loop.watch(self.pidfd, READABLE, lambda events: self._see_end())
 
@@ -140,17 +140,17 @@ class Session:
     def handle(self, client: Client, packet: bytes) -> None:
         """A message of an attached command."""
         kind = packet[:1]
-        if kind == b"i" and client.stdin:
+        if kind == protocol.STDIN and client.stdin:
             self._stdin_backlog.append((client, memoryview(packet)[1:]))
             self._feed()
-        elif kind == b"e" and client.stdin:
+        elif kind == protocol.STDIN_END and client.stdin:
             if self._close_stdin_with_client and self.console is None:
                 self._stdin_ends = True
                 self._feed()
-        elif kind == b"r" and self.console is not None:
+        elif kind == protocol.RESIZE and self.console is not None:
             size = protocol.content_of(packet)
             terminal.set_size(self.console, rows=size["rows"], columns=size["columns"])
-        elif kind == b"k" and self.pidfd >= 0:
+        elif kind == protocol.SIGNAL and self.pidfd >= 0:
             process.send_signal(self.pidfd, protocol.content_of(packet)["signal"], pid=self.pid)
 
     def pace(self) -> None:
@@ -261,26 +261,26 @@ class Session:
             self._end(status)
         elif self._tracer_deadline and time.monotonic() > self._tracer_deadline:
             self._end(children.zombie_status(self.pid))
-            children.reap_at_some_time(self.pid)
+            children.reap_eventually(self.pid)
         else:
-            from minidock.engine.monitor.timer import Alarm  # few processes are traced
+            from minidock.engine.monitor.timer import Timer  # few processes are traced
 
             self._tracer_deadline = self._tracer_deadline or time.monotonic() + _TRACER_SECONDS
-            self._alarm = Alarm(self.loop, _LOOK_MS, self._see_end)
+            self._timer = Timer(self.loop, _LOOK_MS, self._see_end)
 
     def reap(self) -> None:
         """It was killed: wait for its end, which is near."""
         status = children.reap(self.pid, seconds=_TRACER_SECONDS)
         if status is None:
-            children.reap_at_some_time(self.pid)
+            children.reap_eventually(self.pid)
         self._end(_SIGKILL if status is None else status)
 
     def _end(self, status: int) -> None:
         """Note its exit code, and pass on the last that it said."""
         code = os.waitstatus_to_exitcode(status)
         self.exit_code = 128 - code if code < 0 else code
-        if self._alarm is not None:
-            self._alarm.stop()
+        if self._timer is not None:
+            self._timer.stop()
         self.loop.forget(self.pidfd)
         os.close(self.pidfd)
         self.pidfd = -1

@@ -1,4 +1,4 @@
-"""Turns: the making of a container, one act at a time, as the command that wants it says.
+"""The step gate of `run --step`: the launch performs an op only once its command says so.
 
     init      ──T──► monitor ──t──► command      what was told last is about to be done: shall it?
     init      ◄──T── monitor ◄──g── command      yes
@@ -6,9 +6,10 @@
                                                  the command has died
                      monitor ◄──X── command      meanwhile, a look from inside
 
-The monitor's own acts ask in the same way (Journal.turn, kernel/op.py). Turns end when the
-container's command runs. Where an error is on its way out, its acts (an undo, the way back out of a
-namespace) are asked about like others, but never left out: half an undo would be worse than either.
+The monitor's own acts ask in the same way (Journal.turn, kernel/op.py). The gate opens for good
+when the container's command runs. Where an error is on its way out, its acts (an undo, the way back
+out of a namespace) are asked about like others, but never left out: half an undo would be worse
+than either.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from __future__ import annotations
 import sys
 
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.entering import Entrance
+from minidock.engine.monitor.entering import PendingExec
 from minidock.engine.monitor.session import Pipes, Session
 from minidock.errors import Aborted, MinidockError, as_ours
 from minidock.kernel import process
 from minidock.kernel.op import current_journal, use_journal
-from minidock.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.engine.monitor.client import Client
     from minidock.engine.monitor.poll_loop import Loop
-    from minidock.runtime.exec import Entered
+    from minidock.runtime.exec import ExecProcess
 
 SIGKILL = 9
 
 
-def take_turns(loop: Loop, client: Client, container: Container) -> None:
+def install_step_gate(loop: Loop, client: Client, container: Container) -> None:
     """From here on the command at the other end is asked before each act."""
     journal = current_journal()
     assert journal is not None
-    turns = Turns(loop, client, container)
-    journal.turn = turns.wait
-    client.on_message = turns.on_message
+    gate = StepGate(loop, client, container)
+    journal.turn = gate.wait
+    client.on_message = gate.on_message
 
 
-class Turns:
+class StepGate:
     """Asks a command before each act, and serves it while it thinks.
 
     loop: which is turned meanwhile; nothing but the command is watched before the container runs.
@@ -56,7 +56,7 @@ class Turns:
         self._container = container
         self._word = b""
         self._aborted = False
-        self._entrance: Entrance | None = None
+        self._pending: PendingExec | None = None
         self._shell: Session | None = None
 
     def wait(self) -> None:
@@ -76,32 +76,32 @@ class Turns:
         use_journal(None)
         try:
             self._word = b""
-            self._client.send(b"t")
+            self._client.send(protocol.STEP)
             while self._client.is_open and not self._word:
                 self._loop.turn()
             self._end_shell()
         finally:
             use_journal(journal)
-        return self._word == b"g"
+        return self._word == protocol.CONTINUE
 
     def on_message(self, client: Client, packet: bytes) -> None:
         """What the command says: its word, or something about its look from inside."""
         kind = packet[:1]
-        if kind in (b"g", b"q"):
+        if kind in (protocol.CONTINUE, protocol.ABORT):
             self._word = kind
-        elif kind == b"X":
+        elif kind == protocol.EXEC:
             self._look_inside(protocol.content_of(packet))
         elif self._shell is not None:
             self._shell.handle(client, packet)
 
     def _look_inside(self, content: dict[str, Any]) -> None:
         """Run a process in the container as far as it is made."""
-        from minidock.engine.monitor.half_made import enter_half_made
+        from minidock.engine.monitor.half_made import start_exec_half_made
 
         terminal = bool(content["request"].get("Tty"))
         pipes = None if terminal else Pipes(stdin=True)  # not the host's null: it may have no own
         try:
-            entering = enter_half_made(
+            entering = start_exec_half_made(
                 self._container,
                 content["request"],
                 pipes.theirs if pipes else None,
@@ -110,7 +110,7 @@ class Turns:
         except (MinidockError, OSError) as error:
             self._refuse(pipes, as_ours(error))
             return
-        self._entrance = Entrance(
+        self._pending = PendingExec(
             self._loop,
             entering,
             entered=lambda child: self._begin_shell(child, pipes, content),
@@ -118,13 +118,15 @@ class Turns:
         )
 
     def _refuse(self, pipes: Pipes | None, error: MinidockError) -> None:
-        self._entrance = None
+        self._pending = None
         if pipes is not None:
             pipes.close()
-        self._client.send(protocol.message(b"f", describe_error(error)))
+        self._client.send(protocol.failure(error))
 
-    def _begin_shell(self, child: Entered, pipes: Pipes | None, content: dict[str, Any]) -> None:
-        self._entrance = None
+    def _begin_shell(
+        self, child: ExecProcess, pipes: Pipes | None, content: dict[str, Any]
+    ) -> None:
+        self._pending = None
         self._shell = Session(
             self._loop,
             pid=child.pid,
@@ -134,7 +136,7 @@ class Turns:
             close_stdin_with_client=True,
             on_end=self._tell_end,
         )
-        self._client.send(b"S")
+        self._client.send(protocol.STARTED)
         self._client.wants(content.get("attach"))
         self._shell.join(self._client)
         self._shell.end_stdin()
@@ -144,12 +146,12 @@ class Turns:
 
         It is our child in init's PID namespace: until it is reaped, init cannot end.
         """
-        if self._entrance is not None:
-            self._entrance.abandon()
+        if self._pending is not None:
+            self._pending.abandon()
         if self._shell is not None:
             process.send_signal(self._shell.pidfd, SIGKILL, pid=self._shell.pid)
             self._shell.reap()
 
     def _tell_end(self, shell: Session) -> None:
         self._client.session = self._shell = None
-        self._client.send(protocol.message(b"x", {"code": shell.exit_code}))
+        self._client.send(protocol.exit_status(shell.exit_code))

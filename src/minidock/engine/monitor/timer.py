@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Alarm:
+class Timer:
     """Rings once, unless it is stopped before; not a part of the container's story."""
 
     def __init__(self, loop: Loop, milliseconds: int, handler: Callable[[], None]) -> None:
@@ -25,9 +25,9 @@ class Alarm:
             self._fd = wake_after(max(1, milliseconds))
         finally:
             use_journal(journal)
-        loop.watch(self._fd, READABLE, lambda events: self._ring())
+        loop.watch(self._fd, READABLE, lambda events: self._expire())
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         self.stop()
         self._handler()
 

@@ -77,7 +77,7 @@ class PlannedWiring:
         return self._saved or ""
 
     def hold_ports(self) -> None:
-        """As Wiring.hold_ports: the host's ports that lead to the container."""
+        """As NetworkSandbox.hold_ports: the host's ports that lead to the container."""
         wanted = wanted_ports(self._container, self.way_out)
         held = Ports()
         for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
@@ -113,7 +113,7 @@ class PlannedWiring:
         return True
 
     def reserve(self) -> list[str]:
-        """As Wiring.reserve: an address on each network, whose bridge is made where it is not."""
+        """As NetworkSandbox.reserve: an address on each network; creates a missing bridge."""
         return [self._reserve(name) for name in self._order]
 
     def _reserve(self, name: str) -> str:
@@ -126,7 +126,7 @@ class PlannedWiring:
         return str(networks.lease_of(state, self._container.id, address)["Address"])
 
     def connect(self) -> None:
-        """As Wiring.connect: a cable into each network, once the namespace is there."""
+        """As NetworkSandbox.connect: a cable into each network, once the namespace is there."""
         if self.kind == "none":
             self._enter()
             self._leave()

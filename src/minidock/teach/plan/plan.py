@@ -265,7 +265,7 @@ def _launch_acts(made: Plan) -> None:
     group = cgroups.planned(acts, *cgroup_of(made.config, container.id), world)
     group.create()
     group.apply(device.with_runtime_rules(made.config["linux"].get("resources") or {}))
-    _bear_init(made, group)
+    _create_init(made, group)
     wiring.connect()
     acts.actor = "init"
     acts.perform(made.program[_start_of(made.program) :], _found(made))
@@ -313,14 +313,14 @@ def _config(made: Plan) -> dict[str, Any]:
 # The container's side ----------------------------------------------------------------------------
 
 
-def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
-    """As bear_init: clone3, and what init does until its network may be connected."""
+def _create_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
+    """As create_init: clone3, and what init does until its network may be connected."""
     acts, config = made.acts, made.config
-    acts.add(clone.bear_init, make_fifo, made.container.paths.start_fifo)
+    acts.add(clone.create_init, make_fifo, made.container.paths.start_fifo)
     joined = {ns["type"]: Slot("namespace") for ns in config["linux"]["namespaces"] if _path(ns)}
     into_pid = joined.pop("pid", None)
     paths = {ns["type"]: ns.get("path", "") for ns in config["linux"]["namespaces"]}
-    born = [kind for kind in init.fresh_namespaces(config) if kind != "cgroup"]
+    born = [kind for kind in init.new_namespace_kinds(config) if kind != "cgroup"]
     if into_pid is not None:
         acts.add(clone.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
     acts.add(
@@ -329,7 +329,7 @@ def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
     )  # fmt: skip
     if into_pid is not None:
         acts.add(clone.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
-    around = init.Surroundings(
+    context = init.InitContext(
         rootfs=made.container.paths.merged,
         rootfs_mount=made.container.paths.merged,
         join_cgroup=group.join,
@@ -340,7 +340,7 @@ def _bear_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
         start_fifo=Slot("fifo"),  # type: ignore[arg-type]
         keyring=f"_ses.{made.container.id}",
     )
-    made.program = init.init_program(config, around)
+    made.program = init.init_program(config, context)
     acts.actor = "init"
     if not made.container.config.get("Tty"):
         acts.add(init.run_init, take_streams, [Slot("pipe")] * 3)

@@ -19,7 +19,7 @@ import os
 import signal
 
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.attach import Attachment, Conversation
+from minidock.engine.monitor.attach import Attachment, MonitorConnection
 from minidock.errors import MinidockError
 from minidock.kernel.terminal import get_size
 from minidock.numerals import is_decimal
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.teach.language import Language
 
-GO, ABORT = b"g", b"q"
+GO, ABORT = protocol.CONTINUE, protocol.ABORT
 PROMPT = "(step) "
 SILENT_COMMANDS = ("continue", "c", "chapter")  # the words that do not list what they pass
 
@@ -82,7 +82,7 @@ class Debugger:
         self._signal = Interrupt()
         self._over = False
 
-    # What the conversation with the monitor calls
+    # What the connection with the monitor calls
 
     def on_record(self, line: str) -> None:
         """Follow the journal."""
@@ -98,8 +98,8 @@ class Debugger:
             entry.finish(record)
             self._outcome(entry, in_full=in_full)
 
-    def on_turn(self, socket: _socket.socket) -> bytes:
-        """Whether the act told last shall be done: b"g", or b"q" for an abort."""
+    def on_step(self, socket: _socket.socket) -> bytes:
+        """Decide about the op announced last: returns protocol.CONTINUE or protocol.ABORT."""
         assert self._next is not None
         self._socket = socket
         entry = self._next
@@ -122,7 +122,7 @@ class Debugger:
         self._over = True
         self._signal.restore()
         if self._signal.came and self._socket is not None:
-            self._socket.send(protocol.message(b"k", {"signal": int(signal.SIGINT)}))
+            self._socket.send(protocol.message(protocol.SIGNAL, {"signal": int(signal.SIGINT)}))
 
     # Where it stops, and what is shown there
 
@@ -243,9 +243,11 @@ class Debugger:
         request = {"Cmd": ["sh", "-c", command] if command else ["sh"], "Tty": terminal}
         size = list(get_size(1)) if terminal else None
         streams = attachment.streams()
-        socket.send(protocol.message(b"X", {"request": request, "attach": streams, "size": size}))
+        socket.send(
+            protocol.message(protocol.EXEC, {"request": request, "attach": streams, "size": size})
+        )
         try:
-            code = Conversation(socket, attachment, terminal=terminal).hold()
+            code = MonitorConnection(socket, attachment, terminal=terminal).relay()
         except MinidockError as error:
             self._say("\n  hint: ".join([f"sh: {error}", *error.hint.splitlines()]))
             return

@@ -79,7 +79,7 @@ def _run_inside(
         finally:  # it has said its last word; or it is stopped, and nobody waits for it
             os.kill(entered.pid, SIGKILL)
             if children.reap(entered.pid, seconds=_DEATH_SECONDS) is None:
-                children.reap_at_some_time(entered.pid)
+                children.reap_eventually(entered.pid)
     finally:
         ours.close()
         theirs.close()

@@ -22,7 +22,7 @@ from minidock.engine.lifecycle.remove import remove
 from minidock.engine.lifecycle.restart import restart
 from minidock.engine.lifecycle.start import start
 from minidock.engine.monitor import protocol
-from minidock.engine.monitor.attach import Conversation, connect
+from minidock.engine.monitor.attach import MonitorConnection, connect
 from minidock.errors import MinidockError, NotFound
 from minidock.teach.lab.quiz.kernel import cgroup_directory, status, text_of
 
@@ -185,7 +185,9 @@ class Scene:
         socket = connect(container)
         try:
             socket.send(
-                protocol.message(b"X", {"request": request, "attach": streams, "size": None})
+                protocol.message(
+                    protocol.EXEC, {"request": request, "attach": streams, "size": None}
+                )
             )
             return _Listening(socket, None, terminal=False).until_end()
         finally:
@@ -203,8 +205,8 @@ class Said:
         self.output = output
 
 
-class _Listening(Conversation):
-    """A conversation with the monitor whose words are kept."""
+class _Listening(MonitorConnection):
+    """A connection to the monitor that keeps the output."""
 
     _heard = b""
 
@@ -213,8 +215,8 @@ class _Listening(Conversation):
         self._heard += data
 
     def until_end(self) -> Said:
-        self.await_start()
-        return Said(self.await_end(), self._heard.decode("utf-8", "replace").rstrip("\n"))
+        self.wait_until_started()
+        return Said(self.wait_until_ended(), self._heard.decode("utf-8", "replace").rstrip("\n"))
 
 
 class _Keeper:

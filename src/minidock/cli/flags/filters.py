@@ -35,7 +35,9 @@ def _filter(text: str) -> tuple[str, str]:
 
 
 FILTER = Parsed("filter", _filter)
-filter_flag = values("-f", "--filter", type=FILTER, help="Only what fits NAME=VALUE")
+filter_flag = values(
+    "-f", "--filter", type=FILTER, help="Show only objects that match a filter (NAME=VALUE)"
+)
 
 
 def check_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:

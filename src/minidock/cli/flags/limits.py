@@ -127,7 +127,7 @@ _SHARED = (
         "--memory-swap",
         type=Parsed("bytes", swap_bytes),
         default=0,
-        help="Memory and swap together, at most; -1: swap without limit",
+        help="Limit of memory plus swap; -1: unlimited swap",
     ),
     value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
     value(
@@ -135,17 +135,31 @@ _SHARED = (
         "--cpu-shares",
         type=INT,
         default=0,
-        help="Weight against others when processors are short",
+        help="CPU weight relative to other containers",
     ),
-    value("--cpu-period", type=INT, default=0, help="Limit CPU CFS period"),
-    value("--cpu-quota", type=INT, default=0, help="Limit CPU CFS quota"),
-    value("--cpuset-cpus", default="", help="Processors to run on, such as 0-3 or 0,1"),
-    value("--cpuset-mems", default="", help="Memory nodes (NUMA) to use, such as 0-3 or 0,1"),
+    value(
+        "--cpu-period",
+        type=INT,
+        default=0,
+        help="CFS (Completely Fair Scheduler) period, in microseconds",
+    ),
+    value(
+        "--cpu-quota",
+        type=INT,
+        default=0,
+        help="CFS (Completely Fair Scheduler) quota per period, in microseconds",
+    ),
+    value("--cpuset-cpus", default="", help="CPUs that the container may run on (0-3, 0,1)"),
+    value(
+        "--cpuset-mems",
+        default="",
+        help="NUMA memory nodes that the container may use (0-3, 0,1)",
+    ),
     value(
         "--blkio-weight",
         type=Parsed("uint16", _uint16),
         default=0,
-        help="Weight of disk access, 10 to 1000; 0: none",
+        help="Block I/O weight, 10 to 1000; 0: not set",
     ),
     refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
     refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
@@ -155,42 +169,47 @@ _SHARED = (
 limit_flags = in_section(
     "Limits",
     *_SHARED,
-    value("--memory-swappiness", type=INT, default=-1, help="Tune memory swappiness (0 to 100)"),
+    value(
+        "--memory-swappiness",
+        type=INT,
+        default=-1,
+        help="Memory swappiness of the container (0 to 100)",
+    ),
     switch("--oom-kill-disable", help="Disable OOM Killer"),
     value(
         "--oom-score-adj",
         type=INT,
         default=0,
-        help="Whom the kernel ends first when memory is short: -1000 to 1000",
+        help="OOM score adjustment of the process (-1000 to 1000)",
     ),
-    value("--pids-limit", type=INT, default=0, help="Tune pids limit (set -1 for unlimited)"),
+    value("--pids-limit", type=INT, default=0, help="Maximum number of processes (-1: unlimited)"),
     values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
     value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
-    value("--cgroup-parent", default="", help="The cgroup below which the container's is made"),
+    value("--cgroup-parent", default="", help="Parent cgroup of the container's cgroup"),
     values(
         "--blkio-weight-device",
         type=Parsed("list", _device_weight),
-        help="Weight of access to one device",
+        help="Block I/O weight for one device (DEVICE:WEIGHT)",
     ),
     values(
         "--device-read-bps",
         type=_DEVICE_BYTES,
-        help="Bytes a second that may be read from a device",
+        help="Limit of bytes read per second (DEVICE:RATE)",
     ),
     values(
         "--device-read-iops",
         type=_DEVICE_OPERATIONS,
-        help="Reads a second from a device",
+        help="Limit of read operations per second (DEVICE:RATE)",
     ),
     values(
         "--device-write-bps",
         type=_DEVICE_BYTES,
-        help="Bytes a second that may be written to a device",
+        help="Limit of bytes written per second (DEVICE:RATE)",
     ),
     values(
         "--device-write-iops",
         type=_DEVICE_OPERATIONS,
-        help="Writes a second to a device",
+        help="Limit of write operations per second (DEVICE:RATE)",
     ),
     refused("--cpu-count", because="Windows only"),
     refused("--cpu-percent", because="Windows only"),
@@ -201,7 +220,7 @@ limit_flags = in_section(
 
 def update_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """The limits that can be changed later: None where a flag is not given."""
-    pids = value("--pids-limit", type=INT, help="Tune pids limit (set -1 for unlimited)")
+    pids = value("--pids-limit", type=INT, help="Maximum number of processes (-1: unlimited)")
     declared = in_section("Limits", *_SHARED, pids)(function)
     declared.flags = [flag.optional() for flag in declared.flags]  # type: ignore[attr-defined]
     return declared

@@ -108,7 +108,10 @@ def _not_a_network(text: str, reason: str) -> UsageError:
 
 
 address_flag = value(
-    "--ip", type=Parsed("ip", _ipv4), default="", help="The IPv4 address, such as 172.30.100.104"
+    "--ip",
+    type=Parsed("ip", _ipv4),
+    default="",
+    help="IPv4 address of the container, such as 172.30.100.104",
 )
 
 network_flags = in_section(
@@ -117,30 +120,38 @@ network_flags = in_section(
         "--network",
         "--net",
         type=Parsed("network", _network),
-        help="A network, or bridge, none, host, container:NAME",
+        help="Connect a container to a network (NETWORK|bridge|none|host|container:NAME)",
     ),
     values(
-        "-p", "--publish", help="A port of this machine that leads inside: [[ADDRESS:]PORT:]INSIDE"
+        "-p",
+        "--publish",
+        help="Publish a port on the host ([[IP:]HOST_PORT:]PORT[/PROTOCOL])",
     ),
-    switch("-P", "--publish-all", help="Publish all exposed ports, each on some free port"),
-    values("--expose", help="A port, or a range, that the program listens on"),
+    switch("-P", "--publish-all", help="Publish each exposed port on a free port of the host"),
+    values("--expose", help="Expose a port or a port range (PORT[-PORT][/PROTOCOL])"),
     values(
         "--add-host",
         type=Parsed("list", parse_extra_host),
-        help="Add a host-to-IP mapping (host:ip)",
+        help="Add an entry to /etc/hosts (HOST:IP)",
     ),
     values(
-        "--dns", type=Parsed("list", _dns_server), help="A name server instead of this machine's"
+        "--dns", type=Parsed("list", _dns_server), help="DNS server, instead of those of the host"
     ),
     values("--dns-option", "--dns-opt", help="Set DNS options"),
     values(
         "--dns-search",
         type=Parsed("list", _dns_search),
-        help="A domain in which short names are looked up",
+        help="DNS search domain, instead of those of the host",
     ),
-    value("--mac-address", default="", help="The MAC address, such as 92:d0:c6:0a:29:33"),
+    value(
+        "--mac-address", default="", help="MAC address of the container, such as 92:d0:c6:0a:29:33"
+    ),
     address_flag,
-    values("--network-alias", "--net-alias", help="One more name on this network"),
+    values(
+        "--network-alias",
+        "--net-alias",
+        help="Alias: one more DNS name of the container on this network",
+    ),
     refused("--ip6", because=NO_IPV6),
     refused("--link-local-ip", because="link-local addresses are not given out"),
     refused("--link", because=USE_NAMES),

@@ -49,59 +49,79 @@ def _label(text: str) -> str:
 
 ENVIRONMENT = Parsed("list", environment_entry)
 _DURATION = Parsed("duration", duration_nanoseconds)
-_EVERY = "Time from one check to the next, such as 30s"
+_EVERY = "Time between two health checks (ms|s|m|h)"
 
 process_flags = in_section(
     "Process",
     values(
-        "-a", "--attach", type=Parsed("list", _stream), help="Join only stdin, stdout or stderr"
+        "-a",
+        "--attach",
+        type=Parsed("list", _stream),
+        help="Attach only to this stream (stdin|stdout|stderr)",
     ),
-    value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q"),
-    value("--entrypoint", help="A program instead of the image's ENTRYPOINT"),
+    value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)"),
+    value("--entrypoint", help="Run this program instead of the image's ENTRYPOINT"),
     values(
         "-e",
         "--env",
         type=ENVIRONMENT,
-        help="A variable of the environment: NAME=VALUE, or NAME to pass it on",
+        help="Set an environment variable (NAME=VALUE; NAME: its value here)",
     ),
-    values("--env-file", help="A file with a variable in each line"),
-    value("-h", "--hostname", default="", help="The host name inside, else the short id"),
-    value("--domainname", default="", help="The domain name (NIS)"),
-    switch("--init", default=None, help="Run an init inside that forwards signals and reaps"),
-    switch("-i", "--interactive", help="Keep standard input open"),
-    values("-l", "--label", type=Parsed("list", _label), help="A label: NAME or NAME=VALUE"),
-    values("--label-file", help="A file with a label in each line"),
-    value("--stop-signal", default="", help="The signal by which stop asks for the end"),
-    value("--stop-timeout", type=INT, help="Seconds that stop waits before it kills"),
+    values("--env-file", help="Read environment variables from a file, one per line"),
+    value(
+        "-h", "--hostname", default="", help="Host name of the container (default: its short ID)"
+    ),
+    value("--domainname", default="", help="NIS domain name of the container"),
+    switch(
+        "--init",
+        default=None,
+        help="Run an init as PID 1 that forwards signals and reaps zombies",
+    ),
+    switch("-i", "--interactive", help="Keep stdin open, also when not attached"),
+    values(
+        "-l",
+        "--label",
+        type=Parsed("list", _label),
+        help="Set a label of the container (NAME or NAME=VALUE)",
+    ),
+    values("--label-file", help="Read labels from a file, one per line"),
+    value("--stop-signal", default="", help="Signal that `stop` sends first"),
+    value("--stop-timeout", type=INT, help="Seconds that `stop` waits before SIGKILL"),
     switch("-t", "--tty", help="Allocate a pseudo-TTY"),
     value(
-        "-u", "--user", default="", help="The user, by name or number, and the group: USER[:GROUP]"
+        "-u",
+        "--user",
+        default="",
+        help="User name or UID, and optionally group name or GID (USER[:GROUP])",
     ),
-    value("-w", "--workdir", default="", help="The directory to start in"),
-    value("--health-cmd", default="", help="The command that tells whether all is well"),
+    value("-w", "--workdir", default="", help="Working directory of the process"),
+    value("--health-cmd", default="", help="Command that checks the health of the container"),
     value("--health-interval", type=_DURATION, default=0, help=_EVERY),
     value(
-        "--health-retries", type=INT, default=0, help="Failures in a row that count as unhealthy"
+        "--health-retries",
+        type=INT,
+        default=0,
+        help="Consecutive failures that make the container unhealthy",
     ),
     value(
         "--health-start-interval",
         type=_DURATION,
         default=0,
-        help="The same in the start period",
+        help="Time between two health checks in the start period (ms|s|m|h)",
     ),
     value(
         "--health-start-period",
         type=_DURATION,
         default=0,
-        help="How long failures do not count after the start (ms|s|m|h)",
+        help="Time after the start in which failures do not count towards the retries (ms|s|m|h)",
     ),
     value(
         "--health-timeout",
         type=_DURATION,
         default=0,
-        help="Time that a check may take",
+        help="Timeout of one health check (ms|s|m|h)",
     ),
-    switch("--no-healthcheck", help="Leave out the image's HEALTHCHECK"),
+    switch("--no-healthcheck", help="Disable the HEALTHCHECK of the image"),
 )
 
 

@@ -29,7 +29,7 @@ _LOG_OPTIONS = ("max-size", "max-file")
 _LOG_OPTIONS_OF_DOCKER = (
     "compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag",
 )  # fmt: skip
-_PULL = "When to pull the image: always, missing (the default) or never"
+_PULL = "Pull image before running (always|missing|never; default missing)"
 
 
 def _pull(text: str) -> str:
@@ -62,23 +62,28 @@ def _annotation(text: str) -> tuple[str, str]:
 
 container_flags = in_section(
     "Options",
-    value("--name", help="The container's name, else one is made up"),
-    value("--cidfile", default="", help="A new file that gets the container's id"),
-    switch("--rm", help="Remove the container, and its anonymous volumes, once it ends"),
+    value("--name", help="Name of the container (default: a generated name)"),
+    value("--cidfile", default="", help="Create this file and write the container ID to it"),
+    switch("--rm", help="Remove the container and its anonymous volumes when it exits"),
     value("--pull", type=Parsed("string", _pull), default="missing", help=_PULL),
-    switch("-q", "--quiet", help="Say nothing of the pull"),
-    value("--platform", type=Parsed("string", _platform), default="", help="Only this machine's"),
+    switch("-q", "--quiet", help="Print no progress of the pull"),
+    value(
+        "--platform",
+        type=Parsed("string", _platform),
+        default="",
+        help="Platform of the image; only that of this machine is available",
+    ),
     value("--log-driver", default="", help="Logging driver for the container (json-file|none)"),
     value(
         "--restart",
         type=STRING,
         default="no",
-        help="When to start it again (no|on-failure[:N]|always|unless-stopped)",
+        help="Restart policy (no|on-failure[:N]|always|unless-stopped)",
     ),
     values(
         "--annotation",
         type=Parsed("map", _annotation),
-        help="An annotation for the runtime, in the container's config.json: NAME=VALUE",
+        help="Add an annotation to the bundle's config.json (NAME=VALUE)",
     ),
     values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
     refused("--runtime", because="other runtimes come later", unless=("", "minidock")),

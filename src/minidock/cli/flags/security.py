@@ -43,20 +43,25 @@ def _device_rule(text: str) -> str:
 
 
 security_flags = in_section(
-    "Walls",
+    "Isolation",
     values("--cap-add", help="Add Linux capabilities"),
     values("--cap-drop", help="Drop Linux capabilities"),
-    switch("--privileged", help="Nearly all walls down: every capability and device"),
-    values("--security-opt", help="no-new-privileges, seccomp=FILE|unconfined, ..."),
+    switch(
+        "--privileged",
+        help="Give extended privileges to this container (all capabilities, all devices)",
+    ),
+    values(
+        "--security-opt", help="Security options (no-new-privileges, seccomp=FILE|unconfined, ...)"
+    ),
     values("--device", help="Add a host device to the container (host[:container[:rwm]])"),
-    values("--group-add", help="One more group of the user"),
+    values("--group-add", help="Add a supplementary group, by name or GID"),
     value("--pid", default="", help="PID namespace to use (host|container:NAME)"),
     value("--ipc", default="", help="IPC mode to use (private|shareable|host|container:NAME|none)"),
     value("--uts", default="", help="UTS namespace to use (host)"),
     value(
         "--cgroupns",
         default="",
-        help="Which cgroups are seen: the host's (host) or its own (private)",
+        help="Cgroup namespace: the host's or a private one (host|private)",
     ),
     values("--sysctl", type=Parsed("map", _sysctl), help="Sysctl options"),
     refused("--userns", because="user namespaces come later", unless=("", "host")),
@@ -68,7 +73,7 @@ security_flags = in_section(
     values(
         "--device-cgroup-rule",
         type=Parsed("list", _device_rule),
-        help="Allow devices by their numbers, such as 'c 1:3 mr'",
+        help="Allow devices by type, number and access, such as 'c 1:3 mr'",
     ),
     refused("--isolation", because="Windows only", unless=("", "default")),
 )

@@ -148,11 +148,11 @@ storage_flags = in_section(
     values(
         "--mount",
         type=Parsed("mount", parse_mount),
-        help="A mount: type=bind|volume|tmpfs,src=…,dst=…",
+        help="Add a mount (type=bind|volume|tmpfs,src=…,dst=…)",
     ),
     values("--tmpfs", help="Mount a tmpfs directory (path[:options])"),
-    values("--volumes-from", help="Mount all that another container mounts"),
-    switch("--read-only", help="No writes but to volumes and tmpfs"),
+    values("--volumes-from", help="Mount the volumes of another container"),
+    switch("--read-only", help="Mount the root file system read-only"),
     refused(
         "--volume-driver", because="volumes are directories of the store", unless=("", "local")
     ),

@@ -10,13 +10,13 @@ from minidock.paths import Store
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=running_containers)
-@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
-@switch("--no-stdin", help="Only watch: nothing that is typed goes in")
-@switch("--sig-proxy", default=True, help="Pass signals on to the program")
+@value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)")
+@switch("--no-stdin", help="Do not attach to stdin")
+@switch("--sig-proxy", default=True, help="Forward received signals to the process")
 def attach(
     arguments: tuple[str, ...], *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool
 ) -> int:
-    """Join the input and output of a running container"""
+    """Attach to the standard streams of a running container"""
     from minidock.engine.container.lookup import find
     from minidock.engine.monitor.attach import Attachment
     from minidock.engine.monitor.attach import attach as attach_to

@@ -54,27 +54,27 @@ build_flags = in_section(
     values("--allow",
            help="Allow extra privileged entitlement: network.host, for RUN --network=host"),
     values("--build-arg", help="Set build-time variables"),
-    value("--cgroup-parent", default="", help="Set the parent cgroup for RUN instructions"),
-    value("-f", "--file", default="", help="The Dockerfile, else PATH/Dockerfile"),
-    value("--iidfile", default="", help="A file that gets the image's id"),
-    values("--label", help="A label of the image"),
+    value("--cgroup-parent", default="", help="Parent cgroup of RUN instructions"),
+    value("-f", "--file", default="", help="Name of the Dockerfile (default: PATH/Dockerfile)"),
+    value("--iidfile", default="", help="Write the image ID to this file"),
+    values("--label", help="Set a label of the image (NAME=VALUE)"),
     value("--network", default="default", type=_choice("default", "bridge", "none", "host"),
-          help="Set the networking mode for RUN instructions: default, none, host"),
-    switch("--no-cache", help="Perform every step anew"),
-    values("--no-cache-filter", help="Perform the steps of this stage anew"),
+          help="Network mode of RUN instructions (default|none|host)"),
+    switch("--no-cache", help="Do not use the build cache"),
+    values("--no-cache-filter", help="Do not use the build cache for this stage"),
     value("--platform", default="", type=Parsed("string", _platform),
-          help="Set target platform for build; only this machine's"),
+          help="Target platform; only that of this machine is available"),
     value("--progress", default="auto", type=_choice("auto", "plain", "tty", "quiet"),
           help="Set type of progress output (auto, plain, tty)"),
-    switch("--pull", help="Ask the registry for newer base images"),
-    switch("-q", "--quiet", help="Say nothing; print only the image's id"),
+    switch("--pull", help="Pull base images even if they exist locally"),
+    switch("-q", "--quiet", help="Print only the image ID"),
     values("--secret", help="Secret to expose to the build (format: id=mysecret[,src=FILE])"),
     value("--shm-size", type=Parsed("bytes", size_bytes), default=0,
-          help="Size of /dev/shm while a step runs"),
+          help="Size of /dev/shm for RUN instructions"),
     values("-t", "--tag", help="Name and optionally a tag (format: name:tag)"),
-    value("--target", default="", help="Stop after this stage"),
+    value("--target", default="", help="Build up to this stage"),
     values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
-    values("-v", "--volume", help="Bind mount a host folder into RUN instructions (HOST:PATH)"),
+    values("-v", "--volume", help="Bind mount a host directory into RUN instructions (HOST:PATH)"),
     # What Docker has besides. Some ask for what is done anyway.
     refused("--rm", because="a step's container is always removed", bare="true",
             unless=("true", "1")),
@@ -105,7 +105,7 @@ build_flags = in_section(
 @command("PATH | URL | -", at_least=1, at_most=1)
 @build_flags
 def build(arguments: tuple[str, ...], **flags: Any) -> int:
-    """Make an image by the steps of a Dockerfile"""
+    """Build an image by the instructions of a Dockerfile"""
     from minidock.cli.output.build_output import screen, show_failure
     from minidock.engine.build.build import build as build_image
     from minidock.engine.build.failure import BuildFailed

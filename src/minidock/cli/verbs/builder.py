@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minidock.engine.build.prune import Cached
 
 _COMMANDS: Table = {
-    "build": ("Commands", "build:build", "Make an image by the steps of a Dockerfile"),
+    "build": ("Commands", "build:build", "Build an image by the instructions of a Dockerfile"),
     "du": ("Commands", "builder:du", "Disk usage"),
     "prune": ("Commands", "builder:prune", "Remove build cache"),
 }
@@ -30,12 +30,12 @@ _ABSENT = dict.fromkeys(
 
 @_ONE_BUILDER
 def _builder(given: dict[str, Any]) -> None:
-    """Manage builds and their cache"""
+    """Manage builds and the build cache"""
 
 
 @_ONE_BUILDER
 def _buildx(given: dict[str, Any]) -> None:
-    """The same as builder, by Docker's newer name"""
+    """Alias of builder"""
 
 
 builder = Group(_COMMANDS, _builder, aliases={"b": "build"}, absent=_ABSENT)
@@ -43,16 +43,16 @@ buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, absent=_ABSENT)
 
 
 @command()
-@switch("-a", "--all", help="Also what images stand on")
-@values("--filter", help="Only what fits, such as until=24h")
-@switch("-f", "--force", help="Do not ask")
+@switch("-a", "--all", help="Also remove records that images use")
+@values("--filter", help="Remove only objects that match a filter, such as until=24h")
+@switch("-f", "--force", help="Do not ask for confirmation")
 @value(
     "--keep-storage",
     type=Parsed("bytes", size_bytes),
     default=0,
-    help="Bytes of cache that may stay",
+    help="Size of the cache to keep",
 )
-@switch("--verbose", help="Also say what made each record")
+@switch("--verbose", help="Also print what created each record")
 @_ONE_BUILDER
 def prune(
     arguments: tuple[str, ...],
@@ -78,7 +78,7 @@ def prune(
 
 
 @command()
-@switch("--verbose", help="Also say what made each record")
+@switch("--verbose", help="Also print what created each record")
 @_ONE_BUILDER
 @refused("--filter", because="it comes later")
 def du(arguments: tuple[str, ...], *, verbose: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @command()
 def start_all(arguments: tuple[str, ...]) -> int:
-    """Start what is to run after a reboot
+    """Start containers according to their restart policies
 
     These are the containers with a restart policy that have run before: with "always" each of
     them, with "unless-stopped" those that nobody stopped, with "on-failure" those that ended with
@@ -44,7 +44,7 @@ def stop_all(arguments: tuple[str, ...]) -> int:
 
 @command()
 def down(arguments: tuple[str, ...]) -> None:
-    """Take away what outlives containers in the kernel
+    """Remove the kernel resources that outlive containers
 
     This is the bridge and its firewall rules, the machine's settings where minidock changed them,
     the sealed interpreter's mount, and the cgroup of all containers. Images, stopped containers and

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @command("CONTAINER [REPOSITORY[:TAG]]", at_least=1, at_most=2, complete=containers)
 @value("-a", "--author", default="", help='Author (e.g., "John Hannibal Smith <h@a-team.com>")')
-@values("-c", "--change", help="A line of a Dockerfile for the image's config")
+@values("-c", "--change", help="Apply this Dockerfile instruction to the image's config")
 @value("-m", "--message", default="", help="Commit message")
-@switch("-p", "--pause", default=True, help="Freeze the container meanwhile")
+@switch("-p", "--pause", default=True, help="Pause the container during the commit")
 def commit(
     arguments: tuple[str, ...], *, author: str, change: tuple[str, ...], message: str, pause: bool
 ) -> None:
-    """Make an image of what a container has changed"""
+    """Create an image from the changes of a container"""
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.events import emit_container
     from minidock.engine.container.lookup import find
@@ -64,7 +64,7 @@ def _standing_still(
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
 def diff(arguments: tuple[str, ...]) -> None:
-    """List what a container has added, changed and deleted"""
+    """List the files that a container added, changed or deleted"""
     from minidock.engine.container.lookup import find
     from minidock.engine.container.overlay_directories import layers_of
     from minidock.engine.container.quota import reach_layer
@@ -81,9 +81,9 @@ def diff(arguments: tuple[str, ...]) -> None:
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
-@value("-o", "--output", default="", help="A file instead of standard output")
+@value("-o", "--output", default="", help="Write to a file instead of stdout")
 def export(arguments: tuple[str, ...], *, output: str) -> None:
-    """Write all files of a container as a tar"""
+    """Write the file system of a container as a tar archive"""
     from minidock.cli.output.archive_output import Output
     from minidock.cli.output.progress_bar import Bars
     from minidock.engine.container.lookup import find

@@ -14,7 +14,7 @@ SHELLS = ("bash", "fish", "zsh")
 
 @command("bash|fish|zsh", at_least=1, at_most=1, needs_root=False, complete=one_of(*SHELLS))
 def completion(arguments: tuple[str, ...]) -> None:
-    """Print the script by which a shell completes minidock's words
+    """Print the completion script for a shell
 
     For this session: source <(minidock completion bash). For all: put it where your shell looks,
     such as /usr/share/bash-completion/completions/minidock.

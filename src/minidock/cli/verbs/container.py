@@ -20,12 +20,12 @@ def _commands() -> Table:
         "update", "wait",
     )  # fmt: skip
     table: Table = {name: ("Commands", *COMMANDS[name][1:]) for name in names}
-    table["ls"] = ("Commands", "ps:ps", "List the containers")
-    table["prune"] = ("Commands", "prune:containers", "Remove the containers that do not run")
+    table["ls"] = ("Commands", "ps:ps", "List containers")
+    table["prune"] = ("Commands", "prune:containers", "Remove the stopped containers")
     table["inspect"] = (
         "Commands",
         "inspect:inspect_container",
-        "Show all that is known of containers",
+        "Show all details of containers",
     )
     return dict(sorted(table.items()))
 

@@ -25,10 +25,10 @@ class BadCopy(UsageError):
 @command("CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH",
          at_least=2, at_most=2, complete=containers)  # fmt: skip
 @switch("-a", "--archive", help="Archive mode (uid and gid are always copied into a container)")
-@switch("-L", "--follow-link", help="Copy what a symbolic link leads to")
-@switch("-q", "--quiet", default=None, help="Suppress the line that says what was copied")
+@switch("-L", "--follow-link", help="Follow a symbolic link in SRC_PATH")
+@switch("-q", "--quiet", default=None, help="Do not print the summary of the copy")
 def cp(arguments: tuple[str, ...], *, archive: bool, follow_link: bool, quiet: bool | None) -> None:
-    """Copy files and folders into a container or out of it
+    """Copy files between a container and the host
 
     With "-" for the one on this machine, a tar archive is written to standard output, or read from
     standard input.

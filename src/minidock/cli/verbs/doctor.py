@@ -22,8 +22,8 @@ _MARGIN = " " * 27
 
 
 @command(needs_root=False)
-@value("-f", "--format", default="", help="'json': the whole report as JSON")
-@switch("--json", help="The same as --format json")
+@value("-f", "--format", default="", help="Format output: 'json' prints the whole report")
+@switch("--json", help="Alias of --format json")
 def doctor(arguments: tuple[str, ...], *, format: str, json: bool) -> int:
     """Say what this machine can and cannot do, and how to mend it
 

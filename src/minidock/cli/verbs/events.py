@@ -23,10 +23,13 @@ _COMPOUND = ("exec_create", "exec_start", "health_status")  # "health_status: he
 
 
 @command()
-@values("-f", "--filter", type=FILTER, help="Only what fits NAME=VALUE")
-@value("--format", default="", help="'json', or a Go template")
-@value("--since", help='Show all events since a time ("2013-01-02T13:23:37Z", or "42m" ago)')
-@value("--until", help="Stream events until a time, spelled as in --since")
+@values("-f", "--filter", type=FILTER, help="Show only objects that match a filter (NAME=VALUE)")
+@value("--format", default="", help="Format output: 'json' or a Go template")
+@value(
+    "--since",
+    help='Show events since a time ("2013-01-02T13:23:37Z", or relative: "42m")',
+)
+@value("--until", help="Stop at a time (same format as --since)")
 def events(
     arguments: tuple[str, ...],
     *,
@@ -35,7 +38,7 @@ def events(
     since: str | None,
     until: str | None,
 ) -> None:
-    """Tell what happens in the store, as it happens
+    """Print the events of the store as they happen
 
     Without --until it goes on until it is interrupted. Those of the past are kept for about twenty
     thousand events.

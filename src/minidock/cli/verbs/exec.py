@@ -17,20 +17,25 @@ from minidock.paths import Store
     flags_first=True,
     complete=running_containers,
 )
-@switch("-d", "--detach", help="Leave the command running and return at once")
-@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
+@switch("-d", "--detach", help="Run the command in the background")
+@value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)")
 @values(
     "-e",
     "--env",
     type=ENVIRONMENT,
-    help="A variable of the environment: NAME=VALUE, or NAME to pass it on",
+    help="Set an environment variable (NAME=VALUE; NAME: its value here)",
 )
-@values("--env-file", help="A file with a variable in each line")
-@switch("-i", "--interactive", help="Keep standard input open")
-@switch("--privileged", help="All capabilities for the command")
+@values("--env-file", help="Read environment variables from a file, one per line")
+@switch("-i", "--interactive", help="Keep stdin open, also when not attached")
+@switch("--privileged", help="Give all capabilities to the command")
 @switch("-t", "--tty", help="Allocate a pseudo-TTY")
-@value("-u", "--user", default="", help="The user, by name or number, and the group: USER[:GROUP]")
-@value("-w", "--workdir", default="", help="The directory to start in")
+@value(
+    "-u",
+    "--user",
+    default="",
+    help="User name or UID, and optionally group name or GID (USER[:GROUP])",
+)
+@value("-w", "--workdir", default="", help="Working directory of the process")
 def execute(
     arguments: tuple[str, ...],
     *,
@@ -44,7 +49,7 @@ def execute(
     user: str,
     workdir: str,
 ) -> int:
-    """Start one more program in a running container"""
+    """Run one more command in a running container"""
     from minidock.engine.monitor.exec_client import execute as execute_in
 
     container, *words = arguments

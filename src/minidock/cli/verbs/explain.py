@@ -32,14 +32,14 @@ def _containers_and_ops(ctx: click.Context, param: click.Parameter, incomplete: 
 
 
 @command("[CONTAINER] [OP...]", at_least=0, needs_root=False, complete=_containers_and_ops)
-@switch("--json", help="One JSON object an operation, for machines")
-@switch("--phases", help="Only the overview: who did how much in which phase, and how it ended")
-@value("--exec", help="A program that exec has added to the container: its id, or last")
-@switch("--health", help="The last probe of the container's health check")
-@switch("--cp", help="The last copy into the container or out of it")
-@switch("--build", help="The last build that made a layer")
-@value("--network", help="What was done for a network, and for containers that came and went")
-@value("--lang", help="Tell it in this language (en, ru); the default is that of LANG")
+@switch("--json", help="Print one JSON object per operation")
+@switch("--phases", help="Print only the summary: operations and time per process and phase")
+@value("--exec", help="Explain an exec session of the container, by its ID or 'last'")
+@switch("--health", help="Explain the last probe of the container's health check")
+@switch("--cp", help="Explain the last copy into or out of the container")
+@switch("--build", help="Explain the last build that created a layer")
+@value("--network", help="Explain the operations of a network, its connects and disconnects")
+@value("--lang", help="Language of the output (en, ru; default from LANG)")
 def explain(
     arguments: tuple[str, ...],
     *,

@@ -28,14 +28,18 @@ _CREATED_BY_MAX = 45
 
 
 @command("IMAGE", at_least=1, at_most=1, complete=images)
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-H", "--human", default=True, help="Sizes and times as people say them")
-@switch("--no-trunc", help="Nothing is shortened")
-@switch("-q", "--quiet", help="Only the ids")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("-H", "--human", default=True, help="Print sizes and times in human-readable form")
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Print only image IDs")
 def history(
     arguments: tuple[str, ...], *, format: str, human: bool, no_trunc: bool, quiet: bool
 ) -> None:
-    """List the steps that made an image"""
+    """List the build steps of an image"""
     from minidock.engine.image.history import history as steps_of
 
     rows = [row(s, human=human, truncate=not no_trunc) for s in steps_of(Store(), arguments[0])]

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
-    "build": ("Commands", "build:build", "Make an image by the steps of a Dockerfile"),
-    "history": ("Commands", "history:history", "List the steps that made an image"),
+    "build": ("Commands", "build:build", "Build an image by the instructions of a Dockerfile"),
+    "history": ("Commands", "history:history", "List the build steps of an image"),
     "import": (
         "Commands",
         "image_archive:import_",
-        "Make an image of the files in a tar",
+        "Create an image from a tar archive of a root file system",
     ),
-    "inspect": ("Commands", "image:inspect", "Show all that is known of images"),
-    "load": ("Commands", "image_archive:load", "Take in images that save has written"),
-    "ls": ("Commands", "image_list:images", "List the images"),
-    "make": ("Commands", "image_archive:make", "Make a base image by a recipe"),
-    "prune": ("Commands", "image_prune:prune", "Remove images that nobody needs"),
-    "pull": ("Commands", "pull:pull", "Fetch an image from a registry"),
-    "push": ("Commands", "push:push", "Send an image to a registry"),
-    "rm": ("Commands", "image:rm", "Remove images, or only their names"),
+    "inspect": ("Commands", "image:inspect", "Show all details of images"),
+    "load": ("Commands", "image_archive:load", "Load images from a tar archive"),
+    "ls": ("Commands", "image_list:images", "List images"),
+    "make": ("Commands", "image_archive:make", "Build a base image from a recipe"),
+    "prune": ("Commands", "image_prune:prune", "Remove unused images"),
+    "pull": ("Commands", "pull:pull", "Pull an image from a registry"),
+    "push": ("Commands", "push:push", "Push an image to a registry"),
+    "rm": ("Commands", "image:rm", "Remove images, or names of images"),
     "save": (
         "Commands",
         "image_archive:save",
-        "Write images as a tar, to standard output or a file",
+        "Write images to a tar archive, on stdout by default",
     ),
-    "tag": ("Commands", "image:tag", "Give an image one more name"),
+    "tag": ("Commands", "image:tag", "Add a name to an image"),
 }
 
 
@@ -54,10 +54,10 @@ image = Group(
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
-@switch("-f", "--force", help="Also where a stopped container uses it")
-@switch("--no-prune", help="Keep the nameless images that it was made on")
+@switch("-f", "--force", help="Remove the image even if a stopped container uses it")
+@switch("--no-prune", help="Keep untagged parent images")
 def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
-    """Remove images, or only their names"""
+    """Remove images, or names of images"""
     from minidock.engine.image import removal
     from minidock.engine.image.references import users_of
 
@@ -81,16 +81,16 @@ def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
 
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", at_least=2, at_most=2, complete=images)
 def tag(arguments: tuple[str, ...]) -> None:
-    """Give an image one more name"""
+    """Add a name to an image"""
     from minidock.engine.image.images import ImageStore
 
     ImageStore(Store()).tag(*arguments)
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
-@value("-f", "--format", help="'json', or a Go template")
+@value("-f", "--format", help="Format output: 'json' or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Show all that is known of images"""
+    """Show all details of images"""
     store = Store()
     return inspect_all(arguments, lambda ref: find_image(store, ref), format=format)
 

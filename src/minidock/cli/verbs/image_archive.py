@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @command()
-@value("-i", "--input", default="", help="A file instead of standard input")
-@switch("-q", "--quiet", help="Only names, no progress")
+@value("-i", "--input", default="", help="Read from a file instead of stdin")
+@switch("-q", "--quiet", help="Print no progress")
 def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
-    """Take in images that save has written"""
+    """Load images from a tar archive"""
     from minidock.engine.image.archive import load as load_archive
 
     if not input and os.isatty(0):
@@ -35,9 +35,9 @@ def load(arguments: tuple[str, ...], *, input: str, quiet: bool) -> None:
 
 
 @command("IMAGE [IMAGE...]", at_least=1, complete=images)
-@value("-o", "--output", default="", help="A file instead of standard output")
+@value("-o", "--output", default="", help="Write to a file instead of stdout")
 def save(arguments: tuple[str, ...], *, output: str) -> None:
-    """Write images as a tar, to standard output or a file"""
+    """Write images to a tar archive, on stdout by default"""
     from minidock.cli.output.archive_output import Output
     from minidock.engine.image.save import save as save_archive
 
@@ -46,13 +46,13 @@ def save(arguments: tuple[str, ...], *, output: str) -> None:
 
 
 @command("file|URL|- [REPOSITORY[:TAG]]", at_least=1, at_most=2)
-@values("-c", "--change", help="A line of a Dockerfile for the image's config")
-@value("-m", "--message", default="", help="A message in the image's history")
-@value("--platform", default="", help="Set the platform that the image is for")
+@values("-c", "--change", help="Apply this Dockerfile instruction to the image's config")
+@value("-m", "--message", default="", help="Comment in the history of the image")
+@value("--platform", default="", help="Platform that the image is for")
 def import_(
     arguments: tuple[str, ...], *, change: tuple[str, ...], message: str, platform: str
 ) -> None:
-    """Make an image of the files in a tar"""
+    """Create an image from a tar archive of a root file system"""
     from minidock.engine.image.archive import import_rootfs
 
     source, store = arguments[0], Store()
@@ -83,7 +83,7 @@ def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
 
 
 @command("NAME|FOLDER", at_most=1, complete=recipes)
-@switch("-q", "--quiet", help="Only print the image's name")
+@switch("-q", "--quiet", help="Print only the name of the image")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
     """Make a base image by a recipe; without a name, list the recipes"""
     from minidock.cli.output.build_output import screen, show_failure

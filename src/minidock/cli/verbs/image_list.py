@@ -41,12 +41,16 @@ _DIGEST_COLUMNS = (*_COLUMNS[:2], "Digest", *_COLUMNS[2:])
 
 
 @command("[REPOSITORY[:TAG]]", at_most=1, complete=image_names)
-@switch("-a", "--all", help="Also those that builds have passed through")
+@switch("-a", "--all", help="Include intermediate images of builds")
 @switch("--digests", help="Show digests")
 @filter_flag
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-trunc", help="Nothing is shortened")
-@switch("-q", "--quiet", help="Only the ids")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Print only image IDs")
 def images(
     arguments: tuple[str, ...],
     *,
@@ -57,7 +61,7 @@ def images(
     no_trunc: bool,
     quiet: bool,
 ) -> None:
-    """List the images"""
+    """List images"""
     from minidock.engine.image.images import ImageStore
 
     images = ImageStore(Store())

@@ -17,13 +17,13 @@ _ALL = "This will remove all images without at least one container associated to
 
 
 @command()
-@switch("-a", "--all", help="Also those with a name that no container uses")
-@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
-@switch("-f", "--force", help="Do not ask")
+@switch("-a", "--all", help="Remove all unused images, not only dangling ones")
+@values("--filter", type=FILTER, help="Remove only objects that match a filter, such as until=24h")
+@switch("-f", "--force", help="Do not ask for confirmation")
 def prune(
     arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
 ) -> None:
-    """Remove images that nobody needs"""
+    """Remove unused images"""
     from minidock.cli.frame.confirm import confirmed
     from minidock.cli.output.human import size
 

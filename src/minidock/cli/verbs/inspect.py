@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 @command("NAME|ID [NAME|ID...]", at_least=1, complete=objects)
-@value("-f", "--format", help="'json', or a Go template")
-@switch("-s", "--size", help="Also the sizes of containers' files")
-@value("--type", default="", help="container, image, network or volume")
+@value("-f", "--format", help="Format output: 'json' or a Go template")
+@switch("-s", "--size", help="Show the sizes of the files of containers")
+@value(
+    "--type", default="", help="Return JSON for specified type (container, image, network, volume)"
+)
 def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type: str) -> int:
-    """Show all that is known of a container, image, volume or network"""
+    """Show all details of containers, images, networks or volumes"""
     finders: dict[str, Callable[[Store, str], Found]] = {
         "container": _container_with_size if size else _container,
         "image": _image,
@@ -50,10 +52,10 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
 
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
-@value("-f", "--format", help="'json', or a Go template")
-@switch("-s", "--size", help="Also the sizes of their files")
+@value("-f", "--format", help="Format output: 'json' or a Go template")
+@switch("-s", "--size", help="Show the sizes of the containers' files")
 def inspect_container(arguments: tuple[str, ...], *, format: str | None, size: bool) -> int:
-    """Show all that is known of containers"""
+    """Show all details of containers"""
     store = Store()
     finder = _container_with_size if size else _container
     return inspect_all(arguments, lambda reference: finder(store, reference), format=format)

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 _COMMANDS: Table = {
     "list": ("Commands", "lab_folders:list_", "List the labs"),
-    "start": ("Commands", "lab_folders:start", "Make a folder to work in"),
-    "check": ("Commands", "lab_check:check", "Look at what your program does"),
-    "grade": ("Commands", "lab_grade:grade", "Look at it, and write reports for a course"),
-    "hint": ("Commands", "lab_folders:hint", "Say a lab's hints, or one item's"),
+    "start": ("Commands", "lab_folders:start", "Create a directory to work in"),
+    "check": ("Commands", "lab_check:check", "Grade your program"),
+    "grade": ("Commands", "lab_grade:grade", "Grade a submission, and write reports for a course"),
+    "hint": ("Commands", "lab_folders:hint", "Print the hints of a lab, or of one item"),
     "quiz": ("Commands", "lab_quiz:quiz", "Ask ten questions about a container"),
-    "fault": ("Commands", "lab_fault:fault", "Make a set-up with one thing wrong in it"),
-    "reset": ("Commands", "lab_folders:reset", "Put a lab's own files back as they were"),
+    "fault": ("Commands", "lab_fault:fault", "Create a set-up with one fault in it"),
+    "reset": ("Commands", "lab_folders:reset", "Restore the original files of a lab"),
 }
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @command("[DIR]", at_most=1, failure=None)
-@value("--lab", default="", help="The lab, where the folder was not made by `lab start`")
-@value("--item", default="", help="Look at this item alone, and at what it needs")
-@switch("--json", help="JSON")
+@value("--lab", default="", help="The lab, if `lab start` did not create the directory")
+@value("--item", default="", help="Check only this item and those it depends on")
+@switch("--json", help="Print JSON")
 def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int:
     """Run your program in a place of its own, and say of each item what was seen
 

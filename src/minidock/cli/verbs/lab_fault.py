@@ -19,14 +19,16 @@ _MARGIN = "    "
 
 
 @command("[SEED]", at_most=1)
-@switch("--list", help="Say how many faults there are, and name none")
-@switch("--commands", help="Show the commands that made the set-up, before something went wrong")
-@switch("--hint", help="Name something to look at; the next time, something else")
-@switch("--fix", help="Do what the reference solution does, and show it")
-@switch("--end", help="Give it up: take the set-up away")
-@switch("--yes-in-a-vm", help="Allow a fault that others on this machine feel, though it is no VM")
+@switch("--list", help="Print the number of faults, without naming them")
+@switch("--commands", help="Show the commands that created the set-up, without the fault")
+@switch("--hint", help="Print the next hint")
+@switch("--fix", help="Apply the reference solution, and show it")
+@switch("--end", help="Give up: remove the set-up and name the fault")
+@switch(
+    "--yes-in-a-vm", help="Allow a fault that affects this whole machine, outside a virtual machine"
+)
 def fault(arguments: tuple[str, ...], *, yes_in_a_vm: bool, **asked: bool) -> None:
-    """Make a set-up with one thing wrong in it
+    """Create a set-up with one fault in it
 
     Tells the symptom, and no more. `minidock lab check` says what is still wrong, or that all is
     well, and takes the set-up away then. The same SEED, a number or a word, has the same fault.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command(needs_root=False)
 def list_(arguments: tuple[str, ...]) -> None:
-    """List the labs: number, name, minutes, languages, what it is about"""
+    """List the labs: number, name, minutes, languages, subject"""
     from minidock.cli.output.columns import aligned
     from minidock.teach.lab import folder, rubric
 
@@ -29,9 +29,11 @@ def list_(arguments: tuple[str, ...]) -> None:
 
 
 @command("LAB [DIR]", at_least=1, at_most=2, needs_root=False)
-@value("--language", default="python", help="The skeleton's language: python, or c in some labs")
+@value(
+    "--language", default="python", help="Language of the skeleton: python; some labs also have c"
+)
 def start(arguments: tuple[str, ...], *, language: str) -> None:
-    """Make a folder with what a lab starts from
+    """Create a directory with the files a lab starts from
 
     LAB: its number or name. DIR: a folder that does not exist or is empty; without it, the lab's
     name. What the labs before it ask for is in it, solved. It belongs to the owner of the folder
@@ -57,7 +59,7 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
 
 
 @command("[DIR]", at_most=1, needs_root=False)
-@switch("-f", "--force", help="Do not ask")
+@switch("-f", "--force", help="Do not ask for confirmation")
 def reset(arguments: tuple[str, ...], *, force: bool) -> None:
     """Put the lab's own files back as they were; other files stay, and what is replaced is kept
 
@@ -84,10 +86,10 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
 
 
 @command("[ITEM]", at_most=1, needs_root=False)
-@value("--dir", default=".", help="The folder that `lab start` made")
-@value("--lab", default="", help="The lab, where there is no such folder")
+@value("--dir", default=".", help="The directory that `lab start` created")
+@value("--lab", default="", help="The lab, if there is no such directory")
 def hint(arguments: tuple[str, ...], *, dir: str, lab: str) -> None:
-    """Say the hint of an item, or those of all"""
+    """Print the hint of an item, or all hints"""
     from minidock.teach.lab import folder, rubric
 
     about = folder.lab_of(dir, lab)

@@ -9,7 +9,7 @@ from minidock.cli.frame.pflag import value
 
 
 @command("[DIR]", at_most=1, failure=None)
-@value("--lab", default="", help="The lab: the course says which, and not the folder")
+@value("--lab", default="", help="The lab (required; not read from the submission)")
 @value("--gradescope", default="", help="Write Gradescope's results.json to this file")
 @value("--junit", default="", help="Write JUnit's XML to this file")
 def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @command()
-@value("--seed", type=INT, help="Draw the questions by this number: the same ones each time")
-@value("--count", type=INT, default=10, help="How many questions (default 10)")
+@value("--seed", type=INT, help="Seed of the random choice: the same seed asks the same questions")
+@value("--count", type=INT, default=10, help="Number of questions (default 10)")
 def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
     """Ask ten questions about a container, and let the machine answer
 

@@ -12,9 +12,12 @@ from minidock.paths import Store
 
 
 @command("IMAGE|CONTAINER", at_least=1, at_most=1, complete=containers)
-@switch("--files", help="Show what each layer adds (A), changes (C), deletes (D) and hides (O)")
-@switch("--json", help="JSON; with --watch, one object a line")
-@switch("--watch", help="Follow a container: each copy-up, whiteout and opaque directory")
+@switch(
+    "--files",
+    help="Show files that each layer adds (A), changes (C), deletes (D) or hides (O)",
+)
+@switch("--json", help="Print JSON; with --watch, one object per line")
+@switch("--watch", help="Follow a container: print each copy-up, whiteout and opaque directory")
 def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) -> None:
     """Show the layers, and what each of them does to those below it"""
     from minidock.engine.container.lookup import find

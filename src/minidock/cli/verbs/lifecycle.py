@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SIGNAL = value("-s", "--signal", help="The signal, by name or number")
-_TIME = value("-t", "--time", type=INT, help="Seconds to wait before it is killed")
+_SIGNAL = value("-s", "--signal", help="Signal to send, by name or number")
+_TIME = value("-t", "--time", type=INT, help="Seconds to wait before SIGKILL")
 
 
 def _named(act: Callable[[str], object]) -> Callable[[str], str]:
@@ -34,7 +34,7 @@ def _named(act: Callable[[str], object]) -> Callable[[str], str]:
 @_SIGNAL
 @_TIME
 def stop(arguments: tuple[str, ...], *, signal: str | None, time: int | None) -> int:
-    """Ask containers to end, and end them when they do not"""
+    """Stop running containers"""
     from minidock.engine.lifecycle.stop import stop as act
 
     store = Store()
@@ -59,7 +59,7 @@ def restart(arguments: tuple[str, ...], *, signal: str | None, time: int | None)
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 @_SIGNAL
 def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
-    """Send containers a signal, KILL if no other is named"""
+    """Send a signal to containers (default SIGKILL)"""
     from minidock.engine.lifecycle.stop import kill as act
 
     store = Store()
@@ -67,8 +67,8 @@ def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
 
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
-@switch("-f", "--force", help="Kill it first where it runs")
-@switch("-v", "--volumes", help="Also its volumes without a name")
+@switch("-f", "--force", help="Kill and remove a running container")
+@switch("-v", "--volumes", help="Remove the container's anonymous volumes too")
 @refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
 def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
     """Remove containers"""
@@ -100,7 +100,7 @@ def pause(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=paused_containers)
 def unpause(arguments: tuple[str, ...]) -> int:
-    """Let frozen containers run on"""
+    """Thaw all processes of paused containers"""
     from minidock.engine.lifecycle.pause import unpause as act
 
     store = Store()
@@ -109,7 +109,7 @@ def unpause(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=running_containers)
 def wait(arguments: tuple[str, ...]) -> int:
-    """Wait for the end of containers and print their exit codes"""
+    """Wait until containers stop, and print their exit codes"""
     from minidock.engine.lifecycle.stop import wait as act
 
     store = Store()
@@ -118,7 +118,7 @@ def wait(arguments: tuple[str, ...]) -> int:
 
 @command("CONTAINER NEW_NAME", at_least=2, at_most=2, complete=containers)
 def rename(arguments: tuple[str, ...]) -> None:
-    """Give a container another name"""
+    """Rename a container"""
     from minidock.engine.lifecycle.rename import rename as act
 
     old, new = arguments

@@ -19,12 +19,12 @@ https://docs.docker.com/engine/reference/commandline/login/#credentials-store
 
 @command("[SERVER]", at_most=1)
 @value("-p", "--password", default=None, help="Password")
-@switch("--password-stdin", help="Read the password from standard input")
+@switch("--password-stdin", help="Read the password from stdin")
 @value("-u", "--username", default="", help="Username")
 def login(
     arguments: tuple[str, ...], *, password: str | None, password_stdin: bool, username: str
 ) -> None:
-    """Remember a user and password for a registry"""
+    """Store the credentials for a registry"""
     from minidock.engine.registry import login as engine
 
     domain = _domain(arguments)
@@ -37,7 +37,7 @@ def login(
 
 @command("[SERVER]", at_most=1)
 def logout(arguments: tuple[str, ...]) -> None:
-    """Forget a registry's user and password"""
+    """Remove the stored credentials for a registry"""
     from minidock.engine.registry import credentials
 
     domain = _domain(arguments)

@@ -16,10 +16,15 @@ from minidock.paths import Store
 @refused("--details", because="log drivers with extra attributes come later", bare="true",
          unless=("false",))  # fmt: skip
 @switch("-f", "--follow", help="Follow log output")
-@value("--since", help='Show logs since a time ("2013-01-02T13:23:37Z", or "42m" for that long)')
-@value("-n", "--tail", default="all", help="How many lines from the end, or all")
+@value(
+    "--since",
+    help='Show logs since a time ("2013-01-02T13:23:37Z", or relative: "42m")',
+)
+@value(
+    "-n", "--tail", default="all", help='Number of lines to show from the end of the logs, or "all"'
+)
 @switch("-t", "--timestamps", help="Show timestamps")
-@value("--until", help="Show logs before a time, spelled as in --since")
+@value("--until", help="Show logs before a time (same format as --since)")
 def logs(
     arguments: tuple[str, ...],
     *,
@@ -29,7 +34,7 @@ def logs(
     timestamps: bool,
     until: str | None,
 ) -> None:
-    """Show what a container has printed"""
+    """Print the output of a container"""
     from minidock.engine.monitor.logs import stream
 
     lines = stream(

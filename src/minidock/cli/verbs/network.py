@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
-    "connect": ("Commands", "network_change:connect", "Put a container on one more network"),
-    "create": ("Commands", "network_change:create", "Make a network"),
+    "connect": ("Commands", "network_change:connect", "Connect a container to one more network"),
+    "create": ("Commands", "network_change:create", "Create a network"),
     "disconnect": (
         "Commands",
         "network_change:disconnect",
-        "Take a container off a network",
+        "Remove a container from a network",
     ),
     "inspect": (
         "Commands",
         "network:inspect",
-        "Show all that is known of networks",
+        "Show all details of networks",
     ),
     "ls": ("Commands", "network:ls", "List networks"),
-    "prune": ("Commands", "network_change:prune", "Remove networks that no container is on"),
+    "prune": ("Commands", "network_change:prune", "Remove networks without containers"),
     "rm": ("Commands", "network_change:rm", "Remove networks"),
 }
 _COLUMNS = ("ID", "Name", "Driver", "Scope")
@@ -64,9 +64,13 @@ def is_builtin(network: dict[str, Any]) -> bool:
 
 @command()
 @filter_flag
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-trunc", help="Whole ids")
-@switch("-q", "--quiet", help="Only the ids")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Print only network IDs")
 def ls(
     arguments: tuple[str, ...],
     *,
@@ -125,10 +129,10 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
 
 
 @command("NETWORK [NETWORK...]", at_least=1, complete=networks)
-@value("-f", "--format", help="'json', or a Go template")
+@value("-f", "--format", help="Format output: 'json' or a Go template")
 @refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Show all that is known of networks"""
+    """Show all details of networks"""
     from minidock.engine.network.lookup import inspect as inspect_network
 
     store = Store()

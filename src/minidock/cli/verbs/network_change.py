@@ -30,15 +30,19 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @command("NETWORK", at_least=1, at_most=1)
-@switch("--attachable", help="Let containers be connected by hand, as all networks do")
-@values("--aux-address", type=Parsed("map", _pair), help="Addresses that no container may get")
-@value("-d", "--driver", default="bridge", help="The driver: bridge")
-@values("--gateway", help="The bridge's own address in the subnet")
-@switch("--internal", help="No way out of the network")
-@values("--ip-range", help="Give containers addresses of this part of the subnet")
-@values("--label", help="A label of the network")
-@values("-o", "--opt", type=Parsed("map", _pair), help="An option of the driver: NAME=VALUE")
-@values("--subnet", help="The network's addresses, such as 10.5.0.0/16")
+@switch("--attachable", help="Allow manual attachment of containers (always allowed)")
+@values(
+    "--aux-address",
+    type=Parsed("map", _pair),
+    help="Auxiliary IPv4 addresses, reserved from containers (NAME=ADDRESS)",
+)
+@value("-d", "--driver", default="bridge", help="Network driver; only bridge is available")
+@values("--gateway", help="IPv4 gateway of the subnet (address of the bridge)")
+@switch("--internal", help="No connections to or from outside the network")
+@values("--ip-range", help="Allocate container addresses from a sub-range")
+@values("--label", help="Set a label of the network (NAME=VALUE)")
+@values("-o", "--opt", type=Parsed("map", _pair), help="Set driver specific options (NAME=VALUE)")
+@values("--subnet", help="Subnet in CIDR format (e.g., 10.5.0.0/16)")
 @refused("--config-from", because=_SWARM)
 @refused("--config-only", because=_SWARM, bare="true", unless=("false",))
 @refused("--ingress", because=_SWARM, bare="true", unless=("false",))
@@ -59,7 +63,7 @@ def create(
     opt: tuple[tuple[str, str], ...],
     subnet: tuple[str, ...],
 ) -> None:
-    """Make a network"""
+    """Create a network"""
     from minidock.engine.network import user_defined
 
     asked = {
@@ -89,14 +93,14 @@ def _only_one(flag: str, given: tuple[str, ...]) -> str:
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
-@values("--alias", help="One more name on this network")
+@values("--alias", help="Alias: one more DNS name of the container on this network")
 @address_flag
 @refused("--driver-opt", because="the bridge driver has none for an endpoint")
 @refused("--ip6", because=NO_IPV6)
 @refused("--link", because=USE_NAMES)
 @refused("--link-local-ip", because="link-local addresses are not given out")
 def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
-    """Put a container on one more network"""
+    """Connect a container to one more network"""
     from minidock.engine.lifecycle import connect
 
     asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": ip} if ip else {}, "DriverOpts": {}}
@@ -105,9 +109,9 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
 
 
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
-@switch("-f", "--force", help="Also where the container is not there any more")
+@switch("-f", "--force", help="Also disconnect a container that no longer exists")
 def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
-    """Take a container off a network
+    """Remove a container from a network
 
     --force is for a container that has lost its endpoint; minidock takes that away in any case.
     """
@@ -117,7 +121,7 @@ def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
 
 
 @command("NETWORK [NETWORK...]", at_least=1, complete=networks)
-@switch("-f", "--force", help="A network that is not there is no error")
+@switch("-f", "--force", help="Ignore networks that do not exist")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove networks"""
     from minidock.engine.container.lookup import list_containers
@@ -139,10 +143,10 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 
 
 @command()
-@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
-@switch("-f", "--force", help="Do not ask")
+@values("--filter", type=FILTER, help="Remove only objects that match a filter, such as until=24h")
+@switch("-f", "--force", help="Do not ask for confirmation")
 def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
-    """Remove networks that no container is on"""
+    """Remove networks without containers"""
     from minidock.cli.frame.confirm import confirmed
 
     check_names(filter, _PRUNE_TESTS)

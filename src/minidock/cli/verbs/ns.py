@@ -11,7 +11,7 @@ from minidock.paths import Store
 
 
 @command("[CONTAINER]", at_most=1, complete=running_containers)
-@switch("--json", help="JSON; its ns, nprocs and pid are what lsns -J calls so")
+@switch("--json", help="Print JSON; ns, nprocs and pid have the meaning of lsns -J")
 def ns(arguments: tuple[str, ...], *, json: bool) -> None:
     """Show the namespaces of the containers and of the host, and who shares which
 

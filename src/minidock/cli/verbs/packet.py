@@ -18,10 +18,10 @@ from minidock.paths import Store
 @value(
     "--from",
     default="host",
-    help='Where it starts: "host", "outside" (a machine next door), or a container',
+    help='Where the packet starts: "host", "outside" (a neighbouring machine) or a container',
 )
-@value("--dns", default="", help="Ask for this name instead, as a program in CONTAINER would")
-@switch("--json", help="One JSON object, for machines")
+@value("--dns", default="", help="Trace a DNS query for this name, sent from CONTAINER")
+@switch("--json", help="Print one JSON object")
 def packet(arguments: tuple[str, ...], **flags: object) -> int:
     """Follow one packet to a published port, or between containers, and back, or a DNS question
 

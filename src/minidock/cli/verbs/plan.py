@@ -24,7 +24,7 @@ _COMMANDS: Table = {
 
 
 def _plan(given: dict[str, Any]) -> None:
-    """Tell what a command would do, and do nothing"""
+    """Show what a command would do, without doing it"""
 
 
 plan = Group(_COMMANDS, _plan)
@@ -38,10 +38,10 @@ plan = Group(_COMMANDS, _plan)
     complete=images,
 )
 @run_flags
-@switch("-d", "--detach", help="As of run: it changes nothing of the plan")
-@switch("--sig-proxy", default=True, help="As of run: it changes nothing of the plan")
-@values("--without", help="Leave out a wall (pid, mount, net, ...), as of run")
-@switch("--json", help="One JSON object an operation, for machines")
+@switch("-d", "--detach", help="Accepted as in run; does not change the plan")
+@switch("--sig-proxy", default=True, help="Accepted as in run; does not change the plan")
+@values("--without", help="Omit an isolation (pid, mount, net, ...), as in run")
+@switch("--json", help="Print one JSON object per operation")
 def run(
     arguments: tuple[str, ...],
     *,

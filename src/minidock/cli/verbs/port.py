@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     complete=running_containers,
 )
 def port(arguments: tuple[str, ...]) -> None:
-    """Say where a container's ports are published"""
+    """List the published ports of a container"""
     from minidock.engine.container.lookup import find
 
     container = find(Store(), arguments[0])

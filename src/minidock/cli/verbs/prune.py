@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @command()
-@values("--filter", type=FILTER, help="Only what fits, such as until=24h")
-@switch("-f", "--force", help="Do not ask")
+@values("--filter", type=FILTER, help="Remove only objects that match a filter, such as until=24h")
+@switch("-f", "--force", help="Do not ask for confirmation")
 def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> None:
-    """Remove the containers that do not run"""
+    """Remove the stopped containers"""
     from minidock.cli.frame.confirm import confirmed
 
     check_names(filter, _CONTAINER_TESTS)
@@ -36,11 +36,11 @@ def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> N
 
 
 @command()
-@switch("-a", "--all", help="Also those that somebody gave a name")
-@values("--filter", type=FILTER, help="Only what fits, such as label=NAME")
-@switch("-f", "--force", help="Do not ask")
+@switch("-a", "--all", help="Remove all unused volumes, not only anonymous ones")
+@values("--filter", type=FILTER, help="Remove only objects that match a filter, such as label=NAME")
+@switch("-f", "--force", help="Do not ask for confirmation")
 def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool) -> None:
-    """Remove volumes that no container uses"""
+    """Remove unused volumes"""
     from minidock.cli.frame.confirm import confirmed
 
     if all and any(name == "all" for name, _ in filter):

@@ -26,14 +26,24 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 @command()
-@switch("-a", "--all", help="Also those that do not run")
+@switch("-a", "--all", help="Include stopped containers")
 @filter_flag
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@value("-n", "--last", type=INT, default=-1, help="The newest N, running or not")
-@switch("-l", "--latest", help="The newest one, running or not")
-@switch("--no-trunc", help="Nothing is shortened")
-@switch("-q", "--quiet", help="Only the ids")
-@switch("-s", "--size", help="Also the sizes of their files")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@value(
+    "-n",
+    "--last",
+    type=INT,
+    default=-1,
+    help="Show the last N created containers, in any state",
+)
+@switch("-l", "--latest", help="Show the last created container, in any state")
+@switch("--no-trunc", help="Don't truncate output")
+@switch("-q", "--quiet", help="Print only container IDs")
+@switch("-s", "--size", help="Show the sizes of the containers' files")
 def ps(
     arguments: tuple[str, ...],
     *,
@@ -46,7 +56,7 @@ def ps(
     quiet: bool,
     size: bool,
 ) -> None:
-    """List the containers"""
+    """List containers"""
     from minidock.engine.container.lookup import list_containers
 
     store = Store()

@@ -14,12 +14,12 @@ SEARCH_PAGE = "https://hub.docker.com/search"
 
 
 @command("NAME[:TAG|@DIGEST]", at_least=1, at_most=1)
-@switch("-a", "--all-tags", help="All tags of the repository")
-@value("--platform", default="", help="The platform to take, where there are several")
+@switch("-a", "--all-tags", help="Pull all tags of the repository")
+@value("--platform", default="", help="Platform to pull, of a multi-platform image")
 @switch("-q", "--quiet", help="Suppress verbose output")
 @refused("--disable-content-trust", because=_TRUST, unless=("true",), bare="true")
 def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bool) -> None:
-    """Fetch an image from a registry"""
+    """Pull an image from a registry"""
     from minidock.cli.output.progress_layers import layers_progress
     from minidock.engine.image.image_hints import where_from
     from minidock.engine.registry import pull as engine
@@ -52,10 +52,10 @@ def pull_for_container(store: Store, image: str, *, platform: str, quiet: bool) 
 
 
 @command("TERM", at_least=1, at_most=1, needs_root=False)
-@value("-f", "--filter", default="", help="Only what fits NAME=VALUE")
-@value("--format", default="", help="A Go template")
-@value("--limit", default="", help="How many results at most")
-@switch("--no-trunc", help="Nothing is shortened")
+@value("-f", "--filter", default="", help="Show only objects that match a filter (NAME=VALUE)")
+@value("--format", default="", help="Format output by a Go template")
+@value("--limit", default="", help="Maximum number of results")
+@switch("--no-trunc", help="Don't truncate output")
 def search(arguments: tuple[str, ...], **flags: object) -> None:
     """Search Docker Hub for images (in a browser)"""
     raise UsageError(

@@ -12,11 +12,11 @@ from minidock.paths import Store
 
 
 @command("NAME[:TAG]", at_least=1, at_most=1, complete=images)
-@switch("-a", "--all-tags", help="All tags of the image")
+@switch("-a", "--all-tags", help="Push all tags of the image")
 @switch("-q", "--quiet", help="Suppress verbose output")
 @refused("--disable-content-trust", because="images are not signed", unless=("true",), bare="true")
 def push(arguments: tuple[str, ...], *, all_tags: bool, quiet: bool) -> None:
-    """Send an image to a registry"""
+    """Push an image to a registry"""
     from minidock.cli.output.progress_layers import layers_progress
     from minidock.engine.registry import push as engine
     from minidock.oci import reference

@@ -35,18 +35,18 @@ def _explanation(text: str) -> str:
 
 @command("IMAGE [COMMAND] [ARG...]", at_least=1, flags_first=True, failure=125, complete=images)
 @run_flags
-@switch("-d", "--detach", help="Print the id and leave the container running")
-@switch("--sig-proxy", default=True, help="Pass signals on to the program")
+@switch("-d", "--detach", help="Run in the background, and print the container ID")
+@switch("--sig-proxy", default=True, help="Forward received signals to the process")
 @value(
     "--explain",
     type=Parsed("[=text|json]", _explanation),
     bare="text",
-    help="Tell each kernel call as it happens",
+    help="Print each kernel call as it happens",
 )
-@switch("--step", help="Stop before each kernel call that makes the container, and ask")
-@value("--lang", help="Language of --explain and --step (en, ru); the default is that of LANG")
-@values("--without", help="Leave out a wall (pid, mount, net, ...), and see what leaks")
-@switch("--yes-in-a-vm", help="Leave out mount or pivot_root though this may be no VM")
+@switch("--step", help="Pause before each kernel call that creates the container, and prompt")
+@value("--lang", help="Language of --explain and --step (en, ru; default from LANG)")
+@values("--without", help="Omit an isolation (pid, mount, net, ...) and report what leaks")
+@switch("--yes-in-a-vm", help="Allow --without mount or pivot_root outside a virtual machine")
 def run(
     arguments: tuple[str, ...],
     *,
@@ -59,7 +59,7 @@ def run(
     yes_in_a_vm: bool,
     **flags: Any,
 ) -> int:
-    """Make a container from an image and start it"""
+    """Create a container from an image and start it"""
     if step and (detach or explain or without):
         flag = "--detach" if detach else "--explain" if explain else "--without"
         raise _not_to_be_stepped(flag)
@@ -95,7 +95,7 @@ def _not_to_be_stepped(flag: str) -> UsageError:
 )
 @run_flags
 def create(arguments: tuple[str, ...], **flags: Any) -> None:
-    """Make a container without starting it"""
+    """Create a container without starting it"""
     body = container_create_body(flags, arguments)
     try:
         print(_create(Store(), body, flags).id)

@@ -23,7 +23,7 @@ _COMMANDS: Table = {
 
 
 def _script(given: dict[str, Any]) -> None:
-    """Write a shell script that does what a command would do"""
+    """Write a shell script equivalent to a command"""
 
 
 script = Group(_COMMANDS, _script)
@@ -37,8 +37,8 @@ script = Group(_COMMANDS, _script)
     complete=images,
 )
 @run_flags
-@switch("-d", "--detach", help="As of run: the script stays in the foreground all the same")
-@switch("--sig-proxy", default=True, help="As of run: it changes nothing of the script")
+@switch("-d", "--detach", help="Accepted as in run; the script stays in the foreground")
+@switch("--sig-proxy", default=True, help="Accepted as in run; does not change the script")
 def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: Any) -> None:
     """Write the shell script that does what `run` would do
 

@@ -11,15 +11,15 @@ from minidock.paths import Store
 
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=stopped_containers)
-@switch("-a", "--attach", help="Show what it prints, and pass signals on")
+@switch("-a", "--attach", help="Attach to stdout and stderr, and forward signals")
 @switch("-i", "--interactive", help="Attach container's STDIN")
-@value("--detach-keys", help="Keys that detach, instead of ctrl-p,ctrl-q")
+@value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)")
 @refused("--checkpoint", because="checkpoints come later")
 @refused("--checkpoint-dir", because="checkpoints come later")
 def start(
     arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
 ) -> int:
-    """Start containers that do not run"""
+    """Start stopped containers"""
     from minidock.engine.lifecycle.start import start as start_container
 
     store = Store()

@@ -33,14 +33,18 @@ _FIRST_SECONDS, _NEXT_SECONDS = 0.5, 1.0
 
 
 @command("[CONTAINER...]", complete=running_containers)
-@switch("-a", "--all", help="Also those that do not run")
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("--no-stream", help="Once, and not again and again")
-@switch("--no-trunc", help="Nothing is shortened")
+@switch("-a", "--all", help="Include stopped containers")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("--no-stream", help="Print one sample and exit")
+@switch("--no-trunc", help="Don't truncate output")
 def stats(
     arguments: tuple[str, ...], *, all: bool, format: str, no_stream: bool, no_trunc: bool
 ) -> None:
-    """Watch what containers use of processors, memory, network and disks"""
+    """Show the resource usage of containers, continuously"""
     from minidock.engine.container.stats import Sample
 
     store = Store()

@@ -26,15 +26,19 @@ if TYPE_CHECKING:
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
-    "check": ("Commands", "system_check:check", "List what is left behind and not needed"),
-    "doctor": ("Commands", "doctor:doctor", "Say what this machine can and cannot do"),
-    "down": ("Commands", "bulk:down", "Take away what outlives containers in the kernel"),
-    "df": ("Commands", "system_df:df", "Show how much of the disk is used"),
-    "events": ("Commands", "events:events", "Tell what happens in the store, as it happens"),
-    "info": ("Commands", "system:info", "Tell about this machine and the store"),
+    "check": ("Commands", "system_check:check", "List leftovers and damaged files"),
+    "doctor": ("Commands", "doctor:doctor", "Check whether this machine can run containers"),
+    "down": ("Commands", "bulk:down", "Remove the kernel resources that outlive containers"),
+    "df": ("Commands", "system_df:df", "Show minidock disk usage"),
+    "events": ("Commands", "events:events", "Print the events of the store as they happen"),
+    "info": ("Commands", "system:info", "Show information about this machine and the store"),
     "prune": ("Commands", "system_prune:prune", "Remove unused data"),
-    "start-all": ("Commands", "bulk:start_all", "Start what is to run after a reboot"),
-    "stop-all": ("Commands", "bulk:stop_all", "Stop all containers, for a shutdown"),
+    "start-all": (
+        "Commands",
+        "bulk:start_all",
+        "Start containers according to their restart policies",
+    ),
+    "stop-all": ("Commands", "bulk:stop_all", "Stop all running containers"),
 }
 
 
@@ -58,9 +62,14 @@ def _print(format: str, kind: str, document: dict[str, Any]) -> None:
 
 
 @command(needs_root=False)
-@value("-f", "--format", default="", help="'json', or a Go template")
+@value(
+    "-f",
+    "--format",
+    default="",
+    help="Format output: 'json' or a Go template",
+)
 def version(arguments: tuple[str, ...], *, format: str) -> None:
-    """Say the versions of minidock and of what it runs on"""
+    """Show the versions of minidock and its platform"""
     machine = os.uname()
     architecture = _ARCHITECTURES.get(machine.machine, machine.machine)
     common = {
@@ -88,9 +97,14 @@ def version(arguments: tuple[str, ...], *, format: str) -> None:
 
 
 @command()
-@value("-f", "--format", default="", help="'json', or a Go template")
+@value(
+    "-f",
+    "--format",
+    default="",
+    help="Format output: 'json' or a Go template",
+)
 def info(arguments: tuple[str, ...], *, format: str) -> None:
-    """Tell about this machine and the store"""
+    """Show information about this machine and the store"""
     document = _information(Store())
     if format:
         _print(format, "system.dockerInfo", document)

@@ -16,9 +16,9 @@ _NOTHING = "nothing is left behind"
 
 
 @command()
-@switch("--repair", help="Remove it, and set aside what is damaged")
-@switch("-a", "--all", help="Also list what is kept for the next container")
-@switch("-q", "--quiet", help="Say it by the exit code only")
+@switch("--repair", help="Remove leftovers, and move damaged files to damaged/")
+@switch("-a", "--all", help="Also list resources kept for the next container")
+@switch("-q", "--quiet", help="Print nothing; report by the exit code")
 def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -> int:
     """List what minidock left on this machine and nothing needs any more, and what is damaged
 

@@ -35,10 +35,14 @@ class Usage:
 
 
 @command()
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-v", "--verbose", help="Each image, container and volume on its own")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("-v", "--verbose", help="Show each image, container, volume and cache record")
 def df(arguments: tuple[str, ...], *, format: str, verbose: bool) -> None:
-    """Show how much of the disk is used"""
+    """Show minidock disk usage"""
     store = Store()
     if verbose:
         from minidock.cli.verbs.system_df_details import write_details

@@ -16,9 +16,13 @@ _KNOWN = ("label", "label!", "until")
 
 
 @command()
-@switch("-a", "--all", help="Also images with a name that no container uses")
-@values("--filter", type=FILTER, help="Only what fits, such as label=NAME=VALUE")
-@switch("-f", "--force", help="Do not ask")
+@switch("-a", "--all", help="Remove all unused images, not only dangling ones")
+@values(
+    "--filter",
+    type=FILTER,
+    help="Remove only objects that match a filter, such as label=NAME=VALUE",
+)
+@switch("-f", "--force", help="Do not ask for confirmation")
 @switch("--volumes", help="Prune anonymous volumes")
 def prune(
     arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool, volumes: bool

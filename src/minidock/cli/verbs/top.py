@@ -12,7 +12,7 @@ from minidock.paths import Store
     complete=running_containers,
 )  # fmt: skip
 def top(arguments: tuple[str, ...]) -> None:
-    """List a container's processes"""
+    """List the processes of a container"""
     from minidock.engine.lifecycle.top import top as ps
 
     titles, rows = ps(Store(), arguments[0], list(arguments[1:]))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @update_flags
-@value("--restart", help="When to start it again once it has ended")
+@value("--restart", help="Restart policy (no|on-failure[:N]|always|unless-stopped)")
 def update(arguments: tuple[str, ...], *, restart: str | None, **flags: Any) -> int:
-    """Change limits and restart policy of containers"""
+    """Change the limits and the restart policy of containers"""
     from minidock.engine.lifecycle.update import update as act
 
     if restart is None and all(given is None for given in flags.values()):

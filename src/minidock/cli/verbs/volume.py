@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
-    "create": ("Commands", "volume:create", "Make a volume"),
+    "create": ("Commands", "volume:create", "Create a volume"),
     "inspect": (
         "Commands",
         "volume:inspect",
-        "Show all that is known of volumes",
+        "Show all details of volumes",
     ),
     "ls": ("Commands", "volume:ls", "List volumes"),
-    "prune": ("Commands", "prune:volumes", "Remove volumes that no container uses"),
+    "prune": ("Commands", "prune:volumes", "Remove unused volumes"),
     "rm": ("Commands", "volume:rm", "Remove volumes"),
 }
 _COLUMNS = ("Driver", "Name")
@@ -68,14 +68,14 @@ volume = Group(
 
 
 @command("[VOLUME]", at_most=1)
-@value("-d", "--driver", default="local", help="The driver: local")
-@values("--label", help="A label of the volume")
-@values("-o", "--opt", type=Parsed("map", str), help="An option of the driver: NAME=VALUE")
+@value("-d", "--driver", default="local", help="Volume driver; only local is available")
+@values("--label", help="Set a label of the volume (NAME=VALUE)")
+@values("-o", "--opt", type=Parsed("map", str), help="Set driver specific options (NAME=VALUE)")
 @_of_a_swarm
 def create(
     arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
 ) -> None:
-    """Make a volume"""
+    """Create a volume"""
     from minidock.engine.container import volumes as engine
 
     options = {name: text for name, _, text in (o.partition("=") for o in opt)}
@@ -89,8 +89,12 @@ def create(
 
 @command()
 @filter_flag
-@value("--format", default="", help="'table', 'table TEMPLATE', 'json', or a Go template")
-@switch("-q", "--quiet", help="Only the names")
+@value(
+    "--format",
+    default="",
+    help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+)
+@switch("-q", "--quiet", help="Print only volume names")
 @refused("--cluster", because="cluster volumes belong to swarms", bare="true", unless=("false",))
 def ls(
     arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
@@ -141,9 +145,9 @@ def _tests(store: Store) -> dict[str, Test]:
 
 
 @command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
-@value("-f", "--format", help="'json', or a Go template")
+@value("-f", "--format", help="Format output: 'json' or a Go template")
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
-    """Show all that is known of volumes"""
+    """Show all details of volumes"""
     from minidock.engine.container import volumes as engine
 
     store = Store()
@@ -153,7 +157,7 @@ def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
 
 
 @command("VOLUME [VOLUME...]", at_least=1, complete=volumes)
-@switch("-f", "--force", help="A volume that is not there is no error")
+@switch("-f", "--force", help="Ignore volumes that do not exist")
 def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     """Remove volumes that no container uses"""
     from minidock.engine.container import volumes as engine

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     at_most=1,
     complete=named_things,
 )
-@switch("--json", help="JSON, with paths and commands in full")
-@value("--type", default="", help="container, image or volume, where one name means several")
+@switch("--json", help="Print JSON, with full paths and commands")
+@value(
+    "--type",
+    default="",
+    help="Type of the object, if several have the name: container, image or volume",
+)
 def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
     """Show where each part lives, on this disk and in the kernel
 

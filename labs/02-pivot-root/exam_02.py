@@ -10,7 +10,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from minidock.teach.lab.exam import Contained, Exam, Lost, Place, Process, scene
+from minidock.teach.lab.exam import Exam, Failure, Process, RunningBox, Sandbox, scene
 
 _MARK = "mark-" + secrets.token_hex(8)  # a name that only this exam knows
 _MOUNTED = "/srv/root"
@@ -23,29 +23,29 @@ _COMMON = ("/proc", "/sys", "/dev")  # a box may have these of its own; lab 03 i
 class Box:
     """A box that runs, and the host around it: what it has mounted, and what ROOTFS had."""
 
-    running: Contained
+    running: RunningBox
     mounts_before: list[str]
     mounts_during: list[str]
     names_before: list[str]
 
 
 @scene
-def on_a_mount(place: Place) -> Box:
+def on_a_mount(sandbox: Sandbox) -> Box:
     """ROOTFS is a mount point: whoever forgot that it must be one gets all points but for that."""
-    script = f"mkdir -p {_MOUNTED} /srv/data && mount --bind {place.rootfs} {_MOUNTED}"
-    ended = place.start_command("/bin/sh", "-ec", script).wait(10)
-    if ended.exit_code:
-        raise RuntimeError(f"the place cannot be set up: {ended.said()}")
-    place.write(f"{place.rootfs}/{_MARK}", "")
-    mounts, names = _mounts(place.init), place.names(place.rootfs)
-    box = place.contained(*_OPTIONS, _MOUNTED)
-    return Box(box, mounts, _mounts(place.init), names)
+    script = f"mkdir -p {_MOUNTED} /srv/data && mount --bind {sandbox.rootfs} {_MOUNTED}"
+    result = sandbox.start_command("/bin/sh", "-ec", script).wait(10)
+    if result.exit_code:
+        raise RuntimeError(f"the place cannot be set up: {result.summary()}")
+    sandbox.write(f"{sandbox.rootfs}/{_MARK}", "")
+    mounts, names = _mounts(sandbox.init), sandbox.listdir(sandbox.rootfs)
+    box = sandbox.start_box(*_OPTIONS, _MOUNTED)
+    return Box(box, mounts, _mounts(sandbox.init), names)
 
 
 @scene
-def on_a_directory(place: Place) -> Contained:
-    place.write(f"{place.rootfs}/{_MARK}", "")
-    return place.contained(place.rootfs)
+def on_a_directory(sandbox: Sandbox) -> RunningBox:
+    sandbox.write(f"{sandbox.rootfs}/{_MARK}", "")
+    return sandbox.start_box(sandbox.rootfs)
 
 
 def root_of_the_namespace(exam: Exam) -> str:
@@ -56,7 +56,7 @@ def nothing_of_the_old_root(exam: Exam) -> str:
     mounts = _mounts(exam.of(on_a_mount).running.command)
     left = [target for target in mounts if not _is_expected(target)]
     if left or mounts.count("/") > 1:
-        raise Lost(f"{len(mounts)} mounts in the box: {', '.join(mounts)[:200]}")
+        raise Failure(f"{len(mounts)} mounts in the box: {', '.join(mounts)[:200]}")
     return f"mounted in the box: {', '.join(mounts)}"
 
 
@@ -68,24 +68,24 @@ def volumes_are_still_there(exam: Exam) -> str:
     mounts = _mounts(exam.of(on_a_mount).running.command)
     missing = _ASKED_FOR - set(mounts)
     if missing:
-        raise Lost(f"nothing is mounted on {', '.join(sorted(missing))}")
+        raise Failure(f"nothing is mounted on {', '.join(sorted(missing))}")
     return "/scratch and /data are mounted in the box"
 
 
 def no_trace_in_the_rootfs(exam: Exam) -> str:
     box = exam.of(on_a_mount)
     allowed = {*box.names_before, "scratch", "data"}
-    names = box.running.command.look("ls", "-A", "/").split()
+    names = box.running.command.nsenter("ls", "-A", "/").split()
     left = [name for name in names if name not in allowed]
     if left:
-        raise Lost(f"in ROOTFS there is now: {', '.join(left)}")
+        raise Failure(f"in ROOTFS there is now: {', '.join(left)}")
     return "ROOTFS has its own files, and the two mount points"
 
 
 def working_directory(exam: Exam) -> str:
     command = exam.of(on_a_mount).running.command
     if not os.path.lexists(f"/proc/{command.pid}/cwd/{_MARK}"):
-        raise Lost(f"the command's working directory is {command.link('cwd')} of another tree")
+        raise Failure(f"the command's working directory is {command.link('cwd')} of another tree")
     return "the command's working directory is the new root"
 
 
@@ -93,7 +93,7 @@ def no_open_door(exam: Exam) -> str:
     command = exam.of(on_a_mount).running.command
     more = [fd for fd in _open_files(command) if int(fd) > 2]
     if more:
-        raise Lost(f"open in the command: {more[0]} -> {command.link(f'fd/{more[0]}')}")
+        raise Failure(f"open in the command: {more[0]} -> {command.link(f'fd/{more[0]}')}")
     return "open in the command: 0, 1, 2"
 
 
@@ -101,14 +101,14 @@ def host_keeps_its_root(exam: Exam) -> str:
     box = exam.of(on_a_mount)
     if box.mounts_during != box.mounts_before:
         changed = set(box.mounts_during) ^ set(box.mounts_before)
-        raise Lost(f"on the host, come or gone: {', '.join(sorted(changed))[:200]}")
+        raise Failure(f"on the host, come or gone: {', '.join(sorted(changed))[:200]}")
     return f"the host has its {len(box.mounts_before)} mounts as before"
 
 
 def _root_of_namespace(command: Process) -> str:
-    names = command.look("ls", "/", own_root=False).split()
+    names = command.nsenter("ls", "/", own_root=False).split()
     if _MARK not in names:
-        raise Lost(f"the namespace's root has: {' '.join(names)[:200]}")
+        raise Failure(f"the namespace's root has: {' '.join(names)[:200]}")
     return "ROOTFS is the root of the command's mount namespace"
 
 
@@ -121,8 +121,8 @@ def _mounts(process: Process) -> list[str]:
 
 
 def _open_files(process: Process) -> list[str]:
-    """The numbers of a process's open files. Raises Lost."""
+    """The numbers of a process's open files. Raises Failure."""
     try:
         return os.listdir(f"/proc/{process.pid}/fd")
     except OSError as error:
-        raise Lost(f"the command has ended ({error.strerror})") from None
+        raise Failure(f"the command has ended ({error.strerror})") from None

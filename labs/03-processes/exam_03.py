@@ -8,7 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from minidock.teach.lab.exam import Contained, Exam, Lost, Place, Process, eventually, scene
+from minidock.teach.lab.exam import (
+    Exam,
+    Failure,
+    Process,
+    RunningBox,
+    Sandbox,
+    eventually,
+    scene,
+)
 
 ORPHAN = ("sleep", "271828182")  # a command line that nothing else in the place has
 LEAVES_ORPHAN = ("sh", "-c", f'({" ".join(ORPHAN)} &); exec "$@"', "sh")
@@ -19,19 +27,21 @@ FLAGS = ("nosuid", "nodev", "noexec")
 class Scene:
     """A box that is looked at, and the place that it is in. What ends is made anew in there."""
 
-    place: Place
-    box: Contained
+    sandbox: Sandbox
+    box: RunningBox
 
 
 @scene
-def plain(place: Place) -> Scene:
-    return Scene(place, place.contained(place.rootfs))
+def plain(sandbox: Sandbox) -> Scene:
+    return Scene(sandbox, sandbox.start_box(sandbox.rootfs))
 
 
 @scene
-def with_init(place: Place) -> Scene:
-    place.write(f"{place.rootfs}/dev/null", "")  # a shell's & opens it
-    return Scene(place, place.contained("--init", "--tmpfs", "/mnt", place.rootfs, *LEAVES_ORPHAN))
+def with_init(sandbox: Sandbox) -> Scene:
+    sandbox.write(f"{sandbox.rootfs}/dev/null", "")  # a shell's & opens it
+    return Scene(
+        sandbox, sandbox.start_box("--init", "--tmpfs", "/mnt", sandbox.rootfs, *LEAVES_ORPHAN)
+    )
 
 
 # Numbers -----------------------------------------------------------------------------------------
@@ -39,16 +49,16 @@ def with_init(place: Place) -> Scene:
 
 def own_pid_namespace(exam: Exam) -> str:
     seen = exam.of(plain)
-    inside, outside = seen.box.command.namespace("pid"), seen.place.init.namespace("pid")
+    inside, outside = seen.box.command.namespace("pid"), seen.sandbox.init.namespace("pid")
     if inside == outside:
-        raise Lost(f"the command is in {inside}, and so is the host")
+        raise Failure(f"the command is in {inside}, and so is the host")
     return f"the command is in {inside}, the host in {outside}"
 
 
 def pid_one(exam: Exam) -> str:
     number = exam.of(plain).box.command.pid_inside()
     if number != 1:
-        raise Lost(f"the command is number {number} of its namespace")
+        raise Failure(f"the command is number {number} of its namespace")
     return "the command is number 1 of its namespace"
 
 
@@ -58,11 +68,11 @@ def pid_one(exam: Exam) -> str:
 def own_proc(exam: Exam) -> str:
     command = exam.of(plain).box.command
     if not any(mount.fstype == "proc" for mount in command.mounts() if mount.target == "/proc"):
-        raise Lost("no file system of type proc is mounted at the box's /proc")
+        raise Failure("no file system of type proc is mounted at the box's /proc")
     path = f"/proc/{command.pid_inside()}"
-    listed = command.look("cat", f"{path}/cmdline", check=False).split("\0")[:-1]
+    listed = command.nsenter("cat", f"{path}/cmdline", check=False).split("\0")[:-1]
     if listed != command.argv():
-        raise Lost(f"in the box, {path} is `{' '.join(listed)[:60]}`, which is not the command")
+        raise Failure(f"in the box, {path} is `{' '.join(listed)[:60]}`, which is not the command")
     return f"in the box, {path} is `{' '.join(listed)}`, the command"
 
 
@@ -71,7 +81,7 @@ def proc_flags(exam: Exam) -> str:
     options = next((m.options for m in reversed(mounts) if m.target == "/proc"), ())
     missing = [flag for flag in FLAGS if flag not in options]
     if missing:
-        raise Lost(f"/proc is mounted {','.join(options)}: without {', '.join(missing)}")
+        raise Failure(f"/proc is mounted {','.join(options)}: without {', '.join(missing)}")
     return f"/proc is mounted {','.join(options)}"
 
 
@@ -79,27 +89,27 @@ def proc_flags(exam: Exam) -> str:
 
 
 def exit_code(exam: Exam) -> str:
-    place = exam.of(plain).place
-    said = place.run("run", place.rootfs, "sh", "-c", "exit 7")
+    sandbox = exam.of(plain).sandbox
+    said = sandbox.run("run", sandbox.rootfs, "sh", "-c", "exit 7")
     if said.exit_code != 7:
-        raise Lost(f"the command ended with 7, box with {said.said()}")
-    box = place.contained(place.rootfs)
-    place.signal(box.command, signal.SIGKILL)
+        raise Failure(f"the command ended with 7, box with {said.summary()}")
+    box = sandbox.start_box(sandbox.rootfs)
+    sandbox.signal(box.command, signal.SIGKILL)
     killed = box.program.wait(5)
     if killed.exit_code != 128 + signal.SIGKILL:
-        raise Lost(f"the command was ended by signal 9, from outside; box: {killed.said()}")
+        raise Failure(f"the command was ended by signal 9, from outside; box: {killed.summary()}")
     return "7 after the command's exit 7; 137 after signal 9"
 
 
 def box_killed(exam: Exam) -> str:
-    place = exam.of(plain).place
-    before = {process.pid for process in place.processes()}
-    box = place.contained(place.rootfs)
-    new = [process for process in place.processes() if process.pid not in before]
+    sandbox = exam.of(plain).sandbox
+    before = {process.pid for process in sandbox.processes()}
+    box = sandbox.start_box(sandbox.rootfs)
+    new = [process for process in sandbox.processes() if process.pid not in before]
     box.program.signal(signal.SIGKILL)
     if not eventually(partial(none_runs, new), seconds=3):
         left = ", ".join(f"`{' '.join(process.argv())}`"[:60] for process in running(new))
-        raise Lost(f"box was killed, and still there is {left}")
+        raise Failure(f"box was killed, and still there is {left}")
     return f"box was killed, and none of its {len(new)} processes is there"
 
 
@@ -110,57 +120,57 @@ def init_is_pid_one(exam: Exam) -> str:
     seen = exam.of(with_init)
     command = seen.box.command
     if command.pid_inside() == 1:
-        raise Lost("with --init too, the command itself is number 1")
-    first = parent(seen.place, command)
+        raise Failure("with --init too, the command itself is number 1")
+    first = parent(seen.sandbox, command)
     if first.pid_inside() != 1 or first.namespace("pid") != command.namespace("pid"):
-        raise Lost(f"the command's parent is not number 1, but number {first.pid_inside()}")
+        raise Failure(f"the command's parent is not number 1, but number {first.pid_inside()}")
     return f"number 1 is the command's parent, the command is number {command.pid_inside()}"
 
 
 def init_reaps(exam: Exam) -> str:
     seen = exam.of(with_init)
-    first = parent(seen.place, seen.box.command)
+    first = parent(seen.sandbox, seen.box.command)
     orphan = eventually(partial(child, first, ORPHAN))
     if orphan is None:
-        raise Lost("a process that lost its parent was not given to PID 1")
-    seen.place.signal(orphan, signal.SIGKILL)
+        raise Failure("a process that lost its parent was not given to PID 1")
+    seen.sandbox.signal(orphan, signal.SIGKILL)
     if not eventually(lambda: is_gone(orphan), seconds=3):
-        raise Lost("an orphan that ended stays a zombie: PID 1 does not wait for it")
+        raise Failure("an orphan that ended stays a zombie: PID 1 does not wait for it")
     if not first.is_running():
-        raise Lost("as an orphan ended, so did PID 1")
+        raise Failure("as an orphan ended, so did PID 1")
     return "an orphan ended, and PID 1 took its exit code"
 
 
 def init_signals(exam: Exam) -> str:
-    place = exam.of(with_init).place
+    sandbox = exam.of(with_init).sandbox
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        box = place.contained("--init", place.rootfs)
-        first = parent(place, box.command)
+        box = sandbox.start_box("--init", sandbox.rootfs)
+        first = parent(sandbox, box.command)
         # More than once: who installs a handler after the fork may not have done it yet.
-        if not eventually(partial(ended_by, place, number, first, box.command), seconds=3):
-            raise Lost(f"PID 1 got {number.name}, and the command lives on")
+        if not eventually(partial(ended_by, sandbox, number, first, box.command), seconds=3):
+            raise Failure(f"PID 1 got {number.name}, and the command lives on")
         box.program.wait(5)
     return "PID 1 got SIGTERM, and in another box SIGUSR1: each ended the command"
 
 
 def init_ends(exam: Exam) -> str:
-    place = exam.of(with_init).place
+    sandbox = exam.of(with_init).sandbox
     cases = ((f"{' '.join(ORPHAN)} & exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM))
     for script, expected in cases:
-        ended = place.run("run", "--init", place.rootfs, "sh", "-c", script)
-        if ended.exit_code != expected or ended.timed_out:
-            raise Lost(f"with --init, sh -c '{script}': {ended.said()}")
+        result = sandbox.run("run", "--init", sandbox.rootfs, "sh", "-c", script)
+        if result.exit_code != expected or result.timed_out:
+            raise Failure(f"with --init, sh -c '{script}': {result.summary()}")
     return "the box ended with the command: 7 after exit 7, with a child left; 143 after SIGTERM"
 
 
 def init_closed(exam: Exam) -> str:
     seen = exam.of(with_init)
-    first = parent(seen.place, seen.box.command)
+    first = parent(seen.sandbox, seen.box.command)
     # The command may run before PID 1, which has borne it, comes to closing.
     eventually(lambda: max(open_files(first), default=0) <= 2, seconds=3)
     numbers = open_files(first)
     if extra := [fd for fd in numbers if fd > 2]:
-        raise Lost(f"PID 1 has {extra[0]} open: {first.link(f'fd/{extra[0]}')}")
+        raise Failure(f"PID 1 has {extra[0]} open: {first.link(f'fd/{extra[0]}')}")
     return f"PID 1 has open: {', '.join(map(str, numbers)) or 'nothing'}"
 
 
@@ -181,31 +191,31 @@ def is_gone(process: Process) -> bool:
 
 
 def open_files(process: Process) -> list[int]:
-    """The numbers of a process's open files. Raises Lost."""
+    """The numbers of a process's open files. Raises Failure."""
     try:
         return sorted(int(name) for name in os.listdir(f"/proc/{process.pid}/fd"))
     except OSError:
-        raise Lost("PID 1 has ended") from None
+        raise Failure("PID 1 has ended") from None
 
 
-def parent(place: Place, process: Process) -> Process:
+def parent(sandbox: Sandbox, process: Process) -> Process:
     pid = int(process.status()["PPid"])
-    for other in place.processes():
+    for other in sandbox.processes():
         if other.pid == pid:
             return other
-    raise Lost("the command's parent is not there")
+    raise Failure("the command's parent is not there")
 
 
 def child(process: Process, argv: tuple[str, ...]) -> Process | None:
     for one in process.children():
-        with suppress(Lost):  # it has ended since
+        with suppress(Failure):  # it has ended since
             if one.argv() == list(argv):
                 return one
     return None
 
 
-def ended_by(place: Place, number: int, first: Process, command: Process) -> bool:
+def ended_by(sandbox: Sandbox, number: int, first: Process, command: Process) -> bool:
     """Whether the command is gone; if not, PID 1 is sent the signal, again."""
     if not is_gone(command):
-        place.signal(first, number)
+        sandbox.signal(first, number)
     return is_gone(command)

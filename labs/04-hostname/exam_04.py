@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from minidock.teach.lab.exam import Contained, Exam, Lost, Place, Process, scene
+from minidock.teach.lab.exam import Exam, Failure, Process, RunningBox, Sandbox, scene
 
 NAME = "web-7.example"
 FILES = ("/etc/hostname", "/etc/hosts")
@@ -27,18 +27,18 @@ class Boxes:
     the host by then, by id: a host that is a container itself has a mount at /etc/hostname.
     """
 
-    place: Place
-    named: Contained
-    unnamed: Contained
+    sandbox: Sandbox
+    named: RunningBox
+    unnamed: RunningBox
     before: dict[str, str]
     mounts: set[int]
 
 
 @scene
-def boxes(place: Place) -> Boxes:
-    before, mounts = files(place), {mount.id for mount in place.init.mounts()}
-    named = place.contained("--hostname", NAME, place.rootfs)
-    return Boxes(place, named, place.contained(place.rootfs), before, mounts)
+def boxes(sandbox: Sandbox) -> Boxes:
+    before, mounts = files(sandbox), {mount.id for mount in sandbox.init.mounts()}
+    named = sandbox.start_box("--hostname", NAME, sandbox.rootfs)
+    return Boxes(sandbox, named, sandbox.start_box(sandbox.rootfs), before, mounts)
 
 
 def own_uts_namespace(exam: Exam) -> str:
@@ -52,69 +52,69 @@ def own_ipc_namespace(exam: Exam) -> str:
 def hostname_given(exam: Exam) -> str:
     name = name_in(exam.of(boxes).named.command)
     if name != NAME:
-        raise Lost(f"the box of --hostname {NAME} is called {name!r}")
+        raise Failure(f"the box of --hostname {NAME} is called {name!r}")
     return f"the box of --hostname {NAME} is called so"
 
 
 def hostname_default(exam: Exam) -> str:
     seen = exam.of(boxes)
     name = name_in(seen.unnamed.command)
-    if name in ("", "(none)", seen.place.hostname, NAME):
-        raise Lost(f"a box without --hostname is called {name!r}")
-    further = seen.place.run("run", seen.place.rootfs, "hostname")
+    if name in ("", "(none)", seen.sandbox.hostname, NAME):
+        raise Failure(f"a box without --hostname is called {name!r}")
+    further = seen.sandbox.run("run", seen.sandbox.rootfs, "hostname")
     if further.exit_code or further.output.strip() == name:
-        raise Lost(f"two boxes without --hostname: {name!r}, and {further.output.strip()!r}")
+        raise Failure(f"two boxes without --hostname: {name!r}, and {further.output.strip()!r}")
     return f"two boxes without --hostname are called {name} and {further.output.strip()}"
 
 
 def host_keeps_name(exam: Exam) -> str:
-    name = name_in(exam.of(boxes).place.init)
-    if name != Place.hostname:
-        raise Lost(f"the host was {Place.hostname!r}, and is now {name!r}")
+    name = name_in(exam.of(boxes).sandbox.init)
+    if name != Sandbox.hostname:
+        raise Failure(f"the host was {Sandbox.hostname!r}, and is now {name!r}")
     return f"the host is {name!r}, as before"
 
 
 def etc_hostname(exam: Exam) -> str:
     seen = exam.of(boxes)
     for box in (seen.named, seen.unnamed):
-        text, name = box.command.look("cat", "/etc/hostname"), name_in(box.command)
+        text, name = box.command.nsenter("cat", "/etc/hostname"), name_in(box.command)
         if text != f"{name}\n":
-            raise Lost(f"the box is called {name!r}, and its /etc/hostname is {text!r}")
+            raise Failure(f"the box is called {name!r}, and its /etc/hostname is {text!r}")
     return "in both boxes, /etc/hostname is the name and a line's end"
 
 
 def etc_hosts(exam: Exam) -> str:
     seen = exam.of(boxes)
     for box in (seen.named, seen.unnamed):
-        known = addresses(box.command.look("cat", "/etc/hosts"))
+        known = addresses(box.command.nsenter("cat", "/etc/hosts"))
         if "127.0.0.1" not in known.get("localhost", []):
-            raise Lost(f"/etc/hosts: localhost is {known.get('localhost') or 'not there'}")
+            raise Failure(f"/etc/hosts: localhost is {known.get('localhost') or 'not there'}")
         name = name_in(box.command)
         if not any(is_loopback(address) for address in known.get(name, [])):
-            raise Lost(f"/etc/hosts: {name}, its own name, is {known.get(name) or 'not there'}")
+            raise Failure(f"/etc/hosts: {name}, its own name, is {known.get(name) or 'not there'}")
     return "in both boxes, /etc/hosts has localhost and the box's own name"
 
 
 def rootfs_untouched(exam: Exam) -> str:
     seen = exam.of(boxes)
-    changed = [path for path, text in files(seen.place).items() if text != seen.before[path]]
+    changed = [path for path, text in files(seen.sandbox).items() if text != seen.before[path]]
     if changed:
-        text = seen.place.read(f"{seen.place.rootfs}{changed[0]}")
-        raise Lost(f"the root file system's own {changed[0]} has become {text[:80]!r}")
-    left = [mount.target for mount in seen.place.init.mounts() if mount.id not in seen.mounts]
+        text = seen.sandbox.read(f"{seen.sandbox.rootfs}{changed[0]}")
+        raise Failure(f"the root file system's own {changed[0]} has become {text[:80]!r}")
+    left = [mount.target for mount in seen.sandbox.init.mounts() if mount.id not in seen.mounts]
     if left:
-        raise Lost(f"there is a mount on the host: {left[0]}")
+        raise Failure(f"there is a mount on the host: {left[0]}")
     return "two boxes run, and the root file system's own two files are as before"
 
 
 def no_names(exam: Exam) -> str:
-    place = exam.of(boxes).place
+    sandbox = exam.of(boxes).sandbox
     for what, name in NO_NAMES.items():
-        ended = place.run("run", "--hostname", name, place.rootfs, "echo", "it runs")
-        if "it runs" in ended.output:
-            raise Lost(f"a name with {what}: the command runs")
-        if ended.exit_code != 125:
-            raise Lost(f"a name with {what}: {ended.said()}")
+        result = sandbox.run("run", "--hostname", name, sandbox.rootfs, "echo", "it runs")
+        if "it runs" in result.output:
+            raise Failure(f"a name with {what}: the command runs")
+        if result.exit_code != 125:
+            raise Failure(f"a name with {what}: {result.summary()}")
     return f"refused: a name with {', '.join(NO_NAMES)}"
 
 
@@ -124,22 +124,22 @@ def no_names(exam: Exam) -> str:
 def own_namespace(seen: Boxes, kind: str) -> str:
     inodes = [
         process.namespace(kind)
-        for process in (seen.place.init, seen.named.command, seen.unnamed.command)
+        for process in (seen.sandbox.init, seen.named.command, seen.unnamed.command)
     ]
     if inodes[0] in inodes[1:]:
-        raise Lost(f"a box is in {inodes[0]}, and so is the host")
+        raise Failure(f"a box is in {inodes[0]}, and so is the host")
     if inodes[1] == inodes[2]:
-        raise Lost(f"two boxes are in the same {inodes[1]}")
+        raise Failure(f"two boxes are in the same {inodes[1]}")
     return f"two boxes are in {inodes[1]} and {inodes[2]}, the host in {inodes[0]}"
 
 
 def name_in(process: Process) -> str:
     """The name that its UTS namespace has."""
-    return process.look("hostname").strip()
+    return process.nsenter("hostname").strip()
 
 
-def files(place: Place) -> dict[str, str]:
-    return {path: place.read(f"{place.rootfs}{path}") for path in FILES}
+def files(sandbox: Sandbox) -> dict[str, str]:
+    return {path: sandbox.read(f"{sandbox.rootfs}{path}") for path in FILES}
 
 
 def is_loopback(address: str) -> bool:

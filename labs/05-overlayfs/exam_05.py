@@ -15,12 +15,12 @@ import tarfile
 from dataclasses import dataclass
 
 from minidock.teach.lab.exam import (
-    Contained,
-    Ended,
     Exam,
-    Lost,
-    Place,
+    Failure,
     Process,
+    ProgramResult,
+    RunningBox,
+    Sandbox,
     Snapshot,
     eventually,
     scene,
@@ -50,31 +50,31 @@ MOUNT_OWN = "/run/mount"  # mount(8) takes notes there; whoever uses it leaves t
 FOLDERS = "/work", "/tmp", "/run", "/var/tmp"
 
 
-def prepare(place: Place, script: str) -> None:
+def prepare(sandbox: Sandbox, script: str) -> None:
     """Set something up in the place, as its root."""
-    ended = place.start_command("/bin/sh", "-ec", script).wait()
-    if ended.exit_code:
-        raise RuntimeError(f"the place could not be set up: {ended.said()}")
+    result = sandbox.start_command("/bin/sh", "-ec", script).wait()
+    if result.exit_code:
+        raise RuntimeError(f"the place could not be set up: {result.summary()}")
 
 
 def look(process: Process, *argv: str) -> str:
     """What a process sees, with users by their numbers in the place, not the host's."""
     first = process.uid_map()[0][1]
-    text = process.look(*argv, check=False).strip()
+    text = process.nsenter(*argv, check=False).strip()
     return re.sub(r"\b1\d{9}\b", lambda found: str(int(found[0]) - first), text)
 
 
-def listing(place: Place) -> list[str]:
+def listing(sandbox: Sandbox) -> list[str]:
     """All that must stay as it is: ROOTFS and the layers."""
-    return sorted(look(place.init, "sh", "-c", LISTING).splitlines())
+    return sorted(look(sandbox.init, "sh", "-c", LISTING).splitlines())
 
 
-def new_names(place: Place, before: dict[str, list[str]]) -> list[str]:
+def new_names(sandbox: Sandbox, before: dict[str, list[str]]) -> list[str]:
     """Files in the places where a box may keep things, that were not there."""
     return [
         f"{folder}/{name}"
         for folder, names in before.items()
-        for name in place.names(folder)
+        for name in sandbox.listdir(folder)
         if name not in names and f"{folder}/{name}" != MOUNT_OWN
     ]
 
@@ -83,38 +83,38 @@ def new_names(place: Place, before: dict[str, list[str]]) -> list[str]:
 class Layered:
     """A box over three layers: what was there before, the box itself, and how to end it."""
 
-    place: Place
-    box: Contained
+    sandbox: Sandbox
+    box: RunningBox
     before: list[str]
     names: dict[str, list[str]]
     snapshot: Snapshot
-    ended: Ended | None = None
+    result: ProgramResult | None = None
 
-    def look(self, *argv: str) -> str:
+    def nsenter(self, *argv: str) -> str:
         """What is seen in the box, while it runs."""
-        return self.box.command.look(*argv).strip()
+        return self.box.command.nsenter(*argv).strip()
 
-    def end(self) -> Ended:
+    def end(self) -> ProgramResult:
         """Have the command end, and so the box."""
-        if not self.ended:
-            self.place.signal(self.box.command, signal.SIGKILL)
-            self.ended = self.box.program.wait()
-        return self.ended
+        if not self.result:
+            self.sandbox.signal(self.box.command, signal.SIGKILL)
+            self.result = self.box.program.wait()
+        return self.result
 
     def left(self) -> list[str]:
         """What is there now and was not before, but for upper."""
-        found = self.place.snapshot().left_over(self.snapshot)
-        return found + [name for name in new_names(self.place, self.names) if name != UPPER]
+        found = self.sandbox.snapshot().list_new_since(self.snapshot)
+        return found + [name for name in new_names(self.sandbox, self.names) if name != UPPER]
 
 
 @scene
-def layered(place: Place) -> Layered:
-    prepare(place, PREPARED)
-    before, snapshot = listing(place), place.snapshot()
-    names = {folder: place.names(folder) for folder in FOLDERS}
-    program = place.start("run", *OVER, "--upper", UPPER, place.rootfs, "sh", "-c", WRITES)
-    command = place.find(program, "sleep", "555000555")
-    return Layered(place, Contained(program, command), before, names, snapshot)
+def layered(sandbox: Sandbox) -> Layered:
+    prepare(sandbox, PREPARED)
+    before, snapshot = listing(sandbox), sandbox.snapshot()
+    names = {folder: sandbox.listdir(folder) for folder in FOLDERS}
+    program = sandbox.start("run", *OVER, "--upper", UPPER, sandbox.rootfs, "sh", "-c", WRITES)
+    command = sandbox.find(program, "sleep", "555000555")
+    return Layered(sandbox, RunningBox(program, command), before, names, snapshot)
 
 
 def one_tree(exam: Exam) -> str:
@@ -122,54 +122,54 @@ def one_tree(exam: Exam) -> str:
     root = [mount for mount in seen.box.command.mounts() if mount.target == "/"]
     kinds = {mount.fstype for mount in root} or {"not among its mounts"}
     if kinds != {"overlay"}:
-        raise Lost(f"the box's / is {', '.join(sorted(kinds))}")
+        raise Failure(f"the box's / is {', '.join(sorted(kinds))}")
     for name in ("of-one", "of-two", "hostname"):
-        seen.look("cat", f"/etc/{name}")
+        seen.nsenter("cat", f"/etc/{name}")
     return "the box's / is an overlay, and has files of ROOTFS and of both layers"
 
 
 def order(exam: Exam) -> str:
     seen = exam.of(layered)
-    same = seen.look("cat", "/etc/same")
+    same = seen.nsenter("cat", "/etc/same")
     if same != "two":
-        raise Lost(f"a file that all of them have is the one of {same}")
-    if "hidden" in seen.look("ls", "/etc").split():
-        raise Lost("a file is seen that the highest layer hides by a whiteout")
+        raise Failure(f"a file that all of them have is the one of {same}")
+    if "hidden" in seen.nsenter("ls", "/etc").split():
+        raise Failure("a file is seen that the highest layer hides by a whiteout")
     return "the highest layer wins, and its whiteout hides a file"
 
 
 def root_mode(exam: Exam) -> str:
     seen = exam.of(layered)
     mode = look(seen.box.command, "stat", "-c", "%a, owner %u:%g", "/")
-    expected = look(seen.place.init, "stat", "-c", "%a, owner %u:%g", TWO)
+    expected = look(seen.sandbox.init, "stat", "-c", "%a, owner %u:%g", TWO)
     if mode != expected:
-        raise Lost(f"/ has mode {mode}; the highest layer's directory has mode {expected}")
+        raise Failure(f"/ has mode {mode}; the highest layer's directory has mode {expected}")
     return f"/ has mode {mode}"
 
 
 def lower_untouched(exam: Exam) -> str:
     seen = exam.of(layered)
     seen.end()
-    now = listing(seen.place)
+    now = listing(seen.sandbox)
     for line in now:
         if line not in seen.before:
-            raise Lost(f"after the box: {line}")
+            raise Failure(f"after the box: {line}")
     for line in seen.before:
         if line not in now:
-            raise Lost(f"no more there after the box: {line}")
+            raise Failure(f"no more there after the box: {line}")
     return f"{len(now)} lines about ROOTFS and the layers are the same before and after"
 
 
 def upper(exam: Exam) -> str:
     seen = exam.of(layered)
     seen.end()
-    place = seen.place
+    sandbox = seen.sandbox
     for name, text in (("new", "new\n"), ("etc/changed", "ROOTFS\nmore\n")):
-        if (found := place.read(f"{UPPER}/{name}")) != text:
-            raise Lost(f"{UPPER}/{name} holds {found!r}")
-    kind = look(place.init, "stat", "-c", "%F %t,%T", f"{UPPER}/etc/removed")
+        if (found := sandbox.read(f"{UPPER}/{name}")) != text:
+            raise Failure(f"{UPPER}/{name} holds {found!r}")
+    kind = look(sandbox.init, "stat", "-c", "%F %t,%T", f"{UPPER}/etc/removed")
     if kind != "character special file 0,0":
-        raise Lost(f"{UPPER}/etc/removed is {kind or 'not there'}")
+        raise Failure(f"{UPPER}/etc/removed is {kind or 'not there'}")
     return f"{UPPER} has the new file, the whole of the changed one, and a whiteout"
 
 
@@ -177,12 +177,12 @@ def upper_again(exam: Exam) -> str:
     seen = exam.of(layered)
     seen.end()
     script = "cat /new; ls /etc/removed /replaced"
-    ended = seen.place.run(
-        "run", *OVER, "--upper", UPPER, seen.place.rootfs, "sh", "-c", f"{script} 2>&1"
+    result = seen.sandbox.run(
+        "run", *OVER, "--upper", UPPER, seen.sandbox.rootfs, "sh", "-c", f"{script} 2>&1"
     )
-    lines = ended.output.split("\n")
+    lines = result.output.split("\n")
     if "new" not in lines or "/etc/removed" in lines or "old" in lines:
-        raise Lost(f"in a second box with the same upper, `{script}`: {ended.said()}")
+        raise Failure(f"in a second box with the same upper, `{script}`: {result.summary()}")
     return "a second box with the same upper finds what the first one has written and removed"
 
 
@@ -191,32 +191,32 @@ def nothing_left(exam: Exam) -> str:
     seen.end()
     # What box leaves to PID 1 of the place, which is about to wait for it, is there for a moment.
     if not eventually(lambda: not seen.left(), seconds=2):
-        raise Lost(f"left behind: {', '.join(seen.left())}")
+        raise Failure(f"left behind: {', '.join(seen.left())}")
     return "no mount, no process, no directory is left but upper"
 
 
 def thrown_away(exam: Exam) -> str:
     seen = exam.of(layered)
     seen.end()
-    place = seen.place
-    before = {folder: place.names(folder) for folder in FOLDERS}
-    old = listing(place)
+    sandbox = seen.sandbox
+    before = {folder: sandbox.listdir(folder) for folder in FOLDERS}
+    old = listing(sandbox)
     script = "echo dirt > /dirt && cat /dirt"
-    ended = place.run("run", *OVER, place.rootfs, "sh", "-c", script)
-    if ended.output != "dirt\n" or ended.exit_code:
-        raise Lost(f"without --upper, `{script}`: {ended.said()}")
-    left = new_names(place, before) + [line for line in listing(place) if line not in old]
+    result = sandbox.run("run", *OVER, sandbox.rootfs, "sh", "-c", script)
+    if result.output != "dirt\n" or result.exit_code:
+        raise Failure(f"without --upper, `{script}`: {result.summary()}")
+    left = new_names(sandbox, before) + [line for line in listing(sandbox) if line not in old]
     if left:
-        raise Lost(f"left of a box without --upper: {left[0]}")
+        raise Failure(f"left of a box without --upper: {left[0]}")
     return "what a box without --upper wrote is gone, and is in no layer"
 
 
 def missing_layer(exam: Exam) -> str:
-    place = exam.of(layered).place
-    ended = place.run("run", "--layer", "/work/gone", "--layer", ONE, place.rootfs, "true")
-    if ended.exit_code != 125 or "/work/gone" not in ended.errors:
-        raise Lost(f"with --layer /work/gone: {ended.said()}")
-    return f"with --layer /work/gone: {ended.said()}"
+    sandbox = exam.of(layered).sandbox
+    result = sandbox.run("run", "--layer", "/work/gone", "--layer", ONE, sandbox.rootfs, "true")
+    if result.exit_code != 125 or "/work/gone" not in result.errors:
+        raise Failure(f"with --layer /work/gone: {result.summary()}")
+    return f"with --layer /work/gone: {result.summary()}"
 
 
 # diff and commit ---------------------------------------------------------------------------------
@@ -254,20 +254,20 @@ class Layer:
 
 
 @scene
-def written(place: Place) -> Place:
-    prepare(place, BY_THE_KERNEL)
-    return place
+def written(sandbox: Sandbox) -> Sandbox:
+    prepare(sandbox, BY_THE_KERNEL)
+    return sandbox
 
 
 def committed(exam: Exam) -> Layer:
     """The archive that `box commit` makes of what the kernel has written."""
-    place = exam.of(written)
-    if not place.exists(TAR):
-        ended = place.run("commit", UPPER, TAR)
-        if ended.exit_code or not place.exists(TAR):
-            raise Lost(f"box commit {UPPER} {TAR}: {ended.said()}")
+    sandbox = exam.of(written)
+    if not sandbox.exists(TAR):
+        result = sandbox.run("commit", UPPER, TAR)
+        if result.exit_code or not sandbox.exists(TAR):
+            raise Failure(f"box commit {UPPER} {TAR}: {result.summary()}")
     layer = Layer([], {}, {})
-    data = base64.b64decode(place.start_command("/usr/bin/base64", TAR).wait().output)
+    data = base64.b64decode(sandbox.start_command("/usr/bin/base64", TAR).wait().output)
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for member in tar:
@@ -277,23 +277,23 @@ def committed(exam: Exam) -> Layer:
                 if member.isreg() and (file := tar.extractfile(member)):
                     layer.texts[name] = file.read(1000)
     except tarfile.TarError as error:
-        raise Lost(f"{TAR} is no uncompressed tar archive: {error}") from None
+        raise Failure(f"{TAR} is no uncompressed tar archive: {error}") from None
     return layer
 
 
 def diff(exam: Exam) -> str:
-    ended = exam.of(written).run("diff", UPPER)
-    lines = ended.output.splitlines()
-    if ended.exit_code:
-        raise Lost(f"box diff {UPPER}: {ended.said()}")
+    result = exam.of(written).run("diff", UPPER)
+    lines = result.output.splitlines()
+    if result.exit_code:
+        raise Failure(f"box diff {UPPER}: {result.summary()}")
     for line in lines:
         if line not in DIFF:
-            raise Lost(f"it says {line!r}, where it should say: {' · '.join(DIFF)}")
+            raise Failure(f"it says {line!r}, where it should say: {' · '.join(DIFF)}")
     for line in DIFF:
         if line not in lines:
-            raise Lost(f"it does not say {line!r}")
+            raise Failure(f"it does not say {line!r}")
     if lines != DIFF:
-        raise Lost(f"in another order: {' · '.join(lines)}")
+        raise Failure(f"in another order: {' · '.join(lines)}")
     return f"it says {len(lines)} lines, as it should"
 
 
@@ -301,31 +301,33 @@ def commit_whiteouts(exam: Exam) -> str:
     layer = committed(exam)
     for name in (".wh.gone", "deep/er/.wh.file", "dir/.wh..wh..opq"):
         if layer.texts.get(name) != b"":
-            raise Lost(f"the archive has no empty file {name}: it has {', '.join(layer.names)}")
+            raise Failure(f"the archive has no empty file {name}: it has {', '.join(layer.names)}")
     for name, member in layer.members.items():
         if member.ischr() or name in ("gone", "deep/er/file"):
-            raise Lost(f"{name} is in the archive: overlayfs's whiteouts mean nothing there")
+            raise Failure(f"{name} is in the archive: overlayfs's whiteouts mean nothing there")
         if any("overlay" in key for key in member.pax_headers):
-            raise Lost(f"{name} carries an attribute of overlayfs")
+            raise Failure(f"{name} carries an attribute of overlayfs")
     return "two whiteouts and an opaque directory, as OCI writes them"
 
 
 def commit_files(exam: Exam) -> str:
     layer = committed(exam)
     if len(set(layer.names)) < len(layer.names) or "" in layer.names or "." in layer.names:
-        raise Lost(f"a name more than once, or upper itself: {', '.join(layer.names)}")
+        raise Failure(f"a name more than once, or upper itself: {', '.join(layer.names)}")
     wrong = [name for name in layer.names if name.startswith("/") or ".." in name.split("/")]
     wanted = {"a b", "deep", "deep/er", "dir", "dir/link", "dir/new", "dir/same", "keep", "pipe"}
     if wrong or not wanted <= set(layer.names):
-        raise Lost(f"names that are no relative paths, or missing ones: {', '.join(layer.names)}")
+        raise Failure(
+            f"names that are no relative paths, or missing ones: {', '.join(layer.names)}"
+        )
     keep, link = layer.members["keep"], layer.members["dir/link"]
     seen = f"{keep.mode:o} {keep.uid}:{keep.gid} {layer.texts.get('keep')!r}"
     if seen != "4750 7:8 b'low\\nmore\\n'":
-        raise Lost(f"keep is in the archive as {seen}")
+        raise Failure(f"keep is in the archive as {seen}")
     if not link.issym() or link.linkname != "../keep" or not layer.members["pipe"].isfifo():
-        raise Lost("a symbolic link or a FIFO is in the archive as something else")
+        raise Failure("a symbolic link or a FIFO is in the archive as something else")
     pair = [layer.members[f"dir/{name}"] for name in ("new", "same")]
     hard = [member.linkname.removeprefix("./") for member in pair if member.islnk()]
     if hard not in (["dir/new"], ["dir/same"]):
-        raise Lost("dir/new and dir/same are one file, and are no hard link in the archive")
+        raise Failure("dir/new and dir/same are one file, and are no hard link in the archive")
     return f"{len(layer.names)} entries: types, modes, owners and links are those of upper"

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, eventually, scene
+from minidock.teach.lab.exam import (
+    Exam,
+    Failure,
+    Process,
+    ProgramResult,
+    RunningBox,
+    Sandbox,
+    eventually,
+    scene,
+)
 
 MEMORY, PIDS, CPUS = 32 << 20, 20, 0.05
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -28,45 +37,45 @@ exec awk 'BEGIN {{ x = "0123456789abcdef"; while (length(x) < 33554432) x = x x;
 class Limited:
     """A box with all three limits, in which one process sleeps and another one is busy."""
 
-    place: Place
+    sandbox: Sandbox
     command: Process
 
     def read(self, controller: str, v1: str, v2: str) -> str:
         """A file of the cgroup that the command is in, by its name in the version that is here."""
         paths = self.command.cgroups()
         if controller in paths:
-            return self.place.cgroup_file(controller, paths[controller], v1)
-        return self.place.cgroup_file(controller, paths[""], v2)
+            return self.sandbox.cgroup_file(controller, paths[controller], v1)
+        return self.sandbox.cgroup_file(controller, paths[""], v2)
 
 
-def give_null(place: Place) -> None:
+def give_null(sandbox: Sandbox) -> None:
     """A shell's background commands read from /dev/null; here an empty file will do."""
-    if not place.exists(f"{place.rootfs}/dev/null"):
-        place.write(f"{place.rootfs}/dev/null", "")
+    if not sandbox.exists(f"{sandbox.rootfs}/dev/null"):
+        sandbox.write(f"{sandbox.rootfs}/dev/null", "")
 
 
 @scene
-def limited(place: Place) -> Limited:
-    give_null(place)
+def limited(sandbox: Sandbox) -> Limited:
+    give_null(sandbox)
     limits = ("--memory", str(MEMORY), "--pids", str(PIDS), "--cpus", str(CPUS))
-    return Limited(place, place.contained(*limits, place.rootfs, *BUSY).command)
+    return Limited(sandbox, sandbox.start_box(*limits, sandbox.rootfs, *BUSY).command)
 
 
 @dataclass(frozen=True)
 class Over:
     """A box that wanted more than it may have, and has ended; what it left."""
 
-    ended: Ended
+    result: ProgramResult
     left: list[str]
     alive: bool
 
 
 @scene
-def over(place: Place) -> Over:
-    give_null(place)
+def over(sandbox: Sandbox) -> Over:
+    give_null(sandbox)
     limits = ("--memory", str(LITTLE), "--pids", str(FEW))
-    ended = place.run("run", *limits, place.rootfs, "sh", "-c", GREEDY)
-    return Over(ended, place.cgroups(), place.init.is_running())
+    result = sandbox.run("run", *limits, sandbox.rootfs, "sh", "-c", GREEDY)
+    return Over(result, sandbox.cgroups(), sandbox.init.is_running())
 
 
 # The cgroup ---------------------------------------------------------------------------------------
@@ -82,37 +91,39 @@ def own_cgroup(exam: Exam) -> str:
     box = exam.of(limited)
     for controller in CONTROLLERS:
         path = place_of(box.command, controller)
-        if path in ("/", place_of(box.place.init, controller)):
-            raise Lost(f"the command's cgroup for {controller} is {path}, like that of the host's")
+        if path in ("/", place_of(box.sandbox.init, controller)):
+            raise Failure(
+                f"the command's cgroup for {controller} is {path}, like that of the host's"
+            )
     return f"the command is in {place_of(box.command, 'memory')}"
 
 
 def two_boxes(exam: Exam) -> str:
     box = exam.of(limited)
-    other: Contained = box.place.contained("--pids", "8", box.place.rootfs)
+    other: RunningBox = box.sandbox.start_box("--pids", "8", box.sandbox.rootfs)
     paths = place_of(box.command, "pids"), place_of(other.command, "pids")
     if paths[0] == paths[1]:
-        raise Lost(f"two boxes at once share the cgroup {paths[0]}")
+        raise Failure(f"two boxes at once share the cgroup {paths[0]}")
     return f"two boxes at once are in {paths[0]} and {paths[1]}"
 
 
 def cgroup_namespace(exam: Exam) -> str:
     box = exam.of(limited)
-    if box.command.namespace("cgroup") == box.place.init.namespace("cgroup"):
-        raise Lost("the box is in the cgroup namespace of the host")
-    shown = box.command.look("cat", "/proc/1/cgroup").splitlines()
+    if box.command.namespace("cgroup") == box.sandbox.init.namespace("cgroup"):
+        raise Failure("the box is in the cgroup namespace of the host")
+    shown = box.command.nsenter("cat", "/proc/1/cgroup").splitlines()
     for line in shown:
         _, controllers, path = line.split(":", 2)
         ours = not controllers if len(shown) == 1 else set(controllers.split(",")) & {*CONTROLLERS}
         if ours and path != "/":
-            raise Lost(f"in the box, /proc/1/cgroup shows {line}")
+            raise Failure(f"in the box, /proc/1/cgroup shows {line}")
     return "the box sees its own cgroup as the root of the tree"
 
 
 def nothing_left(exam: Exam) -> str:
     left = exam.of(over).left
     if left:
-        raise Lost(f"a box was killed, and these are still there: {', '.join(left)}")
+        raise Failure(f"a box was killed, and these are still there: {', '.join(left)}")
     return "a box was killed, and no cgroup is left"
 
 
@@ -123,41 +134,43 @@ def memory_limit(exam: Exam) -> str:
     box = exam.of(limited)
     limit = box.read("memory", "memory.limit_in_bytes", "memory.max")
     if limit != str(MEMORY):
-        raise Lost(f"asked for {MEMORY} bytes, the limit of the command's cgroup is {limit}")
+        raise Failure(f"asked for {MEMORY} bytes, the limit of the command's cgroup is {limit}")
     try:
         swap = box.read("memory", "memory.memsw.limit_in_bytes", "memory.swap.max")
-    except Lost:
+    except Failure:
         return f"the limit is {limit} bytes; this kernel does not count swap"
     if swap not in ("0", str(MEMORY)):
-        raise Lost(f"memory has the limit {limit}, and swap has none: memory.…sw… says {swap}")
+        raise Failure(f"memory has the limit {limit}, and swap has none: memory.…sw… says {swap}")
     return f"the limit is {limit} bytes, with no swap beyond it"
 
 
 def over_memory(exam: Exam) -> str:
     seen = exam.of(over)
-    if "grown" in seen.ended.output:
-        raise Lost("with 24 MiB, a program took 48, and nobody stopped it")
-    if seen.ended.exit_code != 137:
-        raise Lost(f"a program over its memory should end by SIGKILL (137): {seen.ended.said()}")
+    if "grown" in seen.result.output:
+        raise Failure("with 24 MiB, a program took 48, and nobody stopped it")
+    if seen.result.exit_code != 137:
+        raise Failure(
+            f"a program over its memory should end by SIGKILL (137): {seen.result.summary()}"
+        )
     if not seen.alive:
-        raise Lost("a program over its memory has brought the host down")
+        raise Failure("a program over its memory has brought the host down")
     return "a program that took more was killed (137), and the host lives on"
 
 
 def pids_limit(exam: Exam) -> str:
     limit = exam.of(limited).read("pids", "pids.max", "pids.max")
     if limit != str(PIDS):
-        raise Lost(f"asked for {PIDS} processes, the command's pids.max is {limit}")
+        raise Failure(f"asked for {PIDS} processes, the command's pids.max is {limit}")
     return f"pids.max is {limit}"
 
 
 def fork_loop(exam: Exam) -> str:
-    ended = exam.of(over).ended
-    started = ended.output.split().count("fork")
+    result = exam.of(over).result
+    started = result.output.split().count("fork")
     if started >= FEW:
-        raise Lost(f"with --pids {FEW}, a loop of forks started {started} processes")
+        raise Failure(f"with --pids {FEW}, a loop of forks started {started} processes")
     if started < FEW // 2:
-        raise Lost(f"with --pids {FEW}, a loop of forks got only {started}: {ended.said()}")
+        raise Failure(f"with --pids {FEW}, a loop of forks got only {started}: {result.summary()}")
     return f"with --pids {FEW}, fork fails after {started} more"
 
 
@@ -169,9 +182,9 @@ def cpu_limit(exam: Exam) -> str:
     else:
         quota, period = box.read("cpu", "", "cpu.max").split()
     if quota in ("max", "-1"):
-        raise Lost("the command's cgroup has no limit of processor time")
+        raise Failure("the command's cgroup has no limit of processor time")
     if abs(int(quota) / int(period) - CPUS) > 0.001:
-        raise Lost(f"asked for {CPUS} CPUs, the cgroup may use {quota} of {period} µs")
+        raise Failure(f"asked for {CPUS} CPUs, the cgroup may use {quota} of {period} µs")
     return f"it may use {quota} of each {period} µs"
 
 
@@ -184,5 +197,5 @@ def throttled(exam: Exam) -> str:
 
     # On a machine with much else to do, it takes a while until the loop gets its twentieth at all.
     if not eventually(times, seconds=30):
-        raise Lost("a busy loop was never made to wait: nr_throttled in cpu.stat stays 0")
+        raise Failure("a busy loop was never made to wait: nr_throttled in cpu.stat stays 0")
     return "a busy loop was made to wait for its next period"

@@ -9,7 +9,15 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from minidock.teach.lab.exam import Contained, Exam, Lost, Neighbour, Network, Place, scene
+from minidock.teach.lab.exam import (
+    Exam,
+    Failure,
+    Neighbour,
+    Network,
+    RunningBox,
+    Sandbox,
+    scene,
+)
 
 BRIDGE, GATEWAY = "br7", "172.30.0.1"
 FIRST, SECOND, THIRD, FOURTH = "172.30.0.2", "172.30.0.3", "172.30.0.4", "172.30.0.5"
@@ -19,13 +27,13 @@ FIRST, SECOND, THIRD, FOURTH = "172.30.0.2", "172.30.0.3", "172.30.0.4", "172.30
 class Box:
     """A running box, the host that it is on, and the network that its command is in."""
 
-    place: Place
-    running: Contained
+    sandbox: Sandbox
+    running: RunningBox
     net: Network
 
     def end(self) -> None:
         """Kill the command, as its user might; box ends by itself then."""
-        self.place.signal(self.running.command, signal.SIGKILL)
+        self.sandbox.signal(self.running.command, signal.SIGKILL)
         self.running.program.wait()
 
 
@@ -33,7 +41,7 @@ class Box:
 class House:
     """The host, with one box plugged in, and its neighbour on the LAN."""
 
-    place: Place
+    sandbox: Sandbox
     host: Network
     neighbour: Neighbour
     first: Box
@@ -48,40 +56,40 @@ class House:
 
 
 @scene
-def alone(place: Place) -> Box:
+def alone(sandbox: Sandbox) -> Box:
     """A box without --network."""
-    return start(place)
+    return start(sandbox)
 
 
 @scene
-def house(place: Place) -> House:
+def house(sandbox: Sandbox) -> House:
     """A box on a bridge that was not there before."""
-    neighbour = place.neighbour()
-    return House(place, place.network(), neighbour, plugged_in(place, FIRST))
+    neighbour = sandbox.neighbour()
+    return House(sandbox, sandbox.network(), neighbour, plugged_in(sandbox, FIRST))
 
 
-def plugged_in(place: Place, address: str) -> Box:
+def plugged_in(sandbox: Sandbox, address: str) -> Box:
     """One more box on the bridge."""
-    return start(place, "--network", BRIDGE, "--ip", f"{address}/24", "--gateway", GATEWAY)
+    return start(sandbox, "--network", BRIDGE, "--ip", f"{address}/24", "--gateway", GATEWAY)
 
 
-def start(place: Place, *options: str) -> Box:
-    running = place.contained(*options, place.rootfs)
-    return Box(place, running, running.command.network())
+def start(sandbox: Sandbox, *options: str) -> Box:
+    running = sandbox.start_box(*options, sandbox.rootfs)
+    return Box(sandbox, running, running.command.network())
 
 
 def ip(net: Network, *words: str) -> list[dict[str, Any]]:
     """What `ip -j` says of this network."""
-    said = net.look("ip", "-j", *words)
+    said = net.nsenter("ip", "-j", *words)
     found: list[dict[str, Any]] = json.loads(said or "[]")
     return found
 
 
 def own_namespace(exam: Exam) -> str:
     box = exam.of(alone).running.command.namespace("net")
-    host = exam.of(alone).place.init.namespace("net")
+    host = exam.of(alone).sandbox.init.namespace("net")
     if box == host:
-        raise Lost(f"the command's network is the host's: {box}")
+        raise Failure(f"the command's network is the host's: {box}")
     return f"{box}; the host's is {host}"
 
 
@@ -89,26 +97,26 @@ def loopback(exam: Exam) -> str:
     net = exam.of(alone).net
     links = {each["ifname"]: each["flags"] for each in ip(net, "link")}
     if "UP" not in links.get("lo", []):
-        raise Lost(f"lo is down: {describe(links)}")
+        raise Failure(f"lo is down: {describe(links)}")
     if set(links) != {"lo"}:
-        raise Lost(f"a box without --network has more than lo: {describe(links)}")
+        raise Failure(f"a box without --network has more than lo: {describe(links)}")
     with net.listen(80, "127.0.0.1") as server:
-        net.call("127.0.0.1", 80, server)
+        net.connect("127.0.0.1", 80, server)
     return "lo is up and alone, and 127.0.0.1 answers"
 
 
 def bridge(exam: Exam) -> str:
     made = exam.of(house).links().get(BRIDGE)
     if made is None:
-        raise Lost(f"the host has no {BRIDGE}, only {', '.join(exam.of(house).links())}")
+        raise Failure(f"the host has no {BRIDGE}, only {', '.join(exam.of(house).links())}")
     kind = made.get("linkinfo", {}).get("info_kind", "hardware")
     if kind != "bridge":
-        raise Lost(f"{BRIDGE} is no bridge, but {kind}")
+        raise Failure(f"{BRIDGE} is no bridge, but {kind}")
     if "UP" not in made["flags"]:
-        raise Lost(f"{BRIDGE} is down")
+        raise Failure(f"{BRIDGE} is down")
     has = addresses(exam.of(house).host, BRIDGE)
     if f"{GATEWAY}/24" not in has:
-        raise Lost(f"{BRIDGE} has the addresses {has or 'none'}")
+        raise Failure(f"{BRIDGE} has the addresses {has or 'none'}")
     return f"{BRIDGE} is up, with {GATEWAY}/24"
 
 
@@ -116,61 +124,63 @@ def cable(exam: Exam) -> str:
     inside = {each["ifname"]: each for each in ip(exam.of(house).first.net, "-d", "link")}
     eth0 = inside.get("eth0")
     if eth0 is None:
-        raise Lost(f"the box has no eth0: {', '.join(inside)}")
+        raise Failure(f"the box has no eth0: {', '.join(inside)}")
     kind = eth0.get("linkinfo", {}).get("info_kind", "hardware")
     if kind != "veth" or "UP" not in eth0["flags"]:
-        raise Lost(f"eth0 is {kind}, {'up' if 'UP' in eth0['flags'] else 'down'}")
+        raise Failure(f"eth0 is {kind}, {'up' if 'UP' in eth0['flags'] else 'down'}")
     has = addresses(exam.of(house).first.net, "eth0")
     if has != [f"{FIRST}/24"]:
-        raise Lost(f"eth0 has the addresses {has or 'none'}")
+        raise Failure(f"eth0 has the addresses {has or 'none'}")
     ends = [e for e in exam.of(house).links().values() if e["ifindex"] == eth0.get("link_index")]
     if not ends:
-        raise Lost("eth0's other end is not on the host")
+        raise Failure("eth0's other end is not on the host")
     if ends[0].get("master") != BRIDGE:
-        raise Lost(f"the host's end, {ends[0]['ifname']}, is not plugged into {BRIDGE}")
+        raise Failure(f"the host's end, {ends[0]['ifname']}, is not plugged into {BRIDGE}")
     return f"eth0 {FIRST}/24, its other end {ends[0]['ifname']} in {BRIDGE}"
 
 
 def host_to_box(exam: Exam) -> str:
     with exam.of(house).first.net.listen(80) as server:
-        seen = exam.of(house).host.call(FIRST, 80, server)
+        seen = exam.of(house).host.connect(FIRST, 80, server)
     if seen != GATEWAY:
-        raise Lost(f"the host called {FIRST}:80, and came as {seen}")
+        raise Failure(f"the host called {FIRST}:80, and came as {seen}")
     return f"the host called {FIRST}:80, and came as {seen}"
 
 
 def default_route(exam: Exam) -> str:
     routes = [r for r in ip(exam.of(house).first.net, "route") if r["dst"] == "default"]
     if not routes:
-        raise Lost("the box has no default route")
+        raise Failure("the box has no default route")
     if routes[0].get("gateway") != GATEWAY:
-        raise Lost(f"its default route leads to {routes[0].get('gateway')}")
+        raise Failure(f"its default route leads to {routes[0].get('gateway')}")
     lan = exam.of(house).neighbour
-    exam.of(house).host.set("net/ipv4/ip_forward", "1")
+    exam.of(house).host.write_sysctl("net/ipv4/ip_forward", "1")
     with lan.listen(80) as server:
-        seen = exam.of(house).first.net.call(lan.address, 80, server)
+        seen = exam.of(house).first.net.connect(lan.address, 80, server)
     return f"default via {GATEWAY}: the LAN's {lan.address} was called by {seen}"
 
 
 def box_to_box(exam: Exam) -> str:
-    second = plugged_in(exam.of(house).place, SECOND)
+    second = plugged_in(exam.of(house).sandbox, SECOND)
     with second.net.listen(80) as server:
-        seen = exam.of(house).first.net.call(SECOND, 80, server)
+        seen = exam.of(house).first.net.connect(SECOND, 80, server)
     with exam.of(house).first.net.listen(80) as server:
-        second.net.call(FIRST, 80, server)
+        second.net.connect(FIRST, 80, server)
     if seen != FIRST:
-        raise Lost(f"{FIRST} called {SECOND}:80, and came as {seen}")
+        raise Failure(f"{FIRST} called {SECOND}:80, and came as {seen}")
     return f"{FIRST} called {SECOND}:80 and was called back"
 
 
 def address_again(exam: Exam) -> str:
     for which in ("one", "the next"):
-        box = plugged_in(exam.of(house).place, THIRD)
+        box = plugged_in(exam.of(house).sandbox, THIRD)
         try:
             with box.net.listen(80) as server:
-                exam.of(house).host.call(THIRD, 80, server)
-        except Lost as lost:
-            raise Lost(f"of two boxes that had {THIRD}, {which} was not reached: {lost}") from None
+                exam.of(house).host.connect(THIRD, 80, server)
+        except Failure as lost:
+            raise Failure(
+                f"of two boxes that had {THIRD}, {which} was not reached: {lost}"
+            ) from None
         box.end()
         del box  # and with it our hold on the namespace
     return f"two boxes had {THIRD}, one after the other, and both answered at once"
@@ -180,18 +190,18 @@ def cable_gone(exam: Exam) -> str:
     home = exam.of(house)
     before = home.plugs()
     if BRIDGE not in before:
-        raise Lost(f"{BRIDGE} has gone with a box that ended before; {FIRST} is still running")
-    ending = plugged_in(home.place, FOURTH)
+        raise Failure(f"{BRIDGE} has gone with a box that ended before; {FIRST} is still running")
+    ending = plugged_in(home.sandbox, FOURTH)
     cables = home.plugs().keys() - before.keys()
     if not cables:
-        raise Lost("no cable was seen on the host while the box ran")
+        raise Failure("no cable was seen on the host while the box ran")
     ending.end()  # while we still hold its namespace, as one does who looks into it by nsenter
     now = home.plugs()
     if left := now.keys() & cables:
-        raise Lost(f"the command was killed, box has ended, and left {', '.join(sorted(left))}")
+        raise Failure(f"the command was killed, box has ended, and left {', '.join(sorted(left))}")
     if now != before:
         kept = ", ".join(f"{name} in {bridge}" for name, bridge in now.items() if bridge)
-        raise Lost(f"box took more with it than its cable; still plugged in: {kept or 'none'}")
+        raise Failure(f"box took more with it than its cable; still plugged in: {kept or 'none'}")
     return f"{', '.join(cables)} went with its box, and {FIRST} kept its own"
 
 

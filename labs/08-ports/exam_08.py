@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from minidock.teach.lab.exam import (
-    Contained,
     Exam,
-    Lost,
+    Failure,
     Neighbour,
     Network,
-    Place,
     Program,
+    RunningBox,
+    Sandbox,
     Snapshot,
     eventually,
     scene,
@@ -33,7 +33,7 @@ WEB, OTHER, GUEST, LAST = "172.30.0.2", "172.30.0.3", "172.30.0.4", "172.30.0.5"
 class Box:
     """A running box, and the network that its command is in."""
 
-    running: Contained
+    running: RunningBox
     net: Network
 
 
@@ -41,7 +41,7 @@ class Box:
 class Town:
     """The host, the LAN's neighbour, and the boxes."""
 
-    place: Place
+    sandbox: Sandbox
     host: Network
     neighbour: Neighbour
     web: Box
@@ -49,22 +49,22 @@ class Town:
     @cached_property
     def other(self) -> Box:
         """The second box; started when it is first asked for."""
-        return published(self.place, OTHER, "8081:80", "8082:81")
+        return published(self.sandbox, OTHER, "8081:80", "8082:81")
 
     def changed(self, before: Snapshot) -> list[str]:
         """Links and rules that are new, and those that are missing."""
-        now = self.place.snapshot()
-        found = [f"left: {each}" for each in now.left_over(before)]
-        found += [f"missing: {each}" for each in before.left_over(now)]
+        now = self.sandbox.snapshot()
+        found = [f"left: {each}" for each in now.list_new_since(before)]
+        found += [f"missing: {each}" for each in before.list_new_since(now)]
         return [each for each in found if each.split(": ")[1].startswith(("link ", "rule "))]
 
 
 @scene
-def town(place: Place) -> Town:
+def town(sandbox: Sandbox) -> Town:
     """A host that does not forward yet, and a box that publishes one port."""
-    neighbour, host = place.neighbour(), place.network()
-    host.set("net/ipv4/ip_forward", "0")
-    return Town(place, host, neighbour, published(place, WEB, "8080:80"))
+    neighbour, host = sandbox.neighbour(), sandbox.network()
+    host.write_sysctl("net/ipv4/ip_forward", "0")
+    return Town(sandbox, host, neighbour, published(sandbox, WEB, "8080:80"))
 
 
 def options(address: str, *ports: str) -> list[str]:
@@ -72,61 +72,61 @@ def options(address: str, *ports: str) -> list[str]:
     return where + [word for each in ports for word in ("--publish", each)]
 
 
-def published(place: Place, address: str, *ports: str) -> Box:
+def published(sandbox: Sandbox, address: str, *ports: str) -> Box:
     """One more box, whose ports are published as "HOSTPORT:PORT"."""
-    running = place.contained(*options(address, *ports), place.rootfs)
+    running = sandbox.start_box(*options(address, *ports), sandbox.rootfs)
     return Box(running, running.command.network())
 
 
 def way_out(exam: Exam) -> str:
     lan = exam.of(town).neighbour
     with lan.listen(9000) as server:
-        seen = exam.of(town).web.net.call(lan.address, 9000, server)
+        seen = exam.of(town).web.net.connect(lan.address, 9000, server)
     if seen != HOST:
-        raise Lost(f"the box called {lan.address}, which saw {seen}: the box's own address")
+        raise Failure(f"the box called {lan.address}, which saw {seen}: the box's own address")
     return f"the box called {lan.address}, which saw the host's {seen}"
 
 
 def published_to_lan(exam: Exam) -> str:
     with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).neighbour.call(HOST, 8080, server)
+        exam.of(town).neighbour.connect(HOST, 8080, server)
     return f"the neighbour called {HOST}:8080, and the box's port 80 answered"
 
 
 def client_seen(exam: Exam) -> str:
     lan = exam.of(town).neighbour
     with exam.of(town).web.net.listen(80) as server:
-        seen = lan.call(HOST, 8080, server)
+        seen = lan.connect(HOST, 8080, server)
     if seen != lan.address:
-        raise Lost(f"the server in the box was called by {lan.address}, and saw {seen}")
+        raise Failure(f"the server in the box was called by {lan.address}, and saw {seen}")
     return f"the server in the box saw the client's {seen}"
 
 
 def own_address(exam: Exam) -> str:
     with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).host.call(HOST, 8080, server)
+        exam.of(town).host.connect(HOST, 8080, server)
     return f"the host called its own {HOST}:8080, and the box answered"
 
 
 def localhost(exam: Exam) -> str:
     with exam.of(town).web.net.listen(80) as server:
-        seen = exam.of(town).host.call("127.0.0.1", 8080, server)
+        seen = exam.of(town).host.connect("127.0.0.1", 8080, server)
     return f"the host called 127.0.0.1:8080, and the box answered; it saw {seen}"
 
 
 def same_inner_port(exam: Exam) -> str:
     web, other, lan = exam.of(town).web, exam.of(town).other, exam.of(town).neighbour
     with web.net.listen(80) as first, other.net.listen(80) as second:
-        lan.call(HOST, 8080, first)
-        lan.call(HOST, 8081, second)
+        lan.connect(HOST, 8080, first)
+        lan.connect(HOST, 8081, second)
     with other.net.listen(81) as third:
-        lan.call(HOST, 8082, third)
+        lan.connect(HOST, 8082, third)
     return "8080 and 8081 led to port 80 of the one box and of the other, 8082 to its port 81"
 
 
 def box_to_published(exam: Exam) -> str:
     with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).other.net.call(HOST, 8080, server)
+        exam.of(town).other.net.connect(HOST, 8080, server)
     return f"the box next to it called {HOST}:8080, and was answered"
 
 
@@ -134,7 +134,7 @@ def foreign_port(exam: Exam) -> str:
     lan = exam.of(town).neighbour
     with lan.listen(8080) as server:
         for caller in (exam.of(town).host, exam.of(town).web.net):
-            caller.call(lan.address, 8080, server)
+            caller.connect(lan.address, 8080, server)
     return f"port 8080 of {lan.address} is still its own"
 
 
@@ -142,7 +142,7 @@ def unpublished_closed(exam: Exam) -> str:
     with exam.of(town).web.net.listen(81) as server:
         for address in (HOST, WEB):
             if exam.of(town).neighbour.reaches(address, 81, server):
-                raise Lost(f"the neighbour called {address}:81, and the box answered")
+                raise Failure(f"the neighbour called {address}:81, and the box answered")
     return f"81, not published: the neighbour reached it neither by {HOST} nor by {WEB}"
 
 
@@ -151,57 +151,59 @@ def loopback_closed(exam: Exam) -> str:
     for setting in ("route_localnet=1", "accept_local=1", "rp_filter=0"):  # as root in a box may
         name, _, value = setting.partition("=")
         for device in ("all", "eth0"):
-            net.set(f"net/ipv4/conf/{device}/{name}", value)
+            net.write_sysctl(f"net/ipv4/conf/{device}/{name}", value)
     with exam.of(town).host.listen(9001, "127.0.0.1") as server:
         if net.reaches("127.0.0.1", 9001, server, device="eth0"):
-            raise Lost("a box called 127.0.0.1:9001 through eth0, and the host's loopback answered")
+            raise Failure(
+                "a box called 127.0.0.1:9001 through eth0, and the host's loopback answered"
+            )
     return "a box called 127.0.0.1 through eth0, and the host's loopback kept silent"
 
 
 def forward_policy(exam: Exam) -> str:
-    lan, web, place = exam.of(town).neighbour, exam.of(town).web, exam.of(town).place
-    place.look("iptables", "--wait", "-P", "FORWARD", "DROP")
+    lan, web, sandbox = exam.of(town).neighbour, exam.of(town).web, exam.of(town).sandbox
+    sandbox.nsenter("iptables", "--wait", "-P", "FORWARD", "DROP")
     try:
         with lan.listen(9000) as server:
-            web.net.call(lan.address, 9000, server)
+            web.net.connect(lan.address, 9000, server)
         with web.net.listen(80) as server:
-            lan.call(HOST, 8080, server)
+            lan.connect(HOST, 8080, server)
     finally:
-        place.look("iptables", "--wait", "-P", "FORWARD", "ACCEPT")
+        sandbox.nsenter("iptables", "--wait", "-P", "FORWARD", "ACCEPT")
     return "with FORWARD's policy at DROP, both ways were still open"
 
 
 def port_taken(exam: Exam) -> str:
-    place = exam.of(town).place
-    before = place.snapshot()
-    ended = place.run("run", *options(GUEST, "8080:80"), place.rootfs, "echo", "started")
-    if "started" in ended.output or ended.exit_code == 0:
-        raise Lost("a second box that publishes 8080 was started, and nobody complained")
+    sandbox = exam.of(town).sandbox
+    before = sandbox.snapshot()
+    result = sandbox.run("run", *options(GUEST, "8080:80"), sandbox.rootfs, "echo", "started")
+    if "started" in result.output or result.exit_code == 0:
+        raise Failure("a second box that publishes 8080 was started, and nobody complained")
     if changed := exam.of(town).changed(before):
-        raise Lost(f"a second box for 8080 was refused; {'; '.join(changed)}")
-    return f"a second box for 8080 was refused: {ended.said()}"
+        raise Failure(f"a second box for 8080 was refused; {'; '.join(changed)}")
+    return f"a second box for 8080 was refused: {result.summary()}"
 
 
 def nothing_left(exam: Exam) -> str:
-    place = exam.of(town).place
-    before = place.snapshot()
+    sandbox = exam.of(town).sandbox
+    before = sandbox.snapshot()
     running = published_and_called(exam, GUEST, 8090)
-    place.signal(running.command, signal.SIGKILL)
+    sandbox.signal(running.command, signal.SIGKILL)
     return none_left(exam, before, running.program, after="the command was killed")
 
 
 def nothing_left_after_term(exam: Exam) -> str:
-    before = exam.of(town).place.snapshot()
+    before = exam.of(town).sandbox.snapshot()
     program = published_and_called(exam, LAST, 8091).program
     program.signal(signal.SIGTERM)
     return none_left(exam, before, program, after="box got SIGTERM")
 
 
-def published_and_called(exam: Exam, address: str, host_port: int) -> Contained:
+def published_and_called(exam: Exam, address: str, host_port: int) -> RunningBox:
     """One more box, that the neighbour has reached; of its network we let go again."""
-    box = published(exam.of(town).place, address, f"{host_port}:80")
+    box = published(exam.of(town).sandbox, address, f"{host_port}:80")
     with box.net.listen(80) as server:
-        exam.of(town).neighbour.call(HOST, host_port, server)
+        exam.of(town).neighbour.connect(HOST, host_port, server)
     return box.running
 
 
@@ -210,5 +212,5 @@ def none_left(exam: Exam, before: Snapshot, program: Program, *, after: str) -> 
     cable away behind it, in its own time."""
     program.wait()
     if not eventually(lambda: not exam.of(town).changed(before)):
-        raise Lost(f"{after}; {'; '.join(exam.of(town).changed(before))}")
+        raise Failure(f"{after}; {'; '.join(exam.of(town).changed(before))}")
     return f"{after}, and the host's links and rules are as they were before"

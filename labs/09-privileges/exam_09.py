@@ -12,7 +12,15 @@ import os
 import struct
 from dataclasses import dataclass
 
-from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, scene
+from minidock.teach.lab.exam import (
+    Exam,
+    Failure,
+    Process,
+    ProgramResult,
+    RunningBox,
+    Sandbox,
+    scene,
+)
 
 NUMBERS = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7,
@@ -114,30 +122,32 @@ def arm_code(number: int, arguments: tuple[int, ...]) -> bytes:
 class Default:
     """A box without options, and the place for more of them."""
 
-    place: Place
+    sandbox: Sandbox
     command: Process
 
     def another(self, *options: str) -> Process:
         """The command of a box with these options."""
-        box: Contained = self.place.contained(*options, self.place.rootfs)
+        box: RunningBox = self.sandbox.start_box(*options, self.sandbox.rootfs)
         return box.command
 
 
 @scene
-def default(place: Place) -> Default:
-    return Default(place, place.contained(place.rootfs).command)
+def default(sandbox: Sandbox) -> Default:
+    return Default(sandbox, sandbox.start_box(sandbox.rootfs).command)
 
 
 @scene
-def answers(place: Place) -> dict[str, int]:
+def answers(sandbox: Sandbox) -> dict[str, int]:
     """What each program ended with, in a box that has all capabilities."""
     for name, program in programs().items():
-        place.write(f"{place.rootfs}{FOLDER}/{name}", program, 0o755)
-    ended: Ended = place.run("run", "--cap-add", "ALL", place.rootfs, "sh", "-c", LOOP)
-    words = [line.split() for line in ended.output.splitlines()]
+        sandbox.write(f"{sandbox.rootfs}{FOLDER}/{name}", program, 0o755)
+    result: ProgramResult = sandbox.run("run", "--cap-add", "ALL", sandbox.rootfs, "sh", "-c", LOOP)
+    words = [line.split() for line in result.output.splitlines()]
     found = {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit()}
     if found.get("getppid") != 0:
-        raise Lost(f"programs that call getppid and others do not run in the box: {ended.said()}")
+        raise Failure(
+            f"programs that call getppid and others do not run in the box: {result.summary()}"
+        )
     return found
 
 
@@ -149,7 +159,7 @@ def mask(names: set[str]) -> int:
 
 
 def expect(process: Process, field: str, wanted: int) -> str:
-    """One set of a process, which must be exactly this. Raises Lost that says what differs."""
+    """One set of a process, which must be exactly this. Raises Failure that says what differs."""
     has = int(process.status()[field], 16)
     if has == wanted:
         return f"{field} {has:016x}"
@@ -158,7 +168,7 @@ def expect(process: Process, field: str, wanted: int) -> str:
     names = {number: name for name, number in NUMBERS.items()}
     told = [f"{names.get(int(text.split()[0]), 'capability')} {text}" for text in differ[:3]]
     more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-    raise Lost(f"{field} is {has:016x}, not {wanted:016x}: {', '.join(told)}{more}")
+    raise Failure(f"{field} is {has:016x}, not {wanted:016x}: {', '.join(told)}{more}")
 
 
 def default_capabilities(exam: Exam) -> str:
@@ -177,9 +187,9 @@ def cap_add(exam: Exam) -> str:
     box = exam.of(default)
     command = box.another("--cap-add", "net_admin", "--cap-add", "CAP_SYS_TIME")
     seen = expect(command, "CapEff", mask({*DEFAULT, "NET_ADMIN", "SYS_TIME"}))
-    wrong = box.place.run("run", "--cap-add", "EVERYTHING", box.place.rootfs, "true")
+    wrong = box.sandbox.run("run", "--cap-add", "EVERYTHING", box.sandbox.rootfs, "true")
     if wrong.exit_code != 125:
-        raise Lost(f"--cap-add EVERYTHING is no capability, and: {wrong.said()}")
+        raise Failure(f"--cap-add EVERYTHING is no capability, and: {wrong.summary()}")
     return f"{seen}; a name that is none ends with 125"
 
 
@@ -191,7 +201,7 @@ def cap_drop(exam: Exam) -> str:
 
 def all_capabilities(exam: Exam) -> str:
     box = exam.of(default)
-    whole = int(box.place.init.status()["CapBnd"], 16)
+    whole = int(box.sandbox.init.status()["CapBnd"], 16)
     most = box.another("--cap-add", "ALL", "--cap-drop", "SYS_TIME")
     expect(most, "CapEff", whole & ~mask({"SYS_TIME"}))
     least = box.another("--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE")
@@ -201,7 +211,7 @@ def all_capabilities(exam: Exam) -> str:
 
 def no_new_privs(exam: Exam) -> str:
     if exam.of(default).command.status()["NoNewPrivs"] != "1":
-        raise Lost("NoNewPrivs is 0: a setuid program in the box makes its root out of any user")
+        raise Failure("NoNewPrivs is 0: a setuid program in the box makes its root out of any user")
     return "NoNewPrivs is 1"
 
 
@@ -226,7 +236,7 @@ def refused_calls(exam: Exam) -> str:
     open_ones = [name for name in names if found.get(name) != EPERM]
     if open_ones:
         more = f" (and {len(open_ones) - 1} more)" if len(open_ones) > 1 else ""
-        raise Lost(f"with all capabilities, {errno_of(found, open_ones[0])}{more}")
+        raise Failure(f"with all capabilities, {errno_of(found, open_ones[0])}{more}")
     return f"with all capabilities, {len(names)} calls are answered by EPERM, and getppid works"
 
 
@@ -234,10 +244,10 @@ def new_namespaces(exam: Exam) -> str:
     found = exam.of(answers)
     for name in CLONES:
         if found.get(name) != EPERM:
-            raise Lost(f"clone with a new {name[6:]} namespace: {errno_of(found, name)}")
+            raise Failure(f"clone with a new {name[6:]} namespace: {errno_of(found, name)}")
     if found.get("clone3") != ENOSYS:
         code = found.get("clone3", "none")
-        raise Lost(f"clone3 should say ENOSYS: {errno_of(found, 'clone3')}, code {code}")
+        raise Failure(f"clone3 should say ENOSYS: {errno_of(found, 'clone3')}, code {code}")
     return "clone is refused where it asks for a namespace, clone3 seems not to exist, fork works"
 
 
@@ -249,5 +259,5 @@ def other_tables(exam: Exam) -> str:
         code = found.get(name)
         # SIGSEGV: this kernel has no 32-bit table, and int 0x80 is no call here at all.
         if code not in (EPERM, 128 + SIGSYS, 128 + 11 if name == "int80" else EPERM):
-            raise Lost(f"{text}: {errno_of(found, name)}")
+            raise Failure(f"{text}: {errno_of(found, name)}")
     return "calls by int 0x80 and with bit 30 set are refused"

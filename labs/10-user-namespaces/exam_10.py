@@ -10,7 +10,15 @@ import fcntl
 import os
 from dataclasses import dataclass
 
-from minidock.teach.lab.exam import Contained, Ended, Exam, Lost, Place, Process, scene
+from minidock.teach.lab.exam import (
+    Exam,
+    Failure,
+    Process,
+    ProgramResult,
+    RunningBox,
+    Sandbox,
+    scene,
+)
 
 USER = 1000
 ROOTFS, SHARE = "/tmp/rootfs", "/tmp/share"
@@ -40,16 +48,16 @@ echo end
 class Attic:
     """The place of an ordinary user, and his box, in which a command sleeps."""
 
-    place: Place
+    sandbox: Sandbox
     command: Process
 
 
 @scene
-def attic(place: Place) -> Attic:
-    prepare(place)
+def attic(sandbox: Sandbox) -> Attic:
+    prepare(sandbox)
     options = ("--user-namespace", "--hostname", NAME, "--volume", f"{SHARE}:/share")
-    box: Contained = place.contained(*options, "--tmpfs", "/scratch", ROOTFS, uid=USER)
-    return Attic(place, box.command)
+    box: RunningBox = sandbox.start_box(*options, "--tmpfs", "/scratch", ROOTFS, uid=USER)
+    return Attic(sandbox, box.command)
 
 
 @dataclass(frozen=True)
@@ -57,32 +65,32 @@ class Acted:
     """What root of the box was told when it tried this and that."""
 
     lines: list[str]
-    ended: Ended
+    result: ProgramResult
     owner: str
 
 
 @scene
-def acted(place: Place) -> Acted:
-    prepare(place)
-    ended = place.run(
+def acted(sandbox: Sandbox) -> Acted:
+    prepare(sandbox)
+    result = sandbox.run(
         "run", "--user-namespace", "--volume", f"{SHARE}:/share", ROOTFS, "sh", "-c", ACT, uid=USER
     )
-    if ended.output.split()[-1:] != ["end"]:
-        raise Lost(f"`box run --user-namespace … id -u`, as user {USER}: {ended.said()}")
-    asked = place.start_command("/bin/sh", "-c", f"stat -c %u:%g {SHARE}/new").wait()
-    return Acted(ended.output.splitlines(), ended, asked.output.strip())
+    if result.output.split()[-1:] != ["end"]:
+        raise Failure(f"`box run --user-namespace … id -u`, as user {USER}: {result.summary()}")
+    asked = sandbox.start_command("/bin/sh", "-c", f"stat -c %u:%g {SHARE}/new").wait()
+    return Acted(result.output.splitlines(), result, asked.output.strip())
 
 
-def prepare(place: Place) -> None:
+def prepare(sandbox: Sandbox) -> None:
     """Give the user a root file system, and a directory in which not everything is his."""
-    ended = place.start_command("/bin/sh", "-c", PREPARE).wait()
-    if ended.exit_code:
-        raise RuntimeError(f"the user's files cannot be made: {ended.said()}")
+    result = sandbox.start_command("/bin/sh", "-c", PREPARE).wait()
+    if result.exit_code:
+        raise RuntimeError(f"the user's files cannot be made: {result.summary()}")
 
 
-def outside(place: Place, number: int) -> int:
+def outside(sandbox: Sandbox, number: int) -> int:
     """What the machine calls a user of the place."""
-    first_inside, first_outside, _ = place.init.uid_map()[0]
+    first_inside, first_outside, _ = sandbox.init.uid_map()[0]
     return first_outside + number - first_inside
 
 
@@ -91,9 +99,9 @@ def outside(place: Place, number: int) -> int:
 
 def own_user_namespace(exam: Exam) -> str:
     seen = exam.of(attic)
-    own, hosts = seen.command.namespace("user"), seen.place.init.namespace("user")
+    own, hosts = seen.command.namespace("user"), seen.sandbox.init.namespace("user")
     if own == hosts:
-        raise Lost(f"the command is in the host's user namespace, {own}")
+        raise Failure(f"the command is in the host's user namespace, {own}")
     return f"the command is in {own}, the host in {hosts}"
 
 
@@ -108,16 +116,16 @@ def gid_map(exam: Exam) -> str:
     found = is_only_the_user(seen, "gid", [(int(a), int(b), int(c)) for a, b, c in lines])
     said = seen.command.read("setgroups").strip()
     if said != "deny":
-        raise Lost(f"setgroups says {said!r}")
+        raise Failure(f"setgroups says {said!r}")
     return f"{found}; setgroups is denied"
 
 
 def is_only_the_user(seen: Attic, kind: str, lines: list[tuple[int, int, int]]) -> str:
     """One line: 0 inside is, outside, who started the box."""
-    base = outside(seen.place, 0)
+    base = outside(seen.sandbox, 0)
     told = [f"{first} {there - base} {many}" for first, there, many in lines]
     if told != [f"0 {USER} 1"]:
-        raise Lost(f"{kind}_map should be one line, 0 {USER} 1, and is: {told or 'empty'}")
+        raise Failure(f"{kind}_map should be one line, 0 {USER} 1, and is: {told or 'empty'}")
     return f"{kind}_map is {told[0]}"
 
 
@@ -126,7 +134,7 @@ def namespaces_belong(exam: Exam) -> str:
     for kind in ("mnt", "pid", "uts", "ipc"):
         owner = owner_of(command, kind)
         if owner != command.namespace("user"):
-            raise Lost(f"the box's {kind} namespace belongs to {owner}, not to the box's own")
+            raise Failure(f"the box's {kind} namespace belongs to {owner}, not to the box's own")
     return "the mount, PID, UTS and IPC namespaces belong to the box's user namespace"
 
 
@@ -135,7 +143,7 @@ def owner_of(process: Process, kind: str) -> str:
     try:
         namespace = os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise Lost(f"process {process.pid} has ended ({error.strerror})") from None
+        raise Failure(f"process {process.pid} has ended ({error.strerror})") from None
     try:
         owner = fcntl.ioctl(namespace, NS_GET_USERNS)
         found = f"user:[{os.fstat(owner).st_ino}]"
@@ -151,54 +159,56 @@ def owner_of(process: Process, kind: str) -> str:
 def root_inside(exam: Exam) -> str:
     said = exam.of(acted).lines[:2]
     if said != ["0", "0"]:
-        raise Lost(f"`id -u; id -g` in the box: {' '.join(said)}")
+        raise Failure(f"`id -u; id -g` in the box: {' '.join(said)}")
     return "id says user 0, group 0"
 
 
 def you_outside(exam: Exam) -> str:
     seen = exam.of(attic)
     is_user = int(seen.command.status()["Uid"].split()[0])
-    if is_user != outside(seen.place, USER):
-        number = is_user - outside(seen.place, 0)
-        raise Lost(f"on the host, the command runs as user {number}, not {USER}")
+    if is_user != outside(seen.sandbox, USER):
+        number = is_user - outside(seen.sandbox, 0)
+        raise Failure(f"on the host, the command runs as user {number}, not {USER}")
     owner = exam.of(acted).owner
     if owner != f"{USER}:{USER}":
-        raise Lost(f"a file that root of the box made in a volume belongs to {owner or 'nobody'}")
+        raise Failure(
+            f"a file that root of the box made in a volume belongs to {owner or 'nobody'}"
+        )
     return f"on the host, the command and what it makes belong to user {USER}"
 
 
 def no_more_than_you(exam: Exam) -> str:
     seen = exam.of(acted)
     if "secret" in seen.lines:
-        raise Lost("root of the box read a file that only root of the host may read")
+        raise Failure("root of the box read a file that only root of the host may read")
     for tried in ("/share/roots", "/share/yours"):
-        if tried not in seen.ended.errors:
-            raise Lost(f"root of the box could do to {tried} what user {USER} cannot")
+        if tried not in seen.result.errors:
+            raise Failure(f"root of the box could do to {tried} what user {USER} cannot")
     return "root's file stays unreadable, and files cannot be given away to others"
 
 
 def a_box_as_ever(exam: Exam) -> str:
     seen = exam.of(attic)
     if seen.command.pid_inside() != 1:
-        raise Lost(f"the command's PID is {seen.command.pid_inside()}, not 1")
-    name = seen.command.look("hostname").strip()
+        raise Failure(f"the command's PID is {seen.command.pid_inside()}, not 1")
+    name = seen.command.nsenter("hostname").strip()
     if name != NAME:
-        raise Lost(f"the box's host name is {name}, not {NAME}")
+        raise Failure(f"the box's host name is {name}, not {NAME}")
     mounted = {mount.target: mount.fstype for mount in seen.command.mounts()}
     for target in ("/", "/proc", "/share", "/scratch"):
         if target not in mounted:
-            raise Lost(f"nothing is mounted at {target} of the box")
+            raise Failure(f"nothing is mounted at {target} of the box")
     if mounted["/scratch"] != "tmpfs" or "/lab" in mounted:
-        raise Lost(f"the box sees {', '.join(sorted(mounted))}")
+        raise Failure(f"the box sees {', '.join(sorted(mounted))}")
     return "it has its own PIDs, name, root, /proc, volume and tmpfs, as root's boxes have"
 
 
 def only_when_asked(exam: Exam) -> str:
-    place = exam.of(attic).place
-    roots = place.contained(place.rootfs).command
-    if roots.namespace("user") != place.init.namespace("user"):
-        raise Lost("root's box has a user namespace too, though nobody asked for it")
-    ended = place.run("run", ROOTFS, "true", uid=USER)
-    if ended.exit_code != 125 or not ended.errors.strip():
-        raise Lost(f"without the option, user {USER} should be told why not: {ended.said()}")
-    return f"root's box has none, and user {USER} is told: {ended.errors.strip().splitlines()[-1]}"
+    sandbox = exam.of(attic).sandbox
+    roots = sandbox.start_box(sandbox.rootfs).command
+    if roots.namespace("user") != sandbox.init.namespace("user"):
+        raise Failure("root's box has a user namespace too, though nobody asked for it")
+    result = sandbox.run("run", ROOTFS, "true", uid=USER)
+    if result.exit_code != 125 or not result.errors.strip():
+        raise Failure(f"without the option, user {USER} should be told why not: {result.summary()}")
+    return f"root's box has none, and user {USER} is told: {result.errors.strip().splitlines()[-1]}"

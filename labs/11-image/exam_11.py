@@ -17,7 +17,7 @@ import sys
 import tarfile
 from dataclasses import dataclass, field
 
-from minidock.teach.lab.exam import Ended, Exam, Lost, Place, Process, scene
+from minidock.teach.lab.exam import Exam, Failure, Process, ProgramResult, Sandbox, scene
 
 STORE = "/var/lib/box"
 MARKER = "kept-only-once"
@@ -128,7 +128,7 @@ def base() -> bytes:
     )
 
 
-def poison(place: Place) -> list[File]:
+def poison(sandbox: Sandbox) -> list[File]:
     """Modules where the place's Python looks for its own: who imports one leaves /poisoned.
 
     Behind chroot or pivot_root such an import would run the image's code, as root.
@@ -136,7 +136,7 @@ def poison(place: Place) -> list[File]:
     lines = f"with open('/{POISONED}', 'a') as file: file.write(__name__ + ' ')\n"
     found = []
     for library in ("usr/lib", "usr/local/lib"):
-        folders = place.names(f"/{library}") if place.exists(f"/{library}") else []
+        folders = sandbox.listdir(f"/{library}") if sandbox.exists(f"/{library}") else []
         for python in [name for name in folders if re.fullmatch(r"python3\.\d+", name)]:
             for module in (*PUBLIC, *CODECS):
                 found.append(File(f"{library}/{python}/{module}.py", lines.encode()))
@@ -200,12 +200,12 @@ def guide(lowest: bytes) -> Image:
 class Running:
     """A box from the image lab/site:1, as it sleeps."""
 
-    place: Place
+    sandbox: Sandbox
     command: Process
 
-    def look(self, *argv: str) -> str:
+    def nsenter(self, *argv: str) -> str:
         """What is seen in the box, with users by their numbers in the place, not the host's."""
-        text = self.command.look(*argv, check=False).strip()
+        text = self.command.nsenter(*argv, check=False).strip()
         return re.sub(r"\b1\d{9}\b", lambda found: str(self.inside(found[0])), text)
 
     def inside(self, number: str) -> int:
@@ -217,50 +217,50 @@ class Running:
 class Loaded:
     """A place in which the archive was loaded, and how that ended."""
 
-    place: Place
-    ended: Ended
+    sandbox: Sandbox
+    result: ProgramResult
     before: list[str]
     box: Running | None = None
-    said: dict[tuple[str, ...], Ended] = field(default_factory=dict)
+    said: dict[tuple[str, ...], ProgramResult] = field(default_factory=dict)
 
     def running(self) -> Running:
         """The box from lab/site:1, once for all."""
         if not self.box:
             options = ("--hostname", "site", "--memory", str(MEMORY))
-            program = self.place.start("run", *options, "lab/site:1", env={"SECRET": "outside"})
-            self.box = Running(self.place, self.place.find(program, "sleep", "555000555"))
+            program = self.sandbox.start("run", *options, "lab/site:1", env={"SECRET": "outside"})
+            self.box = Running(self.sandbox, self.sandbox.find(program, "sleep", "555000555"))
         return self.box
 
     def words(self, *command: str) -> dict[str, str]:
         """What the entrypoint of the image `words` says: {"words": …, "path": …, "ids": …}."""
         if command not in self.said:
-            self.said[command] = self.place.run("run", "words", *command)
-        ended = self.said[command]
-        if ended.exit_code:
-            raise Lost(f"box run words {' '.join(command)}: {ended.said()}")
-        lines = ended.output.splitlines()
+            self.said[command] = self.sandbox.run("run", "words", *command)
+        result = self.said[command]
+        if result.exit_code:
+            raise Failure(f"box run words {' '.join(command)}: {result.summary()}")
+        lines = result.output.splitlines()
         return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
 
 @scene
-def loaded(place: Place) -> Loaded:
+def loaded(sandbox: Sandbox) -> Loaded:
     lowest = base()
-    place.write("/work/secret", f"{SECRET}\n")
-    place.write(
-        "/archives/three.tar", archive(site(lowest, poison(place)), words(lowest), guide(lowest))
+    sandbox.write("/work/secret", f"{SECRET}\n")
+    sandbox.write(
+        "/archives/three.tar", archive(site(lowest, poison(sandbox)), words(lowest), guide(lowest))
     )
-    before = outside(place)
-    ended = place.run("load", "/archives/three.tar")
-    if ended.exit_code:
-        raise Lost(f"box load: {ended.said()}")
-    return Loaded(place, ended, before)
+    before = outside(sandbox)
+    result = sandbox.run("load", "/archives/three.tar")
+    if result.exit_code:
+        raise Failure(f"box load: {result.summary()}")
+    return Loaded(sandbox, result, before)
 
 
 def load(exam: Exam) -> str:
-    lines = exam.of(loaded).ended.output.split("\n")
+    lines = exam.of(loaded).result.output.split("\n")
     for name in ("lab/site:1", "words:latest", "guide:1"):
         if name not in lines:
-            raise Lost(f"box load does not print {name}, but: {' · '.join(lines)}")
+            raise Failure(f"box load does not print {name}, but: {' · '.join(lines)}")
     return "box load prints the names of three images"
 
 
@@ -268,39 +268,39 @@ def layers(exam: Exam) -> str:
     box = exam.of(loaded).running()
     kinds = {mount.fstype for mount in box.command.mounts() if mount.target == "/"}
     if kinds != {"overlay"}:
-        raise Lost(f"the box's / is {', '.join(sorted(kinds)) or 'not among its mounts'}")
-    if (text := box.look("cat", "/etc/same")) != "data":
-        raise Lost(f"a file that all three layers have is the one of {text}")
+        raise Failure(f"the box's / is {', '.join(sorted(kinds)) or 'not among its mounts'}")
+    if (text := box.nsenter("cat", "/etc/same")) != "data":
+        raise Failure(f"a file that all three layers have is the one of {text}")
     for name in ("/etc/passwd", "/cache/new", "/data/one"):
-        if not box.look("ls", name).startswith(name) or "No such" in box.look("ls", name):
-            raise Lost(f"{name} is not there, in one of the image's layers it is")
+        if not box.nsenter("ls", name).startswith(name) or "No such" in box.nsenter("ls", name):
+            raise Failure(f"{name} is not there, in one of the image's layers it is")
     return "an overlay of three layers, the middle one compressed; the highest wins"
 
 
 def whiteouts(exam: Exam) -> str:
     box = exam.of(loaded).running()
-    found = box.look("ls", "-a", "/etc", "/cache").split()
+    found = box.nsenter("ls", "-a", "/etc", "/cache").split()
     if "removed" in found:
-        raise Lost("/etc/removed is seen: etc/.wh.removed is a layer's way to remove it")
+        raise Failure("/etc/removed is seen: etc/.wh.removed is a layer's way to remove it")
     if "old" in found:
-        raise Lost("/cache/old is seen: cache/.wh..wh..opq hides all that is below")
+        raise Failure("/cache/old is seen: cache/.wh..wh..opq hides all that is below")
     if odd := [name for name in found if name.startswith(".wh.")]:
-        raise Lost(f"the box sees {' '.join(odd)}")
+        raise Failure(f"the box sees {' '.join(odd)}")
     return "what a layer removes is not seen, a directory that it replaces holds only its own"
 
 
 def files(exam: Exam) -> str:
     box = exam.of(loaded).running()
     one, two, setuid = (
-        box.look("stat", "-c", "%i %h, mode %a, owner %u:%g", f"/data/{name}")
+        box.nsenter("stat", "-c", "%i %h, mode %a, owner %u:%g", f"/data/{name}")
         for name in ("one", "two", "setuid")
     )
     if one != two or not one.endswith(" 2, mode 640, owner 1234:77"):
-        raise Lost(f"a file with two names: inode, names {one}; and {two}")
+        raise Failure(f"a file with two names: inode, names {one}; and {two}")
     if not setuid.endswith(", mode 4711, owner 5:6"):
-        raise Lost(f"a file of mode 4711, owner 5:6 is there as: inode, names {setuid}")
-    if (target := box.look("readlink", "/data/three")) != "one":
-        raise Lost(f"a link to `one` is a link to `{target}`")
+        raise Failure(f"a file of mode 4711, owner 5:6 is there as: inode, names {setuid}")
+    if (target := box.nsenter("readlink", "/data/three")) != "one":
+        raise Failure(f"a link to `one` is a link to `{target}`")
     return "hard link, symbolic link, modes and numbers of owners are the archive's"
 
 
@@ -308,7 +308,7 @@ def command(exam: Exam) -> str:
     exam.of(loaded).running()  # which has no entrypoint, and runs its Cmd
     for given, expected in (((), "from cmd"), (("given", "one"), "given one")):
         if (seen := exam.of(loaded).words(*given).get("words")) != expected:
-            raise Lost(f"box run words {' '.join(given)}: the entrypoint got `{seen}`")
+            raise Failure(f"box run words {' '.join(given)}: the entrypoint got `{seen}`")
     return "Cmd alone; Entrypoint with Cmd; Entrypoint with what was given"
 
 
@@ -319,18 +319,18 @@ def environment(exam: Exam) -> str:
         ("PATH", "/bin:/data"), ("GREETING", "a=b c"), ("HOME", "/srv/home"), ("HOSTNAME", "site"),
     ):  # fmt: skip
         if seen.get(name) != value:
-            raise Lost(f"{name} is {seen.get(name)!r}, it should be {value!r}")
+            raise Failure(f"{name} is {seen.get(name)!r}, it should be {value!r}")
     shells = {"PWD", "OLDPWD", "SHLVL", "_"}
     if more := set(seen) - shells - {"PATH", "GREETING", "HOME", "HOSTNAME"}:
-        raise Lost(f"from outside there is {', '.join(sorted(more))}")
+        raise Failure(f"from outside there is {', '.join(sorted(more))}")
     if (path := exam.of(loaded).words().get("path")) != PATH:
-        raise Lost(f"without PATH in Env, PATH is {path}")
+        raise Failure(f"without PATH in Env, PATH is {path}")
     return "Env, HOME and HOSTNAME, PATH where Env has none, and nothing from outside"
 
 
 def directory(exam: Exam) -> str:
     if (seen := exam.of(loaded).running().command.link("cwd")) != "/made/for/it":
-        raise Lost(f"the command's directory is {seen}")
+        raise Failure(f"the command's directory is {seen}")
     return "the command's directory is /made/for/it, which no layer has"
 
 
@@ -342,51 +342,53 @@ def user(exam: Exam) -> str:
     )
     seen = f"uid {uids[0]}, gid {gids[0]}, groups {sorted(set(groups) - {1235})}"
     if {*uids} != {1234} or {*gids} != {1235} or {*groups} - {1235} != {77}:
-        raise Lost(f"`web` (1234, 1235, in group 77) is {seen}; all four of each: {uids}, {gids}")
+        raise Failure(
+            f"`web` (1234, 1235, in group 77) is {seen}; all four of each: {uids}, {gids}"
+        )
     if (ids := exam.of(loaded).words().get("ids")) != "4321 50":
-        raise Lost(f"`4321:staff` is uid and gid {ids}")
+        raise Failure(f"`4321:staff` is uid and gid {ids}")
     return f"`web` is {seen}; `4321:staff` is {ids}"
 
 
 def pristine(exam: Exam) -> str:
     box = exam.of(loaded).running()
-    if box.look("cat", "/tmp/first") != "first":
-        raise Lost("`web` could not write into the box's /tmp, which has mode 1777 in a layer")
-    ended = box.place.run("run", "lab/site:1", "ls", "/tmp")
-    if ended.exit_code or ended.output.strip():
-        raise Lost(
-            f"in another box of the image, `ls /tmp`: {ended.output.strip() or ended.said()}"
+    if box.nsenter("cat", "/tmp/first") != "first":
+        raise Failure("`web` could not write into the box's /tmp, which has mode 1777 in a layer")
+    result = box.sandbox.run("run", "lab/site:1", "ls", "/tmp")
+    if result.exit_code or result.output.strip():
+        raise Failure(
+            f"in another box of the image, `ls /tmp`: {result.output.strip() or result.summary()}"
         )
     return "another box of the same image sees nothing of what the first one wrote"
 
 
 def shared(exam: Exam) -> str:
-    place = exam.of(loaded).place
-    found = place.init.look("find", STORE, "-xdev", "-name", MARKER, check=False).split()
+    sandbox = exam.of(loaded).sandbox
+    found = sandbox.init.nsenter("find", STORE, "-xdev", "-name", MARKER, check=False).split()
     if len(found) > 1:
-        raise Lost(f"one layer of two images is there {len(found)} times: {' '.join(found)}")
+        raise Failure(f"one layer of two images is there {len(found)} times: {' '.join(found)}")
     return "a layer that two images have is in the store once"
 
 
 def whole(exam: Exam) -> str:
     box = exam.of(loaded).running()
-    if (name := box.look("hostname")) != "site":
-        raise Lost(f"with --hostname site, the hostname is {name}")
+    if (name := box.nsenter("hostname")) != "site":
+        raise Failure(f"with --hostname site, the hostname is {name}")
     if box.command.pid_inside() != 1:
-        raise Lost(f"the command's PID is {box.command.pid_inside()}")
+        raise Failure(f"the command's PID is {box.command.pid_inside()}")
     groups = box.command.cgroups()
     path = groups.get("memory", groups.get("", "/"))
     name = "memory.limit_in_bytes" if "memory" in groups else "memory.max"
-    if path == "/" or (limit := box.place.cgroup_file("memory", path, name)) != str(MEMORY):
-        raise Lost(f"with --memory {MEMORY}, its cgroup is {path}, with another limit")
+    if path == "/" or (limit := box.sandbox.cgroup_file("memory", path, name)) != str(MEMORY):
+        raise Failure(f"with --memory {MEMORY}, its cgroup is {path}, with another limit")
     return f"a hostname, PID 1 and {limit} bytes of memory, as for any box"
 
 
 def unknown(exam: Exam) -> str:
-    ended = exam.of(loaded).place.run("run", "nobody/knows:it", "true")
-    if ended.exit_code != 125 or "nobody/knows:it" not in ended.errors:
-        raise Lost(f"box run nobody/knows:it true: {ended.said()}")
-    return f"box run nobody/knows:it true: {ended.said()}"
+    result = exam.of(loaded).sandbox.run("run", "nobody/knows:it", "true")
+    if result.exit_code != 125 or "nobody/knows:it" not in result.errors:
+        raise Failure(f"box run nobody/knows:it true: {result.summary()}")
+    return f"box run nobody/knows:it true: {result.summary()}"
 
 
 # Hostile archives --------------------------------------------------------------------------------
@@ -400,15 +402,15 @@ cat /work/secret
 """
 
 
-def refused(place: Place, name: str, data: bytes) -> Ended:
+def refused(sandbox: Sandbox, name: str, data: bytes) -> ProgramResult:
     """Load one more archive; it may be refused or not."""
-    place.write(f"/archives/{name}.tar", data)
-    return place.run("load", f"/archives/{name}.tar")
+    sandbox.write(f"/archives/{name}.tar", data)
+    return sandbox.run("load", f"/archives/{name}.tar")
 
 
-def outside(place: Place) -> list[str]:
+def outside(sandbox: Sandbox) -> list[str]:
     """All that must stay as it is: what is in /, and /work to its files' contents and names."""
-    return place.init.look("sh", "-c", OUTSIDE, check=False).splitlines()
+    return sandbox.init.nsenter("sh", "-c", OUTSIDE, check=False).splitlines()
 
 
 def small(*files: File, name: str = "hostile:1") -> Image:
@@ -416,15 +418,15 @@ def small(*files: File, name: str = "hostile:1") -> Image:
 
 
 @scene
-def hostile(place: Place) -> Place:
-    place.write("/work/secret", f"{SECRET}\n")
-    place.write("/archives/readme", "here is what is loaded")
-    return place
+def hostile(sandbox: Sandbox) -> Sandbox:
+    sandbox.write("/work/secret", f"{SECRET}\n")
+    sandbox.write("/archives/readme", "here is what is loaded")
+    return sandbox
 
 
 def hostile_names(exam: Exam) -> str:
-    place = exam.of(hostile)
-    before = outside(place)
+    sandbox = exam.of(hostile)
+    before = outside(sandbox)
     tries = {
         "an entry ../../…/work/a": archive(small(folder("d"), File(f"d/{UP}work/a"))),
         "an entry /work/b, or ../../…/work/c beside manifest.json": archive(
@@ -440,54 +442,56 @@ def hostile_names(exam: Exam) -> str:
         ),
     }
     for number, (what, data) in enumerate(tries.items()):
-        ended = refused(place, f"names{number}", data)
-        if ended.timed_out:
-            raise Lost(f"{what}: {ended.said()}")
-        if (now := outside(place)) != before:
+        result = refused(sandbox, f"names{number}", data)
+        if result.timed_out:
+            raise Failure(f"{what}: {result.summary()}")
+        if (now := outside(sandbox)) != before:
             changed = sorted({*now} ^ {*before})
-            raise Lost(f"{what} has changed what is outside of the store: {changed[0]}")
+            raise Failure(f"{what} has changed what is outside of the store: {changed[0]}")
     return f"{len(tries)} archives with ways out have changed nothing outside of the store"
 
 
 def hostile_links(exam: Exam) -> str:
-    place = exam.of(hostile)
-    before = outside(place)
+    sandbox = exam.of(hostile)
+    before = outside(sandbox)
     thefts = [same("srv/one", "/work/secret"), same("srv/two", f"{UP}work/secret")]
-    refused(place, "links", archive(small(folder("srv"), *thefts, name="thief:1")))
-    found = place.init.look("grep", "-rl", SECRET, STORE, check=False).split()
-    if found or outside(place) != before:
-        raise Lost(f"a hard link has brought /work/secret into the image: {' '.join(found)}")
+    refused(sandbox, "links", archive(small(folder("srv"), *thefts, name="thief:1")))
+    found = sandbox.init.nsenter("grep", "-rl", SECRET, STORE, check=False).split()
+    if found or outside(sandbox) != before:
+        raise Failure(f"a hard link has brought /work/secret into the image: {' '.join(found)}")
     return "hard links to a file outside have brought nothing of it into an image"
 
 
 def hostile_config(exam: Exam) -> str:
     seen = exam.of(loaded)
-    ended = seen.place.run("run", "guide:1")
-    if outside(seen.place) != seen.before:
-        raise Lost(f"WorkingDir /way/made, way -> /work: it was made outside ({ended.said()})")
-    if ended.output.strip() not in ("/work/made", "/way/made"):
-        raise Lost(f"WorkingDir /way/made, way -> /work, `pwd`: {ended.said()}")
-    return f"with WorkingDir /way/made, way -> /work, the box is in its own {ended.output.strip()}"
+    result = seen.sandbox.run("run", "guide:1")
+    if outside(seen.sandbox) != seen.before:
+        raise Failure(
+            f"WorkingDir /way/made, way -> /work: it was made outside ({result.summary()})"
+        )
+    if result.output.strip() not in ("/work/made", "/way/made"):
+        raise Failure(f"WorkingDir /way/made, way -> /work, `pwd`: {result.summary()}")
+    return f"with WorkingDir /way/made, way -> /work, the box is in its own {result.output.strip()}"
 
 
 def hostile_modules(exam: Exam) -> str:
     box = exam.of(loaded).running()
-    if names := box.look("cat", f"/{POISONED}"):
+    if names := box.nsenter("cat", f"/{POISONED}"):
         if "No such" not in names:
-            raise Lost(f"the image's own code was run as root, in the place of: {names}")
+            raise Failure(f"the image's own code was run as root, in the place of: {names}")
     return "the image has Python modules of its own, and none of them was imported"
 
 
 def digest(exam: Exam) -> str:
-    place = exam.of(hostile)
+    sandbox = exam.of(hostile)
     image = small(File("forged"), name="forged:1")
     image.diff_ids = [f"sha256:{hashlib.sha256(b'another layer').hexdigest()}"]
-    ended = refused(place, "digest", archive(image))
-    if ended.exit_code != 125:
-        raise Lost(
-            f"box load of an archive with another layer than its config says: {ended.said()}"
+    result = refused(sandbox, "digest", archive(image))
+    if result.exit_code != 125:
+        raise Failure(
+            f"box load of an archive with another layer than its config says: {result.summary()}"
         )
-    after = place.run("run", "forged:1", "true")
+    after = sandbox.run("run", "forged:1", "true")
     if after.exit_code != 125:
-        raise Lost(f"refused, and then box run forged:1: {after.said()}")
-    return f"refused ({ended.said()}), and there is no such image"
+        raise Failure(f"refused, and then box run forged:1: {after.summary()}")
+    return f"refused ({result.summary()}), and there is no such image"

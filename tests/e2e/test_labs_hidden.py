@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from minidock.teach.lab import sandbox_tree
-from minidock.teach.lab.sandbox import Place
+from minidock.teach.lab.sandbox import Sandbox
 from minidock.teach.lab.submission_files import Files
 
 pytestmark = pytest.mark.root
@@ -20,8 +20,8 @@ def seen(command: str) -> set[str]:
     """What a submission finds there by a shell command."""
     files = Files()
     files.put("box", f"#!/bin/sh\n{command}\n".encode(), stat.S_IFREG | 0o755)
-    with Place(files) as place:
-        return set(place.run().output.split())
+    with Sandbox(files) as sandbox:
+        return set(sandbox.run().output.split())
 
 
 def test_labs_are_covered_and_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:

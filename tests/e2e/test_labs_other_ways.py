@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minidock.teach.lab import folder, rubric
-from minidock.teach.lab.check import hold
+from minidock.teach.lab.check import run_exam
 from minidock.teach.lab.submission_files import Files
 from support.labs import examined, lost
 from support.patience import patience
@@ -48,7 +48,7 @@ def test_program_that_is_late_gets_its_points(
     indent = " " * (len(act) - len(act.lstrip()))
     text = text.replace(act, f"{indent}time.sleep({patience(seconds)})\n{act}")
     files.put(file, text.replace("\nimport ", "\nimport time\nimport ", 1).encode())
-    assert lost(hold(asked, rubric.read(asked.folder), files, [item])) == {}
+    assert lost(run_exam(asked, rubric.read(asked.folder), files, [item])) == {}
 
 
 def test_command_that_comes_after_its_box_has_ended_is_found() -> None:
@@ -64,4 +64,4 @@ def test_command_that_comes_after_its_box_has_ended_is_found() -> None:
         assert text.count(old) == 1
         text = text.replace(old, new)
     files.put("process.py", text.encode())
-    assert lost(hold(lab, rubric.read(lab.folder), files, ["own-root"])) == {}
+    assert lost(run_exam(lab, rubric.read(lab.folder), files, ["own-root"])) == {}

@@ -20,11 +20,11 @@ import pytest
 from minidock.errors import KernelError, UsageError
 from minidock.kernel import mount
 from minidock.teach.lab import reports
-from minidock.teach.lab.exam import Place
+from minidock.teach.lab.exam import Sandbox
 from minidock.teach.lab.folder import find
 from minidock.teach.lab.sandbox_tree import ROOT_ID
 from minidock.teach.lab.submission_files import Files, TooLarge
-from minidock.teach.lab.submission_folder import acting_as, made
+from minidock.teach.lab.submission_folder import act_as, create_folder
 from support.command import command_line, environment
 from support.patience import long, patience
 
@@ -102,8 +102,8 @@ def test_place_writes_a_submission_as_its_own_root(folder: Path) -> None:
     files = Files()
     files.put("below/box", b"#!/bin/sh\n", stat.S_IFREG | 0o755)
     files.put("link", b"/etc/shadow", stat.S_IFLNK | 0o777)
-    with Place(files) as place:
-        lab = Path(f"/proc/{place.init.pid}/root/lab")
+    with Sandbox(files) as sandbox:
+        lab = Path(f"/proc/{sandbox.init.pid}/root/lab")
         found = [lab, *lab.rglob("*")]
         assert len(found) == 4
         assert {path.lstat().st_uid for path in found} == {ROOT_ID}
@@ -170,7 +170,7 @@ def test_starting_a_lab_in_a_folder_exchanged_for_a_link_writes_nothing_outside(
     with exchanged(folder / "mine", folder / "other"):
         for _ in range(ROUNDS):
             try:
-                with made(f"{folder}/mine/new") as fd:
+                with create_folder(f"{folder}/mine/new") as fd:
                     files.write_into(fd)
             except UsageError as error:
                 assert "symbolic link" in str(error)
@@ -195,7 +195,7 @@ def test_report_in_a_students_folder_is_written_with_the_students_rights(
 
 def test_acting_as_another_gives_everything_back() -> None:
     groups = os.getgroups()
-    with pytest.raises(RuntimeError), acting_as(STUDENT, STUDENT):
+    with pytest.raises(RuntimeError), act_as(STUDENT, STUDENT):
         assert (os.geteuid(), os.getegid(), os.getgroups()) == (STUDENT, STUDENT, [])
         raise RuntimeError
     assert (os.geteuid(), os.getegid(), os.getgroups()) == (0, 0, groups)

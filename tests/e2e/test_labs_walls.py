@@ -22,8 +22,8 @@ import pytest
 from minidock.kernel import process
 from minidock.kernel.libc import syscall
 from minidock.teach.lab import rubric, sandbox_cgroup
-from minidock.teach.lab.check import GraderFailed, Result, hold
-from minidock.teach.lab.exam import Limits, Lost, Place
+from minidock.teach.lab.check import GraderError, Result, run_exam
+from minidock.teach.lab.exam import Failure, Limits, Sandbox
 from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.sandbox_tree import ROOT_ID
 from minidock.teach.lab.submission_files import Files
@@ -63,13 +63,13 @@ expect = "fine"
 hint = "say fine"
 """
 EXAM = """
-from minidock.teach.lab.exam import Exam, Lost
+from minidock.teach.lab.exam import Exam, Failure
 
 def says_fine(exam, verb):
-    ended = exam.place().run(verb)
-    if ended.output[:4] != "fine" or ended.exit_code:
-        raise Lost(ended.said())
-    return ended.output[:20]
+    result = exam.sandbox().run(verb)
+    if result.output[:4] != "fine" or result.exit_code:
+        raise Failure(result.summary())
+    return result.output[:20]
 
 def before(exam): return says_fine(exam, "before")
 def bad(exam): return says_fine(exam, "bad")
@@ -94,15 +94,15 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    with Place(program('exec sh -c "$1"')) as made:
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(program('exec sh -c "$1"')) as made:
         yield made
 
 
 def examined(lab: Lab, bad: str) -> dict[str, Result]:
     """The exam of a program that is fine, but for what it does when it shall be bad."""
     script = f'[ "$1" = bad ] || {{ echo fine; exit; }}\n{bad}\n'
-    results = hold(lab, rubric.read(lab.folder), program(script))
+    results = run_exam(lab, rubric.read(lab.folder), program(script))
     return {result.item.name: result for result in results}
 
 
@@ -206,33 +206,33 @@ def test_misbehaving_costs_its_own_points(lab: Lab, bad: str) -> None:
         "ping -c 1 -W 1 10.0.0.1",
     ],
 )
-def test_attempt_fails(place: Place, attempt: str) -> None:
-    ended = place.run(f"({attempt}) && echo reached")
+def test_attempt_fails(sandbox: Sandbox, attempt: str) -> None:
+    ended = sandbox.run(f"({attempt}) && echo reached")
     assert ended.exit_code != 0 and "reached" not in ended.output, ended
 
 
-def test_its_root_is_an_ordinary_user_of_the_host(place: Place) -> None:
-    sleeping = place.start("exec sleep 314159")
-    process = place.find(sleeping, "sleep", "314159")
+def test_its_root_is_an_ordinary_user_of_the_host(sandbox: Sandbox) -> None:
+    sleeping = sandbox.start("exec sleep 314159")
+    process = sandbox.find(sleeping, "sleep", "314159")
     assert set(process.status()["Uid"].split()) == {str(ROOT_ID)}
     assert process.namespace("user") != os.readlink("/proc/self/ns/user")
 
 
-def test_what_the_grader_runs_in_a_box_has_no_right_of_roots(place: Place) -> None:
+def test_what_the_grader_runs_in_a_box_has_no_right_of_roots(sandbox: Sandbox) -> None:
     """Whatever a box has put where a busybox looks for a program or follows a link."""
-    status = place.init.look("cat", "/proc/self/status")
+    status = sandbox.init.nsenter("cat", "/proc/self/status")
     seen = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert set(seen["Uid"].split() + seen["Gid"].split()) == {str(ROOT_ID)}
     assert {int(seen[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
     assert seen["NoNewPrivs"] == "1"
 
 
-def test_it_sees_no_process_of_the_host(place: Place) -> None:
-    seen = place.run("ls -d /proc/[0-9]*").output.split()
+def test_it_sees_no_process_of_the_host(sandbox: Sandbox) -> None:
+    seen = sandbox.run("ls -d /proc/[0-9]*").output.split()
     assert len(seen) <= 3
 
 
-def test_nobody_in_there_traces_what_comes_in_from_outside(place: Place) -> None:
+def test_nobody_in_there_traces_what_comes_in_from_outside(sandbox: Sandbox) -> None:
     """The box's `look` has the place's root's number, and is outside its user namespace."""
     hunter = (
         "import os, time\n"
@@ -246,24 +246,26 @@ def test_nobody_in_there_traces_what_comes_in_from_outside(place: Place) -> None
         "            except PermissionError: print('closed', pid, flush=True)\n"
         "            except OSError: pass\n"
     )
-    place.write("/tmp/hunter", hunter)
-    program = place.start("exec python3 /tmp/hunter")
-    process = place.find(program, "python3", "/tmp/hunter")
+    sandbox.write("/tmp/hunter", hunter)
+    program = sandbox.start("exec python3 /tmp/hunter")
+    process = sandbox.find(program, "python3", "/tmp/hunter")
     deadline = time.monotonic() + patience(10)
     while "closed" not in program.output:
-        process.look("true")
+        process.nsenter("true")
         assert time.monotonic() < deadline, program.output
     assert "seen" not in program.output
 
 
-def test_a_link_in_the_place_leads_nowhere_outside(place: Place) -> None:
-    place.run("ln -s /etc/shadow /tmp/a; ln -s /proc/sys/kernel/core_pattern /tmp/b; mkfifo /tmp/c")
+def test_a_link_in_the_place_leads_nowhere_outside(sandbox: Sandbox) -> None:
+    sandbox.run(
+        "ln -s /etc/shadow /tmp/a; ln -s /proc/sys/kernel/core_pattern /tmp/b; mkfifo /tmp/c"
+    )
     pattern = Path("/proc/sys/kernel/core_pattern").read_text()
     for path in ("/tmp/a", "/tmp/c"):
-        with pytest.raises(Lost):
-            place.read(path)
-    with pytest.raises(Lost):
-        place.write("/tmp/b", "|/tmp/mine")
+        with pytest.raises(Failure):
+            sandbox.read(path)
+    with pytest.raises(Failure):
+        sandbox.write("/tmp/b", "|/tmp/mine")
     assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
 
 
@@ -274,10 +276,10 @@ def test_a_link_in_a_submission_is_not_followed(tmp_path: Path) -> None:
     program("cat /lab/link").write(str(folder))
     (folder / "link").symlink_to(tmp_path / "secret")
     (folder / "below").symlink_to(tmp_path)
-    with Place(Files.read(str(folder))) as place:
-        ended = place.run()
+    with Sandbox(Files.read(str(folder))) as sandbox:
+        ended = sandbox.run()
         assert "secret" not in ended.output and ended.exit_code != 0
-        assert place.run("x").exit_code != 0
+        assert sandbox.run("x").exit_code != 0
 
 
 def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None
     files = program("echo fine")
     rule = f"echo x > {mine}; sed -i s/fine/fine2/ box; mv box main; ln -s main box"
     files.put("Makefile", f"all:\n\t{rule}\n".encode())
-    results = hold(lab, rubric.read(lab.folder), files)
+    results = run_exam(lab, rubric.read(lab.folder), files)
     assert [result.seen for result in results] == ["fine2\n"] * 3
     assert not mine.exists()
 
@@ -295,14 +297,14 @@ def test_a_makefile_runs_behind_the_same_walls(lab: Lab, tmp_path: Path) -> None
 
 GRADER = f"""
 import sys, time
-from minidock.teach.lab.exam import Place, eventually
+from minidock.teach.lab.exam import Sandbox, eventually
 from minidock.teach.lab.submission_files import Files
-place = Place(Files.read(sys.argv[1]))
+sandbox = Sandbox(Files.read(sys.argv[1]))
 begins = "cp /bin/sleep /tmp/{NAME}; setsid /tmp/{NAME} 600 & "
-program = place.start(begins + sys.argv[2] + "; wait")
-place.find(program, "/tmp/{NAME}", "600")
+program = sandbox.start(begins + sys.argv[2] + "; wait")
+sandbox.find(program, "/tmp/{NAME}", "600")
 assert eventually(lambda: "begun" in program.output), program.errors
-print(place.init.pid, flush=True)
+print(sandbox.init.pid, flush=True)
 time.sleep(600)
 """
 
@@ -342,7 +344,7 @@ def test_nothing_is_left_when_the_grader_is_killed(frozen: bool, tmp_path: Path)
         time.sleep(0.01)
     while any(directory.exists() for directory in directories) or running(NAME):
         assert time.monotonic() < deadline, directories
-        sandbox_cgroup.sweep()  # as the next grader does, and it is not the only one
+        sandbox_cgroup.remove_stale()  # as the next grader does, and it is not the only one
         time.sleep(0.01)
 
 
@@ -393,8 +395,8 @@ def test_reports_are_the_graders(tmp_path: Path) -> None:
 def test_a_failure_of_the_grader_is_no_grade(lab: Lab, tmp_path: Path) -> None:
     Path(lab.exam_file).write_text(EXAM.replace('says_fine(exam, "bad")', "1 // 0"))
     rules = rubric.read(lab.folder)
-    with pytest.raises(GraderFailed, match="failed at bad: ZeroDivisionError") as failed:
-        hold(lab, rules, program("echo fine"))
+    with pytest.raises(GraderError, match="failed at bad: ZeroDivisionError") as failed:
+        run_exam(lab, rules, program("echo fine"))
     assert failed.value.exit_code == 125
 
 

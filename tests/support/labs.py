@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minidock.teach.lab import folder, rubric
-from minidock.teach.lab.check import Result, hold
+from minidock.teach.lab.check import Result, run_exam
 from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.submission_files import Files
 
-LABS = folder.every()
+LABS = folder.list_labs()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def mutants(lab: Lab) -> list[Mutant]:
 
 def examined(lab: Lab, files: Files) -> list[Result]:
     """All items of a lab's exam, on these files."""
-    return hold(lab, rubric.read(lab.folder), files)
+    return run_exam(lab, rubric.read(lab.folder), files)
 
 
 def points(results: list[Result]) -> int:

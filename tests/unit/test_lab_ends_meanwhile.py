@@ -11,7 +11,7 @@ import pytest
 
 from minidock.paths import Store
 from minidock.teach.lab import adopted_children, enter_sandbox
-from minidock.teach.lab.lost import Lost
+from minidock.teach.lab.failure import Failure
 from minidock.teach.lab.quiz import kernel
 from minidock.teach.lab.quiz import scene as quiz
 from minidock.teach.lab.quiz.scene import Scene
@@ -67,10 +67,10 @@ def test_a_process_that_is_gone_at_a_second_look_has_ended(
 
 def test_a_thread_that_ends_has_no_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of others are found: this very process may have got some by other tests."""
-    before = adopted_children._strangers()
+    before = adopted_children._list_adopted()
     threads = ["999999999", *os.listdir("/proc/self/task")]
     monkeypatch.setattr(os, "listdir", lambda path: threads)
-    assert {*before} <= {*adopted_children._strangers()}
+    assert {*before} <= {*adopted_children._list_adopted()}
 
 
 def test_nobody_gets_into_a_process_that_ends(
@@ -85,8 +85,8 @@ def test_nobody_gets_into_a_process_that_ends(
         return opened(path, *arguments, **more)
 
     monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(Lost, match=f"process {sleeping.pid} has ended"):
+    with pytest.raises(Failure, match=f"process {sleeping.pid} has ended"):
         enter_sandbox.enter(
             sleeping.pid, ["mount"], ["true"], program="/bin/true", environment={},
-            streams=(0, 1, 2), in_its_root=True,
+            streams=(0, 1, 2), chroot=True,
         )  # fmt: skip

@@ -29,7 +29,7 @@ def started(tmp_path: Path) -> Path:
 def test_list_names_each_lab(capsys: pytest.CaptureFixture[str]) -> None:
     lab("list")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [one.name for one in folder.every()]
+    assert [line.split()[0] for line in lines[1:]] == [one.name for one in folder.list_labs()]
     assert any(" min " in line and "python, c " in line for line in lines)
 
 
@@ -82,8 +82,8 @@ def test_a_folder_that_was_not_started_is_told_so(tmp_path: Path) -> None:
         lab("hint", "--dir", str(tmp_path))
     with pytest.raises(NotFound, match="no such folder"):
         lab("hint", "--dir", str(tmp_path / "nowhere"))
-    (tmp_path / folder.MARK).write_text("lab = ")
-    with pytest.raises(UsageError, match=folder.MARK):
+    (tmp_path / folder.MARKER_FILE).write_text("lab = ")
+    with pytest.raises(UsageError, match=folder.MARKER_FILE):
         lab("hint", "--dir", str(tmp_path))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from minidock.errors import UsageError
 from minidock.teach.lab import marks, reports, rubric
-from minidock.teach.lab.check import Result, plain
+from minidock.teach.lab.check import Result, sanitize
 from minidock.teach.lab.folder import Lab
 from minidock.teach.lab.sandbox_process import parse_mounts
 
@@ -58,7 +58,7 @@ def test_a_rubric_with_a_mistake_is_refused(text: str, said: str, tmp_path: Path
 @pytest.fixture
 def results(tmp_path: Path) -> tuple[Lab, rubric.Rubric, list[Result]]:
     rules = read(tmp_path, HEAD + item("a", 20) + item("b", 50) + item("c", 30, 'needs = ["b"]'))
-    garbled = plain("</system-out> \x1b[2J\x00\ud800 & \"'")
+    garbled = sanitize("</system-out> \x1b[2J\x00\ud800 & \"'")
     a, b, c = rules.items
     return (
         Lab(str(tmp_path / "42-answer")),
@@ -99,7 +99,7 @@ def test_reports_are_well_formed_whatever_was_seen(
 
 
 def test_a_long_answer_is_cut() -> None:
-    assert len(plain("x" * 10_000)) < 1000
+    assert len(sanitize("x" * 10_000)) < 1000
 
 
 def test_a_report_needs_a_folder_and_takes_an_old_one_away(tmp_path: Path) -> None:

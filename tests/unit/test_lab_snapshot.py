@@ -28,7 +28,7 @@ class Passing(Process):
 
 def taken(*processes: Process) -> dict[int, str]:
     init = Process(os.getpid())
-    found = snapshot.take(init, iptables="", cgroups=[], processes=[init, *processes])
+    found = snapshot.take_snapshot(init, iptables="", cgroups=[], processes=[init, *processes])
     return found.processes
 
 

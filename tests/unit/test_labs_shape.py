@@ -259,7 +259,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "typo": (replaced("rubric.toml", "hint =", "hints ="), "lacks ['hint']"),
     "needs": (replaced("rubric.toml", '["soft-limit"]', '["later"]'), "needs ['later']"),
     "probe": (replaced("exam_NN.py", "def too_high", "def to_high"), "has no function too_high"),
-    "import": (replaced("exam_NN.py", "import Contained", "import x\nimport minidock.kernel #"),
+    "import": (replaced("exam_NN.py", "import Exam", "import x\nimport minidock.kernel #"),
                "imports minidock.kernel"),
     "pause": (replaced("exam_NN.py", "_, box = exam", "time.sleep(1)\n    _, box = exam"),
               "sleeps for a fixed time"),

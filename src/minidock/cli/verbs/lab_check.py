@@ -35,18 +35,18 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
         if (code := check_fault(as_json=json)) is not None:
             return code
     from minidock.teach.lab import folder, marks, rubric
-    from minidock.teach.lab.check import hold
+    from minidock.teach.lab.check import run_exam
     from minidock.teach.lab.submission_files import Files
 
     directory = arguments[0] if arguments else "."
-    about = folder.lab_of(directory, lab)
+    about = folder.choose_lab(directory, lab)
     rules = rubric.read(about.folder)
     if item:
         check_item(about, rules, item)
     chosen = [item] if item else None
     files = Files.read(directory)
-    with _shown() as looking:
-        results = hold(about, rules, files, chosen, looking=looking)
+    with _shown() as on_item:
+        results = run_exam(about, rules, files, chosen, on_item=on_item)
     if json:
         from json import dump
 

@@ -129,9 +129,9 @@ def check_fault(*, as_json: bool = False) -> int | None:
     None where none is meant: there is no fault, or the folder is one of `lab start`.
     """
     from minidock.teach.lab.fault.session import NoFault, current, told
-    from minidock.teach.lab.folder import MARK
+    from minidock.teach.lab.folder import MARKER_FILE
 
-    if os.path.exists(MARK):
+    if os.path.exists(MARKER_FILE):
         return None
     try:
         session = current(Store())

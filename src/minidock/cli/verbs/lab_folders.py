@@ -21,7 +21,7 @@ def list_(arguments: tuple[str, ...]) -> None:
     from minidock.teach.lab import folder, rubric
 
     lines = ["LAB\tTIME\tLANGUAGES\tABOUT"]
-    for lab in folder.every():
+    for lab in folder.list_labs():
         rules = rubric.read(lab.folder)
         languages = ", ".join(lab.languages())
         lines.append(f"{lab.name}\t{rules.minutes} min\t{languages}\t{rules.about}")
@@ -40,15 +40,15 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
     above it, also where root makes it.
     """
     from minidock.teach.lab import folder
-    from minidock.teach.lab.submission_folder import made
+    from minidock.teach.lab.submission_folder import create_folder
 
     lab = folder.find(arguments[0])
     directory = arguments[1] if len(arguments) > 1 else lab.name
     files = lab.start(language)
     with open(f"{lab.folder}/README.md", "rb") as file:
         files.put("README.md", file.read())
-    files.put(folder.MARK, folder.mark(lab, language))
-    with made(directory) as fd:
+    files.put(folder.MARKER_FILE, folder.format_marker(lab, language))
+    with create_folder(directory) as fd:
         if os.listdir(fd):
             raise Conflict(
                 f"{directory} is not empty",
@@ -68,18 +68,18 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
     from minidock.cli.frame.confirm import confirmed
     from minidock.teach.lab import folder
     from minidock.teach.lab.submission_files import Files
-    from minidock.teach.lab.submission_folder import opened, set_aside
+    from minidock.teach.lab.submission_folder import back_up, open_folder
 
     directory = arguments[0] if arguments else "."
-    lab, language = folder.mark_of(directory)
+    lab, language = folder.read_marker(directory)
     files = lab.start(language)
     now = Files.read(directory)
     changed = [name for name in files.names() if name in now and now.text(name) != files.text(name)]
     if changed and not force and not confirmed(f"This replaces {', '.join(changed)}."):
         return
-    with opened(directory) as fd:
+    with open_folder(directory) as fd:
         for name in changed:
-            set_aside(fd, name, ".mine")
+            back_up(fd, name, ".mine")
         files.write_into(fd)
     for name in changed:
         print(f"{name}: as the lab has it; yours is {name}.mine")
@@ -92,7 +92,7 @@ def hint(arguments: tuple[str, ...], *, dir: str, lab: str) -> None:
     """Print the hint of an item, or all hints"""
     from minidock.teach.lab import folder, rubric
 
-    about = folder.lab_of(dir, lab)
+    about = folder.choose_lab(dir, lab)
     rules = rubric.read(about.folder)
     if arguments:
         check_item(about, rules, arguments[0])

@@ -19,7 +19,7 @@ def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) 
     there is no report.
     """
     from minidock.teach.lab import folder, marks, reports, rubric
-    from minidock.teach.lab.check import hold
+    from minidock.teach.lab.check import run_exam
     from minidock.teach.lab.submission_files import Files
 
     if not lab:
@@ -32,6 +32,6 @@ def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) 
         wanted.want(gradescope, reports.gradescope)
     if junit:
         wanted.want(junit, reports.junit)
-    results = hold(about, rules, files)
+    results = run_exam(about, rules, files)
     wanted.write(about, results)
     marks.write_text(about, rules, results, sys.stdout)

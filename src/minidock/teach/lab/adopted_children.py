@@ -17,25 +17,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OURS: set[int] = set()  # what the grader has started in places, and waits for by itself
+STARTED_PIDS: set[int] = set()  # what the grader has started in places, and waits for by itself
 _WALL = 0x40000000
 _PAUSE_SECONDS = 0.001
 
 
-def wait_for_init(pid: int, *, each_time: Callable[[], None] = lambda: None) -> None:
+def wait_for_init(pid: int, *, on_poll: Callable[[], None] = lambda: None) -> None:
     """Wait for the end of a place's PID 1, which was killed, and of all in its PID namespace.
 
     each_time: what is done about processes that do not die.
     """
     while not os.waitpid(pid, os.WNOHANG)[0]:
-        each_time()
-        for stranger in _strangers():
+        on_poll()
+        for stranger in _list_adopted():
             os.waitpid(stranger, os.WNOHANG | _WALL)
         time.sleep(_PAUSE_SECONDS)
-    OURS.discard(pid)
+    STARTED_PIDS.discard(pid)
 
 
-def _strangers() -> list[int]:
+def _list_adopted() -> list[int]:
     """Our children that are in a PID namespace below ours, and that we have not started."""
     children: list[int] = []
     for thread in os.listdir("/proc/self/task"):
@@ -45,7 +45,7 @@ def _strangers() -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # a thread that has ended; its children are another's by now
     depth = _depth(os.getpid())
-    return [pid for pid in children if pid not in OURS and _depth(pid) > depth]
+    return [pid for pid in children if pid not in STARTED_PIDS and _depth(pid) > depth]
 
 
 def _depth(pid: int) -> int:

@@ -12,8 +12,8 @@ from errno import EACCES, EPERM, EROFS
 from minidock.errors import KernelError, MinidockError
 from minidock.teach.lab import make, sandbox_cgroup
 from minidock.teach.lab.exam import Exam
+from minidock.teach.lab.failure import Failure
 from minidock.teach.lab.folder import Lab
-from minidock.teach.lab.lost import Lost
 from minidock.teach.lab.rubric import Item, Rubric
 from minidock.teach.lab.submission_files import Files
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-_MOST_SEEN = 600
+_MAX_SEEN_CHARS = 600
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Result:
     passed: bool
     seen: str
     seconds: float
-    needed: tuple[str, ...] = ()
+    unmet_needs: tuple[str, ...] = ()
 
     @property
     def points(self) -> int:
@@ -42,17 +42,17 @@ class Result:
         return self.item.points if self.passed else 0
 
 
-class GraderFailed(MinidockError):
+class GraderError(MinidockError):
     """An exam did what no program may make it do: the grader's own failure, no grade."""
 
 
-def hold(
+def run_exam(
     lab: Lab,
     rubric: Rubric,
     files: Files,
     names: list[str] | None = None,
     *,
-    looking: Callable[[Item], None] = lambda item: None,
+    on_item: Callable[[Item], None] = lambda item: None,
 ) -> list[Result]:
     """Look at these items (all, where none are named) and what they need; in the rubric's order.
 
@@ -61,46 +61,46 @@ def hold(
     """
     items = list(rubric.items) if names is None else rubric.with_needs(names)
     exam_module = _load(lab)
-    sandbox_cgroup.sweep()
+    sandbox_cgroup.remove_stale()
     try:
         built = make.build(files, rubric.limits)
-    except Lost as lost:
-        return [Result(item, False, plain(str(lost)), 0.0) for item in items]
+    except Failure as lost:
+        return [Result(item, False, sanitize(str(lost)), 0.0) for item in items]
     results: dict[str, Result] = {}
     with Exam(built, rubric.limits) as exam:
         for item in items:
-            looking(item)
-            results[item.name] = _look_at(exam_module, exam, item, results)
+            on_item(item)
+            results[item.name] = _run_probe(exam_module, exam, item, results)
     return list(results.values())
 
 
-def _look_at(module: ModuleType, exam: Exam, item: Item, results: dict[str, Result]) -> Result:
+def _run_probe(module: ModuleType, exam: Exam, item: Item, results: dict[str, Result]) -> Result:
     missing = tuple(name for name in item.needs if not results[name].passed)
     if missing:
         return Result(item, False, f"not looked at: needs {', '.join(missing)}", 0.0, missing)
     probe = getattr(module, item.probe, None)
     if probe is None:
-        raise GraderFailed(f"{module.__file__} has no probe {item.probe} for the item {item.name}")
+        raise GraderError(f"{module.__file__} has no probe {item.probe} for the item {item.name}")
     started = time.monotonic()
     try:
         passed, seen = True, str(probe(exam))
-    except Lost as lost:
+    except Failure as lost:
         passed, seen = False, str(lost)
     except Exception as error:
-        raise GraderFailed(
+        raise GraderError(
             f"the exam itself failed at {item.name}: {type(error).__name__}: {error}",
-            hint=_way_out(error),
+            hint=_hint(error),
         ) from error
-    return Result(item, passed, plain(seen), time.monotonic() - started)
+    return Result(item, passed, sanitize(seen), time.monotonic() - started)
 
 
-def plain(seen: str) -> str:
+def sanitize(seen: str) -> str:
     """What was seen, fit for any terminal and any report: a program may have printed part of it."""
     text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in seen)
-    return text if len(text) <= _MOST_SEEN else f"{text[:_MOST_SEEN]}…"
+    return text if len(text) <= _MAX_SEEN_CHARS else f"{text[:_MAX_SEEN_CHARS]}…"
 
 
-def _way_out(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     """What to do about a failure of the grader's own."""
     if isinstance(error, KernelError) and error.errno in (EPERM, EACCES, EROFS):
         return (
@@ -116,7 +116,7 @@ def _load(lab: Lab) -> ModuleType:
     """The lab's exam, a module of minidock's own; nothing of a student's is imported."""
     path = lab.exam_file
     if not os.path.isfile(path):
-        raise GraderFailed(f"{path} is not there yet")
+        raise GraderError(f"{path} is not there yet")
     name = f"minidock_exam_{lab.number:02}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader

@@ -20,10 +20,10 @@ from errno import ENOENT
 import minidock
 from minidock.errors import KernelError, MinidockError, NotFound, UsageError
 from minidock.teach.lab.submission_files import Files
-from minidock.teach.lab.submission_folder import opened, read_file
+from minidock.teach.lab.submission_folder import open_folder, read_file
 
-MARK = ".lab.toml"  # written by `lab start`: which lab a folder is about
-_MARK_BYTES = 4096
+MARKER_FILE = ".lab.toml"  # written by `lab start`: which lab a folder is about
+_MAX_MARKER_BYTES = 4096
 
 
 # The labs that come with minidock ----------------------------------------------------------------
@@ -49,7 +49,7 @@ class Lab:
         """
         own = Files.read(self._kind("skeleton", language))
         below = Files()
-        for lab in every():
+        for lab in list_labs():
             if lab.number < self.number and language in lab.languages():
                 for kind in ("skeleton", "solution"):
                     below = Files.read(lab._kind(kind, language)).over(below)
@@ -88,7 +88,7 @@ def labs_folder() -> str:
     )
 
 
-def every() -> list[Lab]:
+def list_labs() -> list[Lab]:
     """The labs, by their numbers."""
     folder = labs_folder()
     names = sorted(
@@ -102,7 +102,7 @@ def find(wanted: str) -> Lab:
 
     Raises NotFound.
     """
-    for lab in every():
+    for lab in list_labs():
         names = {lab.name, lab.name[3:], str(lab.number), f"{lab.number:02}"}
         if wanted in names:
             return lab
@@ -112,12 +112,12 @@ def find(wanted: str) -> Lab:
 # A student's folder ------------------------------------------------------------------------------
 
 
-def mark(lab: Lab, language: str) -> bytes:
+def format_marker(lab: Lab, language: str) -> bytes:
     """The note in a folder which lab it is about."""
     return f'lab = "{lab.name}"\nlanguage = "{language}"\n'.encode()
 
 
-def mark_of(directory: str) -> tuple[Lab, str]:
+def read_marker(directory: str) -> tuple[Lab, str]:
     """Which lab a folder is about, and in which language it was started.
 
     Raises NotFound where it has no such note, UsageError where the note cannot be read.
@@ -125,22 +125,22 @@ def mark_of(directory: str) -> tuple[Lab, str]:
     import tomllib
 
     try:
-        with opened(directory) as folder:
-            note = tomllib.loads(read_file(folder, MARK, _MARK_BYTES).decode())
+        with open_folder(directory) as folder:
+            note = tomllib.loads(read_file(folder, MARKER_FILE, _MAX_MARKER_BYTES).decode())
         return find(str(note["lab"])), str(note.get("language", "python"))
     except KernelError as error:
         if error.errno != ENOENT:
             raise
         raise NotFound(
-            f"{os.path.abspath(directory)} was not made by `lab start`: it has no {MARK}",
+            f"{os.path.abspath(directory)} was not made by `lab start`: it has no {MARKER_FILE}",
             hint="minidock lab start LAB DIR makes one; check and hint also take --lab LAB",
         ) from None
     except (KeyError, ValueError, RecursionError) as error:
-        raise UsageError(f"{directory}/{MARK}: {error}") from None
+        raise UsageError(f"{directory}/{MARKER_FILE}: {error}") from None
 
 
-def lab_of(directory: str, named: str = "") -> Lab:
+def choose_lab(directory: str, named: str = "") -> Lab:
     """The lab that is named, or else the one that the folder is about."""
     if named:
         return find(named)
-    return mark_of(directory)[0]
+    return read_marker(directory)[0]

@@ -26,9 +26,9 @@ from contextlib import contextmanager
 from minidock.engine.network.device_settings import distrust
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
-from minidock.teach.lab.lost import Lost, patience
+from minidock.teach.lab.failure import Failure, scale_timeout
 
-PLACE, NEIGHBOUR, DEVICE = "10.77.0.1", "10.77.0.2", "lan0"
+SANDBOX, NEIGHBOUR, DEVICE = "10.77.0.1", "10.77.0.2", "lan0"
 # Not multiplied on a slow machine: until a connection stands, no process has to run, and what fails
 # fails by the clock (ARP believes what it has heard for 15 seconds, and would ask again by then).
 # TCP sends a lost SYN again after one second, and after three. On a busy machine the first one may
@@ -54,12 +54,12 @@ class Network:
         os.close(self._fd)
 
     @classmethod
-    def of(cls, pid: int, name: str) -> Network:
-        """The network of a process. Raises Lost where it has ended."""
+    def of_process(cls, pid: int, name: str) -> Network:
+        """The network of a process. Raises Failure where it has ended."""
         try:
             return cls(name, os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         except OSError:
-            raise Lost(f"{name} has ended") from None
+            raise Failure(f"{name} has ended") from None
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -74,7 +74,7 @@ class Network:
         finally:
             os.close(home)
 
-    def look(self, *argv: str) -> str:
+    def nsenter(self, *argv: str) -> str:
         """What a program of this machine says in there, such as `ip -j route`.
 
         Raises CalledProcessError where it fails.
@@ -83,14 +83,14 @@ class Network:
             done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
         return done.stdout
 
-    def set(self, setting: str, value: str) -> None:
+    def write_sysctl(self, setting: str, value: str) -> None:
         """Change a setting of this network, such as "net/ipv4/ip_forward"."""
         with self.inside():
             sysctl.write(setting, value)
 
     @contextmanager
     def listen(self, port: int, address: str = "0.0.0.0") -> Iterator[Listener]:
-        """Somebody who answers in there. Raises Lost where the address or port cannot be had."""
+        """Somebody who answers in there. Raises Failure where the address or port cannot be had."""
         with self.inside():
             made = socket.socket()
         with made:
@@ -100,23 +100,23 @@ class Network:
                 made.listen(16)
             except OSError as error:
                 where = f"{address}:{port} of {self.name}"
-                raise Lost(f"nobody can listen on {where}: {error.strerror}") from None
+                raise Failure(f"nobody can listen on {where}: {error.strerror}") from None
             yield Listener(self.name, made)
 
-    def call(self, address: str, port: int, listener: Listener) -> str:
-        """Call address:port, and have the listener answer.
+    def connect(self, address: str, port: int, listener: Listener) -> str:
+        """Connect to address:port, and have the listener answer.
 
-        Returns the caller's address as the listener sees it. Raises Lost where nobody answers, or
-        somebody else.
+        Returns the caller's address as the listener sees it. Raises Failure where the connection
+        fails, or another socket answers.
         """
         said = f"{self.name} called {address}:{port}"
         with self._socket() as caller:
             outcome = _connect(caller, address, port, ANSWER_SECONDS)
             if outcome:
-                raise Lost(f"{said}: {outcome}")
+                raise Failure(f"{said}: {outcome}")
             seen = listener.serve(caller, ANSWER_SECONDS)
             if seen is None:
-                raise Lost(f"{said}: it was not {listener.name} who answered")
+                raise Failure(f"{said}: it was not {listener.name} who answered")
             return seen
 
     def reaches(self, address: str, port: int, listener: Listener, *, device: str = "") -> bool:
@@ -157,8 +157,8 @@ class Listener:
         served, (peer, _) = self._socket.accept()
         with served:
             for one, other in ((caller, served), (served, caller)):
-                one.settimeout(patience(ANSWER_SECONDS))
-                other.settimeout(patience(ANSWER_SECONDS))
+                one.settimeout(scale_timeout(ANSWER_SECONDS))
+                other.settimeout(scale_timeout(ANSWER_SECONDS))
                 try:
                     one.sendall(word)
                     if other.recv(64) != word:
@@ -174,9 +174,9 @@ class Neighbour(Network):
     address = NEIGHBOUR
 
     @classmethod
-    def of_place(cls, place: Network) -> Neighbour:
+    def of_sandbox(cls, sandbox: Network) -> Neighbour:
         """Lay a cable out of the place, to a machine that is made for it."""
-        with place.inside():
+        with sandbox.inside():
             here = Netlink()
             # Where a dockerd has loaded br_netfilter, frames between two ports of a bridge pass the
             # firewall too, and a box's direct answer to its neighbour is turned back by accident.
@@ -188,15 +188,15 @@ class Neighbour(Network):
         made = cls("the LAN's neighbour", away)
         with here, there:
             link.add_cable(here, DEVICE, peer=DEVICE, network=away)
-            for end in (place, made):  # what a student's program says there is no advice
+            for end in (sandbox, made):  # what a student's program says there is no advice
                 with end.inside():
                     distrust(DEVICE)
             link.set_up(here, DEVICE)
-            link.add_address(here, DEVICE, PLACE, prefix=24)
+            link.add_address(here, DEVICE, SANDBOX, prefix=24)
             link.set_up(there, "lo")
             link.add_address(there, DEVICE, NEIGHBOUR, prefix=24)
             link.set_up(there, DEVICE)
-            link.add_default_route(there, DEVICE, PLACE)
+            link.add_default_route(there, DEVICE, SANDBOX)
             link.set_up(here, "lo")
             link.add_default_route(here, DEVICE, NEIGHBOUR)
         return made

@@ -6,8 +6,8 @@ limited, without a network. What lies in the folder then is taken out again as d
 
 from __future__ import annotations
 
-from minidock.teach.lab.lost import Lost
-from minidock.teach.lab.sandbox import Limits, Place
+from minidock.teach.lab.failure import Failure
+from minidock.teach.lab.sandbox import Limits, Sandbox
 from minidock.teach.lab.submission_files import Files
 
 _SECONDS = 60
@@ -17,17 +17,17 @@ _WORK = "/tmp/lab"
 def build(files: Files, limits: Limits) -> Files:
     """The files, with what `make` adds to them and changes; the same where nothing is to be made.
 
-    Raises Lost where it fails, or where there is no program `box` afterwards.
+    Raises Failure where it fails, or where there is no program `box` afterwards.
     """
     if "Makefile" in files:
-        with Place(files, limits) as place:
+        with Sandbox(files, limits) as sandbox:
             command = f"cp -r /lab {_WORK} && cd {_WORK} && exec make"
-            ended = place.start_command("/bin/sh", "-c", command).wait(_SECONDS)
-            if ended.exit_code:
-                raise Lost(f"make: {ended.said()}")
-            files = place.files(_WORK)
+            result = sandbox.start_command("/bin/sh", "-c", command).wait(_SECONDS)
+            if result.exit_code:
+                raise Failure(f"make: {result.summary()}")
+            files = sandbox.read_tree(_WORK)
     if "box" not in files:
-        raise Lost("the folder has no program named box")
+        raise Failure("the folder has no program named box")
     if not files.is_executable("box"):
-        raise Lost("box is not executable: chmod +x box")
+        raise Failure("box is not executable: chmod +x box")
     return files

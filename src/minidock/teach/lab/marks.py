@@ -22,7 +22,7 @@ def write_text(lab: Lab, rubric: Rubric, results: list[Result], file: TextIO) ->
         mark = "passed" if result.passed else "LOST  "
         print(f"  {mark}  {item.points:>3}  {item.name}", file=file)
         _line("", "saw", result.seen, file)
-        if not result.passed and not result.needed:
+        if not result.passed and not result.unmet_needs:
             _line("", "expected", item.expect, file)
             _line("", "hint", item.hint, file)
 
@@ -42,7 +42,7 @@ def as_json(lab: Lab, results: list[Result]) -> dict[str, Any]:
                 "seen": result.seen,
                 "expected": result.item.expect,
                 "hint": result.item.hint,
-                "needs": list(result.needed),
+                "needs": list(result.unmet_needs),
                 "seconds": round(result.seconds, 3),
             }
             for result in results

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 from minidock.errors import MinidockError, UsageError
 from minidock.teach.lab.check import Result
 from minidock.teach.lab.folder import Lab
-from minidock.teach.lab.submission_folder import opened, write_file
+from minidock.teach.lab.submission_folder import open_folder, write_file
 
 
 class Reports:
@@ -31,7 +31,7 @@ class Reports:
         """Have a report written to `path`. Raises UsageError where that cannot be."""
         folder, name = os.path.split(os.path.abspath(path))
         try:
-            with opened(folder) as fd:
+            with open_folder(folder) as fd:
                 write_file(fd, name, b"")  # tried now, or the exam would be held for nothing
                 os.unlink(name, dir_fd=fd)
         except (MinidockError, OSError) as error:
@@ -45,7 +45,7 @@ class Reports:
         """Write them all, by descriptors: the folders may be a student's (submission_folder.py)."""
         for path, form in self._wanted:
             folder, name = os.path.split(os.path.abspath(path))
-            with opened(folder) as fd:
+            with open_folder(folder) as fd:
                 write_file(fd, name, form(lab, results).encode())
 
 
@@ -96,6 +96,6 @@ def junit(lab: Lab, results: list[Result]) -> str:
 
 def _told(result: Result) -> str:
     lines = [f"saw: {result.seen}"]
-    if not result.passed and not result.needed:
+    if not result.passed and not result.unmet_needs:
         lines += [f"expected: {result.item.expect}", f"hint: {result.item.hint}"]
     return "\n".join(lines)

@@ -32,20 +32,20 @@ from minidock.teach.lab import (
     sandbox_files,
     snapshot,
 )
+from minidock.teach.lab.failure import Failure, scale_timeout
 from minidock.teach.lab.lan import Neighbour, Network
-from minidock.teach.lab.lost import Lost, patience
-from minidock.teach.lab.sandbox_cgroup import Holding
+from minidock.teach.lab.sandbox_cgroup import SandboxCgroup
 from minidock.teach.lab.sandbox_process import Process
 from minidock.teach.lab.sandbox_tree import ROOT_ID, busybox
 from minidock.teach.lab.snapshot import Snapshot
-from minidock.teach.lab.student_program import Ended, Program, streams_in_memory
+from minidock.teach.lab.student_program import Program, ProgramResult, streams_in_memory
 from minidock.teach.lab.submission_files import Files
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _SIZE_MIB = 256
 _PAUSE_SECONDS = 0.002
-_LOOK_SECONDS = 10
+_NSENTER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Contained:
+class RunningBox:
     """A box that runs: the program that made it, and the command inside, as the host sees them."""
 
     program: Program
     command: Process
 
 
-class Place:
+class Sandbox:
     """One place; `close` ends it. rootfs: the root file system that a program may use."""
 
     rootfs = "/rootfs"
@@ -74,11 +74,13 @@ class Place:
     def __init__(self, lab: Files, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._programs: list[Program] = []
-        self._holding = Holding(memory_mib=self.limits.memory_mib, pids=self.limits.pids)
+        self._cgroup = SandboxCgroup(memory_mib=self.limits.memory_mib, pids=self.limits.pids)
         try:
-            pid = sandbox_clone.bear(self._holding, lab, hostname=self.hostname, size_mib=_SIZE_MIB)
+            pid = sandbox_clone.create_init(
+                self._cgroup, lab, hostname=self.hostname, size_mib=_SIZE_MIB
+            )
         except BaseException:
-            self._holding.close()
+            self._cgroup.close()
             raise
         self.init = self._process(pid)
 
@@ -91,7 +93,7 @@ class Place:
         uid: int = 0,
         stdin: str = "",
         env: dict[str, str] | None = None,
-    ) -> Ended:
+    ) -> ProgramResult:
         """Run `/lab/box ARGV…` to its end; at the limit of seconds it is killed (`timed_out`).
 
         uid: as whom, in the place: 0, or 1000 for an ordinary user. stdin: what it reads.
@@ -113,60 +115,61 @@ class Place:
         with streams_in_memory(stdin) as streams:
             pid = enter_sandbox.enter(
                 self.init.pid,
-                enter_sandbox.ALL,
+                enter_sandbox.ALL_NAMESPACES,
                 argv,
                 program=argv[0],
                 environment={**_ENVIRONMENT, **(env or {})},
                 streams=streams,
                 uid=uid,
-                group=self._holding.leaf,
-                limited=True,
+                cgroup=self._cgroup.leaf,
+                limit_files=True,
             )
         program = Program(pid, streams[1], streams[2], end_session=self._end_session)
         self._programs.append(program)
         return program
 
-    def contained(
+    def start_box(
         self,
         *argv_before: str,
         seconds: float = 10,
         uid: int = 0,
         env: dict[str, str] | None = None,
-    ) -> Contained:
+    ) -> RunningBox:
         """A box with a command in it that sleeps: `box run ARGV_BEFORE… sleep N`, once N sleeps.
 
         argv_before: options and the root file system, such as ("--tmpfs", "/x", place.rootfs).
-        Raises Lost where the command does not appear, with what the program said.
+        Raises Failure where the command does not appear, with what the program said.
         """
         number = str(random.randrange(100_000_000, 999_999_999))
         program = self.start("run", *argv_before, "sleep", number, uid=uid, env=env)
-        return Contained(program, self.find(program, "sleep", number, seconds=seconds))
+        return RunningBox(program, self.find(program, "sleep", number, seconds=seconds))
 
     def find(self, program: Program, *argv: str, seconds: float = 10) -> Process:
-        """The process with exactly this command line, once it is there, that a program started.
+        """Wait for a process of the sandbox with exactly this command line.
 
-        Raises Lost where the program and its whole session end without it, or after these seconds:
-        who does not wait for a child may have ended before that is the command.
+        Raises Failure where the program and its whole session have ended without it, or after
+        these seconds. The session counts: a program that does not wait for its child may end
+        before the child calls execve.
         """
-        deadline = time.monotonic() + patience(seconds)
+        deadline = time.monotonic() + scale_timeout(seconds)
         wanted = "\0".join((*argv, "")).encode()
         while True:
-            ended = program.ended()
-            pids = self._holding.pids()
+            result = program.poll()
+            pids = self._cgroup.pids()
             for pid in pids:
                 if _command_line(pid) == wanted:
                     return self._process(pid)
-            if ended and not any(_is_of_session(pid, program.pid) for pid in pids):
-                raise Lost(f"`{' '.join(argv)}` never ran in the box: {ended.said()}")
+            if result and not any(_is_of_session(pid, program.pid) for pid in pids):
+                raise Failure(f"`{' '.join(argv)}` never ran in the box: {result.summary()}")
             if time.monotonic() > deadline:
-                raise Lost(f"`{' '.join(argv)}` does not run in the box after {seconds:.0f} s")
+                raise Failure(f"`{' '.join(argv)}` does not run in the box after {seconds:.0f} s")
             time.sleep(_PAUSE_SECONDS)
 
     # What the exam sees -----------------------------------------------------------------------
 
     def processes(self) -> list[Process]:
         """All processes of the place, its PID 1 and zombies too."""
-        return [self._process(pid) for pid in self._holding.pids()]
+        return [self._process(pid) for pid in self._cgroup.pids()]
 
     def signal(self, process: Process, number: int) -> None:
         """Send a process a signal from outside, as the real host; one that has ended gets none.
@@ -178,7 +181,7 @@ class Place:
         except ProcessLookupError:
             return
         try:
-            if process.pid in self._holding.pids():
+            if process.pid in self._cgroup.pids():
                 signal.pidfd_send_signal(pidfd, number)
         except ProcessLookupError:
             pass
@@ -187,26 +190,26 @@ class Place:
 
     def cgroups(self) -> list[str]:
         """The cgroups that were made in the place: "memory/box1" (v1), "box1" (v2)."""
-        return self._holding.groups()
+        return self._cgroup.list_cgroups()
 
     def cgroup_file(self, controller: str, path: str, name: str) -> str:
         """A file of a cgroup of the place: ("memory", "/box1", "memory.max").
 
         controller: v1's tree; not looked at on v2. path: as Process.cgroups says it.
-        Raises Lost where it is not there.
+        Raises Failure where it is not there.
         """
-        tops = self._holding.whole.paths()
+        tops = self._cgroup.root.paths()
         top = tops.get(controller) or tops.get("")
         file = os.path.normpath(f"{top}/{path}/{name}")
         if top is None or not file.startswith(f"{top}/"):
-            raise Lost(f"there is no cgroup {path} of {controller}")
+            raise Failure(f"there is no cgroup {path} of {controller}")
         try:
             with open(file, encoding="utf-8") as opened:
                 return opened.read().strip()
         except OSError as error:
-            raise Lost(f"cgroup {controller} {path}: {name}: {error.strerror}") from None
+            raise Failure(f"cgroup {controller} {path}: {name}: {error.strerror}") from None
 
-    def look(self, *argv: str, check: bool = True) -> str:
+    def nsenter(self, *argv: str, check: bool = True) -> str:
         """What a command of the host's prints in the place's network, UTS and IPC namespaces.
 
         Such as look("ip", "-j", "address"), look("iptables-save"). Files, mounts and processes are
@@ -217,27 +220,27 @@ class Place:
         if program is None:
             raise MinidockError(f"the grader needs {argv[0]}, and this machine has it not")
         kinds = ["network", "uts", "ipc"]
-        ended = self._trusted(self.init.pid, kinds, argv, program)
-        if check and ended.exit_code:
-            raise MinidockError(f"{' '.join(argv)}: {ended.said()}")
-        return ended.output
+        result = self._run_host_program(self.init.pid, kinds, argv, program)
+        if check and result.exit_code:
+            raise MinidockError(f"{' '.join(argv)}: {result.summary()}")
+        return result.output
 
     def network(self) -> Network:
         """The place's network, to make sockets in: "the host" of what a box is connected to."""
-        return Network.of(self.init.pid, "the host")
+        return Network.of_process(self.init.pid, "the host")
 
     def neighbour(self) -> Neighbour:
         """Another machine, on a cable of its own: 10.77.0.2, where the place is 10.77.0.1."""
-        return Neighbour.of_place(self.network())
+        return Neighbour.of_sandbox(self.network())
 
     def read(self, path: str) -> str:
-        """A file of the place, as its root would read it. Raises Lost where it is not there."""
+        """A file of the place, as its root would read it. Raises Failure where it is not there."""
         return sandbox_files.read(self.init.pid, path)
 
     def write(self, path: str, text: str | bytes, mode: int = 0o644) -> None:
         """Write a file in the place, owned by its root; folders above it are made.
 
-        Raises Lost where the place does not let its root write there.
+        Raises Failure where the place does not let its root write there.
         """
         sandbox_files.write(self.init.pid, path, text, mode)
 
@@ -245,19 +248,19 @@ class Place:
         """Whether the place has a file or folder of this path; links are followed, inside it."""
         return sandbox_files.exists(self.init.pid, path)
 
-    def names(self, path: str) -> list[str]:
-        """The names in a folder of the place, sorted. Raises Lost where there is none."""
-        return sandbox_files.names(self.init.pid, path)
+    def listdir(self, path: str) -> list[str]:
+        """The names in a folder of the place, sorted. Raises Failure where there is none."""
+        return sandbox_files.listdir(self.init.pid, path)
 
-    def files(self, path: str) -> Files:
-        """All files and links below a folder of the place. Raises Lost where there are too many."""
-        return sandbox_files.files(self.init.pid, path)
+    def read_tree(self, path: str) -> Files:
+        """Read all files and links below a folder. Raises Failure where they are too many."""
+        return sandbox_files.read_tree(self.init.pid, path)
 
     def snapshot(self) -> Snapshot:
         """Mounts, links, rules, cgroups and processes now: later.left_over(before)."""
-        return snapshot.take(
+        return snapshot.take_snapshot(
             self.init,
-            iptables=self.look("iptables-save"),
+            iptables=self.nsenter("iptables-save"),
             cgroups=self.cgroups(),
             processes=self.processes(),
         )
@@ -268,28 +271,28 @@ class Place:
         """End everything in the place, and remove its cgroup. Doing it twice does no harm."""
         if self.init.pid:
             os.kill(self.init.pid, signal.SIGKILL)
-            self._holding.thaw()
+            self._cgroup.thaw()
             for program in self._programs:
                 program.kill()
                 program.close()
             self._programs.clear()
-            adopted_children.wait_for_init(self.init.pid, each_time=self._holding.thaw)
+            adopted_children.wait_for_init(self.init.pid, on_poll=self._cgroup.thaw)
             self.init.pid = 0
-        self._holding.close()
+        self._cgroup.close()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Sandbox:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def _process(self, pid: int) -> Process:
-        return Process(pid, inside=self._holding.seen_from_inside, look=self._look_at)
+        return Process(pid, path_inside=self._cgroup.path_inside, nsenter=self._nsenter_busybox)
 
     def _end_session(self, leader: int) -> None:
         """Kill the processes of the place whose session a program has begun, frozen or not."""
         for _ in range(20):  # each time round, fewer can fork
-            left = [pid for pid in self._holding.pids() if _is_of_session(pid, leader)]
+            left = [pid for pid in self._cgroup.pids() if _is_of_session(pid, leader)]
             if not left:
                 return
             for pid in left:
@@ -297,45 +300,47 @@ class Place:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-            self._holding.thaw()
+            self._cgroup.thaw()
 
-    def _look_at(self, pid: int, argv: Sequence[str], *, check: bool, own_root: bool) -> str:
+    def _nsenter_busybox(
+        self, pid: int, argv: Sequence[str], *, check: bool, own_root: bool
+    ) -> str:
         fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            kinds = [kind for kind in enter_sandbox.ALL if kind != "user"]
+            kinds = [kind for kind in enter_sandbox.ALL_NAMESPACES if kind != "user"]
             # What a box has put into its tree, a busybox may be led to execute: not as root.
-            ended = self._trusted(pid, kinds, argv, fd, in_its_root=own_root, uid=ROOT_ID)
+            result = self._run_host_program(pid, kinds, argv, fd, chroot=own_root, uid=ROOT_ID)
         finally:
             os.close(fd)
-        if check and ended.exit_code:
-            raise Lost(f"{' '.join(argv)} in the box: {ended.said()}")
-        return ended.output
+        if check and result.exit_code:
+            raise Failure(f"{' '.join(argv)} in the box: {result.summary()}")
+        return result.output
 
-    def _trusted(
+    def _run_host_program(
         self,
         pid: int,
         kinds: Sequence[str],
         argv: Sequence[str],
         program: str | int,
         *,
-        in_its_root: bool = False,
+        chroot: bool = False,
         uid: int | None = None,
-    ) -> Ended:
+    ) -> ProgramResult:
         """Run one of the host's programs in some namespaces of a process; uid: not as root."""
         with streams_in_memory("") as streams:
-            born = enter_sandbox.enter(
+            pid = enter_sandbox.enter(
                 pid,
                 kinds,
                 argv,
                 program=program,
                 environment=_ENVIRONMENT,
                 streams=streams,
-                in_its_root=in_its_root,
+                chroot=chroot,
                 uid=uid,
             )
-        running = Program(born, streams[1], streams[2], end_session=lambda leader: None)
+        running = Program(pid, streams[1], streams[2], end_session=lambda leader: None)
         try:
-            return running.wait(_LOOK_SECONDS)
+            return running.wait(_NSENTER_SECONDS)
         finally:
             running.close()
 

@@ -30,65 +30,65 @@ if TYPE_CHECKING:
 
 _PARENT = "minidock-labs"
 _LEAF = "init"
-_COUNT, _MOST = "cgroup.max.descendants", "256"
-_HANDED_DOWN = ("memory", "pids", "cpu", "cpuset")
-_OWNED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
+_MAX_DESCENDANTS_FILE, _MAX_DESCENDANTS = "cgroup.max.descendants", "256"
+_ENABLED_CONTROLLERS = ("memory", "pids", "cpu", "cpuset")
+_DELEGATED_FILES = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
 _numbers = itertools.count(1)
 
 
-class Holding:
+class SandboxCgroup:
     """One place's cgroup, in each tree of this machine."""
 
     def __init__(self, *, memory_mib: int, pids: int) -> None:
         self._parent = cgroup_tree.home_of(_PARENT)
         own = f"{_namespace()}.{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
-        self.whole = cgroup_tree.open_cgroup(self._parent, own)
-        self.whole.create()
-        self.whole.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
-        self.leaf = cgroup_tree.open_cgroup(self.whole.path, _LEAF)
-        for directory in self.whole.directories():
+        self.root = cgroup_tree.open_cgroup(self._parent, own)
+        self.root.create()
+        self.root.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
+        self.leaf = cgroup_tree.open_cgroup(self.root.path, _LEAF)
+        for directory in self.root.directories():
             inherit = f"{directory}/cgroup.clone_children"  # v1's empty cpusets let nobody in
             if "/cpuset/" in directory and os.path.exists(inherit):
                 cgroup.write_file(inherit, "1")
             cgroup.create_directory(f"{directory}/{_LEAF}")
-            if os.path.exists(f"{directory}/{_COUNT}"):
-                cgroup.write_file(f"{directory}/{_COUNT}", _MOST)
-            _give_away(directory)
-            _give_away(f"{directory}/{_LEAF}")
+            if os.path.exists(f"{directory}/{_MAX_DESCENDANTS_FILE}"):
+                cgroup.write_file(f"{directory}/{_MAX_DESCENDANTS_FILE}", _MAX_DESCENDANTS)
+            _delegate(directory)
+            _delegate(f"{directory}/{_LEAF}")
 
-    def hand_down(self) -> None:
+    def enable_controllers(self) -> None:
         """Let the place's own cgroups have limits; no process may be in its root by then."""
         if cgroup.is_v2():
-            for directory in self.whole.directories():
+            for directory in self.root.directories():
                 offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
-                wanted = [name for name in _HANDED_DOWN if name in offered]
+                wanted = [name for name in _ENABLED_CONTROLLERS if name in offered]
                 cgroup_home.hand_down(wanted, directory)
 
     def pids(self) -> list[int]:
         """All processes of the place, as the host numbers them: one tree has them all."""
-        top = self.whole.directories()[0]
+        top = self.root.directories()[0]
         return [pid for directory in cgroup.walk(top) for pid in cgroup.pids_of(directory)]
 
     def thaw(self) -> None:
         """Let run what the place has frozen: on v1, what is frozen does not die of a SIGKILL."""
-        _thaw(self.whole)
+        _thaw(self.root)
 
-    def groups(self) -> list[str]:
+    def list_cgroups(self) -> list[str]:
         """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""
         found = []
-        for controller, top in self.whole.paths().items():
+        for controller, top in self.root.paths().items():
             for directory in cgroup.walk(top):
                 below = os.path.relpath(directory, top)
                 if below not in (".", _LEAF):
                     found.append(f"{controller}/{below}".lstrip("/"))
         return sorted(found)
 
-    def seen_from_inside(self, path: str) -> str:
+    def path_inside(self, path: str) -> str:
         """A path of /proc/PID/cgroup, as it is below the place's root.
 
         Raises MinidockError where /proc tells of another tree than /sys/fs/cgroup shows.
         """
-        below = path.removeprefix(f"/{self.whole.path}")
+        below = path.removeprefix(f"/{self.root.path}")
         if f"/{_PARENT}/" in below:
             raise MinidockError(
                 f"{path}, a cgroup of the place, has another path below /sys/fs/cgroup",
@@ -98,12 +98,12 @@ class Holding:
 
     def close(self) -> None:
         """Kill what is left, and remove it."""
-        self.whole.kill_all()
-        self.whole.remove()
+        self.root.kill_all()
+        self.root.remove()
         cgroup_tree.remove_parent(self._parent)
 
 
-def sweep() -> None:
+def remove_stale() -> None:
     """Remove what graders have left that are gone; one grader at a time does it for all."""
     parent = cgroup_tree.home_of(_PARENT)
     tops = [top for top in cgroup_tree.open_cgroup(parent, "").directories() if os.path.isdir(top)]
@@ -113,7 +113,7 @@ def sweep() -> None:
         return  # nothing was ever left, or another grader has just removed it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in sorted({name for top in tops for name in _listed(top)}):
+        for name in sorted({name for top in tops for name in _list_names(top)}):
             namespace, *maker = name.split(".")
             if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
                 _remove(cgroup_tree.open_cgroup(parent, name))
@@ -149,17 +149,17 @@ def _namespace() -> str:
     return str(os.stat("/proc/self/ns/pid").st_ino)
 
 
-def _listed(top: str) -> list[str]:
+def _list_names(top: str) -> list[str]:
     try:
         return os.listdir(top)
     except FileNotFoundError:
         return []
 
 
-def _give_away(directory: str) -> None:
+def _delegate(directory: str) -> None:
     """Let the place's root make cgroups here, and move processes."""
     os.chown(directory, ROOT_ID, ROOT_ID)
-    for name in _OWNED:
+    for name in _DELEGATED_FILES:
         try:
             os.chown(f"{directory}/{name}", ROOT_ID, ROOT_ID)
         except FileNotFoundError:

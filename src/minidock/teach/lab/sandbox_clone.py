@@ -29,8 +29,8 @@ from minidock.errors import MinidockError
 from minidock.kernel import cgroup, link, mount, namespace, process
 from minidock.kernel.netlink import Netlink
 from minidock.teach.lab import adopted_children, sandbox_tree
-from minidock.teach.lab.enter_sandbox import in_between
-from minidock.teach.lab.sandbox_cgroup import Holding, mount_points
+from minidock.teach.lab.enter_sandbox import clone_by_child
+from minidock.teach.lab.sandbox_cgroup import SandboxCgroup, mount_points
 from minidock.teach.lab.sandbox_tree import IDS, ROOT_ID
 from minidock.teach.lab.submission_files import Files
 
@@ -43,7 +43,7 @@ _TOP = "/tmp"  # where the tree is built: covers, in that mount namespace alone,
 _NO_SUID_DEV_EXEC = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
 
 
-def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
+def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: int) -> int:
     """Make a place; returns the pid of its first process, which the caller kills and waits for.
 
     Raises MinidockError where this machine refuses.
@@ -51,28 +51,28 @@ def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
     go, ready = os.pipe(), os.pipe()
     trees = mount_points()
 
-    def first() -> NoReturn:
+    def run_init() -> NoReturn:
         try:
             os.close(go[1])
             os.close(ready[0])
-            _first_process(holding, hostname, trees, go=go[0], ready=ready[1])
+            _init(group, hostname, trees, go=go[0], ready=ready[1])
         except BaseException as error:
             os.write(ready[1], f"! {error or type(error).__name__}".encode()[:4000])
         finally:
             os._exit(1)
 
-    def between() -> int:
+    def clone_init() -> int:
         """Bear PID 1, once its files are there."""
         process.set_not_dumpable()
         process.restore_signals()
         namespace.unshare(["mount"])
         mount.set_propagation("/", "rprivate")
         sandbox_tree.build(_TOP, lab, size_mib=size_mib)
-        fd = holding.whole.fd_for_clone()
-        return namespace.clone_process(NAMESPACES, first, cgroup_fd=fd, as_sibling=True)
+        fd = group.root.fd_for_clone()
+        return namespace.clone_process(NAMESPACES, run_init, cgroup_fd=fd, as_sibling=True)
 
-    pid = in_between(between)
-    adopted_children.OURS.add(pid)
+    pid = clone_by_child(clone_init)
+    adopted_children.STARTED_PIDS.add(pid)
     os.close(go[0])
     os.close(ready[1])
     try:
@@ -82,7 +82,7 @@ def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
         said = os.read(ready[0], 4000).decode(errors="replace")
         if said != "ready":
             raise MinidockError(f"the lab's place cannot be made: {said[2:] or 'PID 1 is gone'}")
-        holding.hand_down()
+        group.enable_controllers()
         os.write(go[1], b"g")
     except BaseException:
         os.kill(pid, signal.SIGKILL)
@@ -94,8 +94,8 @@ def bear(holding: Holding, lab: Files, *, hostname: str, size_mib: int) -> int:
     return pid
 
 
-def _first_process(
-    holding: Holding, hostname: str, trees: dict[str, str], *, go: int, ready: int
+def _init(
+    group: SandboxCgroup, hostname: str, trees: dict[str, str], *, go: int, ready: int
 ) -> NoReturn:
     """What PID 1 does until there is a place, and from then on."""
     process.die_with_parent()
@@ -103,15 +103,15 @@ def _first_process(
         os._exit(1)
     os.setsid()
     born_inside = True  # where a v2 tree is, clone3 was given it
-    holding.whole.join(born_inside=born_inside)
+    group.root.join(born_inside=born_inside)
     namespace.unshare(["cgroup"])
-    holding.leaf.join()
+    group.leaf.join()
     process.set_groups([])
     process.set_user(0, 0)
     process.die_with_parent()
     os.umask(0o022)
     mount.bind_mount(_TOP, "/", _TOP, recursive=True)
-    _own_file_systems(trees)
+    _mount_own_filesystems(trees)
     os.chdir(_TOP)
     mount.pivot_root(".", ".")
     mount.unmount(".", mount.MNT_DETACH)
@@ -128,7 +128,7 @@ def _first_process(
     _reap()
 
 
-def _own_file_systems(trees: dict[str, str]) -> None:
+def _mount_own_filesystems(trees: dict[str, str]) -> None:
     """What shows these namespaces: while the host's /proc and /sys are still in sight, or the
     kernel refuses to show more than was shown before."""
     for kind in ("proc", "sysfs"):

@@ -16,27 +16,27 @@ from contextlib import contextmanager
 
 from minidock.errors import KernelError, UsageError
 from minidock.kernel.path import open_in_root
-from minidock.teach.lab.lost import Lost
+from minidock.teach.lab.failure import Failure
 from minidock.teach.lab.sandbox_tree import ROOT_ID
 from minidock.teach.lab.submission_files import Files, read_all
-from minidock.teach.lab.submission_folder import acting_as
+from minidock.teach.lab.submission_folder import act_as
 
-_MOST_BYTES = 32 << 20
+_MAX_BYTES = 32 << 20
 
 
 def read(pid: int, path: str) -> str:
-    """A regular file's text, up to 32 MiB. Raises Lost."""
-    with _as_its_root(pid) as root, _lost(path):
+    """A regular file's text, up to 32 MiB. Raises Failure."""
+    with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with open(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Lost(f"{path} is not a regular file")
-            return file.read(_MOST_BYTES).decode(errors="replace")
+                raise Failure(f"{path} is not a regular file")
+            return file.read(_MAX_BYTES).decode(errors="replace")
 
 
 def write(pid: int, path: str, text: str | bytes, mode: int) -> None:
-    """Write a file, and make the folders above it. Raises Lost."""
-    with _as_its_root(pid) as root, _lost(path):
+    """Write a file, and make the folders above it. Raises Failure."""
+    with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         _make_folders(root, os.path.dirname(path))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY
         fd = open_in_root(root, path, flags, mode)
@@ -47,7 +47,7 @@ def write(pid: int, path: str, text: str | bytes, mode: int) -> None:
 
 def exists(pid: int, path: str) -> bool:
     """Whether a path leads to something."""
-    with _as_its_root(pid) as root:
+    with _as_sandbox_root(pid) as root:
         try:
             os.close(open_in_root(root, path))
         except KernelError:
@@ -55,9 +55,9 @@ def exists(pid: int, path: str) -> bool:
         return True
 
 
-def names(pid: int, path: str) -> list[str]:
-    """What a folder holds. Raises Lost."""
-    with _as_its_root(pid) as root, _lost(path):
+def listdir(pid: int, path: str) -> list[str]:
+    """What a folder holds. Raises Failure."""
+    with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return sorted(os.listdir(fd))
@@ -65,14 +65,14 @@ def names(pid: int, path: str) -> list[str]:
             os.close(fd)
 
 
-def files(pid: int, path: str) -> Files:
-    """The regular files below a folder, and links as such. Raises Lost."""
-    with _as_its_root(pid) as root, _lost(path):
+def read_tree(pid: int, path: str) -> Files:
+    """The regular files below a folder, and links as such. Raises Failure."""
+    with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return read_all(fd, path)
         except UsageError as error:
-            raise Lost(str(error)) from None
+            raise Failure(str(error)) from None
         finally:
             os.close(fd)
 
@@ -92,25 +92,25 @@ def _make_folders(root: str, path: str) -> None:
 
 
 @contextmanager
-def _as_its_root(pid: int) -> Iterator[str]:
+def _as_sandbox_root(pid: int) -> Iterator[str]:
     """Be the place's root, without a capability; gives a name of the place's root directory."""
     try:
         fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        raise Lost("the place is gone: its PID 1 has ended") from None
+        raise Failure("the place is gone: its PID 1 has ended") from None
     try:
-        with acting_as(ROOT_ID, ROOT_ID):
+        with act_as(ROOT_ID, ROOT_ID):
             yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
 
 
 @contextmanager
-def _lost(path: str) -> Iterator[None]:
+def _errors_as_failures(path: str) -> Iterator[None]:
     """What the kernel says of a path, as what was seen."""
     try:
         yield
     except KernelError as error:
-        raise Lost(f"{path}: {os.strerror(error.errno)}") from None
+        raise Failure(f"{path}: {os.strerror(error.errno)}") from None
     except OSError as error:
-        raise Lost(f"{path}: {error.strerror}") from None
+        raise Failure(f"{path}: {error.strerror}") from None

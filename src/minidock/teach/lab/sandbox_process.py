@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from minidock.kernel import namespace
 from minidock.kernel.mount import unescaped
+from minidock.teach.lab.failure import Failure
 from minidock.teach.lab.lan import Network
-from minidock.teach.lab.lost import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OCI_NAMES = {kernel: oci for oci, (_, kernel, _) in namespace.KINDS.items()}
-_MOST_BYTES = 4 << 20
+_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Mount:
 
 
 class Process:
-    """A process by its pid on the host. Every method raises Lost where it has ended."""
+    """A process by its pid on the host. Every method raises Failure where it has ended."""
 
     def __init__(
         self,
         pid: int,
         *,
-        inside: Callable[[str], str] = str,
-        look: Callable[..., str] | None = None,
+        path_inside: Callable[[str], str] = str,
+        nsenter: Callable[..., str] | None = None,
     ) -> None:
         self.pid = pid
-        self._inside = inside  # a cgroup's path, as the place sees it
-        self._look = look
+        self._path_inside = path_inside  # a cgroup's path, as the place sees it
+        self._nsenter = nsenter
 
     def __repr__(self) -> str:
         return f"Process({self.pid})"
@@ -63,7 +63,7 @@ class Process:
         """Whether it is there, and no zombie."""
         try:
             return self.status()["State"][0] not in "ZX"
-        except Lost:
+        except Failure:
             return False
 
     def namespace(self, kind: str) -> str:
@@ -76,11 +76,11 @@ class Process:
         try:
             return os.readlink(f"/proc/{self.pid}/ns/{kind}")
         except OSError as error:
-            raise self._gone(error) from None
+            raise self._ended_failure(error) from None
 
     def network(self) -> Network:
         """The network that it is in, to make sockets there."""
-        return Network.of(self.pid, "the box")
+        return Network.of_process(self.pid, "the box")
 
     def mounts(self) -> list[Mount]:
         """What is mounted in its mount namespace, below its root, in the order of mounting."""
@@ -103,7 +103,7 @@ class Process:
         found = {}
         for line in self.read("cgroup").splitlines():
             _, controllers, path = line.split(":", 2)
-            found.update(dict.fromkeys(controllers.split(","), self._inside(path)))
+            found.update(dict.fromkeys(controllers.split(","), self._path_inside(path)))
         return found
 
     def uid_map(self) -> list[tuple[int, int, int]]:
@@ -123,14 +123,16 @@ class Process:
     def children(self) -> list[Process]:
         """The processes that it has started, or was given as orphans."""
         words = self.read(f"task/{self.pid}/children").split()
-        return [Process(int(pid), inside=self._inside, look=self._look) for pid in words]
+        return [
+            Process(int(pid), path_inside=self._path_inside, nsenter=self._nsenter) for pid in words
+        ]
 
     def link(self, name: str) -> str:
         """Where /proc/PID/<name> points: root, cwd, exe, fd/0."""
         try:
             return os.readlink(f"/proc/{self.pid}/{name}")
         except OSError as error:
-            raise self._gone(error) from None
+            raise self._ended_failure(error) from None
 
     def read(self, path: str) -> str:
         """A file of /proc/PID, such as "limits" or "net/route"; nothing below root or cwd."""
@@ -141,26 +143,26 @@ class Process:
             raise ValueError(f"/proc/PID/{path} is what the process chose: see look and Place.read")
         try:
             with open(f"/proc/{self.pid}/{path}", "rb") as file:
-                return file.read(_MOST_BYTES).decode(errors="replace")
+                return file.read(_MAX_BYTES).decode(errors="replace")
         except OSError as error:
-            raise self._gone(error) from None
+            raise self._ended_failure(error) from None
 
-    def look(self, *argv: str, check: bool = True, own_root: bool = True) -> str:
+    def nsenter(self, *argv: str, check: bool = True, own_root: bool = True) -> str:
         """What an applet of the host's busybox prints in this process's namespaces and root.
 
         Such as look("ls", "/proc"), look("hostname"), look("cat", "/etc/hosts"). It runs with the
         place's root's number and no capability, outside its user namespace: out of the program's
         reach, and with no right of the host's root, wherever a link of the program's leads.
         own_root=False: from the root of its mount namespace, to which a process with CAP_SYS_CHROOT
-        gets in any case. Raises Lost with its error where it fails; check=False: returns what it
+        gets in any case. Raises Failure with its error where it fails; check=False: returns what it
         printed anyway.
         """
-        if self._look is None:
+        if self._nsenter is None:
             raise ValueError("this process belongs to no place")
-        return self._look(self.pid, argv, check=check, own_root=own_root)
+        return self._nsenter(self.pid, argv, check=check, own_root=own_root)
 
-    def _gone(self, error: OSError) -> Lost:
-        return Lost(f"process {self.pid} has ended ({error.strerror})")
+    def _ended_failure(self, error: OSError) -> Failure:
+        return Failure(f"process {self.pid} has ended ({error.strerror})")
 
 
 def parse_mounts(text: str) -> list[Mount]:

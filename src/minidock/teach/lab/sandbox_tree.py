@@ -23,7 +23,7 @@ from minidock.errors import MinidockError
 from minidock.kernel import mount
 from minidock.teach.lab.folder import labs_folder
 from minidock.teach.lab.submission_files import Files
-from minidock.teach.lab.submission_folder import acting_as
+from minidock.teach.lab.submission_folder import act_as
 
 ROOT_ID = 1_000_000_000  # the place's root on the host; its uids and gids follow
 IDS = 65_536
@@ -77,7 +77,7 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
     _give_away(top)
     folder = os.open(f"{top}/lab", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with acting_as(ROOT_ID, ROOT_ID):
+        with act_as(ROOT_ID, ROOT_ID):
             lab.write_into(folder)
     finally:
         os.close(folder)
@@ -98,8 +98,8 @@ def _show(source: str, target: str) -> None:
 def _hide(top: str, folder: str) -> None:
     """Cover the labs, where one of the directories has them: nobody hands in the solution so."""
     if os.path.isdir(f"{top}{folder}"):
-        flags, place = mount.MS_RDONLY, f"{top}{folder}"
-        mount.mount_filesystem("tmpfs", "/", place, "tmpfs", flags=flags, data="mode=755")
+        flags, sandbox = mount.MS_RDONLY, f"{top}{folder}"
+        mount.mount_filesystem("tmpfs", "/", sandbox, "tmpfs", flags=flags, data="mode=755")
 
 
 def _devices(dev: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minidock.teach.lab.lost import Lost
+from minidock.teach.lab.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Snapshot:
     cgroups: tuple[str, ...]
     processes: dict[int, str]
 
-    def left_over(self, before: Snapshot) -> list[str]:
+    def list_new_since(self, before: Snapshot) -> list[str]:
         """What is here and was not before, one sentence each: "mount /run/x (tmpfs)"."""
         found = []
         for kind in ("mounts", "links", "rules", "cgroups"):
@@ -44,7 +44,7 @@ class Snapshot:
         return found
 
 
-def take(
+def take_snapshot(
     init: Process, *, iptables: str, cgroups: Sequence[str], processes: Sequence[Process]
 ) -> Snapshot:
     """What is in a place now.
@@ -64,9 +64,11 @@ def _commands(processes: Sequence[Process]) -> dict[int, str]:
     found = {}
     for process in processes:
         try:
-            ended = process.status()["State"][0] in "ZX"
-            words = "" if ended else " ".join(process.argv())
-        except Lost:  # it has ended since they were listed, and its parent has taken its exit code
+            is_zombie = process.status()["State"][0] in "ZX"
+            words = "" if is_zombie else " ".join(process.argv())
+        except (
+            Failure
+        ):  # it has ended since they were listed, and its parent has taken its exit code
             continue
         found[process.pid] = words[:80] or "a zombie, or a part of the kernel"
     return found

@@ -16,19 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from minidock.errors import MinidockError
-from minidock.teach.lab.adopted_children import OURS
-from minidock.teach.lab.lost import patience
+from minidock.teach.lab.adopted_children import STARTED_PIDS
+from minidock.teach.lab.failure import scale_timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PAUSE_SECONDS = 0.05
-_MOST_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
+_MAX_SHOWN_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramResult:
     """How a program ended.
 
     exit_code: as a shell says it: 128 + N where signal N ended it. output, errors: stdout and
@@ -41,8 +41,8 @@ class Ended:
     seconds: float
     timed_out: bool
 
-    def said(self) -> str:
-        """In a few words, for Lost: exit code and the last line of what it said."""
+    def summary(self) -> str:
+        """In a few words, for Failure: exit code and the last line of what it said."""
         if self.timed_out:
             return f"still running after {self.seconds:.0f} s"
         lines = (self.errors.strip() or self.output.strip()).splitlines()
@@ -56,12 +56,12 @@ class Program:
         self, pid: int, output: int, errors: int, *, end_session: Callable[[int], None]
     ) -> None:
         self.pid = pid
-        OURS.add(pid)
+        STARTED_PIDS.add(pid)
         self._pidfd = os.pidfd_open(pid)
         self._output, self._errors = output, errors
         self._end_session = end_session
         self._started = time.monotonic()
-        self._ended: Ended | None = None
+        self._result: ProgramResult | None = None
 
     @property
     def output(self) -> str:
@@ -73,25 +73,25 @@ class Program:
         """What it has printed on stderr so far."""
         return _text(self._errors)
 
-    def ended(self) -> Ended | None:
+    def poll(self) -> ProgramResult | None:
         """How it ended; None while it runs."""
-        if self._ended is None and self._is_over(0):
+        if self._result is None and self._has_exited(0):
             self._reap()
-        return self._ended
+        return self._result
 
-    def wait(self, seconds: float = 10) -> Ended:
+    def wait(self, seconds: float = 10) -> ProgramResult:
         """Wait for its end; at the limit (of a quick machine's seconds) it is killed."""
-        if self._ended is None:
-            if self._is_over(patience(seconds)):
+        if self._result is None:
+            if self._has_exited(scale_timeout(seconds)):
                 self._reap()
             else:
                 self.kill()
-        assert self._ended is not None
-        return self._ended
+        assert self._result is not None
+        return self._result
 
     def signal(self, number: int) -> None:
         """Send the program a signal; nothing happens where it has ended."""
-        if self._ended is None:
+        if self._result is None:
             try:
                 signal.pidfd_send_signal(self._pidfd, number)
             except ProcessLookupError:
@@ -99,13 +99,13 @@ class Program:
 
     def kill(self) -> None:
         """SIGKILL it, and all of its session; for the grader's own limits."""
-        if self._ended is not None:
+        if self._result is not None:
             return
-        deadline = time.monotonic() + patience(5)
-        while not self._is_over(0):
+        deadline = time.monotonic() + scale_timeout(5)
+        while not self._has_exited(0):
             self.signal(signal.SIGKILL)
             self._end_session(self.pid)
-            if not self._is_over(_PAUSE_SECONDS) and time.monotonic() > deadline:
+            if not self._has_exited(_PAUSE_SECONDS) and time.monotonic() > deadline:
                 raise MinidockError(f"process {self.pid}, the student's program, does not die")
         self._end_session(self.pid)
         self._reap(timed_out=True)
@@ -115,15 +115,15 @@ class Program:
         for descriptor in (self._pidfd, self._output, self._errors):
             os.close(descriptor)
 
-    def _is_over(self, seconds: float) -> bool:
+    def _has_exited(self, seconds: float) -> bool:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(int(seconds * 1000)))
 
     def _reap(self, *, timed_out: bool = False) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        OURS.discard(self.pid)
-        self._ended = Ended(
+        STARTED_PIDS.discard(self.pid)
+        self._result = ProgramResult(
             code if code >= 0 else 128 - code,
             self.output,
             self.errors,
@@ -138,7 +138,7 @@ def streams_in_memory(text: str) -> Iterator[tuple[int, int, int]]:
 
     The latter stay open for who reads them; but are closed where it could not be started.
     """
-    streams = _input_file(text), _printing_file("stdout"), _printing_file("stderr")
+    streams = _create_input_file(text), _create_output_file("stdout"), _create_output_file("stderr")
     try:
         yield streams
     except BaseException:
@@ -149,13 +149,13 @@ def streams_in_memory(text: str) -> Iterator[tuple[int, int, int]]:
         os.close(streams[0])
 
 
-def _printing_file(name: str) -> int:
+def _create_output_file(name: str) -> int:
     fd = os.memfd_create(name)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
 
 
-def _input_file(text: str) -> int:
+def _create_input_file(text: str) -> int:
     fd = os.memfd_create("stdin")
     os.write(fd, text.encode())
     os.lseek(fd, 0, os.SEEK_SET)
@@ -163,4 +163,4 @@ def _input_file(text: str) -> int:
 
 
 def _text(fd: int) -> str:
-    return os.pread(fd, _MOST_BYTES, 0).decode(errors="replace")
+    return os.pread(fd, _MAX_SHOWN_BYTES, 0).decode(errors="replace")

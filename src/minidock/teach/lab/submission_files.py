@@ -20,8 +20,8 @@ from errno import ENOENT, EXDEV
 
 from minidock.errors import KernelError, UsageError
 from minidock.kernel.path import open_beneath
-from minidock.teach.lab.lost import patience
-from minidock.teach.lab.submission_folder import FOLDER, make_folders, opened, write_file
+from minidock.teach.lab.failure import scale_timeout
+from minidock.teach.lab.submission_folder import FOLDER, make_folders, open_folder, write_file
 
 _MOST_ENTRIES, _MOST_BYTES, _MOST_DEPTH, _MOST_SECONDS = 2000, 32 << 20, 40, 30.0
 _CHUNK_BYTES = 1 << 20
@@ -47,7 +47,7 @@ class Files:
         Raises NotFound; UsageError where a link leads to it, where something is mounted in it, or
         where it is too large to be a program.
         """
-        with opened(folder) as fd:
+        with open_folder(folder) as fd:
             return read_submission(fd, folder)
 
     def put(self, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
@@ -94,7 +94,7 @@ class Files:
 
     def write(self, folder: str) -> None:
         """Write all of it into a folder that is there, as its owner."""
-        with opened(folder) as fd:
+        with open_folder(folder) as fd:
             self.write_into(fd)
 
     def write_into(self, folder: int) -> None:
@@ -137,7 +137,7 @@ class _Reader:
         self._not_taken = not_taken
         self._same_mount = same_mount
         self._entries = self._bytes = 0
-        self._deadline = time.monotonic() + patience(_MOST_SECONDS)
+        self._deadline = time.monotonic() + scale_timeout(_MOST_SECONDS)
 
     def read(self, folder: int, prefix: str = "", depth: int = 0) -> None:
         """Take what an open directory holds, and all below it."""

@@ -31,7 +31,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def opened(folder: str) -> Iterator[int]:
+def open_folder(folder: str) -> Iterator[int]:
     """A folder by its path, held open; where we are root, we are its owner meanwhile.
 
     Raises NotFound; UsageError where its path has a link, which another may point elsewhere.
@@ -39,19 +39,19 @@ def opened(folder: str) -> Iterator[int]:
     fd = _open_folder(folder)
     try:
         owner = os.fstat(fd)
-        with acting_as(owner.st_uid, owner.st_gid):
+        with act_as(owner.st_uid, owner.st_gid):
             yield fd
     finally:
         os.close(fd)
 
 
 @contextmanager
-def made(folder: str) -> Iterator[int]:
+def create_folder(folder: str) -> Iterator[int]:
     """The same, of a folder that is made where it is not there: by the owner of the one above."""
     above = os.path.abspath(folder)
     while not os.path.lexists(above):
         above = os.path.dirname(above)
-    with opened(above) as fd:
+    with open_folder(above) as fd:
         below = make_folders(fd, os.path.relpath(os.path.abspath(folder), above))
         try:
             yield below
@@ -74,7 +74,7 @@ def make_folders(folder: int, path: str) -> int:
 
 
 @contextmanager
-def acting_as(uid: int, gid: int) -> Iterator[None]:
+def act_as(uid: int, gid: int) -> Iterator[None]:
     """Where we are root: have the kernel ask for another user's rights meanwhile.
 
     From then on this process is not dumpable (prctl(2) PR_SET_DUMPABLE): no one traces it.
@@ -123,7 +123,7 @@ def write_file(folder: int, name: str, data: bytes, mode: int = stat.S_IFREG) ->
         raise
 
 
-def set_aside(folder: int, name: str, suffix: str) -> None:
+def back_up(folder: int, name: str, suffix: str) -> None:
     """Rename a file below an open folder by a suffix; another of that name is replaced."""
     above, _, last = name.rpartition("/")
     fd = open_beneath(folder, above or ".", FOLDER)

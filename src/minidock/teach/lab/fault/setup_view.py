@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import subprocess
 
+from minidock.teach.lab.failure import slowness
 from minidock.teach.lab.fault.shop import Shop
-from minidock.teach.lab.lost import slowness
 
 _COMMAND_SECONDS = 30.0
 

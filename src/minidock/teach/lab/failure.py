@@ -7,10 +7,10 @@ import time
 from functools import cache
 
 _REFERENCE_SECONDS = 0.0035  # the loop below, on the machine for which limits are written
-_MOST = 40.0
+_MAX_SLOWNESS = 40.0
 
 
-class Lost(Exception):
+class Failure(Exception):
     """An item's points are lost; the text says what was seen.
 
     Such as "the command's PID is 71, and it sees 112 processes". Any other exception out of an exam
@@ -24,17 +24,17 @@ def slowness() -> float:
 
     MINIDOCK_SLOWNESS overrules what is measured: three short loops, the best of them.
     """
-    if told := os.environ.get("MINIDOCK_SLOWNESS"):
-        return max(1.0, float(told))
-    return min(_MOST, max(1.0, min(_once() for _ in range(3)) / _REFERENCE_SECONDS))
+    if override := os.environ.get("MINIDOCK_SLOWNESS"):
+        return max(1.0, float(override))
+    return min(_MAX_SLOWNESS, max(1.0, min(_time_loop() for _ in range(3)) / _REFERENCE_SECONDS))
 
 
-def patience(seconds: float) -> float:
+def scale_timeout(seconds: float) -> float:
     """So many seconds of a quick machine, on this one."""
     return seconds * slowness()
 
 
-def _once() -> float:
+def _time_loop() -> float:
     started = time.perf_counter()
     x = 0
     for i in range(60_000):

@@ -22,7 +22,6 @@ from minidock.engine.container.mounts import mount_points, provide_volumes
 from minidock.engine.container.name_links import claim_name
 from minidock.engine.container.overlay_directories import mark_as_container
 from minidock.engine.container.random_name import random_name
-from minidock.engine.container.removal import throw_away
 from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
@@ -89,6 +88,8 @@ def create(
         try:
             _make_home(store, container, name)
         except BaseException:
+            from minidock.engine.container.removal import throw_away  # seldom needed
+
             throw_away(store, container.id)
             raise
     emit_container(container, "create")

@@ -201,13 +201,13 @@ def is_cut_off(line: bytes) -> bool:
 _listener: Callable[[DamagedFile], None] | None = None
 
 
-def passed_over(error: DamagedFile) -> None:
+def report_skipped(error: DamagedFile) -> None:
     """Note that an answer lacks what a damaged file says; who talks to people says so."""
     if _listener is not None:
         _listener(error)
 
 
-def say_what_is_passed_over(listener: Callable[[DamagedFile], None]) -> None:
+def listen_for_skipped(listener: Callable[[DamagedFile], None]) -> None:
     """Have `listener` called for each damaged file that an answer lacks, maybe more than once."""
     global _listener
     _listener = listener

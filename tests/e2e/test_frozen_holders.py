@@ -22,7 +22,7 @@ import pytest
 from minidock.engine.container import lookup
 from minidock.engine.monitor import protocol
 from minidock.engine.network.bridge import MACHINE_LOCK
-from minidock.engine.network.network_json import every
+from minidock.engine.network.network_json import read_all
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, command_line, environment
@@ -38,7 +38,7 @@ END = 15.0  # what the end of a container may wait for a lock, and some more
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
     yield from stores.busybox_and_no_residue(store, busybox_tar)
-    assert [network for network in every(store) if network["Leases"]] == []
+    assert [network for network in read_all(store) if network["Leases"]] == []
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_network_is_joined_and_left_while_it_is_locked(store: Store, web: Web,
 def test_a_network_whose_bridge_is_gone_is_joined_while_the_machine_is_locked(
     store: Store, web: Web
 ) -> None:
-    (device,) = [network["Device"] for network in every(store) if network["Name"] == "wan"]
+    (device,) = [network["Device"] for network in read_all(store) if network["Name"] == "wan"]
     subprocess.run(["ip", "link", "delete", device], check=True)
     change_while_locked(web, MACHINE_LOCK, {})
     assert "eth1" in web.minidock.ok("exec", "web", "ls", "/sys/class/net")
@@ -201,7 +201,7 @@ def test_stop_says_who_keeps_an_ended_container_from_being_cleared_away(
         assert stopped.code == 1, str(stopped)
         assert f"{store.networks} is locked by process {holder} (" in stopped.stderr
     assert minidock.ok("inspect", "--format", "{{.State.ExitCode}}", "box") == "137"
-    assert [network for network in every(store) if network["Leases"]] == []
+    assert [network for network in read_all(store) if network["Leases"]] == []
     minidock.ok("start", "box")
     minidock.ok("stop", "-t", "1", "box")
 

@@ -20,7 +20,7 @@ import pytest
 
 from minidock.engine.container import lookup
 from minidock.engine.network import bridge
-from minidock.engine.network.network_json import every
+from minidock.engine.network.network_json import read_all
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock
@@ -36,7 +36,7 @@ RESTORE = "iptables-restore"
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
     yield from stores.busybox_and_no_residue(store, busybox_tar)
-    assert [network for network in every(store) if network["Leases"]] == []
+    assert [network for network in read_all(store) if network["Leases"]] == []
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def web(minidock: Minidock, store: Store, image: str, require: Callable[[str], s
 
 def lose_rules(store: Store, name: str) -> None:
     """Who joins the network next makes its rules again."""
-    (device,) = [network["Device"] for network in every(store) if network["Name"] == name]
+    (device,) = [network["Device"] for network in read_all(store) if network["Name"] == name]
     saved = subprocess.run(["iptables-save"], check=True, capture_output=True, text=True).stdout
     removal = bridge.rules_removal(store, saved, device)
     subprocess.run([RESTORE, "--noflush"], input=removal, check=True, text=True)
@@ -196,13 +196,13 @@ def test_a_container_is_renamed_while_it_joins_a_network(web: Web, store: Store)
     with traced(web.container.monitor_pid, *slow):
         command = web.minidock.start("network", "connect", "wan", "web")
         deadline = time.monotonic() + patience(20)
-        while not [n for n in every(store) if n["Name"] == "wan" and n["Leases"]]:
+        while not [n for n in read_all(store) if n["Name"] == "wan" and n["Leases"]]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         web.minidock.ok("rename", "web", "other")
         assert command.wait(patience(60)) == 0
         command.communicate()
-    for network in every(store):
+    for network in read_all(store):
         for lease in network["Leases"].values():
             assert "other" in lease["Names"] and "web" not in lease["Names"]
     endpoints = lookup.find(store, "other").document["NetworkSettings"]["Networks"]
@@ -220,7 +220,7 @@ def test_a_monitor_is_killed_while_its_container_joins_a_network(
         assert not stopped.program_is_there, "it ends with the monitor"
         web.minidock(*repair, timeout_seconds=AT_ONCE)
         assert stores.residue(store) == []
-        assert [network for network in every(store) if network["Leases"]] == []
+        assert [network for network in read_all(store) if network["Leases"]] == []
     assert web.minidock("system", "check").code == 0
 
 
@@ -247,7 +247,7 @@ def test_what_a_killed_child_of_the_monitor_has_made_of_a_join_is_undone(
         _, err = stopped.command.communicate(timeout=patience(AT_ONCE))
         assert stopped.command.returncode == 1 and b"was killed" in err
         assert not stopped.program_is_there
-    assert [n["Name"] for n in every(store) if n["Leases"]] == ["lan"]
+    assert [n["Name"] for n in read_all(store) if n["Leases"]] == ["lan"]
     web.minidock.ok("network", "connect", "wan", "web")
     web.serves()
     assert lookup.find(store, "web").document["NetworkSettings"]["Networks"].keys() == {

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minidock.engine.network.network_json import every
+from minidock.engine.network.network_json import read_all
 from minidock.paths import Store
 from support import stores
 from support.command import Minidock, Result
@@ -87,7 +87,7 @@ def test_many_start_serve_and_go_without_a_trace(
 
     removed = at_once(lambda name: minidock("rm", "-f", name, timeout_seconds=120), NAMES)
     assert [result for result in removed if result.code != 0] == []
-    assert [network for network in every(store) if network["Leases"]] == []
+    assert [network for network in read_all(store) if network["Leases"]] == []
     assert sorted(minidock.ok("volume", "ls", "-q").split()) == sorted(NAMES)
     minidock.ok("volume", "rm", *NAMES)
     minidock.ok("network", "rm", "crowd")

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from minidock.engine.container import lookup
-from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.network_json import Locked, every
+from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.network_json import LockedNetworks, read_all
 from minidock.paths import Store
 from support import machine, stores
 from support.command import Minidock
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def image(store: Store, busybox_tar: Path) -> Iterator[str]:
     yield from stores.busybox_and_no_residue(store, busybox_tar)
-    assert [network for network in every(store) if network["Leases"]] == []
+    assert [network for network in read_all(store) if network["Leases"]] == []
 
 
 def run(minidock: Minidock, name: str, *flags: str, image: str = "busybox") -> None:
@@ -197,14 +197,17 @@ def test_a_port_published_on_another_network_is_for_all_but_internal_networks(
     for name in ("closed", "open"):
         run(minidock, f"in-{name}", "--network", name)
         pids[name] = lookup.find(store, f"in-{name}").state["Pid"]
-    with Visit(lookup.find(store, "in-other").state["Pid"]):
+    with NetworkNamespace(lookup.find(store, "in-other").state["Pid"]):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with server:
         server.bind(("", 5353))
         server.settimeout(patience(5))
         for name in ("closed", "open"):
             gateway = networks_of(minidock, f"in-{name}")[name]["IPAddress"].rpartition(".")[0]
-            with Visit(pids[name]), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            with (
+                NetworkNamespace(pids[name]),
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+            ):
                 client.sendto(name.encode(), (f"{gateway}.1", 5353))
         assert server.recv(16) == b"open", "the first to arrive, though the other was sent first"
 
@@ -244,8 +247,8 @@ def test_command_that_was_killed_as_it_made_a_network_is_cleared_up(
     store: Store, minidock: Minidock, image: str
 ) -> None:
     minidock.ok("network", "create", "half")
-    with Locked(store) as files:
-        half = {key: value for key, value in every(store)[0].items() if key != "Subnet"}
+    with LockedNetworks(store) as files:
+        half = {key: value for key, value in read_all(store)[0].items() if key != "Subnet"}
         assert half["Name"] == "half"
         files.save(half)
     assert minidock.ok("network", "ls", "-q", "-f", "name=half") == ""
@@ -280,7 +283,7 @@ def test_connecting_that_dies_at_any_act_leaves_nothing(
         assert minidock.ok("ps", "-a", "--format", "{{.State}}") == state
         if state == "running":
             minidock.ok("stop", "-t", "0", "web")
-        assert stores.residue(store) == [] and [n for n in every(store) if n["Leases"]] == []
+        assert stores.residue(store) == [] and [n for n in read_all(store) if n["Leases"]] == []
         minidock.ok("rm", "web")
 
 

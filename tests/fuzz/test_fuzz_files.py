@@ -60,7 +60,7 @@ def test_dns_messages() -> None:
         for message in (data, asked[:2] + b"\x81\x80" + data):
             if answers_to(message, query, query.id):
                 code_of(message)
-        Query(data).address_asked()
+        Query(data).reverse_address()
 
     header = struct.pack(">HHHHHH", 7, 256, 1, 0, 0, 1)
     asked = plain = header + b"\3web\7example\0\0\1\0\1\0\0\x29\x10\0\0\0\0\0\0\0"

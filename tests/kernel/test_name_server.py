@@ -13,9 +13,9 @@ import pytest
 
 from minidock.engine.network import networks, user_defined
 from minidock.engine.network.dns import message as dns
-from minidock.engine.network.dns.records import Directory
+from minidock.engine.network.dns.records import DnsRecords
 from minidock.engine.network.dns.server import NameServer
-from minidock.engine.network.dns.sockets import open_in
+from minidock.engine.network.dns.sockets import open_sockets
 from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.engine.network.network_json import read
 from minidock.errors import NotFound
@@ -57,7 +57,7 @@ def make_network(store: Store, name: str, *, internal: bool = False) -> None:
 def on_network(store: Store, network: str, *names: str) -> Iterator[Place]:
     """A container's network namespace on a network, known by these names."""
     place = Place()
-    networks.connect(store, place.id, netns_pid=place.pid, network=network, known_as=list(names))
+    networks.connect(store, place.id, netns_pid=place.pid, network=network, dns_names=list(names))
     try:
         yield place
     finally:
@@ -68,8 +68,8 @@ def on_network(store: Store, network: str, *names: str) -> Iterator[Place]:
 @contextmanager
 def served(store: Store, place: Place, *upstream: tuple[str, bool]) -> Iterator[None]:
     """The place has a name server, which asks these others."""
-    sockets = open_in(place.pid)
-    server = Relaying(NameServer(sockets, Directory(store, place.id), upstream))  # type: ignore[arg-type]
+    sockets = open_sockets(place.pid)
+    server = Relaying(NameServer(sockets, DnsRecords(store, place.id), upstream))  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -156,14 +156,14 @@ def test_hairpin_flag_is_what_lets_a_container_reach_itself(lab: Lab, store: Sto
     web = lab.container(store, "8090:80")
     with serving(web, 80) as server:
         assert seen_from(web, HOST, 8090, server)
-    cable = endpoint.cable_name(web.id)
+    cable = endpoint.veth_name(web.id)
     sh(f"bridge link set dev {cable} hairpin off && conntrack -F 2>&1")
     assert is_refused(web, HOST, 8090)
 
 
 def test_unpublished_container_has_no_hairpin(lab: Lab, store: Store) -> None:
     container = lab.container(store)
-    assert "hairpin off" in sh(f"bridge -d link show dev {endpoint.cable_name(container.id)}")
+    assert "hairpin off" in sh(f"bridge -d link show dev {endpoint.veth_name(container.id)}")
 
 
 def test_neighbour_does_not_reach_a_container_by_its_own_address(lab: Lab, store: Store) -> None:
@@ -597,7 +597,7 @@ def test_teardown_heeds_a_bridge_that_has_no_rules_yet(
     """Another store makes its first network just now: the rules come after the bridge."""
     lab.container(store).stop()
     with Netlink() as host:
-        bridge.make(host, other_store, {"Name": "bridge", "Leases": {}})
+        bridge.ensure_bridge(host, other_store, {"Name": "bridge", "Leases": {}})
     networks.teardown(store)
     assert sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
     assert sh("iptables -S FORWARD").startswith("-P FORWARD DROP")
@@ -844,7 +844,7 @@ def test_the_twins_build_the_same_network(lab: Lab, store: Store) -> None:
     for record in map(jsontext.loads, lines):
         # Joining a namespace is in the twins of what is done there; reading makes nothing.
         if "begin" in record and record["op"] not in passive:
-            place = container if record["phase"].endswith("endpoint.inside") else lab.host
+            place = container if record["phase"].endswith("endpoint.open_netlink") else lab.host
             place.sh(describe(record)["twin"])
     assert picture() == before
 
@@ -857,6 +857,6 @@ def test_the_journal_shows_what_the_kernel_made(lab: Lab, store: Store) -> None:
     finally:
         use_journal(None)
     made = [record["made"] for record in map(jsontext.loads, lines) if "made" in record]
-    for device in (store.bridge, endpoint.cable_name(container.id)):
+    for device in (store.bridge, endpoint.veth_name(container.id)):
         index = int(sh(f"ip -o link show {device}").partition(":")[0])
         assert {"name": device, "ifindex": index} in made

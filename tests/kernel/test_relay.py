@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import pytest
 
 from minidock.engine.network import ports, proxy_udp
-from minidock.engine.network.poll_set import Watched
-from minidock.engine.network.proxy_tcp import Relay
+from minidock.engine.network.poll_set import PollSet
+from minidock.engine.network.proxy_tcp import UserlandProxy
 from support.lab import Relaying
 from support.patience import patience
 
@@ -33,7 +33,7 @@ class Published:
         ]
         self.ports = ports.bind(asked)
         self.addresses = [(p.held[0].host_ip, p.held[0].host_port) for p in self.ports]
-        self.relay = Relaying(Relay(self.ports, HERE))
+        self.relay = Relaying(UserlandProxy(self.ports, HERE))
 
     def close(self) -> None:
         self.relay.stop()
@@ -191,7 +191,7 @@ def test_datagram_for_which_there_is_no_socket_is_lost_and_the_relay_goes_on(
 
 def test_socket_that_takes_over_a_number_is_not_called_for_what_had_it() -> None:
     """Both are ready at once; the first handler ends the other one, and opens a socket."""
-    watched = Watched()
+    watched = PollSet()
     pairs = [socket.socketpair(), socket.socketpair()]
     quiet, far = socket.socketpair()
     called = []

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minidock.engine.network import networks, ports
-from minidock.engine.network.proxy_tcp import Relay
+from minidock.engine.network.proxy_tcp import UserlandProxy
 from minidock.kernel import namespace
 from minidock.paths import Store
 from support.patience import patience
@@ -84,10 +84,10 @@ class Container(Place):
         super().__init__()
         self.store = store
         self.published = ports.bind(requested(*publish), store=store)
-        forwarded = ports.forwarded(self.published)
+        forwarded = ports.firewall_bindings(self.published)
         self.endpoint = networks.connect(store, self.id, netns_pid=self.pid, publish=forwarded)
         self.address: str = self.endpoint["IPAddress"]
-        self.relay = Relaying(Relay(self.published, self.address))
+        self.relay = Relaying(UserlandProxy(self.published, self.address))
 
     def stop(self) -> None:
         """All that a stop does to the network."""
@@ -101,7 +101,7 @@ class Container(Place):
 class Relaying:
     """A relay driven by a thread, as the monitor's poll loop drives it."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: UserlandProxy) -> None:
         self._relay = relay
         self._wake, self._told = os.pipe()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -165,7 +165,7 @@ def requested(*publish: str) -> list[dict[str, object]]:
         key = f"{port}/{'udp' if udp else 'tcp'}"
         host_ip = (host or "").strip("[]")
         bindings.setdefault(key, []).append({"HostIp": host_ip, "HostPort": host_port})
-    return ports.requests(bindings)
+    return ports.parse_bindings(bindings)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.network.dns.records import Directory
-from minidock.engine.network.network_json import Locked
+from minidock.engine.network.dns.records import DnsRecords
+from minidock.engine.network.network_json import LockedNetworks
 from minidock.paths import Store
 
 
@@ -31,7 +31,7 @@ def network(
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(str(tmp_path))
-    with Locked(made) as files:
+    with LockedNetworks(made) as files:
         files.save(network("front", me=("10.1.0.2", ["me"]), web=("10.1.0.3", ["web", "Www"])))
         files.save(network("back.end", me=("10.2.0.2", ["me"]), db=("10.2.0.3", ["db", "shared"]),
                            db2=("10.2.0.4", ["db2", "shared"])))  # fmt: skip
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_names_of_all_its_networks_are_known_and_no_others(store: Store) -> None:
-    directory = Directory(store, "me")
+    directory = DnsRecords(store, "me")
     assert directory.addresses("web") == ["10.1.0.3"]
     assert directory.addresses("www") == ["10.1.0.3"]
     assert directory.addresses("www.front") == ["10.1.0.3"]
@@ -53,7 +53,7 @@ def test_names_of_all_its_networks_are_known_and_no_others(store: Store) -> None
 
 
 def test_address_has_the_name_of_its_container(store: Store) -> None:
-    directory = Directory(store, "me")
+    directory = DnsRecords(store, "me")
     assert directory.name_of("10.1.0.3") == "web.front"
     assert directory.name_of("10.3.0.2") == directory.name_of("10.4.0.3") == ""
 
@@ -62,7 +62,7 @@ def test_change_is_seen_though_the_clock_has_not_moved_and_the_inode_is_used_aga
     store: Store,
 ) -> None:
     """The kernel's clock ticks every few milliseconds, and ext4 gives a free inode to the next."""
-    directory = Directory(store, "me")
+    directory = DnsRecords(store, "me")
     assert directory.addresses("web") == ["10.1.0.3"]
     path = Path(store.network("front"))
     before = path.stat()
@@ -72,19 +72,19 @@ def test_change_is_seen_though_the_clock_has_not_moved_and_the_inode_is_used_aga
 
 
 def test_change_is_seen_at_once(store: Store) -> None:
-    directory = Directory(store, "me")
+    directory = DnsRecords(store, "me")
     assert directory.addresses("new") is None
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         files.save(network("front", me=("10.1.0.2", ["me"]), new=("10.1.0.9", ["new"])))
     assert directory.addresses("new") == ["10.1.0.9"]
     assert directory.addresses("web") is None
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         files.remove("front")
     assert directory.addresses("new") is None
 
 
 def test_container_on_internal_networks_only_asks_nobody_outside(store: Store) -> None:
-    assert Directory(store, "me").leads_outside
-    with Locked(store) as files:
+    assert DnsRecords(store, "me").may_forward
+    with LockedNetworks(store) as files:
         files.save(network("closed", internal=True, alone=("10.5.0.2", ["alone"])))
-    assert not Directory(store, "alone").leads_outside
+    assert not DnsRecords(store, "alone").may_forward

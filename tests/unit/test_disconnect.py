@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minidock.engine.network import endpoint, networks
-from minidock.engine.network.network_json import Locked, bindings, read
+from minidock.engine.network.network_json import LockedNetworks, list_bindings, read
 from minidock.paths import Store
 
 PUBLISHED = {"HostIp": "", "HostPort": 8090, "Proto": "tcp", "ContainerPort": 80}
@@ -19,7 +19,7 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
 ) -> None:
     store = Store(str(tmp_path))
     lease = {"Address": "172.30.0.2", "Bindings": [PUBLISHED], "Cable": "veth0"}
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         files.save({
             "Name": "bridge", "Id": "1", "Created": "", "Driver": "bridge", "Device": "br",
             "Subnet": "172.30.0.0/16", "Gateway": "172.30.0.1", "Leases": {"leaving": lease},
@@ -29,9 +29,11 @@ def test_nobody_puts_the_rules_of_a_leaving_container_back(
     def unplug(host: object, cable: str) -> None:
         state = read(store, "bridge")
         assert state is not None and "leaving" in state["Leases"]  # its address is still its own
-        seen_meanwhile.append(bindings(state))  # what another container's connect would publish
+        seen_meanwhile.append(
+            list_bindings(state)
+        )  # what another container's connect would publish
 
-    monkeypatch.setattr(endpoint, "unplug", unplug)
+    monkeypatch.setattr(endpoint, "detach", unplug)
     monkeypatch.setattr(networks, "apply_rules", lambda store, state, *, without="": None)
     networks.disconnect(store, "leaving")
     assert seen_meanwhile == [[]]

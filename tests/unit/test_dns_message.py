@@ -98,8 +98,8 @@ def test_client_says_how_much_it_takes(told: int, room: int) -> None:
 
 
 def test_address_is_read_from_a_question_for_its_name() -> None:
-    assert dns.Query(asked("2.0.19.172.in-addr.arpa", dns.PTR)).address_asked() == "172.19.0.2"
-    assert dns.Query(asked("2.0.19.172.in-addr.arpa")).address_asked() == ""
+    assert dns.Query(asked("2.0.19.172.in-addr.arpa", dns.PTR)).reverse_address() == "172.19.0.2"
+    assert dns.Query(asked("2.0.19.172.in-addr.arpa")).reverse_address() == ""
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".net", "a..b", ""])

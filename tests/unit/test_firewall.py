@@ -17,7 +17,7 @@ BINDING = {
     "Address": "172.18.0.2",
     "Container": "ab" * 32,
 }
-RULES = firewall.wanted(DEVICE, "172.18.0.0/16", [BINDING, {**BINDING, "HostIp": "::"}])
+RULES = firewall.network_rules(DEVICE, "172.18.0.0/16", [BINDING, {**BINDING, "HostIp": "::"}])
 
 
 def _saved() -> str:
@@ -115,18 +115,20 @@ def test_forward_policy_is_read() -> None:
 
 
 def test_internal_network_has_no_way_out_and_none_in() -> None:
-    rules = firewall.wanted_inside(DEVICE, "172.19.0.0/16")
+    rules = firewall.internal_network_rules(DEVICE, "172.19.0.0/16")
     raw = rules["raw"]["MINIDOCK-minidock0"]
     assert f"! -d 172.19.0.0/16 -i {DEVICE} -j DROP" in raw
-    assert raw[:3] == firewall.wanted(DEVICE, "172.19.0.0/16", [])["raw"]["MINIDOCK-minidock0"]
+    assert (
+        raw[:3] == firewall.network_rules(DEVICE, "172.19.0.0/16", [])["raw"]["MINIDOCK-minidock0"]
+    )
     assert not any(rules["nat"].values())
     assert rules["filter"]["MINIDOCK-minidock0"] == [f"-i {DEVICE} -o {DEVICE} -j ACCEPT"]
     assert rules["mangle"]["MINIDOCK-minidock0"] == [f"-i {DEVICE} ! -o {DEVICE} -j DROP"]
 
 
 def test_network_that_the_world_routes_is_not_masqueraded() -> None:
-    plain = firewall.wanted(DEVICE, "172.19.0.0/16", [])["nat"]["MINIDOCK-minidock0-OUT"]
-    routed = firewall.wanted(DEVICE, "172.19.0.0/16", [], masquerade=False)["nat"]
+    plain = firewall.network_rules(DEVICE, "172.19.0.0/16", [])["nat"]["MINIDOCK-minidock0-OUT"]
+    routed = firewall.network_rules(DEVICE, "172.19.0.0/16", [], masquerade=False)["nat"]
     assert routed["MINIDOCK-minidock0-OUT"] == plain[1:]
 
 
@@ -151,7 +153,7 @@ def _changed(chains: dict[str, list[str]], text: str) -> dict[str, list[str]]:
 
 def test_whatever_a_chain_has_ours_come_into_order_and_others_rules_stay() -> None:
     dice, chain = random.Random(12), f"MINIDOCK-{DEVICE}"
-    stale = firewall.wanted(DEVICE, "10.9.0.0/16", [{**BINDING, "HostPort": 9}])
+    stale = firewall.network_rules(DEVICE, "10.9.0.0/16", [{**BINDING, "HostPort": 9}])
     foreign = [f"-s 192.0.2.{number}/32 -j DROP" for number in range(4)]
     for table, chains in [*RULES.items()] * 100:
         have = [*foreign, *stale[table][chain], *chains[chain], *chains[chain]]
@@ -165,7 +167,7 @@ def test_whatever_a_chain_has_ours_come_into_order_and_others_rules_stay() -> No
 
 def test_port_of_loopback_is_guarded_and_no_other() -> None:
     for host, guards in (("127.0.0.1", 1), ("127.9.9.9", 1), ("", 0), ("10.0.0.1", 0), ("::1", 0)):
-        rules = firewall.wanted(DEVICE, "172.18.0.0/16", [{**BINDING, "HostIp": host}])
+        rules = firewall.network_rules(DEVICE, "172.18.0.0/16", [{**BINDING, "HostIp": host}])
         found = [rule for rule in rules["raw"][f"MINIDOCK-{DEVICE}"] if "! -i lo" in rule]
         assert len(found) == guards
 

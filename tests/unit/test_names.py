@@ -140,10 +140,10 @@ def test_flag_that_would_write_another_line_is_refused(arguments: tuple[list[str
 
 
 def test_container_with_names_served_asks_its_own_server_only(tmp_path: Path) -> None:
-    assert _resolv(tmp_path, HOST, names_served=True)[:3] == [
+    assert _resolv(tmp_path, HOST, use_dns_server=True)[:3] == [
         "nameserver 127.0.0.11", "search example.org lan", "options ndots:2 timeout:1",
     ]  # fmt: skip
-    assert _resolv(tmp_path, "nameserver 9.9.9.9\n", names_served=True) == [
+    assert _resolv(tmp_path, "nameserver 9.9.9.9\n", use_dns_server=True) == [
         "nameserver 127.0.0.11", "options ndots:0",
     ]  # fmt: skip
 

@@ -16,7 +16,7 @@ import sys
 from minidock.cli.commands import minidock
 from minidock.cli.frame.command import HelpAsked
 from minidock.cli.frame.failure import complain
-from minidock.document import say_what_is_passed_over
+from minidock.document import listen_for_skipped
 from minidock.errors import MinidockError
 
 
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
         from minidock.cli.frame.safe_output import guard_terminals
 
         guard_terminals()
-    say_what_is_passed_over(complain)
+    listen_for_skipped(complain)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
             from minidock.cli.click_adapter import complete

@@ -170,7 +170,7 @@ def list_states(root: str) -> list[State]:
         except NotFound:
             continue
         except DamagedFile as error:
-            document.passed_over(error)
+            document.report_skipped(error)
     return found
 
 

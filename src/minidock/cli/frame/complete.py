@@ -69,10 +69,10 @@ def named_things(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of networks."""
-    from minidock.engine.network.network_json import names
+    from minidock.engine.network.network_json import list_names
 
     try:
-        found = {"bridge", "host", "none", *names(Store())}
+        found = {"bridge", "host", "none", *list_names(Store())}
     except PermissionError:
         return []
     return sorted(name for name in found if name.startswith(incomplete))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes in the container's own layer, and bytes in all its layers."""
-    from minidock.document import passed_over
+    from minidock.document import report_skipped
     from minidock.engine.container.quota import reach_layer
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile, NotFound
@@ -27,21 +27,21 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
     except NotFound:  # removed by force
         image = 0
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         image = 0
     return written, written + image
 
 
 def listed_images(store: Store) -> list[Image]:
     """All images; none where images.json is damaged, which is passed over: beside other things."""
-    from minidock.document import passed_over
+    from minidock.document import report_skipped
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile
 
     try:
         return ImageStore(store).list()
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         return []
 
 

@@ -100,7 +100,7 @@ class _ImageNames:
 
     def id_of(self, name: str) -> str:
         """The id of the image of this name; "" where there is none."""
-        from minidock.document import passed_over
+        from minidock.document import report_skipped
         from minidock.engine.image.images import ImageStore
         from minidock.errors import DamagedFile, MinidockError
 
@@ -108,7 +108,7 @@ class _ImageNames:
             try:
                 self._ids[name] = ImageStore(self._store).resolve(name).id
             except DamagedFile as error:
-                passed_over(error)
+                report_skipped(error)
                 self._ids[name] = ""
             except MinidockError:
                 self._ids[name] = ""

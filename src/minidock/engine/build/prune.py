@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minidock.document import passed_over
+from minidock.document import report_skipped
 from minidock.engine.image import images_json
 from minidock.engine.image.build_cache import kept_layers, records
 from minidock.engine.image.lock import ImagesLock
@@ -59,7 +59,7 @@ def listed(store: Store) -> list[Cached]:
     try:
         layers = _layers_of_images(store)
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         layers = set()
     found = [
         Cached(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.document import passed_over
+from minidock.document import report_skipped
 from minidock.errors import DamagedFile, DeviceNotFound, NotFound, UsageError
 from minidock.kernel import cgroup, cgroup_tree
 from minidock.kernel.cgroup import Cgroup
@@ -63,7 +63,7 @@ def cgroup_of(store: Store, container_id: str) -> Cgroup:
     except NotFound:  # nothing was made since the machine was started
         return open_cgroup(store.cgroup_parent, container_id)
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         parent = cgroup.parent_of(container_id)
         return open_cgroup(store.cgroup_parent if parent is None else parent, container_id)
 

@@ -96,7 +96,7 @@ class Container:
         except DamagedFile as error:
             if not is_owned(self.paths.monitor_lock) or "State" not in self.document:
                 raise
-            document.passed_over(error)
+            document.report_skipped(error)
             return
         if loaded is None:
             raise NotFound(f"No such container: {self.id[:12]}")

@@ -26,7 +26,7 @@ from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.lock import ImagesLock
-from minidock.engine.network.network_json import DRIVERS, every, names
+from minidock.engine.network.network_json import DRIVERS, list_names, read_all
 from minidock.engine.store.locks import exclusive
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import NEVER, timestamp
@@ -113,11 +113,11 @@ def name_networks(store: Store, body: dict[str, Any]) -> None:
     host_config = body.get("HostConfig") or {}
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     asked = [host_config.get("NetworkMode") or "", *endpoints]
-    known = {"", "default", *DRIVERS, *names(store)}
+    known = {"", "default", *DRIVERS, *list_names(store)}
     for text in asked:
         if text in known or text.startswith("container:"):
             continue
-        name = next((n["Name"] for n in every(store) if n["Id"].startswith(text)), text)
+        name = next((n["Name"] for n in read_all(store) if n["Id"].startswith(text)), text)
         if host_config.get("NetworkMode") == text:
             host_config["NetworkMode"] = name
         if text in endpoints:

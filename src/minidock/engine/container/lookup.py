@@ -64,7 +64,7 @@ def list_containers(store: Store) -> list[Container]:
             if not remove_orphaned_step(container) and repair(container):
                 found.append(container)
         except DamagedFile as error:
-            document.passed_over(error)
+            document.report_skipped(error)
     sweep_names(store, found)
     found.sort(key=lambda container: str(container.document["Created"]), reverse=True)
     return found

@@ -36,7 +36,7 @@ def write_network_files(container: Container, addresses: Sequence[str], *, netwo
         gateway=gateway,
         own_network=has_own_network(container),
     )
-    resolv = resolv_conf(container, names_served=has_names(container.document))
+    resolv = resolv_conf(container, use_dns_server=has_names(container.document))
     _write(container.paths.hosts, hosts)
     _write(container.paths.hostname, container.config["Hostname"] + "\n")
     _write(container.paths.resolv_conf, resolv)
@@ -62,11 +62,11 @@ def drop_address(container: Container, address: str) -> None:
 
 def serve_names(container: Container) -> None:
     """Let the container ask its own name server from now on, unless it has written that file."""
-    if _read(container.paths.resolv_conf) == resolv_conf(container, names_served=False):
-        _write(container.paths.resolv_conf, resolv_conf(container, names_served=True))
+    if _read(container.paths.resolv_conf) == resolv_conf(container, use_dns_server=False):
+        _write(container.paths.resolv_conf, resolv_conf(container, use_dns_server=True))
 
 
-def resolv_conf(container: Container, *, names_served: bool) -> str:
+def resolv_conf(container: Container, *, use_dns_server: bool) -> str:
     """The text of its /etc/resolv.conf."""
     host = container.host_config
     return hosts_file.resolv_conf(
@@ -74,7 +74,7 @@ def resolv_conf(container: Container, *, names_served: bool) -> str:
         host.get("DnsSearch") or [],
         host.get("DnsOptions") or [],
         own_network=has_own_network(container),
-        names_served=names_served,
+        use_dns_server=use_dns_server,
     )
 
 

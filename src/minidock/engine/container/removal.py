@@ -48,7 +48,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
     try:
         collect(container.store, users_of(container.store))
     except DamagedFile as error:  # the container is gone; its image stays
-        document.passed_over(error)
+        document.report_skipped(error)
 
 
 def discard(container: Container) -> None:
@@ -130,7 +130,7 @@ def _remove_anonymous_volumes(container: Container) -> None:
         except (NotFound, Conflict):
             continue  # gone already, or another container has it by --volumes-from
         except DamagedFile as error:  # another container may have it
-            document.passed_over(error)
+            document.report_skipped(error)
 
 
 def _is_anonymous(container: Container, name: str) -> bool:

@@ -141,7 +141,7 @@ def sweep(store: Store) -> None:
 
                     throw_away(store, container_id)
         except DamagedFile as error:
-            document.passed_over(error)
+            document.report_skipped(error)
     if os.path.isdir(store.volumes):
         from minidock.engine.container.volumes import remove_rubbish  # seldom needed
 

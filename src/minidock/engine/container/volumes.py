@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 
 from minidock import jsontext
-from minidock.document import Each, passed_over, read, sync, write
+from minidock.document import Each, read, report_skipped, sync, write
 from minidock.engine.store.container_json import documents
 from minidock.engine.store.events import emit
 from minidock.engine.store.locks import exclusive
@@ -114,7 +114,7 @@ def list(store: Store) -> builtins.list[dict[str, Any]]:
         except NotFound:
             continue  # half made, or just removed
         except DamagedFile as error:
-            passed_over(error)
+            report_skipped(error)
     return found
 
 

@@ -39,7 +39,7 @@ def firewall(_: Store, tried: Tried) -> None:
         link.add_veth(here, "mdtry1", bridge=_BRIDGE, peer="mdtry2", mac=mac, pid=os.getpid())
         link.set_hairpin(here, "mdtry1")
     with tried("rules"):
-        wanted = rules_of.wanted(_BRIDGE, _SUBNET, _PUBLISHED)
+        wanted = rules_of.network_rules(_BRIDGE, _SUBNET, _PUBLISHED)
         iptables.restore(rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted))
         if rules_of.changes(iptables.Listing().text(), _BRIDGE, wanted):
             raise MinidockError("iptables-save does not print the rules as they were made")

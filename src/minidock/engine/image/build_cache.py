@@ -70,7 +70,7 @@ class Cache:
         try:
             record = _read(self._path(key))
         except DamagedFile as error:  # the step is done anew, and its record written again
-            document.passed_over(error)
+            document.report_skipped(error)
             record = None
         if record is None or not os.path.isdir(self._store.layer(record["chain_id"])):
             return None
@@ -143,7 +143,7 @@ def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict
         except DamagedFile as error:
             if strictly:
                 raise
-            document.passed_over(error)
+            document.report_skipped(error)
             continue
         if record is not None:
             yield path, record

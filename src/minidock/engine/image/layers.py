@@ -150,7 +150,7 @@ def size_of_layer(store: Store, chain_id: str) -> int:
     try:
         return int(read_layer(store, chain_id)["size"])
     except DamagedFile as error:
-        document.passed_over(error)
+        document.report_skipped(error)
         return 0
 
 

@@ -18,4 +18,4 @@ class ImagesLock(StoreLock):
             settle(self._store)
             self.mark(settled=True)
         except DamagedFile as error:  # later, then; who needs that file says so
-            document.passed_over(error)
+            document.report_skipped(error)

@@ -61,7 +61,7 @@ def damaged(store: Store) -> Iterator[Thing]:
     yield from _images(store)
     yield from _cache(store)
     yield from _lines(store, store.events, events.SHAPE)
-    for path in (store.build_journal, *map(store.network_journal, network_file.names(store))):
+    for path in (store.build_journal, *map(store.network_journal, network_file.list_names(store))):
         yield from _lines(store, path, journal.SHAPE)
     yield from _file(store, store.lab_note, lab.NOTE_SHAPE)
 
@@ -185,7 +185,7 @@ def set_aside_in_run(store: Store, paths: ContainerPaths) -> None:
 
 
 def _networks(store: Store) -> Iterator[Thing]:
-    for name in network_file.names(store):
+    for name in network_file.list_names(store):
         try:
             network_file.read(store, name)
         except DamagedFile as error:
@@ -201,7 +201,7 @@ def _set_network_aside(store: Store, name: str, error: DamagedFile) -> None:
     if users or running.keys() - known:
         who = ", ".join(user.lstrip("/") for user in users) or "a container"
         _in_use(error, f"{who} runs and may be on the network; stop it first")
-    with network_file.Locked(store):
+    with network_file.LockedNetworks(store):
         set_aside(store, error.path)
 
 

@@ -32,7 +32,7 @@ def rules(store: Store) -> Iterator[Thing]:
         return  # then nobody has made rules by it
     saved = iptables.Listing().text()
     with Netlink() as host:
-        devices = {each.name: bridge.is_of(store, each) for each in link.every(host)}
+        devices = {each.name: bridge.is_owned_by(store, each) for each in link.every(host)}
     known, alive, gone = devices_of(store), living(store), gone_bridges(store)
     if known is None:
         return  # which bridge is whose, a damaged file does not say

@@ -28,7 +28,7 @@ def kept(store: Store) -> Iterator[tuple[str, str, str]]:
         if point.startswith(f"{store.sealed}/"):
             yield "mount", point, "the interpreter, read-only: every container starts by it"
     with Netlink() as host:
-        ours = [each for each in link.every(host) if bridge.is_of(store, each)]
+        ours = [each for each in link.every(host) if bridge.is_owned_by(store, each)]
     for each in ours:
         if each.name in (devices_of(store) or {each.name}):
             yield "link", each.name, "the bridge of a network"

@@ -14,8 +14,8 @@ from functools import partial
 from minidock.engine.container.volume_mounts import users_of as volume_users
 from minidock.engine.leftovers.leftover import Thing, living, scripts, whose
 from minidock.engine.network import bridge
-from minidock.engine.network.endpoint import cable_name
-from minidock.engine.network.network_json import every, names
+from minidock.engine.network.endpoint import veth_name
+from minidock.engine.network.network_json import list_names, read_all
 from minidock.engine.store.locks import exclusive
 from minidock.errors import DamagedFile, NotFound
 from minidock.kernel import link
@@ -97,11 +97,11 @@ def links(store: Store) -> Iterator[Thing]:
         return  # which bridge is whose, a damaged file does not say
     cables = {
         lease["Cable"]: container_id
-        for network in every(store)
+        for network in read_all(store)
         for container_id, lease in network["Leases"].items()
         if "Cable" in lease
     }
-    ours = {each.index: each for each in found if bridge.is_of(store, each)}
+    ours = {each.index: each for each in found if bridge.is_owned_by(store, each)}
     for each in found:
         if each.master in ours and each.kind == "veth" and is_cable(each.name):
             owner = cables.get(each.name) or _owner_of_cable(each.name, running)
@@ -123,14 +123,14 @@ def gone_bridges(store: Store) -> set[str]:
     known, running = devices_of(store), living(store)
     if known is None:
         return set()
-    leases = [lease for network in every(store) for lease in network["Leases"].items()]
+    leases = [lease for network in read_all(store) for lease in network["Leases"].items()]
     used = {lease.get("Cable", "") for owner, lease in leases if owner in running}
     with Netlink() as host:
         found = link.every(host)
     return {
         each.name
         for each in found
-        if bridge.is_of(store, each) and each.name not in known
+        if bridge.is_owned_by(store, each) and each.name not in known
         and all(is_cable(port.name) and port.name not in used
                 and not _owner_of_cable(port.name, running)
                 for port in found if port.master == each.index)
@@ -139,19 +139,19 @@ def gone_bridges(store: Store) -> set[str]:
 
 def is_cable(name: str) -> bool:
     """Whether a device has the name of a container's cable: veth, and eleven hex digits."""
-    return len(name) == len(cable_name("")) + 11 and name[:4] == "veth" and is_hex(name[4:])
+    return len(name) == len(veth_name("")) + 11 and name[:4] == "veth" and is_hex(name[4:])
 
 
 def _owner_of_cable(name: str, running: dict[str, int]) -> str:
     """The container that a cable is named for, where that runs: a script's has no lease."""
-    return next((each for each in running if name == cable_name(each)), "")
+    return next((each for each in running if name == veth_name(each)), "")
 
 
 def devices_of(store: Store) -> set[str] | None:
     """The bridges that the store's networks have, or are just getting; None where a damaged file
     keeps that to itself."""
-    networks = every(store)
-    if len(networks) < len(names(store)):
+    networks = read_all(store)
+    if len(networks) < len(list_names(store)):
         return None
     found = {str(network.get("Device", "")) for network in networks}
     if any(network["Name"] == "bridge" for network in networks):

@@ -53,7 +53,7 @@ def _find(store: Store) -> tuple[list[str], list[str]]:
         with ImagesLock(store, sweeps=False):
             return _unnamed(store)
     except DamagedFile as error:
-        document.passed_over(error)
+        document.report_skipped(error)
         return [], []
 
 
@@ -79,7 +79,7 @@ def _a_build_is_at_work(store: Store) -> bool:
     except FileNotFoundError:
         return False
     except DamagedFile as error:
-        document.passed_over(error)
+        document.report_skipped(error)
         return True
     return is_held(fd)
 

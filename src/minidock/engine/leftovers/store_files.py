@@ -20,8 +20,8 @@ from minidock.engine.container.volume_mounts import users_of as volume_users
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers.leftover import Thing, scripts, whose
 from minidock.engine.network import networks
-from minidock.engine.network.network_json import Locked
-from minidock.engine.network.network_json import every as every_network
+from minidock.engine.network.network_json import LockedNetworks
+from minidock.engine.network.network_json import read_all as every_network
 from minidock.engine.store import container_json
 from minidock.engine.store.container_json import ids
 from minidock.engine.store.locks import exclusive, is_held
@@ -95,7 +95,7 @@ def files(store: Store) -> Iterator[Thing]:
             if writer and not os.path.exists(f"/proc/{writer}"):  # a thread's number, too
                 yield _unfinished(f"{directory}/{name}")
     if os.path.isdir(store.networks):
-        with Locked(store):
+        with LockedNetworks(store):
             left = [name for name in _entries(store.networks) if name.endswith(".new")]
         yield from (_unfinished(f"{store.networks}/{name}") for name in left)
     if os.path.isdir(store.containers):

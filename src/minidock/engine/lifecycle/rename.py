@@ -40,7 +40,7 @@ def rename(store: Store, reference: str, new_name: str) -> None:
                 endpoint["DNSNames"] = names_on(container.document, network)
         container.save()
         if has_names(container.document):
-            networks.know_as(
+            networks.set_dns_names(
                 store, container.id, lambda network: names_on(container.document, network) or []
             )
         os.unlink(store.name(old_name))

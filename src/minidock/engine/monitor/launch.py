@@ -71,7 +71,7 @@ def launch(
         wiring.hold_ports()
         addresses = wiring.reserve()
         mount_layers(container)
-        write_network_files(container, addresses, network=wiring.way_out)
+        write_network_files(container, addresses, network=wiring.gateway_network)
         write_bundle(container)
         created = lifecycle.create(
             container.paths.bundle,

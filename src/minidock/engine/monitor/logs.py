@@ -13,7 +13,7 @@ import os
 import time
 
 from minidock import jsontext
-from minidock.document import is_cut_off, open_lines, open_regular, parse, passed_over
+from minidock.document import is_cut_off, open_lines, open_regular, parse, report_skipped
 from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
 from minidock.engine.container.restart import NO, policy_of
@@ -201,7 +201,7 @@ def _parsed(line: bytes, path: str) -> dict[str, str] | None:
     try:
         record: dict[str, str] = parse(line, path, _SHAPE)
     except DamagedFile as error:
-        passed_over(DamagedFile(path, error.why, hint="its other lines are shown"))
+        report_skipped(DamagedFile(path, error.why, hint="its other lines are shown"))
         return None
     return record
 

@@ -103,12 +103,12 @@ class _NetworkChange:
             self._answer(as_ours(error))
             return
         try:
-            way_out = self._hold(after)
+            gateway_network = self._hold(after)
         except Exception as error:
             self._undo(before, as_ours(error), made=False)
             return
         self._send(
-            lambda: self._carry_out(way_out),
+            lambda: self._carry_out(gateway_network),
             done=self._settle,
             failed=lambda error: self._undo(before, error, made=self._asked is not None),
         )
@@ -140,15 +140,15 @@ class _NetworkChange:
     def _undo(self, before: list[str], error: MinidockError, *, made: bool) -> None:
         """Have everything as it was. made: something of the network may be there."""
         try:
-            way_out = self._hold(before)
+            gateway_network = self._hold(before)
         except Exception as failure:  # a port of before is another's by now
             error.add_note(f"while undoing: {failure}")
-            way_out = self._run.wiring.way_out
+            gateway_network = self._run.wiring.gateway_network
         if not made:
             self._settle(error)
             return
         self._send(
-            lambda: self._leave(way_out),
+            lambda: self._leave(gateway_network),
             done=lambda: self._settle(error),
             failed=lambda failure: self._settle(error),
         )
@@ -167,29 +167,29 @@ class _NetworkChange:
 
     # What its child does
 
-    def _carry_out(self, way_out: str) -> None:
-        """Join, or leave, and write it down. way_out: the last one."""
+    def _carry_out(self, gateway_network: str) -> None:
+        """Join, or leave, and write it down. gateway_network: the last one."""
         if self._asked is None:
-            self._leave(way_out)
+            self._leave(gateway_network)
         else:
-            self._join(self._asked, way_out)
+            self._join(self._asked, gateway_network)
         self._note()
 
-    def _join(self, asked: dict[str, Any], way_out: str) -> None:
+    def _join(self, asked: dict[str, Any], gateway_network: str) -> None:
         container, wiring = self._container, self._run.wiring
         with self._telling():
-            address = wiring.join(self._network, asked, before=way_out)
+            address = wiring.join(self._network, asked, before=gateway_network)
             network_files.add_address(container, address)
-            if wiring.name_sockets is not None and not self._run.serves_dns:
+            if wiring.dns_sockets is not None and not self._run.serves_dns:
                 # Few containers come to have names while they run.
-                from minidock.engine.network.dns.sockets import lead_to
+                from minidock.engine.network.dns.sockets import redirect_port_53
 
-                lead_to(wiring.name_sockets)
+                redirect_port_53(wiring.dns_sockets)
                 network_files.serve_names(container)
 
-    def _leave(self, way_out: str) -> None:
+    def _leave(self, gateway_network: str) -> None:
         with self._telling():
-            address = self._run.wiring.leave(self._network, before=way_out)
+            address = self._run.wiring.leave(self._network, before=gateway_network)
             if address:
                 network_files.drop_address(self._container, address)
 
@@ -206,7 +206,7 @@ class _NetworkChange:
             container.save()
             if container.name != name:
                 document = container.document
-                networks.know_as(
+                networks.set_dns_names(
                     container.store, container.id, lambda network: names_on(document, network) or []
                 )
 

@@ -26,7 +26,7 @@ from minidock.engine.container.endpoints import (
 )
 from minidock.engine.network import networks, ports
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.network_mode import mode as mode_of
+from minidock.engine.network.network_mode import parse_network_mode as mode_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.engine.network.dns.sockets import NameSockets
+    from minidock.engine.network.dns.sockets import DnsSockets
 
 _TOP = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
 
@@ -43,8 +43,8 @@ class NetworkSandbox:
     """One run's connections to its networks.
 
     kind: "bridge", "host", "none" or "container". ports: the host's ports, held as long as they
-    lead anywhere. way_out: the network that leads outside, "" for none. name_sockets: where its
-    questions for names arrive; None on networks without names.
+    lead anywhere. gateway_network: the one that has its default route, "" for none. dns_sockets:
+    where its questions for names arrive; None on networks without names.
     """
 
     def __init__(self, container: Container) -> None:
@@ -56,20 +56,24 @@ class NetworkSandbox:
         self.kind = mode.kind
         if self.kind == "bridge" and not self._endpoints:  # it was taken off all of them
             self._endpoints[mode.target] = asked_for(None)
-        self.ports: list[ports.Published] = []
-        self.name_sockets: NameSockets | None = None
+        self.ports: list[ports.PublishedPort] = []
+        self.dns_sockets: DnsSockets | None = None
         joined_now = joined(container.document)
-        self.way_out = self.select_gateway_network(joined_now) if self.kind == "bridge" else ""
+        self.gateway_network = (
+            self.select_gateway_network(joined_now) if self.kind == "bridge" else ""
+        )
 
     @property
     def address(self) -> str:
         """The container's address on the network that leads outside."""
-        return str(self._endpoints[self.way_out]["IPAddress"]) if self.way_out else ""
+        return (
+            str(self._endpoints[self.gateway_network]["IPAddress"]) if self.gateway_network else ""
+        )
 
     def hold_ports(self) -> None:
         """Take the host's ports that are to be published; none where nothing can lead to them."""
-        wanted = wanted_ports(self._container, self.way_out)
-        if self.way_out:
+        wanted = wanted_ports(self._container, self.gateway_network)
+        if self.gateway_network:
             self.ports = ports.bind(wanted, store=self._store)
 
     def reserve(self) -> list[str]:
@@ -84,35 +88,37 @@ class NetworkSandbox:
         settings = self._container.document["NetworkSettings"]
         if self.kind == "bridge":
             for name in self._networks_in_order():
-                self._connect(name, way_out=name == self.way_out)
+                self._connect(name, is_gateway=name == self.gateway_network)
             self._record_ports()
             self._open_dns_sockets()
         elif self.kind == "none":
             networks.set_loopback_up(pid)
         if self.kind in ("host", "none"):
-            settings["Networks"] = {self.kind: networks.bare_endpoint(self._store, self.kind)}
+            settings["Networks"] = {
+                self.kind: networks.endpoint_without_device(self._store, self.kind)
+            }
         settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
     def select_gateway_network(self, joined: Sequence[str]) -> str:
         """Which of these networks would lead it outside; "" for none."""
-        return networks.way_out(self._store, joined)
+        return networks.gateway_network(self._store, joined)
 
     def move(self, joined: Sequence[str]) -> None:
         """Hold what a container on these networks holds: ports at another way out, names' sockets.
 
         Raises Conflict where a port is taken, KernelError.
         """
-        before, self.way_out = self.way_out, self.select_gateway_network(joined)
-        ends = (before, self.way_out)
+        before, self.gateway_network = self.gateway_network, self.select_gateway_network(joined)
+        ends = (before, self.gateway_network)
         addresses = {networks.binding_address(self._store, name) for name in ends}
-        if not self.way_out or len(addresses) > 1:
+        if not self.gateway_network or len(addresses) > 1:
             self.let_go()
-        if self.way_out and not self.ports:
+        if self.gateway_network and not self.ports:
             self.hold_ports()
-        if self.name_sockets is None and any(name != DEFAULT for name in joined):
-            from minidock.engine.network.dns.sockets import open_in  # few containers need it
+        if self.dns_sockets is None and any(name != DEFAULT for name in joined):
+            from minidock.engine.network.dns.sockets import open_sockets  # few containers need it
 
-            self.name_sockets = open_in(self._pid, lead=False)
+            self.dns_sockets = open_sockets(self._pid, redirect=False)
 
     def join(self, name: str, asked: dict[str, Any], *, before: str) -> str:
         """Connect the running container to one more network, after `move`; returns its address.
@@ -122,7 +128,7 @@ class NetworkSandbox:
         self._endpoints[name] = asked_for(asked)
         networks.leave(self._store, self._container.id, name)  # an attempt that was cut short
         address = self._reserve(name)
-        self._connect(name, way_out=False)
+        self._connect(name, is_gateway=False)
         self._move_gateway(before)
         return address
 
@@ -132,7 +138,7 @@ class NetworkSandbox:
         before: its way out until then.
         """
         self._endpoints.pop(name, None)
-        address = networks.leased(self._store, self._container.id, name)
+        address = networks.leased_address(self._store, self._container.id, name)
         if name == DEFAULT:
             self._container.document["NetworkSettings"].update(
                 dict.fromkeys(_TOP, ""), IPPrefixLen=0
@@ -154,22 +160,22 @@ class NetworkSandbox:
     def close_dns_sockets(self) -> None:
         """Close the sockets that are in the container's network: while they are open, it is kept,
         and its cables with it."""
-        if self.name_sockets is not None:
-            self.name_sockets.close()
-            self.name_sockets = None
+        if self.dns_sockets is not None:
+            self.dns_sockets.close()
+            self.dns_sockets = None
 
     @property
     def _endpoints(self) -> dict[str, Any]:
         return self._container.document["NetworkSettings"]["Networks"]  # type: ignore[no-any-return]
 
     def _networks_in_order(self) -> list[str]:
-        return networks.in_order(self._store, joined(self._container.document))
+        return networks.join_order(self._store, joined(self._container.document))
 
     def _reserve(self, name: str) -> str:
         address = address_asked(self._container.document, name)
         return networks.reserve(self._store, self._container.id, network=name, address=address)
 
-    def _connect(self, name: str, *, way_out: bool) -> None:
+    def _connect(self, name: str, *, is_gateway: bool) -> None:
         document = self._container.document
         first = name == document["HostConfig"]["NetworkMode"]
         endpoint = networks.connect(
@@ -178,10 +184,10 @@ class NetworkSandbox:
             netns_pid=self._pid,
             network=name,
             mac=(document["Config"].get("MacAddress") or None) if first else None,
-            publish=ports.forwarded(self.ports) if way_out else (),
+            publish=ports.firewall_bindings(self.ports) if is_gateway else (),
             interface=f"eth{self._interfaces}",
-            known_as=names_on(document, name),
-            way_out=way_out,
+            dns_names=names_on(document, name),
+            is_gateway=is_gateway,
         )
         self._interfaces += 1
         self._endpoints[name] = connected(self._endpoints.get(name) or {}, endpoint)
@@ -194,44 +200,49 @@ class NetworkSandbox:
         before: the last way out. lost: the network that is about to be left; its cable takes its
         route along.
         """
-        now = self.way_out
+        now = self.gateway_network
         if before == now:
             return
         if before and before != lost and self.ports:
             networks.publish(self._store, self._container.id, network=before, bindings=[])
-        networks.lead_out(self._store, self._container.id, netns_pid=self._pid, network=now)
+        networks.set_gateway(self._store, self._container.id, netns_pid=self._pid, network=now)
         if self.ports:
             networks.publish(
-                self._store, self._container.id, network=now, bindings=ports.forwarded(self.ports)
+                self._store,
+                self._container.id,
+                network=now,
+                bindings=ports.firewall_bindings(self.ports),
             )
         self._record_ports()
 
     def _record_ports(self) -> None:
-        exposed = list(self._container.config.get("ExposedPorts") or {}) if self.way_out else []
+        exposed = (
+            list(self._container.config.get("ExposedPorts") or {}) if self.gateway_network else []
+        )
         shown = ports.port_map(self.ports, exposed)
         self._container.document["NetworkSettings"]["Ports"] = shown
 
     def _open_dns_sockets(self) -> None:
-        if self.name_sockets is None and has_names(self._container.document):
-            from minidock.engine.network.dns.sockets import open_in  # few containers need it
+        if self.dns_sockets is None and has_names(self._container.document):
+            from minidock.engine.network.dns.sockets import open_sockets  # few containers need it
 
-            self.name_sockets = open_in(self._pid)
+            self.dns_sockets = open_sockets(self._pid)
 
 
-def wanted_ports(container: Container, way_out: str) -> list[dict[str, Any]]:
+def wanted_ports(container: Container, gateway_network: str) -> list[dict[str, Any]]:
     """The ports that the container publishes, as `ports.bind` takes them.
 
-    way_out: the network that leads to it, whose address of the host is bound where the container
-    asks for none; "" where nothing can lead to it, and none is bound.
-    Raises UsageError for what is no port, protocol or address.
+    gateway_network: the one that has its default route, whose host address is bound where the
+    container asks for none; "" where nothing can lead to it, and none is bound. Raises UsageError
+    for what is no port, protocol or address.
     """
     host, config = container.host_config, container.config
-    wanted = ports.requests(
+    wanted = ports.parse_bindings(
         host.get("PortBindings") or {},
         list(config.get("ExposedPorts") or {}),
         publish_all=bool(host.get("PublishAllPorts")),
     )
-    if not way_out:
+    if not gateway_network:
         return []
-    address = networks.binding_address(container.store, way_out)
+    address = networks.binding_address(container.store, gateway_network)
     return [{**each, "HostIp": each["HostIp"] or address} for each in wanted]

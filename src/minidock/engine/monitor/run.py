@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.monitor.networking import NetworkSandbox
     from minidock.engine.network.dns.server import NameServer
-    from minidock.engine.network.proxy_tcp import Relay
+    from minidock.engine.network.proxy_tcp import UserlandProxy
     from minidock.runtime import lifecycle
 
 
@@ -71,32 +71,32 @@ class Run:
         self._relay = self._begin_relay()
         self._names = self._begin_names()
 
-    def _begin_relay(self) -> Relay | None:
+    def _begin_relay(self) -> UserlandProxy | None:
         """Carry by hand what reaches the held ports past the firewall's rules."""
         wiring = self._resources.wiring
         if not wiring.ports:
             return None
         # Only containers with published ports pay for it.
-        from minidock.engine.network.proxy_tcp import Relay
+        from minidock.engine.network.proxy_tcp import UserlandProxy
 
-        relay = Relay(wiring.ports, wiring.address)
+        relay = UserlandProxy(wiring.ports, wiring.address)
         self._loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
         return relay
 
     def _begin_names(self) -> NameServer | None:
         """Answer the container's questions for names, where it is on a network that has them."""
-        sockets = self._resources.wiring.name_sockets
+        sockets = self._resources.wiring.dns_sockets
         if sockets is None:
             return None
         # Only containers on networks that people made pay for it.
-        from minidock.engine.network.dns.records import Directory
+        from minidock.engine.network.dns.records import DnsRecords
         from minidock.engine.network.dns.server import NameServer
         from minidock.engine.network.hosts_file import upstream_servers
 
         container = self._container
         server = NameServer(
             sockets,
-            Directory(container.store, container.id),
+            DnsRecords(container.store, container.id),
             upstream_servers(container.host_config.get("Dns") or []),
         )
         self._loop.watch(server.fd, READABLE, lambda events: server.on_ready())
@@ -116,7 +116,7 @@ class Run:
 
         Until `serve`, nothing is carried by hand to its ports where the way out changes.
         """
-        before = self.wiring.way_out
+        before = self.wiring.gateway_network
         if self.wiring.select_gateway_network(joined) != before:
             self._end_relay()
         self.wiring.move(joined)

@@ -19,9 +19,9 @@ import os
 from minidock import document, jsontext
 from minidock.document import Each
 from minidock.engine.network import firewall, ipam
-from minidock.engine.network.device_settings import distrust, missing
+from minidock.engine.network.device_settings import harden, missing_settings
 from minidock.engine.network.endpoint import MTU_OPTION
-from minidock.engine.network.network_json import every
+from minidock.engine.network.network_json import read_all
 from minidock.engine.store.locks import exclusive
 from minidock.errors import Conflict, DamagedFile, UsageError
 from minidock.kernel import iptables, link, sysctl
@@ -53,16 +53,16 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
     found = link.find(host, device)
     if found is None:
         return False
-    require_ours(host, store, found)
+    check_owner(host, store, found)
     if not found.flags & link.IFF_UP or sysctl.read(FORWARDING) != "1":
         return False
-    if any(missing(device)):
+    if any(missing_settings(device)):
         return False
     prefix = int(network["Subnet"].partition("/")[2])
     return (found.index, network["Gateway"], prefix) in link.every_address(host)
 
 
-def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     """Make the network's bridge, or what is missing of it, with the rules that guard it.
 
     Fills in network's "Device", "Subnet" and "Gateway"; the caller saves it.
@@ -74,18 +74,18 @@ def make(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     with exclusive(MACHINE_LOCK):
         found = link.find(host, device)
         if found is not None:
-            require_ours(host, store, found)
+            check_owner(host, store, found)
         subnet = assign_subnet(host, store, network, found.index if found else 0)
         gateway = asked_range(network).get("Gateway") or ipam.address_text(
             first_address(network, subnet)
         )
         if network.get("Subnet", str(subnet)) != str(subnet):
-            make_way(host, network, device, found)
+            discard_old_subnet(host, network, device, found)
         network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
-        make_device(host, store, network)
-        for cable in cables(host, network):  # an older version may have laid them
-            distrust(cable)
-        switch_on_forwarding()
+        ensure_device(host, store, network)
+        for cable in list_veths(host, network):  # an older version may have laid them
+            harden(cable)
+        enable_forwarding()
 
 
 def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str 
 
     With the rules of a store's last bridge the administrator's chain goes, if it is empty still.
     """
-    others = {each["Device"] for each in every(store) if "Device" in each} - {device}
+    others = {each["Device"] for each in read_all(store) if "Device" in each} - {device}
     is_last = not others.intersection(firewall.devices_of_chains(saved))
     users = firewall.user_chain(store) if is_last else ""
     return firewall.removal(saved, device, user_chain=users, forward_policy=forward_policy)
@@ -141,13 +141,13 @@ def first_address(network: dict[str, Any], subnet: ipam.Subnet) -> int:
     return max(within.first, subnet.first + 1)
 
 
-def make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
+def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
     """Make the bridge step by step, each only if an interrupted attempt has not made it yet."""
     device, gateway = network["Device"], network["Gateway"]
     prefix = ipam.parse_subnet(network["Subnet"]).prefix
     if link.find(host, device) is None:
         link.add_bridge(host, device, mac=ipam.mac_of(ipam.parse_address(gateway)))
-    distrust(device)
+    harden(device)
     found = link.require(host, device)
     if not found.alias:
         link.set_alias(host, device, alias_of(store))
@@ -159,7 +159,7 @@ def make_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
         link.set_up(host, device)
 
 
-def cables(host: Netlink, network: dict[str, Any]) -> list[str]:
+def list_veths(host: Netlink, network: dict[str, Any]) -> list[str]:
     """The host's ends of a network's cables, those that are there."""
     named = [lease["Cable"] for lease in network["Leases"].values() if "Cable" in lease]
     return [cable for cable in named if link.find(host, cable) is not None]
@@ -204,7 +204,7 @@ def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int
 
 def _of_other_networks(store: Store, network: dict[str, Any]) -> list[ipam.Subnet]:
     """What this store's other networks have, though their bridges may not be there just now."""
-    others = [other for other in every(store) if other["Name"] != network["Name"]]
+    others = [other for other in read_all(store) if other["Name"] != network["Name"]]
     return [ipam.parse_subnet(other["Subnet"]) for other in others if "Subnet" in other]
 
 
@@ -218,7 +218,9 @@ def _free(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet:
     return subnet
 
 
-def make_way(host: Netlink, network: dict[str, Any], device: str, found: link.Link | None) -> None:
+def discard_old_subnet(
+    host: Netlink, network: dict[str, Any], device: str, found: link.Link | None
+) -> None:
     """Make way for another subnet: the bridge with the old one goes.
 
     Without a bridge no container can be on the network, so leases in its file are of the dead.
@@ -247,7 +249,7 @@ def subnet_around(address: str, prefix: int) -> ipam.Subnet:
     return ipam.Subnet(first, prefix)
 
 
-def require_ours(host: Netlink, store: Store, found: link.Link) -> None:
+def check_owner(host: Netlink, store: Store, found: link.Link) -> None:
     """Raise Conflict for a device that is not this store's.
 
     A bridge with neither alias nor address is ours, left half made by a kill -9.
@@ -263,7 +265,7 @@ def require_ours(host: Netlink, store: Store, found: link.Link) -> None:
         )
 
 
-def switch_on_forwarding() -> None:
+def enable_forwarding() -> None:
     """Let packets pass between the bridge and the world, and nothing else that did not before."""
     forwarding = sysctl.read(FORWARDING) or "0"
     if forwarding == "1":
@@ -282,7 +284,7 @@ def alias_of(store: Store) -> str:
     return f"{_OURS}{store.root}"[:255]
 
 
-def is_of(store: Store, found: link.Link) -> bool:
+def is_owned_by(store: Store, found: link.Link) -> bool:
     """Whether a device is a bridge of this store's."""
     return found.kind == "bridge" and found.alias == alias_of(store)
 
@@ -316,7 +318,7 @@ def _as_found() -> dict[str, dict[str, str]]:
             document.parse(content, MACHINE_LOCK, Each(Each(str))) if content.strip() else {}
         )
     except DamagedFile as error:
-        document.passed_over(error)
+        document.report_skipped(error)
         noted = {}
     return noted
 

@@ -31,7 +31,7 @@ _WANTED = (
 )
 
 
-def missing(device: str, *, like: str = "") -> Iterator[tuple[str, str]]:
+def missing_settings(device: str, *, like: str = "") -> Iterator[tuple[str, str]]:
     """The settings that a device has yet to get: (name, value).
 
     like: the device whose settings are read in its place: "default" for one that is to be made.
@@ -42,14 +42,14 @@ def missing(device: str, *, like: str = "") -> Iterator[tuple[str, str]]:
             yield pattern.format(device), value
 
 
-def distrust(device: str) -> None:
+def harden(device: str) -> None:
     """Have a device of the host's believe nothing that a container says.
 
     Raises KernelError where a setting cannot be written, Conflict where it does not stay.
     """
-    for name, value in missing(device):
+    for name, value in missing_settings(device):
         sysctl.write(name, value)
-    for name, value in missing(device):
+    for name, value in missing_settings(device):
         raise Conflict(
             f"/proc/sys/{name} does not stay {value}",
             hint="another program sets it back: without it containers could give this host an "

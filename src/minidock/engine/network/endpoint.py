@@ -1,10 +1,9 @@
-"""An endpoint: a container's end of its network, and the cable that leads there.
+"""An endpoint: the veth pair between a bridge and a container, and the container's interface.
 
-How a container's namespace is entered. An address is set through a netlink socket that was opened
-inside the namespace it is for. So this process (one thread, not dumpable) joins the container's
-network namespace for three system calls and goes back: 0.15 ms, against 1 ms and more for a forked
-child. Joining this one kind of namespace opens no path to our files: the container's processes
-still do not see us, nor have we entered their mounts. All the rest is done from outside.
+A netlink socket belongs to the network namespace in which it was opened. To configure a container's
+interface, this process (one thread, not dumpable) joins the container's network namespace for three
+system calls and returns: 0.15 ms, against 1 ms and more for a forked child. Joining only a network
+namespace is safe: the container's processes do not see ours, and our mounts stay the host's.
 
 Sources: network_namespaces(7), setns(2), veth(4), ip-sysctl.rst "disable_ipv6", Docker Engine API
 1.45 (EndpointSettings).
@@ -15,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 
-from minidock.engine.network.device_settings import distrust
+from minidock.engine.network.device_settings import harden
 from minidock.errors import KernelError, UsageError
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
@@ -24,121 +23,127 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DEFAULT = "bridge"  # the network of a container that was given none
+DEFAULT = "bridge"  # the network of a container without --network
 INTERFACE = "eth0"
 MTU_OPTION = "com.docker.network.driver.mtu"
 ICC_OPTION = "com.docker.network.bridge.enable_icc"
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
-# A namespace whose last process ended is taken apart by the kernel within about 10 ms, cables
-# included; deleting the cable ourselves would wait twice as long, for RCU and in vain.
+# The kernel destroys a namespace, its veth devices included, about 10 ms after its last process
+# ended. Deleting the veth ourselves would take twice as long (an RCU grace period).
 _DYING_SECONDS = 0.03
 
 
-def cable_name(container_id: str, network: str = DEFAULT) -> str:
-    """The host's end of a container's cable: a device's name has 15 characters at most.
+def veth_name(container_id: str, network: str = DEFAULT) -> str:
+    """Return a name for the host's end of a veth pair; device names have at most 15 characters.
 
-    On the default network it is named for the container; on others it has a name of its own.
+    On the default network it contains the container's id; on others it is random.
     """
     return f"veth{container_id[:11] if network == DEFAULT else os.urandom(6).hex()[:11]}"
 
 
-def plug_in(
-    host: Netlink, state: dict[str, Any], container_id: str, netns_pid: int, *, way_out: bool = True
+def attach(
+    host: Netlink,
+    state: dict[str, Any],
+    container_id: str,
+    netns_pid: int,
+    *,
+    is_gateway: bool = True,
 ) -> None:
-    """Lay the cable, and set up the container's end of it.
+    """Create the veth pair, attach one end to the bridge, and configure the container's end.
 
-    way_out: what is not for a neighbour goes to this network's gateway.
+    is_gateway: set the container's default route to this network's gateway.
     """
     lease = state["Leases"][container_id]
-    cable, interface, mac = lease["Cable"], lease["Interface"], lease["MacAddress"]
-    link.add_veth(host, cable, bridge=state["Device"], peer=interface, mac=mac, pid=netns_pid)
-    distrust(cable)
+    veth, interface, mac = lease["Cable"], lease["Interface"], lease["MacAddress"]
+    link.add_veth(host, veth, bridge=state["Device"], peer=interface, mac=mac, pid=netns_pid)
+    harden(veth)
     if lease["Bindings"]:
-        link.set_hairpin(host, cable)
+        link.set_hairpin(host, veth)
     if state.get("Options"):
-        apply_options(host, state["Options"], cable)
-    link.set_up(host, cable)
+        apply_options(host, state["Options"], veth)
+    link.set_up(host, veth)
     prefix = int(state["Subnet"].partition("/")[2])
-    with inside(netns_pid, no_ipv6_on=interface) as there:
-        link.set_up(there, "lo")
+    with open_netlink(netns_pid, no_ipv6_on=interface) as inside:
+        link.set_up(inside, "lo")
         if mtu := (state.get("Options") or {}).get(MTU_OPTION):
-            link.set_mtu(there, interface, int(mtu))
-        link.add_address(there, interface, lease["Address"], prefix=prefix)
-        link.set_up(there, interface)
-        if way_out:
-            link.add_default_route(there, interface, state["Gateway"])
+            link.set_mtu(inside, interface, int(mtu))
+        link.add_address(inside, interface, lease["Address"], prefix=prefix)
+        link.set_up(inside, interface)
+        if is_gateway:
+            link.add_default_route(inside, interface, state["Gateway"])
 
 
-def apply_options(host: Netlink, options: dict[str, str], cable: str) -> None:
-    """What a network's options say of the cable's end at the bridge."""
+def apply_options(host: Netlink, options: dict[str, str], veth: str) -> None:
+    """Apply a network's MTU and ICC options to the host's end of a veth pair."""
     if mtu := options.get(MTU_OPTION):
-        link.set_mtu(host, cable, int(mtu))
+        link.set_mtu(host, veth, int(mtu))
     if options.get(ICC_OPTION) == "false":
-        link.set_isolated(host, cable)
+        link.set_isolated(host, veth)
 
 
-def inside(netns_pid: int, *, no_ipv6_on: str = "") -> Netlink:
-    """A conversation with a container's network namespace, held from outside.
+def open_netlink(netns_pid: int, *, no_ipv6_on: str = "") -> Netlink:
+    """Open a netlink socket in a container's network namespace, for use from outside of it.
 
-    no_ipv6_on: a device that is to have no IPv6, not even the address that it would give itself:
-    this network routes none (as Docker has it). Settings too are set from inside only.
+    no_ipv6_on: a device on which to disable IPv6, link-local addresses included: the network
+    routes none (as in Docker). /proc/sys/net shows the settings of the reader's namespace, so this
+    is done inside.
     """
-    with Visit(netns_pid) as place:
+    with NetworkNamespace(netns_pid) as path:
         setting = f"net/ipv6/conf/{no_ipv6_on}/disable_ipv6"
         if no_ipv6_on and sysctl.read(setting) == "0":
             sysctl.write(setting, "1")
-        return Netlink(place)
+        return Netlink(path)
 
 
-class Visit:
-    """A block in which this process is in a container's network; its value names the place.
+class NetworkNamespace:
+    """A context manager: its block runs in a process's network namespace. Yields the path of it.
 
-    Sockets that are made in it stay there.
+    Sockets opened in the block stay in that namespace.
     """
 
     def __init__(self, netns_pid: int) -> None:
-        self._place = f"/proc/{netns_pid}/ns/net"
+        self._path = f"/proc/{netns_pid}/ns/net"
 
     def __enter__(self) -> str:
-        self._home = _open_namespace("/proc/self/ns/net")
+        self._host = _open_namespace("/proc/self/ns/net")
         try:
-            away = _open_namespace(self._place)
+            target = _open_namespace(self._path)
             try:
-                namespace.setns(away, ["network"], place=self._place)
+                namespace.setns(target, ["network"], place=self._path)
             finally:
-                os.close(away)
+                os.close(target)
         except BaseException:
-            os.close(self._home)
+            os.close(self._host)
             raise
-        return self._place
+        return self._path
 
     def __exit__(self, *exception: object) -> None:
         try:
-            namespace.setns(self._home, ["network"], place="")
+            namespace.setns(self._host, ["network"], place="")
         finally:
-            os.close(self._home)
+            os.close(self._host)
 
 
 def _open_namespace(path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        hint = "the process whose network this is has ended"
+        hint = "the process in this network namespace has ended"
         raise KernelError("network_namespaces(7)", path, error.errno or 0, hint=hint) from None
 
 
-def unplug(host: Netlink, cable: str) -> None:
-    """Leave no cable: the kernel's own clean-up of a dying namespace is given a moment first."""
+def detach(host: Netlink, veth: str) -> None:
+    """Wait until the kernel has removed a veth pair with its namespace; else delete it."""
     deadline = time.monotonic() + _DYING_SECONDS
-    while link.find(host, cable) is not None:
+    while link.find(host, veth) is not None:
         if time.monotonic() > deadline:
-            link.delete(host, cable)
+            link.delete(host, veth)
             return
         time.sleep(0.0005)
 
 
 def settings(state: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint as docker inspect shows it under NetworkSettings.Networks.<name>."""
+    """Return an endpoint as docker inspect shows it under NetworkSettings.Networks.<name>."""
     return {
         "IPAMConfig": None,
         "Links": None,
@@ -158,11 +163,11 @@ def settings(state: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_mac(mac: str) -> None:
-    """Raise UsageError for what cannot be one device's hardware address."""
+    """Raise UsageError if a text is not a unicast MAC address."""
     parts = mac.split(":")
     shaped = len(parts) == 6 and all(len(p) == 2 and _HEXADECIMAL.issuperset(p) for p in parts)
     if not shaped or int(parts[0], 16) & 1:
         raise UsageError(
-            f"{mac!r} is not a hardware address for a container",
+            f"{mac!r} is not a unicast MAC address",
             hint="six pairs of hexadecimal digits, the first an even number: 02:42:0a:00:00:05",
         )

@@ -35,7 +35,7 @@ CVE-2020-8558, docs/network.md.
 
 from __future__ import annotations
 
-from minidock.engine.network.rule_edits import ANY, Edits, Shapes
+from minidock.engine.network.rule_edits import ANY, ChainEdits, RulePatterns
 from minidock.oci.digest import is_hex
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def is_user_chain(chain: str) -> bool:
     return chain == f"{PREFIX}{_USER}" or chain.startswith(PREFIX) and chain.endswith(f"-{_USER}")
 
 
-def asks_user(rule: str) -> bool:
+def jumps_to_user_chain(rule: str) -> bool:
     """Whether a rule leads to an administrator's chain."""
     return is_user_chain(_target(rule))
 
@@ -79,7 +79,7 @@ def is_reserved(device: str) -> bool:
     return device == _USER or device.endswith((f"-{_USER}", "-OUT"))
 
 
-def wanted(
+def network_rules(
     device: str, subnet: str, bindings: list[dict[str, Any]], *, masquerade: bool = True
 ) -> Tables:
     """The rules of one network, each in the words in which iptables-save prints it.
@@ -117,7 +117,7 @@ def wanted(
     }
 
 
-def wanted_inside(device: str, subnet: str) -> Tables:
+def internal_network_rules(device: str, subnet: str) -> Tables:
     """The rules of an internal network: what leaves its bridge stays in its subnet, and nothing
     comes in. (The host itself, which does not pass PREROUTING, still reaches its containers.)
 
@@ -125,7 +125,7 @@ def wanted_inside(device: str, subnet: str) -> Tables:
     let through by that network's rules; so it is dropped before these are asked, in mangle.
     """
     chain = chain_of(device)
-    guards = wanted(device, subnet, [])["raw"][chain]
+    guards = network_rules(device, subnet, [])["raw"][chain]
     return {
         "raw": {chain: [*guards, f"! -d {subnet} -i {device} -j DROP"]},
         "nat": {chain: [], f"{chain}-OUT": []},
@@ -143,16 +143,16 @@ def container_of(rule: str) -> str:
     return short if ours else ""
 
 
-def shapes(device: str) -> Shapes:
+def rule_patterns(device: str) -> RulePatterns:
     """What the rules of a network with this bridge look like; all others are somebody's own.
 
     Also those that it should not have any more: of another subnet, of a container that is gone.
     """
     of_port = dict.fromkeys(("HostPort", "Proto", "Address", "ContainerPort", "Container"), ANY)
     ports = [{**of_port, "HostIp": host} for host in ("", ANY, f"127.{ANY}")]
-    tables = (wanted(device, ANY, ports), wanted_inside(device, ANY))
+    tables = (network_rules(device, ANY, ports), internal_network_rules(device, ANY))
     every = [rules for each in tables for chains in each.values() for rules in chains.values()]
-    return Shapes([rule for rules in every for rule in rules])
+    return RulePatterns([rule for rules in every for rule in rules])
 
 
 def jumps(device: str, user_chain: str = "") -> Tables:
@@ -182,7 +182,7 @@ def changes(
     saved: what iptables-save printed. user_chain: the administrator's own chain, which is made
     where it is missing, and never changed. forward_policy: also set FORWARD's policy to this.
     """
-    present, ours = parse(saved), shapes(device)
+    present, ours = parse(saved), rule_patterns(device)
     text = ""
     for table, chains in rules.items():
         have = present.get(table, {})
@@ -191,8 +191,8 @@ def changes(
             lines += f":{user_chain} - [0:0]\n-A {user_chain} {_RETURN}\n"
         for chain, wanted_rules in chains.items():
             lines += "" if chain in have else f":{chain} - [0:0]\n"
-            edits = Edits(chain, have.get(chain, []))
-            edits.arrange(wanted_rules, ours.fit)
+            edits = ChainEdits(chain, have.get(chain, []))
+            edits.arrange(wanted_rules, ours.match)
             lines += edits.text
         for built_in, leading in jumps(device, user_chain)[table].items():
             lines += _lead(built_in, have.get(built_in, []), leading)
@@ -207,13 +207,13 @@ def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: st
     which rules of theirs lead stays, and is empty: the kernel would not let it go.
     user_chain: the administrator's, where no other network needs it: gone if nothing is in it.
     """
-    present, ours = parse(saved), shapes(device)
+    present, ours = parse(saved), rule_patterns(device)
     text = ""
     for table, leading in jumps(device).items():
         have = present.get(table, {})
         lines = f":FORWARD {forward_policy} [0:0]\n" if forward_policy and table == "filter" else ""
         chains = [name for name in (chain_of(device), f"{chain_of(device)}-OUT") if name in have]
-        free = [name for name in chains if all(map(ours.fit, have[name]))]
+        free = [name for name in chains if all(map(ours.match, have[name]))]
         for built_in, rules in leading.items():
             gone = [rule for rule in rules if _target(rule) in free]
             lines += _drop(built_in, have.get(built_in, []), gone)
@@ -221,7 +221,7 @@ def removal(saved: str, device: str, *, user_chain: str = "", forward_policy: st
             if chain in free and chain not in _led_to(have, leading):
                 lines += f"-F {chain}\n-X {chain}\n"
             else:
-                lines += _drop(chain, have[chain], [*filter(ours.fit, have[chain])])
+                lines += _drop(chain, have[chain], [*filter(ours.match, have[chain])])
         if table == "filter" and have.get(user_chain) in ([_RETURN], []):
             lines += _drop("FORWARD", have.get("FORWARD", []), [f"-j {user_chain}"])
             lines += _drop(user_chain, have[user_chain], [_RETURN]) + f"-X {user_chain}\n"
@@ -233,7 +233,7 @@ def forwards_for_others(saved: str, device: str) -> bool:
     """Whether FORWARD has rules that are not this network's: somebody else relies on forwarding."""
     rules = parse(saved).get("filter", {}).get("FORWARD", [])
     own = jumps(device)["filter"]["FORWARD"]
-    return any(rule not in own and not asks_user(rule) for rule in rules)
+    return any(rule not in own and not jumps_to_user_chain(rule) for rule in rules)
 
 
 def devices_of_chains(saved: str) -> list[str]:
@@ -247,7 +247,7 @@ def devices_of_chains(saved: str) -> list[str]:
             device = chain.removeprefix(PREFIX).removesuffix("-OUT")
             if not chain.startswith(PREFIX) or is_user_chain(chain):
                 continue
-            if not rules or any(map(shapes(device).fit, rules)):
+            if not rules or any(map(rule_patterns(device).match, rules)):
                 found.add(device)
     return sorted(found)
 
@@ -306,13 +306,13 @@ def _lead(built_in: str, have: list[str], ours: list[str]) -> str:
     """
     if _leads(have, ours):
         return ""
-    edits = Edits(built_in, have)
+    edits = ChainEdits(built_in, have)
     for rule in have:
         if rule in ours:
             edits.delete(rule)
     for rule in ours:
-        asked = [each for each in edits.rules if asks_user(each)]
-        front = edits.rules[: len(asked)] == asked and not asks_user(rule)
+        asked = [each for each in edits.rules if jumps_to_user_chain(each)]
+        front = edits.rules[: len(asked)] == asked and not jumps_to_user_chain(rule)
         edits.insert(len(asked) if front else 0, rule)
     return edits.text
 
@@ -322,11 +322,11 @@ def _leads(have: list[str], ours: list[str]) -> bool:
         return False
     places = [have.index(rule) for rule in ours]
     before = have[: max(places)]
-    users = [have[: have.index(rule)] for rule in ours if asks_user(rule)]
+    users = [have[: have.index(rule)] for rule in ours if jumps_to_user_chain(rule)]
     return (
         places == sorted(places)
         and all(_target(rule).startswith(PREFIX) for rule in before)
-        and all(asks_user(rule) for earlier in users for rule in earlier)
+        and all(jumps_to_user_chain(rule) for earlier in users for rule in earlier)
     )
 
 

@@ -5,7 +5,7 @@ Reading only. Source: Docker Engine API 1.45, NetworkInspect.
 
 from __future__ import annotations
 
-from minidock.document import passed_over
+from minidock.document import report_skipped
 from minidock.engine.network.endpoint import DEFAULT
 from minidock.engine.store import container_json
 from minidock.errors import DamagedFile
@@ -73,7 +73,7 @@ def _name(store: Store, container_id: str) -> str:
     try:
         found = container_json.read(store, container_id)
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         return ""
     return found["Name"].removeprefix("/") if found else ""  # removed just now
 

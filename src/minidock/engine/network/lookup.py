@@ -1,9 +1,9 @@
-"""Networks, found by name or id, and shown as Docker shows them. Reading only."""
+"""List and find networks by name or id, in the form of docker network inspect. Read-only."""
 
 from __future__ import annotations
 
 from minidock.engine.network.inspect import document
-from minidock.engine.network.network_json import DRIVERS, Locked, every, is_whole
+from minidock.engine.network.network_json import DRIVERS, LockedNetworks, is_complete, read_all
 from minidock.errors import Conflict, DamagedFile, NotFound
 
 _RANKS = {name: number for number, name in enumerate(DRIVERS)}
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def list_networks(store: Store) -> list[dict[str, Any]]:
-    """All networks, as Docker's NetworkList has them: bridge, host, none, and those of users."""
+    """Return all networks as Docker's NetworkList: bridge, host, none, then user-defined ones."""
     return [document(store, state) for state in _all(store)]
 
 
 def inspect(store: Store, reference: str) -> dict[str, Any]:
-    """A network by name, id or id prefix, in the form of docker network inspect.
+    """Return a network by name, id or id prefix, in the form of docker network inspect.
 
     Raises NotFound.
     """
@@ -28,9 +28,9 @@ def inspect(store: Store, reference: str) -> dict[str, Any]:
 
 
 def find(store: Store, reference: str) -> dict[str, Any]:
-    """A network's file, by its name, its id, or the beginning of its id that only it has.
+    """Return a network's state by its name, its id, or a unique prefix of its id.
 
-    Raises NotFound, and Conflict where several ids begin so.
+    Raises NotFound; Conflict if several ids have this prefix.
     """
     states = _all(store)
     for state in states:
@@ -48,12 +48,12 @@ def find(store: Store, reference: str) -> dict[str, Any]:
 
 
 def _all(store: Store) -> list[dict[str, Any]]:
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         for name in DRIVERS:
             try:
                 files.load_or_make(name)
             except DamagedFile:
-                continue  # `every` passes over it, and says so
-        found = every(store)  # in the order of the directory; the three that are always there first
+                continue  # `read_all` skips and reports it
+        found = read_all(store)
         found.sort(key=lambda state: _RANKS.get(state["Name"], len(_RANKS)))
-        return [state for state in found if is_whole(state)]
+        return [state for state in found if is_complete(state)]

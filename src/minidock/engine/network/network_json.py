@@ -48,7 +48,7 @@ _SHAPE = {
 DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
-class Locked:
+class LockedNetworks:
     """A block in which no other process reads or writes the networks of this store.
 
     Raises LockTimeout.
@@ -58,7 +58,7 @@ class Locked:
         self._store = store
         self._directory = -1
 
-    def __enter__(self) -> Locked:
+    def __enter__(self) -> LockedNetworks:
         os.makedirs(self._store.networks, mode=0o700, exist_ok=True)
         self._directory = os.open(self._store.networks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         lock_or_close(self._directory, self._store.networks)
@@ -138,16 +138,16 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
     return network
 
 
-def read_whole(store: Store, name: str) -> dict[str, Any] | None:
+def read_or_skip(store: Store, name: str) -> dict[str, Any] | None:
     """The same; None where it is damaged, which is passed over: for who looks at every network."""
     try:
         return read(store, name)
     except DamagedFile as error:
-        document.passed_over(error)
+        document.report_skipped(error)
         return None
 
 
-def names(store: Store) -> list[str]:
+def list_names(store: Store) -> list[str]:
     """The networks that have a file."""
     try:
         entries = os.listdir(store.networks)
@@ -156,18 +156,18 @@ def names(store: Store) -> list[str]:
     return [entry.removesuffix(".json") for entry in entries if entry.endswith(".json")]
 
 
-def every(store: Store) -> list[dict[str, Any]]:
+def read_all(store: Store) -> list[dict[str, Any]]:
     """The files of all networks, as they are just now; damaged ones are passed over."""
-    found = [read_whole(store, name) for name in names(store)]
+    found = [read_or_skip(store, name) for name in list_names(store)]
     return [network for network in found if network is not None]
 
 
-def is_whole(network: dict[str, Any]) -> bool:
+def is_complete(network: dict[str, Any]) -> bool:
     """Whether a network was made to its end: one that people make has its subnet by then."""
     return "Asked" not in network or "Subnet" in network
 
 
-def remove_unfinished(store: Store) -> None:
+def remove_temporary_files(store: Store) -> None:
     """Remove the file of a writer that was killed before it could put it in its place."""
     try:
         entries = os.listdir(store.networks)
@@ -175,11 +175,11 @@ def remove_unfinished(store: Store) -> None:
         return
     for entry in entries:
         if entry.endswith(".new"):
-            with Locked(store):
+            with LockedNetworks(store):
                 _remove(f"{store.networks}/{entry}")
 
 
-def bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
+def list_bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
     """The published ports of all containers on a network, except one's."""
     return [
         {**binding, "Address": lease["Address"], "Container": container_id}

@@ -1,4 +1,4 @@
-"""What --network asks for: a network by its name, or another kind of place.
+"""Parse the value of --network: a network's name, or host, none, container:NAME.
 
 Source: Docker Engine API 1.45, HostConfig.NetworkMode.
 """
@@ -9,11 +9,11 @@ from minidock.engine.network.endpoint import DEFAULT
 from minidock.errors import UsageError
 
 
-class Mode:
-    """What --network asks for.
+class NetworkMode:
+    """A parsed --network.
 
-    kind: "bridge", "host", "none" or "container". target: the container whose network is joined;
-    of the kind "bridge", the network's name.
+    kind: "bridge", "host", "none" or "container". target: the network's name, or the container
+    whose network namespace is shared.
     """
 
     def __init__(self, kind: str, target: str = "") -> None:
@@ -21,21 +21,21 @@ class Mode:
         self.target = target
 
 
-def mode(network_mode: str) -> Mode:
-    """What kind of network a HostConfig.NetworkMode means; whether there is one is not asked.
+def parse_network_mode(network_mode: str) -> NetworkMode:
+    """Parse a HostConfig.NetworkMode; does not check that the network or container exists.
 
-    Raises UsageError for container: without a container.
+    Raises UsageError for "container:" without a container.
     """
     if network_mode in ("", "default", DEFAULT):
-        return Mode("bridge", DEFAULT)
+        return NetworkMode("bridge", DEFAULT)
     if network_mode in ("host", "none"):
-        return Mode(network_mode)
+        return NetworkMode(network_mode)
     kind, colon, target = network_mode.partition(":")
     if kind == "container" and colon:
         if not target:
             raise UsageError(
                 "invalid network mode: invalid container format container:<name|id>",
-                hint="name the container whose network to join: --network container:web",
+                hint="name the container whose network to share: --network container:web",
             )
-        return Mode("container", target)
-    return Mode("bridge", network_mode)
+        return NetworkMode("container", target)
+    return NetworkMode("bridge", network_mode)

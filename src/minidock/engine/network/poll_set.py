@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
 
-class Watched:
+class PollSet:
     """A set of sockets, each with the events that it waits for and a function to call.
 
     fd: the descriptor to poll for all of them.

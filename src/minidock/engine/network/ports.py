@@ -10,8 +10,8 @@ Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_
 from __future__ import annotations
 
 from minidock.engine.network.hosts_file import is_address
-from minidock.engine.network.network_json import bindings as bindings_of
-from minidock.engine.network.network_json import every
+from minidock.engine.network.network_json import list_bindings as bindings_of
+from minidock.engine.network.network_json import read_all
 from minidock.errors import Conflict, KernelError, UsageError
 from minidock.kernel import sysctl
 from minidock.kernel.port import HeldPort, hold
@@ -28,7 +28,7 @@ EADDRNOTAVAIL, EADDRINUSE = 99, 98
 _ATTEMPTS = 64  # at a port that is free for IPv4 and for IPv6
 
 
-class Published:
+class PublishedPort:
     """One published port of a container, held on the host.
 
     container_port, protocol: the container's side. held: one socket, or two: IPv4 first, IPv6.
@@ -45,7 +45,7 @@ class Published:
             port.close()
 
 
-def requests(
+def parse_bindings(
     port_bindings: dict[str, Any], exposed: Sequence[str] = (), *, publish_all: bool = False
 ) -> list[dict[str, Any]]:
     """HostConfig.PortBindings as a flat list, in the form that `bind` takes.
@@ -61,14 +61,14 @@ def requests(
     return [_request(key, binding) for key, bindings in asked.items() for binding in bindings]
 
 
-def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> list[Published]:
+def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> list[PublishedPort]:
     """Hold all these ports of the host, or none of them.
 
     bindings: {"HostIp", "HostPort" ("", "8090" or a range "8000-8010" to choose from), "Proto",
     "ContainerPort"}. store: names the container that has the port, in the error.
     Raises Conflict where one is taken, KernelError for an address that is not this host's.
     """
-    published: list[Published] = []
+    published: list[PublishedPort] = []
     try:
         # Those that name a port go first, so that none of the free choices takes it from them.
         for binding in sorted(bindings, key=lambda b: not is_single_port(str(b["HostPort"]))):
@@ -80,7 +80,7 @@ def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> l
     return published
 
 
-def forwarded(published: Sequence[Published]) -> list[dict[str, Any]]:
+def firewall_bindings(published: Sequence[PublishedPort]) -> list[dict[str, Any]]:
     """Held ports as networks.connect takes them: the firewall's side of publishing."""
     return [
         {
@@ -94,7 +94,7 @@ def forwarded(published: Sequence[Published]) -> list[dict[str, Any]]:
     ]
 
 
-def port_map(published: Sequence[Published], exposed: Sequence[str] = ()) -> dict[str, Any]:
+def port_map(published: Sequence[PublishedPort], exposed: Sequence[str] = ()) -> dict[str, Any]:
     """Held ports in the form of docker inspect's NetworkSettings.Ports.
 
     exposed: "80/tcp" each; those that are not published are there with None.
@@ -127,7 +127,7 @@ def _request(key: str, binding: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bind_one(binding: dict[str, Any], store: Store | None) -> Published:
+def _bind_one(binding: dict[str, Any], store: Store | None) -> PublishedPort:
     protocol = binding["Proto"]
     addresses = [binding["HostIp"]] if binding["HostIp"] else wildcard_addresses()
     last: KernelError | None = None
@@ -139,7 +139,7 @@ def _bind_one(binding: dict[str, Any], store: Store | None) -> Published:
                 raise with_hint(error, addresses[0], host_port) from None
             last = error
             continue
-        return Published(int(binding["ContainerPort"]), protocol, held)
+        return PublishedPort(int(binding["ContainerPort"]), protocol, held)
     taken = f"{addresses[0]}:{binding['HostPort'] or 'any'}"
     raise port_taken(taken, binding, store) from last
 
@@ -220,7 +220,7 @@ def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conf
 def _owner(store: Store, binding: dict[str, Any]) -> str:
     """The container of this store that publishes a port, or ""."""
     wanted = (str(binding["HostPort"]), binding["Proto"])
-    for network in every(store):
+    for network in read_all(store):
         for other in bindings_of(network):
             if (str(other["HostPort"]), other["Proto"]) == wanted:
                 return str(other["Container"])

@@ -30,14 +30,14 @@ from _socket import (
 from select import EPOLLIN, EPOLLOUT
 from struct import pack
 
-from minidock.engine.network.poll_set import Watched
-from minidock.engine.network.proxy_udp import DatagramRelay
+from minidock.engine.network.poll_set import PollSet
+from minidock.engine.network.proxy_udp import UdpProxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minidock.engine.network.ports import Published
+    from minidock.engine.network.ports import PublishedPort
 
 EMFILE, ENFILE = 24, 23
 _CHUNK_BYTES = 1 << 16
@@ -46,21 +46,21 @@ _MOST_CONNECTIONS = 256  # of one port; each takes two of the 1024 descriptors t
 _RESET_ON_CLOSE = pack("=ii", 1, 0)  # struct linger: close sends RST, as a refused connection has
 
 
-class Relay:
+class UserlandProxy:
     """All published ports of one container, relayed.
 
     published: held ports; the relay does not close them. address: the container's.
     fd: readable when there is something to pass on.
     """
 
-    def __init__(self, published: Sequence[Published], address: str) -> None:
-        self._watched = Watched()
+    def __init__(self, published: Sequence[PublishedPort], address: str) -> None:
+        self._watched = PollSet()
         self.fd = self._watched.fd
-        self._parts: list[_Listener | DatagramRelay] = []
+        self._parts: list[_Listener | UdpProxy] = []
         for each in published:
             target = (address, each.container_port)
             for port in each.held:
-                kind = DatagramRelay if port.protocol == "udp" else _Listener
+                kind = UdpProxy if port.protocol == "udp" else _Listener
                 self._parts.append(kind(port.socket, target, self._watched))
 
     def on_ready(self) -> None:
@@ -77,7 +77,7 @@ class Relay:
 class _Listener:
     """A held TCP port: accepts, and connects each client to the container."""
 
-    def __init__(self, held: socket, target: tuple[str, int], watched: Watched) -> None:
+    def __init__(self, held: socket, target: tuple[str, int], watched: PollSet) -> None:
         self._held = held
         self._target = target
         self._watched = watched
@@ -160,7 +160,7 @@ class _Connection:
         self,
         client: socket,
         server: socket,
-        watched: Watched,
+        watched: PollSet,
         ended: Callable[[_Connection], None],
     ) -> None:
         self._client = client

@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.network.poll_set import Watched
+    from minidock.engine.network.poll_set import PollSet
 
 _LONGEST_DATAGRAM_BYTES = 1 << 16
 _PKTINFO_BYTES = 20  # in6_pktinfo; in_pktinfo has 12
@@ -41,10 +41,10 @@ _MOST_CLIENTS = 256
 _SILENT_SECONDS = 90
 
 
-class DatagramRelay:
+class UdpProxy:
     """A held UDP port, and the clients that have used it."""
 
-    def __init__(self, held: socket, target: tuple[str, int], watched: Watched) -> None:
+    def __init__(self, held: socket, target: tuple[str, int], watched: PollSet) -> None:
         self._held = held
         self._target = target
         self._watched = watched
@@ -95,7 +95,7 @@ class DatagramRelay:
 class _Client:
     """One client's way to the container and back."""
 
-    def __init__(self, relay: DatagramRelay, sender: Any, asked: bytes) -> None:
+    def __init__(self, relay: UdpProxy, sender: Any, asked: bytes) -> None:
         self._held = relay._held
         self._watched = relay._watched
         self._sender = sender

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ANY = "*"  # in a shape: any text
 
 
-class Edits:
+class ChainEdits:
     """The lines for iptables-restore that change one chain.
 
     chain: its name. rules: what it has, without "-A chain"; kept up to date. text: the lines.
@@ -72,13 +72,13 @@ class Edits:
         return len(self.rules)
 
 
-class Shapes:
+class RulePatterns:
     """Rules with words in them that stand for any word: what a rule of ours may look like."""
 
     def __init__(self, rules: Sequence[str]) -> None:
         self._shapes = [rule.split() for rule in rules]
 
-    def fit(self, rule: str) -> bool:
+    def match(self, rule: str) -> bool:
         """Whether a rule has one of these shapes."""
         words = rule.split()
         same_length = (shape for shape in self._shapes if len(shape) == len(words))

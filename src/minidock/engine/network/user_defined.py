@@ -1,7 +1,7 @@
 """Networks that people make: `network create`, `rm` and `prune`.
 
 Each has a bridge, a subnet and firewall rules of its own, like the default network; on these,
-containers also find each other by name (names_served.py). What was asked for is kept in the
+containers also find each other by name (use_dns_server.py). What was asked for is kept in the
 network's file, so that after a reboot the first container that comes makes the same again.
 
 Refused, and not ignored: drivers but bridge, IPv6, what belongs to swarms, and options of the
@@ -17,7 +17,13 @@ import os
 from minidock.engine.network import bridge, ipam, networks
 from minidock.engine.network.endpoint import ICC_OPTION, MTU_OPTION
 from minidock.engine.network.lookup import find
-from minidock.engine.network.network_json import DRIVERS, Locked, every, is_whole, names
+from minidock.engine.network.network_json import (
+    DRIVERS,
+    LockedNetworks,
+    is_complete,
+    list_names,
+    read_all,
+)
 from minidock.engine.store.events import emit
 from minidock.engine.store.stories import forget, telling
 from minidock.engine.store.timestamps import timestamp
@@ -63,9 +69,9 @@ def create(
     _check_driver(driver)
     _check_range(asked)
     _check_options(options)
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         _sweep(store, files)
-        if name in names(store):
+        if name in list_names(store):
             raise Conflict(
                 f"network with name {name} already exists",
                 hint=f"minidock network inspect {name}, or choose another name",
@@ -103,7 +109,7 @@ def remove(store: Store, reference: str) -> None:
     name = found["Name"]
     if name in DRIVERS:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
-    with Locked(store) as files:
+    with LockedNetworks(store) as files:
         state = files.load(name)
         if state is None or state["Id"] != found["Id"]:  # somebody else was faster
             raise NotFound(f"network {reference} not found", hint="see: minidock network ls")
@@ -118,14 +124,14 @@ def remove(store: Store, reference: str) -> None:
     emit(store, "network", "destroy", state["Id"], name=name, type="bridge")
 
 
-def _sweep(store: Store, files: Locked) -> None:
+def _sweep(store: Store, files: LockedNetworks) -> None:
     """Unmake what a command that was killed left half made: it has no subnet yet."""
-    for state in every(store):
-        if not is_whole(state):
+    for state in read_all(store):
+        if not is_complete(state):
             _unmake(store, files, state)
 
 
-def _unmake(store: Store, files: Locked, state: dict[str, Any]) -> None:
+def _unmake(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
     """The bridge and its rules first: while the file is there, a repair finds them."""
     journal = store.network_journal(state["Name"])
     with telling(journal, "remove"), Netlink() as host:
@@ -136,7 +142,7 @@ def _unmake(store: Store, files: Locked, state: dict[str, Any]) -> None:
 
 def _device(store: Store, state: dict[str, Any]) -> str:
     """The bridge's name: asked for, or one that says whose it is, as `md-` and the network's id."""
-    devices = [other.get("Device") for other in every(store)] + [store.bridge]
+    devices = [other.get("Device") for other in read_all(store)] + [store.bridge]
     if asked := state["Options"].get(bridge.NAME_OPTION):
         bridge.check_name(asked)
         if asked in devices:

@@ -92,7 +92,7 @@ def documents(store: Store, *, strictly: bool = False) -> list[dict[str, Any]]:
         except DamagedFile as error:
             if strictly:
                 raise
-            document.passed_over(error)
+            document.report_skipped(error)
             continue
         if content is not None:
             found.append(content)

@@ -26,8 +26,8 @@ from minidock.document import (
     open_lines,
     open_regular,
     parse,
-    passed_over,
     read_bytes,
+    report_skipped,
 )
 from minidock.errors import DamagedFile
 from minidock.kernel.flock import try_lock
@@ -112,7 +112,7 @@ def read(
             if not 0 <= event["timeNano"] < _NEVER:
                 raise DamagedFile(store.events, f"timeNano: {event['timeNano']!r:.80} is no time")
         except DamagedFile as error:
-            passed_over(error)
+            report_skipped(error)
             continue
         moment = event["timeNano"] / 1e9
         if moment >= begin and (until is None or moment <= until):
@@ -126,7 +126,7 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
         try:
             fd = open_regular(store.events)
         except DamagedFile as error:
-            passed_over(error)
+            report_skipped(error)
             return
         except FileNotFoundError:
             if not _goes_on(until, follow=follow):
@@ -142,7 +142,7 @@ def _lines(store: Store, *, until: float | None, follow: bool) -> Iterator[bytes
                     *lines, rest = (rest + block).split(b"\n")
                     yield from lines
                     if len(rest) > _LONGEST_LINE_BYTES:
-                        passed_over(DamagedFile(store.events, "a line of it has no end"))
+                        report_skipped(DamagedFile(store.events, "a line of it has no end"))
                         return
                 if is_last:
                     break
@@ -157,7 +157,7 @@ def _whole(path: str) -> list[bytes]:
     except FileNotFoundError:
         return []
     except DamagedFile as error:
-        passed_over(error)
+        report_skipped(error)
         return []
 
 

@@ -23,7 +23,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from minidock.engine.network.device_settings import distrust
+from minidock.engine.network.device_settings import harden
 from minidock.kernel import link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
 from minidock.teach.lab.failure import Failure, scale_timeout
@@ -190,7 +190,7 @@ class Neighbour(Network):
             link.add_cable(here, DEVICE, peer=DEVICE, network=away)
             for end in (sandbox, made):  # what a student's program says there is no advice
                 with end.inside():
-                    distrust(DEVICE)
+                    harden(DEVICE)
             link.set_up(here, DEVICE)
             link.add_address(here, DEVICE, SANDBOX, prefix=24)
             link.set_up(there, "lo")

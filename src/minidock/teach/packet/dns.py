@@ -27,7 +27,7 @@ from struct import Struct
 
 from minidock.engine.container.containers import Container
 from minidock.engine.network.dns import message as dns_message
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.engine.network.hosts_file import is_address
 from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel import nftrace
@@ -120,7 +120,7 @@ def ask(
         if from_host or _is_host(pid):
             made, to = _socket(stack, server, protocol)
         else:
-            with Visit(pid):
+            with NetworkNamespace(pid):
                 made, to = _socket(stack, server, protocol)
                 traces.append(_trace(stack, server, made.getsockname()[1]))
         inside = len(traces)

@@ -135,7 +135,7 @@ def _stopped_container(question: Question) -> Verdict | None:
     if not found.running:
         text = f"container {found.name} is not running: it has no address, and its name no answer"
         return _stopped(text, f"minidock start {found.name}")
-    theirs = [n for n in network_json.every(question.store) if found.id in n["Leases"]]
+    theirs = [n for n in network_json.read_all(question.store) if found.id in n["Leases"]]
     ours = [n["Name"] for n in question.networks if n["Name"] != DEFAULT]
     if any(network["Name"] in ours for network in theirs):
         return None

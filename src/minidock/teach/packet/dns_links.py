@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minidock.engine.container.containers import Container
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.kernel import sysctl
 from minidock.teach.packet.facts import Network, Route, read_network, route_get
 
@@ -36,7 +36,7 @@ def broken(
     host = read_network()
     if from_host:
         return _route(route_get([server]), host, server)
-    with Visit(int(owner.state["Pid"])):
+    with NetworkNamespace(int(owner.state["Pid"])):
         inside, way = read_network(), route_get([server])
     network = next((n for n in networks if n["Leases"][owner.id]["Interface"] == way.device), None)
     if network is None:

@@ -17,7 +17,7 @@ from minidock.engine.container.containers import Container
 from minidock.engine.container.lookup import find
 from minidock.engine.network import network_json
 from minidock.engine.network.dns import message as dns_message
-from minidock.engine.network.dns.records import Directory
+from minidock.engine.network.dns.records import DnsRecords
 from minidock.engine.network.hosts_file import NAME_SERVER, upstream_servers
 from minidock.errors import Conflict
 from minidock.paths import Store
@@ -71,7 +71,7 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
     servers = dns.servers(container)
     asked = dns.ask(pid, (servers or [RESOLVERS_DEFAULT])[0], message, seconds=seconds)
     owner = _owner(store, container)
-    directory = Directory(store, owner.id)
+    directory = DnsRecords(store, owner.id)
     monitor = owner.monitor_pid
     held = (p for p, inode in name_server_ports(pid).items() if monitor and holds(monitor, inode))
     question = Question(
@@ -81,10 +81,10 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
         name=name,
         servers=servers,
         asked=asked,
-        networks=[n for n in network_json.every(store) if owner.id in n["Leases"]],
+        networks=[n for n in network_json.read_all(store) if owner.id in n["Leases"]],
         held_port=next(held, 0),
         known=directory.addresses(name),
-        leads_outside=directory.leads_outside,
+        leads_outside=directory.may_forward,
         upstream=[],
         in_hosts=dns.is_in_hosts(container, name),
         by_tcp=(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.errors import MinidockError
 from minidock.kernel import conntrack, nftrace, sysctl
 from minidock.teach.packet.target import Target
@@ -145,7 +145,7 @@ def look(
     back_host = Route()
     if came_by:
         back_host = route_get([source, "from", target.address, "iif", target.bridge])
-    with Visit(target.pid):
+    with NetworkNamespace(target.pid):
         inside = read_network()
         arrival = route_get([target.address, "from", arrived_as, "iif", interface])
         back = route_get([arrived_as, "from", target.address])

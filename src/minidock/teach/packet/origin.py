@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from minidock.engine.container.lookup import find
 from minidock.engine.network import ipam
-from minidock.engine.network.device_settings import distrust
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.device_settings import harden
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.errors import Conflict, UsageError
 from minidock.kernel import link, namespace, nftrace
 from minidock.kernel.netlink import Netlink
@@ -98,7 +98,7 @@ def origin(store: Store, name: str, target: Target) -> Iterator[Origin]:
     else:
         container = find(store, name)
         address, gateway, device = _endpoint(store, container.id, container.name, target)
-        with Visit(int(container.state["Pid"])):
+        with NetworkNamespace(int(container.state["Pid"])):
             made = _socket(False, target.protocol)
         with made:
             asked = target.asked if target.is_direct else _from_afar(target, gateway)
@@ -132,7 +132,7 @@ def _endpoint(store: Store, wanted: str, name: str, target: Target) -> tuple[str
 
     networks = [
         n
-        for n in network_json.every(store)
+        for n in network_json.read_all(store)
         if wanted in n["Leases"] and "Cable" in n["Leases"][wanted]
     ]
     if not networks:
@@ -163,7 +163,7 @@ def _next_door(protocol: str) -> Iterator[tuple[str, str, str, socket.socket]]:
                 namespace.setns(home, ["network"], place="")
             try:
                 link.add_cable(host, device, peer="lan0", network=away_fd)
-                distrust(device)
+                harden(device)
                 link.set_up(host, device)
                 link.add_address(host, device, here, prefix=30)
                 link.set_up(away, "lo")

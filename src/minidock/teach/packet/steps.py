@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minidock.engine.container.lookup import list_containers
-from minidock.engine.network.network_json import names as networks
+from minidock.engine.network.network_json import list_names as networks
 from minidock.paths import Store
 from minidock.teach.subject import read_ops
 

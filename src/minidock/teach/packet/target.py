@@ -111,8 +111,8 @@ def resolve(store: Store, asked: str, port: int, protocol: str = "tcp") -> Targe
         _require_own(asked)
     candidates = [
         (network, binding)
-        for network in network_json.every(store)
-        for binding in network_json.bindings(network)
+        for network in network_json.read_all(store)
+        for binding in network_json.list_bindings(network)
         if binding["HostPort"] == port and binding["Proto"] == protocol
     ]
     if not candidates:
@@ -163,7 +163,7 @@ def between(store: Store, start: str, text: str) -> Target:
         if not each.running or each.state["Pid"] == 0:
             raise Conflict(f"container {each.name} is not running", hint="minidock ps")
     networks_of = [
-        n for n in network_json.every(store) if "Cable" in n["Leases"].get(container.id, {})
+        n for n in network_json.read_all(store) if "Cable" in n["Leases"].get(container.id, {})
     ]
     shared = [n for n in networks_of if "Cable" in n["Leases"].get(caller.id, {})]
     if not networks_of:

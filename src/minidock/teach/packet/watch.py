@@ -11,7 +11,7 @@ import os
 import socket
 from contextlib import ExitStack
 
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.kernel import nftrace
 from minidock.teach.packet import counters
 from minidock.teach.packet.firewall_trace import Rules, Way, ways
@@ -34,7 +34,7 @@ class Watch:
         self._place = place
         self._target = target
         self._taps = [_tap(stack, target.bridge), _tap(stack, target.lease["Cable"])]
-        with Visit(target.pid):
+        with NetworkNamespace(target.pid):
             self._taps.append(_tap(stack, target.lease["Interface"]))
             self._inner_rules = Rules()
             self._inner_trace = stack.enter_context(nftrace.Trace(f"{_TABLE}-{os.getpid()}"))

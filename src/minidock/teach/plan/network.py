@@ -1,8 +1,8 @@
 """The network's acts of a run that has not taken place: bridges, rules, cables, names.
 
 Addresses, subnets and rules come from the engine's own functions of a network's file, such as
-`networks.lease_of` and `networks.changes`; here is only the order in which the engine asks the
-kernel for them, on copies of the files, which are never written.
+`networks.get_or_add_lease` and `networks.changes`; here is only the order in which the engine asks
+the kernel for them, on copies of the files, which are never written.
 
 Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/networking.py.
 """
@@ -25,7 +25,7 @@ from minidock.engine.network import (
 )
 from minidock.engine.network.dns import sockets
 from minidock.engine.network.hosts_file import NAME_SERVER
-from minidock.engine.network.network_mode import mode as mode_of
+from minidock.engine.network.network_mode import parse_network_mode as mode_of
 from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.kernel import conntrack, iptables, link, namespace, sysctl
 from minidock.kernel.netlink import Netlink
@@ -63,8 +63,8 @@ class PlannedWiring:
         joined = endpoints.joined(document) if self.kind == "bridge" else []
         for name in joined:
             self.states[name] = self._state(name)
-        self._order = networks.in_order(self._store, joined)
-        self.way_out = networks.way_out(self._store, joined) if joined else ""
+        self._order = networks.join_order(self._store, joined)
+        self.gateway_network = networks.gateway_network(self._store, joined) if joined else ""
 
     @property
     def before(self) -> str:
@@ -78,7 +78,7 @@ class PlannedWiring:
 
     def hold_ports(self) -> None:
         """As NetworkSandbox.hold_ports: the host's ports that lead to the container."""
-        wanted = wanted_ports(self._container, self.way_out)
+        wanted = wanted_ports(self._container, self.gateway_network)
         held = Ports()
         for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
             self._hold(each, held)
@@ -123,7 +123,7 @@ class PlannedWiring:
         address = endpoints.address_asked(self._container.document, name)
         if address:
             networks.check_may_choose(state)
-        return str(networks.lease_of(state, self._container.id, address)["Address"])
+        return str(networks.get_or_add_lease(state, self._container.id, address)["Address"])
 
     def connect(self) -> None:
         """As NetworkSandbox.connect: a cable into each network, once the namespace is there."""
@@ -132,7 +132,7 @@ class PlannedWiring:
             self._leave()
             self._acts.add(networks.set_loopback_up, link.set_up, PLACE, "lo")
         for number, name in enumerate(self._order):
-            self._connect(name, f"eth{number}", way_out=name == self.way_out)
+            self._connect(name, f"eth{number}", is_gateway=name == self.gateway_network)
         if endpoints.has_names(self._container.document):
             self._serve_names()
 
@@ -146,7 +146,7 @@ class PlannedWiring:
         bridge.check_name(device)
         found = link.find(host, device)
         if found is not None:
-            bridge.require_ours(host, self._store, found)
+            bridge.check_owner(host, self._store, found)
         own = found.index if found else 0
         subnet = self._subnet(host, state, own)
         first = bridge.asked_range(state).get("Gateway")
@@ -156,7 +156,7 @@ class PlannedWiring:
             found = None
         state.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
         self._make_device(host, state, found)
-        for cable in bridge.cables(host, state):
+        for cable in bridge.list_veths(host, state):
             self._distrust(cable, like=cable)
         self._switch_on_forwarding()
         self._apply_rules(state)
@@ -169,18 +169,18 @@ class PlannedWiring:
             return ipam.choose_subnet(routed)
 
     def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
-        """As bridge.make_way: a bridge whose subnet somebody else has by now makes way."""
+        """As bridge.discard_old_subnet: another network has taken the bridge's subnet."""
         if found is not None and state["Leases"]:
             raise Conflict(
                 f"the network {state['Name']} cannot leave {state['Subnet']}: containers use it",
                 hint="stop this store's containers first",
             )
         if found is not None:
-            self._acts.add(bridge.make_way, link.delete, "", device)
+            self._acts.add(bridge.discard_old_subnet, link.delete, "", device)
         state["Leases"] = {}
 
     def _make_device(self, host: Netlink, state: dict[str, Any], found: link.Link | None) -> None:
-        author, device, gateway = bridge.make_device, state["Device"], state["Gateway"]
+        author, device, gateway = bridge.ensure_device, state["Device"], state["Gateway"]
         prefix = ipam.parse_subnet(state["Subnet"]).prefix
         index = found.index if found else -1
         if found is None:
@@ -197,11 +197,11 @@ class PlannedWiring:
             self._acts.add(author, link.set_up, "", device)
 
     def _distrust(self, device: str, *, like: str) -> None:
-        for name, value in device_settings.missing(device, like=like):
-            self._acts.add(device_settings.distrust, sysctl.write, name, value)
+        for name, value in device_settings.missing_settings(device, like=like):
+            self._acts.add(device_settings.harden, sysctl.write, name, value)
 
     def _switch_on_forwarding(self) -> None:
-        author = bridge.switch_on_forwarding
+        author = bridge.enable_forwarding
         if (sysctl.read(bridge.FORWARDING) or "0") == "1":
             return
         policy = firewall.forward_policy(self._listing())
@@ -234,7 +234,7 @@ class PlannedWiring:
 
     def _apply_rules(self, state: dict[str, Any]) -> None:
         """As networks.apply_rules."""
-        device, published = state["Device"], network_json.bindings(state)
+        device, published = state["Device"], network_json.list_bindings(state)
         needed = any(networks.is_on_loopback(binding["HostIp"]) for binding in published)
         if not needed:
             self._set_localnet(device, "0")
@@ -254,13 +254,13 @@ class PlannedWiring:
 
     # One cable
 
-    def _connect(self, name: str, interface: str, *, way_out: bool) -> None:
+    def _connect(self, name: str, interface: str, *, is_gateway: bool) -> None:
         """As networks.connect."""
         state, container, document = self.states[name], self._container, self._container.document
         first = name == document["HostConfig"]["NetworkMode"]
         asked = (document["Config"].get("MacAddress") or None) if first else None
-        published = [_forwarded(binding) for binding in self._ports] if way_out else []
-        lease = networks.lease_of(state, container.id)
+        published = [_forwarded(binding) for binding in self._ports] if is_gateway else []
+        lease = networks.get_or_add_lease(state, container.id)
         lease.update(
             MacAddress=asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
             Bindings=published,
@@ -268,16 +268,16 @@ class PlannedWiring:
             Interface=interface,
         )
         missing = networks.changes(self._store, self._listing(), state)
-        self._plug_in(state, lease, way_out=way_out)
+        self._plug_in(state, lease, is_gateway=is_gateway)
         if missing or published:
             self._apply_rules(state)
         for binding in published:
             if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
-                self._acts.add(networks.forget_udp_flows, conntrack.forget_udp, binding["HostPort"])
+                self._acts.add(networks.delete_udp_flows, conntrack.forget_udp, binding["HostPort"])
 
-    def _plug_in(self, state: dict[str, Any], lease: dict[str, Any], *, way_out: bool) -> None:
-        """As endpoint.plug_in: the cable, then the container's end of it."""
-        author, cable, interface = endpoint.plug_in, lease["Cable"], lease["Interface"]
+    def _plug_in(self, state: dict[str, Any], lease: dict[str, Any], *, is_gateway: bool) -> None:
+        """As endpoint.attach: the cable, then the container's end of it."""
+        author, cable, interface = endpoint.attach, lease["Cable"], lease["Interface"]
         options = state.get("Options") or {}
         prefix = int(state["Subnet"].partition("/")[2])
         add = self._acts.add
@@ -297,32 +297,32 @@ class PlannedWiring:
         self._enter()
         if _has_ipv6():
             setting = f"net/ipv6/conf/{interface}/disable_ipv6"
-            add(endpoint.inside, sysctl.write, setting, "1")
+            add(endpoint.open_netlink, sysctl.write, setting, "1")
         self._leave()
         add(author, link.set_up, PLACE, "lo")
         if mtu:
             add(author, link.set_mtu, PLACE, interface, mtu)
         add(author, link.add_address, PLACE, interface, lease["Address"], prefix=prefix)
         add(author, link.set_up, PLACE, interface)
-        if way_out:
+        if is_gateway:
             add(author, link.add_default_route, PLACE, interface, state["Gateway"])
 
     def _enter(self) -> None:
-        author = endpoint.Visit.__enter__
+        author = endpoint.NetworkNamespace.__enter__
         self._acts.add(author, namespace.setns, Slot("namespace"), ["network"], place=PLACE)
 
     def _leave(self) -> None:
         self._acts.add(
-            endpoint.Visit.__exit__, namespace.setns, Slot("home"), ["network"], place=""
+            endpoint.NetworkNamespace.__exit__, namespace.setns, Slot("home"), ["network"], place=""
         )
 
     def _serve_names(self) -> None:
-        """As name_sockets.open_in: two rules in the container lead port 53 to its name server."""
+        """As dns/sockets.open_sockets: two rules in the container redirect port 53."""
         self._enter()
         text = sockets.redirect_rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
         for protocol in ("udp", "tcp"):
-            self._acts.add(sockets.open_in, listen_for_names, NAME_SERVER, protocol)
-        self._acts.add(sockets.open_in, iptables.restore, text, PLACE)
+            self._acts.add(sockets.open_sockets, listen_for_names, NAME_SERVER, protocol)
+        self._acts.add(sockets.open_sockets, iptables.restore, text, PLACE)
         self._leave()
 
     def _state(self, name: str) -> dict[str, Any]:
@@ -349,7 +349,7 @@ class PlannedWiring:
             found = link.find(host, device) if name == endpoint.DEFAULT else None
             addresses = link.every_address(host)
         own = [(a, p) for index, a, p in addresses if found and index == found.index]
-        if found is None or not bridge.is_of(self._store, found) or not own:
+        if found is None or not bridge.is_owned_by(self._store, found) or not own:
             self._note.append(f"the network {name} is supposed to be new: root may read its file")
             return state
         address, prefix = own[0]
@@ -366,9 +366,9 @@ def _new(name: str) -> dict[str, Any]:
 
 
 def _cable(container_id: str, network: str) -> str:
-    """As endpoint.cable_name, which chooses one at random for all networks but the default."""
+    """As endpoint.veth_name, which chooses one at random for all networks but the default."""
     if network == endpoint.DEFAULT:
-        return endpoint.cable_name(container_id)
+        return endpoint.veth_name(container_id)
     return f"veth{Slot('random')}"
 
 

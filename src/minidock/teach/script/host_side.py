@@ -163,7 +163,7 @@ class Host:
             if rule not in before.get(table, {}).get(chain, [])
             # A chain that the bridge's own network has yet to make is no business of a script.
             and not firewall.is_user_chain(chain)
-            and not firewall.asks_user(rule)
+            and not firewall.jumps_to_user_chain(rule)
         ]
 
     def removal(self) -> str:

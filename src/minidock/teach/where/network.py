@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 
 from minidock.engine.network.firewall import chain_of, parse
-from minidock.engine.network.network_json import every
-from minidock.engine.network.network_mode import mode
+from minidock.engine.network.network_json import read_all
+from minidock.engine.network.network_mode import parse_network_mode
 from minidock.kernel import iptables, link
 from minidock.kernel.netlink import Netlink
 from minidock.teach.ns.network import query_network
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def network_parts(container: Container, pid: int) -> list[Part]:
     """What the kernel has of a running container's network."""
-    asked = mode(container.host_config["NetworkMode"])
+    asked = parse_network_mode(container.host_config["NetworkMode"])
     if asked.kind == "host":
         return [Part("network", "host", "the host's own", ["ip", "address"])]
     inside = ["nsenter", "-t", str(pid), "-n"]
@@ -34,7 +34,7 @@ def network_parts(container: Container, pid: int) -> list[Part]:
         Part("routes", f"/proc/{pid}/net/route", "where its packets go",
              [*inside, "ip", "route", "show"])
     ]  # fmt: skip
-    joined = [network for network in every(container.store) if container.id in network["Leases"]]
+    joined = [network for network in read_all(container.store) if container.id in network["Leases"]]
     saved = parse(iptables.save().output()) if joined else {}
     kernel = Devices(pid, container.monitor_pid or 0) if joined else None
     for network in joined:

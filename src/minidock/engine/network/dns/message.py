@@ -57,7 +57,7 @@ class Query:
         self.question = data[_HEADER.size : end]
         self.room = _room(data, end) if additions else _PLAIN_UDP_BYTES
 
-    def address_asked(self) -> str:
+    def reverse_address(self) -> str:
         """Of a question whose address this is (1.2.168.192.in-addr.arpa): the address, or ""."""
         if self.kind != PTR or not self.name.endswith(".in-addr.arpa"):
             return ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from minidock.engine.network.endpoint import DEFAULT
-from minidock.engine.network.network_json import names, read_whole
+from minidock.engine.network.network_json import list_names, read_or_skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-class Directory:
+class DnsRecords:
     """What one container may know of its neighbours."""
 
     def __init__(self, store: Store, container_id: str) -> None:
@@ -53,13 +53,13 @@ class Directory:
         return ""
 
     @property
-    def leads_outside(self) -> bool:
+    def may_forward(self) -> bool:
         """Whether other servers may be asked: a container on internal networks only asks nobody."""
         return any(not network.get("Internal") for network in self._networks())
 
     def _networks(self) -> list[dict[str, Any]]:
         """The networks that the container is on, in the order of their names."""
-        found = [self._load(name) for name in sorted(names(self._store))]
+        found = [self._load(name) for name in sorted(list_names(self._store))]
         return [n for n in found if n is not None and self._container_id in n["Leases"]]
 
     def _load(self, name: str) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ class Directory:
         known = self._read.get(name)
         if known is not None and known[0] == version:
             return known[1]
-        network = read_whole(self._store, name)
+        network = read_or_skip(self._store, name)
         if network is not None:
             self._read[name] = (version, network)
         return network

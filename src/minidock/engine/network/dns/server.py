@@ -25,9 +25,9 @@ from select import EPOLLIN
 from time import monotonic
 
 from minidock.engine.network.dns import message as dns
-from minidock.engine.network.dns.tcp import StreamListener
-from minidock.engine.network.endpoint import Visit
-from minidock.engine.network.poll_set import Watched
+from minidock.engine.network.dns.tcp import TcpListener
+from minidock.engine.network.endpoint import NetworkNamespace
+from minidock.engine.network.poll_set import PollSet
 from minidock.errors import MinidockError
 from minidock.kernel.op import current_journal, use_journal
 from minidock.kernel.timer import wake_after
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minidock.engine.network.dns.records import Directory
-    from minidock.engine.network.dns.sockets import NameSockets
+    from minidock.engine.network.dns.records import DnsRecords
+    from minidock.engine.network.dns.sockets import DnsSockets
 
 DNS_PORT = 53
 _LONGEST_BYTES = 1 << 16
@@ -56,18 +56,18 @@ class NameServer:
 
     def __init__(
         self,
-        sockets: NameSockets,
-        directory: Directory,
+        sockets: DnsSockets,
+        directory: DnsRecords,
         upstream: Sequence[tuple[str, bool]],
     ) -> None:
         self._sockets = sockets
         self._directory = directory
         self.upstream = list(upstream)
-        self.watched = Watched()
+        self.watched = PollSet()
         self.fd = self.watched.fd
-        self._pending: set[_Passed] = set()
-        self._tick: _Tick | None = None
-        self._streams = StreamListener(self, sockets.tcp)
+        self._pending: set[_ForwardedQuery] = set()
+        self._tick: _Timer | None = None
+        self._streams = TcpListener(self, sockets.tcp)
         self.watched.watch(sockets.udp, EPOLLIN, self._on_queries)
 
     def on_ready(self) -> None:
@@ -96,12 +96,12 @@ class NameServer:
             return dns.SERVER_FAILURE, []
 
     def _look_up(self, query: dns.Query) -> tuple[int, list[bytes]] | None:
-        if address := query.address_asked():
+        if address := query.reverse_address():
             if name := self._directory.name_of(address):
                 return dns.NO_ERROR, dns.pointer(name)
         elif (found := self._directory.addresses(query.name)) is not None:
-            return dns.NO_ERROR, dns.addresses(_turned(found)) if query.kind == dns.A else []
-        return None if self._directory.leads_outside else (dns.SERVER_FAILURE, [])
+            return dns.NO_ERROR, dns.addresses(_rotate(found)) if query.kind == dns.A else []
+        return None if self._directory.may_forward else (dns.SERVER_FAILURE, [])
 
     def upstream_socket(self, number: int, kind: int) -> socket | None:
         """A socket towards the number-th server, from where it can be asked; None for no such."""
@@ -116,7 +116,7 @@ class NameServer:
         journal = current_journal()
         use_journal(None)
         try:
-            with Visit(self._sockets.netns_pid):
+            with NetworkNamespace(self._sockets.netns_pid):
                 return socket(family, flags, 0)
         finally:
             use_journal(journal)
@@ -126,7 +126,7 @@ class NameServer:
         if self._tick is not None:
             return
         try:
-            self._tick = _Tick()
+            self._tick = _Timer()
         except MinidockError:  # no descriptor is left: the next question tries again
             return
         self.watched.watch(self._tick, EPOLLIN, self._on_tick)
@@ -153,7 +153,7 @@ class NameServer:
     def _pass_on(self, query: dns.Query, data: bytes, client: Any) -> None:
         if len(self._pending) >= _MOST_PENDING:
             return  # the client asks again
-        passed = _Passed(self, query, data, client)
+        passed = _ForwardedQuery(self, query, data, client)
         self._pending.add(passed)
         passed.ask()
         self.wake_later()
@@ -167,7 +167,7 @@ class NameServer:
         for passed in list(self._pending):
             if passed.deadline < now:
                 passed.ask()
-        self._streams.end_silent(now)
+        self._streams.close_idle(now)
         if self._pending or self._streams.busy:
             self.wake_later()
 
@@ -177,12 +177,12 @@ class NameServer:
         except OSError:
             return  # it has gone, or its queue is full: datagrams may be lost
 
-    def _done(self, passed: _Passed, message: bytes) -> None:
+    def _done(self, passed: _ForwardedQuery, message: bytes) -> None:
         self._pending.discard(passed)
         self._send(message, passed.client)
 
 
-class _Passed:
+class _ForwardedQuery:
     """A question that was passed on, to one server after the other."""
 
     def __init__(self, server: NameServer, query: dns.Query, data: bytes, client: Any) -> None:
@@ -253,7 +253,7 @@ class _Passed:
             self._socket = None
 
 
-class _Tick:
+class _Timer:
     """A timer as a thing to watch."""
 
     def __init__(self) -> None:
@@ -272,7 +272,7 @@ class _Tick:
         os.close(self._fd)
 
 
-def _turned(found: list[str]) -> list[str]:
+def _rotate(found: list[str]) -> list[str]:
     """Another one first each time, so that an alias of several containers shares their work."""
     start = int.from_bytes(os.urandom(2), "big") % len(found)
     return found[start:] + found[:start]

@@ -1,8 +1,8 @@
-"""The sockets of a container's name server: where its questions arrive.
+"""The listening sockets of a container's DNS server, in the container's network namespace.
 
-A resolver asks 127.0.0.11 at port 53, as in Docker. The sockets are in the container's own network,
-but at ports of the kernel's choice, for port 53 is the container's: it may be a name server itself.
-Two rules in its own firewall lead the questions there:
+The container's resolver queries 127.0.0.11 port 53, as in Docker. Port 53 itself stays free for
+the container, which may run a DNS server of its own; the sockets listen on ephemeral ports, and two
+iptables rules in the container's namespace redirect to them:
 
     nat OUTPUT, to 127.0.0.11 port 53: DNAT to 127.0.0.11 at our port (udp, tcp)
 
@@ -14,7 +14,7 @@ Sources: resolv.conf(5), iptables-extensions(8) DNAT, network_namespaces(7).
 
 from __future__ import annotations
 
-from minidock.engine.network.endpoint import Visit
+from minidock.engine.network.endpoint import NetworkNamespace
 from minidock.engine.network.hosts_file import NAME_SERVER
 from minidock.kernel import iptables
 from minidock.kernel.port import listen_for_names
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 _CHAIN = "MINIDOCK-NAMES"
 
 
-class NameSockets:
-    """The two sockets of a container's name server, and the process whose network they are in.
+class DnsSockets:
+    """The two sockets of a container's DNS server.
 
-    rules: those that lead port 53 to them, as iptables-restore takes them.
+    netns_pid: a process in their network namespace. rules: the redirection of port 53, as input
+    for iptables-restore.
     """
 
     def __init__(self, netns_pid: int, udp: socket, tcp: socket, rules: str) -> None:
@@ -39,44 +40,44 @@ class NameSockets:
         self.tcp = tcp
 
     def close(self) -> None:
-        """Answer no more; closing twice does nothing."""
+        """Close both sockets. Idempotent."""
         self.udp.close()
         self.tcp.close()
 
 
-def open_in(netns_pid: int, *, lead: bool = True) -> NameSockets:
-    """Open the sockets in a container's network, whose loopback is up, and lead port 53 to them.
+def open_sockets(netns_pid: int, *, redirect: bool = True) -> DnsSockets:
+    """Open the sockets in a container's network namespace and redirect port 53 to them.
 
-    lead: otherwise `lead_to` is to do so.
-    Raises KernelError, and MinidockError where iptables does.
+    The loopback device must be up. redirect: False leaves that to `redirect_port_53`.
+    Raises KernelError; MinidockError if iptables-restore fails.
     """
     udp = tcp = None
-    with Visit(netns_pid) as place:
+    with NetworkNamespace(netns_pid) as netns:
         try:
             udp = listen_for_names(NAME_SERVER, "udp")
             tcp = listen_for_names(NAME_SERVER, "tcp")
             rules = redirect_rules(udp.host_port, tcp.host_port)
-            if lead:
-                iptables.restore(rules, place)
+            if redirect:
+                iptables.restore(rules, netns)
         except BaseException:
-            for opened in (udp, tcp):
-                if opened is not None:
-                    opened.close()
+            for port in (udp, tcp):
+                if port is not None:
+                    port.close()
             raise
-    return NameSockets(netns_pid, udp.socket, tcp.socket, rules)
+    return DnsSockets(netns_pid, udp.socket, tcp.socket, rules)
 
 
-def lead_to(sockets: NameSockets) -> None:
-    """Lead port 53 to sockets that are open in a container's network.
+def redirect_port_53(sockets: DnsSockets) -> None:
+    """Redirect port 53 to sockets that are open in a container's network namespace.
 
-    Raises MinidockError where iptables does.
+    Raises MinidockError if iptables-restore fails.
     """
-    with Visit(sockets.netns_pid) as place:
-        iptables.restore(sockets.rules, place)
+    with NetworkNamespace(sockets.netns_pid) as netns:
+        iptables.restore(sockets.rules, netns)
 
 
 def redirect_rules(udp_port: int, tcp_port: int) -> str:
-    """What leads port 53 of the name server to the ports that it really has."""
+    """Return input for iptables-restore that redirects port 53 to these ports."""
     lines = ["*nat", f":{_CHAIN} - [0:0]", f"-A OUTPUT -d {NAME_SERVER}/32 -j {_CHAIN}"]
     for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
         match = f"-p {protocol} -m {protocol} --dport 53"

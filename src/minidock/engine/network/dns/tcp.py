@@ -20,12 +20,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from minidock.engine.network.poll_set import Watched
+    from minidock.engine.network.poll_set import PollSet
 
     class Resolver(Protocol):
         """What answers, or knows whom to ask: a NameServer (server.py)."""
 
-        watched: Watched
+        watched: PollSet
         upstream: list[tuple[str, bool]]
 
         def find(self, query: dns.Query) -> tuple[int, list[bytes]] | None: ...
@@ -39,7 +39,7 @@ _MOST_CLIENTS = 64
 _SILENT_SECONDS = 10.0
 
 
-class StreamListener:
+class TcpListener:
     """Clients that ask by TCP."""
 
     def __init__(self, server: Resolver, listening: socket) -> None:
@@ -53,7 +53,7 @@ class StreamListener:
         """Whether anybody is connected."""
         return bool(self._clients)
 
-    def end_silent(self, now: float) -> None:
+    def close_idle(self, now: float) -> None:
         """Let those go of whom nothing was heard for long."""
         for client in list(self._clients):
             if client.heard + _SILENT_SECONDS < now:
@@ -65,7 +65,7 @@ class StreamListener:
             client.close()
         self.server.watched.watch(self._listening, 0, self._accept)
 
-    def ended(self, client: _Client) -> None:
+    def forget(self, client: _Client) -> None:
         """Forget a client."""
         self._clients.discard(client)
 
@@ -86,14 +86,14 @@ class StreamListener:
 class _Client:
     """A connected client: one question of its at a time."""
 
-    def __init__(self, listener: StreamListener, connection: socket) -> None:
+    def __init__(self, listener: TcpListener, connection: socket) -> None:
         self.heard = monotonic()
         self._listener = listener
         self._server = listener.server
         self._connection = connection
         self._received = b""
         self._to_send = b""
-        self._passed: _PassedStream | None = None
+        self._passed: _ForwardedTcpQuery | None = None
         self._watch()
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class _Client:
             self._passed = None
         self._server.watched.watch(self._connection, 0, self._ready)
         self._connection.close()
-        self._listener.ended(self)
+        self._listener.forget(self)
 
     def take(self, message: bytes) -> None:
         """Send an answer, and go on with the next question."""
@@ -157,12 +157,12 @@ class _Client:
             code, answers = found
             self.take(dns.response(query, answers, code=code))
             return
-        self._passed = _PassedStream(self, self._server, query, data)
+        self._passed = _ForwardedTcpQuery(self, self._server, query, data)
         self._watch()
         self._passed.ask()
 
 
-class _PassedStream:
+class _ForwardedTcpQuery:
     """A question that was passed on by TCP, to one server after the other."""
 
     def __init__(self, client: _Client, server: Resolver, query: dns.Query, data: bytes) -> None:

@@ -89,7 +89,7 @@ class Shop:
 
     def things(self) -> dict[str, list[str]]:
         """What there is of it, by kind. Before it is made: what others have called so."""
-        networks = network_file.names(self.store)
+        networks = network_file.list_names(self.store)
         return {
             "container": list(self.containers()),
             "volume": [name for name in VOLUMES if os.path.isdir(self.store.volume(name))],

@@ -167,7 +167,9 @@ def test_a_phase_is_a_module_and_a_function(phase: str, module: str, function: s
 def test_a_method_without_a_docstring_is_told_by_the_class_above() -> None:
     above = purpose_of_function("kernel.cgroup", "Cgroup.thaw")
     assert above and purpose_of_function("kernel.cgroup_v1", "CgroupV1.thaw") == above
-    assert purpose_of_function("engine.network.endpoint", "Visit.__exit__").startswith("A block")
+    assert purpose_of_function("engine.network.endpoint", "NetworkNamespace.__exit__").startswith(
+        "A context"
+    )
 
 
 def test_a_docstring_comes_apart_into_pieces() -> None:

@@ -11,7 +11,7 @@ from minidock.engine.build import copy_step
 from minidock.engine.build.checksum import checksum
 from minidock.engine.build.entitlements import check_fetch
 from minidock.engine.build.mounts import Mount
-from minidock.engine.build.source_tree import Tree
+from minidock.engine.build.source_tree import Source, Tree
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from minidock.engine.build.builder import Builder
     from minidock.engine.build.copy_step import Copy
     from minidock.engine.build.run_step import Command
-    from minidock.engine.build.source_tree import Source
     from minidock.engine.build.stage_plan import Stage
     from minidock.engine.build.stage_state import State
     from minidock.engine.build.step_layer import Work

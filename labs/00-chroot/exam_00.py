@@ -1,4 +1,4 @@
-"""Lab 00: is the command a process of its own, under another root, and is its end told truly?"""
+"""Lab 00: is the command a process of its own, under another root, and does box report its end?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minidock.teach.lab.exam import (
 _MARK = "mark-" + secrets.token_hex(8)  # a name that only this exam knows
 _TREASURE = "/treasure-" + secrets.token_hex(8)
 
-# A root for the jail: the host's programs are shown in it, and the student's; nothing else is.
+# A root for the jail: only the host's programs and the student's are in it.
 _JAIL = """
 mkdir -p /jail/tmp /jail/dev
 for name in usr opt etc bin sbin lib lib32 lib64 libx32 lab; do
@@ -35,7 +35,7 @@ mount --rbind /dev /jail/dev
 
 @dataclass
 class Runs:
-    """Boxes that came to their ends."""
+    """Boxes that have ended."""
 
     said: str
     talking: Program  # says what it reads, and ends with 42
@@ -73,7 +73,7 @@ def jail(sandbox: Sandbox) -> tuple[str, ProgramResult]:
     treasure = secrets.token_hex(16)
     made = sandbox.start_command("/bin/sh", "-ec", _JAIL).wait(10)
     if made.exit_code:
-        raise RuntimeError(f"the jail cannot be made: {made.summary()}")
+        raise RuntimeError(f"the jail cannot be created: {made.summary()}")
     sandbox.write(_TREASURE, treasure + "\n")
     chroot = "/usr/sbin/chroot"
     return treasure, sandbox.start_command(chroot, "/jail", "/lab/box", "escape", _TREASURE).wait(
@@ -83,10 +83,10 @@ def jail(sandbox: Sandbox) -> tuple[str, ProgramResult]:
 
 def runs_the_command(exam: Exam) -> str:
     played = exam.of(runs)
-    # Whether box waits for the command is another item's question.
+    # Another item tests whether box waits for the command.
     if not eventually(lambda: played.talking.output == played.said, seconds=1):
-        raise Failure(f"`cat` should have said {played.said}; {played.talks.summary()}")
-    return "`cat` said what it was given"
+        raise Failure(f"`cat` should have printed {played.said}; {played.talks.summary()}")
+    return "`cat` printed its input"
 
 
 def own_root(exam: Exam) -> str:
@@ -129,14 +129,14 @@ def command_not_found(exam: Exam) -> str:
     played = exam.of(runs)
     missing, forbidden = played.missing.exit_code, played.forbidden.exit_code
     if (missing, forbidden) != (127, 126):
-        raise Failure(f"no such command: {missing}; a file that is no program: {forbidden}")
-    return "no such command: 127; a file that is no program: 126"
+        raise Failure(f"no such command: {missing}; a file that is not executable: {forbidden}")
+    return "no such command: 127; a file that is not executable: 126"
 
 
 def no_root_no_command(exam: Exam) -> str:
     result = exam.of(runs).without_root
     if result.output:
-        raise Failure(f"the command ran, outside: it said {result.output.strip()!r}")
+        raise Failure(f"the command ran, outside: it printed {result.output.strip()!r}")
     if result.exit_code != 125 or not result.errors.strip():
         raise Failure(f"nothing ran; {result.summary()}")
     return f"nothing ran; {result.summary()}"
@@ -145,7 +145,7 @@ def no_root_no_command(exam: Exam) -> str:
 def escape(exam: Exam) -> str:
     treasure, result = exam.of(jail)
     if result.output.strip() != treasure:
-        raise Failure(f"the file says {treasure}; {result.summary()}")
+        raise Failure(f"the file contains {treasure}; {result.summary()}")
     return f"the file of the outside was read: {treasure}"
 
 

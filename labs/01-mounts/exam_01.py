@@ -1,4 +1,4 @@
-"""Lab 01: are the box's mounts its own, in both directions, and are they what was asked for?"""
+"""Lab 01: are the box's mounts its own, in both directions, and are they the requested ones?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minidock.teach.lab.exam import (
 _RESTRICTED = {"nosuid", "nodev", "noexec"}
 
 # What a host may have: two file systems with data, the second one mounted with care. They belong to
-# the place (its own tmpfs is the grader's), so that a wrong remount really changes them.
+# the sandbox (its own tmpfs is the grader's), so that a wrong remount really changes them.
 _VOLUMES = """
 mkdir -p /srv/data /srv/careful
 mount -t tmpfs data /srv/data
@@ -114,7 +114,7 @@ def nothing_comes_in(exam: Exam) -> str:
         raise Failure(
             f"the host mounted a tmpfs on ROOTFS{played.late}, and it appeared in the box"
         )
-    return f"the host mounted a tmpfs on ROOTFS{played.late}, and the box has it not"
+    return f"the host mounted a tmpfs on ROOTFS{played.late}, and the box does not have it"
 
 
 def nothing_leaks_out(exam: Exam) -> str:
@@ -153,8 +153,8 @@ def volume(exam: Exam) -> str:
         raise Failure(f"the box did not read the host's file: {played.wrote.summary()}")
     try:
         found = played.sandbox.read("/srv/data/from-box").strip()
-    except Failure as lost:
-        raise Failure(f"what the box wrote is not on the host: {lost}") from None
+    except Failure as failure:
+        raise Failure(f"what the box wrote is not on the host: {failure}") from None
     if found != played.to_host:
         raise Failure(f"the box wrote {played.to_host}, the host reads {found}")
     return "each side read what the other had written"
@@ -179,8 +179,8 @@ def host_can_still_write(exam: Exam) -> str:
     sandbox, _ = exam.of(read_only)
     try:
         sandbox.write("/srv/data/later", "")
-    except Failure as lost:
-        raise Failure(f"the host can write no more: {lost}") from None
+    except Failure as failure:
+        raise Failure(f"the host can no longer write: {failure}") from None
     return "the host wrote a file"
 
 
@@ -215,10 +215,10 @@ def no_volume_no_command(exam: Exam) -> str:
 
 
 def _as_host(sandbox: Sandbox, script: str) -> None:
-    """What the machine's own administrator does in the place."""
+    """Run a script as the sandbox's root."""
     result = sandbox.start_command("/bin/sh", "-ec", script).wait(10)
     if result.exit_code:
-        raise RuntimeError(f"the place cannot be set up: {result.summary()}")
+        raise RuntimeError(f"the sandbox cannot be set up: {result.summary()}")
 
 
 def _targets(mounts: list[Mount]) -> list[str]:
@@ -226,7 +226,7 @@ def _targets(mounts: list[Mount]) -> list[str]:
 
 
 def _mount_on(mounts: list[Mount], target: str) -> Mount:
-    """What is mounted there, the uppermost. Raises Failure where nothing is."""
+    """The topmost mount on a path. Raises Failure if there is none."""
     found = [mount for mount in mounts if mount.target == target]
     if not found:
         raise Failure(f"in the box nothing is mounted on {target}, but on: {_targets(mounts)}")

@@ -1,4 +1,4 @@
-"""Lab 02: what does a mount namespace hold whose root was pivoted, and what leads out of it?
+"""Lab 02: what is in a mount namespace after pivot_root, and what leads out of it?
 
 A process with CAP_SYS_CHROOT gets to the root of its mount namespace, whatever its own root is (lab
 00). So the exam looks from there: setns(2) into a mount namespace starts at its root.
@@ -31,11 +31,11 @@ class Box:
 
 @scene
 def on_a_mount(sandbox: Sandbox) -> Box:
-    """ROOTFS is a mount point: whoever forgot that it must be one gets all points but for that."""
+    """ROOTFS is a mount point, so that a missing bind mount costs only its own item."""
     script = f"mkdir -p {_MOUNTED} /srv/data && mount --bind {sandbox.rootfs} {_MOUNTED}"
     result = sandbox.start_command("/bin/sh", "-ec", script).wait(10)
     if result.exit_code:
-        raise RuntimeError(f"the place cannot be set up: {result.summary()}")
+        raise RuntimeError(f"the sandbox cannot be set up: {result.summary()}")
     sandbox.write(f"{sandbox.rootfs}/{_MARK}", "")
     mounts, names = _mounts(sandbox.init), sandbox.listdir(sandbox.rootfs)
     box = sandbox.start_box(*_OPTIONS, _MOUNTED)
@@ -78,7 +78,7 @@ def no_trace_in_the_rootfs(exam: Exam) -> str:
     names = box.running.command.nsenter("ls", "-A", "/").split()
     left = [name for name in names if name not in allowed]
     if left:
-        raise Failure(f"in ROOTFS there is now: {', '.join(left)}")
+        raise Failure(f"new in ROOTFS: {', '.join(left)}")
     return "ROOTFS has its own files, and the two mount points"
 
 
@@ -101,7 +101,7 @@ def host_keeps_its_root(exam: Exam) -> str:
     box = exam.of(on_a_mount)
     if box.mounts_during != box.mounts_before:
         changed = set(box.mounts_during) ^ set(box.mounts_before)
-        raise Failure(f"on the host, come or gone: {', '.join(sorted(changed))[:200]}")
+        raise Failure(f"on the host, added or removed: {', '.join(sorted(changed))[:200]}")
     return f"the host has its {len(box.mounts_before)} mounts as before"
 
 

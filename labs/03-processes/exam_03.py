@@ -1,4 +1,4 @@
-"""What is asked of lab 03: who has which number, who sees whom, and who ends with whom."""
+"""Lab 03: PIDs, /proc, and which processes end together."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from minidock.teach.lab.exam import (
     scene,
 )
 
-ORPHAN = ("sleep", "271828182")  # a command line that nothing else in the place has
+ORPHAN = ("sleep", "271828182")  # a command line that nothing else in the sandbox has
 LEAVES_ORPHAN = ("sh", "-c", f'({" ".join(ORPHAN)} &); exec "$@"', "sh")
 FLAGS = ("nosuid", "nodev", "noexec")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A box that is looked at, and the place that it is in. What ends is made anew in there."""
+    """A running box and its sandbox. Probes that end a box start another one there."""
 
     sandbox: Sandbox
     box: RunningBox
@@ -58,8 +58,8 @@ def own_pid_namespace(exam: Exam) -> str:
 def pid_one(exam: Exam) -> str:
     number = exam.of(plain).box.command.pid_inside()
     if number != 1:
-        raise Failure(f"the command is number {number} of its namespace")
-    return "the command is number 1 of its namespace"
+        raise Failure(f"the command is PID {number} of its namespace")
+    return "the command is PID 1 of its namespace"
 
 
 # /proc -------------------------------------------------------------------------------------------
@@ -90,9 +90,9 @@ def proc_flags(exam: Exam) -> str:
 
 def exit_code(exam: Exam) -> str:
     sandbox = exam.of(plain).sandbox
-    said = sandbox.run("run", sandbox.rootfs, "sh", "-c", "exit 7")
-    if said.exit_code != 7:
-        raise Failure(f"the command ended with 7, box with {said.summary()}")
+    result = sandbox.run("run", sandbox.rootfs, "sh", "-c", "exit 7")
+    if result.exit_code != 7:
+        raise Failure(f"the command ended with 7, box with {result.summary()}")
     box = sandbox.start_box(sandbox.rootfs)
     sandbox.signal(box.command, signal.SIGKILL)
     killed = box.program.wait(5)
@@ -109,8 +109,8 @@ def box_killed(exam: Exam) -> str:
     box.program.signal(signal.SIGKILL)
     if not eventually(partial(none_runs, new), seconds=3):
         left = ", ".join(f"`{' '.join(process.argv())}`"[:60] for process in running(new))
-        raise Failure(f"box was killed, and still there is {left}")
-    return f"box was killed, and none of its {len(new)} processes is there"
+        raise Failure(f"box was killed, and is survived by {left}")
+    return f"box was killed, and none of its {len(new)} processes is left"
 
 
 # --init ------------------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ def init_is_pid_one(exam: Exam) -> str:
     seen = exam.of(with_init)
     command = seen.box.command
     if command.pid_inside() == 1:
-        raise Failure("with --init too, the command itself is number 1")
+        raise Failure("with --init too, the command itself is PID 1")
     first = parent(seen.sandbox, command)
     if first.pid_inside() != 1 or first.namespace("pid") != command.namespace("pid"):
-        raise Failure(f"the command's parent is not number 1, but number {first.pid_inside()}")
-    return f"number 1 is the command's parent, the command is number {command.pid_inside()}"
+        raise Failure(f"the command's parent is not PID 1, but PID {first.pid_inside()}")
+    return f"PID 1 is the command's parent, the command is PID {command.pid_inside()}"
 
 
 def init_reaps(exam: Exam) -> str:
@@ -132,13 +132,13 @@ def init_reaps(exam: Exam) -> str:
     first = parent(seen.sandbox, seen.box.command)
     orphan = eventually(partial(child, first, ORPHAN))
     if orphan is None:
-        raise Failure("a process that lost its parent was not given to PID 1")
+        raise Failure("PID 1 did not adopt an orphan")
     seen.sandbox.signal(orphan, signal.SIGKILL)
     if not eventually(lambda: is_gone(orphan), seconds=3):
         raise Failure("an orphan that ended stays a zombie: PID 1 does not wait for it")
     if not first.is_running():
         raise Failure("as an orphan ended, so did PID 1")
-    return "an orphan ended, and PID 1 took its exit code"
+    return "an orphan ended, and PID 1 reaped it"
 
 
 def init_signals(exam: Exam) -> str:
@@ -146,7 +146,7 @@ def init_signals(exam: Exam) -> str:
     for number in (signal.SIGTERM, signal.SIGUSR1):
         box = sandbox.start_box("--init", sandbox.rootfs)
         first = parent(sandbox, box.command)
-        # More than once: who installs a handler after the fork may not have done it yet.
+        # Repeatedly: a PID 1 that installs a handler after the fork may not have done it yet.
         if not eventually(partial(ended_by, sandbox, number, first, box.command), seconds=3):
             raise Failure(f"PID 1 got {number.name}, and the command lives on")
         box.program.wait(5)
@@ -166,7 +166,7 @@ def init_ends(exam: Exam) -> str:
 def init_closed(exam: Exam) -> str:
     seen = exam.of(with_init)
     first = parent(seen.sandbox, seen.box.command)
-    # The command may run before PID 1, which has borne it, comes to closing.
+    # The command may run before its parent, PID 1, has closed its files.
     eventually(lambda: max(open_files(first), default=0) <= 2, seconds=3)
     numbers = open_files(first)
     if extra := [fd for fd in numbers if fd > 2]:
@@ -186,7 +186,7 @@ def none_runs(processes: list[Process]) -> bool:
 
 
 def is_gone(process: Process) -> bool:
-    """Whether it has ended, and its parent has taken its exit code."""
+    """Whether it has ended and been reaped."""
     return not os.path.exists(f"/proc/{process.pid}")
 
 

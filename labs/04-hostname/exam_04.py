@@ -1,4 +1,4 @@
-"""What is asked of lab 04: the name of the box, who knows it, and what stays as it was."""
+"""Lab 04: the hostname of a box, its files, and what must not change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from minidock.teach.lab.exam import Exam, Failure, Process, RunningBox, Sandbox,
 NAME = "web-7.example"
 FILES = ("/etc/hostname", "/etc/hosts")
 NO_NAMES = {
-    "a line's end in it": "web\n6.6.6.6 bank.example",
-    "a line's end behind it": "web\n",
+    "a newline in it": "web\n6.6.6.6 bank.example",
+    "a newline at its end": "web\n",
     "a blank in it": "web 7",
     "65 letters": "w" * 65,
     "nothing at all": "",
@@ -21,10 +21,10 @@ LOOPBACK = ip_network("127.0.0.0/8")
 
 @dataclass(frozen=True)
 class Boxes:
-    """Two boxes of one root file system at once: one is given a name, the other finds one.
+    """Two boxes of one root file system at once: one with --hostname, one without.
 
     before: the two files of the root file system as they were, by path. mounts: what was mounted on
-    the host by then, by id: a host that is a container itself has a mount at /etc/hostname.
+    the host then, by id: a host that is a container itself has a mount at /etc/hostname.
     """
 
     sandbox: Sandbox
@@ -80,7 +80,7 @@ def etc_hostname(exam: Exam) -> str:
         text, name = box.command.nsenter("cat", "/etc/hostname"), name_in(box.command)
         if text != f"{name}\n":
             raise Failure(f"the box is called {name!r}, and its /etc/hostname is {text!r}")
-    return "in both boxes, /etc/hostname is the name and a line's end"
+    return "in both boxes, /etc/hostname is the name and a newline"
 
 
 def etc_hosts(exam: Exam) -> str:
@@ -103,7 +103,7 @@ def rootfs_untouched(exam: Exam) -> str:
         raise Failure(f"the root file system's own {changed[0]} has become {text[:80]!r}")
     left = [mount.target for mount in seen.sandbox.init.mounts() if mount.id not in seen.mounts]
     if left:
-        raise Failure(f"there is a mount on the host: {left[0]}")
+        raise Failure(f"a new mount on the host: {left[0]}")
     return "two boxes run, and the root file system's own two files are as before"
 
 

@@ -1,4 +1,4 @@
-"""What lab 05 looks at: an overlay as a box's root, and what its upper directory becomes.
+"""Lab 05: an overlay as a box's root, and what its upper directory becomes.
 
 Two scenes. In the first a box runs over three layers, writes, and is looked at while it sleeps. In
 the second the upper directory is the kernel's own work, made by mount(8): diff and commit are asked
@@ -46,31 +46,31 @@ LISTING = f"""
 find /rootfs {ONE} {TWO} -exec stat -c '%n: %F, mode %a, owner %u:%g, %s bytes' {{}} +
 find /rootfs {ONE} {TWO} -type f -exec md5sum {{}} +
 """
-MOUNT_OWN = "/run/mount"  # mount(8) takes notes there; whoever uses it leaves that behind
+MOUNT_OWN = "/run/mount"  # a directory of mount(8), which it leaves behind
 FOLDERS = "/work", "/tmp", "/run", "/var/tmp"
 
 
 def prepare(sandbox: Sandbox, script: str) -> None:
-    """Set something up in the place, as its root."""
+    """Set something up in the sandbox, as its root."""
     result = sandbox.start_command("/bin/sh", "-ec", script).wait()
     if result.exit_code:
-        raise RuntimeError(f"the place could not be set up: {result.summary()}")
+        raise RuntimeError(f"the sandbox could not be set up: {result.summary()}")
 
 
 def look(process: Process, *argv: str) -> str:
-    """What a process sees, with users by their numbers in the place, not the host's."""
+    """What a process sees, with users by their numbers in the sandbox, not the host's."""
     first = process.uid_map()[0][1]
     text = process.nsenter(*argv, check=False).strip()
     return re.sub(r"\b1\d{9}\b", lambda found: str(int(found[0]) - first), text)
 
 
 def listing(sandbox: Sandbox) -> list[str]:
-    """All that must stay as it is: ROOTFS and the layers."""
+    """The files that must not change: ROOTFS and the layers."""
     return sorted(look(sandbox.init, "sh", "-c", LISTING).splitlines())
 
 
 def new_names(sandbox: Sandbox, before: dict[str, list[str]]) -> list[str]:
-    """Files in the places where a box may keep things, that were not there."""
+    """New files in the directories where a box may keep files."""
     return [
         f"{folder}/{name}"
         for folder, names in before.items()
@@ -91,18 +91,18 @@ class Layered:
     result: ProgramResult | None = None
 
     def nsenter(self, *argv: str) -> str:
-        """What is seen in the box, while it runs."""
+        """Run an applet in the running box; returns its output."""
         return self.box.command.nsenter(*argv).strip()
 
     def end(self) -> ProgramResult:
-        """Have the command end, and so the box."""
+        """End the command, and so the box."""
         if not self.result:
             self.sandbox.signal(self.box.command, signal.SIGKILL)
             self.result = self.box.program.wait()
         return self.result
 
     def left(self) -> list[str]:
-        """What is there now and was not before, but for upper."""
+        """What exists now and did not before, except upper."""
         found = self.sandbox.snapshot().list_new_since(self.snapshot)
         return found + [name for name in new_names(self.sandbox, self.names) if name != UPPER]
 
@@ -156,7 +156,7 @@ def lower_untouched(exam: Exam) -> str:
             raise Failure(f"after the box: {line}")
     for line in seen.before:
         if line not in now:
-            raise Failure(f"no more there after the box: {line}")
+            raise Failure(f"missing after the box: {line}")
     return f"{len(now)} lines about ROOTFS and the layers are the same before and after"
 
 
@@ -189,7 +189,7 @@ def upper_again(exam: Exam) -> str:
 def nothing_left(exam: Exam) -> str:
     seen = exam.of(layered)
     seen.end()
-    # What box leaves to PID 1 of the place, which is about to wait for it, is there for a moment.
+    # What box leaves to PID 1 of the sandbox, which is about to wait for it, is there for a moment.
     if not eventually(lambda: not seen.left(), seconds=2):
         raise Failure(f"left behind: {', '.join(seen.left())}")
     return "no mount, no process, no directory is left but upper"
@@ -277,7 +277,7 @@ def committed(exam: Exam) -> Layer:
                 if member.isreg() and (file := tar.extractfile(member)):
                     layer.texts[name] = file.read(1000)
     except tarfile.TarError as error:
-        raise Failure(f"{TAR} is no uncompressed tar archive: {error}") from None
+        raise Failure(f"{TAR} is not an uncompressed tar archive: {error}") from None
     return layer
 
 
@@ -317,9 +317,7 @@ def commit_files(exam: Exam) -> str:
     wrong = [name for name in layer.names if name.startswith("/") or ".." in name.split("/")]
     wanted = {"a b", "deep", "deep/er", "dir", "dir/link", "dir/new", "dir/same", "keep", "pipe"}
     if wrong or not wanted <= set(layer.names):
-        raise Failure(
-            f"names that are no relative paths, or missing ones: {', '.join(layer.names)}"
-        )
+        raise Failure(f"absolute or missing names: {', '.join(layer.names)}")
     keep, link = layer.members["keep"], layer.members["dir/link"]
     seen = f"{keep.mode:o} {keep.uid}:{keep.gid} {layer.texts.get('keep')!r}"
     if seen != "4750 7:8 b'low\\nmore\\n'":
@@ -329,5 +327,5 @@ def commit_files(exam: Exam) -> str:
     pair = [layer.members[f"dir/{name}"] for name in ("new", "same")]
     hard = [member.linkname.removeprefix("./") for member in pair if member.islnk()]
     if hard not in (["dir/new"], ["dir/same"]):
-        raise Failure("dir/new and dir/same are one file, and are no hard link in the archive")
+        raise Failure("dir/new and dir/same are one file, but not a hard link in the archive")
     return f"{len(layer.names)} entries: types, modes, owners and links are those of upper"

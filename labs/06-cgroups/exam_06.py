@@ -1,4 +1,4 @@
-"""The exam of lab 06: what the box may use, on cgroup v1 and on v2.
+"""Lab 06: limits of memory, processes and CPU time, on cgroup v1 and v2.
 
 Limits are read from the files of the command's own cgroup, and then it is tried whether they hold.
 Everything is asked of the controller: one tree for each of them (v1), or one tree for all (v2).
@@ -24,7 +24,7 @@ CONTROLLERS = ("memory", "pids", "cpu")
 
 # A busy loop beside the sleeping command, so that there is something to slow down.
 BUSY = ("sh", "-c", 'while :; do :; done & exec "$@"', "sh")
-# As many processes as it gets, and then, in the place of the shell, a string that is doubled until
+# As many processes as it gets, and then, instead of the shell, a string that is doubled until
 # it has 32 MiB: for the last doubling, 48 MiB are needed at once.
 FORKS, FEW, LITTLE = 24, 12, 24 << 20
 GREEDY = f"""
@@ -147,7 +147,7 @@ def memory_limit(exam: Exam) -> str:
 def over_memory(exam: Exam) -> str:
     seen = exam.of(over)
     if "grown" in seen.result.output:
-        raise Failure("with 24 MiB, a program took 48, and nobody stopped it")
+        raise Failure("with 24 MiB, a program used 48, and was not killed")
     if seen.result.exit_code != 137:
         raise Failure(
             f"a program over its memory should end by SIGKILL (137): {seen.result.summary()}"
@@ -197,5 +197,5 @@ def throttled(exam: Exam) -> str:
 
     # On a machine with much else to do, it takes a while until the loop gets its twentieth at all.
     if not eventually(times, seconds=30):
-        raise Failure("a busy loop was never made to wait: nr_throttled in cpu.stat stays 0")
-    return "a busy loop was made to wait for its next period"
+        raise Failure("a busy loop was not throttled: nr_throttled in cpu.stat stays 0")
+    return "a busy loop was throttled"

@@ -32,14 +32,14 @@ class Box:
     net: Network
 
     def end(self) -> None:
-        """Kill the command, as its user might; box ends by itself then."""
+        """Kill the command, so that box ends."""
         self.sandbox.signal(self.running.command, signal.SIGKILL)
         self.running.program.wait()
 
 
 @dataclass
-class House:
-    """The host, with one box plugged in, and its neighbour on the LAN."""
+class Lan:
+    """The host, with one box attached, and its neighbour on the LAN."""
 
     sandbox: Sandbox
     host: Network
@@ -50,8 +50,8 @@ class House:
         """The host's links by name, as `ip` tells of them."""
         return {each["ifname"]: each for each in ip(self.host, "-d", "link")}
 
-    def plugs(self) -> dict[str, str]:
-        """The bridge that each of the host's links is plugged into, "" for those in none."""
+    def bridge_ports(self) -> dict[str, str]:
+        """The bridge that each of the host's links is attached to, or ""."""
         return {name: each.get("master", "") for name, each in self.links().items()}
 
 
@@ -62,13 +62,13 @@ def alone(sandbox: Sandbox) -> Box:
 
 
 @scene
-def house(sandbox: Sandbox) -> House:
+def lan_with_box(sandbox: Sandbox) -> Lan:
     """A box on a bridge that was not there before."""
     neighbour = sandbox.neighbour()
-    return House(sandbox, sandbox.network(), neighbour, plugged_in(sandbox, FIRST))
+    return Lan(sandbox, sandbox.network(), neighbour, attach_box(sandbox, FIRST))
 
 
-def plugged_in(sandbox: Sandbox, address: str) -> Box:
+def attach_box(sandbox: Sandbox, address: str) -> Box:
     """One more box on the bridge."""
     return start(sandbox, "--network", BRIDGE, "--ip", f"{address}/24", "--gateway", GATEWAY)
 
@@ -106,103 +106,105 @@ def loopback(exam: Exam) -> str:
 
 
 def bridge(exam: Exam) -> str:
-    made = exam.of(house).links().get(BRIDGE)
+    made = exam.of(lan_with_box).links().get(BRIDGE)
     if made is None:
-        raise Failure(f"the host has no {BRIDGE}, only {', '.join(exam.of(house).links())}")
+        raise Failure(f"the host has no {BRIDGE}, only {', '.join(exam.of(lan_with_box).links())}")
     kind = made.get("linkinfo", {}).get("info_kind", "hardware")
     if kind != "bridge":
-        raise Failure(f"{BRIDGE} is no bridge, but {kind}")
+        raise Failure(f"{BRIDGE} is not a bridge, but {kind}")
     if "UP" not in made["flags"]:
         raise Failure(f"{BRIDGE} is down")
-    has = addresses(exam.of(house).host, BRIDGE)
+    has = addresses(exam.of(lan_with_box).host, BRIDGE)
     if f"{GATEWAY}/24" not in has:
         raise Failure(f"{BRIDGE} has the addresses {has or 'none'}")
     return f"{BRIDGE} is up, with {GATEWAY}/24"
 
 
 def cable(exam: Exam) -> str:
-    inside = {each["ifname"]: each for each in ip(exam.of(house).first.net, "-d", "link")}
+    inside = {each["ifname"]: each for each in ip(exam.of(lan_with_box).first.net, "-d", "link")}
     eth0 = inside.get("eth0")
     if eth0 is None:
         raise Failure(f"the box has no eth0: {', '.join(inside)}")
     kind = eth0.get("linkinfo", {}).get("info_kind", "hardware")
     if kind != "veth" or "UP" not in eth0["flags"]:
         raise Failure(f"eth0 is {kind}, {'up' if 'UP' in eth0['flags'] else 'down'}")
-    has = addresses(exam.of(house).first.net, "eth0")
+    has = addresses(exam.of(lan_with_box).first.net, "eth0")
     if has != [f"{FIRST}/24"]:
         raise Failure(f"eth0 has the addresses {has or 'none'}")
-    ends = [e for e in exam.of(house).links().values() if e["ifindex"] == eth0.get("link_index")]
+    ends = [
+        e for e in exam.of(lan_with_box).links().values() if e["ifindex"] == eth0.get("link_index")
+    ]
     if not ends:
-        raise Failure("eth0's other end is not on the host")
+        raise Failure("eth0's peer is not on the host")
     if ends[0].get("master") != BRIDGE:
-        raise Failure(f"the host's end, {ends[0]['ifname']}, is not plugged into {BRIDGE}")
-    return f"eth0 {FIRST}/24, its other end {ends[0]['ifname']} in {BRIDGE}"
+        raise Failure(f"the host's end, {ends[0]['ifname']}, is not attached to {BRIDGE}")
+    return f"eth0 {FIRST}/24, its peer {ends[0]['ifname']} in {BRIDGE}"
 
 
 def host_to_box(exam: Exam) -> str:
-    with exam.of(house).first.net.listen(80) as server:
-        seen = exam.of(house).host.connect(FIRST, 80, server)
+    with exam.of(lan_with_box).first.net.listen(80) as server:
+        seen = exam.of(lan_with_box).host.connect(FIRST, 80, server)
     if seen != GATEWAY:
-        raise Failure(f"the host called {FIRST}:80, and came as {seen}")
-    return f"the host called {FIRST}:80, and came as {seen}"
+        raise Failure(f"the host connected to {FIRST}:80, from {seen}")
+    return f"the host connected to {FIRST}:80, from {seen}"
 
 
 def default_route(exam: Exam) -> str:
-    routes = [r for r in ip(exam.of(house).first.net, "route") if r["dst"] == "default"]
+    routes = [r for r in ip(exam.of(lan_with_box).first.net, "route") if r["dst"] == "default"]
     if not routes:
         raise Failure("the box has no default route")
     if routes[0].get("gateway") != GATEWAY:
         raise Failure(f"its default route leads to {routes[0].get('gateway')}")
-    lan = exam.of(house).neighbour
-    exam.of(house).host.write_sysctl("net/ipv4/ip_forward", "1")
+    lan = exam.of(lan_with_box).neighbour
+    exam.of(lan_with_box).host.write_sysctl("net/ipv4/ip_forward", "1")
     with lan.listen(80) as server:
-        seen = exam.of(house).first.net.connect(lan.address, 80, server)
-    return f"default via {GATEWAY}: the LAN's {lan.address} was called by {seen}"
+        seen = exam.of(lan_with_box).first.net.connect(lan.address, 80, server)
+    return f"default via {GATEWAY}: the LAN's {lan.address} saw {seen}"
 
 
 def box_to_box(exam: Exam) -> str:
-    second = plugged_in(exam.of(house).sandbox, SECOND)
+    second = attach_box(exam.of(lan_with_box).sandbox, SECOND)
     with second.net.listen(80) as server:
-        seen = exam.of(house).first.net.connect(SECOND, 80, server)
-    with exam.of(house).first.net.listen(80) as server:
+        seen = exam.of(lan_with_box).first.net.connect(SECOND, 80, server)
+    with exam.of(lan_with_box).first.net.listen(80) as server:
         second.net.connect(FIRST, 80, server)
     if seen != FIRST:
-        raise Failure(f"{FIRST} called {SECOND}:80, and came as {seen}")
-    return f"{FIRST} called {SECOND}:80 and was called back"
+        raise Failure(f"{FIRST} connected to {SECOND}:80, from {seen}")
+    return f"{FIRST} connected to {SECOND}:80, and back"
 
 
 def address_again(exam: Exam) -> str:
     for which in ("one", "the next"):
-        box = plugged_in(exam.of(house).sandbox, THIRD)
+        box = attach_box(exam.of(lan_with_box).sandbox, THIRD)
         try:
             with box.net.listen(80) as server:
-                exam.of(house).host.connect(THIRD, 80, server)
+                exam.of(lan_with_box).host.connect(THIRD, 80, server)
         except Failure as lost:
             raise Failure(
                 f"of two boxes that had {THIRD}, {which} was not reached: {lost}"
             ) from None
         box.end()
-        del box  # and with it our hold on the namespace
+        del box  # and with it our reference to the namespace
     return f"two boxes had {THIRD}, one after the other, and both answered at once"
 
 
 def cable_gone(exam: Exam) -> str:
-    home = exam.of(house)
-    before = home.plugs()
+    home = exam.of(lan_with_box)
+    before = home.bridge_ports()
     if BRIDGE not in before:
         raise Failure(f"{BRIDGE} has gone with a box that ended before; {FIRST} is still running")
-    ending = plugged_in(home.sandbox, FOURTH)
-    cables = home.plugs().keys() - before.keys()
-    if not cables:
-        raise Failure("no cable was seen on the host while the box ran")
-    ending.end()  # while we still hold its namespace, as one does who looks into it by nsenter
-    now = home.plugs()
-    if left := now.keys() & cables:
+    ending = attach_box(home.sandbox, FOURTH)
+    veths = home.bridge_ports().keys() - before.keys()
+    if not veths:
+        raise Failure("no veth device was attached on the host while the box ran")
+    ending.end()  # while we still hold its namespace, as nsenter(1) would
+    now = home.bridge_ports()
+    if left := now.keys() & veths:
         raise Failure(f"the command was killed, box has ended, and left {', '.join(sorted(left))}")
     if now != before:
         kept = ", ".join(f"{name} in {bridge}" for name, bridge in now.items() if bridge)
-        raise Failure(f"box took more with it than its cable; still plugged in: {kept or 'none'}")
-    return f"{', '.join(cables)} went with its box, and {FIRST} kept its own"
+        raise Failure(f"box removed more than its veth device; still attached: {kept or 'none'}")
+    return f"{', '.join(veths)} was removed with its box, and {FIRST} kept its own"
 
 
 def addresses(net: Network, device: str) -> list[str]:

@@ -120,7 +120,7 @@ def arm_code(number: int, arguments: tuple[int, ...]) -> bytes:
 
 @dataclass(frozen=True)
 class Default:
-    """A box without options, and the place for more of them."""
+    """A box without options, and the sandbox for more of them."""
 
     sandbox: Sandbox
     command: Process
@@ -189,7 +189,7 @@ def cap_add(exam: Exam) -> str:
     seen = expect(command, "CapEff", mask({*DEFAULT, "NET_ADMIN", "SYS_TIME"}))
     wrong = box.sandbox.run("run", "--cap-add", "EVERYTHING", box.sandbox.rootfs, "true")
     if wrong.exit_code != 125:
-        raise Failure(f"--cap-add EVERYTHING is no capability, and: {wrong.summary()}")
+        raise Failure(f"--cap-add EVERYTHING, an unknown capability: {wrong.summary()}")
     return f"{seen}; a name that is none ends with 125"
 
 

@@ -1,6 +1,6 @@
 """The exam of lab 10: a box that an ordinary user starts, and that has a root of its own.
 
-The user is 1000 of the place, with a root file system of his own. What the maps say and to whom a
+The user is 1000 of the sandbox, with a root file system of his own. What the maps say and to whom a
 namespace belongs is read from outside; what root of the box may do to others' files is tried.
 """
 
@@ -46,7 +46,7 @@ echo end
 
 @dataclass(frozen=True)
 class Attic:
-    """The place of an ordinary user, and his box, in which a command sleeps."""
+    """The sandbox of an ordinary user, and his box, in which a command sleeps."""
 
     sandbox: Sandbox
     command: Process
@@ -89,7 +89,7 @@ def prepare(sandbox: Sandbox) -> None:
 
 
 def outside(sandbox: Sandbox, number: int) -> int:
-    """What the machine calls a user of the place."""
+    """What the machine calls a user of the sandbox."""
     first_inside, first_outside, _ = sandbox.init.uid_map()[0]
     return first_outside + number - first_inside
 

@@ -1,4 +1,4 @@
-"""What lab 11 looks at: an archive of images, made here, becomes boxes that are looked at.
+"""Lab 11: load an archive of images that this exam creates, and run boxes from it.
 
 Two scenes. In the first an archive of three images is loaded, with all that a layer may hold, and
 boxes run from it; one sleeps while it is looked at. In the second the archives are hostile: each
@@ -129,7 +129,7 @@ def base() -> bytes:
 
 
 def poison(sandbox: Sandbox) -> list[File]:
-    """Modules where the place's Python looks for its own: who imports one leaves /poisoned.
+    """Modules where the sandbox's Python looks for its own: an import leaves /poisoned.
 
     Behind chroot or pivot_root such an import would run the image's code, as root.
     """
@@ -204,18 +204,18 @@ class Running:
     command: Process
 
     def nsenter(self, *argv: str) -> str:
-        """What is seen in the box, with users by their numbers in the place, not the host's."""
+        """What is seen in the box, with users by their numbers in the sandbox, not the host's."""
         text = self.command.nsenter(*argv, check=False).strip()
         return re.sub(r"\b1\d{9}\b", lambda found: str(self.inside(found[0])), text)
 
     def inside(self, number: str) -> int:
-        """A user or group of the host's, by its number in the place."""
+        """A user or group of the host's, by its number in the sandbox."""
         return int(number) - self.command.uid_map()[0][1]
 
 
 @dataclass
 class Loaded:
-    """A place in which the archive was loaded, and how that ended."""
+    """A sandbox in which the archive was loaded, and the result of that."""
 
     sandbox: Sandbox
     result: ProgramResult
@@ -478,7 +478,7 @@ def hostile_modules(exam: Exam) -> str:
     box = exam.of(loaded).running()
     if names := box.nsenter("cat", f"/{POISONED}"):
         if "No such" not in names:
-            raise Failure(f"the image's own code was run as root, in the place of: {names}")
+            raise Failure(f"the image's own code was run as root, instead of: {names}")
     return "the image has Python modules of its own, and none of them was imported"
 
 
@@ -494,4 +494,4 @@ def digest(exam: Exam) -> str:
     after = sandbox.run("run", "forged:1", "true")
     if after.exit_code != 125:
         raise Failure(f"refused, and then box run forged:1: {after.summary()}")
-    return f"refused ({result.summary()}), and there is no such image"
+    return f"refused ({result.summary()}), and the image does not exist"

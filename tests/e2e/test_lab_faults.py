@@ -24,7 +24,7 @@ from minidock.engine.container.lookup import list_containers
 from minidock.errors import Conflict, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault.fault import Fault, choose
-from minidock.teach.lab.fault.promises import PROMISES, broken
+from minidock.teach.lab.fault.promises import PROMISES, find_broken
 from minidock.teach.lab.fault.session import FAULTS, NoFault, Session, begin, current
 from minidock.teach.lab.fault.shop import Shop
 from support import machine, stores
@@ -53,8 +53,8 @@ EVIDENCE = {
     "loopback-not-routed": ("cat /proc/sys/net/ipv4/conf/$BRIDGE/route_localnet", "^0"),
     "no-hairpin-masquerade": (f"{NAT} $CHAIN-OUT", r"\A(?!(.*\n)*.*--ctstate DNAT)"),
     "bridge-down": ("ip link show $BRIDGE", "state DOWN"),
-    "cable-unplugged": ("ip link show $WEB_CABLE", r"\A(?!.*master)"),
-    "thin-cable": ("ip link show $WEB_CABLE", "mtu 600"),
+    "cable-unplugged": ("ip link show $WEB_VETH", r"\A(?!.*master)"),
+    "thin-cable": ("ip link show $WEB_VETH", "mtu 600"),
     "black-hole": ("ip route", "blackhole"),
     "wrong-default-route": (f"{CLIENT} -n ip route", r"default via \S+\.255\.254"),
     "interface-down": (f"{CLIENT} -n ip link show eth0", "state DOWN"),
@@ -104,7 +104,7 @@ def shop(_busybox_store: Path) -> Iterator[Shop]:
         patch.setenv("PYTHONPATH", str(SOURCE))
         made = Shop(Store(root))
         made.make()
-        made.keep()
+        made.save_names()
         yield made
         not_kept = _not_kept(made) if made.containers() else {}
         made.end()
@@ -118,26 +118,26 @@ def whole(shop: Shop, request: pytest.FixtureRequest) -> Iterator[Shop]:
     failed = request.session.testsfailed
     if not shop.containers():
         shop.make()
-        shop.keep()
+        shop.save_names()
     yield shop
     if request.session.testsfailed > failed:
         shop.end()
         shop.make()
-        shop.keep()
+        shop.save_names()
 
 
 def _not_kept(shop: Shop, names: Iterable[str] | None = None) -> dict[str, str]:
     """What is still not kept after some time."""
-    seen = broken(shop, names, seconds=ANSWER_SECONDS)
+    seen = find_broken(shop, names, seconds=ANSWER_SECONDS)
     deadline = time.monotonic() + patience(5)
     while seen and time.monotonic() < deadline:
-        seen = broken(shop, seen, seconds=ANSWER_SECONDS)
+        seen = find_broken(shop, seen, seconds=ANSWER_SECONDS)
     return seen
 
 
 def _shows(shop: Shop, fault: Fault) -> bool:
     command, pattern = EVIDENCE[fault.name]
-    return bool(re.search(pattern, shop.ended(command).stdout, re.M))
+    return bool(re.search(pattern, shop.run_script(command).stdout, re.M))
 
 
 def _comes_to_show(shop: Shop, fault: Fault, *, so: bool) -> bool:
@@ -161,13 +161,13 @@ def test_a_fault_breaks_what_it_says_and_only_its_own_repair_helps(
 ) -> None:
     assert not _shows(whole, fault)
     whole.sh(fault.inject)
-    whole.ended(_unlike(fault).fix)  # which may find nothing to repair
+    whole.run_script(_unlike(fault).fix)  # which may find nothing to repair
     assert _comes_to_show(whole, fault, so=True)
-    seen = broken(whole, seconds=ANSWER_SECONDS)
+    seen = find_broken(whole, seconds=ANSWER_SECONDS)
     doubtful = {*seen} - {*fault.breaks, *fault.also}  # a machine that stood still for a moment?
     assert {*seen} - doubtful >= {*fault.breaks}, seen
     if doubtful:
-        assert not broken(whole, doubtful)
+        assert not find_broken(whole, doubtful)
     whole.sh(fault.fix)
     assert _comes_to_show(whole, fault, so=False)
     assert _not_kept(whole, fault.breaks) == {}  # the rest of them, the next test asks for
@@ -238,7 +238,7 @@ def test_a_fault_from_its_symptom_to_its_end(
     rule = sh("iptables -S FORWARD | grep '^-A.*DROP$'").split(maxsplit=1)[1]
     sh(f"iptables -D {rule}")
     repaired = minidock.ok("lab", "check")
-    assert "somebody had put before all others" in repaired
+    assert "a rule before all others" in repaired
     assert minidock("lab", "fault", "--end").code == 1
 
 

@@ -21,7 +21,7 @@ import pexpect
 import pytest
 
 from minidock.paths import Store
-from minidock.teach.lab.quiz.quiz import POOL, drawn
+from minidock.teach.lab.quiz.quiz import POOL, draw
 from support import machine
 from support.command import Minidock, command_line, environment
 from support.patience import patience
@@ -341,7 +341,7 @@ def test_every_answer_is_what_the_kernel_says(
 ) -> None:
     assert set(GUESSES) == set(POOL) and len(POOL) >= 20
     # Behind the last answer the container goes, and nothing of it could be looked at.
-    seed = next(n for n in range(100) if drawn(n, len(POOL))[-1].key not in SHOWN)
+    seed = next(n for n in range(100) if draw(n, len(POOL))[-1].key not in SHOWN)
     sitting = Sitting(minidock, "--seed", str(seed), "--count", str(len(POOL)))
     text = sitting.read()
     box = Box(store)

@@ -183,14 +183,14 @@ def test_report_in_a_students_folder_is_written_with_the_students_rights(
 ) -> None:
     wanted = reports.Reports()
     (folder / "report").symlink_to(outside / "kept")
-    wanted.want(str(folder / "report"), reports.junit)
+    wanted.add(str(folder / "report"), reports.junit)
     (folder / "report").symlink_to(outside / "kept")
     wanted.write(find("00"), [])
     assert (folder / "report").lstat().st_uid == STUDENT
     assert os.listdir(folder) == ["report"]
     (folder / "way").symlink_to(outside)
     with pytest.raises(UsageError, match="symbolic link"):
-        reports.Reports().want(str(folder / "way/report"), reports.junit)
+        reports.Reports().add(str(folder / "way/report"), reports.junit)
 
 
 def test_acting_as_another_gives_everything_back() -> None:

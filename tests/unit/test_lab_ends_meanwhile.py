@@ -61,7 +61,7 @@ def test_a_process_that_is_gone_at_a_second_look_has_ended(
 
     looks: list[int] = []
     monkeypatch.setattr(quiz, "status", status)
-    Scene(Store("/nowhere")).await_end(sleeping.pid)
+    Scene(Store("/nowhere")).wait_until_exited(sleeping.pid)
     assert looks == [sleeping.pid]  # none after the one that found nobody
 
 

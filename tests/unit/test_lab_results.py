@@ -42,8 +42,8 @@ def test_a_rubric_is_read(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (HEAD + item("a", 99), "sum up to 99"),
-        (HEAD + item("a", 50) + item("a", 50), "a stands there twice"),
-        (HEAD + item("a", 50, 'needs = ["b"]') + item("b", 50), "must stand above"),
+        (HEAD + item("a", 50) + item("a", 50), "a appears twice"),
+        (HEAD + item("a", 50, 'needs = ["b"]') + item("b", 50), "must come before"),
         (HEAD + item("a", 100, "worth = 3"), "worth"),
         (HEAD + "[limits]\nhours = 1\n" + item("a", 100), "hours"),
         ("[[item]", "rubric.toml"),
@@ -106,11 +106,11 @@ def test_a_report_needs_a_folder_and_takes_an_old_one_away(tmp_path: Path) -> No
     old = tmp_path / "results.json"
     old.write_text('{"score": 100}')
     wanted = reports.Reports()
-    wanted.want(str(old), reports.gradescope)
+    wanted.add(str(old), reports.gradescope)
     assert not old.exists()
     for path in (tmp_path, tmp_path / "nowhere/x"):
         with pytest.raises(UsageError, match="cannot be written"):
-            wanted.want(str(path), reports.junit)
+            wanted.add(str(path), reports.junit)
 
 
 def test_mountinfo_is_parsed() -> None:

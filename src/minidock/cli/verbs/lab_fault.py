@@ -73,11 +73,11 @@ def _tell(heading: str, sentences: list[str]) -> None:
 
 
 def _tell_state() -> None:
-    from minidock.teach.lab.fault.session import current, told
+    from minidock.teach.lab.fault.session import current, describe_broken
 
     session = current(Store())
-    if seen := session.broken():
-        _tell(f"Fault {session.seed}. What the shop does not do:", told(seen))
+    if seen := session.find_broken():
+        _tell(f"Fault {session.seed}. What the shop does not do:", describe_broken(seen))
     else:
         print(f"Fault {session.seed}: the shop does all that it should.")
 
@@ -94,13 +94,13 @@ def _list() -> None:
 
 
 def _commands() -> None:
-    from minidock.teach.lab.fault.session import filled
+    from minidock.teach.lab.fault.session import substitute_names
     from minidock.teach.lab.fault.setup_commands import COMMANDS
     from minidock.teach.lab.fault.shop import Shop
 
     names = Shop(Store()).names()
     for line in COMMANDS:
-        print(filled(line, {key: names[key] for key in ("IMAGE", "DISK")}))
+        print(substitute_names(line, {key: names[key] for key in ("IMAGE", "DISK")}))
 
 
 def _hint() -> None:
@@ -128,7 +128,7 @@ def check_fault(*, as_json: bool = False) -> int | None:
 
     None where none is meant: there is no fault, or the folder is one of `lab start`.
     """
-    from minidock.teach.lab.fault.session import NoFault, current, told
+    from minidock.teach.lab.fault.session import NoFault, current, describe_broken
     from minidock.teach.lab.folder import MARKER_FILE
 
     if os.path.exists(MARKER_FILE):
@@ -137,15 +137,15 @@ def check_fault(*, as_json: bool = False) -> int | None:
         session = current(Store())
     except NoFault:
         return None
-    seen = session.broken()
-    repair, looks = session.reference(), session.looks()  # by the names of what is there
+    seen = session.find_broken()
+    repair, looks = session.reference(), session.look_commands()  # by the names of what is there
     if not seen:
         session.end()
     if as_json:
         json.dump({"fault": session.seed, "broken": seen}, sys.stdout, ensure_ascii=False)
         print()
     elif seen:
-        _tell("Not yet. What the shop does not do:", told(seen))
+        _tell("Not yet. What the shop does not do:", describe_broken(seen))
     else:
         _tell_story(session.fault.cause, repair, looks)
     return 1 if seen else 0

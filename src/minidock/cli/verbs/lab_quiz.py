@@ -27,7 +27,7 @@ def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
     """
     from random import randrange
 
-    from minidock.teach.lab.quiz.quiz import POOL, Quiz, drawn
+    from minidock.teach.lab.quiz.quiz import POOL, Quiz, draw
     from minidock.teach.lab.quiz.scene import Scene
 
     if not 1 <= count <= len(POOL):
@@ -40,7 +40,7 @@ def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
     _end_in_good_order()
     with Scene(store) as scene:
         print(f"The container is {scene.name}; the same questions again: --seed {chosen}\n")
-        Quiz(scene, chosen, sys.stdout).run(drawn(chosen, count))
+        Quiz(scene, chosen, sys.stdout).run(draw(chosen, count))
 
 
 def _need_image(store: Store) -> None:

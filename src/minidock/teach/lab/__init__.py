@@ -1,20 +1,19 @@
-"""The labs' grader: a place for a student's program, and exams that look at it from outside.
+"""The labs' grader: it runs a student's program in a sandbox and examines it from outside.
 
-    folder.py     what a student gets, and has            rubric.py    a lab's rubric, as data
-    check.py      holding an exam, item by item           marks.py     what came of it, as text
-    exam.py       all that a lab's exam imports           reports.py   what came of it, for a course
-    make.py   a program that has to be made           lost.py      how points are lost
+    folder.py            the labs, and a student's folder     rubric.py   a lab's rubric, as data
+    check.py             run an exam, item by item            marks.py    results as text and JSON
+    exam.py              what a lab's exam imports            reports.py  Gradescope, JUnit
+    make.py              build a program with `make`          failure.py  a failed probe; timeouts
 
-    sandbox.py      the machine that an exam is held in     sandbox_clone.py     how it is made
-    sandbox_tree.py       its files                               sandbox_cgroup.py   its cgroup
-    enter_sandbox.py      how a process gets into it              sandbox_files.py    its files,
-    seen from outside
-    student_program.py    the student's program, while it runs    sandbox_process.py   what the
-    kernel says of one
-    snapshot.py   what there is, to see what is left      lan.py       real connections, a neighbour
-    adopted_children.py    children that are the grader's unasked
+    sandbox.py           the sandbox: run, find, read, …      sandbox_clone.py    its creation
+    sandbox_tree.py      its file tree                        sandbox_cgroup.py   its cgroup
+    enter_sandbox.py     start a process in it                sandbox_files.py    read, write files
+    student_program.py   a running program, its result        sandbox_process.py  /proc/PID
+    snapshot.py          mounts, links, rules, … at a time    lan.py              real connections
+    adopted_children.py  children that the grader inherits
 
-    fault/        a running set-up with one thing wrong   quiz/        questions about a container
+    submission_files.py  a program's files, in memory     submission_folder.py  access by openat2
+    fault/               a set-up with one fault in it    quiz/  questions about a container
 
-Who grades reads first: check.py, exam.py, sandbox.py, sandbox_clone.py.
+To read first: check.py, exam.py, sandbox.py, sandbox_clone.py.
 """

@@ -1,4 +1,4 @@
-"""Holding an exam: the probes of a lab, one item after the other, on one student's files."""
+"""Run an exam: a lab's probes, one item after the other, on one student's files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ _MAX_SEEN_CHARS = 600
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one item. seen: what the probe saw. needed: the items for whose want it was not
-    looked at; empty where it was."""
+    """The result of one item.
+
+    seen: what the probe saw. unmet_needs: the failed items that it depends on; empty if it ran.
+    """
 
     item: Item
     passed: bool
@@ -38,12 +40,12 @@ class Result:
 
     @property
     def points(self) -> int:
-        """What it brings."""
+        """The points that it earns."""
         return self.item.points if self.passed else 0
 
 
 class GraderError(MinidockError):
-    """An exam did what no program may make it do: the grader's own failure, no grade."""
+    """The grader itself failed, whatever the program did: there is no grade."""
 
 
 def run_exam(
@@ -54,18 +56,18 @@ def run_exam(
     *,
     on_item: Callable[[Item], None] = lambda item: None,
 ) -> list[Result]:
-    """Look at these items (all, where none are named) and what they need; in the rubric's order.
+    """Run the probes of these items and of what they need (by default all), in the rubric's order.
 
-    files: the student's. looking: is told of each item before its turn.
-    Raises GraderFailed, KeyError for an unknown item's name.
+    files: the student's. on_item: called with each item before its probe.
+    Raises GraderError, KeyError for an unknown item name.
     """
     items = list(rubric.items) if names is None else rubric.with_needs(names)
     exam_module = _load(lab)
     sandbox_cgroup.remove_stale()
     try:
         built = make.build(files, rubric.limits)
-    except Failure as lost:
-        return [Result(item, False, sanitize(str(lost)), 0.0) for item in items]
+    except Failure as failure:
+        return [Result(item, False, sanitize(str(failure)), 0.0) for item in items]
     results: dict[str, Result] = {}
     with Exam(built, rubric.limits) as exam:
         for item in items:
@@ -77,15 +79,15 @@ def run_exam(
 def _run_probe(module: ModuleType, exam: Exam, item: Item, results: dict[str, Result]) -> Result:
     missing = tuple(name for name in item.needs if not results[name].passed)
     if missing:
-        return Result(item, False, f"not looked at: needs {', '.join(missing)}", 0.0, missing)
+        return Result(item, False, f"not tested: needs {', '.join(missing)}", 0.0, missing)
     probe = getattr(module, item.probe, None)
     if probe is None:
         raise GraderError(f"{module.__file__} has no probe {item.probe} for the item {item.name}")
     started = time.monotonic()
     try:
         passed, seen = True, str(probe(exam))
-    except Failure as lost:
-        passed, seen = False, str(lost)
+    except Failure as failure:
+        passed, seen = False, str(failure)
     except Exception as error:
         raise GraderError(
             f"the exam itself failed at {item.name}: {type(error).__name__}: {error}",
@@ -95,36 +97,36 @@ def _run_probe(module: ModuleType, exam: Exam, item: Item, results: dict[str, Re
 
 
 def sanitize(seen: str) -> str:
-    """What was seen, fit for any terminal and any report: a program may have printed part of it."""
+    """Make a text safe for any terminal and report: a program may have printed parts of it."""
     text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in seen)
     return text if len(text) <= _MAX_SEEN_CHARS else f"{text[:_MAX_SEEN_CHARS]}…"
 
 
 def _hint(error: Exception) -> str:
-    """What to do about a failure of the grader's own."""
+    """What to do about a failure of the grader itself."""
     if isinstance(error, KernelError) and error.errno in (EPERM, EACCES, EROFS):
         return (
-            "this is no grade: the machine does not let exams be held.\n"
-            "In a container it takes: docker run --privileged --cgroupns private"
+            "this is not a grade: the machine does not permit sandboxes.\n"
+            "In a container, they need: docker run --privileged --cgroupns private"
         )
     if isinstance(error, MinidockError) and error.hint:
-        return f"this is no grade: {error.hint}"
-    return "this is no grade; with --debug it says where. Please report it"
+        return f"this is not a grade: {error.hint}"
+    return "this is not a grade; --debug shows where it failed. Please report it"
 
 
 def _load(lab: Lab) -> ModuleType:
-    """The lab's exam, a module of minidock's own; nothing of a student's is imported."""
+    """Import the lab's exam, a module of minidock; nothing of a student's is imported."""
     path = lab.exam_file
     if not os.path.isfile(path):
-        raise GraderError(f"{path} is not there yet")
+        raise GraderError(f"{path} does not exist")
     name = f"minidock_exam_{lab.number:02}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    was, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.dont_write_bytecode = was
+        sys.dont_write_bytecode = before
     return module

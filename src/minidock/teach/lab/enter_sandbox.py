@@ -1,15 +1,15 @@
-"""How a process gets into a place: born there, or out of the grader, across its walls.
+"""Start a process in a sandbox's namespaces, without giving the sandbox a way to the grader.
 
-    grader                    child                    the process
+    grader                    child                      the process
       | fork ------------------> | join the cgroup
-      |                          | setns, all kinds at once
-      |                          | clone (CLONE_PARENT) -----> | be that user, dup2, execve
+      |                          | setns, all namespaces at once
+      |                          | clone (CLONE_PARENT) -----> | set uid, dup2, execve
       | <--------- its pid ------| exit                        |
       | waits for it: it is the grader's own child             |
 
-A fork of the grader, in the namespaces of somebody hostile, would be a way to the grader: before it
-crosses, it is made non-dumpable, so that nobody in there traces it or opens its /proc/PID/fd.
-Nothing is imported on the other side. The process dies with the grader (PR_SET_PDEATHSIG).
+A fork of the grader in hostile namespaces could be attacked there. So the child makes itself
+non-dumpable before setns: no process in the sandbox can trace it or open its /proc/PID/fd. It
+imports no module there. The process dies with the grader (PR_SET_PDEATHSIG).
 
 Sources: setns(2), clone(2) CLONE_PARENT, prctl(2), user_namespaces(7).
 """
@@ -51,16 +51,16 @@ def enter(
 ) -> int:
     """Start a program in the namespaces of another process; returns its pid on the host.
 
-    pid: whose namespaces. kinds: which of them, by OCI's names. program: a path over there, or the
-    descriptor of a file. uid: as in that user namespace, if `kinds` has it; None: stay the host's
-    root. group: a cgroup to join. limit_files: no core files, and none larger than 64 MiB, what it
-    prints included.
-    in_its_root: where that process has changed its root, start there too (kinds has "mount").
-    Raises Failure where that process has ended.
+    pid: the process that is in the namespaces. kinds: OCI names of the namespaces to enter.
+    program: a path in them, or a file descriptor. uid: in that user namespace, if `kinds` has
+    "user"; None: stay the host's root. cgroup: to join. limit_files: no core files,
+    and no file over 64 MiB, its output included. chroot: use that process's root directory
+    (`kinds` has "mount").
+    Raises Failure if that process has ended.
     """
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY) if chroot else -1
-    except OSError:  # EACCES too is what /proc says of a process that ends just now
+    except OSError:  # EACCES too: /proc says so of a process that is just ending
         raise Failure(f"process {pid} has ended") from None
     try:
         target = os.pidfd_open(pid)
@@ -75,13 +75,13 @@ def enter(
             process.set_rlimit("RLIMIT_FSIZE", soft=_MAX_FILE_BYTES, hard=_MAX_FILE_BYTES)
             process.set_rlimit("RLIMIT_CORE", soft=0, hard=0)
         take_streams(list(streams))
-        process.close_on_exec(3)  # what the grader has inherited from its own caller
+        process.close_on_exec(3)  # what the grader inherited from its caller
         if uid is not None:
             path.set_umask(0o022)
             process.set_groups([uid])
             process.set_user(uid, uid)
             if "user" not in kinds:
-                capability.set_no_new_privs()  # a setuid program of the host would be root again
+                capability.set_no_new_privs()  # a setuid program of the host could become root
         process.die_with_parent()
         process.restore_signals()
         try:
@@ -94,7 +94,7 @@ def enter(
         process.set_not_dumpable()
         if cgroup is not None:
             cgroup.join()
-            # Where the place has no memory left, its PID 1 is not the one to be killed.
+            # If the sandbox runs out of memory, the OOM killer is to take this process, not PID 1.
             process.write_proc("/proc/self/oom_score_adj", "500")
         namespace.setns(target, list(kinds), place=str(pid))
         if chroot:
@@ -109,7 +109,7 @@ def enter(
         if refused.errno == ESRCH:
             raise Failure(f"process {pid} has ended") from None
         if refused.errno in (EAGAIN, ENOMEM):
-            raise Failure("the place is full: no process more, or no memory") from None
+            raise Failure("the sandbox has reached its limit of processes or memory") from None
         raise
     finally:
         os.close(target)
@@ -118,7 +118,7 @@ def enter(
 
 
 class ChildError(MinidockError):
-    """What a child could not do, with the errno where it was the kernel that refused."""
+    """An error in a child; errno: the kernel's, or 0."""
 
     def __init__(self, said: str, number: int) -> None:
         super().__init__(said)
@@ -126,9 +126,9 @@ class ChildError(MinidockError):
 
 
 def clone_by_child(clone: Callable[[], int]) -> int:
-    """Have a child of ours clone a process, and end; returns that process's pid.
+    """Fork a child that calls `clone` and exits; returns the pid of the process that it cloned.
 
-    Raises Refused with the child's own words.
+    Raises ChildError with the child's message.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     child = os.fork()
@@ -152,7 +152,7 @@ def clone_by_child(clone: Callable[[], int]) -> int:
     if is_decimal(said):
         return int(said)
     if os.WIFSIGNALED(status):
-        raise ChildError("the lab's place: its kernel ended a process of the grader's", ENOMEM)
+        raise ChildError("the lab's sandbox: the kernel killed a process of the grader", ENOMEM)
     _, _, rest = said.partition(" ")
     number, _, words = rest.partition(" ")
-    raise ChildError(f"the lab's place: {words or 'a process has vanished'}", int(number or 0))
+    raise ChildError(f"the lab's sandbox: {words or 'a process has disappeared'}", int(number or 0))

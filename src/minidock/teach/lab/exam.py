@@ -1,10 +1,10 @@
-"""All that a lab's exam needs: `from minidock.teach.lab.exam import Exam, Failure, Place, scene`.
+"""What a lab's exam imports: `from minidock.teach.lab.exam import Exam, Failure, Sandbox, scene`.
 
 An exam is a module of probes, one for each item of the lab's rubric.toml:
 
     @scene
-    def sleeping(place: Place) -> Contained:
-        return place.contained(place.rootfs)
+    def sleeping(sandbox: Sandbox) -> RunningBox:
+        return sandbox.start_box(sandbox.rootfs)
 
     def own_pid_namespace(exam: Exam) -> str:
         box = exam.of(sleeping)
@@ -12,28 +12,29 @@ An exam is a module of probes, one for each item of the lab's rubric.toml:
             raise Failure(f"the command's PID is {box.command.pid_inside()}")
         return "the command's PID is 1"
 
-A probe returns what was seen, in one short sentence, or raises Failure(what was seen). A scene is
-played once an exam, in a fresh place, when the first probe asks for it; what it raises is every
-asking probe's. Few scenes make a quick exam: making a place costs about a twentieth of a second,
-starting a Python box about another one.
+A probe returns what it saw, in one short sentence, or raises Failure(what it saw). A scene is a
+fixture: it runs once an exam, in a new sandbox, when the first probe asks for it. Every probe that
+asks for it gets its value, or the Failure that it raised. Few scenes make a fast exam: a sandbox
+takes about a twentieth of a second, a box in Python as long again.
 
-Never sleep for a fixed time: `eventually` asks again until it holds. Limits of seconds are those of
-a quick machine, and grow by themselves on a slow one.
+Never sleep for a fixed time: `eventually` polls a condition. Timeouts are written for a fast
+machine, and `scale_timeout` lengthens them on a slow one.
 
-    Failure                the one exception that takes points
-    Exam.of(scene)      what a scene has made
-    eventually          ask until it is true
-    patience            seconds, on this machine
-    Place               the machine: run, start, contained, find, look, read, write, exists, names,
-                        processes, signal, cgroups, cgroup_file, snapshot; rootfs, init, hostname
-    Program             .pid .ended() .wait() .signal() .output .errors
-    Ended               .exit_code .output .errors .seconds .timed_out .said()
-    Contained           .program .command
+    Failure             the only exception that costs points
+    Exam.of(scene)      the value of a scene
+    eventually          poll until a condition is true
+    scale_timeout       seconds on this machine
+    Sandbox             run, start, start_command, start_box, find, nsenter, read, write, exists,
+                        listdir, read_tree, processes, signal, cgroups, cgroup_file, snapshot;
+                        rootfs, init, hostname
+    Program             .pid .poll() .wait() .signal() .output .errors
+    ProgramResult       .exit_code .output .errors .seconds .timed_out .summary()
+    RunningBox          .program .command
     Process             .pid .namespace() .mounts() .status() .pid_inside() .cgroups() .uid_map()
-                        .argv() .environment() .children() .link() .read() .look() .is_running()
-    Mount, Snapshot     what Process.mounts() and Place.snapshot() give
-    Network, Neighbour  Place.network(), Place.neighbour(), Process.network(): .listen() .call()
-                        .reaches() .look() .set(): real connections, from and to each of them
+                        .argv() .environment() .children() .link() .read() .nsenter() .is_running()
+    Mount, Snapshot     returned by Process.mounts() and Sandbox.snapshot()
+    Network, Neighbour  from Sandbox.network(), Sandbox.neighbour(), Process.network(): .listen()
+                        .connect() .reaches() .nsenter() .write_sysctl()
 """
 
 from __future__ import annotations
@@ -58,49 +59,49 @@ _PAUSE_SECONDS = 0.003
 
 
 def scene(function: Callable[[Sandbox], T]) -> Callable[[Sandbox], T]:
-    """Declare a function of a place as a scene; it is called by `Exam.of` alone."""
+    """Declare a function as a scene; only `Exam.of` calls it."""
     function.__dict__["is_scene"] = True
     return function
 
 
-def eventually(true: Callable[[], T], *, seconds: float = 5) -> T:
-    """Ask again and again until the answer is true; returns the last answer, true or not."""
+def eventually(condition: Callable[[], T], *, seconds: float = 5) -> T:
+    """Poll a condition until it is true or time is up; returns its last value."""
     deadline = time.monotonic() + scale_timeout(seconds)
     while True:
-        answer = true()
-        if answer or time.monotonic() > deadline:
-            return answer
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
         time.sleep(_PAUSE_SECONDS)
 
 
 class Exam:
-    """One holding of an exam: plays scenes, keeps their places, and ends them."""
+    """One run of an exam: runs its scenes, and owns their sandboxes."""
 
     def __init__(self, lab: Files, limits: Limits) -> None:
         self._lab = lab
         self._limits = limits
         self._closing = ExitStack()
-        self._played: dict[object, object] = {}
+        self._values: dict[object, object] = {}
 
-    def of(self, played: Callable[[Sandbox], T]) -> T:
-        """What a scene returns; raises the Failure that it raised."""
-        if not getattr(played, "is_scene", False):
-            raise TypeError(f"{played!r} is not declared with @scene")
-        if played not in self._played:
+    def of(self, scene: Callable[[Sandbox], T]) -> T:
+        """The value of a scene; raises the Failure that it raised."""
+        if not getattr(scene, "is_scene", False):
+            raise TypeError(f"{scene!r} is not declared with @scene")
+        if scene not in self._values:
             try:
-                self._played[played] = played(self.sandbox())
-            except Failure as lost:
-                self._played[played] = lost
-        result = self._played[played]
+                self._values[scene] = scene(self.sandbox())
+            except Failure as failure:
+                self._values[scene] = failure
+        result = self._values[scene]
         if isinstance(result, Failure):
             raise Failure(*result.args)
         return result  # type: ignore[return-value]
 
     def sandbox(self) -> Sandbox:
-        """A fresh place, for a probe that needs one for itself; it ends with the exam."""
-        made = Sandbox(self._lab, self._limits)
-        self._closing.callback(made.close)
-        return made
+        """Create a sandbox for one probe; it ends with the exam."""
+        sandbox = Sandbox(self._lab, self._limits)
+        self._closing.callback(sandbox.close)
+        return sandbox
 
     def __enter__(self) -> Exam:
         return self

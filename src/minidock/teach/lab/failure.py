@@ -1,4 +1,4 @@
-"""The one exception by which an exam takes points, and the limits of time that fit the machine."""
+"""The exception by which a probe fails, and timeouts scaled to the machine."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import os
 import time
 from functools import cache
 
-_REFERENCE_SECONDS = 0.0035  # the loop below, on the machine for which limits are written
+_REFERENCE_SECONDS = (
+    0.0035  # the loop below, on the reference machine, for which timeouts are written
+)
 _MAX_SLOWNESS = 40.0
 
 
 class Failure(Exception):
-    """An item's points are lost; the text says what was seen.
+    """An item's points are lost; the text says what the probe saw.
 
-    Such as "the command's PID is 71, and it sees 112 processes". Any other exception out of an exam
-    is the grader's own failure, and is reported as such: no points are taken or given.
+    Such as "the command's PID is 71, and it sees 112 processes". Any other exception of an exam is
+    an error of the grader: it is reported as one, and there is no grade.
     """
 
 
 @cache
 def slowness() -> float:
-    """How many times slower this machine is than the one for which limits are written; at least 1.
+    """How many times slower this machine is than the reference machine; at least 1.
 
-    MINIDOCK_SLOWNESS overrules what is measured: three short loops, the best of them.
+    Measured: the best of three short loops. MINIDOCK_SLOWNESS overrides it.
     """
     if override := os.environ.get("MINIDOCK_SLOWNESS"):
         return max(1.0, float(override))
@@ -30,7 +32,7 @@ def slowness() -> float:
 
 
 def scale_timeout(seconds: float) -> float:
-    """So many seconds of a quick machine, on this one."""
+    """Convert seconds of the reference machine to seconds of this one."""
     return seconds * slowness()
 
 

@@ -1,14 +1,13 @@
-"""Folders of labs: those that come with minidock, and a student's.
+"""The folders of labs: those that come with minidock, and a student's.
 
-    labs/NN-name/skeleton/    what lab NN adds for the student to write
-    labs/NN-name/solution/    the files in which the reference differs from that
+    labs/NN-name/skeleton/    the files that lab NN adds for the student to write
+    labs/NN-name/solution/    the files in which the reference solution differs
 
-Labs lie over each other like layers: the start of lab N is skeleton 0, solution 0, skeleton 1, …,
-skeleton N, later files over earlier ones. In C it is skeleton-c and solution-c, of those labs that
-have them.
+Labs are stacked like layers: lab N starts from skeleton 0, solution 0, skeleton 1, …, skeleton N,
+later files over earlier ones. For C, skeleton-c and solution-c of the labs that have them.
 
-How a student's folder is read and written, which may change meanwhile: submission_files.py and
-submission_folder.py.
+submission_files.py and submission_folder.py read and write a student's folder, which may change
+meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from minidock.errors import KernelError, MinidockError, NotFound, UsageError
 from minidock.teach.lab.submission_files import Files
 from minidock.teach.lab.submission_folder import open_folder, read_file
 
-MARKER_FILE = ".lab.toml"  # written by `lab start`: which lab a folder is about
+MARKER_FILE = ".lab.toml"  # written by `lab start`: the lab of a folder
 _MAX_MARKER_BYTES = 4096
 
 
@@ -43,9 +42,9 @@ class Lab:
         return f"{self.folder}/exam_{self.number:02}.py"
 
     def start(self, language: str = "python") -> Files:
-        """What a student starts this lab with.
+        """The files with which a student starts this lab.
 
-        Raises NotFound where it has no skeleton in this language.
+        Raises NotFound if it has no skeleton in this language.
         """
         own = Files.read(self._kind("skeleton", language))
         below = Files()
@@ -56,7 +55,7 @@ class Lab:
         return own.over(below)
 
     def solution(self, language: str = "python") -> Files:
-        """The reference: its start, and what is to be done done."""
+        """The reference solution: the starting files, completed."""
         return Files.read(self._kind("solution", language)).over(self.start(language))
 
     def _kind(self, kind: str, language: str) -> str:
@@ -65,31 +64,31 @@ class Lab:
             others = ", ".join(self.languages())
             raise NotFound(
                 f"lab {self.name} has no {os.path.basename(folder)}",
-                hint=f"it comes in: {others}; the grader takes a program in any language",
+                hint=f"available: {others}; the grader accepts a program in any language",
             )
         return folder
 
     def languages(self) -> list[str]:
-        """In which languages it has a skeleton."""
+        """The languages in which it has a skeleton."""
         names = "\n".join(sorted(os.listdir(self.folder)))
         found = re.findall(r"^skeleton(?:-(\w+))?$", names, re.M)
         return [name or "python" for name in found]
 
 
 def labs_folder() -> str:
-    """Where the labs are: in the package, or beside the source that it runs from."""
+    """The directory of the labs: in the package, or beside the source tree."""
     package = os.path.dirname(os.path.abspath(minidock.__file__))
     for folder in (f"{package}/labs", f"{package}/../../labs"):
         if os.path.isdir(folder):
             return os.path.realpath(folder)
     raise MinidockError(
-        f"the labs are not where minidock looks for them: {package}/labs",
-        hint="install minidock anew: its package holds them",
+        f"the labs are missing: {package}/labs",
+        hint="reinstall minidock: its package contains them",
     )
 
 
 def list_labs() -> list[Lab]:
-    """The labs, by their numbers."""
+    """All labs, sorted by number."""
     folder = labs_folder()
     names = sorted(
         name for name in os.listdir(folder) if re.fullmatch(r"[0-9]{2}-[a-z0-9-]+", name)
@@ -98,7 +97,7 @@ def list_labs() -> list[Lab]:
 
 
 def find(wanted: str) -> Lab:
-    """A lab by its number ("3", "03") or its name ("03-processes", "processes").
+    """Find a lab by its number ("3", "03") or its name ("03-processes", "processes").
 
     Raises NotFound.
     """
@@ -113,21 +112,21 @@ def find(wanted: str) -> Lab:
 
 
 def format_marker(lab: Lab, language: str) -> bytes:
-    """The note in a folder which lab it is about."""
+    """The contents of MARKER_FILE."""
     return f'lab = "{lab.name}"\nlanguage = "{language}"\n'.encode()
 
 
 def read_marker(directory: str) -> tuple[Lab, str]:
-    """Which lab a folder is about, and in which language it was started.
+    """The lab of a folder, and its language.
 
-    Raises NotFound where it has no such note, UsageError where the note cannot be read.
+    Raises NotFound without a MARKER_FILE, UsageError for an invalid one.
     """
     import tomllib
 
     try:
         with open_folder(directory) as folder:
-            note = tomllib.loads(read_file(folder, MARKER_FILE, _MAX_MARKER_BYTES).decode())
-        return find(str(note["lab"])), str(note.get("language", "python"))
+            marker = tomllib.loads(read_file(folder, MARKER_FILE, _MAX_MARKER_BYTES).decode())
+        return find(str(marker["lab"])), str(marker.get("language", "python"))
     except KernelError as error:
         if error.errno != ENOENT:
             raise
@@ -140,7 +139,7 @@ def read_marker(directory: str) -> tuple[Lab, str]:
 
 
 def choose_lab(directory: str, named: str = "") -> Lab:
-    """The lab that is named, or else the one that the folder is about."""
+    """The lab of this name, or by default the one in the folder's MARKER_FILE."""
     if named:
         return find(named)
     return read_marker(directory)[0]

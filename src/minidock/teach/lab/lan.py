@@ -1,13 +1,13 @@
-"""Real connections, for exams about networks: from the place, from a box, from the LAN.
+"""Real connections, for exams about networks: from the sandbox, from a box, from the LAN.
 
-    the neighbour 10.77.0.2 ──lan0── lan0 10.77.0.1 the place ──the student's bridge── boxes
+    the neighbour 10.77.0.2 ──lan0── lan0 10.77.0.1 the sandbox ──the student's bridge── boxes
 
-A socket stays in the network namespace in which it was made. So the grader needs no program in a
-box to call or to answer there: it goes into the namespace for as long as it takes to make a socket,
-and then one thread of one process is both ends of a conversation, and neither can be played.
+A socket stays in the network namespace in which it was created. So the grader needs no program in a
+box to connect or to answer: it enters the namespace only to create a socket. One thread of one
+process is then both ends of the connection, and the student's program can fake neither.
 
-The neighbour has no process and no name: a descriptor keeps its namespace, and the cable goes with
-the place. It routes all through the place, as a machine does that means to reach what is behind it.
+The neighbour has no process: a descriptor keeps its network namespace alive. Its veth pair
+disappears with the sandbox. It routes everything through the sandbox, to reach what is behind it.
 
 Sources: network_namespaces(7), veth(4), setns(2).
 """
@@ -29,20 +29,20 @@ from minidock.kernel.netlink import Netlink
 from minidock.teach.lab.failure import Failure, scale_timeout
 
 SANDBOX, NEIGHBOUR, DEVICE = "10.77.0.1", "10.77.0.2", "lan0"
-# Not multiplied on a slow machine: until a connection stands, no process has to run, and what fails
-# fails by the clock (ARP believes what it has heard for 15 seconds, and would ask again by then).
-# TCP sends a lost SYN again after one second, and after three. On a busy machine the first one may
-# be lost where nothing is wrong: a cable lets frames through a moment after both its ends are up.
+# Not scaled on a slow machine: the kernel alone sets up a connection, and a fault may heal with
+# time (ARP asks again when an entry is 15 seconds old). TCP sends a lost SYN again after one second
+# and after three. On a busy machine the first SYN may be lost without a fault: a veth pair passes
+# frames only a moment after both ends are up.
 ANSWER_SECONDS = 3.5
-SILENCE_SECONDS = 0.2  # after which nobody answers who was within reach
+SILENCE_SECONDS = 0.2  # a reachable listener answers within this time
 _BRIDGED_FRAMES = "net/bridge/bridge-nf-call-iptables"
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)  # struct linger: no TIME_WAIT that holds an address
 
 
 class Network:
-    """One network namespace, seen from outside: where sockets can be made, and `ip` be asked.
+    """One network namespace: create sockets in it, run `ip` in it.
 
-    name: how it is called where something is lost, such as "the host". fd: of /proc/PID/ns/net.
+    name: for messages, such as "the host". fd: of /proc/PID/ns/net.
     """
 
     def __init__(self, name: str, fd: int) -> None:
@@ -50,12 +50,12 @@ class Network:
         self._fd = fd
 
     def __del__(self) -> None:
-        """Let go of the namespace: while anybody holds it, its cables stay."""
+        """Release the namespace: an open descriptor keeps it and its veth devices alive."""
         os.close(self._fd)
 
     @classmethod
     def of_process(cls, pid: int, name: str) -> Network:
-        """The network of a process. Raises Failure where it has ended."""
+        """The network namespace of a process. Raises Failure if it has ended."""
         try:
             return cls(name, os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         except OSError:
@@ -63,45 +63,45 @@ class Network:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread in that network namespace, for making sockets."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        """Move this thread into the network namespace, to create sockets."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             namespace.setns(self._fd, ["network"], place=self.name)
             try:
                 yield
             finally:
-                namespace.setns(home, ["network"], place="")
+                namespace.setns(own, ["network"], place="")
         finally:
-            os.close(home)
+            os.close(own)
 
     def nsenter(self, *argv: str) -> str:
-        """What a program of this machine says in there, such as `ip -j route`.
+        """Run a program of this machine in it, such as `ip -j route`; returns its output.
 
-        Raises CalledProcessError where it fails.
+        Raises CalledProcessError if it fails.
         """
         with self.inside():
             done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
         return done.stdout
 
     def write_sysctl(self, setting: str, value: str) -> None:
-        """Change a setting of this network, such as "net/ipv4/ip_forward"."""
+        """Write a sysctl of this network namespace, such as "net/ipv4/ip_forward"."""
         with self.inside():
             sysctl.write(setting, value)
 
     @contextmanager
     def listen(self, port: int, address: str = "0.0.0.0") -> Iterator[Listener]:
-        """Somebody who answers in there. Raises Failure where the address or port cannot be had."""
+        """Listen in it. Raises Failure if the address or port cannot be bound."""
         with self.inside():
-            made = socket.socket()
-        with made:
+            listening = socket.socket()
+        with listening:
             try:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                made.bind((address, port))
-                made.listen(16)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((address, port))
+                listening.listen(16)
             except OSError as error:
                 where = f"{address}:{port} of {self.name}"
-                raise Failure(f"nobody can listen on {where}: {error.strerror}") from None
-            yield Listener(self.name, made)
+                raise Failure(f"cannot listen on {where}: {error.strerror}") from None
+            yield Listener(self.name, listening)
 
     def connect(self, address: str, port: int, listener: Listener) -> str:
         """Connect to address:port, and have the listener answer.
@@ -109,20 +109,20 @@ class Network:
         Returns the caller's address as the listener sees it. Raises Failure where the connection
         fails, or another socket answers.
         """
-        said = f"{self.name} called {address}:{port}"
+        subject = f"{self.name} connected to {address}:{port}"
         with self._socket() as caller:
             outcome = _connect(caller, address, port, ANSWER_SECONDS)
             if outcome:
-                raise Failure(f"{said}: {outcome}")
+                raise Failure(f"{subject}: {outcome}")
             seen = listener.serve(caller, ANSWER_SECONDS)
             if seen is None:
-                raise Failure(f"{said}: it was not {listener.name} who answered")
+                raise Failure(f"{subject}: the answer did not come from {listener.name}")
             return seen
 
     def reaches(self, address: str, port: int, listener: Listener, *, device: str = "") -> bool:
-        """Whether a call of address:port arrives at this listener; silence is waited for, shortly.
+        """Whether a connection to address:port reaches this listener within a short time.
 
-        device: by which the call leaves, whatever the routes say (SO_BINDTODEVICE).
+        device: send by this device, whatever the routes say (SO_BINDTODEVICE).
         """
         with self._socket() as caller:
             if device:
@@ -132,13 +132,13 @@ class Network:
 
     def _socket(self) -> socket.socket:
         with self.inside():
-            made = socket.socket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        return made
+            created = socket.socket()
+        created.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        return created
 
 
 class Listener:
-    """A listening socket in some network namespace, and the one who answers there."""
+    """A listening socket in a network namespace."""
 
     def __init__(self, name: str, listening: socket.socket) -> None:
         self.name = name
@@ -146,10 +146,10 @@ class Listener:
         self._socket.setblocking(False)
 
     def serve(self, caller: socket.socket, seconds: float) -> str | None:
-        """Take one connection, and pass a word both ways: None if it was not the caller's.
+        """Accept one connection, and pass data both ways.
 
-        seconds: within which the connection must be here.
-        Returns the caller's address as it looks from here.
+        seconds: to wait for the connection. Returns the peer's address, or None if the connection
+        is not the caller's.
         """
         word = os.urandom(8)
         if not select.select([self._socket], [], [], seconds)[0]:
@@ -169,26 +169,26 @@ class Listener:
 
 
 class Neighbour(Network):
-    """Another machine on the place's LAN: 10.77.0.2, whose way to everything is the place."""
+    """Another machine on the sandbox's LAN: 10.77.0.2; its default gateway is the sandbox."""
 
     address = NEIGHBOUR
 
     @classmethod
     def of_sandbox(cls, sandbox: Network) -> Neighbour:
-        """Lay a cable out of the place, to a machine that is made for it."""
+        """Create a network namespace, and connect it to the sandbox by a veth pair."""
         with sandbox.inside():
             here = Netlink()
-            # Where a dockerd has loaded br_netfilter, frames between two ports of a bridge pass the
-            # firewall too, and a box's direct answer to its neighbour is turned back by accident.
+            # If dockerd has loaded br_netfilter, frames between two ports of a bridge pass iptables
+            # too, and NAT rewrites the direct answer of a box to another box.
             if sysctl.read(_BRIDGED_FRAMES) is not None:
                 sysctl.write(_BRIDGED_FRAMES, "0")
             namespace.unshare(["network"])
             there = Netlink()
             away = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        made = cls("the LAN's neighbour", away)
+        neighbour = cls("the LAN's neighbour", away)
         with here, there:
             link.add_cable(here, DEVICE, peer=DEVICE, network=away)
-            for end in (sandbox, made):  # what a student's program says there is no advice
+            for end in (sandbox, neighbour):  # a student's program must not configure them by RA
                 with end.inside():
                     harden(DEVICE)
             link.set_up(here, DEVICE)
@@ -199,11 +199,11 @@ class Neighbour(Network):
             link.add_default_route(there, DEVICE, SANDBOX)
             link.set_up(here, "lo")
             link.add_default_route(here, DEVICE, NEIGHBOUR)
-        return made
+        return neighbour
 
 
 def _connect(caller: socket.socket, address: str, port: int, seconds: float) -> str:
-    """Connect; returns "" or why not, in words."""
+    """Connect; returns "" or an error message."""
     caller.setblocking(False)
     number = caller.connect_ex((address, port))
     if number == errno.EINPROGRESS:
@@ -213,5 +213,5 @@ def _connect(caller: socket.socket, address: str, port: int, seconds: float) -> 
             return "no answer"
         number = caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if number == errno.ECONNREFUSED:
-        return "refused: nobody listens there"
+        return "connection refused"
     return os.strerror(number) if number else ""

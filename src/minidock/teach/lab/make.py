@@ -1,7 +1,7 @@
-"""Making a program that has to be made: `make`, in a place of its own, if there is a Makefile.
+"""Build a program that has a Makefile: run `make` in a sandbox of its own.
 
-Whoever writes a Makefile has commands run; so they run where the program itself will: walled in,
-limited, without a network. What lies in the folder then is taken out again as data.
+A Makefile runs arbitrary commands, so they run where the program itself will: isolated, limited,
+without a network. The folder's files are then read back as data.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _WORK = "/tmp/lab"
 
 
 def build(files: Files, limits: Limits) -> Files:
-    """The files, with what `make` adds to them and changes; the same where nothing is to be made.
+    """Run `make` if there is a Makefile; returns the files afterwards.
 
-    Raises Failure where it fails, or where there is no program `box` afterwards.
+    Raises Failure if it fails, or leaves no executable `box`.
     """
     if "Makefile" in files:
         with Sandbox(files, limits) as sandbox:

@@ -1,4 +1,4 @@
-"""Results as a person reads them, and as JSON."""
+"""Results as text for a terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WIDTH = 100
 
 
 def write_text(lab: Lab, rubric: Rubric, results: list[Result], file: TextIO) -> None:
-    """Each item: passed or lost, what was seen; where lost, what was expected, and the hint."""
-    won = sum(result.points for result in results)
-    most = sum(result.item.points for result in results)
-    print(f"Lab {lab.number:02}, {rubric.title}: {won} of {most} points\n", file=file)
+    """Write each item: passed or lost, what was seen; if lost, what was expected, and the hint."""
+    earned = sum(result.points for result in results)
+    maximum = sum(result.item.points for result in results)
+    print(f"Lab {lab.number:02}, {rubric.title}: {earned} of {maximum} points\n", file=file)
     for result in results:
         item = result.item
         mark = "passed" if result.passed else "LOST  "
@@ -28,7 +28,7 @@ def write_text(lab: Lab, rubric: Rubric, results: list[Result], file: TextIO) ->
 
 
 def as_json(lab: Lab, results: list[Result]) -> dict[str, Any]:
-    """The same as one document."""
+    """Convert the results to a JSON document."""
     return {
         "lab": lab.name,
         "points": sum(result.points for result in results),

@@ -1,7 +1,7 @@
-"""Reports for a course: what Gradescope and what a CI server reads.
+"""Reports for a course: Gradescope's results.json, and JUnit's XML for a CI server.
 
-They are made from the results, by the grader, after the last place has ended: there is nothing of a
-student's left that could write to them, and their folders were never to be seen from a place.
+The grader writes them after the last sandbox has ended: no process of the student's is left that
+could write to them, and no sandbox ever sees their folders.
 
 Sources: Gradescope, "Autograder Specifications" (results.json); the JUnit XML schema as Jenkins and
 GitLab read it.
@@ -21,36 +21,39 @@ from minidock.teach.lab.submission_folder import open_folder, write_file
 
 
 class Reports:
-    """The files that are to be written; old ones of these names are taken away at once, so that no
-    failure of the grader leaves something that looks like a grade."""
+    """The report files to write.
+
+    Old files of these names are removed at once: after a failure of the grader, none of them must
+    look like a grade.
+    """
 
     def __init__(self) -> None:
-        self._wanted: list[tuple[str, Callable[[Lab, list[Result]], str]]] = []
+        self._reports: list[tuple[str, Callable[[Lab, list[Result]], str]]] = []
 
-    def want(self, path: str, form: Callable[[Lab, list[Result]], str]) -> None:
-        """Have a report written to `path`. Raises UsageError where that cannot be."""
+    def add(self, path: str, render: Callable[[Lab, list[Result]], str]) -> None:
+        """Add a report that `write` writes to `path`. Raises UsageError if it is not writable."""
         folder, name = os.path.split(os.path.abspath(path))
         try:
             with open_folder(folder) as fd:
-                write_file(fd, name, b"")  # tried now, or the exam would be held for nothing
+                write_file(fd, name, b"")  # an error must come before the exam
                 os.unlink(name, dir_fd=fd)
         except (MinidockError, OSError) as error:
             raise UsageError(
                 f"a report cannot be written to {path}: {error}",
-                hint="its folder must exist, be writable for its owner, and be named without links",
+                hint="its folder must exist, be writable by its owner, and have no symbolic link",
             ) from None
-        self._wanted.append((path, form))
+        self._reports.append((path, render))
 
     def write(self, lab: Lab, results: list[Result]) -> None:
-        """Write them all, by descriptors: the folders may be a student's (submission_folder.py)."""
-        for path, form in self._wanted:
+        """Write them all; a student may own the folders (submission_folder.py)."""
+        for path, render in self._reports:
             folder, name = os.path.split(os.path.abspath(path))
             with open_folder(folder) as fd:
-                write_file(fd, name, form(lab, results).encode())
+                write_file(fd, name, render(lab, results).encode())
 
 
 def gradescope(lab: Lab, results: list[Result]) -> str:
-    """results.json: a test for each item, with what was seen, expected, and the hint."""
+    """Render results.json: a test for each item, with its observation, expectation and hint."""
     return json.dumps(
         {
             "score": sum(result.points for result in results),
@@ -64,7 +67,7 @@ def gradescope(lab: Lab, results: list[Result]) -> str:
                     "max_score": result.item.points,
                     "status": "passed" if result.passed else "failed",
                     "output_format": "text",
-                    "output": _told(result),
+                    "output": _describe(result),
                 }
                 for number, result in enumerate(results, 1)
             ],
@@ -74,27 +77,28 @@ def gradescope(lab: Lab, results: list[Result]) -> str:
 
 
 def junit(lab: Lab, results: list[Result]) -> str:
-    """JUnit's XML: a test case for each item; one that was not looked at is a failure too."""
-    lost = sum(not result.passed for result in results)
+    """Render JUnit's XML: a test case for each item; one that did not run is a failure."""
+    failures = sum(not result.passed for result in results)
     seconds = sum(result.seconds for result in results)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuites tests="{len(results)}" failures="{lost}" errors="0" time="{seconds:.3f}">',
-        f'<testsuite name={quoteattr(lab.name)} tests="{len(results)}" failures="{lost}"'
+        f'<testsuites tests="{len(results)}" failures="{failures}" errors="0"'
+        f' time="{seconds:.3f}">',
+        f'<testsuite name={quoteattr(lab.name)} tests="{len(results)}" failures="{failures}"'
         f' errors="0" skipped="0" time="{seconds:.3f}">',
     ]
     for result in results:
         names = f"classname={quoteattr(lab.name)} name={quoteattr(result.item.name)}"
         failure = "" if result.passed else f"<failure message={quoteattr(result.seen)}/>"
-        told = escape(f"{result.points} of {result.item.points} points\n{_told(result)}")
+        output = escape(f"{result.points} of {result.item.points} points\n{_describe(result)}")
         lines += [
             f'<testcase {names} time="{result.seconds:.3f}">',
-            f"{failure}<system-out>{told}</system-out></testcase>",
+            f"{failure}<system-out>{output}</system-out></testcase>",
         ]
     return "\n".join([*lines, "</testsuite>", "</testsuites>", ""])
 
 
-def _told(result: Result) -> str:
+def _describe(result: Result) -> str:
     lines = [f"saw: {result.seen}"]
     if not result.passed and not result.unmet_needs:
         lines += [f"expected: {result.item.expect}", f"hint: {result.item.hint}"]

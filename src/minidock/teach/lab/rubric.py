@@ -1,11 +1,11 @@
-"""A lab's rubric: what is looked at, what it is worth, and the hint, as data (rubric.toml).
+"""A lab's rubric as data (rubric.toml): items, points, expectations and hints.
 
     [lab]      title, about, minutes, explain = [topics], read = [files of minidock's source]
-    [limits]   seconds (a run of the program), memory_mib, pids (the whole place); may be left out
-    [[item]]   name, points, expect, hint; probe (else the name with _ for -), needs = [items]
+    [limits]   seconds (a run of the program), memory_mib, pids (the sandbox); optional
+    [[item]]   name, points, expect, hint; probe (default: the name with _ for -), needs = [items]
 
-An item that needs others is lost with them, and is then not looked at. Whatever is misspelt or does
-not sum up to 100 is refused when it is read.
+An item that needs others is lost with them, and its probe does not run. Reading refuses unknown
+keys, and points that do not sum to 100.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOTAL = 100
 
 @dataclass(frozen=True)
 class Item:
-    """One item; probe is the name of a function of the exam."""
+    """One item; probe: the name of a function of the exam."""
 
     name: str
     points: int
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rubric:
-    """All of a rubric.toml; minutes: how long the lab takes."""
+    """A rubric.toml; minutes: the time that the lab takes."""
 
     title: str
     about: str
@@ -45,7 +45,7 @@ class Rubric:
     items: tuple[Item, ...]
 
     def with_needs(self, names: list[str]) -> list[Item]:
-        """These items and all that they need, in the rubric's order."""
+        """These items and every item that they need, in the rubric's order."""
         wanted = set(names)
         for item in reversed(self.items):
             if item.name in wanted:
@@ -54,11 +54,11 @@ class Rubric:
 
 
 class BadRubric(MinidockError):
-    """A rubric that cannot be used: its author's mistake, not the student's."""
+    """An invalid rubric: its author's mistake, not the student's."""
 
 
 def read(folder: str) -> Rubric:
-    """The rubric of a lab's folder.
+    """Read the rubric of a lab's folder.
 
     Raises BadRubric for unknown keys, unknown or later needs, and points that are not 100 in all.
     """
@@ -68,7 +68,7 @@ def read(folder: str) -> Rubric:
             document = tomllib.load(file)
         return _rubric(document)
     except FileNotFoundError:
-        raise BadRubric(f"{path} is not there yet") from None
+        raise BadRubric(f"{path} does not exist") from None
     except RecursionError:
         raise BadRubric(f"{path}: nested too deeply") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -76,11 +76,11 @@ def read(folder: str) -> Rubric:
 
 
 def _rubric(document: dict[str, Any]) -> Rubric:
-    _only(document, ("lab", "limits", "item"), "the rubric")
+    _check_keys(document, ("lab", "limits", "item"), "the rubric")
     lab = document["lab"]
-    _only(lab, ("title", "about", "minutes", "explain", "read"), "[lab]")
+    _check_keys(lab, ("title", "about", "minutes", "explain", "read"), "[lab]")
     limits = document.get("limits", {})
-    _only(limits, tuple(field.name for field in fields(Limits)), "[limits]")
+    _check_keys(limits, tuple(field.name for field in fields(Limits)), "[limits]")
     items = tuple(_item(entry) for entry in document["item"])
     _check(items)
     return Rubric(
@@ -91,7 +91,7 @@ def _rubric(document: dict[str, Any]) -> Rubric:
 
 def _item(entry: dict[str, Any]) -> Item:
     name = entry["name"]
-    _only(entry, ("name", "points", "expect", "hint", "probe", "needs"), f"item {name}")
+    _check_keys(entry, ("name", "points", "expect", "hint", "probe", "needs"), f"item {name}")
     probe = entry.get("probe", name.replace("-", "_"))
     needs = tuple(entry.get("needs", ()))
     return Item(name, entry["points"], entry["expect"], entry["hint"], probe, needs)
@@ -104,12 +104,12 @@ def _check(items: tuple[Item, ...]) -> None:
     seen: set[str] = set()
     for item in items:
         if item.name in seen:
-            raise ValueError(f"item {item.name} stands there twice")
+            raise ValueError(f"item {item.name} appears twice")
         if unknown := set(item.needs) - seen:
-            raise ValueError(f"item {item.name} needs {sorted(unknown)}, which must stand above it")
+            raise ValueError(f"item {item.name} needs {sorted(unknown)}, which must come before it")
         seen.add(item.name)
 
 
-def _only(entry: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+def _check_keys(entry: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     if unknown := set(entry) - set(known):
         raise ValueError(f"{where} has {sorted(unknown)}; known: {', '.join(known)}")

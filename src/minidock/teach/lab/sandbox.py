@@ -1,17 +1,17 @@
-"""A place: the small machine in which a student's program runs, and is looked at.
+"""The sandbox: a small machine in which a student's program runs, examined from outside.
 
 It is a "host" of its own: user, mount, PID, network, UTS, IPC and cgroup namespaces, whose root is
-an ordinary user of the real host. The program may do there all that root does to containers; what
-it does, the exam reads from outside, as the real root, from the kernel.
+an unprivileged user of the real host. The program may do there what root does to create containers.
+The exam reads the effects from outside, as the real root, from the kernel.
 
     /usr /bin /lib /etc /opt   the host's, read-only        /lab   the student's folder, read-only
     /rootfs                    busybox, writable            /tmp /run /root   writable, empty
-    /sys/fs/cgroup             v1 or v2, as the host's, with the place's own cgroup as its root
-    "/" is shared, as under systemd; lo is up; there is no other network
+    /sys/fs/cgroup             v1 or v2 as on the host; its root is the sandbox's cgroup
+    "/" is a shared mount, as under systemd; lo is up; there is no other network
 
-Limits: memory and processes by the place's cgroup, seconds by whoever waits, what is printed and
-what a file may hold by RLIMIT_FSIZE. When a place closes, or its grader ends in whatever way, the
-kernel ends its PID 1 and so all its processes; nothing of it was ever on the host's disk.
+Limits: memory and processes by the sandbox's cgroup, time by the waiting grader, output and file
+sizes by RLIMIT_FSIZE. When a sandbox closes, or its grader ends in any way, the kernel kills its
+PID 1 and so all its processes. Nothing of it is ever on the host's disk.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NSENTER_SECONDS = 10
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: for each run of the program, on a quick machine. The rest: for the whole place."""
+    """seconds: for each run of the program, on the reference machine. The rest: for the sandbox."""
 
     seconds: float = 10
     memory_mib: int = 512
@@ -59,14 +59,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class RunningBox:
-    """A box that runs: the program that made it, and the command inside, as the host sees them."""
+    """A running box: the program that created it, and the command inside, as the host sees them."""
 
     program: Program
     command: Process
 
 
 class Sandbox:
-    """One place; `close` ends it. rootfs: the root file system that a program may use."""
+    """One sandbox; `close` ends it. rootfs: the root file system for the program's boxes."""
 
     rootfs = "/rootfs"
     hostname = "lab"
@@ -94,10 +94,10 @@ class Sandbox:
         stdin: str = "",
         env: dict[str, str] | None = None,
     ) -> ProgramResult:
-        """Run `/lab/box ARGV…` to its end; at the limit of seconds it is killed (`timed_out`).
+        """Run `/lab/box ARGV…` to its end; kill it after these seconds (`timed_out`).
 
-        uid: as whom, in the place: 0, or 1000 for an ordinary user. stdin: what it reads.
-        env: added to PATH, HOME and LANG.
+        uid: in the sandbox: 0, or 1000 for an ordinary user. stdin: its input. env: added to PATH,
+        HOME and LANG.
         """
         program = self.start(*argv, uid=uid, stdin=stdin, env=env)
         return program.wait(self.limits.seconds if seconds is None else seconds)
@@ -105,13 +105,13 @@ class Sandbox:
     def start(
         self, *argv: str, uid: int = 0, stdin: str = "", env: dict[str, str] | None = None
     ) -> Program:
-        """Start `/lab/box ARGV…` and leave it running; it ends with the place at the latest."""
+        """Start `/lab/box ARGV…` in the background; it ends with the sandbox at the latest."""
         return self.start_command("/lab/box", *argv, uid=uid, stdin=stdin, env=env)
 
     def start_command(
         self, *argv: str, uid: int = 0, stdin: str = "", env: dict[str, str] | None = None
     ) -> Program:
-        """Start any program of the place by its path, such as "/bin/sh", as the student would."""
+        """Start any program of the sandbox by its path, such as "/bin/sh"."""
         with streams_in_memory(stdin) as streams:
             pid = enter_sandbox.enter(
                 self.init.pid,
@@ -135,10 +135,10 @@ class Sandbox:
         uid: int = 0,
         env: dict[str, str] | None = None,
     ) -> RunningBox:
-        """A box with a command in it that sleeps: `box run ARGV_BEFORE… sleep N`, once N sleeps.
+        """Start `box run ARGV_BEFORE… sleep N`, and wait until the sleep runs in the box.
 
-        argv_before: options and the root file system, such as ("--tmpfs", "/x", place.rootfs).
-        Raises Failure where the command does not appear, with what the program said.
+        argv_before: options and the root file system, such as ("--tmpfs", "/x", sandbox.rootfs).
+        Raises Failure, with the program's output, if the command does not appear.
         """
         number = str(random.randrange(100_000_000, 999_999_999))
         program = self.start("run", *argv_before, "sleep", number, uid=uid, env=env)
@@ -165,16 +165,16 @@ class Sandbox:
                 raise Failure(f"`{' '.join(argv)}` does not run in the box after {seconds:.0f} s")
             time.sleep(_PAUSE_SECONDS)
 
-    # What the exam sees -----------------------------------------------------------------------
+    # What the exam reads and changes ----------------------------------------------------------
 
     def processes(self) -> list[Process]:
-        """All processes of the place, its PID 1 and zombies too."""
+        """All processes of the sandbox, including its PID 1 and zombies."""
         return [self._process(pid) for pid in self._cgroup.pids()]
 
     def signal(self, process: Process, number: int) -> None:
-        """Send a process a signal from outside, as the real host; one that has ended gets none.
+        """Send a process a signal from outside; does nothing if it has ended.
 
-        The number is looked up again: by now it may be another's, even one of the host's own.
+        The pid is looked up again: by now another process may have it, even one of the host.
         """
         try:
             pidfd = os.pidfd_open(process.pid)
@@ -189,14 +189,14 @@ class Sandbox:
             os.close(pidfd)
 
     def cgroups(self) -> list[str]:
-        """The cgroups that were made in the place: "memory/box1" (v1), "box1" (v2)."""
+        """The cgroups that were created in the sandbox: "memory/box1" (v1), "box1" (v2)."""
         return self._cgroup.list_cgroups()
 
     def cgroup_file(self, controller: str, path: str, name: str) -> str:
-        """A file of a cgroup of the place: ("memory", "/box1", "memory.max").
+        """Read a file of a cgroup of the sandbox: ("memory", "/box1", "memory.max").
 
-        controller: v1's tree; not looked at on v2. path: as Process.cgroups says it.
-        Raises Failure where it is not there.
+        controller: selects the hierarchy in v1; ignored in v2. path: from Process.cgroups.
+        Raises Failure if it does not exist.
         """
         tops = self._cgroup.root.paths()
         top = tops.get(controller) or tops.get("")
@@ -210,15 +210,15 @@ class Sandbox:
             raise Failure(f"cgroup {controller} {path}: {name}: {error.strerror}") from None
 
     def nsenter(self, *argv: str, check: bool = True) -> str:
-        """What a command of the host's prints in the place's network, UTS and IPC namespaces.
+        """Run a command of the host in the sandbox's network, UTS and IPC namespaces.
 
-        Such as look("ip", "-j", "address"), look("iptables-save"). Files, mounts and processes are
-        the host's: for the place's see `read`, `init.mounts()`, `processes()`. Raises MinidockError
-        where the command fails or is not there; check=False: returns what it printed anyway.
+        Such as nsenter("ip", "-j", "address"). Returns its output. It sees files, mounts and
+        processes of the host; `read`, `init.mounts()` and `processes()` give the sandbox's. Raises
+        MinidockError if it fails or is missing; check=False: returns its output anyway.
         """
         program = shutil.which(argv[0], path=_PATH)
         if program is None:
-            raise MinidockError(f"the grader needs {argv[0]}, and this machine has it not")
+            raise MinidockError(f"the grader needs {argv[0]}, which is not installed")
         kinds = ["network", "uts", "ipc"]
         result = self._run_host_program(self.init.pid, kinds, argv, program)
         if check and result.exit_code:
@@ -226,38 +226,38 @@ class Sandbox:
         return result.output
 
     def network(self) -> Network:
-        """The place's network, to make sockets in: "the host" of what a box is connected to."""
+        """The sandbox's network namespace: "the host" to which boxes are connected."""
         return Network.of_process(self.init.pid, "the host")
 
     def neighbour(self) -> Neighbour:
-        """Another machine, on a cable of its own: 10.77.0.2, where the place is 10.77.0.1."""
+        """Another machine, on a veth pair: 10.77.0.2; the sandbox is 10.77.0.1."""
         return Neighbour.of_sandbox(self.network())
 
     def read(self, path: str) -> str:
-        """A file of the place, as its root would read it. Raises Failure where it is not there."""
+        """Read a file, as the sandbox's root would. Raises Failure if it does not exist."""
         return sandbox_files.read(self.init.pid, path)
 
     def write(self, path: str, text: str | bytes, mode: int = 0o644) -> None:
-        """Write a file in the place, owned by its root; folders above it are made.
+        """Write a file, owned by the sandbox's root, and create its parent directories.
 
-        Raises Failure where the place does not let its root write there.
+        Raises Failure if the sandbox's root may not write there.
         """
         sandbox_files.write(self.init.pid, path, text, mode)
 
     def exists(self, path: str) -> bool:
-        """Whether the place has a file or folder of this path; links are followed, inside it."""
+        """Whether a path exists in the sandbox; links are followed inside it."""
         return sandbox_files.exists(self.init.pid, path)
 
     def listdir(self, path: str) -> list[str]:
-        """The names in a folder of the place, sorted. Raises Failure where there is none."""
+        """The names in a directory, sorted. Raises Failure if it does not exist."""
         return sandbox_files.listdir(self.init.pid, path)
 
     def read_tree(self, path: str) -> Files:
-        """Read all files and links below a folder. Raises Failure where they are too many."""
+        """Read all files and links below a directory. Raises Failure if they are too many."""
         return sandbox_files.read_tree(self.init.pid, path)
 
     def snapshot(self) -> Snapshot:
-        """Mounts, links, rules, cgroups and processes now: later.left_over(before)."""
+        """Record mounts, links, rules, cgroups and processes; see Snapshot.list_new_since."""
         return snapshot.take_snapshot(
             self.init,
             iptables=self.nsenter("iptables-save"),
@@ -268,7 +268,7 @@ class Sandbox:
     # Inside -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End everything in the place, and remove its cgroup. Doing it twice does no harm."""
+        """Kill all its processes, and remove its cgroup. Idempotent."""
         if self.init.pid:
             os.kill(self.init.pid, signal.SIGKILL)
             self._cgroup.thaw()
@@ -290,8 +290,8 @@ class Sandbox:
         return Process(pid, path_inside=self._cgroup.path_inside, nsenter=self._nsenter_busybox)
 
     def _end_session(self, leader: int) -> None:
-        """Kill the processes of the place whose session a program has begun, frozen or not."""
-        for _ in range(20):  # each time round, fewer can fork
+        """Kill the processes of a program's session, frozen or not."""
+        for _ in range(20):  # in each round, fewer can fork
             left = [pid for pid in self._cgroup.pids() if _is_of_session(pid, leader)]
             if not left:
                 return
@@ -308,7 +308,7 @@ class Sandbox:
         fd = os.open(busybox(), os.O_RDONLY | os.O_CLOEXEC)
         try:
             kinds = [kind for kind in enter_sandbox.ALL_NAMESPACES if kind != "user"]
-            # What a box has put into its tree, a busybox may be led to execute: not as root.
+            # A box may trick busybox into executing a file of its tree: never as root.
             result = self._run_host_program(pid, kinds, argv, fd, chroot=own_root, uid=ROOT_ID)
         finally:
             os.close(fd)
@@ -326,7 +326,7 @@ class Sandbox:
         chroot: bool = False,
         uid: int | None = None,
     ) -> ProgramResult:
-        """Run one of the host's programs in some namespaces of a process; uid: not as root."""
+        """Run a program of the host in namespaces of a process; uid: instead of root."""
         with streams_in_memory("") as streams:
             pid = enter_sandbox.enter(
                 pid,
@@ -354,9 +354,10 @@ def _command_line(pid: int) -> bytes:
 
 
 def _is_of_session(pid: int, leader: int) -> bool:
-    """By the fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, …"""
+    """Whether a process that has not ended has this session leader."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            # The fields after the name: state, ppid, pgrp, session, …
             fields = file.read().rpartition(b")")[2].decode().split()
     except OSError:
         return False

@@ -1,13 +1,13 @@
-"""The cgroup of a place: its limits, and how all that is in it ends, however fast it forks.
+"""The cgroup of a sandbox: its limits, and a way to kill all its processes, however fast they fork.
 
-    minidock-labs/<ns>.<pid>.<start time>.<n>/   the place; inside it is the root of every tree
-        init/                                    where processes are before they make cgroups
-                                                 of their own (as init.scope is under systemd)
+    minidock-labs/<ns>.<pid>.<start time>.<n>/   the sandbox; inside, the root of every hierarchy
+        init/                                    its processes, until they create cgroups of their
+                                                 own (as init.scope under systemd)
 
-The name is the grader's: who comes next sees by it that a grader is gone (killed by SIGKILL, say),
-and removes what it has left. It begins with the inode of the PID namespace in which that pid means
-something: a container may see the host's cgroups, and none of its processes. Inside, the place's
-root may make cgroups and move its processes; the limits of the place itself stay the host's.
+The name identifies the grader: the next one sees whether that has ended (after SIGKILL, say), and
+removes its cgroup. It begins with the inode of the PID namespace in which the pid is valid: a
+container may see the host's cgroups, but not its processes. Inside, the sandbox's root may create
+cgroups and move its processes; the limits of the sandbox itself stay the host's.
 
 Sources: cgroups(7); cgroup_namespaces(7); cgroup-v2.rst "Delegation".
 """
@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 
 
 class SandboxCgroup:
-    """One place's cgroup, in each tree of this machine."""
+    """The cgroup of one sandbox, in each hierarchy."""
 
     def __init__(self, *, memory_mib: int, pids: int) -> None:
         self._parent = cgroup_tree.home_of(_PARENT)
@@ -47,7 +47,9 @@ class SandboxCgroup:
         self.root.apply({"memory": {"limit": memory_mib << 20}, "pids": {"limit": pids}})
         self.leaf = cgroup_tree.open_cgroup(self.root.path, _LEAF)
         for directory in self.root.directories():
-            inherit = f"{directory}/cgroup.clone_children"  # v1's empty cpusets let nobody in
+            inherit = (
+                f"{directory}/cgroup.clone_children"  # v1: no process can join an empty cpuset
+            )
             if "/cpuset/" in directory and os.path.exists(inherit):
                 cgroup.write_file(inherit, "1")
             cgroup.create_directory(f"{directory}/{_LEAF}")
@@ -57,7 +59,7 @@ class SandboxCgroup:
             _delegate(f"{directory}/{_LEAF}")
 
     def enable_controllers(self) -> None:
-        """Let the place's own cgroups have limits; no process may be in its root by then."""
+        """Enable controllers for its child cgroups; in v2, its root must have no processes."""
         if cgroup.is_v2():
             for directory in self.root.directories():
                 offered = cgroup.read_file(f"{directory}/cgroup.controllers").split()
@@ -65,16 +67,16 @@ class SandboxCgroup:
                 cgroup_home.hand_down(wanted, directory)
 
     def pids(self) -> list[int]:
-        """All processes of the place, as the host numbers them: one tree has them all."""
+        """The host's pids of all processes in the sandbox: one hierarchy has them all."""
         top = self.root.directories()[0]
         return [pid for directory in cgroup.walk(top) for pid in cgroup.pids_of(directory)]
 
     def thaw(self) -> None:
-        """Let run what the place has frozen: on v1, what is frozen does not die of a SIGKILL."""
+        """Thaw its cgroups: in v1, SIGKILL does not end a frozen process."""
         _thaw(self.root)
 
     def list_cgroups(self) -> list[str]:
-        """The cgroups that the place has made, below its root: "memory/box" (v1), "box" (v2)."""
+        """The cgroups that were created in the sandbox: "memory/box" (v1), "box" (v2)."""
         found = []
         for controller, top in self.root.paths().items():
             for directory in cgroup.walk(top):
@@ -84,33 +86,33 @@ class SandboxCgroup:
         return sorted(found)
 
     def path_inside(self, path: str) -> str:
-        """A path of /proc/PID/cgroup, as it is below the place's root.
+        """Convert a path of /proc/PID/cgroup to one below the sandbox's root.
 
-        Raises MinidockError where /proc tells of another tree than /sys/fs/cgroup shows.
+        Raises MinidockError if /proc and /sys/fs/cgroup show different roots.
         """
         below = path.removeprefix(f"/{self.root.path}")
         if f"/{_PARENT}/" in below:
             raise MinidockError(
-                f"{path}, a cgroup of the place, has another path below /sys/fs/cgroup",
+                f"{path}, a cgroup of the sandbox, has another path below /sys/fs/cgroup",
                 hint="a container in which labs are graded needs --cgroupns private",
             )
         return below or "/"
 
     def close(self) -> None:
-        """Kill what is left, and remove it."""
+        """Kill its remaining processes, and remove it."""
         self.root.kill_all()
         self.root.remove()
         cgroup_tree.remove_parent(self._parent)
 
 
 def remove_stale() -> None:
-    """Remove what graders have left that are gone; one grader at a time does it for all."""
+    """Remove the cgroups of graders that have ended; one grader at a time does it for all."""
     parent = cgroup_tree.home_of(_PARENT)
     tops = [top for top in cgroup_tree.open_cgroup(parent, "").directories() if os.path.isdir(top)]
     try:
         lock = os.open(tops[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, IndexError):
-        return  # nothing was ever left, or another grader has just removed it
+        return  # there are none, or another grader has just removed them
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in sorted({name for top in tops for name in _list_names(top)}):
@@ -118,13 +120,13 @@ def remove_stale() -> None:
             if namespace == _namespace() and str(start_time(int(maker[0]))) != maker[1]:
                 _remove(cgroup_tree.open_cgroup(parent, name))
     except BlockingIOError:
-        return  # another one is at it
+        return  # another grader is doing it
     finally:
         os.close(lock)
 
 
 def _remove(left: Cgroup) -> None:
-    """Remove a cgroup that was left; what cannot be killed yet is no reason to grade nobody."""
+    """Remove a stale cgroup; one whose processes cannot be killed yet stays for a later grader."""
     try:
         _thaw(left)
         left.kill_all()
@@ -134,7 +136,7 @@ def _remove(left: Cgroup) -> None:
 
 
 def _thaw(group: Cgroup) -> None:
-    """Thaw a cgroup of v1 and all below it, as they were frozen one by one."""
+    """Thaw a v1 cgroup and all below it: each may have been frozen by itself."""
     freezer = group.paths().get("freezer")
     for directory in cgroup.walk(freezer) if freezer else ():
         try:
@@ -157,17 +159,17 @@ def _list_names(top: str) -> list[str]:
 
 
 def _delegate(directory: str) -> None:
-    """Let the place's root make cgroups here, and move processes."""
+    """Let the sandbox's root create cgroups here, and move processes."""
     os.chown(directory, ROOT_ID, ROOT_ID)
     for name in _DELEGATED_FILES:
         try:
             os.chown(f"{directory}/{name}", ROOT_ID, ROOT_ID)
         except FileNotFoundError:
-            continue  # v1's trees and v2's have not the same files
+            continue  # v1 and v2 have different files
 
 
 def mount_points() -> dict[str, str]:
-    """What is mounted below /sys/fs/cgroup: a name there -> v1's controllers, "" for cgroup2."""
+    """The mounts below /sys/fs/cgroup: directory -> v1 controllers, or "" for cgroup2."""
     if cgroup.is_v2():
         return {"": ""}
     from minidock.kernel.cgroup_v1 import trees

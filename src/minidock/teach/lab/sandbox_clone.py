@@ -1,21 +1,23 @@
-"""How a place is born: its files first, then its first process, in namespaces of its own.
+"""Create a sandbox: first its files, then its first process, in new namespaces.
 
-    grader                 between                        the place's PID 1
-      | fork ---------------> | own mounts, the tree
+    grader                 child                          the sandbox's PID 1
+      | fork ---------------> | unshare mounts, build the tree
       |                       | clone, with namespaces -----> | (waits)
       | <------- its pid -----| exit                          |
-      | uid_map ----------------------------------- "go" ---> | join the cgroup, cgroup namespace
-      |                                                       | become the place's root
+      | uid_map ------------------------------------ GO ----> | join the cgroup, cgroup namespace
+      |                                                       | become the sandbox's root
       |                                                       | /proc /sys /dev/pts, pivot_root
-      | <------------------------------------------ "ready" --| name, loopback, shared mounts
-      | controllers for its cgroups --------------- "go" ---> | from here it reaps what is orphaned
+      | <------------------------------------------- READY -- | hostname, loopback, shared mounts
+      | controllers for its cgroups ---------------- GO ----> | from here on it reaps orphans
 
-The tree is built outside the user namespace, so its mounts are locked inside. The tree is then
-bound once more from inside, since the kernel takes no locked mount for a root.
+    READY or "! message" comes in the pipe `ready`, GO in the pipe `go`
 
-PID 1 stays a fork of the grader that does nothing but wait: non-dumpable, so that not even the
-place's root can trace it. The kernel ends it when the grader ends (PR_SET_PDEATHSIG), however that
-happens, and everything in its PID namespace with it.
+The tree is built outside the user namespace, so its mounts are locked inside. It is then bind
+mounted once more inside, because pivot_root does not take a locked mount as the new root.
+
+PID 1 stays a fork of the grader that only waits: non-dumpable, so that not even the sandbox's root
+can trace it. The kernel kills it when the grader ends (PR_SET_PDEATHSIG), and with it every process
+in its PID namespace.
 
 Sources: user_namespaces(7), mount_namespaces(7) "Restrictions", pid_namespaces(7), prctl(2).
 """
@@ -39,14 +41,15 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 NAMESPACES = ["user", "mount", "pid", "network", "uts", "ipc"]
-_TOP = "/tmp"  # where the tree is built: covers, in that mount namespace alone, the host's
+_GO, _READY, _ERROR = b"g", b"ready", b"! "
+_TOP = "/tmp"  # where the tree is built: it covers the host's, in that mount namespace only
 _NO_SUID_DEV_EXEC = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
 
 
 def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: int) -> int:
-    """Make a place; returns the pid of its first process, which the caller kills and waits for.
+    """Create a sandbox; returns the pid of its first process, which the caller kills and reaps.
 
-    Raises MinidockError where this machine refuses.
+    Raises MinidockError if the kernel refuses.
     """
     go, ready = os.pipe(), os.pipe()
     trees = mount_points()
@@ -57,12 +60,12 @@ def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: in
             os.close(ready[0])
             _init(group, hostname, trees, go=go[0], ready=ready[1])
         except BaseException as error:
-            os.write(ready[1], f"! {error or type(error).__name__}".encode()[:4000])
+            os.write(ready[1], _ERROR + f"{error or type(error).__name__}".encode()[:4000])
         finally:
             os._exit(1)
 
     def clone_init() -> int:
-        """Bear PID 1, once its files are there."""
+        """Build the file tree, and clone PID 1 into new namespaces."""
         process.set_not_dumpable()
         process.restore_signals()
         namespace.unshare(["mount"])
@@ -78,12 +81,15 @@ def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: in
     try:
         for kind in ("uid_map", "gid_map"):
             process.write_proc(f"/proc/{pid}/{kind}", f"0 {ROOT_ID} {IDS}")
-        os.write(go[1], b"m")
-        said = os.read(ready[0], 4000).decode(errors="replace")
-        if said != "ready":
-            raise MinidockError(f"the lab's place cannot be made: {said[2:] or 'PID 1 is gone'}")
+        os.write(go[1], _GO)
+        answer = os.read(ready[0], 4000)
+        if answer != _READY:
+            message = answer.removeprefix(_ERROR).decode(errors="replace")
+            raise MinidockError(
+                f"the lab's sandbox cannot be created: {message or 'PID 1 has ended'}"
+            )
         group.enable_controllers()
-        os.write(go[1], b"g")
+        os.write(go[1], _GO)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         adopted_children.wait_for_init(pid)
@@ -97,12 +103,12 @@ def create_init(group: SandboxCgroup, lab: Files, *, hostname: str, size_mib: in
 def _init(
     group: SandboxCgroup, hostname: str, trees: dict[str, str], *, go: int, ready: int
 ) -> NoReturn:
-    """What PID 1 does until there is a place, and from then on."""
+    """PID 1: set the sandbox up from inside, then reap."""
     process.die_with_parent()
     if not os.read(go, 1):
         os._exit(1)
     os.setsid()
-    born_inside = True  # where a v2 tree is, clone3 was given it
+    born_inside = True  # with cgroup v2, clone3 put it there
     group.root.join(born_inside=born_inside)
     namespace.unshare(["cgroup"])
     group.leaf.join()
@@ -120,7 +126,7 @@ def _init(
     namespace.set_hostname(hostname)
     with Netlink() as here:
         link.set_up(here, "lo")
-    os.write(ready, b"ready")
+    os.write(ready, _READY)
     os.close(ready)
     if not os.read(go, 1):
         os._exit(1)
@@ -129,8 +135,11 @@ def _init(
 
 
 def _mount_own_filesystems(trees: dict[str, str]) -> None:
-    """What shows these namespaces: while the host's /proc and /sys are still in sight, or the
-    kernel refuses to show more than was shown before."""
+    """Mount /proc, /sys, devpts and the cgroup file systems of these namespaces.
+
+    Before pivot_root: in a user namespace the kernel permits a new proc or sysfs only while another
+    one is fully visible (user_namespaces(7)).
+    """
     for kind in ("proc", "sysfs"):
         target = f"{_TOP}/{kind.removesuffix('fs')}"
         mount.mount_filesystem(kind, "/", target, kind, flags=_NO_SUID_DEV_EXEC, data="")
@@ -149,7 +158,7 @@ def _mount_own_filesystems(trees: dict[str, str]) -> None:
 
 
 def _reap() -> NoReturn:
-    """Be an init: wait for every orphan, so that none stays a zombie for want of a parent."""
+    """Reap every orphan for ever, as an init does."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     while True:
         try:

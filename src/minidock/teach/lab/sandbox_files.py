@@ -1,8 +1,9 @@
-"""Files of a place, read and written from outside without trusting a name in there.
+"""Read and write files of a sandbox from outside, without trusting any name in it.
 
-Its root may make links and mounts as it likes. So a path is resolved by openat2(RESOLVE_IN_ROOT),
-below the root of the place's PID 1, and by the place's own root: the grader puts on that user for
-the moment, so that even a link to /proc/sys is written to with no more right than the place has.
+The sandbox's root may create any links and mounts. So a path is resolved by
+openat2(RESOLVE_IN_ROOT) below the root of the sandbox's PID 1, with the rights of the sandbox's
+root: the grader takes its uid meanwhile, so that even a link to /proc/sys gives no more access than
+the sandbox has.
 
 Sources: openat2(2), credentials(7), prctl(2) PR_SET_DUMPABLE.
 """
@@ -25,7 +26,7 @@ _MAX_BYTES = 32 << 20
 
 
 def read(pid: int, path: str) -> str:
-    """A regular file's text, up to 32 MiB. Raises Failure."""
+    """Read a regular file's text, up to 32 MiB. Raises Failure."""
     with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with open(fd, "rb") as file:
@@ -35,7 +36,7 @@ def read(pid: int, path: str) -> str:
 
 
 def write(pid: int, path: str, text: str | bytes, mode: int) -> None:
-    """Write a file, and make the folders above it. Raises Failure."""
+    """Write a file, and create its parent directories. Raises Failure."""
     with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         _make_folders(root, os.path.dirname(path))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY
@@ -46,7 +47,7 @@ def write(pid: int, path: str, text: str | bytes, mode: int) -> None:
 
 
 def exists(pid: int, path: str) -> bool:
-    """Whether a path leads to something."""
+    """Whether a path exists."""
     with _as_sandbox_root(pid) as root:
         try:
             os.close(open_in_root(root, path))
@@ -56,7 +57,7 @@ def exists(pid: int, path: str) -> bool:
 
 
 def listdir(pid: int, path: str) -> list[str]:
-    """What a folder holds. Raises Failure."""
+    """The names in a directory, sorted. Raises Failure."""
     with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -66,7 +67,7 @@ def listdir(pid: int, path: str) -> list[str]:
 
 
 def read_tree(pid: int, path: str) -> Files:
-    """The regular files below a folder, and links as such. Raises Failure."""
+    """Read the regular files and symbolic links below a directory. Raises Failure."""
     with _as_sandbox_root(pid) as root, _errors_as_failures(path):
         fd = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -93,11 +94,11 @@ def _make_folders(root: str, path: str) -> None:
 
 @contextmanager
 def _as_sandbox_root(pid: int) -> Iterator[str]:
-    """Be the place's root, without a capability; gives a name of the place's root directory."""
+    """Act as the sandbox's root, without capabilities; yields a path of its root directory."""
     try:
         fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        raise Failure("the place is gone: its PID 1 has ended") from None
+        raise Failure("the sandbox has ended: its PID 1 is gone") from None
     try:
         with act_as(ROOT_ID, ROOT_ID):
             yield f"/proc/self/fd/{fd}"
@@ -107,7 +108,7 @@ def _as_sandbox_root(pid: int) -> Iterator[str]:
 
 @contextmanager
 def _errors_as_failures(path: str) -> Iterator[None]:
-    """What the kernel says of a path, as what was seen."""
+    """Turn the kernel's error about a path into a Failure."""
     try:
         yield
     except KernelError as error:

@@ -1,6 +1,7 @@
-"""A process of the place, as the kernel tells the host about it: /proc/PID, read from outside.
+"""A process of the sandbox, seen from the host: /proc/PID.
 
-Nothing here asks the process itself, or a program of the place. Sources: proc(5), namespaces(7).
+No method asks the process itself, or runs a program of the sandbox. Sources: proc(5),
+namespaces(7).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _MAX_BYTES = 4 << 20
 class Mount:
     """One line of mountinfo (proc_pid_mountinfo(5)).
 
-    target: where it is, as its process sees it. root: which directory of the file system is shown.
-    options: of this mount ("ro", "nosuid"); super_options: of the file system ("lowerdir=…").
-    propagation: "shared:7", "master:3", "unbindable"; empty for a private mount.
+    target: the mount point, as its process sees it. root: the directory of the file system that is
+    mounted. options: of this mount ("ro", "nosuid"). super_options: of the file system
+    ("lowerdir=…"). propagation: "shared:7", "master:3", "unbindable"; empty for a private mount.
     """
 
     id: int
@@ -43,7 +44,7 @@ class Mount:
 
 
 class Process:
-    """A process by its pid on the host. Every method raises Failure where it has ended."""
+    """A process by its pid on the host. Every method raises Failure if it has ended."""
 
     def __init__(
         self,
@@ -53,23 +54,23 @@ class Process:
         nsenter: Callable[..., str] | None = None,
     ) -> None:
         self.pid = pid
-        self._path_inside = path_inside  # a cgroup's path, as the place sees it
+        self._path_inside = path_inside  # a cgroup's path, as the sandbox sees it
         self._nsenter = nsenter
 
     def __repr__(self) -> str:
         return f"Process({self.pid})"
 
     def is_running(self) -> bool:
-        """Whether it is there, and no zombie."""
+        """Whether it exists and is not a zombie."""
         try:
             return self.status()["State"][0] not in "ZX"
         except Failure:
             return False
 
     def namespace(self, kind: str) -> str:
-        """What the kernel calls its namespace, such as "pid:[4026532281]".
+        """The identity of its namespace, such as "pid:[4026532281]".
 
-        kind: as in /proc/PID/ns (mnt, pid, net, uts, ipc, cgroup, user), or OCI's name (mount,
+        kind: a name in /proc/PID/ns (mnt, pid, net, uts, ipc, cgroup, user), or OCI's name (mount,
         network).
         """
         kind = namespace.KINDS[kind][1] if kind in namespace.KINDS else kind
@@ -79,11 +80,11 @@ class Process:
             raise self._ended_failure(error) from None
 
     def network(self) -> Network:
-        """The network that it is in, to make sockets there."""
+        """Its network namespace, to create sockets in."""
         return Network.of_process(self.pid, "the box")
 
     def mounts(self) -> list[Mount]:
-        """What is mounted in its mount namespace, below its root, in the order of mounting."""
+        """The mounts of its mount namespace below its root, in the order of mounting."""
         return parse_mounts(self.read("mountinfo"))
 
     def status(self) -> dict[str, str]:
@@ -95,11 +96,11 @@ class Process:
         return found
 
     def pid_inside(self) -> int:
-        """Its pid in the innermost PID namespace that it is in."""
+        """Its pid in its own PID namespace."""
         return int(self.status()["NSpid"].split()[-1])
 
     def cgroups(self) -> dict[str, str]:
-        """Controller -> path, as the place sees it: {"memory": "/box1"}; v2's tree is ""."""
+        """Controller -> path, as the sandbox sees it: {"memory": "/box1"}; "" is cgroup v2."""
         found = {}
         for line in self.read("cgroup").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -107,7 +108,7 @@ class Process:
         return found
 
     def uid_map(self) -> list[tuple[int, int, int]]:
-        """(first inside, first outside, how many), outside as the host numbers users."""
+        """(first inside, first outside, length) of each line; outside are uids of the host."""
         lines = self.read("uid_map").splitlines()
         return [(int(a), int(b), int(c)) for a, b, c in (line.split() for line in lines)]
 
@@ -116,31 +117,33 @@ class Process:
         return self.read("cmdline").split("\0")[:-1]
 
     def environment(self) -> dict[str, str]:
-        """What it was started with; what it has changed since is not seen."""
+        """Its environment at execve(2), without later changes."""
         pairs = [entry.partition("=") for entry in self.read("environ").split("\0") if entry]
         return {name: value for name, _, value in pairs}
 
     def children(self) -> list[Process]:
-        """The processes that it has started, or was given as orphans."""
+        """Its children, including adopted orphans."""
         words = self.read(f"task/{self.pid}/children").split()
         return [
             Process(int(pid), path_inside=self._path_inside, nsenter=self._nsenter) for pid in words
         ]
 
     def link(self, name: str) -> str:
-        """Where /proc/PID/<name> points: root, cwd, exe, fd/0."""
+        """The target of the link /proc/PID/<name>: root, cwd, exe, fd/0."""
         try:
             return os.readlink(f"/proc/{self.pid}/{name}")
         except OSError as error:
             raise self._ended_failure(error) from None
 
     def read(self, path: str) -> str:
-        """A file of /proc/PID, such as "limits" or "net/route"; nothing below root or cwd."""
+        """Read a file of /proc/PID, such as "limits" or "net/route"; nothing below root or cwd."""
         first = path.partition("/")[0]
         if first in ("root", "cwd", "fd", "exe", "map_files", "task") and not path.startswith(
             f"task/{self.pid}/children"
         ):
-            raise ValueError(f"/proc/PID/{path} is what the process chose: see look and Place.read")
+            raise ValueError(
+                f"/proc/PID/{path} is under the process's control: use nsenter or Sandbox.read"
+            )
         try:
             with open(f"/proc/{self.pid}/{path}", "rb") as file:
                 return file.read(_MAX_BYTES).decode(errors="replace")
@@ -148,17 +151,16 @@ class Process:
             raise self._ended_failure(error) from None
 
     def nsenter(self, *argv: str, check: bool = True, own_root: bool = True) -> str:
-        """What an applet of the host's busybox prints in this process's namespaces and root.
+        """Run an applet of the host's busybox in this process's namespaces and root.
 
-        Such as look("ls", "/proc"), look("hostname"), look("cat", "/etc/hosts"). It runs with the
-        place's root's number and no capability, outside its user namespace: out of the program's
-        reach, and with no right of the host's root, wherever a link of the program's leads.
-        own_root=False: from the root of its mount namespace, to which a process with CAP_SYS_CHROOT
-        gets in any case. Raises Failure with its error where it fails; check=False: returns what it
-        printed anyway.
+        Such as nsenter("ls", "/proc"), nsenter("cat", "/etc/hosts"). Returns its output. It runs
+        with the uid of the sandbox's root and without capabilities, outside its user namespace: the
+        program cannot reach it, and no link of the program's gives it rights of the host's root.
+        own_root=False: at the root of the mount namespace, which a process with CAP_SYS_CHROOT
+        can always reach. Raises Failure if it fails; check=False: returns its output anyway.
         """
         if self._nsenter is None:
-            raise ValueError("this process belongs to no place")
+            raise ValueError("this process does not belong to a sandbox")
         return self._nsenter(self.pid, argv, check=check, own_root=own_root)
 
     def _ended_failure(self, error: OSError) -> Failure:
@@ -166,7 +168,7 @@ class Process:
 
 
 def parse_mounts(text: str) -> list[Mount]:
-    """The lines of a mountinfo file."""
+    """Parse the lines of a mountinfo file."""
     found = []
     for line in text.splitlines():
         left, _, right = line.partition(" - ")

@@ -1,16 +1,16 @@
-"""The files of the place: the host's programs, read-only, and a root file system to play in.
+"""The file tree of a sandbox: the host's programs, read-only, and a root file system for boxes.
 
-    /usr /bin /lib* /etc /opt    the host's own, read-only: Python, compilers, ip, iptables; without
-                                 the labs, if minidock is installed there
+    /usr /bin /lib* /etc /opt    the host's, read-only: Python, compilers, ip, iptables; without the
+                                 labs, if minidock is installed there
     /lab                         the student's files, read-only
-    /rootfs                      a root file system with busybox in it, writable, no mount point
+    /rootfs                      a root file system with busybox, writable, not a mount point
     /tmp /run /root /var …       empty, writable
-    /proc /sys /dev              mounted by the place's first process (sandbox_clone.py), but for
-    devices
+    /proc /sys /dev              mounted by the sandbox's first process (sandbox_clone.py), except
+                                 the device files
 
-All of it is one tmpfs, mounted in a mount namespace that only its maker has: no path of the host
-leads there, and it goes with its last process. The mounts below it are locked: as a user namespace
-is crossed afterwards, the kernel lets nobody inside undo them (mount_namespaces(7)).
+All of it is one tmpfs, mounted in a mount namespace of its own: no path of the host leads to it,
+and it disappears with its last process. The mounts below it are locked, because a user namespace is
+created afterwards: no process inside can undo them (mount_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from minidock.teach.lab.folder import labs_folder
 from minidock.teach.lab.submission_files import Files
 from minidock.teach.lab.submission_folder import act_as
 
-ROOT_ID = 1_000_000_000  # the place's root on the host; its uids and gids follow
+ROOT_ID = 1_000_000_000  # the sandbox's root on the host; its uids and gids follow
 IDS = 65_536
+_PT_INTERP = 3
 
 _HOSTS = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _EMPTY = ("home", "mnt", "proc", "root", "run", "srv", "sys", "var/lib", "var/tmp")
@@ -56,11 +57,11 @@ _FILES = {
 
 
 def build(top: str, lab: Files, *, size_mib: int) -> None:
-    """Mount the place's tree on `top`, a directory of this mount namespace.
+    """Mount the sandbox's tree on `top`.
 
-    Called in a mount namespace of its own, cut off from the host's.
+    Call it in a mount namespace of its own, with private propagation.
     """
-    labs = labs_folder()  # before anything is covered
+    labs = labs_folder()  # before a mount covers it
     options = f"mode=755,size={size_mib}m,uid={ROOT_ID},gid={ROOT_ID}"
     mount.mount_filesystem("tmpfs", "/", top, "tmpfs", flags=0, data=options)
     for name in _EMPTY:
@@ -69,23 +70,23 @@ def build(top: str, lab: Files, *, size_mib: int) -> None:
         os.makedirs(f"{top}/{name}", exist_ok=True)
         os.chmod(f"{top}/{name}", 0o1777)
     for name in _HOSTS:
-        _show(f"/{name}", f"{top}/{name}")
-    _hide(top, labs)
-    _devices(f"{top}/dev")
-    _rootfs(f"{top}/rootfs")
+        _bind_read_only(f"/{name}", f"{top}/{name}")
+    _mask_labs(top, labs)
+    _bind_devices(f"{top}/dev")
+    _create_rootfs(f"{top}/rootfs")
     os.mkdir(f"{top}/lab")
-    _give_away(top)
+    _chown_tree(top)
     folder = os.open(f"{top}/lab", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with act_as(ROOT_ID, ROOT_ID):
             lab.write_into(folder)
     finally:
         os.close(folder)
-    _show(f"{top}/lab", f"{top}/lab")
+    _bind_read_only(f"{top}/lab", f"{top}/lab")
 
 
-def _show(source: str, target: str) -> None:
-    """The same directory, read-only; a link of the host's stays one."""
+def _bind_read_only(source: str, target: str) -> None:
+    """Bind mount a directory read-only; copy a symbolic link as one."""
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
     elif os.path.isdir(source):
@@ -95,15 +96,15 @@ def _show(source: str, target: str) -> None:
         mount.set_mount_attributes("/", target, attributes=read_only, recursive=True)
 
 
-def _hide(top: str, folder: str) -> None:
-    """Cover the labs, where one of the directories has them: nobody hands in the solution so."""
+def _mask_labs(top: str, folder: str) -> None:
+    """Mask the labs with an empty tmpfs: a submission must not run the solution."""
     if os.path.isdir(f"{top}{folder}"):
-        flags, sandbox = mount.MS_RDONLY, f"{top}{folder}"
-        mount.mount_filesystem("tmpfs", "/", sandbox, "tmpfs", flags=flags, data="mode=755")
+        flags, target = mount.MS_RDONLY, f"{top}{folder}"
+        mount.mount_filesystem("tmpfs", "/", target, "tmpfs", flags=flags, data="mode=755")
 
 
-def _devices(dev: str) -> None:
-    """Devices are the host's, bound: in a user namespace nobody makes them."""
+def _bind_devices(dev: str) -> None:
+    """Bind mount the host's devices: mknod(2) is not permitted in a user namespace."""
     os.mkdir(f"{dev}/pts")
     for name in _DEVICES:
         with open(f"{dev}/{name}", "xb"):
@@ -112,8 +113,8 @@ def _devices(dev: str) -> None:
         os.symlink(points_to, f"{dev}/{name}")
 
 
-def _rootfs(top: str) -> None:
-    """A root file system such as an image's: busybox, and what a program expects to be there."""
+def _create_rootfs(top: str) -> None:
+    """Create a root file system like an image's: busybox, and the usual directories and files."""
     for name in ("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "var"):
         os.makedirs(f"{top}/{name}")
     os.chmod(f"{top}/tmp", 0o1777)
@@ -126,8 +127,8 @@ def _rootfs(top: str) -> None:
             file.write(text)
 
 
-def _give_away(top: str) -> None:
-    """Make the place's root the owner of all that is not the host's."""
+def _chown_tree(top: str) -> None:
+    """Make the sandbox's root the owner of everything that is not the host's."""
     for directory, directories, files in os.walk(top):
         if directory == top:
             directories[:] = [name for name in directories if name not in _HOSTS]
@@ -139,21 +140,21 @@ def _give_away(top: str) -> None:
 
 
 def busybox() -> str:
-    """The host's static busybox.
+    """The path of the host's static busybox.
 
-    Raises MinidockError where there is none.
+    Raises MinidockError if there is none.
     """
     found = shutil.which("busybox", path=f"{os.defpath}:/usr/sbin:/sbin:/usr/local/bin")
     if found and is_static(found):
         return found
     raise MinidockError(
-        "the labs need a static busybox, and this machine has none",
+        "the labs need a static busybox, which is not installed",
         hint="apt install busybox-static",
     )
 
 
 def is_static(path: str) -> bool:
-    """Whether a program needs no library of the host: no PT_INTERP among its headers (elf(5))."""
+    """Whether a program is statically linked: no PT_INTERP among its headers (elf(5))."""
     with open(path, "rb") as file:
         head = file.read(64)
         if len(head) < 64 or head[:5] != b"\x7fELF\x02" or not stat.S_ISREG(os.stat(path).st_mode):
@@ -163,4 +164,4 @@ def is_static(path: str) -> bool:
         file.seek(start)
         table = file.read(size * count)
     kinds = {int.from_bytes(table[at : at + 4], "little") for at in range(0, len(table), size)}
-    return 3 not in kinds
+    return _PT_INTERP not in kinds

@@ -1,6 +1,7 @@
-"""What there is in a place at one moment, to see later what was left behind.
+"""The state of a sandbox at one moment, to find later what was left behind.
 
-Mounts, links and processes are read from /proc, cgroups from their trees, rules by iptables-save.
+Mounts, links and processes come from /proc, cgroups from their hierarchies, rules from
+iptables-save.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """mounts: of the place's own mount namespace. links: network devices. rules: of iptables, with
-    "nat: " or "filter: " before them. cgroups: that were made in the place. processes: pid ->
-    command line; what is about to end (a zombie) counts."""
+    """The state of a sandbox.
+
+    mounts: of its mount namespace. links: network devices. rules: of iptables, with "nat: " or
+    "filter: " before them. cgroups: created in the sandbox. processes: pid -> command line;
+    zombies included.
+    """
 
     mounts: tuple[str, ...]
     links: tuple[str, ...]
@@ -29,7 +33,7 @@ class Snapshot:
     processes: dict[int, str]
 
     def list_new_since(self, before: Snapshot) -> list[str]:
-        """What is here and was not before, one sentence each: "mount /run/x (tmpfs)"."""
+        """What exists now and did not before: "mount /run/x (tmpfs)"."""
         found = []
         for kind in ("mounts", "links", "rules", "cgroups"):
             old = list(getattr(before, kind))
@@ -47,9 +51,9 @@ class Snapshot:
 def take_snapshot(
     init: Process, *, iptables: str, cgroups: Sequence[str], processes: Sequence[Process]
 ) -> Snapshot:
-    """What is in a place now.
+    """Record the state of a sandbox.
 
-    init: its PID 1. iptables: what iptables-save says in there.
+    init: its PID 1. iptables: the output of iptables-save in it.
     """
     return Snapshot(
         tuple(f"{mount.target} ({mount.fstype})" for mount in init.mounts()),

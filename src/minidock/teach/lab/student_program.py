@@ -1,8 +1,8 @@
-"""The student's program while it runs, and what is known when it has ended.
+"""A student's program while it runs, and its result when it has ended.
 
-What it prints goes into files in memory (memfd_create(2)), not pipes: nobody has to read along, a
-flood ends at a limit of the kernel's (RLIMIT_FSIZE), and a process that outlives the program does
-not keep the grader waiting for the end of its output.
+Its output goes to files in memory (memfd_create(2)), not to pipes: the grader does not have to read
+along, RLIMIT_FSIZE limits a flood, and a process that outlives the program does not delay the
+grader by an open pipe.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PAUSE_SECONDS = 0.05
-_MAX_SHOWN_BYTES = 1 << 20  # of what is printed, this much is shown to an exam
+_MAX_SHOWN_BYTES = 1 << 20  # of its output, for an exam
 
 
 @dataclass(frozen=True)
 class ProgramResult:
-    """How a program ended.
+    """The result of a program.
 
-    exit_code: as a shell says it: 128 + N where signal N ended it. output, errors: stdout and
-    stderr, the first MiB. seconds: since it was started. timed_out: the grader killed it.
+    exit_code: as in a shell, 128 + N if signal N killed it. output, errors: stdout and stderr, the
+    first MiB. seconds: since its start. timed_out: the grader killed it.
     """
 
     exit_code: int
@@ -42,7 +42,7 @@ class ProgramResult:
     timed_out: bool
 
     def summary(self) -> str:
-        """In a few words, for Failure: exit code and the last line of what it said."""
+        """A phrase for Failure: the exit code and the last line of its output."""
         if self.timed_out:
             return f"still running after {self.seconds:.0f} s"
         lines = (self.errors.strip() or self.output.strip()).splitlines()
@@ -50,7 +50,7 @@ class ProgramResult:
 
 
 class Program:
-    """A running program; `pid` is the host's number of it."""
+    """A running program; `pid` is its pid on the host."""
 
     def __init__(
         self, pid: int, output: int, errors: int, *, end_session: Callable[[int], None]
@@ -65,22 +65,22 @@ class Program:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return _text(self._output)
 
     @property
     def errors(self) -> str:
-        """What it has printed on stderr so far."""
+        """Its output on stderr so far."""
         return _text(self._errors)
 
     def poll(self) -> ProgramResult | None:
-        """How it ended; None while it runs."""
+        """Its result; None while it runs."""
         if self._result is None and self._has_exited(0):
             self._reap()
         return self._result
 
     def wait(self, seconds: float = 10) -> ProgramResult:
-        """Wait for its end; at the limit (of a quick machine's seconds) it is killed."""
+        """Wait for its end; kill it after these seconds of the reference machine."""
         if self._result is None:
             if self._has_exited(scale_timeout(seconds)):
                 self._reap()
@@ -90,7 +90,7 @@ class Program:
         return self._result
 
     def signal(self, number: int) -> None:
-        """Send the program a signal; nothing happens where it has ended."""
+        """Send the program a signal; does nothing if it has ended."""
         if self._result is None:
             try:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -98,7 +98,7 @@ class Program:
                 return
 
     def kill(self) -> None:
-        """SIGKILL it, and all of its session; for the grader's own limits."""
+        """SIGKILL it and its whole session, at a limit of the grader."""
         if self._result is not None:
             return
         deadline = time.monotonic() + scale_timeout(5)
@@ -111,7 +111,7 @@ class Program:
         self._reap(timed_out=True)
 
     def close(self) -> None:
-        """Let go of its files; it has ended."""
+        """Close its descriptors; it has ended."""
         for descriptor in (self._pidfd, self._output, self._errors):
             os.close(descriptor)
 
@@ -134,9 +134,9 @@ class Program:
 
 @contextmanager
 def streams_in_memory(text: str) -> Iterator[tuple[int, int, int]]:
-    """What a program reads, text, and the files that it prints into, while it is being started.
+    """Create stdin with this text, stdout and stderr for a program that the block starts.
 
-    The latter stay open for who reads them; but are closed where it could not be started.
+    stdout and stderr stay open for `Program`; they are closed if the block raises.
     """
     streams = _create_input_file(text), _create_output_file("stdout"), _create_output_file("stderr")
     try:

@@ -1,12 +1,12 @@
-"""A folder that somebody else may change: held open, and used with no more rights than its owner's.
+"""A folder that another user may change meanwhile: held open, and accessed with its owner's rights.
 
-Root reads a student's folder, and writes into it. Its owner may exchange a directory for a link
-between any two system calls, so:
+Root reads a student's folder, and writes to it. Its owner may replace a directory by a link between
+any two system calls, so:
 
-    the folder   is opened by a path without any link, and held by its descriptor
-    what is in   is opened below that descriptor, by openat2(RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS)
-    a file       is made new beside the old one, and renamed over it
-    by whom      by the folder's owner, where we are root: no right is there to lead astray
+    the folder    is opened by a path without any link, and held by its descriptor
+    its contents  are opened below that descriptor: openat2(RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS)
+    a file        is created beside the old one, and renamed over it
+    credentials   are the folder owner's, if we are root: no more rights than the student has
 
 Sources: openat2(2), symlink(7), credentials(7), prctl(2) PR_SET_DUMPABLE.
 """
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def open_folder(folder: str) -> Iterator[int]:
-    """A folder by its path, held open; where we are root, we are its owner meanwhile.
+    """Open a folder; if we are root, act as its owner in the block.
 
-    Raises NotFound; UsageError where its path has a link, which another may point elsewhere.
+    Raises NotFound; UsageError if its path has a symbolic link, which may change meanwhile.
     """
     fd = _open_folder(folder)
     try:
@@ -47,7 +47,7 @@ def open_folder(folder: str) -> Iterator[int]:
 
 @contextmanager
 def create_folder(folder: str) -> Iterator[int]:
-    """The same, of a folder that is made where it is not there: by the owner of the one above."""
+    """Open a folder, and create it if it is missing: as the owner of its parent folder."""
     above = os.path.abspath(folder)
     while not os.path.lexists(above):
         above = os.path.dirname(above)
@@ -60,12 +60,12 @@ def create_folder(folder: str) -> Iterator[int]:
 
 
 def make_folders(folder: int, path: str) -> int:
-    """Make the folders of a path below an open one, where they are missing; returns the last."""
+    """Open a path below an open folder, and create missing folders; returns the last one."""
     fd = open_beneath(folder, ".", FOLDER)
     for part in path.split("/") if path else []:
         above = fd
         try:
-            with suppress(FileExistsError):  # whatever it is: opening it tells
+            with suppress(FileExistsError):  # open_beneath refuses what is not a folder
                 os.mkdir(part, dir_fd=above)
             fd = open_beneath(above, part, FOLDER)
         finally:
@@ -75,9 +75,9 @@ def make_folders(folder: int, path: str) -> int:
 
 @contextmanager
 def act_as(uid: int, gid: int) -> Iterator[None]:
-    """Where we are root: have the kernel ask for another user's rights meanwhile.
+    """If we are root, use another user's credentials in the block.
 
-    From then on this process is not dumpable (prctl(2) PR_SET_DUMPABLE): no one traces it.
+    This process stays non-dumpable afterwards (prctl(2) PR_SET_DUMPABLE): nobody can trace it.
     """
     if os.geteuid() != 0 or uid == 0:
         yield
@@ -94,37 +94,37 @@ def act_as(uid: int, gid: int) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def read_file(folder: int, name: str, most_bytes: int) -> bytes:
-    """A regular file of an open folder, so many bytes at most. Raises KernelError, OSError."""
+def read_file(folder: int, name: str, maximum_bytes: int) -> bytes:
+    """Read at most this many bytes of a regular file. Raises KernelError, OSError."""
     fd = open_beneath(folder, name, os.O_PATH | os.O_NOFOLLOW)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise UsageError(f"{name} is not a regular file")
         with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
-            return file.read(most_bytes)
+            return file.read(maximum_bytes)
     finally:
         os.close(fd)
 
 
 def write_file(folder: int, name: str, data: bytes, mode: int = stat.S_IFREG) -> None:
-    """Make a file or a link in an open folder: beside what has the name, then renamed over it."""
-    beside = f".{name}.{os.urandom(6).hex()}"
+    """Write a file or a link in an open folder: create it beside the old one, then rename it."""
+    temporary = f".{name}.{os.urandom(6).hex()}"
     try:
         if stat.S_ISLNK(mode):
-            os.symlink(os.fsdecode(data), beside, dir_fd=folder)
+            os.symlink(os.fsdecode(data), temporary, dir_fd=folder)
         else:
-            with open(os.open(beside, _NEW, 0o600, dir_fd=folder), "wb") as file:
+            with open(os.open(temporary, _CREATE_FLAGS, 0o600, dir_fd=folder), "wb") as file:
                 file.write(data)
                 os.fchmod(file.fileno(), 0o755 if mode & 0o111 else 0o644)
-        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=folder)
+            os.unlink(temporary, dir_fd=folder)
         raise
 
 
 def back_up(folder: int, name: str, suffix: str) -> None:
-    """Rename a file below an open folder by a suffix; another of that name is replaced."""
+    """Add a suffix to the name of a file below an open folder; replace a file of that name."""
     above, _, last = name.rpartition("/")
     fd = open_beneath(folder, above or ".", FOLDER)
     try:
@@ -140,8 +140,8 @@ def _open_folder(folder: str) -> int:
     except KernelError as error:
         if error.errno == ELOOP:
             raise UsageError(
-                f"the path of {folder} has a symbolic link, which may lead elsewhere meanwhile",
-                hint=f"realpath {shlex.quote(folder)}     tells the folder itself: name that one",
+                f"the path of {folder} has a symbolic link, which may change meanwhile",
+                hint=f"realpath {shlex.quote(folder)}     prints the folder itself: use that path",
             ) from None
         if error.errno == ENOENT:
             raise NotFound(f"no such folder: {folder}") from None

@@ -1,11 +1,12 @@
-"""Break and fix: a small set-up of containers, one fault put into it, and what it no longer keeps.
+"""Break and fix: a set-up of containers, one fault in it, and the promises that it then breaks.
 
-    shop.py       the set-up: four containers, two networks, a volume; the commands that make it
-    promises.py   what the set-up promises, each found out by doing it
-    fault.py      what a fault is; which one a seed names
-    faults_*.py   the faults: a script that puts it in, a script that takes it out
-    session.py    from `lab fault SEED` to `lab check` and `--end`
+    shop.py            the set-up: four containers, two networks, a volume
+    setup_commands.py  the commands that create it       setup_view.py  run commands in it
+    promises.py        what the set-up promises, each tested by doing it
+    fault.py           what a fault is; which one a seed selects
+    faults_*.py        the faults: a script that injects it, a script that fixes it
+    session.py         from `lab fault SEED` to `lab check` and `--end`
 
-A fault is true: a rule, a route, a mount, a limit of the kernel, or a word in a container's
-configuration. Nothing pretends, so that everything that looks at the kernel shows it.
+A fault is real: a rule, a route, a mount, a limit of the kernel, or a word in a container's
+configuration. So every tool that reads the kernel shows it.
 """

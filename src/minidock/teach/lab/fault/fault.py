@@ -1,4 +1,4 @@
-"""A fault: what puts it into the set-up, what it breaks, and one way to take it out again."""
+"""A fault: the script that injects it, the promises that it breaks, and one way to fix it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from minidock.numerals import is_decimal
 
-# A seed that is a number N names the Nth fault of an order in which neighbours are unlike; it comes
-# from the names, so it is the same on every machine. The word only picks a pleasant one.
+# A seed that is a number N selects the Nth fault of an order in which neighbours differ. The order
+# comes from a hash of the names, so it is the same on every machine; this word is its salt.
 _ORDER = "bread and cheese"
 
 
@@ -16,13 +16,12 @@ _ORDER = "bread and cheese"
 class Fault:
     """One fault.
 
-    name: for tests and for who has found it. part: what it is put into: tests try another part's
-    repair on it. breaks: the promises (promises.py) that are not kept then: all of them. inject,
-    fix: scripts for Shop.sh; the fix does no harm where nothing is broken. cause: what was wrong,
-    as a sentence for who has repaired it. look: what shows it, the best first. also: promises that
-    it breaks on some machines. undo: a script that takes away what would outlive the set-up, and
-    may be run at any time; its variables are of the moment before the fault. shared: what it does
-    to others on this machine, "" where nothing.
+    name: for tests, and shown after the repair. part: the broken part; tests try another part's fix
+    on it. breaks: all promises (promises.py) that it breaks. inject, fix: scripts for Shop.sh; the
+    fix is harmless if nothing is broken. cause: what was wrong, shown after the repair. look:
+    commands that show it, the best first. also: promises that it breaks on some machines. undo: a
+    script that removes what would outlive the set-up, at any time; its variables are from before
+    the fault. shared: its effect on others on this machine, or "".
     """
 
     name: str
@@ -38,7 +37,7 @@ class Fault:
 
 
 def choose(faults: tuple[Fault, ...], seed: str) -> Fault:
-    """The fault that a seed names: a number, or any word, such as a student's name."""
+    """The fault of a seed: a number, or any word, such as a student's name."""
     order = sorted(faults, key=lambda fault: zlib.crc32(f"{_ORDER}{fault.name}".encode()))
     number = int(seed) if is_decimal(seed) else zlib.crc32(seed.encode())
     return order[number % len(order)]

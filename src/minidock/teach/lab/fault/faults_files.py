@@ -38,7 +38,7 @@ minidock stop -t 0 lab-web
 rm -f $WEB_HOME/upper/srv/prices
 minidock start lab-web
 """,
-        cause="somebody had deleted /srv/prices in lab-web: a whiteout in its upper directory hid "
+        cause="/srv/prices had been deleted in lab-web: a whiteout in its upper directory hid "
         "the image's file",
         look=("minidock diff lab-web", "minidock where lab-web:/srv/prices"),
     ),
@@ -135,8 +135,8 @@ MOUNTS = (
         + WORKER.replace("lab-orders:/orders", "lab-order:/orders")
         + "\nchown --reference=$ORDERS $ORDERS/../../lab-order/_data",
         fix=_WORKER_AGAIN,
-        cause="lab-worker was started with --volume lab-order:/orders; a volume of that name was "
-        "made at once, since nobody had one",
+        cause="lab-worker was started with --volume lab-order:/orders; that volume did not "
+        "exist, and was created",
         look=("minidock volume ls", "minidock where lab-worker"),
     ),
     Fault(
@@ -155,8 +155,8 @@ MOUNTS = (
         breaks=("ps",),
         inject=f"{_IN_WORKER} umount -l /proc",
         fix="minidock restart -t 0 lab-worker",
-        cause="nothing was mounted at /proc in lab-worker. (Who mounts it by hand must mask "
-        "/proc/keys and its like again.)",
+        cause="nothing was mounted at /proc in lab-worker. (After mounting it manually, mask "
+        "/proc/keys and the other masked paths again.)",
         look=("minidock exec lab-worker mount", "minidock exec lab-worker ls /proc"),
     ),
     Fault(
@@ -167,7 +167,7 @@ MOUNTS = (
         f"    [ ! -e $path ] || {_IN_WORKER} umount $path\ndone",
         fix="minidock restart -t 0 lab-worker",
         cause="the masks over /proc/keys and /proc/timer_list were unmounted in lab-worker: these "
-        "files tell of the whole machine",
+        "files show the whole machine",
         look=("minidock exec lab-worker mount", "minidock explain lab-worker"),
     ),
     Fault(
@@ -176,7 +176,7 @@ MOUNTS = (
         breaks=("null", "job"),
         inject=f"{_IN_WORKER} sh -c 'rm /dev/null; : > /dev/null; chmod 666 /dev/null'",
         fix=f"{_IN_WORKER} sh -c 'rm -f /dev/null; mknod -m 666 /dev/null c 1 3'",
-        cause="/dev/null in lab-worker was a file like others, and what needs the device "
+        cause="/dev/null in lab-worker was a regular file, and what needs the device "
         "(a command without input) failed",
         look=("minidock exec -it lab-worker ls -l /dev", "minidock where lab-worker"),
     ),

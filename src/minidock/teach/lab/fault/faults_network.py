@@ -1,4 +1,4 @@
-"""Faults on a packet's way: firewall, bridge and cables, routes, names, the one who listens."""
+"""Faults on a packet's path: firewall, bridge, veth pairs, routes, names, the listening server."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FIREWALL = (
         breaks=("next-door", "world", "itself"),
         inject="echo 0 > /proc/sys/net/ipv4/ip_forward",
         fix="echo 1 > /proc/sys/net/ipv4/ip_forward",
-        cause="net.ipv4.ip_forward was 0: this machine answered for itself, and handed no packet "
-        "on from one network to another",
+        cause="net.ipv4.ip_forward was 0: this machine forwarded no packet from one network to "
+        "another",
         look=(_OUTSIDE, "cat /proc/sys/net/ipv4/ip_forward"),
         undo="echo 1 > /proc/sys/net/ipv4/ip_forward",
-        shared="this machine forwards nothing then, for nobody",
+        shared="this machine then forwards no packets at all",
     ),
     Fault(
         name="forward-drop",
@@ -50,8 +50,8 @@ for chain in $CHAIN $TOWN_CHAIN; do
 done
 iptables -P FORWARD $FORWARD_POLICY
 """,
-        cause="the policy of chain FORWARD was DROP, and nothing jumped any more to the chains "
-        "that let the containers' packets through",
+        cause="the policy of chain FORWARD was DROP, and no rule jumped to the chains that "
+        "accept the containers' packets",
         look=(_OUTSIDE, "iptables -S FORWARD"),
         also=("by-name", "datagrams"),  # where bridged packets pass the firewall too
         undo="iptables -P FORWARD $FORWARD_POLICY",
@@ -64,8 +64,8 @@ iptables -P FORWARD $FORWARD_POLICY
         inject=f"iptables -I FORWARD 1 {_STRAY}",
         fix=f"iptables -D FORWARD {_STRAY}",
         undo=f"iptables -D FORWARD {_STRAY} 2>/dev/null || true",
-        cause="a rule that somebody had put before all others dropped what is forwarded to port 80 "
-        "behind the bridge; this machine's own packets do not pass FORWARD",
+        cause="a rule before all others dropped packets that are forwarded to port 80 behind the "
+        "bridge; this machine's own packets do not pass FORWARD",
         look=(_OUTSIDE, "iptables -S FORWARD"),
     ),
     Fault(
@@ -74,7 +74,7 @@ iptables -P FORWARD $FORWARD_POLICY
         breaks=("here", "next-door", "itself"),
         inject=_REWRITE % r"s/:80\$/:8080/",
         fix=_REWRITE % r"s/:8080\$/:80/",
-        cause="the DNAT rule led port 8081 to port 8080 of lab-web, where nobody listens",
+        cause="the DNAT rule translated port 8081 to port 8080 of lab-web, where nothing listens",
         look=(_PACKET, "iptables -t nat -S"),
     ),
     Fault(
@@ -83,7 +83,7 @@ iptables -P FORWARD $FORWARD_POLICY
         breaks=("here", "next-door", "itself"),
         inject=_REWRITE % r"s/[0-9.]*:80\$/$UNUSED:80/",
         fix=_REWRITE % r"s/[0-9.]*:80\$/$WEB_ADDRESS:80/",
-        cause="the DNAT rule led port 8081 to an address that no container has",
+        cause="the DNAT rule translated port 8081 to an address that no container has",
         look=(_PACKET, "minidock inspect lab-web", "iptables -t nat -S"),
     ),
     Fault(
@@ -93,8 +93,8 @@ iptables -P FORWARD $FORWARD_POLICY
         inject=f"iptables -t nat -D $CHAIN-OUT {_LEAVING}",
         fix=f"iptables -t nat -C $CHAIN-OUT {_LEAVING} ||\n"
         f"    iptables -t nat -I $CHAIN-OUT 1 {_LEAVING}",
-        cause="what left network lab-shop kept its private sender (the MASQUERADE rule was gone), "
-        "and no answer came back to that",
+        cause="packets that left network lab-shop kept their private source address, to which no "
+        "answer comes back: the MASQUERADE rule was gone",
         look=("minidock packet --from lab-client 8082", "iptables -t nat -S"),
     ),
     Fault(
@@ -104,7 +104,8 @@ iptables -P FORWARD $FORWARD_POLICY
         inject=f"iptables -t nat -D $CHAIN-OUT {_LOOPBACK}",
         fix=f"iptables -t nat -C $CHAIN-OUT {_LOOPBACK} ||\n"
         f"    iptables -t nat -I $CHAIN-OUT 2 {_LOOPBACK}",
-        cause="packets of 127.0.0.1 reached lab-web with that sender, and it answered itself",
+        cause="packets from 127.0.0.1 reached lab-web with that source address, so it "
+        "answered itself",
         look=(_PACKET, "iptables -t nat -S"),
     ),
     Fault(
@@ -113,9 +114,9 @@ iptables -P FORWARD $FORWARD_POLICY
         breaks=("itself",),
         inject=f"iptables -t nat -D $CHAIN-OUT {_BACK}",
         fix=f"iptables -t nat -C $CHAIN-OUT {_BACK} ||\n    iptables -t nat -A $CHAIN-OUT {_BACK}",
-        cause="what lab-web sends to its own published port came back to it with its own address "
-        "as the sender (the MASQUERADE rule for what was translated and goes back to the bridge "
-        "was gone), and the kernel believes no such packet",
+        cause="packets of lab-web to its own published port came back with its own source address "
+        "(the MASQUERADE rule for translated packets that go back to the bridge was gone), and the "
+        "kernel drops such a packet as a martian",
         look=("minidock packet --from lab-web 8081", "iptables -t nat -S"),
     ),
     Fault(
@@ -124,8 +125,8 @@ iptables -P FORWARD $FORWARD_POLICY
         breaks=("here",),
         inject="echo 0 > /proc/sys/net/ipv4/conf/$BRIDGE/route_localnet",
         fix="echo 1 > /proc/sys/net/ipv4/conf/$BRIDGE/route_localnet",
-        cause="route_localnet of the bridge was 0: the kernel sends nothing from 127.0.0.0/8 out "
-        "by such a device",
+        cause="route_localnet of the bridge was 0: the kernel does not send packets from "
+        "127.0.0.0/8 by such a device",
         look=(_PACKET,),
     ),
 )
@@ -144,20 +145,20 @@ CABLES = (
         name="cable-unplugged",
         part="cable",
         breaks=(*_ALL_OF_WEB, "datagrams"),
-        inject="ip link set dev $WEB_CABLE nomaster",
-        fix="ip link set dev $WEB_CABLE master $BRIDGE\n"
-        "ip link set dev $WEB_CABLE type bridge_slave hairpin on",
-        cause="lab-web's cable was not plugged into the bridge: the veth device had no master",
+        inject="ip link set dev $WEB_VETH nomaster",
+        fix="ip link set dev $WEB_VETH master $BRIDGE\n"
+        "ip link set dev $WEB_VETH type bridge_slave hairpin on",
+        cause="lab-web's veth device was not attached to the bridge: it had no master",
         look=(_PACKET, "minidock where lab-web", "ip link show type veth"),
     ),
     Fault(
         name="thin-cable",
         part="cable",
         breaks=("datagrams",),
-        inject="ip link set dev $WEB_CABLE mtu 600",
-        fix="ip link set dev $WEB_CABLE mtu 1500\nip link set dev $BRIDGE mtu 1500",
-        cause="the MTU of this machine's end of lab-web's cable was 600: a bridge drops what is "
-        "too big for a port, and tells nobody",
+        inject="ip link set dev $WEB_VETH mtu 600",
+        fix="ip link set dev $WEB_VETH mtu 1500\nip link set dev $BRIDGE mtu 1500",
+        cause="the MTU of this machine's end of lab-web's veth pair was 600: a bridge drops larger "
+        "packets without an ICMP error",
         look=(f"{_CLIENT} ping -c 1 -s 1200 lab-web", "minidock where lab-web", "ip link"),
     ),
     Fault(
@@ -167,7 +168,7 @@ CABLES = (
         inject="ip route add blackhole $WEB_ADDRESS/32",
         fix="ip route del blackhole $WEB_ADDRESS/32",
         undo="ip route del blackhole $WEB_ADDRESS/32 2>/dev/null || true",
-        cause="a route of this machine threw away what is sent to lab-web's address",
+        cause="a blackhole route of this machine dropped packets to lab-web's address",
         look=(_PACKET, "ip route"),
     ),
     Fault(
@@ -176,7 +177,7 @@ CABLES = (
         breaks=("world",),
         inject=f"{_IN_CLIENT} ip route replace default via $UNUSED",
         fix=f"{_IN_CLIENT} ip route replace default via $GATEWAY",
-        cause="lab-client's default route led to an address that nobody has",
+        cause="lab-client's default route led to an address that no device has",
         look=(f"{_CLIENT} ip route", "minidock network inspect lab-shop"),
     ),
     Fault(
@@ -199,7 +200,7 @@ CABLES = (
 {_IN_CLIENT} ip address add $WEB_ADDRESS/32 dev lo
 """,
         fix=f"{_IN_CLIENT} ip address del $WEB_ADDRESS/32 dev lo",
-        cause="lab-client had lab-web's address too, on its lo: it called itself",
+        cause="lab-client had lab-web's address too, on its lo: it connected to itself",
         look=(f"{_CLIENT} ip address", f"{_CLIENT} ip route get $WEB_ADDRESS"),
     ),
     Fault(
@@ -209,8 +210,8 @@ CABLES = (
         inject=f"{_IN_CLIENT} ip neighbour replace $WEB_ADDRESS lladdr 02:00:00:00:00:99 "
         "dev eth0 nud permanent",
         fix=f"{_IN_CLIENT} ip neighbour del $WEB_ADDRESS dev eth0",
-        cause="lab-client knew a wrong hardware address for lab-web, for good: a PERMANENT entry "
-        "of its neighbour table",
+        cause="lab-client had a wrong hardware address for lab-web: a PERMANENT entry of its "
+        "neighbour table",
         look=("minidock ns lab-client", "nsenter -t $CLIENT_PID -n ip neighbour"),
     ),
     Fault(
@@ -219,7 +220,7 @@ CABLES = (
         breaks=("inside",),
         inject="nsenter -t $WEB_PID -n ip link set dev lo down",
         fix="nsenter -t $WEB_PID -n ip link set dev lo up",
-        cause="lo was down in lab-web: it is so in a new network namespace, until it is set up",
+        cause="lo was down in lab-web: as in every new network namespace, until it is set up",
         look=("minidock exec lab-web ip address",),
     ),
 )
@@ -231,8 +232,8 @@ NAMES = (
         breaks=("by-name",),
         inject="echo nameserver 127.0.0.53 > $CLIENT_HOME/resolv.conf",
         fix=r"printf 'nameserver 127.0.0.11\noptions ndots:0\n' > $CLIENT_HOME/resolv.conf",
-        cause="lab-client's /etc/resolv.conf named 127.0.0.53, which is some machine's own "
-        "resolver; in a container, 127.0.0.0/8 is the container",
+        cause="lab-client's /etc/resolv.conf named 127.0.0.53, the local resolver of "
+        "some machines; in a container, 127.0.0.0/8 is the container",
         look=(f"{_CLIENT} cat /etc/resolv.conf", f"{_CLIENT} nslookup lab-web"),
     ),
     Fault(
@@ -244,8 +245,8 @@ NAMES = (
 lines=$(grep -v ' lab-web$' $CLIENT_HOME/hosts)
 echo "$lines" > $CLIENT_HOME/hosts
 """,
-        cause="lab-client's /etc/hosts had an address of lab-web that it has no more, and is asked "
-        "before any name server",
+        cause="lab-client's /etc/hosts had an old address of lab-web, and is read before a name "
+        "server is asked",
         look=(f"{_CLIENT} cat /etc/hosts", f"{_CLIENT} ping -c 1 lab-web"),
     ),
     Fault(

@@ -1,4 +1,4 @@
-"""Faults of processes: who is stopped, who is not reaped, which limit is too small or not there."""
+"""Faults of processes: a stopped server, a missing init, a limit that is too low or missing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FAULTS = (
         breaks=_WEB_IS_SILENT,
         inject="kill -STOP $WEB_PID",
         fix="kill -CONT $WEB_PID",
-        cause="httpd was stopped by a signal (state T). The kernel takes connections for it all "
-        "the same",
+        cause="httpd was stopped by a signal (state T). The kernel still accepts connections "
+        "for it",
         look=("minidock packet 8081", "minidock top lab-web -o pid,stat,args"),
     ),
     Fault(
@@ -26,8 +26,7 @@ FAULTS = (
         breaks=_WEB_IS_SILENT,
         inject="echo $FROZEN > $WEB_FREEZER",
         fix="echo $THAWED > $WEB_FREEZER",
-        cause="lab-web's cgroup was frozen behind minidock's back, which calls it running: it has "
-        "not paused it",
+        cause="lab-web's cgroup was frozen without `minidock pause`, so minidock calls it running",
         look=("minidock where lab-web", "cat $WEB_FREEZER"),
     ),
     Fault(
@@ -36,7 +35,7 @@ FAULTS = (
         breaks=("zombies",),
         inject="minidock rm -f lab-worker\n" + WORKER.replace(" --init", ""),
         fix=_WORKER_AGAIN,
-        cause="lab-worker ran without --init: its PID 1 is a sleep, which waits for no child",
+        cause="lab-worker ran without --init: its PID 1 is a sleep, which does not reap children",
         look=("minidock exec lab-worker ps", "minidock inspect lab-worker"),
     ),
     Fault(
@@ -45,7 +44,7 @@ FAULTS = (
         breaks=("job", "limits"),
         inject="echo $((8 << 20)) > $WORKER_MEMORY",
         fix=_UPDATE,
-        cause="lab-worker's cgroup might use 8 MB, and its job needs 16: the kernel killed it",
+        cause="lab-worker's cgroup was limited to 8 MB, and its job needs 16: the kernel killed it",
         look=("minidock stats --no-stream lab-worker", "minidock events --since 5m --until 0s",
               "minidock where lab-worker"),
     ),
@@ -55,7 +54,7 @@ FAULTS = (
         breaks=("job", "limits"),
         inject="echo 4 > $WORKER_PIDS",
         fix=f"minidock update --pids-limit {PIDS} lab-worker",
-        cause="lab-worker's cgroup might have 4 processes: fork(2) said EAGAIN",
+        cause="lab-worker's cgroup was limited to 4 processes: fork(2) failed with EAGAIN",
         look=("minidock where lab-worker", "cat $WORKER_PIDS"),
     ),
     Fault(
@@ -90,9 +89,9 @@ else
     done
 fi
 """,
-        cause="lab-worker had a limit on paper only. In cgroup v2 the memory controller was not "
-        "handed down to its cgroup (cgroup.subtree_control above it); in v1 its processes were not "
-        "in the directory of the memory tree that has the limit",
+        cause="lab-worker had a limit that was not in force. In cgroup v2 the memory controller "
+        "was not enabled for its cgroup (cgroup.subtree_control of the parent); in v1 its "
+        "processes were not in the directory of the memory tree that has the limit",
         look=("minidock where lab-worker", "cat /proc/$WORKER_PID/cgroup"),
         undo="""
 if [ $CGROUP = 2 ]; then

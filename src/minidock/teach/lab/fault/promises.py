@@ -1,11 +1,9 @@
-"""What the set-up promises, each found out by doing it.
+"""What the set-up promises, each tested by doing it.
 
-A promise is kept or broken whatever the reason: it connects, asks, writes and counts as a user of
-the set-up would, and looks for no particular fault. So a repair that nobody has thought of counts,
-and one that breaks something else does not.
+A test connects, queries, writes and counts as a user of the set-up would, and looks for no
+particular fault. So any repair counts that works, and one that breaks something else does not.
 
-Only what a container's limits have a say in (`do_job`) goes the way of `minidock exec`, into its
-cgroup.
+Only `do_job` runs by `minidock exec`, in the container's cgroup: its result depends on the limits.
 """
 
 from __future__ import annotations
@@ -22,41 +20,41 @@ from minidock.teach.lab.fault.setup_commands import MEMORY_BYTES, PAGE, PIDS, PR
 from minidock.teach.lab.fault.setup_view import Broken, View
 from minidock.teach.lab.fault.shop import Shop
 
-ANSWER_SECONDS = 1.0  # of a machine that is not slow: what is sent there takes less than 0.01
+ANSWER_SECONDS = 1.0  # on the reference machine, where an answer takes less than 0.01
 JOB_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
 class Promise:
-    """One thing that the set-up does.
+    """One function of the set-up.
 
-    name: for tests, and for a fault that says what it breaks. text: what is promised, as a
-    sentence. keep: does it, and raises Broken.
+    name: for tests, and for Fault.breaks. text: the promise, as a sentence. check: tests it, and
+    raises Broken.
     """
 
     name: str
     text: str
-    keep: Callable[[View], None]
+    check: Callable[[View], None]
 
 
-def broken(
+def find_broken(
     shop: Shop, names: Iterable[str] | None = None, *, seconds: float = ANSWER_SECONDS
 ) -> dict[str, str]:
-    """Which promises are not kept, and what was seen instead: name -> sentence.
+    """Find the broken promises: name -> what was seen.
 
-    names: to ask for these only. seconds: that an answer may take on a machine that is not slow.
-    All are tried at the same time.
+    names: only these. seconds: timeout of an answer on the reference machine. All tests run at the
+    same time.
     """
     asked = [promise for promise in PROMISES if names is None or promise.name in names]
     view = View(shop, seconds)
-    with ThreadPoolExecutor(len(asked)) as together:
-        seen = list(together.map(lambda promise: _seen(promise, view), asked))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        seen = list(pool.map(lambda promise: _try_promise(promise, view), asked))
     return {promise.name: text for promise, text in zip(asked, seen, strict=True) if text}
 
 
-def _seen(promise: Promise, view: View) -> str:
+def _try_promise(promise: Promise, view: View) -> str:
     try:
-        promise.keep(view)
+        promise.check(view)
     except Broken as error:
         return str(error)
     return ""
@@ -66,7 +64,7 @@ def _seen(promise: Promise, view: View) -> str:
 
 
 def page_here(view: View) -> None:
-    """A real connection of this machine to its own loopback."""
+    """Connect from this machine to its own loopback address."""
     address = ("127.0.0.1", 8081)
     try:
         with socket.create_connection(address, timeout=view.wait) as connection:
@@ -101,7 +99,7 @@ def page_inside(view: View) -> None:
 
 
 def big_datagrams(view: View) -> None:
-    """An echo of 1200 bytes: too big for a cable that is too thin, and never cut in pieces."""
+    """Send an echo request of 1200 bytes, more than a reduced MTU lets through."""
     web = view.names.get("WEB_ADDRESS", "")
     if not web:
         raise Broken("lab-web has no address in network lab-shop")
@@ -122,21 +120,21 @@ def page_of_the_season(view: View) -> None:
 
 
 def keep_orders(view: View) -> None:
-    """What the worker writes as its user must be in the volume, where the host finds it."""
+    """A file that the worker writes as its user must be in the volume, as the host sees it."""
     number = os.urandom(4).hex()
     path = f"{view.names['ORDERS']}/{number}"
     view.says("lab-worker", "sh", "-c", f"echo {number} > /orders/{number}", user=USER)
     try:
         with open(path, encoding="ascii") as file:
             if file.read().strip() != number:
-                raise Broken(f"{path} says something else than was written to /orders")
+                raise Broken(f"{path} differs from what was written to /orders")
         os.unlink(path)
     except FileNotFoundError:
         view.inside("lab-worker", "rm", "-f", f"/orders/{number}")
         raise Broken("what lab-worker writes to /orders is not in volume lab-orders") from None
 
 
-def _write_beside(view: View, name: str, bytes_: int) -> None:
+def _write_scratch_file(view: View, name: str, bytes_: int) -> None:
     path = f"/var/tmp/lab-{os.urandom(4).hex()}"
     try:
         view.says(name, "sh", "-c", f"mkdir -p /var/tmp && head -c {bytes_} /dev/zero > {path}")
@@ -145,15 +143,15 @@ def _write_beside(view: View, name: str, bytes_: int) -> None:
 
 
 def keep_notes(view: View) -> None:
-    _write_beside(view, "lab-client", 4096)
+    _write_scratch_file(view, "lab-client", 4096)
 
 
 def keep_drafts(view: View) -> None:
-    _write_beside(view, "lab-worker", 1 << 20)
+    _write_scratch_file(view, "lab-worker", 1 << 20)
 
 
 def keep_mounts_apart(view: View) -> None:
-    """What is mounted in the worker must not appear on this machine."""
+    """A mount in the worker must not appear on this machine."""
     name = f"apart-{os.urandom(4).hex()}"
     directory = f"{view.names['DISK']}/{name}"
     os.mkdir(directory)
@@ -175,7 +173,7 @@ def do_job(view: View) -> None:
     """The worker's job, in the worker's cgroup: eight processes, then 16 MB."""
     seconds = JOB_SECONDS * view.slowness
     try:
-        done = view.shop.ended("minidock exec lab-worker /shop/job", seconds=seconds)
+        done = view.shop.run_script("minidock exec lab-worker /shop/job", seconds=seconds)
     except subprocess.TimeoutExpired:
         raise Broken(f"/shop/job in lab-worker takes more than {seconds:.1f} s") from None
     if done.returncode:
@@ -185,18 +183,18 @@ def do_job(view: View) -> None:
         raise Broken(f"/shop/job in lab-worker printed {done.stdout.strip()[:40]!r}, not 16777216")
 
 
-def bury_the_dead(view: View) -> None:
-    """A process whose parent has ended becomes PID 1's child; and who ends there must be reaped."""
+def reap_orphans(view: View) -> None:
+    """PID 1 must reap the orphans that it adopts."""
     view.says("lab-worker", "sh", "-c", "(sleep 0 & sleep 0 &)")
     deadline = time.monotonic() + view.wait / 2
-    while dead := _zombies(view):
+    while zombies := _zombies(view):
         if time.monotonic() > deadline:
-            raise Broken(f"{dead} processes in lab-worker have ended and are still there (state Z)")
+            raise Broken(f"lab-worker has {zombies} ended processes that are not reaped (state Z)")
         time.sleep(0.01)
 
 
 def _zombies(view: View) -> int:
-    """How many processes of the worker's PID namespace wait to be reaped, in the host's /proc."""
+    """The number of zombies among PID 1's children, from the host's /proc."""
     pid = view.pid("lab-worker")
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
@@ -214,7 +212,7 @@ def _state(pid: str) -> str:
 
 
 def obey_limits(view: View) -> None:
-    """The limits of the cgroup that the worker's first process really is in."""
+    """Read the limits from the cgroup of the worker's first process."""
     pid = view.pid("lab-worker")
     for controller, file, wanted in (
         ("memory", ("memory.limit_in_bytes", "memory.max"), MEMORY_BYTES),
@@ -233,13 +231,13 @@ def _limit(pid: str, controller: str, v1_file: str, v2_file: str) -> str:
         raise Broken("lab-worker does not run") from None
     for _, controllers, path in lines:
         if controller in controllers.split(","):
-            place = f"/sys/fs/cgroup/{controllers}{path}/{v1_file}"
+            limit_path = f"/sys/fs/cgroup/{controllers}{path}/{v1_file}"
             break
     else:
-        place = f"/sys/fs/cgroup{lines[-1][2]}/{v2_file}"
+        limit_path = f"/sys/fs/cgroup{lines[-1][2]}/{v2_file}"
     try:
-        with open(place, encoding="ascii") as file:
-            return file.read().strip()
+        with open(limit_path, encoding="ascii") as limit:
+            return limit.read().strip()
     except FileNotFoundError:
         return "none"
 
@@ -250,14 +248,14 @@ def list_processes(view: View) -> None:
         raise Broken("ps in lab-worker does not list process 1")
 
 
-def throw_away(view: View) -> None:
+def write_to_null(view: View) -> None:
     view.says("lab-worker", "sh", "-c", "echo something > /dev/null")
     if size := view.says("lab-worker", "sh", "-c", "wc -c < /dev/null").strip().lstrip("0"):
         raise Broken(f"/dev/null in lab-worker keeps what is written to it: {size} bytes")
 
 
 def hide_secrets(view: View) -> None:
-    """What is masked by default reads as empty."""
+    """Masked paths must read as empty."""
     for path in ("/proc/keys", "/proc/timer_list"):
         if os.path.exists(path):
             text = view.inside("lab-worker", "cat", path).stdout
@@ -280,11 +278,11 @@ PROMISES = (
             keep_orders),
     Promise("notes", "lab-client writes files of its own", keep_notes),
     Promise("drafts", "lab-worker writes files of its own, a megabyte", keep_drafts),
-    Promise("apart", "what lab-worker mounts is its own affair", keep_mounts_apart),
+    Promise("apart", "a mount in lab-worker stays in lab-worker", keep_mounts_apart),
     Promise("job", "lab-worker does its job (minidock exec lab-worker /shop/job)", do_job),
-    Promise("zombies", "no process that has ended stays in lab-worker", bury_the_dead),
+    Promise("zombies", "no process that has ended stays in lab-worker", reap_orphans),
     Promise("limits", "lab-worker has 32 MB and 24 processes at most", obey_limits),
     Promise("ps", "ps in lab-worker lists its processes", list_processes),
-    Promise("null", "what lab-worker writes to /dev/null is gone", throw_away),
+    Promise("null", "what lab-worker writes to /dev/null is gone", write_to_null),
     Promise("secrets", "lab-worker cannot read the keys and timers of this machine", hide_secrets),
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""From `lab fault SEED` to its end: one set-up with one fault in a store, and a note about it.
+"""From `lab fault SEED` to its end: one set-up with one fault in a store, and its note.
 
-lab/fault.json   {"id", "seed", "kept", "hints"}: written before anything is made, gone after the
-                 rest. Which fault it is follows from the seed. Each set-up has another id.
+lab/fault.json   {"id", "seed", "kept", "hints"}: written before anything is created, removed last.
+                 The seed determines the fault. Each set-up has a new id.
 
-A set-up is made, ended and written about under one lock (`locked`, engine/leftovers/lab.py). Under
-it, the note's id says whether the set-up is still the one that was meant: somebody may have ended
-it, and begun another one.
+A set-up is created, ended and recorded under one lock (`locked`, engine/leftovers/lab.py). Under
+it, the note's id tells whether this set-up is still the current one: another command may have ended
+it and started a new one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minidock.errors import Conflict, MinidockError, NotFound, UsageError
 from minidock.paths import Store
 from minidock.teach.lab.fault import faults_files, faults_network, faults_processes
 from minidock.teach.lab.fault.fault import choose
-from minidock.teach.lab.fault.promises import PROMISES, broken
+from minidock.teach.lab.fault.promises import PROMISES, find_broken
 from minidock.teach.lab.fault.shop import Shop
 
 KINDS = {
@@ -33,17 +33,17 @@ KINDS = {
 }
 FAULTS = tuple(fault for faults in KINDS.values() for fault in faults)
 _LOOKS = 2
-_TRIES = 3  # a signal, for one, takes its time
+_TRIES = 3  # a signal, for example, takes effect later
 
 
 class NoFault(MinidockError):
-    """No fault is set up, and something was asked of one."""
+    """No fault is set up."""
 
     exit_code = 1
 
 
 class Session:
-    """A set-up with a fault in it."""
+    """A set-up with a fault."""
 
     def __init__(self, store: Store, note: dict[str, Any]) -> None:
         self.store = store
@@ -51,119 +51,123 @@ class Session:
         self.seed: str = note["seed"]
         self.fault = choose(FAULTS, self.seed)
         self.shop = Shop(store)
-        self.shop.kept = note["kept"]
+        self.shop.saved_names = note["kept"]
 
     def save(self) -> None:
         """Write the note; the caller has the lock."""
         document.write(self.store.lab_note, jsontext.dumps(self.note), durable=True)
 
     def check_current(self) -> None:
-        """Raise NoFault, or Conflict, where this set-up is gone; the caller has the lock."""
+        """Raise NoFault or Conflict if this set-up is gone; the caller has the lock."""
         now = current(self.store).note
         if (now.get("id"), now["seed"]) != (self.note.get("id"), self.seed):
             raise Conflict(
-                f"the set-up of {self.seed} has been taken away, and another one has been made",
-                hint="minidock lab fault     says how that one stands",
+                f"the set-up of {self.seed} was removed, and another one has been made",
+                hint="minidock lab fault     shows its state",
             )
 
-    def broken(self) -> dict[str, str]:
-        """What is still wrong: promise -> what was seen. What was not so at each of a few looks
-        was the machine's slowness, and is not told."""
-        found = broken(self.shop)
+    def find_broken(self) -> dict[str, str]:
+        """Find the broken promises: promise -> what was seen.
+
+        Only those that are broken in each of a few rounds: else the machine was slow.
+        """
+        found = find_broken(self.shop)
         for _ in range(_LOOKS - 1):
             if found:
-                found = broken(self.shop, found)
+                found = find_broken(self.shop, found)
         return found
 
-    def looks(self) -> list[str]:
-        """What shows the fault: commands, with the names filled in."""
-        return [filled(line, self.shop.names()) for line in self.fault.look]
+    def look_commands(self) -> list[str]:
+        """The commands that show the fault, with names substituted."""
+        return [substitute_names(line, self.shop.names()) for line in self.fault.look]
 
     def hint(self) -> str:
-        """The next thing to look at; the last one again when there are no more."""
+        """The next command to look with; after the last one, that again."""
         number: int = min(self.note["hints"], len(self.fault.look) - 1)
         self.note["hints"] = number + 1
         with locked(self.store):
             self.check_current()
             self.save()
-        return self.looks()[number]
+        return self.look_commands()[number]
 
     def reference(self) -> str:
-        """The script of the reference's repair, with the names filled in."""
-        return filled(self.fault.fix.strip(), self.shop.names())
+        """The script of the reference fix, with names substituted."""
+        return substitute_names(self.fault.fix.strip(), self.shop.names())
 
     def fix(self) -> str:
-        """Do what the reference does; returns its script."""
-        told = self.reference()
+        """Run the reference fix; returns its script."""
+        script = self.reference()
         self.shop.sh(self.fault.fix)
-        return told
+        return script
 
     def undo(self) -> None:
-        """Take away what the fault has put elsewhere than into the set-up, if it is still there."""
+        """Undo the fault's effects outside the set-up, if they still exist."""
         if self.fault.undo and self.note["kept"]:
-            then = Shop(self.store)
-            then.kept, then.is_as_kept = self.note["kept"], True
-            then.sh(self.fault.undo)
+            before = Shop(self.store)
+            before.saved_names, before.prefer_saved_names = self.note["kept"], True
+            before.sh(self.fault.undo)
 
     def end(self) -> None:
-        """Take the set-up away, repaired or not. Raises Conflict where somebody uses it; then all
-        of it is still there."""
+        """Remove the set-up, repaired or not.
+
+        Raises Conflict, and removes nothing, if another container uses it.
+        """
         with locked(self.store):
             self.check_current()
             self.shop.check_unused()
-            self.take_away()
+            self.remove()
 
-    def take_away(self) -> None:
-        """Remove all that is the set-up's, its note last; the caller has the lock."""
+    def remove(self) -> None:
+        """Remove the set-up, its note last; the caller has the lock."""
         self.undo()
         self.shop.end()
         os.unlink(self.store.lab_note)
 
 
 def begin(store: Store, seed: str, *, is_allowed: Callable[[], bool]) -> tuple[Session, list[str]]:
-    """Make the set-up, see that it works, and put in the fault that a seed names.
+    """Create the set-up, test it, and inject the fault of a seed.
 
-    is_allowed: whether this machine may be changed for others too; asked only for such faults.
-    Returns it with what is seen now, of each promise that is broken a sentence.
-    Raises Conflict where one is set up already, UsageError where the fault is not allowed. On an
-    error nothing is left.
+    is_allowed: whether a fault may affect others on this machine; called only for such faults.
+    Returns it with a sentence for each broken promise.
+    Raises Conflict if one is set up already, UsageError if the fault is not allowed. On an error
+    nothing is left.
     """
     _check(store, seed, is_allowed)
     if os.path.exists(store.lab_note):
-        raise _there_already()
+        raise _already_set_up()
     with locked(store):
         session = Session(store, {"id": token_hex(8), "seed": seed, "kept": {}, "hints": 0})
-        _claim(session)
+        _write_first_note(session)
         try:
-            return session, told(_make(session))
+            return session, describe_broken(_make(session))
         except BaseException:
-            session.take_away()
+            session.remove()
             raise
 
 
 def _make(session: Session) -> dict[str, str]:
-    """Make the set-up, and break it; returns what is seen: promise -> what."""
+    """Create the set-up, and inject the fault; returns promise -> what was seen."""
     session.shop.make()
-    if wrong := told(session.broken()):
+    if wrong := describe_broken(session.find_broken()):
         first = wrong[0].replace("\n", ": ")
         raise MinidockError(
             f"the set-up does not work on this machine, without any fault: {first}",
             hint="minidock doctor     says what this machine can and cannot do",
         )
-    session.note["kept"] = session.shop.keep()
+    session.note["kept"] = session.shop.save_names()
     session.save()
     session.shop.sh(session.fault.inject)
-    return _symptom(session)
+    return _find_symptoms(session)
 
 
 def _check(store: Store, seed: str, is_allowed: Callable[[], bool]) -> None:
-    """Raise UsageError or NotFound for what keeps a fault from being set up; make the store."""
+    """Raise UsageError or NotFound if a fault cannot be set up; prepare the store."""
     shared = choose(FAULTS, seed).shared
     if shared and not is_allowed():
         raise UsageError(
-            f"the fault of {seed} touches more than its set-up ({shared}), and this is no virtual "
-            "machine",
-            hint="use one that may break (vagrant up), another seed, or say --yes-in-a-vm",
+            f"the fault of {seed} touches more than its set-up ({shared}), and this is not a "
+            "virtual machine",
+            hint="use a VM (vagrant up), another seed, or --yes-in-a-vm",
         )
     if len(store.root.split()) != 1:
         raise UsageError(
@@ -179,8 +183,8 @@ def _check(store: Store, seed: str, is_allowed: Callable[[], bool]) -> None:
 
 
 def _check_names(session: Session) -> None:
-    """Raise Conflict where somebody has things of the set-up's names, which its end would take."""
-    for kind, names in session.shop.things().items():
+    """Raise Conflict if the set-up's names are taken: `end` would remove these objects."""
+    for kind, names in session.shop.list_parts().items():
         for name in names:
             raise Conflict(
                 f"there is {kind} {name} already, and the set-up needs that name",
@@ -195,16 +199,16 @@ def _check_names(session: Session) -> None:
             )
 
 
-def _symptom(session: Session) -> dict[str, str]:
-    """What is broken by the fault: all that it says, and nothing that a second look does not see.
+def _find_symptoms(session: Session) -> dict[str, str]:
+    """Find the promises that the fault breaks, and confirm unexpected ones by a second test.
 
-    Raises MinidockError where it does not come to that.
+    Raises MinidockError if the fault has no effect.
     """
     fault = session.fault
     for _ in range(_TRIES):
-        seen = broken(session.shop)
+        seen = find_broken(session.shop)
         doubtful = {*seen} - {*fault.breaks, *fault.also}
-        confirmed = broken(session.shop, doubtful) if doubtful else {}
+        confirmed = find_broken(session.shop, doubtful) if doubtful else {}
         if {*fault.breaks} <= {*seen}:
             return {name: seen[name] for name in seen if name not in doubtful or name in confirmed}
     raise MinidockError(
@@ -214,7 +218,7 @@ def _symptom(session: Session) -> dict[str, str]:
 
 
 def current(store: Store) -> Session:
-    """The fault that is set up. Raises NoFault where there is none, DamagedFile."""
+    """The current set-up. Raises NoFault, DamagedFile."""
     try:
         return Session(store, document.read(store.lab_note, NOTE_SHAPE))
     except FileNotFoundError:
@@ -224,34 +228,34 @@ def current(store: Store) -> Session:
         ) from None
 
 
-def told(seen: dict[str, str]) -> list[str]:
-    """Each broken promise as a sentence, with what was seen."""
+def describe_broken(seen: dict[str, str]) -> list[str]:
+    """A sentence for each broken promise, with what was seen."""
     return [f"{sentence(name)}\n{text}" for name, text in seen.items()]
 
 
 def sentence(name: str) -> str:
-    """What a promise says."""
+    """The text of a promise."""
     return next(promise.text for promise in PROMISES if promise.name == name)
 
 
-def filled(script: str, names: dict[str, str]) -> str:
-    """A script with the names of the set-up's parts in the place of its variables."""
+def substitute_names(script: str, names: dict[str, str]) -> str:
+    """Substitute a script's variables by the names of the set-up's parts."""
     for name in sorted(names, key=len, reverse=True):
         script = script.replace(f"${name}", names[name])
     return script
 
 
-def _claim(session: Session) -> None:
-    """Write the note, where nobody has the set-up's names; the caller has the lock."""
+def _write_first_note(session: Session) -> None:
+    """Write the first note, if the set-up's names are free; the caller has the lock."""
     if os.path.lexists(session.store.lab_note):
-        raise _there_already()
+        raise _already_set_up()
     _check_names(session)
     session.save()
 
 
-def _there_already() -> Conflict:
+def _already_set_up() -> Conflict:
     return Conflict(
         "a fault is set up already",
-        hint="minidock lab check            says what is still wrong\n"
-        "minidock lab fault --end      gives it up",
+        hint="minidock lab check            shows what is still wrong\n"
+        "minidock lab fault --end      ends it",
     )

@@ -1,7 +1,7 @@
-"""The commands that make the set-up, for a student to read, and for a fault to say otherwise.
+"""The commands that create the set-up: shown to a student, and changed by some faults.
 
 Words that begin with "$" are variables of Shop.names: $IMAGE has the files of the image's layers,
-each in a directory; $DISK is the directory that plays a disk of this machine.
+one directory a layer; $DISK is a directory that stands for a disk of this machine.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 LABEL = "minidock.lab=fault"
 NAMES = ("lab-web", "lab-client", "lab-worker", "lab-bank")
 NETWORKS = ("lab-shop", "lab-town")
-VOLUMES = ("lab-orders", "lab-order")  # the second is a slip of somebody's pen
+VOLUMES = ("lab-orders", "lab-order")  # the second has a typing error
 IMAGES = ("lab-shop:latest", "lab-shop:half")
 
 OLD_PAGE, PAGE, PRICES = "lab shop: winter\n", "lab shop: spring\n", "bread 2\ncheese 5\n"
 MEMORY_BYTES, PIDS = 32 << 20, 24
-USER = 1000  # whom the orders belong to
+USER = 1000  # owns the orders
 
 # The image's files: layer -> path -> (mode, text). The upper layer has this season's page.
 FILES = {

@@ -1,7 +1,6 @@
-"""One look at the set-up: what is there, and how something is done inside its containers.
+"""One look at the set-up: its current names, and a way to run commands in its containers.
 
-What is done inside a container is done by nsenter(1), with the container's own programs, past its
-limits and capabilities.
+Commands run by nsenter(1), with the container's own programs, outside its limits and capabilities.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ _COMMAND_SECONDS = 30.0
 
 
 class Broken(Exception):
-    """A promise is not kept; the text says what was seen."""
+    """A promise is broken; the text says what was seen."""
 
 
 class View:
-    """The set-up as one look at it finds it.
+    """The set-up at one moment.
 
-    names: of its parts (Shop.variables). slowness: of this machine. wait: how many seconds an
-    answer may take.
+    names: of its parts (Shop.variables). slowness: of this machine. wait: timeout of an answer, in
+    seconds.
     """
 
     def __init__(self, shop: Shop, seconds: float) -> None:
@@ -32,16 +31,16 @@ class View:
         self.wait = seconds * self.slowness
 
     def pid(self, name: str) -> str:
-        """The first process of a container. Raises Broken where it does not run."""
+        """The pid of a container's first process. Raises Broken if it does not run."""
         word = name.removeprefix("lab-").upper()
         found = self.names.get(f"{word}_PID", "0")
         if found == "0":
-            state = self.names.get(f"{word}_STATE", "there is none")
+            state = self.names.get(f"{word}_STATE", "it does not exist")
             raise Broken(f"{name} does not run: {state}")
         return found
 
     def inside(self, name: str, *command: str, user: int = 0) -> subprocess.CompletedProcess[str]:
-        """A command inside a container, run to its end, past its limits and capabilities."""
+        """Run a command in a container, outside its limits and capabilities."""
         pid = self.pid(name)
         enter = ["nsenter", "-t", pid, "-m", "-u", "-i", "-n", "-p", "-r", "-w"]
         enter += [f"-S{user}", f"-G{user}"] if user else []
@@ -56,13 +55,13 @@ class View:
                 timeout=_COMMAND_SECONDS * self.slowness,
             )
         except subprocess.TimeoutExpired:
-            raise Broken(f"{command[0]} in {name} does not come to an end") from None
+            raise Broken(f"{command[0]} in {name} does not end") from None
         if done.returncode and done.stderr.startswith(f"nsenter: cannot open /proc/{pid}/"):
             raise Broken(f"{name} does not run")  # any more: it has just ended
         return done
 
     def says(self, name: str, *command: str, user: int = 0) -> str:
-        """What a command inside a container prints. Raises Broken where it fails."""
+        """Run a command in a container; returns its output. Raises Broken if it fails."""
         done = self.inside(name, *command, user=user)
         if done.returncode:
             why = last_line(done.stderr) or f"{command[0]} ended with {done.returncode}"
@@ -70,8 +69,8 @@ class View:
         return done.stdout
 
     def page(self, name: str, url: str) -> None:
-        """A container gets a page of a URL."""
-        # wget's own limit is not for names, which a server somewhere else may be asked for.
+        """Get a page of a URL in a container. Raises Broken."""
+        # wget's own timeout does not cover name resolution, which may ask a remote server.
         done = self.inside(
             name, "timeout", "-s", "KILL", f"{self.wait:.2f}", "wget", "-q", "-O", "-", url
         )
@@ -84,5 +83,5 @@ class View:
 
 
 def last_line(text: str) -> str:
-    """The last line of what a program said."""
+    """The last line of a program's output."""
     return text.strip().rpartition("\n")[2]

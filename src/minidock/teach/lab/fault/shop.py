@@ -2,14 +2,14 @@
 
     a browser on this machine ──8081──┐
                                       ▼
-    lab-shop (network)   lab-web   a web server          lab-client   asks lab-web by its name
+    lab-shop (network)   lab-web   a web server          lab-client   connects to lab-web by name
                          lab-worker  takes orders: --init, limits, a layer of 8 MB, and mounts:
                                      volume lab-orders at /orders, a disk of this machine at /disk
-    lab-town (network)   lab-bank   a web server, published as 8082: the world, seen from the shop
+    lab-town (network)   lab-bank   a web server, published as 8082: the outside of the shop
 
-It is made by minidock's own commands (setup_commands.py), which a student may read and type again.
-Scripts about it (a fault, a repair) are run by `Shop.sh` with the names of its parts in variables,
-so that they read as what a person would type:
+minidock's own commands create it (setup_commands.py); a student may read and repeat them. `Shop.sh`
+runs scripts about it (a fault, a fix) with the names of its parts in variables, so that they read
+like typed commands:
 
     ip link set dev $BRIDGE down
 """
@@ -47,8 +47,7 @@ from minidock.teach.lab.fault.setup_commands import (
     VOLUMES,
 )
 
-# What scripts call otherwise than a student would: this minidock, and an iptables that
-# waits while another program holds its lock.
+# Scripts call this minidock, and an iptables that waits for its lock.
 _FUNCTIONS = """
 minidock() { "$PYTHON" -P -m minidock "$@"; }
 iptables() { command iptables --wait 10 "$@"; }
@@ -56,24 +55,24 @@ iptables() { command iptables --wait 10 "$@"; }
 
 
 class ScriptFailed(MinidockError):
-    """A script about the set-up ended with another exit code than 0."""
+    """A script about the set-up exited with a code other than 0."""
 
 
 class Shop:
-    """The set-up in one store, whether it is there or not.
+    """The set-up in one store, whether it exists or not.
 
-    kept: variables for scripts that `variables` does not find, or finds no more. is_as_kept: they
-    also win over what is found.
+    saved_names: variables for scripts that `variables` does not find. prefer_saved_names: use them
+    instead of what it finds.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.kept: dict[str, str] = {}
-        self.is_as_kept = False
+        self.saved_names: dict[str, str] = {}
+        self.prefer_saved_names = False
         self.image, self.disk = f"{store.lab}/image", f"{store.lab}/disk"
 
     def make(self) -> None:
-        """Make it, by its commands. What is there when one of them fails, `end` takes away."""
+        """Create it, by its commands. If one of them fails, `end` removes the parts."""
         for layer, files in FILES.items():
             for path, (mode, text) in files.items():
                 where = f"{self.image}/{layer}/{path}"
@@ -87,8 +86,8 @@ class Shop:
         for command in COMMANDS:
             self.sh(command)
 
-    def things(self) -> dict[str, list[str]]:
-        """What there is of it, by kind. Before it is made: what others have called so."""
+    def list_parts(self) -> dict[str, list[str]]:
+        """Its existing parts, by kind. Before `make`: objects of others with these names."""
         networks = network_file.list_names(self.store)
         return {
             "container": list(self.containers()),
@@ -98,7 +97,7 @@ class Shop:
         }
 
     def check_unused(self) -> None:
-        """Raise Conflict where another container uses a part of it."""
+        """Raise Conflict if another container uses a part of it."""
         ours = {container.id for container in self.containers().values()}
         image = self._image_id()
         for document in documents(self.store, strictly=True):
@@ -111,7 +110,7 @@ class Shop:
             )
 
     def _part_in(self, document: dict[str, Any], image: str) -> str:
-        """The part of the set-up that a container uses; "" where it uses none."""
+        """The part of the set-up that a container uses, or ""."""
         for name in document["NetworkSettings"]["Networks"]:
             if name in NETWORKS:
                 return f"network {name}"
@@ -124,13 +123,13 @@ class Shop:
         return "image lab-shop" if image and document["Image"] == image else ""
 
     def end(self) -> None:
-        """Take it away, in whatever state it is; nothing happens where it is gone."""
+        """Remove it, in any state. Idempotent."""
         with self._lock(fcntl.LOCK_EX):
-            pass  # nothing more of it is being made
+            pass  # no command is still creating parts
         for container in self.containers().values():
-            if os.path.isdir(container.paths.work):  # it may be of stone: work-of-stone
-                self.ended(f"chattr -f -i {container.paths.work}")
-        found = self.things()
+            if os.path.isdir(container.paths.work):  # the fault work-of-stone sets chattr +i
+                self.run_script(f"chattr -f -i {container.paths.work}")
+        found = self.list_parts()
         self._remove("rm -f", found["container"])
         self._remove("volume rm", found["volume"])
         self._remove("network rm", found["network"])
@@ -146,7 +145,7 @@ class Shop:
             self.sh(f"minidock {command} {' '.join(names)}")
 
     def _image_id(self, name: str = IMAGES[0]) -> str:
-        """The id of an image; "" where it is missing."""
+        """The id of an image, or ""."""
         try:
             return ImageStore(self.store).resolve(name).id
         except NotFound:
@@ -155,19 +154,19 @@ class Shop:
     # Scripts.
 
     def sh(self, script: str) -> str:
-        """What a script prints. Raises ScriptFailed where one of its commands fails."""
-        done = self.ended(script)
+        """Run a script; returns its output. Raises ScriptFailed if one of its commands fails."""
+        done = self.run_script(script)
         if done.returncode:
             said = done.stderr.strip() or f"it ended with {done.returncode}"
             raise ScriptFailed(f"the set-up: {said}", hint=f"in: {script.strip()}")
         return done.stdout
 
-    def ended(
+    def run_script(
         self, script: str, *, seconds: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A script, run to its end, which is at its first command that fails.
+        """Run a script until its first command that fails.
 
-        seconds: how long it may take; raises subprocess.TimeoutExpired then.
+        seconds: timeout; then raises subprocess.TimeoutExpired.
         """
         with self._lock(fcntl.LOCK_SH) as lock:
             return subprocess.run(
@@ -184,8 +183,11 @@ class Shop:
 
     @contextmanager
     def _lock(self, how: int) -> Iterator[int]:
-        """The store's directory, locked. Scripts share that, and so do their commands, which go on
-        should we be killed: whoever wants it alone waits for them."""
+        """Lock the store's directory.
+
+        Scripts and their commands hold a shared lock. The commands go on if we are killed; an
+        exclusive lock waits for them.
+        """
         fd = os.open(self.store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, how)
@@ -194,20 +196,24 @@ class Shop:
             os.close(fd)
 
     def names(self) -> dict[str, str]:
-        """The variables that a script gets."""
+        """The variables for a script."""
         found = self.variables()
-        return {**found, **self.kept} if self.is_as_kept else {**self.kept, **found}
+        return (
+            {**found, **self.saved_names}
+            if self.prefer_saved_names
+            else {**self.saved_names, **found}
+        )
 
     def containers(self) -> dict[str, Container]:
-        """The set-up's containers by their names, those too that a student made anew."""
+        """The set-up's containers by name, including those that a student recreated."""
         names = (*NAMES, "lab-image")
         return {each.name: each for each in list_containers(self.store) if each.name in names}
 
     def variables(self) -> dict[str, str]:
-        """The names of its parts, for scripts; of what there is just now.
+        """The names of its existing parts, for scripts.
 
-        WEB_PID, WEB_STATE, WEB_ADDRESS, WEB_CABLE, WEB_HOME, and so for each container; BRIDGE,
-        CHAIN, SUBNET, GATEWAY and UNUSED (an address of nobody's) of network lab-shop, TOWN_CHAIN
+        WEB_PID, WEB_STATE, WEB_ADDRESS, WEB_VETH, WEB_HOME, and so for each container; BRIDGE,
+        CHAIN, SUBNET, GATEWAY and UNUSED (a free address) of network lab-shop, TOWN_CHAIN
         and TOWN_GATEWAY of lab-town.
         """
         found = {
@@ -224,7 +230,7 @@ class Shop:
             found[f"{word}_STATE"] = _state(container)
             found[f"{word}_HOME"] = container.paths.home
             found[f"{word}_ADDRESS"] = lease.get("Address", "")
-            found[f"{word}_CABLE"] = lease.get("Cable", "")
+            found[f"{word}_VETH"] = lease.get("Cable", "")
             found.update(_cgroup_files(self.store, container, word))
         for prefix, state in (("", shop), ("TOWN_", network_file.read(self.store, "lab-town"))):
             if state and "Subnet" in state:
@@ -235,16 +241,18 @@ class Shop:
                 found[f"{prefix}UNUSED"] = _last_address(state["Subnet"])
         return found
 
-    def keep(self) -> dict[str, str]:
-        """Note all names as they are now, for a script that comes when they are others, or gone;
-        and FORWARD_POLICY, the firewall's policy, which a fault may change."""
+    def save_names(self) -> dict[str, str]:
+        """Save the current names, for a script that runs when they have changed.
+
+        Also FORWARD_POLICY, the firewall's policy, which a fault may change.
+        """
         policy = firewall.forward_policy(iptables.Listing().text())
-        self.kept = {**self.variables(), "FORWARD_POLICY": policy}
-        return self.kept
+        self.saved_names = {**self.variables(), "FORWARD_POLICY": policy}
+        return self.saved_names
 
 
 def _make_directory(path: str) -> None:
-    """A directory of the image: all may read it, whatever our umask is."""
+    """Create a directory of the image, readable for all whatever our umask is."""
     if not os.path.isdir(path):
         _make_directory(os.path.dirname(path))
         os.mkdir(path)
@@ -258,7 +266,7 @@ def _state(container: Container) -> str:
 
 
 def _cgroup_files(store: Store, container: Container, word: str) -> dict[str, str]:
-    """The files by which a container's cgroup is limited, in either version, and words for them."""
+    """The limit files of a container's cgroup, in either version, and values for them."""
     paths = cgroup_of(store, container.id).paths()
     if is_v2():
         files = {
@@ -285,5 +293,5 @@ def _cgroup_files(store: Store, container: Container, word: str) -> dict[str, st
 
 
 def _last_address(subnet: str) -> str:
-    """An address of a subnet that its containers, who get the lowest ones, do not have."""
+    """An address of a subnet that no container has: they get the lowest ones."""
     return ipam.address_text(ipam.parse_subnet(subnet).last - 1)

@@ -7,7 +7,7 @@ import os
 from minidock.engine.container.lookup import find
 from minidock.engine.lifecycle.remove import remove
 from minidock.teach.lab.quiz.kernel import attribute, kind_of, mount_under, text_of
-from minidock.teach.lab.quiz.question import Asked, Revealed, last_question, question
+from minidock.teach.lab.quiz.question import Answer, Prompt, last_question, question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,172 +33,172 @@ def _home_of(scene: Scene, path: str) -> str:
 
 @question
 def untouched_file(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "Nobody has written to /etc/passwd in the container. Where is the file that it sees?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         _home_of(scene, "/etc/passwd"),
         why="Nothing is copied when a container starts: its upper directory is empty, and the "
         "layers shine through.",
-        look=f"minidock where {scene.name}:/etc/passwd",
+        command=f"minidock where {scene.name}:/etc/passwd",
     )
 
 
 @question
 def copy_up(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "In the container:  echo x:x:99: >> /etc/group.  Where is the file that it sees then?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
-    scene.inside("sh", "-c", "echo x:x:99: >> /etc/group")
-    yield Revealed(
+    scene.exec("sh", "-c", "echo x:x:99: >> /etc/group")
+    yield Answer(
         _home_of(scene, "/etc/group"),
         why="Copy-up: opened for writing, the whole file is first copied from its layer.",
-        look=f"minidock where {scene.name}:/etc/group",
+        command=f"minidock where {scene.name}:/etc/group",
     )
 
 
 @question
 def change_of_mode(scene: Scene) -> Steps:
     whole, mode, layer = "all of the file", "its new mode alone", "nothing: the layer is changed"
-    yield Asked(
+    yield Prompt(
         "chmod 600 /etc/nsswitch.conf in the container. What is in the upper directory then?",
         whole, mode, layer,
     )  # fmt: skip
-    scene.inside("chmod", "600", "/etc/nsswitch.conf")
+    scene.exec("chmod", "600", "/etc/nsswitch.conf")
     copy = f"{scene.upper}/etc/nsswitch.conf"
     if not os.path.exists(copy):
         answer = layer
     else:
         answer = mode if attribute(copy, "trusted.overlay.metacopy") else whole
-    yield Revealed(
+    yield Answer(
         answer,
         why="An inode cannot be half in one file system and half in another, so a chmod of 1 GB "
         "copies 1 GB; unless overlayfs is told metacopy=on.",
-        look=f"ls -l {copy}",
+        command=f"ls -l {copy}",
     )
 
 
 @question
 def whiteout(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "rm /bin/vi in the container; it came from the image. What is at bin/vi in the upper "
         "directory then?",
         "nothing", "an empty file", "a character device 0/0", "a file",
     )  # fmt: skip
-    scene.inside("rm", "/bin/vi")
-    yield Revealed(
+    scene.exec("rm", "/bin/vi")
+    yield Answer(
         kind_of(f"{scene.upper}/bin/vi"),
         why="A whiteout. The layer is others' too and stays as it is, so the upper directory has "
         "to say that there is none.",
-        look=f"ls -l {scene.upper}/bin/vi",
+        command=f"ls -l {scene.upper}/bin/vi",
     )
 
 
 @question
 def own_file_removed(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "echo > /tmp/note; rm /tmp/note in the container. What is at tmp/note in the upper "
         "directory then?",
         "nothing", "an empty file", "a character device 0/0",
     )  # fmt: skip
-    scene.inside("sh", "-c", "echo > /tmp/note; rm /tmp/note")
-    yield Revealed(
+    scene.exec("sh", "-c", "echo > /tmp/note; rm /tmp/note")
+    yield Answer(
         kind_of(f"{scene.upper}/tmp/note"),
         why="There is nothing below that would have to be hidden.",
-        look=f"ls -la {scene.upper}/tmp",
+        command=f"ls -la {scene.upper}/tmp",
     )
 
 
 @question
 def directory_anew(scene: Scene) -> Steps:
     marked, each, nothing = "an attribute of var/spool", "a whiteout in it", "nothing"
-    yield Asked(
+    yield Prompt(
         "rm -r /var/spool; mkdir /var/spool in the container. The layer's /var/spool/mail is gone "
         "then: by what, in the upper directory?",
         marked, each, nothing,
     )  # fmt: skip
-    scene.inside("sh", "-c", "rm -r /var/spool; mkdir /var/spool")
+    scene.exec("sh", "-c", "rm -r /var/spool; mkdir /var/spool")
     if attribute(f"{scene.upper}/var/spool", "trusted.overlay.opaque") == "y":
         answer = marked
     else:
         hidden = kind_of(f"{scene.upper}/var/spool/mail") == "a character device 0/0"
         answer = each if hidden else nothing
-    yield Revealed(
+    yield Answer(
         answer,
         why="trusted.overlay.opaque: this directory is not merged with those of its name below.",
-        look=f"getfattr -m - -d {scene.upper}/var/spool",
+        command=f"getfattr -m - -d {scene.upper}/var/spool",
     )
 
 
 @question
 def hidden_by_a_mount(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "It was made with --tmpfs /home. echo hello > /home/note: where is the file?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
-    scene.inside("sh", "-c", "echo hello > /home/note")
-    yield Revealed(
+    scene.exec("sh", "-c", "echo hello > /home/note")
+    yield Answer(
         _home_of(scene, "/home/note"),
         why="A mount hides what is below its mount point: the image's /home cannot be seen.",
-        look=f"grep ' /home ' /proc/{scene.pid}/mountinfo",
+        command=f"grep ' /home ' /proc/{scene.pid}/mountinfo",
     )
 
 
 @question
 def in_the_volume(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "It was made with -v DATA:/data. echo hello > /data/note: where is the file?",
         _LAYER, _UPPER, _TMPFS, _VOLUME,
     )  # fmt: skip
-    scene.inside("sh", "-c", "echo hello > /data/note")
-    yield Revealed(
+    scene.exec("sh", "-c", "echo hello > /data/note")
+    yield Answer(
         _home_of(scene, "/data/note"),
         why="A volume is a directory of the host, bound into the container: the same inode.",
-        look=f"ls -li {scene.store.volume(scene.volume)}/_data",
+        command=f"ls -li {scene.store.volume(scene.volume)}/_data",
     )
 
 
 @question
 def root_file_system(scene: Scene) -> Steps:
     host = text_of("/proc/self/mountinfo").split(" - ")[1].split()[0]
-    yield Asked("Of which type is the file system at / in the container?",
+    yield Prompt("Of which type is the file system at / in the container?",
                 "overlay", "tmpfs", "proc", host)  # fmt: skip
-    yield Revealed(
+    yield Answer(
         mount_under(scene.pid, "/")[1],
         why="Layers and upper directory, merged by the kernel; no image of a disk is involved.",
-        look=f"grep ' / / ' /proc/{scene.pid}/mountinfo",
+        command=f"grep ' / / ' /proc/{scene.pid}/mountinfo",
     )
 
 
 @question
 def hosts_file(scene: Scene) -> Steps:
     bound = "a file of the host, mounted over it"
-    yield Asked("Where does /etc/hosts in the container come from?", _LAYER, _UPPER, bound)
+    yield Prompt("Where does /etc/hosts in the container come from?", _LAYER, _UPPER, bound)
     point, _ = mount_under(scene.pid, "/etc/hosts")
-    yield Revealed(
+    yield Answer(
         bound if point == "/etc/hosts" else _home_of(scene, "/etc/hosts"),
         why="minidock writes it beside the container, with its address, and binds it in; so it "
         "is in no image that is committed.",
-        look=f"grep /etc/hosts /proc/{scene.pid}/mountinfo",
+        command=f"grep /etc/hosts /proc/{scene.pid}/mountinfo",
     )
 
 
 @question
 def mounts_on_the_host(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "How many of the container's mounts (/proc, /dev, its root …) are in the host's table?",
         "all", "its root alone", "none",
     )  # fmt: skip
     merged = scene.container.paths.merged
     points = [line.split(" ")[4] for line in text_of("/proc/self/mountinfo").splitlines()]
     seen = [point for point in points if point == merged or point.startswith(merged + "/")]
-    yield Revealed(
+    yield Answer(
         "none" if not seen else "its root alone" if seen == [merged] else "all",
         why="The monitor mounts the layers on the host. All else is mounted by init, in a mount "
         "namespace of its own, and private to it.",
-        look=f"grep -c {merged} /proc/self/mountinfo",
+        command=f"grep -c {merged} /proc/self/mountinfo",
     )
 
 
@@ -206,26 +206,26 @@ def mounts_on_the_host(scene: Scene) -> Steps:
 def gone_after_restart(scene: Scene) -> Steps:
     notes = {"/root/note": "in its own upper directory", "/home/note": "in a tmpfs",
              "/data/note": "in a volume"}  # fmt: skip
-    yield Asked(
+    yield Prompt(
         "Three files are written, then the container is stopped and started. Which is gone?",
         *(f"{path}, {where}" for path, where in notes.items()), "none of them",
     )  # fmt: skip
     for path in notes:
-        scene.inside("sh", "-c", f"echo hello > {path}")
+        scene.exec("sh", "-c", f"echo hello > {path}")
     scene.restart()
-    gone = [path for path in notes if scene.inside("test", "-e", path).code]
-    yield Revealed(
+    gone = [path for path in notes if scene.exec("test", "-e", path).code]
+    yield Answer(
         " ".join(f"{path}, {notes[path]}" for path in gone) or "none of them",
         why="What is on disk waits for the next start. A tmpfs lives as long as its mount, and "
         "the mounts go with the namespace.",
-        look=f"minidock exec {scene.name} ls /root /home /data",
+        command=f"minidock exec {scene.name} ls /root /home /data",
     )
 
 
 @last_question
 def left_after_rm(scene: Scene) -> Steps:
     disk, volume = "what it wrote to /root", "what it wrote to /data, the named volume"
-    yield Asked(
+    yield Prompt(
         "A second container writes a file to /root and one to /data, and is removed by rm -f -v. "
         "What is left?",
         disk, volume, "both", "nothing",
@@ -233,15 +233,15 @@ def left_after_rm(scene: Scene) -> Steps:
     other = scene.second
     scene.make(other, "exec sleep 1000")
     upper = find(scene.store, other).paths.upper
-    scene.inside("sh", "-c", "echo hello > /root/note; echo hello > /data/second", name=other)
+    scene.exec("sh", "-c", "echo hello > /root/note; echo hello > /data/second", name=other)
     remove(scene.store, other, force=True, volumes=True)
     kept = os.path.exists(f"{scene.store.volume(scene.volume)}/_data/second")
     found = {
         (True, False): disk, (False, True): volume, (True, True): "both", (False, False): "nothing"
     }  # fmt: skip
-    yield Revealed(
+    yield Answer(
         found[os.path.exists(f"{upper}/root/note"), kept],
         why="rm takes the upper directory with it, and -v the volumes without a name. Data that "
         "is to outlive a container belongs in a volume that has one.",
-        look=f"ls {scene.store.volume(scene.volume)}/_data",
+        command=f"ls {scene.store.volume(scene.volume)}/_data",
     )

@@ -1,6 +1,6 @@
-"""What the questions read: files of /proc and /sys, and what a directory of the store holds.
+"""Read what the questions are about: files of /proc and /sys, and directories of the store.
 
-Nothing here asks minidock: an answer that the quiz gives can be looked up by the same files.
+No function asks minidock: the same files verify every answer of the quiz.
 Sources: proc(5), cgroups(7), iptables-save(8); Documentation/filesystems/overlayfs.rst.
 """
 
@@ -38,7 +38,7 @@ def inode(pid: int | str, kind: str) -> int:
 
 
 def mount_under(pid: int, path: str) -> tuple[str, str]:
-    """The mount that a path lies on, as (its mount point, the type of its file system)."""
+    """The mount of a path, as (its mount point, the type of its file system)."""
     found = ("", "")
     for line in text_of(f"/proc/{pid}/mountinfo").splitlines():
         fields = line.split(" ")
@@ -50,7 +50,7 @@ def mount_under(pid: int, path: str) -> tuple[str, str]:
 
 
 def kind_of(path: str) -> str:
-    """What is at a path, in the words of the questions about layers."""
+    """The kind of file at a path, in the words of the questions about layers."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def kind_of(path: str) -> str:
 
 
 def attribute(path: str, name: str) -> str:
-    """An extended attribute of a file; "" where it has none of that name."""
+    """An extended attribute of a file; "" if it is not set."""
     try:
         return os.getxattr(path, name, follow_symlinks=False).decode()
     except OSError:
@@ -71,7 +71,7 @@ def attribute(path: str, name: str) -> str:
 
 
 def cgroup_directory(pid: int, controller: str) -> str:
-    """Where a controller's files for a process are, in cgroup v1 or v2."""
+    """The directory of a process's cgroup for a controller, in cgroup v1 or v2."""
     for line in text_of(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
@@ -115,7 +115,7 @@ def connections(pid: int | str, local_port: int) -> Iterator[tuple[str, str, int
 
 
 def holders(socket_inode: int, pids: list[int]) -> list[int]:
-    """Which of some processes have a socket open."""
+    """The processes among these that have a socket open."""
     found = []
     for pid in pids:
         for descriptor in os.listdir(f"/proc/{pid}/fd"):
@@ -130,7 +130,7 @@ def holders(socket_inode: int, pids: list[int]) -> list[int]:
 
 
 def nat_rules() -> list[str]:
-    """The rules of the nat table, each behind its counters: "[packets:bytes] -A …"."""
+    """The rules of the nat table, each after its counters: "[packets:bytes] -A …"."""
     done = subprocess.run(
         ["iptables-save", "-c", "-t", "nat"], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Questions about the container's network: its cable, its bridge, and the rules a packet meets."""
+"""Questions about the container's network: its veth pair, its bridge, and the iptables rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minidock.teach.lab.quiz.kernel import (
     nat_rules,
     status,
 )
-from minidock.teach.lab.quiz.question import Asked, Revealed, last_question, question
+from minidock.teach.lab.quiz.question import Answer, Prompt, last_question, question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,72 +30,72 @@ _ESTABLISHED, _LISTENING = "01", "0A"
 
 def _address(scene: Scene) -> str:
     """The container's address, as its own kernel side has it: the first of eth0's."""
-    said = scene.inside("ip", "-4", "-o", "address", "show", "dev", "eth0").output
-    return said.split()[3].partition("/")[0]
+    result = scene.exec("ip", "-4", "-o", "address", "show", "dev", "eth0").output
+    return result.split()[3].partition("/")[0]
 
 
 @question
 def gateway(scene: Scene) -> Steps:
     found = default_gateway(scene.pid)
     address = _address(scene)
-    yield Asked(
+    yield Prompt(
         "To which address does the container send what is not for its own network?",
         *sorted({"127.0.0.1", address, found, found.rpartition(".")[0] + ".254"}),
-        first=f"ip -4 address show {scene.store.bridge}",
+        hint=f"ip -4 address show {scene.store.bridge}",
     )
-    yield Revealed(
+    yield Answer(
         default_gateway(scene.pid),
         why="The bridge is a switch that has an address on the host: so the host is the router.",
-        look=f"minidock exec {scene.name} ip route; ip -4 address show {scene.store.bridge}",
+        command=f"minidock exec {scene.name} ip route; ip -4 address show {scene.store.bridge}",
     )
 
 
 @question
 def cable(scene: Scene) -> Steps:
     others = [name for name in links() if not name.startswith("veth")]
-    end = link_by_index(int(scene.inside("cat", "/sys/class/net/eth0/iflink").output))
-    yield Asked(
+    end = link_by_index(int(scene.exec("cat", "/sys/class/net/eth0/iflink").output))
+    yield Prompt(
         "The container's eth0 is one end of a cable. Which interface of the host is the other?",
         *sorted({end, scene.store.bridge, "lo", others[0]}),
-        first="ip link",
+        hint="ip link",
     )
-    yield Revealed(
-        link_by_index(int(scene.inside("cat", "/sys/class/net/eth0/iflink").output)),
+    yield Answer(
+        link_by_index(int(scene.exec("cat", "/sys/class/net/eth0/iflink").output)),
         why="A veth pair: what goes in at one end comes out at the other, here in another "
         "network namespace. The bridge holds the host's end.",
-        look=f"minidock exec {scene.name} cat /sys/class/net/eth0/iflink; ip -o link show {end}",
+        command=f"minidock exec {scene.name} cat /sys/class/net/eth0/iflink; ip -o link show {end}",
     )
 
 
 @question
 def rule_of_the_port(scene: Scene) -> Steps:
     address, port = _address(scene), scene.port
-    yield Asked(
+    yield Prompt(
         f"Port {port} of this host is published. To what does the firewall's rule change the "
         f"destination of a packet to it?",
         f"127.0.0.1:{port}", f"{address}:{port}", f"{address}:80", "127.0.0.1:80",
     )  # fmt: skip
     rule = next(r for r in nat_rules() if f"--dport {port} " in r and "DNAT" in r)
-    yield Revealed(
+    yield Answer(
         rule.rpartition("--to-destination ")[2].strip(),
         why="DNAT: the kernel writes the container's own address and port into the packet, and "
         "back into the answer.",
-        look=f"iptables-save -t nat | grep 'dport {port} '",
+        command=f"iptables-save -t nat | grep 'dport {port} '",
     )
 
 
 @question
 def chain_of_a_local_packet(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         f"A program of this host connects to 127.0.0.1:{scene.port}. In which chain of the nat "
         "table does its first packet meet the rule?",
         "PREROUTING", "OUTPUT", "INPUT", "FORWARD",
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         _counted_in(scene),
         why="PREROUTING is for packets that come in by an interface. What the host itself sends "
         "begins in OUTPUT, so a published port needs a rule in both.",
-        look=f"minidock packet {scene.port}",
+        command=f"minidock packet {scene.port}",
     )
 
 
@@ -130,16 +130,16 @@ def _jumps(scene: Scene) -> dict[str, int]:
 @question
 def sender(scene: Scene) -> Steps:
     bridge = default_gateway(scene.pid)
-    yield Asked(
+    yield Prompt(
         f"This host connects to 127.0.0.1:{scene.port}. Which address does httpd see as the "
         "client's?",
         "127.0.0.1", bridge, _address(scene), "0.0.0.0",
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         _peer(scene),
         why="An answer to 127.0.0.1 would never leave the container. So the packet's sender is "
         "changed to the bridge's address (MASQUERADE).",
-        look=f"minidock packet {scene.port}",
+        command=f"minidock packet {scene.port}",
     )
 
 
@@ -158,7 +158,7 @@ def _peer(scene: Scene) -> str:
 
 @question
 def holder_of_the_port(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         f"Who holds port {scene.port} of the host, so that no other server takes it?",
         "httpd", "the container's monitor", "the kernel: the rule is enough", "this quiz",
     )  # fmt: skip
@@ -168,34 +168,34 @@ def holder_of_the_port(scene: Scene) -> Steps:
         if state == _LISTENING and (owners := holders(number, list(known))):
             found = known[owners[0]]
             break
-    yield Revealed(
+    yield Answer(
         found,
         why="A rule reserves nothing: a server could bind the port and would never be asked. The "
         "monitor binds it, and relays what the rules do not cover.",
-        look=f"ss -ltnp 'sport = :{scene.port}'",
+        command=f"ss -ltnp 'sport = :{scene.port}'",
     )
 
 
 @question
 def published_port_inside(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         f"In the container:  wget -O- http://127.0.0.1:{scene.port}/hostname",
         "its host name", "connection refused", "no answer at all",
     )  # fmt: skip
-    said = scene.inside("wget", "-q", "-T", "3", "-O-", f"http://127.0.0.1:{scene.port}/hostname")
+    result = scene.exec("wget", "-q", "-T", "3", "-O-", f"http://127.0.0.1:{scene.port}/hostname")
     answers = {"refused": "connection refused", "timed out": "no answer at all"}
-    found = next((text for words, text in answers.items() if words in said.output), said.output)
-    yield Revealed(
-        found if said.code else "its host name",
+    found = next((text for words, text in answers.items() if words in result.output), result.output)
+    yield Answer(
+        found if result.code else "its host name",
         why="127.0.0.1 is the container's own lo, and there httpd listens on port 80. The "
         "published port is the host's.",
-        look=f"minidock exec {scene.name} netstat -ltn",
+        command=f"minidock exec {scene.name} netstat -ltn",
     )
 
 
 @last_question
 def pid_after_restart(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "The container is stopped and started. Of its PID 1, what is the same as before?",
         "its pid inside", "its pid on the host", "both", "neither",
     )  # fmt: skip
@@ -205,8 +205,8 @@ def pid_after_restart(scene: Scene) -> Steps:
     same = (inside == "1", scene.pid == before)
     words = {(True, False): "its pid inside", (False, True): "its pid on the host",
              (True, True): "both", (False, False): "neither"}  # fmt: skip
-    yield Revealed(
+    yield Answer(
         words[same],
         why="It is another process in a new PID namespace, in which it is the first again.",
-        look=f"minidock inspect -f '{{{{.State.Pid}}}}' {scene.name}",
+        command=f"minidock inspect -f '{{{{.State.Pid}}}}' {scene.name}",
     )

@@ -6,7 +6,7 @@ import os
 import signal
 
 from minidock.teach.lab.quiz.kernel import inode, status, text_of
-from minidock.teach.lab.quiz.question import Asked, Revealed, last_question, question
+from minidock.teach.lab.quiz.question import Answer, Prompt, last_question, question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,120 +26,120 @@ def _named(scene: Scene, pid: int) -> str:
 
 @question
 def pid_1(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "The container was started with  sh -c 'sleep 100000 & exec httpd -f -h /etc'.  "
         "Which program is its PID 1?",
         "sh", "sleep", "httpd", "minidock",
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         text_of(f"/proc/{scene.pid}/comm").strip(),
         why="exec replaces the program of a process and keeps the process: sh became httpd.",
-        look=f"minidock exec {scene.name} ps",
+        command=f"minidock exec {scene.name} ps",
     )
 
 
 @question
 def pid_on_the_host(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "Inside, httpd is PID 1. Which pid has the same process on the host?",
         *sorted({"1", str(scene.pid), str(scene.monitor), str(os.getpid())}, key=int),
-        first="ps -eo pid,ppid,args",
+        hint="ps -eo pid,ppid,args",
     )
-    yield Revealed(
+    yield Answer(
         str(scene.pid),
         why="A process has a pid in its own PID namespace and one in each above it.",
-        look=f"grep NSpid /proc/{scene.pid}/status",
+        command=f"grep NSpid /proc/{scene.pid}/status",
     )
 
 
 @question
 def parent(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "Whose child is the container's PID 1, as the host sees it?",
         _HOSTS_INIT, _MONITOR, "this quiz", "nobody's",
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         _named(scene, int(status(scene.pid, "PPid"))),
         why="The monitor bore it, keeps its output, and waits for its end; commands come and go.",
-        look=f"ps -o pid,args -p $(ps -o ppid= -p {scene.pid})",
+        command=f"ps -o pid,args -p $(ps -o ppid= -p {scene.pid})",
     )
 
 
 @question
 def parent_inside(scene: Scene) -> Steps:
-    yield Asked("And as the container sees it: what number is PPid in /proc/1/status there?")
-    said = scene.inside("awk", "/^PPid/ { print $2 }", "/proc/1/status")
-    yield Revealed(
-        said.output,
+    yield Prompt("And as the container sees it: what number is PPid in /proc/1/status there?")
+    result = scene.exec("awk", "/^PPid/ { print $2 }", "/proc/1/status")
+    yield Answer(
+        result.output,
         why="Its parent is in no namespace that it could see, and such a parent is shown as 0.",
-        look=f"minidock exec {scene.name} grep PPid /proc/1/status",
+        command=f"minidock exec {scene.name} grep PPid /proc/1/status",
     )
 
 
 @question
 def orphan(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "exec starts  sh -c 'sleep 4711 &'  in the container, and that sh ends at once. "
         "Whose child is the sleep then?",
         _HOSTS_INIT, _INIT, _MONITOR, "nobody's",
     )  # fmt: skip
-    scene.inside("sh", "-c", "sleep 4711 </dev/null >/dev/null 2>&1 &")
+    scene.exec("sh", "-c", "sleep 4711 </dev/null >/dev/null 2>&1 &")
     owner = int(status(scene.process("sleep 4711"), "PPid"))
-    yield Revealed(
+    yield Answer(
         _named(scene, owner),
         why="Orphans go to PID 1 of their own PID namespace, which should wait for them when they "
         "end: that is what an init such as `run --init` is for.",
-        look=f"minidock exec {scene.name} ps -o pid,ppid,args",
+        command=f"minidock exec {scene.name} ps -o pid,ppid,args",
     )
 
 
 @question
 def kill_1(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "minidock exec NAME kill -9 1: root in the container sends SIGKILL to PID 1. What happens?",
         "the container ends", "nothing", "kill: Operation not permitted", "it is started again",
     )  # fmt: skip
     before = scene.pid
-    said = scene.inside("kill", "-9", "1")
+    result = scene.exec("kill", "-9", "1")
     alive = scene.container.running and scene.pid == before
-    yield Revealed(
-        ("nothing" if said.code == 0 else said.output) if alive else "the container ends",
+    yield Answer(
+        ("nothing" if result.code == 0 else result.output) if alive else "the container ends",
         why="From its own namespace PID 1 gets only the signals that it has a handler for, and "
         "SIGKILL can have none. From the host it is killed like any other process.",
-        look=f"minidock exec {scene.name} kill -9 1; minidock ps",
+        command=f"minidock exec {scene.name} kill -9 1; minidock ps",
     )
 
 
 @question
 def outside_the_cgroup(scene: Scene) -> Steps:
     known = {scene.pid: "httpd", scene.process("sleep 100000"): "sleep", scene.monitor: _MONITOR}
-    yield Asked(
+    yield Prompt(
         "Which of these is not in the container's cgroup?", *known.values(), "all three are in it"
     )
     inside = scene.pids()
     outside = [name for pid, name in known.items() if pid not in inside]
-    yield Revealed(
+    yield Answer(
         ", ".join(outside) or "all three are in it",
         why="What init bears is born into its cgroup. The monitor must not suffer from the "
         "container's limits: it has to be there when they are met.",
-        look=f"cat /proc/{scene.pid}/cgroup /proc/{scene.monitor}/cgroup",
+        command=f"cat /proc/{scene.pid}/cgroup /proc/{scene.monitor}/cgroup",
     )
 
 
 @question
 def namespace_of_the_host(scene: Scene) -> Steps:
     kinds = ("mnt", "net", "user", "uts")
-    yield Asked(
+    yield Prompt(
         "One namespace the container has in common with the host. Which?",
         *kinds,
-        first="minidock ns",
+        hint="minidock ns",
     )
     common = [kind for kind in kinds if inode(scene.pid, kind) == inode("self", kind)]
-    yield Revealed(
+    yield Answer(
         ", ".join(common),
         why="Root inside is root of the host, with fewer capabilities. A user namespace would "
         "make it somebody else, and every file's owner with it.",
-        look=f"ls -l /proc/self/ns/user /proc/{scene.pid}/ns/user",
+        command=f"ls -l /proc/self/ns/user /proc/{scene.pid}/ns/user",
     )
 
 
@@ -147,66 +147,66 @@ def namespace_of_the_host(scene: Scene) -> Steps:
 def inode_of_the_network(scene: Scene) -> Steps:
     found = inode(scene.pid, "net")
     others = (inode("self", "net"), inode(scene.pid, "uts"), inode(scene.pid, "mnt"))
-    yield Asked(
+    yield Prompt(
         "By which inode does the kernel know the container's network namespace?",
         *(str(number) for number in sorted({found, *others})),
-        first=f"minidock ns, or ls -l /proc/{scene.pid}/ns",
+        hint=f"minidock ns, or ls -l /proc/{scene.pid}/ns",
     )
-    yield Revealed(
+    yield Answer(
         str(inode(scene.pid, "net")),
         why="A namespace has no name. Who shows the same number is in the same one.",
-        look=f"readlink /proc/{scene.pid}/ns/net",
+        command=f"readlink /proc/{scene.pid}/ns/net",
     )
 
 
 @question
 def namespace_of_exec(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "minidock exec NAME readlink /proc/self/ns/net: whose network namespace is the new "
         "process in?",
         "the host's", "that of PID 1 of the container", "a new one",
     )  # fmt: skip
-    number = int(scene.inside("readlink", "/proc/self/ns/net").output.strip("net:[]"))
+    number = int(scene.exec("readlink", "/proc/self/ns/net").output.strip("net:[]"))
     known = {
         inode("self", "net"): "the host's",
         inode(scene.pid, "net"): "that of PID 1 of the container",
     }
-    yield Revealed(
+    yield Answer(
         known.get(number, "a new one"),
         why="exec makes no namespaces: it enters those that are there, by setns(2).",
-        look=f"minidock exec {scene.name} readlink /proc/self/ns/net",
+        command=f"minidock exec {scene.name} readlink /proc/self/ns/net",
     )
 
 
 @question
 def host_name(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "What does `hostname` say inside?",
         os.uname().nodename, scene.container.id[:12], scene.name, "localhost",
     )  # fmt: skip
-    yield Revealed(
-        scene.inside("hostname").output,
+    yield Answer(
+        scene.exec("hostname").output,
         why="It has a UTS namespace of its own, and as its name the first twelve digits of its id.",
-        look=f"minidock exec {scene.name} hostname",
+        command=f"minidock exec {scene.name} hostname",
     )
 
 
 @last_question
 def zombie(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "Another container has  sleep 1000  as its PID 1. A background process in it, whose parent "
         "has ended, ends, too. What becomes of its entry in the process table?",
         "it is gone at once", "it stays, as a zombie",
     )  # fmt: skip
     scene.make(scene.second, "exec sleep 1000")
-    scene.inside("sh", "-c", "sleep 815 </dev/null >/dev/null 2>&1 &", name=scene.second)
+    scene.exec("sh", "-c", "sleep 815 </dev/null >/dev/null 2>&1 &", name=scene.second)
     child = scene.process("sleep 815", name=scene.second)
     os.kill(child, signal.SIGKILL)
-    scene.await_end(child)
-    scene.inside("true", name=scene.second)  # an init that waits has done so by then
-    yield Revealed(
+    scene.wait_until_exited(child)
+    scene.exec("true", name=scene.second)  # an init that waits has done so by then
+    yield Answer(
         "it stays, as a zombie" if os.path.exists(f"/proc/{child}") else "it is gone at once",
         why="Its parent is PID 1 now, and it is gone when its parent has asked how it ended. sleep "
         "never asks; `run --init` puts a PID 1 before it that does.",
-        look=f"minidock exec {scene.second} ps -o pid,stat,args",
+        command=f"minidock exec {scene.second} ps -o pid,stat,args",
     )

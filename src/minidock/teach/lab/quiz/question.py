@@ -1,13 +1,13 @@
-"""What a question of the quiz is: it asks, acts once the guess is there, and reveals what it saw.
+"""A question of the quiz: it prompts, acts once the guess is made, and reveals what it reads.
 
     @question
     def whiteout(scene: Scene) -> Steps:
-        yield Asked("rm /bin/vi in the container. What is in its upper directory then?", ...)
-        scene.inside("rm", "/bin/vi")                       # nobody has done that before the guess
-        yield Revealed(kind_of(f"{scene.upper}/bin/vi"), why="...", look="ls -l ...")
+        yield Prompt("rm /bin/vi in the container. What is in its upper directory then?", ...)
+        scene.exec("rm", "/bin/vi")                       # only after the guess
+        yield Answer(kind_of(f"{scene.upper}/bin/vi"), why="...", command="ls -l ...")
 
-The answer of the second step is read from the machine at that moment: what the kernel does is
-right, even where it surprises whoever wrote the question.
+The answer is read from the machine at that moment: what the kernel does is right, even if it
+surprises the question's author.
 """
 
 from __future__ import annotations
@@ -18,38 +18,37 @@ if TYPE_CHECKING:
 
     from minidock.teach.lab.quiz.scene import Scene
 
-    Steps = Iterator["Asked | Revealed"]
+    Steps = Iterator["Prompt | Answer"]
 
 
-class Asked:
-    """The question as it is put.
+class Prompt:
+    """The text of a question.
 
-    options: what to choose from; none for a short answer. first: a command that helps to find out.
+    options: to choose from; none for a short answer. hint: a command that helps to find out.
     """
 
-    def __init__(self, text: str, *options: str, first: str = "") -> None:
+    def __init__(self, text: str, *options: str, hint: str = "") -> None:
         self.text = text
         self.options = list(dict.fromkeys(options))
-        self.first = first
+        self.hint = hint
 
 
-class Revealed:
-    """What the machine says.
+class Answer:
+    """The answer, read from the machine.
 
-    answer: in the words of an option. why: the reason, a sentence or two. look: a command that
-    shows it.
+    text: in the words of an option. why: the reason, a sentence or two. command: shows it.
     """
 
-    def __init__(self, answer: str, *, why: str, look: str) -> None:
-        self.answer = answer
+    def __init__(self, text: str, *, why: str, command: str) -> None:
+        self.text = text
         self.why = why
-        self.look = look
+        self.command = command
 
 
 class Question:
-    """One of the pool.
+    """A question of the pool.
 
-    key: its name. last: it starts the container anew or makes another, and comes after the others.
+    key: its name. last: it restarts the container or creates another, so it comes after the others.
     """
 
     def __init__(self, steps: Callable[[Scene], Steps], *, last: bool) -> None:
@@ -57,49 +56,49 @@ class Question:
         self.last = last
         self._steps = steps
 
-    def play(self, scene: Scene) -> tuple[Asked, Callable[[], Revealed]]:
-        """The question, and what reveals its answer."""
+    def play(self, scene: Scene) -> tuple[Prompt, Callable[[], Answer]]:
+        """The prompt, and a function that reveals the answer."""
         steps = self._steps(scene)
-        asked = next(steps)
-        assert isinstance(asked, Asked)
+        prompt = next(steps)
+        assert isinstance(prompt, Prompt)
 
-        def reveal() -> Revealed:
-            revealed = next(steps)
-            assert isinstance(revealed, Revealed)
-            return revealed
+        def reveal() -> Answer:
+            answer = next(steps)
+            assert isinstance(answer, Answer)
+            return answer
 
-        return asked, reveal
+        return prompt, reveal
 
 
 POOL: dict[str, Question] = {}
 
 
 def question(steps: Callable[[Scene], Steps]) -> Callable[[Scene], Steps]:
-    """Put a question into the pool."""
+    """Add a question to the pool."""
     return _put(steps, last=False)
 
 
 def last_question(steps: Callable[[Scene], Steps]) -> Callable[[Scene], Steps]:
-    """Put one into the pool that comes after those that only look."""
+    """Add a question that comes after those that only read."""
     return _put(steps, last=True)
 
 
 def _put(steps: Callable[[Scene], Steps], *, last: bool) -> Callable[[Scene], Steps]:
-    made = Question(steps, last=last)
-    POOL[made.key] = made
+    created = Question(steps, last=last)
+    POOL[created.key] = created
     return steps
 
 
-def is_right(guess: str, asked: Asked, answer: str) -> bool:
-    """Whether a guess is the answer: the letter of an option, or its words."""
-    return _plain(chosen(guess, asked)) == _plain(answer)
+def is_right(guess: str, prompt: Prompt, answer: str) -> bool:
+    """Whether a guess (the letter of an option, or its words) is the answer."""
+    return _plain(resolve_option(guess, prompt)) == _plain(answer)
 
 
-def chosen(guess: str, asked: Asked) -> str:
-    """The option that a letter stands for; any other text is itself."""
+def resolve_option(guess: str, prompt: Prompt) -> str:
+    """The option of a letter; any other text unchanged."""
     letter = guess.strip().lower().rstrip(").")
     number = ord(letter) - ord("a") if len(letter) == 1 else -1
-    return asked.options[number] if 0 <= number < len(asked.options) else guess
+    return prompt.options[number] if 0 <= number < len(prompt.options) else guess
 
 
 def _plain(text: str) -> str:

@@ -1,9 +1,9 @@
-"""Questions about what a container may do and have: capabilities, filter, limits."""
+"""Questions about a container's restrictions: capabilities, seccomp, limits."""
 
 from __future__ import annotations
 
 from minidock.teach.lab.quiz.kernel import cgroup_directory, mount_under, status, text_of
-from minidock.teach.lab.quiz.question import Asked, Revealed, question
+from minidock.teach.lab.quiz.question import Answer, Prompt, question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,80 +16,80 @@ _FILTERS = {"0": "0: none", "1": "1: strict", "2": "2: a filter"}
 
 @question
 def capabilities(scene: Scene) -> Steps:
-    yield Asked("Of the kernel's 41 or so capabilities: how many has root in the container?")
-    yield Revealed(
+    yield Prompt("Of the kernel's 41 or so capabilities: how many has root in the container?")
+    yield Answer(
         str(int(status(scene.pid, "CapEff"), 16).bit_count()),
         why="Docker's default. CAP_SYS_ADMIN, with which one mounts, is not among them.",
-        look=f"grep CapEff /proc/{scene.pid}/status",
+        command=f"grep CapEff /proc/{scene.pid}/status",
     )
 
 
 @question
 def root_is(scene: Scene) -> Steps:
-    yield Asked(
-        "`id` in the container says uid=0. Which uid has the process on the host?",
+    yield Prompt(
+        "`id` in the container says uid=0. Which uid does the process have on the host?",
         "0", "1000", "65534", "100000",
     )  # fmt: skip
-    yield Revealed(
+    yield Answer(
         status(scene.pid, "Uid").split()[0],
-        why="Without a user namespace there is one root. What keeps it in are the other walls.",
-        look=f"grep Uid /proc/{scene.pid}/status",
+        why="Without a user namespace there is one root. The other restrictions confine it.",
+        command=f"grep Uid /proc/{scene.pid}/status",
     )
 
 
 @question
 def filter_of_calls(scene: Scene) -> Steps:
-    yield Asked("What stands behind Seccomp: in /proc/PID/status of PID 1?", *_FILTERS.values())
-    yield Revealed(
+    yield Prompt("What is the value of Seccomp: in /proc/PID/status of PID 1?", *_FILTERS.values())
+    yield Answer(
         _FILTERS[status(scene.pid, "Seccomp")],
         why="A program that the kernel runs at each system call; strict mode would leave only "
         "read, write, exit and sigreturn.",
-        look=f"grep Seccomp: /proc/{scene.pid}/status",
+        command=f"grep Seccomp: /proc/{scene.pid}/status",
     )
 
 
 @question
 def mount_inside(scene: Scene) -> Steps:
-    yield Asked(
+    yield Prompt(
         "Root in the container:  mount -t tmpfs none /tmp",
         _REFUSED, "it is mounted, for the container alone", "it is mounted, and the host sees it",
     )  # fmt: skip
-    said = scene.inside("mount", "-t", "tmpfs", "none", "/tmp")
+    result = scene.exec("mount", "-t", "tmpfs", "none", "/tmp")
     mounted = mount_under(scene.pid, "/tmp")[0] == "/tmp"
-    yield Revealed(
-        _REFUSED if said.code and not mounted else "it is mounted, for the container alone",
-        why="mount(2) needs CAP_SYS_ADMIN, and the filter refuses the call before that is asked.",
-        look=f"minidock exec {scene.name} mount -t tmpfs none /tmp",
+    yield Answer(
+        _REFUSED if result.code and not mounted else "it is mounted, for the container alone",
+        why="mount(2) needs CAP_SYS_ADMIN, and seccomp refuses the call before that check.",
+        command=f"minidock exec {scene.name} mount -t tmpfs none /tmp",
     )
 
 
 @question
 def change_of_name(scene: Scene) -> Steps:
     changed, too = "its own name is changed", "the host's name is changed, too"
-    yield Asked("Root in the container:  hostname other", changed, too, _REFUSED)
+    yield Prompt("Root in the container:  hostname other", changed, too, _REFUSED)
     host = text_of("/proc/sys/kernel/hostname")
-    said = scene.inside("hostname", "other")
+    result = scene.exec("hostname", "other")
     came_through = changed if text_of("/proc/sys/kernel/hostname") == host else too
-    yield Revealed(
-        _REFUSED if said.code else came_through,
+    yield Answer(
+        _REFUSED if result.code else came_through,
         why="The UTS namespace is its own, and still sethostname(2) needs CAP_SYS_ADMIN.",
-        look=f"minidock exec {scene.name} hostname other",
+        command=f"minidock exec {scene.name} hostname other",
     )
 
 
 @question
 def memory_limit(scene: Scene) -> Steps:
-    yield Asked("It was made with -m 32m. Which number does the kernel keep as its limit?")
+    yield Prompt("It was made with -m 32m. Which number is the limit in the kernel?")
     directory = cgroup_directory(scene.pid, "memory")
     for name in ("memory.max", "memory.limit_in_bytes"):  # cgroup v2, cgroup v1
         try:
             found = text_of(f"{directory}/{name}").strip()
         except FileNotFoundError:
             continue
-        yield Revealed(
+        yield Answer(
             found,
             why="Bytes, and m is 1024 * 1024. The page cache of its files counts, too.",
-            look=f"cat {directory}/{name}",
+            command=f"cat {directory}/{name}",
         )
         return
 
@@ -97,14 +97,14 @@ def memory_limit(scene: Scene) -> Steps:
 @question
 def cgroup_inside(scene: Scene) -> Steps:
     lines = text_of(f"/proc/{scene.pid}/cgroup").splitlines()
-    yield Asked(
-        "Its cgroup has a path on the host. Which path stands in /proc/self/cgroup inside?",
+    yield Prompt(
+        "Its cgroup has a path on the host. Which path is in /proc/self/cgroup inside?",
         "/", lines[-1].split(":", 2)[2], "none: the file is empty",
     )  # fmt: skip
-    said = scene.inside("cat", "/proc/self/cgroup")
-    paths = {line.split(":", 2)[2] for line in said.output.splitlines()}
-    yield Revealed(
+    result = scene.exec("cat", "/proc/self/cgroup")
+    paths = {line.split(":", 2)[2] for line in result.output.splitlines()}
+    yield Answer(
         " ".join(sorted(paths)) or "none: the file is empty",
         why="A cgroup namespace: its own cgroup is the root of what it sees.",
-        look=f"minidock exec {scene.name} cat /proc/self/cgroup; cat /proc/{scene.pid}/cgroup",
+        command=f"minidock exec {scene.name} cat /proc/self/cgroup; cat /proc/{scene.pid}/cgroup",
     )

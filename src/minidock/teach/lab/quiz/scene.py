@@ -1,10 +1,10 @@
-"""The container that the questions are about, and the process that sees it gone.
+"""The container that the questions are about, and the child process that removes it.
 
     sh -c "sleep 100000 & exec httpd -f -h /etc"     32 MiB of memory, a published port,
     a tmpfs on /home, a named volume on /data
 
-Whatever ends the quiz (the last answer, Ctrl-C, a closed terminal, kill -9), a child of it, the
-keeper, reads the end of a pipe whose other end the quiz holds, and takes away what the quiz made.
+However the quiz ends (the last answer, Ctrl-C, a closed terminal, kill -9), a child of it reads the
+end of a pipe whose other end the quiz holds, and removes what the quiz created.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
 IMAGE = "busybox"
 MEMORY_BYTES = 32 * 1024 * 1024
 LABEL = "minidock.quiz"
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 _COMMAND = "sleep 100000 & exec httpd -f -h /etc"
 
 
 class Scene:
-    """The quiz's container, as long as the block runs: `with Scene(store) as scene:`.
+    """The quiz's container, for the duration of a block: `with Scene(store) as scene:`.
 
-    name: of the container. Raises NotFound where the image is missing.
+    name: of the container. Raises NotFound if the image is missing.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.name = f"quiz-{os.urandom(3).hex()}"
-        self.second = f"{self.name}-2"  # of the question that removes one
+        self.second = f"{self.name}-2"  # for the question that removes one
         self.volume = f"{self.name}-data"
 
     def __enter__(self) -> Scene:
-        self._keeper = _Keeper(self)
+        self._cleanup_child = _CleanupChild(self)
         try:
             self.make(self.name, _COMMAND, published=True)
         except BaseException:
@@ -63,12 +63,12 @@ class Scene:
 
     def __exit__(self, *error: object) -> None:
         try:
-            self.unmake()
+            self.remove_all()
         finally:
-            self._keeper.let_go()
+            self._cleanup_child.finish()
 
     def make(self, name: str, command: str, *, published: bool = False) -> None:
-        """Run a container like the quiz's, in the place of one of that name."""
+        """Run a container like the quiz's; replace one of that name."""
         self._remove(name)
         host: dict[str, Any] = {
             "Memory": MEMORY_BYTES,
@@ -86,8 +86,8 @@ class Scene:
         container = create(self.store, body, name=name)
         start(self.store, container.id, attach=None)
 
-    def unmake(self) -> None:
-        """Take away whatever the quiz has made; what is not there is no matter."""
+    def remove_all(self) -> None:
+        """Remove everything that the quiz created. Idempotent."""
         self._remove(self.name)
         self._remove(self.second)
         try:
@@ -103,13 +103,13 @@ class Scene:
 
     @property
     def container(self) -> Container:
-        """The container as it is now."""
+        """The container in its current state."""
         return find(self.store, self.name)
 
     @property
     def pid(self) -> int:
-        """The host's pid of the container's PID 1, as the kernel counts it inside."""
-        return self._await(
+        """The host's pid of the container's PID 1, by NSpid."""
+        return self._wait_for_process(
             lambda pid: status(pid, "NSpid").split()[-1] == "1", f"no PID 1 is in {self.name}"
         )
 
@@ -120,31 +120,33 @@ class Scene:
         return [int(line) for line in text_of(f"{directory}/cgroup.procs").split()]
 
     def process(self, arguments: str, *, name: str = "") -> int:
-        """The host's pid of a process in it by its command line; it may just be about to begin.
+        """Wait for a process of this command line in the container; returns the host's pid.
 
-        Raises MinidockError where there is none.
+        Raises MinidockError if it does not appear.
         """
         wanted = arguments.replace(" ", "\0") + "\0"
-        return self._await(
+        return self._wait_for_process(
             lambda pid: text_of(f"/proc/{pid}/cmdline") == wanted,
-            f"no process `{arguments}` came up in {name or self.name}",
+            f"no process `{arguments}` appeared in {name or self.name}",
             name=name,
         )
 
-    def _await(self, is_it: Callable[[int], bool], error: str, *, name: str = "") -> int:
-        """The pid of a process in a container, as soon as there is such a one."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+    def _wait_for_process(
+        self, condition: Callable[[int], bool], error: str, *, name: str = ""
+    ) -> int:
+        """Wait until a process of the container meets a condition; returns its pid."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             for pid in self.pids(name=name):
                 with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
-                    if is_it(pid):
+                    if condition(pid):
                         return pid
             time.sleep(0.005)
         raise MinidockError(error)
 
-    def await_end(self, pid: int) -> None:
-        """Wait until a process has ended: it is a zombie, or gone."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+    def wait_until_exited(self, pid: int) -> None:
+        """Wait until a process has ended: it is a zombie, or reaped."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         with suppress(FileNotFoundError, ProcessLookupError):  # gone
             while not status(pid, "State").startswith("Z"):
                 if time.monotonic() > deadline:
@@ -166,7 +168,7 @@ class Scene:
 
     @property
     def port(self) -> int:
-        """The port of this host that is published."""
+        """The published port on this host."""
         bound = self.container.document["NetworkSettings"]["Ports"]["80/tcp"]
         return int(bound[0]["HostPort"])
 
@@ -174,7 +176,7 @@ class Scene:
         """Stop the container and start it again."""
         restart(self.store, self.name, timeout_seconds=0)
 
-    def inside(self, *words: str, name: str = "") -> Said:
+    def exec(self, *words: str, name: str = "") -> CommandResult:
         """Run a command in the container, as `minidock exec` does."""
         container = find(self.store, name or self.name)
         request = {
@@ -189,15 +191,15 @@ class Scene:
                     protocol.EXEC, {"request": request, "attach": streams, "size": None}
                 )
             )
-            return _Listening(socket, None, terminal=False).until_end()
+            return _OutputCollector(socket, None, terminal=False).collect_output()
         finally:
             socket.close()
 
 
-class Said:
-    """What a command in the container said.
+class CommandResult:
+    """The result of a command in the container.
 
-    code: its exit code. output: of stdout and stderr, without the last line break.
+    code: its exit code. output: stdout and stderr, without the last newline.
     """
 
     def __init__(self, code: int, output: str) -> None:
@@ -205,49 +207,50 @@ class Said:
         self.output = output
 
 
-class _Listening(MonitorConnection):
-    """A connection to the monitor that keeps the output."""
+class _OutputCollector(MonitorConnection):
+    """A connection to the monitor that collects the output."""
 
-    _heard = b""
+    _output = b""
 
     def say(self, stream: int, data: bytes) -> None:
         del stream
-        self._heard += data
+        self._output += data
 
-    def until_end(self) -> Said:
+    def collect_output(self) -> CommandResult:
         self.wait_until_started()
-        return Said(self.wait_until_ended(), self._heard.decode("utf-8", "replace").rstrip("\n"))
+        code = self.wait_until_ended()
+        return CommandResult(code, self._output.decode("utf-8", "replace").rstrip("\n"))
 
 
-class _Keeper:
-    """A child that unmakes a scene when its parent lets go of it, or is no more."""
+class _CleanupChild:
+    """A child that removes a scene when its parent closes a pipe or ends."""
 
     def __init__(self, scene: Scene) -> None:
         reading, self._writing = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._writing)
-            _keep(scene, reading)
+            _run_cleanup_child(scene, reading)
         os.close(reading)
 
-    def let_go(self) -> None:
-        """Have it look that nothing is left, and wait for it."""
+    def finish(self) -> None:
+        """Have it remove what is left, and wait for it."""
         os.close(self._writing)
         os.waitpid(self._pid, 0)
 
 
-def _keep(scene: Scene, reading: int) -> None:
-    """The child's life: wait, unmake, end. It never returns."""
+def _run_cleanup_child(scene: Scene, reading: int) -> None:
+    """In the child: wait, remove everything, exit. It never returns."""
     code = 1
     try:
-        os.setsid()  # a terminal's Ctrl-C and hang-up are for the quiz
+        os.setsid()  # Ctrl-C and hang-up of the terminal are for the quiz
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):  # whoever reads the quiz's output sees its end
-            os.dup2(nothing, descriptor)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):  # a reader of the quiz's output must see its end
+            os.dup2(null, descriptor)
         os.read(reading, 1)
-        scene.unmake()
+        scene.remove_all()
         code = 0
     finally:
         os._exit(code)

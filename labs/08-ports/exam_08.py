@@ -1,4 +1,4 @@
-"""The probes of lab 08: who reaches whom, from the LAN, from the host, from box to box.
+"""Lab 08: connections from the LAN, from the host, from box to box.
 
     the neighbour 10.77.0.2 ── 10.77.0.1 the host ──br8── the web box 172.30.0.2, 8080:80
                                                      └─── the other    172.30.0.3, 8081:80, 8082:81
@@ -38,7 +38,7 @@ class Box:
 
 
 @dataclass
-class Town:
+class HostAndLan:
     """The host, the LAN's neighbour, and the boxes."""
 
     sandbox: Sandbox
@@ -48,7 +48,7 @@ class Town:
 
     @cached_property
     def other(self) -> Box:
-        """The second box; started when it is first asked for."""
+        """The second box; started at the first access."""
         return published(self.sandbox, OTHER, "8081:80", "8082:81")
 
     def changed(self, before: Snapshot) -> list[str]:
@@ -60,11 +60,11 @@ class Town:
 
 
 @scene
-def town(sandbox: Sandbox) -> Town:
+def host_and_lan(sandbox: Sandbox) -> HostAndLan:
     """A host that does not forward yet, and a box that publishes one port."""
     neighbour, host = sandbox.neighbour(), sandbox.network()
     host.write_sysctl("net/ipv4/ip_forward", "0")
-    return Town(sandbox, host, neighbour, published(sandbox, WEB, "8080:80"))
+    return HostAndLan(sandbox, host, neighbour, published(sandbox, WEB, "8080:80"))
 
 
 def options(address: str, *ports: str) -> list[str]:
@@ -79,43 +79,47 @@ def published(sandbox: Sandbox, address: str, *ports: str) -> Box:
 
 
 def way_out(exam: Exam) -> str:
-    lan = exam.of(town).neighbour
+    lan = exam.of(host_and_lan).neighbour
     with lan.listen(9000) as server:
-        seen = exam.of(town).web.net.connect(lan.address, 9000, server)
+        seen = exam.of(host_and_lan).web.net.connect(lan.address, 9000, server)
     if seen != HOST:
-        raise Failure(f"the box called {lan.address}, which saw {seen}: the box's own address")
-    return f"the box called {lan.address}, which saw the host's {seen}"
+        raise Failure(f"the box connected to {lan.address}, which saw the box's own {seen}")
+    return f"the box connected to {lan.address}, which saw the host's {seen}"
 
 
 def published_to_lan(exam: Exam) -> str:
-    with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).neighbour.connect(HOST, 8080, server)
-    return f"the neighbour called {HOST}:8080, and the box's port 80 answered"
+    with exam.of(host_and_lan).web.net.listen(80) as server:
+        exam.of(host_and_lan).neighbour.connect(HOST, 8080, server)
+    return f"the neighbour connected to {HOST}:8080, and the box's port 80 answered"
 
 
 def client_seen(exam: Exam) -> str:
-    lan = exam.of(town).neighbour
-    with exam.of(town).web.net.listen(80) as server:
+    lan = exam.of(host_and_lan).neighbour
+    with exam.of(host_and_lan).web.net.listen(80) as server:
         seen = lan.connect(HOST, 8080, server)
     if seen != lan.address:
-        raise Failure(f"the server in the box was called by {lan.address}, and saw {seen}")
+        raise Failure(f"the server in the box saw {seen} as the address of {lan.address}")
     return f"the server in the box saw the client's {seen}"
 
 
 def own_address(exam: Exam) -> str:
-    with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).host.connect(HOST, 8080, server)
-    return f"the host called its own {HOST}:8080, and the box answered"
+    with exam.of(host_and_lan).web.net.listen(80) as server:
+        exam.of(host_and_lan).host.connect(HOST, 8080, server)
+    return f"the host connected to its own {HOST}:8080, and the box answered"
 
 
 def localhost(exam: Exam) -> str:
-    with exam.of(town).web.net.listen(80) as server:
-        seen = exam.of(town).host.connect("127.0.0.1", 8080, server)
-    return f"the host called 127.0.0.1:8080, and the box answered; it saw {seen}"
+    with exam.of(host_and_lan).web.net.listen(80) as server:
+        seen = exam.of(host_and_lan).host.connect("127.0.0.1", 8080, server)
+    return f"the host connected to 127.0.0.1:8080, and the box answered; it saw {seen}"
 
 
 def same_inner_port(exam: Exam) -> str:
-    web, other, lan = exam.of(town).web, exam.of(town).other, exam.of(town).neighbour
+    web, other, lan = (
+        exam.of(host_and_lan).web,
+        exam.of(host_and_lan).other,
+        exam.of(host_and_lan).neighbour,
+    )
     with web.net.listen(80) as first, other.net.listen(80) as second:
         lan.connect(HOST, 8080, first)
         lan.connect(HOST, 8081, second)
@@ -125,43 +129,47 @@ def same_inner_port(exam: Exam) -> str:
 
 
 def box_to_published(exam: Exam) -> str:
-    with exam.of(town).web.net.listen(80) as server:
-        exam.of(town).other.net.connect(HOST, 8080, server)
-    return f"the box next to it called {HOST}:8080, and was answered"
+    with exam.of(host_and_lan).web.net.listen(80) as server:
+        exam.of(host_and_lan).other.net.connect(HOST, 8080, server)
+    return f"another box connected to {HOST}:8080, and got an answer"
 
 
 def foreign_port(exam: Exam) -> str:
-    lan = exam.of(town).neighbour
+    lan = exam.of(host_and_lan).neighbour
     with lan.listen(8080) as server:
-        for caller in (exam.of(town).host, exam.of(town).web.net):
+        for caller in (exam.of(host_and_lan).host, exam.of(host_and_lan).web.net):
             caller.connect(lan.address, 8080, server)
-    return f"port 8080 of {lan.address} is still its own"
+    return f"port 8080 of {lan.address} is still reachable"
 
 
 def unpublished_closed(exam: Exam) -> str:
-    with exam.of(town).web.net.listen(81) as server:
+    with exam.of(host_and_lan).web.net.listen(81) as server:
         for address in (HOST, WEB):
-            if exam.of(town).neighbour.reaches(address, 81, server):
-                raise Failure(f"the neighbour called {address}:81, and the box answered")
+            if exam.of(host_and_lan).neighbour.reaches(address, 81, server):
+                raise Failure(f"the neighbour connected to {address}:81, and the box answered")
     return f"81, not published: the neighbour reached it neither by {HOST} nor by {WEB}"
 
 
 def loopback_closed(exam: Exam) -> str:
-    net = exam.of(town).other.net
+    net = exam.of(host_and_lan).other.net
     for setting in ("route_localnet=1", "accept_local=1", "rp_filter=0"):  # as root in a box may
         name, _, value = setting.partition("=")
         for device in ("all", "eth0"):
             net.write_sysctl(f"net/ipv4/conf/{device}/{name}", value)
-    with exam.of(town).host.listen(9001, "127.0.0.1") as server:
+    with exam.of(host_and_lan).host.listen(9001, "127.0.0.1") as server:
         if net.reaches("127.0.0.1", 9001, server, device="eth0"):
             raise Failure(
                 "a box called 127.0.0.1:9001 through eth0, and the host's loopback answered"
             )
-    return "a box called 127.0.0.1 through eth0, and the host's loopback kept silent"
+    return "a box sent to 127.0.0.1 through eth0, and the host's loopback did not answer"
 
 
 def forward_policy(exam: Exam) -> str:
-    lan, web, sandbox = exam.of(town).neighbour, exam.of(town).web, exam.of(town).sandbox
+    lan, web, sandbox = (
+        exam.of(host_and_lan).neighbour,
+        exam.of(host_and_lan).web,
+        exam.of(host_and_lan).sandbox,
+    )
     sandbox.nsenter("iptables", "--wait", "-P", "FORWARD", "DROP")
     try:
         with lan.listen(9000) as server:
@@ -170,47 +178,49 @@ def forward_policy(exam: Exam) -> str:
             lan.connect(HOST, 8080, server)
     finally:
         sandbox.nsenter("iptables", "--wait", "-P", "FORWARD", "ACCEPT")
-    return "with FORWARD's policy at DROP, both ways were still open"
+    return "with FORWARD's policy at DROP, both directions still worked"
 
 
 def port_taken(exam: Exam) -> str:
-    sandbox = exam.of(town).sandbox
+    sandbox = exam.of(host_and_lan).sandbox
     before = sandbox.snapshot()
     result = sandbox.run("run", *options(GUEST, "8080:80"), sandbox.rootfs, "echo", "started")
     if "started" in result.output or result.exit_code == 0:
-        raise Failure("a second box that publishes 8080 was started, and nobody complained")
-    if changed := exam.of(town).changed(before):
+        raise Failure("a second box that publishes 8080 was not refused")
+    if changed := exam.of(host_and_lan).changed(before):
         raise Failure(f"a second box for 8080 was refused; {'; '.join(changed)}")
     return f"a second box for 8080 was refused: {result.summary()}"
 
 
 def nothing_left(exam: Exam) -> str:
-    sandbox = exam.of(town).sandbox
+    sandbox = exam.of(host_and_lan).sandbox
     before = sandbox.snapshot()
-    running = published_and_called(exam, GUEST, 8090)
+    running = start_and_connect(exam, GUEST, 8090)
     sandbox.signal(running.command, signal.SIGKILL)
     return none_left(exam, before, running.program, after="the command was killed")
 
 
 def nothing_left_after_term(exam: Exam) -> str:
-    before = exam.of(town).sandbox.snapshot()
-    program = published_and_called(exam, LAST, 8091).program
+    before = exam.of(host_and_lan).sandbox.snapshot()
+    program = start_and_connect(exam, LAST, 8091).program
     program.signal(signal.SIGTERM)
     return none_left(exam, before, program, after="box got SIGTERM")
 
 
-def published_and_called(exam: Exam, address: str, host_port: int) -> RunningBox:
-    """One more box, that the neighbour has reached; of its network we let go again."""
-    box = published(exam.of(town).sandbox, address, f"{host_port}:80")
+def start_and_connect(exam: Exam, address: str, host_port: int) -> RunningBox:
+    """Start a box, and connect to it from the neighbour; keeps no reference to its network."""
+    box = published(exam.of(host_and_lan).sandbox, address, f"{host_port}:80")
     with box.net.listen(80) as server:
-        exam.of(town).neighbour.connect(HOST, host_port, server)
+        exam.of(host_and_lan).neighbour.connect(HOST, host_port, server)
     return box.running
 
 
 def none_left(exam: Exam, before: Snapshot, program: Program, *, after: str) -> str:
-    """Wait until box has ended, and links and rules are those of before: the kernel may take a
-    cable away behind it, in its own time."""
+    """Wait until box has ended, and links and rules are as before.
+
+    The kernel may remove a veth pair only after box has ended.
+    """
     program.wait()
-    if not eventually(lambda: not exam.of(town).changed(before)):
-        raise Failure(f"{after}; {'; '.join(exam.of(town).changed(before))}")
+    if not eventually(lambda: not exam.of(host_and_lan).changed(before)):
+        raise Failure(f"{after}; {'; '.join(exam.of(host_and_lan).changed(before))}")
     return f"{after}, and the host's links and rules are as they were before"

@@ -1,4 +1,4 @@
-"""The exam of lab 09: which powers the command has, and which system calls are refused to it.
+"""Lab 09: the capabilities of the command, and the system calls that its filter refuses.
 
 The sets of capabilities are read from /proc/PID/status. For the filter, small programs are put into
 the root file system that make one system call each and end with its errno: whole programs in
@@ -36,7 +36,7 @@ LOOP = f'cd {FOLDER}; for call in *; do ./$call; echo "$call $?"; done 2>/dev/nu
 
 # Name: numbers on x86_64 and aarch64, arguments.
 CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    "getppid": (110, 173, ()),  # to compare with: nobody refuses it
+    "getppid": (110, 173, ()),  # for comparison: no filter refuses it
     "mount": (165, 40, (0, 0, 0)),
     "umount2": (166, 39, (0, 0)),
     "pivot_root": (155, 41, (0, 0)),
@@ -64,7 +64,7 @@ CLONES = ("clone-uts", "clone-user", "clone-pid")
 
 
 def programs() -> dict[str, bytes]:
-    """The programs by their names, for this machine."""
+    """The programs for this machine, by name."""
     made = {}
     for name, (x86, arm, arguments) in CALLS.items():
         ours = x86_code(x86, arguments) if MACHINE == "x86_64" else arm_code(arm, arguments)
@@ -138,7 +138,7 @@ def default(sandbox: Sandbox) -> Default:
 
 @scene
 def answers(sandbox: Sandbox) -> dict[str, int]:
-    """What each program ended with, in a box that has all capabilities."""
+    """The exit code of each program, in a box with all capabilities."""
     for name, program in programs().items():
         sandbox.write(f"{sandbox.rootfs}{FOLDER}/{name}", program, 0o755)
     result: ProgramResult = sandbox.run("run", "--cap-add", "ALL", sandbox.rootfs, "sh", "-c", LOOP)
@@ -159,7 +159,7 @@ def mask(names: set[str]) -> int:
 
 
 def expect(process: Process, field: str, wanted: int) -> str:
-    """One set of a process, which must be exactly this. Raises Failure that says what differs."""
+    """Compare a capability set of a process. Raises Failure with the differences."""
     has = int(process.status()[field], 16)
     if has == wanted:
         return f"{field} {has:016x}"
@@ -190,7 +190,7 @@ def cap_add(exam: Exam) -> str:
     wrong = box.sandbox.run("run", "--cap-add", "EVERYTHING", box.sandbox.rootfs, "true")
     if wrong.exit_code != 125:
         raise Failure(f"--cap-add EVERYTHING, an unknown capability: {wrong.summary()}")
-    return f"{seen}; a name that is none ends with 125"
+    return f"{seen}; an unknown name ends with 125"
 
 
 def cap_drop(exam: Exam) -> str:
@@ -211,7 +211,7 @@ def all_capabilities(exam: Exam) -> str:
 
 def no_new_privs(exam: Exam) -> str:
     if exam.of(default).command.status()["NoNewPrivs"] != "1":
-        raise Failure("NoNewPrivs is 0: a setuid program in the box makes its root out of any user")
+        raise Failure("NoNewPrivs is 0: a setuid program in the box gives any user root's rights")
     return "NoNewPrivs is 1"
 
 
@@ -219,7 +219,7 @@ def no_new_privs(exam: Exam) -> str:
 
 
 def errno_of(found: dict[str, int], name: str) -> str:
-    """What a program ended with, in words."""
+    """Describe the exit code of a program."""
     code = found.get(name)
     if code is None:
         return f"{name} did not run"
@@ -227,7 +227,7 @@ def errno_of(found: dict[str, int], name: str) -> str:
         return f"{name} succeeded"
     if code > 128:
         return f"{name} was killed by signal {code - 128}"
-    return f"{name} reached the kernel, which said: {os.strerror(code)}"
+    return f"{name} reached the kernel: {os.strerror(code)}"
 
 
 def refused_calls(exam: Exam) -> str:
@@ -237,7 +237,7 @@ def refused_calls(exam: Exam) -> str:
     if open_ones:
         more = f" (and {len(open_ones) - 1} more)" if len(open_ones) > 1 else ""
         raise Failure(f"with all capabilities, {errno_of(found, open_ones[0])}{more}")
-    return f"with all capabilities, {len(names)} calls are answered by EPERM, and getppid works"
+    return f"with all capabilities, {len(names)} calls fail with EPERM, and getppid works"
 
 
 def new_namespaces(exam: Exam) -> str:
@@ -247,17 +247,17 @@ def new_namespaces(exam: Exam) -> str:
             raise Failure(f"clone with a new {name[6:]} namespace: {errno_of(found, name)}")
     if found.get("clone3") != ENOSYS:
         code = found.get("clone3", "none")
-        raise Failure(f"clone3 should say ENOSYS: {errno_of(found, 'clone3')}, code {code}")
-    return "clone is refused where it asks for a namespace, clone3 seems not to exist, fork works"
+        raise Failure(f"clone3 should fail with ENOSYS: {errno_of(found, 'clone3')}, code {code}")
+    return "clone with a new namespace fails with EPERM, clone3 with ENOSYS, fork works"
 
 
 def other_tables(exam: Exam) -> str:
     found = exam.of(answers)
     if MACHINE != "x86_64":
-        return "a 64-bit program of this machine has no other table to call by"
+        return "a 64-bit program of this machine has no other system call table"
     for name, text in (("int80", "unshare by int 0x80"), ("x32", "unshare with bit 30 set")):
         code = found.get(name)
-        # SIGSEGV: this kernel has no 32-bit table, and int 0x80 is no call here at all.
+        # SIGSEGV: this kernel has no 32-bit table, and int 0x80 is not a system call.
         if code not in (EPERM, 128 + SIGSYS, 128 + 11 if name == "int80" else EPERM):
             raise Failure(f"{text}: {errno_of(found, name)}")
     return "calls by int 0x80 and with bit 30 set are refused"

@@ -1,4 +1,4 @@
-"""The exam of lab 10: a box that an ordinary user starts, and that has a root of its own.
+"""Lab 10: a box that an ordinary user starts, with a user namespace.
 
 The user is 1000 of the sandbox, with a root file system of his own. What the maps say and to whom a
 namespace belongs is read from outside; what root of the box may do to others' files is tried.
@@ -45,24 +45,24 @@ echo end
 
 
 @dataclass(frozen=True)
-class Attic:
-    """The sandbox of an ordinary user, and his box, in which a command sleeps."""
+class UserBox:
+    """A sandbox, and an ordinary user's box in which a command sleeps."""
 
     sandbox: Sandbox
     command: Process
 
 
 @scene
-def attic(sandbox: Sandbox) -> Attic:
+def user_box(sandbox: Sandbox) -> UserBox:
     prepare(sandbox)
     options = ("--user-namespace", "--hostname", NAME, "--volume", f"{SHARE}:/share")
     box: RunningBox = sandbox.start_box(*options, "--tmpfs", "/scratch", ROOTFS, uid=USER)
-    return Attic(sandbox, box.command)
+    return UserBox(sandbox, box.command)
 
 
 @dataclass(frozen=True)
-class Acted:
-    """What root of the box was told when it tried this and that."""
+class Attempts:
+    """The results of what root of the box tried."""
 
     lines: list[str]
     result: ProgramResult
@@ -70,7 +70,7 @@ class Acted:
 
 
 @scene
-def acted(sandbox: Sandbox) -> Acted:
+def attempts(sandbox: Sandbox) -> Attempts:
     prepare(sandbox)
     result = sandbox.run(
         "run", "--user-namespace", "--volume", f"{SHARE}:/share", ROOTFS, "sh", "-c", ACT, uid=USER
@@ -78,18 +78,18 @@ def acted(sandbox: Sandbox) -> Acted:
     if result.output.split()[-1:] != ["end"]:
         raise Failure(f"`box run --user-namespace … id -u`, as user {USER}: {result.summary()}")
     asked = sandbox.start_command("/bin/sh", "-c", f"stat -c %u:%g {SHARE}/new").wait()
-    return Acted(result.output.splitlines(), result, asked.output.strip())
+    return Attempts(result.output.splitlines(), result, asked.output.strip())
 
 
 def prepare(sandbox: Sandbox) -> None:
-    """Give the user a root file system, and a directory in which not everything is his."""
+    """Give the user a root file system, and a directory with files of others."""
     result = sandbox.start_command("/bin/sh", "-c", PREPARE).wait()
     if result.exit_code:
-        raise RuntimeError(f"the user's files cannot be made: {result.summary()}")
+        raise RuntimeError(f"the user's files cannot be created: {result.summary()}")
 
 
 def outside(sandbox: Sandbox, number: int) -> int:
-    """What the machine calls a user of the sandbox."""
+    """The host's uid of a user of the sandbox."""
     first_inside, first_outside, _ = sandbox.init.uid_map()[0]
     return first_outside + number - first_inside
 
@@ -98,7 +98,7 @@ def outside(sandbox: Sandbox, number: int) -> int:
 
 
 def own_user_namespace(exam: Exam) -> str:
-    seen = exam.of(attic)
+    seen = exam.of(user_box)
     own, hosts = seen.command.namespace("user"), seen.sandbox.init.namespace("user")
     if own == hosts:
         raise Failure(f"the command is in the host's user namespace, {own}")
@@ -106,22 +106,22 @@ def own_user_namespace(exam: Exam) -> str:
 
 
 def uid_map(exam: Exam) -> str:
-    seen = exam.of(attic)
+    seen = exam.of(user_box)
     return is_only_the_user(seen, "uid", seen.command.uid_map())
 
 
 def gid_map(exam: Exam) -> str:
-    seen = exam.of(attic)
+    seen = exam.of(user_box)
     lines = [line.split() for line in seen.command.read("gid_map").splitlines()]
     found = is_only_the_user(seen, "gid", [(int(a), int(b), int(c)) for a, b, c in lines])
     said = seen.command.read("setgroups").strip()
     if said != "deny":
-        raise Failure(f"setgroups says {said!r}")
+        raise Failure(f"setgroups is {said!r}")
     return f"{found}; setgroups is denied"
 
 
-def is_only_the_user(seen: Attic, kind: str, lines: list[tuple[int, int, int]]) -> str:
-    """One line: 0 inside is, outside, who started the box."""
+def is_only_the_user(seen: UserBox, kind: str, lines: list[tuple[int, int, int]]) -> str:
+    """Check for one line: 0 inside is the user who started the box."""
     base = outside(seen.sandbox, 0)
     told = [f"{first} {there - base} {many}" for first, there, many in lines]
     if told != [f"0 {USER} 1"]:
@@ -130,7 +130,7 @@ def is_only_the_user(seen: Attic, kind: str, lines: list[tuple[int, int, int]]) 
 
 
 def namespaces_belong(exam: Exam) -> str:
-    command = exam.of(attic).command
+    command = exam.of(user_box).command
     for kind in ("mnt", "pid", "uts", "ipc"):
         owner = owner_of(command, kind)
         if owner != command.namespace("user"):
@@ -157,28 +157,28 @@ def owner_of(process: Process, kind: str) -> str:
 
 
 def root_inside(exam: Exam) -> str:
-    said = exam.of(acted).lines[:2]
+    said = exam.of(attempts).lines[:2]
     if said != ["0", "0"]:
         raise Failure(f"`id -u; id -g` in the box: {' '.join(said)}")
     return "id says user 0, group 0"
 
 
 def you_outside(exam: Exam) -> str:
-    seen = exam.of(attic)
+    seen = exam.of(user_box)
     is_user = int(seen.command.status()["Uid"].split()[0])
     if is_user != outside(seen.sandbox, USER):
         number = is_user - outside(seen.sandbox, 0)
         raise Failure(f"on the host, the command runs as user {number}, not {USER}")
-    owner = exam.of(acted).owner
+    owner = exam.of(attempts).owner
     if owner != f"{USER}:{USER}":
         raise Failure(
             f"a file that root of the box made in a volume belongs to {owner or 'nobody'}"
         )
-    return f"on the host, the command and what it makes belong to user {USER}"
+    return f"on the host, the command and its files belong to user {USER}"
 
 
 def no_more_than_you(exam: Exam) -> str:
-    seen = exam.of(acted)
+    seen = exam.of(attempts)
     if "secret" in seen.lines:
         raise Failure("root of the box read a file that only root of the host may read")
     for tried in ("/share/roots", "/share/yours"):
@@ -188,7 +188,7 @@ def no_more_than_you(exam: Exam) -> str:
 
 
 def a_box_as_ever(exam: Exam) -> str:
-    seen = exam.of(attic)
+    seen = exam.of(user_box)
     if seen.command.pid_inside() != 1:
         raise Failure(f"the command's PID is {seen.command.pid_inside()}, not 1")
     name = seen.command.nsenter("hostname").strip()
@@ -204,11 +204,11 @@ def a_box_as_ever(exam: Exam) -> str:
 
 
 def only_when_asked(exam: Exam) -> str:
-    sandbox = exam.of(attic).sandbox
+    sandbox = exam.of(user_box).sandbox
     roots = sandbox.start_box(sandbox.rootfs).command
     if roots.namespace("user") != sandbox.init.namespace("user"):
-        raise Failure("root's box has a user namespace too, though nobody asked for it")
+        raise Failure("root's box has a user namespace without --user-namespace")
     result = sandbox.run("run", ROOTFS, "true", uid=USER)
     if result.exit_code != 125 or not result.errors.strip():
-        raise Failure(f"without the option, user {USER} should be told why not: {result.summary()}")
-    return f"root's box has none, and user {USER} is told: {result.errors.strip().splitlines()[-1]}"
+        raise Failure(f"without the option, user {USER} should get an error: {result.summary()}")
+    return f"root's box has none, and user {USER} gets: {result.errors.strip().splitlines()[-1]}"

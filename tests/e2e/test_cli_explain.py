@@ -195,7 +195,7 @@ def test_a_language_that_cannot_be_had_is_refused_before_anything_is_made(
     minidock: Minidock, busybox_image: str
 ) -> None:
     wrong = minidock("run", "--explain", "--lang", "xx", busybox_image)
-    assert wrong.code == 125 and "there are: en, ru" in wrong.stderr
+    assert wrong.code == 125 and "available: en, ru" in wrong.stderr
     alone = minidock("run", "--lang", "ru", busybox_image)
     assert alone.code == 125 and "add --explain" in alone.stderr
     assert minidock.ok("ps", "-aq") == ""

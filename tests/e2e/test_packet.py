@@ -98,7 +98,7 @@ def test_each_rule_and_device_is_traced_to_the_step_that_made_it(
 ) -> None:
     told = follow(store, "8090", "outside")
     steps = [rule["step"] for hop in told["hops"] for rule in hop["rules"]]
-    steps += [hop["step"] for hop in told["hops"] if hop["place"] in ("bridge", "cable")]
+    steps += [hop["step"] for hop in told["hops"] if hop["place"] in ("bridge", "veth")]
     assert len(steps) > 5
     for step in steps:
         explained = web.ok("explain", "--json", step["container"])
@@ -115,10 +115,10 @@ def without_each_rule(bridge: str) -> list[tuple[str, str, str, str, str]]:
     local = "-m addrtype --dst-type LOCAL"
     tracked = "-m conntrack --ctstate"
     return [
-        ("nat", f"OUTPUT {local} -j {own}", "host", "relay", "-A OUTPUT"),
-        ("nat", f"PREROUTING {local} -j {own}", "outside", "relay", "-A PREROUTING"),
-        ("nat", "DNAT --to-destination [^ ]*:80$", "host", "relay", "-j DNAT"),
-        ("nat", "DNAT --to-destination [^ ]*:80$", "outside", "relay", "-j DNAT"),
+        ("nat", f"OUTPUT {local} -j {own}", "host", "proxy", "-A OUTPUT"),
+        ("nat", f"PREROUTING {local} -j {own}", "outside", "proxy", "-A PREROUTING"),
+        ("nat", "DNAT --to-destination [^ ]*:80$", "host", "proxy", "-j DNAT"),
+        ("nat", "DNAT --to-destination [^ ]*:80$", "outside", "proxy", "-j DNAT"),
         ("nat", f"POSTROUTING -j {out}", "host", "program", "-A POSTROUTING"),
         ("nat", f"{out} -s 127.0.0.0/8 -o {bridge} -j MASQ", "host", "program", "-s 127.0.0.0/8"),
         ("nat", f"{out} -s [^!]* -o {bridge} {tracked} DNAT", "other", "answer", "--ctstate DNAT"),
@@ -144,9 +144,9 @@ def test_without_each_rule_the_walk_ends_there_and_says_what_is_missing(
         told = follow(store, "8090", start)
         missing = [each["rule"] for each in told["missing"]]
         assert missing == [gone[0].rstrip()], pattern
-        if place == "relay":
+        if place == "proxy":
             assert told["status"] == "relayed", pattern
-            assert "no rule takes it" in told["hops"][1]["text"]
+            assert "no rule matches" in told["hops"][1]["text"]
         else:
             assert end(told) == place, (pattern, told["verdict"])
         assert word in told["advice"], (pattern, told["advice"])
@@ -167,15 +167,15 @@ def test_settings_and_devices_that_are_off_end_the_walk(web: Minidock, store: St
     device = f"ip link set dev {store.bridge}"
     localnet = f"net.ipv4.conf.{store.bridge}.route_localnet"
     told = ends("host", f"sysctl -qw {localnet}=0", f"sysctl -qw {localnet}=1", "routing")
-    assert "route_localnet is off" in told
-    assert f"sysctl -w {localnet}=1; or any start" in told
+    assert "it needs route_localnet" in told
+    assert f"sysctl -w {localnet}=1; or starting any" in told
     forwarding = "sysctl -qw net.ipv4.ip_forward"
     told = ends("outside", f"{forwarding}=0", f"{forwarding}=1", "routing")
-    assert "forwards nothing; sysctl -w net.ipv4.ip_forward=1" in told
-    cable = f"ip link set dev {web.ok('packet', '8090').split('veth')[1][:11]}".replace(
+    assert "IP forwarding is off; sysctl -w net.ipv4.ip_forward=1" in told
+    veth = f"ip link set dev {web.ok('packet', '8090').split('veth')[1][:11]}".replace(
         "dev ", "dev veth"
     )
-    told = ends("host", f"{cable} down", f"{cable} up", "cable")
+    told = ends("host", f"{veth} down", f"{veth} up", "veth")
     assert "is down; ip link set dev veth" in told
     assert ends("outside", f"{device} down", f"{device} up", "routing")
     inside = f"nsenter --net=/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/ns/net"
@@ -237,7 +237,7 @@ def test_the_container_s_end_is_explained(web: Minidock, store: Store) -> None:
     assert "published on 127.0.0.1 only" in told["hops"][0]["text"]
     result = web("packet", "--from", "outside", "8092")
     assert (result.code, result.stdout) == (1, "")
-    assert "only this host itself can call 127.0.0.1" in result.stderr
+    assert "only this host itself can connect to 127.0.0.1" in result.stderr
 
 
 def test_ipv6_is_relayed_and_the_packet_s_way_says_so(web: Minidock, store: Store) -> None:
@@ -246,7 +246,7 @@ def test_ipv6_is_relayed_and_the_packet_s_way_says_so(web: Minidock, store: Stor
     assert told["status"] == "relayed"
     pid = Path(f"/proc/{web.ok('inspect', '-f', '{{.State.Pid}}', 'web')}/stat")
     monitor = pid.read_text().rpartition(")")[2].split()[1]
-    assert any(hop["place"] == "relay" and f"pid {monitor}," in hop["text"] for hop in told["hops"])
+    assert any(hop["place"] == "proxy" and f"pid {monitor}," in hop["text"] for hop in told["hops"])
     dnat = [count for rule, count in own_rules(store.bridge).items() if rule.endswith(":80")]
     assert dnat == [0], "no packet was translated"
 
@@ -274,7 +274,7 @@ def test_a_foreign_rule_that_drops_it_is_named(web: Minidock, store: Store) -> N
     told = follow(store, "8090", "outside")
     assert end(told) == "filter FORWARD"
     assert f"-A FORWARD -o {store.bridge} -j DROP" in told["verdict"]
-    assert "not a rule of minidock's" in told["advice"]
+    assert "the rule is not minidock's" in told["advice"]
     sh(f"iptables -D FORWARD -o {store.bridge} -j DROP")
     sh("nft add table ip mine; nft add chain ip mine c '{ type filter hook forward priority 5; }'")
     sh("nft add rule ip mine c tcp dport 80 drop")
@@ -292,10 +292,10 @@ def test_ports_that_nobody_answers_are_refused_in_words(web: Minidock) -> None:
 
     assert "no container publishes port 9" in says("9")
     assert "invalid port: 80x" in says("80x")
-    assert "198.51.100.1 is no address of this host" in says("198.51.100.1:8090")
+    assert "198.51.100.1 is not an address of this host" in says("198.51.100.1:8090")
     assert "is published, but not on ::1" in says("[::1]:8092")
     assert "no container publishes port 8090/udp" in says("8090/udp")
-    assert "TCP and UDP can be followed" in says("8090/sctp")
+    assert "supported protocols: tcp, udp" in says("8090/sctp")
     assert "No such container: nobody" in says("8090", "--from", "nobody")
     web.ok("stop", "-t", "0", "web")
     assert "which is not running" in says("8090")

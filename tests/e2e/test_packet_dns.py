@@ -183,34 +183,34 @@ ARP = (
 GATEWAY = 'sh -c \'G=$(ip route show default | cut -d" " -f3);'
 FAULTS = {
     "unknown name": Fault(
-        "client", "nobody.test", "nobody is called nobody.test: no container .*NXDOMAIN"),
+        "client", "nobody.test", "the name nobody.test does not exist: no container .*NXDOMAIN"),
     "unknown name, another server": Fault(
-        "plain", "nobody.test", f"nobody is called nobody.test: says {HOST} \\(NXDOMAIN\\)"),
+        "plain", "nobody.test", f"the name nobody.test does not exist: says {HOST} \\(NXDOMAIN\\)"),
     "stopped container": Fault("client", "gone", "container gone is not running"),
     "on another network": Fault("client", "far", "far is on apart, client on shop"),
     "default network": Fault(
-        "plain", "web", "plain is on the default network, where there is no name service"),
+        "plain", "web", "plain is on the default network, which has no DNS server"),
     "resolv.conf leads elsewhere": Fault(
-        "client", "db", f"leads to {HOST}, and only 127.0.0.11 knows db",
+        "client", "db", f"names {HOST}, but only 127.0.0.11 knows db",
         make=f"{SAVE}; echo nameserver {HOST} > $CONF", undo=PUT_BACK),
     "resolv.conf is empty": Fault(
-        "client", "db", "names no server: resolvers ask 127.0.0.1 .*nobody answers there",
+        "client", "db", "names no server: resolvers then ask 127.0.0.1 .*no server answers there",
         make=f"{SAVE}; : > $CONF", undo=PUT_BACK),
     "monitor stopped": Fault(
-        "client", "db", "the monitor of client .*name server, is stopped \\(SIGSTOP\\)",
+        "client", "db", "the monitor of client .*, which serves its DNS, is stopped \\(SIGSTOP\\)",
         make="kill -STOP $MONITOR", undo="kill -CONT $MONITOR"),
     "the rule inside is gone": Fault(
-        "client", "db", "the rule inside client that leads 127.0.0.11:53 to its name server",
+        "client", "db", "the DNAT rule inside client from 127.0.0.11:53 to its DNS server",
         make="R=$($INSIDE iptables-save -t nat | grep -- '-A MINIDOCK-NAMES -p udp' | cut -c4-);"
         " $INSIDE iptables -t nat -D $R; echo \"$R\" > /tmp/rule.$MONITOR",
         undo="$INSIDE iptables -t nat -A $(cat /tmp/rule.$MONITOR); rm /tmp/rule.$MONITOR"),
     "dropped inside": Fault(
-        "client", "db", "a firewall inside client drops the question: raw OUTPUT: .*--dport 53",
+        "client", "db", "a firewall inside client drops the query: raw OUTPUT: .*--dport 53",
         "raw OUTPUT",
         make="$INSIDE iptables -t raw -I OUTPUT -p udp --dport 53 -j DROP",
         undo="$INSIDE iptables -t raw -D OUTPUT -p udp --dport 53 -j DROP"),
     "dropped on the host": Fault(
-        "plain", "example.test", "this host drops the question: filter INPUT: .*--dport 53",
+        "plain", "example.test", "this host drops the query: filter INPUT: .*--dport 53",
         "filter INPUT",
         make="iptables -I INPUT -p udp --dport 53 -j DROP",
         undo="iptables -D INPUT -p udp --dport 53 -j DROP"),
@@ -220,80 +220,82 @@ FAULTS = {
         make="iptables -I OUTPUT -p udp --sport 53 -j DROP",
         undo="iptables -D OUTPUT -p udp --sport 53 -j DROP"),
     "dropped behind our name server": Fault(
-        "client", "example.test", f"no server behind .*{HOST}:53: dropped by filter INPUT",
+        "client", "example.test", f"no upstream server.* {HOST}:53: dropped by filter INPUT",
         make="iptables -I INPUT -p udp --dport 53 -j DROP",
         undo="iptables -D INPUT -p udp --dport 53 -j DROP"),
     "nobody listens upstream": Fault(
-        "lost", "example.test", "no server behind .*127.0.0.9:53: none: refused, nobody listens"),
+        "lost", "example.test", "no upstream server.* 127.0.0.9:53: none: refused, no program"),
     "no way out": Fault(
-        "plain", "example.test", f"{HOST}:53: no route leads there",
+        "plain", "example.test", f"{HOST}:53: no route to the network",
         make="$INSIDE ip route del default",
         undo="$INSIDE ip route add default via "
         "$($INSIDE ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9]*.[0-9]*\\)..*/\\1/').0.1"),
     "internal": Fault("alone", "example.test", "alone is on internal networks only"),
     "cut short, and TCP is dropped": Fault(
-        "plain", "long.test", "cut short \\(TC\\), .* none by TCP: dropped by filter INPUT: -A IN",
+        "plain", "long.test",
+        "truncated \\(TC\\), .* not answer by TCP: dropped by filter INPUT: -A IN",
         "filter INPUT",
         make="iptables -I INPUT -p tcp --dport 53 -j DROP",
         undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
     "cut short, and TCP is refused": Fault(
-        "plain", "long.test", "cut short \\(TC\\), .* none by TCP: none: refused, nobody listens",
+        "plain", "long.test",
+        "truncated \\(TC\\), .* not answer by TCP: none: refused, no program listens",
         make="iptables -t nat -I PREROUTING -p tcp --dport 53 -j REDIRECT --to-ports 9",
         undo="iptables -t nat -D PREROUTING -p tcp --dport 53 -j REDIRECT --to-ports 9"),
     "cut short behind our name server": Fault(
-        "client", "long.test", f"no server behind .* by TCP, .*{HOST}:53: dropped by filter INPUT",
+        "client", "long.test", f"no upstream server.* by TCP, .*{HOST}:53: dropped by filter INPUT",
         make="iptables -I INPUT -p tcp --dport 53 -j DROP",
         undo="iptables -D INPUT -p tcp --dport 53 -j DROP"),
     "only an IPv6 address": Fault(
-        "plain", ONLY_IPV6, "six.test has no IPv4 address \\(NOERROR\\); of IPv6 it has fd00::7"),
+        "plain", ONLY_IPV6, "six.test has no IPv4 address \\(NOERROR\\), only IPv6: fd00::7"),
     "only an IPv6 address, by our name server": Fault(
-        "client", ONLY_IPV6, "six.test has no IPv4 address .*; of IPv6 it has fd00::7"),
+        "client", ONLY_IPV6, "six.test has no IPv4 address .*, only IPv6: fd00::7"),
     "no address at all": Fault(
-        "plain", EMPTY, "empty.test exists, and has no IPv4 address .*; none of IPv6 either"),
+        "plain", EMPTY, "empty.test exists, and has no IPv4 address .*; no IPv6 address either"),
     "a server of IPv6": Fault(
-        "plain", "example.test", "\\[fd00::53\\]:53: no route leads there",
+        "plain", "example.test", "\\[fd00::53\\]:53: no route to the network",
         make=f"{SAVE}; echo nameserver fd00::53 > $CONF", undo=PUT_BACK),
     "a server of IPv6 where nobody listens, or a rule says so": Fault(
         "plain", "example.test",
-        "\\[fd00::53\\]:53: none: refused \\(ECONNREFUSED\\), by .* or a firewall's rule; why is "
-        "not determined: looked at .*; not looked at the firewalls' .*, cable",
+        "\\[fd00::53\\]:53: none: refused \\(ECONNREFUSED\\), by .* or a firewall rule; cause "
+        "not determined; checked: .*; not checked: the firewalls' .*, veth",
         make=f"{SAVE}; echo nameserver fd00::53 > $CONF; {SIX_IN}", undo=f"{SIX_OUT}; {PUT_BACK}"),
     "a server of IPv6 whose answers are dropped": Fault(
         "plain", "example.test",
-        "\\[fd00::53\\]:53: none within .*not determined: looked at (?!the firewalls).*; not "
-        "looked at the firewalls' traces, inside and on this host, cable",
+        "\\[fd00::53\\]:53: none within .*not determined; checked: (?!the firewalls).*; not "
+        "checked: the firewalls' traces, inside and on this host, veth",
         make=f"{SAVE}; echo nameserver fd00::53 > $CONF; {SIX_IN};"
         "$INSIDE ip6tables -I INPUT -p udp --dport 53 -j DROP",
         undo=f"$INSIDE ip6tables -F INPUT; {SIX_OUT}; {PUT_BACK}"),
     "wrong ARP entry of the host": Fault(
-        "plain", "example.test", f"{HOST}:53: none within .*; this host's ARP entry sends .*:99",
+        "plain", "example.test", f"{HOST}:53: none within .*; this host's ARP entry maps .*:99",
         make=f"{ARP} replace $A lladdr 02:00:00:00:00:99 nud permanent dev $B",
         undo="ip neigh flush all nud permanent"),
     "wrong ARP entry of the container": Fault(
-        "plain", "example.test", "plain's ARP entry sends .*, its gateway, to 02:00:00:00:00:99",
+        "plain", "example.test", "plain's ARP entry maps its gateway .* to 02:00:00:00:00:99",
         make=f"$INSIDE {GATEWAY} ip neigh replace $G lladdr 02:00:00:00:00:99 dev eth0 nud per'",
         undo="$INSIDE ip neigh flush all nud permanent"),
     "wrong ARP entry behind our name server": Fault(
-        "client", "example.test", f"no server behind .*{HOST}:53: client's ARP entry sends .*:99",
+        "client", "example.test", f"no upstream server.* {HOST}:53: client's ARP entry maps .*:99",
         make=f"$INSIDE {GATEWAY} ip neigh replace $G lladdr 02:00:00:00:00:99 dev eth0 nud per'",
         undo="$INSIDE ip neigh flush all nud permanent"),
     "nobody has that address": Fault(
-        "plain", "example.test", "nobody answers this host's ARP question for 10.77.0.99 on",
+        "plain", "example.test", "no answer to this host's ARP request for 10.77.0.99 on",
         make=f"{SAVE}; echo nameserver 10.77.0.99 > $CONF", undo=PUT_BACK),
     "a route of the host drops it": Fault(
         "plain", "example.test", "a route of this host drops it: blackhole 10.99.0.53",
         make=f"{SAVE}; echo nameserver 10.99.0.53 > $CONF; ip route add blackhole 10.99.0.53",
         undo=f"ip route del blackhole 10.99.0.53; {PUT_BACK}"),
     "nothing is forwarded": Fault(
-        "plain", "example.test", "this machine forwards nothing .*, and 10.77.0.2 is not its own",
+        "plain", "example.test", "IP forwarding is off .*, and 10.77.0.2 is not this host",
         make=f"{SAVE}; echo nameserver 10.77.0.2 > $CONF; sysctl -qw net.ipv4.ip_forward=0",
         undo=f"sysctl -qw net.ipv4.ip_forward=1; {PUT_BACK}"),
-    "cable without master": Fault(
-        "plain", "example.test", "the host's end of plain's cable, is plugged into nothing",
+    "veth without master": Fault(
+        "plain", "example.test", "the host's end of plain's veth pair, is attached to no bridge",
         make=f"{ARP} show >/dev/null; ip link set $CABLE nomaster; echo $B > /tmp/br.$MONITOR",
         undo="ip link set $CABLE master $(cat /tmp/br.$MONITOR); rm /tmp/br.$MONITOR"),
     "nothing proves it": Fault(
-        "plain", SILENT, f"{HOST}:53: none within .*not determined: looked at the firewalls"),
+        "plain", SILENT, f"{HOST}:53: none within .*not determined; checked: the firewalls"),
 }  # fmt: skip
 
 
@@ -320,11 +322,11 @@ def test_a_question_that_fails_says_why(
 @pytest.mark.parametrize(
     ("container", "name", "places", "who"),
     [
-        ("client", "db", "name server, directory", "minidock's name server"),
-        ("client", "example.test", "name server, directory", "a server behind minidock's"),
+        ("client", "db", "DNS server, records", "minidock's DNS server"),
+        ("client", "example.test", "DNS server, records", "an upstream server of minidock's"),
         ("plain", "example.test", "", HOST),
         ("plain", "long.test", "", HOST),
-        ("client", "long.test", "name server, directory", "a server behind minidock's"),
+        ("client", "long.test", "DNS server, records", "an upstream server of minidock's"),
     ],
 )
 def test_a_name_is_answered_and_by_whom(
@@ -349,12 +351,12 @@ def test_a_name_is_answered_and_by_whom(
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [
-        ("mute.test", "", "gives no good answer: none within"),
-        ("torn.test", "", "gives no good answer: SERVFAIL"),
+        ("mute.test", "", "gives no valid answer: none within"),
+        ("torn.test", "", "gives no valid answer: SERVFAIL"),
         ("example.test", "", ""),
         ("example.test",  # the type stands behind 8 bytes of UDP, 12 of DNS and 14 of the name
          "iptables -I INPUT -p udp --dport 53 -m u32 --u32 '0>>22&0x3C@32&0xFFFF=0x001C' -j DROP",
-         "gives no good answer: dropped by filter INPUT"),
+         "gives no valid answer: dropped by filter INPUT"),
     ],
 )  # fmt: skip
 def test_what_comes_of_the_question_for_ipv6_is_told(
@@ -415,7 +417,7 @@ def test_in_another_container_s_network_its_name_server_answers(
     )
     told = ask("guest", "db")
     shop.ok("rm", "-f", "guest")
-    assert "says minidock's name server" in told["verdict"], told
+    assert "says minidock's DNS server" in told["verdict"], told
     assert any("the monitor of client" in hop["text"] for hop in told["hops"])
     assert told["notes"] == []
 
@@ -434,7 +436,7 @@ def test_docs_show_what_is_printed(shop: Minidock) -> None:
 def test_the_command_prints_it(shop: Minidock) -> None:
     printed = shop("packet", "client", "--dns", "db")
     assert printed.code == 0, printed.stderr
-    assert printed.stdout.startswith("One question from client for the address of db\n")
+    assert printed.stdout.startswith("One DNS query from client for the address of db\n")
     printed = shop("packet", "client", "--dns", "gone", "--json")
     assert printed.code == 1
     assert "gone is not running" in json.loads(printed.stdout)["verdict"]

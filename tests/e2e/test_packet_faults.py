@@ -59,30 +59,30 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    # the cable
-    "cable without master": Fault(
+    # the veth pair
+    "veth without master": Fault(
         "ip link set $CABLE nomaster", "ip link set $CABLE master $BRIDGE",
-        "cable|bridge", "the host's end of web's cable, is plugged into nothing"),
-    "cable in another bridge": Fault(
+        "veth|bridge", "the host's end of web's veth pair, is attached to no bridge"),
+    "veth in another bridge": Fault(
         "ip link add elsewhere type bridge; ip link set $CABLE master elsewhere",
         "ip link set $CABLE master $BRIDGE; ip link del elsewhere",
-        "cable|bridge", "is plugged into elsewhere"),
-    "cable down": Fault(
-        "ip link set $CABLE down", "ip link set $CABLE up", "cable|bridge", "veth\\w+ is down"),
+        "veth|bridge", "is a port of elsewhere"),
+    "veth down": Fault(
+        "ip link set $CABLE down", "ip link set $CABLE up", "veth|bridge", "veth\\w+ is down"),
     "port disabled": Fault(
         "bridge link set dev $CABLE state 0", "bridge link set dev $CABLE state 3",
-        "cable|bridge", "the bridge's port veth\\w+ is disabled"),
+        "veth|bridge", "the bridge's port veth\\w+ is disabled"),
     "eth0 down": Fault(
         "$INSIDE ip link set eth0 down",
         "$INSIDE ip link set eth0 up; $INSIDE ip route add default via $GATEWAY",
-        "cable|container|bridge", "eth0 is down inside web"),
+        "veth|container|bridge", "eth0 is down inside web"),
     "eth0 renamed": Fault(
         "$INSIDE sh -c 'ip link set eth0 down; ip link set eth0 name old; ip link set old up'",
         "$INSIDE sh -c 'ip link set old down; ip link set old name eth0; ip link set eth0 up;"
         " ip route replace default via '$GATEWAY",
-        "container", "web has no device eth0 any more"),
+        "container", "web has no interface eth0 any more"),
     "bridge down": Fault(
-        "ip link set $BRIDGE down", "ip link set $BRIDGE up", "routing", "is down, and its route"),
+        "ip link set $BRIDGE down", "ip link set $BRIDGE up", "routing", "is down, so its route"),
     # the container's network
     "no route inside": Fault(
         "$INSIDE ip route del default", "$INSIDE ip route add default via $GATEWAY",
@@ -94,7 +94,7 @@ FAULTS = {
         "$INSIDE sh -c 'ip addr del '$ADDRESS'/16 dev eth0; ip addr add 10.99.0.9/16 dev eth0'",
         "$INSIDE sh -c 'ip addr del 10.99.0.9/16 dev eth0; ip addr add '$ADDRESS'/16 dev eth0;"
         " ip route add default via '$GATEWAY; ip neigh flush dev $BRIDGE",
-        "program|bridge|cable", "web does not have [0-9.]+ any more; its addresses: 10.99.0.9"),
+        "program|bridge|veth", "web does not have [0-9.]+ any more; its addresses: 10.99.0.9"),
     "rp_filter inside": Fault(
         f"$INSIDE sh -c '{NEW_LINK}; sysctl -qw"
         " net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.all.rp_filter=1;"
@@ -107,7 +107,7 @@ FAULTS = {
         " sysctl -qw net.ipv4.conf.eth0.rp_filter=0 net.ipv4.conf.all.rp_filter=0;"
         " ip route add 198.18.0.0/24 dev d0'",
         "$INSIDE ip link del d0",
-        "program", "web sends its answer by d0, not by eth0", "outside"),
+        "program", "web sends its answer out on d0, not on eth0", "outside"),
     "iptables inside": Fault(
         "$INSIDE iptables -I INPUT -p tcp --dport 80 -j DROP",
         "$INSIDE iptables -D INPUT -p tcp --dport 80 -j DROP",
@@ -125,11 +125,11 @@ FAULTS = {
     "wrong ARP entry of the host": Fault(
         "ip neigh replace $ADDRESS lladdr 02:00:00:00:00:99 dev $BRIDGE nud permanent",
         "ip neigh del $ADDRESS dev $BRIDGE",
-        "program|cable|container", "this host's ARP entry \\(permanent\\) sends .*:00:00:00:99"),
+        "program|veth|container", "this host's ARP entry \\(permanent\\) maps .*:00:00:00:99"),
     "wrong ARP entry of the container": Fault(
         "$INSIDE ip neigh replace $GATEWAY lladdr 02:00:00:00:00:99 dev eth0 nud permanent",
         "$INSIDE ip neigh del $GATEWAY dev eth0",
-        "answer|program", "web's ARP entry sends .*, its gateway, to 02:00:00:00:00:99"),
+        "answer|program", "web's ARP entry maps its gateway .* to 02:00:00:00:00:99"),
     # the host's routing
     "blackhole route": Fault(
         "ip route add blackhole $ADDRESS", "ip route del blackhole $ADDRESS",
@@ -141,13 +141,13 @@ FAULTS = {
         f"{NEW_LINK}; ip route add $ADDRESS dev d0 table 77;"
         " ip rule add pref 100 to $ADDRESS lookup 77",
         "ip rule del pref 100; ip link del d0",
-        "routing", "routes [0-9.]+ by d0, not by .*100: from all to [0-9.]+ lookup 77", "outside"),
+        "routing", "routes [0-9.]+ to d0, not to .*100: from all to [0-9.]+ lookup 77", "outside"),
     "ip_forward off": Fault(
         "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1",
-        "routing", "this machine forwards nothing", "outside"),
+        "routing", "IP forwarding is off", "outside"),
     "route_localnet off": Fault(
         "sysctl -qw net.ipv4.conf.$BRIDGE.route_localnet=0",
-        "sysctl -qw net.ipv4.conf.$BRIDGE.route_localnet=1", "routing", "route_localnet is off"),
+        "sysctl -qw net.ipv4.conf.$BRIDGE.route_localnet=1", "routing", "it needs route_localnet"),
     # the firewall
     "FORWARD drops": Fault(
         "iptables -I FORWARD -o $BRIDGE -j DROP", "iptables -D FORWARD -o $BRIDGE -j DROP",
@@ -162,9 +162,9 @@ FAULTS = {
         "x c", "drops it: rule \\d+ of nft's chain x c", "outside"),
     "masquerade gone": Fault(
         "iptables -t nat -D MINIDOCK-$BRIDGE-OUT -s 127.0.0.0/8 -o $BRIDGE -j MASQUERADE", "",
-        "program", "it arrived as coming from 127.0.0.1"),
+        "program", "it arrived with the source 127.0.0.1"),
     "DNAT gone": Fault(
-        "iptables -t nat -F MINIDOCK-$BRIDGE", "", "", "by the monitor's relay"),
+        "iptables -t nat -F MINIDOCK-$BRIDGE", "", "", "through the userland proxy"),
     "frames dropped": Fault(
         "nft 'add table bridge x; add chain bridge x c { type filter hook forward priority 0; };"
         " add chain bridge x o { type filter hook output priority 0; };"
@@ -176,7 +176,7 @@ FAULTS = {
         "", "httpd \\(pid \\d+\\) is stopped \\(SIGSTOP\\)"),
     "stopped monitor": Fault(
         "iptables -t nat -F MINIDOCK-$BRIDGE; kill -STOP $MONITOR", "kill -CONT $MONITOR",
-        ".*", "the monitor of web \\(pid \\d+\\) has the port, and is stopped"),
+        ".*", "the monitor of web \\(pid \\d+\\) holds the port and is stopped"),
     "on 127.0.0.1": Fault(
         "", "", "program", "listening on 127.0.0.1 inside the container", port="8091"),
     "on another port": Fault(
@@ -273,7 +273,7 @@ def test_what_nothing_proves_is_not_determined(store: Store, run: Callable[[str]
     told = follow(store, "8090")
     run("bridge link set dev $CABLE flood on learning on")
     assert told["status"] == "stopped", told
-    assert "why is not determined: looked at the bridge, the cable, eth0 inside" in told["verdict"]
+    assert "cause not determined; checked: the bridge, the veth, eth0 inside" in told["verdict"]
 
 
 def test_hairpin_that_is_off_is_named(store: Store, run: Callable[[str], str]) -> None:
@@ -352,16 +352,16 @@ def test_one_container_calls_another(
     web: Minidock, store: Store, run: Callable[[str], str]
 ) -> None:
     def called(text: str) -> dict[str, Any]:
-        seen = send(store, between(store, "other", text), seconds=patience(0.4), start="other")
-        return plain(walk(seen, Steps(store)))
+        result = send(store, between(store, "other", text), seconds=patience(0.4), start="other")
+        return plain(walk(result, Steps(store)))
 
     told = called("web:80")
     assert told["status"] == "answered", told
-    assert [hop["place"] for hop in told["hops"]][:4] == ["socket", "bridge", "cable", "container"]
+    assert [hop["place"] for hop in told["hops"]][:4] == ["socket", "bridge", "veth", "container"]
     run("ip link set $CABLE nomaster")
     told = called("web:80")
     run("ip link set $CABLE master $BRIDGE")
-    assert "web's cable, is plugged into nothing" in told["verdict"]
+    assert "web's veth pair, is attached to no bridge" in told["verdict"]
     printed = web("packet", "other", "web:83")
     assert printed.code == 1 and "no program in web listens on port 83" in printed.stdout
     web.ok("network", "create", "apart")

@@ -101,7 +101,7 @@ def _comparable(record: dict[str, Any]) -> dict[str, Any]:
     """Without what differs between two runs too: pids, descriptors, ports of the kernel's choice"""
     arguments = {name: _neutral(name, value) for name, value in record["args"].items()}
     if str(arguments.get("path")).endswith("/init/cgroup.procs"):
-        arguments["value"] = "$keeper"  # of systemd's unit, or whoever was in a home before
+        arguments["value"] = "$main_process"  # of systemd's unit, or a process found there
     return {key: record[key] for key in ("actor", "begin", "op", "phase")} | {"args": arguments}
 
 
@@ -363,7 +363,7 @@ def test_plan_changes_nothing(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mount.pivot_root" in done.stdout
-    assert ("supposed: " in done.stdout) == bool(user)
+    assert ("assumed: " in done.stdout) == bool(user)
     lines = (tmp_path / "trace").read_text().splitlines()
     python = [n for n, line in enumerate(lines) if f'execve("{command_line()[0]}"' in line]
     assert _changing(lines[python[0] :]) == []

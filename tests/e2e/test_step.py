@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.root]
 of_stage = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # by execnet
 
 PROMPT = "(step) "
-RUNS = "made: the command runs"
+RUNS = "created: the command runs"
 Terminal = Callable[..., "pexpect.spawn[str]"]
 
 
@@ -69,7 +69,7 @@ def interrupt(child: pexpect.spawn[str]) -> None:
 
     That one Python has noted, and looks at when the next interrupts the select.
     """
-    answers = ["unmaking what was made:", pexpect.TIMEOUT]
+    answers = ["undoing what was done:", pexpect.TIMEOUT]
     deadline = time.monotonic() + patience(30)
     child.sendintr()
     while child.expect_exact(answers, timeout=patience(2)) != 0:
@@ -106,7 +106,7 @@ def told_by_ip(acts: list[half_made.Act], place: half_made.Place) -> list[str]:
     assert Path(f"/sys/class/net/{cable}/master").readlink().name == place.bridge
     found = [f"{name} {' '.join(words)}" for name, words in links.items()]
     eth0 = next(line for line in found if line.startswith("eth0"))
-    found[found.index(eth0)] = f"{eth0} its other end: {cable} in {place.bridge}"
+    found[found.index(eth0)] = f"{eth0} its peer: {cable} in {place.bridge}"
     return [*found, f"default route by {gateway}"]
 
 
@@ -200,9 +200,9 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     assert "none yet" in say(child, "inspect")
     assert "there is no inside" in say(child, "sh")
     assert "mount.pivot_root" in say(child, "break pivotroot")
-    assert "no such word" in say(child, "bind_mount")
+    assert "unknown command" in say(child, "bind_mount")
     say(child, "break pivot_root(2)")
-    assert "breaks: pivot_root" in say(child, "b")
+    assert "breakpoints: pivot_root" in say(child, "b")
     assert shown_op(say(child, "continue")) == "mount.pivot_root"
     assert "the host's tree stays in reach" in say(child, "explain")
     assert "Created" in minidock.ok("ps", "-a", "--format", "{{.Status}}")
@@ -232,7 +232,7 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     assert shown_op(say(child, "")) == "node.make_device"  # an empty line: next, once more
     assert "init · runtime.process_config" in say(child, "chapter")
     assert shown_op(say(child, "list")) == shown_op(say(child, "l"))
-    assert "no break before pivot_root any more" in say(child, "dele\tpivot_r\t")
+    assert "no breakpoint before pivot_root any more" in say(child, "dele\tpivot_r\t")
     child.sendline("abort")
     assert ended(child) == 125
     assert nothing_is_left(minidock, store)

@@ -157,7 +157,7 @@ def test_its_network_is_what_the_kernel_has_and_not_what_was_made(box: Box, stor
     output(f"{inside} link set eth0 down; echo")
     output(f"ip address del {gateway['local']}/{gateway['prefixlen']} dev {store.bridge}; echo")
     told = {part["name"]: part["what"] for part in box.parts()}
-    assert told[cable].endswith("plugged into no bridge")
+    assert told[cable].endswith("attached to no bridge")
     assert told["eth0"] == "no address: its end of the cable, which is down"
     assert told[store.bridge] == f"the bridge, without the gateway's address {gateway['local']}"
     port = next(name for name in told if name.startswith("port "))
@@ -288,7 +288,7 @@ def _told(minidock: Minidock, path: str) -> dict[str, Any]:
         (["nobody"], "No such container, image or volume: nobody"),
         (["nobody:/etc"], "No such container or image: nobody"),
         (["nobody:etc/x"], "No such container, image or volume: nobody:etc/x"),
-        (["busybox:/nothing/at/all"], "there is no /nothing in any layer that counts"),
+        (["busybox:/nothing/at/all"], "/nothing does not exist"),
         (["busybox:/etc/nothing"], "no layer of busybox has /etc/nothing"),
         (["busybox:/etc/passwd/x"], "/etc/passwd is a file, so there is no x in it"),
         (["--type", "nonsense", "busybox"], '"nonsense" is not a valid value for --type'),

@@ -98,7 +98,7 @@ def test_what_is_said_to_stand_stands_for_another_witness_too(
     """Of each pair of omissions. The witness is a shell in the container."""
     words = ["--without", isolations, "--yes-in-a-vm"]
     done = _run_apart(store, "run", "--rm", *words, busybox_image, "sh", "-c", WITNESS)
-    standing = done.stderr.partition("still standing: ")[2].splitlines()[0].split(", ")
+    standing = done.stderr.partition("still isolated: ")[2].splitlines()[0].split(", ")
     said = done.stdout.splitlines()
     told = dict(line.replace(":\t", " ").split(" ", 1) for line in said if not line[:4] == "root")
     root = os.stat("/")
@@ -168,7 +168,7 @@ def test_a_user_without_power_gets_less_through_the_same_hole(
         store, "run", "--rm", "-u", "1000", "--yes-in-a-vm", "--without", "pivot_root",
         busybox_image, "true",
     )  # fmt: skip
-    assert "  without pivot_root: nothing came through; another wall" in told.stderr
+    assert "  without pivot_root: nothing leaked; another isolation" in told.stderr
 
 
 def test_mounts_of_a_container_without_a_namespace_are_the_host_s_and_go_with_it(
@@ -227,7 +227,7 @@ def test_exec_enters_the_container_s_root_also_where_its_namespace_has_the_host_
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (["--without", "walls"], "there is no wall"),
+        (["--without", "walls"], "unknown isolation"),
         (["--yes-in-a-vm"], "--without"),
         (["--without", "net", "--network", "none"], "--network none"),
     ],

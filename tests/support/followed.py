@@ -65,8 +65,8 @@ def put_back(saved: str) -> None:
 def follow(store: Store, asked: str, start: str = "host") -> dict[str, Any]:
     """What `packet --json` prints, without a process of its own."""
     target = resolve(store, *parse(asked))
-    seen = send(store, target, start=start, seconds=patience(0.4))
-    return plain(walk(seen, Steps(store)))
+    result = send(store, target, start=start, seconds=patience(0.4))
+    return plain(walk(result, Steps(store)))
 
 
 def named(told: dict[str, Any]) -> set[str]:

@@ -59,7 +59,7 @@ def story(lines: list[str], out: io.StringIO | None = None) -> str:
     out = out or io.StringIO()
     entry = Story(Page(out, ENGLISH), {"/store/c1": "$C"})
     reader = JournalReader()
-    for op in [op for line in lines for op in reader.read(line)] + reader.rest():
+    for op in [op for line in lines for op in reader.read(line)] + reader.unfinished():
         entry.write(op)
     return out.getvalue()
 

@@ -46,4 +46,4 @@ def test_the_environment_is_read_as_gettext_reads_it(
 def test_a_language_that_there_is_not_is_an_error_that_names_those_there_are() -> None:
     with pytest.raises(UsageError, match="'fr'") as caught:
         language("fr")
-    assert caught.value.hint == f"there are: {', '.join(available())}"
+    assert caught.value.hint == f"available: {', '.join(available())}"

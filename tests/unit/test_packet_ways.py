@@ -13,7 +13,7 @@ import pytest
 from minidock.errors import UsageError
 from minidock.kernel import nftrace
 from minidock.teach.packet import listeners
-from minidock.teach.packet.firewall_trace import Rules, ways
+from minidock.teach.packet.firewall_trace import Rules, packet_traces
 from minidock.teach.packet.listeners import Listener, _address
 from minidock.teach.packet.target import parse
 
@@ -43,7 +43,7 @@ def event(packet: int, table: str, chain: str, **more: Any) -> nftrace.Event:
 def test_events_of_two_packets_are_told_apart_and_empty_jumps_left_out() -> None:
     call = header("127.0.0.1", 40000, "127.0.0.1", 8090, SYN)
     other = header("127.0.0.1", 41000, "127.0.0.1", 8090, SYN)
-    found = ways(
+    found = packet_traces(
         [
             event(1, OWN, "output", header=call),
             event(2, OWN, "output", header=other),
@@ -56,7 +56,7 @@ def test_events_of_two_packets_are_told_apart_and_empty_jumps_left_out() -> None
         OWN,
         _Texts(),
     )
-    assert [[rule.text for s in way.stations for rule in s.rules] for way in found] == [
+    assert [[rule.text for s in way.chains for rule in s.rules] for way in found] == [
         ["-A OUTPUT -j MINE", "-A MINE -j DNAT"],
         ["-P OUTPUT ACCEPT"],
     ]
@@ -76,7 +76,7 @@ def test_a_packet_that_goes_on_under_another_number_is_the_same(
     before: tuple[Any, ...], after: tuple[Any, ...]
 ) -> None:
     stranger = header("10.0.0.9", 5, "10.0.0.8", 6, SYN)
-    found = ways(
+    found = packet_traces(
         [
             event(1, OWN, "prerouting", header=header(*before)),
             event(5, OWN, "forward", header=stranger),
@@ -94,7 +94,11 @@ def test_a_packet_that_goes_on_under_another_number_is_the_same(
         _Texts(),
     )
     assert len(found) == 1
-    assert [station.chain for station in found[0].stations] == ["prerouting", "forward", "FORWARD"]
+    assert [chain_trace.chain for chain_trace in found[0].chains] == [
+        "prerouting",
+        "forward",
+        "FORWARD",
+    ]
     assert found[0].dropped_by
 
 
@@ -118,16 +122,16 @@ def test_addresses_of_proc_net_are_read() -> None:
     [("0.0.0.0", True), ("::", True), ("172.18.0.2", True), ("127.0.0.1", False), ("::1", False)],
 )
 def test_who_hears_what_comes_by_the_cable(address: str, heard: bool) -> None:
-    assert Listener(address, 80, "").hears("172.18.0.2") == heard
+    assert Listener(address, 80, "").accepts("172.18.0.2") == heard
 
 
 def test_ports_are_parsed() -> None:
     assert parse("8090") == ("", 8090, "tcp")
     assert parse("127.0.0.1:8090/tcp") == ("127.0.0.1", 8090, "tcp")
     assert parse("[::1]:80") == ("::1", 80, "tcp")
-    for wrong in ("", "0", "65536", "x", "a:80", "8090/sctp", "٠", "1.2.3:80", "-1"):
+    for fault in ("", "0", "65536", "x", "a:80", "8090/sctp", "٠", "1.2.3:80", "-1"):
         with pytest.raises(UsageError):
-            parse(wrong)
+            parse(fault)
 
 
 def test_the_holder_of_a_port_is_found_though_it_closes_other_files_meanwhile(

@@ -74,7 +74,7 @@ def test_every_byte_but_nul_survives(shell: list[str], words: list[str]) -> None
 
 
 def test_a_text_that_looks_like_a_mark_is_text() -> None:
-    for literal in ("@BOX@", "%INSIDE%", "$pid", "${NL}", "/proc/$pid/x", "$keeper!"):
+    for literal in ("@BOX@", "%INSIDE%", "$pid", "${NL}", "/proc/$pid/x", "$main_process!"):
         assert _shell(word(VARIABLES.mark(literal))) == [literal]
 
 

@@ -45,7 +45,7 @@ def test_it_is_looked_at_until_a_look_is_whole(looks: list[int], failing: int) -
 
 def test_one_that_never_holds_still_is_said_to_be_so(looks: list[int]) -> None:
     looks[0] = 1000
-    with pytest.raises(Conflict, match="again ends and begins again faster"):
+    with pytest.raises(Conflict, match="again restarts faster"):
         view.locate_container(BOX)
 
 

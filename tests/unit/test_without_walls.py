@@ -39,7 +39,7 @@ def test_walls_are_read_with_commas_and_repeated_each_once() -> None:
 
 @pytest.mark.parametrize("word", ["", "network", "pid,", "PID"])
 def test_a_wall_that_there_is_not_is_named_with_those_that_there_are(word: str) -> None:
-    with pytest.raises(UsageError, match="there is no wall") as caught:
+    with pytest.raises(UsageError, match="unknown isolation") as caught:
         parse_isolations([word])
     assert "pivot_root" in caught.value.hint
 
@@ -92,7 +92,7 @@ def test_a_flag_that_asks_for_the_opposite_is_refused(isolation: str, host: dict
 @pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_only_the_dangerous_ones_ask_whether_the_machine_may_break(isolation: str) -> None:
     if isolation in ("mount", "pivot_root"):
-        with pytest.raises(UsageError, match="no virtual machine") as caught:
+        with pytest.raises(UsageError, match="not a virtual machine") as caught:
             _host_config(isolation, allowed=False)
         assert "--yes-in-a-vm" in caught.value.hint
     else:
@@ -189,11 +189,11 @@ def test_a_leak_is_told_under_its_wall_or_as_another_s_fault(probe: str) -> None
     findings = [_finding(name, leaked=name == probe) for name in LEAKS]
     told_lines = report_text([isolation], findings).splitlines()
     assert f"  without {isolation}: {sentence(FACTS)}" in told_lines
-    assert isolation not in told_lines[-1] and "still standing" in told_lines[-1]
+    assert isolation not in told_lines[-1] and "still isolated" in told_lines[-1]
     other = "pid" if isolation != "pid" else "net"
     lines = report_text([other], findings).splitlines()
-    assert f"  so {isolation} does not hold either: {sentence(FACTS)}" in lines
-    assert any(line.startswith(f"  without {other}: nothing came through") for line in lines)
+    assert f"  so {isolation} leaks too: {sentence(FACTS)}" in lines
+    assert any(line.startswith(f"  without {other}: nothing leaked") for line in lines)
 
 
 def test_the_warning_names_the_walls_and_docker_s_flag() -> None:

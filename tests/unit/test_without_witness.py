@@ -38,7 +38,7 @@ def test_a_stopped_process_is_ended_and_reaped(monkeypatch: pytest.MonkeyPatch, 
     created = cast(Any, SimpleNamespace(state=None, config={"linux": {}, "process": {}}))
     answers = witness._run_inside(cast(Any, None), created, cast(Host, None))
     if then == "says nothing":
-        with pytest.raises(MinidockError, match="was not heard of for 0.5 s"):
+        with pytest.raises(MinidockError, match="sent nothing for 0.5 s"):
             list(answers)
     else:
         assert list(answers) == []

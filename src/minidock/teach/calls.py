@@ -1,7 +1,7 @@
-"""Where our code calls an op: read from the source, so that it cannot be out of date.
+"""Find the call sites of an op in the source of minidock.
 
-A place is a call of the op, or a step that names it (`Step(m.pivot_root, …)`, `undo.callback(…)`).
-Names are followed through each file's imports; nothing is run.
+A call site calls the op, or passes it to a call (`Step(m.pivot_root, …)`, `undo.callback(…)`).
+Names are resolved through each file's imports; no code is executed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SOURCE = Path(minidock.__file__).parent
 
 
 class CallSite:
-    """One place: module and function as a journal's phase has them, file and line."""
+    """One call site: module and function as in a journal's phase, file and line."""
 
     def __init__(self, module: str, function: str, file: Path, line: int) -> None:
         self.module = module
@@ -33,17 +33,17 @@ class CallSite:
 
     @property
     def purpose(self) -> str:
-        """What the calling function is for: the first line of its docstring."""
+        """The purpose of the calling function: the first line of its docstring."""
         return purpose_of_function(self.module, self.function)
 
 
 def call_sites(op: Op) -> list[CallSite]:
-    """Every place that calls an op, in the order of the files' names."""
+    """List the call sites of an op, sorted by file name."""
     name = op.act.__name__
-    home = op.act.__module__.rpartition(".")[2]
+    module = op.act.__module__.rpartition(".")[2]
     found = []
     for path, text in _sources():
-        if name in text and (home in text or path.stem == home):
+        if name in text and (module in text or path.stem == module):
             wanted = f"{op.act.__module__}.{name}"
             found += [site for full, site in _sites(path) if full == wanted]
     return found
@@ -52,7 +52,7 @@ def call_sites(op: Op) -> list[CallSite]:
 @cache
 def _sources() -> list[tuple[Path, str]]:
     views = SOURCE / "teach"
-    acting = views / "packet"  # all other views only name ops
+    acting = views / "packet"  # the other views only name ops
     paths = sorted(
         path for path in SOURCE.rglob("*.py") if views not in path.parents or acting in path.parents
     )
@@ -61,7 +61,7 @@ def _sources() -> list[tuple[Path, str]]:
 
 @cache
 def _sites(path: Path) -> list[tuple[str, CallSite]]:
-    """What one file calls or names, by its full name."""
+    """The calls in one file: (full name of the callee, call site)."""
     module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = dict(_imported(tree))
@@ -74,7 +74,7 @@ def _sites(path: Path) -> list[tuple[str, CallSite]]:
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """What each name stands for that the file imports, anywhere in it."""
+    """The imports of a file: (name, full name)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -82,40 +82,40 @@ def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 class _Calls(ast.NodeVisitor):
-    """Collects what is called, and what is handed to a call, with the function around it.
+    """Collects callees and function arguments of calls, with the enclosing function.
 
-    found: (full name, function as in a code object's co_qualname, line of the call).
+    found: (full name, function as in co_qualname, line of the call).
     """
 
     def __init__(self, names: dict[str, str]) -> None:
         self.found: list[tuple[str, str, int]] = []
         self._names = names
-        self._around: list[str] = []
+        self._enclosing: list[str] = []
         self._inside_function = 0
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for decorator in node.decorator_list:
             self.visit(decorator)
-        if self._inside_function:  # belongs to the function around it
+        if self._inside_function:  # belongs to the enclosing function
             self.generic_visit(node)
             return
-        self._around.append(node.name)
+        self._enclosing.append(node.name)
         self._inside_function += 1
         for statement in node.body:
             self.visit(statement)
         self._inside_function -= 1
-        self._around.pop()
+        self._enclosing.pop()
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._around.append(node.name)
+        self._enclosing.append(node.name)
         self.generic_visit(node)
-        self._around.pop()
+        self._enclosing.pop()
 
     def visit_Call(self, node: ast.Call) -> None:
         for part in (node.func, *node.args, *(k.value for k in node.keywords)):
             full = self._full_name(part)
-            if full and self._around:
-                self.found.append((full, ".".join(self._around), node.lineno))
+            if full and self._enclosing:
+                self.found.append((full, ".".join(self._enclosing), node.lineno))
             self.visit(part)
 
     def _full_name(self, node: ast.expr) -> str:

@@ -1,10 +1,11 @@
-"""explain: a container's journal, told to a student.
+"""explain: print a container's journal with explanations.
 
-    journal  ->  Reader (journal_reader.py)  ->  Story (story.py) and summary; or JSON, a line an op
+    journal  ->  JournalReader (journal_reader.py)  ->  Story (story.py) and summary
+                                                    ->  or JSON, one op a line
 
-Each op says who did it (engine, monitor, init), in which phase, what it did, why, how a shell would
-do the same, which man page tells more, and how long it took. The words are docstrings: nothing is
-written twice. What an op is: op_page.py.
+Each op has its actor (engine, monitor, init), its phase, its arguments, its purpose, the equivalent
+shell command, its man page and its duration. The texts are docstrings of the code. One op in
+detail: op_page.py.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def journal_printer(
     container: Container, *, as_json: bool, language: Language
 ) -> Callable[[str], None]:
-    """A function that tells each record of a run as it comes, on stderr."""
+    """A function that prints each record of a run on stderr as it arrives."""
     load_ops()
     reader = JournalReader()
     page = Page(sys.stderr, language)
@@ -57,10 +58,10 @@ def explain(
     only_phases: bool = False,
     language: Language,
 ) -> None:
-    """Tell, on stdout, what was done.
+    """Print the ops of a subject on stdout.
 
-    names: of ops, man pages or modules, to tell of these alone. only_phases: the overview alone.
-    Raises NotFound for a name that nothing has.
+    names: of ops, man pages or modules, as a filter. only_phases: print the overview only.
+    Raises NotFound for an unknown name.
     """
     everything = subject.ops
     wanted = _wanted(names)
@@ -71,9 +72,9 @@ def explain(
             _write_line(entry, page)
         return
     began = everything[0].record["t"]
-    told_in_full = [] if only_phases else ops
-    story = story_about(subject.title, subject.paths, page, began, told_in_full)
-    for entry in told_in_full:
+    shown_ops = [] if only_phases else ops
+    story = story_about(subject.title, subject.paths, page, began, shown_ops)
+    for entry in shown_ops:
         story.write(entry)
     if not names:
         write_overview(ops, page)
@@ -83,7 +84,7 @@ def explain(
 
 
 def _wanted(names: tuple[str, ...]) -> set[str]:
-    """The ops that are meant."""
+    """The names of the ops that match."""
     load_ops()
     for name in names:
         if not ops_named(name):

@@ -1,8 +1,8 @@
-"""What a journal tells: its records of begin and end, put together to ops and how they went.
+"""Read a journal: join its begin and end records into one entry per operation.
 
-    journal (lines)  ->  Reader  ->  Told: who, where, what, why, how a shell would, how long
+    journal (lines)  ->  JournalReader  ->  JournalEntry: actor, phase, op, why, twin, duration
 
-The words are the docstrings of the ops; kernel/op.py says what stands in a record.
+The texts are the docstrings of the ops; kernel/op.py defines the records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load_ops() -> None:
-    """Import every module that declares ops, so that their whys and twins are known."""
+    """Import all modules that declare ops, to register them."""
     for package in (minidock.kernel, minidock.runtime):
         for module in iter_modules(package.__path__):
             if not module.name.startswith("_"):
@@ -31,11 +31,11 @@ def load_ops() -> None:
 
 
 class JournalEntry:
-    """One op of a journal, with how it went.
+    """One operation of a journal, with its result.
 
-    record: its begin record with why, twin, man and source. number: its place in the story. us:
-    microseconds, None where it did not come back (execve, a crash). made: the kernel object that
-    came to be. errno: None where it went well; said, hint: the error's own words.
+    record: its begin record with why, twin, man and source. number: its position in the story. us:
+    its duration in microseconds, None if it did not return (execve, a crash). made: the result,
+    such as a new pid. errno: None for success; said, hint: texts of the error.
     """
 
     def __init__(self, begin: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class JournalEntry:
         self.hint = ""
 
     def finish(self, end: dict[str, Any]) -> None:
-        """Take over what the end record says."""
+        """Add the result from the end record."""
         self.us = end["us"]
         self.made = end.get("made")
         self.errno = end.get("errno")
@@ -57,12 +57,12 @@ class JournalEntry:
 
     @property
     def waits(self) -> bool:
-        """Whether what it took was waiting for another process."""
+        """Whether its duration is time spent waiting for another process."""
         return bool(self.record.get("wait"))
 
     @property
     def work_us(self) -> int:
-        """How long it worked: nothing, where it waited."""
+        """Its duration without waiting for other processes."""
         return 0 if self.waits else self.us or 0
 
     @property
@@ -72,17 +72,17 @@ class JournalEntry:
 
     @property
     def executes_command(self) -> bool:
-        """Whether init becomes the container's command here."""
+        """Whether init executes the container's command here."""
         ours = self.record["actor"] == "init" and self.record["op"] == "process.execute"
         return ours and self.errno is None
 
     @property
     def chapter(self) -> tuple[str, str]:
-        """Who did it, and the module in which it was written: ("init", "runtime.rootfs")."""
+        """Its actor, and the module that called it: ("init", "runtime.rootfs")."""
         return self.record["actor"], split_phase(self.record["phase"])[0]
 
     def plain(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """The entry as a JSON object."""
         outcome = {"us": self.us, "made": self.made, "errno": self.errno}
         words = {"said": self.said or None, "hint": self.hint or None}
         known = {n: value for n, value in {**outcome, **words}.items() if value is not None}
@@ -90,10 +90,10 @@ class JournalEntry:
 
 
 def _describe(begin: dict[str, Any]) -> dict[str, Any]:
-    """A begin record with its op's words; without them where another version of us has written it.
+    """A begin record with its op's texts; with empty texts if another version wrote it.
 
-    Such a journal may name an op that is called otherwise now, or has other arguments; a twin does
-    not expect these, and finds fault with them in whatever way.
+    Such a journal may have an op with another name or other arguments, on which a twin may raise
+    any of these errors.
     """
     try:
         return describe(begin)
@@ -102,43 +102,41 @@ def _describe(begin: dict[str, Any]) -> dict[str, Any]:
 
 
 class JournalReader:
-    """Turns a journal's lines into ops, each as soon as it is known how it went."""
+    """Turns journal lines into entries, each as soon as its result is known."""
 
     def __init__(self) -> None:
-        self._open: dict[
-            str, JournalEntry
-        ] = {}  # what each process is in the middle of, by its stem
+        self._open: dict[str, JournalEntry] = {}  # the unfinished op of each process
         self._count = 0
 
     def read(self, line: str) -> list[JournalEntry]:
-        """The ops that are over with this line."""
+        """The entries that this line completes."""
         record = json.loads(line)
         process = _process_of(record)
         before = self._open.pop(process, None)
-        over = [] if before is None else [before]
+        done = [] if before is None else [before]
         if "begin" not in record:
             if before is not None:
                 before.finish(record)
         elif (entry := JournalEntry(record)).returns:
             self._open[process] = entry
         else:
-            over.append(entry)
-        return self._numbered(over)
+            done.append(entry)
+        return self._numbered(done)
 
-    def rest(self) -> list[JournalEntry]:
-        """The ops that never ended."""
+    def unfinished(self) -> list[JournalEntry]:
+        """The entries without an end record."""
         return self._numbered(list(self._open.values()))
 
-    def _numbered(self, over: list[JournalEntry]) -> list[JournalEntry]:
-        """Each op gets its number in the story, in the order in which they are told."""
-        for entry in over:
+    def _numbered(self, done: list[JournalEntry]) -> list[JournalEntry]:
+        """Number the entries in order."""
+        for entry in done:
             self._count += 1
             entry.number = self._count
-        return over
+        return done
 
 
 def _process_of(record: dict[str, Any]) -> str:
-    """What tells the process that wrote a record; versions before this one had no ids."""
+    """A key for the process that wrote a record; earlier versions had no ids."""
     if "id" in record:
         return str(record["id"]).rpartition(".")[0]
     return f"{record['actor']} {record['pid']}"
@@ -148,7 +146,7 @@ def _process_of(record: dict[str, Any]) -> str:
 def split_phase(phase: str) -> tuple[str, str]:
     """A phase as its module and function: "runtime.rootfs", "enter_steps".
 
-    What stands in a comprehension or an inner function belongs to the function around it.
+    A comprehension or an inner function belongs to its enclosing function.
     """
     names = phase.partition(".<locals>")[0].split(".")
     for truncate in range(len(names) - 1, 0, -1):
@@ -171,19 +169,19 @@ def purpose_of_module(module: str) -> str:
 
 @cache
 def purpose_of_function(module: str, function: str) -> str:
-    """The first line of a function's docstring: a method's may stand in the class above its own.
+    """The first line of a function's docstring; a method may inherit it from a base class.
 
-    __init__, __enter__ and the like are told by their class.
+    Special methods such as __init__ and __enter__ have the docstring of their class.
     """
     try:
-        found: Any = import_module(f"minidock.{module}")
+        target: Any = import_module(f"minidock.{module}")
     except ModuleNotFoundError:
         return ""
     for name in function.split("."):
-        if name.startswith("__"):  # what Python itself says of it tells nothing
+        if name.startswith("__"):  # its own docstring would be Python's
             break
-        found = getattr(found, name, None)
-    return "" if found is None else _first_line(getdoc(found))
+        target = getattr(target, name, None)
+    return "" if target is None else _first_line(getdoc(target))
 
 
 def _first_line(docstring: str | None) -> str:

@@ -1,9 +1,9 @@
-"""The language in which explain tells: English as the docstrings have it, or a catalogue's.
+"""The language of explain: the docstrings' English, or a gettext catalogue.
 
-A catalogue is a file of gettext's, locale/LANGUAGE.po. Its messages are the docstrings themselves:
-an op's sentences, a phase's and a module's first line, and the few words of explain's own. It is
-read as it stands; that a checkout, an installed package and a translator have one and the same file
-is worth a few milliseconds. tests/architecture/test_catalogues.py says what is missing or stale.
+A catalogue is locale/LANGUAGE.po. Its msgids are docstrings: an op's sentences, the first lines of
+phases and modules, and explain's own words. The .po file is compiled at run time, which takes a few
+milliseconds: a checkout, an installed package and a translator all use the same file.
+tests/architecture/test_catalogues.py finds missing and stale messages.
 
 Source: GNU gettext manual, "The Format of PO Files" and "The Format of GNU MO Files".
 """
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     Language = gettext.NullTranslations
 
 LOCALE = Path(__file__).with_name("locale")
-_VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the order that gettext(3) looks in
+_VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # in the order of gettext(3)
 
 
 def language(wanted: str = "", environment: Mapping[str, str] = os.environ) -> Language:
-    """The language to tell in: the wanted one, or that of the environment, else English.
+    """Load a language: the wanted one, or that of the environment, else English.
 
-    wanted: such as "ru" or "ru_RU.UTF-8". Raises UsageError where there is no such catalogue. What
-    the environment asks for is what all programs are asked; one that we have not is no error.
+    wanted: such as "ru" or "ru_RU.UTF-8". Raises UsageError if it has no catalogue. An unknown
+    language in the environment is not an error.
     """
     if wanted:
         name = _short(wanted)
         if name not in available():
             raise UsageError(
-                f"no texts in language {wanted!r}", hint=f"there are: {', '.join(available())}"
+                f"no texts in language {wanted!r}", hint=f"available: {', '.join(available())}"
             )
         return _load(name)
     asked = next((environment[name] for name in _VARIABLES if environment.get(name)), "")
@@ -50,7 +50,7 @@ def language(wanted: str = "", environment: Mapping[str, str] = os.environ) -> L
 
 
 def available() -> list[str]:
-    """The languages that there are."""
+    """The available languages."""
     return ["en", *sorted(path.stem for path in LOCALE.glob("*.po"))]
 
 
@@ -68,9 +68,9 @@ def _load(name: str) -> Language:
 
 
 def parse_catalogue(text: str) -> dict[str, str]:
-    """A .po file's messages: msgid -> msgstr; forms of the plural are joined by NUL, as in a .mo.
+    """Parse a .po file: msgid -> msgstr; plural forms are joined by NUL, as in a .mo file.
 
-    Messages that are not translated yet, or marked fuzzy, have an empty msgstr.
+    Untranslated and fuzzy messages have an empty msgstr.
     """
     messages: dict[str, str] = {}
     for block in text.split("\n\n"):
@@ -92,7 +92,7 @@ def parse_catalogue(text: str) -> dict[str, str]:
 
 
 def compile_catalogue(messages: dict[str, str]) -> bytes:
-    """The .mo file of messages: a header, two tables of lengths and offsets, the strings."""
+    """Compile messages to a .mo file: header, two tables of lengths and offsets, strings."""
     done = sorted((i.encode(), s.encode()) for i, s in messages.items() if s)
     ids_at = 7 * 4
     texts_at = ids_at + 8 * len(done)

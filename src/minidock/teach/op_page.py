@@ -1,6 +1,6 @@
-"""What an op is: why a container needs it, what goes wrong without it, and where our code calls it.
+"""explain OP: why a container needs an op, what goes wrong without it, and its call sites.
 
-All of it is read from the source: the op's docstring, taken apart here, and its callers (calls.py).
+All of it comes from the source: the op's docstring, parsed here, and its callers (calls.py).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _OUTCOMES = ("Returns ", "Raises ", "Source: ")
 
 
 def pieces(op: Op) -> list[tuple[str, str]]:
-    """An op's docstring as pieces, each (kind, text on one line).
+    """Parse an op's docstring into pieces, each (kind, text on one line).
 
-    why: its first line. without: what goes wrong where the op is left out. argument: what a
-    parameter means. outcome: what it returns and raises, and its source. text: all else.
+    why: its first line. without: what goes wrong without the op. argument: the meaning of a
+    parameter. outcome: what it returns and raises, and its source. text: the rest.
     """
     found: list[tuple[str, str]] = []
     for number, paragraph in enumerate(inspect.cleandoc(op.act.__doc__ or "").split("\n\n")):
@@ -49,7 +49,7 @@ def pieces(op: Op) -> list[tuple[str, str]]:
 
 
 def _kind(line: str, op: Op) -> str:
-    """What begins with this line of a docstring, where it does not go on with what was before."""
+    """The kind of the piece that a line begins; "" if it continues one."""
     if line.startswith(_WITHOUT):
         return WITHOUT
     if line.startswith(_OUTCOMES):
@@ -68,13 +68,13 @@ def ops_named(name: str) -> list[Op]:
 
 
 def names_of(op: Op) -> tuple[str, ...]:
-    """All by which an op can be asked for."""
+    """The names of an op: full name, function, man page, module."""
     module, _, function = op.name.rpartition(".")
     return op.name, function, op.man.partition("(")[0], module
 
 
 def explain_ops(ops: list[Op], page: Page, *, as_json: bool) -> None:
-    """Tell about one op on a page of its own, or list several."""
+    """Explain one op in detail, or list several."""
     if as_json:
         for op in ops:
             page.json(_plain(op, page.language))
@@ -98,8 +98,8 @@ def _write_op(op: Op, page: Page) -> None:
     if twin := _twin(op):
         page.row(_("in a shell"), page.paint("36", twin))
     for label, site in zip(_labels(_("called in")), call_sites(op), strict=False):
-        place = f"{site.file.relative_to(SOURCE)}:{site.line}  {site.function}"
-        page.row(label, place)
+        location = f"{site.file.relative_to(SOURCE)}:{site.line}  {site.function}"
+        page.row(label, location)
         if site.purpose:
             page.fold(_(site.purpose), " " * 16, paint="2")
     code = op.act.__code__
@@ -119,9 +119,9 @@ def _man_command(op: Op) -> str:
 
 
 def _twin(op: Op) -> str:
-    """The op as a shell command, with its parameters' names for words; "" where they are not words.
+    """The op as a shell command with its parameters' names; "" if not all are strings.
 
-    A command for a number or a set of flags needs their values: a container's story has them.
+    A command with a number or a set of flags needs their values, as in a container's story.
     """
     hints = {n: str(p.annotation) for n, p in inspect.signature(op.act).parameters.items()}
     if set(hints.values()) - {"str"}:
@@ -131,7 +131,7 @@ def _twin(op: Op) -> str:
 
 
 def _write_list(ops: list[Op], page: Page) -> None:
-    """Several ops, a line each, below what their module is about."""
+    """List ops below the purpose of their module."""
     _ = page.language.gettext
     module = ""
     for op in ops:
@@ -147,7 +147,7 @@ def _write_list(ops: list[Op], page: Page) -> None:
 
 
 def _plain(op: Op, language: Language) -> dict[str, Any]:
-    """An op as JSON has it."""
+    """An op as a JSON object."""
     _ = language.gettext
     entry: dict[str, Any] = {"op": op.name, "parameters": list(op.parameters), "man": op.man}
     for kind, text in pieces(op):

@@ -1,4 +1,4 @@
-"""A page of text: lines of a width, in colours on a terminal and without them in a pipe."""
+"""Text output: wrapped lines, with colours on a terminal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _LABEL_WIDTH = 12
 
 
 class Paint:
-    """Colours, on a terminal that wants them.
+    """Colours, if `out` is a terminal.
 
-    They are left out where `out` is no terminal, and where NO_COLOR is set (https://no-color.org).
+    NO_COLOR disables them (https://no-color.org).
     """
 
     def __init__(self, out: TextIO) -> None:
         self._on = out.isatty() and not os.environ.get("NO_COLOR")
 
     def __call__(self, code: str, text: str) -> str:
-        """Text in a colour: `code` is what ECMA-48 calls Select Graphic Rendition."""
+        """Colour a text: `code` is a Select Graphic Rendition parameter (ECMA-48)."""
         return f"\x1b[{code}m{text}\x1b[0m" if self._on and text else text
 
     def bold(self, text: str) -> str:
@@ -44,7 +44,7 @@ class Paint:
 class Page:
     """Writes lines.
 
-    out: where to. language: what the page's words are said in. paint: its colours.
+    out: the stream. language: of the page's texts. paint: its colours.
     """
 
     def __init__(self, out: TextIO, language: Language) -> None:
@@ -54,7 +54,7 @@ class Page:
         self.paint = Paint(out)
 
     def line(self, text: str) -> None:
-        """One line as it is; "?" for what the terminal has no character for."""
+        """Write one line; "?" for characters that the encoding lacks."""
         text = text.rstrip() + "\n"
         if not self._unicode:
             encoding = self._out.encoding or "ascii"
@@ -62,11 +62,11 @@ class Page:
         self._out.write(text)
 
     def json(self, value: object) -> None:
-        """A value as one line of JSON."""
+        """Write a value as one line of JSON."""
         self._out.write(json.dumps(value, ensure_ascii=not self._unicode) + "\n")
 
     def fold(self, text: str, indent: str, *, paint: str = "0") -> None:
-        """Prose, on as many lines as it takes."""
+        """Write prose, wrapped."""
         pieces = wrap(
             text,
             WIDTH,
@@ -79,17 +79,17 @@ class Page:
             self.line(self.paint(paint, piece) if paint != "0" else piece)
 
     def row(self, label: str, value: str) -> None:
-        """A label, and what it is about."""
+        """Write a label and its value."""
         self.line(f"    {label:<{_LABEL_WIDTH}}{value}")
 
 
 def truncate(text: str, width: int) -> str:
-    """A text's beginning, where it is longer than a width."""
+    """Truncate a text to a width."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def size(count: float) -> str:
-    """A number of bytes in thousands: 2024607 -> "2.02MB"."""
+    """A number of bytes in SI units: 2024607 -> "2.02MB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g}{unit}"
@@ -103,7 +103,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def time_text(us: int) -> str:
-    """A number of microseconds, in a unit that suits it."""
+    """A number of microseconds as text."""
     if us < 1000:
         return f"{us} µs"
     if us < 1_000_000:
@@ -112,15 +112,15 @@ def time_text(us: int) -> str:
 
 
 def short_ids(text: str) -> str:
-    """Ids and digests cut to the twelve digits by which Docker shows them."""
+    """Shorten ids and digests to twelve digits, as Docker does."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}", r"\1…", text)
 
 
 def fold_shell(line: str, width: int) -> Iterator[str]:
-    """A shell command on lines of a width, each but the last ending in a backslash.
+    """Split a shell command into lines, each but the last with a backslash at its end.
 
-    It is the same command afterwards: a line ends between two words, never in quotes, and a word
-    that is longer than the page has a line of its own.
+    It stays the same command: lines end between words, never within quotes; a word longer than the
+    page has its own line.
     """
     indent = ""
     while len(line) > width:
@@ -135,7 +135,7 @@ def fold_shell(line: str, width: int) -> Iterator[str]:
 
 
 def _spaces(line: str) -> Iterator[int]:
-    """Where a shell command has spaces between two words."""
+    """The offsets of spaces between the words of a shell command."""
     quote = ""
     for at, character in enumerate(line):
         if quote:

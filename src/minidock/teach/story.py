@@ -1,8 +1,8 @@
-"""A story: the ops of a journal, told to people as they come.
+"""A story: prints the entries of a journal as text, as they arrive.
 
-A *chapter* is what one process does in the functions of one module; it opens with the module's
-first line, and each of its phases with the function's. What a chapter has said it does not repeat.
-Long paths are shortened to $C, $STORE, $RUN and $ID, which a legend on top explains.
+A *chapter* is a sequence of ops that one process calls in one module; it begins with the first line
+of the module's docstring, and each of its phases with that of the function. A chapter does not
+repeat an explanation. Long paths are shortened to $C, $STORE, $RUN and $ID, which the head defines.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _INDENT = " " * 9
 
 
 class Story:
-    """Tells ops to people, as they come.
+    """Prints entries.
 
-    shortened: long path -> the name that stands for it, longer paths first. began: the moment from
-    which time is told, in nanoseconds; by default that of the first op. with_tools: whether the
-    shell that the twins are pasted into takes the host's setpriv along.
+    shortened: long path -> its variable, longer paths first. began: the start of the story's clock
+    in nanoseconds; by default the first op. with_tools: whether the twins use the host's setpriv
+    after pivot_root.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Story:
         self._chapter = ("", "")
         self._phase = ("", "")
         self._began = began
-        self._known: set[str] = set()  # phases whose purpose was told
-        self._told: set[str] = set()  # phases and ops that this chapter has told already
+        self._known: set[str] = set()  # phases whose purpose was printed
+        self._explained: set[str] = set()  # phases and ops that this chapter has explained
 
     def title(self, text: str) -> None:
-        """What it is about, what stands for its long paths, and what its shell takes along."""
+        """Print the head: the title, the variables for long paths, and the shell's tools."""
         page = self._page
         page.line(page.paint("1", text))
         lines = []
@@ -70,7 +70,7 @@ class Story:
             page.line("    " + page.paint("2", f"$ {line}"))
 
     def write(self, entry: JournalEntry) -> None:
-        """One op: a heading where a new chapter begins, then what, why, how, and how long."""
+        """Print one entry, after a heading if a new chapter begins."""
         record = entry.record
         page = self._page
         colour = COLOURS.get(record["actor"], "0")
@@ -81,11 +81,11 @@ class Story:
         if (phase := split_phase(record["phase"])) != self._phase:
             self._open_phase(*phase)
         self._head_line(entry, colour)
-        if record["op"] not in self._told:
+        if record["op"] not in self._explained:
             _ = page.language.gettext
             unknown = _("An operation that this version of minidock does not have.")
             page.fold(_(record["why"]) if record["why"] else unknown, _INDENT)
-            self._told.add(record["op"])
+            self._explained.add(record["op"])
         self._twin(self._twins.write(entry))
         if entry.errno is not None:
             self._write_failure(entry)
@@ -95,11 +95,11 @@ class Story:
             )
 
     def _open_chapter(self, entry: JournalEntry, colour: str) -> None:
-        """A rule with who and where, and how long after the story's beginning."""
+        """Print a chapter's heading: actor, module, and time since the story began."""
         page = self._page
         self._chapter = entry.chapter
         self._phase = ("", "")
-        self._told = set()
+        self._explained = set()
         name = " · ".join(entry.chapter)
         moment = f"+{time_text(max(0, entry.record['t'] - (self._began or 0)) // 1000)}"
         page.line("")
@@ -109,14 +109,14 @@ class Story:
             page.fold(page.language.gettext(purpose), "  ")
 
     def _open_phase(self, module: str, function: str) -> None:
-        """A phase's function, and at its first time what it is for."""
+        """Print a phase's function, and its purpose the first time."""
         page = self._page
         self._phase = (module, function)
         key = f"{module}.{function}"
-        if key not in self._told:
+        if key not in self._explained:
             page.line("")
         purpose = "" if key in self._known else purpose_of_function(module, function)
-        self._told.add(key)
+        self._explained.add(key)
         self._known.add(key)
         if purpose:
             page.fold(f"{function}: {page.language.gettext(purpose)}", "  ", paint="1")
@@ -124,7 +124,7 @@ class Story:
             page.line("  " + page.paint("1", function))
 
     def _head_line(self, entry: JournalEntry, colour: str) -> None:
-        """Number, op with its arguments; man page and time at the right."""
+        """Print number, op and arguments; man page and duration at the right."""
         page, record = self._page, entry.record
         time = "" if entry.us is None else time_text(entry.us)
         right = f"{record['man']:>20}{time:>10}"
@@ -143,13 +143,13 @@ class Story:
         write_hint(entry, page, _INDENT)
 
     def _made(self, made: Any) -> str:
-        """What the kernel made; or the op's word for having found nothing to do ("absent")."""
+        """The result of an op; or its word for having had nothing to do ("absent")."""
         if isinstance(made, dict):
             made = json.dumps(made)
         return self._page.language.gettext(self._short(made))
 
     def _value(self, value: Any) -> str:
-        """An argument, short enough for its line; of a path, the end is what matters."""
+        """An argument, shortened; a long path keeps its end."""
         if not isinstance(value, str) or not value.isprintable():
             value = json.dumps(value, ensure_ascii=False)
         shown = self._short(value)
@@ -160,7 +160,7 @@ class Story:
         return truncate(shown, _VALUE_WIDTH)
 
     def _twin(self, twin: str) -> None:
-        """A command behind a prompt, to be pasted; a comment without one, for reading."""
+        """Print a command with a prompt, or a comment without one."""
         page, prompt = self._page, "$ "
         for line in twin.splitlines():
             if line.startswith("#"):
@@ -181,13 +181,13 @@ def _replaced(text: str, shortened: dict[str, str]) -> str:
 
 
 def write_hint(entry: JournalEntry, page: Page, indent: str) -> None:
-    """What to do about a refusal, where the error said."""
+    """Print the hint of a failed op, if it has one."""
     for line in entry.hint.splitlines():
         page.fold(page.language.gettext("hint: {hint}").format(hint=line), indent)
 
 
 def reason(entry: JournalEntry) -> str:
-    """The kernel's word for a refusal; the error's own where the kernel was not asked."""
+    """The error as text: of the errno, or of minidock itself."""
     if not entry.errno:
         return entry.said.partition("\n")[0]
     return f"{os.strerror(entry.errno)} ({errno_name(entry.errno)})"
@@ -199,7 +199,7 @@ def story_of(
     began: int | None = None,
     ops: list[JournalEntry] | None = None,
 ) -> Story:
-    """A container's story, of which the title is told; the rest as for story_about."""
+    """A container's story, with its head printed; arguments as for story_about."""
     return story_about(title_of(container), paths_of(container), page, began, ops)
 
 
@@ -210,10 +210,10 @@ def story_about(
     began: int | None = None,
     ops: list[JournalEntry] | None = None,
 ) -> Story:
-    """A story, of which the title is told.
+    """A story, with its head printed.
 
-    paths, began: as for Story. ops: those that will come, where they are known: the legend has no
-    name that they do not need.
+    paths, began: as for Story. ops: the entries to come, if known: the head then defines only the
+    variables that they need.
     """
     if ops is not None:
         paths = _needed(paths, "\n".join(json.dumps(entry.plain()) for entry in ops))
@@ -224,7 +224,7 @@ def story_about(
 
 
 def _needed(paths: dict[str, str], text: str) -> dict[str, str]:
-    """Those of the long paths that a text has, longer paths first, and what these are made of."""
+    """The long paths in a text, longer ones first, and the paths of which they consist."""
     needed: dict[str, str] = {}
     for path, name in paths.items():
         if path in text or any(path in longer for longer in needed):

@@ -1,13 +1,13 @@
-"""What `explain` tells of: a container's run, or a story beside it, each out of its own journal.
+"""The subject of `explain`: a container's run or another story, each with its own journal.
 
     explain NAME                the last run of a container
-    explain NAME --exec ID      a program that `exec` has added; `last` for the last one
+    explain NAME --exec ID      a process that `exec` started; `last` for the last one
     explain NAME --health       the last probe of its health check
     explain NAME --cp           the last copy into it or out of it
     explain --build             the last build
-    explain --network NAME      a network: its making, containers that came and went
+    explain --network NAME      a network: its creation, containers that joined and left
 
-Where the journals are: engine/store/stories.py.
+The files of the journals: engine/store/stories.py.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number that the kernel has."""
+    """Whether a value is an integer of 64 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
 
 
-# kernel/record.py; versions before this one had other tags.
+# The shapes of kernel/record.py; earlier versions had other tags.
 _BEGIN = {
     "id": str, "begin": _is_number, "actor": str, "pid": _is_number, "t": _is_number, "op": str,
     "args": dict, "isolation?": [str], "phase": str, "line": _is_number, "wait?": bool,
@@ -44,10 +44,10 @@ _END = {
 
 
 class Subject:
-    """What is told.
+    """The subject of an explanation.
 
-    title: its first line. paths: long path -> the variable that stands for it. ops: what was done.
-    container: where it is a container's own run, whose end is told too.
+    title: its first line. paths: long path -> its variable. ops: the journal entries.
+    container: set for a container's run, to report how it ended.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Subject:
 
 
 def run_of(container: Container) -> Subject:
-    """A container's last run. Raises NotFound where it was never started, DamagedFile."""
+    """A container's last run. Raises NotFound if it was never started, DamagedFile."""
     ops = read_ops(container.paths.journal, lambda story: True)
     if not ops and container.state["StartedAt"] != NEVER:
         raise DamagedFile(
             container.paths.journal,
-            "what it told of the last run is lost",
-            hint=f"minidock start {container.name}     writes it anew",
+            "the records of the last run are lost",
+            hint=f"minidock start {container.name}     writes a new one",
         )
     if not ops:
         raise NotFound(
@@ -81,7 +81,7 @@ def run_of(container: Container) -> Subject:
 
 
 def exec_of(container: Container, wanted: str) -> Subject:
-    """A program that exec has added. wanted: its id or the beginning of that, or "last"."""
+    """A process that `exec` started. wanted: its id, a prefix of it, or "last"."""
     path = container.paths.exec_journal
     stories = _stories(path)
     if wanted != "last":
@@ -100,7 +100,7 @@ def health_of(container: Container) -> Subject:
     path = container.paths.health_journal
     if not (stories := _stories(path)):
         raise NotFound(
-            f"no health check of container {container.name} has run",
+            f"container {container.name} has not run a health check",
             hint="minidock run --health-cmd …, and wait for its first interval",
         )
     return _story_of(container, path, stories[-1])
@@ -111,26 +111,26 @@ def copy_of(container: Container) -> Subject:
     path = container.paths.copy_journal
     if not (stories := _stories(path)):
         raise NotFound(
-            f"nothing was copied into or out of container {container.name}",
+            f"container {container.name} has no journal of a copy",
             hint=f"minidock cp FILE {container.name}:/",
         )
     return _story_of(container, path, stories[-1])
 
 
 def build_of(store: Store) -> Subject:
-    """The last build that did something. Raises NotFound where there was none."""
+    """The last build that performed operations. Raises NotFound if there is none."""
     path = store.build_journal
     if not (stories := _stories(path)):
         raise NotFound(
             "no build has made a layer in this store",
-            hint="minidock build .; steps that come from the cache do nothing",
+            hint="minidock build .; cached steps perform no operations",
         )
     ops = read_ops(path, lambda story: _key(story) == stories[-1])
     return Subject(stories[-1], {store.root: "$STORE", store.run: "$RUN"}, ops)
 
 
 def network_of(store: Store, name: str) -> Subject:
-    """All that the journal has of a network that people made. Raises NotFound for any other."""
+    """A user-defined network's journal. Raises NotFound for any other."""
     from minidock.engine.network.lookup import find
 
     network = str(find(store, name)["Name"])
@@ -138,19 +138,19 @@ def network_of(store: Store, name: str) -> Subject:
     if not ops:
         raise NotFound(
             f"network {network} has no journal",
-            hint="a network that is always there is made by the first container that uses it: "
+            hint="the first container on a predefined network creates it: "
             "minidock explain CONTAINER",
         )
     return Subject(f"network {network}", {store.root: "$STORE", store.run: "$RUN"}, ops)
 
 
 def title_of(container: Container) -> str:
-    """A container, as its story begins."""
+    """The title of a container's story."""
     return f"{container.name}: {container.document['Path']} · {container.config['Image']}"
 
 
 def paths_of(container: Container) -> dict[str, str]:
-    """The long paths of a container's story, and what stands for them; longer ones first."""
+    """The long paths of a container's story and their variables, longer paths first."""
     return {
         container.paths.home: "$C",
         container.paths.run: "$RUN",
@@ -165,13 +165,13 @@ def _story_of(container: Container, path: str, wanted: str) -> Subject:
 
 
 def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[JournalEntry]:
-    """The ops of a journal, each with how it went. is_wanted: asked for each record's story.
+    """Read the entries of a journal. is_wanted: selects records by their story.
 
     Raises DamagedFile.
     """
     load_ops()
     reader = JournalReader()
-    wanted: set[str] = set()  # ids, since an end does not name its story
+    wanted: set[str] = set()  # ids, since an end record has no story
     found = []
     for record, line in _records(path):
         try:
@@ -181,11 +181,11 @@ def read_ops(path: str, is_wanted: Callable[[str], bool]) -> list[JournalEntry]:
                 found += reader.read(line)
         except (ValueError, LookupError, TypeError) as error:
             raise _damaged(path, error) from None
-    return found + reader.rest()
+    return found + reader.unfinished()
 
 
 def _stories(path: str) -> list[str]:
-    """What a journal has, by the first two words of each record's story, in their order."""
+    """The stories of a journal in order, as the first two words of each record's story."""
     keys = (_key(record.get("story", "")) for record, _ in _records(path))
     return list(dict.fromkeys(key for key in keys if key))
 
@@ -195,7 +195,7 @@ def _key(story: str) -> str:
 
 
 def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """A journal's records, and before them those that were put away when it grew too long."""
+    """The records of a rotated journal, then those of the current one."""
     for each in (f"{path}.1", path):
         try:
             whole = [line for line in read_bytes(each).split(b"\n") if not is_cut_off(line)]
@@ -203,7 +203,7 @@ def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
             continue
         lines = [line for line in whole if line]
         if lines and not lines[-1].endswith(b"}"):
-            lines.pop()  # the disk was full, or somebody is writing it just now
+            lines.pop()  # the disk was full, or a process is writing it now
         for line in lines:
             record = parse(line, each, {})
             parse(line, each, _BEGIN if "begin" in record else _END)
@@ -211,4 +211,4 @@ def _records(path: str) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _damaged(path: str, error: Exception) -> DamagedFile:
-    return DamagedFile(path, f"a line is not a record of it: {error}")
+    return DamagedFile(path, f"a line is not a journal record: {error}")

@@ -1,4 +1,4 @@
-"""What a whole story comes to: who did how much in which chapter, how long, and how it ended."""
+"""The summary of a story: operations and time per chapter, totals, and how it ended."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _SLOWEST = 3
 
 
 def write_overview(ops: list[JournalEntry], page: Page) -> None:
-    """The chapters in the order of their beginnings: how many operations each, and how long."""
+    """Print the chapters in order: the number of operations and their duration."""
     chapters: dict[tuple[str, str], list[JournalEntry]] = {}
     for entry in ops:
         chapters.setdefault(entry.chapter, []).append(entry)
     page.line("")
     width = max((len(module) for _, module in chapters), default=0)
-    for (actor, module), its in chapters.items():
-        time = time_text(sum(entry.work_us for entry in its))
+    for (actor, module), entries in chapters.items():
+        time = time_text(sum(entry.work_us for entry in entries))
         purpose = page.language.gettext(purpose_of_module(module)).partition(":")[0]
         who = page.paint(f"1;{COLOURS.get(actor, '0')}", f"{actor:<8}")
-        left = f"{module:<{width}} {len(its):>5} {time:>9}  "
+        left = f"{module:<{width}} {len(entries):>5} {time:>9}  "
         page.line(who + left + page.paint("2", truncate(purpose, WIDTH - 8 - len(left))))
 
 
 def write_totals(ops: list[JournalEntry], everything: list[JournalEntry], page: Page) -> None:
-    """How many operations, by whom, and what took longest."""
+    """Print the number of operations, per actor, and the longest ones."""
     language = page.language
     actors: dict[str, int] = {}
     for entry in ops:
@@ -55,22 +55,22 @@ def write_totals(ops: list[JournalEntry], everything: list[JournalEntry], page: 
 
 
 def write_ending(container: Container, ops: list[JournalEntry], page: Page) -> None:
-    """How the story ended where its command was not started: at which op, why, and what to do."""
+    """If the command was not started, print the op that failed, why, and a hint."""
     error = container.state.get("Error", "")
     if not error:
         return
     _ = page.language.gettext
     page.line("")
     page.fold(_("The command was not started: {error}").format(error=error), "", paint="1;31")
-    culprit = next((t for t in reversed(ops) if t.errno is not None and t.said in error), None)
-    if culprit is None:
+    failed = next((t for t in reversed(ops) if t.errno is not None and t.said in error), None)
+    if failed is None:
         return
-    record = culprit.record
-    number, actor, op = culprit.number, record["actor"], record["op"]
+    record = failed.record
+    number, actor, op = failed.number, record["actor"], record["op"]
     place = _("It failed in operation {number}, {op} of {actor}; all before it was unmade again.")
     page.fold(place.format(number=number, actor=actor, op=op), "  ")
-    write_hint(culprit, page, "  ")
+    write_hint(failed, page, "  ")
     for kind, text in pieces(REGISTRY[op]):
-        if kind == OUTCOME and text.startswith("Raises") and not culprit.hint:
+        if kind == OUTCOME and text.startswith("Raises") and not failed.hint:
             page.fold(_(text), "  ")
     page.fold(_("see: {command}").format(command=f"minidock explain {op}"), "  ")

@@ -1,13 +1,13 @@
-"""Twins: the acts of a story as a root shell could do them, one after the other.
+"""Twins: the operations of a story as commands for a root shell.
 
-    $ a command to be pasted                          # what is for reading only
+    $ a command to paste                              # a command for reading only
 
-The shell is whoever acts. With clone3 it becomes init's (`unshare … sh`), and it is the monitor's
-again when the command that init has become is over. What the monitor does meanwhile stands in a
-comment, as does what found nothing to do, what was refused, and what waits for somebody.
+The shell takes the part of the acting process. At clone3 it becomes init (`unshare … sh`); when the
+container's command exits, it is the monitor again. Operations of the monitor meanwhile become
+comments, and so do operations that had nothing to do, failed, or wait for another process.
 
-Long paths are written as variables, which the story's head assigns; everything else is there in
-full. Source: POSIX, Shell Command Language.
+Long paths are variables, which the story's head assigns; everything else is written in full.
+Source: POSIX, Shell Command Language.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _NOTHING_DONE = ("absent", "there", "ended")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9/._+-]*")
 _QUOTED_VARIABLE = re.compile(r'"(\$[A-Z]+[^"\s$\\`]*)"')
 _BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")  # as script/shell_words.py has them
-_KEPT = ("nosuid", "nodev", "noexec")  # what `mount -o remount,bind,ro` would forget
+_KEPT = ("nosuid", "nodev", "noexec")  # flags that `mount -o remount,bind,ro` would clear
 
-# After pivot_root the host's programs are gone, and few images have a setpriv that can do all this:
-# the host's goes along, with what it is linked to, by a descriptor. By a path, since busybox's
-# shell prefers the setpriv that it has inside.
+# After pivot_root the host's programs are out of reach, and few images have a complete setpriv: the
+# shell keeps the host's, with its libraries, open by a descriptor. It is called by its path, since
+# busybox's shell prefers its own applet.
 TOOLS = """\
 TOOLS=$(mktemp -d) && chmod 755 $TOOLS && cp $(command -v setpriv) $TOOLS/setpriv.bin
 cp $(ldd $TOOLS/setpriv.bin | grep -o '/[^ ]*') $TOOLS && mv $TOOLS/ld-* $TOOLS/ld.so
@@ -44,10 +44,10 @@ _NEEDS_TOOLS = ("capability.set_bounding", "process.set_user")
 
 
 class Twins:
-    """Writes the twins of a story's ops in their order.
+    """Writes the twins of a story's ops in order.
 
-    values: long path -> the name of the variable that stands for it. with_tools: whether the head
-    has TOOLS. gettext: translates what a comment begins with.
+    values: long path -> the name of its variable. with_tools: whether the head has TOOLS.
+    gettext: translates the first words of comments.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Twins:
         self._setpriv = "exec $SETPRIV " if with_tools else "exec setpriv "
         self._variables = Variables(values)
         self._plain = all(_SAFE_PATH.fullmatch(value) for value in values)
-        self._shell = ""  # the stem of the process whose part the shell takes; "" the monitor's
-        self._flags: dict[str, str] = {}  # mount point -> words that a remount must say again
+        self._shell = ""  # id prefix of the process that the shell plays; "": the monitor
+        self._flags: dict[str, str] = {}  # mount point -> flags that a remount must repeat
 
     def write(self, entry: JournalEntry) -> str:
-        """The twin of an op; lines that begin with # are comments."""
+        """The twin of an entry; lines that begin with # are comments."""
         record, _ = entry.record, self._gettext
         if record["op"] not in REGISTRY or not record["twin"]:
             return ""
@@ -82,7 +82,7 @@ class Twins:
         return twin
 
     def _follow_shell(self, entry: JournalEntry) -> None:
-        """Whose part the shell takes from here on."""
+        """Update which process the shell plays."""
         record = entry.record
         if record["op"] == "namespace.clone_process" and entry.errno is None:
             self._shell = str(record.get("id", ""))
@@ -92,7 +92,7 @@ class Twins:
     def _twin(self, record: dict[str, Any]) -> str:
         args, op = record["args"], REGISTRY[record["op"]]
         twin = op.twin(**args)
-        if "\n" not in twin:  # text of a here-document stays as it is
+        if "\n" not in twin:  # a here-document stays as it is
             twin = command(op.twin(**self._variables.mark(args)))
             if self._plain:
                 twin = _QUOTED_VARIABLE.sub(r"\1", twin)
@@ -112,7 +112,7 @@ class Twins:
 
 
 def _assigned(twin: str) -> str:
-    """What assigns the variables that stand for characters which a terminal would obey."""
+    """Assignments of the variables for control characters."""
     assigned = ""
     for name in sorted(set(_BYTE.findall(twin))):
         octal = "\\n" if name == "NL" else f"\\{int(name[1:], 16):03o}"
@@ -121,7 +121,7 @@ def _assigned(twin: str) -> str:
 
 
 def needs_tools(ops: list[JournalEntry]) -> bool:
-    """Whether a story's shell will need the host's setpriv after pivot_root."""
+    """Whether a story needs the host's setpriv after pivot_root."""
     names = {entry.record["op"] for entry in ops}
     return "mount.pivot_root" in names and bool(names.intersection(_NEEDS_TOOLS))
 

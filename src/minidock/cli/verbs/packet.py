@@ -49,8 +49,8 @@ def packet(arguments: tuple[str, ...], **flags: object) -> int:
         found = target.between(store, start, called)
     else:
         found = target.resolve(store, *target.parse(arguments[0]))
-    seen = probe.send(store, found, start=start)
-    told = walk(seen, Steps(store))
+    result = probe.send(store, found, start=start)
+    told = walk(result, Steps(store))
     if flags["json"]:
         print(json.dumps(output.plain(told), ensure_ascii=False))
     else:

@@ -74,7 +74,7 @@ def planned(
     without: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of a `run` with these flags."""
-    from minidock.teach.plan.plan import plan as make_plan
+    from minidock.teach.plan.plan import plan_run
 
     body = container_create_body(flags, arguments, detach=detach)
     if without:
@@ -83,7 +83,7 @@ def planned(
         leave_out(
             body, parse_isolations(without), is_allowed=lambda: True
         )  # a plan endangers nothing
-    made = make_plan(Store(), body, name=flags["name"] or None)
+    made = plan_run(Store(), body, name=flags["name"] or None)
     if flags["pull"] == "always":
         made.notes.insert(0, "--pull always: the image is looked at as it is here")
     return made

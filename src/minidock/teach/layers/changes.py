@@ -1,13 +1,13 @@
-"""What one layer does to those below it: adds, changes, deletes, hides.
+"""The changes that a layer makes to the layers below it: adds, changes, deletes, hides.
 
-Each entry of a layer is held against what the layers below it show at the same path:
+Each entry of a layer is compared with the merged lower layers at the same path:
 
-    A  added      below there is nothing to be seen
-    C  changed    below there is another file, or a directory with other owner or mode
-    D  deleted    a whiteout, and below there is something that it hides
-    O  opaque     a directory that hides the one below it
+    A  added      nothing is visible below
+    C  changed    another file is visible below, or a directory with another owner or mode
+    D  deleted    a whiteout that hides an entry below
+    O  opaque     a directory that hides the one below
 
-A directory that is in a layer only because of what is in it is not told.
+A directory that exists in a layer only as the parent of other entries is not a change.
 Sources: OCI image-spec layer.md "Change types"; overlayfs.rst "whiteouts and opaque directories".
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Version
-    from minidock.teach.layers.stack import Places
+    from minidock.teach.layers.stack import MergedDirectories
 
 
 _ATTEMPTS = 20
@@ -34,10 +34,10 @@ _PAUSE_SECONDS = 0.01
 
 
 class Change:
-    """One thing that a layer does.
+    """One change of a layer.
 
-    kind: A, C, D or O. path: relative. entry: what the layer has there. below: the versions that
-    were seen there without it, topmost first.
+    kind: A, C, D or O. path: relative. entry: the layer's. below: the versions visible without the
+    layer, topmost first.
     """
 
     def __init__(self, kind: str, entry: Entry, below: list[Version]) -> None:
@@ -48,9 +48,9 @@ class Change:
 
 
 def changes_of(stack: Stack, layer: Layer) -> Iterator[Change]:
-    """What a layer of an open stack does to those below it, directories before what is in them."""
+    """The changes of a layer of an open stack, directories before their entries."""
     lower = Stack([other for other in stack.layers if other.number < layer.number])
-    merged: dict[bytes, Places] = {b"": [(other, b"") for other in lower.layers]}
+    merged: dict[bytes, MergedDirectories] = {b"": [(other, b"") for other in lower.layers]}
     for entry in layer.walk():
         parent, _, name = entry.path.rpartition(b"/")
         below, _ = lower.resolve(merged[parent], name)
@@ -60,8 +60,8 @@ def changes_of(stack: Stack, layer: Layer) -> Iterator[Change]:
             yield Change(kind, entry, below)
 
 
-def _merged_with(entry: Entry, below: list[Version]) -> Places:
-    """The lower directories that a directory of the layer is merged with."""
+def _merged_with(entry: Entry, below: list[Version]) -> MergedDirectories:
+    """The lower directories with which a directory of the layer is merged."""
     if entry.opaque or not below or not below[0].entry.is_directory:
         return []
     return [(version.layer, version.path) for version in below]
@@ -82,10 +82,10 @@ def _kind(entry: Entry, below: list[Version]) -> str:
 
 
 class Summary:
-    """What a layer does, in numbers.
+    """Counts of a layer's changes.
 
-    files, directories: those added; links and devices count as files. bytes: of the regular files
-    that it holds, added or changed.
+    files, directories: added; links and devices count as files. bytes: of the added or changed
+    regular files.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Summary:
         self.bytes = 0
 
     def add(self, change: Change) -> None:
-        """Count one change."""
+        """Count a change."""
         entry = change.entry
         if change.kind == "A":
             self.directories += entry.is_directory
@@ -109,7 +109,7 @@ class Summary:
             self.bytes += entry.status.st_size
 
     def plain(self) -> dict[str, int]:
-        """The numbers, as JSON has them."""
+        """The counts as a JSON object."""
         return dict(vars(self))
 
     def __str__(self) -> str:
@@ -126,9 +126,9 @@ class Summary:
 
 
 def all_changes(stack: Stack, layer: Layer) -> list[Change]:
-    """What a layer of an open stack does, read again where it changed meanwhile.
+    """List the changes of a layer of an open stack, again if a directory was replaced meanwhile.
 
-    Raises Conflict where it never stands still for so long.
+    Raises Conflict if that happens each time.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -137,12 +137,12 @@ def all_changes(stack: Stack, layer: Layer) -> list[Change]:
             time.sleep(_PAUSE_SECONDS)
     raise Conflict(
         f"the files at {layer.path} change faster than they can be read",
-        hint="minidock pause CONTAINER     holds them still",
+        hint="minidock pause CONTAINER     freezes them",
     )
 
 
 def summary_of(stack: Stack, layer: Layer) -> Summary:
-    """What a layer of an open stack does, in numbers."""
+    """Count the changes of a layer of an open stack."""
     summary = Summary()
     for change in all_changes(stack, layer):
         summary.add(change)

@@ -1,4 +1,4 @@
-"""The layers of an image or a container, as `where` and `layers` show them."""
+"""Find the layers of an image or a container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def of_image(image: Image) -> list[Layer]:
-    """An image's layers, topmost first, each with the step that made it."""
+    """An image's layers, topmost first, each with the step that created it."""
     titles = steps(image)
     directories = image.layer_directories()
     layers = [
@@ -27,8 +27,8 @@ def of_image(image: Image) -> list[Layer]:
 def of_container(container: Container) -> list[Layer]:
     """A container's upperdir, and below it the layers of its image, topmost first.
 
-    One that is in a file of its own can be read afterwards, though the container does not run.
-    Raises NotFound where the image was removed.
+    It makes an upperdir in a disk file readable, even if the container does not run.
+    Raises NotFound if the image was removed.
     """
     reach_layer(container)
     if container.document.get("Build"):
@@ -43,19 +43,19 @@ def of_container(container: Container) -> list[Layer]:
 
 
 def is_unmounted(container: Container) -> bool:
-    """Whether its own layer is in a file that is mounted only while it runs, and it does not."""
+    """Whether its upperdir is in a disk file, which is mounted only while it runs."""
     return has_space(container) and not container.state["Pid"]
 
 
 def image_of(container: Container) -> Image:
-    """The image that a container was made from. Raises NotFound where it was removed."""
+    """The image of a container. Raises NotFound if it was removed."""
     from minidock.engine.image.images import ImageStore
 
     return ImageStore(container.store).resolve(container.document["Image"])
 
 
 def steps(image: Image) -> list[str]:
-    """What made each layer, lowest first: the command of a Dockerfile's step, or a comment."""
+    """The step that created each layer, lowest first: a Dockerfile command, or a comment."""
     return [
         " ".join((entry.get("created_by") or entry.get("comment") or "").split())
         for entry in image.config.get("history") or []

@@ -1,7 +1,7 @@
-"""One layer on disk: what it holds at a path, whatever other layers say.
+"""One layer on disk: its entries, regardless of other layers.
 
-No symbolic link of a layer is followed. What a container may be writing to is reached through
-descriptors, directory by directory; an image's layers never change, so their paths may be used.
+It follows no symbolic link of a layer. A layer that a container may write to is read through
+descriptors, directory by directory; an image's layers never change, so paths are safe there.
 Source: Documentation/filesystems/overlayfs.rst.
 """
 
@@ -21,9 +21,9 @@ METACOPY = "trusted.overlay.metacopy"
 class Layer(Tree):
     """One directory of the stack: `with Layer(1, path) as layer:`.
 
-    number: 1 is the lowest. is_live: a container may be writing to it, so that no name is trusted
-    twice; the layers of an image never change. title: what made it. disk: the file that it is in
-    where it is mounted for this process only (--storage-opt size=).
+    number: 1 is the lowest. is_live: a container may be writing to it, so no path is looked up
+    twice; an image's layers never change. title: what created it. disk: the file that contains it,
+    if it is mounted for this process only (--storage-opt size=).
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Layer(Tree):
 
     @property
     def name(self) -> str:
-        """How people are told of it."""
+        """Its name in messages."""
         return "upper" if self.is_live else f"layer {self.number}"
 
     def entry(self, path: bytes) -> Entry | None:
-        """What it holds at a path whose directories were found to be such; None for nothing."""
+        """Its entry at a path whose parents are known to be directories, or None."""
         if not path:
             return Entry(path, os.fstat(self._root), opaque=False)
         if self.is_live:
@@ -56,7 +56,7 @@ class Layer(Tree):
         return Entry(path, status, opaque=opaque)
 
     def below(self, path: bytes) -> list[Entry]:
-        """What it holds at each directory on the way to a path, and there, as far as it goes."""
+        """Its entries along a path, as far as they exist."""
         found: list[Entry] = []
         parts = path.split(b"/")
         for count in range(1, len(parts) + 1):
@@ -69,7 +69,7 @@ class Layer(Tree):
         return found
 
     def raw(self, path: bytes) -> Entry | None:
-        """What it holds at any path, whatever the other layers say."""
+        """Its entry at a path, regardless of other layers, or None."""
         found = self.below(path)
         return found[-1] if found and found[-1].path == path else None
 
@@ -77,7 +77,7 @@ class Layer(Tree):
         return _xattr(fd, OPAQUE_XATTR.decode()) == b"y"
 
     def attribute(self, path: bytes, name: str) -> bytes | None:
-        """An extended attribute of a file or directory; None where it has none."""
+        """An extended attribute of a file or directory, or None."""
         with self.parent(path) as (fd, base):
             return _xattr(b"/proc/self/fd/%d/%s" % (fd, base), name)
 
@@ -86,16 +86,16 @@ def _xattr(target: int | bytes, name: str) -> bytes | None:
     follow = {} if isinstance(target, int) else {"follow_symlinks": False}
     try:
         return os.getxattr(target, name, **follow)
-    except OSError:  # no such attribute, or no file any more: the layer says nothing
+    except OSError:  # no such attribute, or the file is gone
         return None
 
 
 class Version:
-    """What one layer holds at a path.
+    """A layer's entry at a path.
 
-    path: in that layer; another one than asked for below a redirect. role: "seen", "merged" (a
-    directory that adds to the one seen), "content" (of a file whose metadata alone were copied up)
-    or "hidden". hidden_by: the version that hides it.
+    path: in that layer; differs below a redirect. role: "seen", "merged" (a directory merged with
+    the one seen), "content" (data of a metadata-only copy-up) or "hidden". hidden_by: the version
+    that hides it.
     """
 
     def __init__(self, layer: Layer, entry: Entry, role: str) -> None:
@@ -110,5 +110,5 @@ class Version:
 
     @property
     def host_path(self) -> str:
-        """Where it lies on the host's disk."""
+        """Its path on the host."""
         return f"{self.layer.path}/{os.fsdecode(self.path)}"

@@ -1,4 +1,4 @@
-"""layers: the layers of an image or a container, and what each of them does to those below it."""
+"""layers: list the layers of an image or a container, with their changes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _WIDTHS = (9, 8, 8, 8, 8, 7, 7)
 
 
 class LayerReport:
-    """One layer, and what it does.
+    """A layer and its changes.
 
-    size: bytes of its files. images: how many images of the store stand on it; 0 for an upperdir.
+    size: bytes of its files. images: the number of images that use it; 0 for an upperdir.
     """
 
     def __init__(self, layer: Layer, changes: list[Change]) -> None:
@@ -39,7 +39,7 @@ class LayerReport:
         self.images = 0
 
     def plain(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """The report as a JSON object."""
         changes = [{"kind": c.kind, "path": _path_text(c)} for c in self.changes]
         return {
             "name": self.layer.name,
@@ -54,7 +54,7 @@ class LayerReport:
 
 
 def report_layers(store: Store, layers: list[Layer]) -> list[LayerReport]:
-    """Layers, topmost first, each with what it does."""
+    """Report the layers of a stack, topmost first."""
     users = _count_images(store)
     found = []
     with Stack(layers) as stack:
@@ -69,7 +69,7 @@ def report_layers(store: Store, layers: list[Layer]) -> list[LayerReport]:
 
 
 def _count_images(store: Store) -> dict[str, int]:
-    """How many images stand on each layer, by its chain id in bare hex."""
+    """The number of images that use each layer, by hex chain id."""
     users: dict[str, int] = {}
     for image in ImageStore(store).list():
         for chain_id in image.chain_ids:
@@ -79,12 +79,12 @@ def _count_images(store: Store) -> dict[str, int]:
 
 
 def write_json(layers: list[LayerReport], out: TextIO) -> None:
-    """Write them for machines, the topmost first."""
+    """Write the reports as JSON, topmost first."""
     out.write(json.dumps([each.plain() for each in layers], indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(layers: list[LayerReport], out: TextIO, *, files: bool) -> None:
-    """Write them for people, a line a layer. files: below each, what it does, path by path."""
+    """Write the reports as text, one layer a line. files: list its changes below it."""
     paint = Paint(out)
     out.write(paint.bold(_line(_HEADINGS)) + "\n")
     for each in layers:
@@ -103,15 +103,15 @@ def write_text(layers: list[LayerReport], out: TextIO, *, files: bool) -> None:
             out.write(paint.dim(f"    {change.kind} {_path_text(change)}") + "\n")
     whole = sum(each.size for each in layers)
     shared = sum(each.size for each in layers if each.images > 1)
-    also = f"; {size(shared)} of it is other images' too, and on the disk once" if shared else ""
+    also = f"; {size(shared)} of it is shared with other images" if shared else ""
     out.write(f"\n{plural(len(layers), 'layer')}, {size(whole)}{also}\n")
 
 
 def _line(cells: tuple[str, ...]) -> str:
     left = "".join(f"{c:<{w}}" for c, w in zip(cells[:1], _WIDTHS[:1], strict=True))
     middle = "".join(f"{c:>{w}}" for c, w in zip(cells[1:-1], _WIDTHS[1:], strict=True))
-    room = WIDTH - len(left) - len(middle) - 3
-    last = cells[-1] if len(cells[-1]) <= room else cells[-1][: room - 1] + "…"
+    width = WIDTH - len(left) - len(middle) - 3
+    last = cells[-1] if len(cells[-1]) <= width else cells[-1][: width - 1] + "…"
     return f"{left}{middle}   {last}".rstrip()
 
 

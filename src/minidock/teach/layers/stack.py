@@ -1,19 +1,19 @@
-"""What overlayfs makes of layers, worked out from the layers alone: which file a path is, and why.
+"""Path lookup in a stack of layers as overlayfs does it, without a mount.
 
-The kernel looks a name up in each layer, from the top one down:
+The kernel looks up a name in each layer, from the topmost down:
 
-    a file        is it, and ends the search
-    a directory   is merged with the next layer's directory of that name, and so on, until there
-                  is a file, a whiteout, or an opaque directory, which is the last that counts
-    a whiteout    (a character device 0/0) ends the search: nothing below it counts
+    a file        is the result, and ends the search
+    a directory   is merged with the next layer's directory of that name, and so on, until a file, a
+                  whiteout, or an opaque directory, which is the last one merged
+    a whiteout    (a character device 0/0) ends the search and hides everything below
 
-and what is in a directory is looked up only in the layers whose directories were merged. Where
-overlayfs's redirect_dir or metacopy is on, two attributes lead on:
+The entries of a directory are looked up only in the layers whose directories were merged. With the
+overlayfs options redirect_dir and metacopy, two attributes matter:
 
     trusted.overlay.redirect   a renamed directory: in the layers below it has another name
     trusted.overlay.metacopy   owner, mode and times were copied up; the content is further down
 
-Nothing is mounted. Symbolic links are followed inside the stack, and never lead to the host.
+Symbolic links are resolved within the stack, and never lead to the host.
 Sources: Documentation/filesystems/overlayfs.rst; fs/overlayfs/namei.c (ovl_lookup).
 """
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from minidock.engine.image.upper_walk import Entry
     from minidock.teach.layers.layer import Layer
 
-    Places = list[tuple[Layer, bytes]]
+    MergedDirectories = list[tuple[Layer, bytes]]
 
 _LINKS_MAX = 40  # path_resolution(7)
 
 
 class Lookup:
-    """The answer for one path.
+    """The result of a path lookup.
 
-    path: with the links on the way resolved, relative. links: (link, its target), those that were
-    followed. counted: the versions that make up what is seen, topmost first; none where there is
-    nothing to be seen. versions: all that the layers hold at the path, topmost first.
+    path: relative, with links resolved. links: (link, its target) for each link followed. visible:
+    the versions that are merged into the visible file or directory, topmost first; empty if it does
+    not exist. versions: all layers' versions at the path, topmost first.
     """
 
     def __init__(self, path: bytes, links: list[tuple[bytes, bytes]]) -> None:
@@ -53,7 +53,7 @@ class Lookup:
 
 
 class Stack:
-    """Layers, one on the other: `with Stack(layers) as stack:`.
+    """A stack of layers: `with Stack(layers) as stack:`.
 
     layers: topmost first.
     """
@@ -80,11 +80,10 @@ class Stack:
         return Stack(self.layers[1:])
 
     def look_up(self, path: bytes) -> Lookup:
-        """Which file a path is, as a process in the container would find it.
+        """Look up a path as a process in the container would.
 
-        path: from the root of the stack. A link at its end is not followed, those before it are.
-        Raises NotFound where the way there leads through something that is no directory, UsageError
-        for links that lead in a circle.
+        path: from the root of the stack. A symbolic link at its end is not followed. Raises
+        NotFound if a parent is missing or is not a directory, UsageError for a loop of links.
         """
         walk = _Walk(self)
         walk.follow(path)
@@ -93,10 +92,12 @@ class Stack:
         self._add_versions(found, walk.barriers)
         return found
 
-    def resolve(self, parents: Places, name: bytes) -> tuple[list[Version], Version | None]:
-        """The versions of a name that count, topmost first, and the one that hides all below it.
+    def resolve(
+        self, parents: MergedDirectories, name: bytes
+    ) -> tuple[list[Version], Version | None]:
+        """The visible versions of a name, topmost first, and the version that hides all below.
 
-        parents: the layers' directories that are merged, topmost first, each with its path there.
+        parents: the merged directories, topmost first, as (layer, path in it).
         """
         visible: list[Version] = []
         waiting = [(layer, directory, name) for layer, directory in parents]
@@ -124,7 +125,7 @@ class Stack:
         return visible, None
 
     def _add_versions(self, found: Lookup, barriers: list[Version]) -> None:
-        """List what every layer holds at the path, with what hides it."""
+        """Add every layer's version at the path, with the version that hides it."""
         visible = {version.layer.number: version for version in found.visible}
         for layer in self.layers:
             version = visible.get(layer.number)
@@ -142,9 +143,9 @@ class Stack:
 
 
 class _Walk:
-    """A path's resolution on its way: which directories are merged where it is.
+    """The state of a path resolution: the merged directories at each level.
 
-    names: of the directories that it went down, and of the last. counted, barriers: as in Found.
+    names: the components so far. visible, barriers: as in Lookup.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -165,11 +166,11 @@ class _Walk:
 
     @property
     def barriers(self) -> list[Version]:
-        """What hides lower layers, from the root on."""
+        """The versions that hide lower layers, from the root on."""
         return [barrier for _, barrier in self._levels if barrier is not None]
 
     def follow(self, path: bytes) -> None:
-        """Go down a path."""
+        """Resolve a path."""
         waiting = [name for name in path.split(b"/") if name not in (b"", b".")]
         while waiting:
             name = waiting.pop(0)
@@ -192,7 +193,7 @@ class _Walk:
         self._levels.append(self._stack.resolve(parents, name))
 
     def _through(self, link: Version) -> list[bytes]:
-        """Leave a link for where it points to; returns the names to go down from there."""
+        """Follow a link; returns the components of its target."""
         target = link.layer.read_link(link.entry)
         self.links.append((b"/".join(self.names), target))
         if len(self.links) > _LINKS_MAX:
@@ -205,22 +206,22 @@ class _Walk:
         return [name for name in target.split(b"/") if name not in (b"", b".")]
 
     def _require(self, rest: list[bytes]) -> None:
-        """Raise NotFound where there is no way on to the rest of the path."""
+        """Raise NotFound if the rest of the path cannot be resolved."""
         here = "/" + os.fsdecode(b"/".join(self.names))
         if not self.visible:
             barrier = self._levels[-1][1]
             why = f": it was deleted in {barrier.layer.name}" if barrier is not None else ""
-            raise NotFound(f"there is no {here} in any layer that counts{why}")
+            raise NotFound(f"{here} does not exist{why}")
         kind = self.visible[0].entry.status.st_mode
         if not stat.S_ISDIR(kind) and not stat.S_ISLNK(kind):
             raise NotFound(
-                f"{here} is a file, so there is no {os.fsdecode(rest[0])} in it",
-                hint=f"its place: minidock where NAME:{here}",
+                f"{here} is not a directory, so {os.fsdecode(rest[0])} cannot be in it",
+                hint=f"locate it: minidock where NAME:{here}",
             )
 
 
 def _entry(layer: Layer, directory: bytes, base: bytes) -> tuple[Entry | None, bool]:
-    """What a layer holds under a name, and whether the search ends there whatever it is.
+    """A layer's entry under a name, and whether the search ends in this layer.
 
     base: a name in that directory, or a redirect's path from the layer's root.
     """
@@ -229,8 +230,8 @@ def _entry(layer: Layer, directory: bytes, base: bytes) -> tuple[Entry | None, b
     path = base.strip(b"/")
     on_the_way = layer.below(path)
     ends = any(entry.is_whiteout or entry.opaque for entry in on_the_way if entry.path != path)
-    whole = on_the_way and on_the_way[-1].path == path
-    return (on_the_way[-1] if whole else None), ends
+    complete = on_the_way and on_the_way[-1].path == path
+    return (on_the_way[-1] if complete else None), ends
 
 
 def _role(visible: list[Version], entry: Entry) -> str:
@@ -240,5 +241,5 @@ def _role(visible: list[Version], entry: Entry) -> str:
 
 
 def _differ(above: Version, below: Version) -> bool:
-    """Whether one is a directory and the other is not: then they are not merged."""
+    """Whether only one is a directory, so that they are not merged."""
     return above.entry.is_directory != below.entry.is_directory

@@ -1,17 +1,17 @@
-"""The story of one path: which layer it comes from, what is shadowed, and what happened to it.
+"""The story of one path: its layer, the versions that it hides, and what happened to it.
 
-    stack.py looks the path up  ->  Story: versions, and what is to be said of them
+    stack.py looks up the path  ->  Story: versions, and sentences about them
 
-`where CONTAINER:PATH` tells it, and so does `layers --watch` of each path that changes.
+`where CONTAINER:PATH` prints it, and `layers --watch` for each path that changes.
 
-What a container did to a file of its image is read from its upperdir:
+The upperdir shows what a container did to a file of its image:
 
-    a file with trusted.overlay.origin      was copied up: at the first write, or chmod, or rename
-    a file without, where the image has one was made anew in its place
-    a whiteout, an opaque directory         the image's was deleted; deleted and made anew
+    a file with trusted.overlay.origin      was copied up: at its first write, chmod or rename
+    a file without it, over an image's file was created in its place
+    a whiteout, an opaque directory         the image's was deleted; deleted and created again
 
-The origin holds the file handle of the lower file (fs/overlayfs/overlayfs.h, struct ovl_fb), which
-begins with its inode number: so a file that was copied up and renamed is told from a new one.
+The origin is the file handle of the lower file (fs/overlayfs/overlayfs.h, struct ovl_fb), which
+begins with its inode number: it distinguishes a renamed copy from a new file.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ _KINDS = {
     stat.S_IFIFO: "FIFO",
     stat.S_IFSOCK: "socket",
 }
-# struct ovl_fb: version, magic, len, flags, type, uuid[16], then the handle itself.
+# struct ovl_fb: version, magic, len, flags, type, uuid[16], then the file handle.
 _FB_TYPE, _FB_HANDLE = 4, 21
 _INO32 = (1, 2)  # FILEID_INO32_GEN of ext4 and others; with the parent's
 _INO64 = (0x81, 0x82, 0x4D, 0x4E, 0x4F)  # XFS, and Btrfs, whose handle begins with the inode too
 
 
 class Story:
-    """What is to be told of one path.
+    """The story of one path.
 
-    event: in one word what happened: "image", "added", "copied up", "renamed", "replaced",
-    "linked", "deleted", "opaque", "merged" or "absent". sentences: for people, the answer first.
+    event: "image", "added", "copied up", "renamed", "replaced", "linked", "deleted", "opaque",
+    "merged" or "absent". sentences: the explanation, most important first.
     """
 
     def __init__(self, name: str, path: str, found: Lookup) -> None:
@@ -65,7 +65,7 @@ class Story:
         self.sentences: list[str] = []
 
     def plain(self) -> dict[str, Any]:
-        """The story, as JSON has it."""
+        """The story as a JSON object."""
         return {
             "name": self.name,
             "path": self.path,
@@ -77,15 +77,15 @@ class Story:
         }
 
     def tell(self, event: str, sentence: str) -> None:
-        """Say what happened."""
+        """Set the event and add a sentence."""
         self.event = event
         self.sentences.append(sentence)
 
 
 def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
-    """Look a path up in layers, topmost first, and say what happened to it.
+    """Look up a path in layers, topmost first, and explain it.
 
-    name: how the container or image is called. Raises NotFound where no layer has anything there.
+    name: of the container or image. Raises NotFound if no layer has the path.
     """
     if not layers:
         raise NotFound(f"{name} has no layers, so it has no {path}")
@@ -103,7 +103,7 @@ def story_of(name: str, layers: Sequence[Layer], path: str) -> Story:
         if stat.S_ISLNK(_mode(found)):
             top = found.visible[0]
             target = os.fsdecode(top.layer.read_link(top.entry))
-            story.sentences.append(f"It points to {target}, which `where` tells of by that name.")
+            story.sentences.append(f"It points to {target}, look it up with `where`.")
     return story
 
 
@@ -112,7 +112,7 @@ def _mode(found: Lookup) -> int:
 
 
 def _describe_visible(story: Story, stack: Stack) -> None:
-    """What is seen, and where it comes from."""
+    """Explain a path that exists."""
     top = story.found.visible[0]
     older = _older(stack, top)
     if not story.found.path:
@@ -126,7 +126,7 @@ def _describe_visible(story: Story, stack: Stack) -> None:
 
 
 def _older(stack: Stack, top: Version) -> list[Version]:
-    """What would be seen without the layer of the version that is seen, topmost first."""
+    """The versions visible below the topmost one's layer, topmost first."""
     below = Stack([layer for layer in stack.layers if layer.number < top.layer.number])
     try:
         return below.look_up(top.path).visible if below.layers else []
@@ -148,25 +148,25 @@ def _of_image(story: Story, top: Version, older: list[Version]) -> None:
 def _own_directory(story: Story, top: Version, older: list[Version]) -> None:
     below = _list([version.layer.name for version in older])
     if not older:
-        story.tell("added", "The container has made this directory.")
+        story.tell("added", "The container created this directory.")
     elif not older[0].entry.is_directory:
-        story.tell("replaced", f"The container has replaced the {kind_of(older[0])} of {below}.")
+        story.tell("replaced", f"The container replaced the {kind_of(older[0])} of {below}.")
     elif top.entry.opaque:
         story.tell(
             "opaque",
-            f"The container has deleted the image's and made a new one: it is opaque, and hides "
-            f"that of {below} with all that was in it.",
+            f"The container deleted the image's directory and created a new one: it is opaque and "
+            f"hides that of {below} with its entries.",
         )
     else:
         story.tell(
             "merged",
             f"It is merged from upper and {below}. The directory was copied up, without its files, "
-            "because something in it, or its own mode or owner, was changed.",
+            "because one of its entries, or its mode or owner, was changed.",
         )
 
 
 def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) -> None:
-    """A file in upper: a copy of the image's, another file of it by a new name, or a new one."""
+    """Explain a file in upper: copied up, renamed, or new."""
     what, upper = kind_of(top), top.layer
     origin = upper.attribute(top.path, ORIGIN)
     inode = _inode(origin or b"")
@@ -180,31 +180,31 @@ def _own_file(story: Story, top: Version, older: list[Version], stack: Stack) ->
     elif before is not None and before.entry.status.st_nlink > 1:
         story.tell(
             "changed",
-            f"The file of {before.layer.name} has several hard links: for such, overlayfs does not "
-            "note what a copy was made of. It was copied up, or replaced.",
+            f"The file of {before.layer.name} has several hard links, so overlayfs records no "
+            "origin: it was copied up or replaced.",
         )
         story.sentences.append(_difference(top, before))
     elif older:
         story.tell(
             "replaced",
-            f"The container has made this {what} in the place of the {kind_of(older[0])} of "
+            f"The container created this {what} in the place of the {kind_of(older[0])} of "
             f"{older[0].layer.name}: nothing was copied up.",
         )
     elif any(_older(stack, Version(upper, other, "seen")) for other in others):
         story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
     else:
-        story.tell("added", f"The container has made this {what}: the image has none here.")
+        story.tell("added", f"The container created this {what}: the image has none here.")
         if before := _same_with_links(top, stack):
             story.sentences.append(
-                f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}: that has the same "
-                "content and several hard links, and for such overlayfs notes no origin."
+                f"Or it was /{os.fsdecode(before.path)} of {before.layer.name}, which has the same "
+                "content and several hard links, so overlayfs records no origin."
             )
     if others and story.event != "linked":
-        story.sentences.append(f"It has further hard links: it is {_paths(others)} too.")
+        story.sentences.append(f"It has further hard links: {_paths(others)}.")
 
 
 def _same_with_links(top: Version, stack: Stack) -> Version | None:
-    """A file of the image that a file without an origin may be nevertheless, by another name."""
+    """A file of the image that may be the source of a file without an origin."""
     size_bytes = top.entry.status.st_size
     if not size_bytes or not stat.S_ISREG(top.entry.status.st_mode):
         return None
@@ -223,7 +223,7 @@ def _same_with_links(top: Version, stack: Stack) -> Version | None:
 
 
 def _elsewhere(story: Story, top: Version, source: Version | None, others: list[Entry]) -> None:
-    """A copy of a file that the image has under another name: renamed, or one name more of it."""
+    """Explain a copy of a file with another name: renamed, or a hard link."""
     if source is not None and any(other.path == source.path for other in others):
         story.tell("linked", f"It is a hard link: the same file as {_paths(others)}.")
         story.sentences.append(f"{_copied(source)}.")
@@ -249,12 +249,12 @@ def _paths(entries: list[Entry]) -> str:
 
 def _when(story: Story, top: Version) -> str:
     if len(story.found.visible) > 1:
-        return ", its owner, mode and times only: the content is still read from there"
-    return ", the whole of it, by its first change" if stat.S_ISREG(_mode(story.found)) else ""
+        return ", metadata only: the content is still read from there"
+    return " as a whole, by its first change" if stat.S_ISREG(_mode(story.found)) else ""
 
 
 def _difference(new: Version, old: Version) -> str:
-    """How a copy differs from what it was made of."""
+    """The differences between a copy and its source."""
     one, other = new.entry.status, old.entry.status
     said = []
     if stat.S_ISREG(one.st_mode) and stat.S_ISREG(other.st_mode):
@@ -286,7 +286,7 @@ def _same_content(new: Version, old: Version) -> bool:
 
 
 def _source(inode: int, stack: Stack) -> Version | None:
-    """The lower file that a copy was made of: the one with that inode (0: it cannot be told)."""
+    """The lower file with an inode number, the source of a copy; inode 0: unknown."""
     for layer in stack.layers:
         for entry in layer.walk() if inode and not layer.is_live else ():
             if entry.status.st_ino == inode and not entry.is_directory:
@@ -301,7 +301,7 @@ def _copied(source: Version | None) -> str:
 
 
 def _inode(origin: bytes) -> int:
-    """The inode number that an origin's file handle begins with; 0 for a kind we do not know."""
+    """The inode number in an origin's file handle; 0 for an unknown handle type."""
     if len(origin) < _FB_HANDLE + 8:
         return 0
     kind, handle = origin[_FB_TYPE], origin[_FB_HANDLE:]
@@ -311,13 +311,13 @@ def _inode(origin: bytes) -> int:
 
 
 def _describe_hidden(story: Story) -> None:
-    """Why nothing is seen, where a layer has something."""
+    """Explain why a path does not exist although a layer has it."""
     hidden = [version for version in story.found.versions if version.role == "hidden"]
     last = story.found.versions[0]
     if last.role == "whiteout" and last.hidden_by is None:
-        who = "The container has deleted it" if last.layer.is_live else (
+        who = "The container deleted it" if last.layer.is_live else (
             f"It was deleted in {_titled(last.layer)}")  # fmt: skip
-        story.tell("deleted", f"{who}: there is a whiteout, a character device 0/0.")
+        story.tell("deleted", f"{who}: a whiteout, a character device 0/0.")
         if hidden:
             story.sentences.append(f"It hides the {kind_of(hidden[0])} of {hidden[0].layer.name}.")
         return
@@ -325,11 +325,11 @@ def _describe_hidden(story: Story) -> None:
     where = f"/{os.fsdecode(barrier.path)}" if barrier is not None else "a directory above"
     layer = f" of {barrier.layer.name}" if barrier is not None else ""
     what = "opaque directory" if barrier is not None and barrier.entry.opaque else "entry"
-    story.tell("absent", f"It is not to be seen: the {what} {where}{layer} hides it.")
+    story.tell("absent", f"It is not visible: the {what} {where}{layer} hides it.")
 
 
 def kind_of(version: Version) -> str:
-    """What a version is, for people."""
+    """The kind of a version, as text."""
     if version.entry.is_whiteout:
         return "whiteout"
     kind = _KINDS[stat.S_IFMT(version.entry.status.st_mode)]
@@ -345,7 +345,7 @@ def _list(names: list[str]) -> str:
 
 
 def command_for(version: Version) -> str:
-    """What shows a version on the host's disk."""
+    """The shell command that shows a version on the host."""
     if version.layer.disk:
         request = f'stat "/upper/{os.fsdecode(version.path)}"'
         return shlex.join(["debugfs", "-R", request, version.layer.disk])

@@ -1,16 +1,16 @@
-"""layers --watch: what a container does to its layers, as it happens.
+"""layers --watch: follow the changes of a container's upperdir.
 
-    inotify(7): "something in this directory of upper has changed"
-        ->  the directory is read again and held against what was known of it
-        ->  each entry that is new or another one is told as `where` tells it (story.py)
+    inotify(7): "a directory of upper changed"
+        ->  read the directory again and compare it with its known state
+        ->  explain each new or replaced entry as `where` does (story.py)
 
-Inotify, not fanotify: a mark of fanotify's on the whole file system would also report every write
-of everybody else on that disk. Its weak point, that a new directory may be filled before it is
-watched, does no harm here, nor does a queue that overflows: the kernel's events only say where to
-look, and what is told is what upper holds then. What was done and undone in between is not told.
+It uses inotify, since a fanotify mark on the file system would report all other writes on that disk
+too. Two limits of inotify do no harm here, a new directory that is filled before it is watched, and
+a queue overflow: events only say where to look, and the report comes from upper itself. A change
+that is reverted meanwhile is not reported.
 
-Overlayfs makes a copy or a whiteout in its workdir and then renames or links it into upper; so
-whatever appears there is complete.
+Overlayfs creates a copy or a whiteout in its workdir and then renames or links it into upper, so
+each new entry is complete.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from minidock.teach.layers.layer import Layer
 
     Mark = tuple[int, int, bool, bytes]  # inode, kind of file, opaque, origin
-    Known = dict[bytes, Mark]  # name -> what it was when it was last looked at
+    Known = dict[bytes, Mark]  # name -> its state at the last comparison
 
-_POLL_SECONDS = 1.0  # whether the container is still there
-_GATHER_SECONDS = 0.02  # for what belongs together, such as a directory and its first file
+_POLL_SECONDS = 1.0  # to check whether the container still exists
+_GATHER_SECONDS = 0.02  # to join related events, such as a directory and its first file
 _ATTEMPTS = 5
 _NO_MARK = (0, 0, False, b"")
 _WORDS = {
@@ -60,10 +60,10 @@ _WORDS = {
 
 
 class Event:
-    """One thing that has happened.
+    """One change.
 
-    event: as in class Story; or "gone": what the container had made is away, and nothing of the
-    image is hidden by it. path: absolute.
+    event: as in class Story; or "gone": an entry of upper was removed without a whiteout.
+    path: absolute.
     """
 
     def __init__(self, event: str, path: str, sentences: list[str]) -> None:
@@ -73,14 +73,14 @@ class Event:
         self.time = time.time()
 
     def plain(self) -> dict[str, Any]:
-        """All of it, as JSON has it. "time" is in seconds since 1970."""
+        """The event as a JSON object. "time" is in seconds since 1970."""
         return {**vars(self), "word": _WORDS[self.event]}
 
 
 class Watcher:
-    """What is known of an upperdir, and the kernel's queue of changes in it.
+    """The known state of an upperdir, and the inotify queue for it.
 
-    upper: open. layers: all layers, topmost first, not open: they are looked at for each event.
+    upper: open. layers: all layers, topmost first; each event opens them.
     """
 
     def __init__(self, upper: Layer, layers: Sequence[Layer], changes: Inotify) -> None:
@@ -92,11 +92,11 @@ class Watcher:
         self._stale: set[bytes] = set()
 
     def begin(self) -> None:
-        """Take note of all that is there already."""
+        """Read the initial state."""
         self._enter(b"")
 
     def wait(self, seconds: float) -> Iterator[Event]:
-        """The next changes, once there are some, or so many seconds have passed."""
+        """The next changes; waits at most so many seconds."""
         timeout = _GATHER_SECONDS if self._stale else seconds
         if select.select([self._changes.fd], [], [], timeout)[0]:
             time.sleep(_GATHER_SECONDS)
@@ -113,17 +113,17 @@ class Watcher:
                 yield from self._compare(directory)
 
     def _forget_watch(self, directory: bytes) -> set[bytes]:
-        """A watched directory is gone. What has its name now may have its inode number too."""
+        """Forget a removed directory; its successor may have the same inode number."""
         parent, _, name = directory.rpartition(b"/")
         if directory and name in self._known.get(parent, {}):
             self._known[parent][name] = _NO_MARK
         return {parent}
 
     def _enter(self, directory: bytes) -> list[bytes]:
-        """Watch a directory and all in it; returns the paths of what is in it."""
+        """Watch a directory recursively; returns the paths in it."""
         try:
             fd = self._upper.open_directory(directory)
-        except Conflict:  # gone already: the directory around it tells
+        except Conflict:  # gone already: an event of its parent reports that
             return []
         try:
             self._directories[self._changes.watch(fd)] = directory
@@ -143,7 +143,7 @@ class Watcher:
         return found
 
     def _compare(self, directory: bytes) -> Iterator[Event]:
-        """Hold a directory against what was known of it."""
+        """Compare a directory with its known state."""
         before = self._known[directory]
         entries = self._entries(directory)
         if entries is None:
@@ -163,13 +163,12 @@ class Watcher:
             path = directory + b"/" + name if directory else name
             self._forget(path)
             shown = "/" + os.fsdecode(path)
-            yield Event("gone", shown, ["What the container had made here is away again."])
+            yield Event("gone", shown, ["The container removed what it had created here."])
 
     def _entries(self, directory: bytes) -> list[tuple[Entry, Mark]] | None:
-        """What is in a directory; None while it, or one in it, is replaced again and again.
+        """The entries of a directory; None if it, or one in it, is replaced each time.
 
-        Then nothing is known of it but that it is to be looked at again. Should it have gone, the
-        directory around it tells.
+        It is then compared again later. If it is gone, an event of its parent reports that.
         """
         for _ in range(_ATTEMPTS):
             with suppress(Conflict):
@@ -183,7 +182,7 @@ class Watcher:
         return None
 
     def _mark(self, entry: Entry) -> Mark:
-        """What tells one entry from another that took its place: a freed inode is used again."""
+        """The identity of an entry; an inode number alone may be reused."""
         status = entry.status
         origin = b"" if entry.is_directory else self._upper.attribute(entry.path, ORIGIN) or b""
         return status.st_ino, stat.S_IFMT(status.st_mode), entry.opaque, origin
@@ -192,7 +191,7 @@ class Watcher:
         shown = "/" + os.fsdecode(path)
         try:
             story = story_of("", self._layers, shown)
-        except (NotFound, Conflict):  # gone again: the directory's next look tells
+        except (NotFound, Conflict):  # gone again: the next comparison reports that
             self._stale.add(path.rpartition(b"/")[0])
             return
         if story.event in _WORDS:
@@ -209,14 +208,14 @@ def _name(entry: Entry) -> bytes:
 
 
 def watch(container: Container, out: TextIO, *, as_json: bool) -> None:
-    """Tell what a container does to its layers, until it is removed or somebody presses Ctrl-C.
+    """Print the changes of a container's upperdir, until it is removed or Ctrl-C.
 
-    Raises NotFound where its image was removed, KernelError at the limit of watches, Conflict where
-    its own layer is not mounted.
+    Raises NotFound if its image was removed, KernelError at the limit of watches, Conflict if its
+    upperdir is not mounted.
     """
     if is_unmounted(container):
         raise Conflict(
-            f"container {container.name} does not run: its layer is in a file, and not mounted",
+            f"container {container.name} does not run: its upperdir is not mounted",
             hint=f"minidock start {container.name}",
         )
     paint = Paint(out)
@@ -231,7 +230,7 @@ def watch(container: Container, out: TextIO, *, as_json: bool) -> None:
         while os.path.exists(container.paths.document):
             for event in watcher.wait(_POLL_SECONDS):
                 if not os.path.exists(container.paths.document):
-                    return  # what goes now goes because the container does
+                    return  # the container is being removed
                 _write(event, out, paint, as_json=as_json)
             out.flush()
 

@@ -1,12 +1,12 @@
-"""ns CONTAINER: what each of its namespaces hides, by what the kernel says inside and outside.
+"""ns CONTAINER: what each of its namespaces hides, measured inside and outside.
 
     mnt      /proc/PID/mountinfo, and the host's
-    pid      NSpid in each /proc/PID/status: a number for each namespace that a process is seen in
+    pid      NSpid in each /proc/PID/status: a pid for each PID namespace that sees the process
     net      /proc/PID/net/dev: the devices of that process's network
     uts, ipc the same program in both, by nsenter(1)
     cgroup   /proc/PID/cgroup, read from inside and from outside
     user, time   /proc/PID/uid_map, timens_offsets
-    made inside  the namespaces of the processes in its cgroup that are none of these; ioctl_ns(2)
+    nested   the other namespaces of processes in its cgroup; ioctl_ns(2)
 
 No file of the container is opened or executed: nsenter runs the host's programs.
 Sources: namespaces(7) and those that it names, ioctl_ns(2), proc(5).
@@ -43,8 +43,8 @@ _SHOWN = 4  # of a list
 class ContainerNamespace:
     """One namespace of a container.
 
-    nprocs, pid: how many of the host's processes are in it, and the lowest of them (lsns(8)).
-    hides: a sentence. inside, outside: what was counted or read on both sides of it.
+    nprocs, pid: the number of processes in it, and the lowest pid (lsns(8)).
+    hides: a sentence. inside, outside: the measurements on both sides.
     """
 
     def __init__(self, kind: str, inode: int, shared_with: list[str]) -> None:
@@ -59,18 +59,18 @@ class ContainerNamespace:
         self.command = ""
 
     def set_measured(self, inside: Any, outside: Any, hides: str, command: list[str]) -> None:
-        """Take down what was measured; where it is the host's own, nothing is hidden."""
+        """Store the measurements. hides: what the namespace hides, as text."""
         self.inside, self.outside, self.command = inside, outside, shlex.join(command)
         self.hides = hides
 
 
 class NestedNamespace:
-    """A namespace that a process of the container has made in it, or was put into.
+    """A namespace that a process of the container created or joined.
 
-    kind, ns, nprocs, pid: as in a Wall. pns, ons: the one that it lies in, for those that nest, and
-    the user namespace that owns it, as lsns(8) calls them; 0 where they are beyond our own.
-    owner_uid: who made it, for a user namespace; else who made that which owns it. shared_with:
-    other containers, or the host, that have processes in it; who of them made it, nobody knows.
+    kind, ns, nprocs, pid: as in ContainerNamespace. pns, ons: its parent (PID and user namespaces),
+    and the user namespace that owns it, as in lsns(8); 0 if outside of our own. owner_uid: the
+    creator of the user namespace, or of the owning one. shared_with: other containers, or the host,
+    with processes in it; the kernel does not tell which of them created it.
     """
 
     def __init__(self, kind: str, inode: int, pids: list[int], shared_with: list[str]) -> None:
@@ -86,14 +86,14 @@ class NestedNamespace:
         self.command = shlex.join(["lsns", "-o", "NS,TYPE,NPROCS,PID,PNS,ONS", "-p", str(self.pid)])
 
     def sentence(self) -> str:
-        """Whose it is."""
+        """Its owner, as text."""
         if self.kind == "user":
-            return f"made by user {self.owner_uid} of the host, in user namespace {self.ons}"
+            return f"created by uid {self.owner_uid} of the host, in user namespace {self.ons}"
         return f"owned by user namespace {self.ons}"
 
 
 def _related(path: str, request: int) -> tuple[int, int]:
-    """The namespace that another one's belongs to, as (inode, the uid that made it, if it says)."""
+    """The parent or owner of a namespace: (inode, uid of the creator of a user namespace)."""
     with open(path, "rb") as file:
         try:
             related = fcntl.ioctl(file, request)
@@ -111,12 +111,12 @@ def _owner_uid_of(path: str) -> int:
 
 
 def _owner_uid(user_namespace: int) -> int:
-    told = fcntl.ioctl(user_namespace, _NS_GET_OWNER_UID, bytes(4))
-    return int.from_bytes(told, sys.byteorder)
+    uid = fcntl.ioctl(user_namespace, _NS_GET_OWNER_UID, bytes(4))
+    return int.from_bytes(uid, sys.byteorder)
 
 
 def list_nested(container: Container, members: list[Member]) -> list[NestedNamespace]:
-    """The namespaces that were made in a container, in the order of their processes."""
+    """List the namespaces created inside a container, in the order of their processes."""
     known = {item for m in members if not m.within for item in m.inodes.items()}
     creators = [m for m in members if m.within and m.id == container.id]
     whose = {
@@ -131,13 +131,13 @@ def list_nested(container: Container, members: list[Member]) -> list[NestedNames
             names = {whose.get(pid, HOST) for pid in pids}
             try:
                 found.append(NestedNamespace(kind, inode, pids, sorted(names - {container.name})))
-            except (FileNotFoundError, ProcessLookupError):  # the last one has just ended
+            except (FileNotFoundError, ProcessLookupError):  # the last process has just exited
                 continue
     return found
 
 
 def list_namespaces(container: Container, members: list[Member]) -> list[ContainerNamespace]:
-    """The namespaces of a running container. Raises Conflict for one that does not run."""
+    """List the namespaces of a running container. Raises Conflict if it does not run."""
     member = member_of(container, members)
     if container.restarting:
         raise restarting_error(container)
@@ -183,7 +183,7 @@ _SHARED = {
 
 
 def _processes_in(kind: str, inode: int) -> list[int]:
-    """The processes in a namespace."""
+    """List the processes in a namespace."""
     found = []
     for name in os.listdir("/proc"):
         if is_decimal(name):
@@ -191,7 +191,7 @@ def _processes_in(kind: str, inode: int) -> list[int]:
                 if inode_of(int(name), kind) == inode:
                     found.append(int(name))
             except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it has ended, or nobody may ask (lsns passes over these too)
+                continue  # it has exited, or access is denied (lsns skips these too)
     return found
 
 

@@ -1,6 +1,7 @@
-"""The links, addresses and default route that a process's network namespace has, asked in there.
+"""The links, addresses and default route of a process's network namespace.
 
-A child enters the namespaces and asks; it imports nothing of the container's and executes nothing.
+A child enters the namespaces and queries the kernel; it imports and executes nothing from the
+container.
 Sources: setns(2), rtnetlink(7).
 """
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def query_network(pid: int) -> dict[str, Any]:
-    """What a process in init's network and UTS namespaces hears: {"hostname", "links", "gateway"}.
+    """Query a process's network and UTS namespaces: {"hostname", "links", "gateway"}.
 
-    A child of ours goes there; it stays in our own mount and PID namespaces.
+    A child joins these two; it stays in our mount and PID namespaces.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -29,23 +30,23 @@ def query_network(pid: int) -> dict[str, Any]:
         _write_network(pid, writing)
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
-        told = pipe.read()
+        answer = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(told) if told else {"hostname": "?", "links": [], "gateway": ""}
+    return json.loads(answer) if answer else {"hostname": "?", "links": [], "gateway": ""}
 
 
 def _write_network(pid: int, writing: int) -> NoReturn:
     try:
         process.set_not_dumpable()
         for kind, name in (("network", "net"), ("uts", "uts")):
-            place = f"/proc/{pid}/ns/{name}"
-            namespace.setns(os.open(place, os.O_RDONLY), [kind], place=place)
-        told = {
+            path = f"/proc/{pid}/ns/{name}"
+            namespace.setns(os.open(path, os.O_RDONLY), [kind], place=path)
+        answer = {
             "hostname": os.uname().nodename,
             "links": interfaces(),
             "gateway": default_gateway(),
         }
-        os.write(writing, json.dumps(told).encode())
+        os.write(writing, json.dumps(answer).encode())
         os._exit(0)
     finally:
         os._exit(1)

@@ -1,8 +1,8 @@
-"""ns: which namespaces the containers have of their own, and which they share.
+"""ns: the namespaces of containers, and which of them are shared.
 
-A namespace has no name. The kernel knows it by an inode of its nsfs, which /proc/PID/ns/KIND leads
-to; two processes are in the same one if theirs are the same. "The host" means the namespaces that
-this command itself is in.
+A namespace has no name. Its identity is an inode of nsfs, to which /proc/PID/ns/KIND leads: two
+processes are in the same namespace if these inodes are equal. "The host" means the namespaces of
+this command.
 
 Source: namespaces(7), lsns(8).
 """
@@ -33,11 +33,11 @@ _CELL_WIDTH = 12
 
 
 def inode_of(pid: int | str, kind: str) -> int:
-    """The inode of a process's namespace, by which the kernel tells it from all others.
+    """The inode of a process's namespace, which identifies it.
 
-    pid: or "self", for the host's. kind: as in /proc/PID/ns.
-    Raises FileNotFoundError where the process has ended, PermissionError where nobody may ask. Of
-    one that ends on the way to its namespace the kernel says EACCES or ESRCH, too.
+    pid: or "self", for the host. kind: as in /proc/PID/ns.
+    Raises FileNotFoundError if the process has exited, PermissionError if access is denied. If it
+    exits during the lookup, the kernel returns EACCES or ESRCH, too.
     Source: fs/proc/namespaces.c (proc_ns_get_link).
     """
     path = f"/proc/{pid}/ns/{kind}"
@@ -46,21 +46,21 @@ def inode_of(pid: int | str, kind: str) -> int:
     except (PermissionError, ProcessLookupError):
         if os.path.exists(f"/proc/{pid}"):
             raise
-        raise FileNotFoundError(f"{path}: it has ended") from None
+        raise FileNotFoundError(f"{path}: the process has exited") from None
 
 
 def ns_pids(pid: int) -> list[int]:
-    """A process's number in our PID namespace, and in each one that it is nested in."""
+    """A process's pid in our PID namespace, and in each nested one (NSpid)."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
         line = next(line for line in file if line.startswith("NSpid:"))
     return [int(number) for number in line.split()[1:]]
 
 
 class Member:
-    """Who is in namespaces: the host, a running container, or a process that has made more in one.
+    """A member of namespaces: the host, a container, or a process with its own namespaces in one.
 
-    pid: of a container's init, or of that process. within: the name of the container that such a
-    process is in, else "". inodes: kind -> inode.
+    pid: of the container's init, or of that process. within: the name of that process's container,
+    else "". inodes: kind -> inode.
     """
 
     def __init__(self, name: str, container_id: str, pid: int | str, *, within: str = "") -> None:
@@ -72,13 +72,13 @@ class Member:
 
 
 def list_members(store: Store) -> list[Member]:
-    """The host, and all containers that run, the oldest first; each before what was made in it."""
+    """List the host and the running containers, oldest first, each with its nested members."""
     found = [Member(HOST, "", "self")]
     for container in reversed(list_containers(store)):
         if pid := container.state["Pid"]:
             try:
                 found.append(Member(container.name, container.id, pid))
-            except FileNotFoundError:  # it has just ended
+            except FileNotFoundError:  # it has just exited
                 continue
     for member in found[1:]:
         at = found.index(member) + 1
@@ -87,17 +87,17 @@ def list_members(store: Store) -> list[Member]:
 
 
 def _processes_with_own(store: Store, member: Member, members: list[Member]) -> list[Member]:
-    """Processes of a container that are in namespaces that nobody else is known to have.
+    """The processes of a container in namespaces that no other member has.
 
-    The lowest one of those that are in the same namespaces. That is how a container in a container
-    looks, and a sandbox of a browser.
+    For each set of namespaces, the process with the lowest pid. A container in a container looks
+    like that, and the sandbox of a browser.
     """
     known = {(kind, inode) for each in members for kind, inode in each.inodes.items()}
     creators: dict[tuple[int, ...], Member] = {}
     for pid in sorted(cgroup_of(store, member.id).pids()):
         try:
             creator = Member(f"{member.name}:{pid}", member.id, pid, within=member.name)
-        except (FileNotFoundError, PermissionError):  # it has just ended, or nobody may ask
+        except (FileNotFoundError, PermissionError):  # it has just exited, or access is denied
             continue
         if not known.issuperset(creator.inodes.items()):
             creators.setdefault(tuple(creator.inodes.values()), creator)
@@ -105,13 +105,13 @@ def _processes_with_own(store: Store, member: Member, members: list[Member]) -> 
 
 
 def members_sharing(member: Member, kind: str, members: list[Member]) -> list[str]:
-    """Who else is in a member's namespace of a kind; not what was made in the same container."""
+    """The names of other members in a member's namespace, except those in the same container."""
     inode = member.inodes[kind]
     return [o.name for o in members if o.inodes[kind] == inode and o.id != member.id]
 
 
 def write_json(members: list[Member], out: TextIO) -> None:
-    """Write the table for machines."""
+    """Write the table as JSON."""
     rows: list[dict[str, Any]] = [
         {
             "name": member.name,
@@ -129,7 +129,7 @@ def write_json(members: list[Member], out: TextIO) -> None:
 
 
 def write_text(members: list[Member], out: TextIO) -> None:
-    """Write the table for people: an inode where a namespace is first met, then who has it."""
+    """Write the table as text: the inode at its first member, then the name of that member."""
     paint = Paint(out)
     width = max(len(member.name) for member in members) + 3
     out.write(paint.bold("".ljust(width) + "".join(k.ljust(_CELL_WIDTH) for k in KINDS).rstrip()))
@@ -151,5 +151,5 @@ def _owner_text(owner: str) -> str:
 
 
 def member_of(container: Container, members: list[Member]) -> Member | None:
-    """The member that a container is; None where it does not run."""
+    """The member of a container; None if it does not run."""
     return next((member for member in members if member.id == container.id), None)

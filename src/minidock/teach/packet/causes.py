@@ -1,8 +1,8 @@
-"""Why a packet ended where it did: a cause is said only where a check of this machine proves it.
+"""Why a packet was lost: checks of this machine that prove a cause.
 
-Each place where a packet may get lost has its checks, in the order of the packet's way. A check
-reads `Facts`, and returns a verdict, or None. Where none of them finds anything the answer is "not
-determined", with all that was looked at: a wrong cause costs more time than none.
+Each place where a packet can be lost has its checks, in the order of the packet's path. A check
+reads `Facts` and returns a verdict or None. If no check proves a cause, the verdict is "not
+determined" and lists the checks: a wrong cause costs more time than none.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from minidock.teach.packet.facts import Network, Route
-from minidock.teach.packet.probe import Seen
+from minidock.teach.packet.probe import ProbeResult
 
 FORWARDING = "net/ipv4/ip_forward"
 
 
 class Verdict(NamedTuple):
-    """How it ends. status: "answered", "relayed" or "stopped". advice: what to do, or ""."""
+    """The outcome. status: "answered", "relayed" or "stopped". advice: how to fix it, or ""."""
 
     status: str
     text: str
@@ -25,110 +25,112 @@ class Verdict(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One thing to look at. words: what it is. look: the verdict, None where it is all right."""
+    """One check. words: what it checks. look: returns a verdict, or None if all is well."""
 
     words: str
-    look: Callable[[Seen], Verdict | None]
+    look: Callable[[ProbeResult], Verdict | None]
 
 
-def first(seen: Seen, text: str, checks: Sequence[Check]) -> Verdict:
-    """The first cause that a check proves, or that none does. text: what was seen."""
+def first(result: ProbeResult, text: str, checks: Sequence[Check]) -> Verdict:
+    """The verdict of the first check that proves a cause. text: what was observed."""
     for check in checks:
-        if verdict := check.look(seen):
+        if verdict := check.look(result):
             return verdict
     looked = ", ".join(check.words for check in checks)
-    return Verdict("stopped", f"{text}; why is not determined: looked at {looked}", _silent(seen))
+    return Verdict("stopped", f"{text}; cause not determined; checked: {looked}", _silent(result))
 
 
-def _silent(seen: Seen) -> str:
-    """What there is that may drop packets and does not tell: named, and never as the cause."""
-    here, there = seen.facts.host.shapers, seen.facts.inside.shapers
+def _silent(result: ProbeResult) -> str:
+    """Queueing disciplines and bridge rules that may drop packets without a trace."""
+    here, there = result.facts.host.shapers, result.facts.inside.shapers
     found = [f"tc qdisc {kind} on {device}" for device, kind in {**here, **there}.items()]
-    if seen.facts.bridge_rules:
-        found.append(f"{seen.facts.bridge_rules} rules for bridged frames (nft list ruleset)")
-    return f"what may drop packets, and does not tell which: {'; '.join(found)}" if found else ""
+    if result.facts.bridge_rules:
+        found.append(f"{result.facts.bridge_rules} rules for bridged frames (nft list ruleset)")
+    return f"these may drop packets and leave no trace: {'; '.join(found)}" if found else ""
 
 
 def _stopped(text: str, advice: str = "") -> Verdict:
     return Verdict("stopped", text, advice)
 
 
-def _enter(seen: Seen) -> str:
-    return f"nsenter --net=/proc/{seen.target.pid}/ns/net"
+def _enter(result: ProbeResult) -> str:
+    return f"nsenter --net=/proc/{result.target.pid}/ns/net"
 
 
 # The host's routing -------------------------------------------------------------------------------
 
 
-def _bridge(seen: Seen) -> Verdict | None:
-    bridge = seen.target.bridge
-    up = seen.facts.host.is_up(bridge)
+def _bridge(result: ProbeResult) -> Verdict | None:
+    bridge = result.target.bridge
+    up = result.facts.host.is_up(bridge)
     if up is None:
-        again = f"any start on this network makes it again: minidock restart {_name(seen)}"
-        return _stopped(f"{bridge} is not there any more", again)
+        again = (
+            f"starting any container on this network restores it: minidock restart {_name(result)}"
+        )
+        return _stopped(f"{bridge} does not exist any more", again)
     if not up:
-        text = f"{bridge} is down, and its route is gone with it"
+        text = f"{bridge} is down, so its route is gone"
         return _stopped(text, f"ip link set dev {bridge} up")
     return None
 
 
-def _hairpin(seen: Seen) -> Verdict | None:
-    cable = seen.target.lease["Cable"]
-    if seen.origin != _name(seen) or not seen.facts.bridged:
+def _hairpin(result: ProbeResult) -> Verdict | None:
+    veth = result.target.lease["Cable"]
+    if result.origin != _name(result) or not result.facts.bridged:
         return None
-    if seen.facts.ports.get(cable, {}).get("hairpin") is not False:
+    if result.facts.ports.get(veth, {}).get("hairpin") is not False:
         return None
     return _stopped(
-        f"{_name(seen)} calls itself, and hairpin is off at {cable}: no frame leaves a bridge by "
-        "the port that it came in at",
-        f"bridge link set dev {cable} hairpin on; or minidock restart {_name(seen)}",
+        f"{_name(result)} connects to itself, and hairpin is off at {veth}: a bridge does not send "
+        "a frame out of the port on which it arrived",
+        f"bridge link set dev {veth} hairpin on; or minidock restart {_name(result)}",
     )
 
 
-def _localnet(seen: Seen) -> Verdict | None:
-    setting = f"net/ipv4/conf/{seen.target.bridge}/route_localnet"
-    if not seen.source.startswith("127.") or seen.settings.get(setting) != "0":
+def _localnet(result: ProbeResult) -> Verdict | None:
+    setting = f"net/ipv4/conf/{result.target.bridge}/route_localnet"
+    if not result.source.startswith("127.") or result.settings.get(setting) != "0":
         return None
-    why = "packets of 127.0.0.0/8 leave by no device whose route_localnet is off"
+    why = "it needs route_localnet for packets of 127.0.0.0/8"
     return _stopped(
-        f"the kernel does not route it to {seen.target.bridge}: {why}",
-        f"{_set(setting)}; or {_again(seen)}",
+        f"the kernel does not route it to {result.target.bridge}: {why}",
+        f"{_set(setting)}; or {_again(result)}",
     )
 
 
-def _forwarding(seen: Seen) -> Verdict | None:
-    if seen.origin == "host" or seen.settings.get(FORWARDING) != "0":
+def _forwarding(result: ProbeResult) -> Verdict | None:
+    if result.origin == "host" or result.settings.get(FORWARDING) != "0":
         return None
     return _stopped(
-        f"the kernel does not route it to {seen.target.bridge}: this machine forwards nothing",
-        f"{_set(FORWARDING)}; or {_again(seen)}",
+        f"the kernel does not route it to {result.target.bridge}: IP forwarding is off",
+        f"{_set(FORWARDING)}; or {_again(result)}",
     )
 
 
-def _route_there(seen: Seen) -> Verdict | None:
-    route, target = seen.facts.there, seen.target
+def _route_there(result: ProbeResult) -> Verdict | None:
+    route, target = result.facts.there, result.target
     see = f"see: ip rule; ip route show table all | grep -w {target.address.rpartition('.')[0]}"
     if route.refused and route.text:
         return _stopped(f"a route of this host drops it: {route.text} ({route.refused})", see)
-    if route.refused and _is_astray(seen.facts.host, seen.came_by, seen.facts.sender):
-        text = f"reverse path filtering drops it: {seen.source} is not behind {seen.came_by}"
-        return _stopped(text, f"sysctl net.ipv4.conf.{seen.came_by}.rp_filter; ip route")
+    if route.refused and _is_astray(result.facts.host, result.came_by, result.facts.sender):
+        text = f"reverse path filtering drops it: no route to {result.source} on {result.came_by}"
+        return _stopped(text, f"sysctl net.ipv4.conf.{result.came_by}.rp_filter; ip route")
     if route.refused:
         return _stopped(f"this host has no route to {target.address}: {route.refused}", see)
     if route.device not in (target.bridge, "?"):
-        because = _policy(seen.facts.host.policies)
-        text = f"this host routes {target.address} by {route.device}, not by {target.bridge}"
-        return _stopped(f"{text}{because}", see)
+        applied = _policy(result.facts.host.policies)
+        text = f"this host routes {target.address} to {route.device}, not to {target.bridge}"
+        return _stopped(f"{text}{applied}", see)
     return None
 
 
 def _is_astray(network: Network, device: str, route: Route) -> bool:
-    """Whether a device drops what comes from where its own routes do not lead (rp_filter=1)."""
+    """Whether strict reverse path filtering drops it: the route back uses another device."""
     return device in network.strict and route.device not in (device, "?")
 
 
 def _policy(rules: list[str]) -> str:
-    return f"; rules of policy routing: {'; '.join(rules)}" if rules else ""
+    return f"; policy routing rules: {'; '.join(rules)}" if rules else ""
 
 
 ROUTING = (
@@ -140,75 +142,75 @@ ROUTING = (
 )
 
 
-# Bridge, cable, eth0 ------------------------------------------------------------------------------
+# Bridge, veth, eth0 ------------------------------------------------------------------------------
 
 
-def _cable(seen: Seen) -> Verdict | None:
-    cable, bridge = seen.target.lease["Cable"], seen.target.bridge
-    wrong = seen.facts.host.wrong_cable(cable, bridge, _name(seen), up=(cable,))
-    return _stopped(*wrong) if wrong else None
+def _veth(result: ProbeResult) -> Verdict | None:
+    veth, bridge = result.target.lease["Cable"], result.target.bridge
+    fault = result.facts.host.veth_fault(veth, bridge, _name(result), up=(veth,))
+    return _stopped(*fault) if fault else None
 
 
-def _interface(seen: Seen) -> Verdict | None:
-    interface = seen.target.lease["Interface"]
-    up = seen.facts.inside.is_up(interface)
+def _interface(result: ProbeResult) -> Verdict | None:
+    interface = result.target.lease["Interface"]
+    up = result.facts.inside.is_up(interface)
     if up is None:
-        text = f"{_name(seen)} has no device {interface} any more"
-        return _stopped(text, f"{_enter(seen)} ip link; minidock restart {_name(seen)}")
+        text = f"{_name(result)} has no interface {interface} any more"
+        return _stopped(text, f"{_enter(result)} ip link; minidock restart {_name(result)}")
     if not up:
-        text = f"{interface} is down inside {_name(seen)}"
-        return _stopped(text, f"{_enter(seen)} ip link set dev {interface} up")
+        text = f"{interface} is down inside {_name(result)}"
+        return _stopped(text, f"{_enter(result)} ip link set dev {interface} up")
     return None
 
 
-def _port_state(seen: Seen) -> Verdict | None:
-    cable = seen.target.lease["Cable"]
-    state = seen.facts.ports.get(cable, {}).get("state", "forwarding")
+def _port_state(result: ProbeResult) -> Verdict | None:
+    veth = result.target.lease["Cable"]
+    state = result.facts.ports.get(veth, {}).get("state", "forwarding")
     if state == "forwarding":
         return None
-    text = f"the bridge's port {cable} is {state}: it lets no frame through"
-    return _stopped(text, f"bridge link set dev {cable} state 3")
+    text = f"the bridge's port {veth} is {state}: it forwards no frames"
+    return _stopped(text, f"bridge link set dev {veth} state 3")
 
 
-def _address(seen: Seen) -> Verdict | None:
-    target, there = seen.target, seen.facts.inside.addresses
+def _address(result: ProbeResult) -> Verdict | None:
+    target, there = result.target, result.facts.inside.addresses
     if target.address in there:
         return None
-    others = ", ".join(a for a in there if not a.startswith("127.")) or "none but 127.0.0.1"
+    others = ", ".join(a for a in there if not a.startswith("127.")) or "only 127.0.0.1"
     prefix = target.network["Subnet"].partition("/")[2]
-    text = f"{_name(seen)} does not have {target.address} any more; its addresses: {others}"
+    text = f"{_name(result)} does not have {target.address} any more; its addresses: {others}"
     command = f"ip address add {target.address}/{prefix} dev {target.lease['Interface']}"
-    return _stopped(text, f"{_enter(seen)} {command}; or minidock restart {_name(seen)}")
+    return _stopped(text, f"{_enter(result)} {command}; or minidock restart {_name(result)}")
 
 
-def _neighbour(seen: Seen) -> Verdict | None:
-    target = seen.target
-    entry = seen.facts.host.neighbours.get(target.address)
-    real = seen.facts.inside.devices.get(target.lease["Interface"], {}).get("address", "")
+def _neighbour(result: ProbeResult) -> Verdict | None:
+    target = result.target
+    entry = result.facts.host.neighbours.get(target.address)
+    real = result.facts.inside.devices.get(target.lease["Interface"], {}).get("address", "")
     held = (entry or {}).get("lladdr", "")
     if entry is None or not held or not real or held == real:
         return None
     kind = " (permanent)" if "PERMANENT" in entry.get("state", ()) else ""
-    text = f"this host's ARP entry{kind} sends {target.address} to {held}, and that is not {real}"
+    text = f"this host's ARP entry{kind} maps {target.address} to {held}, but the address is {real}"
     return _stopped(
-        f"{text}, {_name(seen)}'s {target.lease['Interface']}",
+        f"{text}, {_name(result)}'s {target.lease['Interface']}",
         f"ip neighbour del {target.address} dev {target.bridge}",
     )
 
 
-def _learned(seen: Seen) -> Verdict | None:
-    target = seen.target
-    real = seen.facts.inside.devices.get(target.lease["Interface"], {}).get("address", "")
-    port = seen.facts.fdb.get(real, "")
+def _learned(result: ProbeResult) -> Verdict | None:
+    target = result.target
+    real = result.facts.inside.devices.get(target.lease["Interface"], {}).get("address", "")
+    port = result.facts.fdb.get(real, "")
     if not port or port == target.lease["Cable"]:
         return None
-    text = f"{target.bridge} sends {real} to its port {port}, not to {target.lease['Cable']}"
+    text = f"{target.bridge} forwards {real} to its port {port}, not to {target.lease['Cable']}"
     return _stopped(text, f"bridge fdb del {real} dev {port} master")
 
 
 LINKS = (
     Check("the bridge", _bridge),
-    Check("the cable", _cable),
+    Check("the veth", _veth),
     Check("eth0 inside", _interface),
     Check("the bridge's port", _port_state),
     Check("the addresses inside", _address),
@@ -221,57 +223,61 @@ LINKS = (
 # The container's kernel ---------------------------------------------------------------------------
 
 
-def _inner_firewall(seen: Seen) -> Verdict | None:
-    rule = next((way.dropped_by for way in seen.inner if way.dropped_by), None)
+def _inner_firewall(result: ProbeResult) -> Verdict | None:
+    rule = next((trace.dropped_by for trace in result.inner if trace.dropped_by), None)
     if rule is None:
         return None
-    text = f"a firewall inside {_name(seen)} drops it: {rule.table} {rule.chain}: {rule.text}"
-    return _stopped(text, f"{_enter(seen)} nft list ruleset")
+    text = f"a firewall inside {_name(result)} drops it: {rule.table} {rule.chain}: {rule.text}"
+    return _stopped(text, f"{_enter(result)} nft list ruleset")
 
 
-def _arrival(seen: Seen) -> Verdict | None:
-    route, interface = seen.facts.arrival, seen.target.lease["Interface"]
-    if route.refused and _is_astray(seen.facts.inside, interface, seen.facts.back):
-        text = f"reverse path filtering inside {_name(seen)} drops it: its routes do not lead to "
-        return _stopped(f"{text}{seen.arrived_as} by {interface}", f"{_enter(seen)} ip route")
+def _arrival(result: ProbeResult) -> Verdict | None:
+    route, interface = result.facts.arrival, result.target.lease["Interface"]
+    if route.refused and _is_astray(result.facts.inside, interface, result.facts.back):
+        text = f"reverse path filtering inside {_name(result)} drops it: it has no route to "
+        return _stopped(f"{text}{result.arrived_as} on {interface}", f"{_enter(result)} ip route")
     return None
 
 
-def _answers_route(seen: Seen) -> Verdict | None:
-    route, interface = seen.facts.back, seen.target.lease["Interface"]
+def _answers_route(result: ProbeResult) -> Verdict | None:
+    route, interface = result.facts.back, result.target.lease["Interface"]
     if route.refused:
         named = f" ({route.text})" if route.text else ""
-        text = f"{_name(seen)} has no route for its answer to {seen.arrived_as}: {route.refused}"
-        return _stopped(f"{text}{named}", f"{_enter(seen)} ip route; {_default(seen)}")
+        text = (
+            f"{_name(result)} has no route for its answer to {result.arrived_as}: {route.refused}"
+        )
+        return _stopped(f"{text}{named}", f"{_enter(result)} ip route; {_default(result)}")
     if route.device not in (interface, "?"):
-        text = f"{_name(seen)} sends its answer by {route.device}, not by {interface}"
-        return _stopped(f"{text}{_policy(seen.facts.inside.policies)}", f"{_enter(seen)} ip route")
+        text = f"{_name(result)} sends its answer out on {route.device}, not on {interface}"
+        return _stopped(
+            f"{text}{_policy(result.facts.inside.policies)}", f"{_enter(result)} ip route"
+        )
     return None
 
 
-def _answers_gateway(seen: Seen) -> Verdict | None:
-    """The next hop's hardware address, as the container has it: a bridge's or a neighbour's."""
-    hop = seen.facts.back.gateway or seen.arrived_as
-    entry = seen.facts.inside.neighbours.get(hop)
+def _answers_gateway(result: ProbeResult) -> Verdict | None:
+    """The container's ARP entry for its next hop, compared with the bridge."""
+    hop = result.facts.back.gateway or result.arrived_as
+    entry = result.facts.inside.neighbours.get(hop)
     held = (entry or {}).get("lladdr", "")
-    bridge = seen.facts.host.devices.get(seen.target.bridge, {}).get("address", "")
-    if not held or not bridge or held == bridge or hop != seen.target.network["Gateway"]:
+    bridge = result.facts.host.devices.get(result.target.bridge, {}).get("address", "")
+    if not held or not bridge or held == bridge or hop != result.target.network["Gateway"]:
         return None
-    text = f"{_name(seen)}'s ARP entry sends {hop}, its gateway, to {held}; {bridge} would be right"
-    interface = seen.target.lease["Interface"]
-    return _stopped(text, f"{_enter(seen)} ip neighbour del {hop} dev {interface}")
+    text = f"{_name(result)}'s ARP entry maps its gateway {hop} to {held}; {bridge} is right"
+    interface = result.target.lease["Interface"]
+    return _stopped(text, f"{_enter(result)} ip neighbour del {hop} dev {interface}")
 
 
-def _queue(seen: Seen) -> Verdict | None:
-    if not seen.facts.rose.get("listen"):
+def _queue(result: ProbeResult) -> Verdict | None:
+    if not result.facts.risen_counters.get("listen"):
         return None
-    text = f"the queue of connections that {_name(seen)}'s program has not accepted yet is full"
-    return _stopped(text, f"{_enter(seen)} ss -lnt; what does the program wait for?")
+    text = f"the accept queue of {_name(result)}'s program is full"
+    return _stopped(text, f"{_enter(result)} ss -lnt; why does the program not accept?")
 
 
-def _default(seen: Seen) -> str:
-    gateway, interface = seen.target.network["Gateway"], seen.target.lease["Interface"]
-    return f"{_enter(seen)} ip route add default via {gateway} dev {interface}"
+def _default(result: ProbeResult) -> str:
+    gateway, interface = result.target.network["Gateway"], result.target.lease["Interface"]
+    return f"{_enter(result)} ip route add default via {gateway} dev {interface}"
 
 
 INSIDE = (
@@ -281,48 +287,49 @@ INSIDE = (
     Check("reverse path filtering inside", _arrival),
     Check("the route of the answer", _answers_route),
     Check("the ARP entry of its gateway", _answers_gateway),
-    Check("the queue of the listening socket", _queue),
+    Check("the accept queue of the listening socket", _queue),
 )
 
 
 # The answer ---------------------------------------------------------------------------------------
 
 
-def _answer_on_host(seen: Seen) -> Verdict | None:
-    route = seen.facts.back_host
-    if route.refused and _is_astray(seen.facts.host, seen.target.bridge, seen.facts.there):
-        text = f"reverse path filtering drops the answer: {seen.target.address} is not behind "
-        return _stopped(f"{text}{seen.target.bridge} for this host", "see: ip rule; ip route")
+def _answer_on_host(result: ProbeResult) -> Verdict | None:
+    route = result.facts.back_host
+    if route.refused and _is_astray(result.facts.host, result.target.bridge, result.facts.there):
+        text = f"reverse path filtering drops the answer: no route to {result.target.address} on "
+        return _stopped(f"{text}{result.target.bridge}", "see: ip rule; ip route")
     if route.refused:
-        text = f"this host has no route for the answer to {seen.source}: {route.refused}"
+        text = f"this host has no route for the answer to {result.source}: {route.refused}"
         return _stopped(text, "see: ip rule; ip route")
     return None
 
 
 BACK = (
-    Check("the cable", _cable),
+    Check("the veth", _veth),
     Check("the bridge's port", _port_state),
     Check("the ARP entry of its gateway", _answers_gateway),
     Check("the route of the answer", _answer_on_host),
 )
 
 
-# Connection tracking, and who holds the port ------------------------------------------------------
+# Connection tracking, and the holder of the port
+# ------------------------------------------------------
 
 
-def _tracking(seen: Seen) -> Verdict | None:
-    count, most = seen.facts.tracked
-    if not seen.facts.rose.get("conntrack"):
+def _tracking(result: ProbeResult) -> Verdict | None:
+    count, maximum = result.facts.tracked
+    if not result.facts.risen_counters.get("conntrack"):
         return None
-    text = f"connection tracking could not take it in: {count} of {most} connections are tracked"
+    text = f"connection tracking could not add it: {count} of {maximum} entries are in use"
     return _stopped(text, "sysctl -w net.netfilter.nf_conntrack_max=…; conntrack -L | wc -l")
 
 
-def _monitor(seen: Seen) -> Verdict | None:
-    pid = seen.holder[0]
-    if pid != seen.target.container.monitor_pid or not is_stopped(pid):
+def _monitor(result: ProbeResult) -> Verdict | None:
+    pid = result.connection_owner[0]
+    if pid != result.target.container.monitor_pid or not is_stopped(pid):
         return None
-    text = f"the monitor of {_name(seen)} (pid {pid}) has the port, and is stopped (SIGSTOP)"
+    text = f"the monitor of {_name(result)} (pid {pid}) holds the port and is stopped (SIGSTOP)"
     return _stopped(text, f"kill -CONT {pid}")
 
 
@@ -330,7 +337,7 @@ HOLDER = (Check("connection tracking", _tracking), Check("the port's holder", _m
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal, or by a debugger: it does nothing then."""
+    """Whether a process is stopped, by a signal or by a tracer."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0] in ("T", "t")
@@ -338,13 +345,13 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def _name(seen: Seen) -> str:
-    return seen.target.container.name
+def _name(result: ProbeResult) -> str:
+    return result.target.container.name
 
 
 def _set(setting: str) -> str:
     return f"sysctl -w {setting.replace('/', '.')}=1"
 
 
-def _again(seen: Seen) -> str:
-    return f"any start on this network makes it again: minidock restart {_name(seen)}"
+def _again(result: ProbeResult) -> str:
+    return f"starting any container on this network restores it: minidock restart {_name(result)}"

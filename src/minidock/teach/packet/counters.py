@@ -1,8 +1,8 @@
-"""Which rules a probe has met, by their counters: for iptables-legacy, which tells no more.
+"""The rules that a probe matched, found by their counters: for iptables-legacy, which cannot trace.
 
-The trace still tells where the packet was, and what it looked like there (kernel/nftrace.py's own
-chains). Between two such places, the rules are those whose counters rose. Counters count packets of
-everybody: on a busy machine a rule may have been another packet's; the text says so.
+The chains of kernel/nftrace.py still show which hooks the packet passed, and its addresses there.
+The rules between two hooks are those whose counters increased. Counters count every packet: on a
+busy machine another packet may have matched the rule; the output says so.
 
 Sources: iptables-save(8) "-c".
 """
@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from minidock.errors import MinidockError
 from minidock.kernel import iptables
-from minidock.teach.packet.firewall_trace import Rule, Rules, Station, Way
+from minidock.teach.packet.firewall_trace import ChainTrace, PacketTrace, Rule, Rules
 
 _FINAL = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "DNAT": "accept"}
 _FINAL |= {"MASQUERADE": "accept", "SNAT": "accept", "RETURN": ""}
 
 
 class Counted(NamedTuple):
-    """A rule of legacy iptables, or a policy, and by how many packets its counter rose."""
+    """A rule of legacy iptables, or a policy, and the increase of its packet counter."""
 
     table: str
     text: str
@@ -30,12 +30,12 @@ class Counted(NamedTuple):
 
 
 def read(rules: Rules) -> dict[tuple[str, str], int]:
-    """(table, rule) -> packets so far; nothing where the firewall keeps a trace instead."""
+    """(table, rule) -> packets so far; empty if the firewall can trace instead."""
     return {} if rules.is_nft else _counts()
 
 
-def risen(before: dict[tuple[str, str], int]) -> list[Counted]:
-    """The rules that have met packets since then."""
+def count_risen(before: dict[tuple[str, str], int]) -> list[Counted]:
+    """The rules whose counters increased since then."""
     return [
         Counted(table, text, now - before[table, text])
         for (table, text), now in _counts().items()
@@ -43,37 +43,41 @@ def risen(before: dict[tuple[str, str], int]) -> list[Counted]:
     ]
 
 
-def filled(way: Way | None, counted: list[Counted], *, other_way: str) -> Way | None:
-    """A way with the stations of iptables' tables between those that the trace has told.
+def add_counted_rules(
+    trace: PacketTrace | None, counted: list[Counted], *, other_way: str
+) -> PacketTrace | None:
+    """Add the tables of legacy iptables to a trace, between the hooks that it contains.
 
-    other_way: words of rules for packets in the other direction, which rose as well, such as
-    "-i br0" for a packet that leaves by br0.
+    other_way: marks the rules for the opposite direction, whose counters increased too, such as
+    "-i br0" for a packet that leaves on br0.
     """
-    if way is None:
+    if trace is None:
         return None
     rules = [_rule(each) for each in counted if f"{other_way} " not in f"{each.text} "]
-    found: list[Station] = []
-    for number, station in enumerate(way.stations):
-        is_last = number == len(way.stations) - 1
-        if station.chain == "postrouting" and found:
-            before = _station(rules, "nat", "POSTROUTING", found[-1], is_end=False)
-            if before.packet and station.packet:  # only the sender can change there
-                before.packet = station.packet._replace(
+    found: list[ChainTrace] = []
+    for number, chain_trace in enumerate(trace.chains):
+        is_last = number == len(trace.chains) - 1
+        if chain_trace.chain == "postrouting" and found:
+            before = _chain_trace(rules, "nat", "POSTROUTING", found[-1], is_end=False)
+            if before.packet and chain_trace.packet:  # only the sender can change there
+                before.packet = chain_trace.packet._replace(
                     source=before.packet.source, source_port=before.packet.source_port
                 )
             found.append(before)
-        found.append(station)
-        if station.chain in ("output", "prerouting"):
-            chain = station.chain.upper()
-            found.append(_station(rules, "raw", chain, station, is_end=is_last))
-            found.append(_station(rules, "nat", chain, station, is_end=False))
-        elif station.chain == "forward":
-            found.append(_station(rules, "filter", "FORWARD", station, is_end=is_last))
-    return Way(found)
+        found.append(chain_trace)
+        if chain_trace.chain in ("output", "prerouting"):
+            chain = chain_trace.chain.upper()
+            found.append(_chain_trace(rules, "raw", chain, chain_trace, is_end=is_last))
+            found.append(_chain_trace(rules, "nat", chain, chain_trace, is_end=False))
+        elif chain_trace.chain == "forward":
+            found.append(_chain_trace(rules, "filter", "FORWARD", chain_trace, is_end=is_last))
+    return PacketTrace(found)
 
 
-def _station(rules: list[Rule], table: str, chain: str, at: Station, *, is_end: bool) -> Station:
-    """One built-in chain: the rule that decided, and the jump to it. is_end: a drop is sought."""
+def _chain_trace(
+    rules: list[Rule], table: str, chain: str, at: ChainTrace, *, is_end: bool
+) -> ChainTrace:
+    """One built-in chain: the deciding rule and the jump to it. is_end: look for a drop."""
     verdict = "drop" if is_end else "accept"
     here = [rule for rule in rules if rule.table == table]
     decided: list[Rule] = []
@@ -81,7 +85,7 @@ def _station(rules: list[Rule], table: str, chain: str, at: Station, *, is_end: 
         jumps = [each for each in here if each.chain == chain and each.to == rule.chain]
         if rule.chain == chain or jumps:
             decided = [*jumps[:1], rule]
-    return Station(table, chain, at.packet, at.came_by, at.leaves_by, decided)
+    return ChainTrace(table, chain, at.packet, at.came_by, at.leaves_by, decided)
 
 
 def _rule(counted: Counted) -> Rule:

@@ -1,13 +1,13 @@
-"""Ask a name as a container's resolver would, and gather what was seen of the question.
+"""Send a DNS query as a container's resolver does, and observe it.
 
-The socket is made in the container's network, and none of the container's programs is executed.
-The question is one A query by UDP, of the name as it stands (no search domain is added), to the
-first server of the container's /etc/resolv.conf; where the answer is cut short, once more by TCP.
-Where there is an answer, an AAAA query follows, as most programs ask both:
+The socket is created in the container's network namespace; no program of the container is executed.
+It sends one A query by UDP, for the name as given (no search domain is added), to the first
+nameserver of the container's /etc/resolv.conf. If the answer is truncated, it repeats the query by
+TCP. After an answer an AAAA query follows, as most programs send both:
 
-    127.0.0.11     our name server, on a user's network: DNAT inside leads to the monitor's socket
-    any other      by the container's eth0, the bridge and the host, or inside, on its loopback
-    IPv6           asked too, with its zone; what the firewalls do with it is not followed
+    127.0.0.11     minidock's DNS server, on user-defined networks: DNAT to the monitor's socket
+    any other      through eth0, the bridge and the host; or on the container's loopback
+    IPv6           queried with its zone, but not traced through the firewalls
 
 Sources: resolv.conf(5), RFC 1035 section 4, RFC 7766 section 5 (TC).
 """
@@ -33,31 +33,30 @@ from minidock.errors import KernelError, MinidockError, UsageError
 from minidock.kernel import nftrace
 from minidock.kernel.path import open_in_root
 from minidock.numerals import is_decimal
-from minidock.teach.packet.firewall_trace import Rules, Way, ways
+from minidock.teach.packet.firewall_trace import PacketTrace, Rules, packet_traces
 
-SILENCE, ANSWER = "timeout", "answer"
+TIMEOUT, ANSWER = "timeout", "answer"
 _TABLE = "minidock-packet"
 _PORT = 53
-_LOOK_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
-_LONGEST_BYTES, _LONGEST_FILE_BYTES = 1 << 16, 1 << 20
+_POLL_SECONDS, _SETTLING_SECONDS = 0.05, 0.02
+_MESSAGE_MAX_BYTES, _FILE_MAX_BYTES = 1 << 16, 1 << 20
 _HEADER, _RECORD = Struct("!HHHHHH"), Struct("!HHIH")
 _RECURSION_DESIRED, _TRUNCATED = 0x0100, 0x0200
 _ADDRESSES = {dns_message.A: (socket.AF_INET, 4), dns_message.AAAA: (socket.AF_INET6, 16)}
-_LENGTH = Struct("!H")  # before each message by TCP
+_LENGTH = Struct("!H")  # precedes each message in TCP
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-NOT_FOUND = 3
+NXDOMAIN = 3
 
 
 @dataclass
-class Asked:
-    """All that was seen of one question.
+class QueryResult:
+    """All observations of one DNS query.
 
-    from_host: it was sent from the host's network, else from the container's. outcome: ANSWER,
-    SILENCE, or the errno's name. code, addresses: of the answer. is_truncated: it is cut short, for
-    who asks by TCP to have the whole. inner, outer: ways through the
-    firewall of the container's network, and of the host's. saved: the rules inside.
-    is_traced: whether the firewalls can tell their ways (not iptables-legacy). failed_at_once: the
-    kernel itself refused to send, so that no packet left.
+    from_host: sent from the host's network namespace, not the container's. outcome: ANSWER, TIMEOUT
+    or the errno's name. code: the RCODE. is_truncated: the TC bit is set, ask again by TCP. inner,
+    outer: traces through the firewall of the container's network namespace and of the host's.
+    saved: the rules inside. is_traced: whether both firewalls can trace (not iptables-legacy).
+    failed_at_once: the kernel refused to send, so no packet left.
     """
 
     server: str
@@ -69,27 +68,27 @@ class Asked:
     addresses: list[str]
     is_truncated: bool
     us: int
-    inner: list[Way]
-    outer: list[Way]
+    inner: list[PacketTrace]
+    outer: list[PacketTrace]
     saved: str
     is_traced: bool
     failed_at_once: bool
 
     @property
-    def is_followed(self) -> bool:
-        """Whether the firewalls were asked for its way: they are, of IPv4."""
+    def is_path_known(self) -> bool:
+        """Whether the firewalls traced it; they trace IPv4 only."""
         return self.is_traced and ":" not in self.server
 
     @property
     def answer(self) -> str:
-        """How it went, in a word: NOERROR, NXDOMAIN, timeout, ECONNREFUSED, ..."""
+        """The outcome in one word: NOERROR, NXDOMAIN, timeout, ECONNREFUSED, ..."""
         return CODES.get(self.code, str(self.code)) if self.outcome == ANSWER else self.outcome
 
 
-def query(name: str, *, kind: int = dns_message.A) -> bytes:
-    """A query of a name, with a number that cannot be guessed. Raises UsageError.
+def build_query(name: str, *, kind: int = dns_message.A) -> bytes:
+    """Build a query for a name, with a random id. Raises UsageError for an invalid name.
 
-    kind: of the records that are asked for.
+    kind: the record type (QTYPE).
     """
     labels = name.removesuffix(".").split(".")
     fits = name.isascii() and name.isprintable() and " " not in name and len(name) <= 253
@@ -97,11 +96,11 @@ def query(name: str, *, kind: int = dns_message.A) -> bytes:
         raise UsageError(f"invalid name: {name!r}", hint="such as db or example.org, in ASCII")
     number = int.from_bytes(os.urandom(2), "big")
     header = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 0)
-    asked = b"".join(bytes([len(label)]) + label.encode() for label in labels)
-    return header + asked + b"\0" + bytes((0, kind, 0, dns_message.IN))
+    query = b"".join(bytes([len(label)]) + label.encode() for label in labels)
+    return header + query + b"\0" + bytes((0, kind, 0, dns_message.IN))
 
 
-def ask(
+def send_query(
     pid: int,
     server: str,
     message: bytes,
@@ -109,45 +108,48 @@ def ask(
     from_host: bool = False,
     protocol: str = "udp",
     seconds: float = 5.0,
-) -> Asked:
-    """Send a query to a server, and follow it. pid: in the container's network.
+) -> QueryResult:
+    """Send a query to a server and observe it. pid: of a process in the container's network.
 
-    protocol: "udp" or "tcp". seconds: how long an answer may take; 5 is what resolvers wait
-    (resolv.conf(5) "timeout").
+    protocol: "udp" or "tcp". seconds: the timeout; 5 is the default of resolvers (resolv.conf(5)).
     """
     with ExitStack() as stack:
         traces: list[tuple[nftrace.Trace, Rules]] = []
         if from_host or _is_host(pid):
-            made, to = _socket(stack, server, protocol)
+            sock, destination = _socket(stack, server, protocol)
         else:
             with NetworkNamespace(pid):
-                made, to = _socket(stack, server, protocol)
-                traces.append(_trace(stack, server, made.getsockname()[1]))
+                sock, destination = _socket(stack, server, protocol)
+                traces.append(_trace(stack, server, sock.getsockname()[1]))
         inside = len(traces)
-        traces.append(_trace(stack, server, made.getsockname()[1]))
+        traces.append(_trace(stack, server, sock.getsockname()[1]))
         events: list[list[nftrace.Event]] = [[] for _ in traces]
 
-        def look() -> bool:
+        def poll_traces() -> bool:
             for seen, (trace, _) in zip(events, traces, strict=True):
                 seen += trace.events()
             return any(event.verdict == nftrace.DROP for seen in events for event in seen)
 
         started = time.monotonic_ns()
-        converse = _converse if protocol == "udp" else _converse_by_tcp
-        failure = _connect_datagram(made, to) if protocol == "udp" else ""
-        outcome, answer = (failure, b"") if failure else converse(made, to, message, seconds, look)
+        converse = _exchange_udp if protocol == "udp" else _exchange_tcp
+        failure = _connect_datagram(sock, destination) if protocol == "udp" else ""
+        outcome, answer = (
+            (failure, b"")
+            if failure
+            else converse(sock, destination, message, seconds, poll_traces)
+        )
         us = (time.monotonic_ns() - started) // 1000
         time.sleep(_SETTLING_SECONDS)
-        look()
+        poll_traces()
         found = [
-            ways(seen, trace.name, rules)
+            packet_traces(seen, trace.name, rules)
             for seen, (trace, rules) in zip(events, traces, strict=True)
         ]
-        return Asked(
+        return QueryResult(
             server=server,
             from_host=from_host,
-            source=str(made.getsockname()[0]),
-            port=int(made.getsockname()[1]),
+            source=str(sock.getsockname()[0]),
+            port=int(sock.getsockname()[1]),
             outcome=outcome,
             code=dns_message.code_of(answer) if answer else 0,
             addresses=addresses(answer),
@@ -162,37 +164,37 @@ def ask(
 
 
 def addresses(message: bytes) -> list[str]:
-    """The addresses in an answer, IPv4 or IPv6; of one that is cut short, those before the cut."""
+    """The IPv4 or IPv6 addresses in an answer; of a truncated one, those that it contains."""
     found: list[str] = []
     if len(message) < _HEADER.size:
         return found
     _, _, questions, answers, _, _ = _HEADER.unpack_from(message)
-    place = _HEADER.size
+    offset = _HEADER.size
     for number in range(questions + answers):
-        place = _behind_name(message, place)
+        offset = _skip_name(message, offset)
         if number < questions:
-            place += 4  # type and class
+            offset += 4  # type and class
             continue
-        if place + _RECORD.size > len(message):
+        if offset + _RECORD.size > len(message):
             break
-        kind, _, _, length = _RECORD.unpack_from(message, place)
-        place += _RECORD.size
+        kind, _, _, length = _RECORD.unpack_from(message, offset)
+        offset += _RECORD.size
         family, size = _ADDRESSES.get(kind, (0, 0))
-        if family and length == size and place + size <= len(message):
-            found.append(socket.inet_ntop(family, message[place : place + size]))
-        place += length
+        if family and length == size and offset + size <= len(message):
+            found.append(socket.inet_ntop(family, message[offset : offset + size]))
+        offset += length
     return found
 
 
 def is_truncated(message: bytes) -> bool:
-    """Whether an answer is cut short."""
+    """Whether an answer is truncated (TC)."""
     return len(message) >= _HEADER.size and bool(_HEADER.unpack_from(message)[1] & _TRUNCATED)
 
 
 def servers(container: Container) -> list[str] | None:
-    """The name servers in a container's /etc/resolv.conf; None where it cannot be read.
+    """The nameservers in a container's /etc/resolv.conf; None if it cannot be read.
 
-    A link-local one keeps its zone: "fe80::1%eth0".
+    A link-local address keeps its zone: "fe80::1%eth0".
     """
     text = read_inside(container, "/etc/resolv.conf")
     if text is None:
@@ -203,14 +205,14 @@ def servers(container: Container) -> list[str] | None:
 
 
 def is_in_hosts(container: Container, name: str) -> bool:
-    """Whether the container's /etc/hosts has a name: then programs mostly do not ask a server."""
+    """Whether the container's /etc/hosts has a name: most programs then do not query a server."""
     text = read_inside(container, "/etc/hosts") or ""
     lines = (line.partition("#")[0].split() for line in text.splitlines())
     return any(name.lower() in (each.lower() for each in line[1:]) for line in lines)
 
 
 def read_inside(container: Container, path: str) -> str | None:
-    """A regular file as the container sees it, whatever links it has made; None without one."""
+    """Read a regular file in the container's root; None if there is none."""
     try:
         root = f"/proc/{container.state['Pid']}/root"
         fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -219,35 +221,35 @@ def read_inside(container: Container, path: str) -> str | None:
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        return file.read(_LONGEST_FILE_BYTES).decode(errors="replace")
+        return file.read(_FILE_MAX_BYTES).decode(errors="replace")
 
 
 def _is_host(pid: int) -> bool:
-    """Whether a process is in this network namespace: one trace sees all then."""
+    """Whether a process is in this network namespace, so that one trace sees everything."""
     return os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
 
 
 def _socket(
     stack: ExitStack, server: str, protocol: str
 ) -> tuple[socket.socket, tuple[str | int, ...]]:
-    """A socket of this network, and the server's address in it: a zone is an interface here."""
+    """Open a socket in this network namespace; resolve the zone of the server's address here."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     address, _, zone = server.partition("%")
     if ":" not in address:
-        made, to = socket.socket(socket.AF_INET, kind), (address, _PORT)
+        sock, destination = socket.socket(socket.AF_INET, kind), (address, _PORT)
     else:
         try:
-            made = socket.socket(socket.AF_INET6, kind)
+            sock = socket.socket(socket.AF_INET6, kind)
         except OSError as error:
-            raise MinidockError(f"name server {server}: no IPv6 here: {error.strerror}") from None
-        to = (address, _PORT, 0, _index(zone))  # type: ignore[assignment]
-    stack.enter_context(made)
-    made.bind(("", 0))  # the port is known from here on
-    return made, to
+            raise MinidockError(f"nameserver {server}: no IPv6 here: {error.strerror}") from None
+        destination = (address, _PORT, 0, _index(zone))  # type: ignore[assignment]
+    stack.enter_context(sock)
+    sock.bind(("", 0))  # chooses the port now
+    return sock, destination
 
 
 def _index(zone: str) -> int:
-    """The number of a zone's interface; 0, which the kernel refuses, where there is none."""
+    """The index of a zone's interface; 0, which the kernel refuses, if it does not exist."""
     try:
         return int(zone) if is_decimal(zone) else socket.if_nametoindex(zone)
     except OSError:
@@ -255,108 +257,110 @@ def _index(zone: str) -> int:
 
 
 def _trace(stack: ExitStack, server: str, port: int) -> tuple[nftrace.Trace, Rules]:
-    """Have the firewall of this network tell the question's way, and the answer's."""
+    """Trace the query and its answer through the firewall of this network namespace."""
     rules = Rules()
     trace = stack.enter_context(nftrace.Trace(f"{_TABLE}-{os.getpid()}"))
     followed = []
     if ":" not in server:
-        to = socket.inet_aton(server)
+        destination = socket.inet_aton(server)
         for hook in ("output", "prerouting"):
             followed += [
-                nftrace.Followed(hook, destination=to, source_port=port, destination_port=_PORT),
-                nftrace.Followed(hook, source=to, destination_port=port),
+                nftrace.Followed(
+                    hook, destination=destination, source_port=port, destination_port=_PORT
+                ),
+                nftrace.Followed(hook, source=destination, destination_port=port),
             ]
     nftrace.follow(trace, followed)
     return trace, rules
 
 
-def _connect_datagram(made: socket.socket, to: tuple[str | int, ...]) -> str:
-    """Have the kernel look up the route; returns its refusal, "" where there is none."""
+def _connect_datagram(sock: socket.socket, destination: tuple[str | int, ...]) -> str:
+    """Have the kernel look up the route; returns the errno's name, "" for success."""
     try:
-        made.connect(to)
+        sock.connect(destination)
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "an error")
     return ""
 
 
-def _converse(
-    made: socket.socket,
-    to: tuple[str | int, ...],
+def _exchange_udp(
+    sock: socket.socket,
+    destination: tuple[str | int, ...],
     message: bytes,
     seconds: float,
-    look: Callable[[], bool],
+    poll_traces: Callable[[], bool],
 ) -> tuple[str, bytes]:
-    """The outcome, and the answer where there is one. Once it is dropped, nothing is waited for."""
-    asked = dns_message.Query(message)
+    """Send and receive by UDP: outcome and answer. It stops waiting once a rule drops a packet."""
+    query = dns_message.Query(message)
     deadline = time.monotonic() + seconds
-    made.settimeout(_LOOK_SECONDS)
+    sock.settimeout(_POLL_SECONDS)
     try:
-        made.send(message)
+        sock.send(message)
         while time.monotonic() < deadline:
             try:
-                answer = made.recv(_LONGEST_BYTES)
+                answer = sock.recv(_MESSAGE_MAX_BYTES)
             except TimeoutError:
-                if look():
+                if poll_traces():
                     break
                 continue
-            if dns_message.answers_to(answer, asked, asked.id):
+            if dns_message.answers_to(answer, query, query.id):
                 return ANSWER, answer
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "an error"), b""
-    return SILENCE, b""
+    return TIMEOUT, b""
 
 
-def _converse_by_tcp(
-    made: socket.socket,
-    to: tuple[str | int, ...],
+def _exchange_tcp(
+    sock: socket.socket,
+    destination: tuple[str | int, ...],
     message: bytes,
     seconds: float,
-    look: Callable[[], bool],
+    poll_traces: Callable[[], bool],
 ) -> tuple[str, bytes]:
-    """As _converse; a server that ends the connection without an answer is silent too."""
-    asked = dns_message.Query(message)
+    """As _exchange_udp, by TCP; a connection that ends without an answer counts as a timeout."""
+    query = dns_message.Query(message)
     deadline = time.monotonic() + seconds
-    made.setblocking(False)
-    heard = b""
+    sock.setblocking(False)
+    received = b""
     try:
-        number = made.connect_ex(to)
+        number = sock.connect_ex(destination)
         while number in (errno.EINPROGRESS, errno.EALREADY):
-            if not _is_ready(made, deadline, look, writing=True):
-                return SILENCE, b""
-            number = made.connect_ex(to)
+            if not _is_ready(sock, deadline, poll_traces, writing=True):
+                return TIMEOUT, b""
+            number = sock.connect_ex(destination)
         if number not in (0, errno.EISCONN):
             return errno.errorcode.get(number, "an error"), b""
-        made.send(_LENGTH.pack(len(message)) + message)
-        while _is_ready(made, deadline, look) and (part := made.recv(_LONGEST_BYTES)):
-            heard += part
-            answer = heard[_LENGTH.size :]
-            is_whole = len(answer) >= int.from_bytes(heard[: _LENGTH.size], "big")
-            if len(heard) > _LENGTH.size and is_whole:
-                fits = dns_message.answers_to(answer, asked, asked.id)
-                return (ANSWER, answer) if fits else (SILENCE, b"")
+        sock.send(_LENGTH.pack(len(message)) + message)
+        while _is_ready(sock, deadline, poll_traces) and (part := sock.recv(_MESSAGE_MAX_BYTES)):
+            received += part
+            answer = received[_LENGTH.size :]
+            is_whole = len(answer) >= int.from_bytes(received[: _LENGTH.size], "big")
+            if len(received) > _LENGTH.size and is_whole:
+                fits = dns_message.answers_to(answer, query, query.id)
+                return (ANSWER, answer) if fits else (TIMEOUT, b"")
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "an error"), b""
-    return SILENCE, b""
+    return TIMEOUT, b""
 
 
 def _is_ready(
-    made: socket.socket, deadline: float, look: Callable[[], bool], *, writing: bool = False
+    sock: socket.socket, deadline: float, poll_traces: Callable[[], bool], *, writing: bool = False
 ) -> bool:
-    """Wait until a socket can be read, or written; not once the time is over, or a rule drops."""
+    """Wait until a socket is ready; False at the deadline, or once a rule drops a packet."""
     poll = select.poll()
-    poll.register(made, select.POLLOUT if writing else select.POLLIN)
+    poll.register(sock, select.POLLOUT if writing else select.POLLIN)
     while time.monotonic() < deadline:
-        if poll.poll(_LOOK_SECONDS * 1000):
+        if poll.poll(_POLL_SECONDS * 1000):
             return True
-        if look():
+        if poll_traces():
             break
     return False
 
 
-def _behind_name(message: bytes, place: int) -> int:
-    """Where the name that begins here ends: at a label of length 0, or behind a pointer."""
-    while place < len(message) and message[place]:
-        if message[place] >= 0xC0:
-            return place + 2
-        place += 1 + message[place]
-    return place + 1
+def _skip_name(message: bytes, offset: int) -> int:
+    """The offset after a name, which ends with a label of length 0 or a pointer."""
+    while offset < len(message) and message[offset]:
+        if message[offset] >= 0xC0:
+            return offset + 2
+        offset += 1 + message[offset]
+    return offset + 1

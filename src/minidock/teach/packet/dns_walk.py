@@ -1,12 +1,11 @@
-"""One question for a name: its hops, its answer, and where and why it ends.
+"""One DNS question: its hops, its answer, and where and why it ends.
 
-    /etc/resolv.conf → socket → firewall inside → 127.0.0.11 → the monitor → the directory,
-                                                                            or other servers
+    /etc/resolv.conf → socket → firewall inside → 127.0.0.11 → the monitor → its DNS records,
+                                                                            or upstream servers
     /etc/resolv.conf → socket → firewall inside → bridge → firewall of the host → a server
 
-As in walk.py a hop is told only where somebody saw it, and a cause only where a check proves it:
-where our name server failed to get an answer from others, each of them is asked once more, directly
-and from where it asks them itself.
+As in walk.py, a hop needs an observation and a cause needs a proof: if minidock's DNS server got no
+answer from its upstream servers, each of them is queried directly, from the same network namespace.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ from minidock.teach.packet.dns_question import (
     at,
     is_question,
     resolv_conf,
-    said,
+    result_text,
 )
-from minidock.teach.packet.firewall_trace import Rule, Way
-from minidock.teach.packet.listeners import holds, name_server_ports
+from minidock.teach.packet.firewall_trace import PacketTrace, Rule
+from minidock.teach.packet.listeners import has_socket, name_server_ports
 from minidock.teach.packet.steps import Steps
-from minidock.teach.packet.walk import STOPPED, Because, Hop, next_packet
+from minidock.teach.packet.walk import STOPPED, AppliedRule, Hop, next_packet
 
-_FAILURES = ("SERVFAIL", dns.SILENCE)
+_FAILURES = ("SERVFAIL", dns.TIMEOUT)
 
 
 @dataclass
 class DnsWalk:
-    """Hops and verdict. notes: what a program may meet, and this question did not."""
+    """Hops and verdict. notes: what other programs may meet."""
 
     question: Question
     hops: list[Hop]
@@ -58,29 +57,31 @@ class DnsWalk:
 
 
 def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> DnsWalk:
-    """Ask a name as a container would, and tell what happened.
+    """Resolve a name as a container does, and explain the result.
 
-    seconds: how long each answer may take. Raises UsageError, NotFound, Conflict.
+    seconds: the timeout of each query. Raises UsageError, NotFound, Conflict.
     """
-    message = dns.query(name)
+    message = dns.build_query(name)
     container = find(store, reference)
     pid = int(container.state["Pid"])
     if not container.running or pid == 0:
         raise Conflict(f"container {container.name} is not running", hint="minidock ps")
     name = name.removesuffix(".").lower()
     servers = dns.servers(container)
-    asked = dns.ask(pid, (servers or [RESOLVERS_DEFAULT])[0], message, seconds=seconds)
+    query = dns.send_query(pid, (servers or [RESOLVERS_DEFAULT])[0], message, seconds=seconds)
     owner = _owner(store, container)
     directory = DnsRecords(store, owner.id)
     monitor = owner.monitor_pid
-    held = (p for p, inode in name_server_ports(pid).items() if monitor and holds(monitor, inode))
+    held = (
+        p for p, inode in name_server_ports(pid).items() if monitor and has_socket(monitor, inode)
+    )
     question = Question(
         store=store,
         container=container,
         owner=owner,
         name=name,
         servers=servers,
-        asked=asked,
+        query=query,
         networks=[n for n in network_json.read_all(store) if owner.id in n["Leases"]],
         held_port=next(held, 0),
         known=directory.addresses(name),
@@ -88,8 +89,8 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
         upstream=[],
         in_hosts=dns.is_in_hosts(container, name),
         by_tcp=(
-            dns.ask(pid, asked.server, message, protocol="tcp", seconds=seconds)
-            if asked.is_truncated
+            dns.send_query(pid, query.server, message, protocol="tcp", seconds=seconds)
+            if query.is_truncated
             else None
         ),
         broken={},
@@ -98,11 +99,11 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
     if question.last.outcome == dns.ANSWER:
         question.for_ipv6 = _ask_for_ipv6(question, pid, seconds=min(seconds, 2.0))
     if not question.is_ours:
-        _look_along(question, asked, from_host=False)
+        _check_path(question, query, from_host=False)
     verdict = first(question, CHECKS)
     if verdict is None and question.is_ours and question.last.answer in _FAILURES:
         question.upstream = [
-            dns.ask(
+            dns.send_query(
                 pid,
                 server,
                 message,
@@ -113,7 +114,7 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
             for server, from_host in upstream_servers(owner.host_config.get("Dns") or [])
         ]
         for each in question.upstream:
-            _look_along(question, each, from_host=each.from_host)
+            _check_path(question, each, from_host=each.from_host)
         verdict = first(question, BEHIND)
     verdict = verdict or not_determined(question)
     hops = _hops(question, Steps(store))
@@ -121,27 +122,27 @@ def follow(store: Store, reference: str, name: str, *, seconds: float = 5.0) -> 
     return DnsWalk(question, hops, verdict, _notes(question))
 
 
-def _ask_for_ipv6(question: Question, pid: int, *, seconds: float) -> dns.Asked:
-    """The AAAA query of the same name, to the same server; by TCP where it is cut short."""
-    server = question.asked.server
-    message = dns.query(question.name, kind=dns_message.AAAA)
-    asked = dns.ask(pid, server, message, seconds=seconds)
-    if not asked.is_truncated:
-        return asked
-    return dns.ask(pid, server, message, protocol="tcp", seconds=seconds)
+def _ask_for_ipv6(question: Question, pid: int, *, seconds: float) -> dns.QueryResult:
+    """Send the AAAA query to the same server; by TCP if the answer is truncated."""
+    server = question.query.server
+    message = dns.build_query(question.name, kind=dns_message.AAAA)
+    query = dns.send_query(pid, server, message, seconds=seconds)
+    if not query.is_truncated:
+        return query
+    return dns.send_query(pid, server, message, protocol="tcp", seconds=seconds)
 
 
-def _look_along(question: Question, asked: dns.Asked, *, from_host: bool) -> None:
-    """Look at the way to a server that has not answered."""
-    if asked.outcome == dns.ANSWER:
+def _check_path(question: Question, query: dns.QueryResult, *, from_host: bool) -> None:
+    """Check the path to a server that did not answer."""
+    if query.outcome == dns.ANSWER:
         return
-    found = broken(question.owner, question.networks, asked.server, from_host=from_host)
+    found = broken(question.owner, question.networks, query.server, from_host=from_host)
     if found:
-        question.broken[asked.server] = found
+        question.broken[query.server] = found
 
 
 def _owner(store: Store, container: Container) -> Container:
-    """Whose network a container is in."""
+    """The container whose network namespace a container uses."""
     passed = set()
     while container.id not in passed:
         passed.add(container.id)
@@ -152,77 +153,80 @@ def _owner(store: Store, container: Container) -> Container:
 
 
 def _hops(question: Question, steps: Steps) -> list[Hop]:
-    asked, name = question.asked, question.container.name
+    query, name = question.query, question.container.name
     hops = [
         Hop("resolv.conf", resolv_conf(question)),
-        Hop("socket", f"{asked.source}:{asked.port} → {at(asked.server)}, in {name}"),
+        Hop("socket", f"{query.source}:{query.port} → {at(query.server)}, in {name}"),
     ]
-    if end := _firewalls(question, asked, hops, steps):
+    if end := _firewalls(question, query, hops, steps):
         return [*hops, end]
     if question.is_ours and question.held_port:
         owner = question.owner
         monitor = owner.monitor_pid
-        text = (
-            f"the monitor of {owner.name} (pid {monitor}) holds {NAME_SERVER}:{question.held_port}"
-        )
-        hops.append(Hop("name server", text))
-        if asked.outcome == dns.ANSWER:
-            hops.append(Hop("directory", _directory(question)))
+        address = f"{NAME_SERVER}:{question.held_port}"
+        text = f"the monitor of {owner.name} (pid {monitor}) serves DNS at {address}"
+        hops.append(Hop("DNS server", text))
+        if query.outcome == dns.ANSWER:
+            hops.append(Hop("records", _records_text(question)))
     if again := question.by_tcp:
-        text = f"the answer is cut short (TC): asked again by TCP, {again.source}:{again.port}"
+        text = f"the answer is truncated (TC): asked again by TCP, {again.source}:{again.port}"
         hops.append(Hop("socket", text))
         if end := _firewalls(question, again, hops, steps):
             return [*hops, end]
     for each in question.upstream:
         whence = "this host" if each.from_host else name
-        text = f"{at(each.server)}, asked from {whence}: {said(each)}"
+        text = f"{at(each.server)}, queried from {whence}: {result_text(each)}"
         hops.append(Hop("upstream", text))
-    hops.append(Hop("answer", said(question.last)))
+    hops.append(Hop("answer", result_text(question.last)))
     if (also := question.for_ipv6) and (also.addresses or also.answer != "NOERROR"):
-        hops.append(Hop("answer", f"for IPv6 (AAAA): {said(also)}"))
+        hops.append(Hop("answer", f"for IPv6 (AAAA): {result_text(also)}"))
     return hops
 
 
-def _firewalls(question: Question, asked: dns.Asked, hops: list[Hop], steps: Steps) -> Hop | None:
-    """What the firewalls did, inside and on the host, as hops; returns the one that drops it."""
-    for inside, found in ((question.owner.name, asked.inner), ("", asked.outer)):
-        for way in found:
-            if hop := _firewall(hops, way, steps, inside=inside, port=asked.port):
+def _firewalls(
+    question: Question, query: dns.QueryResult, hops: list[Hop], steps: Steps
+) -> Hop | None:
+    """Add the rules that matched, inside and on the host; returns the hop that drops it."""
+    for inside, found in ((question.owner.name, query.inner), ("", query.outer)):
+        for trace in found:
+            if hop := _firewall(hops, trace, steps, inside=inside, port=query.port):
                 return hop
     return None
 
 
-def _firewall(hops: list[Hop], way: Way, steps: Steps, *, inside: str, port: int) -> Hop | None:
-    """The rules that did something, as hops; returns the last one where the packet is dropped.
+def _firewall(
+    hops: list[Hop], trace: PacketTrace, steps: Steps, *, inside: str, port: int
+) -> Hop | None:
+    """Add the rules of a trace that matched, as hops; returns the hop that drops the packet.
 
-    inside: the container in whose network these are, "" for the host's.
+    inside: the container whose network namespace has the rules, "" for the host's.
     """
     where = f" in {inside}" if inside else ""
-    what = "the question" if is_question(way, port) else "the answer"
-    for station in way.stations:
-        place = f"{station.table} {station.chain}"
-        because = [_because(rule, steps, inside) for rule in station.rules]
-        if station.dropped_by:
-            return Hop(place, f"{what} is dropped{where}", because)
-        before, after = station.packet, next_packet(way, station)
-        if station.table == "nat" and before and after:
+    what = "the query" if is_question(trace, port) else "the answer"
+    for chain_trace in trace.chains:
+        place = f"{chain_trace.table} {chain_trace.chain}"
+        applied = [_because(rule, steps, inside) for rule in chain_trace.rules]
+        if chain_trace.dropped_by:
+            return Hop(place, f"{what} is dropped{where}", applied)
+        before, after = chain_trace.packet, next_packet(trace, chain_trace)
+        if chain_trace.table == "nat" and before and after:
             if before.receiver != after.receiver:
                 text = f"{before.receiver} becomes {after.receiver}{where}"
-                hops.append(Hop(place, text, because))
+                hops.append(Hop(place, text, applied))
             elif before.sender != after.sender:
                 text = f"the sender {before.sender} becomes {after.sender}{where}"
-                hops.append(Hop(place, text, because))
-        elif station.table and station.rules and not station.rules[-1].is_policy:
-            hops.append(Hop(place, f"{what} is let through{where}", because))
+                hops.append(Hop(place, text, applied))
+        elif chain_trace.table and chain_trace.rules and not chain_trace.rules[-1].is_policy:
+            hops.append(Hop(place, f"{what} is let through{where}", applied))
     return None
 
 
-def _because(rule: Rule, steps: Steps, inside: str) -> Because:
+def _because(rule: Rule, steps: Steps, inside: str) -> AppliedRule:
     step = None if rule.is_policy else steps.of_rule(rule.table, rule.text, container=inside)
-    return Because(rule.table, rule.text, step)
+    return AppliedRule(rule.table, rule.text, step)
 
 
-def _directory(question: Question) -> str:
+def _records_text(question: Question) -> str:
     if question.known is not None:
         where = ", ".join(
             network["Name"]
@@ -230,23 +234,24 @@ def _directory(question: Question) -> str:
             if any(each["Address"] in question.known for each in network["Leases"].values())
         )
         return f"{question.name} is {', '.join(question.known)}, on {where}"
-    text = f"nobody on {question.owner.name}'s networks has the name {question.name}"
-    return f"{text}: {'other servers are asked' if question.leads_outside else 'it ends here'}"
+    text = f"no container on {question.owner.name}'s networks has the name {question.name}"
+    rest = "upstream servers are asked" if question.leads_outside else "no upstream server asked"
+    return f"{text}: {rest}"
 
 
 def _notes(question: Question) -> list[str]:
     notes = []
     if question.in_hosts:
         notes.append(
-            f"/etc/hosts in {question.container.name} has {question.name}: most programs look "
-            "there first, and ask no server"
+            f"/etc/hosts in {question.container.name} has {question.name}: most programs read it "
+            "first, and query no server"
         )
-    if len(question.servers or ()) > 1 and not question.is_found:
+    if len(question.servers or ()) > 1 and not question.is_resolved:
         notes.append(f"a resolver may ask {', '.join((question.servers or [])[1:])} too")
-    if question.is_found and (trouble := ipv6_trouble(question)):
+    if question.is_resolved and (trouble := ipv6_trouble(question)):
         notes.append(trouble)
-    if ":" in question.asked.server:
-        notes.append("the firewalls' rules for IPv6 and the ways of its packets are not looked at")
-    if not question.asked.is_traced:
-        notes.append("iptables is of the legacy kind here: it does not tell what its rules do")
+    if ":" in question.query.server:
+        notes.append("the firewalls' rules for IPv6 were not traced")
+    if not question.query.is_traced:
+        notes.append("this host uses iptables-legacy, which cannot trace")
     return notes

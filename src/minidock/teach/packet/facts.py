@@ -1,11 +1,11 @@
-"""What the machine is like just now, where a probe got lost: asked of the kernel, and not guessed.
+"""The state of the machine's network at the time of a probe, read from the kernel.
 
-    this host       devices, the route to the container and the answer's, neighbours, bridge ports
-    in the network  of the container: devices, addresses, the answer's route, neighbours
-    counters        that say by rising that a packet was dropped: read before the probe, and after
+    this host       devices, routes to the container and back, neighbours, bridge ports
+    the container   in its network namespace: devices, addresses, the route back, neighbours
+    counters        drop counters, read before and after the probe
 
-`ip`, `bridge` and `tc` are asked, in the container's network too (they are the host's programs:
-none of the container's is executed). What cannot be asked is empty, and no cause is made of it.
+It runs the host's `ip`, `bridge` and `tc`, also in the container's network namespace; no program of
+the container is executed. What cannot be read is empty, and proves no cause.
 
 Sources: ip-route(8) "route get", ip-neighbour(8), bridge(8), tc(8), proc_pid_net(5).
 """
@@ -33,8 +33,8 @@ _DENYING = ("blackhole", "unreachable", "prohibit")  # types of routes that lead
 class Route:
     """The kernel's answer to `ip route get`.
 
-    device: by which it would leave. gateway: the next hop, "" for none. refused: the kernel's
-    words, where it has no way. text: the route that denies it then, "blackhole 192.0.2.0/24".
+    device: the outgoing device. gateway: the next hop, "" if none. refused: the kernel's error if
+    there is no route. text: the route that denies it, such as "blackhole 192.0.2.0/24".
     """
 
     device: str = ""
@@ -45,10 +45,10 @@ class Route:
 
 @dataclass
 class Network:
-    """One network namespace. devices: by name, as `ip -d link` has them. addresses: of IPv4.
+    """One network namespace. devices: name -> an object of `ip -d link`. addresses: IPv4.
 
-    neighbours: by address. policies: rules of `ip rule` beside the kernel's. shapers: devices with
-    a qdisc that may drop. strict: devices that hear only whom their routes lead to (rp_filter=1).
+    neighbours: by address. policies: rules of `ip rule` except the defaults. shapers: devices with
+    a qdisc that may drop. strict: devices with strict reverse path filtering (rp_filter=1).
     """
 
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -59,39 +59,39 @@ class Network:
     strict: list[str] = field(default_factory=list)
 
     def is_up(self, device: str) -> bool | None:
-        """Whether a device is on; None where there is none."""
+        """Whether a device is up; None if it does not exist."""
         found = self.devices.get(device)
         return None if found is None else "UP" in found["flags"]
 
-    def wrong_cable(
-        self, cable: str, bridge: str, name: str, *, up: tuple[str, ...]
+    def veth_fault(
+        self, veth: str, bridge: str, name: str, *, up: tuple[str, ...]
     ) -> tuple[str, str] | None:
-        """What is wrong with this host's end of a container's cable, and what to do.
+        """What is wrong with the host's end of a container's veth pair, and how to fix it.
 
-        name: the container's. up: the devices that have to be on.
+        name: of the container. up: the devices that must be up.
         """
-        end = f"{cable}, the host's end of {name}'s cable,"
-        found = self.devices.get(cable)
+        end = f"{veth}, the host's end of {name}'s veth pair,"
+        found = self.devices.get(veth)
         if found is None:
-            return f"{end} is not there any more", f"minidock restart {name}"
+            return f"{end} does not exist any more", f"minidock restart {name}"
         for device in up:
             if self.is_up(device) is False:
                 return f"{device} is down", f"ip link set dev {device} up"
         if found.get("master") != bridge:
-            where = f"into {found['master']}" if "master" in found else "into nothing"
-            return f"{end} is plugged {where}", f"ip link set dev {cable} master {bridge}"
+            where = f"a port of {found['master']}" if "master" in found else "attached to no bridge"
+            return f"{end} is {where}", f"ip link set dev {veth} master {bridge}"
         return None
 
 
 @dataclass
 class Facts:
-    """See above.
+    """The state of the network at the time of a probe.
 
-    there: the route to the container. sender: the one to the probe's sender. back: that of the
-    answer, inside; back_host: as this host forwards it. arrival: whether the container's kernel
-    takes the packet in. ports, fdb: the bridge's. bridge_rules: how many rules there are for
-    bridged frames. bridged: whether they pass iptables too. rose: counters of drops that rose.
-    tracked: connections, and how many there may be. flows: of UDP to the published port.
+    there: the route to the container. sender: the route to the probe's sender. back: the answer's
+    route, inside; back_host: on this host. arrival: the route of the packet on arrival inside.
+    ports, fdb: of the bridge. bridge_rules: the number of rules for bridged frames. bridged:
+    whether iptables sees bridged frames. risen_counters: increase of each drop counter. tracked:
+    entries of connection tracking, and their maximum. flows: tracked UDP to the published port.
     """
 
     host: Network
@@ -105,20 +105,20 @@ class Facts:
     fdb: dict[str, str]
     bridge_rules: int
     bridged: bool
-    rose: dict[str, int]
+    risen_counters: dict[str, int]
     tracked: tuple[int, int]
     flows: list[conntrack.Flow]
 
 
 class Counters:
-    """Counters of drops, before a probe; `risen` says which have risen since."""
+    """Drop counters before a probe; `count_risen` returns their increase since."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._before = self._read()
 
-    def risen(self) -> dict[str, int]:
-        """By how much each has risen."""
+    def count_risen(self) -> dict[str, int]:
+        """The increase of each counter."""
         now = self._read()
         return {name: now[name] - self._before.get(name, 0) for name in now}
 
@@ -131,13 +131,19 @@ class Counters:
         return found
 
 
-def look(
-    target: Target, *, source: str, arrived_as: str, came_by: str, mark: int | None, rose: Counters
+def gather(
+    target: Target,
+    *,
+    source: str,
+    arrived_as: str,
+    came_by: str,
+    mark: int | None,
+    counters: Counters,
 ) -> Facts:
-    """The facts about a probe's way.
+    """Read the state of everything on a probe's path.
 
-    source: its sender on the host. arrived_as: its sender as the container sees it. came_by: the
-    device by which it came to this host, "" where it began here.
+    source: its source address on the host. arrived_as: its source as the container sees it.
+    came_by: the device on which it entered this host, "" if it started here.
     """
     here = ["from", source, "iif", came_by] if came_by else []
     marked = ["mark", str(mark)] if mark is not None else []
@@ -164,7 +170,7 @@ def look(
         },
         bridge_rules=_bridge_rules(),
         bridged=sysctl.read("net/bridge/bridge-nf-call-iptables") == "1",
-        rose=rose.risen(),
+        risen_counters=counters.count_risen(),
         tracked=(
             int(sysctl.read("net/netfilter/nf_conntrack_count") or 0),
             int(sysctl.read("net/netfilter/nf_conntrack_max") or 0),
@@ -174,7 +180,7 @@ def look(
 
 
 def read_network() -> Network:
-    """What `ip` says in the network namespace that this process is in."""
+    """Read the state of the network namespace that this process is in."""
     links = _ask("ip", "-d", "link") or []
     addresses = _ask("ip", "-4", "address") or []
     devices = {each["ifname"]: each for each in links if "ifname" in each}
@@ -193,13 +199,13 @@ def read_network() -> Network:
 
 
 def is_strict(device: str) -> bool:
-    """Whether a device of this network namespace drops what its routes would not lead back to."""
+    """Whether a device of this network namespace has strict reverse path filtering."""
     values = [sysctl.read(f"net/ipv4/conf/{each}/rp_filter") or "0" for each in ("all", device)]
-    return max(values) == "1"  # the larger one counts; 2 asks for any route
+    return max(values) == "1"  # the maximum applies; 2 is loose mode
 
 
 def _policies() -> list[str]:
-    """The rules of `ip rule` beside the kernel's own three."""
+    """The rules of `ip rule` except the three defaults."""
     own = {(0, "local"), (32766, "main"), (32767, "default")}
     found = []
     for each in _ask("ip", "-4", "rule") or []:
@@ -211,7 +217,7 @@ def _policies() -> list[str]:
 
 
 def route_get(words: list[str]) -> Route:
-    """`ip route get`, as the kernel would route a packet with these words now."""
+    """Run `ip route get` with these arguments."""
     done = _run("ip", "-j", "route", "get", *words)
     if done is None:
         return Route(device="?")
@@ -226,7 +232,7 @@ def route_get(words: list[str]) -> Route:
 
 
 def _flows(target: Target) -> list[conntrack.Flow]:
-    """What is tracked of UDP to a published port: nothing decides anew where these packets go."""
+    """Tracked UDP flows to a published port: their packets skip the nat table."""
     if target.is_direct or target.protocol != "udp":
         return []
     with suppress(MinidockError):
@@ -235,14 +241,14 @@ def _flows(target: Target) -> list[conntrack.Flow]:
 
 
 def _bridge_rules() -> int:
-    """How many rules there are for bridged frames (ebtables-nft, nft's bridge family)."""
+    """The number of rules for bridged frames (ebtables-nft, nft's bridge family)."""
     with suppress(MinidockError):
         return sum(len(numbers) for numbers in nftrace.handles(_BRIDGE_FAMILY).values())
     return 0
 
 
 def _conntrack_drops() -> int:
-    """Packets that connection tracking could not take in, of all processors."""
+    """Packets that connection tracking dropped, summed over all CPUs."""
     with suppress(OSError, ValueError):
         head, *rows = Path("/proc/net/stat/nf_conntrack").read_text().splitlines()
         place = head.split().index("drop")

@@ -1,8 +1,7 @@
-"""A packet's way through the host's firewall, as the firewall itself tells it.
+"""A packet's path through netfilter, from the trace events of nf_tables.
 
-The kernel reports (kernel/nftrace.py) by table, chain and a rule's number; people know rules as
-iptables-save prints them. In each chain both stand in the same order, so the one is found by the
-other's place.
+The kernel reports table, chain and rule handle (kernel/nftrace.py); people know rules as
+iptables-save prints them. Both list a chain's rules in the same order, which maps one to the other.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from minidock.kernel import iptables, nftrace
 
 _FLAGS = ((0x02, "SYN"), (0x10, "ACK"), (0x04, "RST"), (0x01, "FIN"))
 _TCP, _UDP = 6, 17
-DATAGRAM = "UDP"  # stands where a TCP packet has its flags
+DATAGRAM = "UDP"  # in the place of TCP flags
 _TRIES = 5
 
 
 class Packet(NamedTuple):
-    """The four numbers of a packet, and its flags such as "SYN" or "SYN+ACK"; of UDP, DATAGRAM."""
+    """The 4-tuple of a packet, and its TCP flags such as "SYN+ACK"; for UDP, DATAGRAM."""
 
     source: str
     source_port: int
@@ -31,13 +30,13 @@ class Packet(NamedTuple):
     flags: str
 
     @property
-    def is_call(self) -> bool:
-        """Whether it may be the first of a conversation."""
+    def opens_flow(self) -> bool:
+        """Whether it may be the first packet of a flow."""
         return self.flags in ("SYN", DATAGRAM)
 
     @property
-    def is_answer(self) -> bool:
-        """Whether it may be the first that comes back."""
+    def may_answer(self) -> bool:
+        """Whether it may be the first packet of the answer."""
         return self.flags in ("SYN+ACK", "ACK+RST", "RST", DATAGRAM)
 
     @property
@@ -50,10 +49,10 @@ class Packet(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule, or a built-in chain's policy, in iptables' words.
+    """A rule, or a built-in chain's policy, as iptables-save prints it.
 
-    verdict: "jump", "accept" or "drop". to: where a jump leads. is_policy: text is "-P CHAIN DROP"
-    then.
+    verdict: "jump", "accept" or "drop". to: the target of a jump. is_policy: text is such as
+    "-P FORWARD DROP".
     """
 
     table: str
@@ -65,12 +64,11 @@ class Rule(NamedTuple):
 
 
 @dataclass
-class Station:
-    """What one table's built-in chain did with the packet.
+class ChainTrace:
+    """What one built-in chain of a table did with the packet.
 
-    chain: the built-in chain, such as OUTPUT; of our own table: a hook's name. packet: as it was
-    when it came in there. rules: those that decided, with the jumps that led to them. came_by,
-    leaves_by: indexes of devices.
+    chain: such as OUTPUT; in the tracing table: the hook's name. packet: on entry to the chain.
+    rules: the deciding rule, after the jumps to it. came_by, leaves_by: indexes of devices.
     """
 
     table: str
@@ -86,30 +84,30 @@ class Station:
 
 
 @dataclass
-class Way:
-    """One packet's stations, in order."""
+class PacketTrace:
+    """The chains that one packet passed, in order."""
 
-    stations: list[Station]
+    chains: list[ChainTrace]
 
     @property
     def first(self) -> Packet | None:
-        return self.stations[0].packet
+        return self.chains[0].packet
 
-    def at(self, chain: str, table: str = "") -> Station | None:
-        """The last station of that name, such as "postrouting", or ("OUTPUT", "nat")."""
-        found = [s for s in self.stations if s.chain == chain and table in ("", s.table)]
+    def at(self, chain: str, table: str = "") -> ChainTrace | None:
+        """The last chain of that name, such as "postrouting", or ("OUTPUT", "nat")."""
+        found = [s for s in self.chains if s.chain == chain and table in ("", s.table)]
         return found[-1] if found else None
 
     @property
     def dropped_by(self) -> Rule | None:
-        return next((s.dropped_by for s in self.stations if s.dropped_by), None)
+        return next((s.dropped_by for s in self.chains if s.dropped_by), None)
 
 
 class Rules:
-    """All rules of the firewall, in iptables' words, found by the kernel's numbers.
+    """All rules of the firewall as iptables-save prints them, by rule handle.
 
-    saved: what iptables-save prints. is_nft: whether these are rules of nf_tables, whose trace can
-    be had; the others are known by their counters only.
+    saved: the output of iptables-save. is_nft: whether the rules are in nf_tables, which can trace;
+    legacy iptables only has counters.
     """
 
     def __init__(self) -> None:
@@ -118,7 +116,7 @@ class Rules:
             self.saved = _saved()
             self.is_nft = "(nf_tables)" in self.saved
             if not self.is_nft or before == nftrace.handles():
-                break  # nobody changed them while they were read
+                break  # unchanged while they were read
         self._texts = {}
         if self.is_nft:
             for table, chains in firewall.parse(self.saved).items():
@@ -128,7 +126,7 @@ class Rules:
                         self._texts[table, number] = f"-A {chain} {rule}"
 
     def text(self, event: nftrace.Event) -> str:
-        """The rule of an event, or what is known of a rule that is not iptables'."""
+        """The rule of an event; a description for a rule that iptables does not list."""
         known = self._texts.get((event.table, event.handle)) if event.family == 2 else None
         return known or f"rule {event.handle} of nft's chain {event.table} {event.chain}"
 
@@ -139,7 +137,7 @@ def _saved() -> str:
 
 
 def parse(header: bytes) -> Packet | None:
-    """A TCP or UDP packet from its IPv4 header on; None for anything else."""
+    """Parse a TCP or UDP packet that begins with its IPv4 header; None for any other."""
     if len(header) < 20 or header[0] >> 4 != 4 or header[9] not in (_TCP, _UDP):
         return None
     tcp = header[(header[0] & 15) * 4 :]
@@ -157,50 +155,49 @@ def parse(header: bytes) -> Packet | None:
     )
 
 
-def ways(events: list[nftrace.Event], own: str, rules: Rules) -> list[Way]:
-    """Events, as they came, by packet. own: the name of the table that set the trace bit."""
-    found: list[Way] = []
-    open_ways: dict[int, Way] = {}
+def packet_traces(events: list[nftrace.Event], own: str, rules: Rules) -> list[PacketTrace]:
+    """Group trace events by packet. own: the name of the table that sets the trace bit."""
+    found: list[PacketTrace] = []
+    open_ways: dict[int, PacketTrace] = {}
     for event in events:
         sets_the_bit = event.table == own and event.chain in ("prerouting", "output")
         if sets_the_bit and event.header and event.kind == nftrace.RULE:
-            open_ways[event.packet] = Way([])
+            open_ways[event.packet] = PacketTrace([])
             found.append(open_ways[event.packet])
-        elif event.packet not in open_ways and (known := _renamed(event, found)):
+        elif event.packet not in open_ways and (known := _continued(event, found)):
             open_ways[event.packet] = known
         if event.packet in open_ways:
             _add(open_ways[event.packet], event, own, rules)
-    for way in found:
-        for station in way.stations:
-            station.rules = _that_decided(station.rules)
+    for trace in found:
+        for chain_trace in trace.chains:
+            chain_trace.rules = _deciding_rules(chain_trace.rules)
     return found
 
 
-def _renamed(event: nftrace.Event, found: list[Way]) -> Way | None:
-    """The way of a packet that goes on under another number.
+def _continued(event: nftrace.Event, found: list[PacketTrace]) -> PacketTrace | None:
+    """The trace that an event continues although its trace id is new.
 
-    The kernel's number is made of what it knows of a packet, and once that is routed it may know
-    more. On its way through the host a call keeps its source until the end, and an answer its
-    destination's port.
+    The kernel hashes the trace id from the packet's metadata, which changes with routing. A request
+    keeps its source until postrouting, an answer keeps its destination port.
     """
     packet = parse(event.header)
-    for way in reversed(found):
-        last = way.stations[-1].packet
+    for trace in reversed(found):
+        last = trace.chains[-1].packet
         if packet and last and packet.flags == last.flags:
-            if packet.is_call and packet[:2] == last[:2]:
-                return way
-            if packet.is_answer and packet.destination_port == last.destination_port:
-                return way
+            if packet.opens_flow and packet[:2] == last[:2]:
+                return trace
+            if packet.may_answer and packet.destination_port == last.destination_port:
+                return trace
     return None
 
 
-def _add(way: Way, event: nftrace.Event, own: str, rules: Rules) -> None:
-    if event.header:  # said once for each built-in chain, with its first event
+def _add(trace: PacketTrace, event: nftrace.Event, own: str, rules: Rules) -> None:
+    if event.header:  # only in the first event of a chain
         table = "" if event.table == own else event.table
         packet = parse(event.header)
-        way.stations.append(Station(table, event.chain, packet, event.came_by, event.leaves_by))
-    if not way.stations:
-        raise MinidockError("the kernel's account of a packet has no beginning", hint="try again")
+        trace.chains.append(ChainTrace(table, event.chain, packet, event.came_by, event.leaves_by))
+    if not trace.chains:
+        raise MinidockError("the kernel's trace of a packet has no beginning", hint="try again")
     if event.table == own or (event.kind == nftrace.RULE and not event.handle):
         return
     verdicts = {nftrace.DROP: "drop", nftrace.ACCEPT: "accept", nftrace.JUMP: "jump"}
@@ -210,11 +207,11 @@ def _add(way: Way, event: nftrace.Event, own: str, rules: Rules) -> None:
         rule = Rule(event.table, event.chain, text, verdict, is_policy=True)
     else:
         rule = Rule(event.table, event.chain, rules.text(event), verdict, event.to)
-    way.stations[-1].rules.append(rule)
+    trace.chains[-1].rules.append(rule)
 
 
-def _that_decided(rules: list[Rule]) -> list[Rule]:
-    """The last word and the jumps that led to it; what led nowhere is left out."""
+def _deciding_rules(rules: list[Rule]) -> list[Rule]:
+    """The final rule and the jumps to it, without jumps that returned."""
     if not rules or rules[-1].verdict not in ("drop", "accept"):
         return []
     kept = [rules[-1]]

@@ -1,4 +1,4 @@
-"""Who listens in a container's network, asked of /proc: addresses, and the process behind each.
+"""Listening sockets in a container's network namespace, from /proc, and their processes.
 
 Sources: proc_pid_net(5) "tcp", Documentation/networking/proc_net_tcp.rst.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LISTEN, _UNCONNECTED = "0A", "07"
-_NAME_SERVER = "127.0.0.11"  # minidock's own, on networks with names
+_NAME_SERVER = "127.0.0.11"  # minidock's DNS server, on user-defined networks
 
 
 class Listener(NamedTuple):
-    """A listening TCP socket, or one of UDP. address: as the program asked for it: "0.0.0.0".
+    """A listening TCP socket or a bound UDP socket. address: as bound, such as "0.0.0.0".
 
-    process: "httpd, pid 7", with the pid as the host counts; "" where it was not found.
+    process: "httpd, pid 7", with its pid on the host; "" if unknown.
     """
 
     address: str
@@ -28,7 +28,7 @@ class Listener(NamedTuple):
 
     @property
     def pid(self) -> int:
-        """The process, 0 where it was not found."""
+        """The process, 0 if unknown."""
         return int(self.process.rpartition(" ")[2] or 0)
 
     @property
@@ -39,10 +39,10 @@ class Listener(NamedTuple):
     def is_any(self) -> bool:
         return ip_address(self.address).is_unspecified
 
-    def hears(self, address: str) -> bool:
-        """Whether packets to this IPv4 address of the container are for it.
+    def accepts(self, address: str) -> bool:
+        """Whether packets to this IPv4 address of the container reach the socket.
 
-        "::" hears IPv4 too, unless its program has asked for IPv6 only, which /proc does not show.
+        "::" receives IPv4 too, except with IPV6_V6ONLY, which /proc does not show.
         """
         return self.is_any or self.address in (address, f"::ffff:{address}")
 
@@ -52,21 +52,21 @@ class Listener(NamedTuple):
 
 
 def listeners(pid: int, protocol: str = "tcp") -> list[Listener]:
-    """All that listen in the network namespace of a process, by port; minidock's own left out."""
-    waiting = _LISTEN if protocol == "tcp" else _UNCONNECTED
+    """List the listening sockets of a process's network namespace, without minidock's own."""
+    wanted_state = _LISTEN if protocol == "tcp" else _UNCONNECTED
     owners = _owners(pid)
     found = [
         Listener(address, port, owners.get(inode, ""))
         for address, port, state, inode in _sockets(pid, protocol)
-        if state == waiting and address != _NAME_SERVER
+        if state == wanted_state and address != _NAME_SERVER
     ]
     return sorted(set(found), key=lambda each: (each.port, each.address))
 
 
-def holder(local: tuple[str, int], remote: tuple[str, int]) -> int:
-    """The process on this host that has accepted a connection, or will; 0 where none is found.
+def connection_owner(local: tuple[str, int], remote: tuple[str, int]) -> int:
+    """The process on this host that owns a connection or its listening socket; 0 if unknown.
 
-    local, remote: addresses and ports as that process sees them.
+    local, remote: addresses and ports from that process's side.
     """
     wanted = {f"socket:[{inode}]" for inode in _accepted(local, remote)}
     for pid in _pids():
@@ -76,18 +76,18 @@ def holder(local: tuple[str, int], remote: tuple[str, int]) -> int:
 
 
 def name_server_ports(pid: int) -> dict[int, str]:
-    """Where minidock's name server listens by UDP in a network: its ports, by socket's inode."""
+    """The UDP ports of minidock's DNS server in a network namespace: port -> socket inode."""
     found = _sockets(pid, "udp")
     return {port: inode for address, port, _, inode in found if address == _NAME_SERVER}
 
 
-def holds(pid: int, inode: str) -> bool:
+def has_socket(pid: int, inode: str) -> bool:
     """Whether a process has this socket open."""
     return f"socket:[{inode}]" in _open_files(pid)
 
 
 def name_of(pid: int) -> str:
-    """A process's name, "" where it has ended."""
+    """A process's name, "" if it has exited."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except OSError:
@@ -104,7 +104,7 @@ def _accepted(local: tuple[str, int], remote: tuple[str, int]) -> Iterator[str]:
     for (here, there), (inode, _) in peers.items():
         if here == local and there == remote:
             yield inode
-    for (here, _), (inode, state) in peers.items():  # not accepted yet: the listening socket has it
+    for (here, _), (inode, state) in peers.items():  # not accepted yet: it belongs to the listener
         if state == _LISTEN and here[1] == local[1]:
             yield inode
 
@@ -114,14 +114,14 @@ def _sockets(pid: int, protocol: str) -> Iterator[tuple[str, int, str, str]]:
         try:
             lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
         except OSError:
-            continue  # no IPv6 here, or the process has ended
+            continue  # no IPv6 here, or the process has exited
         for line in lines:
             fields = line.split()
             yield *_address(fields[1]), fields[3], fields[9]
 
 
 def _address(text: str) -> tuple[str, int]:
-    """ "0100007F:1F90" as ("127.0.0.1", 8080): words of 32 bits in this machine's order."""
+    """ "0100007F:1F90" as ("127.0.0.1", 8080): 32-bit words in host byte order."""
     address, _, port = text.partition(":")
     data = bytes.fromhex(address)
     words = [data[n : n + 4][::-1] for n in range(0, len(data), 4)]
@@ -131,7 +131,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _owners(pid: int) -> dict[str, str]:
-    """inode of a socket -> its process, of all processes in that network namespace."""
+    """Socket inode -> process, for all processes in that network namespace."""
     network = _network(pid)
     found: dict[str, str] = {}
     for each in _pids():
@@ -157,9 +157,9 @@ def _open_files(pid: int) -> list[str]:
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        return []  # it has ended
+        return []  # it has exited
     found = []
     for name in names:
-        with suppress(OSError):  # it has closed this one meanwhile: a relay does so all the time
+        with suppress(OSError):  # closed meanwhile: a proxy does so all the time
             found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found

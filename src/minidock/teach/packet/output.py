@@ -1,4 +1,4 @@
-"""A walk for people, and the same as JSON."""
+"""Print a walk as text or JSON."""
 
 from __future__ import annotations
 
@@ -33,33 +33,34 @@ class _Page:
 
 
 def write(walk: Walk, out: TextIO) -> None:
-    """The hops, one below the other, then the verdict."""
-    page, seen = _Page(out), walk.seen
-    container = seen.target.container
-    what = "One connection" if seen.target.protocol == "tcp" else "One datagram"
-    page.line(f"{what} from {_whence(seen.origin)} to port {seen.target.port} of {container.name}")
+    """Print the hops, then the verdict."""
+    page, result = _Page(out), walk.result
+    container = result.target.container
+    what = "One connection" if result.target.protocol == "tcp" else "One datagram"
+    origin, port = _origin_text(result.origin), result.target.port
+    page.line(f"{what} from {origin} to port {port} of {container.name}")
     page.line()
     for number, hop in enumerate(walk.hops, 1):
         _hop(page, number, hop)
     page.line()
     _verdict(page, walk.verdict, walk.notes)
-    told = walk.verdict.advice
+    advice = walk.verdict.advice
     for table, chain, rule in walk.missing:
-        if rule not in told:
+        if rule not in advice:
             text = f"also missing in {table}: -A {chain} {rule} ({purpose(table, chain, rule)})"
             page.fold(text, first="  ! ", rest=4)
-    if _has_nameless(walk):
-        text = "Without ←: made by a container that was removed, or started again, since"
+    if _has_unknown_step(walk):
+        text = "Without ←: created by a container that was since removed or restarted"
         page.line()
         page.line("  " + page.paint(_FAINT, text))
-    if not seen.is_traced:
+    if not result.is_traced:
         _counted(page, walk)
 
 
 def write_dns(walk: DnsWalk, out: TextIO) -> None:
-    """The hops of a question for a name, then the verdict."""
+    """Print the hops of a DNS query, then the verdict."""
     page, question = _Page(out), walk.question
-    page.line(f"One question from {question.container.name} for the address of {question.name}")
+    page.line(f"One DNS query from {question.container.name} for the address of {question.name}")
     page.line()
     for number, hop in enumerate(walk.hops, 1):
         _hop(page, number, hop)
@@ -80,9 +81,9 @@ def _verdict(page: _Page, verdict: Verdict, notes: list[str]) -> None:
 def _hop(page: _Page, number: int, hop: Hop) -> None:
     place = page.paint(_BAD if hop.is_end else _PLACE, f"{hop.place:<16}")
     page.fold(hop.text + _made_by(hop.step), first=f"{number:>4}  {place}", rest=_INDENT)
-    for because in hop.rules:
+    for applied in hop.rules:
         page.fold(
-            because.rule + _made_by(because.step),
+            applied.rule + _made_by(applied.step),
             first=" " * _INDENT,
             rest=_INDENT + 3,
             code=_FAINT,
@@ -90,42 +91,42 @@ def _hop(page: _Page, number: int, hop: Hop) -> None:
 
 
 def _made_by(step: Step | None) -> str:
-    """The step, in one piece: no line is broken inside it."""
+    """The step, with no-break spaces inside."""
     return f"  ← {step}".replace(" ", "\u00a0").replace("\u00a0", " ", 1) if step else ""
 
 
-def _has_nameless(walk: Walk) -> bool:
-    """Whether something of minidock's own was made by a step that no journal has any more."""
-    steps = [hop.step for hop in walk.hops if hop.place in ("routing", "bridge", "cable")]
-    rules = [because for hop in walk.hops for because in hop.rules]
-    steps += [because.step for because in rules if "MINIDOCK-" in because.rule]
+def _has_unknown_step(walk: Walk) -> bool:
+    """Whether a rule or device of minidock has no step in any journal."""
+    steps = [hop.step for hop in walk.hops if hop.place in ("routing", "bridge", "veth")]
+    rules = [applied for hop in walk.hops for applied in hop.rules]
+    steps += [applied.step for applied in rules if "MINIDOCK-" in applied.rule]
     return None in steps
 
 
 def _counted(page: _Page, walk: Walk) -> None:
     page.line()
     page.fold(
-        "iptables is of the legacy kind here, and does not tell what it does with one packet. The "
-        "rules above are those whose counters rose meanwhile, by this packet or by another.",
+        "This host uses iptables-legacy, which cannot trace a packet. The rules above are those "
+        "whose counters increased, by this packet or by another.",
         first="  ",
         rest=2,
     )
 
 
-def _whence(origin: str) -> str:
-    places = {"host": "this host", "outside": "a machine next door"}
+def _origin_text(origin: str) -> str:
+    places = {"host": "this host", "outside": "another machine (simulated)"}
     return places.get(origin, f"container {origin}")
 
 
 def plain(walk: Walk) -> dict[str, Any]:
-    """A walk as JSON has it."""
-    seen = walk.seen
+    """A walk as a JSON object."""
+    result = walk.result
     return {
-        "port": seen.target.port,
-        "container": seen.target.container.id,
-        "from": seen.origin,
-        "outcome": seen.outcome,
-        "us": seen.us,
+        "port": result.target.port,
+        "container": result.target.container.id,
+        "from": result.origin,
+        "outcome": result.outcome,
+        "us": result.us,
         "status": walk.verdict.status,
         "verdict": walk.verdict.text,
         "advice": walk.verdict.advice,
@@ -135,18 +136,18 @@ def plain(walk: Walk) -> dict[str, Any]:
             {"table": table, "rule": f"-A {chain} {rule}", "without": purpose(table, chain, rule)}
             for table, chain, rule in walk.missing
         ],
-        "listeners": [{"place": each.place, "process": each.process} for each in seen.listeners],
-        "traced": seen.is_traced,
+        "listeners": [{"place": each.place, "process": each.process} for each in result.listeners],
+        "traced": result.is_traced,
     }
 
 
 def plain_dns(walk: DnsWalk) -> dict[str, Any]:
-    """A question for a name as JSON has it."""
+    """A DNS query as a JSON object."""
     question = walk.question
     return {
         "container": question.container.id,
         "name": question.name,
-        "server": question.asked.server,
+        "server": question.query.server,
         "outcome": question.last.answer,
         "addresses": question.last.addresses,
         "ipv6_addresses": question.for_ipv6.addresses if question.for_ipv6 else [],
@@ -156,7 +157,7 @@ def plain_dns(walk: DnsWalk) -> dict[str, Any]:
         "advice": walk.verdict.advice,
         "notes": walk.notes,
         "hops": [_plain_hop(hop) for hop in walk.hops],
-        "traced": question.asked.is_followed,
+        "traced": question.query.is_path_known,
     }
 
 
@@ -168,10 +169,10 @@ def _plain_hop(hop: Hop) -> dict[str, Any]:
         "step": hop.step._asdict() if hop.step else None,
         "rules": [
             {
-                "table": because.table,
-                "rule": because.rule,
-                "step": because.step._asdict() if because.step else None,
+                "table": applied.table,
+                "rule": applied.rule,
+                "step": applied.step._asdict() if applied.step else None,
             }
-            for because in hop.rules
+            for applied in hop.rules
         ],
     }

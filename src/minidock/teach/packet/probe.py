@@ -1,7 +1,7 @@
-"""Send one real probe, a TCP connection that says nothing, and gather all that was seen of it.
+"""Send one real probe, a TCP connection without data or an empty datagram, and observe it.
 
-The order matters: first those who look (the firewall's trace, a packet socket at each device), then
-the probe, and while its connection still stands, who has it.
+The order matters: first the observers (netfilter traces, a packet socket on each device), then the
+probe, and while it is connected, the search for the process that accepted it.
 """
 
 from __future__ import annotations
@@ -16,173 +16,174 @@ from dataclasses import dataclass
 from minidock.kernel import link, sysctl
 from minidock.kernel.netlink import Netlink
 from minidock.paths import Store
-from minidock.teach.packet.facts import Counters, Facts, look
-from minidock.teach.packet.firewall_trace import Packet, Way
-from minidock.teach.packet.listeners import Listener, holder, listeners, name_of
+from minidock.teach.packet.facts import Counters, Facts, gather
+from minidock.teach.packet.firewall_trace import Packet, PacketTrace
+from minidock.teach.packet.listeners import Listener, connection_owner, listeners, name_of
 from minidock.teach.packet.origin import HOST, Origin, origin
-from minidock.teach.packet.taps import Sighting
+from minidock.teach.packet.taps import CapturedPacket
 from minidock.teach.packet.target import Target
 from minidock.teach.packet.watch import Watch
 
-_LOOK_MILLISECONDS, _SILENCE = 50, -1
-_SETTLING_SECONDS = 0.02  # for what is on its way still
+_POLL_MILLISECONDS, _TIMEOUT = 50, -1
+_SETTLING_SECONDS = 0.02  # for packets still in flight
 
 
 @dataclass
-class Seen:
-    """All that was seen of one probe.
+class ProbeResult:
+    """All observations of one probe.
 
-    outcome: "connected", "timeout", or the errno's name. us: until then, in microseconds.
-    probe, answer, relay: ways through the host's firewall; None where there was none. relay is the
-    connection that the monitor made to the container. bridge, cable, inside: what passed there of
-    this connection. holder: who answered on the host itself, (pid, name), (0, "") where the packet
-    did not stay there. saved: the firewall's rules, as iptables-save printed them. is_traced:
-    whether the rules on these ways are the kernel's own account, and not guessed from counters.
-    settings: of the kernel, that have a say in it. devices: their names by their indexes. inner:
-    ways through the firewall of the container's own network. came_by: the device by which the probe
-    came to this host, "" where it began here. facts: what the machine is like.
+    outcome: "connected", "timeout", or the errno's name. us: its duration in microseconds.
+    probe, answer, proxy: traces through the host's firewall, or None. proxy is the connection that
+    the userland proxy made to the container. bridge, veth, inside: packets captured there.
+    connection_owner: the process that accepted it on the host, (pid, name), or (0, "").
+    saved: the output of iptables-save. is_traced: whether the rules come from the kernel's trace,
+    and not from counters. settings: sysctls that matter. devices: index -> name. inner: traces
+    through the firewall of the container's network namespace. came_by: the device on which the
+    probe entered this host, "" if it started here. facts: the state of the network.
     """
 
     target: Target
     origin: str
     source: str
     source_port: int
-    asked: str
+    destination: str
     mark: int | None
     outcome: str
     us: int
-    probe: Way | None
-    answer: Way | None
-    relay: Way | None
-    bridge: list[Sighting]
-    cable: list[Sighting]
-    inside: list[Sighting]
-    holder: tuple[int, str]
+    probe: PacketTrace | None
+    answer: PacketTrace | None
+    proxy: PacketTrace | None
+    bridge: list[CapturedPacket]
+    veth: list[CapturedPacket]
+    inside: list[CapturedPacket]
+    connection_owner: tuple[int, str]
     listeners: list[Listener]
     saved: str
     is_traced: bool
     settings: dict[str, str]
     devices: dict[int, str]
-    inner: list[Way]
+    inner: list[PacketTrace]
     came_by: str
     facts: Facts
 
     @property
     def arrived_as(self) -> str:
-        """The sender, as the container sees it."""
+        """The source address, as the container sees it."""
         return arrived_as(self.inside, self.target) or self.source
 
     @property
     def translated(self) -> Packet | None:
-        """The probe as it leaves for the container, if it did."""
-        station = self.probe.at("postrouting") if self.probe else None
-        return station.packet if station else None
+        """The probe in postrouting, if it got there."""
+        chain_trace = self.probe.at("postrouting") if self.probe else None
+        return chain_trace.packet if chain_trace else None
 
 
-def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.0) -> Seen:
-    """Follow one probe to a published port.
+def send(store: Store, target: Target, *, start: str = HOST, seconds: float = 2.0) -> ProbeResult:
+    """Send one probe to a published port and observe it.
 
-    start: "host", "outside" or a container's name. seconds: how long an answer may take.
+    start: "host", "outside" or a container's name. seconds: the timeout.
     """
     with ExitStack() as stack:
-        place = stack.enter_context(origin(store, start, target))
-        watch = Watch(stack, place, target)
-        rose = Counters(target)
-        outcome, us = _connect(place, target, seconds, watch)
-        watch.look()
-        source = _source(place)
+        probe_origin = stack.enter_context(origin(store, start, target))
+        watch = Watch(stack, probe_origin, target)
+        counters = Counters(target)
+        outcome, us = _connect(probe_origin, target, seconds, watch)
+        watch.collect()
+        source = _source(probe_origin)
         held_by = 0
         is_tcp = target.protocol == "tcp"
-        if is_tcp and outcome == "connected" and not watch.is_led_to_the_container:
-            held_by = holder((place.asked, target.port), (source, place.port))
+        if is_tcp and outcome == "connected" and not watch.reaches_container:
+            held_by = connection_owner(
+                (probe_origin.destination, target.port), (source, probe_origin.port)
+            )
         if held_by == target.container.monitor_pid:
-            _await_answer(watch, seconds)
+            _wait_for_answer(watch, seconds)
         time.sleep(_SETTLING_SECONDS)
         watch.finish()
-        facts = look(
+        facts = gather(
             target,
-            source=source or place.asked,
-            arrived_as=arrived_as(watch.inside, target) or source or place.asked,
-            came_by=place.device,
-            mark=place.mark,
-            rose=rose,
+            source=source or probe_origin.destination,
+            arrived_as=arrived_as(watch.inside, target) or source or probe_origin.destination,
+            came_by=probe_origin.device,
+            mark=probe_origin.mark,
+            counters=counters,
         )
-        return Seen(
+        return ProbeResult(
             target=target,
-            origin=place.name,
+            origin=probe_origin.name,
             source=source,
-            source_port=place.port,
-            asked=place.asked,
-            mark=place.mark,
+            source_port=probe_origin.port,
+            destination=probe_origin.destination,
+            mark=probe_origin.mark,
             outcome=outcome,
             us=us,
             probe=watch.probe,
             answer=watch.answer,
-            relay=watch.relay,
+            proxy=watch.proxy,
             bridge=watch.bridge,
-            cable=watch.cable,
+            veth=watch.veth,
             inside=watch.inside,
-            holder=(held_by, name_of(held_by)) if held_by else (0, ""),
+            connection_owner=(held_by, name_of(held_by)) if held_by else (0, ""),
             listeners=listeners(target.pid, target.protocol),
             saved=watch.rules.saved,
             is_traced=watch.rules.is_nft,
             settings=_settings(target),
             devices={each.index: each.name for each in _links()},
             inner=watch.inner,
-            came_by=place.device,
+            came_by=probe_origin.device,
             facts=facts,
         )
 
 
-def arrived_as(inside: list[Sighting], target: Target) -> str:
-    """The sender of a probe as it came to the container's device; "" where it did not."""
+def arrived_as(inside: list[CapturedPacket], target: Target) -> str:
+    """The source address of a probe on the container's device; "" if it did not arrive."""
     came = (s.packet.source for s in inside if s.packet.destination == target.address)
     return next(came, "")
 
 
-def _connect(place: Origin, target: Target, seconds: float, watch: Watch) -> tuple[str, int]:
-    """What the socket's owner is told, and after how many microseconds.
+def _connect(probe_origin: Origin, target: Target, seconds: float, watch: Watch) -> tuple[str, int]:
+    """Connect, and return the outcome and its duration in microseconds.
 
-    Once the firewall has dropped it, there is nothing to wait for but a second try. UDP sends an
-    empty datagram, and waits for any answer, or for the refusal that a closed port sends (ICMP).
+    It stops waiting once a rule drops the packet. For UDP it sends an empty datagram, and waits for
+    an answer or for the ICMP error of a closed port.
     """
     started = time.monotonic_ns()
-    number = place.socket.connect_ex((place.asked, target.port))
+    number = probe_origin.socket.connect_ex((probe_origin.destination, target.port))
     is_udp = target.protocol == "udp"
     if is_udp and number == 0:
         try:
-            place.socket.send(b"")
+            probe_origin.socket.send(b"")
             number = errno.EINPROGRESS
-        except OSError as error:  # EPERM: a rule of OUTPUT drops it
+        except OSError as error:  # EPERM: a rule in OUTPUT drops it
             number = error.errno or errno.EPERM
     if number == errno.EINPROGRESS:
         poll = select.poll()
-        poll.register(place.socket, select.POLLIN if is_udp else select.POLLOUT)
+        poll.register(probe_origin.socket, select.POLLIN if is_udp else select.POLLOUT)
         deadline = time.monotonic() + seconds
-        number = _SILENCE
-        while number == _SILENCE and time.monotonic() < deadline and not watch.is_dropped:
-            if poll.poll(_LOOK_MILLISECONDS):
-                number = place.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        number = _TIMEOUT
+        while number == _TIMEOUT and time.monotonic() < deadline and not watch.is_dropped:
+            if poll.poll(_POLL_MILLISECONDS):
+                number = probe_origin.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             else:
-                watch.look()
+                watch.collect()
     us = (time.monotonic_ns() - started) // 1000
-    if number == _SILENCE:
+    if number == _TIMEOUT:
         return "timeout", us
     return ("connected" if number == 0 else errno.errorcode[number]), us
 
 
-def _await_answer(watch: Watch, seconds: float) -> None:
-    """The monitor takes a connection first, and calls the container then."""
+def _wait_for_answer(watch: Watch, seconds: float) -> None:
+    """Wait until the proxy, which accepted the connection, has connected to the container."""
     deadline = time.monotonic() + seconds
     while not watch.is_answered and time.monotonic() < deadline:
-        time.sleep(_LOOK_MILLISECONDS / 10_000)
-        watch.look()
+        time.sleep(_POLL_MILLISECONDS / 10_000)
+        watch.collect()
 
 
-def _source(place: Origin) -> str:
-    """The address that the kernel chose for the probe, "" where it found none."""
-    address = str(place.socket.getsockname()[0])
-    return place.source or ("" if address in ("0.0.0.0", "::") else address)
+def _source(probe_origin: Origin) -> str:
+    """The source address that the kernel chose for the probe, "" if it found none."""
+    address = str(probe_origin.socket.getsockname()[0])
+    return probe_origin.source or ("" if address in ("0.0.0.0", "::") else address)
 
 
 def _settings(target: Target) -> dict[str, str]:

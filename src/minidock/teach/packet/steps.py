@@ -1,7 +1,7 @@
-"""Which step of which container's journal made a rule or a device that is there now.
+"""Find the journal step that created a rule or a device.
 
-A network's bridge and its rules are made by the container that comes first, and made again by
-others; so the journals of all containers of the store are asked, and the latest step counts.
+The first container on a network creates its bridge and rules, and others may restore them; so this
+searches the journals of all containers and networks of the store for the latest step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 class Steps:
-    """The journals of a store, for asking."""
+    """The steps of all journals of a store that created links or rules."""
 
     def __init__(self, store: Store) -> None:
         journals = {container.name: container.paths.journal for container in list_containers(store)}
@@ -41,10 +41,10 @@ class Steps:
         self._records.sort(key=lambda each: each[1]["t"])
 
     def of_rule(self, table: str, text: str, *, container: str = "") -> Step | None:
-        """What wrote this rule, "-A CHAIN ..." as iptables-save prints it, into this table.
+        """The step that added this rule to this table; text: "-A CHAIN …" of iptables-save.
 
-        container: in whose network it is; "" for the host's. Rules inside have the same words in
-        each container.
+        container: whose network namespace has the rule; "" for the host's. The rules inside are the
+        same in each container.
         """
         rule = text.removeprefix("-A ")
         chain, _, rest = rule.partition(" ")
@@ -57,16 +57,16 @@ class Steps:
         return None
 
     def of_link(self, op: str, **arguments: str) -> Step | None:
-        """What performed this op of kernel/link.py with these arguments, such as name="veth…"."""
+        """The step that performed this op of kernel/link.py with these arguments."""
         for name, record in reversed(self._records):
-            asked = record["args"]
-            if record["op"] == f"link.{op}" and all(asked[n] == v for n, v in arguments.items()):
+            args = record["args"]
+            if record["op"] == f"link.{op}" and all(args[n] == v for n, v in arguments.items()):
                 return _step(name, record)
         return None
 
 
 def _writes(line: str, chain: str, rule: str) -> bool:
-    """Whether a line for iptables-restore puts a rule into a chain: at its end, or at a place."""
+    """Whether a line of iptables-restore appends or inserts a rule."""
     word, _, rest = line.partition(" ")
     name, _, rest = rest.partition(" ")
     if word == "-I":

@@ -1,8 +1,8 @@
-"""What passes a device: packet sockets, as tcpdump has them.
+"""Capture the packets that pass a device, with packet sockets, as tcpdump does.
 
-A packet socket sees what goes out by a device and what comes in, before any firewall. It stays in
-the network namespace that it was made in, so one process looks at the host's bridge and at the
-container's eth0. Sources: packet(7).
+A packet socket sees incoming packets before the firewall and outgoing packets after it. It stays in
+the network namespace in which it was created, so one process captures on the host's bridge and on
+the container's eth0. Source: packet(7).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _BUFFER_BYTES = 4 << 20
 _ENOUGH_BYTES = 128  # of each packet: the headers
 
 
-class Sighting(NamedTuple):
-    """A packet at a device; goes_out: by the device, else it came in by it."""
+class CapturedPacket(NamedTuple):
+    """A packet on a device; goes_out: outgoing, else incoming."""
 
     packet: Packet
     goes_out: bool
 
 
 class Tap:
-    """One device, watched from now on, in the network namespace that this process is in.
+    """A packet socket on one device of the network namespace that this process is in.
 
-    Where there is no such device, nothing is seen.
+    If the device does not exist, it captures nothing.
     """
 
     def __init__(self, device: str) -> None:
@@ -44,25 +44,25 @@ class Tap:
         except OSError as error:
             if error.errno != ENODEV:
                 raise system_error(error) from error
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # hears nothing
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # captures nothing
         self._socket.setblocking(False)
 
     def close(self) -> None:
-        """Look no longer."""
+        """Stop capturing."""
         self._socket.close()
 
-    def sightings(self) -> list[Sighting]:
-        """The packets of TCP and UDP that have passed, in order."""
-        found: list[Sighting] = []
+    def captured(self) -> list[CapturedPacket]:
+        """The TCP and UDP packets captured since the last call, in order."""
+        found: list[CapturedPacket] = []
         while True:
             try:
                 data, (_, protocol, kind, *_) = self._socket.recvfrom(_ENOUGH_BYTES)
             except BlockingIOError:
                 return found
             except OSError as error:
-                if error.errno != ENETDOWN:  # what is switched off sees nothing
+                if error.errno != ENETDOWN:  # a device that is down sees nothing
                     raise system_error(error) from error
                 return found
             packet = parse(data) if protocol == _ETH_P_IP else None
             if packet is not None:
-                found.append(Sighting(packet, kind == _OUTGOING))
+                found.append(CapturedPacket(packet, kind == _OUTGOING))

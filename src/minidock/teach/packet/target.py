@@ -1,4 +1,4 @@
-"""Which container publishes a port, and how a packet should come to it."""
+"""The container that publishes a port, and the rules that should lead a packet to it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass
 class Target:
-    """A published port, or one that a container is called at by its own address.
+    """A published port, or a port at a container's own address (is_direct).
 
-    asked: the address that the probe is to call, port: there. network: its file.
-    binding: {"HostIp", "HostPort", "Proto", "ContainerPort"}; is_direct: by its own address.
+    destination, port: where the probe connects to. network: the network's state file.
+    binding: {"HostIp", "HostPort", "Proto", "ContainerPort"}.
     """
 
     container: Container
     network: dict[str, Any]
     binding: dict[str, Any]
-    asked: str
+    destination: str
     port: int
     is_direct: bool = False
 
@@ -60,8 +60,8 @@ class Target:
     def host_ip(self) -> str:
         return self.binding["HostIp"] or "0.0.0.0"
 
-    def wanted(self) -> list[tuple[str, str, str]]:
-        """The rules that this network has when all is well: (table, chain, rule)."""
+    def expected_rules(self) -> list[tuple[str, str, str]]:
+        """The rules that this network should have: (table, chain, rule)."""
         chains: dict[tuple[str, str], list[str]] = {}
         jumps = firewall.jumps(self.bridge)
         for table, rules in networks.rules(self.network).items():
@@ -70,11 +70,11 @@ class Target:
         return [(table, chain, rule) for (table, chain), lines in chains.items() for rule in lines]
 
     def missing(self, saved: str) -> list[tuple[str, str, str]]:
-        """Those of them that iptables-save did not print."""
+        """The expected rules that the output of iptables-save lacks."""
         have = firewall.parse(saved)
         return [
             (table, chain, rule)
-            for table, chain, rule in self.wanted()
+            for table, chain, rule in self.expected_rules()
             if rule not in have.get(table, {}).get(chain, [])
         ]
 
@@ -87,7 +87,7 @@ def parse(text: str) -> tuple[str, int, str]:
     body, _, protocol = text.partition("/")
     address, colon, number = body.rpartition(":")
     if protocol not in ("", "tcp", "udp"):
-        raise UsageError(f"{text}: TCP and UDP can be followed, not {protocol}")
+        raise UsageError(f"{text}: supported protocols: tcp, udp")
     protocol = protocol or "tcp"
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
         raise UsageError(f"invalid port: {text}", hint="[ADDRESS:]PORT, such as 8090")
@@ -100,15 +100,15 @@ def parse(text: str) -> tuple[str, int, str]:
         raise UsageError(f"{address} is not an address", hint="such as 127.0.0.1:8090") from None
 
 
-def resolve(store: Store, asked: str, port: int, protocol: str = "tcp") -> Target:
-    """The container that publishes this port of the host, and answers at this address of it.
+def resolve(store: Store, destination: str, port: int, protocol: str = "tcp") -> Target:
+    """Find the container that publishes this port of the host at this address.
 
-    asked: "" for the address at which it is nearest: 127.0.0.1, where it is published there.
-    Raises UsageError for an address that is not this machine's, NotFound where no running container
-    publishes the port, Conflict where not at that address.
+    destination: "" chooses one: 127.0.0.1 if it is published there.
+    Raises UsageError if the address is not this host's, NotFound if no running container publishes
+    the port, Conflict if it is published at other addresses only.
     """
-    if asked:
-        _require_own(asked)
+    if destination:
+        _require_own(destination)
     candidates = [
         (network, binding)
         for network in network_json.read_all(store)
@@ -118,42 +118,42 @@ def resolve(store: Store, asked: str, port: int, protocol: str = "tcp") -> Targe
     if not candidates:
         raise _nobody(store, port, protocol)
     for network, binding in sorted(candidates, key=lambda each: ":" in each[1]["HostIp"]):
-        if address := _calls(binding["HostIp"], asked):
+        if address := _calls(binding["HostIp"], destination):
             container = find(store, binding["Container"])
             if not container.running or container.state["Pid"] == 0:
                 raise _stopped(container, port)
             return Target(container, network, binding, address, port)
     where = ", ".join(sorted({binding["HostIp"] for _, binding in candidates}))
     raise Conflict(
-        f"port {port} is published, but not on {asked}",
+        f"port {port} is published, but not on {destination}",
         hint=f"it is published on {where}: minidock packet {where.partition(',')[0]}:{port}",
     )
 
 
 def _require_own(address: str) -> None:
-    """No packet of ours is sent to another machine."""
+    """Raise UsageError for an address of another machine: the probe stays on this host."""
     with socket(AF_INET6 if ":" in address else AF_INET) as trial:
         try:
             trial.bind((address, 0))
         except OSError:
             raise UsageError(
-                f"{address} is no address of this host", hint="see: ip address"
+                f"{address} is not an address of this host", hint="see: ip address"
             ) from None
 
 
-def _calls(host_ip: str, asked: str) -> str:
-    """The address to call a binding by; "" where it does not answer there."""
+def _calls(host_ip: str, destination: str) -> str:
+    """The address at which to connect to a binding; "" if it does not listen there."""
     any_address = host_ip in ("", "0.0.0.0", "::")
-    same_kind = (":" in host_ip) == (":" in asked)
-    if not asked:
+    same_kind = (":" in host_ip) == (":" in destination)
+    if not destination:
         return {"::": "::1"}.get(host_ip, _LOOPBACK) if any_address else host_ip
-    return asked if same_kind and (any_address or host_ip == asked) else ""
+    return destination if same_kind and (any_address or host_ip == destination) else ""
 
 
 def between(store: Store, start: str, text: str) -> Target:
-    """A port of a container, as another container calls it: "web:80", or "web" that has one.
+    """A port of a container, for a connection from another container: "web:80", or "web".
 
-    Raises NotFound, Conflict where they are on no network together or it is not clear which port.
+    Raises NotFound, Conflict if they share no network or if "web" listens on several ports.
     """
     name, colon, number = text.partition(":")
     container, caller = find(store, name), find(store, start)
@@ -167,7 +167,7 @@ def between(store: Store, start: str, text: str) -> Target:
     ]
     shared = [n for n in networks_of if "Cable" in n["Leases"].get(caller.id, {})]
     if not networks_of:
-        raise Conflict(f"container {name} is on no bridge just now", hint="minidock network ls")
+        raise Conflict(f"container {name} is not attached to a bridge", hint="minidock network ls")
     network = (shared or networks_of)[0]
     port = int(number) if colon else _only_port(container)
     address = network["Leases"][container.id]["Address"]
@@ -180,7 +180,7 @@ def _only_port(container: Container) -> int:
     if len(found) != 1:
         ports = ", ".join(map(str, found)) or "no port"
         raise Conflict(
-            f"{container.name} listens on {ports}: which is meant?",
+            f"{container.name} listens on {ports}: name the port",
             hint=f"minidock packet CONTAINER {container.name}:PORT",
         )
     return found[0]
@@ -189,18 +189,18 @@ def _only_port(container: Container) -> int:
 def _nobody(store: Store, port: int, protocol: str) -> NotFound:
     for container in list_containers(store):
         for key, bindings in (container.host_config.get("PortBindings") or {}).items():
-            asked = [binding.get("HostPort") for binding in bindings or ()]
-            if key.endswith(f"/{protocol}") and str(port) in asked:
+            destination = [binding.get("HostPort") for binding in bindings or ()]
+            if key.endswith(f"/{protocol}") and str(port) in destination:
                 return _stopped(container, port)
     return NotFound(
         f"no container publishes port {port}{'' if protocol == 'tcp' else '/udp'}",
-        hint="`minidock ps` lists what is published; to publish: minidock run -p "
-        f"{port}:80 IMAGE. Another program's? ss -ltnp 'sport = :{port}'",
+        hint="`minidock ps` lists published ports; to publish: minidock run -p "
+        f"{port}:80 IMAGE; another program's port: ss -ltnp 'sport = :{port}'",
     )
 
 
 def _stopped(container: Container, port: int) -> NotFound:
     return NotFound(
-        f"port {port} is {container.name}'s, which is not running: nobody holds the port now",
+        f"port {port} belongs to container {container.name}, which is not running",
         hint=f"minidock start {container.name}",
     )

@@ -1,11 +1,11 @@
-"""From what was seen of a probe: its hops, one by one, and where and why it ends.
+"""Turn the observations of a probe into hops, and a verdict where and why it ends.
 
     the probe     socket → OUTPUT or PREROUTING → routing → FORWARD → POSTROUTING
-                  → bridge → cable → eth0 → the program
-    the answer    eth0 → cable → bridge → PREROUTING … → socket
+                  → bridge → veth → eth0 → the program
+    the answer    eth0 → veth → bridge → PREROUTING … → socket
 
-A hop is told only where somebody saw the packet: the firewall's trace, a packet socket, /proc. The
-first thing that is wrong ends the walk. Nothing here asks the kernel: all of it stands in `Seen`.
+A hop needs an observation: a netfilter trace, a packet socket, or /proc. The first fault ends the
+walk. This module does not ask the kernel: its only input is `ProbeResult`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import NamedTuple
 
 from minidock.teach.packet import advice
 from minidock.teach.packet.causes import Verdict
-from minidock.teach.packet.firewall_trace import Packet, Rule, Station, Way
+from minidock.teach.packet.firewall_trace import ChainTrace, Packet, PacketTrace, Rule
 from minidock.teach.packet.listeners import Listener
 from minidock.teach.packet.other_packets import notes
-from minidock.teach.packet.probe import Seen
+from minidock.teach.packet.probe import ProbeResult
 from minidock.teach.packet.steps import Step, Steps
-from minidock.teach.packet.taps import Sighting
+from minidock.teach.packet.taps import CapturedPacket
 
-_WHERE = {"outside": ", on a machine next door"}
+_WHERE = {"outside": ", on another machine (simulated)"}
 ANSWERED, RELAYED, STOPPED = "answered", "relayed", "stopped"
 
 
-class Because(NamedTuple):
-    """A rule that did something, and the step that made it; None where no journal has it."""
+class AppliedRule(NamedTuple):
+    """A rule that matched, and the step that created it; None if no journal has it."""
 
     table: str
     rule: str
@@ -36,15 +36,15 @@ class Because(NamedTuple):
 
 @dataclass
 class Hop:
-    """One place where the packet was.
+    """One point on the packet's path.
 
-    place: "socket", "nat OUTPUT", "bridge", ... text: what happened there. rules: that did it.
-    step: which made the device. is_end: the packet got no further.
+    place: "socket", "nat OUTPUT", "bridge", ... text: what happened there. rules: which matched.
+    step: which created the device. is_end: the packet got no further.
     """
 
     place: str
     text: str
-    rules: list[Because] = field(default_factory=list)
+    rules: list[AppliedRule] = field(default_factory=list)
     step: Step | None = None
     is_end: bool = False
 
@@ -53,232 +53,241 @@ class Hop:
 class Walk:
     """The hops, the verdict, and the network's rules that are missing: (table, chain, rule).
 
-    notes: what this probe did not meet, and another packet may.
+    notes: about packets that may fare worse than the probe.
     """
 
-    seen: Seen
+    result: ProbeResult
     hops: list[Hop]
     verdict: Verdict
     missing: list[tuple[str, str, str]]
     notes: list[str]
 
 
-def walk(seen: Seen, steps: Steps) -> Walk:
-    """What happened to a probe."""
-    walker = _Walker(seen, steps)
-    verdict = walker.there() or walker.inside() or walker.back()
+def walk(result: ProbeResult, steps: Steps) -> Walk:
+    """Follow a probe through its observations."""
+    walker = _Walker(result, steps)
+    verdict = walker.follow_request() or walker.inside() or walker.follow_answer()
     if verdict.status == STOPPED:
         walker.hops[-1].is_end = True
-    return Walk(seen, walker.hops, verdict, seen.target.missing(seen.saved), notes(seen))
+    return Walk(result, walker.hops, verdict, result.target.missing(result.saved), notes(result))
 
 
 class _Walker:
-    """Tells hop after hop; a method that finds the end returns the verdict."""
+    """Adds hop after hop; a method that finds the end returns the verdict."""
 
-    def __init__(self, seen: Seen, steps: Steps) -> None:
-        self.seen = seen
+    def __init__(self, result: ProbeResult, steps: Steps) -> None:
+        self.result = result
         self.steps = steps
         self.hops: list[Hop] = []
-        self._is_relayed = False
+        self._is_proxied = False
 
-    def there(self) -> Verdict | None:
-        """From the socket to the container's eth0."""
-        seen = self.seen
-        asked = _place(seen.asked, seen.target.port)
-        if not seen.source:
-            self._hop("socket", f"to {asked}")
-            return advice.no_route(seen)
+    def follow_request(self) -> Verdict | None:
+        """Follow the request from the socket to the container's eth0."""
+        result = self.result
+        destination = _address_text(result.destination, result.target.port)
+        if not result.source:
+            self._hop("socket", f"to {destination}")
+            return advice.no_route(result)
         mark = (
-            f", marked {seen.mark:#x}"
-            if seen.mark is not None
-            else _WHERE.get(seen.origin, f", in {seen.origin}")
+            f", marked {result.mark:#x}"
+            if result.mark is not None
+            else _WHERE.get(result.origin, f", in {result.origin}")
         )
-        everywhere = advice.published(seen.target)
-        self._hop("socket", f"{_place(seen.source, seen.source_port)} → {asked}{mark}{everywhere}")
-        if seen.probe and (verdict := self._firewall(seen.probe)):
+        everywhere = advice.published(result.target)
+        self._hop(
+            "socket",
+            f"{_address_text(result.source, result.source_port)} → {destination}{mark}{everywhere}",
+        )
+        if result.probe and (verdict := self._firewall(result.probe)):
             return verdict
-        if self._is_for_the_container() or seen.target.is_direct:
+        if self._is_for_the_container() or result.target.is_direct:
             return self._devices()
         if self._is_lost_in_routing():
-            self._hop("routing", f"to {seen.target.address}: not seen again")
-            return advice.not_routed(seen)
+            self._hop("routing", f"to {result.target.address}: not seen after that")
+            return advice.not_routed(result)
         return self._on_the_host()
 
     def _is_lost_in_routing(self) -> bool:
-        """Whether a rule translated it, and it was not seen again on its way out of this host."""
-        last = self.seen.probe.stations[-1] if self.seen.probe else None
+        """Whether a DNAT rule matched, and no later hook saw the packet."""
+        last = self.result.probe.chains[-1] if self.result.probe else None
         return bool(last and any("-j DNAT" in rule.text for rule in last.rules))
 
     def _is_for_the_container(self) -> bool:
-        packet = self.seen.translated
-        return packet is not None and packet.destination == self.seen.target.address
+        packet = self.result.translated
+        return packet is not None and packet.destination == self.result.target.address
 
     def _on_the_host(self) -> Verdict | None:
-        """The packet was not translated: somebody on the host has it, mostly the relay."""
-        seen = self.seen
-        if seen.relay is None:
-            return advice.not_translated(seen)
-        name = f"pid {seen.holder[0]}, " if seen.holder[0] else ""
+        """The packet was not translated: a process of the host, usually the proxy, got it."""
+        result = self.result
+        if result.proxy is None:
+            return advice.not_translated(result)
+        name = f"pid {result.connection_owner[0]}, " if result.connection_owner[0] else ""
         self._hop(
-            "relay",
-            f"the port's holder ({name}the monitor of {seen.target.container.name}) has it, and "
-            f"calls {seen.target.address}:{seen.target.container_port} itself",
+            "proxy",
+            f"the userland proxy ({name}the monitor of {result.target.container.name}) accepts it "
+            f"and connects to {result.target.address}:{result.target.container_port}",
         )
-        self._is_relayed = True
-        return self._firewall(seen.relay) or self._devices()
+        self._is_proxied = True
+        return self._firewall(result.proxy) or self._devices()
 
-    def _firewall(self, way: Way) -> Verdict | None:
-        """The tables of the host's firewall, where they did something with the packet."""
-        for station in way.stations:
-            place = f"{station.table} {station.chain}".strip()
-            told = self._because(station.rules)
-            if station.dropped_by:
-                self._hop(place, "dropped", told)
-                return advice.dropped(self.seen, station.dropped_by)
-            if station.table == "nat" and station.packet:
-                self._translation(way, station, place, told)
-            elif station.table and station.rules and not station.rules[-1].is_policy:
-                self._hop(place, "let through", told)
-            if verdict := self._route(way, station):
+    def _firewall(self, trace: PacketTrace) -> Verdict | None:
+        """The chains of the host's firewall that matched the packet."""
+        for chain_trace in trace.chains:
+            place = f"{chain_trace.table} {chain_trace.chain}".strip()
+            rules = self._because(chain_trace.rules)
+            if chain_trace.dropped_by:
+                self._hop(place, "dropped", rules)
+                return advice.dropped(self.result, chain_trace.dropped_by)
+            if chain_trace.table == "nat" and chain_trace.packet:
+                self._translation(trace, chain_trace, place, rules)
+            elif chain_trace.table and chain_trace.rules and not chain_trace.rules[-1].is_policy:
+                self._hop(place, "let through", rules)
+            if verdict := self._route(trace, chain_trace):
                 return verdict
         return None
 
-    def _translation(self, way: Way, station: Station, place: str, told: list[Because]) -> None:
-        before, after = station.packet, next_packet(way, station)
+    def _translation(
+        self, trace: PacketTrace, chain_trace: ChainTrace, place: str, rules: list[AppliedRule]
+    ) -> None:
+        before, after = chain_trace.packet, next_packet(trace, chain_trace)
         assert before is not None
         if after and after.receiver != before.receiver:
-            self._hop(place, f"{before.receiver} becomes {after.receiver}", told)
+            self._hop(place, f"{before.receiver} becomes {after.receiver}", rules)
         elif after and after.sender != before.sender:
-            self._hop(place, f"the sender {before.sender} becomes {after.sender}", told)
-        elif station.rules and "-j DNAT" in station.rules[-1].text:
-            self._hop(place, f"a rule takes it: {before.receiver} is translated", told)
-        elif station.chain in ("OUTPUT", "PREROUTING") and not self._is_relayed:
-            self._hop(place, f"no rule takes it: it stays {before.receiver}")
+            self._hop(place, f"the sender {before.sender} becomes {after.sender}", rules)
+        elif chain_trace.rules and "-j DNAT" in chain_trace.rules[-1].text:
+            self._hop(place, f"a rule matches: {before.receiver} is translated", rules)
+        elif chain_trace.chain in ("OUTPUT", "PREROUTING") and not self._is_proxied:
+            self._hop(place, f"no rule matches: it stays {before.receiver}")
 
-    def _route(self, way: Way, station: Station) -> Verdict | None:
-        """Behind the last table before the kernel chooses a device: which it chose."""
-        if station.chain not in ("OUTPUT", "PREROUTING") or station.table != "nat":
+    def _route(self, trace: PacketTrace, chain_trace: ChainTrace) -> Verdict | None:
+        """After the last table before routing: the device that the kernel chose."""
+        if chain_trace.chain not in ("OUTPUT", "PREROUTING") or chain_trace.table != "nat":
             return None
-        target = self.seen.target
-        rest = way.stations[way.stations.index(station) + 1 :]
+        target = self.result.target
+        rest = trace.chains[trace.chains.index(chain_trace) + 1 :]
         routed = next((each for each in rest if not each.table and each.leaves_by), None)
         if not routed or not routed.packet or routed.packet.destination != target.address:
             return None
-        device = self.seen.devices.get(routed.leaves_by, "?")
+        device = self.result.devices.get(routed.leaves_by, "?")
         if device != target.bridge:
             self._hop("routing", f"{target.address} is sent to {device}, not to {target.bridge}")
-            return advice.not_routed(self.seen)
+            return advice.not_routed(self.result)
         gateway = target.network["Gateway"]
         step = self.steps.of_link("add_address", device=device, address=gateway)
         self._hop("routing", f"{target.address} is behind {device}", step=step)
         return None
 
     def _devices(self) -> Verdict | None:
-        seen, target = self.seen, self.seen.target
-        cable, interface = target.lease["Cable"], target.lease["Interface"]
+        result, target = self.result, self.result.target
+        veth, interface = target.lease["Cable"], target.lease["Interface"]
         here = f"/proc/{target.pid}/ns/net"
         passed = (
-            ("bridge", target.bridge, seen.bridge, self._made("add_bridge", name=target.bridge)),
-            ("cable", f"{cable}, plugged into it", seen.cable, self._made("add_veth", name=cable)),
+            ("bridge", target.bridge, result.bridge, self._made("add_bridge", name=target.bridge)),
+            ("veth", f"{veth}, a port of it", result.veth, self._made("add_veth", name=veth)),
             (
                 "container",
-                f"{interface}, {target.address}: the cable's other end",
-                seen.inside,
+                f"{interface}, {target.address}: the other end of the veth pair",
+                result.inside,
                 self._made("add_address", where=here, device=interface),
             ),
         )
-        for place, text, sightings, step in passed:
+        for place, text, captured, step in passed:
             if place == "bridge" and (self._is_switched() or self._is_between_ports()):
-                text += ": from one cable to the other, without its host's end (br_netfilter)"
-            elif not _is_seen(sightings, to=target.address):
+                text += ": from one port to the other, not up to the host (br_netfilter)"
+            elif not _was_captured(captured, to=target.address):
                 self._hop(place, f"{text}: not seen there")
-                return advice.lost(seen, place)
+                return advice.lost(result, place)
             self._hop(place, text, step=step)
         return None
 
     def _is_switched(self) -> bool:
-        """Whether the bridge itself handed it on, from one of its ports to another.
+        """Whether the bridge forwarded it from one of its ports to another.
 
-        Where bridged packets pass the firewall (br_netfilter), DNAT may turn a frame round that the
-        host's own end of the bridge never gets to see.
+        With br_netfilter, DNAT applies to bridged frames, so the bridge may forward a frame that
+        the host's interface of the bridge does not see.
         """
-        cable, address = self.seen.cable, self.seen.target.address
-        return _is_seen(cable, to=address) and not _is_seen(self.seen.bridge, to=address)
+        veth, address = self.result.veth, self.result.target.address
+        return _was_captured(veth, to=address) and not _was_captured(self.result.bridge, to=address)
 
     def _is_between_ports(self) -> bool:
-        """Whether the caller is on the same bridge, and calls the container itself."""
-        target = self.seen.target
-        return target.is_direct and self.seen.came_by == target.bridge
+        """Whether the sender is on the same bridge and uses the container's own address."""
+        target = self.result.target
+        return target.is_direct and self.result.came_by == target.bridge
 
     def inside(self) -> Verdict | None:
-        """The container's kernel, and who listens."""
-        seen, target = self.seen, self.seen.target
-        answer = _answer(seen.inside, target.address)
+        """The container's sockets: is one listening, and did it answer?"""
+        result, target = self.result, self.result.target
+        answer = _answer(result.inside, target.address)
         fitting = [
             each
-            for each in seen.listeners
-            if each.port == target.container_port and each.hears(target.address)
+            for each in result.listeners
+            if each.port == target.container_port and each.accepts(target.address)
         ]
         if answer and "RST" in answer.packet.flags:
             self._hop("program", f"none: {target.address}:{target.container_port} is refused (RST)")
-            return advice.refused(seen)
-        if answer is None and target.protocol == "udp" and seen.outcome == "ECONNREFUSED":
+            return advice.refused(result)
+        if answer is None and target.protocol == "udp" and result.outcome == "ECONNREFUSED":
             self._hop(
                 "program", f"none: {target.address}:{target.container_port} is refused (ICMP)"
             )
-            return advice.refused(seen)
+            return advice.refused(result)
         if answer is None and target.protocol == "udp" and fitting:
-            where = f"{_program(fitting[0])} has {fitting[0].place}"
+            where = f"{_program(fitting[0])} is bound to {fitting[0].place}"
             self._hop("program", f"{where}; no answer")
-            return advice.datagram(seen, fitting[0])
+            return advice.datagram(result, fitting[0])
         if answer is None:
             self._hop("program", "no answer")
-            return advice.silent(seen)
+            return advice.silent(result)
         listener = fitting[0] if fitting else None
         whose = f"{_program(listener)} listens on {listener.place}" if listener else ""
         meaning = advice.any_address(target, listener) if listener and listener.is_any else ""
-        self._hop("program", whose + meaning if whose else "somebody listened, and has ended since")
+        self._hop(
+            "program", whose + meaning if whose else "a program listened, but has exited since"
+        )
         return None
 
-    def back(self) -> Verdict:
-        """The answer's way; there is one, or `inside` would have ended the walk."""
-        seen, target = self.seen, self.seen.target
-        answer = _answer(seen.inside, target.address)
+    def follow_answer(self) -> Verdict:
+        """Follow the answer; without one, `inside` has ended the walk already."""
+        result, target = self.result, self.result.target
+        answer = _answer(result.inside, target.address)
         assert answer is not None
         words = f"{answer.packet.flags} {answer.packet.sender} → {answer.packet.receiver}"
-        for place, sightings in (("cable", seen.cable), ("bridge", seen.bridge)):
-            # Where the firewall is asked about bridged packets too, it may end there already.
+        for place, captured in (("veth", result.veth), ("bridge", result.bridge)):
+            # With br_netfilter the answer need not reach the host's interface of the bridge.
             switched = self._is_switched() or self._is_between_ports()
-            by_the_firewall = place == "bridge" and (switched or seen.answer)
-            if _answer(sightings, target.address) is None and not by_the_firewall:
+            by_the_firewall = place == "bridge" and (switched or result.answer)
+            if _answer(captured, target.address) is None and not by_the_firewall:
                 self._hop("answer", words)
-                return advice.answer_lost(seen, place)
-        self._hop("answer", f"{words}, by cable and bridge")
-        if seen.answer and (verdict := self._back_through(seen.answer)):
+                return advice.answer_lost(result, place)
+        self._hop("answer", f"{words}, by veth and bridge")
+        if result.answer and (verdict := self._follow_answer_firewall(result.answer)):
             return verdict
-        if seen.outcome != "connected":
+        if result.outcome != "connected":
             self._hop("socket", "no answer")
-            return advice.answer_lost(seen, "socket")
+            return advice.answer_lost(result, "socket")
         done = "connected" if target.protocol == "tcp" else "answered"
-        self._hop("socket", f"{done} after {elapsed(seen.us)}")
-        return advice.arrived(seen, RELAYED if self._is_relayed else ANSWERED)
+        self._hop("socket", f"{done} after {elapsed(result.us)}")
+        return advice.arrived(result, RELAYED if self._is_proxied else ANSWERED)
 
-    def _back_through(self, way: Way) -> Verdict | None:
-        for station in way.stations:
-            if station.dropped_by:
-                place = f"{station.table} {station.chain}"
-                self._hop(place, "the answer is dropped", self._because(station.rules))
-                return advice.dropped(self.seen, station.dropped_by, answer=True)
-            if station.chain == "FORWARD" and not station.rules[-1].is_policy:
-                self._hop("filter FORWARD", "let through", self._because(station.rules))
-        first, last = way.first, way.stations[-1].packet
+    def _follow_answer_firewall(self, trace: PacketTrace) -> Verdict | None:
+        for chain_trace in trace.chains:
+            if chain_trace.dropped_by:
+                place = f"{chain_trace.table} {chain_trace.chain}"
+                self._hop(place, "the answer is dropped", self._because(chain_trace.rules))
+                return advice.dropped(self.result, chain_trace.dropped_by, answer=True)
+            if chain_trace.chain == "FORWARD" and not chain_trace.rules[-1].is_policy:
+                self._hop("filter FORWARD", "let through", self._because(chain_trace.rules))
+        first, last = trace.first, trace.chains[-1].packet
         if first and last and (first.sender, first.receiver) != (last.sender, last.receiver):
-            self._hop("tracking", f"turned back: {last.sender} → {last.receiver}")
+            self._hop("tracking", f"translated back: {last.sender} → {last.receiver}")
         return None
 
-    def _because(self, rules: list[Rule]) -> list[Because]:
+    def _because(self, rules: list[Rule]) -> list[AppliedRule]:
         return [
-            Because(r.table, r.text, None if r.is_policy else self.steps.of_rule(r.table, r.text))
+            AppliedRule(
+                r.table, r.text, None if r.is_policy else self.steps.of_rule(r.table, r.text)
+            )
             for r in rules
         ]
 
@@ -289,27 +298,27 @@ class _Walker:
         self,
         place: str,
         text: str,
-        rules: list[Because] | None = None,
+        rules: list[AppliedRule] | None = None,
         *,
         step: Step | None = None,
     ) -> None:
         self.hops.append(Hop(place, text, rules or [], step))
 
 
-def next_packet(way: Way, station: Station) -> Packet | None:
-    """The packet as it was after a station; None where it was not seen again."""
-    rest = way.stations[way.stations.index(station) + 1 :]
+def next_packet(trace: PacketTrace, chain_trace: ChainTrace) -> Packet | None:
+    """The packet after a chain; None if no later hook saw it."""
+    rest = trace.chains[trace.chains.index(chain_trace) + 1 :]
     return next((each.packet for each in rest if each.packet), None)
 
 
-def _is_seen(sightings: list[Sighting], *, to: str) -> bool:
-    return any(s.packet.destination == to and s.packet.is_call for s in sightings)
+def _was_captured(captured: list[CapturedPacket], *, to: str) -> bool:
+    return any(s.packet.destination == to and s.packet.opens_flow for s in captured)
 
 
-def _answer(sightings: list[Sighting], address: str) -> Sighting | None:
-    """The container's first packet: SYN+ACK, a reset, or a datagram."""
-    ours = [s for s in sightings if s.packet.source == address]
-    return next((s for s in ours if s.packet.is_answer), None)
+def _answer(captured: list[CapturedPacket], address: str) -> CapturedPacket | None:
+    """The container's first packet: SYN+ACK, RST, or a datagram."""
+    ours = [s for s in captured if s.packet.source == address]
+    return next((s for s in ours if s.packet.may_answer), None)
 
 
 def _program(listener: Listener) -> str:
@@ -317,10 +326,10 @@ def _program(listener: Listener) -> str:
     return f"{name} ({pid})" if name else "a program"
 
 
-def _place(address: str, port: int) -> str:
+def _address_text(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def elapsed(us: int) -> str:
-    """A time for people."""
+    """A duration as text."""
     return f"{us} µs" if us < 1000 else f"{us / 1000:.1f} ms"

@@ -1,10 +1,10 @@
-"""The cgroup acts of a run that has not taken place.
+"""Plan the cgroup operations of a run.
 
-The engine's own code makes directories and looks what is there by turns, so it cannot be run
-without being done. This says the same with a memory (`World`) of what would be there by then; what
-limits become (`limits`, the device program) are the kernel layer's own pure functions.
+The engine creates directories and reads files by turns, so its code cannot run without effects.
+This module repeats its steps on a model of the cgroup file system (`PlannedFiles`). The values of
+limits and the device program come from pure functions of the kernel layer.
 
-Not foreseen: what another command makes or removes meanwhile, and a kernel that refuses a value.
+Not planned: changes by another command meanwhile, and values that the kernel rejects.
 
 Sources: kernel/cgroup_v1.py, kernel/cgroup_v2.py and kernel/cgroup_home.py, step by step.
 """
@@ -20,42 +20,48 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.teach.plan.planned_ops import Acts
+    from minidock.teach.plan.planned_ops import PlannedOps
 
 
-class World:
-    """What would be there by now: directories, and the content of files that were written."""
+class PlannedFiles:
+    """The cgroup file system after the planned operations: directories, and files written."""
 
     def __init__(self) -> None:
         self.directories: set[str] = set()
         self.files: dict[str, str] = {}
 
     def read(self, path: str) -> str:
-        """A file's content, "" where there is none yet."""
+        """A file's content, "" if it does not exist yet."""
         if path in self.files:
             return self.files[path]
         return cgroup.read_file(path) if os.path.exists(path) else ""
 
 
-def planned(acts: Acts, parent: str, name: str, world: World) -> V1 | V2:
-    """The acts of one cgroup of this machine's version.
+def planned(
+    ops: PlannedOps, parent: str, name: str, files_state: PlannedFiles
+) -> PlannedV1 | PlannedV2:
+    """The planned cgroup, v1 or v2 as on this machine.
 
-    world: what acts before these would have made; shared by all cgroups of a run.
+    files_state: the result of the operations before; shared by all cgroups of a run.
     """
-    return V2(acts, parent, name, world) if cgroup.is_v2() else V1(acts, parent, name, world)
+    return (
+        PlannedV2(ops, parent, name, files_state)
+        if cgroup.is_v2()
+        else PlannedV1(ops, parent, name, files_state)
+    )
 
 
-class _Planned:
-    def __init__(self, acts: Acts, parent: str, name: str, world: World) -> None:
-        self.acts = acts
+class _PlannedCgroup:
+    def __init__(self, ops: PlannedOps, parent: str, name: str, files_state: PlannedFiles) -> None:
+        self.ops = ops
         self.group = cgroup_tree.open_cgroup(parent, name)
-        self._world = world
+        self._files_state = files_state
 
     def _exists(self, directory: str) -> bool:
-        return directory in self._world.directories or os.path.isdir(directory)
+        return directory in self._files_state.directories or os.path.isdir(directory)
 
     def _make_ancestors(self, top: str, path: str) -> list[str]:
-        """The directories above <top>/<path>, from the top down; those missing would be made."""
+        """List the directories above <top>/<path>, top down; plan to create missing ones."""
         above = [top]
         for part in path.split("/")[:-1]:
             above.append(f"{above[-1]}/{part}")
@@ -64,20 +70,20 @@ class _Planned:
         return above
 
     def _create_or_find(self, directory: str) -> None:
-        self.acts.add(cgroup.create_or_find, cgroup.create_directory, directory)
-        self._world.directories.add(directory)
+        self.ops.add(cgroup.create_or_find, cgroup.create_directory, directory)
+        self._files_state.directories.add(directory)
 
     def _make_empty(self, directory: str) -> None:
-        self.acts.add(cgroup.make_empty, cgroup.create_directory, directory)
-        self._world.directories.add(directory)
+        self.ops.add(cgroup.make_empty, cgroup.create_directory, directory)
+        self._files_state.directories.add(directory)
 
 
-class V1(_Planned):
-    """A cgroup in each of the v1 trees."""
+class PlannedV1(_PlannedCgroup):
+    """A cgroup in each v1 hierarchy."""
 
     def adopt_caller(self) -> None:
         """As CgroupV1.adopt_caller: the monitor leaves its caller's cgroups."""
-        trees, author = cgroup_v1.trees(), cgroup_v1.CgroupV1.adopt_caller
+        trees, caller = cgroup_v1.trees(), cgroup_v1.CgroupV1.adopt_caller
         for controller, own in cgroup_v1.own_paths().items():
             tree = trees.get(controller)
             if tree is None or own in ("/", f"/{self.group.parent}"):
@@ -86,7 +92,7 @@ class V1(_Planned):
             if controller == "cpuset":
                 self._inherit_cpusets(above)
             file = "tasks" if controller else "cgroup.procs"
-            self.acts.add(author, cgroup.write_file, f"{above[-1]}/{file}", "0")
+            self.ops.add(caller, cgroup.write_file, f"{above[-1]}/{file}", "0")
 
     def create(self) -> None:
         """As Cgroup.create."""
@@ -107,18 +113,18 @@ class V1(_Planned):
             if weight and not os.path.exists(f"{trees[controller]}/{file}"):
                 file = file.replace("blkio.", "blkio.bfq.")
             path = f"{paths[controller]}/{file}"
-            self.acts.add(cgroup_v1.CgroupV1.apply, cgroup.write_file, path, value)
+            self.ops.add(cgroup_v1.CgroupV1.apply, cgroup.write_file, path, value)
 
     def join(self) -> None:
-        """As CgroupV1.join, of a process that is born in the v2 tree where there is one."""
+        """As CgroupV1.join, of a process that clone3 creates in the v2 hierarchy, if mounted."""
         paths = self.group.paths()
         paths.pop("", None)
         for directory in dict.fromkeys(paths.values()):
-            self.acts.add(cgroup_v1.CgroupV1.join, cgroup.write_file, f"{directory}/tasks", "0")
+            self.ops.add(cgroup_v1.CgroupV1.join, cgroup.write_file, f"{directory}/tasks", "0")
 
     @property
-    def born_inside(self) -> bool:
-        """Whether clone3 can bear a process inside it."""
+    def cloned_into_cgroup(self) -> bool:
+        """Whether clone3 can create a process in it (CLONE_INTO_CGROUP)."""
         return "" in cgroup_v1.trees()
 
     def _clone_children(self, parent: str, child: str) -> None:
@@ -126,25 +132,25 @@ class V1(_Planned):
 
         Source: the kernel's admin-guide/cgroup-v1/cgroups.rst "clone_children".
         """
-        if os.path.isdir(child) or self._world.read(f"{parent}/cgroup.clone_children") != "1":
+        if os.path.isdir(child) or self._files_state.read(f"{parent}/cgroup.clone_children") != "1":
             return
         for file in ("cpuset.cpus", "cpuset.mems", "cgroup.clone_children"):
             path = f"{child}/{file}"
-            self._world.files.setdefault(path, self._world.read(f"{parent}/{file}"))
+            self._files_state.files.setdefault(path, self._files_state.read(f"{parent}/{file}"))
 
     def _inherit_cpusets(self, directories: list[str]) -> None:
-        """As cgroup_v1.inherit_cpusets: what is empty takes its parent's value."""
+        """As cgroup_v1.inherit_cpusets: what is empty inherits its parent's value."""
         for parent, child in zip(directories, directories[1:], strict=False):
             self._clone_children(parent, child)
             for file in ("cpuset.cpus", "cpuset.mems"):
-                if not self._world.read(f"{child}/{file}"):
-                    path, value = f"{child}/{file}", self._world.read(f"{parent}/{file}")
-                    self.acts.add(cgroup_v1.inherit_cpusets, cgroup.write_file, path, value)
-                    self._world.files[path] = value
+                if not self._files_state.read(f"{child}/{file}"):
+                    path, value = f"{child}/{file}", self._files_state.read(f"{parent}/{file}")
+                    self.ops.add(cgroup_v1.inherit_cpusets, cgroup.write_file, path, value)
+                    self._files_state.files[path] = value
 
 
-class V2(_Planned):
-    """A cgroup in the one v2 tree."""
+class PlannedV2(_PlannedCgroup):
+    """A cgroup in the unified v2 hierarchy."""
 
     def adopt_caller(self) -> None:
         """As CgroupV2.adopt_caller: the monitor leaves its caller's cgroup."""
@@ -153,36 +159,36 @@ class V2(_Planned):
             directory = f"{cgroup.ROOT}/{self.group.path}"
             self._create_or_find(directory)
             path = f"{directory}/cgroup.procs"
-            self.acts.add(cgroup_v2.CgroupV2.adopt_caller, cgroup.write_file, path, "0")
+            self.ops.add(cgroup_v2.CgroupV2.adopt_caller, cgroup.write_file, path, "0")
 
     def create(self) -> None:
-        """As Cgroup.create: the way down, controllers handed down on it, the directory."""
+        """As Cgroup.create: ancestors, controllers enabled in them, the directory."""
         above = self._ancestors()
         offered = cgroup.read_file(f"{cgroup.ROOT}/cgroup.controllers").split()
         if os.path.isdir(above[0]):
             offered = cgroup.read_file(f"{above[0]}/cgroup.controllers").split()
         wanted = [name for name in cgroup_v2.CONTROLLERS if name in offered]
         for parent in above:
-            self._hand_down(wanted, parent, move_out=parent == above[0])
+            self._enable_controllers(wanted, parent, move_out=parent == above[0])
         self._make_empty(f"{cgroup.ROOT}/{self.group.path}")
 
     def apply(self, resources: dict[str, Any]) -> None:
         """As CgroupV2.apply, of a cgroup that is new."""
-        directory, author = f"{cgroup.ROOT}/{self.group.path}", cgroup_v2.CgroupV2.apply
+        directory, caller = f"{cgroup.ROOT}/{self.group.path}", cgroup_v2.CgroupV2.apply
         for file, value in cgroup_v2.limits(resources):
             if file == "io.weight" and not self._has_io_weight():
                 file = "io.bfq.weight"
-            self.acts.add(author, cgroup.write_file, f"{directory}/{file}", value)
+            self.ops.add(caller, cgroup.write_file, f"{directory}/{file}", value)
         if resources.get("devices"):
             program = device.assemble(resources["devices"])
             replace = device.replace_program
-            self.acts.add(replace, device.load_program, program)
-            self.acts.add(replace, device.attach_program, directory, Slot("program"))
+            self.ops.add(replace, device.load_program, program)
+            self.ops.add(replace, device.attach_program, directory, Slot("program"))
 
     def join(self) -> None:
-        """Nothing: init is born inside."""
+        """Nothing: clone3 creates init in it."""
 
-    born_inside = True
+    cloned_into_cgroup = True
 
     def _ancestors(self) -> list[str]:
         home, below = cgroup_home.split(self.group.path)
@@ -192,30 +198,30 @@ class V2(_Planned):
         return self._make_ancestors(f"{cgroup.ROOT}/{home}", below)
 
     def _prepare(self, home: str) -> None:
-        """As cgroup_home.prepare: systemd starts the unit, whose process goes to a leaf."""
+        """As cgroup_home.prepare: systemd starts the unit, whose main process moves to a leaf."""
         directory = f"{cgroup.ROOT}/{home}"
         leaf = f"{directory}/{cgroup_home.LEAF}"
         if not home.endswith(".service") or self._exists(leaf):
             return
         slice_path, _, unit = home.rpartition("/")
         slice_name = slice_path.rpartition("/")[2] or "-.slice"
-        self.acts.add(
-            cgroup_home.prepare, systemd.start_delegated_unit, unit, slice_name=slice_name
-        )
-        self._hand_down_unknown(home)
-        self._move_out(directory, [Slot("keeper")])
+        self.ops.add(cgroup_home.prepare, systemd.start_delegated_unit, unit, slice_name=slice_name)
+        self._enable_hugetlb(home)
+        self._move_out(directory, [Slot("main_process")])
 
-    def _hand_down_unknown(self, home: str) -> None:
+    def _enable_hugetlb(self, home: str) -> None:
         directory = cgroup.ROOT
         if "hugetlb" not in cgroup.read_file(f"{directory}/cgroup.controllers").split():
             return
         for part in home.split("/"):
             path = f"{directory}/cgroup.subtree_control"
-            self.acts.add(cgroup_home.hand_down_unknown, cgroup.write_file, path, "+hugetlb")
+            self.ops.add(cgroup_home.hand_down_unknown, cgroup.write_file, path, "+hugetlb")
             directory = f"{directory}/{part}"
 
-    def _hand_down(self, controllers: list[str], directory: str, *, move_out: bool) -> None:
-        """As cgroup_home.hand_down; a cgroup that holds processes is emptied at the second try."""
+    def _enable_controllers(
+        self, controllers: list[str], directory: str, *, move_out: bool
+    ) -> None:
+        """As cgroup_home.hand_down; a cgroup with processes is emptied, then tried again."""
         enabled: list[str] = []
         if os.path.isdir(directory):
             enabled = cgroup.read_file(f"{directory}/cgroup.subtree_control").split()
@@ -223,20 +229,20 @@ class V2(_Planned):
         if not missing:
             return
         path, value = f"{directory}/cgroup.subtree_control", " ".join(f"+{n}" for n in missing)
-        self.acts.add(cgroup_home.hand_down, cgroup.write_file, path, value)
-        inner = move_out and os.path.exists(f"{directory}/cgroup.type")  # the true root has none
+        self.ops.add(cgroup_home.hand_down, cgroup.write_file, path, value)
+        inner = move_out and os.path.exists(f"{directory}/cgroup.type")  # the root cgroup has none
         if inner and (pids := cgroup.pids_of(directory)):
             self._move_out(directory, pids)
-            self.acts.add(cgroup_home.hand_down, cgroup.write_file, path, value)
+            self.ops.add(cgroup_home.hand_down, cgroup.write_file, path, value)
 
     def _move_out(self, directory: str, pids: list[Any]) -> None:
         leaf = f"{directory}/{cgroup_home.LEAF}"
         self._create_or_find(leaf)
         for pid in pids:
             path = f"{leaf}/cgroup.procs"
-            self.acts.add(cgroup_home.move_to_leaf, cgroup.write_file, path, str(pid))
+            self.ops.add(cgroup_home.move_to_leaf, cgroup.write_file, path, str(pid))
 
     def _has_io_weight(self) -> bool:
-        with os.scandir(cgroup.ROOT) as entries:  # the root itself has no weight
+        with os.scandir(cgroup.ROOT) as entries:  # the root cgroup has no weight
             below = [entry.path for entry in entries if entry.is_dir()]
         return any(os.path.exists(f"{path}/io.weight") for path in below)

@@ -1,11 +1,11 @@
-"""What a run would fail at, asked of the machine without doing it.
+"""Find out where a run would fail, without effects.
 
-    a port       is it taken, is the address this host's?       the kernel's list of sockets
-    a tmpfs      does the kernel know its options?              fsopen(2), without a mount
-    the command  is it in the image, or in what is mounted?     the layers, the binds
+    a port       is it in use, is the address this host's?      the kernel's list of sockets
+    a tmpfs      does the kernel accept its options?            fsopen(2), without a mount
+    the command  is it in the image, or in a mount?             layers, bind mounts
 
-A plan ends with the act that would be refused, and says what the run would say. What cannot be
-known is no failure: where a mount may bring the command, or only root may ask, a note says so.
+A plan ends with the operation that would fail, and with the error of the run. What cannot be known
+is not an error: if a mount may contain the command, or only root may check, a note says so.
 
 Sources: bind(2), fsconfig(2), execvp(3).
 """
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.runtime.program import Step
-    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.plan.planned_ops import PlannedOp
     from minidock.teach.plan.rootfs import Layers
 
 
-class Ends(Exception):
-    """A run would end here. error: what it would say."""
+class RunFails(Exception):
+    """The run would fail here. error: its error."""
 
     def __init__(self, error: MinidockError) -> None:
         super().__init__(str(error))
@@ -42,13 +42,13 @@ class Ends(Exception):
 
 
 class Ports:
-    """Which ports of this host can be held: by others' sockets, and by those of the plan itself."""
+    """The ports of this host in use, by existing sockets and by those of the plan."""
 
     def __init__(self) -> None:
         self._taken: dict[str, list[sock_diag.BoundPort]] = {}
 
     def refusal(self, address: str, port: int, protocol: str) -> KernelError | None:
-        """What bind(2) would say, None where it would do; the port is the plan's from then on."""
+        """The error that bind(2) would return, or None; the port then counts as in use."""
         taken = self._taken.setdefault(protocol, [])
         if not taken:
             taken += sock_diag.bound_ports(protocol)
@@ -64,21 +64,21 @@ class Ports:
 
 
 def _is_here(address: str) -> bool:
-    """Whether this host has an address, as bind(2) asks it."""
+    """Whether this host has an address that bind(2) accepts."""
     known = ip_address(address)
     if known.is_unspecified or known.is_loopback:
         return True
-    from minidock.kernel.interfaces import interfaces  # only for an address of a published port
+    from minidock.kernel.interfaces import interfaces  # rarely needed: -p with a host address
 
     here = [one.partition("/")[0] for each in interfaces() for one in each["addresses"]]
     return str(known) in here
 
 
-def refused_tmpfs(act: Act) -> KernelError | None:
-    """What mount(2) would say of a tmpfs's options; None where they are right.
+def refused_tmpfs(act: PlannedOp) -> KernelError | None:
+    """The error that mount(2) would return for a tmpfs's options, or None.
 
-    A file system's context is opened and given the options, and nothing is made of it.
-    Raises PermissionError where only root may ask.
+    It sets the options in a filesystem context (fsopen(2)) that is never mounted.
+    Raises PermissionError if only root may check.
     """
     data = act.arguments.get("data")
     if act.op.name != "mount.mount_filesystem" or act.arguments["fstype"] != "tmpfs" or not data:
@@ -93,11 +93,11 @@ def refused_tmpfs(act: Act) -> KernelError | None:
 
 
 class Unknown(Exception):
-    """Nobody can tell before the run: a mount may have it."""
+    """It cannot be known before the run: a mount may contain it."""
 
 
 class Commands:
-    """Where a run would find its command. config: OCI's config.json. layers: the image's."""
+    """Look up a run's command in PATH. config: the OCI config.json. layers: the image's."""
 
     def __init__(self, config: dict[str, Any], layers: Layers) -> None:
         self._spec = config["process"]
@@ -109,7 +109,7 @@ class Commands:
         self._layers = layers
 
     def find(self, name: str) -> str:
-        """The command's path. Raises Unknown, or CommandNotFound, CommandNotRunnable as a run."""
+        """The command's path. Raises Unknown, CommandNotFound or CommandNotRunnable."""
         return choose_command(name, self._spec.get("env") or [], self._look)
 
     def _look(self, path: str) -> str:
@@ -121,7 +121,7 @@ class Commands:
         return "program" if self._may_execute(mode) else "refused"
 
     def _mode(self, path: str) -> os.stat_result | None:
-        """What stat(2) would say inside: of the image, or of a bind that lies over it."""
+        """The result of stat(2) inside: from the image, or from a bind mount over it."""
         at = self._layers.resolve(os.path.join(self._spec["cwd"], path))
         for destination, entry in self._mounts:
             if at == destination or at.startswith(f"{destination.rstrip('/')}/"):
@@ -140,7 +140,7 @@ class Commands:
 
 
 def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
-    """A path in what is mounted. Raises Unknown where that is not the host's to look at."""
+    """stat(2) of a path in a mount. Raises Unknown if the host cannot see its content."""
     if entry["type"] == "tmpfs" and "tmpcopyup" not in entry["options"]:
         return None
     if entry["type"] != "bind":
@@ -150,7 +150,7 @@ def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         if os.path.isdir(entry["source"]) and os.listdir(entry["source"]):
             return None
-        raise Unknown from None  # a volume that is empty yet takes over what the image has there
+        raise Unknown from None  # an empty volume gets a copy of the image's files
     except PermissionError:
         raise Unknown from None
     if stat.S_ISLNK(status.st_mode):
@@ -158,20 +158,21 @@ def _in_mount(entry: dict[str, Any], rest: str) -> os.stat_result | None:
     return status
 
 
-class Found:
-    """What the steps of init that are no ops would find, by looking into the layers.
+class StepResults:
+    """The results of init's steps that are not ops, from the layers.
 
-    config: OCI's config.json. notes: told what could not be looked at. is_supposed: the layers.
+    config: the OCI config.json. notes: collects what could not be checked. is_unknown: whether the
+    layers cannot be read.
     """
 
     def __init__(
-        self, config: dict[str, Any], layers: Layers, notes: list[str], *, is_supposed: bool
+        self, config: dict[str, Any], layers: Layers, notes: list[str], *, is_unknown: bool
     ) -> None:
         self._layers = layers
         self._commands = Commands(config, layers)
         self._spec = config["process"]
         self._notes = notes
-        self._supposed = is_supposed
+        self._is_unknown = is_unknown
 
     def __call__(self, step: Step) -> Any:
         if step.act is Netlink:
@@ -190,17 +191,17 @@ class Found:
         return ",".join([*options, *([data] if data else [])])
 
     def _command(self, name: str) -> Any:
-        """Where PATH has it, in the layers or in a bind. Raises Ends where it is nowhere."""
+        """Look it up in PATH, in the layers and bind mounts. Raises RunFails if it is missing."""
         if name.startswith("$"):
             return name
-        if self._supposed:
+        if self._is_unknown:
             return name if "/" in name else Slot("command")
         try:
             return self._commands.find(name)
         except (CommandNotFound, CommandNotRunnable) as error:
-            raise Ends(error) from None
+            raise RunFails(error) from None
         except Unknown:
             self._notes.append(
-                f"{name} is not looked for in what is mounted: the run may end in 127"
+                f"{name} may be in a mount, which is not searched: the run may exit with 127"
             )
             return name if "/" in name else Slot("command")

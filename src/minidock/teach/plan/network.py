@@ -1,8 +1,8 @@
-"""The network's acts of a run that has not taken place: bridges, rules, cables, names.
+"""Plan the network operations of a run: bridges, rules, veth pairs, DNS.
 
-Addresses, subnets and rules come from the engine's own functions of a network's file, such as
-`networks.get_or_add_lease` and `networks.changes`; here is only the order in which the engine asks
-the kernel for them, on copies of the files, which are never written.
+Addresses, subnets and rules come from the engine's functions on a network's state file, such as
+`networks.get_or_add_lease` and `networks.changes`. This module repeats the order of the engine's
+kernel operations, on copies of the state files that are never written.
 
 Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/networking.py.
 """
@@ -32,7 +32,7 @@ from minidock.kernel.netlink import Netlink
 from minidock.kernel.port import hold, listen_for_names
 from minidock.runtime.program import Slot
 from minidock.teach.plan import rules
-from minidock.teach.plan.foresight import Ends, Ports
+from minidock.teach.plan.foresight import Ports, RunFails
 from minidock.teach.plan.planned_ops import PID, PLACE
 
 TYPE_CHECKING = False
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.engine.container.containers import Container
-    from minidock.teach.plan.planned_ops import Acts
+    from minidock.teach.plan.planned_ops import PlannedOps
 
 
 class PlannedWiring:
-    """What engine/monitor/networking.py would do for a container's first run.
+    """Plan what engine/monitor/networking.py would do for a container's first run.
 
-    note: told what had to be supposed. states: the files of its networks as they would be, by name.
+    note: collects assumptions. states: the planned state files of its networks, by name.
     """
 
-    def __init__(self, acts: Acts, container: Container, note: list[str]) -> None:
-        self._acts = acts
+    def __init__(self, ops: PlannedOps, container: Container, note: list[str]) -> None:
+        self._acts = ops
         self._container = container
         self._store = container.store
         self._note = note
@@ -68,32 +68,32 @@ class PlannedWiring:
 
     @property
     def before(self) -> str:
-        """What iptables-save prints now."""
+        """The output of iptables-save now."""
         return self._first
 
     @property
     def after(self) -> str:
-        """What it would print once the container runs."""
+        """Its output once the container runs."""
         return self._saved or ""
 
     def hold_ports(self) -> None:
-        """As NetworkSandbox.hold_ports: the host's ports that lead to the container."""
+        """As NetworkSandbox.hold_ports: bind the published ports."""
         wanted = wanted_ports(self._container, self.gateway_network)
         held = Ports()
         for each in sorted(wanted, key=lambda b: not ports.is_single_port(str(b["HostPort"]))):
             self._hold(each, held)
 
     def _hold(self, binding: dict[str, Any], held: Ports) -> None:
-        """As ports._bind_one: the first free one of a range; of none, the kernel's choice."""
+        """As ports._bind_one: the first free port of a range; without one, the kernel chooses."""
         addresses = [binding["HostIp"]] if binding["HostIp"] else ports.wildcard_addresses()
         for port in dict.fromkeys(ports.candidate_ports(str(binding["HostPort"]))):
             if self._hold_all(addresses, port, binding, held):
                 return
         taken = f"{addresses[0]}:{binding['HostPort']}"
         try:
-            raise Ends(ports.port_taken(taken, binding, self._store))
-        except PermissionError:  # whose port it is, root may read
-            raise Ends(ports.port_taken(taken, binding, None)) from None
+            raise RunFails(ports.port_taken(taken, binding, self._store))
+        except PermissionError:  # only root may read whose port it is
+            raise RunFails(ports.port_taken(taken, binding, None)) from None
 
     def _hold_all(
         self, addresses: list[str], port: int, binding: dict[str, Any], held: Ports
@@ -107,13 +107,13 @@ class PlannedWiring:
             if refused and refused.errno == ports.EADDRINUSE:
                 return False
             if refused:
-                raise Ends(ports.with_hint(refused, addresses[0], port))
+                raise RunFails(ports.with_hint(refused, addresses[0], port))
             bound.append({**binding, "HostIp": address, "HostPort": chosen})
         self._ports += bound
         return True
 
     def reserve(self) -> list[str]:
-        """As NetworkSandbox.reserve: an address on each network; creates a missing bridge."""
+        """As NetworkSandbox.reserve: an address on each network, and its bridge."""
         return [self._reserve(name) for name in self._order]
 
     def _reserve(self, name: str) -> str:
@@ -126,7 +126,7 @@ class PlannedWiring:
         return str(networks.get_or_add_lease(state, self._container.id, address)["Address"])
 
     def connect(self) -> None:
-        """As NetworkSandbox.connect: a cable into each network, once the namespace is there."""
+        """As NetworkSandbox.connect: a veth pair to each network, once its namespace exists."""
         if self.kind == "none":
             self._enter()
             self._leave()
@@ -156,20 +156,20 @@ class PlannedWiring:
             found = None
         state.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
         self._make_device(host, state, found)
-        for cable in bridge.list_veths(host, state):
-            self._distrust(cable, like=cable)
+        for veth in bridge.list_veths(host, state):
+            self._distrust(veth, like=veth)
         self._switch_on_forwarding()
         self._apply_rules(state)
 
     def _subnet(self, host: Netlink, state: dict[str, Any], own: int) -> ipam.Subnet:
         try:
             return bridge.assign_subnet(host, self._store, state, own)
-        except PermissionError:  # the other networks' files are root's to read
+        except PermissionError:  # only root may read the other networks' files
             routed = [bridge.subnet_around(*route) for route in link.every_route(host)]
             return ipam.choose_subnet(routed)
 
     def _move(self, state: dict[str, Any], device: str, found: link.Link | None) -> None:
-        """As bridge.discard_old_subnet: another network has taken the bridge's subnet."""
+        """As bridge.discard_old_subnet: delete a bridge whose subnet is in use elsewhere by now."""
         if found is not None and state["Leases"]:
             raise Conflict(
                 f"the network {state['Name']} cannot leave {state['Subnet']}: containers use it",
@@ -180,39 +180,39 @@ class PlannedWiring:
         state["Leases"] = {}
 
     def _make_device(self, host: Netlink, state: dict[str, Any], found: link.Link | None) -> None:
-        author, device, gateway = bridge.ensure_device, state["Device"], state["Gateway"]
+        caller, device, gateway = bridge.ensure_device, state["Device"], state["Gateway"]
         prefix = ipam.parse_subnet(state["Subnet"]).prefix
         index = found.index if found else -1
         if found is None:
             mac = ipam.mac_of(ipam.parse_address(gateway))
-            self._acts.add(author, link.add_bridge, "", device, mac=mac)
+            self._acts.add(caller, link.add_bridge, "", device, mac=mac)
         self._distrust(device, like="default" if found is None else device)
         if found is None or not found.alias:
-            self._acts.add(author, link.set_alias, "", device, bridge.alias_of(self._store))
+            self._acts.add(caller, link.set_alias, "", device, bridge.alias_of(self._store))
         if mtu := (state.get("Options") or {}).get(endpoint.MTU_OPTION):
-            self._acts.add(author, link.set_mtu, "", device, int(mtu))
+            self._acts.add(caller, link.set_mtu, "", device, int(mtu))
         if (index, gateway, prefix) not in link.every_address(host):
-            self._acts.add(author, link.add_address, "", device, gateway, prefix=prefix)
+            self._acts.add(caller, link.add_address, "", device, gateway, prefix=prefix)
         if found is None or not found.flags & link.IFF_UP:
-            self._acts.add(author, link.set_up, "", device)
+            self._acts.add(caller, link.set_up, "", device)
 
     def _distrust(self, device: str, *, like: str) -> None:
         for name, value in device_settings.missing_settings(device, like=like):
             self._acts.add(device_settings.harden, sysctl.write, name, value)
 
     def _switch_on_forwarding(self) -> None:
-        author = bridge.enable_forwarding
+        caller = bridge.enable_forwarding
         if (sysctl.read(bridge.FORWARDING) or "0") == "1":
             return
         policy = firewall.forward_policy(self._listing())
         if policy != "DROP":
-            self._restore(author, "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
-        self._acts.add(author, sysctl.write, bridge.FORWARDING, "1")
+            self._restore(caller, "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
+        self._acts.add(caller, sysctl.write, bridge.FORWARDING, "1")
 
     # The firewall
 
     def _listing(self) -> str:
-        """What iptables-save would print: really asked once, then with our own changes."""
+        """The output of iptables-save: read once, then with the planned changes."""
         self._acts.add(iptables.Listing.__init__, iptables.save)
         return self._firewall()
 
@@ -223,13 +223,13 @@ class PlannedWiring:
             except MinidockError:
                 if os.geteuid() == 0:
                     raise
-                self._note.append("the firewall is supposed to have no rules: root may list them")
+                self._note.append("assumed that the firewall has no rules: only root may list them")
                 self._saved = ""
             self._first = self._saved
         return self._saved
 
-    def _restore(self, author: Any, text: str) -> None:
-        self._acts.add(author, iptables.restore, text)
+    def _restore(self, caller: Any, text: str) -> None:
+        self._acts.add(caller, iptables.restore, text)
         self._saved = rules.after(self._firewall(), text)
 
     def _apply_rules(self, state: dict[str, Any]) -> None:
@@ -247,12 +247,12 @@ class PlannedWiring:
     def _set_localnet(self, device: str, value: str) -> None:
         name = f"net/ipv4/conf/{device}/route_localnet"
         now = sysctl.read(name)
-        if now is None:  # the bridge is not there yet, and will have the default
+        if now is None:  # a new bridge inherits the default
             now = sysctl.read("net/ipv4/conf/default/route_localnet")
         if now not in (value, None):
             self._acts.add(bridge.set_localnet, sysctl.write, name, value)
 
-    # One cable
+    # One veth pair
 
     def _connect(self, name: str, interface: str, *, is_gateway: bool) -> None:
         """As networks.connect."""
@@ -264,52 +264,52 @@ class PlannedWiring:
         lease.update(
             MacAddress=asked or ipam.mac_of(ipam.parse_address(lease["Address"])),
             Bindings=published,
-            Cable=_cable(container.id, name),
+            Cable=_veth(container.id, name),
             Interface=interface,
         )
         missing = networks.changes(self._store, self._listing(), state)
-        self._plug_in(state, lease, is_gateway=is_gateway)
+        self._attach(state, lease, is_gateway=is_gateway)
         if missing or published:
             self._apply_rules(state)
         for binding in published:
             if binding["Proto"] == "udp" and ":" not in binding["HostIp"]:
                 self._acts.add(networks.delete_udp_flows, conntrack.forget_udp, binding["HostPort"])
 
-    def _plug_in(self, state: dict[str, Any], lease: dict[str, Any], *, is_gateway: bool) -> None:
-        """As endpoint.attach: the cable, then the container's end of it."""
-        author, cable, interface = endpoint.attach, lease["Cable"], lease["Interface"]
+    def _attach(self, state: dict[str, Any], lease: dict[str, Any], *, is_gateway: bool) -> None:
+        """As endpoint.attach: the veth pair, then the container's end of it."""
+        caller, veth, interface = endpoint.attach, lease["Cable"], lease["Interface"]
         options = state.get("Options") or {}
         prefix = int(state["Subnet"].partition("/")[2])
         add = self._acts.add
         add(
-            author, link.add_veth, "", cable,
+            caller, link.add_veth, "", veth,
             bridge=state["Device"], peer=interface, mac=lease["MacAddress"], pid=PID,
         )  # fmt: skip
-        self._distrust(cable, like="default")
+        self._distrust(veth, like="default")
         if lease["Bindings"]:
-            add(author, link.set_hairpin, "", cable)
+            add(caller, link.set_hairpin, "", veth)
         mtu = int(options.get(endpoint.MTU_OPTION) or 0)
         if mtu:
-            add(endpoint.apply_options, link.set_mtu, "", cable, mtu)
+            add(endpoint.apply_options, link.set_mtu, "", veth, mtu)
         if options.get(endpoint.ICC_OPTION) == "false":
-            add(endpoint.apply_options, link.set_isolated, "", cable)
-        add(author, link.set_up, "", cable)
+            add(endpoint.apply_options, link.set_isolated, "", veth)
+        add(caller, link.set_up, "", veth)
         self._enter()
         if _has_ipv6():
             setting = f"net/ipv6/conf/{interface}/disable_ipv6"
             add(endpoint.open_netlink, sysctl.write, setting, "1")
         self._leave()
-        add(author, link.set_up, PLACE, "lo")
+        add(caller, link.set_up, PLACE, "lo")
         if mtu:
-            add(author, link.set_mtu, PLACE, interface, mtu)
-        add(author, link.add_address, PLACE, interface, lease["Address"], prefix=prefix)
-        add(author, link.set_up, PLACE, interface)
+            add(caller, link.set_mtu, PLACE, interface, mtu)
+        add(caller, link.add_address, PLACE, interface, lease["Address"], prefix=prefix)
+        add(caller, link.set_up, PLACE, interface)
         if is_gateway:
-            add(author, link.add_default_route, PLACE, interface, state["Gateway"])
+            add(caller, link.add_default_route, PLACE, interface, state["Gateway"])
 
     def _enter(self) -> None:
-        author = endpoint.NetworkNamespace.__enter__
-        self._acts.add(author, namespace.setns, Slot("namespace"), ["network"], place=PLACE)
+        caller = endpoint.NetworkNamespace.__enter__
+        self._acts.add(caller, namespace.setns, Slot("namespace"), ["network"], place=PLACE)
 
     def _leave(self) -> None:
         self._acts.add(
@@ -317,7 +317,7 @@ class PlannedWiring:
         )
 
     def _serve_names(self) -> None:
-        """As dns/sockets.open_sockets: two rules in the container redirect port 53."""
+        """As dns/sockets.open_sockets: two rules inside redirect port 53 to its DNS server."""
         self._enter()
         text = sockets.redirect_rules(Slot("udp_port"), Slot("tcp_port"))  # type: ignore[arg-type]
         for protocol in ("udp", "tcp"):
@@ -326,13 +326,13 @@ class PlannedWiring:
         self._leave()
 
     def _state(self, name: str) -> dict[str, Any]:
-        """A network's file, or what its first use would write. Raises NotFound."""
+        """A network's state file, or the one that its first use would write. Raises NotFound."""
         try:
             found = network_json.read(self._store, name)
         except PermissionError:
             if name not in network_json.DRIVERS:
                 raise UsageError(
-                    f"the network {name} is root's to read", hint="sudo minidock plan run …"
+                    f"only root may read the network {name}", hint="sudo minidock plan run …"
                 ) from None
             return self._as_its_bridge_is(name)
         if found is not None:
@@ -342,7 +342,7 @@ class PlannedWiring:
         return _new(name)
 
     def _as_its_bridge_is(self, name: str) -> dict[str, Any]:
-        """The default network for who may not read its file: what its bridge tells, is known."""
+        """The default network without its state file, from its bridge: for users but root."""
         state = _new(name)
         device = self._store.bridge
         with Netlink() as host:
@@ -350,12 +350,14 @@ class PlannedWiring:
             addresses = link.every_address(host)
         own = [(a, p) for index, a, p in addresses if found and index == found.index]
         if found is None or not bridge.is_owned_by(self._store, found) or not own:
-            self._note.append(f"the network {name} is supposed to be new: root may read its file")
+            self._note.append(
+                f"assumed that the network {name} is new: only root may read its file"
+            )
             return state
         address, prefix = own[0]
         self._note.append(
-            f"the network {name} is {device}'s, which is there; which of its addresses are taken, "
-            "root may read"
+            f"the network {name} has the bridge {device}; only root may read which of its "
+            "addresses are in use"
         )
         subnet = str(bridge.subnet_around(address, prefix))
         return {**state, "Device": device, "Subnet": subnet, "Gateway": address}
@@ -365,8 +367,8 @@ def _new(name: str) -> dict[str, Any]:
     return {"Name": name, "Id": "", "Driver": network_json.DRIVERS[name], "Leases": {}}
 
 
-def _cable(container_id: str, network: str) -> str:
-    """As endpoint.veth_name, which chooses one at random for all networks but the default."""
+def _veth(container_id: str, network: str) -> str:
+    """As endpoint.veth_name, which is random for all networks but the default."""
     if network == endpoint.DEFAULT:
         return endpoint.veth_name(container_id)
     return f"veth{Slot('random')}"
@@ -377,7 +379,7 @@ def _forwarded(binding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_ipv6() -> bool:
-    """Whether a device in a new network namespace would have IPv6 switched on."""
+    """Whether a device in a new network namespace would have IPv6 enabled."""
     default = sysctl.read("net/ipv6/conf/default/disable_ipv6")
     inherits = sysctl.read("net/core/devconf_inherit_init_net") == "1"
     return default is not None and not (inherits and default == "1")

@@ -1,7 +1,7 @@
-"""A plan on paper: each act with its reason, its man page, and the shell's way to do it.
+"""Print a plan: each operation with its purpose, its man page, and its shell command.
 
-Long paths are shortened to $C, $STORE and $ID, which the head explains. As JSON it is whole: one
-object an act, as the journal would begin it, with why, man page, twin and source.
+Long paths are shortened to $C, $STORE and $ID, which the head defines. JSON is complete: one object
+per operation, as in the journal's begin record, with why, man page, twin and source.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from minidock.teach.plan.plan import Plan
-    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.plan.planned_ops import PlannedOp
 
 _COLOURS = {"engine": "34", "monitor": "33", "init": "32"}
 _INDENT = " " * 9
 
 
 def write_json(plan: Plan, out: TextIO) -> None:
-    """One object a line; what had to be supposed comes first, as {"note": ...}; where the run would
-    fail, {"ends": what it would say, "hint", "exit_code"} comes last."""
+    """Write one JSON object a line: first assumptions, {"note": ...}, then the operations; if the
+    run would fail, {"ends": the error, "hint", "exit_code"} comes last."""
     page = Page(out, language("en"))
     for note in plan.notes:
         page.json({"note": note})
-    for number, act in plan.acts.numbered():
+    for number, act in plan.ops.numbered():
         page.json(act.described(number))
     if plan.failure:
         ends = {"ends": str(plan.failure), "hint": plan.failure.hint}
@@ -35,7 +35,7 @@ def write_json(plan: Plan, out: TextIO) -> None:
 
 
 def write_text(plan: Plan, out: TextIO) -> None:
-    """For people."""
+    """Write the plan as text."""
     container = plan.container
     names = {
         container.paths.home: "$C",
@@ -46,28 +46,28 @@ def write_text(plan: Plan, out: TextIO) -> None:
     page = Page(out, language("en"))
     command = " ".join(plan.command)
     page.line(page.paint("1", f"what run would do for `{command}` in {container.config['Image']}"))
-    said = "none of it is done; what only a run can know is a variable, such as $pid"
+    said = "nothing is done; values that only a run has are variables, such as $pid"
     page.line(page.paint("2", said))
     for path, name in reversed(names.items()):
         others = {literal: other for literal, other in names.items() if other != name}
         page.line(page.paint("2", f"    {name[1:]}={_short(path, others)}"))
     for note in plan.notes:
-        page.fold(f"supposed: {note}", "  ", paint="33")
+        page.fold(f"assumed: {note}", "  ", paint="33")
     story = _Story(page, names)
-    for number, act in plan.acts.numbered():
+    for number, act in plan.ops.numbered():
         story.write(number, act)
     counts = " · ".join(f"{actor} {_count(plan, actor)}" for actor in _COLOURS)
     page.line("")
-    page.line(f"{len(plan.acts.all)} operations: {counts}")
+    page.line(f"{len(plan.ops.all)} operations: {counts}")
     if plan.failure:
-        said = f"the run would end here, with exit code {plan.exit_code}: {plan.failure}"
+        said = f"the run would fail here, with exit code {plan.exit_code}: {plan.failure}"
         page.fold(said, "", paint="31")
         if plan.failure.hint:
             page.fold(f"hint: {plan.failure.hint}", "  ")
 
 
 def _count(plan: Plan, actor: str) -> int:
-    return sum(act.actor == actor for act in plan.acts.all)
+    return sum(act.actor == actor for act in plan.ops.all)
 
 
 def _short(text: str, names: dict[str, str]) -> str:
@@ -77,15 +77,15 @@ def _short(text: str, names: dict[str, str]) -> str:
 
 
 class _Story:
-    """Writes acts, each below its phase's heading. names: long path -> what stands for it."""
+    """Writes operations below the heading of their phase. names: long path -> variable."""
 
     def __init__(self, page: Page, names: dict[str, str]) -> None:
         self._page = page
         self._names = names
         self._phase = self._op = ""
 
-    def write(self, number: int, act: Act) -> None:
-        """One act; its reason where the act before it had another."""
+    def write(self, number: int, act: PlannedOp) -> None:
+        """Write one operation; its purpose only if it differs from the one before."""
         page, entry, colour = self._page, act.described(number), _COLOURS[act.actor]
         if (phase := f"{act.actor} · {act.phase}") != self._phase:
             page.line("")
@@ -106,5 +106,5 @@ class _Story:
 
 
 def purpose_of(phase: str) -> str:
-    """The first line of the docstring of the function that would call the op."""
+    """The first line of the docstring of the calling function."""
     return purpose_of_function(*split_phase(phase))

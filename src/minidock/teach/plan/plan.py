@@ -1,16 +1,16 @@
-"""plan: all that a run would ask of the kernel, known without asking it for anything.
+"""plan: all kernel operations of a run, without performing them.
 
-    what was asked  ->  the container's document and config.json      the engine's own functions
-                    ->  Acts: the host's side, in launch's order      here, cgroups.py, network.py
-                    ->        init's program                          runtime/init.py, as it is
-                    ->  or less, where the run would fail             foresight.py
+    create options  ->  the container's document and config.json      the engine's own functions
+                    ->  PlannedOps: the host's side, as launch does   here, cgroups.py, network.py
+                    ->              init's program                    runtime/init.py, unchanged
+                    ->  fewer, if the run would fail                  foresight.py
 
-It looks at the machine (routes, addresses, cgroups, the firewall) and changes nothing: while it
-works, a journal is in force that refuses every op (`refusing`). That what it says is true, a test
-tells: it is, op by op, the journal of the run that follows it.
+It reads the state of the machine (routes, addresses, cgroups, the firewall) and changes nothing:
+meanwhile a journal is in effect that refuses every op (`refuse_ops`). A test compares a plan with
+the journal of the run that follows, op by op.
 
-What a run decides at random, or the kernel chooses, is a slot: see planned_ops.py. The container's
-id is ID. Without root, what only root may read is supposed, and `notes` says so.
+Random values and the kernel's choices are slots: see planned_ops.py. The container's id is ID.
+Without root, what only root may read is assumed, and `notes` says so.
 
 Decided in docs/decisions/0017-a-plan-of-the-host-side.md.
 """
@@ -54,9 +54,9 @@ from minidock.runtime.config import check_config, hierarchies_to_show
 from minidock.runtime.lifecycle import cgroup_of
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
-from minidock.teach.plan.foresight import Ends, Found, refused_tmpfs
+from minidock.teach.plan.foresight import RunFails, StepResults, refused_tmpfs
 from minidock.teach.plan.network import PlannedWiring
-from minidock.teach.plan.planned_ops import Acts
+from minidock.teach.plan.planned_ops import PlannedOps
 from minidock.teach.plan.rootfs import Layers
 
 TYPE_CHECKING = False
@@ -67,59 +67,59 @@ if TYPE_CHECKING:
     from minidock.engine.image.image import Image
     from minidock.paths import Store
     from minidock.runtime.program import Step
-    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.plan.planned_ops import PlannedOp
 
 ID = "c0ffee" * 10 + "0000"
 
 
 class Plan:
-    """A run that has not taken place.
+    """The plan of a run.
 
-    acts: what it would do. container, config: its document and config.json. layers: the image's
-    directories, topmost first. program: init's. addresses: the container's. notes: what had to be
-    supposed. supposed: whether the image could not be looked at. failure: what the run would say,
-    where it would end with the last of these acts; None where it starts the command.
+    ops: its operations. container, config: its document and config.json. layers: the image's
+    directories, topmost first. program: init's. addresses: the container's. notes: assumptions.
+    image_is_unknown: whether the image cannot be read. failure: the error of the run, if it would
+    fail with the last of these operations; None if it starts the command.
     """
 
     def __init__(self, container: Container, notes: list[str]) -> None:
         self.container = container
         self.notes = notes
-        self.acts = Acts(self._foresee)
+        self.ops = PlannedOps(self._check_op)
         self.failure: MinidockError | None = None
         self.config: dict[str, Any] = {}
         self.layers: list[str] = []
         self.addresses: list[str] = []
         self.program: list[Step] = []
-        self.supposed = False
-        self.wiring = PlannedWiring(self.acts, container, notes)
+        self.image_is_unknown = False
+        self.wiring = PlannedWiring(self.ops, container, notes)
 
     @property
     def command(self) -> list[str]:
-        """What would be executed."""
+        """The command with its arguments."""
         document = self.container.document
         return [document["Path"], *document["Args"]]
 
     @property
     def exit_code(self) -> int:
-        """The run's, where it would fail: 127 or 126 for its command, 125 for all else; 0."""
+        """The exit code of a failing run: 127 or 126 for its command, else 125; 0 for success."""
         if self.failure is None:
             return 0
         return self.failure.exit_code if self.failure.exit_code in (126, 127) else 125
 
-    def _foresee(self, act: Act) -> None:
+    def _check_op(self, act: PlannedOp) -> None:
         try:
             refused = refused_tmpfs(act)
         except PermissionError:
-            note = "the options of a tmpfs are supposed to be right: root may ask the kernel"
+            note = "assumed that the options of a tmpfs are valid: only root may ask the kernel"
             if note not in self.notes:
                 self.notes.append(note)
             return
         if refused:
-            raise Ends(refused)
+            raise RunFails(refused)
 
 
-class refusing:
-    """A block in which no op is performed, but the one that lists the firewall's rules."""
+class refuse_ops:
+    """A context in which every op is refused, except the one that lists the firewall's rules."""
 
     def __enter__(self) -> None:
         journal = Journal(lambda record: None, actor="plan")
@@ -138,40 +138,40 @@ class refusing:
 def _refuse(record: dict[str, Any]) -> None:
     if "begin" in record and record["op"] != "iptables.save":
         raise MinidockError(
-            f"a plan would have to do something: {record['op']}",
-            hint="a container of this store has lost its monitor: `minidock ps` repairs that",
+            f"a plan must not perform an operation: {record['op']}",
+            hint="the monitor of a container died: `minidock ps` repairs the store",
         )
 
 
-def plan(store: Store, body: dict[str, Any], *, name: str | None) -> Plan:
-    """What `run` would do. body: Docker's ContainerCreate JSON. name: of the container.
+def plan_run(store: Store, body: dict[str, Any], *, name: str | None) -> Plan:
+    """Plan a `run`. body: Docker's ContainerCreate JSON. name: of the container.
 
-    Raises what `run` would raise before it does anything: NotFound, Conflict, UsageError.
+    Raises the errors that `run` raises before its first operation: NotFound, Conflict, UsageError.
     """
     notes: list[str] = []
-    with refusing():
+    with refuse_ops():
         image = _image(store, body, notes)
         container = _container(store, body, image, name)
-        made = Plan(container, notes)
-        made.supposed = isinstance(image, Supposed)
-        made.layers = list(reversed(image.layer_directories()))
-        _engine_acts(made)
-        made.acts.actor = "monitor"
+        plan = Plan(container, notes)
+        plan.image_is_unknown = isinstance(image, UnknownImage)
+        plan.layers = list(reversed(image.layer_directories()))
+        _engine_acts(plan)
+        plan.ops.actor = "monitor"
         try:
-            _launch_acts(made)
-        except Ends as end:
-            made.failure = end.error
-    return made
+            _launch_acts(plan)
+        except RunFails as end:
+            plan.failure = end.error
+    return plan
 
 
-def _image(store: Store, body: dict[str, Any], notes: list[str]) -> Image | Supposed:
-    """The image; for who may not read the store, one of which nothing is known."""
+def _image(store: Store, body: dict[str, Any], notes: list[str]) -> Image | UnknownImage:
+    """The image; an UnknownImage if this user may not read the store."""
     if not _may_read(store):
         notes.append(
-            f"{body['Image']} is root's to read: its layers, its command, its environment and its "
-            "users are not looked at"
+            f"only root may read {body['Image']}: its layers, command, environment and users are "
+            "unknown"
         )
-        return Supposed(store)
+        return UnknownImage(store)
     return ImageStore(store).resolve(body["Image"])
 
 
@@ -181,12 +181,12 @@ def _may_read(store: Store) -> bool:
     except PermissionError:
         return False
     except FileNotFoundError:
-        pass  # a store that is still to be made
+        pass  # the store does not exist yet
     return True
 
 
-class Supposed:
-    """An image that cannot be read: one layer, and a command that is not known."""
+class UnknownImage:
+    """An image that cannot be read: one layer, and an unknown command."""
 
     def __init__(self, store: Store) -> None:
         self.id = "sha256:" + "0" * 64
@@ -199,7 +199,7 @@ class Supposed:
 
 
 def _container(
-    store: Store, body: dict[str, Any], image: Image | Supposed, name: str | None
+    store: Store, body: dict[str, Any], image: Image | UnknownImage, name: str | None
 ) -> Container:
     """The container's document as `create` would write it, volumes included."""
     if name is not None:
@@ -225,16 +225,16 @@ def _container(
 # The engine's side -------------------------------------------------------------------------------
 
 
-def _engine_acts(made: Plan) -> None:
-    """As spawn_monitor: an interpreter that nobody can write to, and the monitor out of it."""
-    store, acts = made.container.store, made.acts
+def _engine_acts(plan: Plan) -> None:
+    """As spawn_monitor: seal the interpreter (read-only), and start the monitor with it."""
+    store, ops = plan.container.store, plan.ops
     sealed = f"{store.run}/sealed/bin/python3"
     real = seal.real_interpreter()
     if not _is_sealed(sealed, real):
         if os.path.exists(sealed):
-            acts.add(seal.make_seal, unmount, sealed, MNT_DETACH)
-        acts.add(seal.make_seal, clone_read_only, real, sealed)
-    acts.add(
+            ops.add(seal.make_seal, unmount, sealed, MNT_DETACH)
+        ops.add(seal.make_seal, clone_read_only, real, sealed)
+    ops.add(
         start.spawn_monitor,
         kernel_process.spawn,
         sealed,
@@ -247,62 +247,62 @@ def _engine_acts(made: Plan) -> None:
 def _is_sealed(sealed: str, real: str) -> bool:
     try:
         return seal.is_seal_of(sealed, real)
-    except PermissionError:  # an interpreter that only root may look at
+    except PermissionError:  # only root may stat the interpreter
         return os.path.exists(sealed)
 
 
-def _launch_acts(made: Plan) -> None:
-    """As Monitor.run and launch: from the monitor's first act to the command's."""
-    acts, container, wiring = made.acts, made.container, made.wiring
-    world = cgroups.World()
-    acts.add(main.Monitor.start_journal, kernel_process.set_not_dumpable)
+def _launch_acts(plan: Plan) -> None:
+    """As Monitor.run and launch: from the monitor's first operation to execve of the command."""
+    ops, container, wiring = plan.ops, plan.container, plan.wiring
+    files_state = cgroups.PlannedFiles()
+    ops.add(main.Monitor.start_journal, kernel_process.set_not_dumpable)
     home = cgroup_tree.home_of(container.store.cgroup_parent)
-    cgroups.planned(acts, home, cgroup.MONITORS, world).adopt_caller()
+    cgroups.planned(ops, home, cgroup.MONITORS, files_state).adopt_caller()
     wiring.hold_ports()
-    made.addresses = wiring.reserve()
-    _mount_layers(made)
-    made.config = _config(made)
-    group = cgroups.planned(acts, *cgroup_of(made.config, container.id), world)
+    plan.addresses = wiring.reserve()
+    _add_layer_mounts(plan)
+    plan.config = _config(plan)
+    group = cgroups.planned(ops, *cgroup_of(plan.config, container.id), files_state)
     group.create()
-    group.apply(device.with_runtime_rules(made.config["linux"].get("resources") or {}))
-    _create_init(made, group)
+    group.apply(device.with_runtime_rules(plan.config["linux"].get("resources") or {}))
+    _create_init(plan, group)
     wiring.connect()
-    acts.actor = "init"
-    acts.perform(made.program[_start_of(made.program) :], _found(made))
+    ops.actor = "init"
+    ops.perform(plan.program[_start_of(plan.program) :], _lookups(plan))
 
 
-def _mount_layers(made: Plan) -> None:
+def _add_layer_mounts(plan: Plan) -> None:
     """As launch.mount_layers."""
-    acts, container = made.acts, made.container
+    ops, container = plan.ops, plan.container
     paths = container.paths
     upper, work = paths.upper, paths.work
     if quota.has_space(container):
-        acts.add(quota.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
+        ops.add(quota.mount_space, mount_disk_file, paths.disk, paths.space, "ext4", "discard")
         upper, work = f"{paths.space}/upper", f"{paths.space}/work"
-    _reach_subpaths(made)
-    acts.add(launch.mount_layers, mount_overlay, made.layers, upper, work, paths.merged)
+    _add_subpath_binds(plan)
+    ops.add(launch.mount_layers, mount_overlay, plan.layers, upper, work, paths.merged)
     if container.host_config.get("IpcMode") == "shareable":
         size = container.host_config.get("ShmSize") or DEFAULT_SHM_BYTES
-        acts.add(
+        ops.add(
             launch.keep_shared_memory, mount_filesystem, "shm", paths.home, "/shm", "tmpfs",
             flags=MS_NOSUID | MS_NODEV | MS_NOEXEC, data=f"mode=1777,size={size}",
         )  # fmt: skip
 
 
-def _reach_subpaths(made: Plan) -> None:
+def _add_subpath_binds(plan: Plan) -> None:
     """As mounts.reach_subpaths."""
-    acts, place = made.acts, made.container.paths.mounts
-    for number, point in enumerate(made.container.document["Mounts"]):
+    ops, place = plan.ops, plan.container.paths.mounts
+    for number, point in enumerate(plan.container.document["Mounts"]):
         if point.get("Subpath"):
             source, at = f"/proc/self/fd/{Slot('subpath')}", f"/{number}"
-            acts.add(reach_subpaths, make_mount_point, place, at, like=source)
-            acts.add(reach_subpaths, bind_mount, source, place, at, recursive=True)
+            ops.add(reach_subpaths, make_mount_point, place, at, like=source)
+            ops.add(reach_subpaths, bind_mount, source, place, at, recursive=True)
             point["SubpathAt"] = f"{place}{at}"
 
 
-def _config(made: Plan) -> dict[str, Any]:
-    """The bundle's config.json, with the user as the image's files have it."""
-    container, layers = made.container, Layers(made.layers)
+def _config(plan: Plan) -> dict[str, Any]:
+    """The bundle's config.json, with the user from the image's /etc/passwd."""
+    container, layers = plan.container, Layers(plan.layers)
     groups = container.host_config.get("GroupAdd") or []
     user, home = resolve_user_by(layers.open, container.config["User"], groups)
     config = config_of(container, user, home)
@@ -313,45 +313,45 @@ def _config(made: Plan) -> dict[str, Any]:
 # The container's side ----------------------------------------------------------------------------
 
 
-def _create_init(made: Plan, group: cgroups.V1 | cgroups.V2) -> None:
-    """As create_init: clone3, and what init does until its network may be connected."""
-    acts, config = made.acts, made.config
-    acts.add(clone.create_init, make_fifo, made.container.paths.start_fifo)
+def _create_init(plan: Plan, group: cgroups.PlannedV1 | cgroups.PlannedV2) -> None:
+    """As create_init: clone3, and init's steps until the monitor connects its network."""
+    ops, config = plan.ops, plan.config
+    ops.add(clone.create_init, make_fifo, plan.container.paths.start_fifo)
     joined = {ns["type"]: Slot("namespace") for ns in config["linux"]["namespaces"] if _path(ns)}
     into_pid = joined.pop("pid", None)
     paths = {ns["type"]: ns.get("path", "") for ns in config["linux"]["namespaces"]}
-    born = [kind for kind in init.new_namespace_kinds(config) if kind != "cgroup"]
+    fresh = [kind for kind in init.new_namespace_kinds(config) if kind != "cgroup"]
     if into_pid is not None:
-        acts.add(clone.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
-    acts.add(
-        clone.clone_init, namespace.clone_process, born, "become_init",
-        cgroup_fd=Slot("cgroup") if group.born_inside else None, as_sibling=False,
+        ops.add(clone.clone_init, namespace.setns, into_pid, ["pid"], place=paths["pid"])
+    ops.add(
+        clone.clone_init, namespace.clone_process, fresh, "become_init",
+        cgroup_fd=Slot("cgroup") if group.cloned_into_cgroup else None, as_sibling=False,
     )  # fmt: skip
     if into_pid is not None:
-        acts.add(clone.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
+        ops.add(clone.clone_init, namespace.setns, Slot("home"), ["pid"], place="")
     context = init.InitContext(
-        rootfs=made.container.paths.merged,
-        rootfs_mount=made.container.paths.merged,
+        rootfs=plan.container.paths.merged,
+        rootfs_mount=plan.container.paths.merged,
         join_cgroup=group.join,
         hierarchies=hierarchies_to_show(group.group),
         joined=joined,  # type: ignore[arg-type]
         filter_program=_filter(config),
         channel=_NoChannel(),  # type: ignore[arg-type]
         start_fifo=Slot("fifo"),  # type: ignore[arg-type]
-        keyring=f"_ses.{made.container.id}",
+        keyring=f"_ses.{plan.container.id}",
     )
-    made.program = init.init_program(config, context)
-    acts.actor = "init"
-    if not made.container.config.get("Tty"):
-        acts.add(init.run_init, take_streams, [Slot("pipe")] * 3)
+    plan.program = init.init_program(config, context)
+    ops.actor = "init"
+    if not plan.container.config.get("Tty"):
+        ops.add(init.run_init, take_streams, [Slot("pipe")] * 3)
     kept = [Slot("channel"), Slot("fifo"), *joined.values()]
-    acts.add(init.run_init, kernel_process.close_all_but, kept)
-    before = made.program[: _start_of(made.program)]
+    ops.add(init.run_init, kernel_process.close_all_but, kept)
+    before = plan.program[: _start_of(plan.program)]
     at = next(n for n, step in enumerate(before) if step.act == group.join)
-    acts.perform(before[:at], found := _found(made))
+    ops.perform(before[:at], found := _lookups(plan))
     group.join()
-    acts.perform(before[at + 1 :], found)
-    acts.actor = "monitor"
+    ops.perform(before[at + 1 :], found)
+    ops.actor = "monitor"
 
 
 def _path(namespace_entry: dict[str, Any]) -> bool:
@@ -359,12 +359,12 @@ def _path(namespace_entry: dict[str, Any]) -> bool:
 
 
 def _start_of(program: list[Step]) -> int:
-    """Where in its program init waits: what it did before, the journal has by then."""
+    """The index in init's program of the step that waits for the start."""
     return next(n for n, step in enumerate(program) if step.act is init.wait_for_start)
 
 
 class _NoChannel:
-    """Stands for the socket between init and the monitor, by which no op goes."""
+    """In the place of the socket between init and the monitor."""
 
     def send_ready(self) -> None:
         """Init is ready; the monitor connects the network."""
@@ -377,7 +377,7 @@ class _NoChannel:
 
 
 def _filter(config: dict[str, Any]) -> bytes | None:
-    """The compiled seccomp filter, as the store would keep it."""
+    """The compiled seccomp filter, as in the store's cache."""
     profile = config["linux"].get("seccomp")
     if not profile:
         return None
@@ -387,6 +387,8 @@ def _filter(config: dict[str, Any]) -> bytes | None:
     return bytes(4) + seccomp_filter.assemble(profile)
 
 
-def _found(made: Plan) -> Found:
-    """What the steps of init that are no ops would find."""
-    return Found(made.config, Layers(made.layers), made.notes, is_supposed=made.supposed)
+def _lookups(plan: Plan) -> StepResults:
+    """The results of init's steps that are not ops."""
+    return StepResults(
+        plan.config, Layers(plan.layers), plan.notes, is_unknown=plan.image_is_unknown
+    )

@@ -1,8 +1,8 @@
-"""Acts that are not done: the ops of a run that has not taken place, as a journal would tell them.
+"""Planned operations: the ops of a run in the form of the journal, not performed.
 
-An act knows its actor, its op with all arguments, and its phase: the function of the engine or the
-runtime that would call the op. What only the run can know (a pid, a descriptor, a port of the
-kernel's choice) is a slot, written `$pid`, as in init's program (runtime/program.py).
+A planned op has its actor, its op with all arguments, and its phase: the function of the engine or
+the runtime that would call the op. A value that only the run has (a pid, a descriptor, a port that
+the kernel chooses) is a slot, written `$pid`, as in init's program (runtime/program.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PID = Slot("pid")
 PLACE = f"/proc/{PID}/ns/net"  # the container's network namespace
 _SLOTS = (
     "pid", "control", "channel", "fifo", "namespace", "home", "cgroup", "program", "port",
-    "udp_port", "tcp_port", "console", "keeper", "command", "layer",
+    "udp_port", "tcp_port", "console", "main_process", "command", "layer",
     "random", "subpath",
 )  # fmt: skip
 
 
-class Act:
+class PlannedOp:
     """One op that would be performed.
 
     actor: "engine", "monitor" or "init". arguments: by name, with their Python values.
@@ -42,7 +42,7 @@ class Act:
         self.line = line
 
     def record(self, number: int) -> dict[str, Any]:
-        """What the journal would say at its beginning, but for the time and the actor's pid."""
+        """The begin record of the journal, without the time and the actor's pid."""
         return {
             "begin": number,
             "actor": self.actor,
@@ -52,41 +52,41 @@ class Act:
         }
 
     def described(self, number: int) -> dict[str, Any]:
-        """The record with its why, man page, source and twin, in which slots are variables."""
+        """The record with why, man page, source and twin, with slots as variables."""
         record = self.record(number)
         marked = describe({**record, "args": _mark(record["args"])})
         return {**marked, "args": record["args"], "twin": variables(marked["twin"])}
 
 
-class Acts:
-    """The acts of a run, in the order of its journal.
+class PlannedOps:
+    """The planned ops of a run, in the order of its journal.
 
-    foresee: asked about each act; raises where the run would end with it.
+    foresee: called with each op; raises if the run would fail with it.
     """
 
-    def __init__(self, foresee: Callable[[Act], None] | None = None) -> None:
-        self.all: list[Act] = []
-        self._foresee = foresee
+    def __init__(self, foresee: Callable[[PlannedOp], None] | None = None) -> None:
+        self.all: list[PlannedOp] = []
+        self._check_op = foresee
         self.actor = "engine"
         self._slots: dict[str, Any] = {}
 
     def add(
-        self, author: Callable[..., Any], act: Callable[..., Any], *args: Any, **kw: Any
+        self, caller: Callable[..., Any], act: Callable[..., Any], *args: Any, **kw: Any
     ) -> None:
-        """One more act. author: the function that would call it. act: a function that is an op."""
+        """Add an op. caller: the function that would call it. act: the op's function."""
         op: Op = act.op  # type: ignore[attr-defined]
         arguments = dict(zip(op.parameters, args, strict=False)) | kw
-        code = getattr(author, "__wrapped__", author).__code__
-        phase = f"{author.__module__[9:]}.{author.__qualname__}"
-        self._append(Act(self.actor, op, arguments, phase, code.co_firstlineno))
+        code = getattr(caller, "__wrapped__", caller).__code__
+        phase = f"{caller.__module__[9:]}.{caller.__qualname__}"
+        self._append(PlannedOp(self.actor, op, arguments, phase, code.co_firstlineno))
 
-    def _append(self, act: Act) -> None:
+    def _append(self, act: PlannedOp) -> None:
         self.all.append(act)
-        if self._foresee is not None:
-            self._foresee(act)
+        if self._check_op is not None:
+            self._check_op(act)
 
     def perform(self, program: Iterable[Step], find: Callable[[Step], Any]) -> None:
-        """The steps of a program that are ops. find: what any other step would fill a slot with."""
+        """Add the ops of a program. find: returns the result of a step that is not an op."""
         for step in program:
             op: Op | None = getattr(step.act, "op", None)
             if step.into:
@@ -98,14 +98,14 @@ class Acts:
                 name: self._slots.get(value.name, value) if isinstance(value, Slot) else value
                 for name, value in arguments.items()
             }
-            self._append(Act(self.actor, op, filled, step.phase, step.line))
+            self._append(PlannedOp(self.actor, op, filled, step.phase, step.line))
 
     def records(self) -> list[dict[str, Any]]:
-        """All of them as the journal would have them; each actor counts its own."""
+        """All as journal records; each actor has its own numbers."""
         return [act.record(number) for number, act in self.numbered()]
 
-    def numbered(self) -> list[tuple[int, Act]]:
-        """All of them, each with its number: each actor counts its own."""
+    def numbered(self) -> list[tuple[int, PlannedOp]]:
+        """All with their numbers; each actor has its own."""
         last: dict[str, int] = {}
         found = []
         for act in self.all:
@@ -115,14 +115,14 @@ class Acts:
 
 
 def variables(text: str) -> str:
-    """A twin whose slots were marked, with the slots as a shell's variables."""
+    """A twin with its marked slots as shell variables."""
     for name in _SLOTS:
         text = text.replace(f"@{name}@", f"${name}")
     return text
 
 
 def _mark(value: Any) -> Any:
-    """Slots as words that a shell would not need to quote."""
+    """Replace slots by marks that need no shell quoting."""
     if isinstance(value, dict):
         return {name: _mark(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,7 @@
-"""An image's layers, looked into without being mounted: as open(2) and stat(2) would see them.
+"""open(2) and stat(2) in an image's layers, without mounting them.
 
-What overlayfs makes of layers, layers/stack.py knows. Here links are followed to the end, as a
-process inside would, and within the tree; and a path that is not there yet can be resolved as far
-as it is.
+layers/stack.py merges the layers as overlayfs does. This module resolves symbolic links within the
+root, as for a process inside, and resolves a path that does not exist yet as far as it exists.
 
 Source: path_resolution(7).
 """
@@ -27,7 +26,7 @@ _LINKS_MAX = 40  # as the kernel allows in one path
 class Layers:
     """A root file system that is not mounted.
 
-    directories: the layers', topmost first. Those that cannot be looked into have nothing.
+    directories: of the layers, topmost first. Unreadable ones count as empty.
     """
 
     def __init__(self, directories: list[str]) -> None:
@@ -40,24 +39,24 @@ class Layers:
         return os.open(self._find(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def mode(self, path: str) -> int | None:
-        """The type and permission bits of a path, None where there is nothing."""
+        """The type and permission bits of a path, None if it does not exist."""
         found = self.stat(path)
         return found.st_mode if found else None
 
     def stat(self, path: str) -> os.stat_result | None:
-        """What stat(2) would say of a path, None where there is nothing."""
+        """The result of stat(2) for a path, None if it does not exist."""
         try:
             return os.lstat(self._find(path))
         except KernelError:
             return None
 
     def resolve(self, path: str) -> str:
-        """A path without links in it; what is nowhere stays as it is written."""
+        """Resolve the symbolic links of a path; missing parts stay as they are."""
         with Stack(self._layers) as stack:
             return "/" + "/".join(name for name, _ in _walk(stack, path, missing=True)[1:])
 
     def _find(self, path: str) -> str:
-        """Where on the host a file lies."""
+        """The host's path of a file."""
         with Stack(self._layers) as stack:
             way = _walk(stack, path, missing=False)
         if not way[-1][1]:
@@ -66,9 +65,9 @@ class Layers:
 
 
 def _walk(stack: Stack, path: str, *, missing: bool) -> list[tuple[str, list[Version]]]:
-    """The way to a path: each part's name, and its versions that count, topmost first.
+    """Walk to a path: each part's name, and its visible versions, topmost first.
 
-    missing: parts that are nowhere are no error.
+    missing: missing parts are not an error.
     """
     visible, _ = stack.resolve([(layer, b"") for layer in stack.layers], b"")
     way = [("", visible)]
@@ -99,5 +98,5 @@ def _walk(stack: Stack, path: str, *, missing: bool) -> list[tuple[str, list[Ver
 
 
 def _parts(path: str) -> list[str]:
-    """A path's parts, the last first."""
+    """A path's components, the last first."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]

@@ -1,7 +1,7 @@
-"""A firewall's rules after a text for iptables-restore, without asking iptables.
+"""Apply an iptables-restore text to the output of iptables-save, without iptables.
 
-Only what minidock's own texts contain: chains made or emptied, a policy, and rules appended,
-inserted or deleted in the words in which iptables-save prints them.
+It supports what minidock's texts contain: new or flushed chains, a policy, and rules appended,
+inserted or deleted in the form in which iptables-save prints them.
 
 Source: iptables-restore(8).
 """
@@ -12,9 +12,9 @@ from minidock.engine.network.firewall import parse
 
 
 def after(saved: str, text: str) -> str:
-    """What iptables-save would print after `iptables-restore --noflush` with a text.
+    """The output of iptables-save after `iptables-restore --noflush` with a text.
 
-    saved: what it prints before.
+    saved: its output before.
     """
     tables = parse(saved)
     policies = _policies(saved)

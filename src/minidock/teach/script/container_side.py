@@ -1,13 +1,13 @@
 """The container's side of a script, in three stages of one file.
 
-    init     joins its cgroups; a cgroup namespace made after that is rooted there
-    walls    host name, mounts, up to pivot_root: with the host's programs
-    inside   from there on with a static busybox, reached by a descriptor, as the PATH is the
-             container's; setpriv out of the same directory ends it
-    last     with the command's user and rights already: closes what is open, and executes it
+    init     joins its cgroups; the cgroup namespace created after that has its root there
+    isolate  host name, mounts, up to pivot_root: with the host's programs
+    inside   with a static busybox, through a descriptor, since PATH is the container's now; it ends
+             with exec of setpriv from the same directory
+    last     with the command's user and capabilities: closes descriptors, and executes the command
 
-What a shell cannot do to itself is gathered as prefixes onto the last exec: capabilities, user and
-groups are setpriv's options, in one call, which does them in the kernel's order.
+A shell cannot change its own capabilities, user and groups; they become options of one setpriv
+call, which applies them in the order that the kernel needs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.teach.plan.plan import Plan
-    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.plan.planned_ops import PlannedOp
     from minidock.teach.script.shell_words import Variables
 
 _SETPRIV = "exec /proc/self/fd/9 --library-path /proc/self/fd/8 /proc/self/fd/8/setpriv"
-_DIES_WITH_PARENT = "--pdeathsig KILL"  # once more: the kernel forgets it where the user changes
+_DIES_WITH_PARENT = "--pdeathsig KILL"  # again: the kernel clears it when the user changes
 _BUSYBOX = "/proc/self/fd/8/busybox"
-_SHELLS_OWN = ("OLDPWD", "PWD", "SHLVL")  # variables that a shell exports unasked
-# Names that a shell passes on with the value that it got; not those that it sets, or uses itself.
+_SHELLS_OWN = ("OLDPWD", "PWD", "SHLVL")  # variables that a shell exports by itself
+# Variables that a shell exports unchanged: not those that it sets or uses itself.
 _PASSED_ON = re.compile(
     r"(?!(?:_.*|IFS|OPTIND|PWD|OLDPWD|PPID|SHLVL|LINENO|RANDOM|FUNCNAME)=)"
     r"[A-Za-z_][A-Za-z0-9_]*="
@@ -40,37 +40,37 @@ _PASSED_ON = re.compile(
 _CLOSED = ("nosuid", "nodev", "noexec")
 
 
-class Inside:
-    """Writes init's acts into the stage that each belongs to."""
+class ContainerSide:
+    """Writes init's operations, each into its stage."""
 
     def __init__(self, plan: Plan, variables: Variables) -> None:
-        self.init, self.walls, self.inside = Lines(), Lines(), Lines()
+        self.init, self.isolate, self.inside = Lines(), Lines(), Lines()
         self._variables = variables
         self._layers = Layers(plan.layers)
         self._spec = plan.config["process"]
         self._rootfs = plan.container.paths.merged
         self._short = plan.container.id[:12]
         self._stage = self.init
-        self._covered: list[str] = []  # mount points so far, whose insides are no image's
-        self._flags: dict[str, str] = {}  # mount point -> what a remount must say again
+        self._covered: list[str] = []  # mount points so far: their content is not the image's
+        self._flags: dict[str, str] = {}  # mount point -> flags that a remount must repeat
         self._setpriv: list[str] = []
         self._own_cgroup = False
-        self._born_in = _unified(plan)
+        self._clone_cgroup = _unified(plan)
 
-    def write(self, act: Act) -> None:
-        """One act of init's, in its order."""
-        if self._born_in:
+    def write(self, act: PlannedOp) -> None:
+        """Write one operation of init."""
+        if self._clone_cgroup:
             self.init.comment(
-                "── clone3 bears it inside this cgroup; a shell enters it. cgroups(7)"
+                "── clone3 creates it in this cgroup; a shell has to join it. cgroups(7)"
             )
-            place = word(self._variables.mark(f"{self._born_in}/cgroup.procs"))
+            place = word(self._variables.mark(f"{self._clone_cgroup}/cgroup.procs"))
             self.init.write(f"echo 0 > {place}")
-            self._born_in = ""
+            self._clone_cgroup = ""
         if act.op.name == "cgroup.write_file":
-            self._say(self.init, act)
+            self._write(self.init, act)
             return
         if self._stage is self.init:
-            self._stage = self.walls
+            self._stage = self.isolate
         name = act.op.name
         if name == "namespace.unshare":
             self._own_cgroup = True
@@ -79,9 +79,9 @@ class Inside:
         elif name in NO_TWIN:
             self._stage.missing(act)
         elif act.phase.endswith("rootfs.console_steps"):
-            return  # where there is no terminal inside, nothing can be its console
+            return  # without a terminal inside there is no console
         elif name == "mount.pivot_root":
-            self._say(self.walls, act)
+            self._write(self.isolate, act)
             self._stage = self.inside
         elif name in _PREFIXES:
             self._stage.why(act)
@@ -91,21 +91,21 @@ class Inside:
         elif name == "process.execute":
             self._execute(act)
         else:
-            self._say(self._stage, act)
+            self._write(self._stage, act)
 
     def end_of_init(self) -> None:
-        """How the first stage becomes the second."""
-        shell = 'sh "$0" walls'
+        """End the first stage with exec of the second."""
+        shell = 'sh "$0" isolate'
         if self._own_cgroup:
             self.init.comment("Give the container a cgroup tree of its own. unshare(2)")
             shell = f"unshare --cgroup {shell}"
         self.init.write(f"exec {shell}")
 
-    def _say(self, lines: Lines, act: Act) -> None:
+    def _write(self, lines: Lines, act: PlannedOp) -> None:
         lines.why(act)
         lines.write(*self._twin(act))
 
-    def _twin(self, act: Act) -> list[str]:
+    def _twin(self, act: PlannedOp) -> list[str]:
         arguments = dict(act.arguments)
         name, target = act.op.name, arguments.get("target", "")
         if name.startswith(("mount.", "node.make_mount")) and arguments.get("root") == self._rootfs:
@@ -132,13 +132,13 @@ class Inside:
         return [twin]
 
     def _resolved(self, target: str) -> str:
-        """Where an image's links lead to, as they would inside: on the host they would lead out."""
+        """Resolve the image's symbolic links as inside; on the host they would leave the root."""
         if any(target == p or target.startswith(f"{p}/") for p in self._covered if p != "/"):
             return target
         return self._layers.resolve(target)
 
     def _remember(self, target: str, arguments: dict[str, Any]) -> None:
-        """What mount(2) forgets when a mount is made read-only by a remount."""
+        """Note the flags that a read-only remount (mount(2)) would clear."""
         from minidock.kernel.mount import flag_words
 
         self._covered.append(target)
@@ -151,8 +151,8 @@ class Inside:
 
     # The end
 
-    def _prefix(self, act: Act) -> str:
-        """The option of setpriv that does an act, kept for the end."""
+    def _prefix(self, act: PlannedOp) -> str:
+        """The option of setpriv for an operation, for the exec at the end."""
         arguments, name = act.arguments, act.op.name
         if name == "capability.set_bounding":
             option = f"--bounding-set {_capabilities(arguments['keep'])}"
@@ -168,25 +168,25 @@ class Inside:
         elif name == "process.set_user":
             option = f"--reuid {arguments['uid']} --regid {arguments['gid']}"
         else:
-            return "it keeps them by itself"
+            return "setpriv keeps them itself"
         self._setpriv.append(option)
         return option
 
-    def _wait(self, act: Act) -> None:
+    def _wait(self, act: PlannedOp) -> None:
         self.inside.why(act)
         self.inside.write('echo "ready $PID" >&3', "read -r _ <&4", "exec 3>&- 4>&-")
 
-    def _execute(self, act: Act) -> None:
+    def _execute(self, act: PlannedOp) -> None:
         self.inside.why(act)
         lines = [_SETPRIV, _DIES_WITH_PARENT, *self._setpriv, *self._last(act.arguments["path"])]
         self.inside.write(" \\\n    ".join(lines))
 
     def _last(self, path: str) -> list[str]:
-        """The last stage and its words: they are the run's own, and nothing in them is a variable.
+        """The last stage and its arguments: literals of the run, without variables.
 
-        A shell passes on variables that it could have itself. Where there are others, env sets them
-        once that shell has closed what is open; busybox's would prefer its own programs to those of
-        PATH, so it gets the path, and that is the command's argv[0] too.
+        A shell only exports variables with valid names. If there are others, env sets them after
+        that shell has closed its descriptors. busybox's env prefers its own applets to PATH, so it
+        gets the command's path, which becomes argv[0] too.
         """
         argv = [word(argument) for argument in self._spec["args"]]
         environment = [self._entry(entry) for entry in self._spec["env"]]
@@ -202,7 +202,7 @@ class Inside:
         return [by_env, *environment, word(path), *argv[1:]]
 
     def _entry(self, entry: str) -> str:
-        """A variable of the command; HOSTNAME is the script's own, where nobody has named it."""
+        """A variable of the command's environment; the default HOSTNAME becomes a variable."""
         is_ours = entry == f"HOSTNAME={self._short}"
         return word(self._variables.mark(entry) if is_ours else entry)
 
@@ -214,15 +214,15 @@ _PREFIXES = (
 )  # fmt: skip
 
 
-def added_by_shell(environment: list[str]) -> str:
-    """The names of variables that the command would have from a shell, and not from its config."""
+def shell_variables(environment: list[str]) -> str:
+    """The variables that the command would get from a shell, and not from its config."""
     names = [entry.partition("=")[0] for entry in environment]
     return " ".join(name for name in _SHELLS_OWN if name not in names)
 
 
 def _unified(plan: Plan) -> str:
-    """The cgroup v2 directory that clone3 bears init in, "" where there is none."""
-    clone = next(act for act in plan.acts.all if act.op.name == "namespace.clone_process")
+    """The cgroup v2 directory in which clone3 creates init, "" if none."""
+    clone = next(act for act in plan.ops.all if act.op.name == "namespace.clone_process")
     if clone.arguments["cgroup_fd"] is None:
         return ""
     if cgroup.is_v2():
@@ -239,10 +239,12 @@ def _joined(root: str, target: str) -> str:
 
 
 def check(config: dict[str, Any]) -> None:
-    """Raise UsageError where the second half could not reach its own programs, or the command."""
+    """Raise UsageError if the script could not run its own programs, or the command, inside."""
     if any("=" not in entry for entry in config["process"]["env"]):
-        raise UsageError("a script needs a '=' in each variable of the environment")
+        raise UsageError("a script needs a '=' in each environment variable")
     if "=" in config["process"]["args"][0]:
         raise UsageError("a script cannot start a command with a '=' in its name")
     if not any(entry["destination"] == "/proc" for entry in config["mounts"]):
-        raise UsageError("a script needs /proc in its container: its second half is reached by it")
+        raise UsageError(
+            "a script needs /proc in its container, to execute its programs by descriptor"
+        )

@@ -1,25 +1,26 @@
-# The frame of every script: what is the same in each, with %NAMES% where a run's own lines go.
+# The frame of every script, with %NAMES% in the place of the lines of a run.
 # ---
 #!/bin/sh
 # %COMMAND_LINE%
 #
-# Written by `minidock script`. This file makes the same container without minidock: run it as root
-# with `sh FILE`. It stays until the command has ended, takes everything down again, and ends with
-# the command's exit code. `sh FILE --clean` takes down what killed scripts have left.
+# Written by `minidock script`. This file creates the same container without minidock: run it as
+# root with `sh FILE`. It waits for the command, removes everything that it created, and exits with
+# the command's exit code. `sh FILE --clean` cleans up after killed scripts.
 #
 # Needed: util-linux 2.39 (unshare, nsenter, mount, setpriv), iproute2, iptables, a static busybox
 # (Debian: busybox-static), Linux 6.7. It trusts the image: a shell cannot open a path in a root
-# (openat2, RESOLVE_IN_ROOT), so links in the image were resolved when this was written.
+# (openat2, RESOLVE_IN_ROOT), so symbolic links in the image were resolved in advance.
 #
-# Two sides: the engine's; and the container's in four stages, of which each executes the next one:
-# init, walls, inside, last. The sides wait for each other at two FIFOs, ready and start: descriptors
-# 3 and 4 of the container's side. A third one, alive, tells a guard that the engine was killed.
+# Two sides: the engine's; and the container's in four stages, each of which executes the next one:
+# init, isolate, inside, last. The sides wait for each other on two FIFOs, ready and start:
+# descriptors 3 and 4 of the container's side. A third FIFO, alive, shows a guard that the engine was
+# killed.
 # shellcheck disable=SC2016 # a $ in single quotes is meant as it stands
 set -eu
 
-# ── Last stage, as the command's own user: nothing of ours stays open, then become the command ────
+# ── Last stage, as the command's user: close all descriptors, then execute the command ────────────
 if [ "${1:-}" = last ]; then
-    _path=$2 # names that no environment has, as an assignment would change it
+    _path=$2 # reserved names: an assignment must not change the environment
     _name=$3
     shift 3
     for _fd in /proc/self/fd/*; do
@@ -31,19 +32,19 @@ if [ "${1:-}" = last ]; then
     exec -a "$_name" "$_path" "$@"
 fi
 
-# What is true of this machine and this run; minidock does not know that ADDRESS is taken.
+# Constants of this machine and this run; minidock does not reserve ADDRESS.
 %CONSTANTS%
 
 : "${ID:=$(od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n')}"
 SHORT=$(printf %.12s "$ID")
-CABLE=veth$(printf %.11s "$ID")
+VETH=veth$(printf %.11s "$ID")
 : "${BOX:=/var/tmp/box-$SHORT}"
 RECORDS=/run/minidock-script- # and an ID
 ROOTFS=$BOX/merged
 %VOLUMES%export ID BOX
 
-# ── Undo: before each act that makes something, it is put on a stack how it is unmade ─────────────
-# The stack is a directory, since it has to outlive a script that is killed: a command in a file.
+# ── Undo: before it creates a resource, the script pushes the command that releases it ────────────
+# The stack is a directory with a command in each file, so that it survives a killed script.
 MADE=1000
 
 undo() {
@@ -62,7 +63,7 @@ quoted() {
     printf "'%s' " "$done$rest"
 }
 
-# What could not be unmounted is somebody's directory: rm would go through it.
+# rm must not descend into a mount that could not be unmounted.
 remove_box() {
     if grep -qF " $1/" /proc/self/mountinfo; then
         echo "something is mounted below $1 (grep $1 /proc/mounts): unmount it, then: rm -r $1" >&2
@@ -75,11 +76,11 @@ tear_down() {
     trap - EXIT
     trap '' INT TERM HUP
     stack=""
-    for act in "$BOX"/undo/*; do stack="$act $stack"; done
-    for act in $stack; do
-        [ -e "$act" ] || continue
-        (eval "$(cat "$act")") || echo "could not undo: $(cat "$act")" >&2
-        rm -f "$act"
+    for step in "$BOX"/undo/*; do stack="$step $stack"; done
+    for step in $stack; do
+        [ -e "$step" ] || continue
+        (eval "$(cat "$step")") || echo "could not undo: $(cat "$step")" >&2
+        rm -f "$step"
     done
     remove_box "$BOX" || return
     rm -f "$RECORDS$ID"
@@ -101,8 +102,8 @@ make_cgroup() {
     fi
 }
 
-# A cgroup can be removed once its last process has gone, which takes a moment; one that others have
-# made a cgroup in stays.
+# A cgroup can be removed once its last process has exited, which takes a moment; one with a child
+# cgroup of others stays.
 remove_cgroup() {
     attempts=100
     while [ -d "$1" ] && ! rmdir "$1" 2>/dev/null; do
@@ -113,7 +114,7 @@ remove_cgroup() {
     done
 }
 
-# End the unit that the cgroups are below, unless somebody has come to be in it as well.
+# Stop the unit of the cgroups, unless it has other cgroups by now.
 stop_unit() {
     for below in "$2"/*/; do
         case $below in */init/) continue ;; esac
@@ -155,7 +156,7 @@ fill_volume() {
     fi
 }
 
-# Kill what is left in a cgroup, and wait until it is empty.
+# Kill the processes of a cgroup, and wait until it is empty.
 empty_cgroup() {
     while [ -d "$1" ] && grep -q . "$1/cgroup.procs"; do
         xargs -r kill -KILL < "$1/cgroup.procs" 2>/dev/null || :
@@ -167,10 +168,10 @@ end_processes() {
 %CGROUPS%
 }
 
-# The kernel takes a cable away with the network that it leads to, but in its own time.
-remove_cable() {
-    if ip link show dev "$CABLE" >/dev/null 2>&1; then
-        ip link delete dev "$CABLE" 2>/dev/null || :
+# The kernel removes a veth pair with its network namespace, but asynchronously.
+remove_veth() {
+    if ip link show dev "$VETH" >/dev/null 2>&1; then
+        ip link delete dev "$VETH" 2>/dev/null || :
     fi
 }
 
@@ -178,7 +179,7 @@ bridge_exists() {
     ip link show dev "$BRIDGE" >/dev/null 2>&1
 }
 
-# Add a rule: a table, a chain, and the rule's own words.
+# Add a rule. Arguments: table, chain, rule specification.
 add_rule() {
     undo remove_rule "$@"
     in_table=$1
@@ -194,7 +195,7 @@ remove_rule() {
     fi
 }
 
-# The chain for an administrator's rules goes only while there are none.
+# Remove the chain for the administrator's rules, if it has none.
 remove_user_chain() {
     [ "$(iptables --wait 10 -S "$1" 2>/dev/null | tail -n +2)" = "-A $1 -j RETURN" ] || return 0
     iptables --wait 10 -D FORWARD -j "$1"
@@ -202,7 +203,7 @@ remove_user_chain() {
     iptables --wait 10 -X "$1"
 }
 
-# The bridge and all that came with it; it stays where others have plugged in meanwhile.
+# Remove the bridge and its rules, unless it has other ports by now.
 remove_network() {
     for port in "/sys/class/net/$BRIDGE/brif"/*; do
         [ ! -e "$port" ] || return 0
@@ -211,21 +212,21 @@ remove_network() {
     ! bridge_exists || ip link delete dev "$BRIDGE"
 }
 
-# 127/8 may cross the bridge as long as one port is published; ours is still there now.
+# The bridge needs route_localnet as long as a port is published; the script's rule still exists now.
 close_localnet() {
     published=$(iptables --wait 10 -t nat -S "MINIDOCK-$BRIDGE" | grep -c -e '-j DNAT' || :)
     [ "$published" -gt 1 ] || echo 0 > "/proc/sys/net/ipv4/conf/$BRIDGE/route_localnet"
 }
 
-# ── A script that was killed: its record says which pid and start time it had, and which BOX ──────
-# When a process began, in ticks since the machine did; nothing where it has ended. proc_pid_stat(5)
+# ── A script that was killed: its record has its pid, its start time and its BOX ──────────────────
+# Print the start time of a process, in ticks since boot; nothing if it exited. proc_pid_stat(5)
 started() {
     fields=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
     fields=${fields##*) }
     case $fields in [ZX]*) ;; *) printf '%s\n' "$fields" | cut -d ' ' -f 20 ;; esac
 }
 
-# Take down what killed scripts have left, each by its own copy of itself. A lock on /run is held.
+# Clean up after killed scripts, each with its own copy of itself. Needs a lock on /run.
 clean() {
     for record in "$RECORDS"*; do
         [ -f "$record" ] || continue
@@ -243,29 +244,29 @@ finish() {
     [ ! -f "$RECORDS$ID" ] || tear_down
 }
 
-# Wait until the engine says that all is taken down, or has been killed and says nothing any more.
+# Wait until the engine reports that everything is removed, or was killed.
 guard() {
     read -r _ && return
     { read -r pid start && read -r _; } < "$RECORDS$ID"
-    while [ "$(started "$pid")" = "$start" ]; do sleep 0.05; done # its descriptors end before it
+    while [ "$(started "$pid")" = "$start" ]; do sleep 0.05; done # its descriptors close before it exits
     exec flock /run sh "$0" clean
 }
 
-# ── The engine's side, which is the monitor's too ─────────────────────────────────────────────────
+# ── The side of the engine and the monitor ────────────────────────────────────────────────────────
 engine() {
-    [ -f "$0" ] || stop "has to be in a file, since its stages execute it: sh FILE"
+    [ -f "$0" ] || stop "must be in a file, since its stages execute it: sh FILE"
     [ "$(id -u)" = 0 ] || stop "needs root"
     flock --wait 60 /run sh "$0" clean
     [ "${1:-}" != --clean ] || exit 0
     busybox=$(command -v busybox) || stop "no busybox: apt-get install busybox-static"
-    case $BOX in *[!A-Za-z0-9/._-]*) stop "BOX: a path of letters and digits, please" ;; esac
+    case $BOX in *[!A-Za-z0-9/._-]*) stop "BOX: a path of letters and digits only" ;; esac
     mkdir -m 700 "$BOX"
     printf '%s %s\n%s\n' "$$" "$(started "$$")" "$BOX" > "$RECORDS$ID"
     mkdir "$BOX/undo" "$BOX/tools"
     cp "$0" "$BOX/tools/box.sh"
     mkfifo "$BOX/ready" "$BOX/start" "$BOX/alive"
 
-    # From here on, the end of this process is heard at the other end of "alive": by a guard.
+    # From here on a guard at the other end of "alive" notices when this process exits.
     exec 5<&0
     exec 4<> "$BOX/alive"
     exec 3< "$BOX/alive"
@@ -275,8 +276,8 @@ engine() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
-    # The third stage's programs: busybox, which is static; setpriv and prlimit with what they are
-    # linked to, the loader as well.
+    # The third stage's programs: busybox, which is static; setpriv and prlimit with their
+    # libraries and the dynamic loader.
     cp "$busybox" "$BOX/tools/busybox"
     for tool in setpriv prlimit; do
         tool=$(command -v "$tool") || stop "no $tool: apt-get install util-linux"
@@ -286,12 +287,12 @@ engine() {
     done
     mv "$BOX"/tools/ld-* "$BOX/tools/ld.so"
 
-    # Files that are bound into the container
+    # Files for bind mounts in the container
 %FILES%
 %BEFORE%
 
-    # ── Bear the process that becomes the container, with its own namespaces. clone3(2)
-    # It is killed when this process ends, however that is. PR_SET_PDEATHSIG(2const)
+    # ── Create the container's init with its own namespaces. clone3(2)
+    # The kernel kills it when this process exits. PR_SET_PDEATHSIG(2const)
     undo end_processes
     exec 6<> "$BOX/ready"
     exec 7<> "$BOX/start"
@@ -301,32 +302,32 @@ engine() {
     child=$!
     exec 5< "$BOX/ready" 6>&- 8<&-
     if ! read -r _ PID <&5; then
-        wait "$child" 2>/dev/null && code=0 || code=$? # a shell says "Killed" here
+        wait "$child" 2>/dev/null && code=0 || code=$? # a shell prints "Killed" here
         stop "the container's side ended with $code before it was ready"
     fi
 %AFTER%
 
-    # ── Let it begin: it waits at the other end of this FIFO. fifo(7)
+    # ── Start it: it waits at the other end of this FIFO. fifo(7)
     echo go >&7
     wait "$child" 2>/dev/null && code=0 || code=$?
     exit "$code"
 }
 
-# ── The container's side, first stage: into the cgroups ───────────────────────────────────────────
+# ── The container's side, first stage: join the cgroups ───────────────────────────────────────────
 init() {
     read -r PID _ < /proc/self/stat # the host's /proc: our pid as the host sees it
     export PID
 %INIT%
 }
 
-# ── Second stage: the walls, with the host's programs ─────────────────────────────────────────────
-walls() {
+# ── Second stage: host name and mounts, with the host's programs ──────────────────────────────────
+isolate() {
     exec 8< "$BOX/tools" 9< "$BOX/tools/ld.so"
-%WALLS%
+%ISOLATE%
     exec /proc/self/fd/8/busybox sh /proc/self/fd/8/box.sh inside
 }
 
-# ── Third stage: inside, where every program but these would be the image's ───────────────────────
+# ── Third stage: inside, where all other programs are the image's ─────────────────────────────────
 inside() {
     chown() { /proc/self/fd/8/busybox chown "$@"; }
     dirname() { /proc/self/fd/8/busybox dirname "$@"; }
@@ -342,6 +343,6 @@ inside() {
 
 case "${1:-}" in
     "" | --clean) engine "$@" ;;
-    init | walls | inside | guard | clean | finish) "$1" ;;
+    init | isolate | inside | guard | clean | finish) "$1" ;;
     *) stop "takes no arguments, or --clean" ;;
 esac

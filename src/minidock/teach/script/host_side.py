@@ -1,7 +1,7 @@
-"""The host's side of a script: what the engine and the monitor do, and how each act is undone.
+"""The host's side of a script: the operations of the engine and the monitor, and their undo.
 
-An act becomes its twin. What was made is put on a stack by `undo`, as a command that unmakes it;
-the script's end, however it comes, performs them from the last to the first.
+An operation becomes its twin. The shell function `undo` pushes the command that releases a resource
+onto a stack; an exit trap executes the stack from the last to the first.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.teach.plan.plan import Plan
-    from minidock.teach.plan.planned_ops import Act
+    from minidock.teach.plan.planned_ops import PlannedOp
     from minidock.teach.script.shell_words import Variables
 
 
-class Host:
-    """Writes the host's acts, one after the other. lines: what is written."""
+class HostSide:
+    """Writes the host's operations in order. lines: the result."""
 
     def __init__(self, plan: Plan, variables: Variables) -> None:
         self.lines = Lines()
         self._plan = plan
         self._variables = variables
-        self._inside = False  # between two setns: in the container's network
-        self._bridge_is_ours = any(act.op.name == "link.add_bridge" for act in plan.acts.all)
+        self._inside = False  # between two setns: in the container's network namespace
+        self._bridge_is_ours = any(act.op.name == "link.add_bridge" for act in plan.ops.all)
         self._rules_written = False
 
-    def write(self, act: Act) -> None:
-        """One act of the engine or the monitor, before or after init's."""
+    def write(self, act: PlannedOp) -> None:
+        """Write one operation of the engine or the monitor."""
         arguments = self._variables.mark(act.arguments)
         name = act.op.name
         if name == "iptables.save" or act.phase.startswith("runtime.seal"):
-            return  # a script knows its rules; it has no interpreter to seal
+            return  # the rules are constants of the script; it has no interpreter to seal
         if name == "namespace.setns":
             self._inside = act.phase.endswith("__enter__")
         elif name == "iptables.restore" and not arguments.get("place"):
             self.lines.why(act)
             self._restore(arguments["rules"])
         elif act.phase.endswith("adopt_caller") and name == "cgroup.write_file":
-            return  # the script stays in its caller's cgroup: it is nobody's monitor
+            return  # the script stays in its caller's cgroup
         elif name in NO_TWIN:
             self.lines.missing(act)
         else:
             self.lines.why(act)
             self.lines.write(*self._twin(act, arguments))
 
-    def _twin(self, act: Act, arguments: dict[str, Any]) -> list[str]:
-        """The commands that do an act, and have it undone."""
+    def _twin(self, act: PlannedOp, arguments: dict[str, Any]) -> list[str]:
+        """The commands of an operation, with its undo."""
         twin = command(act.op.twin(**arguments))
         written = {
             "cgroup.create_directory": self._make_cgroup,
@@ -66,7 +66,7 @@ class Host:
             "loop.mount_disk_file": self._mount_disk,
             "mount.mount_filesystem": self._mount_shared_memory,
             "link.add_bridge": self._add_bridge,
-            "link.add_veth": self._add_cable,
+            "link.add_veth": self._add_veth,
             "sysctl.write": self._write_setting,
             "conntrack.forget_udp": self._forget_udp,
         }.get(act.op.name)
@@ -76,7 +76,7 @@ class Host:
         return [f"make_cgroup {word(arguments['path'])}"]
 
     def _write_file(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        if arguments["value"] == mark_of("KEEPER"):
+        if arguments["value"] == mark_of("MAIN_PROCESS"):
             return [f"move_processes {word(arguments['path'].rpartition('/init/')[0])}"]
         return [twin]
 
@@ -101,23 +101,23 @@ class Host:
         return ['mkdir "$BOX/shm"', 'undo unmount "$BOX/shm"', twin]
 
     def _add_bridge(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        said = "the bridge $BRIDGE is there by now: have this script written anew"
+        said = "the bridge $BRIDGE exists by now: generate this script again"
         return [f'! bridge_exists || stop "{said}"', "undo remove_network", twin]
 
-    def _add_cable(self, twin: str, arguments: dict[str, Any]) -> list[str]:
-        said = "the bridge $BRIDGE is gone by now: have this script written anew"
-        return [f'bridge_exists || stop "{said}"', "undo remove_cable", twin]
+    def _add_veth(self, twin: str, arguments: dict[str, Any]) -> list[str]:
+        said = "the bridge $BRIDGE is gone by now: generate this script again"
+        return [f'bridge_exists || stop "{said}"', "undo remove_veth", twin]
 
     def _write_setting(self, twin: str, arguments: dict[str, Any]) -> list[str]:
         path, value = word(f"/proc/sys/{arguments['name']}"), word(arguments["value"])
         if self._inside:
             enter = 'nsenter "--net=/proc/$PID/ns/net"'
             return [f"echo {value} | {enter} tee {path} >/dev/null"]
-        if self._bridge_is_ours:  # what is undone with it, or goes with it
+        if self._bridge_is_ours:  # removed with the bridge
             return [f"echo {value} > {path}"]
         if arguments["name"].endswith("/route_localnet"):
             return ["undo close_localnet", f"echo {value} > {path}"]
-        if "/conf/" in arguments["name"]:  # what devices may not believe goes with them
+        if "/conf/" in arguments["name"]:  # removed with its device
             return [f"echo {value} > {path}"]
         return [f"set_setting {path} {value}"]
 
@@ -125,7 +125,7 @@ class Host:
         return [f"if command -v conntrack >/dev/null; then {twin} 2>/dev/null || :; fi"]
 
     def _volumes(self) -> list[str]:
-        """A volume that is empty takes over what the image has at its place."""
+        """An empty volume gets a copy of the image's files at its mount point."""
         found = []
         for point in self._plan.container.document["Mounts"]:
             if point["Type"] == "volume":
@@ -138,7 +138,7 @@ class Host:
         return found
 
     def _restore(self, rules: str) -> None:
-        """Rules: all of a new bridge's at once; on one that is there, those that are missing."""
+        """Write rules: all at once for a new bridge, only the missing ones for an existing one."""
         if rules.startswith("*filter\n:FORWARD"):
             if not self._bridge_is_ours:
                 self.lines.write("undo iptables --wait 10 -P FORWARD ACCEPT")
@@ -161,24 +161,24 @@ class Host:
             for chain, rules in chains.items()
             for rule in rules
             if rule not in before.get(table, {}).get(chain, [])
-            # A chain that the bridge's own network has yet to make is no business of a script.
+            # The user chain belongs to the store of the bridge, and not to the script.
             and not firewall.is_user_chain(chain)
             and not firewall.jumps_to_user_chain(rule)
         ]
 
     def removal(self) -> str:
-        """The lines that take a new bridge's rules away, and give the machine's settings back."""
+        """The lines that remove a new bridge's rules and restore sysctls."""
         if not self._bridge_is_ours:
             return "    :"
-        acts = self._plan.acts.all
-        device = next(a.arguments["name"] for a in acts if a.op.name == "link.add_bridge")
+        ops = self._plan.ops.all
+        device = next(a.arguments["name"] for a in ops if a.op.name == "link.add_bridge")
         marked: str = self._variables.mark(firewall.removal(self._plan.wiring.after, device))
         restore = "    iptables-restore --wait 10 --noflush 2>/dev/null @ || :"
         lines = [here_document(restore, marked, "RULES")]
         users = firewall.user_chain(self._plan.container.store)
         if f":{users} " not in self._plan.wiring.before:
             lines.append(f"    remove_user_chain {word(self._variables.mark(users))}")
-        for act in acts:
+        for act in ops:
             if act.op.name == "sysctl.write" and act.arguments["name"] == bridge.FORWARDING:
                 lines.append(f"    echo 0 > /proc/sys/{bridge.FORWARDING}")
             if str(act.arguments.get("rules")).startswith("*filter\n:FORWARD"):
@@ -187,32 +187,32 @@ class Host:
 
 
 def check(plan: Plan) -> None:
-    """Raise UsageError for a run that a script could only half say."""
-    bridges = [act for act in plan.acts.all if act.op.name == "link.add_bridge"]
+    """Raise UsageError for a run that a script cannot express completely."""
+    bridges = [act for act in plan.ops.all if act.op.name == "link.add_bridge"]
     if len(bridges) > 1 or len(plan.wiring.states) > 1:
-        raise UsageError("a script has one network at most", hint="leave the others out")
+        raise UsageError("a script supports one network at most", hint="leave the others out")
     if any(point.get("Subpath") for point in plan.container.document["Mounts"]):
         raise UsageError(
-            "a script cannot look for a path in a volume as if the volume were /",
+            "a script cannot resolve a volume-subpath inside its volume",
             hint="leave out volume-subpath",
         )
     if any(ns.get("path") for ns in plan.config["linux"]["namespaces"]):
         raise UsageError(
-            "a script joins no other container's namespaces",
+            "a script cannot join another container's namespaces",
             hint="leave out --network, --pid or --ipc container:…",
         )
-    if any(act.op.name == "port.hold" and not act.arguments["host_port"] for act in plan.acts.all):
+    if any(act.op.name == "port.hold" and not act.arguments["host_port"] for act in plan.ops.all):
         raise UsageError("a script cannot let the kernel choose a port", hint="name it: -p 8090:80")
     if plan.failure:
         raise UsageError(f"the run would fail: {plan.failure}", hint=plan.failure.hint)
-    command = plan.acts.all[-1].arguments["path"]
-    if isinstance(command, Slot) and not plan.supposed:
+    command = plan.ops.all[-1].arguments["path"]
+    if isinstance(command, Slot) and not plan.image_is_unknown:
         raise UsageError(
-            f"{plan.command[0]} may be in what is mounted, where it is not looked for",
+            f"{plan.command[0]} may be in a mount, which is not searched",
             hint="give its path",
         )
-    if plan.supposed:
+    if plan.image_is_unknown:
         raise UsageError(
-            "the image is root's to read, and the script has to name its layers",
+            "only root may read the image, and the script needs its layers",
             hint="sudo minidock script run …",
         )

@@ -1,11 +1,11 @@
-"""script: a run compiled into one POSIX sh file, which makes the same container by itself.
+"""script: compile a run into one POSIX sh file that creates the same container.
 
-    plan (teach/plan)  ->  the engine's and the monitor's acts   ->  engine()           host_side.py
-                       ->  init's acts                           ->  init(), walls(), inside()
-    both sides wait for each other by two FIFOs: "ready" and "start", as the channel and start.fifo
+    plan (teach/plan)  ->  operations of engine and monitor  ->  engine()     host_side.py
+                       ->  operations of init  ->  init(), isolate(), inside()     container_side.py
+    both sides wait for each other on two FIFOs, "ready" and "start" (channel and start.fifo)
 
-The image's layers stay where they are, and are named on top; all else is made in a directory of the
-script's own, and taken down when the command ends. What has no shell twin is a comment: lines.py.
+The script uses the image's layers where they are. Everything else is in a directory of its own, and
+is removed when the command exits. Ops without a shell twin become comments: lines.py.
 
 Source: POSIX, Shell Command Language; unshare(1), setpriv(1), mount(8), pivot_root(8), ip(8).
 """
@@ -19,8 +19,8 @@ from minidock.engine.container import network_files
 from minidock.engine.network.hosts_file import hosts_file
 from minidock.teach.plan.planned_ops import PID
 from minidock.teach.script import host_side
-from minidock.teach.script.container_side import Inside, added_by_shell, check
-from minidock.teach.script.host_side import Host
+from minidock.teach.script.container_side import ContainerSide, check, shell_variables
+from minidock.teach.script.host_side import HostSide
 from minidock.teach.script.lines import Lines
 from minidock.teach.script.shell_words import Variables, bytes_used, comment, here_document, word
 
@@ -32,9 +32,9 @@ _TEMPLATE = os.path.join(os.path.dirname(__file__), "frame.sh")
 
 
 def script(plan: Plan, command_line: str) -> str:
-    """The text of the script. command_line: the run that it is, for its head.
+    """The text of the script. command_line: of the run, for its head.
 
-    Raises UsageError for what a script could only half say.
+    Raises UsageError for a run that a script cannot express completely.
     """
     host_side.check(plan)
     check(plan.config)
@@ -55,10 +55,10 @@ def script(plan: Plan, command_line: str) -> str:
         "UNSHARE": _unshare(plan),
         "REMOVE_RULES": engine.removal(),
         "INIT": str(inside.init).rstrip(),
-        "WALLS": str(inside.walls).rstrip(),
+        "ISOLATE": str(inside.isolate).rstrip(),
         "INSIDE": str(inside.inside).rstrip(),
         "CGROUPS": _cgroups(plan, variables),
-        "ADDED": added_by_shell(plan.config["process"]["env"]),
+        "ADDED": shell_variables(plan.config["process"]["env"]),
     }
     frame = _filled(frame, {"CONSTANTS": parts.pop("CONSTANTS") + "\n%BYTES%"})
     parts["BYTES"] = bytes_used(frame + "".join(parts.values()))
@@ -66,12 +66,12 @@ def script(plan: Plan, command_line: str) -> str:
 
 
 def _filled(frame: str, parts: dict[str, str]) -> str:
-    """The frame with its parts, whose own text is not looked at."""
+    """Insert the parts into the frame, once."""
     return re.sub(r"%([A-Z_]+)%", lambda match: parts.get(match[1], match[0]), frame)
 
 
 def _without_unused(frame: str, parts: dict[str, str]) -> str:
-    """The frame without the helpers that nothing in the script calls for."""
+    """Remove the helpers that the script does not use."""
     helpers = r"\n((?:# [^\n]*\n)*(\w+)\(\) \{\n(?:.*?\n)?\}\n)"
     inner = r"\n( +(\w+)\(\) \{[^\n]*\}(?=\n))"
     constants = r"\n(([A-Z_]+)=[^\n]*(?=\n))"
@@ -88,35 +88,35 @@ def _without_unused(frame: str, parts: dict[str, str]) -> str:
     return frame
 
 
-def _sides(plan: Plan, variables: Variables) -> tuple[Host, Inside]:
-    inside = Inside(plan, variables)
-    for act in plan.acts.all:
+def _sides(plan: Plan, variables: Variables) -> tuple[HostSide, ContainerSide]:
+    inside = ContainerSide(plan, variables)
+    for act in plan.ops.all:
         if act.actor == "init":
             inside.write(act)
     inside.end_of_init()
-    return Host(plan, variables), inside
+    return HostSide(plan, variables), inside
 
 
-def _of(engine: Host, plan: Plan, *, before_init: bool) -> Lines:
-    """The host's acts on one side of init's birth."""
-    at = next(n for n, a in enumerate(plan.acts.all) if a.op.name == "namespace.clone_process")
+def _of(engine: HostSide, plan: Plan, *, before_init: bool) -> Lines:
+    """The host's operations before or after clone3 of init."""
+    at = next(n for n, a in enumerate(plan.ops.all) if a.op.name == "namespace.clone_process")
     engine.lines = Lines()
-    acts = plan.acts.all[:at] if before_init else plan.acts.all[at + 1 :]
-    for act in acts:
+    ops = plan.ops.all[:at] if before_init else plan.ops.all[at + 1 :]
+    for act in ops:
         if act.actor != "init":
             engine.write(act)
     return engine.lines
 
 
 def _unshare(plan: Plan) -> str:
-    """The twin of clone3: which namespaces init is born into; it enters its cgroup by itself."""
-    act = next(a for a in plan.acts.all if a.op.name == "namespace.clone_process")
+    """The twin of clone3, with init's new namespaces; init joins its cgroup itself."""
+    act = next(a for a in plan.ops.all if a.op.name == "namespace.clone_process")
     twin = act.op.twin(**{**act.arguments, "cgroup_fd": None})
     return f'{twin.removesuffix(" sh +m")} setsid sh "$0" init'
 
 
 def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:
-    """What a literal of this run becomes: constants of the script's head, and all variables."""
+    """The constants of the script's head, and all variables for literals of this run."""
     container = plan.container
     constants, literals = {}, {}
     for number, layer in enumerate(reversed(plan.layers), start=1):
@@ -127,7 +127,7 @@ def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:
         constants["GATEWAY"] = state["Gateway"]
         constants["ADDRESS"] = plan.addresses[0]
         constants["MAC"] = state["Leases"][container.id]["MacAddress"]
-        literals[state["Leases"][container.id]["Cable"]] = "CABLE"
+        literals[state["Leases"][container.id]["Cable"]] = "VETH"
     literals.update({value: name for name, value in constants.items()})
     literals.update(
         {
@@ -144,14 +144,14 @@ def _variables(plan: Plan) -> tuple[dict[str, str], Variables]:
 
 
 def _new_volumes(plan: Plan) -> list[str]:
-    """The directories of volumes that the store does not have: the script makes its own."""
+    """The directories of volumes that do not exist in the store: the script creates its own."""
     points = plan.container.document["Mounts"]
     sources = [point["Source"] for point in points if point["Type"] == "volume"]
     return [source for source in dict.fromkeys(sources) if not os.path.isdir(source)]
 
 
 def _files(plan: Plan, variables: Variables) -> Lines:
-    """The files that the engine writes: names, addresses, volumes."""
+    """Write the files of the engine: hosts, hostname, resolv.conf; sources of bind mounts."""
     container, lines = plan.container, Lines()
     gateway = next((state["Gateway"] for state in plan.wiring.states.values()), "")
     hosts = hosts_file(
@@ -181,10 +181,10 @@ def _files(plan: Plan, variables: Variables) -> Lines:
 
 
 def _cgroups(plan: Plan, variables: Variables) -> str:
-    """The container's own cgroups, in which its processes are."""
+    """Lines that empty the container's cgroups."""
     made = [
         act.arguments["path"]
-        for act in plan.acts.all
+        for act in plan.ops.all
         if act.op.name == "cgroup.create_directory"
         and act.arguments["path"].endswith(plan.container.id)
     ]

@@ -1,12 +1,12 @@
 """Words of a shell script: the literals of a run become variables, quoted as a shell needs it.
 
-A twin (kernel/op.py) is a command with this run's values in it. Before it is written, each known
-value in an op's arguments is replaced by a mark: its variable's name between two NULs, the one
-character that no argument, path or variable of a run can have. Afterwards, each word with marks in
-it becomes "$ROOTFS/etc/hosts" in double quotes.
+A twin (kernel/op.py) is a command with the values of this run. Before it is written, each known
+value in an op's arguments is replaced by a mark: the variable's name between two NULs, the one
+character that no argument, path or variable can contain. Then each word with marks is written in
+double quotes, such as "$ROOTFS/etc/hosts".
 
-What is not printable is written as a variable too (NL, X1B): a script is read on terminals, and
-each of its commands stays on lines of its own.
+Unprintable characters become variables too (NL, X1B): people read scripts on terminals, and a
+newline in a value must not break a command.
 
 Source: POSIX, Shell Command Language, 2.2 Quoting.
 """
@@ -30,14 +30,14 @@ _BYTE = re.compile(r"\$\{(NL|X[0-9A-F]{2})\}")
 
 
 def mark_of(name: str) -> str:
-    """What stands for a variable until its word is written."""
+    """The mark of a variable."""
     return f"\0{name}\0"
 
 
 class Variables:
-    """Which literal stands for which variable.
+    """Replaces literals by variables.
 
-    values: literal -> name; a literal counts where no letter or digit continues it.
+    values: literal -> name. A literal matches only as a whole word.
     """
 
     def __init__(self, values: dict[str, str]) -> None:
@@ -47,7 +47,7 @@ class Variables:
         self._literals = re.compile(rf"(?<![\w.])({pattern})(?![\w]|\.[0-9])")
 
     def mark(self, value: Any) -> Any:
-        """A value of the journal's kind, with marks for what is known."""
+        """Replace known literals in an argument by marks."""
         if isinstance(value, Slot):
             return mark_of(value.name.upper())
         if isinstance(value, dict):
@@ -56,13 +56,13 @@ class Variables:
             return [self.mark(each) for each in value]
         if not isinstance(value, str):
             return value
-        if value in (PLACE, "$keeper"):
-            return re.sub(r"\$(pid|keeper)", lambda match: mark_of(match[1].upper()), value)
+        if value in (PLACE, "$main_process"):
+            return re.sub(r"\$(pid|main_process)", lambda match: mark_of(match[1].upper()), value)
         return self._literals.sub(lambda match: mark_of(self._values[match[1]]), value)
 
 
 def command(marked: str) -> str:
-    """A command whose marks, and unprintable characters, are variables in double quotes."""
+    """Write a command, with marks and unprintable characters as variables in double quotes."""
 
     def written(match: re.Match[str]) -> str:
         found = match[0]
@@ -73,7 +73,7 @@ def command(marked: str) -> str:
 
 
 def word(marked: str) -> str:
-    """Any text, marks in it or not, as one word of a shell."""
+    """Quote any text as one word of a shell."""
     if _PLAIN.fullmatch(marked):
         return marked
     if _MARK.search(marked) or not marked.isprintable() or re.search(r"[$`\\]", marked):
@@ -82,9 +82,9 @@ def word(marked: str) -> str:
 
 
 def text(marked: str, *, kept: str = "") -> str:
-    """Text between double quotes: marks and what is not printable are variables, nothing else is.
+    """Escape text for double quotes; marks and unprintable characters become variables.
 
-    kept: characters that stay as they are although they are not printable.
+    kept: unprintable characters to keep.
     """
     parts = _MARK.split(marked)
     written = ""
@@ -109,10 +109,10 @@ def _character(character: str) -> str:
 
 
 def here_document(reader: str, marked: str, delimiter: str) -> str:
-    """A command that reads a text, which ends with a line break, from lines below it.
+    """A command with a here-document; the text ends with a newline.
 
-    reader: the command, with @ where its redirection belongs. In the text a double quote is nothing
-    special, and marks are variables. delimiter: the last line; lengthened where the text has it.
+    reader: the command, with @ in the place of the redirection. Double quotes in the text are not
+    special; marks become variables. delimiter: lengthened if the text contains it.
     """
     content = text(marked, kept='"\n\t')
     while f"\n{delimiter}\n" in f"\n{content}":
@@ -121,14 +121,14 @@ def here_document(reader: str, marked: str, delimiter: str) -> str:
 
 
 def bytes_used(script: str) -> str:
-    """The assignments of the variables that stand for unprintable characters in a script."""
+    """The assignments of the variables for unprintable characters that a script uses."""
     names = sorted(set(_BYTE.findall(script)))
     lines = [f"{name}=$(printf '\\{int(name[1:], 16):03o}')" for name in names if name != "NL"]
     return "\n".join(["NL='\n'"] * ("NL" in names) + lines)
 
 
 def comment(line: str) -> str:
-    """A text as a comment has it: on one line, and nothing that a terminal obeys."""
+    """Escape a text for a comment: one line, without control characters."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 

@@ -1,4 +1,4 @@
-"""Breaks: the operations before which the debugger stops."""
+"""Breakpoints: the operations before which the debugger stops."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from minidock.teach.op_page import names_of, ops_named
 
 
 class Breakpoints:
-    """A set of names: an op (mount.pivot_root, pivot_root), a man page (mount(2)) or a module."""
+    """A set of names: of ops (mount.pivot_root, pivot_root), man pages (mount(2)) or modules."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
 
     def stop_before(self, op: str) -> bool:
-        """Whether there is one before this op."""
+        """Whether an op has a breakpoint."""
         return bool(self._names.intersection(names_of(REGISTRY[op])))
 
     def add(self, name: str) -> str:
-        """Set one; returns what to say."""
+        """Set a breakpoint; returns a message."""
         if not ops_named(name):
             return f"{name}: no such operation{_similar(name)}"
         self._names.add(name.partition("(")[0])
-        return f"a break before each {name}"
+        return f"breakpoint before each {name}"
 
     def remove(self, name: str) -> str:
-        """Take one away; returns what to say."""
+        """Delete a breakpoint; returns a message."""
         plain = name.partition("(")[0]
         known = plain in self._names
         self._names.discard(plain)
-        return f"no break before {name} " + ("any more" if known else "is set")
+        return f"no breakpoint before {name} " + ("any more" if known else "is set")
 
-    def entry(self) -> str:
-        """All of them, as a sentence."""
-        return "breaks: " + (", ".join(sorted(self._names)) or "none")
+    def list_text(self) -> str:
+        """All breakpoints as text."""
+        return "breakpoints: " + (", ".join(sorted(self._names)) or "none")
 
 
 def _similar(name: str) -> str:

@@ -1,15 +1,15 @@
-"""step: a debugger for the making of a container.
+"""step: a debugger for the creation of a container.
 
-    journal (j) ──► Debugger: shows the act that is about to be done, and asks a person
+    journal (j) ──► Debugger: shows the next operation, and prompts for a command
     turn (t)    ──►           step, next, continue: g; abort: q   (engine/monitor/step_gate.py)
-                              inspect: what the kernel says now   (kernel_view.py)
-                              sh: X, a process in the container as far as it is made
+                              inspect: the state of the kernel    (kernel_view.py)
+                              sh: X, a process in the unfinished container
 
-It stands before an act: everything above it in the journal is done, and nothing else. It ends where
-the command runs. What is unmade after an abort, or an act that failed, is told but not asked about.
+It stops before an operation: all operations above it in the journal are done, and no others. It
+ends when the command runs. The undo after an abort or an error is shown, but not stepped.
 
-Words come from stdin, a line each, so that a script may say them too; what is shown goes to stderr,
-since stdout is the container's. The end of stdin, Ctrl-C, and the death of this process are aborts.
+Commands come from stdin, one a line, from a person or a script; output goes to stderr, since stdout
+belongs to the container. End of file on stdin, Ctrl-C, and the death of this process abort.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ if TYPE_CHECKING:
 
 GO, ABORT = protocol.CONTINUE, protocol.ABORT
 PROMPT = "(step) "
-SILENT_COMMANDS = ("continue", "c", "chapter")  # the words that do not list what they pass
+SILENT_COMMANDS = ("continue", "c", "chapter")  # these do not list the operations that they pass
 
 
 class Debugger:
-    """Shows each act before it is done, and asks what to do.
+    """Shows each operation before it is done, and prompts for a command.
 
-    out, language: where and in what acts are told. read_line: prompts, and returns the line that is
-    typed then, None at the end.
+    out, language: of the output. read_line: prompts and returns a line, None at end of file.
     """
 
     def __init__(
@@ -67,25 +66,25 @@ class Debugger:
         self._read_line = read_line
         self._page = Page(out, language)
         self._story = story_of(container, self._page)
-        self._say("Nothing is done yet. `help` tells the words; `step` does one act.")
-        self._next: JournalEntry | None = None  # the act that is about to be done
+        self._say("Nothing is done yet. `help` lists the commands; `step` does one operation.")
+        self._next: JournalEntry | None = None  # the next operation
         self._open: dict[
             tuple[str, int], tuple[JournalEntry, bool]
-        ] = {}  # under way; shown in full?
+        ] = {}  # in progress; shown in full?
         self._init_pid = 0
         self._breakpoints = Breakpoints()
-        self._steps = 1  # how many acts until it stops; 0: not by number
-        self._until_leaving: str | tuple[str, str] | None = None  # the phase or the chapter
-        self._passed = 0  # how many acts `continue` has passed
+        self._steps = 1  # operations until it stops; 0: no count
+        self._until_leaving: str | tuple[str, str] | None = None  # stop after this phase or chapter
+        self._passed = 0  # operations that `continue` has passed
         self._last_command = "step"
         self._socket: _socket.socket | None = None
         self._signal = Interrupt()
         self._over = False
 
-    # What the connection with the monitor calls
+    # Callbacks of the connection to the monitor
 
     def on_record(self, line: str) -> None:
-        """Follow the journal."""
+        """Read a record of the journal."""
         record = json.loads(line)
         process = (record["actor"], record["pid"])
         if self._over:
@@ -99,7 +98,7 @@ class Debugger:
             self._outcome(entry, in_full=in_full)
 
     def on_step(self, socket: _socket.socket) -> bytes:
-        """Decide about the op announced last: returns protocol.CONTINUE or protocol.ABORT."""
+        """Decide about the next operation: GO or ABORT."""
         assert self._next is not None
         self._socket = socket
         entry = self._next
@@ -116,15 +115,15 @@ class Debugger:
             return self._abort()
 
     def on_started(self) -> None:
-        """The command runs: a Ctrl-C that came too late to abort is for the command."""
+        """The command runs: a Ctrl-C that came too late to abort goes to it."""
         self._report_passed()
-        self._say("made: the command runs")
+        self._say("created: the command runs")
         self._over = True
         self._signal.restore()
         if self._signal.came and self._socket is not None:
             self._socket.send(protocol.message(protocol.SIGNAL, {"signal": int(signal.SIGINT)}))
 
-    # Where it stops, and what is shown there
+    # Where it stops, and what it shows
 
     def _is_stop(self, entry: JournalEntry) -> bool:
         if self._steps:
@@ -149,7 +148,7 @@ class Debugger:
         how = _result_text(entry)
         colour = "2" if entry.errno is None else "1;31"
         if entry.errno is not None and self._last_command != "abort":
-            self._steps = 1  # what comes next is what an error makes of it
+            self._steps = 1  # stop at the first operation of the undo
         if in_full:
             self._say(self._page.paint(colour, f"         {how}"))
         elif self._last_command in SILENT_COMMANDS and entry.errno is None:
@@ -164,10 +163,10 @@ class Debugger:
             self._say(f"         … {self._passed} more")
         self._passed = 0
 
-    # The words
+    # Commands
 
     def _prompt(self, socket: _socket.socket) -> bytes:
-        """Hear words until one of them decides."""
+        """Execute commands until one of them decides."""
         while True:
             line = self._read_line(PROMPT)
             if line is None:
@@ -181,7 +180,7 @@ class Debugger:
             self._run_query(verb, argument.strip(), socket)
 
     def _decide(self, verb: str, argument: str) -> bytes | None:
-        """The answer of a word that ends the pause; None for one that does not."""
+        """The answer of a command that ends the pause; None for any other."""
         entry = self._next
         assert entry is not None
         if verb in ("step", "s") and (not argument or (is_decimal(argument) and int(argument))):
@@ -201,11 +200,11 @@ class Debugger:
     def _abort(self) -> bytes:
         self._last_command = "abort"
         self._report_passed()
-        self._say("unmaking what was made:")
+        self._say("undoing what was done:")
         return ABORT
 
     def _run_query(self, verb: str, argument: str, socket: _socket.socket) -> None:
-        """A word that changes nothing of the container."""
+        """Execute a command that does not change the container."""
         if verb in ("inspect", "i") and not argument:
             kernel_view.show(self._container, self._init_pid, self._out)
         elif verb in ("list", "l") and not argument and self._next is not None:
@@ -213,7 +212,9 @@ class Debugger:
         elif verb in ("explain", "e"):
             self._explain(argument)
         elif verb in ("break", "b"):
-            self._say(self._breakpoints.add(argument) if argument else self._breakpoints.entry())
+            self._say(
+                self._breakpoints.add(argument) if argument else self._breakpoints.list_text()
+            )
         elif verb in ("delete", "d") and argument:
             self._say(self._breakpoints.remove(argument))
         elif verb == "sh":
@@ -221,7 +222,7 @@ class Debugger:
         elif verb in ("help", "h", "?"):
             self._out.write(HELP)
         else:
-            self._say(f"{verb}: no such word, or not so; `help` tells them all")
+            self._say(f"{verb}: unknown command or arguments; `help` lists the commands")
 
     def _explain(self, name: str) -> None:
         assert self._next is not None
@@ -231,10 +232,10 @@ class Debugger:
             self._say(f"{name}: no such operation")
 
     def _shell(self, command: str, socket: _socket.socket) -> None:
-        """A shell in the container as far as it is made; back at its end."""
+        """Run a shell or a command in the unfinished container."""
         terminal = not command and os.isatty(0) and os.isatty(1)
         if not command and not terminal:
-            self._say("sh: there is no terminal for a shell; `sh COMMAND` runs one command")
+            self._say("sh: a shell needs a terminal; `sh COMMAND` runs one command")
             return
         for warning in kernel_view.warnings(self._container, self._init_pid):
             self._say(warning)
@@ -243,9 +244,8 @@ class Debugger:
         request = {"Cmd": ["sh", "-c", command] if command else ["sh"], "Tty": terminal}
         size = list(get_size(1)) if terminal else None
         streams = attachment.streams()
-        socket.send(
-            protocol.message(protocol.EXEC, {"request": request, "attach": streams, "size": size})
-        )
+        body = {"request": request, "attach": streams, "size": size}
+        socket.send(protocol.message(protocol.EXEC, body))
         try:
             code = MonitorConnection(socket, attachment, terminal=terminal).relay()
         except MinidockError as error:

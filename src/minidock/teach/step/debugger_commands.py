@@ -1,4 +1,4 @@
-"""What can be said to the debugger."""
+"""The commands of the debugger."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from minidock.kernel.op import REGISTRY
 from minidock.teach.journal_reader import load_ops
 
 HELP = """\
-step, s [N]      do this act (N of them), and stop before the next one
-next, n          go on to the next phase: another function
-chapter          go on to the next chapter: another process, or another module
-continue, c      go on to an act with a break, or until the command runs
-                 each of these stops after an act that failed
-break, b [OP]    stop before each OP, such as pivot_root or mount.pivot_root; alone: list them
-delete, d OP     stop there no longer
-list, l          show the act that is about to be done once more
-explain, e [OP]  what this act, or another, is for
-inspect, i       what the kernel says of the container now: namespaces, mounts, links, cgroup
-sh [COMMAND]     a shell in the container as far as it is made, with what init may do by now
-abort, a         unmake what was made, and end; so do quit, q, Ctrl-C and Ctrl-D
-help, h          this
-an empty line    says the last word again
+step, s [N]      do this operation (or N of them), and stop before the next one
+next, n          continue to the next phase: another function
+chapter          continue to the next chapter: another process or module
+continue, c      continue to a breakpoint, or until the command runs
+                 each of these stops after an operation that failed
+break, b [OP]    set a breakpoint before OP, such as pivot_root; alone: list breakpoints
+delete, d OP     delete a breakpoint
+list, l          show the next operation again
+explain, e [OP]  explain this operation, or another one
+inspect, i       show the container in the kernel: namespaces, mounts, links, cgroup
+sh [COMMAND]     run a shell in the unfinished container, with init's present privileges
+abort, a         undo what was done, and exit; also quit, q, Ctrl-C and Ctrl-D
+help, h          show this help
+an empty line    repeats the last command
 """
 
 
 def verbs() -> list[str]:
-    """The words with which a line begins, in full."""
+    """The names of the commands, without abbreviations."""
     return re.findall(r"^(\w+)(?=,|  | \[)", HELP, re.M)
 
 
 def nouns() -> list[str]:
-    """The names that may follow: ops, with their module and without it."""
+    """The arguments for completion: names of ops, with and without their module."""
     load_ops()
     return sorted({*REGISTRY, *(op.rpartition(".")[2] for op in REGISTRY)})

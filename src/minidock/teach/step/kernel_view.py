@@ -1,8 +1,7 @@
-"""What the kernel says of a container that is half made: namespaces, mounts, links, cgroup.
+"""Show an unfinished container in the kernel: namespaces, mounts, links, cgroup.
 
-Nothing here asks minidock: it is /proc, /sys, and rtnetlink from inside the namespaces
-(ns/network.py). Each part
-names the command by which one sees the same oneself.
+The only sources are /proc, /sys, and rtnetlink inside the namespaces (ns/network.py). Each part
+has the command that shows the same.
 
 Sources: proc(5), namespaces(7), rtnetlink(7), cgroups(7).
 """
@@ -28,14 +27,14 @@ _SECCOMP = {"0": "no seccomp filter", "1": "seccomp strict", "2": "a seccomp fil
 
 
 def show(container: Container, init_pid: int, out: TextIO) -> None:
-    """Write all of it. init_pid: 0 where there is no process yet."""
+    """Write all parts. init_pid: 0 before clone3."""
     if init_pid and not os.path.exists(f"/proc/{init_pid}/ns/mnt"):
-        out.write(f"init ({init_pid}) has ended\n")
+        out.write(f"init ({init_pid}) has exited\n")
         init_pid = 0
     _show_mounts_outside(container, out)
     _show_cgroup(container, out)
     if not init_pid:
-        out.write("process      none yet: no namespaces of its own, no links, no inside\n")
+        out.write("process      none yet: no namespaces, no links\n")
         return
     inside = query_network(init_pid)
     _show_process(init_pid, out)
@@ -46,25 +45,25 @@ def show(container: Container, init_pid: int, out: TextIO) -> None:
 
 
 def warnings(container: Container, init_pid: int) -> list[str]:
-    """What a shell beside init should know of the root that it gets, and of its power there."""
+    """Warnings for a shell beside init: which root it has, and which privileges."""
     try:
         if not init_pid:
             return []
         if has_root_of_host(init_pid):
-            return ["the root is still the host's: what is changed there is changed on the host"]
+            return ["the root is still the host's: changes there are changes on the host"]
         said = []
         if has_host_on_root(init_pid):
             said.append(
-                "the root is the container's; until it is unmounted the host's lies on top of it: "
+                "the root is the container's, but the host's is mounted over it until unmounted: "
                 "`ls /` shows the container's, `ls /..` the host's"
             )
         if runs_as_nobody(container, init_pid):
             said.append(
-                "init may still do what the container must not: this program is the image's, "
-                "and runs as nobody"
+                "init still has privileges that the container must not get, so the image's program "
+                "runs as nobody"
             )
         return said
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
+    except (FileNotFoundError, ProcessLookupError):  # it has exited
         return []
 
 
@@ -92,7 +91,7 @@ def _show_cgroup(container: Container, out: TextIO) -> None:
         where = path.removeprefix("/sys/fs/cgroup/").replace(container.id, "$ID")
         out.write(f"             {where}  processes: {' '.join(list_members) or 'none'}\n")
     if not made:
-        out.write("             not made yet\n")
+        out.write("             not created yet\n")
 
 
 def _show_process(pid: int, out: TextIO) -> None:
@@ -120,7 +119,7 @@ def _show_root(pid: int, container: Container, out: TextIO) -> None:
     _part(out, "root", f"ls /proc/{pid}/root/; readlink /proc/{pid}/cwd")
     whose = "the host's" if has_root_of_host(pid) else "the container's"
     if has_host_on_root(pid):
-        whose += "; the host's is mounted on top of it, where /.. leads"
+        whose += "; the host's is mounted over it, at /.."
     out.write(f"             {whose}\n")
     cwd = os.readlink(f"/proc/{pid}/cwd").replace(container.paths.home, "$C")
     out.write(f"             working directory {cwd}\n")
@@ -136,7 +135,7 @@ def _show_mounts_inside(pid: int, container: Container, out: TextIO) -> None:
         old = _below_old_root(found)
         own = [mount for mount in found if mount.id not in old]
         if old:
-            out.write(f"             {len(old)} of the host's, on top of the new root\n")
+            out.write(f"             {len(old)} of the host's, over the new root\n")
     for mount in own:
         shown = mount.shown.replace(container.paths.home, "$C").replace(container.id, "$ID")
         out.write(f"             {shown}\n")
@@ -155,7 +154,7 @@ def _show_links(pid: int, inside: dict[str, Any], out: TextIO) -> None:
 
 
 class Mount:
-    """A line of mountinfo. shown: mount point, type, source and what of it is mounted."""
+    """A line of mountinfo. shown: mount point, type, source and root within it."""
 
     def __init__(self, line: str) -> None:
         before, _, after = line.partition(" - ")
@@ -166,15 +165,15 @@ class Mount:
 
 
 def mounts(pid: str) -> list[Mount]:
-    """The mounts that a process sees, in the kernel's order."""
+    """List the mounts of a process, in the kernel's order."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
         return [Mount(line) for line in file]
 
 
 def _below_old_root(found: list[Mount]) -> set[str]:
-    """Ids of the host's root where it is mounted over the new one, and of all mounts below it.
+    """Ids of the host's root mounted over the new one, and of all mounts below it.
 
-    So it is between pivot_root(".", ".") and the unmounting of the old root.
+    They exist between pivot_root(".", ".") and umount2(2) of the old root.
     """
     host = next(mount for mount in mounts("self") if mount.target == "/")
     below: set[str] = set()
@@ -192,12 +191,12 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def _peer_text(index: int, far_end: int) -> str:
-    """The host's end of a cable, and the bridge that it is plugged into; "" for one elsewhere."""
+    """The peer of a veth on the host and its bridge, as text; "" if it is not on the host."""
     with Netlink() as kernel:
         every = link.every(kernel)
     names = {found.index: found.name for found in every}
     for found in every:
         if found.kind == "veth" and (found.index, found.far_end) == (far_end, index):
             bridge = f" in {names[found.master]}" if found.master else ""
-            return f"its other end: {found.name}{bridge}"
+            return f"its peer: {found.name}{bridge}"
     return ""

@@ -1,4 +1,4 @@
-"""Where a person speaks to the debugger: lines of stdin, and Ctrl-C."""
+"""The debugger's prompt: lines from stdin, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Interrupt:
-    """Ctrl-C: at the prompt it is heard at once; while an act is done, before the next one.
+    """Ctrl-C: handled at once at the prompt, else before the next operation.
 
-    came: whether there was one that nobody has heard yet. A second one ends this process.
+    came: whether one is pending. A second one ends this process.
     """
 
     def __init__(self) -> None:
         self.came = False
-        self._heard = False
+        self._at_prompt = False
         self._before = signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._heard or self.came:
+        if self._at_prompt or self.came:
             raise KeyboardInterrupt
         self.came = True
 
@@ -31,21 +31,20 @@ class Interrupt:
         return self
 
     def __enter__(self) -> None:
-        self._heard = True
+        self._at_prompt = True
 
     def __exit__(self, *error: object) -> None:
-        self._heard = False
+        self._at_prompt = False
 
     def restore(self) -> None:
         signal.signal(signal.SIGINT, self._before)
 
 
 class Lines:
-    """The lines of stdin, one at a time; what follows one may be for the container.
+    """Reads stdin line by line, and no further: the rest may be for the container.
 
-    On a terminal they are edited by readline, which remembers what was said and completes what is
-    typed: verbs where a line begins, nouns behind that.
-    From a pipe they are read byte by byte, and repeated on `out`, since nobody has seen them typed.
+    On a terminal readline provides editing, history and completion: verbs at the start of a line,
+    nouns after that. From a pipe it reads byte by byte, and echoes the line on `out`.
     """
 
     def __init__(self, out: TextIO, verbs: list[str], nouns: list[str]) -> None:
@@ -53,7 +52,7 @@ class Lines:
         self._edited = os.isatty(0) and os.isatty(1) and _edit(verbs, nouns)
 
     def __call__(self, prompt: str) -> str | None:
-        """The next line, None at the end."""
+        """The next line, None at end of file."""
         if self._edited:
             try:
                 return input(prompt)
@@ -68,15 +67,15 @@ class Lines:
 
 
 def _edit(verbs: list[str], nouns: list[str]) -> bool:
-    """Have input() use readline; False where this Python comes without it."""
+    """Have input() use readline; False if this Python lacks it."""
     try:
         import readline
     except ImportError:
         return False
 
-    def complete(begun: str, number: int) -> str | None:
+    def complete(prefix: str, number: int) -> str | None:
         known = nouns if readline.get_begidx() else verbs
-        matching = [name for name in known if name.startswith(begun)]
+        matching = [name for name in known if name.startswith(prefix)]
         return matching[number] + " " if number < len(matching) else None
 
     readline.set_completer(complete)

@@ -27,19 +27,18 @@ if TYPE_CHECKING:
     from minidock.teach.layers.layer import Layer
 
 _COMMAND_WIDTH = 40
-_LOOKS = 10  # with 2.25 s between them
+_LOOKS = 10  # with 2.25 s of pauses
 _PAUSE_SECONDS = 0.05
-_NAME = 12  # of a volume; those of nobody's choosing have 64 digits
-_NOT_RUNNING = "It does not run: the kernel has neither processes nor mounts of it."
-_V2_TREE = "its processes in the tree of cgroup v2"
+_NAME = 12  # of a volume; anonymous volumes have names of 64 digits
+_NOT_RUNNING = "It does not run: it has neither processes nor mounts in the kernel."
+_V2_TREE = "its processes in the cgroup v2 hierarchy"
 
 
 def locate_container(container: Container) -> Location:
-    """Where a container's parts live.
+    """Locate the parts of a container.
 
-    One that ends while it is looked at is looked at again: it does not run then, or its restart
-    policy has begun it anew. Its monitor, who writes that down, is given a moment for it, each time
-    a longer one. Raises Conflict where the container never holds still.
+    If it exits meanwhile, this starts again, after increasing pauses for the monitor to write the
+    new state. Raises Conflict if the container exits each time.
     """
     for look in range(_LOOKS):
         try:
@@ -48,8 +47,8 @@ def locate_container(container: Container) -> Location:
             time.sleep(look * _PAUSE_SECONDS)
             container = wait_until_settled(container.store, container.id)
     raise Conflict(
-        f"container {container.name} ends and begins again faster than it can be looked at",
-        hint=f"minidock logs {container.name}     may tell why",
+        f"container {container.name} restarts faster than it can be inspected",
+        hint=f"minidock logs {container.name}     may show why",
     )
 
 
@@ -60,7 +59,7 @@ def _locate(container: Container) -> Location:
     command = truncate(" ".join(command.split()), _COMMAND_WIDTH)
     status = container.state["Status"] + (f", process {pid}" if pid else "")
     sections = [
-        Section("On this disk: what it was told to be", _documents(container)),
+        Section("On this disk: its configuration", _documents(container)),
         Section("On this disk: its files, the topmost layer first", _files(container)),
         Section("On this disk: mounted into it", _mounted(container)),
         Section("In the kernel: its monitor", _monitor(container)),
@@ -86,7 +85,7 @@ def _documents(container: Container) -> list[Part]:
     paths = container.paths
     parts = [
         _file("document", paths.document, "what `minidock inspect` shows"),
-        _file("bundle", paths.config, "what the OCI runtime was given, at its last start"),
+        _file("bundle", paths.config, "the OCI configuration of its last start"),
         _file("journal", paths.journal, "each kernel call of its last start: `minidock explain`"),
         _file("log", paths.log, "what it wrote to stdout and stderr: `minidock logs`"),
         _file("hosts", paths.hosts, "mounted over its /etc/hosts"),
@@ -111,7 +110,7 @@ def _files(container: Container) -> list[Part]:
     paths = container.paths
     try:
         layers = of_container(container)
-    except NotFound:  # the image was removed by force
+    except NotFound:  # the image was force-removed
         return [Part("upper", paths.upper, "its image is gone", ["find", paths.upper, "-ls"])]
     with Stack(layers) as stack:
         summary = summary_of(stack, stack.layers[0])
@@ -122,7 +121,7 @@ def _files(container: Container) -> list[Part]:
 
 
 def _own_layer(container: Container, layer: Layer, summary: Summary) -> list[Part]:
-    """upper and work, and the file that they are in where there is one."""
+    """upper and work, and their disk file if there is one."""
     upper, work = layer.path, os.path.join(os.path.dirname(layer.path), "work")
     commands = [["find", upper, "-mindepth", "1", "-ls"], ["ls", "-lA", work]]
     disk = container.paths.disk
@@ -131,13 +130,13 @@ def _own_layer(container: Container, layer: Layer, summary: Summary) -> list[Par
     what = f"what it has written ({size(summary.bytes)}): {summary}"
     parts = [
         Part("upper", upper, what, commands[0], **summary.plain()),
-        Part("work", work, "where overlayfs makes files before it moves them to upper",
+        Part("work", work, "where overlayfs prepares files before it moves them to upper",
              commands[1]),
     ]  # fmt: skip
     if os.path.exists(disk):
         capacity = size(os.stat(disk).st_size)
         when = "mounted while it runs" if layer.disk else "mounted by a loop device"
-        what = f"a file system of {capacity} with both of these in it, {when}"
+        what = f"a file system of {capacity} that contains both, {when}"
         command = ["ls", "-ls", disk] if layer.disk else ["losetup", "-j", disk]
         parts.append(Part("disk", disk, what, command))
     return parts
@@ -146,7 +145,7 @@ def _own_layer(container: Container, layer: Layer, summary: Summary) -> list[Par
 def _merged(container: Container) -> Part:
     merged = container.paths.merged
     if os.path.ismount(merged):
-        return Part("merged", merged, "the layers as one: its root directory",
+        return Part("merged", merged, "the merged layers: its root directory",
                     ["findmnt", "--notruncate", merged])  # fmt: skip
     return Part("merged", merged, "empty: the layers are mounted here while it runs",
                 ["ls", "-ldA", merged])  # fmt: skip
@@ -180,7 +179,7 @@ def _processes(container: Container, pid: int) -> list[Part]:
     shared = inode_of(pid, "pid") == inode_of("self", "pid")
     number = "is process 1 of the container"
     if shared or inside != 1:
-        number = "has that number inside too" if shared else f"is {inside} in its PID namespace"
+        number = "has the same pid inside" if shared else f"is {inside} in its PID namespace"
     mounts = [line.split() for line in mount_table(pid)]
     kinds = Counter(fields[fields.index("-") + 1] for fields in mounts)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
@@ -195,7 +194,7 @@ def _processes(container: Container, pid: int) -> list[Part]:
         what = f"its line in the mount table, from {mount['Source'] or mount['Type']}"
         parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
     for where in map(in_container, container.host_config.get("Tmpfs") or {}):
-        what = "a tmpfs: in memory, and gone when it ends"
+        what = "a tmpfs: in memory, and gone when it exits"
         parts.append(Part(f"mount {where}", where, what, mount_line(pid, where)))
     return parts
 
@@ -213,7 +212,7 @@ def _namespaces(pid: int) -> list[Part]:
 
 
 def _cgroups(container: Container) -> list[Part]:
-    """One directory in cgroup v2; in v1 one in each tree, which several controllers may share."""
+    """One directory in cgroup v2; in v1 one in each hierarchy, which controllers may share."""
     by_directory: dict[str, list[str]] = {}
     for controller, path in cgroup_of(container.store, container.id).paths().items():
         by_directory.setdefault(path, []).append(controller)
@@ -221,6 +220,6 @@ def _cgroups(container: Container) -> list[Part]:
     for path, controllers in by_directory.items():
         if os.path.isdir(path):
             named = ", ".join(name.removeprefix("name=") for name in controllers if name)
-            what = f"its processes in the tree of {named}" if named else _V2_TREE
+            what = f"its processes in the hierarchy of {named}" if named else _V2_TREE
             parts.append(Part("cgroup", path, what, ["cat", f"{path}/cgroup.procs"]))
     return parts

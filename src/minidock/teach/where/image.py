@@ -1,4 +1,4 @@
-"""where IMAGE and where VOLUME: what they are on this disk; the kernel knows nothing of either."""
+"""where IMAGE and where VOLUME: their parts on this disk; the kernel knows neither."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def locate_image(store: Store, image: Image) -> Location:
-    """Where an image's parts live."""
+    """Locate the parts of an image."""
     name = image.references[0] if image.references else image.id[7:19]
     layers = plural(len(image.chain_ids), "layer")
     return Location(
@@ -41,16 +41,16 @@ def locate_image(store: Store, image: Image) -> Location:
 def _documents(store: Store, image: Image) -> list[Part]:
     names = ", ".join([*image.references, *image.digests]) or "none"
     return [
-        Part("names", store.images, f"{names}: all names of the store are in one file",
+        Part("names", store.images, f"{names}: one file has all names of the store",
              ["cat", store.images]),
         Part("config", store.blob(image.id),
-             "what to run, and its layers' digests; the digest of this file is the image's id",
+             "its configuration and layer digests; the digest of this file is the image's id",
              ["sha256sum", store.blob(image.id)]),
     ]  # fmt: skip
 
 
 def layer_parts(store: Store, image: Image) -> list[Part]:
-    """The layers of an image, each with what it adds to those below it."""
+    """The layers of an image, each with its changes."""
     parts = []
     with Stack(of_image(image)) as stack:
         for layer in stack.layers:
@@ -85,7 +85,7 @@ def _users(store: Store, image: Image) -> list[Part]:
 
 
 def locate_volume(store: Store, document: dict[str, Any]) -> Location:
-    """Where a volume's parts live, and who mounts it."""
+    """Locate the parts of a volume, and the containers that mount it."""
     name = document["Name"]
     home = store.volume(name)
     users = [
@@ -109,7 +109,7 @@ def locate_volume(store: Store, document: dict[str, Any]) -> Location:
                          ["cat", f"{home}/volume.json"]),
                 ],
             ),
-            Section("Who mounts it", [_user(store, each, mount) for each, mount in users]),
+            Section("Containers that mount it", [_user(store, *user) for user in users]),
         ],
         {"STORE": store.root},
     )  # fmt: skip
@@ -133,7 +133,7 @@ def mount_line(pid: int, destination: str) -> list[str]:
 
 
 def _contents(path: str) -> str:
-    """How much is in a directory of a volume."""
+    """The number of files in a volume, and their size."""
     try:
         files, total = size_below(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""where CONTAINER:PATH, where something is mounted over the layers there: a volume, /proc, /dev."""
+"""where CONTAINER:PATH for a path in a mount over the layers: a volume, /proc, /dev."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class MountedPath:
-    """The mount, other than the root's, in which a path of a container lies.
+    """A path of a container in a mount other than the root's.
 
-    path: as it was asked for. place: without links and "..". point: where it is mounted. kind: of
-    its file system, or "bind". source: the host's path that the path means, or "" where it is on no
-    disk of the host. target: of a link. command: what shows it.
+    path: as given. place: without links and "..". point: the mount point. kind: the type of the
+    file system, or "bind". source: the path on the host, "" if it is not on a disk of the host.
+    target: of a symbolic link. command: shows it.
     """
 
     def __init__(self, name: str, path: str, place: str, mount: Mount) -> None:
@@ -39,26 +39,28 @@ class MountedPath:
         self.target = ""
 
     def sentence(self) -> str:
-        """What is to be said of it."""
+        """Where the path is, as a sentence."""
         if self.source:
-            return f"It is not in a layer: mounted at {self.point}, it is the host's {self.source}"
-        return f"It is not in a layer: a file system of the kind {self.kind} is at {self.point}"
+            return f"It is in a mount at {self.point}, not in a layer: the host's {self.source}"
+        return (
+            f"It is in a mount at {self.point}, not in a layer: a file system of type {self.kind}"
+        )
 
     def sentences(self) -> list[str]:
-        """The links on the way, what is to be said of it, and where it leads if it is a link."""
-        last = f"It points to {self.target}, which `where` tells of by that name."
+        """All sentences: links on the path, where it is, and its target if it is a link."""
+        last = f"It points to {self.target}, look it up with `where`."
         return [*self.links, f"{self.sentence()}.", *([last] if self.target else [])]
 
     def plain(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
-        told = {name: value for name, value in vars(self).items() if name != "links"}
-        return {"event": "mounted", **told, "sentences": self.sentences()}
+        """The answer as a JSON object."""
+        members = {name: value for name, value in vars(self).items() if name != "links"}
+        return {"event": "mounted", **members, "sentences": self.sentences()}
 
 
 def mounted_at(container: Container, walk: PathWalk, path: str, *, pid: int) -> MountedPath | None:
-    """What a way that was gone led to, where that is in a mount; None where it is in the layers.
+    """The answer for the end of a path walk in a mount; None if it is in the layers.
 
-    path: as it was asked for. pid: of the container's process, 0 where it does not run.
+    path: as given. pid: of the container's process, 0 if it does not run.
     """
     mount = walk.node.mount
     if mount is None:
@@ -79,12 +81,12 @@ def mounted_at(container: Container, walk: PathWalk, path: str, *, pid: int) -> 
 
 
 def links_text(walk: PathWalk) -> list[str]:
-    """The links that a way went through, a sentence each."""
+    """The links that a path walk followed, a sentence each."""
     return [f"{link} is a link to {target}." for link, target in walk.links]
 
 
 def write_text(mounted: MountedPath, out: TextIO, variables: dict[str, str]) -> None:
-    """Write it for people. variables: as in class Whole."""
+    """Write it as text. variables: as in class Location."""
     paint, used = Paint(out), Shortener(variables)
     body = [f"    {used.shorten(sentence)}" for sentence in mounted.sentences()]
     body.append("    " + paint.command(f"$ {used.command(mounted.command)}"))

@@ -1,4 +1,4 @@
-"""The network part of where CONTAINER: addresses, cables, bridges, listeners and firewall rules."""
+"""where CONTAINER, network: addresses, veth pairs, bridges, published ports, firewall rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def network_parts(container: Container, pid: int) -> list[Part]:
-    """What the kernel has of a running container's network."""
+    """List the parts of a running container's network in the kernel."""
     asked = parse_network_mode(container.host_config["NetworkMode"])
     if asked.kind == "host":
         return [Part("network", "host", "the host's own", ["ip", "address"])]
@@ -31,7 +31,7 @@ def network_parts(container: Container, pid: int) -> list[Part]:
         what = f"that of the container {asked.target[:12]}"
         return [Part("network", asked.target, what, [*inside, "ip", "address"])]
     parts = [
-        Part("routes", f"/proc/{pid}/net/route", "where its packets go",
+        Part("routes", f"/proc/{pid}/net/route", "its routes",
              [*inside, "ip", "route", "show"])
     ]  # fmt: skip
     joined = [network for network in read_all(container.store) if container.id in network["Leases"]]
@@ -45,10 +45,10 @@ def network_parts(container: Container, pid: int) -> list[Part]:
 
 
 class Devices:
-    """What the kernel has of devices and sockets, on the host and inside.
+    """Network devices and sockets, on the host and inside.
 
-    links, inside: by name; addresses: IPv4 ones of a device on the host, by its index. held: the
-    ports that a container's monitor holds, as (protocol, number).
+    links, inside: by name. addresses: IPv4 addresses of a host device, by its index. held: the
+    ports that the container's monitor holds, as (protocol, number).
     """
 
     def __init__(self, pid: int, monitor: int) -> None:
@@ -62,12 +62,12 @@ class Devices:
         self.held = _held_by(monitor) if monitor else set()
 
     def bridge_of(self, name: str) -> str:
-        """The bridge that a device is plugged into; "" for none."""
+        """The bridge of which a device is a port; "" if none."""
         return self._names.get(self.links[name].master, "")
 
 
 def _held_by(pid: int) -> set[tuple[str, int]]:
-    """The ports of this host's network that a process holds. Source: proc_pid_net(5)."""
+    """The ports of this host on which a process has sockets. Source: proc_pid_net(5)."""
     sockets = set()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):  # closed meanwhile
@@ -84,23 +84,23 @@ def _held_by(pid: int) -> set[tuple[str, int]]:
 def _endpoint(
     container: Container, network: dict[str, Any], inside: list[str], kernel: Devices
 ) -> list[Part]:
-    """One cable: the container's end, the host's end, and the bridge that it is plugged into."""
+    """One veth pair: the container's end, the host's end, and its bridge."""
     lease = network["Leases"][container.id]
     store, name, device = container.store, network["Name"], network["Device"]
     parts = [
-        Part(f"network {name}", store.network(name), "who has which address",
+        Part(f"network {name}", store.network(name), "its leases: who has which address",
              ["cat", store.network(name)])
     ]  # fmt: skip
     if (interface := lease.get("Interface", "")) in kernel.inside:
         found = [a.partition("/")[0] for a in kernel.inside[interface]["addresses"] if ":" not in a]
-        what = f"{', '.join(found) or 'no address'}: its end of the cable"
+        what = f"{', '.join(found) or 'no address'}: its end of the veth pair"
         what += "" if kernel.inside[interface]["up"] else ", which is down"
         command = [*inside, "ip", "address", "show", "dev", interface]
         parts.append(Part(interface, ", ".join(found), what, command))
-    if (cable := lease.get("Cable", "")) in kernel.links:
-        plugged = kernel.bridge_of(cable)
-        what = f"the host's end of it, a veth, plugged into {plugged or 'no bridge'}"
-        parts.append(Part(cable, cable, what, ["ip", "link", "show", "dev", cable]))
+    if (veth := lease.get("Cable", "")) in kernel.links:
+        bridge = kernel.bridge_of(veth)
+        what = f"the host's end of it, attached to {bridge or 'no bridge'}"
+        parts.append(Part(veth, veth, what, ["ip", "link", "show", "dev", veth]))
     if device in kernel.links:
         gateway = network["Gateway"]
         has = gateway in kernel.addresses.get(kernel.links[device].index, ())
@@ -110,7 +110,7 @@ def _endpoint(
 
 
 def _listeners(lease: dict[str, Any], held: set[tuple[str, int]]) -> list[Part]:
-    """The published ports, which the monitor holds so that nobody else gets them."""
+    """The published ports, which the monitor reserves with sockets."""
     ports = {(b["HostPort"], b["Proto"]): b["ContainerPort"] for b in lease.get("Bindings", ())}
     parts = []
     for (port, protocol), inner in ports.items():
@@ -132,17 +132,17 @@ def _rules(
     """The chains that the network's packets pass."""
     chain = chain_of(network["Device"])
     purposes = {
-        ("raw", chain): "nobody from outside calls a container by its own address",
-        ("nat", chain): "what comes to a published port becomes a container's",
-        ("nat", f"{chain}-OUT"): "what leaves for the world takes the host's address",
-        ("filter", chain): "what may pass between the bridge and the rest",
+        ("raw", chain): "blocks connections from outside to containers' own addresses",
+        ("nat", chain): "translates published ports to containers",
+        ("nat", f"{chain}-OUT"): "masquerades outgoing packets",
+        ("filter", chain): "filters what passes between the bridge and other devices",
     }
     parts = []
     for (table, name), purpose in purposes.items():
         rules = saved.get(table, {}).get(name)
         if rules is None:
             command = ["iptables", "-t", table, "-S"]
-            what = f"{name} is not there: was the firewall flushed? `minidock restart` makes it"
+            what = f"{name} is missing: was the firewall flushed? `minidock restart` restores it"
         else:
             own = sum(container_id[:12] in rule for rule in rules)
             command = ["iptables", "-t", table, "-S", name]

@@ -1,10 +1,10 @@
-"""where: where each part of a container, image or volume lives, on this disk and in the kernel.
+"""where: locate each part of a container, image or volume, on this disk and in the kernel.
 
-    container.py, image.py  ->  Part: a thing, its place, and the command that shows it
-                            ->  Text with $C, $STORE and $ID for long paths; or JSON
+    container.py, image.py  ->  Part: its name, its location, and the command that shows it
+                            ->  text with $C, $STORE and $ID for long paths; or JSON
 
-Nothing is told from memory: a part of a run is looked up in the kernel, and one that is not there
-is not listed. Each command is one that a shell takes as it stands.
+All parts are looked up in the kernel; a missing part is not listed. Each command can be pasted into
+a shell.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ _NAME_WIDTH = 16
 
 
 class Part:
-    """One part of something.
+    """One part of a container, image or volume.
 
-    name: what it is, such as "upper". place: a path, or the kernel's name for it. what: a clause
-    for people. command: of a shell, as a list of words, or as text where it needs a shell.
-    more: further members for JSON.
+    name: such as "upper". place: its path, or the kernel's name for it. what: a description.
+    command: words, or text if it needs a shell. more: further members of the JSON object.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Part:
         self.more = more
 
     def plain(self, section: str) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """The part as a JSON object."""
         return {
             "section": section,
             "name": self.name,
@@ -53,7 +52,7 @@ class Part:
 
 
 class Section:
-    """Parts that lie in one place: "on this disk", "in the kernel"."""
+    """Parts under one title, such as "In the kernel: namespaces"."""
 
     def __init__(self, title: str, parts: Sequence[Part]) -> None:
         self.title = title
@@ -61,10 +60,10 @@ class Section:
 
 
 class Location:
-    """Something, with all its parts.
+    """A container, image or volume with the locations of its parts.
 
-    kind: container, image or volume. id: its id, or a volume's name. title: a line for people.
-    variables: shell variable -> the path that it stands for in the text, longest path first.
+    kind: container, image or volume. id: its id, or a volume's name. title: one line.
+    variables: shell variable -> path, longest path first.
     """
 
     def __init__(
@@ -78,14 +77,14 @@ class Location:
 
 
 def write_json(location: Location, out: TextIO) -> None:
-    """Write it for machines: one document, commands and paths in full."""
+    """Write one JSON document, with commands and paths in full."""
     parts = [part.plain(section.title) for section in location.sections for part in section.parts]
     document = {"kind": location.kind, "id": location.id, "title": location.title, "parts": parts}
     out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(location: Location, out: TextIO) -> None:
-    """Write it for people; what stands behind "$ " can be typed once the first lines have been."""
+    """Write text; the commands after "$ " need the assignments in the first lines."""
     paint = Paint(out)
     out.write(paint.bold(location.title) + "\n")
     used = Shortener(location.variables)
@@ -106,9 +105,9 @@ def _lines(section: Section, used: Shortener, paint: Paint) -> list[str]:
 
 
 class Shortener:
-    """Puts shell variables in the place of long paths, and remembers which were used.
+    """Replaces long paths by shell variables, and remembers the variables used.
 
-    variables: name -> path, longer paths first; one that a shell would have to quote is left alone.
+    variables: name -> path, longer paths first; a path that needs quoting is not replaced.
     """
 
     def __init__(self, variables: dict[str, str]) -> None:
@@ -116,21 +115,21 @@ class Shortener:
         self._used: set[str] = set()
 
     def shorten(self, text: str) -> str:
-        """A text for people, with variables."""
+        """Shorten a text."""
         for name, path in self._variables.items():
-            pattern = re.escape(path) + r"(?![\w.-])"  # not where another name only begins so
+            pattern = re.escape(path) + r"(?![\w.-])"  # not if the name continues
             if re.search(pattern, text):
                 text = re.sub(pattern, f"${name}", text)
                 self._used.add(name)
         return text
 
     def command(self, text: str) -> str:
-        """A command, with variables; where a path is in single quotes it stays as it is."""
+        """Shorten a command, unless it has a path in single quotes."""
         quoted = any(_is_quoted(text, path) for path in self._variables.values())
         return text if quoted else self.shorten(text)
 
     def assignments(self) -> list[str]:
-        """What to type first: a line a variable, in terms of those above it."""
+        """The assignments of the variables used, each in terms of those above it."""
         lines: list[str] = []
         pending = dict(self._variables)
         for name, path in list(pending.items()):
@@ -145,7 +144,7 @@ class Shortener:
 
 
 def _is_quoted(text: str, path: str) -> bool:
-    """Whether any place of a path in a command is inside single quotes."""
+    """Whether a path in a command is within single quotes."""
     return any(before.count("'") % 2 for before in _prefixes(text, path))
 
 

@@ -1,4 +1,4 @@
-"""where CONTAINER:PATH: a path's story for people, or the mount that is over the layers there."""
+"""where CONTAINER:PATH: the story of a path in the layers, or its mount."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAUSE_SECONDS = 0.01
 
 
 def answer_for(container: Container, path: str) -> Story | MountedPath:
-    """What a path of a container is: in its layers, or in what is mounted over them.
+    """Explain a path of a container, in its layers or in a mount.
 
     Raises NotFound as `story_of`.
     """
@@ -38,7 +38,7 @@ def answer_for(container: Container, path: str) -> Story | MountedPath:
             if pid
             else _answer_stopped(container, path)
         )
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just exited
         return _answer_stopped(container, path)
 
 
@@ -62,19 +62,19 @@ def _answer(container: Container, path: str, root: PathNode, pid: int) -> Story 
 
 
 def _stable_story(container: Container, path: str) -> Story:
-    """The story of a path that may be changing: told when it stands still for a moment."""
+    """The story of a path, again if a parent was replaced meanwhile."""
     for _ in range(_ATTEMPTS):
         try:
             return story_of(container.name, of_container(container), path)
-        except Conflict:  # a directory on the way was replaced while it was read
+        except Conflict:  # a parent directory was replaced meanwhile
             time.sleep(_PAUSE_SECONDS)
     return story_of(container.name, of_container(container), path)
 
 
 def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
-    """Write it for people: the answer, then every version, the topmost first.
+    """Write it as text: the story, then all versions, topmost first.
 
-    variables: as in class Whole.
+    variables: as in class Location.
     """
     from textwrap import fill
 
@@ -93,7 +93,7 @@ def write_text(story: Story, out: TextIO, variables: dict[str, str]) -> None:
 
 
 def _described(version: Version) -> str:
-    """What it is, and what it has to do with what is seen."""
+    """A version's kind and role."""
     status, barrier = version.entry.status, version.hidden_by
     detail = f", {size(status.st_size)}" if stat.S_ISREG(status.st_mode) else ""
     role = _ROLES[version.role]
@@ -113,6 +113,6 @@ _ROLES = {
     "seen": "this is seen",
     "merged": "its files are seen too",
     "content": "its content is seen",
-    "whiteout": "says that there is none",
+    "whiteout": "marks the file as deleted",
     "hidden": "hidden",
 }

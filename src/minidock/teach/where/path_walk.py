@@ -1,12 +1,12 @@
-"""where CONTAINER:PATH: the way down a path, as a process of the container would go it.
+"""where CONTAINER:PATH: resolve a path as a process of the container does.
 
-    of a running one    by descriptors in its own mount namespace: the kernel crosses its mounts
-    of any other one    over the image's layers and its own, and what its last start mounted there,
-                        or the next one will: what a tmpfs will hold nobody can know
+    a running container   by descriptors in its mount namespace: the kernel crosses mounts
+    a stopped container   in its layers and the mounts of its last (or next) start; the content of a
+                          tmpfs is unknown
 
-Links are followed here, one after the other, from the container's root and never out of it: a link
-in a volume may lead into the layers, and back. Those of procfs are not followed, as they mean
-another place to each process that reads them.
+This module resolves symbolic links itself, from the container's root and never out of it: a link in
+a volume may lead into the layers, and back. Magic links of procfs are not followed, since their
+target depends on the process that reads them.
 
 Source: path_resolution(7); proc_pid_mountinfo(5); proc_pid_fdinfo(5), "mnt_id".
 """
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from minidock.teach.layers.layer import Version
 
     class PathNode(Protocol):
-        """Where a way is. mount: None where that is the container's root file system."""
+        """A file in a path walk. mount: None if it is on the container's root file system."""
 
         mount: Mount | None
 
         def kind(self) -> int:
-            """What it is, as S_IFMT has it; 0 where that cannot be known."""
+            """Its type (S_IFMT); 0 if unknown."""
 
         def target(self) -> str:
-            """Where a link points to."""
+            """The target of a symbolic link."""
 
         def down(self, name: str) -> PathNode | None:
-            """What is there under a name; None for nothing."""
+            """The entry of that name, or None."""
 
 
 _LINKS_MAX = 40  # path_resolution(7)
@@ -50,10 +50,10 @@ _FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Mount:
-    """Something mounted over the layers.
+    """A mount over the layers.
 
-    point: where, in the container. kind: of its file system, or "bind". source: the host's path of
-    its root, "" where there is none.
+    point: the mount point in the container. kind: the type of the file system, or "bind".
+    source: the host's path of its root, "" if none.
     """
 
     def __init__(self, point: str, kind: str, source: str) -> None:
@@ -63,9 +63,9 @@ class Mount:
 
 
 class PathWalk:
-    """A way: levels: each name that was gone down, and the place there. links: (link, its target).
+    """A path walk. levels: (component, its node). links: (link, its target) for links followed.
 
-    rest: the names that nothing is under any more.
+    rest: the components that do not exist.
     """
 
     def __init__(self, root: PathNode) -> None:
@@ -79,19 +79,19 @@ class PathWalk:
 
     @property
     def path(self) -> str:
-        """The path without links and "..", with the names that nothing is under."""
+        """The path without links and "..", with the missing components."""
         return "/" + "/".join([*[name for name, _ in self.levels[1:]], *self.rest])
 
 
 def follow(root: PathNode, path: str, *, to_the_end: bool = False) -> PathWalk:
-    """Go down a path. to_the_end: a link at its end is followed too.
+    """Resolve a path. to_the_end: follow a link at its end too.
 
-    Raises UsageError for links that lead in a circle.
+    Raises UsageError for a loop of links.
     """
     walk = PathWalk(root)
     waiting = _names(path)
     if path.endswith("/"):
-        waiting.append(".")  # only a directory may have a slash behind it
+        waiting.append(".")  # a trailing slash requires a directory
     while waiting:
         if walk.node.kind() not in (stat.S_IFDIR, 0):
             walk.rest = waiting
@@ -124,7 +124,7 @@ def _names(path: str) -> list[str]:
 
 
 class OpenNode:
-    """A place that is held open. The descriptor ends with it."""
+    """A node with an open descriptor, which is closed with it."""
 
     def __init__(self, fd: int, mount: Mount | None) -> None:
         self.fd = fd
@@ -140,7 +140,7 @@ class OpenNode:
         return os.readlink("", dir_fd=self.fd)
 
     def open_down(self, name: str) -> int:
-        """The descriptor of what is there under a name; -1 for nothing."""
+        """Open the entry of that name; -1 if it does not exist."""
         try:
             return os.open(name, _FLAGS, dir_fd=self.fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -148,7 +148,7 @@ class OpenNode:
 
 
 class RunningNode(OpenNode):
-    """A place in the mount namespace of a container's process."""
+    """A node in the mount namespace of a container's process."""
 
     def __init__(self, fd: int, mounts: Mounts) -> None:
         self._mounts = mounts
@@ -166,14 +166,14 @@ class RunningNode(OpenNode):
 
 
 class Mounts:
-    """The mounts of a container's process, by the kernel's numbers."""
+    """The mounts of a container's process, by mount id."""
 
     def __init__(self, pid: int, root: int) -> None:
         self._lines = {line.split(" ", 1)[0]: line for line in mount_table(pid)}
         self._root = _mount_id(root)
 
     def of(self, fd: int) -> Mount | None:
-        """The mount that a descriptor is in; None for the root's."""
+        """The mount of a descriptor; None for the root mount."""
         number = _mount_id(fd)
         if number == self._root or number not in self._lines:
             return None
@@ -190,7 +190,7 @@ def _mount_id(fd: int) -> str:
 
 
 def _on_host(device: str, root: str) -> str:
-    """The host's path of a place in a file system, by the mounts that it has of it; "" for none."""
+    """The host's path of a directory in a file system, from the host's mounts; "" if none."""
     for line in reversed(mount_table("self")):
         fields = line.split(" ", 5)
         top = unescaped(fields[3]).rstrip("/")
@@ -202,7 +202,7 @@ def _on_host(device: str, root: str) -> str:
 
 
 def _is_on(path: str, device: str) -> bool:
-    """Whether a path of the host is there, and no other file system has been mounted over it."""
+    """Whether a path of the host is on a device, and not hidden by another mount."""
     try:
         number = os.lstat(path).st_dev
     except OSError:
@@ -211,13 +211,13 @@ def _is_on(path: str, device: str) -> bool:
 
 
 def root_of_running(pid: int) -> RunningNode:
-    """The root of a container's process. Raises FileNotFoundError where it has ended."""
+    """The root of a container's process. Raises FileNotFoundError if it has exited."""
     fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return RunningNode(fd, Mounts(pid, fd))
 
 
 class LayerNode:
-    """A place in the layers, by the versions of it that count."""
+    """A node in the layers, with its visible versions."""
 
     def __init__(self, stack: Stack, visible: list[Version]) -> None:
         self._stack = stack
@@ -237,7 +237,7 @@ class LayerNode:
 
 
 class HostNode(OpenNode):
-    """A place in a directory of the host that a start binds into the container."""
+    """A node in a directory of the host that a start bind-mounts."""
 
     def down(self, name: str) -> HostNode | None:
         fd = self.open_down(name)
@@ -245,9 +245,9 @@ class HostNode(OpenNode):
 
 
 class StoppedNode:
-    """A place of a container that does not run.
+    """A node of a stopped container.
 
-    tree: all that will be mounted. path: of the place. inner: what can be known of it.
+    tree: its mounts. path: of the node. inner: its content, as far as known.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class StoppedNode:
 
 
 class StoppedRoot:
-    """The root of a container that does not run: `with Tree(container) as root:`."""
+    """The root of a stopped container: `with StoppedRoot(container) as root:`."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -300,7 +300,7 @@ class StoppedRoot:
         self._stack.__exit__(kind, error, trace)
 
     def over(self, path: str, mount: Mount | None) -> StoppedNode | None:
-        """What is mounted at a path of a mount, or of the layers; of several the latest."""
+        """The topmost mount at a path of a mount, or of the layers, or None."""
         found = None
         for point, below, node in self._mounted:
             if (point, below) == (path, found.mount if found else mount):
@@ -311,12 +311,12 @@ class StoppedRoot:
 def _bound(mount: Mount) -> HostNode | None:
     try:
         return HostNode(os.open(mount.source, _FLAGS), mount)
-    except OSError:  # it is gone from the host
+    except OSError:  # it no longer exists on the host
         return None
 
 
 def _configured(container: Container) -> list[dict[str, Any]]:
-    """What the last start mounted, or the first one will: "destination", "type", "source"."""
+    """The mounts of the last start, or of the first: "destination", "type", "source"."""
     try:
         with open(container.paths.config, encoding="utf-8") as file:
             mounts: list[dict[str, Any]] = json.load(file)["mounts"]

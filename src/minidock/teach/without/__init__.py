@@ -1,9 +1,9 @@
-"""without: a container with one wall left out, and what comes through the hole.
+"""without: run a container without some isolation, and show what leaks.
 
-    isolations.py     the walls, and what each omission changes of what was asked for
-    probes.py    looks and attempts, made inside by a process as the container's command would be
-    witness.py   the host's side: runs the probes, and looks whether they show on the host
-    report.py    the warning before, and what leaked, in words
+    isolations.py  the isolations, and how each omission changes the create request
+    probes.py      reads and attempts, made inside by a process in the place of the command
+    witness.py     the host's side: runs the probes, and checks their effects on the host
+    report.py      the warning before the run, and the report of the leaks
 
 docs/without.md has the table of probes and omissions; a test compares it with the kernel's answers.
 """

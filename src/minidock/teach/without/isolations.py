@@ -1,8 +1,8 @@
-"""The walls of a container, and what leaving one out changes of what was asked for.
+"""The isolations of a container, and how --without changes the create request.
 
-Nothing below learns a new word: an omission is a field of Docker's ContainerCreate body that a flag
-could have set, too. For two of them Docker has no field, since it never leaves them out; they go
-into the OCI config, as an annotation and as a namespace that is missing (runtime/config.py).
+An omission is a field of Docker's ContainerCreate body that a flag can set too, so the layers below
+need no change. For two of them Docker has no field; an annotation carries them to the OCI config
+(runtime/config.py).
 
 Sources: Docker Engine API 1.45, HostConfig; namespaces(7); OCI runtime-spec config "Annotations".
 """
@@ -20,10 +20,10 @@ _ANNOTATION = "minidock.without"
 
 
 class Isolation:
-    """One wall.
+    """One isolation.
 
-    lost: what a container without it shares. flag: how docker's users leave it out; "" where they
-    cannot. change: leaves it out of a HostConfig. dangerous: the host's files are in reach then.
+    lost: the effect of leaving it out. flag: Docker's flag for that, "" if none. change: leaves it
+    out of a HostConfig. dangerous: whether that exposes the host's files.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class Isolation:
 
 
 def _mode(lost: str, field: str, flag: str) -> Isolation:
-    """A namespace that Docker can leave out: its mode is "host"."""
+    """A namespace that Docker can share with the host: its mode is "host"."""
 
     def change(host: dict[str, Any]) -> None:
         if host.get(field) not in (None, "", "default", "host"):
-            raise UsageError(f"{flag} {host[field]} needs the wall that --without leaves out")
+            raise UsageError(f"{flag} {host[field]} conflicts with --without")
         host[field] = "host"
 
     return Isolation(lost, f"{flag} host", change)
 
 
 def _annotated(lost: str, name: str) -> Isolation:
-    """One that Docker never leaves out."""
+    """An isolation that Docker cannot leave out."""
 
     def change(host: dict[str, Any]) -> None:
         named = (host.get("Annotations") or {}).get(_ANNOTATION, "")
@@ -65,13 +65,13 @@ def _annotated(lost: str, name: str) -> Isolation:
 def _no_seccomp(host: dict[str, Any]) -> None:
     given = host.get("SecurityOpt") or []
     if any(option.startswith("seccomp") for option in given):
-        raise UsageError("--security-opt seccomp=… and --without seccomp: give one of them")
+        raise UsageError("--security-opt seccomp=… and --without seccomp are mutually exclusive")
     host["SecurityOpt"] = [*given, "seccomp=unconfined"]
 
 
 def _all_capabilities(host: dict[str, Any]) -> None:
     if host.get("CapDrop"):
-        raise UsageError("--cap-drop and --without capabilities: give one of them")
+        raise UsageError("--cap-drop and --without capabilities are mutually exclusive")
     host["CapAdd"] = ["ALL"]
 
 
@@ -85,21 +85,19 @@ def _all_devices(host: dict[str, Any]) -> None:
 
 
 ISOLATIONS = {
-    "pid": _mode("its processes are among the host's, and see them", "PidMode", "--pid"),
-    "mount": _annotated("what it mounts is mounted on the host", "mount"),
-    "net": _mode("it has the host's network and addresses", "NetworkMode", "--network"),
-    "uts": _mode("it has the host's name", "UTSMode", "--uts"),
-    "ipc": _mode("it shares shared memory and queues with the host", "IpcMode", "--ipc"),
-    "cgroup": _mode("it sees its cgroup's place on the host", "CgroupnsMode", "--cgroupns"),
-    "pivot_root": _annotated("its root is set by chroot(2), the host's is above it", "pivot_root"),
+    "pid": _mode("it shares the host's PID namespace and sees its processes", "PidMode", "--pid"),
+    "mount": _annotated("its mounts appear on the host", "mount"),
+    "net": _mode("it has the host's network devices and addresses", "NetworkMode", "--network"),
+    "uts": _mode("it has the host's hostname", "UTSMode", "--uts"),
+    "ipc": _mode("it has the host's shared memory and message queues", "IpcMode", "--ipc"),
+    "cgroup": _mode("it sees the path of its cgroup on the host", "CgroupnsMode", "--cgroupns"),
+    "pivot_root": _annotated("its root is set by chroot(2), below the host's", "pivot_root"),
     "seccomp": Isolation(
         "no system call is filtered", "--security-opt seccomp=unconfined", _no_seccomp
     ),
-    "capabilities": Isolation(
-        "its root has all of root's power", "--cap-add ALL", _all_capabilities
-    ),
+    "capabilities": Isolation("its root has all capabilities", "--cap-add ALL", _all_capabilities),
     "masks": Isolation(
-        "nothing of /proc and /sys is hidden or read-only",
+        "no path of /proc and /sys is masked or read-only",
         "--security-opt systempaths=unconfined",
         _no_masks,
     ),
@@ -110,16 +108,16 @@ ISOLATIONS = {
 
 
 def parse_isolations(given: Iterable[str]) -> list[str]:
-    """The walls that --without names, in the order of WALLS.
+    """Parse the values of --without; returns names in the order of ISOLATIONS.
 
-    given: each a name, or several with commas between.
-    Raises UsageError for one that there is not.
+    given: each a comma-separated list of names.
+    Raises UsageError for an unknown name.
     """
     wanted = [word.strip() for text in given for word in text.split(",")]
     for name in wanted:
         if name not in ISOLATIONS:
             raise UsageError(
-                f'--without: there is no wall "{name}"', hint=f"there are {', '.join(ISOLATIONS)}"
+                f'--without: unknown isolation "{name}"', hint=f"one of {', '.join(ISOLATIONS)}"
             )
     return [name for name in ISOLATIONS if name in wanted]
 
@@ -127,23 +125,23 @@ def parse_isolations(given: Iterable[str]) -> list[str]:
 def leave_out(
     body: dict[str, Any], isolations: list[str], *, is_allowed: Callable[[], bool]
 ) -> None:
-    """Change a ContainerCreate body so that the container has no such walls.
+    """Change a ContainerCreate body so that the container lacks these isolations.
 
-    is_allowed: whether the dangerous ones may be left out here; asked only for those.
-    Raises UsageError where they may not, and where the body asks for the opposite.
+    is_allowed: whether the dangerous ones may be left out here; called only for those.
+    Raises UsageError if they may not, and if the body has conflicting options.
     """
     host = body["HostConfig"]
     if host.get("Privileged"):
         raise UsageError(
-            "--privileged and --without: give one of them",
+            "--privileged and --without are mutually exclusive",
             hint="--privileged leaves out seccomp, capabilities, masks and devices",
         )
     dangerous = [name for name in isolations if ISOLATIONS[name].dangerous]
     if dangerous and not is_allowed():
         raise UsageError(
-            f"--without {','.join(dangerous)} puts this machine's own files into the container's "
-            "reach, and this is no virtual machine",
-            hint="use one that may break (vagrant up), or say --yes-in-a-vm",
+            f"--without {','.join(dangerous)} exposes this machine's files to the container, and "
+            "this is not a virtual machine",
+            hint="use a disposable one (vagrant up), or add --yes-in-a-vm",
         )
     for name in isolations:
         ISOLATIONS[name].change(host)

@@ -1,16 +1,15 @@
-"""Probes: what a program in a container can see and do, found out by seeing and doing it.
+"""Probes: test from inside a container what of the host is visible and reachable.
 
-They run in a process that has entered the container as `exec` lets a command enter: in its
-namespaces and cgroup, with the user, capabilities and system call filter of its command. But it
-becomes no program, so an image needs none for this. It imports nothing: all is loaded before.
+They run in a process that joins the container as `exec` does: in its namespaces and cgroup, with
+the user, capabilities and seccomp filter of its command. The process executes no program, so the
+image needs none, and imports nothing: all modules are loaded before.
 
-Each probe returns what it found, with "leaked": whether something of the host came through, and
-"attempted" as false where there was nothing to try it on: that speaks for no wall. None
-changes anything that stays; what it must change it changes back, and only the process itself ends
-up elsewhere (a probe that leaves its root or makes a namespace does so in a child).
+Each probe returns its finding: "leaked" is whether something of the host was reachable, and
+"attempted" is false if there was nothing to test. A probe restores what it changes; one that leaves
+its root or creates a namespace runs in a child.
 
     inside ── {"ask": "hostname"} ──► witness ── answer ──►      only the host can know
-    inside ── {"probe": NAME, "leaked": …, …} ──►                what one of them found
+    inside ── {"probe": NAME, "leaked": …, …} ──►                a finding
     inside ── {"end": ""} ──►                                    or the error that stopped them
 
 Sources: proc(5), chroot(2), capabilities(7), keyctl(2), devices cgroup, unix(7).
@@ -44,19 +43,19 @@ if TYPE_CHECKING:
 _NULL_DEVICE = os.makedev(1, 3)
 _SETTINGS = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger")
 _CONNECT_SECONDS = 1.0
-# A number that is kept for local use: Documentation/admin-guide/devices.txt, "10 char".
+# A device number reserved for local use: Documentation/admin-guide/devices.txt, "10 char".
 _UNUSED_DEVICE = (stat.S_IFCHR, os.makedev(10, 254), "device 10:254")
 _SECTOR_BYTES = 512
 _DEPTH = 64
 
 
 class Host:
-    """What the witness knows of the host and tells before the walls are crossed.
+    """Facts about the host that the witness passes to the probes before they enter.
 
-    processes: pid -> start time of every process of the host. monitor: the pid of one whom a
-    signal may reach. interfaces: names. root, shared_memory: (device, inode) of / and /dev/shm.
-    port: on 127.0.0.1, listening. socket: an abstract name, listening. segment: a System V
-    shared memory's id, -1 where the kernel has none.
+    processes: pid -> start time of every process of the host. monitor: the pid of a process to
+    signal. interfaces: names. root, shared_memory: (device, inode) of / and /dev/shm. port: of a
+    listener on 127.0.0.1. socket: the abstract name of a listening Unix socket. segment: the id of
+    a System V shared memory segment, -1 if the kernel has no SysV IPC.
     """
 
     def __init__(self, **facts: Any) -> None:
@@ -75,24 +74,24 @@ class Host:
 
 
 def run_all(host: Host) -> None:
-    """Run every probe, and tell the witness on descriptor 1 what each found."""
-    use_journal(None)  # it led out through the channel, which is closed
+    """Run every probe, and send each finding to the witness on descriptor 1."""
+    use_journal(None)  # its channel to the monitor is closed
     end = ""
     try:
         host.ask = _ask
         for name, probe in PROBES.items():
-            _tell({"probe": name, **probe(host)})
-    except BaseException as error:  # past the walls nothing may unwind: the witness raises it
+            _send({"probe": name, **probe(host)})
+    except BaseException as error:  # inside nothing may unwind: the witness raises it
         end = f"{type(error).__name__}: {error}"
-    _tell({"end": end})
+    _send({"end": end})
 
 
-def _tell(finding: dict[str, Any]) -> None:
+def _send(finding: dict[str, Any]) -> None:
     os.write(1, jsontext.dumps(finding).encode())
 
 
 def _ask(question: str) -> Any:
-    _tell({"ask": question})
+    _send({"ask": question})
     return jsontext.loads(os.read(0, 4096).decode())
 
 
@@ -100,7 +99,7 @@ def _ask(question: str) -> Any:
 
 
 def see_processes(host: Host) -> Found:
-    """Which of the host's processes /proc shows: the same pid, begun at the same time."""
+    """Which of the host's processes /proc shows: same pid, same start time."""
     seen = [int(name) for name in os.listdir("/proc") if is_decimal(name)]
     theirs = [pid for pid in sorted(seen) if host.processes.get(pid, -1) == start_time(pid)]
     programs = [pid for pid in theirs if _read(f"/proc/{pid}/cmdline")]  # not the kernel's own
@@ -109,39 +108,41 @@ def see_processes(host: Host) -> Found:
 
 
 def signal_processes(host: Host) -> Found:
-    """Whether a process of the host can be sent a signal; number 0 is checked and not sent."""
+    """Whether a process of the host can be signalled; signal 0 only checks permission."""
     return _attempt(lambda: os.kill(host.monitor, 0), pid=host.monitor)
 
 
 def see_interfaces(host: Host) -> Found:
-    """Which of the host's network interfaces are in sight."""
+    """Which of the host's network interfaces are visible."""
     names = [line.partition(":")[0].strip() for line in _read("/proc/self/net/dev").split("\n")[2:]]
     names = [name for name in names if name]
-    shared = os.stat("/proc/self/ns/net").st_ino == host.network  # or there are two called eth0
+    shared = (
+        os.stat("/proc/self/ns/net").st_ino == host.network
+    )  # not just two interfaces called eth0
     return {"leaked": shared and bool({*names} & {*host.interfaces}), "names": names}
 
 
 def reach_loopback(host: Host) -> Found:
-    """Whether a server that listens only on the host's 127.0.0.1 answers."""
+    """Whether a server on the host's 127.0.0.1 accepts a connection."""
     return _attempt(lambda: _connect(_socket.AF_INET, ("127.0.0.1", host.port)), port=host.port)
 
 
 def reach_abstract_socket(host: Host) -> Found:
-    """Whether a Unix socket without a file answers: such names belong to a network namespace."""
+    """Whether an abstract Unix socket of the host accepts: they belong to network namespaces."""
     return _attempt(lambda: _connect(_socket.AF_UNIX, "\0" + host.socket), name="@" + host.socket)
 
 
 def walk_through_proc(host: Host) -> Found:
-    """Whether /proc/PID/root of any process in sight leads to the host's root directory.
+    """Whether /proc/PID/root of any visible process leads to the host's root directory.
 
-    It is a link of the kernel's own, which no mount namespace stops: only the right to look at that
-    process does, ptrace(2) "Ptrace access mode checking".
+    It is a magic link that crosses mount namespaces; only a ptrace access mode check restricts it,
+    ptrace(2) "Ptrace access mode checking".
     """
     for pid in [name for name in os.listdir("/proc") if is_decimal(name)]:
         try:
             root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            continue  # not to be looked at, or it has ended
+            continue  # access denied, or it has exited
         found = os.fstat(root)
         names = sorted(os.listdir(root))
         os.close(root)
@@ -151,14 +152,14 @@ def walk_through_proc(host: Host) -> Found:
 
 
 def read_hostname(host: Host) -> Found:
-    """Whether the name of this machine is the host's."""
+    """Whether the hostname is the host's."""
     name = os.uname().nodename
     shared = os.stat("/proc/self/ns/uts").st_ino == host.names
     return {"leaked": shared and name == host.hostname, "name": name}
 
 
 def change_hostname(host: Host) -> Found:
-    """Whether the host has another name once it is changed here; it gets its own back at once."""
+    """Whether sethostname(2) here changes the host's hostname; it is restored at once."""
     name, other = os.uname().nodename, f"{os.uname().nodename[:50]}-changed"
     try:
         set_hostname(other)
@@ -172,7 +173,7 @@ def change_hostname(host: Host) -> Found:
 
 
 def see_shared_segments(host: Host) -> Found:
-    """Whether a System V shared memory segment of the host is in the list."""
+    """Whether a System V shared memory segment of the host is listed."""
     lines = _read("/proc/sysvipc/shm").split("\n")[1:]
     ids = [int(line.split()[1]) for line in lines if line]
     attempted = host.segment >= 0
@@ -190,7 +191,7 @@ def see_shared_memory(host: Host) -> Found:
 
 
 def read_cgroup(host: Host) -> Found:
-    """Whether the own cgroup has its name in the host's tree, or is simply "/"."""
+    """Whether /proc/self/cgroup shows the path on the host, or "/"."""
     paths = {line.split(":", 2)[2] for line in _read("/proc/self/cgroup").split("\n") if line}
     return {"leaked": paths != {"/"}, "path": max(paths, key=len)}
 
@@ -199,9 +200,9 @@ def read_cgroup(host: Host) -> Found:
 
 
 def climb_out(host: Host) -> Found:
-    """The oldest way out of a chroot: change the root once more, and keep a foot outside of it.
+    """The classic chroot escape: chroot again while a descriptor stays outside of the new root.
 
-    A root only stops who walks up from below it. pivot_root leaves nothing above to climb to.
+    ".." stops at a root only for a process below it. After pivot_root there is nothing above.
     """
 
     def climb() -> Found:
@@ -221,7 +222,7 @@ def climb_out(host: Host) -> Found:
 
 
 def read_capabilities(host: Host) -> Found:
-    """Which capabilities this process has beyond Docker's fourteen."""
+    """Which capabilities this process has beyond Docker's default set of 14."""
     bits = int(_status("CapPrm"), 16)
     extra = [
         name
@@ -232,7 +233,7 @@ def read_capabilities(host: Host) -> Found:
 
 
 def make_namespace(host: Host) -> Found:
-    """Whether a mount namespace can be made, and with it mounts: what root is most wanted for."""
+    """Whether unshare(2) can create a mount namespace, in which mounts are possible."""
 
     def make() -> Found:
         return _attempt(lambda: unshare(["mount"]))
@@ -247,7 +248,7 @@ def read_filter(host: Host) -> Found:
 
 
 def ask_for_keys(host: Host) -> Found:
-    """Whether a system call that the default filter forbids gets through to the kernel's keys."""
+    """Whether keyctl(2), which the default seccomp filter denies, reaches the kernel's keyrings."""
     return _attempt(find_session_keyring)
 
 
@@ -255,13 +256,13 @@ def ask_for_keys(host: Host) -> Found:
 
 
 def see_masked_paths(host: Host) -> Found:
-    """Which of the paths that are masked by default are open here."""
+    """Which of the default masked paths are readable here."""
     shown = [path for path in MASKED_PATHS if not _is_hidden(path)]
     return {"leaked": bool(shown), "paths": shown}
 
 
 def open_settings(host: Host) -> Found:
-    """Which of the whole kernel's settings can be opened for writing; nothing is written."""
+    """Which global kernel settings can be opened for writing; nothing is written."""
     opened = []
     for path in _SETTINGS:
         try:
@@ -273,10 +274,10 @@ def open_settings(host: Host) -> Found:
 
 
 def open_device(host: Host) -> Found:
-    """Whether a device that was not given can be opened: the first disk, or a number of nobody's.
+    """Whether a device that was not granted can be opened: the first disk, or an unused number.
 
-    The kernel asks the cgroup before it looks whether there is such a device at all; so the second
-    tells the same where the machine has no disk, or may not read it itself.
+    The kernel checks the device cgroup before it looks up the driver, so the unused number gives
+    the same answer on a machine without a readable disk.
     """
     found = {"leaked": False, "device": "none"}
     for kind, number, name in (*_first_disk(), _UNUSED_DEVICE):
@@ -309,7 +310,7 @@ def _open_node(kind: int, number: int) -> Found:
 
 
 def _attempt(act: Callable[[], object], **facts: Any) -> Found:
-    """Do it: what the kernel refuses did not leak."""
+    """Attempt an action: a leak if the kernel permits it."""
     try:
         act()
     except (KernelError, OSError) as error:
@@ -318,7 +319,7 @@ def _attempt(act: Callable[[], object], **facts: Any) -> Found:
 
 
 def _in_child(act: Callable[[], Found]) -> Found:
-    """The same in a child, which does not come back from where it went."""
+    """Run a probe in a child, since it cannot undo what it does."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -347,7 +348,7 @@ def _connect(family: int, address: Any) -> None:
 
 
 def _read(path: str) -> str:
-    """A file's text; "" where it is not to be had, such as of a process that has ended."""
+    """A file's text; "" if it cannot be read, such as of a process that has exited."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.readall().decode("utf-8", "replace")
@@ -364,7 +365,7 @@ def _status(field: str) -> str:
 
 
 def _is_hidden(path: str) -> bool:
-    """Whether a path shows nothing: covered by /dev/null or by an empty directory, or not there."""
+    """Whether a path is masked, by /dev/null or an empty directory, or does not exist."""
     try:
         found = os.stat(path)
     except OSError:
@@ -375,7 +376,7 @@ def _is_hidden(path: str) -> bool:
 
 
 def _first_disk() -> list[tuple[int, int, str]]:
-    """Type, number and name of the host's first disk, where it has one."""
+    """Type, device number and name of the host's first disk, if it has one."""
     for line in _read("/proc/partitions").split("\n")[2:]:
         if line:
             major, minor, _, name = line.split()

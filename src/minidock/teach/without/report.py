@@ -1,7 +1,7 @@
-"""What is told of a container without a wall: a warning before it is made, and what leaked.
+"""The texts of --without: a warning before the container is created, and a report of the leaks.
 
-The findings are the probes' (probes.py, witness.py), as lines of JSON between the journal's; here
-they become sentences, each under the wall that should have been there.
+The findings of the probes (probes.py, witness.py) arrive as JSON lines among the journal's records.
+They become sentences, each under the isolation that it concerns.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def _processes(found: Found) -> str:
 
 def _device(found: Found) -> str:
     if "bytes" in found:
-        return f"you can read {found['device']}, a disk of the host: {found['bytes']} bytes came"
+        return f"you can read {found['device']}, a disk of the host: got {found['bytes']} bytes"
     return f"you can open any device: for {found['device']} the kernel looked ({found['errno']})"
 
 
-# probe -> the wall that it tries, and what it means that it got through
+# probe -> the isolation that it tests, and the sentence for a leak
 LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
     "see processes": ("pid", _processes),
     "signal processes": (
@@ -68,7 +68,9 @@ LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
     ),
     "reach abstract socket": (
         "net",
-        lambda f: f"the host's Unix socket {f['name']} answered: no file guards such a name",
+        lambda f: (
+            f"the host's abstract Unix socket {f['name']} answered: no file permissions protect it"
+        ),
     ),
     "read hostname": ("uts", lambda f: f"your hostname is the host's: {f['name']}"),
     "change hostname": (
@@ -86,17 +88,15 @@ LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
         "ipc",
         lambda f: f"/dev/shm is the host's{': ' + _list(f['names']) if f['names'] else ''}",
     ),
-    "read cgroup": ("cgroup", lambda f: f"your cgroup tells its place on the host: {f['path']}"),
+    "read cgroup": ("cgroup", lambda f: f"your cgroup shows its path on the host: {f['path']}"),
     "climb out": (
         "pivot_root",
-        lambda f: (
-            f'a second chroot(2) and some ".." lead out to the host\'s /: {_list(f["names"])}'
-        ),
+        lambda f: f'a second chroot(2) and ".." escape to the host\'s /: {_list(f["names"])}',
     ),
     "read filter": ("seccomp", lambda f: "no system call is filtered"),
     "ask for keys": (
         "seccomp",
-        lambda f: "keyctl(2) gets through to the kernel's keys, which are in no namespace",
+        lambda f: "keyctl(2) reaches the kernel's keyrings, which have no namespace",
     ),
     "read capabilities": (
         "capabilities",
@@ -104,19 +104,19 @@ LEAKS: dict[str, tuple[str, Callable[[Found], str]]] = {
     ),
     "make namespace": (
         "capabilities",
-        lambda f: "unshare(2) makes a mount namespace: you can mount what you like",
+        lambda f: "unshare(2) creates a mount namespace, in which you can mount",
     ),
-    "see masked paths": ("masks", lambda f: f"you can look into {_list(f['paths'])}"),
+    "see masked paths": ("masks", lambda f: f"you can read {_list(f['paths'])}"),
     "open settings": (
         "masks",
-        lambda f: f"you can write settings of the whole kernel: {_list(f['paths'])}",
+        lambda f: f"you can write global kernel settings: {_list(f['paths'])}",
     ),
     "open device": ("devices", _device),
 }
 
 
 def warning(isolations: list[str]) -> str:
-    """What is said before such a container is made."""
+    """The warning before such a container is created."""
     lines = [
         f"minidock: warning: this container is made without {_list(isolations, len(ISOLATIONS))}"
     ]
@@ -127,10 +127,9 @@ def warning(isolations: list[str]) -> str:
 
 
 class Report:
-    """Collects the findings as they come, and tells them once all are there.
+    """Collects findings, and prints the report after the last one.
 
-    pass_on: gets every other line: the journal's, if somebody wants it. as_json: tells the findings
-    as they came.
+    forward: gets all other lines, the journal's. as_json: print the findings as they arrive.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class Report:
         self._found: list[Found] = []
 
     def on_record(self, line: str) -> None:
-        """Take one line of what the monitor tells."""
+        """Handle one line from the monitor."""
         if not line.replace(" ", "").startswith(_MARK):
             if self._pass_on is not None:
                 self._pass_on(line)
@@ -164,9 +163,9 @@ class Report:
 
 
 def report_text(isolations: list[str], findings: list[Found]) -> str:
-    """What leaked, wall by wall: first those that are left out, then what else came through.
+    """The report by isolation: first those left out, then further leaks.
 
-    A wall still stands where each attempt to get through it failed, of at least one.
+    An isolation holds if it was tested and nothing leaked.
     """
     leaks: dict[str, list[str]] = {}
     for found in findings:
@@ -178,11 +177,11 @@ def report_text(isolations: list[str], findings: list[Found]) -> str:
         lines += [
             f"  without {isolation}: {sentence}" for sentence in leaks.pop(isolation, [])
         ] or [
-            f"  without {isolation}: nothing came through; another wall stands behind it, "
+            f"  without {isolation}: nothing leaked; another isolation still prevents it, "
             "such as the user or a missing capability"
         ]
     for isolation, sentences in leaks.items():
-        lines += [f"  so {isolation} does not hold either: {sentence}" for sentence in sentences]
+        lines += [f"  so {isolation} leaks too: {sentence}" for sentence in sentences]
     tried = [found for found in findings if found.get("attempted", True)]
     held = {LEAKS[found["probe"]][0] for found in tried if not found["leaked"]}
     standing = [
@@ -190,5 +189,5 @@ def report_text(isolations: list[str], findings: list[Found]) -> str:
         for isolation in ISOLATIONS
         if isolation in held and isolation not in {*isolations, *leaks}
     ]
-    lines.append(f"  still standing: {', '.join(standing) or 'nothing'}")
+    lines.append(f"  still isolated: {', '.join(standing) or 'nothing'}")
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
-"""The host's side of the probes: what they are held against, and what only the host can see.
+"""The host's side of the probes: facts to compare with, and what only the host can see.
 
-It runs in the container's monitor, when the container is complete and its command has not begun.
-What it opens on the host to be found (a port on 127.0.0.1, a socket without a file, a piece of
-shared memory) goes with the monitor at the latest.
+It runs in the container's monitor, when the container is created and not yet started. The canaries
+that it opens on the host (a port on 127.0.0.1, an abstract Unix socket, a shared memory segment)
+are gone with the monitor at the latest.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _MESSAGE_BYTES = 64 * 1024
 def run_probes(
     container: Container, created: lifecycle.Container, tell: Callable[[str], None]
 ) -> None:
-    """Run all probes in a created container, and tell what each found, as lines of JSON.
+    """Run all probes in a created container; tell each finding as a JSON line.
 
-    Raises MinidockError where they cannot be run, or do not come to their end.
+    Raises MinidockError if they cannot run or do not finish.
     """
     with _Canaries() as canaries:
         host = Host(**canaries.facts(), **_facts(created.pid))
@@ -51,7 +51,7 @@ def run_probes(
 
 
 def see_mounts(rootfs: str) -> dict[str, Any]:
-    """Which of a container's own mounts are in the host's list."""
+    """Which of a container's mounts are in the host's mount table."""
     below = [point for point in mount_points() if point.startswith(f"{rootfs}/")]
     return {"probe": "mounts on the host", "leaked": bool(below), "count": len(below),
             "examples": below[:3]}  # fmt: skip
@@ -60,7 +60,7 @@ def see_mounts(rootfs: str) -> dict[str, Any]:
 def _run_inside(
     container: Container, created: lifecycle.Container, host: Host
 ) -> Iterator[dict[str, Any]]:
-    """What each probe found."""
+    """Run the probes inside, and yield their findings."""
     config = created.config
     profile = config["linux"].get("seccomp")
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -76,7 +76,7 @@ def _run_inside(
         theirs.close()
         try:
             yield from _findings(ours)
-        finally:  # it has said its last word; or it is stopped, and nobody waits for it
+        finally:  # it has finished, or it does not answer
             os.kill(entered.pid, SIGKILL)
             if children.reap(entered.pid, seconds=_DEATH_SECONDS) is None:
                 children.reap_eventually(entered.pid)
@@ -92,27 +92,27 @@ def _findings(socket: _socket.socket) -> Iterator[dict[str, Any]]:
             socket.send(jsontext.dumps(os.uname().nodename).encode())
         elif "end" in message:
             if message["end"]:
-                raise MinidockError(f"the probes came to no end: {message['end']}")
+                raise MinidockError(f"the probes failed: {message['end']}")
             return
         else:
             yield message
-    raise MinidockError("the process that probes was killed")
+    raise MinidockError("the probing process was killed")
 
 
 def _receive(socket: _socket.socket) -> bytes:
-    """The next message; b"" where the process has ended. Raises MinidockError after a while."""
+    """The next message; b"" if the process has exited. Raises MinidockError after a timeout."""
     socket.settimeout(SILENT_SECONDS)
     try:
         return socket.recv(_MESSAGE_BYTES)
     except TimeoutError:
         raise MinidockError(
-            f"the process that probes was not heard of for {SILENT_SECONDS:g} s",
+            f"the probing process sent nothing for {SILENT_SECONDS:g} s",
             hint="is it stopped? `ps -eo pid,stat,args` shows T for a process that is",
         ) from None
 
 
 def _facts(init: int) -> dict[str, Any]:
-    """What the kernel says of the host, now."""
+    """Read the facts about the host."""
     pids = [int(name) for name in os.listdir("/proc") if is_decimal(name) and int(name) != init]
     with open("/proc/self/net/dev", encoding="ascii") as file:
         interfaces = [line.partition(":")[0].strip() for line in file.readlines()[2:]]
@@ -137,7 +137,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 class _Canaries:
-    """What is put on the host to be found from inside, while the block runs."""
+    """Listeners and shared memory on the host, for the probes to find."""
 
     def __enter__(self) -> _Canaries:
         self._loopback = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)

@@ -198,4 +198,4 @@ def test_a_unit_of_systemds_as_cgroups_path_is_refused_with_the_way_out(runtime:
     runtime.bundle.write("true", change=name_a_unit)
     refused = runtime("create", "c1")
     assert refused.returncode != 0
-    assert "names a unit of systemd's" in refused.stderr and "cgroupfs" in refused.stderr
+    assert "names a systemd unit" in refused.stderr and "cgroupfs" in refused.stderr

@@ -109,4 +109,4 @@ def test_a_hook_that_takes_too_long_is_killed(ours: Runtime) -> None:
         config["hooks"] = {"createRuntime": [hook("exec sleep 60", timeout=1)]}
 
     ours.bundle.write("true", change=add)
-    assert "not done within its 1 s" in ours("run", "box", stdin=b"").stderr
+    assert "timed out after 1 s" in ours("run", "box", stdin=b"").stderr

@@ -1,13 +1,12 @@
-"""`minidock-runtime`: the runtime as a command that stands in for runc.
+"""`minidock-runtime`: an OCI runtime with runc's command line.
 
     dockerd --add-runtime minidock=/usr/local/bin/minidock-runtime
     podman --runtime /usr/local/bin/minidock-runtime run ...
     minidock-runtime run --bundle DIR ID
 
-Each call is a process of its own, and nothing stays behind but <root>/<id>/ and the container. The
-commands that bear processes (create, run, exec) go on in the sealed interpreter (runtime/seal.py)
-before anything else happens, unless the launcher started that one already; so as little as possible
-is imported here.
+Each call is a process of its own that leaves only <root>/<id>/ and the container. The commands that
+create a process (create, run, exec) first re-execute themselves in the sealed interpreter
+(runtime/seal.py), unless the launcher has started that one; so this module imports little.
 
 Source: OCI runtime-spec "Runtime and Lifecycle"; runc(8).
 """
@@ -28,19 +27,19 @@ if TYPE_CHECKING:
 
 
 def main(words: list[str] | None = None) -> NoReturn:
-    """Carry out one command line; ends the process with its exit code.
+    """Run one command line; ends the process with its exit code.
 
     words: without the program's own name; None takes sys.argv's.
     """
-    gc.disable()  # in 30 ms there is no garbage worth looking for
+    gc.disable()  # not worth its time in a process of 30 ms
     words = sys.argv[1:] if words is None else words
     code = 1
     try:
         code = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        pass  # nobody reads the answer any more, and there is nobody to tell
-    os._exit(code)  # what an interpreter tears down at its end takes 2 ms, and is the kernel's job
+        pass  # stdout has no reader any more
+    os._exit(code)  # the interpreter's own shutdown takes 2 ms
 
 
 def _run(words: list[str]) -> int:

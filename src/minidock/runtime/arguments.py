@@ -1,14 +1,14 @@
-"""The command line of `minidock-runtime`: which words it takes, as a table, and a parser for them.
+"""The command line of `minidock-runtime`: a table of its commands and flags, and their parser.
 
     minidock-runtime [global flags] COMMAND [flags] [arguments]
 
-It is runc's command line, since containerd, dockerd, podman and CRI-O say these words to whatever
-runtime they are given. Go's rules hold: one dash or two, `--flag value` or `--flag=value`, and a
-switch takes `=false`. Flags may stand behind the arguments too, except where these are another
-program's words (exec, ps). What runc has and we do not is listed here with the reason, and refused
-by its name: a flag that is silently ignored would be a wall that silently is not there.
+It is runc's command line, which containerd, dockerd, podman and CRI-O use for every runtime. Go's
+rules apply: one dash or two, `--flag value` or `--flag=value`, and a boolean flag takes `=false`.
+Flags may follow the arguments, unless these are another program's command line (exec, ps). runc's
+unsupported flags are listed with the reason and rejected: ignoring one could silently drop
+isolation that the caller asked for.
 
-The parser is our own because argparse costs 8 ms, a third of what the whole command takes.
+argparse is not used because its import takes 8 ms, a third of the whole command.
 
 Source: runc(8) and its subcommands' pages.
 """
@@ -29,9 +29,9 @@ DEFAULT_ROOT = "/run/minidock-runtime"
 class Flag:
     """One flag.
 
-    names: without dashes, the long one first. takes: what its value is called, "" for a switch.
-    kind: str, int, or list (which may be given several times). refused: why it is not offered;
-    `harmless` is the value at which it asks for nothing, and is accepted.
+    names: without dashes, the long one first. takes: the placeholder of its value, "" for a
+    boolean flag. kind: str, int, or list (repeatable). refused: why it is unsupported; `harmless`
+    is the value that has no effect and is accepted.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Flag:
         return self.names[0].replace("-", "_")
 
     def value_of(self, word: str, before: Any) -> Any:
-        """What the flag holds once `word` was given to it. Raises UsageError."""
+        """The flag's new value after the argument `word`. Raises UsageError."""
         named = f"flag -{self.names[0]}"
         if self.kind is bool:
             if word not in ("true", "false"):
@@ -78,9 +78,9 @@ class Flag:
 class Command:
     """One command.
 
-    takes: its arguments, as the help shows them. least, most: how many (most None: any number).
-    sealed: bears processes that enter containers, and so runs out of the sealed interpreter.
-    foreign: its arguments are another program's words, so flags end at the first of them.
+    takes: its arguments, for the help. least, most: how many (most None: any number). sealed:
+    creates processes in containers, so it runs in the sealed interpreter. foreign: its arguments
+    are another program's command line, so flags end at the first of them.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Command:
 
 
 class Call:
-    """What was asked for.
+    """A parsed command line.
 
     command: a key of COMMANDS, "help" or "version". options: global flags; flags: the command's
     own; arguments: the rest.
@@ -120,22 +120,22 @@ class Call:
 
     @property
     def id(self) -> str:
-        """The container that the command is about."""
+        """The container id."""
         return self.arguments[0]
 
 
 GLOBAL_FLAGS = (
-    Flag("root", "directory of the containers' state; should be in a tmpfs", takes="DIR",
+    Flag("root", "directory of the containers' state; should be on a tmpfs", takes="DIR",
          default=DEFAULT_ROOT),
     Flag("log", "file for errors and warnings, beside standard error", takes="FILE"),
-    Flag("log-format", "form of what is logged: text or json", takes="FORMAT", default="text"),
-    Flag("debug", "log each op: every act on the kernel, before and after it"),
-    Flag("systemd-cgroup", "have systemd make the cgroups",
-         refused="cgroups are made in the file system; use the cgroupfs driver or manager"),
-    Flag("rootless", "ignore what only root may do (true, false, auto)", takes="BOOL",
-         refused="containers are made by root", harmless="false"),
+    Flag("log-format", "format of the log: text or json", takes="FORMAT", default="text"),
+    Flag("debug", "log each operation on the kernel, before and after it"),
+    Flag("systemd-cgroup", "have systemd create the cgroups",
+         refused="cgroups are created in cgroupfs; use the cgroupfs driver or manager"),
+    Flag("rootless", "ignore cgroup permission errors (true, false, auto)", takes="BOOL",
+         refused="containers need root", harmless="false"),
     Flag("criu", "path of the criu program", takes="PATH",
-         refused="there is no checkpoint and no restore"),
+         refused="checkpoint and restore are not supported"),
     Flag("help h", "show help"),
     Flag("version v", "print the version"),
 )  # fmt: skip
@@ -144,48 +144,50 @@ _HELP = Flag("help h", "show help")
 _BUNDLE = Flag("bundle b", "directory with config.json and the rootfs", takes="DIR", default="")
 _PID_FILE = Flag("pid-file", "file to write the process's id to", takes="FILE")
 _CONSOLE_SOCKET = Flag(
-    "console-socket", "socket that is sent the master of the container's terminal", takes="PATH"
+    "console-socket",
+    "Unix socket that receives the master of the container's terminal",
+    takes="PATH",
 )
 _PRESERVE_FDS = Flag(
-    "preserve-fds", "descriptors that the command gets, beyond stdio and LISTEN_FDS",
+    "preserve-fds", "number of descriptors to pass, beyond stdio and LISTEN_FDS",
     takes="N", kind=int, default=0,
 )  # fmt: skip
-_DETACH = Flag("detach d", "return as soon as the process runs")
+_DETACH = Flag("detach d", "exit once the process runs")
 _FORMAT = Flag("format f", "table or json", takes="FORMAT", default="table")
 _NO_PIVOT = Flag(
     "no-pivot", "use MS_MOVE and chroot instead of pivot_root",
-    refused="a container is only ever entered by pivot_root",
+    refused="the root is always changed by pivot_root",
 )  # fmt: skip
 _NO_KEYRING = Flag("no-new-keyring", "keep the caller's session keyring")
 _MAKING = (_BUNDLE, _CONSOLE_SOCKET, _PID_FILE, _PRESERVE_FDS, _NO_KEYRING, _NO_PIVOT)
 
 COMMANDS = {
-    "create": Command("make a container, up to its command", _MAKING, sealed=True),
+    "create": Command("create a container; start runs its command", _MAKING, sealed=True),
     "delete": Command(
-        "remove what is left of a container",
-        (Flag("force f", "kill it first, if it still runs"),),
+        "delete a container",
+        (Flag("force f", "kill it first if it runs"),),
     ),
     "exec": Command(
         "run one more process in a container",
         (
             _CONSOLE_SOCKET,
             Flag("cwd", "working directory in the container", takes="DIR"),
-            Flag("env e", "set a variable", takes="NAME=VALUE", kind=list),
-            Flag("tty t", "give it a terminal"),
+            Flag("env e", "set an environment variable", takes="NAME=VALUE", kind=list),
+            Flag("tty t", "allocate a terminal"),
             Flag("user u", "uid[:gid] in numbers", takes="UID[:GID]"),
-            Flag("additional-gids g", "one more group", takes="GID", kind=list),
-            Flag("process p", "file with the specification's process object", takes="FILE"),
+            Flag("additional-gids g", "additional group", takes="GID", kind=list),
+            Flag("process p", "file with an OCI process object", takes="FILE"),
             _DETACH,
             _PID_FILE,
             Flag("process-label", "SELinux label", takes="LABEL",
                  refused="SELinux is not supported"),
             Flag("apparmor", "AppArmor profile", takes="PROFILE"),
-            Flag("no-new-privs", "let it gain no privileges by executing"),
-            Flag("cap c", "one more capability", takes="CAP", kind=list),
+            Flag("no-new-privs", "set no_new_privs"),
+            Flag("cap c", "additional capability", takes="CAP", kind=list),
             _PRESERVE_FDS,
             Flag("cgroup", "put it in a cgroup below the container's", takes="PATH",
                  refused="the process joins the container's own cgroup"),
-            Flag("ignore-paused", "do not refuse where the container is paused"),
+            Flag("ignore-paused", "also if the container is paused"),
         ),
         takes="<container-id> <command> [arguments]", most=None, sealed=True, foreign=True,
     ),
@@ -204,23 +206,23 @@ COMMANDS = {
         "list the processes of a container", (_FORMAT,),
         takes="<container-id> [options of ps]", most=None, foreign=True,
     ),
-    "resume": Command("let a paused container go on"),
+    "resume": Command("resume a paused container"),
     "run": Command(
-        "create a container, start it, and delete it once it has ended",
+        "create a container, start it, and delete it once it has stopped",
         (
             *_MAKING, _DETACH,
-            Flag("keep", "do not delete it after it has ended"),
+            Flag("keep", "do not delete it once it has stopped"),
             Flag("no-subreaper", "do not become the parent of orphans (it never does)"),
         ),
         sealed=True,
     ),
     "spec": Command(
-        "write a config.json to begin with",
+        "write a template of config.json",
         (_BUNDLE, Flag("rootless", "for a container without root",
-                       refused="containers are made by root")),
+                       refused="containers need root")),
         takes="", least=0, most=0,
     ),
-    "start": Command("let a created container's command begin"),
+    "start": Command("start the command of a created container"),
     "state": Command("print a container's state"),
     "update": Command(
         "change a container's limits",
@@ -238,21 +240,21 @@ COMMANDS = {
             Flag("memory", "limit in bytes", takes="N", kind=int),
             Flag("memory-reservation", "soft limit in bytes", takes="N", kind=int),
             Flag("memory-swap", "memory and swap in bytes, -1 for no limit", takes="N", kind=int),
-            Flag("pids-limit", "how many processes", takes="N", kind=int),
+            Flag("pids-limit", "maximum number of processes", takes="N", kind=int),
             Flag("l3-cache-schema", "Intel RDT", takes="SCHEMA",
                  refused="Intel RDT is not supported"),
             Flag("mem-bw-schema", "Intel RDT", takes="SCHEMA",
                  refused="Intel RDT is not supported"),
         ),
     ),
-    "checkpoint": Command("save a container's processes", refused="needs criu"),
-    "restore": Command("bring saved processes back", refused="needs criu"),
-    "events": Command("print what happens in a container", refused="read its cgroup instead"),
+    "checkpoint": Command("checkpoint a container", refused="needs criu"),
+    "restore": Command("restore a checkpoint", refused="needs criu"),
+    "events": Command("print events and statistics", refused="read its cgroup instead"),
 }  # fmt: skip
 
 
 def parse(words: list[str]) -> Call:
-    """What the words of a command line ask for.
+    """Parse a command line.
 
     Raises UsageError.
     """
@@ -294,7 +296,7 @@ def _check_number(name: str, command: Command, given: int) -> None:
 def _flags(
     words: list[str], flags: tuple[Flag, ...], *, foreign: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """The flags among the words, by their keys, and the words that are none."""
+    """Split the words into flags, by key, and arguments."""
     known = {name: flag for flag in flags for name in flag.names}
     values = {flag.key: flag.default for flag in flags}
     rest: list[str] = []

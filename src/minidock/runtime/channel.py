@@ -1,18 +1,18 @@
 """The channel between the runtime and init: one socket pair, one message a packet.
 
-    runtime → init    G                 go: the cgroup has you; and again: the hooks have run
-                      T                 your turn: do what you have told
-    init → runtime    J <record>        a journal record (init holds no file of the host)
-                      T                 its act waits for its turn, where a debugger is at work
-                      H                 run the host's hooks: namespaces and mounts are there
-                      C + descriptor    the master of the container's terminal
-                      P <pid>           an exec's process was born (its parent has no other way)
-                      R                 ready: all walls are up, waiting for start
-                      F <json>          failed: {"kind", "message", "hint", ...}; init ends
-                      (end of file)     execve closed the socket: the command runs
+    runtime → init    GO          G              join the cgroup; again: the hooks have run
+                      STEP        T              perform the op announced last
+    init → runtime    RECORD      J <record>     a journal record (init has no host file open)
+                      STEP        T              an op waits for permission (`run --step`)
+                      RUN_HOOKS   H              run the host's hooks: namespaces and mounts exist
+                      CONSOLE     C + SCM_RIGHTS the master of the container's terminal
+                      PID         P <pid>        exec's process, our child by CLONE_PARENT
+                      READY       R              isolation is complete; init waits for start
+                      FAILED      F <json>       {"kind", "message", "hint", ...}; init exits
+                      (end of file)              execve closed the socket: the command runs
 
-Start itself does not travel here, since `create` and `start` may be two commands: it is a byte in
-start.fifo, which init opened before the host's files went out of reach.
+`start` does not use this channel, since `create` and `start` may be two commands. It writes a byte
+to start.fifo, which init opened before pivot_root(2) put the host's files out of reach.
 
 Source: unix(7) SOCK_SEQPACKET and SCM_RIGHTS; OCI runtime-spec "Lifecycle".
 """
@@ -55,7 +55,7 @@ class Channel:
         self.socket = end
         self.console: int | None = None
         self.pid = 0
-        self._go_received = False  # "go" came while we waited for our turn
+        self._go_received = False  # GO came while await_turn waited for STEP
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -69,12 +69,12 @@ class Channel:
         self.socket.send(GO)
 
     def receive(self, journal: Journal | None, *, wait: bool = True) -> str:
-        """Wait for the next message other than those for the journal, which gets them at once.
+        """Wait for the next message, and relay journal records on the way.
 
-        Returns "ready", "hooks", "console" (self.console holds it), "pid" (self.pid does) or
+        Returns "ready", "hooks", "console" (stored in self.console), "pid" (in self.pid) or
         "closed".
-        wait: otherwise raises BlockingIOError where there is none yet.
-        Raises what init raised, rebuilt from its "F" message; what keeps it from its turn; and
+        wait: if false, raises BlockingIOError when no message has arrived.
+        Raises init's error, rebuilt from FAILED; the error of the journal's step gate; and
         MinidockError where no message comes for long: the process may be stopped (SIGSTOP).
         """
         flags = _socket.MSG_CMSG_CLOEXEC | (0 if wait else _socket.MSG_DONTWAIT)
@@ -106,9 +106,9 @@ class Channel:
                 return "closed"
 
     def relay_rest(self, journal: Journal) -> None:
-        """Write down the records that a process had sent when it was killed.
+        """Relay the journal records that a killed process had sent; drop all other messages.
 
-        All that held the other end have ended: what they sent is here. No other message counts.
+        Every holder of the other end has exited, so no further message can arrive.
         """
         while self.has_message():
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
@@ -120,7 +120,7 @@ class Channel:
                 os.close(int.from_bytes(ancillary[0][2][:4], "little"))
 
     def has_message(self) -> bool:
-        """Whether `receive` would not wait: there is a message, or the end."""
+        """Whether `receive` returns at once: a message or the end of file is there."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return bool(poll.poll(0))
@@ -138,14 +138,14 @@ class Channel:
         try:
             self.socket.send(STEP)
         except OSError:
-            pass  # it was killed while it waited; the next thing we hear is the end
+            pass  # it was killed while it waited; end of file follows
 
     # init's side
 
     def await_go(self) -> None:
-        """Wait until the runtime has done its part.
+        """Wait for GO.
 
-        Raises EOFError where the runtime died: then there is nobody to report to, and init ends.
+        Raises EOFError if the runtime died: init then exits, since nobody reads its report.
         """
         if self._go_received:
             self._go_received = False
@@ -153,10 +153,10 @@ class Channel:
             raise EOFError
 
     def await_turn(self) -> None:
-        """Wait until the act that was told last may be done.
+        """Wait until the op announced last may be performed.
 
-        A seccomp filter of the container's may forbid it: then its acts are neither told nor
-        waited for. Raises EOFError or ConnectionResetError where the runtime died.
+        The container's seccomp filter may forbid write(2): then init neither reports nor waits.
+        Raises EOFError or ConnectionResetError if the runtime died.
         """
         try:
             self._write(STEP)
@@ -167,7 +167,7 @@ class Channel:
                 raise EOFError
             self._go_received = True  # the runtime sends it unasked, once, after the clone
 
-    # By read(2) and write(2): a filter of the container's may forbid sendto(2), but not these.
+    # read(2) and write(2), since the container's seccomp filter may forbid sendto(2).
 
     def _read(self) -> bytes:
         return os.read(self.socket.fileno(), 16)
@@ -176,14 +176,14 @@ class Channel:
         os.write(self.socket.fileno(), message)
 
     def send_record(self, record: str) -> None:
-        """Hand a journal record to the process outside; lost where it has gone (`create` has)."""
+        """Send a journal record to the runtime; lost if that has exited (as `create` has)."""
         try:
             self._write(RECORD + record.encode())
         except OSError:
             pass
 
     def await_hooks(self) -> None:
-        """Have the runtime run the host's hooks, which may look at what is mounted by now."""
+        """Have the runtime run the host's hooks, which may inspect the container's mounts."""
         self._write(RUN_HOOKS)
         self.await_go()
 
@@ -225,13 +225,16 @@ def describe_error(error: BaseException) -> dict[str, object]:
     }
 
 
-def rebuild_error(told: dict[str, object]) -> errors.MinidockError:
+def rebuild_error(described: dict[str, object]) -> errors.MinidockError:
     """The error that another process described."""
-    kind = getattr(errors, str(told["kind"]), errors.MinidockError)
+    kind = getattr(errors, str(described["kind"]), errors.MinidockError)
     if kind is errors.KernelError:
         return errors.KernelError(
-            str(told["call"]), str(told["subject"]), int(str(told["errno"])), hint=str(told["hint"])
+            str(described["call"]),
+            str(described["subject"]),
+            int(str(described["errno"])),
+            hint=str(described["hint"]),
         )
     if not (isinstance(kind, type) and issubclass(kind, errors.MinidockError)):
         kind = errors.MinidockError
-    return kind(str(told["message"]), hint=str(told["hint"]))
+    return kind(str(described["message"]), hint=str(described["hint"]))

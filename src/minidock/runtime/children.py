@@ -1,8 +1,8 @@
-"""The children of this process: found in /proc without having been told of, and reaped.
+"""The children of this process: list them from /proc, and reap them.
 
-waitpid(2) may wait for ever for a child that has ended: one that somebody traces (strace, gdb) has
-not ended for its parent before its tracer has seen that, and the tracer may be stopped. So nobody
-waits here without a limit; who cannot be reaped now is reaped later.
+waitpid(2) may wait forever for a child that has exited: while it is traced (strace, gdb), its
+parent cannot reap it before the tracer has, and the tracer may be stopped. So every wait here has a
+limit; a child that cannot be reaped now is reaped later.
 
 Source: proc(5) "/proc/pid/task/tid/children", "/proc/pid/stat", "/proc/pid/fd"; ptrace(2) "Death
 under ptrace"; wait(2).
@@ -13,15 +13,15 @@ from __future__ import annotations
 import os
 import select
 
-tracked: set[int] = set()  # children that somebody looks after: no strays of another's
+tracked: set[int] = set()  # children that have an owner; all others may be strays of an exec
 _unreaped: list[int] = []
 _AT_ONCE_SECONDS = 0.2
 
 
 def reap(pid: int, *, seconds: float = 0) -> int | None:
-    """Reap a child that has ended, or does so soon; returns its wait status.
+    """Reap a child that has exited or exits within `seconds`; returns its wait status.
 
-    None where it has not ended within so many seconds, or its tracer has not seen it.
+    None if it still runs, or its tracer has not reaped it.
     """
     found, status = os.waitpid(pid, os.WNOHANG)
     if found != pid and seconds:
@@ -35,7 +35,7 @@ def reap(pid: int, *, seconds: float = 0) -> int | None:
 
 
 def reap_eventually(pid: int) -> None:
-    """Reap a child that ends just now: at once, or else when the next one is reaped so."""
+    """Reap an exiting child: now, or else in a later call."""
     if reap(pid, seconds=_AT_ONCE_SECONDS) is None:
         tracked.add(pid)
         _unreaped.append(pid)
@@ -48,13 +48,13 @@ def reap_eventually(pid: int) -> None:
 
 
 def zombie_status(pid: int) -> int:
-    """The wait status of a child that has ended, though it cannot be reaped."""
+    """The wait status of a zombie that cannot be reaped yet."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[49])
 
 
 def children() -> set[int]:
-    """Our children; none on a kernel without CONFIG_PROC_CHILDREN."""
+    """The pids of our children; empty without CONFIG_PROC_CHILDREN."""
     try:
         with open("/proc/thread-self/children", encoding="ascii") as file:
             return {int(word) for word in file.read().split()}
@@ -63,13 +63,13 @@ def children() -> set[int]:
 
 
 def is_zombie(pid: int) -> bool:
-    """Whether a child of ours has ended; it stays until it is reaped."""
+    """Whether our child is a zombie."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] == b"Z"
 
 
 def holds_or_exits(pid: int, link: str) -> bool:
-    """Whether a process has a descriptor of this file, or is exiting: it has none any more then."""
+    """Whether a process holds this file open, or is exiting and holds no file any more."""
     try:
         held = [_target(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     except FileNotFoundError:

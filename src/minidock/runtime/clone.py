@@ -1,8 +1,7 @@
-"""Bearing init: everything that must exist before it, gathered; then one clone3.
+"""Create init: open everything that it needs from the host, then call clone3(2) once.
 
-What init will need from the host is opened here and travels as descriptors (namespaces to join,
-the FIFO of `start`), or as data (its program, the compiled filter): once it is born, nothing of
-the host is looked up by name any more, except the sources of mounts.
+Init inherits descriptors (namespaces to join, the FIFO of `start`) and data (its program, the
+compiled seccomp filter). After the clone it looks up no host path except the sources of mounts.
 
 Source: OCI runtime-spec "Lifecycle"; clone(2), pid_namespaces(7).
 """
@@ -15,7 +14,7 @@ from minidock.kernel import namespace
 from minidock.kernel.mount import mount_point_of
 from minidock.kernel.node import make_fifo
 from minidock.runtime import channel
-from minidock.runtime.config import hierarchies_to_show
+from minidock.runtime.config import visible_hierarchies
 from minidock.runtime.init import InitContext, init_program, new_namespace_kinds, run_init
 
 TYPE_CHECKING = False
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class CreateOptions:
-    """What the caller of `create` asks for, beside the bundle.
+    """Options of `create` beside the bundle.
 
-    stdio: descriptors that become 0, 1 and 2; None hands on the caller's. filter_cache: directory
+    stdio: descriptors that become 0, 1 and 2; None passes on the caller's. filter_cache: directory
     of compiled seccomp filters. preserved_fds: how many descriptors from 3 on the command gets.
     keyring: the name of its new session keyring, "" for the caller's.
     """
@@ -49,41 +48,41 @@ class CreateOptions:
 
 def create_init(
     config: dict[str, Any],
-    told: dict[str, Any],
+    oci_state: dict[str, Any],
     directory: str,
     group: Cgroup,
     options: CreateOptions,
 ) -> tuple[channel.Channel, int]:
-    """Bear init, which waits for "go" on the channel.
+    """Clone init, which then waits for GO on the channel.
 
-    told: the state as the specification's JSON, but for the pid. directory: where it is kept.
-    group: made, with its limits.
+    oci_state: the OCI state without the pid. directory: of state.json. group: the cgroup, with its
+    limits set.
     Returns the runtime's end of the channel, and init's pid.
     """
     make_fifo(f"{directory}/start.fifo")
-    held: list[int] = []
-    spaces = config["linux"]["namespaces"]
+    opened: list[int] = []
+    namespaces = config["linux"]["namespaces"]
     ours, theirs = channel.pair()
     try:
-        joined = {ns["type"]: _open(ns["path"], held) for ns in spaces if ns.get("path")}
+        joined = {ns["type"]: _open(ns["path"], opened) for ns in namespaces if ns.get("path")}
         pid_namespace = joined.pop("pid", None)
-        pid_place = next((ns.get("path", "") for ns in spaces if ns["type"] == "pid"), "")
+        pid_path = next((ns.get("path", "") for ns in namespaces if ns["type"] == "pid"), "")
         cgroup_fd = group.fd_for_clone()
         if cgroup_fd is not None:
-            held.append(cgroup_fd)
+            opened.append(cgroup_fd)
         context = InitContext(
-            rootfs=told["rootfs"],
-            rootfs_mount=mount_point_of(told["rootfs"]),
-            join_cgroup=_Join(group, born_inside=cgroup_fd is not None),
-            hierarchies=hierarchies_to_show(group),
+            rootfs=oci_state["rootfs"],
+            rootfs_mount=mount_point_of(oci_state["rootfs"]),
+            join_cgroup=_JoinCgroup(group, born_inside=cgroup_fd is not None),
+            hierarchies=visible_hierarchies(group),
             joined=joined,
             filter_program=compile_filter(config, options.filter_cache),
             channel=theirs,
-            # For writing too: as long as init waits, whoever looks in by this FIFO does no harm.
-            start_fifo=_open(f"{directory}/start.fifo", held, os.O_RDWR),
+            # O_RDWR: with init as a writer, a process that opens and closes the FIFO causes no EOF.
+            start_fifo=_open(f"{directory}/start.fifo", opened, os.O_RDWR),
             preserved_fds=options.preserved_fds,
             keyring=options.keyring,
-            state=told,
+            state=oci_state,
         )
         program = init_program(config, context)
 
@@ -92,14 +91,14 @@ def create_init(
 
         new_namespaces = [kind for kind in new_namespace_kinds(config) if kind != "cgroup"]
         pid = clone_init(
-            new_namespaces, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_place)
+            new_namespaces, become_init, cgroup_fd=cgroup_fd, within=(pid_namespace, pid_path)
         )
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-        for descriptor in held:
+        for descriptor in opened:
             os.close(descriptor)
     return ours, pid
 
@@ -109,30 +108,30 @@ def compile_filter(config: dict[str, Any], cache_directory: str) -> bytes | None
     profile = config["linux"].get("seccomp")
     if not profile:
         return None
-    from minidock.kernel import seccomp  # not for who has no filter
+    from minidock.kernel import seccomp  # only with a seccomp profile
 
     return seccomp.compile(profile, cache_directory)
 
 
-def _open(path: str, held: list[int], flags: int = os.O_RDONLY) -> int:
+def _open(path: str, opened: list[int], flags: int = os.O_RDONLY) -> int:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
-    held.append(descriptor)
+    opened.append(descriptor)
     return descriptor
 
 
 def clone_init(
     kinds: list[str], run_child: Any, *, cgroup_fd: int | None, within: tuple[int | None, str]
 ) -> int:
-    """clone3; with a PID namespace to join, from within: it takes children only.
+    """Call clone3; to join a PID namespace, first setns(2) there: only children enter it.
 
-    within: that namespace, opened, and its path; None for a new one, or the caller's.
+    within: a descriptor of that namespace and its path; None for a new one, or the caller's.
     """
-    pid_namespace, place = within
+    pid_namespace, path = within
     if pid_namespace is None:
         return namespace.clone_process(kinds, run_child, cgroup_fd=cgroup_fd, as_sibling=False)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        namespace.setns(pid_namespace, ["pid"], place=place)
+        namespace.setns(pid_namespace, ["pid"], place=path)
         try:
             return namespace.clone_process(kinds, run_child, cgroup_fd=cgroup_fd, as_sibling=False)
         finally:
@@ -141,8 +140,8 @@ def clone_init(
         os.close(own)
 
 
-class _Join:
-    """Moves whoever calls it into a cgroup; a program prints it by that name."""
+class _JoinCgroup:
+    """A step that moves its caller into the cgroup; printed as join_cgroup."""
 
     def __init__(self, group: Cgroup, *, born_inside: bool) -> None:
         self._group = group

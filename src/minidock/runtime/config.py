@@ -1,11 +1,11 @@
-"""Is this config.json one that minidock can carry out? Said before anything is made.
+"""Validate config.json before anything is created.
 
-A runtime that ignores what it does not know builds a container with fewer walls than were asked
-for. So each part of the spec is either carried out or refused here, by its name.
+A runtime that ignores unknown properties would create a container with less isolation than its
+config asks for. So this module rejects, by name, every property that minidock does not implement.
 
-The annotation minidock.without leaves out a wall for which OCI has no words: "mount" (the list of
-namespaces may then lack a mount namespace, which otherwise is a mistake), or "pivot_root" (the root
-is changed by chroot(2)). For "mount", who calls `create` unmounts the rootfs later.
+The annotation minidock.without disables isolation that OCI cannot turn off: "mount" (the list of
+namespaces may then lack a mount namespace, which is otherwise an error), or "pivot_root" (chroot(2)
+changes the root). With "mount", the caller of `create` must unmount the rootfs later.
 
 Source: OCI runtime-spec config, config-linux.
 """
@@ -42,9 +42,9 @@ _LINUX = {
 
 
 def check_config(config: Any) -> None:
-    """Raise UsageError for a config that is malformed, or asks for what is not carried out."""
+    """Raise UsageError for a config that is malformed or not supported."""
     _object(config, "config.json")
-    _known(config, _TOP, "config.json")
+    _reject_unknown(config, _TOP, "config.json")
     if not str(config.get("ociVersion", "")).startswith("1."):
         raise UsageError(f"config.json: ociVersion {config.get('ociVersion')!r} is not 1.x")
     root = _object(config.get("root"), "root")
@@ -59,14 +59,14 @@ def check_config(config: Any) -> None:
         needs_mounts="mount" not in disabled_isolation(config),
     )
     if config["process"].get("terminal"):
-        places = [entry["destination"] for entry in config.get("mounts") or []]
-        if "/dev/pts" not in places:
+        destinations = [entry["destination"] for entry in config.get("mounts") or []]
+        if "/dev/pts" not in destinations:
             raise UsageError("config.json: process.terminal needs devpts mounted at /dev/pts")
 
 
 def check_process(process: dict[str, Any]) -> None:
-    """Raise UsageError for a process object that is malformed or cannot be carried out."""
-    _known(process, _PROCESS, "process")
+    """Raise UsageError for a process object that is malformed or not supported."""
+    _reject_unknown(process, _PROCESS, "process")
     args = process.get("args")
     if not isinstance(args, list) or not args or not all(isinstance(a, str) for a in args):
         raise UsageError("config.json: process.args must be a list of words, the command first")
@@ -83,9 +83,9 @@ def check_process(process: dict[str, Any]) -> None:
             raise UsageError(f"config.json: process.rlimits: {limit.get('type')!r} is unknown")
 
 
-def _check_hooks(asked: dict[str, Any]) -> None:
-    _known(asked, set(hooks.KINDS), "hooks")
-    for kind, each in asked.items():
+def _check_hooks(entries: dict[str, Any]) -> None:
+    _reject_unknown(entries, set(hooks.KINDS), "hooks")
+    for kind, each in entries.items():
         for hook in each or []:
             path = _object(hook, f"hooks.{kind}").get("path")
             if not isinstance(path, str) or not path.startswith("/"):
@@ -105,7 +105,7 @@ def _check_mounts(mounts: list[Any]) -> None:
 
 
 def _check_linux(linux: dict[str, Any], *, needs_mounts: bool) -> None:
-    _known(linux, _LINUX, "linux")
+    _reject_unknown(linux, _LINUX, "linux")
     kinds = []
     for entry in linux.get("namespaces") or []:
         kind = _object(entry, "linux.namespaces").get("type")
@@ -126,7 +126,7 @@ def _check_linux(linux: dict[str, Any], *, needs_mounts: bool) -> None:
 
 
 def _check_sysctl(name: str, kinds: list[str]) -> None:
-    """Only what belongs to a namespace of the container may be set: the rest is the host's."""
+    """Accept only sysctls of the container's own namespaces: all others would change the host."""
     needs = ""
     if name.startswith("net."):
         needs = "network"
@@ -135,23 +135,23 @@ def _check_sysctl(name: str, kinds: list[str]) -> None:
     elif name in ("kernel.hostname", "kernel.domainname"):
         needs = "uts"
     if not needs or "/" in name or ".." in name:
-        raise UsageError(f"sysctl {name!r} belongs to no namespace: it would change the host")
+        raise UsageError(f"sysctl {name!r} is not namespaced: it would change the host")
     if needs not in kinds:
         raise UsageError(f"sysctl {name!r} needs a {needs} namespace of the container's own")
 
 
-def hierarchies_to_show(group: Cgroup) -> list[Hierarchy]:
-    """This host's cgroup v1 trees, with the container's directories; empty on cgroup v2."""
+def visible_hierarchies(group: Cgroup) -> list[Hierarchy]:
+    """The host's cgroup v1 hierarchies with the container's directories; empty on cgroup v2."""
     if cgroup.is_v2():
         return []
-    shown = {}
+    visible = {}
     for controller, directory in group.paths().items():
         if not controller:
-            continue  # a hybrid's v2 tree, which holds no controller
+            continue  # the v2 hierarchy of hybrid mode has no controller
         name = directory.removesuffix(f"/{group.path}").rpartition("/")[2]
         data = controller if controller.startswith("name=") else name
-        shown[name] = Hierarchy(name, data, directory)
-    return [shown[name] for name in sorted(shown)]
+        visible[name] = Hierarchy(name, data, directory)
+    return [visible[name] for name in sorted(visible)]
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _object(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def _known(value: dict[str, Any], names: set[str], where: str) -> None:
+def _reject_unknown(value: dict[str, Any], names: set[str], where: str) -> None:
     for name, content in value.items():
         if name not in names and content not in (None, "", [], {}, False):
             raise UsageError(f"config.json: {where}.{name} is not supported")

@@ -1,8 +1,8 @@
-"""Terminals of the runtime's command: a master that goes out, or one that is looked after here.
+"""The terminal of `minidock-runtime`: its master is sent away, or relayed here.
 
-With --console-socket the caller takes the terminal's master, and the runtime ends. Without, `run`
-and `exec -t` pass the bytes between that master and the caller's own terminal, which is raw
-meanwhile: every key travels, and Ctrl-C is a byte that the container's terminal makes a signal of.
+With --console-socket the runtime sends the terminal's master to the caller and exits. Without it,
+`run` and `exec -t` relay bytes between the master and the caller's terminal, which is in raw mode:
+Ctrl-C is a byte, and the container's own line discipline turns it into a signal.
 
 Source: unix(7) SCM_RIGHTS; termios(3) cfmakeraw; runc's docs/terminals.md.
 """
@@ -21,9 +21,9 @@ _SUN_PATH_BYTES = 108
 
 
 def send_console(path: str, master: int) -> None:
-    """Send a terminal's master to whoever listens on a Unix socket.
+    """Send a terminal's master to the listener of a Unix socket.
 
-    Raises KernelError where nobody does.
+    Raises KernelError if there is no listener.
     """
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
@@ -36,7 +36,7 @@ def send_console(path: str, master: int) -> None:
 
 
 def _connect(socket: _socket.socket, path: str) -> None:
-    """Connect; a path that is too long for an address is reached through its directory."""
+    """Connect; a path longer than sun_path goes through a descriptor of its directory."""
     if len(os.fsencode(path)) < _SUN_PATH_BYTES:
         socket.connect(path)
         return
@@ -48,7 +48,7 @@ def _connect(socket: _socket.socket, path: str) -> None:
 
 
 class HostTerminal:
-    """The caller's terminal: raw until restored. None of ours is closed."""
+    """The caller's terminal: raw from `make_raw` to `restore`. Its descriptor stays open."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -56,9 +56,9 @@ class HostTerminal:
 
     @classmethod
     def find(cls) -> HostTerminal:
-        """The terminal that stands behind one of our streams, or else /dev/tty.
+        """The terminal of stdin, stdout or stderr, or else /dev/tty.
 
-        Raises KernelError where there is none.
+        Raises KernelError without a terminal.
         """
         for descriptor in (0, 1, 2):
             if os.isatty(descriptor):
@@ -70,11 +70,11 @@ class HostTerminal:
                 "open(2)",
                 "/dev/tty",
                 error.errno or 0,
-                hint="a container with a terminal wants one here, or --detach --console-socket",
+                hint="run it from a terminal, or give --detach --console-socket",
             ) from None
 
     def make_raw(self) -> None:
-        """No echo, no lines, no signals by key, no changed bytes."""
+        """Enter raw mode, as cfmakeraw(3): no echo, line editing, signals or translation."""
         mode = termios.tcgetattr(self.descriptor)
         mode[0] &= ~(
             termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP
@@ -86,14 +86,14 @@ class HostTerminal:
         termios.tcsetattr(self.descriptor, termios.TCSANOW, mode)
 
     def restore(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal's settings."""
         termios.tcsetattr(self.descriptor, termios.TCSANOW, self._before)
 
     def size(self) -> tuple[int, int]:
-        """Its rows and columns; 0 and 0 where nobody has said."""
+        """Rows and columns; 0 and 0 if unset."""
         return get_size(self.descriptor)
 
     def copy_size_to(self, master: int) -> None:
-        """Give another terminal this one's size."""
+        """Set the master's size to that of this terminal."""
         rows, columns = self.size()
         set_size(master, rows=rows, columns=columns)

@@ -1,7 +1,7 @@
-"""The commands of `minidock-runtime` that look at containers, signal them, or remove them.
+"""The commands of `minidock-runtime` that inspect, signal, change or delete containers.
 
 Each gets the parsed command line and the log, and returns an exit code; texts and codes are runc's.
-The commands that bear a process are in runtime/create_commands.py.
+The commands that create a process are in runtime/create_commands.py.
 
 Source: runc(8) and its subcommands' pages.
 """
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def start(call: Call, log: Log) -> int:
-    """Let a created container's command begin."""
+    """Start the command of a created container."""
     lifecycle.start(state.load(call.options["root"], call.id))
     return 0
 
 
 def show_state(call: Call, log: Log) -> int:
-    """Print the state as the specification's JSON."""
+    """Print the OCI state as JSON."""
     _print_json(state.load(call.options["root"], call.id).document())
     return 0
 
@@ -39,11 +39,11 @@ def list_all(call: Call, log: Log) -> int:
     """List the containers of this root."""
     containers = state.list_states(call.options["root"])
     if call.flags["quiet"]:
-        print("".join(f"{each.id}\n" for each in containers), end="")
+        print("".join(f"{container.id}\n" for container in containers), end="")
         return 0
     rows = []
-    for each in containers:
-        rows.append({**each.document(), "owner": _owner(each.directory)})
+    for container in containers:
+        rows.append({**container.document(), "owner": _owner(container.directory)})
     if _format(call) == "json":
         print(jsontext.dumps(rows or None))
         return 0
@@ -69,7 +69,7 @@ def kill(call: Call, log: Log) -> int:
 
 
 def delete(call: Call, log: Log) -> int:
-    """Remove what is left of a container; with --force, one that is not there is no error."""
+    """Delete a container; with --force, also a running one, and a missing one is not an error."""
     force = call.flags["force"]
     try:
         lifecycle.delete(call.options["root"], call.id, force=force, warn=log.warning)
@@ -89,7 +89,7 @@ def pause(call: Call, log: Log) -> int:
 
 
 def resume(call: Call, log: Log) -> int:
-    """Let a paused container go on."""
+    """Resume a paused container."""
     known = state.load(call.options["root"], call.id)
     if not known.cgroup.frozen():
         raise Conflict("container not paused", hint=f"it is {known.status}")
@@ -98,7 +98,7 @@ def resume(call: Call, log: Log) -> int:
 
 
 def ps(call: Call, log: Log) -> int:
-    """List the container's processes: their pids, or the lines of ps(1) that are about them."""
+    """List the container's processes: their pids as JSON, or their lines of ps(1)."""
     import subprocess
 
     pids = state.load(call.options["root"], call.id).cgroup.pids()
@@ -113,16 +113,16 @@ def ps(call: Call, log: Log) -> int:
     title, *lines = done.stdout.splitlines()
     if "PID" not in title.split():
         raise MinidockError("couldn't find PID field in ps output", hint="ask ps for its pid")
-    place = title.split().index("PID")
+    column = title.split().index("PID")
     print(title)
     for line in lines:
-        if int(line.split()[place]) in pids:
+        if int(line.split()[column]) in pids:
             print(line)
     return 0
 
 
 def spec(call: Call, log: Log) -> int:
-    """Write a config.json to begin with."""
+    """Write a template of config.json."""
     from minidock.kernel.cgroup import is_v2
     from minidock.runtime.default_spec import template
 
@@ -164,7 +164,7 @@ def _read_resources(path: str) -> dict[str, Any]:
 
 
 def _resources_of_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    places = {
+    paths = {
         "blkio_weight": ("blockIO", "weight"), "cpu_period": ("cpu", "period"),
         "cpu_quota": ("cpu", "quota"), "cpu_burst": ("cpu", "burst"),
         "cpu_share": ("cpu", "shares"), "cpu_rt_period": ("cpu", "realtimePeriod"),
@@ -174,7 +174,7 @@ def _resources_of_flags(flags: dict[str, Any]) -> dict[str, Any]:
         "pids_limit": ("pids", "limit"),
     }  # fmt: skip
     resources: dict[str, Any] = {}
-    for key, (group, name) in places.items():
+    for key, (group, name) in paths.items():
         if flags[key] is not None:
             resources.setdefault(group, {})[name] = flags[key]
     return resources
@@ -199,12 +199,12 @@ def signal_number(word: str) -> int:
 def _format(call: Call) -> str:
     form: str = call.flags["format"]
     if form not in ("table", "json"):
-        raise UsageError("invalid format option", hint="it is table or json")
+        raise UsageError("invalid format option", hint="supported formats: table, json")
     return form
 
 
 def _owner(directory: str) -> str:
-    import pwd  # this is the host's side, where the name service is nobody's trap
+    import pwd  # on the host, the name service is not an image's
 
     uid = os.stat(directory).st_uid
     try:
@@ -218,7 +218,7 @@ def _for_owner(path: str, flags: int) -> int:
 
 
 def _pretty(value: Any) -> str:
-    import json  # indents; the commands that print for people can afford it
+    import json  # for its indentation; costs these commands a few ms
 
     return json.dumps(value, indent="\t", ensure_ascii=False)
 

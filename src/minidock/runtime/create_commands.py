@@ -1,13 +1,13 @@
-"""The commands of `minidock-runtime` that bear a process: create, run and exec.
+"""The commands of `minidock-runtime` that create a process: create, run and exec.
 
-    create         makes the container and goes; its parent is whoever adopts orphans
-    run            creates, starts, stays until the command has ended, deletes
-    run --detach   creates, starts, goes
-    exec           adds a process and stays until it has ended; --detach: goes
+    create         creates the container and exits; init's parent is then the subreaper, or PID 1
+    run            creates, starts, waits in the foreground until the command exits, deletes
+    run --detach   creates, starts, exits
+    exec           runs one more process in the foreground; --detach: exits once it runs
 
 They run out of the sealed interpreter. While one stays, it relays the command's streams and
-forwards signals (runtime/foreground.py). When one goes, the command has the caller's own streams,
-or a terminal whose master went out through --console-socket.
+forwards signals (runtime/foreground.py). When one exits at once, the command has the caller's own
+streams, or a terminal whose master went to --console-socket.
 
 Source: runc(8), runc-create(8), runc-run(8), runc-exec(8).
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def create(call: Call, log: Log) -> int:
-    """Make a container, up to its command."""
+    """Create a container; its command does not run yet."""
     config = _prepare(call, log, stays=False)
     with UndoOnError() as undo:
         container = _create(call, config, stdio=None)
@@ -44,7 +44,7 @@ def create(call: Call, log: Log) -> int:
 
 
 def run(call: Call, log: Log) -> int:
-    """Create a container, start it, and delete it once it has ended."""
+    """Create a container, start it, and delete it once it has stopped."""
     stays = not call.flags["detach"]
     config = _prepare(call, log, stays=stays)
     foreground = Foreground(terminal=bool(config["process"].get("terminal"))) if stays else None
@@ -101,7 +101,7 @@ HANDLERS = {"create": create, "run": run, "exec": exec_}
 
 
 def process_of(call: Call, config: dict[str, Any]) -> dict[str, Any]:
-    """The specification's process object that exec's flags describe.
+    """The OCI process object that exec's flags describe.
 
     Raises UsageError.
     """
@@ -125,7 +125,7 @@ def _read_process(path: str) -> dict[str, Any]:
 
 
 def _changed_process(call: Call, first: dict[str, Any]) -> dict[str, Any]:
-    """The container's own process, with what the flags change in it."""
+    """The container's own process object with the changes of the flags."""
     flags = call.flags
     spec = {**first, "args": call.arguments[1:], "terminal": flags["tty"]}
     spec["env"] = [*(first.get("env") or []), *(flags["env"] or [])]
@@ -159,7 +159,7 @@ def _number(word: str, what: str) -> int:
 
 
 def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
-    """Check what can be checked before anything is created; returns the bundle's config."""
+    """Validate the arguments before anything is created; returns the bundle's config."""
     _check_preserved_fds(call, activation_fds=_socket_activation_fds())
     use_debug_journal(call, log)
     state.directory_of(call.options["root"], call.id)
@@ -176,25 +176,25 @@ def _prepare(call: Call, log: Log, *, stays: bool) -> dict[str, Any]:
 
 
 def _socket_activation_fds() -> int:
-    """How many sockets systemd hands on by us, from descriptor 3 on: sd_listen_fds(3)."""
+    """The number of sockets that systemd passes from descriptor 3 on: sd_listen_fds(3)."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return 0
     return _number(os.environ.get("LISTEN_FDS", "0"), "LISTEN_FDS")
 
 
 def _check_preserved_fds(call: Call, *, activation_fds: int) -> None:
-    """See that the descriptors meant for the command are there, and keep them from hooks.
+    """Check that the preserved descriptors are open, and set close-on-exec for the hooks.
 
-    What we opened ourselves is close-on-exec: such a number was never given to us.
+    A close-on-exec descriptor is our own: the caller did not pass that number.
     Raises UsageError.
     """
     call.flags["preserve_fds"] += activation_fds
     for descriptor in range(3, 3 + call.flags["preserve_fds"]):
         try:
-            given = os.get_inheritable(descriptor)
+            passed = os.get_inheritable(descriptor)
         except OSError:
-            given = False
-        if not given:
+            passed = False
+        if not passed:
             raise UsageError(
                 f"please check that preserved-fd {descriptor - 2} of "
                 f"{call.flags['preserve_fds']} is present"
@@ -226,7 +226,7 @@ def _create(
 
 
 def _report_process(call: Call, pid: int, console: int | None) -> None:
-    """Tell the caller what it asked to know: the pid, and the terminal's master."""
+    """Write the pid file, and send the terminal's master to the console socket."""
     if call.flags["console_socket"] and console is not None:
         from minidock.runtime.console import send_console
 

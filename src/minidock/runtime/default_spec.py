@@ -1,4 +1,4 @@
-"""The config.json that `minidock-runtime spec` writes: runc's, which people know how to change.
+"""The template of config.json that `minidock-runtime spec` writes: the same as runc's.
 
 Source: `runc spec`; OCI runtime-spec config.
 """
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
-_CLOSED = ["nosuid", "noexec", "nodev"]
+_NOEXEC = ["nosuid", "noexec", "nodev"]
 
 TEMPLATE: dict[str, Any] = {
     "ociVersion": "1.2.0",
@@ -51,15 +51,15 @@ TEMPLATE: dict[str, Any] = {
             "destination": "/dev/shm",
             "type": "tmpfs",
             "source": "shm",
-            "options": [*_CLOSED, "mode=1777", "size=65536k"],
+            "options": [*_NOEXEC, "mode=1777", "size=65536k"],
         },
-        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _CLOSED},
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_CLOSED, "ro"]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _NOEXEC},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_NOEXEC, "ro"]},
         {
             "destination": "/sys/fs/cgroup",
             "type": "cgroup",
             "source": "cgroup",
-            "options": [*_CLOSED, "relatime", "ro"],
+            "options": [*_NOEXEC, "relatime", "ro"],
         },
     ],
     "linux": {
@@ -81,7 +81,7 @@ TEMPLATE: dict[str, Any] = {
 
 
 def template(*, with_cgroup_namespace: bool) -> dict[str, Any]:
-    """The config to begin with. runc gives a cgroup namespace where cgroups are of version 2."""
+    """The template; as with runc, a cgroup namespace is included on cgroup v2."""
     linux: dict[str, Any] = TEMPLATE["linux"]
     more = [{"type": "cgroup"}] if with_cgroup_namespace else []
     return {**TEMPLATE, "linux": {**linux, "namespaces": [*linux["namespaces"], *more]}}

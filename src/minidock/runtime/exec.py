@@ -1,10 +1,10 @@
-"""One more process in a running container: the same walls, entered instead of built.
+"""exec: run one more process in a container, by joining the namespaces of its init.
 
     runtime ──clone3──► stage: joins the cgroup, then all namespaces of init at once (setns)
-                          └──clone3──► the process: born inside, our child by CLONE_PARENT
+                          └──clone3──► the process: in all namespaces, our child by CLONE_PARENT
 
-Two births are needed because a PID namespace takes children only. The stage is not dumpable before
-it joins: from then on the container's root could reach it through /proc.
+Two clones are needed because setns(2) to a PID namespace affects only children. The stage clears
+its dumpable flag before it joins: the container's root could otherwise reach it through /proc.
 
 Source: setns(2) with a pidfd, pid_namespaces(7).
 """
@@ -40,6 +40,7 @@ from minidock.runtime.process_config import (
 )
 from minidock.runtime.program import Step, perform
 from minidock.runtime.rootfs import changes_root_by_chroot
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ if TYPE_CHECKING:
 
 
 ENDED_DURING_EXEC = "the container ended while a process was entering it"
-_DEATH_SECONDS = 5.0  # for a process to end that was killed
+_KILL_SECONDS = 5.0  # for a killed process to exit
 
 
 class ExecProcess:
-    """A process that exec added: its pid as the runtime sees it, its terminal's master or None."""
+    """A process started by exec: its pid in our PID namespace, its terminal's master or None."""
 
     def __init__(self, pid: int, console: int | None) -> None:
         self.pid = pid
@@ -68,9 +69,9 @@ def exec_program(
     preserved_fds: int,
     instead: Callable[[], None] | None = None,
 ) -> list[Step]:
-    """All that the added process does, in order. spec: OCI's "process".
+    """All steps of the process of exec, in order. spec: OCI's "process".
 
-    instead: what it does in the place of becoming a command.
+    instead: a function to call instead of execve.
     """
     steps = [
         Step(process.new_session),
@@ -85,14 +86,19 @@ def exec_program(
 
 
 def _as_after_execve(spec: dict[str, Any]) -> list[Step]:
-    """What execve(2) does to the capabilities of a user: only the ambient ones stay."""
+    """Drop the capabilities that execve(2) drops for a non-root user: all but the ambient ones."""
     sets = spec.get("capabilities")
     if sets is None or not (spec.get("user") or {}).get("uid"):
         return []
-    kept = possible_ambient(sets)
+    ambient = possible_ambient(sets)
     inheritable = sets.get("inheritable") or []
     return [
-        Step(capability.set_capabilities, effective=kept, permitted=kept, inheritable=inheritable)
+        Step(
+            capability.set_capabilities,
+            effective=ambient,
+            permitted=ambient,
+            inheritable=inheritable,
+        )
     ]
 
 
@@ -106,7 +112,7 @@ def execute(
     preserved_fds: int = 0,
     instead: Callable[[], None] | None = None,
 ) -> ExecProcess:
-    """Run a process in a container that runs, and wait until its command does.
+    """Run a process in a container, and wait until its command runs.
 
     The arguments and errors: class ExecStart.
     """
@@ -125,16 +131,15 @@ def execute(
 
 
 class ExecStart:
-    """A process on its way into a container that runs, or that is created and waits for its start.
+    """The start of a process in a running or created container, without blocking.
 
     config: the container's. spec: OCI's "process" of the new one. stdio, preserved_fds: as for
-    create. beside_init: it begins with init's own root and working directory, wherever these are;
-    spec's "cwd" is resolved from there. instead: what the process does, in Python, in the place of
-    becoming spec's command: all that a command there could. It imports nothing, and the process
-    ends when it returns.
-    Making one starts it; then `proceed` is called whenever `fileno()` is readable. Nobody waits for
-    a process that is stopped (SIGSTOP) on its way: see `give_up`.
-    Raises Conflict where the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
+    create. beside_init: it starts in init's current root and working directory; spec's "cwd" is
+    relative to it. instead: a Python function that the process calls instead of execve, with the
+    command's privileges. It must import nothing; the process exits when it returns.
+    The constructor clones the stage; call `proceed` whenever `fileno()` is readable. `give_up` ends
+    a start that takes too long, such as that of a stopped process (SIGSTOP).
+    Raises Conflict if the container has ended, CommandNotFound, CommandNotRunnable, KernelError.
     """
 
     def __init__(
@@ -152,7 +157,7 @@ class ExecStart:
         self._id = known.id
         self._journal = current_journal()
         self._failure: BaseException | None = None
-        self._dying: list[tuple[int, int]] = []  # pid and pidfd of those that are to end
+        self._dying: list[tuple[int, int]] = []  # pid and pidfd of killed processes
         self._killed: set[int] = set()
         self._earlier = children()
         self._ours, theirs = channel.pair()
@@ -165,10 +170,16 @@ class ExecStart:
             preserved_fds=preserved_fds,
             instead=instead,
         )
-        kept = [*(stdio or ()), *range(3, 3 + preserved_fds)]
+        keep_fds = [*(stdio or ()), *range(3, 3 + preserved_fds)]
         try:
             self._stage = _create_stage(
-                known, config, program, theirs, stdio=stdio, kept=kept, beside_init=beside_init
+                known,
+                config,
+                program,
+                theirs,
+                stdio=stdio,
+                keep_fds=keep_fds,
+                beside_init=beside_init,
             )
         except (KernelError, FileNotFoundError) as error:
             self._ours.close()
@@ -181,21 +192,21 @@ class ExecStart:
         tracked.add(self._stage)
 
     def fileno(self) -> int:
-        """What to poll: readable when there is something to do."""
+        """The descriptor to poll: readable when `proceed` has work."""
         return self._dying[0][1] if self._dying else self._ours.fileno()
 
     def proceed(self, *, wait: bool = False) -> ExecProcess | None:
-        """Take what has come; returns the process once its command runs, None until then.
+        """Handle the next message; returns the process once its command runs, None until then.
 
-        A process can fail before the stage has told of its creation, so a failure is not the last
-        word: that is the end of the channel, when nobody holds its other end any more.
-        Raises what kept it from entering, once all of it has ended.
+        The process can fail before the stage has sent its pid, so FAILED is not the last message:
+        wait for the end of file, when no process holds the other end any more.
+        Raises the error of a failed start, once all its processes have been reaped.
         """
         if self._dying:
             self._reap(wait=wait)
             return None
         try:
-            heard = self._ours.receive(self._journal, wait=wait)
+            message = self._ours.receive(self._journal, wait=wait)
         except BlockingIOError:
             return None
         except MinidockError as error:
@@ -206,29 +217,27 @@ class ExecStart:
         except BaseException as error:
             self.give_up(error)
             return None
-        if heard == "pid":
+        if message == "pid":
             tracked.add(self._ours.pid)
-        if heard != "closed":
+        if message != "closed":
             return None
         if self._failure is None and self._ours.pid:
             self._release()
-            reap_eventually(self._stage)  # it has closed its end, and that is its last act
+            reap_eventually(self._stage)  # it has closed its end, just before it exits
             return ExecProcess(self._ours.pid, self._ours.console)
-        self.give_up(
-            self._failure or Conflict("the container ended while a process was entering it")
-        )
+        self.give_up(self._failure or Conflict(ENDED_DURING_EXEC))
         return None
 
     def has_lost_process(self) -> bool:
-        """Whether the process inside is dead, though its stage, stopped, has not told of it.
+        """Whether the process has exited while its stage, stopped, has not sent its pid.
 
-        What is still to be heard counts first: a program may have ended before we got to listen.
-        A PID namespace does not end before all of its processes are reaped: by us, this one.
+        Unread messages come first: a short command may have exited before we read them.
+        Init cannot exit before all processes of its PID namespace are reaped, this one by us.
         """
         return not self._ours.has_message() and any(is_zombie(pid) for pid in self._strays())
 
     def give_up(self, error: BaseException) -> None:
-        """End what there is of it, wherever it stands; `proceed` raises this then."""
+        """Kill the stage and the process; `proceed` then raises this error."""
         self._failure = error
         if not self._dying:
             self._kill({self._stage, *self._strays()})
@@ -236,20 +245,20 @@ class ExecStart:
     def _kill(self, pids: set[int]) -> None:
         for pid in pids:
             self._dying.append((pid, os.pidfd_open(pid)))
-            os.kill(pid, 9)
+            os.kill(pid, SIGKILL)
         self._killed |= pids
 
     def _reap(self, *, wait: bool) -> None:
-        """Reap those that are to end, or init's own end would wait for them, and tell why."""
+        """Reap the killed processes, for which init's exit would wait, and raise the error."""
         while self._dying:
             pid, pidfd = self._dying[0]
-            if reap(pid, seconds=_DEATH_SECONDS if wait else 0) is None:
+            if reap(pid, seconds=_KILL_SECONDS if wait else 0) is None:
                 if not wait:
                     return
-                reap_eventually(pid)  # it is traced, and its tracer may be stopped
+                reap_eventually(pid)  # traced, and the tracer may be stopped
             os.close(pidfd)
             self._dying.pop(0)
-            self._kill(self._strays())  # of a stage that ended before it told
+            self._kill(self._strays())  # the child of a stage that exited before it sent the pid
         if self._journal is not None:
             self._ours.relay_rest(self._journal)
         if self._ours.console is not None:
@@ -263,7 +272,7 @@ class ExecStart:
         self._ours.close()
 
     def _strays(self) -> set[int]:
-        """The process inside, told of or not; none that was killed already."""
+        """The pid of the process, sent by the stage or found in /proc; without killed ones."""
         found = {self._ours.pid} if self._ours.pid else set()
         if not found:
             unknown = children() - self._earlier - tracked
@@ -271,7 +280,7 @@ class ExecStart:
         return found - self._killed
 
     def _explain(self, error: BaseException) -> BaseException:
-        if isinstance(error, (KernelError, FileNotFoundError)) and _tells_of_an_end(error):
+        if isinstance(error, (KernelError, FileNotFoundError)) and _means_container_ended(error):
             return Conflict(f"container {self._id} is not running")
         return error
 
@@ -283,60 +292,60 @@ def _create_stage(
     theirs: channel.Channel,
     *,
     stdio: tuple[int, int, int] | None,
-    kept: list[int],
+    keep_fds: list[int],
     beside_init: bool,
 ) -> int:
-    """Clone the stage, which joins the container and clones the process; returns its pid."""
+    """Clone the stage, which joins the namespaces and clones the process; returns its pid."""
     pidfd = known.open_pidfd()
     kinds = [ns["type"] for ns in config["linux"]["namespaces"]]
     group = open_cgroup(*known.content["cgroup"])
     cgroup_fd: int | None = None
-    places: list[int] = []
+    directories: list[int] = []
     try:
-        places += _places_of_init(known.pid, config, beside_init=beside_init)
+        directories += _init_directories(known.pid, config, beside_init=beside_init)
         cgroup_fd = group.fd_for_clone(beside=known.pid)
-        kept = [*kept, theirs.fileno(), pidfd, *places]
+        keep_fds = [*keep_fds, theirs.fileno(), pidfd, *directories]
 
         def run_stage() -> NoReturn:
             def enter() -> None:
                 process.set_not_dumpable()
-                process.close_all_but(kept)
+                process.close_all_but(keep_fds)
                 group.join(born_inside=cgroup_fd is not None)
                 if kinds:
                     namespace.setns(pidfd, kinds, place=str(known.pid))
-                if places:
-                    os.fchdir(places[0])
+                if directories:
+                    os.fchdir(directories[0])
                     chroot(".")
-                    for directory in places[1:]:
+                    for directory in directories[1:]:
                         os.fchdir(directory)
-                told, telling = os.pipe()
+                pid_sent, pid_sent_writer = os.pipe()
 
                 def run_process() -> NoReturn:
-                    os.close(telling)
-                    if not os.read(told, 1):  # the stage has ended, and nobody knows of us
+                    os.close(pid_sent_writer)
+                    if not os.read(pid_sent, 1):  # the stage died before it sent our pid
                         os._exit(1)
-                    os.close(told)
+                    os.close(pid_sent)
                     _run(program, theirs, stdio)
 
                 pid = namespace.clone_process([], run_process, cgroup_fd=None, as_sibling=True)
                 theirs.send_pid(pid)
-                os.write(telling, b"t")
+                os.write(pid_sent_writer, b"\0")
 
             _guarded(enter, theirs, actor="stage")
 
         return namespace.clone_process([], run_stage, cgroup_fd=cgroup_fd, as_sibling=False)
     finally:
         os.close(pidfd)
-        for descriptor in places if cgroup_fd is None else (*places, cgroup_fd):
+        for descriptor in directories if cgroup_fd is None else (*directories, cgroup_fd):
             os.close(descriptor)
 
 
-def _places_of_init(pid: int, config: dict[str, Any], *, beside_init: bool) -> list[int]:
-    """Descriptors of init's own root, and of its working directory to stand beside it.
+def _init_directories(pid: int, config: dict[str, Any], *, beside_init: bool) -> list[int]:
+    """Descriptors of init's root and, for beside_init, its working directory.
 
-    Empty where the root is the namespace's: setns(2) leads to the top of what is mounted there.
-    Init's is another one after chroot(2), and while the host's tree is stacked on it: from
-    pivot_root(2) to umount2(2).
+    Empty if the root is the mount namespace's: setns(2) moves to its topmost mount. Init's root
+    differs after chroot(2), and while the host's root is stacked on it, between pivot_root(2) and
+    umount2(2).
     """
     if not beside_init and not changes_root_by_chroot(config):
         return []
@@ -345,8 +354,8 @@ def _places_of_init(pid: int, config: dict[str, Any], *, beside_init: bool) -> l
     return [os.open(f"/proc/{pid}/{name}", flags) for name in names]
 
 
-def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
-    """Whether init, or its cgroup with it, went away while we were on the way in."""
+def _means_container_ended(error: KernelError | FileNotFoundError) -> bool:
+    """Whether the error means that init, or its cgroup, has gone meanwhile."""
     if isinstance(error, FileNotFoundError):
         return True
     gone = {"setns(2)": (ESRCH,), "clone3(2)": (ENODEV,), "read(2)": (ENOENT, ENODEV, ESRCH)}
@@ -356,7 +365,7 @@ def _tells_of_an_end(error: KernelError | FileNotFoundError) -> bool:
 def _run(
     program: list[Step], theirs: channel.Channel, stdio: tuple[int, int, int] | None
 ) -> NoReturn:
-    """Perform the added process's program, with the streams that it was given."""
+    """Perform the program of exec's process with its stdio."""
 
     def act() -> None:
         if stdio is not None:
@@ -367,7 +376,7 @@ def _run(
 
 
 def _guarded(act: Any, theirs: channel.Channel, *, actor: str) -> NoReturn:
-    """Do it in a child that never returns: an error travels out as data."""
+    """Call `act` in a child that never returns; send its error through the channel."""
     code = 0
     try:
         seal_imports()

@@ -1,11 +1,11 @@
-"""Staying with a command until it has ended: its streams and signals pass through here.
+"""Run a command in the foreground: relay its streams and forward signals until it exits.
 
     our stdin  ──► Relay ──► pipe or terminal ──► the command
     our stdout ◄── Relay ◄── pipe or terminal ◄── the command     (stderr likewise, with pipes)
 
-The command never holds our own streams: whoever is root in a container could otherwise use what
-stands behind them, such as the caller's terminal. One poll loop serves the relays, the signals
-that we get (sent on to the command) and the pidfd that tells of its end.
+The command never gets our own streams: root in a container could otherwise use the files behind
+them, such as the caller's terminal. One poll loop serves the relays, the received signals
+(forwarded to the command) and the pidfd, which becomes readable when the command exits.
 
 Source: poll(2), pidfd_open(2), signal(7); runc-run(8).
 """
@@ -29,10 +29,10 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 CHUNK_BYTES = 65536
-_PIPE_BUF = 4096  # what a pipe that is writable at all takes without blocking
+_PIPE_BUF = 4096  # a pipe that poll(2) calls writable takes this without blocking
 
-# Not sent on: what cannot be caught, what tells of ourselves (a fault, a child), and what Go's
-# runtime keeps for itself. A broken pipe is noticed when writing.
+# Not forwarded: uncatchable signals, faults, SIGCHLD, and SIGURG, which Go's runtime sends to
+# itself. A broken pipe shows up as EPIPE.
 _NOT_FORWARDED = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG,
     signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
@@ -41,10 +41,10 @@ _NOT_FORWARDED = {
 
 
 class Relay:
-    """Bytes from one descriptor to another, in order; what does not fit yet waits here.
+    """Copies bytes from one descriptor to another; buffers what does not fit yet.
 
-    owned: those of the two descriptors that are ours to close when it ends: then the command sees
-    the end of its input, or that nobody reads its output any more.
+    owned: the descriptor to close at the end: the command then sees the end of its input, or EPIPE
+    on its output.
     """
 
     def __init__(self, source: int, sink: int, *, owned: int) -> None:
@@ -55,11 +55,11 @@ class Relay:
         self.ended = False
 
     def interest(self) -> tuple[int, int]:
-        """The descriptor that this relay waits for, and whether to read or to write."""
+        """The descriptor to poll, and POLLIN or POLLOUT."""
         return (self.sink, select.POLLOUT) if self.waiting else (self.source, select.POLLIN)
 
     def step(self) -> None:
-        """Read or write once; called when the descriptor is ready, and so does not block."""
+        """Read or write once, without blocking, when the descriptor is ready."""
         try:
             if self.waiting:
                 self.waiting = self.waiting[os.write(self.sink, self.waiting[:_PIPE_BUF]) :]
@@ -67,9 +67,12 @@ class Relay:
             self.waiting = os.read(self.source, CHUNK_BYTES)
             ended = not self.waiting
         except BlockingIOError:
-            return  # somebody else was quicker
+            return  # another reader was faster
         except OSError as error:
-            if error.errno not in (EIO, EPIPE):  # no user of the terminal, no reader of the pipe
+            if error.errno not in (
+                EIO,
+                EPIPE,
+            ):  # hung up, or no reader
                 raise
             ended = True
         if ended:
@@ -78,10 +81,10 @@ class Relay:
 
 
 class Foreground:
-    """The go-between of one command.
+    """A command in the foreground.
 
-    stdio: what the command gets as 0, 1 and 2; None for a terminal, which is made inside.
-    From here on, signals that we get wait for the command.
+    stdio: what the command gets as 0, 1 and 2; None for a terminal, which init opens.
+    Signals are blocked from here until `serve_until_exit` forwards them.
     """
 
     def __init__(self, *, terminal: bool) -> None:
@@ -102,7 +105,7 @@ class Foreground:
             ]
 
     def set_console_size(self, spec: dict[str, Any]) -> None:
-        """Have the command's terminal made as large as ours: it may look before we are back.
+        """Set the initial size of the command's terminal: the command may read it at once.
 
         spec: OCI's "process".
         """
@@ -111,7 +114,7 @@ class Foreground:
             spec["consoleSize"] = {"height": rows, "width": columns}
 
     def serve_until_exit(self, pid: int, pidfd: int, console: int | None) -> int:
-        """Serve the command until it has ended; returns its exit code (128 + n for signal n)."""
+        """Serve the command until it exits; returns its exit code (128 + n for signal n)."""
         for descriptor in self.stdio or ():
             os.close(descriptor)
         self._signals = _SignalPipe()
@@ -130,7 +133,7 @@ class Foreground:
         return exit_code(os.waitpid(pid, 0)[1])
 
     def _serve(self, pid: int, pidfd: int, console: int | None) -> None:
-        """Pass bytes and signals until the command has ended and all that it wrote has come."""
+        """Relay bytes and signals until the command has exited and its output is drained."""
         alive = True
         while alive or any(not relay.ended for relay in self._relays[1:]):
             poll = select.poll()
@@ -152,7 +155,7 @@ class Foreground:
                     serving[descriptor].step()
 
     def _forward_signals(self, pid: int, pidfd: int, console: int | None) -> None:
-        """Hand on to the command what was sent to us, and the size of our terminal."""
+        """Forward received signals to the command; for SIGWINCH, copy our terminal's size."""
         for number in self._signals.read():
             if number == signal.SIGWINCH and self._host is not None and console is not None:
                 self._host.copy_size_to(console)
@@ -167,12 +170,12 @@ def _find_terminal() -> HostTerminal:
 
 
 def _forwarded_signals() -> set[int]:
-    """The signals that go on to the command."""
+    """The signals that the command gets."""
     return {int(number) for number in signal.valid_signals()} - _NOT_FORWARDED
 
 
 class _SignalPipe:
-    """Our signals as bytes in a pipe, so that poll(2) hears of them."""
+    """Received signals as bytes in a pipe, for poll(2)."""
 
     def __init__(self) -> None:
         self.descriptor, sink = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -182,12 +185,12 @@ class _SignalPipe:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _forwarded_signals())
 
     def read(self) -> bytes:
-        """The numbers of the signals that came."""
+        """The numbers of the signals received."""
         return os.read(self.descriptor, 512)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    """Python has put the number into the mailbox already."""
+    """Python has already written the number to the pipe."""
 
 
 def exit_code(status: int) -> int:

@@ -1,16 +1,16 @@
-"""Hooks: programs that config.json wants run at fixed points of a container's life.
+"""OCI hooks: programs that run at fixed points of a container's lifecycle.
 
-    kind               who runs it, and when                                        if it fails
-    prestart           the runtime, on the host: namespaces and mounts are there,   create fails
-    createRuntime      the rootfs is not yet the root
+    kind               run by, and when                                             if it fails
+    prestart           the runtime, in its own namespaces: the container's          create fails
+    createRuntime      namespaces and mounts exist, pivot_root is still to come
     createContainer    init, right after these, in the container's namespaces;      create fails
-                       its path is still the host's
-    startContainer     init, once started, just before the command; its path is     start fails
-                       the container's
-    poststart          the runtime, once the command was let go                     start fails
-    poststop           the runtime, after delete                                    it is told
+                       its path is resolved on the host
+    startContainer     init, after `start`, just before the command; its path is    start fails
+                       resolved in the container
+    poststart          the runtime, once the command runs                           start fails
+    poststop           the runtime, after delete                                    a warning
 
-Each gets the container's state as JSON on its stdin. No descriptor of ours reaches it.
+Each gets the container's OCI state as JSON on its stdin, and none of our descriptors.
 
 Source: OCI runtime-spec config "POSIX-platform Hooks".
 """
@@ -25,26 +25,28 @@ from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import Any
+else:
+    import _signal as signal  # without the enums, whose import costs 5 ms
 
 KINDS = (
     "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
 )  # fmt: skip
 OF_HOST = ("prestart", "createRuntime")
-_SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
-_SHOWN_BYTES = 4096
+_OUTPUT_BYTES = 4096
 
 
 def has_hooks(hooks: dict[str, Any] | None, kinds: tuple[str, ...]) -> bool:
-    """Whether a config's "hooks" have any of these kinds."""
+    """Whether a config's "hooks" contain any of these kinds."""
     return any((hooks or {}).get(kind) for kind in kinds)
 
 
 def run(hooks: dict[str, Any], kinds: tuple[str, ...], state: dict[str, Any]) -> None:
     """Run the hooks of these kinds, in order.
 
-    hooks: config.json's. state: the specification's, for their stdin.
-    Raises MinidockError where one fails, times out, or cannot be executed.
+    hooks: config.json's. state: the OCI state, for their stdin.
+    Raises MinidockError if one fails, times out, or cannot be executed.
     """
     for kind in kinds:
         for number, hook in enumerate(hooks.get(kind) or []):
@@ -52,13 +54,13 @@ def run(hooks: dict[str, Any], kinds: tuple[str, ...], state: dict[str, Any]) ->
 
 
 def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
-    # Memory files instead of pipes: neither a hook that does not read nor one that leaves a child
-    # behind can make us wait.
-    given, told = os.memfd_create("state"), os.memfd_create("output")
-    streams = [(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate((given, told, told))]
+    # Memory files instead of pipes: a hook that does not read its stdin, or leaves a child with its
+    # stdout, cannot block us.
+    stdin, output = os.memfd_create("state"), os.memfd_create("output")
+    streams = [(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate((stdin, output, output))]
     try:
-        os.write(given, state)
-        os.lseek(given, 0, os.SEEK_SET)
+        os.write(stdin, state)
+        os.lseek(stdin, 0, os.SEEK_SET)
         try:
             pid = os.posix_spawn(
                 hook["path"],
@@ -66,24 +68,24 @@ def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
                 dict(entry.split("=", 1) for entry in hook.get("env") or [] if "=" in entry),
                 file_actions=streams,
                 setsigmask=[],
-                setsigdef=[_SIGPIPE, _SIGXFSZ],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
             )
         except OSError as error:
             raise MinidockError(f"{name}: {error.strerror}") from None
-        code = _await(pid, hook.get("timeout"))
+        code = _wait(pid, hook.get("timeout"))
         if code == 0:
             return
-        said = os.pread(told, _SHOWN_BYTES, 0).decode(errors="replace").strip()
+        text = os.pread(output, _OUTPUT_BYTES, 0).decode(errors="replace").strip()
     finally:
-        os.close(given)
-        os.close(told)
+        os.close(stdin)
+        os.close(output)
     if code is None:
-        raise MinidockError(f"{name}: not done within its {hook['timeout']} s")
-    raise MinidockError(f"{name}: exit code {code}" + (f": {said}" if said else ""))
+        raise MinidockError(f"{name}: timed out after {hook['timeout']} s")
+    raise MinidockError(f"{name}: exit code {code}" + (f": {text}" if text else ""))
 
 
-def _await(pid: int, timeout_seconds: int | None) -> int | None:
-    """The hook's exit code; None where it had to be killed since its time was over."""
+def _wait(pid: int, timeout_seconds: int | None) -> int | None:
+    """Wait for the hook; returns its exit code, or None if it timed out and was killed."""
     if timeout_seconds is not None:
         pidfd = os.pidfd_open(pid)
         poll = select.poll()
@@ -91,7 +93,7 @@ def _await(pid: int, timeout_seconds: int | None) -> int | None:
         in_time = bool(poll.poll(timeout_seconds * 1000))
         os.close(pidfd)
         if not in_time:
-            os.kill(pid, _SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,14 +1,15 @@
-"""Init: what happens on the container's side, from clone3 to the command's first instruction.
+"""Init: the container's first process, from clone3(2) to execve(2) of the command.
 
-`init_program` is that side as data, built before there is a container. `run_init` performs it in
-the new process, and holds to the rules for whoever crosses a wall with Python inside:
+`init_program` returns its steps as data before a container exists. `run_init` performs them in the
+new process. A Python process that enters a container must obey these rules:
 
-* nothing is imported once the walls are up: after pivot_root the import path would lead into the
-  image, whose author would be running code in us. All is imported before, then the paths are
-  emptied;
-* no name service, no locale, no encoding is loaded late; users are numbers here;
-* not dumpable, so that a neighbour cannot reach our descriptors through /proc/PID/fd;
-* an error is sent out as data, and the child ends in execve or os._exit: it never returns.
+* no import after pivot_root: the import path would lead into the image, and its code would run with
+  init's privileges. `seal_imports` empties the path once everything is loaded;
+* no name service (NSS), locale or codec is loaded late; users are numbers;
+* init is not dumpable, so that no process in a joined PID namespace reaches its descriptors through
+  /proc/PID/fd;
+* an error is sent to the runtime as data, and the child ends in execve or os._exit: it never
+  returns.
 
 Sources: OCI runtime-spec "Lifecycle"; CVE-2019-5736, CVE-2024-21626 and the notes of runc on both.
 """
@@ -52,14 +53,14 @@ if TYPE_CHECKING:
 
 
 class InitContext:
-    """What the runtime found or made on the host before init's program can be written down.
+    """What the runtime opened or created on the host for init.
 
     rootfs: absolute path. rootfs_mount: the mount point that it lies on. join_cgroup: moves the
-    caller into the container's cgroup. hierarchies: cgroup v1 trees to show. joined: descriptors
-    of namespaces to join, by OCI's names. filter_program: compiled seccomp filter. channel: init's
-    end. start_fifo: descriptor of the FIFO in which `start` puts a byte. preserved_fds: how many
-    descriptors from 3 on the command gets. keyring: the name of a new session keyring, or "".
-    state: the container's, as its own hooks are told it.
+    caller into the container's cgroup. hierarchies: visible cgroup v1 hierarchies. joined:
+    descriptors of namespaces to join, by OCI type. filter_program: compiled seccomp filter.
+    channel: init's end. start_fifo: descriptor of the FIFO to which `start` writes a byte.
+    preserved_fds: how many descriptors from 3 on the command gets. keyring: the name of a new
+    session keyring, or "". state: the OCI state, for init's hooks.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class InitContext:
         self.state = state or {}
 
     def descriptors(self) -> list[int]:
-        """What init needs of all that is open at its birth, beside its streams."""
+        """The inherited descriptors that init keeps, beside its stdio."""
         preserved = range(3, 3 + self.preserved_fds)
         return [*preserved, self.channel.fileno(), self.start_fifo, *self.joined.values()]
 
@@ -110,7 +111,7 @@ def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
         ),
         *hook_steps(config, context),
         *enter_steps(config, context.rootfs),
-        Step(make_mount_point, "/", spec["cwd"], like=""),  # made where the image lacks it
+        Step(make_mount_point, "/", spec["cwd"], like=""),  # the image may lack it
         *device_steps(config),
         *terminal_steps(spec, context.channel),
         *(console_steps() if spec.get("terminal") else []),
@@ -126,11 +127,11 @@ def init_program(config: dict[str, Any], context: InitContext) -> list[Step]:
 
 
 def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
-    """Join the namespaces that others made, and furnish those that are new."""
+    """Join existing namespaces, and set up the new ones: loopback, hostname, domainname."""
     new = new_namespace_kinds(config)
-    places = {ns["type"]: ns.get("path") for ns in config["linux"]["namespaces"]}
+    paths = {ns["type"]: ns.get("path") for ns in config["linux"]["namespaces"]}
     steps = [
-        Step(namespace.setns, fd, [kind], place=places[kind]) for kind, fd in context.joined.items()
+        Step(namespace.setns, fd, [kind], place=paths[kind]) for kind, fd in context.joined.items()
     ]
     steps.append(Step(process.new_session))
     if context.keyring:
@@ -148,7 +149,7 @@ def namespace_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
 
 
 def hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
-    """Stop for the hooks that want to see the container's mounts from the host's tree."""
+    """Run the hooks that come before pivot_root: prestart, createRuntime, createContainer."""
     asked = config.get("hooks") or {}
     steps = []
     if hooks.has_hooks(asked, hooks.OF_HOST):
@@ -159,7 +160,7 @@ def hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
 
 
 def sysctl_steps(config: dict[str, Any]) -> list[Step]:
-    """Set what the container's own namespaces have of the kernel's settings."""
+    """Set the sysctls of the container's namespaces."""
     return [
         Step(process.write_proc, "/proc/sys/" + name.replace(".", "/"), value)
         for name, value in (config["linux"].get("sysctl") or {}).items()
@@ -167,16 +168,16 @@ def sysctl_steps(config: dict[str, Any]) -> list[Step]:
 
 
 def start_hook_steps(config: dict[str, Any], context: InitContext) -> list[Step]:
-    """The hooks that run inside, last of all before the command."""
+    """Run the startContainer hooks, just before the command."""
     asked = config.get("hooks") or {}
     if not hooks.has_hooks(asked, ("startContainer",)):
         return []
-    told = {**context.state, "status": "created"}
-    return [Step(hooks.run, asked, ("startContainer",), told)]
+    state = {**context.state, "status": "created"}
+    return [Step(hooks.run, asked, ("startContainer",), state)]
 
 
 def new_namespace_kinds(config: dict[str, Any]) -> list[str]:
-    """The kinds of namespace that the container gets new, by OCI's names."""
+    """The types of the namespaces to create, by OCI's names."""
     return [ns["type"] for ns in config["linux"]["namespaces"] if not ns.get("path")]
 
 
@@ -190,7 +191,7 @@ def wait_for_start(fifo: int) -> None:
 
     Without it: a server starts before it has an address, and ends with an error or listens in vain.
 
-    The FIFO stays open until execve(2) closes it: by that, who started us sees that we are through.
+    The FIFO stays open until execve(2) closes it, which tells `start` that the command runs.
     """
     select.select([fifo], [], [])
     os.read(fifo, 1)
@@ -199,7 +200,7 @@ def wait_for_start(fifo: int) -> None:
 def run_init(
     program: list[Step], context: InitContext, stdio: tuple[int, int, int] | None
 ) -> NoReturn:
-    """Perform init's program in the freshly cloned process; ends in execve or os._exit.
+    """Perform init's program in the cloned process; ends in execve or os._exit.
 
     stdio: descriptors that become 0, 1 and 2; None keeps the caller's.
     """
@@ -214,21 +215,20 @@ def run_init(
             )
         if stdio is not None:
             take_streams(list(stdio))
-        process.close_all_but(context.descriptors())  # or we would not hear that the parent died
+        process.close_all_but(context.descriptors())  # else no EOF if the runtime dies
         channel.await_go()
         perform(program, {})
-    except BaseException as error:  # nothing may unwind into the runtime's stack: ours is a copy
+    except BaseException as error:  # our stack is a copy of the runtime's: do not unwind into it
         code = report(error, channel)
     finally:
         os._exit(code)
 
 
 def report(error: BaseException, channel: Channel) -> int:
-    """Tell whoever waits why this process cannot become its command; returns its exit code.
+    """Report why this process did not execute its command; returns its exit code.
 
-    A program that the kernel refuses at the very end (no such interpreter, no format that it knows)
-    is the container's own failure, not ours: the container has started by then. As with runc, the
-    reason goes to the command's stderr, where its log keeps it.
+    If execve(2) itself fails (no such interpreter, unknown format), the container has started
+    already. As with runc, the reason goes to the command's stderr, and so into its log.
     """
     try:
         if isinstance(error, KernelError) and error.call == "execve(2)":
@@ -241,17 +241,17 @@ def report(error: BaseException, channel: Channel) -> int:
 
 
 def exec_failure_message(error: KernelError) -> str:
-    """What a command's stderr says when the kernel refuses to execute it."""
+    """The message on the command's stderr when execve(2) fails."""
     hint = {
-        ENOENT: "what its first line names after #!, or its dynamic loader, is not in the image",
-        ENOEXEC: "a script needs a first line such as #!/bin/sh, a binary this processor",
+        ENOENT: "the interpreter after #!, or the dynamic loader, is not in the image",
+        ENOEXEC: "a script needs a first line such as #!/bin/sh, a binary this architecture",
     }.get(error.errno)
     line = f"exec {error.subject}: {os.strerror(error.errno).lower()}\n"
     return line + (f"  hint: {hint}\n" if hint else "")
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code of a process that could not become its command."""
+    """The exit code of a process that could not execute its command."""
     if isinstance(error, CommandNotFound):
         return 127
     if isinstance(error, CommandNotRunnable):
@@ -260,7 +260,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def seal_imports() -> None:
-    """Leave nothing to import from: who needs a module now has made a mistake, and hears of it."""
+    """Empty the import path: any later import raises an error."""
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

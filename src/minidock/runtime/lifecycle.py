@@ -1,15 +1,15 @@
-"""The runtime: takes a bundle (config.json and a rootfs) through create, start, kill and delete.
+"""The OCI runtime: create, start, kill and delete a container from a bundle.
 
-    create    cgroup and limits, clone3, init raises the walls and waits       → created
-    start     a byte in start.fifo: init becomes the command                   → running
+    create    cgroup with limits, clone3; init sets up isolation and waits     → created
+    start     a byte in start.fifo: init executes the command                  → running
     kill      a signal, by pidfd                                               → (stopped)
-    delete    kill what is left in the cgroup, remove all that create made
+    delete    kill the cgroup's processes, remove everything that create made
 
-`create` and `start` are apart so that, in between, the caller can connect the network to namespaces
-that exist already, before the command could miss it.
+`create` and `start` are separate so that the caller can set up the network in between: the
+namespaces exist, and the command does not run yet.
 
-It knows bundles, not images, and keeps nothing but <root>/<id>/. Every undo does nothing where
-there is nothing to undo, so delete after a kill -9 at any moment is the same delete.
+The runtime knows bundles (config.json and a rootfs), not images; its only state is <root>/<id>/.
+Every undo is idempotent, so delete also works after a kill -9 of create at any moment.
 
 Source: OCI runtime-spec "Runtime and Lifecycle".
 """
@@ -30,6 +30,7 @@ from minidock.runtime import channel, hooks, state
 from minidock.runtime.children import reap_eventually
 from minidock.runtime.clone import CreateOptions, create_init
 from minidock.runtime.config import check_config
+from minidock.signals import SIGKILL
 from minidock.undo import UndoOnError
 
 TYPE_CHECKING = False
@@ -38,11 +39,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_SIGKILL = 9
-
-
 class Container:
-    """A created container, as its creator holds it.
+    """A created container, for the caller of `create`.
 
     pid, pidfd: its init. console: the master of its terminal, or None. channel: closed by the
     kernel when the command runs.
@@ -59,7 +57,7 @@ class Container:
     def await_exec(self) -> None:
         """After start: wait until the command runs.
 
-        Raises what kept init from executing it.
+        Raises init's error if it could not execute the command.
         """
         self.channel.receive(current_journal())
         self.channel.close()
@@ -76,14 +74,14 @@ def create(
     preserved_fds: int = 0,
     new_keyring: bool = True,
 ) -> Container:
-    """Make the container of a bundle, up to the point where only its command is missing.
+    """Create the container of a bundle; init then waits for `start`.
 
     bundle: directory with config.json. root: where the runtime keeps its state.
-    stdio: descriptors for the command; None hands on the caller's.
-    filter_cache: directory for compiled seccomp filters. config: the bundle's, as `load_config`
-    gave it. preserved_fds: how many descriptors from 3 on the command gets too.
-    Raises UsageError for a config that cannot be carried out, Conflict for an id in use,
-    CommandNotFound and CommandNotRunnable, KernelError. On an error nothing is left.
+    stdio: descriptors for the command; None passes on the caller's.
+    filter_cache: directory for compiled seccomp filters. config: the result of `load_config`, if
+    already read. preserved_fds: how many descriptors from 3 on the command gets too.
+    Raises UsageError for an unsupported config, Conflict for an id in use, CommandNotFound,
+    CommandNotRunnable, KernelError. An error undoes everything.
     """
     bundle = os.path.realpath(bundle)
     config = config or load_config(bundle)
@@ -99,16 +97,16 @@ def create(
         directory = state.claim(root, container_id)
         undo.callback(_remove_directory, directory)
         content = _first_content(container_id, bundle, rootfs, group, config, options)
-        state.save(directory, content)  # from here on, delete knows what to remove
+        state.save(directory, content)  # from here on, `delete` can clean up
         undo.callback(destroy_cgroup, group)
         group.create()
         group.apply(device.with_runtime_rules(config["linux"].get("resources") or {}))
-        told = state.State(directory, content).document("creating")
-        ours, pid = create_init(config, told, directory, group, options)
+        oci_state = state.State(directory, content).document("creating")
+        ours, pid = create_init(config, oci_state, directory, group, options)
         undo.callback(ours.close)
         undo.callback(reap_eventually, pid)
         undo.callback(group.kill_all)
-        undo.callback(os.kill, pid, 9)
+        undo.callback(os.kill, pid, SIGKILL)
         content.update(pid=pid, startTime=process.start_time(pid))
         known = state.save(directory, content)
         _finish_create(known, config, ours)
@@ -123,7 +121,7 @@ def _first_content(
     config: dict[str, Any],
     options: CreateOptions,
 ) -> dict[str, Any]:
-    """What state.json says while there is no process yet."""
+    """The content of state.json before init exists."""
     content = {
         "id": container_id,
         "pid": 0,
@@ -140,21 +138,21 @@ def _first_content(
 
 
 def _finish_create(known: state.State, config: dict[str, Any], ours: channel.Channel) -> None:
-    """Let init do its part, and ours when it asks for it, until only the command is missing."""
+    """Let init run until it is ready for `start`; run the host's hooks when it asks."""
     ours.send_go()
-    while (told := ours.receive(current_journal())) != "ready":
-        if told == "hooks":
+    while (message := ours.receive(current_journal())) != "ready":
+        if message == "hooks":
             hooks.run(config["hooks"], hooks.OF_HOST, known.document("creating"))
             ours.send_go()
-        elif told == "closed":
+        elif message == "closed":
             raise MinidockError("init ended before its container was ready")
 
 
 def start(known: state.State) -> None:
-    """Let a created container's command begin.
+    """Start the command of a created container.
 
-    Raises Conflict in any other state, and where somebody else starts it at the same time;
-    MinidockError for a poststart hook that failed: then the container is killed.
+    Raises Conflict in any other state, and if another process starts it at the same time;
+    MinidockError if a poststart hook fails: the container is then killed.
     """
     path = f"{known.directory}/start.fifo"
     try:
@@ -175,14 +173,14 @@ def start(known: state.State) -> None:
 
 
 def _run_poststart(known: state.State, fifo: int) -> None:
-    """Run the hooks that want the command to run: init's end of the FIFO closes when it does."""
+    """Run the poststart hooks once init's end of the FIFO is closed: the command runs."""
     asked = known.content.get("hooks") or {}
     if not hooks.has_hooks(asked, ("poststart",)):
         return
     with UndoOnError() as undo:
-        undo.callback(kill, known, _SIGKILL)
+        undo.callback(kill, known, SIGKILL)
         poll = select.poll()
-        poll.register(fifo, 0)  # POLLERR, which needs no asking for: no reader is left
+        poll.register(fifo, 0)  # poll(2) always reports POLLERR: no reader is left
         poll.poll()
         hooks.run(asked, ("poststart",), known.document("running"))
 
@@ -200,7 +198,7 @@ def _not_startable(known: state.State) -> Conflict:
 def kill(known: state.State, number: int) -> None:
     """Send a signal to the container's init.
 
-    Raises Conflict where it has ended.
+    Raises Conflict if it has exited.
     """
     if known.status in ("stopped", "creating"):
         raise Conflict("container not running", hint=f"container {known.id} is {known.status}")
@@ -215,9 +213,9 @@ def kill(known: state.State, number: int) -> None:
 
 
 def kill_all(known: state.State, number: int) -> None:
-    """Send a signal to every process of the container, also where its init has ended.
+    """Send a signal to every process of the container, even after its init has exited.
 
-    They stand still meanwhile, so that none escapes by forking.
+    The cgroup is frozen meanwhile, so that no process escapes by forking.
     """
     group = known.cgroup
     if not group.exists():
@@ -230,7 +228,7 @@ def kill_all(known: state.State, number: int) -> None:
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
-                continue  # a zombie that was reaped meanwhile
+                continue  # reaped meanwhile
     finally:
         if not was_frozen:
             group.thaw()
@@ -243,16 +241,16 @@ def delete(
     force: bool,
     warn: Callable[[str], None] | None = None,
 ) -> None:
-    """Remove what create made: processes, cgroup, state.
+    """Remove the container: processes, cgroup, state.
 
-    warn: told of a poststop hook that failed, which does not keep the container from going.
+    warn: called with the error of a failed poststop hook; the container is deleted all the same.
     Raises NotFound, and Conflict for a container that is not stopped, unless forced.
     """
     directory = state.directory_of(root, container_id)
     try:
         known = state.load(root, container_id)
     except NotFound:
-        # Nothing but the claim was made: create had died at once.
+        # Only the directory exists: create died before it wrote state.json.
         _remove_directory(directory)
         raise
     status = known.status
@@ -271,7 +269,7 @@ def delete(
 
 
 def destroy_cgroup(group: Cgroup) -> None:
-    """Kill all that lives in a cgroup, and remove it; nothing happens where it is gone."""
+    """Kill every process in a cgroup and remove it; does nothing if it does not exist."""
     group.kill_all()
     group.remove()
 
@@ -292,7 +290,7 @@ def find_rootfs(bundle: str, config: dict[str, Any]) -> str:
 def load_config(bundle: str) -> dict[str, Any]:
     """A bundle's config.json, checked.
 
-    Raises UsageError where it is missing, not JSON, or asks for what minidock cannot do.
+    Raises UsageError if it is missing, not JSON, or not supported.
     """
     path = f"{bundle}/config.json"
     try:
@@ -311,13 +309,13 @@ def load_config(bundle: str) -> dict[str, Any]:
 def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
     """Parent and name of the container's cgroup, from linux.cgroupsPath.
 
-    Without one it is in our own part of the tree, without a parent that could stay behind.
-    Raises UsageError for a unit of systemd's instead of a path.
+    Without one it lies below our own cgroup, without a parent that could be left over.
+    Raises UsageError for a systemd unit instead of a path.
     """
     path = config["linux"].get("cgroupsPath") or home_of(f"minidock-runtime-{container_id}")
     if path.count(":") == 2 and "/" not in path:
         raise UsageError(
-            f"cgroupsPath {path!r} names a unit of systemd's, and not a path",
+            f"cgroupsPath {path!r} names a systemd unit, not a path",
             hint="have the caller use its cgroupfs driver or manager, as podman "
             "--cgroup-manager=cgroupfs, dockerd --exec-opt native.cgroupdriver=cgroupfs",
         )
@@ -326,13 +324,13 @@ def cgroup_of(config: dict[str, Any], container_id: str) -> tuple[str, str]:
 
 
 def _remove_directory(directory: str) -> None:
-    """Remove a container's state, also what a killed process left half written."""
+    """Remove a container's state directory with all its files."""
     try:
         for name in os.listdir(directory):
             os.unlink(f"{directory}/{name}")
         os.rmdir(directory)
     except FileNotFoundError:
-        pass  # it is gone: another delete was quicker, or nothing was ever made
+        pass  # another delete was faster, or it never existed
 
 
 __all__ = ["Container", "KernelError", "create", "delete", "kill", "load_config", "start"]

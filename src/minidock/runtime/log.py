@@ -1,4 +1,4 @@
-"""What the runtime says when something goes wrong: one line, in the form that engines read.
+"""The runtime's error log: one line per error, in the formats that engines parse.
 
     time="2026-01-31T12:00:00Z" level=error msg="run failed: ..."          --log-format text
     {"level":"error","msg":"run failed: ...","time":"2026-01-31T12:00:00Z"}                json
@@ -6,7 +6,7 @@
 Without --log it goes to standard error. With --log the line goes to that file (containerd and
 podman read the last error from it), and standard error gets the bare message, as with runc.
 
-Source: runc(8); logrus's two formats, of which these are the parts that are parsed.
+Source: runc(8); the text and JSON formatters of logrus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minidock.errors import CommandNotFound, CommandNotRunnable, MinidockError
 
 
 class Log:
-    """Where a command's errors and warnings go.
+    """The log of a command's errors and warnings.
 
     path: of the log file, appended to; None or /dev/stderr for standard error. form: text or json.
     """
@@ -33,9 +33,9 @@ class Log:
             self._descriptor = os.open(path, flags, 0o644)
 
     def error(self, error: MinidockError, *, during: str = "") -> None:
-        """Tell why the command failed, and what to do about it.
+        """Log why the command failed, with its hint.
 
-        during: "create", "run" or "exec", which engines tell apart by the message's beginning.
+        during: "create", "run" or "exec", a prefix that engines parse.
         """
         message = f"{during} failed: " if during else ""
         if isinstance(error, (CommandNotFound, CommandNotRunnable)):
@@ -48,7 +48,7 @@ class Log:
         self.line("error", message)
 
     def warning(self, message: str) -> None:
-        """Tell of something that did not keep the command from being carried out."""
+        """Log a failure that did not stop the command."""
         self.line("warning", message)
 
     def line(self, level: str, message: str) -> None:

@@ -1,9 +1,8 @@
-"""The process part of a config: who the command is, what it may do, and where it starts.
+"""The steps for OCI's "process": user, capabilities, limits, seccomp, working directory, command.
 
-The same steps end the container's init and each process that exec adds, so that the two cannot come
-to differ. Order is everything here: groups before the user, since a user cannot change groups;
-seccomp before the capabilities go, unless no_new_privs allows it after; the command is looked up
-as its user, in its working directory, after all walls are up.
+Init and every process of exec end with these same steps. Their order matters: groups before the
+user, since only root may set groups; seccomp while CAP_SYS_ADMIN is left, unless no_new_privs
+allows it later; the command is looked up last, as its user, in its working directory.
 
 Sources: OCI runtime-spec config "Process", config-linux "Linux Process"; capabilities(7);
 execvp(3) for the search in PATH.
@@ -31,9 +30,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
-    """Make the terminal inside, and hand its master out through the channel.
+    """Open the container's terminal, and send its master through the channel.
 
-    Without one, the command keeps the streams that it was given, none of them the host's /dev/null.
+    Without a terminal, reopen streams that are the host's /dev/null.
     """
     if not spec.get("terminal"):
         return [Step(process.reopen_null)]
@@ -54,7 +53,7 @@ def terminal_steps(spec: dict[str, Any], channel: Channel) -> list[Step]:
 
 
 def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list[Step]:
-    """Limits, system call filter, user and capabilities.
+    """Resource limits, seccomp filter, user and capabilities.
 
     spec: OCI's "process". filter_program: the compiled seccomp filter, or None.
     """
@@ -98,35 +97,35 @@ def credential_steps(spec: dict[str, Any], filter_program: bytes | None) -> list
 
 
 def _filter_step(filter_program: bytes) -> Step:
-    """The system call filter, from which there is no way back."""
-    from minidock.kernel import seccomp  # loaded already by who compiled the filter
+    """Load the seccomp filter, which cannot be removed afterwards."""
+    from minidock.kernel import seccomp  # already imported to compile the filter
 
     return Step(seccomp.load, filter_program)
 
 
 def possible_ambient(capabilities: dict[str, Any]) -> list[str]:
-    """The ambient set without what the kernel refuses: it must be inheritable and permitted too.
+    """The ambient capabilities that are also inheritable and permitted, as the kernel requires.
 
-    `runc spec` writes such a config; a capability that cannot be granted is no error in OCI.
+    `runc spec` writes others too; in OCI a capability that cannot be granted is not an error.
     """
     possible = set(capabilities.get("inheritable") or []) & set(capabilities.get("permitted") or [])
     return [name for name in capabilities.get("ambient") or [] if name in possible]
 
 
 def apparmor_file() -> str:
-    """The file that names the AppArmor profile of the next execve; "" where AppArmor is not on."""
+    """The /proc file that sets the AppArmor profile of the next execve; "" without AppArmor."""
     try:
         with open("/sys/module/apparmor/parameters/enabled", "rb", buffering=0) as file:
             if not file.read().startswith(b"Y"):
                 return ""
     except FileNotFoundError:
         return ""
-    own = "/proc/self/attr/apparmor/exec"  # Linux 5.8; before, whichever LSM was first
+    own = "/proc/self/attr/apparmor/exec"  # since Linux 5.8; before, of the first LSM
     return own if os.path.exists(own) else "/proc/self/attr/exec"
 
 
 def command_steps(spec: dict[str, Any]) -> list[Step]:
-    """Go to the working directory and find the command there."""
+    """Enter the working directory and look up the command."""
     environment = spec.get("env") or []
     uid = (spec.get("user") or {}).get("uid") or 0
     return [
@@ -140,7 +139,7 @@ def command_steps(spec: dict[str, Any]) -> list[Step]:
 def final_steps(
     spec: dict[str, Any], filter_program: bytes | None, *, preserved_fds: int = 0
 ) -> list[Step]:
-    """The last acts: nothing of ours is left after them.
+    """The last steps, up to execve(2).
 
     preserved_fds: how many descriptors from 3 on the command gets.
     """
@@ -157,17 +156,17 @@ def final_steps(
 
 
 def complete_environment(environment: list[str], uid: int) -> list[str]:
-    """The environment with HOME, which programs rely on, from the container's own /etc/passwd."""
+    """The environment with HOME, set from the container's /etc/passwd if missing."""
     if any(entry.startswith("HOME=") and entry != "HOME=" for entry in environment):
         return environment
-    kept = [entry for entry in environment if entry != "HOME="]
-    return [*kept, f"HOME={home_of(uid, '/etc/passwd')}"]
+    others = [entry for entry in environment if entry != "HOME="]
+    return [*others, f"HOME={home_of(uid, '/etc/passwd')}"]
 
 
 def home_of(uid: int, path: str) -> str:
-    """A user's home directory as a passwd(5) file has it; "/" where it is not listed.
+    """A user's home directory from a passwd(5) file; "/" if it is not listed.
 
-    The file is the image's: one that is no file, or has no end, must not stop us.
+    The image controls the file: a FIFO, a device or a huge file must not block us.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -195,7 +194,7 @@ def find_command(name: str, environment: list[str]) -> str:
 
 
 def _look(path: str) -> str:
-    """What a path is to execve(2): "program", "directory", "refused", or "" for nothing."""
+    """What execve(2) would find at a path: "program", "directory", "refused", or ""."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -206,7 +205,7 @@ def _look(path: str) -> str:
 
 
 def choose_command(name: str, environment: list[str], look: Callable[[str], str]) -> str:
-    """The first place of a command that `look` says is a program; PATH counts, as in execvp(3).
+    """The first path of a command that `look` calls a program; searches PATH, as execvp(3).
 
     Raises CommandNotFound (exit code 127), CommandNotRunnable (126).
     """
@@ -227,7 +226,7 @@ def choose_command(name: str, environment: list[str], look: Callable[[str], str]
         if found:
             refused = refused or f'exec: "{name}": {reasons[found]}'
     if refused:
-        raise CommandNotRunnable(refused, hint="the file must be a program that its user may run")
+        raise CommandNotRunnable(refused, hint="the container's user must have execute permission")
     if "/" in name:
         raise CommandNotFound(
             f'exec: "{name}": no such file or directory',

@@ -1,9 +1,9 @@
-"""A program: the acts of one side of a container, in order, as data.
+"""A program: a list of steps as data, for a process that enters a container.
 
-`init_program` (runtime/init.py) is a pure function of the bundle's config; what it returns can be
-printed, counted, filtered and tested without being root, and is performed inside the container by
-the loop below. Values that are known only at run time (a descriptor, a path found in the
-container's PATH) are named slots: one step fills a slot, later ones use it.
+`init_program` (runtime/init.py) is a pure function of the bundle's config; its result can be
+printed, filtered and tested without root. `perform` runs it in the container. A value known only
+at run time (a descriptor, a path found in the container's PATH) is a slot: one step fills it, later
+steps use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """The place of a value that an earlier step will have made."""
+    """A placeholder for the result of an earlier step."""
 
     __slots__ = ("name",)
 
@@ -30,7 +30,7 @@ class Slot:
         return f"${self.name}"
 
     def journal_text(self) -> str:
-        """What a plan writes in its place."""
+        """The text of the slot in a plan."""
         return f"${self.name}"
 
     def __eq__(self, other: object) -> bool:
@@ -41,9 +41,9 @@ class Slot:
 
 
 class Step:
-    """One act: a function, its arguments, and the slot that its result fills.
+    """One step: a function, its arguments, and the slot that its result fills.
 
-    It remembers where in the source it was written: that function is its phase in the journal.
+    It records the function that created it, which is its phase in the journal.
     """
 
     __slots__ = ("act", "args", "kwargs", "into", "phase", "line")
@@ -64,7 +64,7 @@ class Step:
 
 
 def perform(program: list[Step], slots: dict[str, Any]) -> None:
-    """Do the steps one after the other. The first error ends it, and goes to the caller."""
+    """Perform the steps in order, up to the first error, which is raised."""
     for step in program:
         args = [slots[a.name] if isinstance(a, Slot) else a for a in step.args]
         kwargs = {k: slots[v.name] if isinstance(v, Slot) else v for k, v in step.kwargs.items()}

@@ -1,4 +1,4 @@
-"""What the OCI runtime says of itself. A test holds VERSION equal to the command line's."""
+"""The versions of the runtime, equal to minidock's own, and of the OCI specification."""
 
 from __future__ import annotations
 

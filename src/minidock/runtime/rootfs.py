@@ -1,9 +1,8 @@
-"""The container's file system: from a directory of the host to the only tree that there is.
+"""The steps that turn a directory of the host into the root of the container's mount namespace.
 
-In order: cut propagation, make the rootfs a mount, mount on it what config.json lists, pivot into
-it and let go of the host's tree, then /dev, then what must not be seen or written.
-
-Everything here returns steps; nothing is done.
+In order: limit mount propagation, make the rootfs a mount point, mount what config.json lists,
+pivot into it and unmount the host's tree, create /dev, apply masked and read-only paths. The
+functions return steps and perform nothing.
 
 Sources: OCI runtime-spec config "Mounts", config-linux "Default Filesystems", "Default Devices",
 "Masked Paths", "Readonly Paths"; the options of mount(8).
@@ -47,7 +46,7 @@ _RECURSIVE = {
 _WITHOUT = "minidock.without"  # an annotation: runtime/config.py
 _REFUSED = ("idmap", "ridmap", "remount", "move")
 
-# Docker's and runc's: what every container finds in /dev.
+# The default devices of Docker and runc.
 DEFAULT_DEVICES: tuple[dict[str, Any], ...] = (
     {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666},
     {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
@@ -66,7 +65,7 @@ _LINKS = (
 
 
 class Hierarchy:
-    """One cgroup v1 tree that a container may see: its own part of it.
+    """One cgroup v1 hierarchy of which the container sees its own cgroup.
 
     name: below /sys/fs/cgroup. data: the mount's options. directory: the container's, on the host.
     """
@@ -78,33 +77,33 @@ class Hierarchy:
 
 
 def changes_root_by_chroot(config: dict[str, Any]) -> bool:
-    """Whether pivot_root(2) is left out: on request, or as the mounts are the host's own to pivot.
+    """Whether chroot(2) replaces pivot_root(2): on request, or without a mount namespace.
 
-    Moving the root of the host's mount namespace would move it for every process of the host.
+    pivot_root(2) in the host's mount namespace would change the root of every host process.
     """
     return not has_own_mounts(config) or "pivot_root" in disabled_isolation(config)
 
 
 def has_own_mounts(config: dict[str, Any]) -> bool:
-    """Whether the container has a mount namespace: what it mounts shows nowhere else."""
+    """Whether the container has its own mount namespace."""
     return any(ns["type"] == "mount" for ns in config["linux"]["namespaces"])
 
 
 def disabled_isolation(config: dict[str, Any]) -> list[str]:
-    """The walls that the config leaves out for which OCI has no words."""
+    """The isolation that the annotation minidock.without disables."""
     return str((config.get("annotations") or {}).get(_WITHOUT, "")).split(",")
 
 
 def tree_steps(
     config: dict[str, Any], rootfs: str, *, parent: str, hierarchies: list[Hierarchy]
 ) -> list[Step]:
-    """Make the container's tree, while the host's is there: propagation, rootfs, mounts.
+    """Set mount propagation, make the rootfs a mount point, mount what config.json lists.
 
-    The copy of the host's tree hears of its mounts, and tells it of none, unless the config says
-    otherwise; the mount that the rootfs lies on never does, or what follows would show on the host.
-    Where the host's own tree is used, only the rootfs is touched.
+    By default the copy of the host's tree is a slave: it receives the host's mounts and propagates
+    none. The mount below the rootfs is private, or the following mounts would appear on the host.
+    Without a mount namespace only the rootfs changes.
     rootfs: absolute path on the host. parent: the mount point that it lies on. hierarchies: the
-    cgroup trees to show; empty for cgroup v2, which has one.
+    visible cgroup v1 hierarchies; empty for cgroup v2, which has one.
     """
     steps = []
     if has_own_mounts(config):
@@ -113,7 +112,7 @@ def tree_steps(
     if has_own_mounts(config) or parent == rootfs:
         steps.append(Step(m.set_propagation, parent, "private"))
     if not changes_root_by_chroot(config):
-        steps.append(Step(m.bind_to_itself, rootfs, "/"))  # pivot_root takes nothing but a mount
+        steps.append(Step(m.bind_to_itself, rootfs, "/"))  # pivot_root(2) requires a mount point
     for entry in config.get("mounts") or []:
         if entry.get("type") == "cgroup":
             own = any(ns["type"] == "cgroup" for ns in config["linux"]["namespaces"])
@@ -124,11 +123,11 @@ def tree_steps(
 
 
 def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
-    """Make the container's tree the only one.
+    """Change the root to the rootfs, and unmount the host's tree.
 
-    The old root then lies on top of the new one, where ".." of "/" leads; it must not tell the
-    host that all its mounts are taken away. Where the config wants chroot(2), nothing is let go:
-    the host's tree is out of sight, and not out of reach.
+    pivot_root(".", ".") stacks the old root on the new one, where "/.." leads. It becomes a slave
+    first, or its unmount would propagate to the host. chroot(2) unmounts nothing: the host's tree
+    is hidden, but still reachable.
     """
     if changes_root_by_chroot(config):
         return [Step(enter_directory, rootfs), Step(chroot, ".")]
@@ -142,7 +141,7 @@ def enter_steps(config: dict[str, Any], rootfs: str) -> list[Step]:
 
 
 def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
-    """The steps of one entry of config.json's "mounts", except of type cgroup."""
+    """The steps of one entry of config.json's "mounts" of any type but cgroup."""
     target = entry["destination"]
     fstype = entry.get("type") or ""
     options = parse_options(entry.get("options") or [], subject=target)
@@ -183,9 +182,9 @@ def mount_steps(entry: dict[str, Any], rootfs: str) -> list[Step]:
 
 
 def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -> list[Step]:
-    """A tmpfs; by default with the mode of what it covers, on request with its content.
+    """Mount a tmpfs; it gets the mode of the covered directory and, with tmpcopyup, its files.
 
-    It becomes read-only once it is filled.
+    It becomes read-only only once it is filled.
     """
     data: str | Slot = ",".join(options.data)
     steps = []
@@ -211,16 +210,16 @@ def _tmpfs_steps(source: str, rootfs: str, target: str, options: MountOptions) -
 
 
 def _read_only(root: str, target: str) -> Step:
-    """Forbid writing below a mount point."""
+    """Make a mount read-only."""
     attributes = m.MOUNT_ATTR_RDONLY
     return Step(m.set_mount_attributes, root, target, attributes=attributes, recursive=False)
 
 
 class MountOptions:
-    """mount(8)'s option words, sorted by what they become.
+    """The options of one mount, by kind.
 
-    flags: MS_*. data: words for the file system itself. propagation: words of PROPAGATION.
-    recursive: MOUNT_ATTR_* for the whole tree. copy_up: a tmpfs takes over what it covers.
+    flags: MS_*. data: options of the file system. propagation: names of PROPAGATION. recursive:
+    MOUNT_ATTR_* for the whole tree. copy_up: tmpcopyup, fill a tmpfs with the files it covers.
     """
 
     def __init__(self) -> None:
@@ -231,7 +230,7 @@ class MountOptions:
         self.copy_up = False
 
     def post_mount_steps(self, rootfs: str, target: str) -> list[Step]:
-        """What can be said of a mount only once it is there."""
+        """The steps after the mount: propagation and recursive attributes."""
         steps = [Step(m.propagate_in_root, rootfs, target, word) for word in self.propagation]
         if self.recursive:
             steps.append(
@@ -247,9 +246,9 @@ class MountOptions:
 
 
 def parse_options(words: list[str], *, subject: str) -> MountOptions:
-    """Sort the options of one mount.
+    """Parse the options of one mount.
 
-    Raises UsageError for an option that minidock does not carry out.
+    Raises UsageError for an unsupported option.
     """
     options = MountOptions()
     for word in words:
@@ -273,10 +272,10 @@ def parse_options(words: list[str], *, subject: str) -> MountOptions:
 def cgroup_steps(
     entry: dict[str, Any], rootfs: str, *, hierarchies: list[Hierarchy], has_namespace: bool
 ) -> list[Step]:
-    """The container's own part of the cgroup tree.
+    """Mount the container's part of the cgroup hierarchies.
 
-    A cgroup namespace shows no more than that. Without one (has_namespace False), each v1 tree's
-    own directory is bound; v2's tree is shown whole, as with runc.
+    A cgroup namespace limits the view to it. Without one (has_namespace False), the container's
+    directory of each v1 hierarchy is bind mounted; v2 is visible as a whole, as with runc.
     """
     target = entry["destination"]
     options = parse_options(entry.get("options") or [], subject=target)
@@ -298,41 +297,55 @@ def cgroup_steps(
     steps.append(
         Step(m.mount_filesystem, "tmpfs", rootfs, target, "tmpfs", flags=writable, data="mode=755")
     )
-    for tree in hierarchies:
-        steps += _tree_steps(tree, rootfs, target, options.flags, has_namespace=has_namespace)
+    for hierarchy in hierarchies:
+        steps += _hierarchy_steps(
+            hierarchy, rootfs, target, options.flags, has_namespace=has_namespace
+        )
     if options.flags & m.MS_RDONLY:
         steps.append(_read_only(rootfs, target))
     return steps + options.post_mount_steps(rootfs, target)
 
 
-def _tree_steps(
-    tree: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
+def _hierarchy_steps(
+    hierarchy: Hierarchy, rootfs: str, target: str, flags: int, *, has_namespace: bool
 ) -> list[Step]:
-    """One tree of cgroup v1, as far as the container may see it."""
-    place = f"{target}/{tree.name}"
-    point = Step(make_mount_point, rootfs, place, like="")
+    """Mount one cgroup v1 hierarchy, from the container's cgroup down."""
+    directory = f"{target}/{hierarchy.name}"
+    mount_point = Step(make_mount_point, rootfs, directory, like="")
     if has_namespace:
-        source = tree.name if tree.data.startswith("name=") else "cgroup"
-        mounted = Step(
-            m.mount_filesystem, source, rootfs, place, "cgroup", flags=flags, data=tree.data
+        source = hierarchy.name if hierarchy.data.startswith("name=") else "cgroup"
+        mount = Step(
+            m.mount_filesystem,
+            source,
+            rootfs,
+            directory,
+            "cgroup",
+            flags=flags,
+            data=hierarchy.data,
         )
-        return [point, mounted]
+        return [mount_point, mount]
     return [
-        point,
-        Step(m.bind_mount, tree.directory, rootfs, place, recursive=False),
-        Step(m.set_mount_attributes, rootfs, place, attributes=_attributes(flags), recursive=False),
+        mount_point,
+        Step(m.bind_mount, hierarchy.directory, rootfs, directory, recursive=False),
+        Step(
+            m.set_mount_attributes,
+            rootfs,
+            directory,
+            attributes=_attributes(flags),
+            recursive=False,
+        ),
     ]
 
 
 def _attributes(flags: int) -> int:
-    """MOUNT_ATTR_* of a bind mount, from mount(2)'s flags."""
+    """The MOUNT_ATTR_* for mount(2)'s MS_* flags."""
     return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
 
 
 def device_steps(config: dict[str, Any]) -> list[Step]:
-    """The nodes and links of /dev, made when the container's root is the root already.
+    """Create the nodes and links of /dev, after pivot_root.
 
-    Where config.json binds the host's /dev as a whole, it stays as it is.
+    A bind mount of the host's /dev stays unchanged.
     """
     mounts = config.get("mounts") or []
     if not any(e["destination"].rstrip("/") == "/dev" and e.get("type") != "bind" for e in mounts):
@@ -359,13 +372,13 @@ def device_steps(config: dict[str, Any]) -> list[Step]:
             owner = (device.get("uid") or 0, device.get("gid") or 0)
             steps.append(Step(change_owner, path, uid=owner[0], gid=owner[1]))
     links = list(_LINKS)
-    if os.path.exists("/proc/kcore"):  # a kernel may have none
+    if os.path.exists("/proc/kcore"):  # CONFIG_PROC_KCORE
         links.append(("/proc/kcore", "/dev/core"))
     return steps + [Step(make_link, target, path) for target, path in links]
 
 
 def console_steps() -> list[Step]:
-    """The terminal is /dev/console too, which some programs write to."""
+    """Bind mount the terminal on /dev/console."""
     return [
         Step(make_mount_point, "/", "/dev/console", like="/dev/null"),
         Step(m.bind_mount, "/dev/pts/0", "/", "/dev/console", recursive=False),
@@ -373,7 +386,7 @@ def console_steps() -> list[Step]:
 
 
 def protection_steps(config: dict[str, Any]) -> list[Step]:
-    """What must not be seen, and what must not be written, in an otherwise complete tree."""
+    """Apply readonly root, readonlyPaths and maskedPaths, once the tree is complete."""
     linux = config["linux"]
     steps = []
     if config["root"].get("readonly"):

@@ -1,12 +1,12 @@
-"""The sealed interpreter: a read-only view of Python, for all that enters a container.
+"""The sealed interpreter: Python on a read-only mount, for every process that enters a container.
 
-A container whose command is /proc/self/exe makes its init execute the host's interpreter again, in
-the container's world; and a process inside may hold init's /proc/PID/exe open by O_PATH until init
-has gone, then open it again for writing, and so change the host's program (CVE-2019-5736). So init
-comes from a monitor that was started through a mount of the interpreter on which nobody, root of
-the host included, can write. The mount is made once a boot and kept.
+A command of /proc/self/exe makes init execute the host's interpreter again, inside the container. A
+process there can hold init's /proc/PID/exe open with O_PATH until init exits, then reopen it for
+writing, and so overwrite the host's interpreter (CVE-2019-5736). So init is a child of a monitor
+that was started from a read-only mount of the interpreter, where not even the host's root can
+write. The mount is created once per boot and kept.
 
-    <run>/sealed/bin/python3      the mount: a clone of the interpreter's own, read-only
+    <run>/sealed/bin/python3      a read-only bind mount of the interpreter
     <run>/sealed/pyvenv.cfg       tells the interpreter where its standard library is
 
 Sources: open_tree(2), mount_setattr(2), move_mount(2); PEP 405 for pyvenv.cfg; runc's libcontainer
@@ -22,9 +22,9 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 
 
 def sealed_interpreter(run: str) -> str:
-    """The path of the sealed interpreter; the mount is made at the first call after a boot.
+    """Returns the path of the sealed interpreter; the first call after a boot creates the mount.
 
-    run: the store's directory in /run. Where the interpreter was upgraded since, it is sealed anew.
+    run: the store's directory in /run. An upgraded interpreter is sealed again.
     Raises KernelError.
     """
     sealed = f"{run}/sealed/bin/python3"
@@ -35,15 +35,15 @@ def sealed_interpreter(run: str) -> str:
 
 
 def real_interpreter() -> str:
-    """The file of the interpreter that runs this, outside any virtual environment."""
+    """The path of the running interpreter, outside any virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def reexec_sealed(run: str, module: str, arguments: list[str]) -> None:
-    """Start this command again out of the sealed interpreter; returns where it runs there already.
+    """Re-execute this command in the sealed interpreter; returns if it already runs there.
 
     Environment, descriptors and working directory stay as they are.
-    Raises KernelError where the interpreter cannot be sealed.
+    Raises KernelError if the interpreter cannot be sealed.
     """
     if not is_sealed():
         sealed = sealed_interpreter(run)
@@ -51,7 +51,7 @@ def reexec_sealed(run: str, module: str, arguments: list[str]) -> None:
 
 
 def unseal(run: str) -> None:
-    """Take the sealed interpreter away; nothing happens where there is none."""
+    """Remove the sealed interpreter; does nothing if it does not exist."""
     from minidock.kernel.mount import MNT_DETACH, unmount
 
     sealed = f"{run}/sealed/bin/python3"
@@ -68,7 +68,7 @@ def unseal(run: str) -> None:
 def command(sealed: str, module: str, *arguments: str) -> list[str]:
     """The command line of a module in the sealed interpreter: isolated, without site packages.
 
-    Source of minidock itself is put on the path by hand, since -I and -S leave it out.
+    The command adds minidock's own source to sys.path, since -I and -S leave it out.
     """
     start = (
         f"import sys; sys.path[:0] = {[SOURCE, *_site_packages()]!r}; "
@@ -78,22 +78,22 @@ def command(sealed: str, module: str, *arguments: str) -> list[str]:
 
 
 def is_sealed() -> bool:
-    """Whether this very process runs out of a sealed interpreter."""
+    """Whether this process runs in a sealed interpreter."""
     return _is_read_only("/proc/self/exe")
 
 
 def _site_packages() -> list[str]:
-    """Where the C extensions of python-prctl stand."""
+    """The site-packages directories, for the C extension of python-prctl."""
     return [path for path in sys.path if path.endswith("-packages") and path != SOURCE]
 
 
 def is_seal_of(sealed: str, real: str) -> bool:
-    """Whether the sealed interpreter is there, read-only, and made of this one."""
+    """Whether the sealed interpreter exists, is read-only, and is this one."""
     try:
-        there, wanted = os.stat(sealed), os.stat(real)
+        sealed_stat, real_stat = os.stat(sealed), os.stat(real)
     except FileNotFoundError:
         return False
-    same = (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino)
+    same = (sealed_stat.st_dev, sealed_stat.st_ino) == (real_stat.st_dev, real_stat.st_ino)
     return same and _is_read_only(sealed)
 
 
@@ -102,7 +102,7 @@ def _is_read_only(path: str) -> bool:
 
 
 def make_seal(run: str, sealed: str, real: str) -> None:
-    """Make the sealed interpreter, once, whoever else tries it at the same time."""
+    """Create the sealed interpreter, once, under a lock."""
     from minidock.kernel import flock  # once a boot
     from minidock.kernel.mount import MNT_DETACH, clone_read_only, unmount
 
@@ -111,7 +111,7 @@ def make_seal(run: str, sealed: str, real: str) -> None:
     try:
         flock.lock(lock, f"{run}/sealed/lock")
         if is_seal_of(sealed, real):
-            return  # another process was quicker
+            return  # another process was faster
         with open(f"{run}/sealed/pyvenv.cfg", "w", encoding="utf-8") as file:
             file.write(f"home = {os.path.dirname(real)}\n")
         if os.path.exists(sealed):

@@ -1,16 +1,15 @@
-"""A container's state as the OCI runtime knows it: one small file, and what the kernel says.
+"""A container's OCI state: state.json for what is constant, the kernel for the status.
 
-state.json holds what does not change (bundle, pid, start time, cgroup); how the container is doing
-is asked of the kernel each time:
+state.json holds the bundle, init's pid and start time, and the cgroup. The status is derived from
+the kernel each time:
 
-    creating   no pid is written down yet: create is at work, or died at work
-    created    start.fifo is there, and init holds it open
+    creating   no pid is recorded: create is running, or died
+    created    start.fifo exists, and init has it open
     paused     its cgroup is frozen
-    running    none of these
-    stopped    init is a zombie or gone
+    running    otherwise
+    stopped    init is a zombie or has been reaped
 
-A pid alone would lie after a reboot or once it is used again, so it counts only together with the
-time at which its process began.
+The kernel reuses pids, so a pid counts only together with its process's start time.
 
 Source: OCI runtime-spec "State".
 """
@@ -40,7 +39,7 @@ _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 
 
 class State:
-    """What state.json says.
+    """The content of state.json.
 
     directory: <root>/<id>, with state.json and start.fifo.
     """
@@ -70,7 +69,7 @@ class State:
         return "paused" if group.exists() and group.frozen() else "running"
 
     def _is_waiting(self) -> bool:
-        """Whether init waits to be started: it alone holds the FIFO's other end open."""
+        """Whether init waits for `start`: only init has the FIFO open for reading."""
         try:
             os.close(os.open(f"{self.directory}/start.fifo", os.O_WRONLY | os.O_NONBLOCK))
         except FileNotFoundError:
@@ -82,10 +81,10 @@ class State:
         return True
 
     def open_pidfd(self) -> int:
-        """A pidfd of init itself, and not of a process that has its number by now.
+        """A pidfd of init, and not of a later process with the same pid.
 
-        The start time is looked at while the pidfd is held already: the process that it names then
-        had the number all the time. Raises Conflict where init has ended.
+        The start time is checked while the pidfd is open: if it matches, the pidfd refers to init.
+        Raises Conflict if init has exited.
         """
         ended = Conflict(f"container {self.id} is not running")
         try:
@@ -98,12 +97,12 @@ class State:
         raise ended
 
     def document(self, status: str = "") -> dict[str, Any]:
-        """The state as the spec's JSON, with runc's additions.
+        """The OCI state as JSON, with runc's additions.
 
-        status: what to say in place of the kernel's answer, to hooks, which run between states.
+        status: overrides the derived one, for hooks, which run between two states.
         """
         status = status or self.status
-        shown = {
+        fields = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
             "pid": 0 if status == "stopped" else self.pid,
@@ -113,12 +112,12 @@ class State:
             "created": self.content.get("created", ""),
         }
         if self.content.get("annotations"):
-            shown["annotations"] = self.content["annotations"]
-        return {**shown, "owner": ""}
+            fields["annotations"] = self.content["annotations"]
+        return {**fields, "owner": ""}
 
 
 def is_alive(pid: int, start_time: int) -> bool:
-    """Whether the process that began then under this pid still runs; a zombie does not."""
+    """Whether a process with this pid and start time runs; a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -128,9 +127,9 @@ def is_alive(pid: int, start_time: int) -> bool:
 
 
 def directory_of(root: str, container_id: str) -> str:
-    """Where a container's state is.
+    """The state directory of a container.
 
-    Raises UsageError for an id that is none: it becomes part of paths.
+    Raises UsageError for an invalid id, since it becomes part of paths.
     """
     if not container_id or container_id in (".", "..") or not _ID_LETTERS.issuperset(container_id):
         raise UsageError("invalid container ID format")
@@ -140,7 +139,7 @@ def directory_of(root: str, container_id: str) -> str:
 def load(root: str, container_id: str) -> State:
     """The state of a container.
 
-    Raises NotFound, DamagedFile, UsageError for an impossible id.
+    Raises NotFound, DamagedFile, UsageError for an invalid id.
     """
     directory = directory_of(root, container_id)
     path = f"{directory}/state.json"
@@ -149,20 +148,20 @@ def load(root: str, container_id: str) -> State:
     except FileNotFoundError:
         raise NotFound("container does not exist") from None
     if content["id"] != container_id or len(content["cgroup"]) != 2:
-        raise DamagedFile(path, "it is not of this container")
+        raise DamagedFile(path, "it belongs to another container")
     if content["pid"] and "startTime" not in content:
         raise DamagedFile(path, "startTime is missing")
     return State(directory, content)
 
 
 def save(directory: str, content: dict[str, Any]) -> State:
-    """Write state.json, whole or not at all."""
+    """Write state.json atomically."""
     document.write(f"{directory}/state.json", jsontext.dumps(content), durable=False)  # in /run
     return State(directory, content)
 
 
 def list_states(root: str) -> list[State]:
-    """All containers of a root, by their ids, but for those that are gone meanwhile or damaged."""
+    """The containers of a root, sorted by id; skips damaged ones."""
     found = []
     for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
         try:
@@ -175,9 +174,9 @@ def list_states(root: str) -> list[State]:
 
 
 def claim(root: str, container_id: str) -> str:
-    """Make the directory of a new container; its name is the claim.
+    """Create the state directory of a new container, which reserves its id.
 
-    Returns the directory. Raises Conflict where the id is in use, UsageError for no id.
+    Returns the directory. Raises Conflict if the id is in use, UsageError for an invalid id.
     """
     directory = directory_of(root, container_id)
     os.makedirs(root, mode=0o711, exist_ok=True)
@@ -192,7 +191,7 @@ def claim(root: str, container_id: str) -> str:
 
 
 def now() -> str:
-    """The time as the specification's tools write it: RFC 3339 with nanoseconds, UTC."""
+    """The time in RFC 3339 with nanoseconds, UTC, as runc writes it."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     fraction = f"{nanoseconds:09d}".rstrip("0") or "0"
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction}Z"

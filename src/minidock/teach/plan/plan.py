@@ -50,7 +50,7 @@ from minidock.kernel.overlay import mount_overlay
 from minidock.kernel.streams import take_streams
 from minidock.oci.runtime_config import DEFAULT_SHM_BYTES
 from minidock.runtime import clone, init, seal
-from minidock.runtime.config import check_config, hierarchies_to_show
+from minidock.runtime.config import check_config, visible_hierarchies
 from minidock.runtime.lifecycle import cgroup_of
 from minidock.runtime.program import Slot
 from minidock.teach.plan import cgroups
@@ -333,7 +333,7 @@ def _create_init(plan: Plan, group: cgroups.PlannedV1 | cgroups.PlannedV2) -> No
         rootfs=plan.container.paths.merged,
         rootfs_mount=plan.container.paths.merged,
         join_cgroup=group.join,
-        hierarchies=hierarchies_to_show(group.group),
+        hierarchies=visible_hierarchies(group.group),
         joined=joined,  # type: ignore[arg-type]
         filter_program=_filter(config),
         channel=_NoChannel(),  # type: ignore[arg-type]

@@ -198,7 +198,7 @@ def test_a_session_with_breaks_a_look_at_the_kernel_and_a_shell_inside(
     child = terminal("--name", "half", "--hostname", "inside", "--net", "none", busybox_image)
     child.expect_exact(PROMPT)
     assert "none yet" in say(child, "inspect")
-    assert "there is no inside" in say(child, "sh")
+    assert "has no process yet" in say(child, "sh")
     assert "mount.pivot_root" in say(child, "break pivotroot")
     assert "unknown command" in say(child, "bind_mount")
     say(child, "break pivot_root(2)")

@@ -53,7 +53,7 @@ def test_a_container_keeps_its_network(
 ) -> None:
     minidock.ok("run", "-d", "--name", "box", "--restart", "always", image, *command)
     refused = minidock("system", "down")
-    assert refused.code == 1 and "these containers run: box" in refused.stderr, str(refused)
+    assert refused.code == 1 and "containers are running: box" in refused.stderr, str(refused)
     assert "minidock system stop-all" in refused.stderr
     assert any(store.bridge in link for link in machine.links())
 

@@ -203,7 +203,7 @@ def test_only_one_of_two_pauses_a_container(
     minidock.ok("run", "-d", "--name", "box", busybox_image, "sleep", "600")
     seen = find(store, "box")
     minidock.ok("pause", "box")
-    monkeypatch.setattr(pause, "running", lambda store, reference: seen)
+    monkeypatch.setattr(pause, "find_running", lambda store, reference: seen)
     with pytest.raises(Conflict, match="already paused"):
         pause.pause(store, "box")
     minidock.ok("rm", "-f", "box")

@@ -149,7 +149,7 @@ class _Listening(MonitorConnection):
         super().__init__(socket, None, terminal=False)
         self._output = output
 
-    def say(self, stream: int, data: bytes) -> None:
+    def write_output(self, stream: int, data: bytes) -> None:
         del stream
         self._output(data)
 

@@ -1,14 +1,14 @@
 """All containers of a machine at once: started when it comes up, stopped when it goes down.
 
-Nothing of minidock runs between two commands but monitors, and a reboot ends those. So somebody
-has to call these two: systemd/minidock.service does, or a person.
+minidock has no daemon, and a reboot ends the monitors. So systemd/minidock.service, or the
+administrator, calls these two:
 
-    start_all   starts what its restart policy wants to have running (container/restart.py), several
-                at once; one that joins another's namespaces comes after that one
-    stop_all    tells all of them to end, each by its own signal, and waits for each as long as it
-                may take; nobody is remembered as stopped by hand, so start_all brings them back
+    start_all   starts the containers whose restart policy asks for it (container/restart.py), in
+                parallel; one that joins another's namespaces starts after that one
+    stop_all    sends each its stop signal, and waits for each until its timeout; it does not mark
+                them as manually stopped, so start_all starts them again
 
-An error of one container does not keep the others.
+An error of one container does not affect the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minidock.engine.container.lookup import list_containers
 from minidock.engine.container.restart import is_stopped_by_hand, wants_start
 from minidock.engine.lifecycle.start import PendingStart
 from minidock.engine.lifecycle.stop import begin_stop, finish_stop, seconds_to_stop
-from minidock.errors import Conflict, MinidockError, NotFound, system_error
+from minidock.errors import Conflict, MinidockError, NotFound, as_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
     Report = tuple[Container, MinidockError | None]
 
-_FOR_EVER = float("inf")
+_FOREVER = float("inf")
 _JOINING = ("NetworkMode", "PidMode", "IpcMode")
 
 
 def start_all(store: Store) -> Iterator[Report]:
-    """Start the containers whose restart policy wants it; yields each, with what kept it from it.
+    """Start the containers whose restart policy asks for it; yields each with its error or None.
 
-    Containers that run are left alone.
+    Running containers are skipped.
     """
     waiting = [container for container in reversed(list_containers(store)) if _is_due(container)]
-    at_once = 2 * (os.cpu_count() or 1)  # while one waits for the kernel another can go on
+    at_once = 2 * (os.cpu_count() or 1)  # one may wait for the kernel while another runs
     under_way: dict[int, tuple[Container, PendingStart]] = {}
     poll = select.poll()
     while waiting or under_way:
@@ -53,7 +53,7 @@ def start_all(store: Store) -> Iterator[Report]:
             try:
                 pending = PendingStart(container)
             except (MinidockError, OSError) as error:
-                yield container, _told(error)
+                yield container, as_ours(error)
                 continue
             under_way[pending.fileno()] = (container, pending)
             poll.register(pending.fileno(), select.POLLIN)
@@ -71,7 +71,7 @@ def _is_due(container: Container) -> bool:
 
 
 def _ready(waiting: list[Container], under_way: list[Container]) -> list[Container]:
-    """Those that join nobody who is still to be started; all, where they wait for each other."""
+    """Those that do not join a container yet to be started; all, if they form a cycle."""
     coming = {container.id for container in (*waiting, *under_way)}
     free = [container for container in waiting if not _joined(container) & coming]
     return free if free or under_way else list(waiting)
@@ -90,41 +90,37 @@ def _outcome(container: Container, pending: PendingStart) -> MinidockError | Non
         try:
             container.reload()
         except NotFound:
-            return None  # somebody has removed it meanwhile
+            return None  # removed meanwhile
         return None if container.running or container.monitor_pid else error
     except (MinidockError, OSError) as error:
-        return _told(error)
+        return as_ours(error)
     return None
 
 
 def stop_all(store: Store) -> Iterator[Report]:
-    """Stop all containers that run; yields each, with what kept it from ending.
+    """Stop all running containers; yields each with its error or None.
 
-    All are told to end before any is waited for, so it takes as long as the slowest of them.
+    All get their stop signal before the first wait, so it takes as long as the slowest of them.
     """
-    told: list[tuple[float, Container]] = []
+    stopping: list[tuple[float, Container]] = []
     for container in list_containers(store):
         if not container.running:
             continue
         try:
             begin_stop(container)
         except NotFound:
-            continue  # run with --rm, and it has ended meanwhile
+            continue  # run with --rm and ended meanwhile
         except (MinidockError, OSError) as error:
-            yield container, _told(error)
+            yield container, as_ours(error)
             continue
         seconds = seconds_to_stop(container)
-        told.append((_FOR_EVER if seconds is None else time.monotonic() + seconds, container))
-    told.sort(key=lambda entry: entry[0])
-    for deadline, container in told:
-        rest = None if deadline == _FOR_EVER else max(0.0, deadline - time.monotonic())
+        stopping.append((_FOREVER if seconds is None else time.monotonic() + seconds, container))
+    stopping.sort(key=lambda entry: entry[0])
+    for deadline, container in stopping:
+        rest = None if deadline == _FOREVER else max(0.0, deadline - time.monotonic())
         try:
             finish_stop(container, rest)
         except (MinidockError, OSError) as error:
-            yield container, _told(error)
+            yield container, as_ours(error)
         else:
             yield container, None
-
-
-def _told(error: MinidockError | OSError) -> MinidockError:
-    return error if isinstance(error, MinidockError) else system_error(error)

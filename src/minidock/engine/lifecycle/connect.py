@@ -1,7 +1,7 @@
-"""`network connect` and `disconnect`: another network for a container, at once where it runs.
+"""`network connect` and `disconnect`: connect a container to a network, running or stopped.
 
-A running container's monitor does it, which holds all that belongs to its networks; of a stopped
-one the document is changed, and its next start does the rest.
+The monitor of a running container does it, since it holds the ports and DNS sockets. For a stopped
+one only the document changes; its next start does the rest.
 
 Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 answers.
 """
@@ -31,7 +31,7 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
     """Connect a container to one more network.
 
     asked: {"IPAMConfig": {"IPv4Address"}, "Aliases"}, each of which may be missing.
-    Raises NotFound, Conflict where it is on it already or its address is taken, UsageError.
+    Raises NotFound, Conflict if it is connected already or its address is taken, UsageError.
     """
     container = wait_until_settled(store, reference)
     found = find(store, network)
@@ -39,8 +39,8 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
     _check_mode(container, name)
     check_endpoint(store, name, asked)
     if container.running:
-        _tell_monitor(container, {"network": name, "asked": asked})
-        emit(store, "network", "connect", found["Id"], **_about(container, name))
+        _request_change(container, {"network": name, "asked": asked})
+        emit(store, "network", "connect", found["Id"], **_event_attributes(container, name))
         return
     with container.editing():
         container.reload()
@@ -52,7 +52,7 @@ def connect(store: Store, network: str, reference: str, asked: dict[str, Any]) -
 def disconnect(store: Store, network: str, reference: str) -> None:
     """Disconnect a container from a network.
 
-    Raises NotFound, and Conflict where it is not on it.
+    Raises NotFound, and Conflict if it is not connected.
     """
     found = find(store, network)
     name = str(found["Name"])
@@ -60,12 +60,12 @@ def disconnect(store: Store, network: str, reference: str) -> None:
     if name in ("host", "none"):
         raise Conflict(
             f"container cannot be disconnected from {name} network or connected to {name} network",
-            hint="make another container, with another --network",
+            hint="create another container with another --network",
         )
     require_present(container, name)
     if container.running:
-        _tell_monitor(container, {"network": name, "asked": None})
-        emit(store, "network", "disconnect", found["Id"], **_about(container, name))
+        _request_change(container, {"network": name, "asked": None})
+        emit(store, "network", "disconnect", found["Id"], **_event_attributes(container, name))
         return
     with container.editing():
         container.reload()
@@ -75,7 +75,7 @@ def disconnect(store: Store, network: str, reference: str) -> None:
 
 
 def check_endpoint(store: Store, network: str, asked: dict[str, Any]) -> None:
-    """Raise UsageError for what a network cannot give: an address of one's own, or aliases."""
+    """Raise UsageError if the network does not support a chosen address, or aliases."""
     address = (asked.get("IPAMConfig") or {}).get("IPv4Address")
     if asked.get("Aliases") and network == DEFAULT:
         raise UsageError("network-scoped aliases are only supported for user-defined networks")
@@ -83,7 +83,7 @@ def check_endpoint(store: Store, network: str, asked: dict[str, Any]) -> None:
         networks.check_may_choose(find(store, network))
 
 
-def _about(container: Container, network: str) -> dict[str, str]:
+def _event_attributes(container: Container, network: str) -> dict[str, str]:
     return {"container": container.id, "name": network, "type": "bridge"}
 
 
@@ -93,7 +93,7 @@ def _check_mode(container: Container, network: str) -> None:
         raise Conflict(
             "container sharing network namespace with another container or host cannot be "
             "connected to any other network",
-            hint="connect the container whose network it is",
+            hint="connect the container that owns the network namespace",
         )
     if network == "host" or mode == "host":
         raise Conflict(
@@ -106,7 +106,7 @@ def _check_mode(container: Container, network: str) -> None:
         )
 
 
-def _tell_monitor(container: Container, change: dict[str, Any]) -> None:
+def _request_change(container: Container, change: dict[str, Any]) -> None:
     if change["asked"] is not None:
         require_absent(container, change["network"])
     if container.restarting:

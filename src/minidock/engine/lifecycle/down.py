@@ -1,12 +1,12 @@
-"""Down: what outlives the containers until a reboot is unmade.
+"""`system down`: remove a store's kernel objects, which otherwise last until a reboot.
 
-A store's first container makes for it, and each later one finds there:
+The first container of a store creates them, and all later ones share them:
 
-    a bridge with its firewall rules, and the machine's forwarding     engine/network
+    bridges with their firewall rules, and IP forwarding               engine/network
     the sealed interpreter, a mount in /run                            runtime/seal.py
     the parent of its cgroups                                          kernel/cgroup_tree.py
 
-Images, containers and volumes stay: the next container makes the rest anew.
+Images, containers and volumes stay; the next container creates the rest again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 def teardown_store(store: Store) -> None:
-    """Unmake all that a store keeps in the kernel and in /run; what is gone already stays gone.
+    """Remove everything that a store has in the kernel and in /run; idempotent.
 
-    Raises Conflict while a container runs, or waits to be started again: it would lose its network.
+    Raises Conflict while a container runs or is restarting: it would lose its network.
     """
-    busy = [container.name for container in list_containers(store) if _is_needed(container)]
+    busy = [container.name for container in list_containers(store) if _is_active(container)]
     if busy:
         raise Conflict(
-            f"these containers run: {', '.join(busy)}",
-            hint="`minidock system stop-all` ends them all",
+            f"containers are running: {', '.join(busy)}",
+            hint="`minidock system stop-all` stops them",
         )
     if os.path.isdir(store.networks):
         networks.teardown(store)
@@ -43,11 +43,11 @@ def teardown_store(store: Store) -> None:
     try:
         os.rmdir(store.run)
     except OSError:
-        return  # there is none; or a container is just starting, and will make the rest again
+        return  # it does not exist; or a container is just starting
 
 
-def _is_needed(container: Container) -> bool:
-    """Whether a container runs, or will; one that is just being cleared away is waited for."""
+def _is_active(container: Container) -> bool:
+    """Whether a container runs or is restarting; waits for one that is being torn down."""
     try:
         return bool(
             container.monitor_pid and wait_until_settled(container.store, container.id).monitor_pid

@@ -1,4 +1,4 @@
-"""pause and unpause: all processes of a container frozen by its cgroup, and thawed."""
+"""pause and unpause: freeze and thaw all processes of a container by its cgroup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from errno import ENODEV, ENOENT
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.containers import Container
 from minidock.engine.container.events import emit_container
-from minidock.engine.lifecycle.running import running
+from minidock.engine.lifecycle.running import find_running
 from minidock.engine.store.journal import recording_to
 from minidock.errors import Conflict, KernelError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def pause(store: Store, reference: str) -> None:
     """Freeze all processes of a container."""
-    container = running(store, reference)
+    container = find_running(store, reference)
     with container.editing():
         container.reload()
         if container.state["Paused"]:
@@ -34,8 +34,8 @@ def pause(store: Store, reference: str) -> None:
 
 
 def unpause(store: Store, reference: str) -> None:
-    """Let a frozen container run again."""
-    container = running(store, reference)
+    """Thaw all processes of a container."""
+    container = find_running(store, reference)
     if not container.state["Paused"]:
         raise Conflict(f"Container {container.id} is not paused")
     with container.editing():
@@ -48,7 +48,7 @@ def unpause(store: Store, reference: str) -> None:
 
 
 class _while_it_lives(recording_to):
-    """Act on a container's cgroup in the block. Raises Conflict where that has gone meanwhile."""
+    """Use a container's cgroup in the block. Raises Conflict if it has gone meanwhile."""
 
     def __init__(self, container: Container) -> None:
         super().__init__(container.paths)
@@ -61,7 +61,7 @@ class _while_it_lives(recording_to):
 
 
 def ensure_unpaused(container: Container) -> None:
-    """Unpause a container that is to end, unless another command is faster, or it has ended."""
+    """Unpause a container before it is stopped; ignores that it is not paused any more."""
     if container.state["Paused"]:
         try:
             unpause(container.store, container.id)

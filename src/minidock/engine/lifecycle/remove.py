@@ -1,4 +1,4 @@
-"""`rm`: containers removed, running ones if forced, and those whose documents are damaged."""
+"""`rm`: remove containers; with force also running and damaged ones."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def remove(store: Store, reference: str, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container. volumes: with its anonymous volumes. force: kill it first.
 
-    One whose documents are damaged goes too, if forced: with its processes, files and all.
-    Raises Conflict for one that runs, unless forced.
+    With force, a container with damaged documents is removed too, with its processes and files.
+    Raises Conflict for a running container without force.
     """
     try:
-        _remove_whole(store, reference, force=force, volumes=volumes)
+        _remove_intact(store, reference, force=force, volumes=volumes)
     except DamagedFile as error:
         container_id = find_id(store, reference)
         if not container_id or not belongs_to(store.container(container_id), error.path):
@@ -35,31 +35,31 @@ def remove(store: Store, reference: str, *, force: bool = False, volumes: bool =
         remove_damaged(store, container_id)
 
 
-def _remove_whole(store: Store, reference: str, *, force: bool, volumes: bool) -> None:
+def _remove_intact(store: Store, reference: str, *, force: bool, volumes: bool) -> None:
     container = wait_until_settled(store, reference)
     deadline = time.monotonic() + KILL_SECONDS
     ownership = Ownership(container.paths.monitor_lock)
     try:
-        while not _take_stopped(container, ownership, force=force):
+        while not _lock_stopped(container, ownership, force=force):
             if time.monotonic() > deadline:
                 raise Conflict(
                     f"container {container.name} is in use by process {container.monitor_pid}",
-                    hint="it is being started, run or removed just now",
+                    hint="it is being started, run or removed",
                 )
             container = wait_until_settled(store, container.id)
         remove_owned(container, volumes=volumes)
     except (FileNotFoundError, NotFound):
         if force and container.host_config.get("AutoRemove"):
-            return  # its monitor has removed it, once it was killed
+            return  # its monitor has removed it
         raise NotFound(f"No such container: {reference}") from None
     finally:
         ownership.release()
 
 
-def _take_stopped(container: Container, ownership: Ownership, *, force: bool) -> bool:
-    """Own a container that does not run, so that nobody starts it; returns whether it is ours.
+def _lock_stopped(container: Container, ownership: Ownership, *, force: bool) -> bool:
+    """Lock a stopped container, so that no command starts it; returns whether that succeeded.
 
-    force: one that runs is killed first.
+    force: kill a running one first.
     """
     if container.running and not force:
         how = container.state["Status"]  # running, paused, restarting
@@ -71,7 +71,7 @@ def _take_stopped(container: Container, ownership: Ownership, *, force: bool) ->
         try:
             kill_container(container, SIGKILL)
         except Conflict:
-            pass  # it ended by itself meanwhile
+            pass  # it has exited meanwhile
     if not ownership.take():
         return False
     container.reload()

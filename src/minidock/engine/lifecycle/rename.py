@@ -1,4 +1,4 @@
-"""rename: another name for a container, also for its neighbours on its networks."""
+"""rename: change a container's name, also in the DNS of its networks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def rename(store: Store, reference: str, new_name: str) -> None:
-    """Give a container another name.
+    """Change a container's name.
 
-    Raises Conflict where it is taken.
+    Raises Conflict if the name is taken.
     """
     check_name(new_name)
     container = find(store, reference)

@@ -1,4 +1,4 @@
-"""restart: a container stopped, and started again."""
+"""restart: stop a container, and start it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def restart(
     store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
 ) -> None:
-    """Stop a container, and start it again; one of --rm is not removed in between."""
+    """Stop a container, and start it again; --rm does not remove it in between."""
     container = wait_until_settled(store, reference)
     if container.running:
         cancel_auto_remove(container)

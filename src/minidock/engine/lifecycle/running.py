@@ -1,4 +1,4 @@
-"""A container that must be running for what is asked of it."""
+"""Find a container that must be running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-def running(store: Store, reference: str) -> Container:
+def find_running(store: Store, reference: str) -> Container:
+    """Find a container; raises Conflict if it is not running."""
     container = find(store, reference)
     if not container.running:
         raise Conflict(

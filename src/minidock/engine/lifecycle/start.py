@@ -1,8 +1,7 @@
 """Start a container, on the command's side: spawn a monitor and send it the launch message.
 
-`prepare_monitor` may be called before it is known which container it will be for: the monitor's
-interpreter takes as long to boot as a command needs to read its command line, so both are done at
-the same time. A monitor that hears of no container ends by itself.
+`prepare_monitor` may be called before the container is known: a monitor's interpreter boots while
+the command parses its command line. A monitor that gets no LAUNCH exits.
 """
 
 from __future__ import annotations
@@ -30,30 +29,30 @@ _prepared: tuple[_socket.socket, list[str]] | None = None
 
 
 def prepare_monitor(store: Store) -> None:
-    """Let a monitor boot for the container that this command is about to start."""
+    """Spawn a monitor for the container that this command is about to start."""
     global _prepared
     if _prepared is None:
         _prepared = spawn_monitor(store)
 
 
 def monitor_environment(store: Store) -> list[str]:
-    """NAME=value entries: a plain PATH, the caller's settings of minidock, and who it is.
+    """NAME=value entries: a plain PATH, the caller's MINIDOCK_ variables, and its process.
 
-    By its pid and start time a repair knows whether the command still wants its monitor.
+    The pid and start time tell a repair whether the command still runs.
     """
-    kept = {name: value for name, value in os.environ.items() if name[:9] == "MINIDOCK_"}
-    kept["MINIDOCK_ROOT"] = store.root  # the caller's may be a path from where the caller is
-    kept["MINIDOCK_COMMAND_PROCESS"] = f"{os.getpid()} {start_time(os.getpid())}"
-    return [_PATH, *(f"{name}={value}" for name, value in kept.items())]
+    variables = {name: value for name, value in os.environ.items() if name[:9] == "MINIDOCK_"}
+    variables["MINIDOCK_ROOT"] = store.root  # absolute; the caller's may be relative
+    variables["MINIDOCK_COMMAND_PROCESS"] = f"{os.getpid()} {start_time(os.getpid())}"
+    return [_PATH, *(f"{name}={value}" for name, value in variables.items())]
 
 
 def spawn_monitor(store: Store) -> tuple[_socket.socket, list[str]]:
-    """A new monitor, waiting for its launch message.
+    """Spawn a monitor, which then waits for LAUNCH.
 
-    It is in a session of its own, in "/", with nothing of ours open but the socket.
-    Returns our end of its socket, and the journal's records of its birth: no container is known
-    yet to which they would belong.
-    Raises KernelError where the interpreter cannot be sealed.
+    It runs in a session of its own, in "/", and inherits only the socket.
+    Returns our end of the socket, and the journal records of the spawn, which LAUNCH passes on to
+    the container's journal.
+    Raises KernelError if the interpreter cannot be sealed.
     """
     records: list[str] = []
     with recording(records.append):
@@ -117,7 +116,7 @@ def start(
         )
         try:
             if on_step is not None:
-                connection.wait_until_started()  # before our terminal is the container's
+                connection.wait_until_started()  # before our terminal enters raw mode
             if attach is None:
                 connection.wait_until_started()
                 return None
@@ -125,13 +124,13 @@ def start(
         except Conflict:
             if not container.monitor_pid:
                 raise
-            # Another command was faster, and starts it or removes it just now: see what comes.
+            # Another command starts or removes it: look again.
 
 
 class PendingStart:
-    """A start that a monitor carries out while the caller does other work.
+    """A start in progress, while the caller does other work.
 
-    The container neither runs nor is another command's just now. Readable when there is an answer.
+    The container must not run or be locked by another command. Readable once the monitor answers.
     """
 
     def __init__(self, container: Container) -> None:
@@ -143,7 +142,7 @@ class PendingStart:
     def finish(self) -> None:
         """Wait for the answer.
 
-        Raises the error of a failed start; Conflict where another command was faster.
+        Raises the error of a failed start; Conflict if another command was faster.
         """
         try:
             MonitorConnection(self._socket, None, terminal=False).wait_until_started()
@@ -159,9 +158,9 @@ def send_launch(
     step: bool = False,
     view: str = "",
 ) -> _socket.socket:
-    """Have a monitor start a container; returns the connection to it.
+    """Send LAUNCH to a monitor; returns the connection to it.
 
-    Where there can be no monitor, who would remove it for `--rm`, it is removed here.
+    If no monitor can be spawned, a container of `--rm` is removed here.
     """
     global _prepared
     prepared, _prepared = _prepared, None

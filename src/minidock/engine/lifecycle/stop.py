@@ -1,6 +1,6 @@
-"""Ending containers, and waiting for their end: stop, kill, restart, wait.
+"""Stop containers, and wait for their exit: stop, kill, wait.
 
-Each takes a reference (name, id, or the beginning of an id) and either does it or raises.
+Each takes a reference: a name, an id, or a prefix of an id.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _DEFAULT_STOP_SECONDS = 10
-KILL_SECONDS = 120.0  # all that the disk has to write is written as its layers are unmounted
+KILL_SECONDS = 120.0  # the unmount of its layers may flush many dirty pages
 
 
 def stop(
     store: Store, reference: str, *, timeout_seconds: int | None = None, signal: str | None = None
 ) -> None:
-    """Ask a container to end, then make it: its stop signal, and SIGKILL after the time-out.
+    """Send a container its stop signal, and SIGKILL after the timeout.
 
-    timeout_seconds: None for the container's own, or 10; negative to wait for ever. signal: None
-    for the container's own. Nothing happens to one that does not run.
+    timeout_seconds: None for the container's own, or 10; negative to wait forever. signal: None
+    for the container's own. Does nothing to a stopped container.
     """
     container = wait_until_settled(store, reference)
     if not container.running:
@@ -51,7 +51,7 @@ def stop(
 
 
 def begin_stop(container: Container, *, signal: str | None = None) -> None:
-    """Have a running container end, and not start again by its policy: send its stop signal."""
+    """Cancel a running container's restart policy, and send its stop signal."""
     number = signal_number(signal) if signal else stop_signal(container.config)
     cancel_restart(container)
     ensure_unpaused(container)
@@ -59,7 +59,7 @@ def begin_stop(container: Container, *, signal: str | None = None) -> None:
 
 
 def seconds_to_stop(container: Container, asked: int | None = None) -> float | None:
-    """How long a container may take to end; None for ever. asked: negative for that."""
+    """The timeout of a stop; None for no limit. asked: negative for no limit."""
     seconds = asked
     if seconds is None:
         seconds = container.config.get("StopTimeout")
@@ -69,9 +69,9 @@ def seconds_to_stop(container: Container, asked: int | None = None) -> float | N
 
 
 def finish_stop(container: Container, seconds: float | None) -> None:
-    """Wait for the end of a container that was told to end; kill it when its time is over.
+    """Wait for a container that got its stop signal; kill it after `seconds`.
 
-    Raises Conflict where even that does not help.
+    Raises Conflict if it survives SIGKILL.
     """
     if wait_until_ended(container, seconds):
         return
@@ -85,9 +85,9 @@ def finish_stop(container: Container, seconds: float | None) -> None:
 
 
 def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
-    """Send a signal to a container's PID 1; one that means its end also ends its restart policy.
+    """Send a signal to a container's PID 1; its stop signal and SIGKILL cancel the restart policy.
 
-    Raises Conflict where it does not run.
+    Raises Conflict if it does not run.
     """
     number = signal_number(signal)
     container = wait_until_settled(store, reference)
@@ -98,7 +98,7 @@ def kill(store: Store, reference: str, *, signal: str = "SIGKILL") -> None:
 
 
 def kill_container(container: Container, number: int) -> None:
-    """Send a signal; where it means the end, see to that."""
+    """Send a signal; after SIGKILL, wait until the container has ended."""
     ends = cancels(container.config, number)
     if ends:
         cancel_restart(container)
@@ -110,7 +110,7 @@ def kill_container(container: Container, number: int) -> None:
 
 
 def wait(store: Store, reference: str) -> int:
-    """Wait until a container has ended; returns its exit code, at once where it does not run."""
+    """Wait until a container has stopped; returns its exit code, at once if it does not run."""
     container = find(store, reference)
     if not container.running and not container.monitor_pid:
         return int(container.state["ExitCode"])
@@ -130,7 +130,7 @@ def wait(store: Store, reference: str) -> int:
 
 
 def wait_until_ended(container: Container, seconds: float | None) -> bool:
-    """Wait until the container's monitor has cleaned up after it; returns whether it has."""
+    """Wait until the container's monitor has exited; returns whether it has."""
     monitor = container.monitor_pid
     if not monitor:
         repair(container)
@@ -146,7 +146,7 @@ def wait_until_ended(container: Container, seconds: float | None) -> bool:
         os.close(pidfd)
     if ready:
         try:
-            with flock.limits(stopped=1, busy=20):  # the monitor has waited for it already
+            with flock.limits(stopped=1, busy=20):  # the monitor has waited for locks already
                 repair(container)
         except NotFound:
             pass
@@ -154,7 +154,7 @@ def wait_until_ended(container: Container, seconds: float | None) -> bool:
 
 
 def _signal(container: Container, number: int) -> None:
-    """Signal PID 1, if it still is the process that the document means."""
+    """Signal PID 1, unless its pid was reused."""
     try:
         known = state.load(container.store.run, container.id)
         pidfd = os.pidfd_open(known.pid)
@@ -168,7 +168,7 @@ def _signal(container: Container, number: int) -> None:
             cgroup_of(container.store, container.id).kill_all()
         return
     try:
-        # Asked once the pidfd is open: it is this process that lives, not another with its number.
+        # Checked after the pidfd is open: the pid was not reused before.
         if state.is_alive(known.pid, known.content["startTime"]):
             with recording_to(container.paths):
                 process.send_signal(pidfd, number, pid=known.pid)
@@ -180,10 +180,10 @@ def _signal(container: Container, number: int) -> None:
 
 
 def _thaw(group: Cgroup) -> None:
-    """Let those die who were killed: in cgroup v1 the frozen do not, whoever froze them."""
+    """Thaw the cgroup after SIGKILL: frozen processes of cgroup v1 do not die."""
     try:
         if group.frozen():
             group.thaw()
     except KernelError as error:
-        if error.errno not in (ENOENT, ENODEV):  # they have ended, and their cgroup is gone
+        if error.errno not in (ENOENT, ENODEV):  # the cgroup has gone with its processes
             raise

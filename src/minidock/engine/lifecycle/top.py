@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.engine.container.cgroups import cgroup_of
 from minidock.engine.container.events import emit_container
-from minidock.engine.lifecycle.running import running
+from minidock.engine.lifecycle.running import find_running
 from minidock.errors import Conflict
 from minidock.numerals import is_decimal
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def top(store: Store, reference: str, ps_arguments: list[str]) -> tuple[list[str], list[list[str]]]:
-    """The host's ps of a container's processes: column titles, and a row each.
+    """List a container's processes by the host's ps: column titles and rows.
 
-    Raises Conflict where it does not run, or ps refuses its arguments.
+    Raises Conflict if it does not run, or ps rejects its arguments.
     """
-    import subprocess  # off the hot path: top is ps's own output anyway
+    import subprocess  # seldom needed
 
-    container = running(store, reference)
+    container = find_running(store, reference)
     pids = set(cgroup_of(store, container.id).pids())
     arguments = ps_arguments or ["-ef"]
-    done = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Conflict(f"ps: {done.stderr.strip() or done.stdout.strip()}")
-    titles, *lines = done.stdout.splitlines()
+    result = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise Conflict(f"ps: {result.stderr.strip() or result.stdout.strip()}")
+    titles, *lines = result.stdout.splitlines()
     emit_container(container, "top")
     columns = titles.split()
     if "PID" not in columns:

@@ -1,13 +1,11 @@
-"""Attached: the command at a terminal, or in a pipeline, on its side of the connection.
+"""attach, on the command's side: relay a terminal or pipes to the container's monitor.
 
-    my stdin ──i──► monitor        stdout ◄──o── monitor        stderr ◄──E──
-    window size ──r──►             signals ──k──►               ended ◄──x──
-    taken ──a──►                   taken ◄──a──
+    stdin ──STDIN──► monitor        stdout ◄──STDOUT── monitor        stderr ◄──STDERR──
+    SIGWINCH ──RESIZE──►            signals ──SIGNAL──►               exit code ◄──EXITED──
 
-Neither side ever waits in one direction: each listens always, and sends no more data than the other
-has room for (protocol.py, "Flow control"). Where our stdout is not read, the container's output
-waits, and its input goes on; where the container does not read, our stdin waits, and signals still
-arrive.
+Each side always reads the connection and sends no more data than the other has room for
+(protocol.py, "Flow control"). If our stdout is not read, the container's output waits and its input
+goes on; if the container does not read its stdin, ours waits and signals still arrive.
 
 With a terminal, ours is put into raw mode, so that every key travels: Ctrl-C is a byte, and the
 container's own terminal turns it into a signal. Without one, received signals are
@@ -44,9 +42,9 @@ DETACHED_CODE = 0
 
 
 class Attachment:
-    """What a command attaches to, and how it lets go again.
+    """The streams to attach, and how to detach.
 
-    detach_keys: such as "ctrl-p,ctrl-q". sig_proxy: pass signals on (never with a terminal).
+    detach_keys: such as "ctrl-p,ctrl-q". sig_proxy: forward signals (never with a terminal).
     """
 
     def __init__(
@@ -65,14 +63,14 @@ class Attachment:
         self.sig_proxy = sig_proxy
 
     def streams(self) -> dict[str, bool]:
-        """The "attach" of a message."""
+        """The "attach" property of a message."""
         return {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr}
 
 
 def parse_detach_keys(text: str) -> bytes:
-    """The bytes of a key sequence, such as "ctrl-p,ctrl-q" or "a,b".
+    """Parse a key sequence, such as "ctrl-p,ctrl-q" or "a,b".
 
-    Raises UsageError for what is no key.
+    Raises UsageError for an unknown key.
     """
     keys = bytearray()
     for word in text.split(","):
@@ -95,7 +93,7 @@ def parse_detach_keys(text: str) -> bytes:
 def attach(store: Store, reference: str, attachment: Attachment) -> int:
     """Attach to a running container; returns its exit code.
 
-    Raises Detached when the keys were typed, and Conflict where it is not running, or paused.
+    Raises Detached after the detach keys, and Conflict if it is not running, or paused.
     """
     container = find(store, reference)
     if not container.running:
@@ -119,10 +117,10 @@ def attach(store: Store, reference: str, attachment: Attachment) -> int:
 
 
 def connect(container: Container) -> _socket.socket:
-    """A connection to a running container's monitor.
+    """Connect to a running container's monitor.
 
-    One that has just begun to run is not listened for yet: that is waited for.
-    Raises Conflict where it has ended meanwhile.
+    Retries while the container starts and its monitor does not listen yet.
+    Raises Conflict if it has ended meanwhile.
     """
     try:
         return protocol.connect(container.paths.run)
@@ -138,7 +136,7 @@ def connect(container: Container) -> _socket.socket:
 
 
 class Detached(MinidockError):
-    """The detach keys were typed: the process goes on, and its exit code is not known."""
+    """The detach keys were typed; the process continues."""
 
     exit_code = 1
 
@@ -147,10 +145,10 @@ class Detached(MinidockError):
 
 
 class MonitorConnection:
-    """A connection to a monitor, from the first answer to the last.
+    """A connection to a monitor, after the first message.
 
-    terminal: whether the process has one. on_record: gets the journal's records. on_step: decides
-    about the act told last, where the launch asked for that: protocol.py's g or q.
+    terminal: whether the process has one. on_record: called with each journal record. on_step:
+    answers STEP with protocol.CONTINUE or protocol.ABORT.
     """
 
     def __init__(
@@ -171,43 +169,43 @@ class MonitorConnection:
         self.on_step = on_step
         self._started = False
         self._code: int | None = None
-        self.redraws = False  # as who attaches to an editor wants to see it
+        self.redraws = False  # resize twice, so that a full-screen program redraws
         self._matched = b""
         self._stdin_open = False
         self._detached = False
         self._own_output = Output()
         self._outbox: list[bytes] = []
-        self._credit = protocol.WINDOW_BYTES  # how much more stdin the monitor has room for
-        self._heard_bytes = self._acknowledged_bytes = 0
+        self._credit = protocol.WINDOW_BYTES  # the room left in the monitor's window
+        self._received_bytes = self._acknowledged_bytes = 0
 
     def wait_until_started(self) -> None:
-        """Wait until it has started; returns at once where that was heard before.
+        """Wait for STARTED; returns at once if it has arrived.
 
-        Raises what kept it from starting.
+        Raises the error of a failed start.
         """
         while not self._started:
             self._hear(protocol.receive(self.socket))
 
     def wait_until_ended(self) -> int:
-        """Wait until it has ended, for who sends nothing; returns its exit code."""
+        """Wait for EXITED without sending anything; returns the exit code."""
         while self._code is None:
             self._hear(protocol.receive(self.socket))
         return self._code
 
-    def say(self, stream: int, data: bytes) -> None:
-        """What the container said on its stdout (1) or stderr (2) goes to ours."""
+    def write_output(self, stream: int, data: bytes) -> None:
+        """Write the container's output to our stdout (1) or stderr (2)."""
         self._own_output.add(stream, data)
 
     def relay(self) -> int:
-        """Carry bytes both ways until it ends or the keys detach; returns its exit code."""
+        """Relay both directions until it exits or the user detaches; returns its exit code."""
         assert self.attachment is not None
         raw = RawTerminal() if self.terminal and self.attachment.stdin and os.isatty(0) else None
         proxy = self.attachment.sig_proxy and not self.terminal
         try:
-            with Signals(passed_on=proxy) as signals:
-                return self._carry(signals, stdin=self.attachment.stdin, proxy=proxy)
+            with Signals(forward_all=proxy) as signals:
+                return self._relay(signals, stdin=self.attachment.stdin, proxy=proxy)
         except OutputLost as error:
-            if error.errno == EPIPE and not proxy:  # as any filter ends whose reader has gone
+            if error.errno == EPIPE and not proxy:  # as a filter in a pipeline
                 raise BrokenPipeError from None
             raise
         finally:
@@ -216,15 +214,15 @@ class MonitorConnection:
                 raw.restore()
 
     def relay_or_detach(self) -> int:
-        """The same for who came to a process that is not its own. Raises Detached."""
+        """As `relay`, but raises Detached after the detach keys."""
         code = self.relay()
         if self._detached:
             raise Detached
         return code
 
-    def _carry(self, signals: Signals, *, stdin: bool, proxy: bool) -> int:
+    def _relay(self, signals: Signals, *, stdin: bool, proxy: bool) -> int:
         while not self._started:
-            self._turn(signals, None, proxy=proxy)
+            self._poll_once(signals, None, proxy=proxy)
         if self.redraws:
             self._resize(more=1)
         self._resize()
@@ -232,7 +230,7 @@ class MonitorConnection:
         self._stdin_open = stdin
         try:
             while self._code is None or self._own_output.waiting_bytes:
-                self._turn(signals, source, proxy=proxy)
+                self._poll_once(signals, source, proxy=proxy)
                 if self._detached and not self._outbox:
                     return DETACHED_CODE
             return self._code
@@ -240,8 +238,8 @@ class MonitorConnection:
             if source is not None:
                 source.close()
 
-    def _turn(self, signals: Signals, source: Input | None, *, proxy: bool) -> None:
-        """Wait until something can be done, and do it."""
+    def _poll_once(self, signals: Signals, source: Input | None, *, proxy: bool) -> None:
+        """Poll once, and serve the ready descriptors."""
         assert self.attachment is not None
         poll = select.poll()
         poll.register(signals.descriptor, select.POLLIN)
@@ -254,32 +252,32 @@ class MonitorConnection:
             poll.register(source.descriptor, select.POLLIN)
         for fd, events in poll.poll():
             if fd == signals.descriptor:
-                self._act_on(signals.read(), proxy=proxy)
+                self._handle_signals(signals.read(), proxy=proxy)
             elif fd == self.socket.fileno():
                 if events & select.POLLOUT:
                     self._flush()
                 if events & ~select.POLLOUT:
-                    self._hear_all()
+                    self._receive_all()
             elif fd == sink:
                 self._own_output.flush(ready=True)
                 self._acknowledge()
             elif source is not None and self._stdin_open:
                 self._read_stdin(source)
 
-    def _act_on(self, numbers: bytes, *, proxy: bool) -> None:
-        """Signals have come: a window's new size; one for the container; or our own end."""
+    def _handle_signals(self, numbers: bytes, *, proxy: bool) -> None:
+        """Handle received signals: resize, forward, or exit."""
         for number in numbers:
             if number == SIGWINCH:
                 self._resize()
             elif proxy and self._code is None:
                 self._send(protocol.message(protocol.SIGNAL, {"signal": number}))
             elif number in ENDING:
-                raise SystemExit(128 + number)  # past the code that restores the terminal
+                raise SystemExit(128 + number)  # runs the code that restores the terminal
 
-    # What the monitor says
+    # Receive
 
-    def _hear_all(self) -> None:
-        """Take all that has come: the monitor sends no more than we have room for."""
+    def _receive_all(self) -> None:
+        """Receive all messages: the monitor sends no more data than we have room for."""
         while self._code is None:
             try:
                 packet = protocol.receive(self.socket, wait=False)
@@ -290,8 +288,8 @@ class MonitorConnection:
     def _hear(self, packet: bytes) -> None:
         kind = packet[:1]
         if kind in (protocol.STDOUT, protocol.STDERR):
-            self._heard_bytes += len(packet) - 1
-            self.say(1 if kind == protocol.STDOUT else 2, packet[1:])
+            self._received_bytes += len(packet) - 1
+            self.write_output(1 if kind == protocol.STDOUT else 2, packet[1:])
             self._acknowledge()
         elif kind == protocol.ACK:
             self._credit += protocol.acked_bytes(packet)
@@ -309,20 +307,20 @@ class MonitorConnection:
             raise rebuild_error(protocol.content_of(packet))
         elif not kind:
             raise Conflict(
-                "the container's monitor has died", hint="`minidock ps -a` tells what is left"
+                "the container's monitor has died", hint="`minidock ps -a` shows its container"
             )
 
     def _acknowledge(self) -> None:
-        """Tell how much was passed on: the monitor may send as much again."""
-        passed_on = self._heard_bytes - self._own_output.waiting_bytes
-        if passed_on - self._acknowledged_bytes >= protocol.ACK_BYTES:
-            self._send(protocol.ack(passed_on - self._acknowledged_bytes))
-            self._acknowledged_bytes = passed_on
+        """Acknowledge the output written."""
+        written = self._received_bytes - self._own_output.waiting_bytes
+        if written - self._acknowledged_bytes >= protocol.ACK_BYTES:
+            self._send(protocol.ack(written - self._acknowledged_bytes))
+            self._acknowledged_bytes = written
 
-    # What we say
+    # Send
 
     def _read_stdin(self, source: Input) -> None:
-        """Send on what was typed, or its end."""
+        """Send data from stdin, or its end."""
         assert self.attachment is not None
         data = source.read(min(protocol.DATA_BYTES, self._credit))
         if data is None:
@@ -332,13 +330,13 @@ class MonitorConnection:
             self._send(protocol.STDIN_END)
             return
         if self.terminal and self.attachment.detach_keys:
-            data = self._without_detach_keys(data)
+            data = self._strip_detach_keys(data)
         if data:
             self._credit -= len(data)
             self._send(protocol.STDIN + data)
 
-    def _without_detach_keys(self, data: bytes) -> bytes:
-        """Hold back what may become the detach keys; they are typed one after the other."""
+    def _strip_detach_keys(self, data: bytes) -> bytes:
+        """Withhold a prefix of the detach keys, which arrive one by one."""
         assert self.attachment is not None
         keys, passed = self.attachment.detach_keys, bytearray()
         for byte in data:
@@ -358,15 +356,15 @@ class MonitorConnection:
         return bytes(passed)
 
     def _resize(self, *, more: int = 0) -> None:
-        """Tell the size of our terminal, or one that is `more` larger."""
+        """Send the size of our terminal, plus `more`."""
         if self.terminal and os.isatty(1):
             rows, columns = get_size(1)
-            if rows or columns:  # a terminal that knows its size
+            if rows or columns:  # 0, 0: size unknown
                 size = {"rows": rows + more, "columns": columns + more}
                 self._send(protocol.message(protocol.RESIZE, size))
 
     def _send(self, packet: bytes) -> None:
-        """Send a message, now or when the monitor has room for it."""
+        """Send a message, now or when the socket has room."""
         self._outbox.append(packet)
         self._flush()
 
@@ -379,7 +377,7 @@ class MonitorConnection:
             return
         except (BrokenPipeError, ConnectionResetError):
             self._outbox.clear()
-            self._stdin_open = False  # it has ended; its exit code is on the way
+            self._stdin_open = False  # the monitor has closed; EXITED may still be unread
 
 
 __all__ = ["Attachment", "MonitorConnection", "attach", "connect", "parse_detach_keys"]

@@ -1,14 +1,14 @@
-"""An errand: work that may wait, for a disk or for a lock, done by a child of the monitor.
+"""A child task: blocking work, such as fsync(2) or a lock, in a forked child of the monitor.
 
     monitor ──fork──► child ──► done(), or failed(error)
 
-The monitor serves its container meanwhile. An fsync(2) may take seconds beside others' writes, and
-whoever holds a lock may be stopped, as may be a program that the child runs. The child has nothing
-open but what it opens itself: a socket or pipe that the monitor closes meanwhile is closed for its
-other end, too. So it must not close what it has inherited: the number may be another file's.
+The monitor serves its container meanwhile: an fsync(2) may take seconds, and the holder of a lock
+or a program that the child runs may be stopped. The child first closes all inherited descriptors;
+otherwise a socket or pipe that the monitor closes would stay open for its other end. So the work
+must not close an inherited descriptor: its number may belong to another file by then.
 
-What it did is in the files that it wrote, and in the kernel; nothing else comes back. It ends with
-the monitor: whoever repairs what a killed monitor has left has nobody at work beside it.
+The task's results are the files that it writes and the kernel's state; only an error is sent back.
+The child is killed with the monitor, so that a later repair has no concurrent writer.
 
 Source: fork(2), fsync(2), prctl(2) PR_SET_PDEATHSIG.
 """
@@ -27,23 +27,24 @@ from minidock.kernel.op import Journal, use_journal
 from minidock.kernel.process import die_with_parent
 from minidock.runtime import children
 from minidock.runtime.channel import describe_error, rebuild_error
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMIT_SECONDS = 120.0
-STOPPED_SECONDS, BUSY_SECONDS = 20.0, 60.0  # for a lock, by who holds it
-_SIGKILL = 9
-_ANSWER_BYTES = 64 * 1024  # what a pipe holds
+# Limits for a lock whose holder is stopped (SIGSTOP), or busy.
+STOPPED_SECONDS, BUSY_SECONDS = 20.0, 60.0
+_ANSWER_BYTES = 64 * 1024  # a pipe's capacity
 
 
 class TaskKilled(MinidockError):
-    """An errand's child was killed in the middle of its work."""
+    """The child of a task was killed before it finished."""
 
 
 class ChildTask:
-    """One piece of work. Exactly one of `done` and `failed` is called, once, by the loop."""
+    """One task. The loop calls exactly one of `done` and `failed`, once."""
 
     def __init__(
         self,
@@ -65,19 +66,19 @@ class ChildTask:
             _work(work, writing, monitor)
         os.close(writing)
         children.tracked.add(self._pid)
-        loop.watch(self._reading, READABLE, lambda events: self._hear())
-        self._timer = Timer(loop, int(limit_seconds * 1000), self._give_up)
+        loop.watch(self._reading, READABLE, lambda events: self._read_answer())
+        self._timer = Timer(loop, int(limit_seconds * 1000), self._on_timeout)
 
     def abandon(self) -> None:
-        """Nobody wants to know any more how it ends; it is not cut short."""
+        """Let the child finish, but call neither `done` nor `failed`."""
         self._end()
 
     def kill(self) -> None:
-        """What it does is not wanted any more: neither `done` nor `failed` is called."""
-        os.kill(self._pid, _SIGKILL)
+        """Kill the child; neither `done` nor `failed` is called."""
+        os.kill(self._pid, SIGKILL)
         self._end()
 
-    def _hear(self) -> None:
+    def _read_answer(self) -> None:
         answer = os.read(self._reading, _ANSWER_BYTES)
         self._end()
         if answer == b"{}":
@@ -87,12 +88,12 @@ class ChildTask:
         else:
             self._failed(TaskKilled("a child of the container's monitor was killed"))
 
-    def _give_up(self) -> None:
+    def _on_timeout(self) -> None:
         self.kill()
         self._failed(
             TaskKilled(
-                "the disk, or another process, was waited for in vain for "
-                f"{self._limit_seconds:g} s"
+                f"a child of the monitor did not finish within {self._limit_seconds:g} s",
+                hint="it waits for the disk or for another process",
             )
         )
 
@@ -104,11 +105,11 @@ class ChildTask:
 
 
 def _work(work: Callable[[], None], writing: int, monitor: int) -> None:
-    """What the child does; it does not return. monitor: its parent's pid."""
+    """Do the work in the child; does not return. monitor: its parent's pid."""
     answer: dict[str, object] = {}
     try:
         die_with_parent()
-        if os.getppid() != monitor:  # it had ended before
+        if os.getppid() != monitor:  # it died before prctl(2)
             os._exit(1)
         _begin_journal()
         _close_all_but(writing)
@@ -123,18 +124,18 @@ def _work(work: Callable[[], None], writing: int, monitor: int) -> None:
 
 
 def _begin_journal() -> None:
-    """What it does is told where it names a journal itself: the descriptors are the monitor's."""
+    """Use a journal that discards records; the work opens its own, since descriptors are closed."""
     journal = Journal(lambda record: None, actor="errand")
     journal.gate = fault_gate()
     use_journal(journal)
 
 
-def _close_all_but(kept: int) -> None:
-    """Close what is the monitor's. It is no act on a container, as process.close_all_but is."""
+def _close_all_but(keep_fd: int) -> None:
+    """Close the monitor's descriptors; unlike process.close_all_but, this is not an op."""
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
-        if fd > 2 and fd != kept:
+        if fd > 2 and fd != keep_fd:
             try:
                 os.close(fd)
             except OSError:
-                continue  # that of the listing itself
+                continue  # os.listdir's own

@@ -1,7 +1,6 @@
-"""A client: a command at the other end of a connection to the monitor, which never waits for it.
+"""A client: the monitor's end of a connection to a command, which it never waits for.
 
-What is sent and cannot go out yet stays here; how much data that may be: protocol.py, "Flow
-control".
+Messages that the socket does not take yet are queued; protocol.py, "Flow control", limits them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
         def pace(self) -> None: ...
 
 
-_PACKET_BYTES = 1024  # what the kernel needs for a message beside its content, at most
+_PACKET_BYTES = 1024  # the kernel's overhead per message, at most
 
 
 class Client:
@@ -38,52 +37,52 @@ class Client:
         self.stdin = self.stdout = self.stderr = False
         self.on_message: Callable[[Client, bytes], None] | None = None
         self._backlog: list[bytes] = []
-        self._ends = False
-        self._has_gone = False  # it reads no more; what it sent before is still to be read
-        self._untaken_bytes = 0  # sent to it, and not passed on by it yet
-        self._unsaid_bytes = 0  # taken from it, and not told yet
+        self._closing = False
+        self._broken = False  # EPIPE; its own messages may still be unread
+        self._unacked_bytes = 0  # sent to it and not acknowledged
+        self._unreported_bytes = 0  # read from it and not acknowledged yet
         socket.setblocking(False)
         protocol.grow_buffer(socket)
         loop.watch(socket.fileno(), READABLE, self._ready)
 
-    def wants(self, attach: dict[str, Any] | None) -> None:
-        """Note which streams it attached to."""
-        wanted = attach or {}
-        self.stdin = bool(wanted.get("stdin"))
-        self.stdout = bool(wanted.get("stdout"))
-        self.stderr = bool(wanted.get("stderr"))
+    def select_streams(self, attach: dict[str, Any] | None) -> None:
+        """Select the attached streams."""
+        streams = attach or {}
+        self.stdin = bool(streams.get("stdin"))
+        self.stdout = bool(streams.get("stdout"))
+        self.stderr = bool(streams.get("stderr"))
 
     @property
-    def is_slow(self) -> bool:
-        """Whether it has all the data that it has room for."""
-        return self._untaken_bytes >= protocol.WINDOW_BYTES
+    def window_is_full(self) -> bool:
+        """Whether its window is full."""
+        return self._unacked_bytes >= protocol.WINDOW_BYTES
 
-    def begin(self) -> None:
-        """A process's streams begin: nothing of an earlier one's counts."""
-        self._untaken_bytes = self._unsaid_bytes = 0
+    def reset_window(self) -> None:
+        """Reset the window for the streams of another process."""
+        self._unacked_bytes = self._unreported_bytes = 0
 
     def send_data(self, kind: bytes, data: bytes) -> None:
-        """Send what the process said."""
-        self._untaken_bytes += len(data)
+        """Send output of the process."""
+        self._unacked_bytes += len(data)
         self.send(kind + data)
 
-    def take(self, size_bytes: int) -> None:
-        """So much of its stdin has gone into the process: it may send as much again."""
-        self._unsaid_bytes += size_bytes
-        if self._unsaid_bytes >= protocol.ACK_BYTES:
-            said, self._unsaid_bytes = self._unsaid_bytes, 0
-            self.send(protocol.ack(said))
+    def acknowledge(self, size_bytes: int) -> None:
+        """Acknowledge stdin that the process has read."""
+        self._unreported_bytes += size_bytes
+        if self._unreported_bytes >= protocol.ACK_BYTES:
+            size, self._unreported_bytes = self._unreported_bytes, 0
+            self.send(protocol.ack(size))
 
     def send(self, packet: bytes) -> None:
-        """Send a message, now or when the command has room for it."""
-        if self.socket.fileno() < 0 or self._has_gone:
+        """Send a message, now or when the socket has room."""
+        if self.socket.fileno() < 0 or self._broken:
             return
         self._backlog.append(packet)
         self._flush()
 
     def finish(self) -> None:
-        """End the connection once the command has taken what is waiting for it."""
-        self._ends = True
+        """Close the connection once all queued messages are sent."""
+        self._closing = True
         self.on_message = None
         if self.socket.fileno() >= 0:
             self._flush()
@@ -93,10 +92,10 @@ class Client:
         return self.socket.fileno() >= 0
 
     def drain(self) -> None:
-        """Leave all that waits to the kernel, and close: the monitor is about to end.
+        """Put all queued messages into the socket buffer and close: the monitor is about to exit.
 
-        What was sent stays readable when the sender has gone. So nobody is waited for: not for a
-        command that is stopped, nor for one whose own output nobody reads.
+        The receiver can read them after the sender's exit. So a stopped command, or one whose own
+        output is not read, does not delay the monitor.
         """
         if self.socket.fileno() < 0:
             return
@@ -107,7 +106,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection, and its session's interest in it."""
+        """Close the connection and detach from the session."""
         if self.socket.fileno() < 0:
             return
         self.loop.forget(self.socket.fileno())
@@ -124,9 +123,9 @@ class Client:
         except BlockingIOError:
             pass
         except OSError:
-            self._has_gone = True
+            self._broken = True
             self._backlog.clear()
-        if self._ends and not self._backlog:
+        if self._closing and not self._backlog:
             self.close()
             return
         self.loop.change(self.socket.fileno(), READABLE | (WRITABLE if self._backlog else 0))
@@ -145,7 +144,7 @@ class Client:
         if not packet:
             self.close()
         elif packet[:1] == protocol.ACK:
-            self._untaken_bytes -= protocol.acked_bytes(packet)
+            self._unacked_bytes -= protocol.acked_bytes(packet)
             if self.session is not None:
                 self.session.pace()
         elif self.on_message is not None:
@@ -153,7 +152,7 @@ class Client:
 
 
 class Listener:
-    """The socket at which commands connect. on_client: is given each of them."""
+    """The listening socket. on_client: called with each new client."""
 
     def __init__(self, loop: Loop, directory: str, on_client: Callable[[Client], None]) -> None:
         self._loop = loop
@@ -162,7 +161,7 @@ class Listener:
         loop.watch(self._socket.fileno(), READABLE, lambda events: self._accept())
 
     def _accept(self) -> bool:
-        """Take a command's connection; returns whether there was one."""
+        """Accept a connection; returns whether there was one."""
         try:
             client = Client(self._loop, protocol.accept(self._socket))
         except BlockingIOError:
@@ -171,7 +170,7 @@ class Listener:
         return True
 
     def close(self) -> None:
-        """Once its path is gone: whoever has connected already is not turned away."""
+        """Accept the pending connections and close; call it once the path is unlinked."""
         while self._accept():
             pass
         self._loop.forget(self._socket.fileno())

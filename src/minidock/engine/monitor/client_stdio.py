@@ -1,18 +1,18 @@
-"""The caller's own stdin, stdout and stderr, read and written without ever waiting.
+"""The command's own stdin, stdout and stderr, read and written without blocking.
 
-Whoever carries bytes in two directions must not wait in one of them: the program at the other end
-may need the other one first. poll(2) tells when a descriptor is ready, but a write of more than the
-room that there is waits all the same, and so does a read that another reader was quicker at.
-O_NONBLOCK ends that. It is a flag of the open file description, which the caller shares with us:
-were we killed before we undid it, the caller's shell would fail with EAGAIN. So a pipe or terminal
-is opened again through /proc/self/fd: the same pipe, but a description and flags of our own.
+A relay of two directions must not block in one of them: the program at the other end may need the
+other one first. poll(2) reports a ready descriptor, but a write larger than the free room still
+blocks, and so does a read after another reader was faster. O_NONBLOCK prevents both, but it is a
+flag of the open file description, which the caller shares: if we were killed before we reset it,
+the caller's shell would fail with EAGAIN. So a pipe or terminal is opened again through
+/proc/self/fd: the same pipe with an open file description of our own.
 
     pipe, FIFO, terminal    opened again with O_NONBLOCK
     socket                  cannot be opened again: send and recv with MSG_DONTWAIT
-    file, other device      never makes a writer wait for a reader: as it is (its offset is shared)
+    file, other device      used unchanged: writes do not wait for a reader (the offset is shared)
 
-Where a pipe or terminal cannot be opened again (its other end has gone, no /proc), the descriptor
-is used as it is, for as much at a time as poll(2) promises room for.
+If a pipe or terminal cannot be opened again (its other end has closed, no /proc), the descriptor is
+used unchanged, with writes of at most PIPE_BUF after poll(2).
 
 Sources: open(2) "Open file descriptions", pipe(7), proc_pid_fd(5), poll(2).
 """
@@ -30,13 +30,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PIPE_BUF = 4096  # a pipe that is writable has room for as much
+_PIPE_BUF = 4096  # a writable pipe has room for this
 _NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
-_TTYAUX_MAJOR = 5  # /dev/tty, /dev/console, /dev/ptmx: opened again, these are something else
+_TTYAUX_MAJOR = 5  # /dev/tty, /dev/console, /dev/ptmx: opening these again gives another terminal
 
 
-def _own_description(descriptor: int, access: int) -> int:
-    """A non-blocking descriptor of the same pipe or terminal; -1 where there is none."""
+def _reopen(descriptor: int, access: int) -> int:
+    """Open the same pipe or terminal non-blocking; -1 if that is not possible."""
     status = os.fstat(descriptor)
     is_terminal = (
         stat.S_ISCHR(status.st_mode)
@@ -53,7 +53,7 @@ def _own_description(descriptor: int, access: int) -> int:
 
 
 class Input:
-    """The caller's stdin. descriptor: to be polled."""
+    """The caller's stdin. descriptor: to poll."""
 
     def __init__(self) -> None:
         self._owned = -1
@@ -61,31 +61,31 @@ class Input:
         if _is_socket(0):
             self._socket = _socket.socket(fileno=os.dup(0))
         elif _is_open(0):
-            self._owned = _own_description(0, os.O_RDONLY)
+            self._owned = _reopen(0, os.O_RDONLY)
         self.descriptor = self._owned if self._owned >= 0 else 0
 
-    def read(self, most: int) -> bytes | None:
-        """What has come by now, b"" at the end; None where somebody else was quicker."""
+    def read(self, size: int) -> bytes | None:
+        """Read available data; b"" at the end, None if another reader was faster."""
         try:
             if self._socket is not None:
-                return self._socket.recv(most, _socket.MSG_DONTWAIT)
-            return os.read(self.descriptor, most)
+                return self._socket.recv(size, _socket.MSG_DONTWAIT)
+            return os.read(self.descriptor, size)
         except BlockingIOError:
             return None
         except OSError as error:
             if error.errno != EIO and _is_open(0):
                 raise
-            return b""  # the terminal was hung up; or there is no stdin
+            return b""  # the terminal hung up, or stdin is closed
 
     def close(self) -> None:
-        """Close what is ours; the caller's stays."""
+        """Close our own descriptors only."""
         _close(self._owned, self._socket)
 
 
 class Output:
-    """What is to be written to the caller's stdout (1) and stderr (2), in the order of its coming.
+    """A queue of data for the caller's stdout (1) and stderr (2), in order.
 
-    waiting_bytes: what has not been written yet.
+    waiting_bytes: the size of the queue.
     """
 
     def __init__(self) -> None:
@@ -95,19 +95,19 @@ class Output:
 
     @property
     def descriptor(self) -> int:
-        """What to poll for room; -1 where nothing waits."""
+        """The descriptor to poll for room; -1 if the queue is empty."""
         return self._stream(self._waiting[0][0]).descriptor if self._waiting else -1
 
     def add(self, stream: int, data: bytes) -> None:
-        """Write it, now or when there is room."""
+        """Write data, now or when there is room."""
         self._waiting.append((stream, memoryview(data)))
         self.waiting_bytes += len(data)
         self.flush()
 
     def flush(self, *, ready: bool = False) -> None:
-        """Write what there is room for. ready: poll(2) has just said that there is some.
+        """Write as much as there is room for. ready: poll(2) has just reported room.
 
-        Raises OutputLost: EPIPE where nobody reads any more, ENOSPC.
+        Raises OutputLost with EPIPE or ENOSPC.
         """
         while self._waiting:
             stream, data = self._waiting[0]
@@ -128,7 +128,7 @@ class Output:
                 self._waiting[0] = stream, data[written:]
 
     def close(self) -> None:
-        """Close what is ours; the caller's stay."""
+        """Close our own descriptors only."""
         for output in self._streams.values():
             output.close()
 
@@ -139,20 +139,20 @@ class Output:
 
 
 class _Stream:
-    """How one of the caller's streams is written to. needs_poll: a write may wait without it."""
+    """One of the caller's output streams. needs_poll: write only after poll(2)."""
 
     def __init__(self, stream: int) -> None:
         self._owned = -1
         self._socket: _socket.socket | None = None
-        self._most = 1 << 30
+        self._write_limit = 1 << 30
         self.needs_poll = False
         if _is_socket(stream):
             self._socket = _socket.socket(fileno=os.dup(stream))
         elif _is_open(stream):
-            self._owned = _own_description(stream, os.O_WRONLY)
+            self._owned = _reopen(stream, os.O_WRONLY)
             mode = os.fstat(stream).st_mode
             if self._owned < 0 and (stat.S_ISFIFO(mode) or os.isatty(stream)):
-                self.needs_poll, self._most = True, _PIPE_BUF
+                self.needs_poll, self._write_limit = True, _PIPE_BUF
         self.descriptor = self._owned if self._owned >= 0 else stream
         send: Callable[[memoryview], int] | None = None
         if self._socket is not None:
@@ -163,7 +163,7 @@ class _Stream:
     def write(self, data: memoryview) -> int:
         if self._send is not None:
             return self._send(data)
-        return os.write(self.descriptor, data[: self._most])
+        return os.write(self.descriptor, data[: self._write_limit])
 
     def close(self) -> None:
         _close(self._owned, self._socket)

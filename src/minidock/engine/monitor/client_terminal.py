@@ -1,6 +1,6 @@
-"""The caller's terminal, raw for a while, and the caller's signals, as numbers to be read.
+"""The command's terminal in raw mode, and its signals as readable bytes.
 
-Sources: termios(3) cfmakeraw; signal(7); signalfd(2), whose work Python's set_wakeup_fd does here.
+Sources: termios(3) cfmakeraw; signal(7); signal.set_wakeup_fd in Python's documentation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
-_NOT_PASSED_ON = {
+_NOT_FORWARDED = {
     signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN,
     signal.SIGTTOU, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS,
     signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
@@ -25,7 +25,7 @@ SIGWINCH = signal.SIGWINCH
 
 
 class RawTerminal:
-    """Our own terminal, raw until restored: no echo, no lines, no signals by key."""
+    """Our terminal in raw mode until `restore`: no echo, line editing or signal keys."""
 
     def __init__(self) -> None:
         self._before = termios.tcgetattr(0)
@@ -50,31 +50,31 @@ class RawTerminal:
 
 
 class Signals:
-    """While the block runs, signals are not acted upon: their numbers are read from `descriptor`.
+    """In the block, signals have no effect but their numbers, which `descriptor` delivers.
 
-    passed_on: all that a program could be meant by; otherwise those that end this command. In both
-    cases also the one that tells of another window size.
+    forward_all: catch all signals meant for a program; otherwise only those that end this command.
+    SIGWINCH is caught in both cases.
     """
 
-    def __init__(self, *, passed_on: bool) -> None:
-        self._wanted = signal.valid_signals() - _NOT_PASSED_ON if passed_on else ENDING
+    def __init__(self, *, forward_all: bool) -> None:
+        self._caught = signal.valid_signals() - _NOT_FORWARDED if forward_all else ENDING
         self._before: dict[int, Any] = {}
         self.descriptor = -1
 
     def __enter__(self) -> Signals:
         self.descriptor, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._previous = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in self._wanted:
-            if 32 <= number <= 33:  # a thread library's own
+        for number in self._caught:
+            if 32 <= number <= 33:  # used by glibc's threads
                 continue
             if signal.getsignal(number) is signal.SIG_IGN:
-                continue  # a nohup's hang-up stays ignored
+                continue  # nohup(1)
             self._before[number] = signal.signal(number, _note)
         self._before[SIGWINCH] = signal.signal(SIGWINCH, _note)
         return self
 
     def read(self) -> bytes:
-        """The numbers of the signals that have come; call when the descriptor is readable."""
+        """The numbers of the received signals; call it when the descriptor is readable."""
         return os.read(self.descriptor, 64)
 
     def __exit__(self, *error: object) -> None:
@@ -86,4 +86,4 @@ class Signals:
 
 
 def _note(number: int, frame: object) -> None:
-    """Python has written the number to the pipe already."""
+    """Python has already written the number to the pipe."""

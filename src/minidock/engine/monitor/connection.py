@@ -1,4 +1,4 @@
-"""Reaching the monitor of a container, also while that is between two runs or being restarted."""
+"""Connect to a container's monitor, also between two runs of a restart policy."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _RETRY_SECONDS = 0.005
 
 
 def connect_when_ready(container: Container) -> _socket.socket | None:
-    """A connection to the monitor of a container, whenever it is ready; None once it has ended.
+    """Connect to a container's monitor, and retry while it does not listen; None once it has ended.
 
-    While the container is being restarted its monitor does not listen: that is waited for.
+    The monitor does not listen while it launches the next run.
     """
     while True:
         try:
@@ -33,20 +33,20 @@ def connect_when_ready(container: Container) -> _socket.socket | None:
 
 
 def cancel_restart(container: Container) -> None:
-    """Have a running container not started again when it ends; nothing to do without a policy."""
+    """Cancel the restart policy of a running container; does nothing without one."""
     if policy_of(container.host_config).name != NO:
-        _send_order(container, protocol.CANCEL_RESTART)
+        _request(container, protocol.CANCEL_RESTART)
 
 
 def cancel_auto_remove(container: Container) -> None:
-    """Have a running container of --rm stay when it ends; nothing to do for others."""
+    """Cancel --rm of a running container; does nothing without --rm."""
     if container.host_config.get("AutoRemove"):
-        _send_order(container, protocol.CANCEL_AUTO_REMOVE)
+        _request(container, protocol.CANCEL_AUTO_REMOVE)
 
 
-def _send_order(container: Container, order: bytes) -> None:
-    """Give a monitor an order, and wait until it has it; one that has ended needs none."""
+def _request(container: Container, packet: bytes) -> None:
+    """Send a message to the monitor, and wait for its answer; does nothing if it has ended."""
     while (socket := connect_when_ready(container)) is not None:
-        socket.send(order)
+        socket.send(packet)
         if protocol.receive(socket)[:1] == protocol.STARTED:
             return

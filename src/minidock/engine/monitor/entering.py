@@ -1,10 +1,10 @@
-"""A process on its way into the container, watched by the monitor's loop.
+"""A pending exec: a process that joins the container, watched by the monitor's loop.
 
-    begun ──► entered(process)     its command runs
-         └──► failed(error)        it could not; or it took too long, and was ended
+    start ──► entered(process)     its command runs
+         └──► failed(error)        it failed, or took too long and was killed
 
-On its way it is a process like any other: it may be stopped, killed, or wait for memory. The
-monitor waits for it as it waits for everything, by poll(2), and no longer than a limit.
+Until its command runs, the process may be stopped, killed, or wait for memory. So the monitor waits
+for it by poll(2), with a limit.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from minidock.runtime.exec import ExecProcess, ExecStart
 
 LIMIT_SECONDS = 30.0
-_LOOK_MS = 200
+_CHECK_MS = 200
 
 
 class PendingExec:
-    """One process's way in. Exactly one of `entered` and `failed` is called, once."""
+    """One start of a process. Exactly one of `entered` and `failed` is called, once."""
 
     def __init__(
         self,
@@ -45,16 +45,16 @@ class PendingExec:
         self._limit_seconds = limit_seconds
         self._deadline = time.monotonic() + limit_seconds
         self._watched = -1
-        self._timer = Timer(loop, _LOOK_MS, self._look)
+        self._timer = Timer(loop, _CHECK_MS, self._check)
         self._watch()
 
     def abandon(self) -> None:
-        """Its container has ended, and it with that: end and reap it, and tell that it failed."""
+        """Kill and reap the process, since the container has ended; calls `failed`."""
         self._entering.give_up(Conflict(ENDED_DURING_EXEC))
         self._proceed(wait=True)
 
     def end(self) -> None:
-        """Its time is up, as its owner counts it: end it; `failed` is called once it has ended."""
+        """Kill the process at its owner's time-out; `failed` is called once it has exited."""
         self._entering.give_up(CommandNotRunnable("the process took too long to enter"))
         self._watch()
 
@@ -66,7 +66,7 @@ class PendingExec:
             self._watched = fd
 
     def _proceed(self, *, wait: bool = False) -> None:
-        self._loop.forget(self._watched)  # its number may be another's afterwards
+        self._loop.forget(self._watched)  # the descriptor's number may be reused
         self._watched = -1
         try:
             entered = self._entering.proceed(wait=wait)
@@ -80,16 +80,16 @@ class PendingExec:
         self._timer.stop()
         self._entered(entered)
 
-    def _look(self) -> None:
-        """Has it taken too long, or died unnoticed?"""
+    def _check(self) -> None:
+        """Check the limit, and for a process that died unnoticed."""
         if self._entering.has_lost_process():
             self._entering.give_up(Conflict(ENDED_DURING_EXEC))
         elif time.monotonic() > self._deadline:
             self._entering.give_up(
                 CommandNotRunnable(
                     f"the process did not enter the container within {self._limit_seconds:g} s",
-                    hint="was it stopped (SIGSTOP) on its way, or is the machine out of memory?",
+                    hint="is it stopped (SIGSTOP), or is the machine out of memory?",
                 )
             )
-        self._timer = Timer(self._loop, _LOOK_MS, self._look)
+        self._timer = Timer(self._loop, _CHECK_MS, self._check)
         self._watch()

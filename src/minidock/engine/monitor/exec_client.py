@@ -1,6 +1,6 @@
-"""exec, on the command's side: ask the container's monitor for one more process.
+"""exec, on the command's side: the container's monitor starts the process, this side relays.
 
-The monitor is warm and sealed already, so it forks it; this side only carries the streams.
+The monitor already runs in the sealed interpreter, so it only has to fork.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def execute(
 ) -> int | None:
     """Run a process in a running container.
 
-    process: Docker's ExecConfig. attachment: None to leave it to itself.
-    Returns its exit code; None where it was left to itself.
-    Raises NotFound, Conflict where the container does not run or is paused, CommandNotFound,
+    process: Docker's ExecConfig. attachment: None to detach.
+    Returns its exit code; None if detached.
+    Raises NotFound, Conflict if the container does not run or is paused, CommandNotFound,
     CommandNotRunnable, UsageError.
     """
     container = find(store, reference)

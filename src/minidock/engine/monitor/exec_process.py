@@ -1,4 +1,4 @@
-"""exec, on the monitor's side: what was asked for, as the specification's process, and run it."""
+"""exec, on the monitor's side: convert Docker's ExecConfig to an OCI process, and start it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def enter(
     *,
     size: list[int] | None,
 ) -> ExecStart:
-    """Begin to run a process in the monitor's container.
+    """Start a process in the monitor's container, without blocking.
 
     request: Docker's ExecConfig (Cmd, Env, User, WorkingDir, Tty, Privileged).
     size: [rows, columns] of the terminal.

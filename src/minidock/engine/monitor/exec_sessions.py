@@ -1,4 +1,4 @@
-"""Processes that exec has added to a running container, as the container's monitor holds them."""
+"""The exec sessions of a running container, in its monitor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ExecSessions:
-    """The processes beside a container's first one, each with the command that wanted it."""
+    """The processes of exec, each with the client that started it."""
 
     def __init__(self, loop: Loop, container: Container) -> None:
         self._loop = loop
@@ -32,24 +32,24 @@ class ExecSessions:
         self._pending: list[PendingExec] = []
 
     def execute(self, client: Client, content: dict[str, Any]) -> None:
-        """Run one more process. content: of an X message."""
-        request, wanted = content["request"], content.get("attach")
-        tell = ExecEvents(self._container, request["Cmd"])
+        """Start one more process. content: of EXEC."""
+        request, streams = content["request"], content.get("attach")
+        events = ExecEvents(self._container, request["Cmd"])
         pipes = None
         if not request.get("Tty"):
-            pipes = Pipes(stdin=bool(wanted and wanted.get("stdin")))
+            pipes = Pipes(stdin=bool(streams and streams.get("stdin")))
         try:
-            with telling(self._container.paths.exec_journal, f"exec {tell.id[:12]}"):
+            with telling(self._container.paths.exec_journal, f"exec {events.id[:12]}"):
                 entering = enter(self._container, request, pipes.theirs if pipes else None,
                                  size=content.get("size"))  # fmt: skip
         except MinidockError as error:
             self._refuse(client, pipes, error)
             return
-        client.on_message = None  # it has nothing to say before its process runs
+        client.on_message = None  # no messages before STARTED
 
         def entered(child: ExecProcess) -> None:
             self._pending.remove(pending)
-            self._begin(client, wanted, child, pipes, tell)
+            self._begin(client, streams, child, pipes, events)
 
         def failed(error: MinidockError) -> None:
             self._pending.remove(pending)
@@ -66,15 +66,15 @@ class ExecSessions:
     def _begin(
         self,
         client: Client,
-        wanted: dict[str, Any] | None,
+        streams: dict[str, Any] | None,
         child: ExecProcess,
         pipes: Pipes | None,
-        tell: ExecEvents,
+        events: ExecEvents,
     ) -> None:
-        """Its command runs: carry its streams."""
+        """Relay the streams of a process whose command runs."""
 
         def on_end(session: Session) -> None:
-            tell.died(session.exit_code)
+            events.emit_die(session.exit_code)
             client.send(protocol.exit_status(session.exit_code))
             self._sessions.remove(session)
 
@@ -90,14 +90,14 @@ class ExecSessions:
         self._sessions.append(session)
         client.on_message = session.handle
         client.send(protocol.STARTED)
-        if wanted is not None:
-            client.wants(wanted)
+        if streams is not None:
+            client.select_streams(streams)
             session.join(client)
-            if not client.is_open:  # it has gone meanwhile, and the process goes on
+            if not client.is_open:  # it has disconnected; the process continues
                 session.leave(client)
 
     def reap(self) -> None:
-        """They were killed with the container; their commands want to know."""
+        """Reap the processes, killed with the container, and notify their clients."""
         for pending in list(self._pending):
             pending.abandon()
         for session in list(self._sessions):
@@ -105,7 +105,7 @@ class ExecSessions:
 
 
 class ExecEvents:
-    """What is told of one more process: made and started now, ended later."""
+    """The events of one exec: exec_create and exec_start now, exec_die later."""
 
     def __init__(self, container: Container, command: list[str]) -> None:
         self._container = container
@@ -114,5 +114,5 @@ class ExecEvents:
         for action in ("exec_create", "exec_start"):
             emit_container(container, f"{action}: {words}", execID=self.id)
 
-    def died(self, code: int) -> None:
+    def emit_die(self, code: int) -> None:
         emit_container(self._container, "exec_die", execID=self.id, exitCode=str(code))

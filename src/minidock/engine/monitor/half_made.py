@@ -1,18 +1,17 @@
-"""A process in a container that is only half made: it stands where its init stands.
+"""exec in a half-made container, for `run --step`: a process beside init, before the command runs.
 
-exec (exec_process.py) gives a process what the container's command has. Here there is no command
-yet. The process gets init's namespaces, root and working directory as they are at this moment, so
-that it sees what init would see. What it may do there depends on whose program it is:
+The process gets init's namespaces, root and working directory as they are at this moment, so that
+it sees what init sees. Its privileges depend on where its program comes from:
 
 | init's root | the program is | it runs as |
 |---|---|---|
 | the host's, until pivot_root(2) | the host's, found by the host's PATH | init: root |
-| the image's, and init may do more than the container's command will | the image's | nobody |
-| the image's, and init has given up all that the command will not have | the image's | init |
+| the image's, and init has more privileges than the command will have | the image's | nobody |
+| the image's, and init has dropped its extra privileges | the image's | init |
 
-The image is not trusted: its `sh` must not have root's power while the host's tree is stacked on
-the new root (one ".." away, until it is unmounted), nor while /proc/sys can be written and the
-capabilities are all there.
+The image is not trusted: its `sh` must not run as root while the host's tree is stacked on the new
+root (reachable by "/..", until it is unmounted), nor while /proc/sys is writable and no capability
+is dropped.
 
 Source: proc(5) /proc/PID/status; capabilities(7); pivot_root(2).
 """
@@ -47,23 +46,27 @@ def start_exec_half_made(
     *,
     size: list[int] | None,
 ) -> ExecStart:
-    """Begin to run a process beside a container's init.
+    """Start a process beside a container's init, without blocking.
 
     request: {"Cmd", "Tty"}. size: [rows, columns] of its terminal.
-    Raises Conflict where there is no init yet, and what runtime.exec.ExecStart raises.
+    Raises Conflict if init does not exist yet, and what runtime.exec.ExecStart raises.
     """
-    known = _made_so_far(container)
+    known = _load_state(container)
     config = bundle_config(container)
     status = _status(known.pid)
     profile = config["linux"].get("seccomp")
-    user, held, environment = _as_init(status), _names(status["CapPrm"]), config["process"]["env"]
+    user, permitted, environment = (
+        _as_init(status),
+        _names(status["CapPrm"]),
+        config["process"]["env"],
+    )
     bounding, no_new_privileges = _names(status["CapBnd"]), status.get("NoNewPrivs") == "1"
     if has_root_of_host(known.pid):
-        environment = [f"PATH={DEFAULT_PATH}"]  # the image's could name a program of the image
+        environment = [f"PATH={DEFAULT_PATH}"]  # the image's PATH does not fit the host
         profile = None
     elif not _has_given_up(known.pid, status, config):
-        user, held, bounding = {"uid": _NOBODY, "gid": _NOBODY, "additionalGids": []}, [], []
-        no_new_privileges = True  # nor by a setuid program of the host's
+        user, permitted, bounding = {"uid": _NOBODY, "gid": _NOBODY, "additionalGids": []}, [], []
+        no_new_privileges = True  # no setuid program either
     spec = process_config(
         terminal=bool(request.get("Tty")),
         user=user,
@@ -73,7 +76,7 @@ def start_exec_half_made(
         capabilities=bounding,
         no_new_privileges=no_new_privileges,
     )
-    spec["capabilities"].update(effective=held, permitted=held)
+    spec["capabilities"].update(effective=permitted, permitted=permitted)
     if size:
         spec["consoleSize"] = {"height": size[0], "width": size[1]}
     return ExecStart(
@@ -87,14 +90,14 @@ def start_exec_half_made(
 
 
 def has_root_of_host(pid: int) -> bool:
-    """Whether a process's "/" is ours: so it is for init until pivot_root(2) or chroot(2)."""
+    """Whether a process's root is the host's, as init's is until pivot_root(2) or chroot(2)."""
     return os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/"))
 
 
 def has_host_on_root(pid: int) -> bool:
-    """Whether the host's tree is still mounted on a process's own root: "/.." leads there.
+    """Whether the host's tree is stacked on a process's root, where "/.." leads.
 
-    So it is between pivot_root(".", ".") and umount2(2).
+    That is so between pivot_root(".", ".") and umount2(2).
     """
     return sum(line.split(" ", 5)[4] == "/" for line in mount_table(pid)) > 1
 
@@ -107,14 +110,14 @@ def runs_as_nobody(container: Container, pid: int) -> bool:
 
 
 def _has_given_up(pid: int, status: dict[str, str], config: dict[str, Any]) -> bool:
-    """Whether init may do no more than the container's command will."""
+    """Whether init has no more privileges than the container's command will have."""
     allowed = config["process"]["capabilities"]["bounding"]
     filtered = status.get("Seccomp") == _FILTERED or not config["linux"].get("seccomp")
     return filtered and not has_host_on_root(pid) and set(_names(status["CapBnd"])) <= set(allowed)
 
 
 def _as_init(status: dict[str, str]) -> dict[str, Any]:
-    """The user that init is: OCI's "user"."""
+    """Init's user, as OCI's "user"."""
     return {
         "uid": int(status["Uid"].split()[1]),
         "gid": int(status["Gid"].split()[1]),
@@ -126,23 +129,23 @@ def _names(capabilities: str) -> list[str]:
     return capability.names_of(int(capabilities, 16))
 
 
-def _made_so_far(container: Container) -> state.State:
+def _load_state(container: Container) -> state.State:
     try:
         known = state.load(container.store.run, container.id)
     except NotFound:
         known = None
     if known is None or not known.pid:
         raise Conflict(
-            "the container has no process yet: there is no inside",
-            hint="go on until namespace.clone_process is done",
+            "the container has no process yet",
+            hint="continue until namespace.clone_process is done",
         )
-    if not os.path.exists(f"/proc/{known.pid}/root"):  # as it is for a zombie
-        raise Conflict("the container's process has ended: there is no inside any more")
+    if not os.path.exists(f"/proc/{known.pid}/root"):  # as for a zombie
+        raise Conflict("the container's process has ended")
     return known
 
 
 def _status(pid: int) -> dict[str, str]:
-    """/proc/PID/status, by its names."""
+    """Read /proc/PID/status."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         lines = file.read().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

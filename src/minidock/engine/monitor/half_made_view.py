@@ -1,11 +1,11 @@
-"""A view: what a command wants to have looked at once its container lacks but the program to run.
+"""A view: a module that inspects a created container before its command starts.
 
-Views stand above the engine, which knows none of them. So a launch message names a module by its
-full name, and the module has a function
+The engine must not import views, which belong to higher layers. So LAUNCH names a module, whose
+function
 
     look_on(container, created, tell)      created: runtime/lifecycle.py; tell(line): to the command
 
-which is called in the monitor, while init waits for its start. What it raises ends the launch.
+is called in the monitor, while init waits for its start. An error ends the launch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def load_view(
     request: dict[str, Any], container: Container, starter: Client
 ) -> Callable[[lifecycle.Container], None] | None:
-    """The view that a launch message asks for; None where it asks for none."""
+    """Load the view that LAUNCH names; None without one."""
     if not request.get("view"):
         return None
     module = __import__(request["view"], fromlist=["look_on"])

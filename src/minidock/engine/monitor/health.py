@@ -1,14 +1,13 @@
-"""Health checks: a command that the monitor runs in its container again and again.
+"""Health checks: a command that the monitor runs in its container at intervals.
 
     starting ──exit code 0──► healthy ◄──0── unhealthy
         └────── --health-retries failures in a row ──────┘▲ from healthy too
 
-Within the start period a failure does not count, and one success ends that period. What a check
-said is kept, the first 4096 bytes of it, for the last five. A check that takes too long is killed,
-and has failed. While the container is paused none runs.
+In the start period failures do not count, and one success ends it. The document keeps the last five
+results, with the first 4096 bytes of output. A check that exceeds the timeout is killed and counts
+as failed. No check runs while the container is paused.
 
-Its acts are in a journal of their own (store/stories.py), or the container's would be full of
-them; its events are told, as Docker tells them.
+Ops of checks go to a journal of their own (store/stories.py); their events are Docker's.
 
 Source: moby daemon/health.go; docs.docker.com/reference/dockerfile "HEALTHCHECK".
 """
@@ -30,6 +29,7 @@ from minidock.engine.store.stories import telling
 from minidock.engine.store.timestamps import timestamp
 from minidock.errors import MinidockError, NotFound
 from minidock.kernel.process import send_signal
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +42,13 @@ STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _INTERVAL_NS = _TIMEOUT_NS = 30_000_000_000
 _START_INTERVAL_NS = 5_000_000_000
 _RETRIES = 3
-_LOGGED = 5
+_LOG_ENTRIES = 5
 _OUTPUT_BYTES = 4096
 _NOT_RUN = -1
-_SIGKILL = 9
 
 
 def command_of(config: dict[str, Any]) -> list[str]:
-    """A container's check as argv; empty where it has none. config: Docker's container config."""
+    """A container's check as argv; empty without one. config: Docker's container config."""
     kind, *words = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if kind == "CMD":
         return words
@@ -59,7 +58,7 @@ def command_of(config: dict[str, Any]) -> list[str]:
 
 
 class Health:
-    """The checks of one run of a container, from its start to its end."""
+    """The health checks of one run of a container."""
 
     def __init__(self, loop: Loop, container: Container, command: list[str]) -> None:
         asked = container.config["Healthcheck"]
@@ -81,7 +80,7 @@ class Health:
         self._wait()
 
     def end(self) -> None:
-        """The run has ended, and so do its checks."""
+        """End the checks with the run."""
         self._stop_waiting()
         if self._check is not None:
             self._check.abandon()
@@ -91,7 +90,7 @@ class Health:
             self._task = None
 
     def _wait(self) -> None:
-        """Until the next check: shorter as long as the container is starting."""
+        """Schedule the next check; --health-start-interval applies in the start period."""
         starts = self._status == STARTING and self._in_start_period(time.monotonic_ns())
         interval_ns = self._start_interval_ns if starts else self._interval_ns
         self._timer = Timer(self._loop, interval_ns // 1_000_000, self._begin)
@@ -110,13 +109,13 @@ class Health:
             self._wait()
             return
         self._check = _Check(self._loop, self._container, self._command, self._timeout_ns)
-        self._check.run(self._note)
+        self._check.run(self._save_result)
 
     def _in_start_period(self, moment_ns: int) -> bool:
         return moment_ns - self._began < self._start_period_ns
 
-    def _note(self, check: _Check) -> None:
-        """Write down how a check ended, and what that means."""
+    def _save_result(self, check: _Check) -> None:
+        """Save the result of a check, and update the status."""
         self._check = None
         before = self._status
         if check.exit_code == 0:
@@ -128,9 +127,9 @@ class Health:
         now = {"Status": self._status, "FailingStreak": self._failing_streak}
         result = check.result()
 
-        def go_on(error: MinidockError | None = None) -> None:
-            """An error: it is being removed, the disk is full, or somebody holds its lock. The next
-            check counts."""
+        def schedule_next(error: MinidockError | None = None) -> None:
+            """Schedule the next check, also after an error: the container is being removed, the
+            disk is full, or its lock is held."""
             self._task = None
             if self._status != before:
                 emit_container(self._container, f"health_status: {self._status}")
@@ -139,25 +138,25 @@ class Health:
         self._task = ChildTask(
             self._loop,
             lambda: _save(self._container, self._run, now, result),
-            done=go_on,
-            failed=go_on,
+            done=schedule_next,
+            failed=schedule_next,
         )
 
 
 def _save(
     container: Container, started_at: str, now: dict[str, Any], result: dict[str, Any]
 ) -> None:
-    """Add a check's result to the document, while it tells of the run in which it was made."""
+    """Add a check's result to the document, unless another run has begun."""
     with container.editing():
         container.reload()
         if container.state["StartedAt"] == started_at:
             health = container.state["Health"]
-            health.update(now, Log=[*health["Log"], result][-_LOGGED:])
+            health.update(now, Log=[*health["Log"], result][-_LOG_ENTRIES:])
             container.save()
 
 
 class _Check:
-    """One check: a process in the container, what it says, and a limit of time."""
+    """One check: a process in the container, its output, and a timeout."""
 
     def __init__(
         self, loop: Loop, container: Container, command: list[str], timeout_ns: int
@@ -167,7 +166,7 @@ class _Check:
         self._command = command
         self._timeout_ns = timeout_ns
         self._output = b""
-        self._late = False
+        self._timed_out = False
         self._timer: Timer | None = None
         self._pending: PendingExec | None = None
         self._session: Session | None = None
@@ -177,22 +176,22 @@ class _Check:
         self._start = self._end = timestamp()
 
     def run(self, on_end: Callable[[_Check], None]) -> None:
-        """Start it; on_end is called once it has ended, or could not be started."""
+        """Start the check; on_end is called once it has ended or failed to start."""
         self._on_end = on_end
-        self._tell = ExecEvents(self._container, self._command)
+        self._events = ExecEvents(self._container, self._command)
         pipes = Pipes(stdin=False)
         try:
             with self._telling():
                 entering = enter(self._container, {"Cmd": self._command}, pipes.theirs, size=None)
         except MinidockError as error:
-            self._refused(pipes, error)
+            self._failed_to_start(pipes, error)
             return
         self._timer = Timer(self._loop, self._timeout_ns // 1_000_000, self._kill)
         self._pending = PendingExec(
             self._loop,
             entering,
             entered=lambda child: self._entered(pipes, child),
-            failed=lambda error: self._refused(pipes, error),
+            failed=lambda error: self._failed_to_start(pipes, error),
         )
 
     def _entered(self, pipes: Pipes, child: ExecProcess) -> None:
@@ -202,23 +201,23 @@ class _Check:
             close_stdin_with_client=False, on_end=self._ended,
         )  # fmt: skip
 
-    def _refused(self, pipes: Pipes, error: MinidockError) -> None:
+    def _failed_to_start(self, pipes: Pipes, error: MinidockError) -> None:
         self._pending = None
         pipes.close()
-        if not self._late:
+        if not self._timed_out:
             self.write("stderr", str(error).encode())
         self._finish()
 
     def write(self, stream: str, data: bytes) -> None:
-        """Keep the beginning of what it says (a session's log)."""
+        """Keep the beginning of the output (as a session's log)."""
         self._output += data[: _OUTPUT_BYTES - len(self._output)]
 
     def result(self) -> dict[str, Any]:
-        """How it went, as `inspect` shows it."""
+        """The result, as `inspect` shows it."""
         output = self._output.decode("utf-8", "replace")
-        if self._late:
-            said = f": {output}" if output else ""
-            output = f"Health check exceeded timeout ({_seconds(self._timeout_ns)}){said}"
+        if self._timed_out:
+            suffix = f": {output}" if output else ""
+            output = f"Health check exceeded timeout ({_seconds(self._timeout_ns)}){suffix}"
         return {
             "Start": self._start, "End": self._end, "ExitCode": self.exit_code, "Output": output,
         }  # fmt: skip
@@ -227,7 +226,7 @@ class _Check:
         return telling(self._container.paths.health_journal, f"health {self._start}")
 
     def abandon(self) -> None:
-        """Its container has ended, and it with that: nobody wants to know how."""
+        """Drop the check, since its container has ended; on_end is not called."""
         self._on_end = None
         if self._pending is not None:
             self._pending.abandon()
@@ -235,17 +234,17 @@ class _Check:
             self._session.reap()
 
     def _kill(self) -> None:
-        """The time is up: end the check, and count it as failed."""
-        self._late = True
+        """Kill the check at its timeout; it counts as failed."""
+        self._timed_out = True
         if self._pending is not None:
             self._pending.end()
         elif self._session is not None and self._session.pidfd >= 0:
             with self._telling():
-                send_signal(self._session.pidfd, _SIGKILL, pid=self._session.pid)
+                send_signal(self._session.pidfd, SIGKILL, pid=self._session.pid)
 
     def _ended(self, session: Session) -> None:
-        self.exit_code = _NOT_RUN if self._late else session.exit_code
-        self._tell.died(session.exit_code)
+        self.exit_code = _NOT_RUN if self._timed_out else session.exit_code
+        self._events.emit_die(session.exit_code)
         self._finish()
 
     def _finish(self) -> None:
@@ -257,10 +256,10 @@ class _Check:
 
 
 def _seconds(nanoseconds: int) -> str:
-    """A duration as Go prints it, as far as checks have such: "1s", "1m30s", "500ms"."""
+    """A duration as Go prints it: "1s", "1m30s", "500ms"."""
     if nanoseconds < 1_000_000_000:
         return f"{nanoseconds / 1_000_000:g}ms"
     minutes, rest = divmod(nanoseconds / 1_000_000_000, 60)
     hours, minutes = divmod(int(minutes), 60)
-    shown = f"{hours}h" if hours else ""
-    return f"{shown}{minutes}m{rest:g}s" if minutes or hours else f"{rest:g}s"
+    prefix = f"{hours}h" if hours else ""
+    return f"{prefix}{minutes}m{rest:g}s" if minutes or hours else f"{rest:g}s"

@@ -1,9 +1,9 @@
-"""The containers whose namespaces a container joins: the right processes, while it matters.
+"""The containers whose namespaces a container joins; guards against reused pids.
 
-A namespace is joined by the path /proc/PID/ns/NAME, and a number may have come to another process
-by the time it is opened. So each such container's init is held by a pidfd before the path is
-written into the bundle, its start time is looked at then, and once the runtime has opened the path,
-the pidfd says whether init still lives. If so, the number was its own all the time.
+A namespace is joined by the path /proc/PID/ns/NAME, and the kernel may reuse the pid before the
+path is opened. So a pidfd of each such init is opened, and its start time checked, before the path
+is written to config.json. If init still runs once the runtime has opened the path, the pid was its
+own all the time.
 
 Source: pidfd_open(2), namespaces(7), proc_pid_stat(5) "starttime".
 """
@@ -26,31 +26,31 @@ class JoinTargets:
 
     Call `require_alive` in the block once the runtime has opened the namespaces.
 
-    Raises Conflict where one of them does not run.
+    Raises Conflict if one of them does not run.
     """
 
     def __init__(self, container: Container) -> None:
         self._container = container
-        self._held: list[tuple[str, int]] = []
+        self._pidfds: list[tuple[str, int]] = []
 
     def __enter__(self) -> JoinTargets:
         modes = [self._container.host_config.get(mode) or "" for mode in _MODES]
         try:
             for reference in {mode[10:] for mode in modes if mode.startswith("container:")}:
-                self._hold(find(self._container.store, reference))
+                self._open_pidfd(find(self._container.store, reference))
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _hold(self, other: Container) -> None:
-        if other.running and not other.restarting:  # who does not is refused with the bundle
+    def _open_pidfd(self, other: Container) -> None:
+        if other.running and not other.restarting:  # others fail in write_bundle
             known = state.load(other.store.run, other.id)
-            self._held.append((other.name, known.open_pidfd()))
+            self._pidfds.append((other.name, known.open_pidfd()))
 
     def require_alive(self) -> None:
-        """Raise Conflict where one of them has ended since it was held."""
-        for name, pidfd in self._held:
+        """Raise Conflict if one of them has ended since."""
+        for name, pidfd in self._pidfds:
             watch = select.poll()
             watch.register(pidfd, select.POLLIN)
             if watch.poll(0):
@@ -60,6 +60,6 @@ class JoinTargets:
                 )
 
     def __exit__(self, *error: object) -> None:
-        for _, pidfd in self._held:
+        for _, pidfd in self._pidfds:
             os.close(pidfd)
-        self._held.clear()
+        self._pidfds.clear()

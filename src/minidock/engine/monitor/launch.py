@@ -1,8 +1,8 @@
-"""Launching: a stopped container becomes a running one. This is the screen to project.
+"""Launch: start a stopped container. Project this module in a lecture.
 
-It runs in the container's monitor, which holds all that is made here until the container ends.
-If a step fails, `take_down` unmakes whatever the steps before it made; the same function ends each
-normal run, and repairs after a crash.
+It runs in the container's monitor, which holds the results until the run ends. If a step fails,
+`take_down` releases what the steps before it created; the same function ends each normal run, and
+repairs after a crash.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 
 class RunResources:
-    """A running container, as its monitor holds it.
+    """What the monitor holds of a running container.
 
-    runtime: its init and terminal. wiring: its networks, and the host's ports that lead to it.
+    runtime: init and the terminal. network: the network sandbox with the published ports.
     """
 
-    def __init__(self, runtime: lifecycle.Container, wiring: NetworkSandbox) -> None:
+    def __init__(self, runtime: lifecycle.Container, network: NetworkSandbox) -> None:
         self.runtime = runtime
-        self.wiring = wiring
+        self.network = network
 
-    def let_go(self) -> None:
-        """Close what is held of a run that has ended: others may have its ports until the next."""
+    def release(self) -> None:
+        """Close the pidfd and the published ports after a run."""
         os.close(self.runtime.pidfd)
-        self.wiring.let_go()
+        self.network.release()
 
 
 def launch(
@@ -60,18 +60,18 @@ def launch(
 ) -> RunResources:
     """Start a container: its layers, its bundle, its namespaces, its network, its command.
 
-    stdio: the command's ends of its pipes; None for a terminal, which is made inside. look_on: is
-    called when all is made, and only the command is missing.
-    Raises MinidockError of many kinds; nothing of the run is left then.
+    stdio: the command's ends of its pipes; None for a terminal, which init opens. look_on: called
+    just before the command starts.
+    Raises MinidockError; everything is undone then.
     """
     store = container.store
     with JoinTargets(container) as joined, UndoOnError() as undo:
-        undo.callback(_unmake, container)
-        wiring = NetworkSandbox(container)
-        wiring.hold_ports()
-        addresses = wiring.reserve()
+        undo.callback(_undo_launch, container)
+        network = NetworkSandbox(container)
+        network.hold_ports()
+        addresses = network.reserve()
         mount_layers(container)
-        write_network_files(container, addresses, network=wiring.gateway_network)
+        write_network_files(container, addresses, network=network.gateway_network)
         write_bundle(container)
         created = lifecycle.create(
             container.paths.bundle,
@@ -81,16 +81,16 @@ def launch(
             filter_cache=store.seccomp,
         )
         joined.require_alive()
-        wiring.connect(created.pid)
+        network.connect(created.pid)
         if look_on is not None:
             look_on(created)
         lifecycle.start(created.state)
         created.await_exec()
-    return RunResources(created, wiring)
+    return RunResources(created, network)
 
 
-def _unmake(container: Container) -> None:
-    """Take down what was made; a lock that the launch has waited for is not waited for again."""
+def _undo_launch(container: Container) -> None:
+    """Undo the launch, with a short limit for locks."""
     with flock.limits(stopped=1, busy=20):
         take_down(container.store, container.id)
 

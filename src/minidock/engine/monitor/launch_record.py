@@ -1,9 +1,8 @@
-"""Noting what became of a launch: that the container runs, why it does not, what went wrong in us.
+"""Save the result of a launch: the running state, the error, or a traceback of the monitor.
 
-It runs already when that is noted, so it is served meanwhile. Its document must be on the disk
-before anybody is told that it runs, and another process may be editing it. So a child does it
-(child_task.py); but not for a container that need not outlive a power cut: nothing waits for a disk
-there, and the lock is seldom taken.
+The container runs already, so the monitor serves it meanwhile. The document must be on disk before
+STARTED is sent, and another process may have it locked; so a child task saves it (child_task.py). A
+`--rm` container needs no fsync(2), so its document is saved directly unless it is locked.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def record_running(loop: Loop, container: Container, run: Run) -> None:
-    """Write down that a container runs, turning the loop meanwhile.
+    """Save that a container runs; the loop serves it meanwhile.
 
-    Raises what kept us from it; then nothing of the run is left.
+    An error undoes the run.
     """
     with UndoOnError() as undo:
         undo.callback(run.clean_up)
@@ -37,7 +36,7 @@ def record_running(loop: Loop, container: Container, run: Run) -> None:
 
 
 def _save_now(container: Container) -> bool:
-    """Returns False where somebody else edits the document just now."""
+    """Save the document; returns False if another process has it locked."""
     path = container.paths.lock
     fd = open_regular(path)
     try:
@@ -51,7 +50,7 @@ def _save_now(container: Container) -> bool:
 
 
 def _save_in_child(loop: Loop, container: Container) -> None:
-    from minidock.engine.monitor.child_task import ChildTask  # `run --rm` does without
+    from minidock.engine.monitor.child_task import ChildTask  # seldom with --rm
 
     outcome: list[MinidockError | None] = []
     ChildTask(
@@ -68,7 +67,7 @@ def _save_in_child(loop: Loop, container: Container) -> None:
 
 
 def record_failure(container: Container, error: MinidockError) -> None:
-    """Write down why a container did not start; with --rm, or given up, it goes.
+    """Save why a container did not start; remove it with --rm or after ABORT.
 
     Raises NotFound, OSError, LockTimeout.
     """
@@ -82,7 +81,7 @@ def record_failure(container: Container, error: MinidockError) -> None:
 
 
 def log_traceback(home: str) -> None:
-    """A monitor has no stderr; what went wrong in it is kept beside its container."""
+    """Redirect the monitor's stderr to monitor.log in the container's directory."""
     if os.path.isdir(home):
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         os.dup2(os.open(f"{home}/monitor.log", flags, 0o600), 2)

@@ -1,6 +1,6 @@
-"""What a container has said: written by its monitor, read by `logs`.
+"""A container's log: written by its monitor, read by `logs`.
 
-One JSON object a line, in the form of Docker's json-file driver, so that its tools read ours:
+One JSON object a line, in the format of Docker's json-file driver:
 
     {"log":"hello\\n","stream":"stdout","time":"2024-05-01T12:00:00.123456789Z"}
 
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 _LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _POLL_SECONDS = 0.1
-_SHAPE = {"log": str, "stream": str, "time": str}
-_LONGEST_LINE_BYTES = 1 << 20
+_RECORD_TYPES = {"log": str, "stream": str, "time": str}
+_MAX_LINE_BYTES = 1 << 20
 _HINT = "--log-opt max-size=10m --log-opt max-file=3"
 
 
 class Limits:
-    """--log-opt max-size and max-file: how long a log gets before a fresh one is begun, and how
-    many there are. max_bytes: 0 for one that is kept whole.
+    """The limits of log rotation: --log-opt max-size and max-file.
+
+    max_bytes: 0 for no rotation.
     """
 
     def __init__(self, max_bytes: int = 0, max_files: int = 1) -> None:
@@ -47,7 +48,7 @@ class Limits:
 
 
 def limits_of(host_config: dict[str, Any]) -> Limits:
-    """The limits in a HostConfig. Raises UsageError for values that are none, in Docker's words."""
+    """The limits of a HostConfig. Raises UsageError with Docker's messages."""
     options = (host_config.get("LogConfig") or {}).get("Config") or {}
     size, count = options.get("max-size"), options.get("max-file")
     max_bytes = _size_bytes(size) if size is not None else 0
@@ -56,12 +57,12 @@ def limits_of(host_config: dict[str, Any]) -> Limits:
     if count is not None and int(count) < 1:
         raise UsageError("max-file cannot be less than 1", hint=_HINT)
     if count is not None and int(count) > 1 and not max_bytes:
-        return Limits()  # without a size no file is ever full
+        return Limits()  # no rotation without max-size
     return Limits(max_bytes, int(count or 1))
 
 
 def _size_bytes(text: str) -> int:
-    """A size such as "10k" or "1.5m" in bytes; the letters count in thousands here."""
+    """A size such as "10k" or "1.5m" in bytes; powers of 1000, as with Docker."""
     word = text.lower().removesuffix("b").removesuffix("i")
     power = "kmgtp".find(word[-1:]) + 1 if word[-1:] else 0
     number = word[:-1] if power else word
@@ -75,9 +76,9 @@ def _size_bytes(text: str) -> int:
 
 
 class LogFile:
-    """The monitor's end. A line is written when it is complete, or longer than 16 KiB.
+    """Writes the log: a line once it is complete, or in parts of 16 KiB.
 
-    A full file becomes log.json.1, that one log.json.2, and so on; the oldest goes.
+    Rotation renames log.json to log.json.1, that to log.json.2, and removes the oldest.
     """
 
     def __init__(self, path: str, limits: Limits) -> None:
@@ -87,7 +88,7 @@ class LogFile:
         self._partial = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
-        """Take what a stream said."""
+        """Write output of a stream."""
         lines = (self._partial[stream] + data).split(b"\n")
         rest = lines.pop()
         now = timestamp()
@@ -98,7 +99,7 @@ class LogFile:
         self._append_all(out + _records(cut, stream, now))
 
     def _append_all(self, records: list[bytes]) -> None:
-        """Add records, as many to each file as fit."""
+        """Append records, and rotate full files."""
         longest = self._limits.max_bytes
         if not longest:
             self._append(b"".join(records))
@@ -107,21 +108,21 @@ class LogFile:
         for record in records:
             if size >= longest:
                 self._append(fitting)
-                self._begin_anew()
+                self._rotate()
                 size, fitting = 0, b""
             size += len(record)
             fitting += record
         self._append(fitting)
 
-    def _begin_anew(self) -> None:
-        """Set the full file aside. Where the disk does not allow that, it goes on growing."""
+    def _rotate(self) -> None:
+        """Rotate the full file; on a disk error it keeps growing."""
         names = [self._path, *(f"{self._path}.{n}" for n in range(1, self._limits.max_files))]
         try:
             for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
                 if os.path.exists(newer):
                     os.rename(newer, older)
             if len(names) == 1:
-                os.unlink(self._path)  # who reads it has it open, and reads it to its end
+                os.unlink(self._path)  # readers have it open
             fresh = open_lines(self._path, mode=0o640)
         except OSError:
             return
@@ -129,16 +130,16 @@ class LogFile:
         self._fd = fresh
 
     def _append(self, rest: bytes) -> None:
-        """Add complete lines. Where the disk is full they are lost, and the container lives on."""
+        """Append complete lines; drop them if the disk is full."""
         end = os.fstat(self._fd).st_size
         try:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
-            os.ftruncate(self._fd, end)  # half a line would spoil the next one
+            os.ftruncate(self._fd, end)  # a partial line would damage the next one
 
     def close(self) -> None:
-        """Write what had no newline at its end."""
+        """Write partial lines and close."""
         for stream, rest in self._partial.items():
             if rest:
                 self._append_all(_records([rest], stream, timestamp()))
@@ -146,7 +147,7 @@ class LogFile:
 
 
 def _records(lines: list[bytes], stream: str, now: str) -> list[bytes]:
-    """JSON, put together by hand: a container may say hundreds of megabytes."""
+    """Format records directly, for speed."""
     quote, end = jsontext.quote, f',"stream":"{stream}","time":"{now}"}}\n'
     return [f'{{"log":{quote(line.decode("utf-8", "replace"))}{end}'.encode() for line in lines]
 
@@ -161,11 +162,10 @@ def stream(
     until: float | None,
     timestamps: bool,
 ) -> Iterator[tuple[str, bytes]]:
-    """What a container has said, as ("stdout" or "stderr", bytes), no more of it at a time than is
-    read at once: a log of gigabytes needs no memory.
+    """Read a container's log in blocks, as ("stdout" or "stderr", bytes).
 
-    tail: only that many last lines. since, until: seconds since 1970. follow: go on until it ends.
-    Raises NotFound, and Conflict for a container whose log is turned off.
+    tail: only that many last lines. since, until: seconds since 1970. follow: continue until the
+    container stops. Raises NotFound, and Conflict for the driver "none".
     """
     container = find(store, reference)
     if (container.host_config.get("LogConfig") or {}).get("Type") == "none":
@@ -175,31 +175,31 @@ def stream(
     try:
         at, offset = (0, 0) if tail is None else _start_of_tail(files, tail)
         for lines in _lines(container, files, at, offset, follow=follow):
-            said, name = b"", ""
-            for record in filter(None, (_parsed(line, path) for line in lines)):
+            output, name = b"", ""
+            for record in filter(None, (_parse_record(line, path) for line in lines)):
                 moment = record["time"]
                 if since is not None and moment < _stamp(since):
                     continue
                 if until is not None and moment > _stamp(until):
-                    yield name, said
+                    yield name, output
                     return
                 if record["stream"] != name:
-                    yield name, said
-                    said, name = b"", record["stream"]
+                    yield name, output
+                    output, name = b"", record["stream"]
                 prefix = f"{moment} " if timestamps else ""
-                said += (prefix + record["log"]).encode(errors="replace")
-            yield name, said
+                output += (prefix + record["log"]).encode(errors="replace")
+            yield name, output
     finally:
         for descriptor in files:
             os.close(descriptor)
 
 
-def _parsed(line: bytes, path: str) -> dict[str, str] | None:
-    """A line's record; None for one that is cut off, or damaged, which is passed over."""
+def _parse_record(line: bytes, path: str) -> dict[str, str] | None:
+    """Parse a line; None for a partial or damaged one."""
     if is_cut_off(line):
         return None
     try:
-        record: dict[str, str] = parse(line, path, _SHAPE)
+        record: dict[str, str] = parse(line, path, _RECORD_TYPES)
     except DamagedFile as error:
         report_skipped(DamagedFile(path, error.why, hint="its other lines are shown"))
         return None
@@ -211,10 +211,10 @@ def _stamp(seconds: float) -> str:
 
 
 def _open_all(path: str, *, since_inode: int) -> list[int]:
-    """The log's files, oldest first: descriptors. since_inode: only those newer than that file.
+    """Open the log's files, oldest first. since_inode: only those newer than that file.
 
-    The newest is opened first. Where it is set aside just then, it is met again under its next
-    name, and passed over.
+    The newest is opened first. If it is rotated meanwhile, it appears again under its next name,
+    and is skipped.
     """
     found: list[int] = []
     seen = set()
@@ -225,7 +225,7 @@ def _open_all(path: str, *, since_inode: int) -> list[int]:
         except FileNotFoundError:
             if number:
                 break
-            fd = -1  # between two files: the next one is about to be made
+            fd = -1  # rotation is under way
         inode = os.fstat(fd).st_ino if fd >= 0 else 0
         if inode and inode == since_inode:
             os.close(fd)
@@ -243,34 +243,34 @@ def _open_all(path: str, *, since_inode: int) -> list[int]:
 def _lines(
     container: Container, files: list[int], at: int, offset: int, *, follow: bool
 ) -> Iterator[list[bytes]]:
-    """Complete lines from an offset of a file on, as many at a time as a block has; with follow,
-    until the container has ended.
+    """Yield complete lines, block by block, from an offset of a file; with follow, until the
+    container has stopped.
 
-    files: open, and closed by the caller; those that are begun meanwhile are added.
+    files: open descriptors, closed by the caller; files created meanwhile are added.
     """
     rest = b""
     while files:
-        lives = follow and _goes_on(container)
+        continues = follow and _continues(container)
         is_last = at == len(files) - 1
-        if is_last and lives:
+        if is_last and continues:
             files += _newer(container.paths.log, files[at])
         block = os.pread(files[at], _BLOCK_BYTES, offset)
         offset += len(block)
         if block:
             *lines, rest = (rest + block).split(b"\n")
-            if len(rest) > _LONGEST_LINE_BYTES:
-                raise DamagedFile(container.paths.log, "a line of it has no end")
+            if len(rest) > _MAX_LINE_BYTES:
+                raise DamagedFile(container.paths.log, "it contains a line that is too long")
             yield lines
         elif at < len(files) - 1:
             at, offset, rest = at + 1, 0, b""
-        elif not lives:
+        elif not continues:
             return
         else:
             time.sleep(_POLL_SECONDS)
 
 
 def _newer(path: str, fd: int) -> list[int]:
-    """The files that were begun after this one."""
+    """Open the files created after this one."""
     inode = os.fstat(fd).st_ino
     try:
         if os.stat(path).st_ino == inode:
@@ -280,8 +280,8 @@ def _newer(path: str, fd: int) -> list[int]:
     return _open_all(path, since_inode=inode)
 
 
-def _goes_on(container: Container) -> bool:
-    """Whether the run that is followed goes on: `logs -f` ends with it, as Docker's does."""
+def _continues(container: Container) -> bool:
+    """Whether the followed run continues: `logs -f` ends with it, as Docker's does."""
     if container.monitor_pid == 0:
         return False
     if policy_of(container.host_config).name == NO:
@@ -295,7 +295,7 @@ def _goes_on(container: Container) -> bool:
 
 
 def _start_of_tail(files: list[int], lines: int) -> tuple[int, int]:
-    """The file and the offset in it at which the last `lines` lines begin."""
+    """The index of the file, and the offset in it, of the last `lines` lines."""
     wanted = lines
     for at in reversed(range(len(files))):
         offset, found = _start_in_file(files[at], wanted)
@@ -306,14 +306,11 @@ def _start_of_tail(files: list[int], lines: int) -> tuple[int, int]:
 
 
 def _start_in_file(fd: int, lines: int) -> tuple[int, int]:
-    """The offset at which the last `lines` lines of a file begin, and how many these are.
-
-    Found from the end in blocks.
-    """
+    """The offset of the last `lines` lines of a file, and their number; reads from the end."""
     end = os.fstat(fd).st_size
     if lines <= 0:
         return end, 0
-    found, position = -1, end  # the newline at the very end closes the last line
+    found, position = -1, end  # the final newline ends the last line
     while position > 0:
         size = min(_BLOCK_BYTES, position)
         position -= size

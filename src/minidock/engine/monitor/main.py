@@ -1,20 +1,18 @@
-"""The monitor: one small process per container, from its launch to its last clean-up.
+"""The monitor: one small process per container, from its launch to its teardown.
 
-Where the container's restart policy wants it, the monitor starts it again when it ends: then there
-are several runs (run.py), with pauses between them.
+It holds everything that must outlive the command that started the container: the streams, the log,
+the exit status, the published ports, and the container's lock (store/locks.py). It never enters the
+container. With a restart policy it runs the container several times (run.py), with a back-off
+between the runs. Any command may tear down a container whose monitor has died.
 
-It holds what must outlive the command that started the container: the streams, the log, the exit
-status, the host's ports, and the right to be the container's owner (store/locks.py). It never
-enters the container. Whoever finds a container without a living monitor may take it down.
+    run, start   ──LAUNCH──► lock it, launch it                ◄── STARTED or FAILED
+                 ──STDIN RESIZE SIGNAL──►                      ◄── STDOUT STDERR
+    others       ──ATTACH EXEC WAIT──►                         ◄── EXITED
+    network      ──NETWORK_CHANGE──► join or leave a network   ◄── STARTED or FAILED
+    stop         ──CANCEL_RESTART──► ignore the restart policy ◄── STARTED
 
-    command ──L──► monitor: own it, launch it            ◄──S── started, or ◄──f── why not
-            ──i r k──►  streams, size, signals           ◄──o E──
-    others  ──A X W──►  attach, exec, wait               ◄──x── ended, with its exit code
-    network ──N──►      join or leave a network          ◄──S── done, or ◄──f── why not
-    stop    ──C──►      the end of the restart policy
-
-It runs out of the sealed interpreter, isolated and without site packages, and imports nothing that
-it does not need: there is one for every running container.
+It runs in the sealed interpreter, without site packages, and imports only what it needs, since
+there is one monitor for every running container.
 """
 
 from __future__ import annotations
@@ -58,21 +56,22 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 CONTROL_FD = 3
-STOPPED_SECONDS, BUSY_SECONDS = 5.0, 20.0  # for a lock at the container's end, by who holds it
+# Limits for a lock at the container's end: its holder is stopped (SIGSTOP), or busy.
+STOPPED_SECONDS, BUSY_SECONDS = 5.0, 20.0
 
 
 def main(arguments: list[str]) -> int:
-    """Wait for a launch on descriptor 3, run that container to its end; returns an exit code."""
+    """Receive LAUNCH on descriptor 3, and run that container to its end; returns an exit code."""
     del arguments
-    os.chdir("/")  # who unmounts the caller's disk, or reads the caller's pipe, is not to wait
+    os.chdir("/")  # do not keep the caller's file system busy
     process.close_all_but([CONTROL_FD])
     control = _socket.socket(fileno=CONTROL_FD)
     os.set_inheritable(CONTROL_FD, False)
     packet = control.recv(protocol.MESSAGE_BYTES)
     if packet[:1] != protocol.LAUNCH:
-        return 0  # the command ended without wanting a container after all
+        return 0  # the command ended without a launch
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the command, not for us
+        signal.signal(number, signal.SIG_IGN)  # Ctrl-C is for the command only
     Monitor(control, protocol.content_of(packet)).run()
     return 0
 
@@ -87,8 +86,8 @@ class Monitor:
         self.loop = Loop()
         self.store = Store()
         self.request = request
-        self.starter = Client(self.loop, control)
-        self.clients = [self.starter]
+        self.launcher = Client(self.loop, control)
+        self.clients = [self.launcher]
         self.waiting: list[Client] = []
         self.exec_sessions: ExecSessions
         self.current: Run | None = None
@@ -98,14 +97,14 @@ class Monitor:
         self.ownership: Ownership | None = None
         self.container: Container
         self.back_off = restart.BackOff()
-        self.cancelled = False  # no policy brings it back
-        self.kept = False  # --rm does not remove it at this end
-        self.left: MinidockError | None = None  # why something of it is left
+        self.cancelled = False  # CANCEL_RESTART
+        self.auto_remove_cancelled = False
+        self.teardown_error: MinidockError | None = None  # something is left over
 
     def run(self) -> None:
-        """Own the container, launch it, serve it until it has ended for good, clean up."""
+        """Lock the container, launch it, serve it until its last run has ended, clean up."""
         try:
-            self._own()
+            self._lock()
             self.start_journal()
             self._launch()
         except BaseException as error:
@@ -122,13 +121,13 @@ class Monitor:
 
     def _serve(self) -> None:
         while self.current is not None:
-            while self.current.lives:
+            while self.current.is_running:
                 self.loop.turn()
             self._finish(self.current)
 
-    # Before
+    # Launch
 
-    def _own(self) -> None:
+    def _lock(self) -> None:
         container_id = self.request["id"]
         ownership = Ownership(self.store.container(container_id).monitor_lock)
         try:
@@ -144,22 +143,21 @@ class Monitor:
         ownership.mark()
 
     def start_journal(self) -> None:
-        """From here on every op is written down: one file a launch, and to the command if asked."""
-        keep, story = journal_of(self.container)
-        told = self.starter if self.request.get("explain") else None
+        """Begin to record every op: in one journal per launch, and to the command if asked."""
+        append, story = journal_of(self.container)
+        listener = self.launcher if self.request.get("explain") else None
 
         def write(record: str) -> None:
-            keep(record)
-            if told is not None:
-                told.send(protocol.RECORD + record.encode())
+            append(record)
+            if listener is not None:
+                listener.send(protocol.RECORD + record.encode())
 
         records = self.request.get("records") or []
         journal.begin(write, actor="monitor", records=records, story=story)
         if self.request.get("step"):
-            # Only who debugs the making of a container pays for it.
-            from minidock.engine.monitor.step_gate import install_step_gate
+            from minidock.engine.monitor.step_gate import install_step_gate  # seldom needed
 
-            install_step_gate(self.loop, self.starter, self.container)
+            install_step_gate(self.loop, self.launcher, self.container)
         process.set_not_dumpable()
 
     def _launch(self) -> None:
@@ -171,30 +169,30 @@ class Monitor:
         restart.forget_stopped_by_hand(container.paths)
         if any((self.request.get("attach") or {}).values()):
             emit_container(container, "attach")
-        view = load_view(self.request, container, self.starter)
+        view = load_view(self.request, container, self.launcher)
         self.current = Run(self.loop, container, view)
         journal.end_turns()
-        self.starter.on_message = self._attached_message
+        self.launcher.on_message = self._attached_message
         if self.request.get("attach") is not None:
-            self._attach(self.starter, self.request["attach"])
+            self._attach(self.launcher, self.request["attach"])
         record_running(self.loop, container, self.current)
         self._started()
         self._listen()
-        self.starter.send(protocol.STARTED)
+        self.launcher.send(protocol.STARTED)
 
     def _started(self) -> None:
         emit_started(self.container)
         if self.container.config.get("Healthcheck"):
-            # Only containers with health checks pay for it.
+            # Imported only for containers with health checks.
             from minidock.engine.monitor.health import Health, command_of
 
             if command := command_of(self.container.config):
                 self.health = Health(self.loop, self.container, command)
 
     def _listen(self) -> None:
-        self.listener = Listener(self.loop, self.container.paths.run, self._greet)
+        self.listener = Listener(self.loop, self.container.paths.run, self._add_client)
 
-    def _greet(self, client: Client) -> None:
+    def _add_client(self, client: Client) -> None:
         client.on_message = self._first_message
         self.clients.append(client)
 
@@ -204,27 +202,27 @@ class Monitor:
             self.listener = None
 
     def _fail(self, error: MinidockError) -> None:
-        """Tell why it did not start; with --rm, or given up, it goes; others keep the reason."""
+        """Report why the launch failed; remove the container with --rm or after ABORT."""
         journal.end_turns()
         if self.ownership is not None:
             try:
                 self.container.reload()
-                if not getattr(error, "__notes__", None):  # all that was made is unmade again
+                if not getattr(error, "__notes__", None):  # everything was undone
                     self.ownership.clear_mark()
                 with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
                     record_failure(self.container, error)
             except (NotFound, OSError):
-                pass  # it was removed while it failed; or the disk is too full for a reason
+                pass  # it was removed meanwhile; or the disk is full
             except LockTimeout:
-                self.ownership.mark()  # the next command that looks at it does the rest
+                self.ownership.mark()  # the next command repairs it
             self.ownership.release()
-        self.starter.send(protocol.failure(error))
-        self.starter.drain()
+        self.launcher.send(protocol.failure(error))
+        self.launcher.drain()
 
     # While it runs
 
     def _first_message(self, client: Client, packet: bytes) -> None:
-        """What a new connection wants."""
+        """Handle the first message of a connection."""
         kind, content = packet[:1], protocol.content_of(packet)
         if kind == protocol.WAIT:
             client.on_message = None
@@ -232,7 +230,7 @@ class Monitor:
             client.send(protocol.STARTED)
         elif kind in (protocol.CANCEL_RESTART, protocol.CANCEL_AUTO_REMOVE):
             self.cancelled |= kind == protocol.CANCEL_RESTART
-            self.kept |= kind == protocol.CANCEL_AUTO_REMOVE
+            self.auto_remove_cancelled |= kind == protocol.CANCEL_AUTO_REMOVE
             client.send(protocol.STARTED)
         elif self.current is None:
             client.send(protocol.failure(restarting_error(self.container)))
@@ -248,12 +246,12 @@ class Monitor:
 
     def _attach(self, client: Client, streams: dict[str, Any]) -> None:
         assert self.current is not None
-        client.wants(streams)
+        client.select_streams(streams)
         self.current.session.join(client)
         self.waiting.append(client)
 
     def _attached_message(self, client: Client, packet: bytes) -> None:
-        """What an attached command sends: to its session; a signal may end the policy, as `kill`"""
+        """Pass a message to the session; a signal may cancel the restart policy."""
         if packet[:1] == protocol.SIGNAL:
             number = protocol.content_of(packet)["signal"]
             restart.note_stopped_by_hand(self.container)
@@ -269,94 +267,93 @@ class Monitor:
         assert self.current is not None
         client.on_message = None
         if self.network_changes is None:
-            from minidock.engine.monitor.network_change import (
-                NetworkChanges,
-            )  # few containers need it
+            from minidock.engine.monitor.network_change import NetworkChanges
 
             self.network_changes = NetworkChanges(self.loop, self.container)
         self.network_changes.begin(client, self.current, content)
 
-    # After
+    # End of a run
 
     def _finish(self, run: Run) -> None:
-        """Clean up, write down how it ended, tell those who wait; then the end, or the next run."""
+        """Tear the run down, save its exit code, notify waiting commands; then end or run again."""
         code = run.session.exit_code
         with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
-            again = self._clear_away(run, code)
+            again = self._teardown(run, code)
             if not again:
                 self._end(code)
                 return
-        self._tell(code)
-        if self._pause(self.back_off.next_ms(run.seconds)):
+        self._send_exit_status(code)
+        if self._back_off(self.back_off.next_ms(run.seconds)):
             self._run_again(code)
         else:
             self._end_between_runs(code)
 
-    def _clear_away(self, run: Run, code: int) -> bool:
-        """Clean up, and write down how it ended; returns whether its policy wants it back."""
+    def _teardown(self, run: Run, code: int) -> bool:
+        """Tear the run down and save its exit code; returns whether to restart it."""
         container, oom = self.container, False
-        if self.network_changes is not None:  # first: its child may hold a lock, and make things
-            self.network_changes.give_up(Conflict(f"container {container.id} has just ended"))
+        if self.network_changes is not None:  # first: its child may hold a lock
+            self.network_changes.cancel(Conflict(f"container {container.id} has just ended"))
         try:
             oom = run.clean_up()
         except LockTimeout as error:
-            self.left = error
+            self.teardown_error = error
         self.current = None
         if self.health is not None:
             self.health.end()
             self.health = None
-        container.reload()  # it may have another name by now
+        container.reload()  # it may have been renamed
         emit_ended(container, code, seconds=run.seconds, oom=oom)
         self._stop_listening()
         self.exec_sessions.reap()
         try:
             with container.editing():
                 container.reload()
-                again = not (self.left or self.cancelled) and restart.wants_again(container, code)
+                blocked = bool(self.teardown_error) or self.cancelled
+                again = not blocked and restart.wants_again(container, code)
                 if again:
                     mark_restarting(container, code, oom=oom)
                 else:
-                    mark_ended(container, code, oom=oom, error=str(self.left or ""))
+                    mark_ended(container, code, oom=oom, error=str(self.teardown_error or ""))
         except LockTimeout as error:
-            self.left = error
+            self.teardown_error = error
             assert self.ownership is not None
             note_end(self.ownership, code, oom=oom, error=str(error))
             return False
         return again
 
-    def _tell(self, code: int) -> None:
-        """A run has ended: that is what attached and waiting commands wait for, as in Docker."""
+    def _send_exit_status(self, code: int) -> None:
+        """Send EXITED to attached and waiting commands after each run, as Docker does."""
         for client in self.waiting:
             client.send(protocol.exit_status(code))
         self.waiting = []
         for client in self.clients:
-            if client.on_message != self._first_message:  # those have not said yet what they want
+            if client.on_message != self._first_message:  # those have not sent a message yet
                 client.finish()
         self.clients = [client for client in self.clients if client.is_open]
 
-    def _pause(self, milliseconds: int) -> bool:
-        """Its command has ended, and its policy wants it back: pause, longer each time.
+    def _back_off(self, milliseconds: int) -> bool:
+        """Wait before the next run; WAIT and CANCEL_RESTART are still served.
 
-        Returns whether the policy still wants it then.
+        Returns whether to restart it.
         """
         from minidock.kernel.timer import wake_after
 
         journal.trim(self.container.paths)
         os.makedirs(self.container.paths.run, mode=0o711, exist_ok=True)
         self._listen()
-        alarm = wake_after(milliseconds)
-        rang: list[int] = []
-        self.loop.watch(alarm, READABLE, rang.append)
-        while not (rang or self.cancelled):
+        timer = wake_after(milliseconds)
+        expired: list[int] = []
+        self.loop.watch(timer, READABLE, expired.append)
+        while not (expired or self.cancelled):
             self.loop.turn()
-        self.loop.forget(alarm)
-        os.close(alarm)
+        self.loop.forget(timer)
+        os.close(timer)
         remove_tree(self.store, self.container.paths.run)
         self._stop_listening()
         return not self.cancelled
 
     def _run_again(self, code: int) -> None:
-        """The next run; where it cannot be launched, the container ends with its last code."""
+        """Launch the next run; if that fails, the container ends with its last exit code."""
         try:
             self.container.reload()
             self.current = Run(self.loop, self.container)
@@ -371,7 +368,7 @@ class Monitor:
 
     def _end_between_runs(self, code: int, error: MinidockError | None = None) -> None:
         if getattr(error, "__notes__", None):
-            self.left = error
+            self.teardown_error = error
         with flock.limits(stopped=STOPPED_SECONDS, busy=BUSY_SECONDS):
             try:
                 with self.container.editing():
@@ -379,18 +376,21 @@ class Monitor:
                     oom = self.container.state["OOMKilled"]
                     mark_ended(self.container, code, oom=oom, error=str(error or ""))
             except LockTimeout as timeout:
-                self.left = timeout
+                self.teardown_error = timeout
             self._end(code)
 
     def _end(self, code: int) -> None:
-        """It has ended for good. What a lock kept us from is left, and our mark with it: the next
-        command that looks at the container does the rest (lookup.find)."""
+        """End the container. After an error our mark stays, and the next command repairs the
+        container (lookup.find)."""
         try:
-            if self.left is None and self.container.host_config.get("AutoRemove") and not self.kept:
+            removes = (
+                self.container.host_config.get("AutoRemove") and not self.auto_remove_cancelled
+            )
+            if removes and self.teardown_error is None:
                 remove_owned(self.container, volumes=True)
         except LockTimeout as error:
-            self.left = error
-        if self.ownership is not None and self.left is None:
+            self.teardown_error = error
+        if self.ownership is not None and self.teardown_error is None:
             self.ownership.clear_mark()
         for client in self.waiting:
             client.send(protocol.exit_status(code))

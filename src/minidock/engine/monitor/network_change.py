@@ -1,16 +1,15 @@
-"""`network connect` and `disconnect` of a running container: begun at once, answered when done
-(main.py, "N").
+"""`network connect` and `disconnect` of a running container (NETWORK_CHANGE in protocol.py).
 
-    monitor    holds the sockets that the container is to have then: ports, and those of its names
-    child      does all that waits (child_task.py): locks, iptables-restore, fsync(2)
-    monitor    serves at the sockets; answers
+    monitor    opens the sockets for the new networks: published ports, DNS
+    child      does all blocking work (child_task.py): locks, iptables-restore, fsync(2)
+    monitor    serves the sockets; answers
 
-One change at a time. Where a container could not join, or the child was killed, the monitor holds
-the sockets of before, and another child has the container leave. A network that it could not leave
-is still in its document, so that it can be asked for again. If all fails, the end of the container
-takes it off every network (container/teardown.py).
+Changes run one at a time. If joining fails or the child is killed, the monitor reopens the previous
+sockets, and another child leaves the network. A network that could not be left stays in the
+document, so that `disconnect` can be repeated. At the latest, the container's teardown leaves every
+network (container/teardown.py).
 
-The container's own lock is taken at the end only, for its document: health checks need it, too.
+The container's lock is taken only to save the document, since health checks need it too.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
     from minidock.engine.monitor.poll_loop import Loop
     from minidock.engine.monitor.run import Run
 
-_LIMIT_SECONDS = 600.0  # each lock and each program that it waits for has a limit of its own
+_LIMIT_SECONDS = 600.0  # each lock and program has its own limit
 
 
 class NetworkChanges:
-    """The changes of a container's networks: one is made, others wait for their turn."""
+    """The network changes of a container: one at a time, the others queued."""
 
     def __init__(self, loop: Loop, container: Container) -> None:
         self._loop = loop
@@ -46,31 +45,31 @@ class NetworkChanges:
         self._waiting: list[_NetworkChange] = []
 
     def begin(self, client: Client, run: Run, content: dict[str, Any]) -> None:
-        """Change a run's networks. content: of an N message; client: gets the answer."""
+        """Change a run's networks. content: of NETWORK_CHANGE; client: gets the answer."""
 
         def answer(error: MinidockError | None) -> None:
             client.send(protocol.failure(error) if error else protocol.STARTED)
-            self._proceed()
+            self._begin_next()
 
         self._waiting.append(_NetworkChange(self._loop, self._container, run, content, answer))
         if self._current is None:
-            self._proceed()
+            self._begin_next()
 
-    def _proceed(self) -> None:
+    def _begin_next(self) -> None:
         self._current = self._waiting.pop(0) if self._waiting else None
         if self._current is not None:
             self._current.begin()
 
-    def give_up(self, error: MinidockError) -> None:
-        """The container has ended: end the child that is at work; none of them is wanted."""
+    def cancel(self, error: MinidockError) -> None:
+        """Kill the working child and drop the queue: the container has ended."""
         changes = [self._current, *self._waiting] if self._current is not None else []
         self._waiting = []
         for change in changes:
-            change.give_up(error)
+            change.cancel(error)
 
 
 class _NetworkChange:
-    """One network that is joined, or left. `answer` is called once, when that is over."""
+    """Joining or leaving one network. `answer` is called once, at the end."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class _NetworkChange:
         self._task: ChildTask | None = None
 
     def begin(self) -> None:
-        """Hold what it takes, and send a child for the rest."""
+        """Open the sockets, and start a child task for the rest."""
         try:
             self._container.reload()
             before = joined(self._container.document)
@@ -99,32 +98,32 @@ class _NetworkChange:
             else:
                 require_present(self._container, self._network)
                 after = [name for name in before if name != self._network]
-        except Exception as error:  # a fault of ours is no reason for the container to end
+        except Exception as error:  # the container must survive a bug here
             self._answer(as_ours(error))
             return
         try:
-            gateway_network = self._hold(after)
+            gateway_network = self._open_sockets(after)
         except Exception as error:
             self._undo(before, as_ours(error), made=False)
             return
         self._send(
-            lambda: self._carry_out(gateway_network),
-            done=self._settle,
+            lambda: self._apply(gateway_network),
+            done=self._finish,
             failed=lambda error: self._undo(before, error, made=self._asked is not None),
         )
 
-    def give_up(self, error: MinidockError) -> None:
-        """Nobody needs it any more."""
+    def cancel(self, error: MinidockError) -> None:
+        """Kill the child and answer with an error."""
         if self._task is not None:
             self._task.kill()
             self._task = None
         self._answer(error)
 
-    # What the monitor does
+    # In the monitor
 
-    def _hold(self, networks_: list[str]) -> str:
+    def _open_sockets(self, networks_: list[str]) -> str:
         with self._telling():
-            return self._run.hold(networks_)
+            return self._run.open_sockets(networks_)
 
     def _send(
         self,
@@ -138,63 +137,63 @@ class _NetworkChange:
         )
 
     def _undo(self, before: list[str], error: MinidockError, *, made: bool) -> None:
-        """Have everything as it was. made: something of the network may be there."""
+        """Restore the previous networks. made: the new network may be joined in part."""
         try:
-            gateway_network = self._hold(before)
-        except Exception as failure:  # a port of before is another's by now
+            gateway_network = self._open_sockets(before)
+        except Exception as failure:  # another process may have taken a port
             error.add_note(f"while undoing: {failure}")
-            gateway_network = self._run.wiring.gateway_network
+            gateway_network = self._run.network.gateway_network
         if not made:
-            self._settle(error)
+            self._finish(error)
             return
         self._send(
             lambda: self._leave(gateway_network),
-            done=lambda: self._settle(error),
-            failed=lambda failure: self._settle(error),
+            done=lambda: self._finish(error),
+            failed=lambda failure: self._finish(error),
         )
 
-    def _settle(self, error: MinidockError | None = None) -> None:
-        """Serve at what is held, and answer."""
+    def _finish(self, error: MinidockError | None = None) -> None:
+        """Serve the open sockets, and answer."""
         self._task = None
         try:
             self._container.reload()
             if error is None and self._asked is not None:
-                self._run.wiring.count_interface()
+                self._run.network.count_interface()
             self._run.serve()
         except Exception as failure:
             error = error or as_ours(failure)
         self._answer(error)
 
-    # What its child does
+    # In the child
 
-    def _carry_out(self, gateway_network: str) -> None:
+    def _apply(self, gateway_network: str) -> None:
         """Join, or leave, and write it down. gateway_network: the last one."""
         if self._asked is None:
             self._leave(gateway_network)
         else:
             self._join(self._asked, gateway_network)
-        self._note()
+        self._save()
 
     def _join(self, asked: dict[str, Any], gateway_network: str) -> None:
-        container, wiring = self._container, self._run.wiring
+        container, network = self._container, self._run.network
         with self._telling():
-            address = wiring.join(self._network, asked, before=gateway_network)
+            address = network.join(self._network, asked, before=gateway_network)
             network_files.add_address(container, address)
-            if wiring.dns_sockets is not None and not self._run.serves_dns:
+            if network.dns_sockets is not None and not self._run.serves_dns:
                 # Few containers come to have names while they run.
                 from minidock.engine.network.dns.sockets import redirect_port_53
 
-                redirect_port_53(wiring.dns_sockets)
+                redirect_port_53(network.dns_sockets)
                 network_files.serve_names(container)
 
     def _leave(self, gateway_network: str) -> None:
         with self._telling():
-            address = self._run.wiring.leave(self._network, before=gateway_network)
+            address = self._run.network.leave(self._network, before=gateway_network)
             if address:
                 network_files.drop_address(self._container, address)
 
-    def _note(self) -> None:
-        """Write down its networks, beside what others have written down meanwhile."""
+    def _save(self) -> None:
+        """Save the networks, and keep concurrent changes of the document."""
         container = self._container
         name, settings = container.name, container.document["NetworkSettings"]
         with container.editing():

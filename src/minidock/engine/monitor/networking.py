@@ -1,15 +1,14 @@
 """Network sandbox: a container's networks, joined at its launch and changed while it runs.
 
-    hold_ports     the host's ports, before anything is made: a second server shall not get them
-    reserve        an address on each of its networks
-    connect        a cable into each; the way out, the published ports, the server of its names
-    move           of `network connect` and `disconnect`, what the monitor holds: ports, and the
-                   sockets of its names
-    join, leave    the rest, which waits: for locks, for the disk, for iptables-restore. A child of
-                   the monitor does it, with the sockets that the monitor holds (network_change.py)
+    hold_ports     bind the published ports first, so that no other process gets them
+    reserve        an address on each network
+    connect        a veth pair to each network; default route, published ports, DNS sockets
+    move           for `network connect` and `disconnect`: the sockets that the monitor holds
+    join, leave    the rest, which blocks: locks, disk, iptables-restore. A child of the monitor
+                   does it, with the monitor's sockets (network_change.py)
 
-Of several networks one is the way out: the first by name that is not internal (as in Docker). There
-leads the default route, and there the published ports arrive; when it changes, both move.
+One network is the gateway network: the first by name that is not internal (as in Docker). It has
+the default route and the published ports; when it changes, both move.
 
 Source: Docker Engine API 1.45 NetworkConnect; what dockerd 26.1 does.
 """
@@ -36,15 +35,15 @@ if TYPE_CHECKING:
     from minidock.engine.container.containers import Container
     from minidock.engine.network.dns.sockets import DnsSockets
 
-_TOP = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
+_DEFAULT_FIELDS = ("IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "EndpointID")
 
 
 class NetworkSandbox:
-    """One run's connections to its networks.
+    """The network sandbox of one run: its endpoints, published ports and DNS sockets.
 
-    kind: "bridge", "host", "none" or "container". ports: the host's ports, held as long as they
-    lead anywhere. gateway_network: the one that has its default route, "" for none. dns_sockets:
-    where its questions for names arrive; None on networks without names.
+    kind: "bridge", "host", "none" or "container". ports: the published ports, bound on the host.
+    gateway_network: "" for none. dns_sockets: in the container's network namespace; None without
+    name resolution.
     """
 
     def __init__(self, container: Container) -> None:
@@ -54,7 +53,7 @@ class NetworkSandbox:
         self._interfaces = 0
         mode = mode_of(container.host_config.get("NetworkMode") or "")
         self.kind = mode.kind
-        if self.kind == "bridge" and not self._endpoints:  # it was taken off all of them
+        if self.kind == "bridge" and not self._endpoints:  # it was disconnected from all
             self._endpoints[mode.target] = asked_for(None)
         self.ports: list[ports.PublishedPort] = []
         self.dns_sockets: DnsSockets | None = None
@@ -65,25 +64,25 @@ class NetworkSandbox:
 
     @property
     def address(self) -> str:
-        """The container's address on the network that leads outside."""
+        """The container's address on the gateway network."""
         return (
             str(self._endpoints[self.gateway_network]["IPAddress"]) if self.gateway_network else ""
         )
 
     def hold_ports(self) -> None:
-        """Take the host's ports that are to be published; none where nothing can lead to them."""
+        """Bind the published ports on the host; none without a gateway network."""
         wanted = wanted_ports(self._container, self.gateway_network)
         if self.gateway_network:
             self.ports = ports.bind(wanted, store=self._store)
 
     def reserve(self) -> list[str]:
-        """An address on each of its networks, which nobody else gets until it is released."""
+        """Reserve an address on each network, until it is released."""
         if self.kind != "bridge":
             return []
         return [self._reserve(name) for name in self._networks_in_order()]
 
     def connect(self, pid: int) -> None:
-        """Give the container's network namespace its end of a cable to each of its networks."""
+        """Connect the container's network namespace to each network by a veth pair."""
         self._pid = pid
         settings = self._container.document["NetworkSettings"]
         if self.kind == "bridge":
@@ -100,19 +99,19 @@ class NetworkSandbox:
         settings["SandboxKey"] = f"/proc/{pid}/ns/net"
 
     def select_gateway_network(self, joined: Sequence[str]) -> str:
-        """Which of these networks would lead it outside; "" for none."""
+        """Select the gateway network of these; "" for none."""
         return networks.gateway_network(self._store, joined)
 
     def move(self, joined: Sequence[str]) -> None:
-        """Hold what a container on these networks holds: ports at another way out, names' sockets.
+        """Open the sockets for these networks: ports on another gateway network, DNS sockets.
 
-        Raises Conflict where a port is taken, KernelError.
+        Raises Conflict if a port is taken, KernelError.
         """
         before, self.gateway_network = self.gateway_network, self.select_gateway_network(joined)
         ends = (before, self.gateway_network)
         addresses = {networks.binding_address(self._store, name) for name in ends}
         if not self.gateway_network or len(addresses) > 1:
-            self.let_go()
+            self.release()
         if self.gateway_network and not self.ports:
             self.hold_ports()
         if self.dns_sockets is None and any(name != DEFAULT for name in joined):
@@ -123,43 +122,42 @@ class NetworkSandbox:
     def join(self, name: str, asked: dict[str, Any], *, before: str) -> str:
         """Connect the running container to one more network, after `move`; returns its address.
 
-        before: its way out until then. Raises what keeps it from that; `leave` undoes it, then.
+        before: the previous gateway network. After an error, `leave` undoes it.
         """
         self._endpoints[name] = asked_for(asked)
-        networks.leave(self._store, self._container.id, name)  # an attempt that was cut short
+        networks.leave(self._store, self._container.id, name)  # after an interrupted attempt
         address = self._reserve(name)
         self._connect(name, is_gateway=False)
         self._move_gateway(before)
         return address
 
     def leave(self, name: str, *, before: str) -> str:
-        """Disconnect it from a network, after `move`; returns the address that it had there.
+        """Disconnect it from a network, after `move`; returns its address there.
 
-        before: its way out until then.
+        before: the previous gateway network.
         """
         self._endpoints.pop(name, None)
         address = networks.leased_address(self._store, self._container.id, name)
         if name == DEFAULT:
             self._container.document["NetworkSettings"].update(
-                dict.fromkeys(_TOP, ""), IPPrefixLen=0
+                dict.fromkeys(_DEFAULT_FIELDS, ""), IPPrefixLen=0
             )
         self._move_gateway(before, lost=name)
         networks.leave(self._store, self._container.id, name)
         return address
 
     def count_interface(self) -> None:
-        """A child has given the container one: the next one has another name."""
+        """Count the interface that a child task has created, for the name of the next one."""
         self._interfaces += 1
 
-    def let_go(self) -> None:
-        """Close what is held, at the end of a run: others may have its ports until the next."""
+    def release(self) -> None:
+        """Close the published ports."""
         for port in self.ports:
             port.close()
         self.ports = []
 
     def close_dns_sockets(self) -> None:
-        """Close the sockets that are in the container's network: while they are open, it is kept,
-        and its cables with it."""
+        """Close the DNS sockets, which keep the network namespace and its veth devices alive."""
         if self.dns_sockets is not None:
             self.dns_sockets.close()
             self.dns_sockets = None
@@ -192,13 +190,13 @@ class NetworkSandbox:
         self._interfaces += 1
         self._endpoints[name] = connected(self._endpoints.get(name) or {}, endpoint)
         if name == DEFAULT:
-            document["NetworkSettings"].update({key: endpoint[key] for key in _TOP})
+            document["NetworkSettings"].update({key: endpoint[key] for key in _DEFAULT_FIELDS})
 
     def _move_gateway(self, before: str, *, lost: str = "") -> None:
-        """Let the default route and the ports follow, where another network is the way out now.
+        """Move the default route and the published ports to the current gateway network.
 
-        before: the last way out. lost: the network that is about to be left; its cable takes its
-        route along.
+        before: the previous one. lost: the network about to be left, whose route goes with its
+        interface.
         """
         now = self.gateway_network
         if before == now:
@@ -219,8 +217,8 @@ class NetworkSandbox:
         exposed = (
             list(self._container.config.get("ExposedPorts") or {}) if self.gateway_network else []
         )
-        shown = ports.port_map(self.ports, exposed)
-        self._container.document["NetworkSettings"]["Ports"] = shown
+        port_map = ports.port_map(self.ports, exposed)
+        self._container.document["NetworkSettings"]["Ports"] = port_map
 
     def _open_dns_sockets(self) -> None:
         if self.dns_sockets is None and has_names(self._container.document):
@@ -232,9 +230,8 @@ class NetworkSandbox:
 def wanted_ports(container: Container, gateway_network: str) -> list[dict[str, Any]]:
     """The ports that the container publishes, as `ports.bind` takes them.
 
-    gateway_network: the one that has its default route, whose host address is bound where the
-    container asks for none; "" where nothing can lead to it, and none is bound. Raises UsageError
-    for what is no port, protocol or address.
+    gateway_network: its host address is the default to bind; "" for none, without ports.
+    Raises UsageError for an invalid port, protocol or address.
     """
     host, config = container.host_config, container.config
     wanted = ports.parse_bindings(

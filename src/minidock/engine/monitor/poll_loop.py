@@ -1,4 +1,4 @@
-"""A poll loop: descriptors, and who is called when one is ready."""
+"""A poll loop: descriptors and their handlers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Loop:
-    """Waits on many descriptors at once; one handler each."""
+    """Polls descriptors, each with one handler."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], object]] = {}
 
     def watch(self, fd: int, events: int, handler: Callable[[int], object]) -> None:
-        """Call handler(events) when the descriptor is ready, or its other end has gone."""
+        """Call handler(events) when the descriptor is ready, or its other end has closed."""
         self._poll.register(fd, events)
         self._handlers[fd] = handler
 
     def change(self, fd: int, events: int) -> None:
-        """Wait for other events of a watched descriptor."""
+        """Change the events of a watched descriptor."""
         if fd in self._handlers:
             self._poll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """Watch it no longer; nothing happens where it is not watched."""
+        """Stop watching a descriptor; does nothing if it is not watched."""
         if self._handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
@@ -39,10 +39,10 @@ class Loop:
         return fd in self._handlers
 
     def turn(self, timeout_ms: int | None = None) -> None:
-        """Wait once, and call the handlers of what is ready.
+        """Poll once, and call the handlers of the ready descriptors.
 
-        An earlier handler of the turn may have closed a descriptor, and a new one have its number:
-        what was ready was not that one.
+        A handler may close a descriptor, and a new one may reuse its number in the same turn: skip
+        it, since its handler differs.
         """
         ready = [(fd, events, self._handlers[fd]) for fd, events in self._poll.poll(timeout_ms)]
         for fd, events, handler in ready:
@@ -51,5 +51,5 @@ class Loop:
 
 
 def ended(events: int) -> bool:
-    """Whether the other end has gone."""
+    """Whether the other end has closed."""
     return bool(events & _ENDED)

@@ -1,42 +1,47 @@
-"""What a command and a container's monitor say to each other: one message a packet.
+"""The protocol between commands and a container's monitor: one message per packet.
 
-    command → monitor   L <json>   launch the container {"id", "attach", "explain", "step", "view",
-                                   "size"}
-                        A <json>   attach to it {"attach"}
-                        X <json>   run another process in it {"request", "attach", "size"}
-                        W          tell me when it has ended
-                        C          do not start it again when it ends (answered by S)
-                        K          do not remove it when it ends: it is being restarted (S)
-                        N <json>   join a network {"network", "asked"}, or leave it ("asked" null)
-                        i <bytes>  stdin          e  end of stdin
-                        r <json>   the terminal's size {"rows", "columns"}
-                        k <json>   a signal for the process {"signal"}
-                        a <n>      n bytes of o and E were passed on: as many may follow
-                        g, q       answers to t: go on; or give it up, and take all down
-    monitor → command   S          started
-                        o <bytes>  stdout         E <bytes>  stderr
-                        a <n>      the process has read n bytes of i: as many may follow
-                        x <json>   ended {"code"}
-                        f <json>   failed: an error, as runtime/channel.py describes it
-                        j <record> a journal record, where asked for at launch; what a view tells
-                        t          the act told last waits for g or q, where it asked for "step"
+    command → monitor   LAUNCH              L <json>   launch the container {"id", "attach",
+                                                       "explain", "step", "view", "size"}
+                        ATTACH              A <json>   attach to it {"attach"}
+                        EXEC                X <json>   run one more process {"request", "attach",
+                                                       "size"}
+                        WAIT                W          send EXITED when it has stopped
+                        CANCEL_RESTART      C          ignore the restart policy (answer: STARTED)
+                        CANCEL_AUTO_REMOVE  K          ignore --rm, for `restart` (STARTED)
+                        NETWORK_CHANGE      N <json>   join a network {"network", "asked"}, or leave
+                                                       it ("asked" null) (STARTED)
+                        STDIN               i <bytes>
+                        STDIN_END           e
+                        RESIZE              r <json>   size of the terminal {"rows", "columns"}
+                        SIGNAL              k <json>   signal the process {"signal"}
+                        ACK                 a <n>      n bytes of STDOUT and STDERR were written
+                        CONTINUE, ABORT     g, q       answers to STEP; ABORT undoes the launch
+    monitor → command   STARTED             S
+                        STDOUT              o <bytes>
+                        STDERR              E <bytes>
+                        ACK                 a <n>      the process has read n bytes of STDIN
+                        EXITED              x <json>   {"code"}
+                        FAILED              f <json>   an error, as runtime/channel.py describes it
+                        RECORD              j <record> a journal record, if LAUNCH asked for them;
+                                                       or a line of a view
+                        STEP                t          the op announced last waits, if LAUNCH asked
+                                                       for "step"
 
-"attach" is {"stdin", "stdout", "stderr"}, or null for a command that only wants to know that it has
-started. Closing the socket detaches. A connection begins with one of L, A, X, W, C, K, N.
+"attach" is {"stdin", "stdout", "stderr"}; null waits for STARTED only. Closing the socket detaches.
+The first message of a connection is LAUNCH, ATTACH, EXEC, WAIT, CANCEL_RESTART, CANCEL_AUTO_REMOVE
+or NETWORK_CHANGE.
 
-Flow control: each side has room for WINDOW_BYTES of the other's data (i; o and E together) that
-wait for a slow reader behind it. A sender counts what it has sent, subtracts what an `a` says was
-acknowledged, and sends no data beyond the window. So both always read their socket, whatever is
-slow: a signal, an exit code or an `a` never waits behind data that nobody takes, and the two
-directions do not wait for each other. The socket's own buffer holds a whole window, so sending does
-not block.
+Flow control: each side buffers up to WINDOW_BYTES of the other's data (STDIN; STDOUT and STDERR
+together) for a slow reader. A sender counts the bytes sent, subtracts those acknowledged by ACK,
+and sends no data beyond the window. So both sides always read their socket: SIGNAL, EXITED or ACK
+never waits behind unread data, and neither direction waits for the other. The socket buffer holds a
+whole window, so sending does not block.
 
-The socket is /run/minidock/<id>/monitor.sock, reached through its directory's descriptor, since a
-socket's path has 108 bytes at most; the first command of a container has a socket pair instead.
-Between t and its answer, X runs a process in the container as far as it is made, and the end of the
-connection counts as q.
-While a container waits for its restart A, X and N are refused; meanwhile, as it is restarted,
-nobody listens.
+The socket is /run/minidock/<id>/monitor.sock, opened through its directory's descriptor, since
+sun_path holds only 108 bytes; the command that launches the container has a socket pair instead.
+Between STEP and its answer, EXEC runs a process in the half-made container; closing the connection
+counts as ABORT. Between two runs of a restart policy, ATTACH, EXEC and NETWORK_CHANGE fail; while
+the next run is launched, the monitor does not listen.
 
 Source: unix(7) SOCK_SEQPACKET.
 """
@@ -81,21 +86,21 @@ ACK = b"a"
 
 DATA_BYTES = 64 * 1024  # what a pipe holds
 WINDOW_BYTES = 512 * 1024
-ACK_BYTES = WINDOW_BYTES // 4  # acknowledge after so many
+ACK_BYTES = WINDOW_BYTES // 4  # acknowledge in steps of this size
 MESSAGE_BYTES = 512 * 1024
 BUFFER_BYTES = 1024 * 1024
 _SO_SNDBUF, _SO_SNDBUFFORCE = 7, 32
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
-    """Two connected ends."""
+    """A connected socket pair."""
     kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)
     return ours, theirs
 
 
 def listen(directory: str) -> _socket.socket:
-    """The monitor's listening socket in its container's run directory, for root only."""
+    """Listen in the container's run directory; mode 0600."""
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -109,9 +114,9 @@ def listen(directory: str) -> _socket.socket:
 
 
 def connect(directory: str) -> _socket.socket:
-    """A connection to a container's monitor.
+    """Connect to a container's monitor.
 
-    Raises OSError where no monitor listens.
+    Raises OSError if no monitor listens.
     """
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -127,7 +132,7 @@ def connect(directory: str) -> _socket.socket:
 
 
 def accept(listening: _socket.socket) -> _socket.socket:
-    """The next connection."""
+    """Accept the next connection."""
     descriptor, _ = listening._accept()  # type: ignore[attr-defined]
     socket = _socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
@@ -135,19 +140,19 @@ def accept(listening: _socket.socket) -> _socket.socket:
 
 
 def grow_buffer(socket: _socket.socket, size_bytes: int = BUFFER_BYTES) -> None:
-    """Make room for a whole window, or one large message: an exec's environment may be long."""
+    """Enlarge the send buffer for a whole window, or for one large EXEC message."""
     try:
         socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, size_bytes)
-    except PermissionError:  # without CAP_NET_ADMIN: as far as the machine's limit goes
+    except PermissionError:  # without CAP_NET_ADMIN: up to net.core.wmem_max
         socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUF, size_bytes)
 
 
 def receive(socket: _socket.socket, *, wait: bool = True) -> bytes:
-    """The next message, b"" at the end.
+    """Receive the next message; b"" at the end.
 
-    Where the other end closed with something of ours unread, the kernel says so once (ECONNRESET),
-    ahead of what is still to be read: the exit code, for one.
-    wait: otherwise raises BlockingIOError where there is none yet.
+    If the other end closed with unread data of ours, the kernel returns ECONNRESET once, before the
+    messages still in our buffer, such as EXITED.
+    wait: if false, raises BlockingIOError when no message has arrived.
     """
     flags = 0 if wait else _socket.MSG_DONTWAIT
     try:
@@ -168,7 +173,7 @@ def acked_bytes(packet: bytes) -> int:
 
 
 def message(kind: bytes, content: Any = None) -> bytes:
-    """A message with JSON in it."""
+    """A message with JSON content."""
     return kind + (b"" if content is None else jsontext.dumps(content).encode())
 
 

@@ -1,8 +1,8 @@
 """One run of a container's command: from its launch to the end of its clean-up.
 
-A container that a policy restarts has several, one after the other, in one monitor. What a run
-holds in this process (pipes, the log, the host's ports, the relay) is let go at its end: between
-two runs others may have its ports and its address, as in Docker. Its own writes stay.
+A restart policy makes several runs in one monitor. Each run releases its pipes, log, published
+ports and userland proxy at its end: between two runs other containers may get its ports and its
+address, as in Docker. The container's file system stays.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Run:
     """A container's command, running.
 
-    session: its streams. look_on: as for `launch`. Making one launches it: raises what `launch`
-    raises; nothing is left then.
+    session: its streams. look_on: as for `launch`. The constructor launches the container, and
+    raises what `launch` raises.
     """
 
     def __init__(
@@ -68,27 +68,27 @@ class Run:
             on_end=lambda session: None,
             end_with_client="Build" in container.document,
         )
-        self._relay = self._begin_relay()
-        self._names = self._begin_names()
+        self._proxy = self._start_proxy()
+        self._dns = self._start_dns()
 
-    def _begin_relay(self) -> UserlandProxy | None:
-        """Carry by hand what reaches the held ports past the firewall's rules."""
-        wiring = self._resources.wiring
-        if not wiring.ports:
+    def _start_proxy(self) -> UserlandProxy | None:
+        """Start the userland proxy for connections that the firewall rules do not forward."""
+        network = self._resources.network
+        if not network.ports:
             return None
-        # Only containers with published ports pay for it.
+        # Imported only for published ports.
         from minidock.engine.network.proxy_tcp import UserlandProxy
 
-        relay = UserlandProxy(wiring.ports, wiring.address)
-        self._loop.watch(relay.fd, READABLE, lambda events: relay.on_ready())
-        return relay
+        proxy = UserlandProxy(network.ports, network.address)
+        self._loop.watch(proxy.fd, READABLE, lambda events: proxy.on_ready())
+        return proxy
 
-    def _begin_names(self) -> NameServer | None:
-        """Answer the container's questions for names, where it is on a network that has them."""
-        sockets = self._resources.wiring.dns_sockets
+    def _start_dns(self) -> NameServer | None:
+        """Start the DNS server, on networks with name resolution."""
+        sockets = self._resources.network.dns_sockets
         if sockets is None:
             return None
-        # Only containers on networks that people made pay for it.
+        # Imported only for user-defined networks.
         from minidock.engine.network.dns.records import DnsRecords
         from minidock.engine.network.dns.server import NameServer
         from minidock.engine.network.hosts_file import upstream_servers
@@ -103,65 +103,65 @@ class Run:
         return server
 
     @property
-    def wiring(self) -> NetworkSandbox:
-        """Its networks, and what is held for them."""
-        return self._resources.wiring
+    def network(self) -> NetworkSandbox:
+        """Its network sandbox."""
+        return self._resources.network
 
     @property
     def serves_dns(self) -> bool:
-        return self._names is not None
+        return self._dns is not None
 
-    def hold(self, joined: Sequence[str]) -> str:
-        """Hold the sockets of a container that is on these networks; returns its last way out.
+    def open_sockets(self, joined: Sequence[str]) -> str:
+        """Open the sockets for these networks; returns the previous gateway network.
 
-        Until `serve`, nothing is carried by hand to its ports where the way out changes.
+        If the gateway network changes, the userland proxy pauses until `serve`.
         """
-        before = self.wiring.gateway_network
-        if self.wiring.select_gateway_network(joined) != before:
-            self._end_relay()
-        self.wiring.move(joined)
+        before = self.network.gateway_network
+        if self.network.select_gateway_network(joined) != before:
+            self._stop_proxy()
+        self.network.move(joined)
         return before
 
     def serve(self) -> None:
-        """Serve at the sockets that are held, as its document has its networks now."""
-        if self._relay is None:
-            self._relay = self._begin_relay()
-        if self._names is None and has_names(self._container.document):
-            self._names = self._begin_names()
+        """Start the proxy and the DNS server for the open sockets."""
+        if self._proxy is None:
+            self._proxy = self._start_proxy()
+        if self._dns is None and has_names(self._container.document):
+            self._dns = self._start_dns()
 
-    def _end_relay(self) -> None:
-        if self._relay is not None:
-            self._loop.forget(self._relay.fd)
-            self._relay.close()
-            self._relay = None
+    def _stop_proxy(self) -> None:
+        if self._proxy is not None:
+            self._loop.forget(self._proxy.fd)
+            self._proxy.close()
+            self._proxy = None
 
     @property
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         return self.session.pidfd >= 0
 
     @property
     def seconds(self) -> float:
-        """How long it has run."""
+        """Seconds since the launch."""
         return time.monotonic() - self._began
 
     def clean_up(self) -> bool:
-        """Unmake all that this run made; what of its processes still runs is killed.
+        """Tear the run down; kills its remaining processes.
 
-        Returns whether the kernel ended it for want of memory.
-        Raises LockTimeout where somebody keeps us from that; `take_down` can be called again.
+        Returns whether the OOM killer ended it.
+        Raises LockTimeout if a lock is not released in time; `take_down` can be called again.
         """
         if self._log is not None:
             self._log.close()
-        self._end_relay()
-        if self._names is not None:
-            self._loop.forget(self._names.fd)
-            self._names.close()
-        self._resources.wiring.close_dns_sockets()
+        self._stop_proxy()
+        if self._dns is not None:
+            self._loop.forget(self._dns.fd)
+            self._dns.close()
+        self._resources.network.close_dns_sockets()
         store = self._container.store
         group = cgroup_of(store, self._container.id)
         oom = self.session.exit_code == 137 and group.oom_kills() > 0
         try:
             take_down(store, self._container.id)
         finally:
-            self._resources.let_go()
+            self._resources.release()
         return oom

@@ -3,10 +3,10 @@
     container's stdout ──► monitor ──► log, and each attached command      (a pipe, or the terminal)
     container's stdin  ◄── monitor ◄── an attached command
 
-Nobody is waited for with a blocking call. A command that reads slowly makes the monitor read the
-container slowly: the pipe fills, and the writer waits, as it would in a shell's pipeline (and as
-with Docker, whose daemon stops reading a megabyte later). A process that reads its stdin slowly
-makes the command read its own slowly. What each has room for: protocol.py, "Flow control".
+No call blocks. If an attached command reads slowly, the monitor stops reading from the container:
+the pipe fills, and the writer waits, as in a shell's pipeline (and as with Docker, whose daemon
+stops a megabyte later). If the process reads its stdin slowly, the command stops reading its own.
+Buffer sizes: protocol.py, "Flow control".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from minidock.engine.monitor.poll_loop import READABLE, WRITABLE, Loop, ended
 from minidock.kernel import process, terminal
 from minidock.kernel.null import open_null
 from minidock.runtime import children
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,22 +31,22 @@ if TYPE_CHECKING:
     from minidock.engine.monitor.timer import Timer
 
     class Log(Protocol):
-        """Where what a process says is kept."""
+        """A sink for the output of a process."""
 
         def write(self, stream: str, data: bytes, /) -> None: ...
 
 
-_SIGKILL = 9
-_TRACER_SECONDS = 1.0  # for a debugger to see the end of what it traces
-_LOOK_MS = 20
-_LAST_READS = 64  # together more than a pipe holds
+_TRACER_SECONDS = 1.0  # for a tracer to reap the process first
+_RETRY_MS = 20
+_LAST_READS = 64  # together more than a pipe's capacity
 _KINDS = {"stdout": protocol.STDOUT, "stderr": protocol.STDERR}
 
 
 class Pipes:
     """The three pipes of a process without a terminal.
 
-    theirs: its ends, for the clone. stdin, outputs: ours; stdin is -1 where it gets /dev/null.
+    theirs: the process's ends, for the clone. stdin, stdout, stderr: ours; stdin is -1 if the
+    process gets /dev/null.
     """
 
     def __init__(self, *, stdin: bool) -> None:
@@ -58,12 +59,12 @@ class Pipes:
         self.theirs = (reading, writing, errors)
 
     def close_theirs(self) -> None:
-        """After the clone: only the process holds its ends, so its end is seen."""
+        """Close the process's ends after the clone, so that its exit is an end of file."""
         for descriptor in self.theirs:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Give all of them up: there will be no process."""
+        """Close all ends: the clone failed."""
         for descriptor in (*self.theirs, self.stdin, self.stdout, self.stderr):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -72,9 +73,9 @@ class Pipes:
 class Session:
     """One process and its streams.
 
-    console: the terminal's master, or None; pipes: then these. log: where its words are kept.
-    on_end: called once the process has ended and all that it said has been passed on.
-    end_with_client: whoever waits for it is all that it is for, so it does not outlive that.
+    console: the terminal's master, or None with pipes. log: gets a copy of the output. on_end:
+    called once the process has exited and its output is drained. end_with_client: kill the process
+    when its client disconnects.
     """
 
     def __init__(
@@ -117,24 +118,24 @@ class Session:
             loop.watch(fd, READABLE, self._reader(fd))
         self._timer: Timer | None = None
         self._tracer_deadline = 0.0
-        loop.watch(self.pidfd, READABLE, lambda events: self._see_end())
+        loop.watch(self.pidfd, READABLE, lambda events: self._on_exit())
 
     # The clients
 
     def join(self, client: Client) -> None:
         """Attach a command."""
         client.session = self
-        client.begin()
+        client.reset_window()
         self.clients.append(client)
 
     def leave(self, client: Client) -> None:
-        """A command has detached, or died."""
+        """Detach a command, or one that has died."""
         if client in self.clients:
             self.clients.remove(client)
             if client.stdin and self._close_stdin_with_client:
                 self.end_stdin()
             if self._end_with_client and self.pidfd >= 0:
-                process.send_signal(self.pidfd, _SIGKILL, pid=self.pid)
+                process.send_signal(self.pidfd, SIGKILL, pid=self.pid)
             self.pace()
 
     def handle(self, client: Client, packet: bytes) -> None:
@@ -154,8 +155,8 @@ class Session:
             process.send_signal(self.pidfd, protocol.content_of(packet)["signal"], pid=self.pid)
 
     def pace(self) -> None:
-        """Read the process only as fast as every attached command takes it."""
-        self._paused = any(client.is_slow for client in self.clients)
+        """Read the process's output only while every attached command has room for it."""
+        self._paused = any(client.window_is_full for client in self.clients)
         for fd in self.outputs:
             events = 0 if self._paused else READABLE
             if fd == self.console and self._stdin_backlog:
@@ -165,21 +166,21 @@ class Session:
     # stdin
 
     def end_stdin(self) -> None:
-        """Let the process read the end of its stdin, after what is still on its way."""
+        """Close the process's stdin once all queued data is written."""
         if self.console is None:
             self._stdin_ends = True
             self._feed()
 
     def _feed(self) -> None:
-        """Write what waits for the process's stdin, as far as it takes it."""
+        """Write queued data to the process's stdin, without blocking."""
         try:
             while self._stdin_backlog and self._stdin >= 0:
                 client, data = self._stdin_backlog[0]
                 written = os.write(self._stdin, data)
-                self._take(written)
+                self._acknowledge(written)
         except BlockingIOError:
             pass
-        except OSError:  # EPIPE: the process reads no more; what is typed goes nowhere
+        except OSError:  # EPIPE: the process has closed its stdin
             if self.console is None:
                 self._close_stdin()
             self._discard_stdin()
@@ -194,17 +195,17 @@ class Session:
             if self._stdin_ends:
                 self._close_stdin()
 
-    def _take(self, written: int) -> None:
+    def _acknowledge(self, written: int) -> None:
         client, data = self._stdin_backlog[0]
         if written == len(data):
             self._stdin_backlog.pop(0)
         else:
             self._stdin_backlog[0] = client, data[written:]
-        client.take(written)
+        client.acknowledge(written)
 
     def _discard_stdin(self) -> None:
         while self._stdin_backlog:
-            self._take(len(self._stdin_backlog[0][1]))
+            self._acknowledge(len(self._stdin_backlog[0][1]))
 
     def _close_stdin(self) -> None:
         if self._stdin >= 0 and self.console is None:
@@ -224,13 +225,13 @@ class Session:
         return ready
 
     def _read(self, fd: int) -> bool:
-        """Pass on what one stream has; returns whether there may be more."""
+        """Read one stream once and pass the data on; returns whether there may be more."""
         try:
             data = os.read(fd, protocol.DATA_BYTES)
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno != errno.EIO:  # a terminal whose last user has gone says EIO
+            if error.errno != errno.EIO:  # EIO: the terminal's last process has gone
                 raise
             data = b""
         if not data:
@@ -242,7 +243,7 @@ class Session:
         for client in list(self.clients):
             if client.stdout if name == "stdout" else client.stderr:
                 client.send_data(_KINDS[name], data)
-        if self._paused != any(client.is_slow for client in self.clients):
+        if self._paused != any(client.window_is_full for client in self.clients):
             self.pace()
         return True
 
@@ -251,10 +252,10 @@ class Session:
         if self.outputs.pop(fd, None) is not None and fd != self.console:
             os.close(fd)
 
-    # the end
+    # exit
 
-    def _see_end(self) -> None:
-        """The process has ended: take its exit code. A tracer that is stopped is not waited for."""
+    def _on_exit(self) -> None:
+        """Reap the process; do not wait for a stopped tracer."""
         self.loop.forget(self.pidfd)
         status = children.reap(self.pid)
         if status is not None:
@@ -263,20 +264,20 @@ class Session:
             self._end(children.zombie_status(self.pid))
             children.reap_eventually(self.pid)
         else:
-            from minidock.engine.monitor.timer import Timer  # few processes are traced
+            from minidock.engine.monitor.timer import Timer  # seldom needed
 
             self._tracer_deadline = self._tracer_deadline or time.monotonic() + _TRACER_SECONDS
-            self._timer = Timer(self.loop, _LOOK_MS, self._see_end)
+            self._timer = Timer(self.loop, _RETRY_MS, self._on_exit)
 
     def reap(self) -> None:
-        """It was killed: wait for its end, which is near."""
+        """Wait for the killed process to exit."""
         status = children.reap(self.pid, seconds=_TRACER_SECONDS)
         if status is None:
             children.reap_eventually(self.pid)
-        self._end(_SIGKILL if status is None else status)
+        self._end(SIGKILL if status is None else status)
 
     def _end(self, status: int) -> None:
-        """Note its exit code, and pass on the last that it said."""
+        """Save the exit code, and drain the output."""
         code = os.waitstatus_to_exitcode(status)
         self.exit_code = 128 - code if code < 0 else code
         if self._timer is not None:
@@ -285,7 +286,7 @@ class Session:
         os.close(self.pidfd)
         self.pidfd = -1
         for fd in list(self.outputs):
-            for _ in range(_LAST_READS):  # a child that it left behind may talk on for ever
+            for _ in range(_LAST_READS):  # a child may keep writing forever
                 if not self._read(fd):
                     break
             self._close_output(fd)

@@ -1,4 +1,4 @@
-"""An alarm: the monitor's loop calls somebody after a while, and serves all others until then."""
+"""A timer of the poll loop, from timerfd_create(2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Timer:
-    """Rings once, unless it is stopped before; not a part of the container's story."""
+    """Calls a handler once, unless stopped before; the container's journal does not record it."""
 
     def __init__(self, loop: Loop, milliseconds: int, handler: Callable[[], None]) -> None:
         self._loop = loop
@@ -32,7 +32,7 @@ class Timer:
         self._handler()
 
     def stop(self) -> None:
-        """Ring no more; stopping twice does nothing."""
+        """Cancel the timer; idempotent."""
         if self._fd >= 0:
             self._loop.forget(self._fd)
             os.close(self._fd)

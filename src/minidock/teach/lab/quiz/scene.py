@@ -212,7 +212,7 @@ class _OutputCollector(MonitorConnection):
 
     _output = b""
 
-    def say(self, stream: int, data: bytes) -> None:
+    def write_output(self, stream: int, data: bytes) -> None:
         del stream
         self._output += data
 

@@ -10,7 +10,7 @@ from minidock.engine.dockerfile import config
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.ignore import Ignore
 from minidock.engine.dockerfile.parser import parse
-from minidock.engine.dockerfile.shell_words import expand, expand_shown
+from minidock.engine.dockerfile.shell_words import expand, expand_for_display
 from support.fuzz import as_text, corpus, fuzz, mutated, odd_text
 
 _DOCKERFILE = b"""\
@@ -68,7 +68,7 @@ def test_dockerfiles() -> None:
 
 def test_words() -> None:
     def act(text: str) -> None:
-        expand_shown(text, {"A": "aXbXc\n", "B": "x" * 10_000})
+        expand_for_display(text, {"A": "aXbXc\n", "B": "x" * 10_000})
         expand(text, {"A": "aXbXc\n", "B": "x" * 10_000})
 
     words = [

@@ -13,7 +13,7 @@ from test_cli_create_body import minidock_body
 from minidock.cli.flags.moments import parse_moment
 from minidock.comma_separated import read_record
 from minidock.engine.container.quota import size_of
-from minidock.engine.dockerfile.duration import go_duration
+from minidock.engine.dockerfile.duration import parse_go_duration
 from minidock.engine.monitor.logs import limits_of
 from minidock.errors import MinidockError
 from minidock.signals import signal_number
@@ -71,7 +71,7 @@ def test_flags() -> None:
 
 def test_values() -> None:
     def act(text: str) -> None:
-        for read in (parse_moment, signal_number, go_duration, read_record):
+        for read in (parse_moment, signal_number, parse_go_duration, read_record):
             try:
                 read(text)
             except (ValueError, MinidockError):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from minidock.engine.registry.auth import Authorizer, challenges
+from minidock.engine.registry.auth import Authorizer, parse_challenges
 from minidock.engine.registry.client import Registry
-from minidock.engine.registry.response import content_of, refusal
+from minidock.engine.registry.response import read_content, refused_error
 from minidock.engine.registry.settings import Endpoint, Settings
-from minidock.engine.registry.transport import Transport, joined
+from minidock.engine.registry.transport import Transport, resolve_url
 from minidock.errors import ArchiveError, RegistryError, UsageError
 from minidock.oci import distribution, image_config, manifest, reference
 from support.fuzz import ODD, fuzz, made, mutated, odd_text
@@ -93,8 +93,8 @@ def test_references() -> None:
 
 def test_challenges_and_urls() -> None:
     def act(text: str) -> None:
-        challenges(text)
-        joined("https://registry.example/v2/a/", text)
+        parse_challenges(text)
+        resolve_url("https://registry.example/v2/a/", text)
 
     words = [
         "Bearer ",
@@ -164,7 +164,7 @@ def test_answers(
         with Registry(transport, url, "a/b", Authorizer(transport, url, None), settings,
                       actions="pull") as registry:  # fmt: skip
             response = registry.request("GET", "manifests/x", expected=(200,), attempts=1)
-            refusal(response, content_of(response))
+            refused_error(response, read_content(response))
             list(registry.tags())
 
     fuzz(act, made(_answer), refuses=RegistryError, examples=15)

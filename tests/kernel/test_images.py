@@ -14,10 +14,10 @@ import pytest
 
 from minidock.engine.image import images_json, removal
 from minidock.engine.image.archive import import_rootfs, load
-from minidock.engine.image.build_cache import Cache, Found
+from minidock.engine.image.build_cache import Cache, CachedStep
 from minidock.engine.image.commit import commit
 from minidock.engine.image.images import ImageStore
-from minidock.engine.image.removal import collect, prune
+from minidock.engine.image.removal import collect_garbage, prune
 from minidock.engine.image.save import save
 from minidock.errors import Conflict, MinidockError, NotFound, StoreError, UsageError
 from minidock.oci.image_config import host_architecture
@@ -424,9 +424,9 @@ def test_image_forced_away_from_under_a_container_keeps_its_layers_until_that_is
     with pytest.raises(NotFound):
         removal.remove(store, two.id, force=True, in_use=lambda _: users)
     assert Path(images.resolve(two.id).layer_directories()[1], "top").exists()
-    collect(store, lambda _: users)
+    collect_garbage(store, lambda _: users)
     assert os.path.isdir(store.layer(two.chain_ids[1]))
-    collect(store, nobody)
+    collect_garbage(store, nobody)
     assert not os.path.isdir(store.layer(two.chain_ids[1]))
     assert os.path.isdir(store.layer(two.chain_ids[0]))
     with pytest.raises(NotFound):
@@ -438,7 +438,7 @@ def test_an_image_that_was_forced_away_comes_back_by_load(store: Store, images: 
     removal.remove(store, "two", force=True, in_use=lambda _: [("c", False)])
     load_bytes(store, archives.docker_archive([LOWER, UPPER], tags=["two:latest"]))
     assert images.resolve("two").references == ["two:latest"]
-    collect(store, nobody)
+    collect_garbage(store, nobody)
     assert Path(images.resolve("two").layer_directories()[1], "top").exists()
 
 
@@ -467,7 +467,7 @@ def test_prune_leaves_what_has_a_tag_a_container_or_the_build_cache(
 ) -> None:
     one, two = images.resolve("one:1"), images.resolve("two")
     with Cache(store) as cache:
-        cache.alias("a" * 64, Found("", two.chain_ids[1], "", 1), says="RUN x")
+        cache.alias("a" * 64, CachedStep("", two.chain_ids[1], "", 1), description="RUN x")
     own = archives.layer(file("own", b"12345"))
     load_bytes(store, archives.docker_archive([LOWER, own]))
     by_digest = f"reg:5000/x@{archives.digest(b'manifest')}"

@@ -119,7 +119,9 @@ def test_builder_prune(store: Store, moment: str) -> None:
         path = f"{staging.path}/layer"
         os.makedirs(f"{path}/diff")
         digest = "sha256:" + "1" * 64
-        cache.keep("sha256:" + "2" * 64, digest, StagedLayer(path, digest, 0), says="RUN true")
+        cache.add(
+            "sha256:" + "2" * 64, digest, StagedLayer(path, digest, 0), description="RUN true"
+        )
     assert os.listdir(store.layers) == ["1" * 64]
     cut_short(MOMENTS[moment], PRUNING)
     settled(store)

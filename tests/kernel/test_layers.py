@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from minidock.engine.image.layers import StagedLayer, layer_archive, unpack_layer
-from minidock.engine.image.tar_split import rebuilt_archive
+from minidock.engine.image.tar_split import rebuild_archive
 from minidock.engine.store.store import Staging, prepare
 from minidock.errors import ArchiveError
 from minidock.paths import Store
@@ -40,7 +40,7 @@ class Unpacker:
         layer = unpack_layer(pieces, str(path))
         assert isinstance(layer, StagedLayer)
         assert layer.diff_id == archives.digest(archive)
-        assert b"".join(rebuilt_archive(str(path))) == archive
+        assert b"".join(rebuild_archive(str(path))) == archive
         return path / "diff"
 
 

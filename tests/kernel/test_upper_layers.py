@@ -17,7 +17,7 @@ from minidock.engine.image.archive import import_rootfs
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import StagedLayer, layer_of_upper, unpack_layer
-from minidock.engine.image.tar_split import rebuilt_archive
+from minidock.engine.image.tar_split import rebuild_archive
 from minidock.engine.image.upper import Upper
 from minidock.errors import Conflict, StoreError
 from minidock.kernel.mount import MNT_DETACH, unmount
@@ -87,7 +87,7 @@ def listing(top: str) -> dict[str, tuple[object, ...]]:
 
 
 def unpacked_again(layer: StagedLayer) -> StagedLayer:
-    return unpack_layer(rebuilt_archive(layer.path), f"{layer.path}-again", diff_id=layer.diff_id)
+    return unpack_layer(rebuild_archive(layer.path), f"{layer.path}-again", diff_id=layer.diff_id)
 
 
 @pytest.mark.parametrize("take", [False, True])
@@ -166,6 +166,6 @@ def test_upper_of_another_file_system_is_an_error_in_words(store: Store, base: I
 def test_images_of_taken_layers_save_as_they_are(store: Store, upper: Upper, base: Image) -> None:
     with upper as own:
         layer = layer_of_upper(own, f"{store.root}/staging/taken", take=True)
-    archive = b"".join(rebuilt_archive(layer.path))
+    archive = b"".join(rebuild_archive(layer.path))
     assert f"sha256:{hashlib.sha256(archive).hexdigest()}" == layer.diff_id
     assert ImageStore(store).resolve("base:1").id == base.id

@@ -19,7 +19,7 @@ from minidock import document
 from minidock.cli.output import sizes
 from minidock.engine.build import prune, run_mounts, stages
 from minidock.engine.build.mounts import Mount
-from minidock.engine.build.run_step import Running
+from minidock.engine.build.run_step import RunningCommands
 from minidock.engine.build.source_tree import Tree
 from minidock.engine.container import volumes
 from minidock.engine.image import build_cache
@@ -69,10 +69,10 @@ def test_cache_that_two_steps_make_at_once_is_one_directory(tmp_path: Path) -> N
     made = []
 
     def other(folder: str) -> None:
-        run_mounts.provide_cache(second, store, check_cancelled=lambda: None)
+        run_mounts.acquire_cache(second, store, check_cancelled=lambda: None)
         made.append(os.stat(second.host_path).st_ino)
 
-    run_mounts.provide_cache(first, store, check_cancelled=lambda: None, fill=other)
+    run_mounts.acquire_cache(first, store, check_cancelled=lambda: None, fill=other)
     run_mounts.release([first, second])
     assert first.host_path == second.host_path
     assert os.stat(first.host_path).st_ino == made[0]
@@ -96,7 +96,7 @@ def test_cache_is_listed_while_it_is_pruned(
     monkeypatch.setattr(os, "stat", stat)
     assert list(build_cache.records(store)) == [], "it has just gone"
 
-    run_mounts.provide_cache(mount := cache_mount(), store, check_cancelled=lambda: None)
+    run_mounts.acquire_cache(mount := cache_mount(), store, check_cancelled=lambda: None)
     run_mounts.release([mount])
     home = Path(mount.host_path).parent
     stat = before_first(os.stat, lambda: home.rename(tmp_path / "gone"))
@@ -110,9 +110,12 @@ def test_stage_does_not_wait_for_one_that_was_never_started(
     """Ctrl-C comes, or the machine has no more threads, between the start of two stages."""
     first, second = (SimpleNamespace(number=n, shown=f"stage-{n}") for n in range(2))
     builder: Any = SimpleNamespace(
-        plan=SimpleNamespace(needed=[first, second]), promises={}, failures=[], running=Running()
+        plan=SimpleNamespace(needed=[first, second]),
+        promises={},
+        failures=[],
+        running=RunningCommands(),
     )
-    monkeypatch.setattr(stages, "_state", lambda *_: builder.promises[id(second)].wait())
+    monkeypatch.setattr(stages, "_build_stage", lambda *_: builder.promises[id(second)].result())
     start = threading.Thread.start
 
     def start_or_not(thread: threading.Thread) -> None:

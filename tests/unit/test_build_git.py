@@ -110,7 +110,7 @@ def test_an_interrupt_ends_all_that_git_has_started(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(git, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(git, "_POLL_SECONDS", 0.05)
     with server(b"", b"") as host:
         monkeypatch.setattr(git, "session_usage", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -13,10 +13,10 @@ from minidock.engine.dockerfile.instruction import Instruction
 from minidock.engine.dockerfile.parser import parse, parse_trigger, read
 from minidock.engine.dockerfile.shell_words import (
     expand,
+    expand_for_display,
     expand_heredoc,
-    expand_shown,
     expand_words,
-    quoted,
+    go_quote,
     raw_words,
 )
 
@@ -144,8 +144,8 @@ def test_heredoc_content_keeps_its_quotes_and_loses_its_escapes() -> None:
 
 
 def test_shown_text_keeps_quotes_and_what_is_not_set() -> None:
-    assert expand_shown('"$X" $Y ${Y:-z} \'', {"X": "1"}) == '"$X" $Y ${Y:-z} \''
-    assert expand_shown('"$X" $Y ${Y:-z}', {"X": "1"}) == '"1" $Y ${Y:-z}'
+    assert expand_for_display('"$X" $Y ${Y:-z} \'', {"X": "1"}) == '"$X" $Y ${Y:-z} \''
+    assert expand_for_display('"$X" $Y ${Y:-z}', {"X": "1"}) == '"1" $Y ${Y:-z}'
 
 
 # --- anything at all ---------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_any_text_is_expanded_or_a_dockerfile_error(text: str) -> None:
                 act(text, variables, escape=escape)
             except DockerfileError as error:
                 assert str(error).startswith("failed to process ")
-        assert isinstance(expand_shown(text, variables, escape=escape), str)
+        assert isinstance(expand_for_display(text, variables, escape=escape), str)
 
 
 @given(_TEXTS, st.lists(st.sampled_from(["a", "b/c", "é", "x/y/z", "[", "\\"]), min_size=1))
@@ -259,4 +259,4 @@ def test_exec_form_survives_json(strings: list[str]) -> None:
 
 
 def test_go_quoting() -> None:
-    assert quoted('a"b\\\t\x01é\u200b') == '"a\\"b\\\\\\t\\x01é\\u200b"'
+    assert go_quote('a"b\\\t\x01é\u200b') == '"a\\"b\\\\\\t\\x01é\\u200b"'

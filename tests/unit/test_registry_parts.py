@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidock.engine.registry import credentials, origins
-from minidock.engine.registry.auth import challenges
+from minidock.engine.registry.auth import parse_challenges
 from minidock.engine.registry.proxy import proxy_for
 from minidock.engine.registry.reachability import reach
 from minidock.engine.registry.settings import DOCKER_HUB, Settings
@@ -168,12 +168,12 @@ def test_a_server_is_reached_or_missed_within_seconds() -> None:
     ],
 )
 def test_challenges_are_read(header: str, expected: list[tuple[str, dict[str, str]]]) -> None:
-    assert [(c.scheme, c.parameters) for c in challenges(header)] == expected
+    assert [(c.scheme, c.parameters) for c in parse_challenges(header)] == expected
 
 
 @given(st.text(alphabet=st.sampled_from(' ,="\\abcBearer\t/:'), max_size=60) | st.text())
 def test_any_challenge_is_read_without_an_exception(header: str) -> None:
-    for challenge in challenges(header):
+    for challenge in parse_challenges(header):
         assert challenge.scheme == challenge.scheme.lower()
 
 
@@ -305,7 +305,7 @@ def test_credentials_are_found_by_every_spelling(key: str, domain: str, config: 
     assert found is not None and (found.user, found.password) == ("me", "pass:word")
     assert found.basic() == "Basic " + packed("me:pass:word")
     assert credentials.find("other.example") is None
-    credentials.forget(domain)
+    credentials.erase(domain)
     assert credentials.find(domain) is None
 
 
@@ -326,7 +326,7 @@ def test_config_json_may_be_a_link(config: Path, tmp_path: Path) -> None:
     real = tmp_path / "dotfiles.json"
     real.write_text("{}")
     (config / "config.json").symlink_to(real)
-    credentials.keep("r.example", credentials.Credentials("me", "word"))
+    credentials.store("r.example", credentials.Credentials("me", "word"))
     assert (config / "config.json").is_symlink()
     assert json.loads(real.read_text()) == {"auths": {"r.example": {"auth": packed("me:word")}}}
 
@@ -338,11 +338,11 @@ def test_a_layers_blobs_are_remembered_within_limits(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     chain_id = "sha256:" + "a" * 64
     Path(store.layer(chain_id)).mkdir(parents=True)
-    assert origins.recall(store, chain_id) == []
+    assert origins.list_blobs(store, chain_id) == []
     for number in range(40):
         blob = origins.Blob(f"sha256:{number % 10:064x}", number % 10, "type")
-        origins.remember(store, chain_id, blob, f"host/path{number}")
-    known = origins.recall(store, chain_id)
+        origins.add_blob(store, chain_id, blob, f"host/path{number}")
+    known = origins.list_blobs(store, chain_id)
     assert len(known) == 8 and known[0].digest == f"sha256:{9:064x}"
     assert known[0].at[0] == "host/path39" and known[0].size == 9
-    origins.remember(store, "sha256:" + "b" * 64, known[0], "host/path")  # a layer that is gone
+    origins.add_blob(store, "sha256:" + "b" * 64, known[0], "host/path")  # a layer that is gone

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minidock.cli.frame.lazy import Table
-    from minidock.engine.build.prune import Cached
+    from minidock.engine.build.prune import CacheRecord
 
 _COMMANDS: Table = {
     "build": ("Commands", "build:build", "Build an image by the instructions of a Dockerfile"),
@@ -84,9 +84,9 @@ def prune(
 def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
     """Disk usage"""
     from minidock.cli.output.human import size
-    from minidock.engine.build.prune import listed
+    from minidock.engine.build.prune import list_cache_records
 
-    found = listed(Store())
+    found = list_cache_records(Store())
     _print_table(found, verbose=verbose)
     free = sum(one.size_bytes for one in found if not one.in_use)
     print(f"Reclaimable:\t{size(free)}")
@@ -116,7 +116,7 @@ def _before(filters: tuple[str, ...]) -> float | None:
     return before
 
 
-def _print_table(found: list[Cached], *, verbose: bool) -> None:
+def _print_table(found: list[CacheRecord], *, verbose: bool) -> None:
     from minidock.cli.output.columns import aligned
     from minidock.cli.output.human import ago, size
 
@@ -129,6 +129,6 @@ def _print_table(found: list[Cached], *, verbose: bool) -> None:
     ]
     if verbose:
         headings.append("DESCRIPTION")
-        rows = [[*row, one.says] for row, one in zip(rows, found, strict=True)]
+        rows = [[*row, one.description] for row, one in zip(rows, found, strict=True)]
     for line in aligned(["\t".join(row) for row in (headings, *rows)]):
         print(line)

@@ -41,8 +41,8 @@ def logout(arguments: tuple[str, ...]) -> None:
     from minidock.engine.registry import credentials
 
     domain = _domain(arguments)
-    print(f"Removing login credentials for {credentials.key_of(domain)}")
-    credentials.forget(domain)
+    print(f"Removing login credentials for {credentials.config_key(domain)}")
+    credentials.erase(domain)
 
 
 def _domain(arguments: tuple[str, ...]) -> str:

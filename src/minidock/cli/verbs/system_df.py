@@ -101,9 +101,9 @@ def _volumes(store: Store) -> Usage:
 
 
 def _build_cache(store: Store) -> Usage:
-    from minidock.engine.build.prune import listed
+    from minidock.engine.build.prune import list_cache_records
 
-    found = listed(store)
+    found = list_cache_records(store)
     free = sum(one.size_bytes for one in found if not one.in_use)
     active = sum(one.in_use for one in found)
     return Usage("Build Cache", len(found), active, sum(one.size_bytes for one in found), free)

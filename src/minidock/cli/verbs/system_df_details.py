@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minidock.engine.build.prune import Cached
+    from minidock.engine.build.prune import CacheRecord
     from minidock.engine.image.image import Image
     from minidock.paths import Store
 
@@ -164,13 +164,13 @@ def _volumes(store: Store) -> list[Row]:
     return [one(volume) for volume in volumes.list(store)]
 
 
-def _cached(store: Store) -> list[Cached]:
-    from minidock.engine.build.prune import listed
+def _cached(store: Store) -> list[CacheRecord]:
+    from minidock.engine.build.prune import list_cache_records
 
-    return listed(store)
+    return list_cache_records(store)
 
 
-def _cache_row(one: Cached) -> Row:
+def _cache_row(one: CacheRecord) -> Row:
     """A record of the build cache; when it was made, and how often it was used, is not kept."""
     return Row(
         "formatter.buildCacheContext",

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 
 
-def fetched(copy: Copy, url: str, folder: str) -> Tree:
+def fetch_tree(copy: Copy, url: str, folder: str) -> Tree:
     """What a URL holds, as a tree of its own in a new folder.
 
     Raises DownloadFailed, MinidockError where git fails, DockerfileError for another checksum.
     """
     if is_repository(url):
-        place = clone(url, folder, keep_git=copy.keeps_git)
-        return Tree(_open(place), what=url, owner=(0, 0), is_whole=True)
+        folder_path = clone(url, folder, keep_git=copy.keeps_git)
+        return Tree(_open(folder_path), what=url, owner=(0, 0), is_whole=True)
     from minidock.engine.build.download import download
 
     path = download(url, folder)
     if copy.checksum:
-        _check(path, copy.checksum)
+        _check_digest(path, copy.checksum)
     return Tree(_open(folder), what=url, owner=(0, 0))
 
 
@@ -43,17 +43,17 @@ def _open(folder: str) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _check(path: str, wanted: str) -> None:
+def _check_digest(path: str, expected: str) -> None:
     import hashlib
 
-    if not wanted.startswith("sha256:"):
+    if not expected.startswith("sha256:"):
         raise DockerfileError(
-            f"checksum {wanted} is not supported", hint="--checksum=sha256:<64 hex digits>"
+            f"checksum {expected} is not supported", hint="--checksum=sha256:<64 hex digits>"
         )
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-    found = f"sha256:{digest.hexdigest()}"
-    if found != wanted:
-        raise DockerfileError(f"digest mismatch: {found} was fetched, and {wanted} is wanted")
+    actual = f"sha256:{digest.hexdigest()}"
+    if actual != expected:
+        raise DockerfileError(f"digest mismatch: {actual} was fetched, and {expected} is wanted")

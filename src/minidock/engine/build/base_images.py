@@ -33,7 +33,7 @@ def find_image(store: Store, name: str, *, pull: bool, vertex: Vertex) -> Image:
     return _native(_pull(store, name, vertex), name)
 
 
-class _Said(Reporter):
+class _VertexReporter(Reporter):
     """Hands a pull's lines to a vertex."""
 
     def __init__(self, vertex: Vertex) -> None:
@@ -43,7 +43,7 @@ class _Said(Reporter):
         self._vertex.say(text)
 
 
-def whole_name(name: str) -> str:
+def full_name(name: str) -> str:
     """A name with all that it leaves out: docker.io/library/busybox:latest."""
     try:
         return str(reference.parse(name).with_default_tag())
@@ -67,8 +67,8 @@ def _pull(store: Store, name: str, vertex: Vertex) -> Image:
     from minidock.engine.registry.pull import pull  # urllib3: only who pulls pays for it
 
     try:
-        return pull(store, name, progress=_Said(vertex))
+        return pull(store, name, progress=_VertexReporter(vertex))
     except (RegistryError, NotFound) as error:
-        problem = f"{name}: failed to resolve source metadata for {whole_name(name)}: {error}"
+        problem = f"{name}: failed to resolve source metadata for {full_name(name)}: {error}"
         hint = f"{error.hint}\n{where_from(store, name)}".lstrip("\n")
         raise NotFound(problem, hint=hint) from error

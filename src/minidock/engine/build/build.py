@@ -14,15 +14,15 @@ Sources: docs.docker.com/reference/dockerfile; docs.docker.com/reference/cli/doc
 
 from __future__ import annotations
 
-from minidock.engine.build.base_images import whole_name
+from minidock.engine.build.base_images import full_name
 from minidock.engine.build.builder import Builder
 from minidock.engine.build.context_source import open_context
-from minidock.engine.build.failure import failed_build
+from minidock.engine.build.failure import build_failed
 from minidock.engine.build.options import Options, Result
 from minidock.engine.build.stage_plan import plan
 from minidock.engine.build.stage_state import image_document
 from minidock.engine.build.stages import build_stages
-from minidock.engine.build.step_sources import Files
+from minidock.engine.build.step_sources import StepSources
 from minidock.engine.dockerfile.parser import parse
 from minidock.engine.image.build_cache import Cache
 from minidock.engine.image.image import NewImage
@@ -56,15 +56,15 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
             planned = plan(dockerfile, build_args=options.build_args, target=options.target)
             builder = Builder(store, options, planned, context, cache, staging.path, progress)
             failures = builder.failures
-            with Files(builder) as files:
+            with StepSources(builder) as files:
                 builder.find_images()
                 builder.check_entitlements()
                 image_id = export(builder, build_stages(builder, files))
-            return Result(image_id, [*_odd_lines(dockerfile), *builder.warnings()])
+            return Result(image_id, [*_continuation_warnings(dockerfile), *builder.warnings()])
         except BrokenPipeError:
             raise  # who read our progress has gone
         except (MinidockError, OSError) as error:
-            raise failed_build(error, failures, context) from error
+            raise build_failed(error, failures, context) from error
         except RecursionError:
             raise Conflict("the files to copy are in folders that are nested too deeply") from None
 
@@ -88,12 +88,12 @@ def export(builder: Builder, state: State) -> str:
         )
     vertex.say(f"writing image {image.id} done")
     for name in builder.options.tags:
-        vertex.say(f"naming to {whole_name(name)} done")
+        vertex.say(f"naming to {full_name(name)} done")
     vertex.done()
     return image.id
 
 
-def _odd_lines(dockerfile: Dockerfile) -> list[str]:
+def _continuation_warnings(dockerfile: Dockerfile) -> list[str]:
     """What Docker warns of: blank lines inside of an instruction that goes on below them."""
     return [
         f"Empty continuation line found in: {instruction.source}"

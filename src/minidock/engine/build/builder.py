@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from minidock.engine.build.base_images import find_image, whole_name
+from minidock.engine.build.base_images import find_image, full_name
 from minidock.engine.build.entitlements import run_network
-from minidock.engine.build.failure import Failure, told_error
-from minidock.engine.build.run_step import PROXIES, Cancelled, Running
-from minidock.engine.build.stage_plan import located, refuse_source, sources_of
+from minidock.engine.build.failure import Failure, to_minidock_error
+from minidock.engine.build.run_step import PROXIES, Cancelled, RunningCommands
+from minidock.engine.build.stage_plan import ErrorLocation, refuse_source, sources_of
 from minidock.engine.build.stage_state import State
 from minidock.engine.dockerfile.parser import parse_trigger
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-class _Watching:
+class _RecordFailure:
     """What fails in the block is a vertex's failure, and so the build's."""
 
     def __init__(self, builder: Builder, vertex: Vertex, instruction: Instruction | None) -> None:
@@ -41,7 +41,7 @@ class _Watching:
         if isinstance(error, Cancelled) or not isinstance(error, Exception):
             self._vertex.cancelled()
             return
-        told = told_error(error) if isinstance(error, OSError) else error
+        told = to_minidock_error(error) if isinstance(error, OSError) else error
         self._vertex.failed(str(told))
         self._builder.failed(self._vertex, self._instruction, error)
 
@@ -69,7 +69,7 @@ class Builder:
         self.cache = cache
         self.staging = staging
         self.progress = progress
-        self.running = Running()
+        self.running = RunningCommands()
         self.failures: list[Failure] = []
         self.promises: dict[int, Promise] = {}
         self._images: dict[str, State] = {}
@@ -85,9 +85,9 @@ class Builder:
         if self.running.cancelled:
             raise Cancelled("cancelled")
 
-    def watching(self, vertex: Vertex, instruction: Instruction | None) -> _Watching:
+    def record_failure(self, vertex: Vertex, instruction: Instruction | None) -> _RecordFailure:
         """What fails in the block is that vertex's failure."""
-        return _Watching(self, vertex, instruction)
+        return _RecordFailure(self, vertex, instruction)
 
     def failed(
         self, vertex: Vertex | None, instruction: Instruction | None, error: BaseException
@@ -103,9 +103,9 @@ class Builder:
         for stage in self.plan.needed:
             if stage.image and stage.image != "scratch" and stage.image not in self._images:
                 vertex = self.progress.vertex(
-                    f"[internal] load metadata for {whole_name(stage.image)}"
+                    f"[internal] load metadata for {full_name(stage.image)}"
                 )
-                with self.watching(vertex, stage.origin):
+                with self.record_failure(vertex, stage.origin):
                     vertex.begin()
                     image = find_image(
                         self.store, stage.image, pull=self.options.pull, vertex=vertex
@@ -138,7 +138,7 @@ class Builder:
         """What a stage came to; waits for it."""
         if stage.number < 0:
             return self.first_state(stage)
-        return self.promises[id(stage)].wait()
+        return self.promises[id(stage)].result()
 
     def triggers(self, state: State, stage: Stage) -> list[Instruction]:
         """The ONBUILD instructions that what a stage begins from has left for it.
@@ -147,7 +147,7 @@ class Builder:
         """
         triggers = []
         assert stage.origin is not None
-        with located(stage.origin):
+        with ErrorLocation(stage.origin):
             for text in state.config.pop("OnBuild", None) or []:
                 trigger = parse_trigger(text)
                 for source in sources_of(trigger):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_NAME = "Dockerfile"
 DOCKERFILE_MAX_BYTES = 16 << 20
-_KINDS = {
+_NOT_A_FILE = {
     stat.S_IFIFO: "it is a FIFO, not a file",
     stat.S_IFSOCK: "it is a socket, not a file",
     stat.S_IFCHR: "it is a device, not a file",
@@ -79,10 +79,10 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
 
     outside: -f is a path of the caller's, not one of the context's.
     """
-    vertex = progress.vertex("[internal] load build definition from " + _shown(options.file))
+    vertex = progress.vertex("[internal] load build definition from " + _display_name(options.file))
     vertex.begin()
     try:
-        text, place = _dockerfile(folder, options, outside=outside)
+        text, location = _dockerfile(folder, options, outside=outside)
     except NoDockerfile as error:
         vertex.failed(str(error))
         raise
@@ -91,17 +91,17 @@ def of_folder(folder: str, options: Options, progress: Progress, *, outside: boo
     vertex = progress.vertex("[internal] load .dockerignore")
     vertex.begin()
     try:
-        patterns = _ignored(folder, place)
+        patterns = _read_ignore_file(folder, location)
     except NotReadable as error:
         vertex.failed(str(error))
         raise
     vertex.say(f"transferring context: {len(patterns)}B done")
     vertex.done()
     ignore = Ignore(patterns)
-    return Context(folder, text, _shown(options.file), ignore if ignore else None)
+    return Context(folder, text, _display_name(options.file), ignore if ignore else None)
 
 
-def _shown(file: str) -> str:
+def _display_name(file: str) -> str:
     return os.path.basename(file) if file not in ("", "-") else _DEFAULT_NAME
 
 
@@ -114,8 +114,8 @@ def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes,
         path = os.path.abspath(options.file)
         if not os.path.exists(path):  # Docker looks in the context then
             path = os.path.join(folder, options.file)
-        around, name = os.path.split(path)
-        return _read(around, name, options.file), (around, name)
+        parent_path, name = os.path.split(path)
+        return _read(parent_path, name, options.file), (parent_path, name)
     name = options.file or _DEFAULT_NAME
     if not options.file and not os.path.lexists(f"{folder}/{name}"):
         name = name.lower() if os.path.lexists(f"{folder}/{name.lower()}") else name
@@ -141,33 +141,33 @@ def _read_inside(folder: str, name: str) -> bytes:
     opened. Raises NotReadable.
     """
     try:
-        held = open_in_root(folder, "/" + name)
+        fd = open_in_root(folder, "/" + name)
     except KernelError as error:
         leads_out = error.errno == ENOENT and os.path.islink(os.path.join(folder, name))
-        told = "it is a link that does not lead to a file of its folder" if leads_out else ""
-        raise NotReadable(told or os.strerror(error.errno).lower()) from None
+        reason = "it is a link that does not lead to a file of its folder" if leads_out else ""
+        raise NotReadable(reason or os.strerror(error.errno).lower()) from None
     try:
-        status = os.fstat(held)
+        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise NotReadable(_KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file"))
-        with open(f"/proc/self/fd/{held}", "rb") as file:
+            raise NotReadable(_NOT_A_FILE.get(stat.S_IFMT(status.st_mode), "not a regular file"))
+        with open(f"/proc/self/fd/{fd}", "rb") as file:
             return file.read(DOCKERFILE_MAX_BYTES)
     except OSError as error:
         raise NotReadable((error.strerror or str(error)).lower()) from None
     finally:
-        os.close(held)
+        os.close(fd)
 
 
-def _ignored(folder: str, dockerfile: tuple[str, str]) -> bytes:
+def _read_ignore_file(folder: str, dockerfile: tuple[str, str]) -> bytes:
     """The text of the .dockerignore that counts, b"" for none.
 
     Raises NotReadable for one that is there and cannot be read: without it, a build would take in
     the files that it is to keep out.
     """
-    around, name = dockerfile
-    beside = [(around, f"{name}.dockerignore")] if name else []
+    parent_path, name = dockerfile
+    beside = [(parent_path, f"{name}.dockerignore")] if name else []
     for directory, file in [*beside, (folder, ".dockerignore")]:
-        if _is_there(directory, file):
+        if _exists(directory, file):
             try:
                 return _read_inside(directory, file)
             except NotReadable as error:
@@ -175,11 +175,11 @@ def _ignored(folder: str, dockerfile: tuple[str, str]) -> bytes:
     return b""
 
 
-def _is_there(folder: str, name: str) -> bool:
+def _exists(folder: str, name: str) -> bool:
     """Whether a folder has a file, a link, or anything else than a directory of that name."""
-    around, _, base = name.rpartition("/")
+    parent_path, _, base = name.rpartition("/")
     try:
-        parent = open_in_root(folder, "/" + around, os.O_PATH | os.O_DIRECTORY)
+        parent = open_in_root(folder, "/" + parent_path, os.O_PATH | os.O_DIRECTORY)
     except KernelError:
         return False
     try:

@@ -41,9 +41,9 @@ def open_remote(options: Options, staging: str, progress: Progress) -> Context:
     """
     if options.context == "-":
         assert options.stdin is not None
-        return _of_stream(options.stdin, options, staging, progress, "standard input")
+        return _context_of_stream(options.stdin, options, staging, progress, "standard input")
     if is_repository(options.context):
-        return _of_repository(options, staging, progress)
+        return _context_of_repository(options, staging, progress)
     from minidock.engine.build.download import download
 
     vertex = progress.vertex(f"[internal] load remote build context {options.context}")
@@ -51,15 +51,15 @@ def open_remote(options: Options, staging: str, progress: Progress) -> Context:
     path = download(options.context, f"{staging}/context-download")
     vertex.done()
     with open(path, "rb") as file:
-        return _of_stream(file, options, staging, progress, options.context)
+        return _context_of_stream(file, options, staging, progress, options.context)
 
 
 def is_repository(url: str) -> bool:
     """Whether a URL is a git repository's, by Docker's rules."""
-    base = url.partition("#")[0].partition("?")[0]
+    without_query = url.partition("#")[0].partition("?")[0]
     if url.startswith(("git://", "git@", "ssh://", "github.com/")):
         return True
-    return url.startswith(("http://", "https://")) and base.endswith(".git")
+    return url.startswith(("http://", "https://")) and without_query.endswith(".git")
 
 
 def is_archive(head: bytes) -> bool:
@@ -67,7 +67,7 @@ def is_archive(head: bytes) -> bool:
     return bool(compression_of(head)) or head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
 
 
-def _of_stream(
+def _context_of_stream(
     stream: BinaryIO, options: Options, staging: str, progress: Progress, what: str
 ) -> Context:
     head = _read_exactly(stream, _HEAD_BYTES)
@@ -90,13 +90,13 @@ def _of_stream(
         return Context(folder, text, "Dockerfile", None)
     vertex = progress.vertex("[internal] load build context")
     vertex.begin()
-    chunks = uncompressed_chunks(_Rejoined(head, stream), what="the build context")
+    chunks = uncompressed_chunks(_PrefixedStream(head, stream), what="the build context")
     unpack_layer(chunks, f"{staging}/context")
     vertex.done()
     return of_folder(f"{staging}/context/diff", options, progress, outside=False)
 
 
-class _Rejoined(io.RawIOBase):
+class _PrefixedStream(io.RawIOBase):
     """A stream of which the beginning has been read already."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
@@ -108,9 +108,9 @@ class _Rejoined(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if self._head:
-            taken = self._head if size < 0 else self._head[:size]
-            self._head = self._head[len(taken) :]
-            return taken
+            chunk = self._head if size < 0 else self._head[:size]
+            self._head = self._head[len(chunk) :]
+            return chunk
         return self._rest.read(size)
 
 
@@ -121,7 +121,7 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
     return content
 
 
-def _of_repository(options: Options, staging: str, progress: Progress) -> Context:
+def _context_of_repository(options: Options, staging: str, progress: Progress) -> Context:
     vertex = progress.vertex(f"[internal] load git source {options.context}")
     vertex.begin()
     folder = clone(options.context, f"{staging}/context", keep_git=False)
@@ -136,7 +136,7 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     Raises MinidockError where git is missing or fails, TooSlow.
     """
     address, _, fragment = url.partition("#")
-    ref, _, inside = fragment.partition(":")
+    ref, _, subfolder = fragment.partition(":")
     if ref.startswith("-"):
         raise UsageError(f"{ref!r} is no branch, tag or commit")  # git would take it for an option
     if address.startswith("github.com/"):
@@ -148,10 +148,10 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     git(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     if not keep_git:
         _remove_git(folder)
-    chosen = os.path.realpath(os.path.join(folder, inside.lstrip("/")))
+    chosen = os.path.realpath(os.path.join(folder, subfolder.lstrip("/")))
     root = os.path.realpath(folder)
     if not (chosen == root or chosen.startswith(root + "/")) or not os.path.isdir(chosen):
-        raise UsageError(f"the repository has no folder {inside!r}")
+        raise UsageError(f"the repository has no folder {subfolder!r}")
     return chosen
 
 

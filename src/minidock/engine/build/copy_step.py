@@ -24,7 +24,7 @@ from minidock.numerals import is_decimal, octal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.build.stage_state import State
-    from minidock.engine.build.step_layer import Work
+    from minidock.engine.build.step_layer import StepOverlay
     from minidock.engine.dockerfile.instruction import Instruction
 
 
@@ -38,37 +38,37 @@ class Copy:
     def __init__(self, instruction: Instruction, state: State) -> None:
         escape, variables = instruction.escape, state.variables
 
-        def put_in(text: str) -> str:
+        def expand_word(text: str) -> str:
             return expand(text, variables, escape=escape)
 
         self.keyword = instruction.keyword
         words = instruction.words()
         self.names: list[str] = []
-        self.documents: list[tuple[str, bytes]] = []
-        waiting = list(instruction.heredocs)
+        self.heredocs: list[tuple[str, bytes]] = []
+        pending = list(instruction.heredocs)
         for word in words[:-1]:
-            if waiting and heredoc_of(word):
-                document = waiting.pop(0)
-                text = document.text
-                if document.expand:
+            if pending and heredoc_of(word):
+                heredoc = pending.pop(0)
+                text = heredoc.text
+                if heredoc.expand:
                     text = expand_heredoc(text, variables, escape=escape)
-                self.documents.append((document.name, text.encode(errors="surrogateescape")))
+                self.heredocs.append((heredoc.name, text.encode(errors="surrogateescape")))
             else:
-                self.names.append(put_in(word))
-        self.shown_destination = put_in(words[-1])
-        self.destination = _absolute(self.shown_destination, state.working_directory)
-        self.chown = put_in(instruction.flag("chown"))
-        self.chmod = put_in(instruction.flag("chmod"))
-        self.checksum = put_in(instruction.flag("checksum"))
+                self.names.append(expand_word(word))
+        self.destination_text = expand_word(words[-1])
+        self.destination = _absolute_path(self.destination_text, state.working_directory)
+        self.chown = expand_word(instruction.flag("chown"))
+        self.chmod = expand_word(instruction.flag("chmod"))
+        self.checksum = expand_word(instruction.flag("checksum"))
         self.keeps_git = instruction.flag("keep-git-dir") == "true"
-        self.mode = _mode(self.chmod)
+        self.mode = _parse_mode(self.chmod)
 
     def created_by(self) -> str:
         """Its entry in the history."""
         flags = [f"--chown={self.chown}"] if self.chown else []
         flags += [f"--chmod={self.chmod}"] if self.chmod else []
-        documents = (f"<<{name}" for name, _ in self.documents)
-        words = [self.keyword, *flags, *self.names, *documents, self.shown_destination]
+        heredocs = (f"<<{name}" for name, _ in self.heredocs)
+        words = [self.keyword, *flags, *self.names, *heredocs, self.destination_text]
         return " ".join([*words, "# buildkit"])
 
     def key(self, top: str, *contents: object) -> str:
@@ -81,7 +81,7 @@ def is_remote(name: str) -> bool:
     return name.startswith(("http://", "https://", "git://", "git@", "ssh://"))
 
 
-def found_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
+def find_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
     """What one name of a COPY leads to in a tree.
 
     Raises DockerfileError for a name that leads nowhere.
@@ -99,7 +99,7 @@ def found_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
     return [Source(tree, path, extract=extracts) for path in paths]
 
 
-def all_of(tree: Tree) -> list[Source]:
+def all_sources(tree: Tree) -> list[Source]:
     """What was fetched: the files at the top of a tree, or its whole."""
     if tree.is_whole:
         return [Source(tree, "")]
@@ -112,14 +112,14 @@ def checksums(sources: list[Source]) -> list[tuple[str, str]]:
             for source in sources]  # fmt: skip
 
 
-def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
+def copy_sources(copy: Copy, sources: list[Source], overlay: StepOverlay) -> None:
     """Copy the sources into the layers so far.
 
     Raises Conflict, UsageError for an owner that the image does not know.
     """
     from minidock.engine.build.copy_tree import Copier
 
-    root = work.open()
+    root = overlay.open()
 
     def copy_all() -> None:
         owner = resolve_owner(root, copy.chown)
@@ -137,11 +137,11 @@ def copy_sources(copy: Copy, sources: list[Source], work: Work) -> None:
         os.close(root)
 
 
-def make_working_directory(path: str, user: str, work: Work) -> None:
+def make_working_directory(path: str, user: str, overlay: StepOverlay) -> None:
     """WORKDIR: make a directory, of the user in force, if it is not there."""
     from minidock.engine.build.copy_tree import Copier
 
-    root = work.open()
+    root = overlay.open()
 
     def make() -> None:
         with Copier(root, owner=resolve_owner(root, user), mode=None) as copier:
@@ -165,10 +165,10 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
     return user["uid"], user["gid"]
 
 
-def documents_tree(documents: list[tuple[str, bytes]], folder: str) -> Tree:
+def heredoc_tree(heredocs: list[tuple[str, bytes]], folder: str) -> Tree:
     """Here-documents as a tree of files, written into a new folder."""
     os.mkdir(folder, 0o755)
-    for name, content in documents:
+    for name, content in heredocs:
         with open(f"{folder}/{os.path.basename(name)}", "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
@@ -188,7 +188,7 @@ def _extract(source: Source, root: int, folder: str) -> None:
     extract(source, root, folder, None)
 
 
-def _absolute(path: str, working_directory: str) -> str:
+def _absolute_path(path: str, working_directory: str) -> str:
     """A destination from the root; one that names a directory for sure ends in "/"."""
     is_directory = path.endswith(("/", "/.")) or path in (".", "")
     clean = posixpath.normpath(posixpath.join("/", working_directory, path))
@@ -196,7 +196,7 @@ def _absolute(path: str, working_directory: str) -> str:
     return clean + "/" if is_directory and clean != "/" else clean
 
 
-def _mode(text: str) -> int | None:
+def _parse_mode(text: str) -> int | None:
     if not text:
         return None
     try:

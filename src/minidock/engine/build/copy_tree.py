@@ -46,13 +46,13 @@ class Copier:
         self._owner = owner
         self._mode = mode
         self._linked: dict[tuple[int, int], tuple[int, str]] = {}
-        self._kept: list[int] = []
+        self._held_fds: list[int] = []
 
     def __enter__(self) -> Copier:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for fd in self._kept:
+        for fd in self._held_fds:
             os.close(fd)
 
     def copy(self, tree: Tree, path: str, destination: str) -> None:
@@ -67,11 +67,11 @@ class Copier:
             if source.is_directory:
                 target = self.make_directories(destination)
                 try:
-                    self._fill(tree, source, target)
+                    self._copy_children(tree, source, target)
                 finally:
                     os.close(target)
                 return
-            folder, name = self._place_for(destination, posixpath.basename(path))
+            folder, name = self._destination_for(destination, posixpath.basename(path))
             try:
                 self._copy_entry(tree, source, folder, name)
             finally:
@@ -83,21 +83,21 @@ class Copier:
         """Make what is missing of a directory's path; returns a descriptor of it."""
         here = os.dup(self._root)
         done = ""
-        waiting = [part for part in path.split("/") if part not in ("", ".")][::-1]
+        pending = [part for part in path.split("/") if part not in ("", ".")][::-1]
         links = 0
-        while waiting:
-            part = waiting.pop()
+        while pending:
+            part = pending.pop()
             done = posixpath.normpath(f"{done}/{part}")
             try:
                 os.close(here)
-                fd = open_in_root(self._place, done, os.O_RDONLY | os.O_DIRECTORY)
+                fd = open_in_root(self._root_path, done, os.O_RDONLY | os.O_DIRECTORY)
             except KernelError as error:
                 here = self._parent(done)
-                if error.errno == errno.ENOENT and (link := _link(here, part)) is not None:
+                if error.errno == errno.ENOENT and (link := _read_link(here, part)) is not None:
                     links += 1  # it leads to what is not there yet
                     if links > _LINKS_MAX:
                         raise
-                    waiting += [p for p in link.split("/") if p not in ("", ".")][::-1]
+                    pending += [p for p in link.split("/") if p not in ("", ".")][::-1]
                     done = "" if link.startswith("/") else posixpath.dirname(done)
                     continue
                 if error.errno == errno.ENOENT:
@@ -111,12 +111,12 @@ class Copier:
         return here
 
     @property
-    def _place(self) -> str:
+    def _root_path(self) -> str:
         return f"/proc/self/fd/{self._root}"
 
     def _parent(self, path: str) -> int:
         return open_in_root(
-            self._place, posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY
+            self._root_path, posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY
         )
 
     def _make_directory(self, parent: int, name: str, mode: int) -> int:
@@ -127,24 +127,26 @@ class Copier:
         os.fchmod(fd, mode)
         return fd
 
-    def _place_for(self, destination: str, name: str) -> tuple[int, str]:
+    def _destination_for(self, destination: str, name: str) -> tuple[int, str]:
         """The directory into which a file goes, and its name there."""
         try:
-            folder = open_in_root(self._place, destination, os.O_RDONLY | os.O_DIRECTORY)
+            folder = open_in_root(self._root_path, destination, os.O_RDONLY | os.O_DIRECTORY)
             return folder, name
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
         parent, base = posixpath.split(destination.rstrip("/"))
         folder = self.make_directories(parent)
-        if (link := _link(folder, base)) is not None:  # the file that the link names, in this root
+        if (
+            link := _read_link(folder, base)
+        ) is not None:  # the file that the link names, in this root
             os.close(folder)
             target = posixpath.join(parent, link)
             folder = self.make_directories(posixpath.dirname(target))
             base = posixpath.basename(target)
         return folder, base
 
-    def _fill(self, tree: Tree, source: Entry, target: int) -> None:
+    def _copy_children(self, tree: Tree, source: Entry, target: int) -> None:
         """Copy all that is in a directory into another one."""
         for child in tree.children(source):
             self._copy_entry(tree, child, target, os.path.basename(child.path))
@@ -156,12 +158,12 @@ class Copier:
         elif stat.S_ISREG(mode):
             self._copy_file(tree, source, folder, name)
         elif stat.S_ISLNK(mode):
-            _clear(folder, name)
+            _unlink(folder, name)
             os.symlink(source.read_link(), name, dir_fd=folder)
             os.chown(name, *self._owner_of(tree, source), dir_fd=folder, follow_symlinks=False)
             _set_time(name, source, folder)
         elif not stat.S_ISSOCK(mode):
-            _clear(folder, name)
+            _unlink(folder, name)
             os.mknod(name, stat.S_IFMT(mode) | 0o600, source.status.st_rdev, dir_fd=folder)
             os.chown(name, *self._owner_of(tree, source), dir_fd=folder, follow_symlinks=False)
             os.chmod(name, self._mode_of(source), dir_fd=folder)
@@ -177,14 +179,14 @@ class Copier:
                 ) from None
         target = os.open(name, _DIRECTORY, dir_fd=folder)
         try:
-            self._fill(tree, source, target)
+            self._copy_children(tree, source, target)
             self._set_metadata(tree, source, target)
         finally:
             os.close(target)
 
     def _copy_file(self, tree: Tree, source: Entry, folder: int, name: str) -> None:
-        _clear(folder, name)
-        if self._link_again(source, folder, name):
+        _unlink(folder, name)
+        if self._link_to_copied(source, folder, name):
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         target = os.open(name, flags, 0o600, dir_fd=folder)
@@ -196,17 +198,17 @@ class Copier:
             os.close(content)
             os.close(target)
 
-    def _link_again(self, source: Entry, folder: int, name: str) -> bool:
+    def _link_to_copied(self, source: Entry, folder: int, name: str) -> bool:
         """A second name of a file that was copied under its first; else note this one."""
         status = source.status
         if status.st_nlink < 2:
             return False
         identity = (status.st_dev, status.st_ino)
-        if known := self._linked.get(identity):
-            os.link(known[1], name, src_dir_fd=known[0], dst_dir_fd=folder, follow_symlinks=False)
+        if first := self._linked.get(identity):
+            os.link(first[1], name, src_dir_fd=first[0], dst_dir_fd=folder, follow_symlinks=False)
             return True
-        self._kept.append(os.dup(folder))
-        self._linked[identity] = (self._kept[-1], name)
+        self._held_fds.append(os.dup(folder))
+        self._linked[identity] = (self._held_fds[-1], name)
         return False
 
     def _set_metadata(self, tree: Tree, source: Entry, target: int) -> None:
@@ -241,7 +243,7 @@ def copy_content(source: int, target: int) -> None:
             view = view[os.write(target, view) :]
 
 
-def _link(folder: int, name: str) -> str | None:
+def _read_link(folder: int, name: str) -> str | None:
     """Where a symbolic link leads to; None for anything else."""
     try:
         return os.readlink(name, dir_fd=folder)
@@ -249,7 +251,7 @@ def _link(folder: int, name: str) -> str | None:
         return None
 
 
-def _clear(folder: int, name: str) -> None:
+def _unlink(folder: int, name: str) -> None:
     """Make room for a file; a directory stays, and is in the way."""
     try:
         os.unlink(name, dir_fd=folder)

@@ -39,11 +39,11 @@ def download(url: str, folder: str) -> str:
     path = f"{folder}/{file_name(url)}"
     try:
         with open(path, "wb") as file:
-            moment = _fetch(url, file.fileno())
+            modified_seconds = _fetch(url, file.fileno())
             os.fchmod(file.fileno(), 0o600)
     except HTTPError as error:
         raise DownloadFailed(f"failed to fetch {url}: {_reason(error)}") from None
-    os.utime(path, (moment, moment))
+    os.utime(path, (modified_seconds, modified_seconds))
     return path
 
 
@@ -56,35 +56,40 @@ def _fetch(url: str, fd: int) -> float:
     """Write what a URL holds to a descriptor; returns when it was last changed."""
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
     retries = urllib3.Retry(_RETRIES, read=0)
-    at = url
+    current = url
     for _ in range(_REDIRECTS_MAX + 1):
-        with _pool(at) as pool:
-            answer = pool.request(
-                "GET", at, preload_content=False, timeout=timeout, redirect=False, retries=retries
+        with _pool(current) as pool:
+            response = pool.request(
+                "GET",
+                current,
+                preload_content=False,
+                timeout=timeout,
+                redirect=False,
+                retries=retries,
             )
-            if place := answer.get_redirect_location():
-                discard(answer)
-                at = _joined(url, at, place)
+            if location := response.get_redirect_location():
+                discard(response)
+                current = _redirect_url(url, current, location)
                 continue
-            if answer.status != 200:
-                raise DownloadFailed(f"failed to fetch {url}: the server answers {answer.status}")
-            for chunk in answer.stream(_CHUNK):
+            if response.status != 200:
+                raise DownloadFailed(f"failed to fetch {url}: the server answers {response.status}")
+            for chunk in response.stream(_CHUNK):
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(fd, view) :]
-            return _moment(answer.headers.get("Last-Modified", ""))
+            return _modified_seconds(response.headers.get("Last-Modified", ""))
     raise DownloadFailed(f"failed to fetch {url}: stopped after {_REDIRECTS_MAX} redirects")
 
 
-def _joined(url: str, base: str, place: str) -> str:
+def _redirect_url(url: str, base: str, location: str) -> str:
     """Where a redirect leads."""
     try:
-        joined = urljoin(base, place)
+        joined = urljoin(base, location)
         if urlsplit(joined).scheme in ("http", "https"):
             return joined
     except ValueError:  # "[" without "]"
         pass
-    raise DownloadFailed(f"failed to fetch {url}: it redirects to {place!r}")
+    raise DownloadFailed(f"failed to fetch {url}: it redirects to {location!r}")
 
 
 def _pool(url: str) -> urllib3.PoolManager:
@@ -100,7 +105,7 @@ def _pool(url: str) -> urllib3.PoolManager:
     return pace(urllib3.PoolManager(ssl_context=tls_context()))
 
 
-def _moment(text: str) -> float:
+def _modified_seconds(text: str) -> float:
     """A date of HTTP in seconds since 1970, 0 where there is none."""
     from email.utils import parsedate_to_datetime
 

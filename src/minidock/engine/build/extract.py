@@ -19,7 +19,7 @@ import stat
 
 from minidock.engine.image.compression import compression_of, uncompressed_chunks
 from minidock.engine.image.unpack import WHITEOUT, LayerUnpacker, clean_name
-from minidock.engine.image.unpack_child import answer_and_exit, enter
+from minidock.engine.image.unpack_child import enter_chroot, report_and_exit
 from minidock.errors import ArchiveError
 from minidock.kernel.op import use_journal
 from minidock.oci import tar_header as tar
@@ -77,7 +77,7 @@ def extract(source: Source, root: int, destination: str, owner: tuple[int, int] 
     root: a descriptor of that. owner: whom all files are given to, None to keep the archive's.
     Raises ArchiveError, StoreError.
     """
-    from minidock.engine.image.layers import Child
+    from minidock.engine.image.layers import UnpackChild
 
     entry = source.tree.open(source.path)
     try:
@@ -85,21 +85,21 @@ def extract(source: Source, root: int, destination: str, owner: tuple[int, int] 
     finally:
         entry.close()
     with open(fd, "rb") as file:
-        child = Child(_run, root, destination, owner, keeps=(root,))
+        child = UnpackChild(_run_child, root, destination, owner, keep_fds=(root,))
         try:
             for chunk in uncompressed_chunks(file, what=f"the archive {source.path}"):
-                if not child.give(chunk):
+                if not child.send(chunk):
                     break
             child.finish()
         finally:
             child.reap()
 
 
-def _run(
+def _run_child(
     root: int, destination: str, owner: tuple[int, int] | None, archive: int, answer: int
 ) -> NoReturn:
     """The process that unpacks."""
-    answer_and_exit(answer, lambda: _unpack(root, destination, owner, archive))
+    report_and_exit(answer, lambda: _unpack(root, destination, owner, archive))
 
 
 def _unpack(
@@ -108,7 +108,7 @@ def _unpack(
     use_journal(None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us, by closing the pipe
     os.umask(0)
-    enter(f"/proc/self/fd/{root}")
+    enter_chroot(f"/proc/self/fd/{root}")
     reader = TarReader(io.BufferedReader(io.FileIO(archive), _BUFFER), record=_ignore)
     _Extractor(reader, os.fsencode(destination.strip("/")), owner).unpack()
     return {}
@@ -118,7 +118,7 @@ def _ignore(blocks: bytes) -> None:
     del blocks
 
 
-class _NoSplit:
+class _NullTarSplit:
     """No one will want this archive back."""
 
     def record_file(self, path: bytes, pieces: list[tuple[int, int]]) -> int:
@@ -129,12 +129,12 @@ class _Extractor(LayerUnpacker):
     """Unpacks entries below a directory, which may hold files already."""
 
     def __init__(self, reader: TarReader, folder: bytes, owner: tuple[int, int] | None) -> None:
-        split: TarSplitWriter = _NoSplit()  # type: ignore[assignment]
+        split: TarSplitWriter = _NullTarSplit()  # type: ignore[assignment]
         super().__init__(reader, split, replaced_fd=-1)
         self._folder = folder
         self._owner = owner
 
-    def _place(self, entry: Entry) -> None:
+    def _unpack_entry(self, entry: Entry) -> None:
         name = clean_name(entry.name)
         if not name:
             return
@@ -148,7 +148,7 @@ class _Extractor(LayerUnpacker):
             entry.link = self._below(clean_name(entry.link))
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
-        super()._place(entry)
+        super()._unpack_entry(entry)
 
     def _below(self, name: bytes) -> bytes:
         return self._folder + b"/" + name if self._folder else name

@@ -41,17 +41,17 @@ class BuildFailed(MinidockError):
         self.output = b""
 
 
-def told_error(error: MinidockError | OSError) -> MinidockError:
+def to_minidock_error(error: MinidockError | OSError) -> MinidockError:
     """An error in words for people; the system's own, such as that of a full disk, too."""
     return error if isinstance(error, MinidockError) else system_error(error)
 
 
-def failed_build(
+def build_failed(
     error: MinidockError | OSError, failures: list[Failure], context: Context
 ) -> BuildFailed:
     """The error that a build ends with, out of what went wrong in it."""
-    told = told_error(error)
-    failed = BuildFailed(f"failed to solve: {told}", hint=told.hint)
+    reported = to_minidock_error(error)
+    failed = BuildFailed(f"failed to solve: {reported}", hint=reported.hint)
     failed.name = context.dockerfile_name
     failed.dockerfile = context.dockerfile.decode(errors="replace").split("\n")
     first = next((failure for failure in failures if failure.error is error), None)

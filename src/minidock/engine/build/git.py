@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from minidock.kernel.session_usage import SessionUsage
 
 SLOW_SECONDS = 60.0
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _BUSY_SHARE = 0.02  # of one processor
 _HTTP = "git-remote-http"  # or …-https
-_SSH_WOULD_ASK = ("Host key verification failed", "Permission denied")
+_SSH_PROMPTS = ("Host key verification failed", "Permission denied")
 _TOO_SLOW = "Operation too slow"  # curl, of lowSpeedLimit
 
 
@@ -55,14 +55,14 @@ def git(folder: str, *arguments: str) -> None:
         f"http.lowSpeedTime={max(1, round(SLOW_SECONDS))}",
     )
     options = [word for setting in settings for word in ("-c", setting)]
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         try:
             child = subprocess.Popen(
                 ["git", *options, "-C", folder, *arguments],
                 env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=stderr,
                 start_new_session=True,
             )
         except FileNotFoundError:
@@ -74,18 +74,18 @@ def git(folder: str, *arguments: str) -> None:
         finally:
             _kill(child)
         if child.returncode:
-            _fail(arguments[0], said)
+            _raise_failure(arguments[0], stderr)
 
 
-def _fail(command: str, said: BinaryIO) -> None:
+def _raise_failure(command: str, stderr: BinaryIO) -> None:
     """Raise what git has said of its failure."""
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines() or [""]
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines() or [""]
     if any(_TOO_SLOW in line for line in lines):
         raise _too_slow(command)
     reason = next((line for line in lines if line.startswith("fatal:")), lines[-1])
     error = MinidockError(f"failed to fetch the repository: git {command}: {reason}")
-    if any(line.startswith(_SSH_WOULD_ASK) for line in lines):
+    if any(line.startswith(_SSH_PROMPTS) for line in lines):
         error.hint = "ssh cannot ask here: add the server's key to known_hosts, yours to ssh-agent"
     raise error
 
@@ -103,26 +103,26 @@ def _wait(child: subprocess.Popen[bytes], command: str) -> None:
     began, before = time.monotonic(), session_usage(child.pid)
     while True:
         with suppress(subprocess.TimeoutExpired):
-            child.wait(_LOOK_SECONDS)
+            child.wait(_POLL_SECONDS)
             return
         if time.monotonic() - began >= SLOW_SECONDS:
             now, seconds = session_usage(child.pid), time.monotonic() - began
-            if _is_too_little(before, now, seconds):
+            if _is_too_slow(before, now, seconds):
                 raise _too_slow(command)
             began, before = time.monotonic(), now
 
 
-def _is_too_little(before: SessionUsage, now: SessionUsage, seconds: float) -> bool:
+def _is_too_slow(before: SessionUsage, now: SessionUsage, seconds: float) -> bool:
     """Whether git waits for its server, which sends too little; not where nobody can know."""
     if not (before.is_known and now.is_known):
         return False
     if any(name.startswith(_HTTP) for name in now.programs):
         return False  # curl looks after the speed; what it receives by recv(2) is not counted here
-    came = now.bytes - before.bytes
-    if came < 0:
+    transferred = now.bytes - before.bytes
+    if transferred < 0:
         return False  # an orphan's counters went with it
     busy = now.cpu_seconds - before.cpu_seconds >= _BUSY_SHARE * seconds
-    return came < BYTES_PER_SECOND_MIN * seconds and not busy
+    return transferred < BYTES_PER_SECOND_MIN * seconds and not busy
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

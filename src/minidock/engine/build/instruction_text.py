@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from minidock.engine.dockerfile.shell_words import expand_shown
+from minidock.engine.dockerfile.shell_words import expand_for_display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.dockerfile.instruction import Instruction
 
-_FIRST_CHARACTERS = 60
+_FIRST_LINE_MAX = 60
 
 
-def shown_instruction(instruction: Instruction, variables: dict[str, str]) -> str:
+def format_instruction(instruction: Instruction, variables: dict[str, str]) -> str:
     """Such as "COPY --from=a /x /y", or "RUN <<EOF (echo one...)" for a here-document."""
     text = instruction.source[len(instruction.written_keyword) :]
-    shown = expand_shown(text, variables, escape=instruction.escape)
+    line = expand_for_display(text, variables, escape=instruction.escape)
     if instruction.keyword == "RUN" and len(instruction.heredocs) == 1:
         if len(instruction.text.split()) == 1:
-            shown += f" ({_first_line(instruction.heredocs[0].content)})"
-    return f"{instruction.keyword}{shown}"
+            line += f" ({_first_line(instruction.heredocs[0].content)})"
+    return f"{instruction.keyword}{line}"
 
 
 def _first_line(content: str) -> str:
     """The first line of a here-document, with dots where there is more."""
     lines = content.lstrip().split("\n")
     first = lines[0].rstrip()
-    more = len([line for line in lines if line]) > 1 or len(first) > _FIRST_CHARACTERS
-    return first[:_FIRST_CHARACTERS] + ("..." if more else "")
+    more = len([line for line in lines if line]) > 1 or len(first) > _FIRST_LINE_MAX
+    return first[:_FIRST_LINE_MAX] + ("..." if more else "")

@@ -92,7 +92,7 @@ def read_mounts(
 
 
 def _read(text: str, variables: dict[str, str], working_directory: str, escape: str) -> Mount:
-    given: dict[str, str] = {}
+    options: dict[str, str] = {}
     try:
         fields = read_record(text)
     except ValueError as error:
@@ -102,8 +102,8 @@ def _read(text: str, variables: dict[str, str], working_directory: str, escape: 
         key = _ALIASES.get(name.lower(), name.lower())
         if not equals and key not in _SWITCHES:
             raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
-        given[key] = expand(value, variables, escape=escape) if equals else "true"
-    kind = given.pop("type", "bind").lower()
+        options[key] = expand(value, variables, escape=escape) if equals else "true"
+    kind = options.pop("type", "bind").lower()
     if kind not in KINDS:
         raise DockerfileError(
             f'unsupported mount type "{kind}"',
@@ -111,27 +111,29 @@ def _read(text: str, variables: dict[str, str], working_directory: str, escape: 
             if kind == "ssh"
             else "",
         )
-    for key in given:
+    for key in options:
         if key not in _KEYS[kind]:
             raise DockerfileError(f"unexpected key '{key}' for mount type '{kind}'")
-    if given.get("sharing", "shared") not in _SHARING:
-        raise DockerfileError(f'unsupported sharing value "{given["sharing"]}"')
-    _set_target(kind, given, working_directory)
-    mount = Mount(kind, given)
+    if options.get("sharing", "shared") not in _SHARING:
+        raise DockerfileError(f'unsupported sharing value "{options["sharing"]}"')
+    _complete_target(kind, options, working_directory)
+    mount = Mount(kind, options)
     for name, base in (("uid", 10), ("gid", 10), ("mode", 8)):
         mount.number(name, 0, base)
     return mount
 
 
-def _set_target(kind: str, given: dict[str, str], working_directory: str) -> None:
+def _complete_target(kind: str, options: dict[str, str], working_directory: str) -> None:
     """Fill in what a secret's source and target leave out; make the target absolute."""
     if kind == "secret":
-        given.setdefault("id", given.pop("source", posixpath.basename(given.get("target", ""))))
-        if not given["id"]:
+        options.setdefault(
+            "id", options.pop("source", posixpath.basename(options.get("target", "")))
+        )
+        if not options["id"]:
             raise DockerfileError("invalid secret mount. one of source, target required")
-        given.setdefault("target", f"/run/secrets/{posixpath.basename(given['id'])}")
-    named = given.get("target", "")
-    target = posixpath.normpath(posixpath.join("/", working_directory, named))
-    given["target"] = "/" + target.lstrip("/")
-    if given["target"] == "/" or not named:
+        options.setdefault("target", f"/run/secrets/{posixpath.basename(options['id'])}")
+    given_target = options.get("target", "")
+    target = posixpath.normpath(posixpath.join("/", working_directory, given_target))
+    options["target"] = "/" + target.lstrip("/")
+    if options["target"] == "/" or not given_target:
         raise DockerfileError('invalid mount target "/"', hint="add target=/some/path")

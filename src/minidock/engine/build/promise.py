@@ -19,15 +19,15 @@ class Promise:
         self._state: State | None = None
         self.error: BaseException | None = None
 
-    def keep(self, state: State) -> None:
+    def set_result(self, state: State) -> None:
         self._state = state
         self._known.set()
 
-    def break_(self, error: BaseException) -> None:
+    def set_exception(self, error: BaseException) -> None:
         self.error = error
         self._known.set()
 
-    def wait(self) -> State:
+    def result(self) -> State:
         """The stage's last state. Raises Cancelled where it failed."""
         self._known.wait()
         if self._state is None:

@@ -16,7 +16,7 @@ import os
 
 from minidock.document import report_skipped
 from minidock.engine.image import images_json
-from minidock.engine.image.build_cache import kept_layers, records
+from minidock.engine.image.build_cache import cached_layers, records
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.image.settle import move_out
 from minidock.engine.store.events import emit_pruned
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 
-class Cached:
+class CacheRecord:
     """One thing that the build cache keeps.
 
     id: of the record. in_use: an image stands on its layer. used: seconds since 1970. path: what
@@ -38,18 +38,25 @@ class Cached:
     """
 
     def __init__(
-        self, path: str, *, chain_id: str, size_bytes: int, says: str, used: float, in_use: bool
+        self,
+        path: str,
+        *,
+        chain_id: str,
+        size_bytes: int,
+        description: str,
+        used: float,
+        in_use: bool,
     ) -> None:
         self.id = os.path.basename(path)[:25]
         self.path = path
         self.chain_id = chain_id
         self.size_bytes = size_bytes
-        self.says = says
+        self.description = description
         self.used = used
         self.in_use = in_use
 
 
-def listed(store: Store) -> list[Cached]:
+def list_cache_records(store: Store) -> list[CacheRecord]:
     """All that the cache keeps, the oldest use first.
 
     Where images.json is damaged, which is passed over, nothing counts as used.
@@ -62,11 +69,11 @@ def listed(store: Store) -> list[Cached]:
         report_skipped(error)
         layers = set()
     found = [
-        Cached(
+        CacheRecord(
             path,
             chain_id=record["chain_id"],
             size_bytes=record["size"],
-            says=record["says"],
+            description=record["says"],
             used=record["used"],
             in_use=record["chain_id"] in layers,
         )
@@ -78,7 +85,7 @@ def listed(store: Store) -> list[Cached]:
 
 def prune(
     store: Store, *, everything: bool, before: float | None = None, keep_bytes: int = 0
-) -> tuple[list[Cached], int]:
+) -> tuple[list[CacheRecord], int]:
     """Remove what the cache keeps, and return it, with the bytes that it took on the disk.
 
     everything: also what images stand on. before: only what was last used before that moment.
@@ -87,31 +94,33 @@ def prune(
     """
     if not is_made(store):
         return [], 0
-    with _Alone(store), Staging(store, "prune") as staging:
-        kept = listed(store)
-        left = sum({one.chain_id: one.size_bytes for one in kept}.values())
-        gone = []
-        for one in kept:
+    with _ExclusiveCacheLock(store), Staging(store, "prune") as staging:
+        cached = list_cache_records(store)
+        remaining_bytes = sum({one.chain_id: one.size_bytes for one in cached}.values())
+        removed = []
+        for one in cached:
             if one.in_use and not everything:
                 continue
-            if (before is not None and one.used >= before) or (keep_bytes and left <= keep_bytes):
+            if (before is not None and one.used >= before) or (
+                keep_bytes and remaining_bytes <= keep_bytes
+            ):
                 continue
-            left -= one.size_bytes
-            gone.append(one)
+            remaining_bytes -= one.size_bytes
+            removed.append(one)
         with ImagesLock(store) as lock:
             catalogue = images_json.read(store)
-            kept_layers(store)  # what is damaged is met before anything is done
+            cached_layers(store)  # what is damaged is met before anything is done
             with lock.unsettled():
-                for number, one in enumerate(gone):
+                for number, one in enumerate(removed):
                     os.rename(one.path, f"{staging.path}/record-{number}")
                 orphans = move_out(store, catalogue, staging.path)
         freed = sum(size_below(f"{staging.path}/{name}/diff")[1] for name in orphans)
-    freed += sum(one.size_bytes for one in gone if not one.chain_id)
+    freed += sum(one.size_bytes for one in removed if not one.chain_id)
     emit_pruned(store, "builder", freed)
-    return gone, freed
+    return removed, freed
 
 
-class _Alone:
+class _ExclusiveCacheLock:
     """The cache is used by nobody else while the block runs."""
 
     def __init__(self, store: Store) -> None:
@@ -137,7 +146,7 @@ def _layers_of_images(store: Store) -> set[str]:
     return {chain_id for image in images for chain_id in image["layers"]}
 
 
-def _mounts(store: Store) -> list[Cached]:
+def _mounts(store: Store) -> list[CacheRecord]:
     """The directories of RUN --mount=type=cache."""
     try:
         names = os.listdir(store.build_mounts)
@@ -153,11 +162,11 @@ def _mounts(store: Store) -> list[Cached]:
         except FileNotFoundError:
             continue  # it has just been pruned
         found.append(
-            Cached(
+            CacheRecord(
                 path,
                 chain_id="",
                 size_bytes=size_below(path)[1],
-                says="mount / from exec /bin/sh -c",
+                description="mount / from exec /bin/sh -c",
                 used=used,
                 in_use=False,
             )

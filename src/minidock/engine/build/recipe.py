@@ -94,11 +94,11 @@ def _build(store: Store, folder: str, output: RecipeOutput) -> Image:
     options.tags = [f"{name}:latest"]
     with output.screen() as progress:
         image = images.resolve(build(store, options, progress).image_id)
-    further = [f"{name}:{tag}" for tag in _tags(folder, image)]
-    for reference in further:
+    extra_tags = [f"{name}:{tag}" for tag in _tags(folder, image)]
+    for reference in extra_tags:
         images.tag(image.id, reference)
-    if further:
-        output.line(f"{name}:latest is also {', '.join(further)}")
+    if extra_tags:
+        output.line(f"{name}:latest is also {', '.join(extra_tags)}")
     return images.resolve(image.id)
 
 
@@ -170,14 +170,14 @@ def _run(folder: str, output_fd: int, progress: Callable[[str], None]) -> None:
 
     last = ""
 
-    def hear(line: str) -> None:
+    def on_line(line: str) -> None:
         nonlocal last
         last = line.rstrip("\n") or last
         progress(line.rstrip("\n"))
 
     script = f"{folder}/recipe"
     try:
-        sh.Command("/bin/sh")(script, _out=output_fd, _err=hear, _cwd=folder)
+        sh.Command("/bin/sh")(script, _out=output_fd, _err=on_line, _cwd=folder)
     except sh.ErrorReturnCode as failure:
         raise MinidockError(
             f"the recipe {script} ended with {failure.exit_code}", hint=last

@@ -14,7 +14,7 @@ import os
 
 from minidock.engine.build import run_mounts
 from minidock.engine.build.run_step import PROXIES, Cancelled, CommandFailed
-from minidock.engine.build.stubs import missing_places, remove_stubs
+from minidock.engine.build.stubs import missing_mount_points, remove_stubs
 from minidock.engine.container.create import Step, create
 from minidock.engine.lifecycle.remove import remove
 from minidock.engine.lifecycle.start import send_launch
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from minidock.engine.build.mounts import Mount
     from minidock.engine.build.options import Options
-    from minidock.engine.build.run_step import Command, Running
+    from minidock.engine.build.run_step import Command, RunningCommands
     from minidock.engine.build.stage_state import State
-    from minidock.engine.build.step_layer import Work
+    from minidock.engine.build.step_layer import StepOverlay
     from minidock.engine.container.containers import Container
     from minidock.paths import Store
 
@@ -44,10 +44,10 @@ def run(
     state: State,
     command: Command,
     mounts: list[Mount],
-    work: Work,
+    overlay: StepOverlay,
     *,
     home: str,
-    running: Running,
+    running: RunningCommands,
     output: Callable[[bytes], None],
 ) -> None:
     """Run a command on the layers so far; what it writes is in `work` then.
@@ -55,12 +55,18 @@ def run(
     home: the build's entry of staging/. mounts: prepared.
     Raises CommandFailed, Cancelled, and whatever keeps a container from starting.
     """
-    places = _missing_places(options, mounts, work)
-    step = Step(state.base_id, work.lowers or [_nothing(work)], work.upper, work.workdir, home)
+    mount_points = _missing_mount_points(options, mounts, overlay)
+    step = Step(
+        state.base_id,
+        overlay.lowers or [_empty_lower(overlay)],
+        overlay.upper,
+        overlay.workdir,
+        home,
+    )
     container = create(store, _body(options, state, command, mounts), name=None, step=step)
     try:
         run_mounts.mount_all(container, mounts)
-        code = _wait(container, running, output)
+        code = _start_and_wait(container, running, output)
     except (CommandNotFound, CommandNotRunnable) as error:
         _discard(store, container.id)
         output(f"{error}\n".encode())
@@ -68,27 +74,27 @@ def run(
     except BaseException:
         _discard(store, container.id)
         raise
-    remove_stubs(work.upper, places)
+    remove_stubs(overlay.upper, mount_points)
     if code:
         shown = " ".join(command.arguments)
         raise CommandFailed(f'process "{shown}" did not complete successfully: exit code: {code}')
 
 
-def _missing_places(options: Options, mounts: list[Mount], work: Work) -> list[str]:
+def _missing_mount_points(options: Options, mounts: list[Mount], overlay: StepOverlay) -> list[str]:
     """The mount points that starting the step will have to make."""
     targets = [mount.target for mount in mounts]
     targets += [bind.split(":")[1] for bind in options.binds]
     if not targets:
         return []
-    root = work.open()
+    root = overlay.open()
     try:
-        return missing_places(root, targets)
+        return missing_mount_points(root, targets)
     finally:
         os.close(root)
 
 
-def _nothing(work: Work) -> str:
-    path = f"{work.path}/nothing"
+def _empty_lower(overlay: StepOverlay) -> str:
+    path = f"{overlay.path}/nothing"
     os.makedirs(path, exist_ok=True)
     return path
 
@@ -128,12 +134,14 @@ def proxies(options: Options) -> list[str]:
     ]
 
 
-def _wait(container: Container, running: Running, output: Callable[[bytes], None]) -> int:
+def _start_and_wait(
+    container: Container, running: RunningCommands, output: Callable[[bytes], None]
+) -> int:
     """Start a container and listen to it until it has ended; returns its exit code."""
     socket = send_launch(container, Attachment(stdin=False))
     running.add(socket)
     try:
-        return _Listening(socket, output).until_end()
+        return _OutputReader(socket, output).wait_until_end()
     except MinidockError:
         if running.cancelled:
             raise Cancelled("cancelled") from None
@@ -142,8 +150,8 @@ def _wait(container: Container, running: Running, output: Callable[[bytes], None
         running.remove(socket)
 
 
-class _Listening(MonitorConnection):
-    """A connection to the monitor of a RUN step: it sends nothing and passes the output on."""
+class _OutputReader(MonitorConnection):
+    """A conversation with the monitor of a RUN step: nothing is sent, its words are passed on."""
 
     def __init__(self, socket: _socket.socket, output: Callable[[bytes], None]) -> None:
         super().__init__(socket, None, terminal=False)
@@ -153,7 +161,7 @@ class _Listening(MonitorConnection):
         del stream
         self._output(data)
 
-    def until_end(self) -> int:
+    def wait_until_end(self) -> int:
         """Wait until it has started, and then until it has ended."""
         self.wait_until_started()
         return self.wait_until_ended()

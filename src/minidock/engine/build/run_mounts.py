@@ -36,7 +36,7 @@ _POLL_SECONDS = 0.05
 _SECRET_MAX_BYTES = 500 << 10  # as BuildKit
 
 
-def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
+def load_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
     """Read the secret that a mount is about; returns whether there is one.
 
     Raises DockerfileError where it is required and was not given.
@@ -62,7 +62,7 @@ def provide_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
     return True
 
 
-def provide_cache(
+def acquire_cache(
     mount: Mount,
     store: Store,
     *,
@@ -79,16 +79,16 @@ def provide_cache(
     os.makedirs(store.build_mounts, mode=0o700, exist_ok=True)
     sharing = mount.options.get("sharing", "shared")
     number = 0
-    while not _hold(mount, home := base if number == 0 else f"{base}-{number}", sharing):
+    while not _try_lock(mount, directory := base if number == 0 else f"{base}-{number}", sharing):
         if sharing == "private":
             number += 1  # another step has that one just now
         else:
             check_cancelled()
             time.sleep(_POLL_SECONDS)
-    mount.host_path = f"{home}/data"
+    mount.host_path = f"{directory}/data"
     if not os.path.isdir(mount.host_path):
-        _make_cache(store, mount, home, fill)
-    os.utime(home)
+        _make_cache(store, mount, directory, fill)
+    os.utime(directory)
 
 
 def cache_name(mount: Mount) -> str:
@@ -96,31 +96,33 @@ def cache_name(mount: Mount) -> str:
     return mount.options.get("id") or mount.target
 
 
-def _make_cache(store: Store, mount: Mount, home: str, fill: Callable[[str], None] | None) -> None:
+def _make_cache(
+    store: Store, mount: Mount, directory: str, fill: Callable[[str], None] | None
+) -> None:
     """Make a cache's directory, beside its place first: it appears with all that is in it.
 
     Another step may be doing the same. rename(2) puts a directory in the place of an empty one, and
     whoever has mounted that goes on with a directory that nobody else sees: so each looks again.
     """
-    fresh = f"{home}/new-{os.urandom(8).hex()}"
-    os.mkdir(fresh)
-    os.chown(fresh, mount.number("uid", 0), mount.number("gid", 0))
-    os.chmod(fresh, mount.number("mode", 0o755, 8))
+    new_directory = f"{directory}/new-{os.urandom(8).hex()}"
+    os.mkdir(new_directory)
+    os.chown(new_directory, mount.number("uid", 0), mount.number("gid", 0))
+    os.chmod(new_directory, mount.number("mode", 0o755, 8))
     if fill is not None:
-        fill(fresh)
-    with exclusive(f"{home}/new.lock"):
+        fill(new_directory)
+    with exclusive(f"{directory}/new.lock"):
         if not os.path.isdir(mount.host_path):
-            os.rename(fresh, mount.host_path)
+            os.rename(new_directory, mount.host_path)
             return
-    remove_tree(store, fresh)  # another step was faster
+    remove_tree(store, new_directory)  # another step was faster
 
 
-def _hold(mount: Mount, home: str, sharing: str) -> bool:
-    os.makedirs(home, mode=0o700, exist_ok=True)
-    lock = os.open(f"{home}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    how = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
+def _try_lock(mount: Mount, directory: str, sharing: str) -> bool:
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    operation = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
     try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
+        fcntl.flock(lock, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return False
@@ -163,27 +165,27 @@ def mount_all(container: Container, mounts: list[Mount]) -> None:
     container.save()
 
 
-def _prepare(place: str, mount: Mount) -> str:
+def _prepare(mount_point: str, mount: Mount) -> str:
     """Put a mount's content somewhere on the host; returns the path to bind."""
     if mount.kind == "cache":
         return mount.host_path
-    os.mkdir(place, 0o711)
+    os.mkdir(mount_point, 0o711)
     if mount.kind == "secret":
-        return _secret_file(place, mount)
+        return _secret_file(mount_point, mount)
     os.makedirs(f"{mount.scratch}/upper", exist_ok=True)
     os.makedirs(f"{mount.scratch}/work", exist_ok=True)
     os.makedirs(f"{mount.scratch}/nothing", exist_ok=True)
     lowerdirs = [*reversed(mount.lowers), *([] if mount.lowers else [f"{mount.scratch}/nothing"])]
-    mount_overlay(lowerdirs, f"{mount.scratch}/upper", f"{mount.scratch}/work", place)
-    return _inside(place, mount.source)
+    mount_overlay(lowerdirs, f"{mount.scratch}/upper", f"{mount.scratch}/work", mount_point)
+    return _resolve_in_root(mount_point, mount.source)
 
 
-def _secret_file(place: str, mount: Mount) -> str:
+def _secret_file(mount_point: str, mount: Mount) -> str:
     """A secret, in a file of a file system in memory."""
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    parent, name = posixpath.split(place)
+    parent, name = posixpath.split(mount_point)
     mount_filesystem("secret", parent, f"/{name}", "tmpfs", flags=flags, data="mode=0711")
-    path = f"{place}/secret"
+    path = f"{mount_point}/secret"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     with open(fd, "wb") as file:
         file.write(mount.content or b"")
@@ -192,7 +194,7 @@ def _secret_file(place: str, mount: Mount) -> str:
     return path
 
 
-def _inside(root: str, path: str) -> str:
+def _resolve_in_root(root: str, path: str) -> str:
     """A path inside a mounted stage, links resolved as if it were "/"."""
     if not path:
         return root

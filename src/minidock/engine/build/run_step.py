@@ -59,7 +59,7 @@ class Command:
         if not documents:
             return instruction.text
         first = documents[0]
-        if len(documents) == 1 and _is_only(instruction.text):
+        if len(documents) == 1 and _is_single_heredoc(instruction.text):
             if first.content.startswith("#!"):
                 self.script = (first.name, first.text)
                 return f"/dev/pipes/{first.name}"
@@ -67,19 +67,19 @@ class Command:
         return instruction.text + "".join(f"\n{d.content}{d.name}" for d in documents)
 
 
-def _is_only(text: str) -> bool:
+def _is_single_heredoc(text: str) -> bool:
     """Whether a RUN's text is one here-document and nothing else."""
     return len(text.split()) == 1 and heredoc_of(text) is not None
 
 
 def created_by(command: Command, build_args: list[tuple[str, str]]) -> str:
     """Its entry in the history: the ARGs so far, and the whole command line."""
-    shown = [f"{name}={value}" for name, value in build_args]
-    counted = [f"|{len(shown)}", *shown] if shown else []
-    return " ".join(["RUN", *counted, *command.arguments, "# buildkit"])
+    args = [f"{name}={value}" for name, value in build_args]
+    arg_fields = [f"|{len(args)}", *args] if args else []
+    return " ".join(["RUN", *arg_fields, *command.arguments, "# buildkit"])
 
 
-class Running:
+class RunningCommands:
     """The commands that run for a build just now, so that all of them can be stopped."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Running:
         with self._lock:
             self._sockets.add(socket)
             if self.cancelled:
-                _hang_up(socket)
+                _shut_down(socket)
 
     def remove(self, socket: _socket.socket) -> None:
         with self._lock:
@@ -103,10 +103,10 @@ class Running:
         with self._lock:
             self.cancelled = True
             for socket in self._sockets:
-                _hang_up(socket)
+                _shut_down(socket)
 
 
-def _hang_up(socket: _socket.socket) -> None:
+def _shut_down(socket: _socket.socket) -> None:
     try:
         socket.shutdown(2)
     except OSError:

@@ -52,13 +52,13 @@ class Entry:
         """Those that belong to the file, wherever it goes."""
         if stat.S_ISLNK(self.status.st_mode):
             return {}
-        place = f"/proc/self/fd/{self.fd}"
+        root_path = f"/proc/self/fd/{self.fd}"
         try:
-            names = os.listxattr(place)
+            names = os.listxattr(root_path)
         except OSError:
             return {}  # a file system without
         return {
-            name: os.getxattr(place, name)
+            name: os.getxattr(root_path, name)
             for name in names
             if name.startswith("user.") or name == "security.capability"
         }
@@ -103,35 +103,35 @@ class Tree:
         os.close(self.root)
 
     @property
-    def place(self) -> str:
+    def root_path(self) -> str:
         """A path of its root, for as long as this process has it open."""
         return f"/proc/self/fd/{self.root}"
 
     def open(self, path: str) -> Entry:
         """What an instruction names, links followed. Raises FileNotFoundError, with `path`."""
-        real = self._real(path)
-        if real and self.hides(real):
+        real = self._resolve(path)
+        if real and self.ignores(real):
             raise FileNotFoundError(2, "not found", f"/{path}")
         try:
-            fd = open_in_root(self.place, f"/{real}")
+            fd = open_in_root(self.root_path, f"/{real}")
         except KernelError:
             raise FileNotFoundError(2, "not found", f"/{path}") from None
         return _entry(real, fd)
 
-    def _real(self, path: str) -> str:
+    def _resolve(self, path: str) -> str:
         """Where a path really leads to in this tree: what .dockerignore speaks of."""
         try:
-            fd = open_in_root(self.place, f"/{path}")
+            fd = open_in_root(self.root_path, f"/{path}")
         except KernelError:
             raise FileNotFoundError(2, "not found", f"/{path}") from None
         try:
             real = os.readlink(f"/proc/self/fd/{fd}")
-            top = os.readlink(self.place)
+            top = os.readlink(self.root_path)
         finally:
             os.close(fd)
         return posixpath.relpath(real, top) if real != top else ""
 
-    def hides(self, path: str) -> bool:
+    def ignores(self, path: str) -> bool:
         return self.ignore is not None and self.ignore.matches(path)
 
     def children(self, directory: Entry) -> Iterator[Entry]:
@@ -144,14 +144,14 @@ class Tree:
                 continue  # an editor's own file, or git's lock: it went while we looked
             entry = _entry(path, fd)
             try:
-                hidden = self.hides(path)
-                if hidden and not (entry.is_directory and self._shows_something(entry)):
+                ignored = self.ignores(path)
+                if ignored and not (entry.is_directory and self._has_included_files(entry)):
                     continue
                 yield entry
             finally:
                 entry.close()
 
-    def _shows_something(self, directory: Entry) -> bool:
+    def _has_included_files(self, directory: Entry) -> bool:
         """Whether an ignored directory holds what a "!" takes back."""
         assert self.ignore is not None
         if self.ignore.skips(directory.path):
@@ -175,7 +175,7 @@ class Tree:
 
     def _matches(self, folder: str, parts: list[tuple[str, Pattern | None]]) -> Iterator[str]:
         """The paths below a folder that the pattern's parts match, one part a level."""
-        (plain, pattern), *rest = parts
+        (literal, pattern), *rest = parts
         try:
             directory = self.open(folder)
         except FileNotFoundError:
@@ -187,7 +187,7 @@ class Tree:
         finally:
             directory.close()
         for name in names:
-            if not (name == plain if pattern is None else pattern.matches(name)):
+            if not (name == literal if pattern is None else pattern.matches(name)):
                 continue
             path = f"{folder}/{name}" if folder else name
             if rest:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 
 from minidock.engine.build import copy_step, run_step
-from minidock.engine.build.base_images import whole_name
-from minidock.engine.build.instruction_text import shown_instruction
+from minidock.engine.build.base_images import full_name
+from minidock.engine.build.instruction_text import format_instruction
 from minidock.engine.build.mounts import read_mounts
 from minidock.engine.build.source_tree import Source
-from minidock.engine.build.stage_plan import located
+from minidock.engine.build.stage_plan import ErrorLocation
 from minidock.engine.dockerfile import config as dockerfile_config
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.image.build_cache import key_of
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from minidock.engine.build.progress import Vertex
     from minidock.engine.build.stage_plan import Stage
     from minidock.engine.build.stage_state import State
-    from minidock.engine.build.step_layer import Work
-    from minidock.engine.build.step_sources import Files
+    from minidock.engine.build.step_layer import StepOverlay
+    from minidock.engine.build.step_sources import StepSources
     from minidock.engine.dockerfile.instruction import Instruction
     from minidock.engine.image.layers import StagedLayer
 
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 class StageBuilder:
     """Carries out one stage's instructions, on a state that it changes."""
 
-    def __init__(self, builder: Builder, files: Files, stage: Stage, state: State) -> None:
+    def __init__(self, builder: Builder, files: StepSources, stage: Stage, state: State) -> None:
         self._builder = builder
         self._files = files
         self._stage = stage
         self._state = state
         self._cmd_is_set = False
         self._step = 1 if stage.has_image else 0
-        self._steps = stage.layered
+        self._steps = stage.step_count
         self._uses_cache = builder.uses_cache(stage)
 
     def build(self) -> State:
@@ -58,14 +58,14 @@ class StageBuilder:
         triggers = self._builder.triggers(self._state, self._stage)
         self._steps += sum(one.keyword in ("RUN", "COPY", "ADD", "WORKDIR") for one in triggers)
         if self._stage.has_image:
-            self._say_base()
+            self._show_base()
         for instruction in [*triggers, *self._stage.instructions]:
             self._builder.check_cancelled()
-            with located(instruction):
-                self._carry_out(instruction)
+            with ErrorLocation(instruction):
+                self._execute(instruction)
         return self._state
 
-    def _carry_out(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction) -> None:
         keyword = instruction.keyword
         if keyword == "RUN":
             self._run(instruction)
@@ -89,7 +89,7 @@ class StageBuilder:
         elif instruction.keyword == "ENV":
             state.variables.update(dockerfile_config.pairs(instruction, state.variables))
         if instruction.keyword == "WORKDIR":
-            self._work_directory(instruction, history)
+            self._workdir(instruction, history)
         elif history:
             state.note(history)
 
@@ -102,21 +102,21 @@ class StageBuilder:
             if value is not None:
                 state.variables[name] = value
             state.build_args.append((name, value or ""))
-        said = " ".join(n if d is None else f"{n}={d}" for n, d in pairs)
-        state.note(f"ARG {said}")
+        text = " ".join(n if d is None else f"{n}={d}" for n, d in pairs)
+        state.note(f"ARG {text}")
 
-    def _work_directory(self, instruction: Instruction, history: str) -> None:
+    def _workdir(self, instruction: Instruction, history: str) -> None:
         state = self._state
         path, user = state.working_directory, str(state.config.get("User") or "")
         if path == "/":
             state.note(history)
             return
         key = key_of("workdir", state.top, path, user)
-        self._layer(
+        self._layer_step(
             instruction,
             history,
             lambda: key,
-            lambda work, vertex: copy_step.make_working_directory(path, user, work),
+            lambda overlay, vertex: copy_step.make_working_directory(path, user, overlay),
         )
 
     def _run(self, instruction: Instruction) -> None:
@@ -134,19 +134,19 @@ class StageBuilder:
                 [[*mount.key(), self._files.mount_key(mount, self._stage)] for mount in mounts],
             )  # fmt: skip
 
-        def act(work: Work, vertex: Vertex) -> None:
+        def execute(overlay: StepOverlay, vertex: Vertex) -> None:
             from minidock.engine.build import run_container, run_mounts
 
             try:
-                ready = self._files.provide(mounts, self._stage, work, command)
+                ready = self._files.prepare_mounts(mounts, self._stage, overlay, command)
                 run_container.run(
-                    builder.store, options, state, command, ready, work,
+                    builder.store, options, state, command, ready, overlay,
                     home=builder.staging, running=builder.running, output=vertex.write,
                 )  # fmt: skip
             finally:
                 run_mounts.release(mounts)
 
-        self._layer(instruction, run_step.created_by(command, args), key, act)
+        self._layer_step(instruction, run_step.created_by(command, args), key, execute)
 
     def _copy(self, instruction: Instruction) -> None:
         state = self._state
@@ -159,18 +159,18 @@ class StageBuilder:
             sources.extend(found)
             return copy.key(state.top, copy_step.checksums(found))
 
-        def act(work: Work, vertex: Vertex) -> None:
-            copy_step.copy_sources(copy, sources, work)
+        def execute(overlay: StepOverlay, vertex: Vertex) -> None:
+            copy_step.copy_sources(copy, sources, overlay)
 
         quick = self._files.quick_key(copy, self._stage, origin, state)
-        self._layer(instruction, copy.created_by(), key, act, quick=quick)
+        self._layer_step(instruction, copy.created_by(), key, execute, quick=quick)
 
-    def _layer(
+    def _layer_step(
         self,
         instruction: Instruction,
         history: str,
         key: Callable[[], str],
-        act: Callable[[Work, Vertex], None],
+        execute: Callable[[StepOverlay, Vertex], None],
         *,
         quick: str = "",
     ) -> None:
@@ -181,42 +181,46 @@ class StageBuilder:
         """
         self._step += 1
         builder, state = self._builder, self._state
-        says = shown_instruction(instruction, state.variables)
-        vertex = builder.progress.vertex(self._named(says))
-        with builder.watching(vertex, instruction):
+        description = format_instruction(instruction, state.variables)
+        vertex = builder.progress.vertex(self._step_name(description))
+        with builder.record_failure(vertex, instruction):
             found = builder.cache.find(quick) if quick and self._uses_cache else None
             if found is None:
                 name = key()
                 found = builder.cache.find(name) if self._uses_cache else None
                 if found is not None and quick:
-                    builder.cache.alias(quick, found, says=says)
+                    builder.cache.alias(quick, found, description=description)
             if found is not None:
                 vertex.cached()
             else:
                 # A build that is all cached makes none, and does not pay for what makes them.
-                from minidock.engine.build.step_layer import Work
+                from minidock.engine.build.step_layer import StepOverlay
 
                 vertex.begin()
-                work = Work(builder.new_path(), state.directories(builder.store))
-                story = f"build {os.path.basename(builder.staging)} {self._named(says)}"
-                with telling(builder.store.build_journal, story):
-                    act(work, vertex)
-                    layer = work.layer()
-                found = builder.cache.keep(name, self._chain_id(layer), layer, says=says)
+                overlay = StepOverlay(builder.new_path(), state.directories(builder.store))
+                title = f"build {os.path.basename(builder.staging)} {self._step_name(description)}"
+                with telling(builder.store.build_journal, title):
+                    execute(overlay, vertex)
+                    layer = overlay.layer()
+                found = builder.cache.add(
+                    name, self._chain_id(layer), layer, description=description
+                )
                 if quick:
-                    builder.cache.alias(quick, found, says=says)
+                    builder.cache.alias(quick, found, description=description)
                 vertex.done()
         state.add_layer(found.diff_id, found.created, history)
 
     def _chain_id(self, layer: StagedLayer) -> str:
         return chain_ids([*self._state.diff_ids, layer.diff_id])[-1]
 
-    def _say_base(self) -> None:
-        vertex = self._builder.progress.vertex(self._named(f"FROM {whole_name(self._stage.image)}"))
+    def _show_base(self) -> None:
+        vertex = self._builder.progress.vertex(
+            self._step_name(f"FROM {full_name(self._stage.image)}")
+        )
         vertex.cached()
 
-    def _named(self, says: str) -> str:
+    def _step_name(self, description: str) -> str:
         """How progress calls a step: "[2/4] RUN make"; among several stages "[name 2/4] …"."""
         width = len(str(self._steps))
         name = f"{self._stage.shown} " if self._builder.has_several_stages else ""
-        return f"[{name}{self._step:>{width}}/{self._steps}] {says}"
+        return f"[{name}{self._step:>{width}}/{self._steps}] {description}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 from minidock.engine.dockerfile import checks
 from minidock.engine.dockerfile.config import arg_pairs
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import expand, quoted
+from minidock.engine.dockerfile.shell_words import expand, go_quote
 from minidock.numerals import is_decimal
 from minidock.oci import image_config
 
@@ -55,7 +55,7 @@ class Stage:
         return self.name or f"stage-{self.number}"
 
     @property
-    def layered(self) -> int:
+    def step_count(self) -> int:
         """How many of its instructions make a layer, its FROM an image counted as one."""
         own = sum(instruction.keyword in _LAYERED for instruction in self.instructions)
         return own + self.has_image
@@ -79,7 +79,7 @@ class Plan:
         self.stages = stages
         self.target = target
         self.global_args = global_args
-        self.needed = list(_closure(target))
+        self.needed = list(_in_dependency_order(target))
 
 
 def plan(dockerfile: Dockerfile, *, build_args: dict[str, str], target: str) -> Plan:
@@ -91,15 +91,15 @@ def plan(dockerfile: Dockerfile, *, build_args: dict[str, str], target: str) -> 
     instructions, found = checks.stages(dockerfile)
     global_args: dict[str, str | None] = dict(platform_args())
     for instruction in instructions:
-        with located(instruction):
+        with ErrorLocation(instruction):
             for name, default in arg_pairs(instruction, _values(global_args)):
                 global_args[name] = build_args.get(name, default)
     stages: list[Stage] = []
     for one in found:
-        with located(one.start):
+        with ErrorLocation(one.start):
             stages.append(_stage(one, stages, _values(global_args)))
     chosen = _find_target(stages, target) if target else stages[-1]
-    for stage in _before(chosen):
+    for stage in _reachable(chosen):
         _resolve_needs(stage, stages)
     return Plan(stages, chosen, global_args)
 
@@ -160,7 +160,7 @@ def _find_target(stages: list[Stage], target: str) -> Stage:
             return stage
     if is_decimal(target) and int(target) < len(stages):
         return stages[int(target)]
-    raise DockerfileError(f"target stage {quoted(target)} could not be found")
+    raise DockerfileError(f"target stage {go_quote(target)} could not be found")
 
 
 def _resolve_needs(stage: Stage, stages: list[Stage]) -> None:
@@ -169,8 +169,8 @@ def _resolve_needs(stage: Stage, stages: list[Stage]) -> None:
         for source in sources_of(instruction):
             if source in stage.needs:
                 continue
-            with located(instruction):
-                stage.needs[source] = _source(source, stage, stages, instruction)
+            with ErrorLocation(instruction):
+                stage.needs[source] = _source_stage(source, stage, stages, instruction)
 
 
 def sources_of(instruction: Instruction) -> Iterator[str]:
@@ -185,7 +185,7 @@ def sources_of(instruction: Instruction) -> Iterator[str]:
                     yield source
 
 
-def _source(name: str, stage: Stage, stages: list[Stage], instruction: Instruction) -> Stage:
+def _source_stage(name: str, stage: Stage, stages: list[Stage], instruction: Instruction) -> Stage:
     named = [s for s in stages if s.name and s.name == name.lower()]
     if not named and is_decimal(name):
         if int(name) >= len(stages):
@@ -209,26 +209,26 @@ def refuse_source(name: str, stage: Stage, instruction: Instruction) -> NoReturn
     """Raise the error for a stage that cannot be taken from, in BuildKit's words."""
     act = "mount" if instruction.keyword == "RUN" else "copy"
     raise DockerfileError(
-        f"cannot {act} from stage {quoted(name)}, it needs to be defined before current stage "
-        f"{quoted(stage.shown)}"
+        f"cannot {act} from stage {go_quote(name)}, it needs to be defined before current stage "
+        f"{go_quote(stage.shown)}"
     )
 
 
-def _before(target: Stage) -> Iterator[Stage]:
+def _reachable(target: Stage) -> Iterator[Stage]:
     """The target and what stands below it by FROM and, as it becomes known, by --from."""
-    waiting, seen = [target], set()
-    while waiting:
-        stage = waiting.pop()
+    pending, seen = [target], set()
+    while pending:
+        stage = pending.pop()
         if id(stage) in seen:
             continue
         seen.add(id(stage))
         yield stage
-        waiting += stage.needs.values()
+        pending += stage.needs.values()
         if stage.base is not None:
-            waiting.append(stage.base)
+            pending.append(stage.base)
 
 
-def _closure(target: Stage) -> Iterator[Stage]:
+def _in_dependency_order(target: Stage) -> Iterator[Stage]:
     """The target and all that it needs, each after what it needs itself."""
     done: set[int] = set()
 
@@ -245,7 +245,7 @@ def _closure(target: Stage) -> Iterator[Stage]:
     return visit(target)
 
 
-class located:
+class ErrorLocation:
     """What a block finds wrong is said to be at an instruction."""
 
     def __init__(self, instruction: Instruction) -> None:

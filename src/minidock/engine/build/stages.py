@@ -15,22 +15,23 @@ if TYPE_CHECKING:
     from minidock.engine.build.builder import Builder
     from minidock.engine.build.stage_plan import Stage
     from minidock.engine.build.stage_state import State
-    from minidock.engine.build.step_sources import Files
+    from minidock.engine.build.step_sources import StepSources
 
 
-def build_stages(builder: Builder, files: Files) -> State:
+def build_stages(builder: Builder, files: StepSources) -> State:
     """Build all needed stages; returns the target's last state.
 
     Raises what made the first of them fail.
     """
     stages = [stage for stage in builder.plan.needed if stage.number >= 0]
     if len(stages) == 1:
-        return _state(builder, files, stages[0])
+        return _build_stage(builder, files, stages[0])
     from threading import Thread
 
     builder.promises.update({id(stage): Promise() for stage in stages})
     threads = [
-        Thread(target=_build, args=(builder, files, stage), name=stage.shown) for stage in stages
+        Thread(target=_run_thread, args=(builder, files, stage), name=stage.shown)
+        for stage in stages
     ]
     try:
         for thread in threads:
@@ -41,7 +42,7 @@ def build_stages(builder: Builder, files: Files) -> State:
         builder.running.cancel()
         for stage, thread in zip(stages, threads, strict=True):
             if thread.ident is None:  # not started: whoever waits for it would do so for ever
-                builder.promises[id(stage)].break_(error)
+                builder.promises[id(stage)].set_exception(error)
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
@@ -54,15 +55,15 @@ def build_stages(builder: Builder, files: Files) -> State:
     return builder.state_of(builder.plan.target)
 
 
-def _build(builder: Builder, files: Files, stage: Stage) -> None:
+def _run_thread(builder: Builder, files: StepSources, stage: Stage) -> None:
     """A thread's work: one stage, and its promise kept or broken."""
     promise = builder.promises[id(stage)]
     try:
-        promise.keep(_state(builder, files, stage))
+        promise.set_result(_build_stage(builder, files, stage))
     except BaseException as error:
-        promise.break_(error)
+        promise.set_exception(error)
         builder.running.cancel()
 
 
-def _state(builder: Builder, files: Files, stage: Stage) -> State:
+def _build_stage(builder: Builder, files: StepSources, stage: Stage) -> State:
     return StageBuilder(builder, files, stage, builder.first_state(stage)).build()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Work:
+class StepOverlay:
     """A step's directories in staging/: upper and work, and later its layer.
 
     path: of the step's own directory, which must not exist. lowers: the directories of the layers

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from minidock.engine.build.run_step import Command
     from minidock.engine.build.stage_plan import Stage
     from minidock.engine.build.stage_state import State
-    from minidock.engine.build.step_layer import Work
+    from minidock.engine.build.step_layer import StepOverlay
 
 
-class Files:
+class StepSources:
     """Where COPY, ADD and RUN --mount get files from, for one build."""
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
         self._open: list[Tree] = []
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> StepSources:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -39,7 +39,7 @@ class Files:
             tree.close()
         self._open.clear()
 
-    def _kept(self, tree: Tree) -> Tree:
+    def _keep_open(self, tree: Tree) -> Tree:
         self._open.append(tree)
         return tree
 
@@ -55,17 +55,17 @@ class Files:
         for name in copy.names:
             if copy.keyword == "ADD" and copy_step.is_remote(name):
                 check_fetch(name, self._builder.options)
-                from minidock.engine.build.add_remote import fetched
+                from minidock.engine.build.add_remote import fetch_tree
 
-                fetched_tree = self._kept(fetched(copy, name, self._builder.new_path()))
-                found += copy_step.all_of(fetched_tree)
+                fetched_tree = self._keep_open(fetch_tree(copy, name, self._builder.new_path()))
+                found += copy_step.all_sources(fetched_tree)
                 continue
-            tree = tree or self._tree(stage, origin)
-            found += copy_step.found_sources(copy, name, tree)
-        if copy.documents:
+            tree = tree or self._open_source(stage, origin)
+            found += copy_step.find_sources(copy, name, tree)
+        if copy.heredocs:
             path = self._builder.new_path()
-            documents = self._kept(copy_step.documents_tree(copy.documents, path))
-            found += [Source(documents, name) for name, _ in copy.documents]
+            heredocs = self._keep_open(copy_step.heredoc_tree(copy.heredocs, path))
+            found += [Source(heredocs, name) for name, _ in copy.heredocs]
         return found
 
     def quick_key(self, copy: Copy, stage: Stage, origin: str, state: State) -> str:
@@ -75,15 +75,15 @@ class Files:
         source = self._builder.state_of(stage.needs[origin])
         return copy.key(state.top, "from", source.top, copy.names)
 
-    def _tree(self, stage: Stage, origin: str) -> Tree:
+    def _open_source(self, stage: Stage, origin: str) -> Tree:
         if not origin:
-            return self._kept(self._builder.context.tree())
+            return self._keep_open(self._builder.context.tree())
         source = self._builder.state_of(stage.needs[origin])
         from minidock.engine.build.step_layer import open_stage
 
         lowers = source.directories(self._builder.store)
         root = open_stage(lowers, self._builder.new_path())
-        return self._kept(Tree(root, what=f"{origin}"))
+        return self._keep_open(Tree(root, what=f"{origin}"))
 
     # RUN --mount
 
@@ -105,8 +105,8 @@ class Files:
                 f'failed to calculate checksum of {tree.what}: "/{mount.source}": not found'
             ) from None
 
-    def provide(
-        self, mounts: list[Mount], stage: Stage, work: Work, command: Command
+    def prepare_mounts(
+        self, mounts: list[Mount], stage: Stage, overlay: StepOverlay, command: Command
     ) -> list[Mount]:
         """Get ready what a RUN's mounts are about; returns those that there are."""
         from minidock.engine.build import run_mounts
@@ -117,18 +117,18 @@ class Files:
         for mount in sorted(
             caches, key=run_mounts.cache_name
         ):  # so that no two wait for each other
-            self._provide_cache(mount, stage)
+            self._acquire_cache(mount, stage)
         for number, mount in enumerate(mounts):
-            mount.scratch = f"{work.path}/mount-{number}"
+            mount.scratch = f"{overlay.path}/mount-{number}"
             if mount.kind == "secret":
-                if not run_mounts.provide_secret(mount, builder.options.secrets):
+                if not run_mounts.load_secret(mount, builder.options.secrets):
                     continue
             elif mount.kind == "bind":
                 os.mkdir(mount.scratch, 0o700)
                 mount.lowers = self._lowers(mount, stage)
             ready.append(mount)
         if command.script is not None:
-            ready.append(self._script(command.script, work))
+            ready.append(self._script_mount(command.script, overlay))
         return ready
 
     def _lowers(self, mount: Mount, stage: Stage) -> list[str]:
@@ -156,7 +156,7 @@ class Files:
             os.close(root)
         return folder
 
-    def _provide_cache(self, mount: Mount, stage: Stage) -> None:
+    def _acquire_cache(self, mount: Mount, stage: Stage) -> None:
         from minidock.engine.build import run_mounts
         from minidock.engine.build.copy_tree import Copier
 
@@ -166,22 +166,22 @@ class Files:
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with Copier(root, owner=None, mode=None) as copier:
-                    copier.copy(self._tree(stage, origin), mount.source, "/")
+                    copier.copy(self._open_source(stage, origin), mount.source, "/")
             finally:
                 os.close(root)
 
-        run_mounts.provide_cache(
+        run_mounts.acquire_cache(
             mount,
             self._builder.store,
             check_cancelled=self._builder.check_cancelled,
             fill=fill if origin else None,
         )
 
-    def _script(self, script: tuple[str, str], work: Work) -> Mount:
+    def _script_mount(self, script: tuple[str, str], overlay: StepOverlay) -> Mount:
         """The directory /dev/pipes, with a here-document that is a program."""
         name, content = script
         mount = Mount("bind", {"target": "/dev/pipes"})
-        mount.scratch = f"{work.path}/script"
+        mount.scratch = f"{overlay.path}/script"
         os.makedirs(f"{mount.scratch}/lower", mode=0o755)
         path = f"{mount.scratch}/lower/{os.path.basename(name)}"
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:

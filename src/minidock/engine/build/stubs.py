@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def missing_places(root: int, targets: Iterable[str]) -> list[str]:
+def missing_mount_points(root: int, targets: Iterable[str]) -> list[str]:
     """What of some mount points' paths is not there yet, outer ones first.
 
     root: a descriptor of the layers so far. Returns paths without links in them.

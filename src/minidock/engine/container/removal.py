@@ -19,7 +19,7 @@ from minidock.engine.container.volumes import inspect as inspect_volume
 from minidock.engine.container.volumes import remove as remove_volume
 from minidock.engine.container.volumes import take_back
 from minidock.engine.image.references import users_of
-from minidock.engine.image.removal import collect
+from minidock.engine.image.removal import collect_garbage
 from minidock.engine.store.events import emit
 from minidock.engine.store.journal import recording_to
 from minidock.engine.store.locks import exclusive, owner_of
@@ -46,7 +46,7 @@ def remove_owned(container: Container, *, volumes: bool) -> None:
         _remove_anonymous_volumes(container)
     emit_container(container, "destroy")
     try:
-        collect(container.store, users_of(container.store))
+        collect_garbage(container.store, users_of(container.store))
     except DamagedFile as error:  # the container is gone; its image stays
         document.report_skipped(error)
 

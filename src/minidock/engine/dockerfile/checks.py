@@ -9,11 +9,11 @@ Source: BuildKit's frontend/dockerfile/instructions, whose answers the tests hol
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.flags import BOOLEAN, OFTEN, ONCE, read_flags
-from minidock.engine.dockerfile.health import read_health
+from minidock.engine.dockerfile.flags import BOOLEAN, ONCE, REPEATABLE, read_flags
+from minidock.engine.dockerfile.health import parse_healthcheck
 from minidock.engine.dockerfile.heredoc import heredoc_of
-from minidock.engine.dockerfile.pairs import is_old_form, name_values, quoted_words
-from minidock.engine.dockerfile.shell_words import quoted
+from minidock.engine.dockerfile.pairs import is_legacy_form, name_values, quoted_words
+from minidock.engine.dockerfile.shell_words import go_quote
 from minidock.engine.dockerfile.suggest import did_you_mean
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "LABEL": {},
     "MAINTAINER": {},
     "ONBUILD": {},
-    "RUN": {"mount": OFTEN, "network": ONCE},
+    "RUN": {"mount": REPEATABLE, "network": ONCE},
     "SHELL": {},
     "STOPSIGNAL": {},
     "USER": {},
@@ -48,8 +48,8 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
 _ONE_ARGUMENT = ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR")
 _SOME_ARGUMENTS = ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "VOLUME")
 _NETWORKS = ("default", "host", "none")
-_FLAGS_FIRST = ("ENV", "LABEL", "SHELL")  # which of two errors Docker tells of
-_NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_FLAGS_CHECKED_FIRST = ("ENV", "LABEL", "SHELL")  # which of two errors Docker tells of
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STANDARD_SYNTAX = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
@@ -102,14 +102,14 @@ def check_syntax(instruction: Instruction) -> None:
         return
     text, escape = instruction.text, instruction.escape
     words = quoted_words(text, escape=escape)
-    if is_old_form(words):
+    if is_legacy_form(words):
         if not name_values(text, escape=escape):
             raise DockerfileError(f"{instruction.keyword} must have two arguments")
         return
     for word in words:
         if "=" not in word:
             raise DockerfileError(
-                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value"
+                f"Syntax error - can't find = in {go_quote(word)}. Must be of the form: name=value"
             )
 
 
@@ -132,28 +132,28 @@ def _check(instruction: Instruction) -> None:
             f"unknown instruction: {instruction.written_keyword}"
             f"{did_you_mean(instruction.written_keyword, FLAGS)}"
         )
-    if not (instruction.source.isprintable() or _encodes(instruction.source)):
+    if not (instruction.source.isprintable() or _is_utf8(instruction.source)):
         raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
     if "\0" in instruction.source or "\0" in "".join(instruction.json or ()):
         raise DockerfileError("a NUL character can be no part of an instruction")
-    if keyword in _FLAGS_FIRST:
+    if keyword in _FLAGS_CHECKED_FIRST:
         instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
-    is_nothing = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
-    if keyword in _ONE_ARGUMENT and is_nothing:
+    is_empty = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
+    if keyword in _ONE_ARGUMENT and is_empty:
         raise DockerfileError(f"{keyword} requires exactly one argument")
-    if keyword in _SOME_ARGUMENTS and is_nothing:
+    if keyword in _SOME_ARGUMENTS and is_empty:
         raise DockerfileError(f"{keyword} requires at least one argument")
     if keyword in _CHECKS:
         _CHECKS[keyword](instruction)
     instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
     if keyword == "HEALTHCHECK":
-        read_health(instruction)
+        parse_healthcheck(instruction)
     network = instruction.flag("network", "default")
     if keyword == "RUN" and network not in _NETWORKS:
-        raise DockerfileError(f"invalid network mode {quoted(network)}")
+        raise DockerfileError(f"invalid network mode {go_quote(network)}")
 
 
-def _encodes(text: str) -> bool:
+def _is_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -168,10 +168,10 @@ def _check_from(instruction: Instruction) -> None:
     if len(words) == 1:
         return
     name = words[2].lower()
-    allowed = _NAME_LETTERS + "0123456789-_."
-    if name[0] not in _NAME_LETTERS or not all(character in allowed for character in name):
+    allowed = _LETTERS + "0123456789-_."
+    if name[0] not in _LETTERS or not all(character in allowed for character in name):
         raise DockerfileError(
-            f"invalid name for build stage: {quoted(words[2])}, "
+            f"invalid name for build stage: {go_quote(words[2])}, "
             "name can't start with a number or contain symbols"
         )
 

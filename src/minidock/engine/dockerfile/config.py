@@ -20,12 +20,18 @@ from __future__ import annotations
 import posixpath
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.duration import go_text
+from minidock.engine.dockerfile.duration import format_go_duration
 from minidock.engine.dockerfile.glob import GROWTH_MAX
-from minidock.engine.dockerfile.health import read_health
+from minidock.engine.dockerfile.health import parse_healthcheck
 from minidock.engine.dockerfile.pairs import name_values, quoted_words
 from minidock.engine.dockerfile.ports import exposed_ports
-from minidock.engine.dockerfile.shell_words import SPACES, expand, expand_words, quoted, quoted_rune
+from minidock.engine.dockerfile.shell_words import (
+    SPACES,
+    expand,
+    expand_words,
+    go_quote,
+    go_quote_rune,
+)
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 from minidock.signals import signal_number
@@ -55,9 +61,9 @@ def apply(
     leaves it; an inherited one does not go with a new ENTRYPOINT.
     Raises DockerfileError with the instruction's place; KeyError for RUN, COPY, ADD, FROM and ARG.
     """
-    act = _INSTRUCTIONS[instruction.keyword]
+    handler = _INSTRUCTIONS[instruction.keyword]
     try:
-        history = act(config, instruction, variables)
+        history = handler(config, instruction, variables)
     except DockerfileError as error:
         raise error.at(instruction.first_line, instruction.last_line) from None
     if instruction.keyword == "ENTRYPOINT" and not cmd_is_set:
@@ -111,13 +117,13 @@ def _command(config: dict[str, Any], instruction: Instruction) -> list[str]:
 def _cmd(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
     config["Cmd"] = _command(config, instruction)
     config["ArgsEscaped"] = True  # for Windows only; Docker says it of every CMD
-    return f"CMD {_list(config['Cmd'])}"
+    return f"CMD {_quote_list(config['Cmd'])}"
 
 
 def _entrypoint(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
     command = _command(config, instruction)
     config["Entrypoint"] = command or None
-    return f"ENTRYPOINT {_list(command)}"
+    return f"ENTRYPOINT {_quote_list(command)}"
 
 
 def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
@@ -133,7 +139,7 @@ def _env(config: dict[str, Any], instruction: Instruction, variables: Mapping[st
     if sum(map(len, entries)) > GROWTH_MAX:
         raise DockerfileError(f"the environment is larger than {GROWTH_MAX >> 20} MiB")
     config["Env"] = entries
-    return _spelled("ENV", added)
+    return _join_pairs("ENV", added)
 
 
 def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
@@ -142,7 +148,7 @@ def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[
     if sum(len(name) + len(value) for name, value in labels.items()) > GROWTH_MAX:
         raise DockerfileError(f"the labels are larger than {GROWTH_MAX >> 20} MiB")
     config["Labels"] = labels
-    return _spelled("LABEL", added)
+    return _join_pairs("LABEL", added)
 
 
 def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
@@ -194,12 +200,12 @@ def _shell(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str
 
 
 def _healthcheck(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
-    check = read_health(instruction)
+    check = parse_healthcheck(instruction)
     config["Healthcheck"] = check
     fields = ("Interval", "Timeout", "StartPeriod", "StartInterval")
-    durations = " ".join(f'"{go_text(check.get(field, 0))}"' for field in fields)
-    retries = quoted_rune(check.get("Retries", 0))  # Docker prints the number as a character
-    return f"HEALTHCHECK &{{{_list(check['Test'])} {durations} {retries}}}"
+    durations = " ".join(f'"{format_go_duration(check.get(field, 0))}"' for field in fields)
+    retries = go_quote_rune(check.get("Retries", 0))  # Docker prints the number as a character
+    return f"HEALTHCHECK &{{{_quote_list(check['Test'])} {durations} {retries}}}"
 
 
 def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
@@ -227,12 +233,12 @@ def _is_signal(name: str) -> bool:
     return True
 
 
-def _spelled(keyword: str, values: list[tuple[str, str]]) -> str:
+def _join_pairs(keyword: str, values: list[tuple[str, str]]) -> str:
     return " ".join([keyword, *(f"{name}={value}" for name, value in values)])
 
 
-def _list(strings: list[str]) -> str:
-    return f"[{' '.join(map(quoted, strings))}]"
+def _quote_list(strings: list[str]) -> str:
+    return f"[{' '.join(map(go_quote, strings))}]"
 
 
 _INSTRUCTIONS: dict[str, Apply] = {

@@ -73,7 +73,7 @@ def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: boo
     config.apply(changed, instruction, variables, cmd_is_set=cmd_is_set)
     keyword, has_words = instruction.keyword, bool(instruction.text)
     if keyword == "WORKDIR":
-        changed["WorkingDir"] = _tidied(changed["WorkingDir"])
+        changed["WorkingDir"] = _clean_path(changed["WorkingDir"])
     elif keyword == "CMD":
         changed.pop("ArgsEscaped")  # only `build` says so
         if not has_words:
@@ -82,5 +82,5 @@ def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: boo
         changed["Entrypoint"] = None
 
 
-def _tidied(path: str) -> str:
+def _clean_path(path: str) -> str:
     return "/" + posixpath.normpath(path).lstrip("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.shell_words import quoted
+from minidock.engine.dockerfile.shell_words import go_quote
 
 _UNITS_NS = {
     "ns": 1,
@@ -19,7 +19,7 @@ _MAX_NS = (1 << 63) - 1
 _DIGITS = "0123456789"
 
 
-def go_duration(text: str) -> int:
+def parse_go_duration(text: str) -> int:
     """A duration in nanoseconds. Raises DockerfileError in the words of time.ParseDuration."""
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in ("-", "+") else text
@@ -27,7 +27,7 @@ def go_duration(text: str) -> int:
         return 0
     total = 0
     if not rest:
-        raise DockerfileError(f"time: invalid duration {quoted(text)}")
+        raise DockerfileError(f"time: invalid duration {go_quote(text)}")
     while rest:
         number = _leading(rest, digits=True)
         rest = rest[len(number) :]
@@ -35,19 +35,21 @@ def go_duration(text: str) -> int:
         rest = rest[len(unit) :]
         whole, _, fraction = number.partition(".")
         if not (whole + fraction) or "." in fraction:
-            raise DockerfileError(f"time: invalid duration {quoted(text)}")
+            raise DockerfileError(f"time: invalid duration {go_quote(text)}")
         if not unit:
-            raise DockerfileError(f"time: missing unit in duration {quoted(text)}")
+            raise DockerfileError(f"time: missing unit in duration {go_quote(text)}")
         if unit not in _UNITS_NS:
-            raise DockerfileError(f"time: unknown unit {quoted(unit)} in duration {quoted(text)}")
+            raise DockerfileError(
+                f"time: unknown unit {go_quote(unit)} in duration {go_quote(text)}"
+            )
         unit_ns = _UNITS_NS[unit]
         total += int(whole or 0) * unit_ns + int(fraction or 0) * unit_ns // 10 ** len(fraction)
         if total > _MAX_NS:
-            raise DockerfileError(f"time: invalid duration {quoted(text)}")
+            raise DockerfileError(f"time: invalid duration {go_quote(text)}")
     return sign * total
 
 
-def go_text(duration_ns: int) -> str:
+def format_go_duration(duration_ns: int) -> str:
     """A duration as Go prints it: 1m30s, 1.5s, 300ms, 0s."""
     if duration_ns < 1_000_000_000:
         for unit in ("ms", "µs", "ns"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 BOOLEAN = "boolean"
 ONCE = "once"
-OFTEN = "often"
+REPEATABLE = "often"
 
 
 def split_flags(line: str) -> tuple[list[str], str]:
@@ -64,7 +64,7 @@ def read_flags(words: list[str], known: Mapping[str, str]) -> list[tuple[str, st
         name, equals, value = word[2:].partition("=")
         if name not in known:
             raise DockerfileError(f"unknown flag: {name}{did_you_mean(name, known)}")
-        if known[name] != OFTEN and name in dict(flags):
+        if known[name] != REPEATABLE and name in dict(flags):
             raise DockerfileError(f"duplicate flag specified: {name}")
         if known[name] == BOOLEAN:
             value = value.lower() if equals else "true"

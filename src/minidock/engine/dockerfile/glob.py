@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 GROWTH_MAX = 1 << 20  # bytes that a value may grow by
 
 
-def without_start(value: str, pattern: str, *, longest: bool) -> str:
+def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
     """The value without its shortest or longest beginning that matches."""
     end = _match_end(value, _tokens(pattern), longest=longest)
     return value if end is None else value[end:]
 
 
-def without_end(value: str, pattern: str, *, longest: bool) -> str:
+def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
     """The value without its shortest or longest end that matches."""
     end = _match_end(value[::-1], _tokens(pattern)[::-1], longest=longest)
     return value if end is None else value[: len(value) - end]
@@ -42,21 +42,21 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
     tokens = _tokens(pattern)
     _check_size(value, tokens)
     result: list[str] = []
-    size = at = behind_last = 0
+    size = at = copied_to = 0
     while (found := _find(value, tokens, at)) is not None:
         start, end = found
-        if start == end == behind_last and result:
+        if start == end == copied_to and result:
             at += 1  # an empty match right behind another: not a match for Go
             continue
-        result += [value[behind_last:start], replacement]
+        result += [value[copied_to:start], replacement]
         size += len(replacement)
         if size > GROWTH_MAX:
             raise DockerfileError(f"the replaced text is longer than {GROWTH_MAX >> 20} MiB")
-        behind_last = end
+        copied_to = end
         at = end + (start == end)
         if not everywhere:
             break
-    return "".join([*result, value[behind_last:]])
+    return "".join([*result, value[copied_to:]])
 
 
 def _check_size(value: str, tokens: Sequence[Token]) -> None:
@@ -92,7 +92,7 @@ def _find(text: str, tokens: Sequence[Token], start: int) -> tuple[int, int] | N
     states: dict[int, int] = {}
     for at in range(start, len(text) + 1):
         if found is None:
-            for state in _through_stars({0}, tokens):
+            for state in _epsilon_closure({0}, tokens):
                 states.setdefault(state, at)
         begin = states.get(len(tokens))
         if begin is not None and (found is None or begin <= found[0]):
@@ -102,20 +102,20 @@ def _find(text: str, tokens: Sequence[Token], start: int) -> tuple[int, int] | N
             if not states:
                 break
         if at < len(text):
-            states = _stepped(text[at], states, tokens)
+            states = _step(text[at], states, tokens)
     return found
 
 
-def _stepped(character: str, states: dict[int, int], tokens: Sequence[Token]) -> dict[int, int]:
+def _step(character: str, states: dict[int, int], tokens: Sequence[Token]) -> dict[int, int]:
     """The states behind one more character, each with its earliest beginning."""
     stepped: dict[int, int] = {}
     for state, begin in states.items():
-        for reached in _through_stars(_behind(character, state, tokens), tokens):
+        for reached in _epsilon_closure(_next_states(character, state, tokens), tokens):
             stepped[reached] = min(begin, stepped.get(reached, begin))
     return stepped
 
 
-def _behind(character: str, state: int, tokens: Sequence[Token]) -> tuple[int, ...]:
+def _next_states(character: str, state: int, tokens: Sequence[Token]) -> tuple[int, ...]:
     """The state that a character leads to from another one, if it does."""
     token = tokens[state] if state < len(tokens) else None
     if token == _ANY_TEXT:
@@ -128,19 +128,19 @@ def _behind(character: str, state: int, tokens: Sequence[Token]) -> tuple[int, .
 def _match_end(text: str, tokens: Sequence[Token], *, longest: bool) -> int | None:
     """Where the shortest or longest match that begins with the text ends; None without one."""
     _check_size(text, tokens)
-    states = _through_stars({0}, tokens)
+    states = _epsilon_closure({0}, tokens)
     found = 0 if len(tokens) in states else None
     for at, character in enumerate(text, 1):
         if not states or (found is not None and not longest):
             break
-        reached = {after for state in states for after in _behind(character, state, tokens)}
-        states = _through_stars(reached, tokens)
+        reached = {after for state in states for after in _next_states(character, state, tokens)}
+        states = _epsilon_closure(reached, tokens)
         if len(tokens) in states:
             found = at
     return found
 
 
-def _through_stars(states: Iterable[int], tokens: Sequence[Token]) -> set[int]:
+def _epsilon_closure(states: Iterable[int], tokens: Sequence[Token]) -> set[int]:
     """The states, and those behind the stars that may match nothing."""
     reached: set[int] = set()
     for state in states:

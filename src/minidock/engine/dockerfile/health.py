@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.duration import go_duration
-from minidock.engine.dockerfile.shell_words import SPACES, quoted
+from minidock.engine.dockerfile.duration import parse_go_duration
+from minidock.engine.dockerfile.shell_words import SPACES, go_quote
 from minidock.numerals import is_decimal
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ _DURATIONS = {
 _MINIMUM_NS = 1_000_000
 
 
-def read_health(instruction: Instruction) -> dict[str, Any]:
+def parse_healthcheck(instruction: Instruction) -> dict[str, Any]:
     """The Healthcheck of an image's config. Raises DockerfileError in Docker's words."""
     words = instruction.words() if instruction.json is None else instruction.text.split()
     kind = words[0].upper()
@@ -32,7 +32,7 @@ def read_health(instruction: Instruction) -> dict[str, Any]:
             raise DockerfileError("HEALTHCHECK NONE takes no arguments")
         return {"Test": ["NONE"]}
     if kind != "CMD":
-        raise DockerfileError(f"Unknown type {quoted(kind)} in HEALTHCHECK (try CMD)")
+        raise DockerfileError(f"Unknown type {go_quote(kind)} in HEALTHCHECK (try CMD)")
     if not command or instruction.json == []:
         raise DockerfileError("Missing command after HEALTHCHECK CMD")
     is_exec = instruction.json is not None
@@ -48,7 +48,7 @@ def read_health(instruction: Instruction) -> dict[str, Any]:
 
 
 def _duration(flag: str, text: str) -> int:
-    number = go_duration(text) if text else 0
+    number = parse_go_duration(text) if text else 0
     if number and number < _MINIMUM_NS:
         raise DockerfileError(f'Interval "{flag}" cannot be less than 1ms')
     return number
@@ -59,9 +59,9 @@ def _retries(text: str) -> int:
         return 0
     digits = text[1:] if text[0] in "+-" else text
     if not is_decimal(digits):
-        raise DockerfileError(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax")
+        raise DockerfileError(f"strconv.ParseInt: parsing {go_quote(text)}: invalid syntax")
     if not -(1 << 31) <= int(text) < 1 << 31:
-        raise DockerfileError(f"strconv.ParseInt: parsing {quoted(text)}: value out of range")
+        raise DockerfileError(f"strconv.ParseInt: parsing {go_quote(text)}: value out of range")
     if int(text) < 0:
         raise DockerfileError(f"--retries cannot be negative ({int(text)})")
     return int(text)

@@ -26,11 +26,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_IN_REGULAR_EXPRESSIONS = ".+()|{}$"
+_REGEXP_SPECIAL = ".+()|{}$"
 _SPECIAL = "*?[\\"
-_FOLDERS = "(.*/)?"
-MOST_BYTES = 1 << 20
-_LONGEST_LINE = 16384
+_ANY_FOLDERS = "(.*/)?"
+MAX_BYTES = 1 << 20
+_LINE_MAX = 16384
 
 
 class Ignore:
@@ -41,15 +41,15 @@ class Ignore:
     """
 
     def __init__(self, text: bytes) -> None:
-        if len(text) > MOST_BYTES:
+        if len(text) > MAX_BYTES:
             raise DockerfileError(
-                f".dockerignore is larger than {MOST_BYTES >> 20} MiB",
+                f".dockerignore is larger than {MAX_BYTES >> 20} MiB",
                 hint="patterns can have wildcards",
             )
         lines = _read(text)
         try:
             self._patterns = [_Pattern(line) for line in lines]
-        except _Malformed as error:
+        except _PatternError as error:
             raise DockerfileError(
                 f"invalid excludepatterns: [{' '.join(lines)}]: {error}",
                 hint="look for an unclosed '[' or a single '!' in .dockerignore",
@@ -63,35 +63,37 @@ class Ignore:
         """Whether a path, relative to the context and without "./", is left out of it."""
         if not self._patterns or not path:
             return False
-        return self._ask(path, self._folder(posixpath.dirname(path)))[0]
+        return self._evaluate(path, self._folder_matches(posixpath.dirname(path)))[0]
 
     def skips(self, folder: str) -> bool:
         """Whether a folder is left out, and nothing that is in it can be let in again."""
         return self.matches(folder) and not any(
-            pattern.lets_in and pattern.may_match_below(folder) for pattern in self._patterns
+            pattern.is_exception and pattern.may_match_below(folder) for pattern in self._patterns
         )
 
-    def _folder(self, path: str) -> list[bool]:
+    def _folder_matches(self, path: str) -> list[bool]:
         """Which patterns match a folder or one above it."""
         if path not in self._folders:
-            self._folders[path] = self._ask(path, self._folder(posixpath.dirname(path)))[1]
+            self._folders[path] = self._evaluate(
+                path, self._folder_matches(posixpath.dirname(path))
+            )[1]
         return self._folders[path]
 
-    def _ask(self, path: str, above: list[bool]) -> tuple[bool, list[bool]]:
+    def _evaluate(self, path: str, above: list[bool]) -> tuple[bool, list[bool]]:
         """Whether a path is left out, and which patterns were found to match it."""
-        left_out = False
+        excluded = False
         matched: list[bool] = []
         for pattern, matched_above in zip(self._patterns, above, strict=True):
             matches = matched_above
-            if not matches and pattern.lets_in == left_out:
+            if not matches and pattern.is_exception == excluded:
                 matches = pattern.matches(path)
             matched.append(matches)
             if matches:
-                left_out = not pattern.lets_in
-        return left_out, matched
+                excluded = not pattern.is_exception
+        return excluded, matched
 
 
-class _Malformed(Exception):
+class _PatternError(Exception):
     """A line that is no pattern; the message is Go's."""
 
 
@@ -102,26 +104,26 @@ class _Pattern:
     """
 
     def __init__(self, line: str) -> None:
-        self.lets_in = line.startswith("!")
+        self.is_exception = line.startswith("!")
         self.text = line.removeprefix("!")
-        if self.lets_in and self.text in ("", "/"):
-            raise _Malformed('illegal exclusion pattern: "!"')
+        if self.is_exception and self.text in ("", "/"):
+            raise _PatternError('illegal exclusion pattern: "!"')
         _check_syntax(self.text)
-        self._compiled: Pattern | None = None
-        literal_end = self.text.removeprefix("**")
-        literal_start = self.text.removesuffix("**")
-        self._is_end = self.text.startswith("**") and not _has_special(literal_end)
-        self._is_start = self.text.endswith("**") and not _has_special(literal_start)
-        if not (self._is_end or self._is_start or not _has_special(self.text)):
-            self._compiled = _compiled(self.text)
+        self._regexp: Pattern | None = None
+        suffix = self.text.removeprefix("**")
+        prefix = self.text.removesuffix("**")
+        self._is_suffix = self.text.startswith("**") and not _has_special(suffix)
+        self._is_prefix = self.text.endswith("**") and not _has_special(prefix)
+        if not (self._is_suffix or self._is_prefix or not _has_special(self.text)):
+            self._regexp = _regexp(self.text)
 
     def matches(self, path: str) -> bool:
-        if self._compiled is not None:
-            return self._compiled.matches(path)
-        if self._is_end:
+        if self._regexp is not None:
+            return self._regexp.matches(path)
+        if self._is_suffix:
             end = self.text[2:]
             return path.endswith(end) or (end.startswith("/") and path == end[1:])
-        if self._is_start:
+        if self._is_prefix:
             return path.startswith(self.text[:-2])
         return path == self.text
 
@@ -139,19 +141,17 @@ def _read(text: bytes) -> list[str]:
     """The patterns of a file, each in its simplest spelling."""
     patterns = []
     for line in text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n"):
-        if len(line) > _LONGEST_LINE:
-            raise DockerfileError(
-                f".dockerignore: a line is longer than {_LONGEST_LINE} characters"
-            )
+        if len(line) > _LINE_MAX:
+            raise DockerfileError(f".dockerignore: a line is longer than {_LINE_MAX} characters")
         pattern = line.strip()
         if line.startswith("#") or not pattern:
             continue
-        lets_in = pattern.startswith("!")
-        pattern = pattern[1:].strip() if lets_in else pattern
+        is_exception = pattern.startswith("!")
+        pattern = pattern[1:].strip() if is_exception else pattern
         if pattern:
             pattern = posixpath.normpath(pattern)
             pattern = pattern.lstrip("/") or "/"
-        patterns.append("!" + pattern if lets_in else pattern)
+        patterns.append("!" + pattern if is_exception else pattern)
     return patterns
 
 
@@ -166,43 +166,43 @@ def _check_syntax(pattern: str) -> None:
         if pattern[at] == "\\":
             at += 2
             if at > len(pattern):
-                raise _Malformed("syntax error in pattern")
+                raise _PatternError("syntax error in pattern")
         elif pattern[at] == "[":
-            at = _behind_class(pattern, at + 1)
+            at = _skip_class(pattern, at + 1)
         else:
             at += 1
 
 
-def _behind_class(pattern: str, at: int) -> int:
+def _skip_class(pattern: str, at: int) -> int:
     """Where a class of characters ends: "[", perhaps "^", then characters and ranges, "]"."""
     at += pattern.startswith("^", at)
     count = 0
     while True:
         if pattern.startswith("]", at) and count:
             return at + 1
-        at = _behind_class_character(pattern, at)
+        at = _skip_class_character(pattern, at)
         if pattern.startswith("-", at):
-            at = _behind_class_character(pattern, at + 1)
+            at = _skip_class_character(pattern, at + 1)
         count += 1
 
 
-def _behind_class_character(pattern: str, at: int) -> int:
+def _skip_class_character(pattern: str, at: int) -> int:
     if pattern.startswith(("-", "]"), at):
-        raise _Malformed("syntax error in pattern")
+        raise _PatternError("syntax error in pattern")
     at += pattern.startswith("\\", at)
     if at + 1 >= len(pattern):  # nothing can close the class any more
-        raise _Malformed("syntax error in pattern")
+        raise _PatternError("syntax error in pattern")
     return at + 1
 
 
-def _compiled(pattern: str) -> Pattern:
+def _regexp(pattern: str) -> Pattern:
     """What a pattern's regular expression matches, as moby makes it, without its backtracking."""
     expression = "".join(_expression(pattern))
     items: list[Item] = []
     at = int(expression.startswith("^"))
     while at < len(expression):
-        if expression.startswith(_FOLDERS, at):
-            at += len(_FOLDERS)
+        if expression.startswith(_ANY_FOLDERS, at):
+            at += len(_ANY_FOLDERS)
             items.append(Item(is_any, loops=True, ends_with_slash=True))
             continue
         fits, at = _atom(expression, at)
@@ -217,19 +217,19 @@ def _atom(expression: str, at: int) -> tuple[Callable[[str], bool], int]:
     first = expression[at]
     if first == "[":
         end = _class_end(expression, at)
-        return _one_character(expression[at:end]), end
+        return _character_test(expression[at:end]), end
     if first == "\\":
-        return _one_character(expression[at : at + 2]), at + 2
+        return _character_test(expression[at : at + 2]), at + 2
     if first == ".":
         return is_any, at + 1
     if first in "*?":
-        raise _Malformed("syntax error in pattern")  # nothing that could be repeated
+        raise _PatternError("syntax error in pattern")  # nothing that could be repeated
     if first == "^":
-        return _is_none, at + 1  # the text's beginning, which is behind us
+        return _never, at + 1  # the text's beginning, which is behind us
     return is_same(first), at + 1
 
 
-def _is_none(character: str) -> bool:
+def _never(character: str) -> bool:
     return False
 
 
@@ -242,7 +242,7 @@ def _class_end(expression: str, at: int) -> int:
     return at + 1
 
 
-def _one_character(expression: str) -> Callable[[str], bool]:
+def _character_test(expression: str) -> Callable[[str], bool]:
     """A test by a regular expression for one character, of which none is slow."""
     import re
     import warnings
@@ -252,7 +252,7 @@ def _one_character(expression: str) -> Callable[[str], bool]:
         try:
             compiled = re.compile(expression)
         except re.error:
-            raise _Malformed("syntax error in pattern") from None
+            raise _PatternError("syntax error in pattern") from None
     return lambda character: compiled.fullmatch(character) is not None
 
 
@@ -264,7 +264,7 @@ def _expression(pattern: str) -> list[str]:
         if pattern.startswith("**", at):
             at += 2
             at += pattern.startswith("/", at)  # "**/" is as "**"
-            piece = _FOLDERS if at < len(pattern) else ".*"
+            piece = _ANY_FOLDERS if at < len(pattern) else ".*"
         else:
             at += 1
             if character == "*":
@@ -275,7 +275,7 @@ def _expression(pattern: str) -> list[str]:
                 piece = "\\" + pattern[at : at + 1]  # a letter becomes a class, as in Go: \d
                 at += 1
             else:
-                piece = "\\" + character if character in _IN_REGULAR_EXPRESSIONS else character
+                piece = "\\" + character if character in _REGEXP_SPECIAL else character
         if not (pieces and piece == pieces[-1] and piece.endswith(("*", "?"))):  # twice is as once
             pieces.append(piece)
     return pieces

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minidock.engine.dockerfile.heredoc import Heredoc
 
 _JSON_OR_TEXT = ("ADD", "CMD", "COPY", "ENTRYPOINT", "HEALTHCHECK", "RUN", "SHELL", "VOLUME")
-_BETWEEN_WORDS = "\t\v\f\r "
+_BLANKS = "\t\v\f\r "
 
 
 class Instruction:
@@ -102,7 +102,7 @@ def _without_surrogates(text: str) -> str:
 
 def split_words(text: str) -> list[str]:
     """Split at blanks, whatever is quoted."""
-    for blank in _BETWEEN_WORDS:
+    for blank in _BLANKS:
         text = text.replace(blank, " ")
     return [word for word in text.split(" ") if word]
 
@@ -110,6 +110,6 @@ def split_words(text: str) -> list[str]:
 def _first_word(text: str) -> tuple[str, str]:
     """A text's first word, and what stands behind the blanks after it."""
     for at, character in enumerate(text):
-        if character in _BETWEEN_WORDS:
-            return text[:at], text[at:].lstrip(_BETWEEN_WORDS)
+        if character in _BLANKS:
+            return text[:at], text[at:].lstrip(_BLANKS)
     return text, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.engine.dockerfile.shell_words import SPACES
 
-_BETWEEN = "\t\v\f\r "
+_BLANKS = "\t\v\f\r "
 
 
 def quoted_words(text: str, *, escape: str) -> list[str]:
@@ -33,7 +33,7 @@ def quoted_words(text: str, *, escape: str) -> list[str]:
     return [w for w in [*words, "".join(word)] if w]
 
 
-def is_old_form(words: list[str]) -> bool:
+def is_legacy_form(words: list[str]) -> bool:
     """Whether the words are of the old form: a name, a blank, and all the rest its value."""
     return bool(words) and "=" not in words[0]
 
@@ -41,9 +41,9 @@ def is_old_form(words: list[str]) -> bool:
 def name_values(text: str, *, escape: str) -> list[tuple[str, str]]:
     """The pairs of ENV or LABEL; words without "=" are left out."""
     words = quoted_words(text, escape=escape)
-    if not is_old_form(words):
+    if not is_legacy_form(words):
         return [(w.partition("=")[0], w.partition("=")[2]) for w in words if "=" in w]
     for at, character in enumerate(text):
-        if character in _BETWEEN:
-            return [(text[:at], text[at:].lstrip(_BETWEEN))]
+        if character in _BLANKS:
+            return [(text[:at], text[at:].lstrip(_BLANKS))]
     return []

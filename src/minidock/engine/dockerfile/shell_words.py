@@ -22,7 +22,7 @@ frontend/dockerfile/shell (lex.go), whose answers the tests hold this against.
 from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
-from minidock.engine.dockerfile.glob import GROWTH_MAX, without_end, without_start
+from minidock.engine.dockerfile.glob import GROWTH_MAX, remove_prefix, remove_suffix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def expand_heredoc(text: str, variables: Mapping[str, str], *, escape: str = "\\
     return _Lexer(text, variables, escape, quotes_are_special=False).run()[0]
 
 
-def expand_shown(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
+def expand_for_display(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
     """An instruction as progress shows it: known variables put in, all else as written."""
     lexer = _Lexer(text, variables, escape, keep_quotes=True, keep_escapes=True, keep_unset=True)
     try:
@@ -134,7 +134,7 @@ class _Lexer:
             return self._until("")
         except DockerfileError as error:
             text = self._text if len(self._text) <= _SHOWN_MAX else self._text[:_SHOWN_MAX] + "…"
-            raise DockerfileError(f"failed to process {quoted(text)}: {error}") from None
+            raise DockerfileError(f"failed to process {go_quote(text)}: {error}") from None
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -153,7 +153,7 @@ class _Lexer:
                 self._at += 1
                 return "".join(result), words.all()
             if character == "$":
-                piece = self._put_in()
+                piece = self._expand_variable()
                 words.add(piece)
             elif self._quotes_are_special and character in "'\"":
                 piece = self._single_quoted() if character == "'" else self._double_quoted()
@@ -190,7 +190,7 @@ class _Lexer:
         result = [quote] if self._keep_quotes else []
         while character := self._peek():
             if character == "$":
-                result.append(self._put_in())
+                result.append(self._expand_variable())
                 continue
             self._at += 1
             if character == '"':
@@ -205,15 +205,15 @@ class _Lexer:
                 result.append(self._next() if protects else character)
         raise DockerfileError("unexpected end of statement while looking for matching double-quote")
 
-    def _put_in(self) -> str:
+    def _expand_variable(self) -> str:
         """The value of a "$…"; raises DockerfileError where values have made the text too long."""
-        piece = self._dollar()
+        piece = self._variable()
         self._growth += len(piece)
         if self._growth > GROWTH_MAX:
             raise DockerfileError(f"variables add more than {GROWTH_MAX >> 20} MiB to it")
         return piece
 
-    def _dollar(self) -> str:
+    def _variable(self) -> str:
         """The value of what begins with the "$" here."""
         self._at += 1
         if self._peek() != "{":
@@ -255,21 +255,21 @@ class _Lexer:
         if operator == "}":
             return (f"${{{name}}}" if self._keep_unset else "") if value is None else value
         if operator == "/":
-            return self._replaced(name, value)
+            return self._replace_match(name, value)
         empty_is_unset = operator == ":"
-        spelled = operator + self._next() if empty_is_unset else operator
-        operator = spelled[-1:]
+        modifier = operator + self._next() if empty_is_unset else operator
+        operator = modifier[-1:]
         if not operator:
             raise DockerfileError("syntax error: missing '}'")
         if operator not in "+-?#%" and not empty_is_unset:
-            raise DockerfileError(f"unsupported modifier ({spelled}) in substitution")
-        word = self._inside("}", is_pattern=operator in "#%")
+            raise DockerfileError(f"unsupported modifier ({modifier}) in substitution")
+        word = self._modifier_word("}", is_pattern=operator in "#%")
         if operator not in "+-?#%":
-            raise DockerfileError(f"unsupported modifier ({spelled}) in substitution")
+            raise DockerfileError(f"unsupported modifier ({modifier}) in substitution")
         if value is None and self._keep_unset:
-            return f"${{{name}{spelled}{word}}}"
+            return f"${{{name}{modifier}{word}}}"
         if operator in "#%":
-            return _trimmed(value or "", operator, word)
+            return _remove_affix(value or "", operator, word)
         is_missing = value is None or (empty_is_unset and not value)
         if operator == "+":
             return "" if is_missing else word
@@ -278,7 +278,7 @@ class _Lexer:
             raise DockerfileError(f"{name}: {word or f'is not allowed to be {state}'}")
         return word if is_missing else value or ""
 
-    def _inside(self, stop: str, *, is_pattern: bool, missing: str = "}") -> str:
+    def _modifier_word(self, stop: str, *, is_pattern: bool, missing: str = "}") -> str:
         """The word of a modifier; a pattern's escapes stay, for the pattern to read them."""
         keep, self._keep_escapes = self._keep_escapes, is_pattern
         try:
@@ -291,11 +291,11 @@ class _Lexer:
         finally:
             self._keep_escapes = keep
 
-    def _replaced(self, name: str, value: str | None) -> str:
+    def _replace_match(self, name: str, value: str | None) -> str:
         everywhere = self._peek() == "/"
         self._at += everywhere
-        pattern = self._inside("/", is_pattern=True, missing="/")
-        replacement = self._inside("}", is_pattern=True)
+        pattern = self._modifier_word("/", is_pattern=True, missing="/")
+        replacement = self._modifier_word("}", is_pattern=True)
         if value is None and self._keep_unset:
             return f"${{{name}/{'/' * everywhere}{pattern}/{replacement}}}"
         from minidock.engine.dockerfile.glob import replace
@@ -303,18 +303,18 @@ class _Lexer:
         return replace(value or "", pattern, replacement, everywhere=everywhere)
 
 
-def _trimmed(value: str, operator: str, word: str) -> str:
+def _remove_affix(value: str, operator: str, word: str) -> str:
     longest = word.startswith(operator)
     pattern = word[1:] if longest else word
-    return (without_start if operator == "#" else without_end)(value, pattern, longest=longest)
+    return (remove_prefix if operator == "#" else remove_suffix)(value, pattern, longest=longest)
 
 
-def quoted(text: str) -> str:
+def go_quote(text: str) -> str:
     """A string as Go's %q prints it, for messages and history."""
     return f'"{"".join(_go_character(character, quote=chr(34)) for character in text)}"'
 
 
-def quoted_rune(number: int) -> str:
+def go_quote_rune(number: int) -> str:
     """A number as Go's %q prints it: as the character that it is the code of."""
     is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
     return f"'{_go_character(chr(number) if is_character else chr(0xFFFD), quote=chr(39))}'"

@@ -11,16 +11,16 @@ _DISTANCE_MAX = 2
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" with the nearest of the known words, or "" if none is near."""
-    near = [
+    candidates = [
         (distance, sorted(k.lower()) != sorted(word.lower()), k)
         for k in known
         if 0 < (distance := _distance(word.lower(), k.lower())) <= _DISTANCE_MAX
     ]
-    if not near:
+    if not candidates:
         return ""
-    nearest = min(near)[-1]
-    is_loud = word == word.upper() != word.lower()
-    return f" (did you mean {nearest.upper() if is_loud else nearest.lower()}?)"
+    nearest = min(candidates)[-1]
+    is_upper = word == word.upper() != word.lower()
+    return f" (did you mean {nearest.upper() if is_upper else nearest.lower()}?)"
 
 
 def _distance(one: str, other: str) -> int:

@@ -90,7 +90,9 @@ def import_rootfs(
     prepare(store)
     with Staging(store, "import") as staging:
         chunks = uncompressed_chunks(stream, what="the archive")
-        layer = unpack_layer(_watched(chunks, "Importing", None, progress), f"{staging.path}/0")
+        layer = unpack_layer(
+            _with_progress(chunks, "Importing", None, progress), f"{staging.path}/0"
+        )
         created = timestamp()
         comment = message or "Imported from -"
         config = {
@@ -133,7 +135,7 @@ class _PlannedLayer:
         total = region.end - region.offset
         chunks = uncompressed_chunks(source, what=f"the layer {short(self._diff_id)}")
         layer = unpack_layer(
-            _watched(chunks, short(self._diff_id), (region, total), progress),
+            _with_progress(chunks, short(self._diff_id), (region, total), progress),
             path,
             diff_id=self._diff_id,
         )
@@ -225,7 +227,7 @@ def _has_layer(store: Store, chain_id: str) -> bool:
     return os.path.isdir(store.layer(chain_id))
 
 
-def _watched(
+def _with_progress(
     chunks: Iterator[bytes],
     label: str,
     region: tuple[Region, int] | None,

@@ -56,26 +56,26 @@ class Region:
 class _Headers(Region):
     """The archive as the tar reader goes through it: little reads, long skips."""
 
-    _ahead = b""
+    _buffer = b""
 
     def read(self, size: int = -1) -> bytes:
-        if len(self._ahead) < size:
-            self._ahead += super().read(max(size, _BUFFER))
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
-        return taken
+        if len(self._buffer) < size:
+            self._buffer += super().read(max(size, _BUFFER))
+        chunk, self._buffer = self._buffer[:size], self._buffer[size:]
+        return chunk
 
     @property
     def position(self) -> int:
-        return self.offset - len(self._ahead)
+        return self.offset - len(self._buffer)
 
     def skip(self, size: int) -> None:
         if self.position + size > self.end:
             raise ArchiveError("the archive is truncated: it ends within a file")
-        if size <= len(self._ahead):
-            self._ahead = self._ahead[size:]
+        if size <= len(self._buffer):
+            self._buffer = self._buffer[size:]
         else:
-            self.offset += size - len(self._ahead)
-            self._ahead = b""
+            self.offset += size - len(self._buffer)
+            self._buffer = b""
 
 
 class ArchiveFile:
@@ -85,7 +85,7 @@ class ArchiveFile:
         self._fd = fd
         self._is_copy = is_copy
         self._files: dict[str, tuple[int, int]] = {}
-        self._others: dict[str, tuple[int, str]] = {}
+        self._special: dict[str, tuple[int, str]] = {}
         headers = _Headers(fd, offset, size)
         reader = TarReader(headers, skip=headers.skip)
         for entry in reader:
@@ -94,7 +94,7 @@ class ArchiveFile:
             if entry.kind == tar.REGULAR and entry.segments is None:
                 self._files[name] = (headers.position, entry.payload_bytes)
             else:
-                self._others[name] = (entry.kind, os.fsdecode(entry.link))
+                self._special[name] = (entry.kind, os.fsdecode(entry.link))
 
     def __enter__(self) -> ArchiveFile:
         return self
@@ -104,20 +104,20 @@ class ArchiveFile:
             os.close(self._fd)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._files or name in self._others
+        return name in self._files or name in self._special
 
     def open(self, name: str) -> Region:
         """A member's contents, whatever links lead to it. Raises ArchiveError."""
-        asked = name = _member_name(os.fsencode(name))
+        requested = name = _member_name(os.fsencode(name))
         for _ in range(_LINKS_MAX):
             if name in self._files:
                 return Region(self._fd, *self._files[name])
-            if name not in self._others:
+            if name not in self._special:
                 raise ArchiveError(
                     f"the archive has no {tar.shown(os.fsencode(name))}, which it needs",
                     hint="it is incomplete, or no image archive ('minidock import' takes a rootfs)",
                 )
-            kind, link = self._others[name]
+            kind, link = self._special[name]
             if kind == tar.SYMLINK:
                 folder = "" if link.startswith("/") else name.rpartition("/")[0] + "/"
                 name = _member_name(os.fsencode(folder + link))
@@ -126,7 +126,7 @@ class ArchiveFile:
             else:
                 what = _KINDS.get(kind, "no plain file")
                 raise ArchiveError(f"{tar.shown(os.fsencode(name))} in the archive is {what}")
-        raise ArchiveError(f"links in the archive go round in circles at {asked!r}")
+        raise ArchiveError(f"links in the archive go round in circles at {requested!r}")
 
     def read_document(self, name: str) -> bytes:
         """A small member as a whole. Raises ArchiveError for one that is too large for JSON."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SHAPE = {"diff_id": str, "chain_id": is_digest, "created": str, "size": int, "says": str}
 
 
-class Found:
+class CachedStep:
     """What a step made, now or earlier: its layer's digests, when, and how large it is."""
 
     def __init__(self, diff_id: str, chain_id: str, created: str, size_bytes: int) -> None:
@@ -65,7 +65,7 @@ class Cache:
     def __exit__(self, *error: object) -> None:
         os.close(self._lock)
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> CachedStep | None:
         """What the step of that key made, if it is still there."""
         try:
             record = _read(self._path(key))
@@ -75,9 +75,9 @@ class Cache:
         if record is None or not os.path.isdir(self._store.layer(record["chain_id"])):
             return None
         os.utime(self._path(key))  # its last use
-        return Found(record["diff_id"], record["chain_id"], record["created"], record["size"])
+        return CachedStep(record["diff_id"], record["chain_id"], record["created"], record["size"])
 
-    def keep(self, key: str, chain_id: str, layer: StagedLayer, *, says: str) -> Found:
+    def add(self, key: str, chain_id: str, layer: StagedLayer, *, description: str) -> CachedStep:
         """Bring a step's layer into the store, and remember it.
 
         says: the instruction, for who looks at the cache.
@@ -88,23 +88,23 @@ class Cache:
             "chain_id": chain_id,
             "created": created,
             "size": layer.size_bytes,
-            "says": says,
+            "says": description,
         }
         sync_file_system(self._store.staging)  # before the record names it
         with StoreLock(self._store):
             document.write(self._path(key), jsontext.dumps(record), durable=True)
             if not os.path.isdir(self._store.layer(chain_id)):
                 os.rename(layer.path, self._store.layer(chain_id))
-        return Found(layer.diff_id, chain_id, created, layer.size_bytes)
+        return CachedStep(layer.diff_id, chain_id, created, layer.size_bytes)
 
-    def alias(self, key: str, found: Found, *, says: str) -> None:
+    def alias(self, key: str, found: CachedStep, *, description: str) -> None:
         """Remember what was found under another key too."""
         record = {
             "diff_id": found.diff_id,
             "chain_id": found.chain_id,
             "created": found.created,
             "size": found.size_bytes,
-            "says": says,
+            "says": description,
         }
         document.write(self._path(key), jsontext.dumps(record), durable=True)
 
@@ -119,7 +119,7 @@ def key_of(*parts: Any) -> str:
     return sha256(jsontext.dumps(parts).encode())
 
 
-def kept_layers(store: Store) -> set[str]:
+def cached_layers(store: Store) -> set[str]:
     """The chain ids of layers that the cache keeps, whether or not an image stands on them.
 
     For who removes the others. Raises DamagedFile: what a damaged record keeps, nobody knows.

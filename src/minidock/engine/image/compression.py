@@ -47,13 +47,13 @@ _RAW_DEFLATE = -15
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
-class Peeked(io.RawIOBase):
+class PeekedStream(io.RawIOBase):
     """A stream whose first bytes were looked at and are still to be read."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
         self.start = _read_exactly(source, _MAGIC_LENGTH)
-        self._waiting = self.start
+        self._unread = self.start
 
     def readable(self) -> bool:
         return True
@@ -67,10 +67,10 @@ class Peeked(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; b"" at the end."""
-        if self._waiting:
-            taken = self._waiting if size < 0 else self._waiting[:size]
-            self._waiting = self._waiting[len(taken) :]
-            return taken
+        if self._unread:
+            chunk = self._unread if size < 0 else self._unread[:size]
+            self._unread = self._unread[len(chunk) :]
+            return chunk
         return self._source.read(size)
 
 
@@ -91,13 +91,13 @@ def uncompressed_chunks(source: Readable, *, what: str) -> Iterator[bytes]:
     what: what the stream is, for the error.
     Raises ArchiveError where the compressed data is damaged or ends too early.
     """
-    peeked = Peeked(source)
+    peeked = PeekedStream(source)
     compression = compression_of(peeked.start)
     if not compression:
         while chunk := peeked.read(CHUNK):
             yield chunk
         return
-    unpacker, errors = _unpacker(compression, peeked)
+    unpacker, errors = _open_decompressor(compression, peeked)
     while True:
         try:
             chunk = unpacker.read(CHUNK)
@@ -119,17 +119,17 @@ def gzip_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     from isal import isal_zlib
 
     crc = size = 0
-    at_work: deque[Future[bytes]] = deque()
+    pending_blocks: deque[Future[bytes]] = deque()
     yield _GZIP_HEADER
     with ThreadPoolExecutor(_THREADS) as threads:
         for block in _blocks(chunks):
-            at_work.append(threads.submit(_deflated, block))
+            pending_blocks.append(threads.submit(_deflate_block, block))
             crc = isal_zlib.crc32(block, crc)
             size += len(block)
-            while len(at_work) > _THREADS:
-                yield at_work.popleft().result()
-        while at_work:
-            yield at_work.popleft().result()
+            while len(pending_blocks) > _THREADS:
+                yield pending_blocks.popleft().result()
+        while pending_blocks:
+            yield pending_blocks.popleft().result()
     end = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
     yield end.flush() + struct.pack("<II", crc, size & 0xFFFFFFFF)
 
@@ -146,7 +146,7 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(pending)
 
 
-def _deflated(block: bytes) -> bytes:
+def _deflate_block(block: bytes) -> bytes:
     """One block compressed, ended by a flush and not as the last one."""
     from isal import isal_zlib
 
@@ -154,7 +154,9 @@ def _deflated(block: bytes) -> bytes:
     return deflate.compress(block) + deflate.flush(isal_zlib.Z_SYNC_FLUSH)
 
 
-def _unpacker(compression: str, source: Peeked) -> tuple[Readable, tuple[type[Exception], ...]]:
+def _open_decompressor(
+    compression: str, source: PeekedStream
+) -> tuple[Readable, tuple[type[Exception], ...]]:
     """A reader of the uncompressed bytes, and the errors that damaged data raises in it.
 
     The decompressors are imported only here: few commands need one, and none needs four.
@@ -162,9 +164,9 @@ def _unpacker(compression: str, source: Peeked) -> tuple[Readable, tuple[type[Ex
     if compression == "gzip":
         from isal import igzip, isal_zlib
 
-        opened: Readable = igzip.IGzipFile(fileobj=source)  # type: ignore[no-untyped-call]
+        reader: Readable = igzip.IGzipFile(fileobj=source)  # type: ignore[no-untyped-call]
         damage: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub errs
-        return opened, (EOFError, igzip.BadGzipFile, damage)
+        return reader, (EOFError, igzip.BadGzipFile, damage)
     if compression == "zstd":
         import zstandard
 

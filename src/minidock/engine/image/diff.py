@@ -33,26 +33,28 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
     upper: its upperdir. lowers: the directories of the image's layers, lowest first.
     """
     stack = [os.fsencode(lower) for lower in reversed(lowers)]
-    before: dict[bytes, list[bytes]] = {b"": stack}  # directory -> what it was merged from
-    opened: list[Entry] = []  # the upper directories around the current entry
+    lower_directories: dict[bytes, list[bytes]] = {
+        b"": stack
+    }  # directory -> what it was merged from
+    upper_directories: list[Entry] = []  # the upper directories around the current entry
     found: dict[bytes, str] = {}
     with Upper(upper, lowers) as own:
         present: dict[bytes, set[bytes]] = {}
         for entry in own.walk():
             parent, _, name = entry.path.rpartition(b"/")
             present.setdefault(parent, set()).add(name)
-            old, old_directories = _lower(before[parent], name)
+            old, old_directories = _lookup_lower(lower_directories[parent], name)
             if entry.path in INIT_DIRECTORIES and old is None:
                 old = entry.status  # as if an init layer had it
             kind = _kind(own, entry, old, old_directories)
             if kind:
                 found[entry.path] = kind
             if entry.is_directory:
-                before[entry.path] = old_directories
-                opened.append(entry)
-    for entry in opened:
+                lower_directories[entry.path] = old_directories
+                upper_directories.append(entry)
+    for entry in upper_directories:
         if entry.opaque:
-            for name in _names(before[entry.path]) - present.get(entry.path, set()):
+            for name in _names(lower_directories[entry.path]) - present.get(entry.path, set()):
                 found[entry.path + b"/" + name] = "D"
     for path in list(found):
         _note_parents(path, found)
@@ -97,7 +99,9 @@ def _same_time(one_ns: int, other_ns: int) -> bool:
     return one[0] == other[0] and (one[1] == other[1] or 0 in (one[1], other[1]))
 
 
-def _lower(directories: list[bytes], name: bytes) -> tuple[os.stat_result | None, list[bytes]]:
+def _lookup_lower(
+    directories: list[bytes], name: bytes
+) -> tuple[os.stat_result | None, list[bytes]]:
     """What the lower layers have under a name: its lstat, and the directories or file behind it.
 
     directories: what the directory around it is merged from, topmost first.

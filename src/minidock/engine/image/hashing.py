@@ -32,7 +32,7 @@ class StreamHash:
         self._pending.append(content)
         self._pending_bytes += len(content)
         if self._pending_bytes >= _BATCH_BYTES:
-            self._hand_over()
+            self._enqueue()
 
     def digest(self) -> str:
         """ "sha256:<hex>" of the whole stream."""
@@ -49,19 +49,19 @@ class StreamHash:
             self._thread.join()
             self._queue = self._thread = None
 
-    def _hand_over(self) -> None:
+    def _enqueue(self) -> None:
         if self._queue is None:
             from queue import Queue
             from threading import Thread
 
             self._queue = Queue(_BATCHES_WAITING_MAX)
-            self._thread = Thread(target=self._work, args=(self._queue,), daemon=True)
+            self._thread = Thread(target=self._hash_batches, args=(self._queue,), daemon=True)
             self._thread.start()
         self._queue.put(self._pending)
         self._pending = []
         self._pending_bytes = 0
 
-    def _work(self, queue: Queue[list[bytes] | None]) -> None:
+    def _hash_batches(self, queue: Queue[list[bytes] | None]) -> None:
         while (batch := queue.get()) is not None:
             for content in batch:
                 self._hash.update(content)

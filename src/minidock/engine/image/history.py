@@ -63,12 +63,12 @@ def history(store: Store, ref: str) -> list[Step]:
             )
         )
     steps.reverse()
-    for step, image_id in zip(steps, _line_of(store, image), strict=False):
+    for step, image_id in zip(steps, _ancestor_ids(store, image), strict=False):
         step.image_id = image_id
     return steps
 
 
-def _line_of(store: Store, image: Image) -> list[str]:
+def _ancestor_ids(store: Store, image: Image) -> list[str]:
     """The ids of an image, of the one that it was made on, and so on."""
     ids = [image.id]
     while image.parent:

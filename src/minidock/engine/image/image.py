@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from minidock import document, jsontext
-from minidock.engine.image.images_json import in_order
+from minidock.engine.image.images_json import sort_names
 from minidock.engine.store.timestamps import NEVER
 from minidock.errors import DamagedFile
 from minidock.oci import image_config
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_AGAIN = "load, pull or build the image again; rmi -f removes what is left of it"
+_RELOAD_HINT = "load, pull or build the image again; rmi -f removes what is left of it"
 
 
 class Image:
@@ -38,7 +38,7 @@ class Image:
     ) -> None:
         self._store = store
         self.id = image_id
-        names = in_order(names)
+        names = sort_names(names)
         self.references = [name for name in names if "@" not in name]
         self.digests = [name for name in names if "@" in name]
         self.chain_ids: list[str] = record["layers"]
@@ -65,12 +65,12 @@ class Image:
             content = document.read_bytes(path)
         except FileNotFoundError:
             raise DamagedFile(
-                path, f"it is missing; image {self.id} needs it", hint=_AGAIN
+                path, f"it is missing; image {self.id} needs it", hint=_RELOAD_HINT
             ) from None
         except DamagedFile as error:
-            raise DamagedFile(path, error.why, hint=_AGAIN) from None
+            raise DamagedFile(path, error.why, hint=_RELOAD_HINT) from None
         if sha256(content) != self.id:
-            raise DamagedFile(path, f"it is not the config of image {self.id}", hint=_AGAIN)
+            raise DamagedFile(path, f"it is not the config of image {self.id}", hint=_RELOAD_HINT)
         return content
 
     def present_layers(self) -> list[str]:
@@ -80,7 +80,7 @@ class Image:
             if not os.path.isdir(directory):
                 name = next(iter(self.references), self.id)
                 why = f"the layer {chain_id} of image {name} is missing"
-                raise DamagedFile(directory, why, hint=_AGAIN)
+                raise DamagedFile(directory, why, hint=_RELOAD_HINT)
         return directories
 
     def layer_directories(self) -> list[str]:

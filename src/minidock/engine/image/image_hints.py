@@ -23,17 +23,17 @@ def where_from(store: Store, name: str) -> str:
     lines = [
         f"{name.partition(':')[0]} is here with other tags: {', '.join(tags)}"
         if tags
-        else _line("images", "lists those that are here"),
-        _line("load -i IMAGE.tar", "brings one that `docker save` wrote"),
+        else _command_line("images", "lists those that are here"),
+        _command_line("load -i IMAGE.tar", "brings one that `docker save` wrote"),
     ]
     if not recipe:
-        lines.append(_line("image make", "lists those that can be made here"))
+        lines.append(_command_line("image make", "lists those that can be made here"))
     elif f"{recipe}:latest" not in [f"{recipe}:{tag}" for tag in tags]:
-        lines.append(_line(f"image make {recipe}", "makes one of Debian's packages"))
+        lines.append(_command_line(f"image make {recipe}", "makes one of Debian's packages"))
     return "\n".join(lines)
 
 
-def _line(command: str, what: str) -> str:
+def _command_line(command: str, what: str) -> str:
     return f"{'minidock ' + command:<{_COLUMN}} {what}"
 
 

@@ -14,7 +14,7 @@ from minidock import document, jsontext
 from minidock.engine.image import images_json
 from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image, NewImage
-from minidock.engine.image.images_json import as_shown, find_id, names_by_image
+from minidock.engine.image.images_json import display_reference, find_id, names_by_image
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import NEVER, seconds_of, timestamp
@@ -51,7 +51,7 @@ class ImageStore:
         image_id = find_id(catalogue, ref)
         if not image_id:
             raise NotFound(
-                f"No such image: {as_shown(ref)}",
+                f"No such image: {display_reference(ref)}",
                 hint="'minidock images' lists those that there are; 'minidock load' brings one",
             )
         return self._image(catalogue, image_id)
@@ -81,7 +81,7 @@ class ImageStore:
             catalogue = images_json.read(self._store)
             image_id = find_id(catalogue, source)
             if not image_id or catalogue["images"][image_id].get("removed"):
-                raise NotFound(f"No such image: {as_shown(source)}")
+                raise NotFound(f"No such image: {display_reference(source)}")
             catalogue["references"][name] = image_id
             catalogue["images"][image_id]["tagged"] = _now()
             images_json.write(self._store, catalogue)
@@ -133,7 +133,7 @@ class ImageStore:
                 if absent:
                     document.sync(self._store.layers)
                 for image in images:
-                    moved.update(self._enter(catalogue, image))
+                    moved.update(self._write_image(catalogue, image))
                 images_json.write(self._store, catalogue)
         return [], moved
 
@@ -141,7 +141,7 @@ class ImageStore:
         names = [name for name, owner in catalogue["references"].items() if owner == image_id]
         return Image(self._store, image_id, catalogue["images"][image_id], names)
 
-    def _enter(self, catalogue: dict[str, dict[str, Any]], image: NewImage) -> dict[str, str]:
+    def _write_image(self, catalogue: dict[str, dict[str, Any]], image: NewImage) -> dict[str, str]:
         """Write an image's config and its record; returns the names that moved."""
         from minidock.engine.image.layers import read_layer
 

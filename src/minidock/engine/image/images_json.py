@@ -97,7 +97,7 @@ def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
     return matches[0] if len(matches) == 1 else ""
 
 
-def in_order(names: Iterable[str]) -> list[str]:
+def sort_names(names: Iterable[str]) -> list[str]:
     """Familiar names in Docker's order: that of whole ones, with docker.io/library/."""
     listed = list(names)
     return sorted(listed, key=lambda n: str(reference.parse(n))) if len(listed) > 1 else listed
@@ -110,7 +110,7 @@ def names_by_image(catalogue: dict[str, dict[str, Any]]) -> dict[str, list[str]]
     return names
 
 
-def as_shown(ref: str) -> str:
+def display_reference(ref: str) -> str:
     """A reference as Docker's errors show it: familiar, with its tag."""
     if ref.startswith(PREFIX):
         return ref

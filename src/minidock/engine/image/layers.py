@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _SHAPE = {"diff_id": str, "size": int, "tar_size": int}
-_AGAIN = "remove the images that stand on this layer, and load, pull or build them again"
+_RELOAD_HINT = "remove the images that stand on this layer, and load, pull or build them again"
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _ANSWER_MAX = 1 << 16
@@ -74,11 +74,11 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
     for directory in (path, f"{path}/diff", f"{path}/{tar_split.REPLACED}"):
         os.mkdir(directory, 0o755 if directory.endswith("diff") else 0o700)
     digest = hashlib.sha256()
-    child = Child(unpack_child.run, path)
+    child = UnpackChild(unpack_child.run, path)
     try:
         for chunk in chunks:
             digest.update(chunk)
-            if not child.give(chunk):
+            if not child.send(chunk):
                 break
         answer = child.finish()
     finally:
@@ -90,7 +90,7 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
         )
     if not answer["replaced_any"]:
         os.rmdir(f"{path}/{tar_split.REPLACED}")
-    return _described(path, found, answer["content_bytes"], answer["tar_bytes"])
+    return _write_layer_json(path, found, answer["content_bytes"], answer["tar_bytes"])
 
 
 def layer_of_upper(
@@ -105,7 +105,7 @@ def layer_of_upper(
     Raises Conflict where a file changed meanwhile or cannot be in an image, StoreError where the
     disk refuses. The caller removes `path` on an error.
     """
-    from minidock.engine.image.upper_files import Copied, Taken
+    from minidock.engine.image.upper_files import CopiedFiles, MovedFiles
     from minidock.engine.image.upper_layer import UpperLayer
 
     split_flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -113,7 +113,7 @@ def layer_of_upper(
         os.mkdir(path, 0o700)
         split_fd = os.open(f"{path}/{tar_split.FILE_NAME}", split_flags, 0o600)
         try:
-            with (Taken if take else Copied)(upper, f"{path}/diff") as files:
+            with (MovedFiles if take else CopiedFiles)(upper, f"{path}/diff") as files:
                 layer = UpperLayer(upper, files, split_fd, progress=progress)
                 layer.write()
         finally:
@@ -123,10 +123,10 @@ def layer_of_upper(
             f"cannot make a layer of {upper.path}: {error.strerror or error}",
             hint="nothing of it was kept",
         ) from None
-    return _described(path, layer.diff_id, layer.content_bytes, layer.tar_bytes)
+    return _write_layer_json(path, layer.diff_id, layer.content_bytes, layer.tar_bytes)
 
 
-def _described(path: str, diff_id: str, content_bytes: int, tar_bytes: int) -> StagedLayer:
+def _write_layer_json(path: str, diff_id: str, content_bytes: int, tar_bytes: int) -> StagedLayer:
     """A layer that is complete but for its layer.json, with that."""
     record = {"diff_id": diff_id, "size": content_bytes, "tar_size": tar_bytes}
     document.write(f"{path}/layer.json", jsontext.dumps(record), durable=False)
@@ -139,9 +139,9 @@ def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
     try:
         record: dict[str, Any] = document.read(path, _SHAPE)
     except FileNotFoundError:
-        raise DamagedFile(path, "it is missing", hint=_AGAIN) from None
+        raise DamagedFile(path, "it is missing", hint=_RELOAD_HINT) from None
     except DamagedFile as error:
-        raise DamagedFile(path, error.why, hint=_AGAIN) from None
+        raise DamagedFile(path, error.why, hint=_RELOAD_HINT) from None
     return record
 
 
@@ -162,7 +162,7 @@ def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
     import hashlib
 
     digest = hashlib.sha256()
-    for chunk in tar_split.rebuilt_archive(store.layer(chain_id)):
+    for chunk in tar_split.rebuild_archive(store.layer(chain_id)):
         digest.update(chunk)
         yield chunk
     expected = read_layer(store, chain_id)["diff_id"]
@@ -173,7 +173,7 @@ def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
         )
 
 
-class Child:
+class UnpackChild:
     """A process that unpacks, and the two pipes to it.
 
     It is forked, not executed: all it needs is imported already, and it must import nothing.
@@ -182,19 +182,19 @@ class Child:
     """
 
     def __init__(
-        self, run: Callable[..., NoReturn], *arguments: Any, keeps: tuple[int, ...] = ()
+        self, run: Callable[..., NoReturn], *arguments: Any, keep_fds: tuple[int, ...] = ()
     ) -> None:
         data_out, self._data = os.pipe()
         self._answer, answer_in = os.pipe()
-        _widen(self._data)
+        _enlarge_pipe(self._data)
         self._pid = os.fork()
         if self._pid == 0:
-            _close_all_but(data_out, answer_in, *keeps, *Staging.locks)
+            _close_all_but(data_out, answer_in, *keep_fds, *Staging.locks)
             run(*arguments, data_out, answer_in)
         os.close(data_out)
         os.close(answer_in)
 
-    def give(self, chunk: bytes) -> bool:
+    def send(self, chunk: bytes) -> bool:
         """Hand over bytes of the archive; False where the child has stopped reading."""
         try:
             written = os.write(self._data, chunk)
@@ -216,14 +216,14 @@ class Child:
                 "the process that unpacked a layer was killed",
                 hint="was there too little memory? see dmesg",
             )
-        told: dict[str, Any] = jsontext.loads(answer)
-        if "error" in told:
+        result: dict[str, Any] = jsontext.loads(answer)
+        if "error" in result:
             kinds: dict[str, type[MinidockError]] = {
                 "ArchiveError": ArchiveError,
                 "StoreError": StoreError,
             }
-            raise kinds.get(told["kind"], StoreError)(told["error"], hint=told["hint"])
-        return told
+            raise kinds.get(result["kind"], StoreError)(result["error"], hint=result["hint"])
+        return result
 
     def reap(self) -> None:
         """Let the child end, and wait for it; nothing happens the second time."""
@@ -239,19 +239,19 @@ class Child:
             self._data = -1
 
 
-def _close_all_but(*kept: int) -> None:
+def _close_all_but(*keep: int) -> None:
     """Let go of what other threads hold: ends of their children's pipes, connections.
 
     As long as one writing end of a pipe is open anywhere, its reader waits for more.
     """
     low = 3
-    for fd in sorted(kept):
+    for fd in sorted(keep):
         os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def _widen(pipe: int) -> None:
+def _enlarge_pipe(pipe: int) -> None:
     """Ask for a pipe of 1 MiB: fewer turns between the two processes."""
     import fcntl
 

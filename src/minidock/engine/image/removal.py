@@ -22,7 +22,7 @@ from minidock.engine.image import images_json
 from minidock.engine.image.events import image_event
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
-from minidock.engine.image.images_json import find_id, in_order
+from minidock.engine.image.images_json import find_id, sort_names
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.store.events import emit_all, emit_pruned
 from minidock.engine.store.store import Staging
@@ -79,7 +79,7 @@ def prune(
     return removal.lines, removal.freed_bytes
 
 
-def collect(store: Store, in_use: Users) -> None:
+def collect_garbage(store: Store, in_use: Users) -> None:
     """Let go of the layers of images that were removed from under a container that is gone too."""
     catalogue = images_json.read(store)
     if not any(record.get("removed") for record in catalogue["images"].values()):
@@ -104,9 +104,9 @@ class _Removal:
         self._staging = staging
         self.lines: list[str] = []
         self.freed_bytes = 0
-        self._cached: set[str] | None = None  # layers that the build cache keeps
-        self._layers: list[str] = []  # that go
-        self._configs: list[str] = []
+        self._cached_layers: set[str] | None = None  # layers that the build cache keeps
+        self._removed_layers: list[str] = []  # that go
+        self._removed_configs: list[str] = []
         self.events: list[dict[str, Any]] = []  # to be told once it is all true
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
@@ -151,15 +151,15 @@ class _Removal:
         """Delete what is kept for containers only, where no container is left."""
         for image_id in [i for i, record in self._images.items() if record.get("removed")]:
             if not self._in_use(image_id):
-                self._forget(image_id)
+                self._drop(image_id)
 
     def write(self, lock: ImagesLock) -> None:
         """Let go of what goes, and write the catalogue; on a full disk that is what makes room."""
         with lock.unsettled():
-            for chain_id in self._layers:
+            for chain_id in self._removed_layers:
                 bare = chain_id.removeprefix(PREFIX)
                 os.rename(self._store.layer(chain_id), f"{self._staging}/{bare}")
-            for image_id in self._configs:
+            for image_id in self._removed_configs:
                 if os.path.exists(self._store.blob(image_id)):
                     os.unlink(self._store.blob(image_id))
             images_json.write(self._store, self.catalogue)
@@ -174,14 +174,14 @@ class _Removal:
         return None if image_id.startswith(PREFIX + start) else ref
 
     def _names(self, image_id: str) -> list[str]:
-        return in_order(name for name, owner in self._references.items() if owner == image_id)
+        return sort_names(name for name, owner in self._references.items() if owner == image_id)
 
     def _untag(self, name: str) -> None:
-        self._note(self._references[name], "untag")
+        self._add_event(self._references[name], "untag")
         del self._references[name]
         self.lines.append(f"Untagged: {name}")
 
-    def _note(self, image_id: str, action: str) -> None:
+    def _add_event(self, image_id: str, action: str) -> None:
         """Have an event told of an image, which may be gone by then."""
         image = Image(self._store, image_id, self._images[image_id], [])
         self.events.append(image_event(image, action, labelled=action != "delete"))
@@ -244,36 +244,40 @@ class _Removal:
         while image_id:
             for name in self._names(image_id):
                 self._untag(name)
-            self._note(image_id, "delete")
+            self._add_event(image_id, "delete")
             self.lines.append(f"Deleted: {image_id}")
             parent: str = self._images[image_id]["parent"]
             if self._in_use(image_id):
                 self._images[image_id]["removed"] = True
             else:
-                self._forget(image_id)
+                self._drop(image_id)
             kept = parent not in self._images or (
                 self._names(parent) or self._children(parent) or self._in_use(parent)
             )
             image_id = "" if kept or keep_parents else parent
 
-    def _forget(self, image_id: str) -> None:
+    def _drop(self, image_id: str) -> None:
         """Drop an image's record, its config, and the layers that nothing else stands on."""
         # A monitor has this module for `collect`, and seldom comes here.
-        from minidock.engine.image.build_cache import kept_layers
+        from minidock.engine.image.build_cache import cached_layers
         from minidock.engine.image.layers import size_of_layer
 
         record = self._images.pop(image_id)
-        still = {chain_id for other in self._images.values() for chain_id in other["layers"]}
-        if self._cached is None:
-            self._cached = kept_layers(self._store)
-        still |= self._cached
+        used = {chain_id for other in self._images.values() for chain_id in other["layers"]}
+        if self._cached_layers is None:
+            self._cached_layers = cached_layers(self._store)
+        used |= self._cached_layers
         for chain_id in reversed(record["layers"]):
             directory = self._store.layer(chain_id)
-            if chain_id not in still and chain_id not in self._layers and os.path.isdir(directory):
+            if (
+                chain_id not in used
+                and chain_id not in self._removed_layers
+                and os.path.isdir(directory)
+            ):
                 self.freed_bytes += size_of_layer(self._store, chain_id)
-                self._layers.append(chain_id)
+                self._removed_layers.append(chain_id)
                 self.lines.append(f"Deleted: {chain_id}")
-        self._configs.append(image_id)
+        self._removed_configs.append(image_id)
 
 
 def _user(user: tuple[str, bool]) -> str:

@@ -83,14 +83,14 @@ def _choose(store: Store, refs: list[str]) -> list[tuple[Image, list[str]]]:
     names_by_id: dict[str, list[str]] = {}
     found: dict[str, Image] = {}
     for ref in refs:
-        for image, names in _meant(images, ref):
+        for image, names in _resolve_argument(images, ref):
             found[image.id] = image
             kept = names_by_id.setdefault(image.id, [])
             kept += [name for name in names if name not in kept]
     return [(image, names_by_id[image_id]) for image_id, image in found.items()]
 
 
-def _meant(images: ImageStore, ref: str) -> Iterator[tuple[Image, list[str]]]:
+def _resolve_argument(images: ImageStore, ref: str) -> Iterator[tuple[Image, list[str]]]:
     """What one argument means: an image by name or id, or all tags of a bare name."""
     is_id = ref.startswith(PREFIX) or "@" in ref
     if not is_id and not (len(ref) == 64 and is_hex(ref)):
@@ -153,11 +153,11 @@ def _archive(
 ) -> Iterator[bytes]:
     """The bytes of the archive, in chunks: tables first, so that a reader knows what will come."""
     for name, content in tables.items():
-        yield from _member(name, content)
+        yield from _tar_member(name, content)
     for folder in ("blobs", "blobs/sha256"):
         yield tar_writer.header(folder.encode(), DIRECTORY, mode=0o755)
     for digest, content in documents.items():
-        yield from _member(manifest.blob_name(digest), content)
+        yield from _tar_member(manifest.blob_name(digest), content)
     for digest, chain_id in layers.items():
         size = read_layer(store, chain_id)["tar_size"]
         yield tar_writer.header(manifest.blob_name(digest).encode(), size_bytes=size)
@@ -171,7 +171,7 @@ def _archive(
     yield tar_writer.END
 
 
-def _member(name: str, content: bytes) -> Iterator[bytes]:
+def _tar_member(name: str, content: bytes) -> Iterator[bytes]:
     yield tar_writer.header(name.encode(), size_bytes=len(content))
     yield content + tar_writer.padding(len(content))
 

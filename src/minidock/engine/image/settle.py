@@ -12,7 +12,7 @@ import os
 
 from minidock.document import writer_of
 from minidock.engine.image import images_json
-from minidock.engine.image.build_cache import kept_layers
+from minidock.engine.image.build_cache import cached_layers
 from minidock.engine.store.tree_removal import remove_tree
 from minidock.oci.digest import PREFIX
 from minidock.paths import is_sha256
@@ -30,7 +30,7 @@ def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str)
     The caller holds the store's lock. Returns the layers' names there, which are bare chain ids.
     """
     images = catalogue["images"].values()
-    named = {chain_id for image in images for chain_id in image["layers"]} | kept_layers(store)
+    named = {chain_id for image in images for chain_id in image["layers"]} | cached_layers(store)
     bare = {chain_id.removeprefix(PREFIX) for chain_id in named}
     present = filter(is_sha256, os.listdir(store.layers))
     orphans = [name for name in present if name not in bare]

@@ -92,7 +92,7 @@ class TarSplitWriter:
             content = content[os.write(self._fd, content) :]
 
 
-def rebuilt_archive(layer: str) -> Iterator[bytes]:
+def rebuild_archive(layer: str) -> Iterator[bytes]:
     """The tar archive that a layer's directory was unpacked from, in chunks.
 
     The caller compares its digest with the layer's diff_id.

@@ -46,7 +46,7 @@ _CHUNK = 1 << 18
 _ZEROS = bytes(_CHUNK)
 _HOLE_MIN = 1 << 16  # zeros in a shorter file are written: a hole would save too little
 _TIME_MAX_NS = (1 << 63) - 1
-_STORE_IS_FULL_OR_BROKEN = frozenset(
+_STORE_ERRNOS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 )
 
@@ -93,14 +93,14 @@ class LayerUnpacker:
         """
         for entry in self._reader:
             try:
-                self._place(entry)
+                self._unpack_entry(entry)
             except (OSError, ValueError, OverflowError, RecursionError) as error:
-                raise _explained(entry, error) from None
+                raise _entry_error(entry, error) from None
         self._reader.skip_rest()
         for path, mtime_ns in self._directory_times.items():
             os.utime(path, ns=(mtime_ns, mtime_ns))
 
-    def _place(self, entry: Entry) -> None:
+    def _unpack_entry(self, entry: Entry) -> None:
         """Make one entry, whatever it is."""
         name = clean_name(entry.name)
         if not name:
@@ -110,21 +110,21 @@ class LayerUnpacker:
         if directory is None:
             directory = self._make_parents(parent)
         if base.startswith(WHITEOUT):
-            self._place_whiteout(directory, base)
+            self._create_whiteout(directory, base)
             return
         path = directory + base
         if entry.kind == tar.REGULAR:
-            self._place_file(path, entry)
+            self._create_file(path, entry)
         elif entry.kind == tar.DIRECTORY:
-            self._place_directory(path, entry)
+            self._create_directory(path, entry)
         elif entry.kind == tar.SYMLINK:
-            self._make(path, os.symlink, entry.link, path)
+            self._create(path, os.symlink, entry.link, path)
             self.content_bytes += len(entry.link)
             self._set_metadata(path, entry)
         elif entry.kind == tar.HARD_LINK:
-            self._place_hard_link(path, entry)
+            self._create_hard_link(path, entry)
         elif entry.kind in (tar.CHARACTER, tar.BLOCK_DEVICE, tar.FIFO):
-            self._place_node(path, entry)
+            self._create_node(path, entry)
         else:
             raise ArchiveError(
                 f"{entry.shown()} is of a kind that no image layer holds: {chr(entry.kind)!r}"
@@ -154,9 +154,9 @@ class LayerUnpacker:
         self._real_directories[parent] = made
         return made
 
-    def _place_file(self, path: bytes, entry: Entry) -> None:
+    def _create_file(self, path: bytes, entry: Entry) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = self._make(path, os.open, path, flags, entry.mode & 0o777)
+        fd = self._create(path, os.open, path, flags, entry.mode & 0o777)
         try:
             if entry.segments is not None:
                 self._write_segments(fd, path, entry)
@@ -203,7 +203,7 @@ class LayerUnpacker:
         ordinal = self._split.record_file(path[1:], pieces)
         self._ordinals[os.fstat(fd).st_ino] = ordinal
 
-    def _place_directory(self, path: bytes, entry: Entry) -> None:
+    def _create_directory(self, path: bytes, entry: Entry) -> None:
         opaque = False
         try:
             os.mkdir(path, 0o700)
@@ -211,21 +211,21 @@ class LayerUnpacker:
             status = os.lstat(path)
             if not stat.S_ISDIR(status.st_mode):
                 opaque = is_whiteout(status)  # ".wh.x" and then "x/": a new x, not the lower one
-                self._clear(path)
+                self._remove_existing(path)
                 os.mkdir(path, 0o700)
         self._set_metadata(path, entry)
         if opaque:
             os.setxattr(path, OPAQUE_XATTR, b"y")
         self._directory_times[path] = _kernel_time(entry.mtime_ns)
 
-    def _place_hard_link(self, path: bytes, entry: Entry) -> None:
+    def _create_hard_link(self, path: bytes, entry: Entry) -> None:
         parent, _, base = clean_name(entry.link).rpartition(b"/")
         target = posixpath.realpath(b"/" + parent).rstrip(b"/") + b"/" + base
         try:
             if not base or target == path:
                 raise FileNotFoundError
             os.lstat(target)
-            self._make(path, os.link, target, path)
+            self._create(path, os.link, target, path)
         except FileNotFoundError:
             raise ArchiveError(
                 f"{entry.shown()} is a hard link to {tar.shown(entry.link)}, which is not in "
@@ -233,21 +233,21 @@ class LayerUnpacker:
                 hint="a link across layers has no meaning; Docker refuses it too",
             ) from None
 
-    def _place_node(self, path: bytes, entry: Entry) -> None:
+    def _create_node(self, path: bytes, entry: Entry) -> None:
         device = os.makedev(entry.device_major, entry.device_minor)
-        self._make(path, os.mknod, path, _NODES[entry.kind] | 0o600, device)
+        self._create(path, os.mknod, path, _NODES[entry.kind] | 0o600, device)
         self._set_metadata(path, entry)
 
-    def _place_whiteout(self, directory: bytes, base: bytes) -> None:
+    def _create_whiteout(self, directory: bytes, base: bytes) -> None:
         if base == OPAQUE_WHITEOUT:
             os.setxattr(directory, OPAQUE_XATTR, b"y")
             return
         if base.startswith(WHITEOUT_META):
             return
-        victim = base[len(WHITEOUT) :]
-        if victim in (b"", b".", b".."):
+        hidden = base[len(WHITEOUT) :]
+        if hidden in (b"", b".", b".."):
             raise ArchiveError(f"the whiteout {tar.shown(base)} names no file")
-        path = directory + victim
+        path = directory + hidden
         try:
             os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
         except FileExistsError:
@@ -256,31 +256,31 @@ class LayerUnpacker:
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 os.setxattr(path, OPAQUE_XATTR, b"y")
 
-    def _make(self, path: bytes, make, *arguments):  # type: ignore[no-untyped-def]
+    def _create(self, path: bytes, make, *arguments):  # type: ignore[no-untyped-def]
         """Make a file by `make(*arguments)`; what has its name already goes."""
         try:
             return make(*arguments)
         except FileExistsError:
-            self._clear(path)
+            self._remove_existing(path)
             return make(*arguments)
 
-    def _clear(self, path: bytes) -> None:
+    def _remove_existing(self, path: bytes) -> None:
         """Remove what an entry replaces; contents that tar-split.z needs are set aside."""
         self.replaced_any = True
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
-            self._clear_file(path, status)
+            self._remove_file(path, status)
             return
         self._real_directories.clear()
         for directory, _, files in os.walk(path, topdown=False):
             for name in files:
-                self._clear_file(directory + b"/" + name, None)
+                self._remove_file(directory + b"/" + name, None)
             for entry in os.listdir(directory):  # symbolic links to directories
-                self._clear_file(directory + b"/" + entry, None)
+                self._remove_file(directory + b"/" + entry, None)
             os.rmdir(directory)
             self._directory_times.pop(directory, None)
 
-    def _clear_file(self, path: bytes, status: os.stat_result | None) -> None:
+    def _remove_file(self, path: bytes, status: os.stat_result | None) -> None:
         status = status or os.lstat(path)
         self._real_directories.clear()
         ordinal = self._ordinals.pop(status.st_ino, None)
@@ -345,12 +345,12 @@ def _kernel_time(mtime_ns: int) -> int:
     return mtime_ns if 0 <= mtime_ns <= _TIME_MAX_NS else 0
 
 
-def _explained(entry: Entry, error: Exception) -> Exception:
+def _entry_error(entry: Entry, error: Exception) -> Exception:
     """What an entry that cannot be made says to its user."""
-    if isinstance(error, OSError) and error.errno in _STORE_IS_FULL_OR_BROKEN:
+    if isinstance(error, OSError) and error.errno in _STORE_ERRNOS:
         return StoreError(
             f"cannot unpack {entry.shown()}: {os.strerror(error.errno)}",
             hint="nothing of the image was kept; free some space and load it again",
         )
-    words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return ArchiveError(f"the archive's entry {entry.shown()} cannot be made: {words}")
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return ArchiveError(f"the archive's entry {entry.shown()} cannot be made: {reason}")

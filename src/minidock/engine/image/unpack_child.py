@@ -32,20 +32,20 @@ _BUFFER = 1 << 18
 
 def run(layer: str, archive: int, answer: int) -> NoReturn:
     """Unpack the archive that comes from one pipe; say how it went through the other."""
-    answer_and_exit(answer, lambda: _unpack(layer, archive))
+    report_and_exit(answer, lambda: _unpack(layer, archive))
 
 
-def answer_and_exit(answer: int, act: Callable[[], dict[str, Any]]) -> NoReturn:
+def report_and_exit(answer: int, unpack: Callable[[], dict[str, Any]]) -> NoReturn:
     """Do what is to be done behind the wall, tell the parent how it went, and end."""
-    told: dict[str, Any]
+    result: dict[str, Any]
     try:
-        told = act()
+        result = unpack()
     except MinidockError as error:
-        told = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
+        result = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
     except BaseException as error:  # past the wall nothing may unwind: the parent reports it
-        told = {"kind": "StoreError", "error": f"unpacking failed: {error!r}", "hint": ""}
+        result = {"kind": "StoreError", "error": f"unpacking failed: {error!r}", "hint": ""}
     try:
-        os.write(answer, jsontext.dumps(told).encode())
+        os.write(answer, jsontext.dumps(result).encode())
     finally:
         os._exit(0)
 
@@ -59,7 +59,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     split_fd = os.open(
         f"{layer}/{tar_split.FILE_NAME}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600
     )
-    enter(f"{layer}/diff")
+    enter_chroot(f"{layer}/diff")
     split = tar_split.TarSplitWriter(split_fd)
     source = io.BufferedReader(io.FileIO(archive), _BUFFER)
     unpacker = LayerUnpacker(TarReader(source, record=split.record), split, replaced_fd=replaced_fd)
@@ -74,7 +74,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     }
 
 
-def enter(directory: str) -> None:
+def enter_chroot(directory: str) -> None:
     """Make a directory the root of this process, and forget where modules come from."""
     chroot(directory)
     sys.path.clear()

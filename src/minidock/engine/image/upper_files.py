@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minidock.engine.image.upper import Upper
     from minidock.engine.image.upper_walk import Entry
 
-    class Files(Protocol):
+    class LayerFiles(Protocol):
         """Where a walk's entries go."""
 
         def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         def finish(self) -> None:
             """After the walk: the layer's diff/ is complete."""
 
-        def __enter__(self) -> Files: ...
+        def __enter__(self) -> LayerFiles: ...
 
         def __exit__(self, kind: object, error: object, trace: object) -> None: ...
 
@@ -60,7 +60,7 @@ _OVERLAY = OVERLAY_XATTRS.decode()
 _OPAQUE = OPAQUE_XATTR.decode()
 
 
-class Taken:
+class MovedFiles:
     """The upperdir becomes the layer's diff/. If this fails halfway, its owner removes it."""
 
     def __init__(self, upper: Upper, diff: str) -> None:
@@ -69,19 +69,19 @@ class Taken:
         self._sockets: list[bytes] = []
         self._directory_times: dict[bytes, int] = {}
 
-    def __enter__(self) -> Taken:
+    def __enter__(self) -> MovedFiles:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         pass
 
     def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
-        _forget_overlay(fd)
+        _remove_overlay_xattrs(fd)
         _set_time(fd, entry)
         return fd
 
     def directory(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> None:
-        _forget_overlay(fd, keep=_OPAQUE if entry.opaque else "")
+        _remove_overlay_xattrs(fd, keep=_OPAQUE if entry.opaque else "")
         self._directory_times[entry.path] = seconds(entry)
 
     def other(self, entry: Entry, link: bytes) -> None:
@@ -112,7 +112,7 @@ class Taken:
                 os.utime(name, (time, time), dir_fd=parent, follow_symlinks=False)
         root = self._upper.open_directory(b"")
         try:
-            _forget_overlay(root)
+            _remove_overlay_xattrs(root)
             os.fchown(root, 0, 0)
             os.fchmod(root, 0o755)
         finally:
@@ -120,7 +120,7 @@ class Taken:
         os.rename(self._upper.path, self._diff)
 
 
-class Copied:
+class CopiedFiles:
     """The layer's diff/ is a copy, and what is hashed is the copy: it cannot change meanwhile."""
 
     def __init__(self, upper: Upper, diff: str) -> None:
@@ -131,7 +131,7 @@ class Copied:
         os.chmod(diff, 0o755)
         self._root = os.open(diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def __enter__(self) -> Copied:
+    def __enter__(self) -> CopiedFiles:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -142,7 +142,7 @@ class Copied:
         copy = os.open(entry.path, flags, 0o600, dir_fd=self._root)
         try:
             if entry.status.st_size and not self._clone(fd, copy):
-                _copy(entry, fd, copy)
+                _copy_data(entry, fd, copy)
             if os.fstat(fd).st_size < entry.status.st_size:
                 raise changed_meanwhile(entry.path)  # its end is no hole: it was cut off
             os.ftruncate(copy, entry.status.st_size)
@@ -210,7 +210,7 @@ class Copied:
         return self._can_clone
 
 
-def _copy(entry: Entry, fd: int, copy: int) -> None:
+def _copy_data(entry: Entry, fd: int, copy: int) -> None:
     """Copy a file's runs of data to the same places."""
     size = entry.status.st_size
     at = 0
@@ -224,13 +224,13 @@ def _copy(entry: Entry, fd: int, copy: int) -> None:
         end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
         at = start
         while at < end:
-            copied = _copy_some(fd, copy, min(end - at, _COPY_MAX), at)
+            copied = _copy_range(fd, copy, min(end - at, _COPY_MAX), at)
             if not copied:
                 raise changed_meanwhile(entry.path)
             at += copied
 
 
-def _copy_some(fd: int, copy: int, count: int, at: int) -> int:
+def _copy_range(fd: int, copy: int, count: int, at: int) -> int:
     """Copy bytes to the same place; returns how many. Not between file systems."""
     try:
         return os.copy_file_range(fd, copy, count, at, at)
@@ -241,7 +241,7 @@ def _copy_some(fd: int, copy: int, count: int, at: int) -> int:
     return os.sendfile(copy, fd, at, count)
 
 
-def _forget_overlay(fd: int, *, keep: str = "") -> None:
+def _remove_overlay_xattrs(fd: int, *, keep: str = "") -> None:
     """Remove overlayfs's own attributes: which inode a file was copied from, and the like."""
     for name in os.listxattr(fd):
         if name.startswith(_OVERLAY) and name != keep:

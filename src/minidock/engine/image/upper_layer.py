@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.image.archive_file import Progress
     from minidock.engine.image.upper import Upper
-    from minidock.engine.image.upper_files import Files
+    from minidock.engine.image.upper_files import LayerFiles
     from minidock.engine.image.upper_walk import Entry
 
 _CHUNK = 1 << 20
@@ -36,7 +36,7 @@ class UpperLayer:
     """
 
     def __init__(
-        self, upper: Upper, files: Files, split_fd: int, *, progress: Progress | None
+        self, upper: Upper, files: LayerFiles, split_fd: int, *, progress: Progress | None
     ) -> None:
         self._upper = upper
         self._files = files

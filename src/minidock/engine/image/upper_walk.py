@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_HELD_OPEN_MAX = 200  # descriptors; a process may have 1024
+_OPEN_DIRECTORIES_MAX = 200  # descriptors; a process may have 1024
 
 
 class Entry:
@@ -58,7 +58,7 @@ class Tree:
         self.path = path
         self.left_out: list[bytes] = []
         self._root = -1
-        self._held: dict[bytes, int] = {}  # the directories around the walk's place
+        self._open_directories: dict[bytes, int] = {}  # the directories around the walk's place
 
     def __enter__(self) -> Self:
         try:
@@ -70,20 +70,20 @@ class Tree:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        for path in list(self._held):
-            self._let_go(path)
+        for path in list(self._open_directories):
+            self._release(path)
         os.close(self._root)
 
     def walk(self) -> Iterator[Entry]:
         """All entries, each directory before what is in it, in the order of their names."""
         self.left_out.clear()
-        waiting = [(b"", iter(self.names(b"")))]
-        while waiting:
-            directory, names = waiting[-1]
+        pending = [(b"", iter(self.names(b"")))]
+        while pending:
+            directory, names = pending[-1]
             name = next(names, None)
             if name is None:
-                waiting.pop()
-                self._let_go(directory)
+                pending.pop()
+                self._release(directory)
                 continue
             path = directory + b"/" + name if directory else name
             entry = self.entry(path)
@@ -96,7 +96,7 @@ class Tree:
                 self._hold(path)
             yield entry
             if entry.is_directory:
-                waiting.append((path, iter(self.names(path))))
+                pending.append((path, iter(self.names(path))))
 
     def open_file(self, entry: Entry) -> int:
         """A descriptor of a regular file. Raises Conflict where it is none any more."""
@@ -139,26 +139,29 @@ class Tree:
     def parent(self, path: bytes) -> _Parent:
         """`with tree.parent(path) as (fd, name):` the directory around a file, and its name."""
         directory, _, name = path.rpartition(b"/")
-        held = self._held.get(directory) if directory else self._root
+        held = self._open_directories.get(directory) if directory else self._root
         return _Parent(self, directory, name, held)
 
     def _nearest(self, path: bytes) -> tuple[int, list[bytes]]:
         """The innermost directory on the way to a path that is open, and the names from there."""
         rest: list[bytes] = []
         while path:
-            if path in self._held:
-                return self._held[path], rest
+            if path in self._open_directories:
+                return self._open_directories[path], rest
             path, _, name = path.rpartition(b"/")
             rest.insert(0, name)
         return self._root, rest
 
     def _hold(self, path: bytes) -> None:
-        if path not in self._held and len(self._held) < _HELD_OPEN_MAX:
-            self._held[path] = self.open_directory(path)
+        if (
+            path not in self._open_directories
+            and len(self._open_directories) < _OPEN_DIRECTORIES_MAX
+        ):
+            self._open_directories[path] = self.open_directory(path)
 
-    def _let_go(self, path: bytes) -> None:
-        if path in self._held:
-            os.close(self._held.pop(path))
+    def _release(self, path: bytes) -> None:
+        if path in self._open_directories:
+            os.close(self._open_directories.pop(path))
 
     def names(self, path: bytes) -> list[bytes]:
         fd = self.open_directory(path)
@@ -201,12 +204,12 @@ class _Parent:
         self._tree = tree
         self._directory = directory
         self._name = name
-        self._held = held
+        self._open_directories = held
         self._opened = -1
 
     def __enter__(self) -> tuple[int, bytes]:
-        if self._held is not None:
-            return self._held, self._name
+        if self._open_directories is not None:
+            return self._open_directories, self._name
         self._opened = self._tree.open_directory(self._directory)
         return self._opened, self._name
 

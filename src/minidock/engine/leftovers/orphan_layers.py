@@ -13,7 +13,7 @@ from functools import partial
 from minidock import document
 from minidock.document import open_regular
 from minidock.engine.image import images_json
-from minidock.engine.image.build_cache import kept_layers
+from minidock.engine.image.build_cache import cached_layers
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.leftovers.leftover import Thing
 from minidock.engine.store.container_json import documents
@@ -61,7 +61,7 @@ def _unnamed(store: Store) -> tuple[list[str], list[str]]:
     """The caller holds the store's lock. Raises DamagedFile."""
     images = images_json.read(store)["images"]
     named = {chain_id for record in images.values() for chain_id in record["layers"]}
-    named |= kept_layers(store)
+    named |= cached_layers(store)
     used = {name.removeprefix(PREFIX) for name in named}
     for each in documents(store, strictly=True):
         paths = [*each["GraphDriver"]["Data"]["LowerDir"].split(":"),

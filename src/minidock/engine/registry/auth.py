@@ -23,7 +23,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from minidock import jsontext
-from minidock.engine.registry.response import content_of, refusal
+from minidock.engine.registry.response import read_content, refused_error
 from minidock.engine.registry.transport import check_url, printable
 from minidock.errors import RegistryError
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from minidock.engine.registry.credentials import Credentials
     from minidock.engine.registry.transport import Transport
 
-_LIFE_SECONDS_MAX = 86400
+_LIFETIME_SECONDS_MAX = 86400
 _TOKEN_MAX = 32768  # characters; servers take no longer headers
-_LIFE_SECONDS = 60  # of a token that does not say
+_LIFETIME_SECONDS = 60  # of a token that does not say
 _MARGIN_SECONDS = 10
 _CLIENT = "minidock"
-_LOG_IN = "minidock login REGISTRY     tells who you are"
+_LOGIN_HINT = "minidock login REGISTRY     tells who you are"
 _SEPARATORS = frozenset(' \t,="')
 
 
@@ -49,7 +49,7 @@ class Challenge:
         self.parameters = parameters
 
 
-def challenges(header: str) -> list[Challenge]:
+def parse_challenges(header: str) -> list[Challenge]:
     """The demands of a WWW-Authenticate header, those of several schemes one behind the other."""
     found: list[Challenge] = []
     rest = header.strip()
@@ -74,14 +74,14 @@ class Authorizer:
         self._transport = transport
         self._registry_scheme = urlsplit(url).scheme
         self._credentials = credentials
-        self._demands: list[Challenge] = []
+        self._challenges: list[Challenge] = []
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def learn(self, header: str) -> None:
+    def set_challenges(self, header: str) -> None:
         """Note what the registry demands, and forget the tokens that it does not take any more."""
         with self._lock:
-            self._demands = challenges(header) or self._demands
+            self._challenges = parse_challenges(header) or self._challenges
             self._tokens.clear()
 
     def header(self, scopes: tuple[str, ...]) -> str:
@@ -90,53 +90,62 @@ class Authorizer:
         scopes: such as ("repository:team/app:pull",). Raises RegistryError.
         """
         with self._lock:
-            for demand in self._demands:
-                if demand.scheme == "bearer" and demand.parameters.get("realm"):
-                    return f"Bearer {self._token(demand, scopes)}"
-                if demand.scheme == "basic" and self._credentials and self._credentials.user:
+            for challenge in self._challenges:
+                if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                    return f"Bearer {self._token(challenge, scopes)}"
+                if challenge.scheme == "basic" and self._credentials and self._credentials.user:
                     return self._credentials.basic()
         return ""
 
     @property
     def lacks_password(self) -> bool:
         """Whether a password is demanded, and there is none."""
-        return self._credentials is None and any(d.scheme == "basic" for d in self._demands)
+        return self._credentials is None and any(d.scheme == "basic" for d in self._challenges)
 
     def identity_token(self) -> str:
         """Ask the token server for an identity token in place of the password; "" if it has none.
 
         Raises RegistryError where it does not take the password.
         """
-        for demand in self._demands:
-            if demand.scheme == "bearer":
-                answer = self._ask(demand, (), offline=True)
-                return _checked(answer.get("refresh_token") or "")
+        for challenge in self._challenges:
+            if challenge.scheme == "bearer":
+                answer = self._ask(challenge, (), offline=True)
+                return _check_token(answer.get("refresh_token") or "")
         return ""
 
-    def _token(self, demand: Challenge, scopes: tuple[str, ...]) -> str:
+    def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> str:
         token, until = self._tokens.get(scopes, ("", 0.0))
         if time.monotonic() < until:
             return token
-        answer = self._ask(demand, scopes)
-        token = _checked(answer.get("token") or answer.get("access_token") or "")
+        answer = self._ask(challenge, scopes)
+        token = _check_token(answer.get("token") or answer.get("access_token") or "")
         if not token:
-            raise RegistryError(f"{printable(demand.parameters['realm'])} answered without a token")
-        life = answer.get("expires_in")
-        life = min(life, _LIFE_SECONDS_MAX) if isinstance(life, int) and life > 0 else _LIFE_SECONDS
-        self._tokens[scopes] = token, time.monotonic() + max(1, life - _MARGIN_SECONDS)
+            raise RegistryError(
+                f"{printable(challenge.parameters['realm'])} answered without a token"
+            )
+        lifetime = answer.get("expires_in")
+        lifetime = (
+            min(lifetime, _LIFETIME_SECONDS_MAX)
+            if isinstance(lifetime, int) and lifetime > 0
+            else _LIFETIME_SECONDS
+        )
+        self._tokens[scopes] = token, time.monotonic() + max(1, lifetime - _MARGIN_SECONDS)
         return token
 
     def _ask(
-        self, demand: Challenge, scopes: tuple[str, ...], *, offline: bool = False
+        self, challenge: Challenge, scopes: tuple[str, ...], *, offline: bool = False
     ) -> dict[str, object]:
         """Ask the token server; returns its JSON document."""
-        realm = demand.parameters["realm"]
+        realm = challenge.parameters["realm"]
         self._check_realm(realm)
-        known = self._credentials
-        fields = [("service", demand.parameters.get("service", ""))]
-        if known and known.identity_token:
+        credentials = self._credentials
+        fields = [("service", challenge.parameters.get("service", ""))]
+        if credentials and credentials.identity_token:
             fields += [("scope", " ".join(scopes)), ("client_id", _CLIENT)]
-            fields += [("grant_type", "refresh_token"), ("refresh_token", known.identity_token)]
+            fields += [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", credentials.identity_token),
+            ]
             response = self._transport.send(
                 "POST",
                 realm,
@@ -146,17 +155,17 @@ class Authorizer:
         else:
             fields += [("scope", scope) for scope in scopes]
             headers = {}
-            if known and known.user:
-                fields += [("account", known.user), ("client_id", _CLIENT)]
+            if credentials and credentials.user:
+                fields += [("account", credentials.user), ("client_id", _CLIENT)]
                 fields += [("offline_token", "true")] if offline else []
-                headers["Authorization"] = known.basic()
+                headers["Authorization"] = credentials.basic()
             query = urlencode([field for field in fields if field[1]])
-            joint = "&" if urlsplit(realm).query else "?"
-            response = self._transport.send("GET", f"{realm}{joint}{query}", headers=headers)
-        content = content_of(response)
+            separator = "&" if urlsplit(realm).query else "?"
+            response = self._transport.send("GET", f"{realm}{separator}{query}", headers=headers)
+        content = read_content(response)
         if response.status != 200:
-            error = refusal(response, content)
-            error.hint = _LOG_IN
+            error = refused_error(response, content)
+            error.hint = _LOGIN_HINT
             raise error
         try:
             answer = jsontext.loads(content)
@@ -176,7 +185,7 @@ class Authorizer:
             )
 
 
-def _checked(token: object) -> str:
+def _check_token(token: object) -> str:
     """A token as a header may carry it. Raises RegistryError for anything else."""
     is_token = isinstance(token, str) and token.isascii() and len(token) <= _TOKEN_MAX
     if not is_token or any(character <= " " or character == "\x7f" for character in str(token)):

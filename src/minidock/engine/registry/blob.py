@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from minidock.engine.registry.client import Registry
 
-_AHEAD_BYTES = 1 << 20  # so much more, and the failures so far are forgotten
+_PROGRESS_BYTES = 1 << 20  # so much more, and the failures so far are forgotten
 _PIECE = 1 << 17
 
 
@@ -70,7 +70,7 @@ class Blob:
                 piece = self._piece(wanted)
                 break
             except Interrupted as error:
-                self._rest_after(error)
+                self._pause_after(error)
         if not piece:
             self._verify()
             return b""
@@ -98,7 +98,9 @@ class Blob:
             self._response = self._open()
         piece = read_some(self._response, size, self._registry.timeout_seconds)
         if self.offset + len(piece) > self.size:
-            raise self._wrong(f"it is longer than the {self.size} bytes that its descriptor says")
+            raise self._verification_error(
+                f"it is longer than the {self.size} bytes that its descriptor says"
+            )
         if not piece and self.offset < self.size:
             raise Interrupted(f"the registry broke off at byte {self.offset} of {self.size}")
         return piece
@@ -119,12 +121,12 @@ class Blob:
             to_skip -= len(skipped)
         return response
 
-    def _rest_after(self, error: Interrupted) -> None:
+    def _pause_after(self, error: Interrupted) -> None:
         """Pause before the next attempt; raises the error where there have been enough."""
         self.close()
         if self._registry.cancelled.is_set():
             raise error
-        if self.offset - self._failed_at >= _AHEAD_BYTES:
+        if self.offset - self._failed_at >= _PROGRESS_BYTES:
             self._failures = 0
         self._failures += 1
         self._failed_at = self.offset
@@ -143,10 +145,10 @@ class Blob:
             self._response.release_conn()
             self._response = None
         if (found := f"sha256:{self._hash.hexdigest()}") != self.digest:
-            raise self._wrong(f"it is {found}")
+            raise self._verification_error(f"it is {found}")
         self._is_verified = True
 
-    def _wrong(self, reason: str) -> RegistryError:
+    def _verification_error(self, reason: str) -> RegistryError:
         self.close()
         return RegistryError(
             f"filesystem layer verification failed for digest {self.digest}: {reason}",
@@ -154,7 +156,7 @@ class Blob:
         )
 
 
-def small_blob(registry: Registry, digest: str, size: int, *, limit: int) -> bytes:
+def read_document_blob(registry: Registry, digest: str, size: int, *, limit: int) -> bytes:
     """A blob that is a document, as a whole. Raises as Blob.read does."""
     if size > limit:
         raise RegistryError(f"the blob {digest} is too large for a document: {size} bytes")

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 from minidock import jsontext
 from minidock.engine.registry.auth import Authorizer
-from minidock.engine.registry.response import Refused, content_of, drained, refusal
+from minidock.engine.registry.response import Refused, drain, read_content, refused_error
 from minidock.engine.registry.settings import Settings
-from minidock.engine.registry.transport import Interrupted, Transport, joined, printable
+from minidock.engine.registry.transport import Interrupted, Transport, printable, resolve_url
 from minidock.errors import RegistryError
 from minidock.numerals import is_decimal
 from minidock.oci.digest import sha256
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.25  # then twice as long each time
 _PAUSE_SECONDS_MAX = 60.0
-AGAIN = (429, 500, 502, 503, 504)
+RETRY_STATUSES = (429, 500, 502, 503, 504)
 _TAG_PAGES_MAX = 1000
 _TAG_SECONDS_MAX = 300.0
 _DIGEST_HEADER = "Docker-Content-Digest"
@@ -93,7 +93,7 @@ class Registry:
         response = self.request(
             "GET", f"manifests/{reference}", headers={"Accept": ", ".join(ACCEPTED)}
         )
-        content = content_of(response)
+        content = read_content(response)
         found = Manifest(content, response.headers.get("Content-Type", "").partition(";")[0])
         is_digest = ":" in reference
         promised = reference if is_digest else response.headers.get(_DIGEST_HEADER, found.digest)
@@ -122,7 +122,7 @@ class Registry:
         until = time.monotonic() + _TAG_SECONDS_MAX
         while True:
             response = self.request("GET", url)
-            document = _object(content_of(response), "its list of tags")
+            document = _object(read_content(response), "its list of tags")
             listed = document.get("tags") or []
             if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
                 raise RegistryError("the registry's list of tags is damaged")
@@ -130,7 +130,7 @@ class Registry:
             link = response.headers.get("Link", "")
             if not (link.startswith("<") and ">" in link):
                 return
-            url = joined(url, link[1:].partition(">")[0])
+            url = resolve_url(url, link[1:].partition(">")[0])
             if url in seen or len(seen) >= _TAG_PAGES_MAX or time.monotonic() > until:
                 raise RegistryError(f"the list of tags of {self.path} does not end")
             if not url.startswith(f"{self._url}/"):
@@ -146,12 +146,12 @@ class Registry:
             body=content,
             expected=(200, 201, 202),
         )
-        drained(response)
+        drain(response)
 
     def request(
         self,
         method: str,
-        place: str,
+        path_or_url: str,
         *,
         headers: dict[str, str] | None = None,
         body: Body | None = None,
@@ -170,7 +170,7 @@ class Registry:
         for attempt in range(1, attempts + 1):
             pause = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _PAUSE_SECONDS_MAX)
             try:
-                response = self._authorized(method, self.url_of(place), headers, body, scopes)
+                response = self._authorized(method, self.url_of(path_or_url), headers, body, scopes)
             except Interrupted:
                 if attempt == attempts:
                     raise
@@ -178,10 +178,10 @@ class Registry:
                 continue
             if response.status in expected:
                 return response
-            content = drained(response)
-            if response.status not in AGAIN or attempt == attempts:
+            content = drain(response)
+            if response.status not in RETRY_STATUSES or attempt == attempts:
                 raise self._refusal(response, content)
-            self.wait(_pause_asked(response, pause))
+            self.wait(_retry_after(response, pause))
         raise AssertionError("unreachable")
 
     @property
@@ -196,7 +196,7 @@ class Registry:
         """
         token = self._authorizer.identity_token()
         if not token:
-            drained(self.request("GET", self.root, scopes=()))
+            drain(self.request("GET", self.root, scopes=()))
         return token
 
     def cancel(self) -> None:
@@ -218,37 +218,37 @@ class Registry:
         scopes: tuple[str, ...] | None,
     ) -> Response:
         """Send with the authorization that is known; learn once if it does not do any more."""
-        wanted = self.scopes if scopes is None else scopes
+        required = self.scopes if scopes is None else scopes
         for is_last in (False, True):
             sent = dict(headers or {})
             own = url.startswith(f"{self._url}/")  # an upload may lead elsewhere
-            if own and (authorization := self._authorizer.header(wanted)):
+            if own and (authorization := self._authorizer.header(required)):
                 sent["Authorization"] = authorization
             response = self._transport.send(method, url, headers=sent, body=body)
-            demand = response.headers.get("WWW-Authenticate", "")
+            challenge = response.headers.get("WWW-Authenticate", "")
             stream = body is not None and not isinstance(body, bytes)
-            if response.status != 401 or is_last or not demand or stream or not own:
+            if response.status != 401 or is_last or not challenge or stream or not own:
                 break
             if "Authorization" in sent and not sent["Authorization"].startswith("Bearer"):
                 break  # the password was wrong, and stays so
-            drained(response)
-            self._authorizer.learn(demand)
+            drain(response)
+            self._authorizer.set_challenges(challenge)
         return response
 
     def _refusal(self, response: Response, content: bytes) -> Refused:
-        error = refusal(response, content)
+        error = refused_error(response, content)
         if response.status == 401 and self._authorizer.lacks_password:
             error = Refused("no basic auth credentials", status=401, codes=error.codes)
         if response.status in (401, 403):
             error.hint = f"minidock login {self.host}     tells the registry who you are"
         return error
 
-    def url_of(self, place: str) -> str:
+    def url_of(self, path_or_url: str) -> str:
         """The URL of a place below the repository; one that is a URL already stays as it is."""
-        return joined(f"{self._url}/v2/{self.path}/", place)
+        return resolve_url(f"{self._url}/v2/{self.path}/", path_or_url)
 
 
-def _pause_asked(response: Response, pause: float) -> float:
+def _retry_after(response: Response, pause: float) -> float:
     """How long the registry asks us to wait, within reason."""
     asked = response.headers.get("Retry-After", "")
     return min(float(asked), _PAUSE_SECONDS_MAX) if is_decimal(asked) else pause

@@ -51,7 +51,7 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
-def key_of(domain: str) -> str:
+def config_key(domain: str) -> str:
     """What config.json calls a registry."""
     return DOCKER_HUB_KEY if domain == DEFAULT_DOMAIN else domain
 
@@ -59,16 +59,16 @@ def key_of(domain: str) -> str:
 def find(domain: str) -> Credentials | None:
     """The credentials for a registry, or None. Raises UsageError for a damaged config.json."""
     config = _Config()
-    key = key_of(domain)
+    key = config_key(domain)
     if helper := config.helper(key):
         return _ask_helper(helper, key)
     return config.entry(key)
 
 
-def keep(domain: str, credentials: Credentials) -> str:
+def store(domain: str, credentials: Credentials) -> str:
     """Keep the credentials for a registry; returns the file where they are, "" with a helper."""
     config = _Config()
-    key = key_of(domain)
+    key = config_key(domain)
     if helper := config.helper(key):
         token = credentials.identity_token
         document = {
@@ -79,17 +79,17 @@ def keep(domain: str, credentials: Credentials) -> str:
         _run_helper(helper, "store", _json(document))
         config.mark(key)
         return ""
-    config.keep(key, credentials)
+    config.store(key, credentials)
     return config.path
 
 
-def forget(domain: str) -> None:
+def erase(domain: str) -> None:
     """Forget the credentials for a registry; that there were none is no error."""
     config = _Config()
-    key = key_of(domain)
+    key = config_key(domain)
     if helper := config.helper(key):
         _run_helper(helper, "erase", key.encode())
-    config.forget(key)
+    config.erase(key)
 
 
 class _Config:
@@ -116,11 +116,11 @@ class _Config:
             entry = next((auths[name] for name in auths if _host_of(name) == key), None)
         if not isinstance(entry, dict):
             return None
-        user, password = _decoded(entry, self.path)
+        user, password = _decode_auth(entry, self.path)
         token = str(entry.get("identitytoken") or "")
         return Credentials(user, password, identity_token=token) if user or token else None
 
-    def keep(self, key: str, credentials: Credentials) -> None:
+    def store(self, key: str, credentials: Credentials) -> None:
         pair = f"{credentials.user}:{credentials.password}"
         if credentials.identity_token:
             pair = f"{credentials.user}:"
@@ -135,13 +135,13 @@ class _Config:
         self._document.setdefault("auths", {})[key] = {}
         self._write()
 
-    def forget(self, key: str) -> None:
+    def erase(self, key: str) -> None:
         """Remove an entry, if there is one."""
         auths = self._auths()
-        gone = [name for name in auths if name == key or _host_of(name) == key]
-        for name in gone:
+        removed = [name for name in auths if name == key or _host_of(name) == key]
+        for name in removed:
             del auths[name]
-        if gone:
+        if removed:
             self._write()
 
     def _auths(self) -> dict[str, Any]:
@@ -163,13 +163,13 @@ def _host_of(name: str) -> str:
     return name.partition("://")[2].partition("/")[0] if "://" in name else name.partition("/")[0]
 
 
-def _decoded(entry: dict[str, Any], path: str) -> tuple[str, str]:
+def _decode_auth(entry: dict[str, Any], path: str) -> tuple[str, str]:
     """User and password of an entry: together in base64, or one by one."""
-    packed = entry.get("auth")
-    if not packed:
+    encoded = entry.get("auth")
+    if not encoded:
         return str(entry.get("username") or ""), str(entry.get("password") or "")
     try:
-        user, colon, password = base64.b64decode(packed, validate=True).decode().partition(":")
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (TypeError, ValueError, binascii.Error):
         colon = ""
     if not colon:
@@ -182,23 +182,23 @@ def _decoded(entry: dict[str, Any], path: str) -> tuple[str, str]:
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            told = jsontext.loads(file.read() or b"{}")
+            parsed = jsontext.loads(file.read() or b"{}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"Error loading config file: {path}: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         raise UsageError(f"Error loading config file: {path}: not a JSON object")
-    return told
+    return parsed
 
 
 def _ask_helper(helper: str, key: str) -> Credentials | None:
-    answer = _run_helper(helper, "get", key.encode(), may_lack=True)
+    answer = _run_helper(helper, "get", key.encode(), may_be_missing=True)
     if not answer:
         return None
     try:
-        told = jsontext.loads(answer)
-        user, secret = told["Username"], told["Secret"]
+        parsed = jsontext.loads(answer)
+        user, secret = parsed["Username"], parsed["Secret"]
     except (ValueError, KeyError, TypeError):
         raise RegistryError(f"docker-credential-{helper} answered with no credentials") from None
     if user == _TOKEN_USER:
@@ -206,14 +206,14 @@ def _ask_helper(helper: str, key: str) -> Credentials | None:
     return Credentials(user, secret)
 
 
-def _run_helper(helper: str, act: str, given: bytes, *, may_lack: bool = False) -> bytes:
+def _run_helper(helper: str, verb: str, stdin: bytes, *, may_be_missing: bool = False) -> bytes:
     """What a helper answers; b"" where it has no such credentials, and may lack them."""
     program = f"docker-credential-{helper}"
     if "/" in helper:
         raise UsageError(f"a credential helper is named by a word, not by {helper!r}")
     try:
-        done = subprocess.run(
-            [program, act], input=given, capture_output=True, timeout=_HELPER_SECONDS, check=False
+        completed = subprocess.run(
+            [program, verb], input=stdin, capture_output=True, timeout=_HELPER_SECONDS, check=False
         )
     except FileNotFoundError:
         raise RegistryError(
@@ -221,13 +221,13 @@ def _run_helper(helper: str, act: str, given: bytes, *, may_lack: bool = False) 
             hint="config.json names this helper as credsStore or in credHelpers",
         ) from None
     except subprocess.TimeoutExpired:
-        raise RegistryError(f"{program} {act} did not answer in {_HELPER_SECONDS} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    said = (done.stdout + done.stderr).decode(errors="replace").strip()
-    if may_lack and "not found" in said:
+        raise RegistryError(f"{program} {verb} did not answer in {_HELPER_SECONDS} s") from None
+    if completed.returncode == 0:
+        return completed.stdout
+    output = (completed.stdout + completed.stderr).decode(errors="replace").strip()
+    if may_be_missing and "not found" in output:
         return b""
-    raise RegistryError(f"error getting credentials - err: {program} {act}: {said}")
+    raise RegistryError(f"error getting credentials - err: {program} {verb}: {output}")
 
 
 def _json(document: dict[str, str]) -> bytes:

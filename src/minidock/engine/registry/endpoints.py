@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from minidock.engine.registry import credentials
 from minidock.engine.registry.auth import Authorizer
-from minidock.engine.registry.client import AGAIN, Registry
-from minidock.engine.registry.response import Refused, drained, refusal
+from minidock.engine.registry.client import RETRY_STATUSES, Registry
+from minidock.engine.registry.response import Refused, drain, refused_error
 from minidock.engine.registry.settings import Endpoint, Settings
 from minidock.engine.registry.transport import Interrupted, Transport, Unreachable
 from minidock.errors import NotFound, RegistryError
@@ -54,7 +54,7 @@ def registries(name: Reference) -> Iterator[Registry]:
         raise problem
 
 
-def registry_to_push_to(name: Reference) -> Registry:
+def connect_for_push(name: Reference) -> Registry:
     """The registry of a name: mirrors are not pushed to."""
     settings = Settings()
     for endpoint in settings.endpoints(name.domain, mirrors=False):
@@ -66,7 +66,7 @@ def registry_to_push_to(name: Reference) -> Registry:
     )
 
 
-def not_there(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
+def not_found_error(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
     """Why no one has the image, in Docker's words."""
     if not isinstance(problem, Refused) or problem.status not in _NOT_THERE:
         return problem or RegistryError(f"no registry has {name.familiar}")
@@ -106,13 +106,13 @@ def connect(
             if endpoint.scheme or scheme == "http":
                 raise
             continue
-        content = drained(response)
+        content = drain(response)
         if response.status == 401:
-            authorizer.learn(response.headers.get("WWW-Authenticate", ""))
+            authorizer.set_challenges(response.headers.get("WWW-Authenticate", ""))
         elif response.status == 404:
             raise Unreachable(f"{url}/v2/ is not there: {endpoint.host} is no registry")
-        elif response.status not in (200, *AGAIN):
-            raise refusal(response, content)
+        elif response.status not in (200, *RETRY_STATUSES):
+            raise refused_error(response, content)
         return Registry(transport, url, path, authorizer, settings, actions=actions)
     raise AssertionError("unreachable")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse, HTTPResponse
 
-    Got = TypeVar("Got")
+    Received = TypeVar("Received")
     Manager = TypeVar("Manager", bound=urllib3.PoolManager)
 
 BYTES_PER_SECOND_MIN = 1000
@@ -49,8 +49,8 @@ class Paced(socket.socket):
 
     _deadline: float | None = None
     _window_seconds = 0.0
-    _waited_seconds = 0.0
-    _came = 0
+    _waiting_seconds = 0.0
+    _received_bytes = 0
 
     def expect_headers(self, seconds: float) -> None:
         """From now on, what is read must all have come within these seconds."""
@@ -61,31 +61,33 @@ class Paced(socket.socket):
         """From now on, what comes while we wait must have the least speed, over these seconds."""
         self.settimeout(seconds)
         self._window_seconds = seconds
-        self._waited_seconds, self._came = 0.0, 0
+        self._waiting_seconds, self._received_bytes = 0.0, 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """As recv(2). Raises TooSlow, TimeoutError, OSError."""
-        return self._counted(lambda: super(Paced, self).recv(size, flags), len)
+        return self._count(lambda: super(Paced, self).recv(size, flags), len)
 
     def recv_into(self, buffer: object, size: int = 0, flags: int = 0) -> int:
         """As recv(2), into a buffer. Raises TooSlow, TimeoutError, OSError."""
         receive = super().recv_into
-        return self._counted(lambda: receive(buffer, size, flags), int)  # type: ignore[arg-type]
+        return self._count(lambda: receive(buffer, size, flags), int)  # type: ignore[arg-type]
 
-    def _counted(self, receive: Callable[[], Got], size_of: Callable[[Got], int]) -> Got:
+    def _count(
+        self, receive: Callable[[], Received], size_of: Callable[[Received], int]
+    ) -> Received:
         began = time.monotonic()
         if not self._window_seconds:
             self._limit_to_deadline(began)
         got = receive()
-        self._came += size_of(got)
-        self._waited_seconds += time.monotonic() - began
-        if self._window_seconds and self._waited_seconds >= self._window_seconds:
-            if self._came < BYTES_PER_SECOND_MIN * self._window_seconds:
+        self._received_bytes += size_of(got)
+        self._waiting_seconds += time.monotonic() - began
+        if self._window_seconds and self._waiting_seconds >= self._window_seconds:
+            if self._received_bytes < BYTES_PER_SECOND_MIN * self._window_seconds:
                 raise TooSlow(
-                    f"{self._came} bytes in {self._waited_seconds:.0f} s are too slow"
+                    f"{self._received_bytes} bytes in {self._waiting_seconds:.0f} s are too slow"
                     f" (at least {BYTES_PER_SECOND_MIN} B/s)"
                 )
-            self._waited_seconds, self._came = 0.0, 0
+            self._waiting_seconds, self._received_bytes = 0.0, 0
         return got
 
     def _limit_to_deadline(self, now: float) -> None:

@@ -32,5 +32,5 @@ def login(domain: str, user: str, password: str) -> str:
                     f"login attempt to {registry.root} failed with status {error.status}: {error}"
                 ) from None
         kept = credentials.Credentials(user, password, identity_token=token)
-        return credentials.keep(domain, kept)
+        return credentials.store(domain, kept)
     raise Unreachable(f"{domain} is not asked for images here")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _BLOBS_MAX = 8
-_PLACES_MAX = 16
+_REPOSITORIES_MAX = 16
 
 
 _SHAPE = [{"digest": str, "size": int, "media_type": str, "at": [str]}]
@@ -40,7 +40,7 @@ class Blob:
         self.at = at
 
 
-def recall(store: Store, chain_id: str) -> list[Blob]:
+def list_blobs(store: Store, chain_id: str) -> list[Blob]:
     """The blobs that a layer is known as, the newest first."""
     try:
         entries = document.read(_path(store, chain_id), _SHAPE)
@@ -49,15 +49,15 @@ def recall(store: Store, chain_id: str) -> list[Blob]:
     return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
 
 
-def remember(store: Store, chain_id: str, blob: Blob, place: str) -> None:
+def add_blob(store: Store, chain_id: str, blob: Blob, repository: str) -> None:
     """Note that a repository ("host/path") has a layer as this blob."""
-    known = recall(store, chain_id)
+    known = list_blobs(store, chain_id)
     before = next((b for b in known if b.digest == blob.digest), blob)
-    at = (place, *(p for p in before.at if p != place))[:_PLACES_MAX]
+    at = (repository, *(p for p in before.at if p != repository))[:_REPOSITORIES_MAX]
     if before.at == at:
         return
-    kept = [b for b in known if b.digest != blob.digest]
-    blobs = [Blob(blob.digest, blob.size, blob.media_type, at), *kept][:_BLOBS_MAX]
+    others = [b for b in known if b.digest != blob.digest]
+    blobs = [Blob(blob.digest, blob.size, blob.media_type, at), *others][:_BLOBS_MAX]
     entries: list[dict[str, Any]] = [
         {"digest": b.digest, "size": b.size, "media_type": b.media_type, "at": list(b.at)}
         for b in blobs

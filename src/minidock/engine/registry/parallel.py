@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
     from minidock.engine.registry.client import Registry
 
-    Made = TypeVar("Made")
+    Result = TypeVar("Result")
 
 
-def side_by_side(
-    registry: Registry, acts: Mapping[str, Callable[[], Made]], *, at_a_time: int
-) -> dict[str, Made]:
+def run_parallel(
+    registry: Registry, tasks: Mapping[str, Callable[[], Result]], *, max_workers: int
+) -> dict[str, Result]:
     """Do all acts, each in a thread; returns what each made, under its name.
 
     Raises what the first act that failed did; the others are given up then, and so is the registry.
     """
-    with ThreadPoolExecutor(at_a_time, thread_name_prefix="layer") as pool:
-        jobs = {name: pool.submit(act) for name, act in acts.items()}
+    with ThreadPoolExecutor(max_workers, thread_name_prefix="layer") as pool:
+        futures = {name: pool.submit(task) for name, task in tasks.items()}
         try:
-            done, _ = wait(jobs.values(), return_when=FIRST_EXCEPTION)
-            for job in done:
-                job.result()
+            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
         except BaseException:
             registry.cancel()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return {name: job.result() for name, job in jobs.items()}
+        return {name: future.result() for name, future in futures.items()}

@@ -26,10 +26,10 @@ from minidock.engine.image.image import Image, NewImage
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import unpack_layer
 from minidock.engine.registry import origins
-from minidock.engine.registry.blob import Blob, small_blob
+from minidock.engine.registry.blob import Blob, read_document_blob
 from minidock.engine.registry.client import Manifest, Registry
-from minidock.engine.registry.endpoints import not_there, registries
-from minidock.engine.registry.parallel import side_by_side
+from minidock.engine.registry.endpoints import not_found_error, registries
+from minidock.engine.registry.parallel import run_parallel
 from minidock.engine.registry.response import Refused
 from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.transport import Interrupted
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from minidock.oci.reference import Reference
     from minidock.paths import Store
 
-AT_A_TIME = 3  # downloads, as Docker's --max-concurrent-downloads
+MAX_CONCURRENT_DOWNLOADS = 3  # downloads, as Docker's --max-concurrent-downloads
 _ATTEMPTS = 3
 _INDEX_DEPTH_MAX = 4
 
@@ -61,10 +61,10 @@ def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | Non
     Returns the image. Raises RegistryError, NotFound; then nothing of the image is kept.
     """
     name = reference.parse(ref).with_default_tag()
-    pulled = _first_who_has_it(
-        name, lambda registry: [_pulled(store, registry, name, platform, progress or Reporter())]
+    pulled = _try_registries(
+        name, lambda registry: [_pull_one(store, registry, name, platform, progress or Reporter())]
     )
-    return _with_status(pulled, name, progress or Reporter())[0]
+    return _report_status(pulled, name, progress or Reporter())[0]
 
 
 def pull_all_tags(
@@ -74,13 +74,13 @@ def pull_all_tags(
     name = reference.parse(ref)
 
     def pull_all(registry: Registry) -> list[tuple[Image, bool]]:
-        tagged = (_tagged(name, tag) for tag in registry.tags())
-        return [_pulled(store, registry, one, platform, progress or Reporter()) for one in tagged]
+        tagged = (_with_tag(name, tag) for tag in registry.tags())
+        return [_pull_one(store, registry, one, platform, progress or Reporter()) for one in tagged]
 
-    return _with_status(_first_who_has_it(name, pull_all), name, progress or Reporter())
+    return _report_status(_try_registries(name, pull_all), name, progress or Reporter())
 
 
-def _tagged(name: Reference, tag: str) -> Reference:
+def _with_tag(name: Reference, tag: str) -> Reference:
     """A name with a tag that a registry told us, which may be anything."""
     try:
         return reference.parse(f"{name}:{tag}")
@@ -88,7 +88,7 @@ def _tagged(name: Reference, tag: str) -> Reference:
         raise RegistryError(f"the registry lists {tag[:40]!r}, which is no tag") from None
 
 
-def _first_who_has_it(
+def _try_registries(
     name: Reference, act: Callable[[Registry], list[tuple[Image, bool]]]
 ) -> list[tuple[Image, bool]]:
     """Do something with the first server that has an image: a mirror need not have all."""
@@ -99,10 +99,10 @@ def _first_who_has_it(
                 return act(registry)
             except (Refused, Interrupted) as error:
                 problem = error
-    raise not_there(name, problem)
+    raise not_found_error(name, problem)
 
 
-def _pulled(
+def _pull_one(
     store: Store, registry: Registry, name: Reference, platform: str, progress: Reporter
 ) -> tuple[Image, bool]:
     """An image of one registry, in the store; and whether it was news."""
@@ -117,7 +117,7 @@ def _pulled(
     return image, is_new
 
 
-def _with_status(
+def _report_status(
     pulled: list[tuple[Image, bool]], name: Reference, progress: Reporter
 ) -> list[Image]:
     is_new = any(new for _, new in pulled)
@@ -154,12 +154,12 @@ class _Pull:
         image_id = manifest.config["digest"]
         known = images_json.read(self._store)["references"]
         is_new = any(known.get(name) != image_id for name in names)
-        if is_new and not self._is_here(manifest, names):
-            self._bring(manifest, names)
+        if is_new and not self._add_names(manifest, names):
+            self._fetch_image(manifest, names)
         self._progress.line(f"Digest: {top.digest}")
         return ImageStore(self._store).resolve(image_id), is_new
 
-    def _is_here(self, manifest: ImageManifest, names: list[str]) -> bool:
+    def _add_names(self, manifest: ImageManifest, names: list[str]) -> bool:
         """Whether the store has the image under other names; then it gets these as well."""
         try:
             image = ImageStore(self._store).resolve(manifest.config["digest"])
@@ -168,11 +168,13 @@ class _Pull:
             return False
         return True
 
-    def _bring(self, manifest: ImageManifest, names: list[str]) -> None:
+    def _fetch_image(self, manifest: ImageManifest, names: list[str]) -> None:
         """Fetch the config and the layers, and enter them."""
         descriptor = manifest.config
         limit = image_config.JSON_BYTES_MAX
-        config = small_blob(self._registry, descriptor["digest"], descriptor["size"], limit=limit)
+        config = read_document_blob(
+            self._registry, descriptor["digest"], descriptor["size"], limit=limit
+        )
         diff_ids = image_config.diff_ids(image_config.parse(config))
         if len(diff_ids) != len(manifest.layers):
             raise ArchiveError(
@@ -181,7 +183,7 @@ class _Pull:
             )
         image = NewImage(config, chain_ids(diff_ids), names)
         parts = zip(manifest.layers, diff_ids, image.chain_ids, strict=True)
-        self._enter(image, [_Layer(*part) for part in parts])
+        self._add_to_store(image, [_Layer(*part) for part in parts])
 
     def _for_platform(self, found: Manifest) -> ImageManifest:
         """The manifest itself, or that for our platform out of an index."""
@@ -194,7 +196,7 @@ class _Pull:
             found = self._registry.manifest(chosen["digest"])
         raise RegistryError(f"the indexes of {shown} are nested too deeply")
 
-    def _enter(self, image: NewImage, layers: list[_Layer]) -> None:
+    def _add_to_store(self, image: NewImage, layers: list[_Layer]) -> None:
         staged: dict[str, StagedLayer] = {}
         with Staging(self._store, "pull") as staging:
             for _ in range(_ATTEMPTS):
@@ -211,7 +213,7 @@ class _Pull:
         for layer in layers:
             if layer.chain_id in staged:  # of the others nobody has seen that this blob holds them
                 blob = origins.Blob(layer.digest, layer.size, layer.media_type)
-                origins.remember(self._store, layer.chain_id, blob, place)
+                origins.add_blob(self._store, layer.chain_id, blob, place)
 
     def _fetch_missing(
         self, layers: list[_Layer], staged: dict[str, StagedLayer], staging: str
@@ -226,11 +228,11 @@ class _Pull:
             else:
                 self._progress.layer(short(layer.digest), "Pulling fs layer")
                 missing.append(layer)
-        acts = {
+        tasks = {
             layer.chain_id: partial(self._fetch, layer, f"{staging}/{len(staged) + number}")
             for number, layer in enumerate(missing)
         }
-        staged.update(side_by_side(self._registry, acts, at_a_time=AT_A_TIME))
+        staged.update(run_parallel(self._registry, tasks, max_workers=MAX_CONCURRENT_DOWNLOADS))
 
     def _fetch(self, layer: _Layer, path: str) -> StagedLayer:
         """One layer from the connection into a directory of its own."""

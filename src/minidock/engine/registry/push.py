@@ -25,8 +25,8 @@ from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
 from minidock.engine.registry import origins
 from minidock.engine.registry.client import Registry
-from minidock.engine.registry.endpoints import registry_to_push_to
-from minidock.engine.registry.parallel import side_by_side
+from minidock.engine.registry.endpoints import connect_for_push
+from minidock.engine.registry.parallel import run_parallel
 from minidock.engine.registry.transfer_progress import Reporter
 from minidock.engine.registry.upload import mount, put_blob, put_stream
 from minidock.errors import NotFound, UsageError
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from minidock.oci.reference import Reference
     from minidock.paths import Store
 
-AT_A_TIME = 2  # layers; each is compressed by two threads
+MAX_CONCURRENT_UPLOADS = 2  # layers; each is compressed by two threads
 _KNOWN_MAX = 3  # digests that are asked for before a layer is compressed
 _MOUNTS_MAX = 3
 _GZIP = (distribution.DOCKER_LAYER, f"{manifest.LAYER}+gzip")
@@ -58,7 +58,7 @@ def push(store: Store, ref: str, *, progress: Reporter | None = None) -> str:
     name = _pushable(ref).with_default_tag()
     progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
     image = _image(store, name)
-    with registry_to_push_to(name) as registry:
+    with connect_for_push(name) as registry:
         return _Push(store, registry, name, progress).run(image)
 
 
@@ -75,7 +75,7 @@ def push_all_tags(store: Store, ref: str, *, progress: Reporter | None = None) -
     progress.line(f"The push refers to repository [{name.domain}/{name.path}]")
     if not tags:
         raise _no_image(name)
-    with registry_to_push_to(name) as registry:
+    with connect_for_push(name) as registry:
         return [
             _Push(store, registry, tagged, progress).run(_image(store, tagged))
             for tagged in sorted(tags, key=str)
@@ -92,7 +92,7 @@ class _Push:
         self._registry = registry
         self._name = name
         self._progress = progress
-        self._place = f"{registry.host}/{name.path}"
+        self._repository = f"{registry.host}/{name.path}"
 
     def run(self, image: Image) -> str:
         """Send what is missing, then the manifest; returns its digest."""
@@ -105,7 +105,7 @@ class _Push:
         content, media_type = _manifest(image, [blobs[diff_id] for diff_id in diff_ids])
         self._registry.put_manifest(self._name.tag, content, media_type)
         for diff_id, chain_id in layers.items():
-            origins.remember(self._store, chain_id, blobs[diff_id], self._place)
+            origins.add_blob(self._store, chain_id, blobs[diff_id], self._repository)
         digest = sha256(content)
         by_digest = f"{self._name.familiar_name}@{digest}"
         ImageStore(self._store).add(image.config_bytes, image.chain_ids, [by_digest])
@@ -116,20 +116,22 @@ class _Push:
 
     def _send_all(self, layers: dict[str, str]) -> dict[str, Blob]:
         """Have all layers there; returns the blob that each is."""
-        acts = {
+        tasks = {
             diff_id: partial(self._send, diff_id, chain_id) for diff_id, chain_id in layers.items()
         }
-        return side_by_side(self._registry, acts, at_a_time=AT_A_TIME)
+        return run_parallel(self._registry, tasks, max_workers=MAX_CONCURRENT_UPLOADS)
 
     def _send(self, diff_id: str, chain_id: str) -> Blob:
         """Have one layer there, by the least work that does it."""
         name = short(diff_id)
-        known = [b for b in origins.recall(self._store, chain_id) if b.media_type in _GZIP + _ZSTD]
+        known = [
+            b for b in origins.list_blobs(self._store, chain_id) if b.media_type in _GZIP + _ZSTD
+        ]
         for blob in known[:_KNOWN_MAX]:
             if self._registry.has_blob(blob.digest):
                 self._progress.layer(name, "Layer already exists")
                 return blob
-        for blob, source in self._neighbours(known):
+        for blob, source in self._mount_sources(known):
             if mount(self._registry, blob.digest, source):
                 self._progress.layer(name, f"Mounted from {source}")
                 return blob
@@ -140,7 +142,7 @@ class _Push:
         self._progress.layer(name, "Pushed")
         return origins.Blob(digest, size, distribution.DOCKER_LAYER)
 
-    def _neighbours(self, known: list[Blob]) -> Iterator[tuple[Blob, str]]:
+    def _mount_sources(self, known: list[Blob]) -> Iterator[tuple[Blob, str]]:
         """Other repositories of this registry that have the layer, as far as is remembered."""
         count = 0
         for blob in known:

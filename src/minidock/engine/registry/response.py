@@ -37,7 +37,7 @@ class Refused(RegistryError):
         self.codes = codes
 
 
-def content_of(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
+def read_content(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
     """The whole content of an answer. Raises Interrupted; RegistryError where it is too long.
 
     A server that sends a byte now and then keeps every read from timing out, so there is a timer
@@ -62,17 +62,17 @@ def content_of(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
     return content
 
 
-def refusal(response: Response, content: bytes) -> Refused:
+def refused_error(response: Response, content: bytes) -> Refused:
     """The error for an answer that is none of those hoped for."""
     codes = tuple(code for code, _ in _errors(content))
-    return Refused(said_by(response, content), status=response.status, codes=codes)
+    return Refused(error_message(response, content), status=response.status, codes=codes)
 
 
-def said_by(response: Response, content: bytes) -> str:
+def error_message(response: Response, content: bytes) -> str:
     """What an answer says went wrong: the registry's words, else HTTP's."""
-    told = [f"{code.lower().replace('_', ' ')}: {message}" for code, message in _errors(content)]
-    if told:
-        return "\n".join(told)
+    lines = [f"{code.lower().replace('_', ' ')}: {message}" for code, message in _errors(content)]
+    if lines:
+        return "\n".join(lines)
     try:
         phrase = http.HTTPStatus(response.status).phrase
     except ValueError:
@@ -83,10 +83,10 @@ def said_by(response: Response, content: bytes) -> str:
     return f"received unexpected HTTP status: {status}"
 
 
-def drained(response: Response) -> bytes:
+def drain(response: Response) -> bytes:
     """The content of an answer that nobody needs whole: never an error."""
     try:
-        return content_of(response)
+        return read_content(response)
     except (Interrupted, RegistryError):
         return b""
 

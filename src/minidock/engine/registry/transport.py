@@ -70,7 +70,7 @@ class Transport:
         self._endpoint = endpoint
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._reached: set[str] = set()
-        self._answers: weakref.WeakSet[Response] = weakref.WeakSet()
+        self._responses: weakref.WeakSet[Response] = weakref.WeakSet()
 
     def send(
         self,
@@ -87,17 +87,17 @@ class Transport:
         headers = {"User-Agent": _AGENT, **(headers or {})}
         check_url(url)
         for _ in range(_REDIRECTS_MAX + 1):
-            response = self._once(method, url, headers, body)
+            response = self._send_once(method, url, headers, body)
             location = response.headers.get("Location")
             if method not in ("GET", "HEAD") or response.status not in _REDIRECTS or not location:
                 return response
             discard(response)
-            headers, url = _redirected(url, joined(url, location), headers)
+            headers, url = _redirected(url, resolve_url(url, location), headers)
         raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
 
     def interrupt(self) -> None:
         """Have every answer that is being read end now, in whichever thread."""
-        for response in list(self._answers):
+        for response in list(self._responses):
             end(response)
 
     def close(self) -> None:
@@ -105,10 +105,12 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _once(self, method: str, url: str, headers: dict[str, str], body: Body | None) -> Response:
-        shown = f'{method.capitalize()} "{printable(url)}"'
+    def _send_once(
+        self, method: str, url: str, headers: dict[str, str], body: Body | None
+    ) -> Response:
+        request_text = f'{method.capitalize()} "{printable(url)}"'
         proxy = proxy_for(url)
-        self._reach(proxy or url, shown)
+        self._reach(proxy or url, request_text)
         try:
             response = self._pool(url, proxy).request(
                 method,
@@ -120,23 +122,23 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-            self._answers.add(response)
+            self._responses.add(response)
             return response
         except (PoolSSLError, ssl.SSLError) as error:
-            raise _tls_error(shown, urlsplit(url).netloc, error) from None
+            raise _tls_error(request_text, urlsplit(url).netloc, error) from None
         except ReadTimeoutError as error:
             if isinstance(slow := error.__cause__, TooSlow):
-                raise Interrupted(f"{shown}: {slow}") from None
+                raise Interrupted(f"{request_text}: {slow}") from None
             raise Interrupted(
-                f"{shown}: no answer for {self._settings.timeout_seconds:g} s",
+                f"{request_text}: no answer for {self._settings.timeout_seconds:g} s",
                 hint="the registry has stalled; try again later",
             ) from None
         except (HTTPError, OSError, HTTPException, ValueError) as error:
             if isinstance(inner := _cause(error), ssl.SSLError):
-                raise _tls_error(shown, urlsplit(url).netloc, inner) from None
-            raise Interrupted(f"{shown}: {_words(error)}") from None
+                raise _tls_error(request_text, urlsplit(url).netloc, inner) from None
+            raise Interrupted(f"{request_text}: {_reason(error)}") from None
 
-    def _reach(self, url: str, shown: str) -> None:
+    def _reach(self, url: str, request_text: str) -> None:
         """See once for each server whether it is there at all, without waiting for long."""
         parts = urlsplit(url)
         if parts.netloc in self._reached:
@@ -145,7 +147,7 @@ class Transport:
             port = parts.port or _PORTS[parts.scheme]
             reach(parts.hostname or "", port, seconds=CONNECT_SECONDS)
         except (OSError, ValueError, KeyError) as error:
-            raise Unreachable(f"{shown}: {_words(error)}") from None
+            raise Unreachable(f"{request_text}: {_reason(error)}") from None
         self._reached.add(parts.netloc)
 
     def _pool(self, url: str, proxy: str) -> urllib3.PoolManager:
@@ -204,7 +206,7 @@ def check_url(url: str) -> None:
         )
 
 
-def joined(base: str, place: str) -> str:
+def resolve_url(base: str, place: str) -> str:
     """Where a reference of an answer leads from a URL. Raises RegistryError where nowhere."""
     try:
         url = urljoin(base, place)
@@ -241,7 +243,7 @@ def read_some(response: Response, size: int, seconds: float) -> bytes:
         silence = f" for {seconds:g} s" if seconds else ""
         raise Interrupted(f"the registry has sent nothing{silence}") from None
     except (HTTPError, HTTPException, OSError, ValueError) as error:
-        raise Interrupted(f"the registry broke off: {_words(error)}") from None
+        raise Interrupted(f"the registry broke off: {_reason(error)}") from None
 
 
 def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, str], str]:
@@ -254,20 +256,20 @@ def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, 
     return headers, new
 
 
-def _tls_error(shown: str, host: str, error: Exception) -> Unreachable:
+def _tls_error(request_text: str, host: str, error: Exception) -> Unreachable:
     inner = _cause(error)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return Unreachable(
-            f"{shown}: tls: failed to verify certificate: {inner.verify_message}",
+            f"{request_text}: tls: failed to verify certificate: {inner.verify_message}",
             hint=f"put its authority's certificate into /etc/docker/certs.d/{host}/ca.crt",
         )
     reason = str(getattr(inner, "reason", "") or inner)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return Unreachable(
-            f"{shown}: http: server gave HTTP response to HTTPS client",
+            f"{request_text}: http: server gave HTTP response to HTTPS client",
             hint=f'"insecure-registries": ["{host}"] in /etc/minidock/registries.json allows http',
         )
-    return Unreachable(f"{shown}: tls: {reason.lower().replace('_', ' ')}")
+    return Unreachable(f"{request_text}: tls: {reason.lower().replace('_', ' ')}")
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -282,7 +284,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _words(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """What an error says, as short as the kernel said it."""
     inner = _cause(error)
     if isinstance(inner, socket.gaierror):

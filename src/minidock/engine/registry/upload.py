@@ -18,8 +18,8 @@ import hashlib
 from urllib.parse import urlencode, urlsplit
 
 from minidock.engine.registry.client import ATTEMPTS, FIRST_PAUSE_SECONDS
-from minidock.engine.registry.response import Refused, drained
-from minidock.engine.registry.transport import Interrupted, joined, printable
+from minidock.engine.registry.response import Refused, drain
+from minidock.engine.registry.transport import Interrupted, printable, resolve_url
 from minidock.errors import RegistryError
 from minidock.oci.digest import sha256
 
@@ -49,20 +49,20 @@ def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple
     make: gives the chunks, each time from the first one. Raises RegistryError.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        sent = _Sent(registry)
+        sent = _SentBytes(registry)
         location = _begin(registry)
         try:
             response = registry.request(
                 "PATCH",
                 location,
                 headers={"Content-Type": _BYTES},
-                body=sent.watch(make()),
+                body=sent.count(make()),
                 expected=(202,),
             )
             _commit(registry, _location(registry, response), sent.digest())
             break
         except (Interrupted, Refused) as error:
-            if registry.cancelled.is_set() or not _may_pass(error) or attempt == ATTEMPTS:
+            if registry.cancelled.is_set() or not _is_temporary(error) or attempt == ATTEMPTS:
                 raise
             registry.wait(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
             if sent.is_all and registry.has_blob(sent.digest()):
@@ -70,7 +70,7 @@ def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple
     return sent.digest(), sent.size
 
 
-def _may_pass(error: Interrupted | Refused) -> bool:
+def _is_temporary(error: Interrupted | Refused) -> bool:
     """Whether an upload may succeed the next time: the registry failed, or has forgotten it."""
     return isinstance(error, Interrupted) or error.status >= 500 or error.status in (404, 416, 429)
 
@@ -90,11 +90,11 @@ def mount(registry: Registry, digest: str, source: str) -> bool:
     if response.status == 202:  # an upload was begun instead: not wanted
         _cancel(registry, _location(registry, response))
         return False
-    drained(response)
+    drain(response)
     return True
 
 
-class _Sent:
+class _SentBytes:
     """What went out, counted and hashed."""
 
     def __init__(self, registry: Registry) -> None:
@@ -103,7 +103,7 @@ class _Sent:
         self._registry = registry
         self._hash = hashlib.sha256()
 
-    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def count(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             if self._registry.cancelled.is_set():
                 raise Interrupted("given up")
@@ -122,17 +122,17 @@ def _begin(registry: Registry) -> str:
 
 
 def _commit(registry: Registry, location: str, digest: str) -> None:
-    joint = "&" if urlsplit(location).query else "?"
-    url = f"{location}{joint}{urlencode({'digest': digest})}"
+    separator = "&" if urlsplit(location).query else "?"
+    url = f"{location}{separator}{urlencode({'digest': digest})}"
     response = registry.request(
         "PUT", url, headers={"Content-Type": _BYTES}, expected=(201, 204), attempts=1
     )
-    drained(response)
+    drain(response)
 
 
 def _cancel(registry: Registry, location: str) -> None:
     try:
-        drained(registry.request("DELETE", location, expected=(200, 202, 204)))
+        drain(registry.request("DELETE", location, expected=(200, 202, 204)))
     except RegistryError:
         return  # it will expire by itself
 
@@ -140,10 +140,10 @@ def _cancel(registry: Registry, location: str) -> None:
 def _location(registry: Registry, response: Response) -> str:
     """Where an upload goes on; its answer has nothing else of interest."""
     location = response.headers.get("Location", "")
-    drained(response)
+    drain(response)
     if not location:
         raise RegistryError(f"{registry.host} began an upload without saying where")
-    url = joined(registry.url_of(_UPLOADS), location)
+    url = resolve_url(registry.url_of(_UPLOADS), location)
     if registry.root.startswith("https:") and not url.startswith("https:"):
         raise RegistryError(
             f"{registry.host} wants the upload sent to {printable(url)}, which is not https"

@@ -57,7 +57,7 @@ def test_package_that_is_not_there_is_named(minidock: Minidock, folder: Path) ->
     (folder / "tags").write_text("other\n")
     result = minidock("image", "make", "-q", str(folder))
     assert result.code == 1
-    assert "has no package other" in result.stderr
+    assert "lacks the package other" in result.stderr
 
 
 def test_failing_build_shows_the_line_and_keeps_no_image(
@@ -79,4 +79,4 @@ def test_status_that_is_a_link_out_of_the_image_is_not_followed(
     (folder / "tags").write_text("tool\n")
     result = minidock("image", "make", "-q", str(folder))
     assert result.code == 1
-    assert "has no package tool" in result.stderr
+    assert "lacks the package tool" in result.stderr

@@ -215,7 +215,7 @@ WRONG = {
     "is not a JSON object": "garbage",
     "layers length mismatch: expected 1, got 2": "mismatch",
     "the image's config is damaged": "badconfig",
-    "a layer of the image is not what its config says": "otherlayer",
+    "a layer of the image has the wrong digest": "otherlayer",
 }
 
 

@@ -237,6 +237,6 @@ def test_a_layer_whose_files_were_changed_is_not_pushed(
     changed.write_bytes(os.urandom(200_000))
     failed = minidock("push", name)
     assert failed.code == 1
-    assert "are not what they were when it was unpacked" in failed.stderr
+    assert "were changed since it was unpacked" in failed.stderr
     listed = minidock("pull", name)
     assert listed.code == 1 and "manifest unknown" in listed.stderr

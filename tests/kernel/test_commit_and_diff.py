@@ -280,7 +280,7 @@ def test_commit_survives_names_and_numbers_that_need_pax(store: Store, base: Ima
 def test_commit_refuses_a_file_that_would_become_a_whiteout(store: Store, base: Image) -> None:
     box = Box(store, base)
     Path(box.paths.upper, ".wh.d").touch()
-    with pytest.raises(Conflict, match="an image cannot hold"):
+    with pytest.raises(Conflict, match="an image layer cannot represent"):
         commit(store, box.document(), "x:1")
     assert os.listdir(store.staging) == []
 

@@ -83,7 +83,7 @@ def refused(store: Store) -> Callable[..., str]:
         ([symlink("s", "")], "cannot be made"),
         ([file("n" * 300)], "cannot be made"),
         ([file("d/" * 3000 + "f")], "cannot be made"),
-        ([entry("v", b"V")], "of a kind that no image layer holds"),
+        ([entry("v", b"V")], "has a type that a layer cannot contain"),
         ([file("f", pax_headers={"SCHILY.xattr.nonsense": "1"})], "cannot be made"),
         ([file("f", pax_headers={"mtime": "soon"})], "impossible time"),
         ([file("f", pax_headers={"uid": "-1"})], "impossible uid"),

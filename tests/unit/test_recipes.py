@@ -36,7 +36,7 @@ def test_unknown_recipe_is_refused_with_the_names_that_exist(store: Store) -> No
 def test_failing_recipe_says_its_last_words_and_keeps_nothing(store: Store, tmp_path: Path) -> None:
     (tmp_path / "recipe").write_text("echo first >&2; echo no such mirror >&2; exit 3\n")
     heard: list[str] = []
-    with pytest.raises(MinidockError, match="ended with 3") as failed:
+    with pytest.raises(MinidockError, match="failed with exit code 3") as failed:
         recipe.make(store, str(tmp_path), output=recipe.RecipeOutput(heard.append, Screen))
     assert failed.value.hint == "no such mirror"
     assert heard == ["first", "no such mirror"]

@@ -1,9 +1,9 @@
-"""What ADD fetches: a URL's file, or a repository's.
+"""ADD of remote sources: a file from a URL, or a git repository.
 
     ADD https://example.com/a.tar.gz /x/       the file as it is, never unpacked
-    ADD --checksum=sha256:… https://… /x/      refused if it is another one
-    ADD https://example.com/r.git#v1:src /x    a repository's folder, without .git
-    ADD --keep-git-dir=true …                  with it
+    ADD --checksum=sha256:… https://… /x/      fails if the digest differs
+    ADD https://example.com/r.git#v1:src /x    a directory of the repository, without .git
+    ADD --keep-git-dir=true …                  the same with .git
 
 Source: docs.docker.com/reference/dockerfile "ADD".
 """
@@ -24,9 +24,9 @@ _CHUNK = 1 << 18
 
 
 def fetch_tree(copy: Copy, url: str, folder: str) -> Tree:
-    """What a URL holds, as a tree of its own in a new folder.
+    """Fetch a URL into a new directory; returns it as a source tree.
 
-    Raises DownloadFailed, MinidockError where git fails, DockerfileError for another checksum.
+    Raises DownloadFailed, MinidockError if git fails, DockerfileError for a wrong checksum.
     """
     if is_repository(url):
         folder_path = clone(url, folder, keep_git=copy.keeps_git)
@@ -56,4 +56,4 @@ def _check_digest(path: str, expected: str) -> None:
             digest.update(chunk)
     actual = f"sha256:{digest.hexdigest()}"
     if actual != expected:
-        raise DockerfileError(f"digest mismatch: {actual} was fetched, and {expected} is wanted")
+        raise DockerfileError(f"digest mismatch: expected {expected}, fetched {actual}")

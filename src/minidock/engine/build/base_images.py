@@ -1,4 +1,4 @@
-"""The images that stages begin from: of this store, or pulled from a registry."""
+"""Base images of stages: found in the store, or pulled from a registry."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def find_image(store: Store, name: str, *, pull: bool, vertex: Vertex) -> Image:
-    """The image of a FROM or --from, pulled if it is not here, or if `pull` asks for that.
+    """The image of a FROM or --from. Pulls it if the store lacks it, or if `pull` is set.
 
-    Raises DockerfileError for what is no name and what is not for this machine, NotFound.
+    Raises NotFound; DockerfileError for an invalid name or another platform's image.
     """
     try:
         reference.parse(name)
@@ -34,7 +34,7 @@ def find_image(store: Store, name: str, *, pull: bool, vertex: Vertex) -> Image:
 
 
 class _VertexReporter(Reporter):
-    """Hands a pull's lines to a vertex."""
+    """Passes the lines of a pull to a vertex."""
 
     def __init__(self, vertex: Vertex) -> None:
         self._vertex = vertex
@@ -44,11 +44,11 @@ class _VertexReporter(Reporter):
 
 
 def full_name(name: str) -> str:
-    """A name with all that it leaves out: docker.io/library/busybox:latest."""
+    """The canonical reference of a name: busybox is docker.io/library/busybox:latest."""
     try:
         return str(reference.parse(name).with_default_tag())
     except UsageError:
-        return name  # the beginning of an id
+        return name  # an ID prefix
 
 
 def _native(image: Image, name: str) -> Image:
@@ -64,7 +64,7 @@ def _native(image: Image, name: str) -> Image:
 
 def _pull(store: Store, name: str, vertex: Vertex) -> Image:
     from minidock.engine.image.image_hints import where_from
-    from minidock.engine.registry.pull import pull  # urllib3: only who pulls pays for it
+    from minidock.engine.registry.pull import pull  # imports urllib3: only when pulling
 
     try:
         return pull(store, name, progress=_VertexReporter(vertex))

@@ -1,13 +1,13 @@
-"""`build`: from a Dockerfile and a context to an image. This is the screen to project.
+"""`build`: make an image from a Dockerfile and a build context.
 
     1  read       the context, the Dockerfile, its stages         (context.py, stage_plan.py)
-    2  look       the images that needed stages begin from, pulled if they are not here
-    3  build      the needed stages, side by side                 (stage.py, stages.py)
-    4  export     the last state becomes an image                 (stage_state.py)
+    2  find       the base images of the needed stages; pull missing ones
+    3  build      the needed stages in parallel                   (stage.py, stages.py)
+    4  export     the final state of the target as an image       (stage_state.py)
 
-All that is not finished lies in one entry of staging/, with a lock that the kernel drops when this
-process ends; RUN steps are containers whose monitors end them then. So a build that is killed
-leaves nothing but the layers that it had finished, which are in the cache.
+Unfinished work lies in one entry of staging/, under a lock that the kernel drops when this process
+ends. RUN steps are containers; their monitors end them when the build is killed. A killed build
+leaves only its finished layers, in the build cache.
 
 Sources: docs.docker.com/reference/dockerfile; docs.docker.com/reference/cli/docker/buildx/build.
 """
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 def build(store: Store, options: Options, progress: Progress) -> Result:
     """Build an image.
 
-    Raises BuildFailed, which says the line and what the step said; and before there are steps,
-    what the context or the store refuses.
+    Raises BuildFailed with the Dockerfile's lines and the output of the failed step; before the
+    first step, the errors of the context and the store.
     """
     with (
         Cache(store) as cache,
@@ -62,17 +62,17 @@ def build(store: Store, options: Options, progress: Progress) -> Result:
                 image_id = export(builder, build_stages(builder, files))
             return Result(image_id, [*_continuation_warnings(dockerfile), *builder.warnings()])
         except BrokenPipeError:
-            raise  # who read our progress has gone
+            raise  # the reader of the progress output has exited
         except (MinidockError, OSError) as error:
             raise build_failed(error, failures, context) from error
         except RecursionError:
-            raise Conflict("the files to copy are in folders that are nested too deeply") from None
+            raise Conflict("the directories to copy are nested too deeply") from None
 
 
 def export(builder: Builder, state: State) -> str:
-    """Make the image of the target's state; an image whose name it takes becomes <none>.
+    """Make an image of the target's state; an older image of the same name becomes <none>.
 
-    Returns its id.
+    Returns the image ID.
     """
     from minidock.jsontext import dumps
 
@@ -84,7 +84,7 @@ def export(builder: Builder, state: State) -> str:
     if missing:
         raise Conflict(
             f"the layer {missing[0]} was removed while the image was being built",
-            hint="build it again; what is left of it comes from the cache",
+            hint="build it again; the remaining layers come from the cache",
         )
     vertex.say(f"writing image {image.id} done")
     for name in builder.options.tags:
@@ -94,7 +94,7 @@ def export(builder: Builder, state: State) -> str:
 
 
 def _continuation_warnings(dockerfile: Dockerfile) -> list[str]:
-    """What Docker warns of: blank lines inside of an instruction that goes on below them."""
+    """Docker's warnings about blank lines within a continued instruction."""
     return [
         f"Empty continuation line found in: {instruction.source}"
         for instruction in dockerfile.instructions

@@ -1,4 +1,4 @@
-"""What the stages of one build share: options, staging, images, cache, and what failed."""
+"""The state that all stages of one build share: options, staging, images, cache, failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _RecordFailure:
-    """What fails in the block is a vertex's failure, and so the build's."""
+    """A context manager: an exception in its block fails the vertex, and with it the build."""
 
     def __init__(self, builder: Builder, vertex: Vertex, instruction: Instruction | None) -> None:
         self._builder = builder
@@ -41,15 +41,15 @@ class _RecordFailure:
         if isinstance(error, Cancelled) or not isinstance(error, Exception):
             self._vertex.cancelled()
             return
-        told = to_minidock_error(error) if isinstance(error, OSError) else error
-        self._vertex.failed(str(told))
-        self._builder.failed(self._vertex, self._instruction, error)
+        reported = to_minidock_error(error) if isinstance(error, OSError) else error
+        self._vertex.failed(str(reported))
+        self._builder.add_failure(self._vertex, self._instruction, error)
 
 
 class Builder:
     """One build.
 
-    staging: its directory. running: its RUN steps. failures: steps that failed, first one first.
+    staging: its directory. running: its RUN commands. failures: failed steps, in order of time.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Builder:
         self.has_several_stages = len(planned.stages) > 1
 
     def new_path(self) -> str:
-        """A path in staging/ for one more thing."""
+        """A new path in staging/."""
         return f"{self.staging}/{next(self._numbers)}"
 
     def check_cancelled(self) -> None:
@@ -86,20 +86,20 @@ class Builder:
             raise Cancelled("cancelled")
 
     def record_failure(self, vertex: Vertex, instruction: Instruction | None) -> _RecordFailure:
-        """What fails in the block is that vertex's failure."""
+        """A context manager: an exception in its block is recorded as a failure of the vertex."""
         return _RecordFailure(self, vertex, instruction)
 
-    def failed(
+    def add_failure(
         self, vertex: Vertex | None, instruction: Instruction | None, error: BaseException
     ) -> None:
-        """Note that a step has failed; all others are stopped."""
+        """Record a failed step, and cancel all other steps."""
         self.failures.append(Failure(vertex, instruction, error))
         self.running.cancel()
 
-    # What stages begin from
+    # Base images and the first states of stages
 
     def find_images(self) -> None:
-        """Find the images that the needed stages begin from; pull those that are not here."""
+        """Find the base images of the needed stages; pull those that the store lacks."""
         for stage in self.plan.needed:
             if stage.image and stage.image != "scratch" and stage.image not in self._images:
                 vertex = self.progress.vertex(
@@ -114,20 +114,20 @@ class Builder:
                     vertex.done()
 
     def check_entitlements(self) -> None:
-        """Refuse, before any step runs, a build whose steps ask for more than was allowed.
+        """Check before any step runs that all steps have the entitlements they need.
 
-        What a stage leaves for a later one by ONBUILD is refused when that begins.
+        An ONBUILD trigger of an earlier stage is checked when the later stage begins.
         """
         for stage in self.plan.needed:
             if stage.number < 0:
-                continue  # an image that --from names: it has no steps
+                continue  # an image named by --from has no steps
             first = self.first_state(stage) if stage.base is None else State()
             for instruction in [*self.triggers(first, stage), *stage.instructions]:
                 if instruction.keyword == "RUN":
                     run_network(instruction, self.options)
 
     def first_state(self, stage: Stage) -> State:
-        """The state in which a stage begins."""
+        """The state in which a stage begins: that of its base stage or base image."""
         if stage.base is not None:
             return self.state_of(stage.base).copy()
         if stage.image == "scratch":
@@ -135,15 +135,15 @@ class Builder:
         return self._images[stage.image].copy()
 
     def state_of(self, stage: Stage) -> State:
-        """What a stage came to; waits for it."""
+        """The final state of a stage; waits until it is built."""
         if stage.number < 0:
             return self.first_state(stage)
         return self.promises[id(stage)].result()
 
     def triggers(self, state: State, stage: Stage) -> list[Instruction]:
-        """The ONBUILD instructions that what a stage begins from has left for it.
+        """Take the ONBUILD triggers of a stage's base image or base stage.
 
-        They stand where FROM does, and can take nothing from stages or images that only they name.
+        They run in place of FROM, and must not name a stage or image by --from.
         """
         triggers = []
         assert stage.origin is not None
@@ -160,14 +160,14 @@ class Builder:
         return not (self.options.no_cache or (stage.name and stage.name in skipped))
 
     def build_arg(self, name: str, default: str | None) -> str | None:
-        """An ARG's value: of --build-arg, its own default, or the global ARG's."""
+        """The value of an ARG: --build-arg, else its default, else that of the global ARG."""
         self._used_args.add(name)
         if name in self.options.build_args:
             return self.options.build_args[name]
         return self.plan.global_args.get(name) if default is None else default
 
     def warnings(self) -> list[str]:
-        """What was given and never asked for."""
+        """Warnings about build arguments that no ARG used."""
         known = {*self._used_args, *self.plan.global_args}
         unused = [
             name

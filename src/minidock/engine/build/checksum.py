@@ -1,7 +1,7 @@
-"""The checksum of files that are to be copied: what the cache knows them by.
+"""Checksums of files to be copied, a part of the step's cache key.
 
-Names, kinds, modes, owners, link targets, attributes and contents count; times do not, so that a
-fresh clone of a repository finds what an older one had built.
+A checksum covers names, file types, modes, owners, link targets, extended attributes and contents.
+It omits times, so that a fresh clone of a repository still hits the cache.
 
 Source: docs.docker.com/build/cache/invalidation.
 """
@@ -23,9 +23,9 @@ _LARGE_BYTES = 1 << 20
 
 
 def checksum(tree: Tree, path: str) -> str:
-    """The checksum of a file, or of a directory with all that is in it; its own name not counted.
+    """The checksum of a file or of a directory tree, without its own name.
 
-    Raises FileNotFoundError, OSError where a file cannot be read.
+    Raises FileNotFoundError, OSError for an unreadable file.
     """
     digest = small_hash()
     entry = tree.open(path)
@@ -37,20 +37,22 @@ def checksum(tree: Tree, path: str) -> str:
 
 
 def _add(digest: hashlib._Hash, tree: Tree, entry: Entry, name: str) -> None:
-    """Add one file under a name relative to where the walk began."""
+    """Add one file. name: relative to the root of the walk."""
     status = entry.status
     uid, gid = tree.owner or (status.st_uid, status.st_gid)
     mode = status.st_mode
     device = status.st_rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
     link = entry.read_link() if stat.S_ISLNK(mode) else b""
     size = status.st_size if stat.S_ISREG(mode) else 0
-    attributes = [] if tree.owner else sorted(entry.xattrs().items())  # a context's stay outside
+    attributes = (
+        [] if tree.owner else sorted(entry.xattrs().items())
+    )  # COPY drops those of a context
     fields = (name, oct(mode), uid, gid, device, size, link, attributes)
     digest.update(repr(fields).encode("utf-8", "surrogateescape"))
     if stat.S_ISREG(mode) and size < _LARGE_BYTES:
         _add_content(digest, entry)
     elif stat.S_ISREG(mode):
-        import hashlib  # for large files it is worth its loading
+        import hashlib  # OpenSSL pays off for large files only
 
         of_content = hashlib.sha256()
         _add_content(of_content, entry)

@@ -1,10 +1,9 @@
-"""A context that is a folder of this machine, and the Dockerfile that is built with it.
+"""A build context that is a local directory, and the Dockerfile built with it.
 
-What .dockerignore names is not seen. Files of a context belong to root in the image, whoever has
-them here.
+.dockerignore excludes files from the context. In the image, all files of a context belong to root.
 
-The Dockerfile is the context's own, or -f's: a path that need not be in the context, or "-".
-X.dockerignore beside a Dockerfile X counts instead of the context's .dockerignore.
+The Dockerfile is the context's own, or that of -f: a path inside or outside the context, or "-".
+X.dockerignore beside a Dockerfile X replaces the context's .dockerignore.
 
 Sources: docs.docker.com/build/concepts/context; docs.docker.com/reference/cli/docker/buildx/build.
 """
@@ -28,28 +27,28 @@ if TYPE_CHECKING:
 _DEFAULT_NAME = "Dockerfile"
 DOCKERFILE_MAX_BYTES = 16 << 20
 _NOT_A_FILE = {
-    stat.S_IFIFO: "it is a FIFO, not a file",
-    stat.S_IFSOCK: "it is a socket, not a file",
-    stat.S_IFCHR: "it is a device, not a file",
-    stat.S_IFBLK: "it is a device, not a file",
+    stat.S_IFIFO: "it is a FIFO, not a regular file",
+    stat.S_IFSOCK: "it is a socket, not a regular file",
+    stat.S_IFCHR: "it is a device, not a regular file",
+    stat.S_IFBLK: "it is a device, not a regular file",
     stat.S_IFDIR: "is a directory",
 }
 
 
 class NotReadable(MinidockError):
-    """A file of a context that is not a regular one, or a link that leads out of it."""
+    """A path of a context that is not a regular file, or a symbolic link that leads out of it."""
 
     exit_code = 1
 
 
 class NoDockerfile(MinidockError):
-    """The Dockerfile is not there or cannot be read."""
+    """The Dockerfile is missing or unreadable."""
 
     exit_code = 1
 
 
 class Context:
-    """A context that is here: a folder, and the Dockerfile's text.
+    """A local build context: a directory, and the Dockerfile's text.
 
     folder: an absolute path, "" for a build without files. dockerfile_name: for messages.
     """
@@ -64,10 +63,10 @@ class Context:
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass  # what was unpacked or fetched lies in staging/, and goes with it
+        pass  # unpacked or fetched files lie in staging/, which is removed as a whole
 
     def tree(self) -> Tree:
-        """The context's files."""
+        """The files of the context as a source tree."""
         root = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return Tree(
             root, what="the build context", owner=(0, 0), ignore=self._ignore, extracts=True
@@ -75,9 +74,9 @@ class Context:
 
 
 def of_folder(folder: str, options: Options, progress: Progress, *, outside: bool) -> Context:
-    """A context that is a folder of this machine.
+    """The context of a local directory.
 
-    outside: -f is a path of the caller's, not one of the context's.
+    outside: the path of -f is relative to the working directory, not to the context.
     """
     vertex = progress.vertex("[internal] load build definition from " + _display_name(options.file))
     vertex.begin()
@@ -106,13 +105,13 @@ def _display_name(file: str) -> str:
 
 
 def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes, tuple[str, str]]:
-    """The Dockerfile's text, its folder and its name there; "" where it came by standard input."""
+    """The Dockerfile's text, its directory and name there; two "" if it came by standard input."""
     if options.file == "-":
         assert options.stdin is not None
         return options.stdin.read(DOCKERFILE_MAX_BYTES), ("", "")
     if options.file and outside:
         path = os.path.abspath(options.file)
-        if not os.path.exists(path):  # Docker looks in the context then
+        if not os.path.exists(path):  # Docker then falls back to the context
             path = os.path.join(folder, options.file)
         parent_path, name = os.path.split(path)
         return _read(parent_path, name, options.file), (parent_path, name)
@@ -123,28 +122,32 @@ def _dockerfile(folder: str, options: Options, *, outside: bool) -> tuple[bytes,
 
 
 def _read(folder: str, name: str, shown: str) -> bytes:
-    """A Dockerfile, which may be a link to another file of its folder, and to nothing else."""
+    """Read a Dockerfile. A symbolic link must lead to a file below its directory."""
     try:
         return _read_inside(folder, name)
     except NotReadable as error:
         raise NoDockerfile(
             f"failed to solve: failed to read dockerfile: open {shown}: {error}",
-            hint="-f names another file; a build reads ./Dockerfile of its context",
+            hint="by default, a build reads ./Dockerfile of its context; -f names another file",
         ) from None
 
 
 def _read_inside(folder: str, name: str) -> bytes:
-    """A regular file of a folder, links resolved as if the folder were "/".
+    """Read a regular file below a directory; symbolic links resolve as if it were "/".
 
-    Whoever made the folder may have put a link to a file of this machine's there, or a FIFO or a
-    device, whose reading never ends: what is found is held by O_PATH, and looked at, before it is
-    opened. Raises NotReadable.
+    A hostile context may contain a link to a file of the host, or a FIFO or device, whose reading
+    blocks. So the path is opened with O_PATH and checked by fstat(2) before it is opened for
+    reading. Raises NotReadable.
     """
     try:
         fd = open_in_root(folder, "/" + name)
     except KernelError as error:
         leads_out = error.errno == ENOENT and os.path.islink(os.path.join(folder, name))
-        reason = "it is a link that does not lead to a file of its folder" if leads_out else ""
+        reason = (
+            "it is a symbolic link that leads out of its directory or to no file"
+            if leads_out
+            else ""
+        )
         raise NotReadable(reason or os.strerror(error.errno).lower()) from None
     try:
         status = os.fstat(fd)
@@ -159,10 +162,9 @@ def _read_inside(folder: str, name: str) -> bytes:
 
 
 def _read_ignore_file(folder: str, dockerfile: tuple[str, str]) -> bytes:
-    """The text of the .dockerignore that counts, b"" for none.
+    """The text of the .dockerignore in effect, b"" for none.
 
-    Raises NotReadable for one that is there and cannot be read: without it, a build would take in
-    the files that it is to keep out.
+    Raises NotReadable if it exists and is unreadable: ignoring it would copy excluded files.
     """
     parent_path, name = dockerfile
     beside = [(parent_path, f"{name}.dockerignore")] if name else []
@@ -176,7 +178,7 @@ def _read_ignore_file(folder: str, dockerfile: tuple[str, str]) -> bytes:
 
 
 def _exists(folder: str, name: str) -> bool:
-    """Whether a folder has a file, a link, or anything else than a directory of that name."""
+    """Whether a path below a directory exists and is not a directory."""
     parent_path, _, base = name.rpartition("/")
     try:
         parent = open_in_root(folder, "/" + parent_path, os.O_PATH | os.O_DIRECTORY)

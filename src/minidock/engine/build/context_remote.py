@@ -1,13 +1,13 @@
-"""Contexts that are not a folder of this machine: standard input, URLs, git repositories.
+"""Remote build contexts: standard input, URLs, git repositories.
 
     -                            a tar archive (plain, gzip, bzip2, xz, zstd), or a Dockerfile
-    http://… https://…           the same, fetched; a path that ends in .git is a repository
-    git://… git@… ssh://…        a repository: #branch, #tag, #commit, #branch:folder
+    http://… https://…           the same, downloaded; a path that ends in .git is a repository
+    git://… git@… ssh://…        a repository: #branch, #tag, #commit, #branch:directory
     github.com/…                 the same, by https
 
-An archive is unpacked in staging/ by the process that unpacks layers, which cannot reach anything
-else (engine/image/layers.py). Repositories are fetched by git(1) (engine/build/git.py),
-which is not a part of minidock.
+The child process that unpacks layers, confined by chroot(2), unpacks an archive in staging/
+(engine/image/layers.py). Repositories are fetched by the external program git(1)
+(engine/build/git.py).
 
 Source: docs.docker.com/build/concepts/context.
 """
@@ -35,9 +35,9 @@ _HEAD_BYTES = 512
 
 
 def open_remote(options: Options, staging: str, progress: Progress) -> Context:
-    """Bring a context here that is a stream, a URL or a repository.
+    """Fetch a context that is a stream, a URL or a repository.
 
-    Raises UsageError, ArchiveError, RegistryError, MinidockError where git fails.
+    Raises UsageError, ArchiveError, RegistryError, MinidockError if git fails.
     """
     if options.context == "-":
         assert options.stdin is not None
@@ -55,7 +55,7 @@ def open_remote(options: Options, staging: str, progress: Progress) -> Context:
 
 
 def is_repository(url: str) -> bool:
-    """Whether a URL is a git repository's, by Docker's rules."""
+    """Whether Docker takes a URL for that of a git repository."""
     without_query = url.partition("#")[0].partition("?")[0]
     if url.startswith(("git://", "git@", "ssh://", "github.com/")):
         return True
@@ -63,7 +63,7 @@ def is_repository(url: str) -> bool:
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether a file that begins so is a tar archive, plain or compressed."""
+    """Whether the first bytes of a file are those of a tar archive, plain or compressed."""
     return bool(compression_of(head)) or head[_USTAR_AT : _USTAR_AT + 5] == b"ustar"
 
 
@@ -72,13 +72,13 @@ def _context_of_stream(
 ) -> Context:
     head = _read_exactly(stream, _HEAD_BYTES)
     if not head:
-        raise UsageError(f"{what} is empty: neither a Dockerfile nor a context", hint="build .")
+        raise UsageError(f"{what} is empty: expected a Dockerfile or a context", hint="build .")
     if not is_archive(head):
         if options.file:
             raise UsageError(
                 "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
                 if what == "standard input"
-                else f"{what} is a Dockerfile, and -f names another one"
+                else f"{what} is a Dockerfile; -f must not name another one"
             )
         folder = f"{staging}/context"
         os.mkdir(folder, 0o755)
@@ -97,7 +97,7 @@ def _context_of_stream(
 
 
 class _PrefixedStream(io.RawIOBase):
-    """A stream of which the beginning has been read already."""
+    """A stream preceded by bytes that were read from it already."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head
@@ -130,15 +130,15 @@ def _context_of_repository(options: Options, staging: str, progress: Progress) -
 
 
 def clone(url: str, folder: str, *, keep_git: bool) -> str:
-    """Fetch a repository's branch, tag or commit; returns the folder that the URL means.
+    """Fetch a branch, tag or commit of a repository; returns the directory that the URL names.
 
-    url: with "#REF:FOLDER" behind it, both of which may be left out.
-    Raises MinidockError where git is missing or fails, TooSlow.
+    url: the address, with an optional "#REF:DIRECTORY".
+    Raises MinidockError if git is missing or fails, TooSlow.
     """
     address, _, fragment = url.partition("#")
     ref, _, subfolder = fragment.partition(":")
     if ref.startswith("-"):
-        raise UsageError(f"{ref!r} is no branch, tag or commit")  # git would take it for an option
+        raise UsageError(f"{ref!r} is not a branch, tag or commit")  # git would read an option
     if address.startswith("github.com/"):
         address = f"https://{address}"
     os.mkdir(folder, 0o755)
@@ -151,12 +151,12 @@ def clone(url: str, folder: str, *, keep_git: bool) -> str:
     chosen = os.path.realpath(os.path.join(folder, subfolder.lstrip("/")))
     root = os.path.realpath(folder)
     if not (chosen == root or chosen.startswith(root + "/")) or not os.path.isdir(chosen):
-        raise UsageError(f"the repository has no folder {subfolder!r}")
+        raise UsageError(f"the repository has no directory {subfolder!r}")
     return chosen
 
 
 def _check_out(folder: str, ref: str) -> None:
-    """Fetch one commit if the server can give one alone, else its history, else everything."""
+    """Fetch and check out a ref: shallow, else with its history, else all refs."""
     for shallow in (["--depth=1"], []):
         try:
             git(folder, "fetch", "--quiet", *shallow, "origin", ref or "HEAD")
@@ -168,7 +168,7 @@ def _check_out(folder: str, ref: str) -> None:
             continue
         git(folder, "checkout", "--quiet", "FETCH_HEAD")
         return
-    git(folder, "fetch", "--quiet", "--tags", "origin")  # an abbreviated commit has no name there
+    git(folder, "fetch", "--quiet", "--tags", "origin")  # a server accepts no abbreviated commit
     git(folder, "checkout", "--quiet", ref)
 
 

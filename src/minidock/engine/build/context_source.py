@@ -1,8 +1,8 @@
-"""Where a build's context comes from, as `build` was told:
+"""The build context that the argument of `build` names:
 
-    a folder          as it stands
-    -                 standard input: a tar archive of a context, or a Dockerfile without one
-    a URL             of a git repository (#branch:folder), a tar archive, or a Dockerfile
+    a directory       used in place
+    -                 standard input: a tar archive of a context, or a Dockerfile alone
+    a URL             of a git repository (#branch:directory), a tar archive, or a Dockerfile
 
 Source: docs.docker.com/build/concepts/context.
 """
@@ -24,9 +24,9 @@ _URLS = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
 
 def open_context(options: Options, staging: str, progress: Progress) -> Context:
-    """Bring the context here, and read the Dockerfile.
+    """Open the context, fetching it if it is remote, and read the Dockerfile.
 
-    staging: where what comes by a pipe or over the network is unpacked.
+    staging: the directory for a context from a pipe or the network.
     Raises UsageError, NoDockerfile, ArchiveError.
     """
     if options.context == "-" or options.context.startswith(_URLS):

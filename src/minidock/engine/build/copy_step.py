@@ -1,8 +1,8 @@
-"""COPY, ADD and WORKDIR: steps in which this process itself writes files.
+"""COPY, ADD and WORKDIR: the steps that write files without running a command.
 
     COPY [--from=STAGE] [--chown=U:G] [--chmod=755] SOURCE... DESTINATION
     ADD  as COPY from the context; unpacks local archives, fetches URLs and git repositories
-    <<EOF among the sources: a here-document, a file of that name
+    <<EOF as a source: a here-document, copied as a file of that name
 
 Source: docs.docker.com/reference/dockerfile "COPY", "ADD", "WORKDIR".
 """
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class Copy:
-    """A COPY or ADD, its words read.
+    """A parsed COPY or ADD.
 
-    names: the sources as written, variables put in, without here-documents. documents: these, as
-    (name, content). destination: absolute; "/" at its end where a directory is meant.
+    names: the sources, variables expanded, without here-documents. heredocs: the here-documents as
+    (name, content). destination: an absolute path; a trailing "/" means a directory.
     """
 
     def __init__(self, instruction: Instruction, state: State) -> None:
@@ -64,7 +64,7 @@ class Copy:
         self.mode = _parse_mode(self.chmod)
 
     def created_by(self) -> str:
-        """Its entry in the history."""
+        """The "created_by" of its history entry."""
         flags = [f"--chown={self.chown}"] if self.chown else []
         flags += [f"--chmod={self.chmod}"] if self.chmod else []
         heredocs = (f"<<{name}" for name, _ in self.heredocs)
@@ -72,19 +72,19 @@ class Copy:
         return " ".join([*words, "# buildkit"])
 
     def key(self, top: str, *contents: object) -> str:
-        """What the cache knows it by."""
+        """Its key in the build cache."""
         return key_of("copy", top, self.destination, self.chown, self.mode, *contents)
 
 
 def is_remote(name: str) -> bool:
-    """Whether an ADD's source is to be fetched: a URL, or a git repository."""
+    """Whether a source of ADD is remote: a URL or a git repository."""
     return name.startswith(("http://", "https://", "git://", "git@", "ssh://"))
 
 
 def find_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
-    """What one name of a COPY leads to in a tree.
+    """Find the files of a tree that one source of a COPY names.
 
-    Raises DockerfileError for a name that leads nowhere.
+    Raises DockerfileError if there are none.
     """
     try:
         paths = tree.find(name)
@@ -100,22 +100,22 @@ def find_sources(copy: Copy, name: str, tree: Tree) -> list[Source]:
 
 
 def all_sources(tree: Tree) -> list[Source]:
-    """What was fetched: the files at the top of a tree, or its whole."""
+    """All sources of a fetched tree: the entries of its root, or the root itself."""
     if tree.is_whole:
         return [Source(tree, "")]
     return [Source(tree, name) for name in sorted(os.listdir(tree.root))]
 
 
 def checksums(sources: list[Source]) -> list[tuple[str, str]]:
-    """Base name and checksum of each source: what a copy's result depends on."""
+    """Base name and checksum of each source, for the cache key."""
     return [(posixpath.basename(source.path), checksum(source.tree, source.path))
             for source in sources]  # fmt: skip
 
 
 def copy_sources(copy: Copy, sources: list[Source], overlay: StepOverlay) -> None:
-    """Copy the sources into the layers so far.
+    """Copy the sources of a COPY or ADD into the step's overlay.
 
-    Raises Conflict, UsageError for an owner that the image does not know.
+    Raises Conflict, UsageError for an owner that is unknown in the image.
     """
     from minidock.engine.build.copy_tree import Copier
 
@@ -127,7 +127,7 @@ def copy_sources(copy: Copy, sources: list[Source], overlay: StepOverlay) -> Non
             for source in sources:
                 if source.extract and _is_archive(source):
                     os.close(copier.make_directories(copy.destination))
-                    _extract(source, root, copy.destination)  # whose owners --chown leaves
+                    _extract(source, root, copy.destination)  # --chown does not apply
                 else:
                     copier.copy(source.tree, source.path, copy.destination)
 
@@ -138,7 +138,7 @@ def copy_sources(copy: Copy, sources: list[Source], overlay: StepOverlay) -> Non
 
 
 def make_working_directory(path: str, user: str, overlay: StepOverlay) -> None:
-    """WORKDIR: make a directory, of the user in force, if it is not there."""
+    """WORKDIR: make the directory if it is missing, owned by the current USER."""
     from minidock.engine.build.copy_tree import Copier
 
     root = overlay.open()
@@ -154,7 +154,7 @@ def make_working_directory(path: str, user: str, overlay: StepOverlay) -> None:
 
 
 def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
-    """Whom --chown means: "name", "name:group", numbers; a number alone is the group's too."""
+    """The uid and gid of --chown: "user", "user:group"; a single number is both uid and gid."""
     if not text:
         return None
     from minidock.engine.container.identity import resolve_user
@@ -166,7 +166,7 @@ def resolve_owner(root: int, text: str) -> tuple[int, int] | None:
 
 
 def heredoc_tree(heredocs: list[tuple[str, bytes]], folder: str) -> Tree:
-    """Here-documents as a tree of files, written into a new folder."""
+    """Write here-documents as files into a new directory; returns it as a source tree."""
     os.mkdir(folder, 0o755)
     for name, content in heredocs:
         with open(f"{folder}/{os.path.basename(name)}", "wb") as file:
@@ -177,7 +177,7 @@ def heredoc_tree(heredocs: list[tuple[str, bytes]], folder: str) -> Tree:
 
 
 def _is_archive(source: Source) -> bool:
-    from minidock.engine.build.extract import is_archive  # hashing, tar: only ADD pays for it
+    from minidock.engine.build.extract import is_archive  # imports hashlib, tar: ADD only
 
     return is_archive(source)
 
@@ -189,7 +189,7 @@ def _extract(source: Source, root: int, folder: str) -> None:
 
 
 def _absolute_path(path: str, working_directory: str) -> str:
-    """A destination from the root; one that names a directory for sure ends in "/"."""
+    """The absolute path of a destination, with a trailing "/" if it must be a directory."""
     is_directory = path.endswith(("/", "/.")) or path in (".", "")
     clean = posixpath.normpath(posixpath.join("/", working_directory, path))
     clean = "/" + clean.lstrip("/")

@@ -1,20 +1,20 @@
-"""Copying files from one tree into another: what COPY and ADD do once they know what and where.
+"""Copy files from a source tree into a root file system, as COPY and ADD do.
 
-The rules, which are BuildKit's:
+The rules are BuildKit's:
 
-- a directory is copied by its contents; into one that exists it is merged, file by file;
-- a file goes into a destination that is a directory, or becomes the destination;
-- a named symbolic link is followed; links inside of directories are copied as links;
-- missing directories of the destination are made: 0755, of root or of --chown;
-- a destination directory that exists keeps its mode and owner; directories inside of a copied one
-  take those of the source;
-- hard links among the copied files stay hard links; contents that the file system can share are
-  shared (copy_file_range).
+- COPY of a directory copies its contents, and merges them into an existing destination;
+- a file is copied into a destination that is a directory, else under the destination's name;
+- a symbolic link named as a source is followed; links below a source directory are copied as links;
+- missing parent directories are made with mode 0755, owned by root or the user of --chown;
+- an existing destination directory keeps its mode and owner; directories below a copied one take
+  those of the source;
+- hard links among the copied files stay hard links; copy_file_range(2) shares blocks where the file
+  system can.
 
-The destination lies in a root file system that nobody trusts: it is opened by openat2 with
-RESOLVE_IN_ROOT, and what is below it by descriptors, no link followed.
+The destination lies in an untrusted root file system: openat2(2) with RESOLVE_IN_ROOT opens it, and
+paths below are opened by descriptor without following links.
 
-Sources: docs.docker.com/reference/dockerfile "COPY"; BuildKit's answers (tests/dockerfiles).
+Sources: docs.docker.com/reference/dockerfile "COPY"; BuildKit's behaviour (tests/dockerfiles).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _LINKS_MAX = 40
 
 
 class Copier:
-    """Copies into one root.
+    """Copies files into one root file system.
 
-    root: a descriptor of it. owner: for all that is copied or made, None to keep the source's.
-    mode: for all files and directories that are copied, None to keep the source's.
+    root: a descriptor of it. owner: (uid, gid) of all copied and made files, None to keep those of
+    the source. mode: of all copied files and directories, None to keep those of the source.
     """
 
     def __init__(self, root: int, *, owner: tuple[int, int] | None, mode: int | None) -> None:
@@ -56,9 +56,9 @@ class Copier:
             os.close(fd)
 
     def copy(self, tree: Tree, path: str, destination: str) -> None:
-        """Copy what a path names to an absolute destination; one that ends in "/" is a directory.
+        """Copy a path of a tree to an absolute destination; a trailing "/" means a directory.
 
-        Raises Conflict where a file stands in a directory's place or the other way round.
+        Raises Conflict if a file and a directory collide.
         """
         source = tree.open(path)
         try:
@@ -80,7 +80,7 @@ class Copier:
             source.close()
 
     def make_directories(self, path: str, *, mode: int = 0o755) -> int:
-        """Make what is missing of a directory's path; returns a descriptor of it."""
+        """Make a directory and its missing parents; returns a descriptor of it."""
         here = os.dup(self._root)
         done = ""
         pending = [part for part in path.split("/") if part not in ("", ".")][::-1]
@@ -94,7 +94,7 @@ class Copier:
             except KernelError as error:
                 here = self._parent(done)
                 if error.errno == errno.ENOENT and (link := _read_link(here, part)) is not None:
-                    links += 1  # it leads to what is not there yet
+                    links += 1  # a dangling symbolic link: make its target
                     if links > _LINKS_MAX:
                         raise
                     pending += [p for p in link.split("/") if p not in ("", ".")][::-1]
@@ -128,7 +128,7 @@ class Copier:
         return fd
 
     def _destination_for(self, destination: str, name: str) -> tuple[int, str]:
-        """The directory into which a file goes, and its name there."""
+        """The directory and name under which a file is copied."""
         try:
             folder = open_in_root(self._root_path, destination, os.O_RDONLY | os.O_DIRECTORY)
             return folder, name
@@ -147,7 +147,7 @@ class Copier:
         return folder, base
 
     def _copy_children(self, tree: Tree, source: Entry, target: int) -> None:
-        """Copy all that is in a directory into another one."""
+        """Copy the contents of a directory into another one."""
         for child in tree.children(source):
             self._copy_entry(tree, child, target, os.path.basename(child.path))
 
@@ -175,7 +175,8 @@ class Copier:
         except FileExistsError:
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise Conflict(
-                    f"cannot copy to non-directory: {name}", hint="a file stands in its place"
+                    f"cannot copy to non-directory: {name}",
+                    hint="the destination has a file of that name",
                 ) from None
         target = os.open(name, _DIRECTORY, dir_fd=folder)
         try:
@@ -199,7 +200,7 @@ class Copier:
             os.close(target)
 
     def _link_to_copied(self, source: Entry, folder: int, name: str) -> bool:
-        """A second name of a file that was copied under its first; else note this one."""
+        """Make a hard link to a file that was copied already; returns False for its first name."""
         status = source.status
         if status.st_nlink < 2:
             return False
@@ -212,10 +213,10 @@ class Copier:
         return False
 
     def _set_metadata(self, tree: Tree, source: Entry, target: int) -> None:
-        """Owner, then mode and attributes (which chown(2) would take away), then times."""
+        """Set owner, mode, xattrs, times; chown(2) first, as it clears setuid and capabilities."""
         os.fchown(target, *self._owner_of(tree, source))
         os.fchmod(target, self._mode_of(source))
-        if tree.owner is None:  # of a build's context, attributes stay outside
+        if tree.owner is None:  # COPY drops the xattrs of a build context
             for name, value in source.xattrs().items():
                 os.setxattr(target, name, value)
         status = source.status
@@ -229,7 +230,7 @@ class Copier:
 
 
 def copy_content(source: int, target: int) -> None:
-    """Copy a file's content, without it passing through this process where the kernel can."""
+    """Copy a file's content, within the kernel if it can."""
     try:
         while os.copy_file_range(source, target, _CHUNK):
             pass
@@ -244,7 +245,7 @@ def copy_content(source: int, target: int) -> None:
 
 
 def _read_link(folder: int, name: str) -> str | None:
-    """Where a symbolic link leads to; None for anything else."""
+    """The target of a symbolic link; None for any other file."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError:
@@ -252,7 +253,7 @@ def _read_link(folder: int, name: str) -> str | None:
 
 
 def _unlink(folder: int, name: str) -> None:
-    """Make room for a file; a directory stays, and is in the way."""
+    """Remove a file that is to be replaced. Raises Conflict for a directory."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:

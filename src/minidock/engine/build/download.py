@@ -1,7 +1,7 @@
-"""Fetching a file by HTTP: for ADD, and for a context that is a URL.
+"""Download a file by HTTP, for ADD and for a build context that is a URL.
 
-Redirects are followed, and the host's proxy settings count. Times in Last-Modified are kept, since
-the file's own would be that of the build.
+Follows redirects and uses the host's proxy settings. The file's modification time is that of the
+Last-Modified header, not that of the build.
 
 Source: docs.docker.com/reference/dockerfile "ADD"; RFC 9110.
 """
@@ -19,19 +19,19 @@ from minidock.errors import MinidockError
 
 _CHUNK = 1 << 18
 _CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0  # of silence, and for all headers
+_READ_SECONDS = 60.0  # for each read, and for all headers
 _RETRIES = 3
 _REDIRECTS_MAX = 10
 
 
 class DownloadFailed(MinidockError):
-    """A URL that cannot be fetched."""
+    """A URL that could not be downloaded."""
 
     exit_code = 1
 
 
 def download(url: str, folder: str) -> str:
-    """Fetch a URL into a new folder; returns the file's path, its name that of the URL.
+    """Download a URL into a new directory; returns the path of the file, named as in the URL.
 
     Raises DownloadFailed.
     """
@@ -48,12 +48,12 @@ def download(url: str, folder: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """The last part of a URL's path, "download" where there is none."""
+    """The last component of a URL's path, or "download"."""
     return os.path.basename(unquote(urlsplit(url).path)) or "download"
 
 
 def _fetch(url: str, fd: int) -> float:
-    """Write what a URL holds to a descriptor; returns when it was last changed."""
+    """Write the content of a URL to a descriptor; returns its modification time."""
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
     retries = urllib3.Retry(_RETRIES, read=0)
     current = url
@@ -82,7 +82,7 @@ def _fetch(url: str, fd: int) -> float:
 
 
 def _redirect_url(url: str, base: str, location: str) -> str:
-    """Where a redirect leads."""
+    """The absolute URL of a redirect. Raises DownloadFailed unless it is http or https."""
     try:
         joined = urljoin(base, location)
         if urlsplit(joined).scheme in ("http", "https"):
@@ -93,7 +93,7 @@ def _redirect_url(url: str, base: str, location: str) -> str:
 
 
 def _pool(url: str) -> urllib3.PoolManager:
-    """Connections by the host's proxy, if it has one for this URL."""
+    """A connection pool, through the host's proxy if one is set for this URL."""
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(url)
@@ -106,7 +106,7 @@ def _pool(url: str) -> urllib3.PoolManager:
 
 
 def _modified_seconds(text: str) -> float:
-    """A date of HTTP in seconds since 1970, 0 where there is none."""
+    """An HTTP date in seconds since 1970, 0 for none."""
     from email.utils import parsedate_to_datetime
 
     try:
@@ -116,7 +116,7 @@ def _modified_seconds(text: str) -> float:
 
 
 def _reason(error: HTTPError) -> str:
-    """The last of what went wrong, without urllib3's names around it."""
+    """The cause of an error, without the names that urllib3 puts before it."""
     reason = getattr(error, "reason", None) or error
     if isinstance(slow := getattr(reason, "__cause__", None), TooSlow):
         return f"the server is too slow: {slow}"

@@ -1,11 +1,11 @@
-"""ADD's unpacking of local archives: tar, plain or compressed by gzip, bzip2, xz or zstd.
+"""ADD of local tar archives: unpack them, plain or compressed by gzip, bzip2, xz or zstd.
 
-What is an archive is told by its content, never by its name. The entries go below the destination
-as tar would unpack them: a directory that is there keeps what is in it, a file that is there is
-replaced. Entries are unpacked by a process that is chrooted in the layers so far, like those of
-image layers (engine/image/unpack.py), so that links among them lead nowhere else.
+An archive is recognised by its content, not by its name. It is unpacked below the destination as
+tar(1) does: an existing directory keeps its contents, an existing file is replaced. As for image
+layers (engine/image/unpack.py), a child process unpacks it after chroot(2) into the step's root
+file system, so that no link leads out of it.
 
-A name that begins with ".wh." is refused: in a layer it would mean a file that was removed.
+A name that begins with ".wh." is refused: in a layer it marks a removed file.
 
 Source: docs.docker.com/reference/dockerfile "ADD".
 """
@@ -39,7 +39,7 @@ _BUFFER = 1 << 18
 
 
 def is_archive(source: Source) -> bool:
-    """Whether a source is a regular file that holds a tar archive, compressed or not."""
+    """Whether a source is a regular file with a tar archive, compressed or not."""
     entry = source.tree.open(source.path)
     try:
         if not stat.S_ISREG(entry.status.st_mode) or entry.status.st_size < 10:
@@ -63,7 +63,7 @@ def _decompressed_head(file: io.BufferedReader) -> bytes:
             if len(head) >= _HEAD_BYTES:
                 break
     except ArchiveError:
-        return b""  # compressed, and broken or something else: it is copied as it is
+        return b""  # damaged, or not a tar archive: copied as a file
     return head
 
 
@@ -74,7 +74,7 @@ def _is_tar(head: bytes) -> bool:
 def extract(source: Source, root: int, destination: str, owner: tuple[int, int] | None) -> None:
     """Unpack an archive below a directory of a root file system.
 
-    root: a descriptor of that. owner: whom all files are given to, None to keep the archive's.
+    root: a descriptor of it. owner: (uid, gid) of all files, None to keep those of the archive.
     Raises ArchiveError, StoreError.
     """
     from minidock.engine.image.layers import UnpackChild
@@ -98,7 +98,7 @@ def extract(source: Source, root: int, destination: str, owner: tuple[int, int] 
 def _run_child(
     root: int, destination: str, owner: tuple[int, int] | None, archive: int, answer: int
 ) -> NoReturn:
-    """The process that unpacks."""
+    """The child process: unpack, report, exit."""
     report_and_exit(answer, lambda: _unpack(root, destination, owner, archive))
 
 
@@ -106,7 +106,7 @@ def _unpack(
     root: int, destination: str, owner: tuple[int, int] | None, archive: int
 ) -> dict[str, Any]:
     use_journal(None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us, by closing the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us by closing the pipe
     os.umask(0)
     enter_chroot(f"/proc/self/fd/{root}")
     reader = TarReader(io.BufferedReader(io.FileIO(archive), _BUFFER), record=_ignore)
@@ -119,14 +119,14 @@ def _ignore(blocks: bytes) -> None:
 
 
 class _NullTarSplit:
-    """No one will want this archive back."""
+    """A TarSplitWriter that records nothing: the archive is not rebuilt later."""
 
     def record_file(self, path: bytes, pieces: list[tuple[int, int]]) -> int:
         return 0
 
 
 class _Extractor(LayerUnpacker):
-    """Unpacks entries below a directory, which may hold files already."""
+    """Unpacks entries below a directory, which may contain files."""
 
     def __init__(self, reader: TarReader, folder: bytes, owner: tuple[int, int] | None) -> None:
         split: TarSplitWriter = _NullTarSplit()  # type: ignore[assignment]
@@ -140,7 +140,7 @@ class _Extractor(LayerUnpacker):
             return
         if name.rpartition(b"/")[2].startswith(WHITEOUT):
             raise ArchiveError(
-                f"the archive has a file {entry.shown()}, which no layer of an image can hold",
+                f"the archive has a file {entry.shown()}, which an image layer cannot represent",
                 hint="names that begin with .wh. mark deleted files in layers",
             )
         entry.name = self._below(name)
@@ -154,4 +154,4 @@ class _Extractor(LayerUnpacker):
         return self._folder + b"/" + name if self._folder else name
 
     def _note_contents(self, fd: int, path: bytes, pieces: list[tuple[int, int]]) -> None:
-        """Nothing is kept of what a later entry replaces."""
+        """Record nothing."""

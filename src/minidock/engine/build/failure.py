@@ -1,4 +1,4 @@
-"""A build that failed: what went wrong, on which lines of the Dockerfile, and what was said."""
+"""The error of a failed build: its cause, the Dockerfile's lines, the output of the step."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Failure:
 class BuildFailed(MinidockError):
     """A build that failed.
 
-    lines: first and last line of the instruction, from 1; (0, 0) for none. dockerfile: its lines,
-    name: of its file. step, output: of the step that failed, "" and b"" where none had begun.
+    lines: first and last line of the instruction, from 1; (0, 0) for none. dockerfile: its lines;
+    name: its file name. step, output: of the failed step, "" and b"" if none had begun.
     """
 
     exit_code = 1
@@ -42,14 +42,14 @@ class BuildFailed(MinidockError):
 
 
 def to_minidock_error(error: MinidockError | OSError) -> MinidockError:
-    """An error in words for people; the system's own, such as that of a full disk, too."""
+    """Convert an OSError, such as ENOSPC, to a MinidockError with a message for the user."""
     return error if isinstance(error, MinidockError) else system_error(error)
 
 
 def build_failed(
     error: MinidockError | OSError, failures: list[Failure], context: Context
 ) -> BuildFailed:
-    """The error that a build ends with, out of what went wrong in it."""
+    """The BuildFailed of an error and the recorded failures."""
     reported = to_minidock_error(error)
     failed = BuildFailed(f"failed to solve: {reported}", hint=reported.hint)
     failed.name = context.dockerfile_name

@@ -1,14 +1,14 @@
-"""git(1) as a child that is given up when its server keeps it waiting.
+"""Run git(1) as a child process, and kill it if its server is too slow.
 
     http(s)://    git's own limit: http.lowSpeedLimit, http.lowSpeedTime
-    the others    git has none, and ssh(1) waits for ever for a server that is silent, or drips. So
-                  this process looks at what git and its children (ssh, index-pack) read and write,
-                  by read(2) and write(2), and at the processor's time that they take.
+    other         git has no limit, and ssh(1) waits forever for a silent server. So this process
+                  polls the bytes that git and its children (ssh, index-pack) transfer by read(2)
+                  and write(2), and their CPU time.
 
 The limit is that of engine/registry/http_pace.py: 1000 bytes a second, here over SLOW_SECONDS. A
-process that computes (index-pack resolves deltas) waits for nobody. git runs in a session of its
-own: there is no terminal that ssh could ask for a password, and all of it is killed together, also
-when this process is interrupted.
+process that uses the CPU (index-pack resolves deltas) is not too slow. git runs in a new session
+(setsid): ssh has no terminal to ask for a password, and one signal to the process group kills all
+of them, also when this process is interrupted.
 
 Source: git-config(1) "http.lowSpeedLimit"; setsid(2).
 """
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 SLOW_SECONDS = 60.0
 _POLL_SECONDS = 0.25
-_BUSY_SHARE = 0.02  # of one processor
+_BUSY_SHARE = 0.02  # of one CPU
 _HTTP = "git-remote-http"  # or …-https
 _SSH_PROMPTS = ("Host key verification failed", "Permission denied")
 _TOO_SLOW = "Operation too slow"  # curl, of lowSpeedLimit
 
 
 class TooSlow(MinidockError):
-    """A git server that has sent nothing, or too little, for too long."""
+    """A git server that sent less than the minimum rate."""
 
 
 def git(folder: str, *arguments: str) -> None:
-    """Run git in a folder, without asking for a password and without the host's hooks.
+    """Run git in a directory, without password prompts and without the host's hooks.
 
-    Raises MinidockError where git is missing or fails, TooSlow.
+    Raises MinidockError if git is missing or fails, TooSlow.
     """
     settings = (
         "core.hooksPath=/dev/null",
@@ -67,7 +67,7 @@ def git(folder: str, *arguments: str) -> None:
             )
         except FileNotFoundError:
             raise MinidockError(
-                "git is not on this machine", hint="apt-get install git, or clone it another way"
+                "git is not installed", hint="install git (apt-get install git)"
             ) from None
         try:
             _wait(child, arguments[0])
@@ -78,7 +78,7 @@ def git(folder: str, *arguments: str) -> None:
 
 
 def _raise_failure(command: str, stderr: BinaryIO) -> None:
-    """Raise what git has said of its failure."""
+    """Raise the error of a failed git, with its message from stderr."""
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines() or [""]
     if any(_TOO_SLOW in line for line in lines):
@@ -86,7 +86,9 @@ def _raise_failure(command: str, stderr: BinaryIO) -> None:
     reason = next((line for line in lines if line.startswith("fatal:")), lines[-1])
     error = MinidockError(f"failed to fetch the repository: git {command}: {reason}")
     if any(line.startswith(_SSH_PROMPTS) for line in lines):
-        error.hint = "ssh cannot ask here: add the server's key to known_hosts, yours to ssh-agent"
+        error.hint = (
+            "ssh cannot prompt here: add the server's key to known_hosts, and yours to ssh-agent"
+        )
     raise error
 
 
@@ -94,7 +96,7 @@ def _too_slow(command: str) -> TooSlow:
     return TooSlow(
         f"failed to fetch the repository: git {command}: the server is too slow: less than "
         f"{BYTES_PER_SECOND_MIN} B/s for {SLOW_SECONDS:.0f} s",
-        hint="see whether `git ls-remote` of the same address answers",
+        hint="check that `git ls-remote` of the same address responds",
     )
 
 
@@ -113,20 +115,20 @@ def _wait(child: subprocess.Popen[bytes], command: str) -> None:
 
 
 def _is_too_slow(before: SessionUsage, now: SessionUsage, seconds: float) -> bool:
-    """Whether git waits for its server, which sends too little; not where nobody can know."""
+    """Whether git waits for a slow server; False if the usage of its session is unknown."""
     if not (before.is_known and now.is_known):
         return False
     if any(name.startswith(_HTTP) for name in now.programs):
-        return False  # curl looks after the speed; what it receives by recv(2) is not counted here
+        return False  # curl enforces the limit; its recv(2) is not counted here
     transferred = now.bytes - before.bytes
     if transferred < 0:
-        return False  # an orphan's counters went with it
+        return False  # a child exited, and its counters with it
     busy = now.cpu_seconds - before.cpu_seconds >= _BUSY_SHARE * seconds
     return transferred < BYTES_PER_SECOND_MIN * seconds and not busy
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End git and all that it has started, which may outlive it."""
+    """Kill git and its children, which may outlive it."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

@@ -1,4 +1,4 @@
-"""How progress shows an instruction: on one line, with known variables put in."""
+"""The text of an instruction in the progress output: one line, known variables expanded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIRST_LINE_MAX = 60
 
 
 def format_instruction(instruction: Instruction, variables: dict[str, str]) -> str:
-    """Such as "COPY --from=a /x /y", or "RUN <<EOF (echo one...)" for a here-document."""
+    """Format an instruction: "COPY --from=a /x /y", "RUN <<EOF (echo one...)"."""
     text = instruction.source[len(instruction.written_keyword) :]
     line = expand_for_display(text, variables, escape=instruction.escape)
     if instruction.keyword == "RUN" and len(instruction.heredocs) == 1:
@@ -22,7 +22,7 @@ def format_instruction(instruction: Instruction, variables: dict[str, str]) -> s
 
 
 def _first_line(content: str) -> str:
-    """The first line of a here-document, with dots where there is more."""
+    """The first line of a here-document, shortened, with "..." if lines follow."""
     lines = content.lstrip().split("\n")
     first = lines[0].rstrip()
     more = len([line for line in lines if line]) > 1 or len(first) > _FIRST_LINE_MAX

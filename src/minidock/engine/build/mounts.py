@@ -1,9 +1,9 @@
-"""The words of RUN --mount, and what of them the cache knows a step by.
+"""Parse RUN --mount, and make its part of the step's cache key.
 
-    type=bind     files of the context, a stage or an image; writes are thrown away (rw)
-    type=cache    a directory that stays from build to build
+    type=bind     files of the context, a stage or an image; with rw, writes are discarded
+    type=cache    a directory that persists between builds
     type=tmpfs    a file system in memory
-    type=secret   a file that --secret brought, in memory too
+    type=secret   a file from `build --secret`, on a tmpfs
 
 Source: docs.docker.com/reference/dockerfile "RUN --mount".
 """
@@ -39,10 +39,11 @@ _SHARING = ("shared", "private", "locked")
 
 
 class Mount:
-    """One --mount, its words read.
+    """A parsed --mount.
 
-    kind: bind, cache, tmpfs or secret. options: the rest, by their long names.
-    lowers, folder: of a bind, once its source is known: the layers' directories, or one folder.
+    kind: bind, cache, tmpfs or secret. options: the other fields, by their canonical names.
+    Set before the step starts: lowers, the layer directories of a bind; scratch, a directory for
+    its overlay; host_path, of a cache; content, of a secret; locked, the lock file of a cache.
     """
 
     def __init__(self, kind: str, options: dict[str, str]) -> None:
@@ -57,7 +58,7 @@ class Mount:
 
     @property
     def source(self) -> str:
-        """Where a bind's or a cache's `from` begins, relative to its tree."""
+        """The source path of a bind or cache, relative to the root of its tree."""
         return posixpath.normpath("/" + self.options.get("source", "")).lstrip("/")
 
     @property
@@ -76,14 +77,14 @@ class Mount:
             raise DockerfileError(f"invalid value {text} for {name}") from None
 
     def key(self) -> list[Any]:
-        """What the cache of steps knows it by; contents of caches and secrets do not count."""
+        """Its part of the cache key, without the contents of caches and secrets."""
         return [self.kind, sorted(self.options.items())]
 
 
 def read_mounts(
     instruction: Instruction, variables: dict[str, str], working_directory: str
 ) -> list[Mount]:
-    """The mounts of a RUN. Raises DockerfileError for one that cannot be meant."""
+    """Parse the mounts of a RUN. Raises DockerfileError for an invalid one."""
     return [
         _read(value, variables, working_directory, instruction.escape)
         for name, value in instruction.flags
@@ -107,9 +108,7 @@ def _read(text: str, variables: dict[str, str], working_directory: str, escape: 
     if kind not in KINDS:
         raise DockerfileError(
             f'unsupported mount type "{kind}"',
-            hint="give keys to a build by --secret and --mount=type=secret"
-            if kind == "ssh"
-            else "",
+            hint="pass keys by --secret and --mount=type=secret" if kind == "ssh" else "",
         )
     for key in options:
         if key not in _KEYS[kind]:
@@ -124,7 +123,7 @@ def _read(text: str, variables: dict[str, str], working_directory: str, escape: 
 
 
 def _complete_target(kind: str, options: dict[str, str], working_directory: str) -> None:
-    """Fill in what a secret's source and target leave out; make the target absolute."""
+    """Set the defaults of a secret's id and target; make the target absolute."""
     if kind == "secret":
         options.setdefault(
             "id", options.pop("source", posixpath.basename(options.get("target", "")))

@@ -1,4 +1,4 @@
-"""What a build is asked to do, and what it gives back."""
+"""The options and the result of a build."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """A value that RUN steps may see and no layer keeps: a host's file, or a variable's value."""
+    """A secret for RUN steps, never stored in a layer: a host file or an environment variable."""
 
     def __init__(self, name: str, *, path: str = "", variable: str = "") -> None:
         self.name = name
@@ -17,16 +17,15 @@ class Secret:
 
 
 class Options:
-    """The flags of `build`, read.
+    """The parsed flags of `build`.
 
-    context: a folder, "-" for standard input, or a URL. file: the Dockerfile's path, "-" for
-    standard input, "" for the context's own. stdin: where "-" reads from.
+    context: a directory, "-" for standard input, or a URL. file: the Dockerfile's path, "-" for
+    standard input, "" for the context's own. stdin: the stream for "-".
     tags: names for the image, in their familiar form. build_args: name -> value.
-    network: for RUN steps without --network of their own: "default", "none" or "host"; with "none"
-    ADD fetches nothing either. allowed: rights beyond a container's that steps may ask for
-    (entitlements.py).
-    secrets: by their id. binds: a host's folders for RUN steps, as `run -v` writes them.
-    pull: ask the registry even for images that are here.
+    network: for RUN steps without their own --network: "default", "none" or "host"; with "none",
+    ADD fetches nothing. allowed: the entitlements of --allow (entitlements.py).
+    secrets: by id. binds: host directories for RUN steps, in the syntax of `run -v`.
+    pull: pull base images even if the store has them.
     """
 
     def __init__(self, context: str) -> None:
@@ -51,7 +50,7 @@ class Options:
 
 
 class Result:
-    """What a build made: an image's id, and what its user should know besides."""
+    """The result of a build: the image ID, and warnings."""
 
     def __init__(self, image_id: str, warnings: list[str]) -> None:
         self.image_id = image_id

@@ -1,17 +1,17 @@
-"""What a build tells of itself while it goes on; cli/output/build_progress.py shows it.
+"""Progress of a build, as events for cli/output/build_progress.py.
 
-A build is a row of *vertices*, as BuildKit calls them: the loading of the context, each step, the
-export. Each begins, says lines, and ends: done, cached, failed or cancelled. Several go on at the
-same time, in threads.
+A build consists of *vertices* (BuildKit's term): load the context, each step, the export. A vertex
+begins, writes output, and ends: done, cached, failed or cancelled. Several run at the same time, in
+threads.
 """
 
 from __future__ import annotations
 
 
 class Vertex:
-    """One thing that a build does; this one is shown to nobody.
+    """One unit of work of a build. This base class shows nothing.
 
-    name: such as "[2/4] RUN make". output: the last that it said, for the error that it may cause.
+    name: such as "[2/4] RUN make". output: the end of its output, for an error message.
     """
 
     def __init__(self, name: str) -> None:
@@ -19,38 +19,38 @@ class Vertex:
         self.output = bytearray()
 
     def begin(self) -> None:
-        """It starts."""
+        """Mark the vertex as started."""
 
     def write(self, data: bytes) -> None:
-        """What its command said, on stdout or stderr."""
+        """Take output of its command, from stdout or stderr."""
         self.output += data
         del self.output[:-_KEPT_BYTES]
 
     def say(self, line: str) -> None:
-        """A line of the builder's own, such as "transferring context: 3B done"."""
+        """Take a line of the builder itself, such as "transferring context: 3B done"."""
 
     def done(self) -> None:
-        """It has ended well."""
+        """Mark it as successful."""
 
     def cached(self) -> None:
-        """Its result was there already."""
+        """Mark its result as taken from the cache."""
 
     def failed(self, message: str) -> None:
-        """It has ended badly."""
+        """Mark it as failed."""
 
     def cancelled(self) -> None:
-        """It has been stopped, because another one failed."""
+        """Mark it as cancelled, because another one failed."""
 
 
 class Progress:
-    """Makes vertices; this one's are shown to nobody."""
+    """Makes vertices. This base class shows nothing."""
 
     def vertex(self, name: str) -> Vertex:
-        """A vertex that has not begun."""
+        """A new vertex, not started."""
         return Vertex(name)
 
     def close(self) -> None:
-        """The build has ended: nothing more is shown."""
+        """End the output: the build has ended."""
 
 
 _KEPT_BYTES = 1 << 16

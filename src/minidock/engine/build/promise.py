@@ -1,4 +1,4 @@
-"""The state that a stage will reach, waited for by the stages that need it."""
+"""The future state of a stage, for the stages that depend on it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Promise:
-    """What a stage will have come to."""
+    """The future final state of a stage; a small concurrent.futures.Future."""
 
     def __init__(self) -> None:
-        from threading import Event  # builds of one stage make no promises
+        from threading import Event  # only builds of several stages need it
 
         self._known = Event()
         self._state: State | None = None
@@ -28,7 +28,7 @@ class Promise:
         self._known.set()
 
     def result(self) -> State:
-        """The stage's last state. Raises Cancelled where it failed."""
+        """Wait for the stage's final state. Raises Cancelled if the stage failed."""
         self._known.wait()
         if self._state is None:
             raise Cancelled("cancelled")

@@ -1,10 +1,10 @@
-"""`builder prune`: the build cache goes, and with it the layers that were only kept for it.
+"""`builder prune`: remove records of the build cache, and the layers that only they reference.
 
-A record of the cache is in use while an image stands on its layer; such ones go with -a only, and
-leave the layer. What a build cut short left besides (a layer that neither an image nor a record
-knows) goes too. Directories of RUN --mount=type=cache are records of their own.
+A record is in use while an image references its layer; only -a removes such records, and their
+layers stay. Layers that neither an image nor a record references (left by a killed build) are
+removed too. Each directory of RUN --mount=type=cache counts as a record.
 
-No build runs meanwhile: builds hold the cache's lock shared, and this takes it alone.
+No build runs at the same time: builds hold the cache's lock shared, prune holds it exclusively.
 
 Source: docs.docker.com/reference/cli/docker/builder/prune.
 """
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class CacheRecord:
-    """One thing that the build cache keeps.
+    """One record of the build cache.
 
-    id: of the record. in_use: an image stands on its layer. used: seconds since 1970. path: what
-    goes with it in the store, beside a layer.
+    in_use: an image references its layer. used: time of the last use, seconds since 1970. path: its
+    file or directory in the store, which is removed with it.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class CacheRecord:
 
 
 def list_cache_records(store: Store) -> list[CacheRecord]:
-    """All that the cache keeps, the oldest use first.
+    """All records of the cache, the least recently used first.
 
-    Where images.json is damaged, which is passed over, nothing counts as used.
+    If images.json is damaged, this is reported and no record counts as in use.
     """
     if not is_made(store):
         return []
@@ -86,10 +86,10 @@ def list_cache_records(store: Store) -> list[CacheRecord]:
 def prune(
     store: Store, *, everything: bool, before: float | None = None, keep_bytes: int = 0
 ) -> tuple[list[CacheRecord], int]:
-    """Remove what the cache keeps, and return it, with the bytes that it took on the disk.
+    """Remove records of the cache, the least recently used first.
 
-    everything: also what images stand on. before: only what was last used before that moment.
-    keep_bytes: stop where no more than that is left; the oldest use goes first.
+    everything: also records in use. before: only records last used before that time.
+    keep_bytes: keep up to that size. Returns the removed records and the freed bytes.
     Raises Conflict while a build runs.
     """
     if not is_made(store):
@@ -109,7 +109,7 @@ def prune(
             removed.append(one)
         with ImagesLock(store) as lock:
             catalogue = images_json.read(store)
-            cached_layers(store)  # what is damaged is met before anything is done
+            cached_layers(store)  # raises DamagedFile before anything is removed
             with lock.unsettled():
                 for number, one in enumerate(removed):
                     os.rename(one.path, f"{staging.path}/record-{number}")
@@ -121,7 +121,7 @@ def prune(
 
 
 class _ExclusiveCacheLock:
-    """The cache is used by nobody else while the block runs."""
+    """Holds the exclusive lock of the build cache."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -134,7 +134,7 @@ class _ExclusiveCacheLock:
         except BlockingIOError:
             os.close(self._fd)
             raise Conflict(
-                "a build is using the build cache", hint="wait for it, and prune then"
+                "a build is using the build cache", hint="retry when the build has finished"
             ) from None
 
     def __exit__(self, *error: object) -> None:
@@ -155,12 +155,12 @@ def _mounts(store: Store) -> list[CacheRecord]:
     found = []
     for name in names:
         if not is_hex(name[:32]):
-            continue  # somebody else's
+            continue  # not made by minidock
         path = f"{store.build_mounts}/{name}"
         try:
             used = os.stat(path).st_mtime
         except FileNotFoundError:
-            continue  # it has just been pruned
+            continue  # removed meanwhile
         found.append(
             CacheRecord(
                 path,

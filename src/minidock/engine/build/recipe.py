@@ -1,12 +1,13 @@
-"""`image make`: a base image made by a recipe (image/recipes.py).
+"""`image make`: make a base image from a recipe (image/recipes.py).
 
-A Dockerfile's FROM may name another recipe: that image is made first, if it is not here.
+FROM in a recipe's Dockerfile may name another recipe: that image is made first, if the store lacks
+it.
 
-A `recipe` runs on the host with the caller's rights, so only recipes that came with minidock are
-run by name, and any other by its path (one with a slash in it). This module adds no file of its own
-to an image; what an image holds is all in its recipe.
+A `recipe` script runs on the host with the caller's rights. So only the recipes of minidock itself
+run by name; any other needs a path (with a slash). This module adds no files to an image: all of
+them come from the recipe.
 
-Off the path of run: it imports `sh`, and the builder.
+Not imported by run: it imports `sh` and the builder.
 """
 
 from __future__ import annotations
@@ -31,10 +32,9 @@ _DPKG_STATUS = "var/lib/dpkg/status"
 
 
 class RecipeOutput:
-    """What a recipe says while it works, and who hears it.
+    """Callbacks for the output of a recipe.
 
-    line: called with each line that a `recipe` says on stderr. screen: makes the progress that a
-    build is shown by.
+    line: called with each line of stderr of a `recipe`. screen: makes the Progress of a build.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class RecipeOutput:
 
 
 def make(store: Store, name: str, *, output: RecipeOutput) -> Image:
-    """Make the image NAME:latest by a recipe, and those that it stands on.
+    """Make the image NAME:latest from a recipe, after its base images.
 
-    name: of a folder that `names` lists, or the path of any folder that holds a recipe.
-    Raises NotFound for an unknown name, BuildFailed, MinidockError where the recipe fails: then
-    nothing is kept; NotFound also where the package of `tags` is not in the image, which stays.
+    name: one of `names`, or the path of a directory with a recipe.
+    Raises NotFound for an unknown name, BuildFailed, MinidockError if the recipe fails: then
+    nothing is kept. Raises NotFound also if the image lacks the package of `tags`; the image stays.
     """
     folder = folder_of(name)
     if os.path.isfile(f"{folder}/Dockerfile"):
@@ -60,7 +60,7 @@ def make(store: Store, name: str, *, output: RecipeOutput) -> Image:
 
 
 def _import(store: Store, folder: str, output: RecipeOutput) -> Image:
-    """An image of the root file system that a folder's `recipe` writes."""
+    """Make an image from the root file system that a `recipe` script writes to stdout."""
     import tempfile
 
     image_name = os.path.basename(folder)
@@ -80,7 +80,7 @@ def _import(store: Store, folder: str, output: RecipeOutput) -> Image:
 
 
 def _build(store: Store, folder: str, output: RecipeOutput) -> Image:
-    """An image built by a folder's Dockerfile, with the tags that its version gives it."""
+    """Build an image from a recipe's Dockerfile, and tag it with its version."""
     from minidock.engine.build.build import build
     from minidock.engine.build.options import Options
     from minidock.engine.image.images import ImageStore
@@ -111,7 +111,7 @@ def _is_here(images: ImageStore, name: str) -> bool:
 
 
 def _bases(folder: str) -> list[str]:
-    """The images that a folder's Dockerfile begins from, as they are written there."""
+    """The base images that a recipe's Dockerfile names."""
     from minidock.engine.dockerfile.parser import parse
 
     with open(f"{folder}/Dockerfile", "rb") as file:
@@ -121,7 +121,7 @@ def _bases(folder: str) -> list[str]:
 
 
 def _tags(folder: str, image: Image) -> Iterator[str]:
-    """Tags besides latest: "python3 slim", python3 being 3.13.5-1: 3, 3.13, slim, 3-slim, …"""
+    """Extra tags: for "python3 slim" and python3 3.13.5-1, they are 3, 3.13, slim, 3-slim, …"""
     path = f"{folder}/tags"
     if not os.path.exists(path):
         return
@@ -136,7 +136,7 @@ def _tags(folder: str, image: Image) -> Iterator[str]:
 
 
 def _upstream_version(image: Image, package: str) -> str:
-    """The version of an image's Debian package without what Debian adds: "5:8.0.2-3" is 8.0.2.
+    """The upstream version of a Debian package in an image: "5:8.0.2-3" is 8.0.2.
 
     Source: deb-version(7); dpkg's status file is deb822(5).
     """
@@ -147,11 +147,13 @@ def _upstream_version(image: Image, package: str) -> str:
             )
             if found:
                 return found[1]
-    raise NotFound(f"the image {image.id} has no package {package}, after which it is to be tagged")
+    raise NotFound(
+        f"the image {image.id} lacks the package {package}, which its recipe's tags name"
+    )
 
 
 def _dpkg_status(image: Image) -> str:
-    """What dpkg knows of an image's packages: the file of the highest layer that has it."""
+    """The content of dpkg's status file in the image, from the topmost layer that has it."""
     from minidock.kernel.path import open_in_root
 
     for directory in reversed(image.layer_directories()):
@@ -165,7 +167,7 @@ def _dpkg_status(image: Image) -> str:
 
 
 def _run(folder: str, output_fd: int, progress: Callable[[str], None]) -> None:
-    """Run a folder's recipe, its tar into output_fd, its words to progress."""
+    """Run a recipe script: its stdout (a tar) to output_fd, the lines of stderr to progress."""
     import sh
 
     last = ""
@@ -180,5 +182,5 @@ def _run(folder: str, output_fd: int, progress: Callable[[str], None]) -> None:
         sh.Command("/bin/sh")(script, _out=output_fd, _err=on_line, _cwd=folder)
     except sh.ErrorReturnCode as failure:
         raise MinidockError(
-            f"the recipe {script} ended with {failure.exit_code}", hint=last
+            f"the recipe {script} failed with exit code {failure.exit_code}", hint=last
         ) from failure

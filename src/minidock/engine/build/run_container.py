@@ -1,11 +1,11 @@
-"""RUN: a container of the engine, like any other, on the layers so far.
+"""RUN: run a command in an ordinary container on top of the layers so far.
 
-It is made and started as `run` does it, with the build as the command that it is attached to:
-`ps` shows it, its network is the default bridge, and its end is waited for. Its upperdir lies in
-the build's entry of staging/ and stays when the container is removed, which its monitor does. If
-the build is killed, the monitor sees the connection close, ends the container and removes it.
+The container is created and started as by `run`, with the build attached to it: `ps` lists it, and
+its network is the default bridge. Its upperdir lies in the build's entry of staging/, and stays
+when the monitor removes the container. If the build is killed, the monitor sees the connection
+close, kills the container and removes it.
 
-Sources: docs.docker.com/reference/dockerfile "RUN"; what BuildKit gives a command to see.
+Sources: docs.docker.com/reference/dockerfile "RUN"; BuildKit's environment of a command.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def run(
     running: RunningCommands,
     output: Callable[[bytes], None],
 ) -> None:
-    """Run a command on the layers so far; what it writes is in `work` then.
+    """Run a command on the layers so far; its changes go to the upperdir of `overlay`.
 
-    home: the build's entry of staging/. mounts: prepared.
-    Raises CommandFailed, Cancelled, and whatever keeps a container from starting.
+    home: the build's entry of staging/. mounts: prepared by StepSources.prepare_mounts.
+    Raises CommandFailed, Cancelled, and the errors of create and start.
     """
     mount_points = _missing_mount_points(options, mounts, overlay)
     step = Step(
@@ -81,7 +81,7 @@ def run(
 
 
 def _missing_mount_points(options: Options, mounts: list[Mount], overlay: StepOverlay) -> list[str]:
-    """The mount points that starting the step will have to make."""
+    """The mount points that the start of the container will make."""
     targets = [mount.target for mount in mounts]
     targets += [bind.split(":")[1] for bind in options.binds]
     if not targets:
@@ -128,7 +128,7 @@ def _body(options: Options, state: State, command: Command, mounts: list[Mount])
 
 
 def proxies(options: Options) -> list[str]:
-    """The proxy variables of --build-arg: every RUN sees them, no history and no cache does."""
+    """The proxy variables of --build-arg: set for every RUN, absent from history and cache keys."""
     return [
         f"{name}={value}" for name, value in options.build_args.items() if name.upper() in PROXIES
     ]
@@ -137,7 +137,7 @@ def proxies(options: Options) -> list[str]:
 def _start_and_wait(
     container: Container, running: RunningCommands, output: Callable[[bytes], None]
 ) -> int:
-    """Start a container and listen to it until it has ended; returns its exit code."""
+    """Start a container, pass its output on, wait for its end; returns its exit code."""
     socket = send_launch(container, Attachment(stdin=False))
     running.add(socket)
     try:
@@ -151,7 +151,7 @@ def _start_and_wait(
 
 
 class _OutputReader(MonitorConnection):
-    """A conversation with the monitor of a RUN step: nothing is sent, its words are passed on."""
+    """The client of a RUN step's monitor: no stdin, and output passed to a callback."""
 
     def __init__(self, socket: _socket.socket, output: Callable[[bytes], None]) -> None:
         super().__init__(socket, None, terminal=False)
@@ -162,13 +162,13 @@ class _OutputReader(MonitorConnection):
         self._output(data)
 
     def wait_until_end(self) -> int:
-        """Wait until it has started, and then until it has ended."""
+        """Wait for the container's start and its end; returns its exit code."""
         self.wait_until_started()
         return self.wait_until_ended()
 
 
 def _discard(store: Store, container_id: str) -> None:
-    """Remove a step's container, if its monitor has not: it did not start, or was cancelled."""
+    """Remove a step's container that failed to start or was cancelled."""
     try:
         remove(store, container_id, force=True, volumes=True)
     except NotFound:

@@ -1,7 +1,7 @@
-"""RUN --mount: what is mounted for a command, and how it comes there (mounts.py has the words).
+"""RUN --mount: prepare the sources of mounts and add them to the container (see mounts.py).
 
-A stage and a secret are mounted below the container's own directory (mounts/<n>), and bound from
-there to their places: what ends a container unmounts them.
+Stages (overlayfs) and secrets (tmpfs) are mounted below the container's directory (mounts/<n>), and
+bind-mounted from there into the container. Teardown of the container unmounts them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _SECRET_MAX_BYTES = 500 << 10  # as BuildKit
 
 
 def load_secret(mount: Mount, secrets: dict[str, Secret]) -> bool:
-    """Read the secret that a mount is about; returns whether there is one.
+    """Read the secret of a mount; returns whether --secret provided it.
 
-    Raises DockerfileError where it is required and was not given.
+    Raises DockerfileError if it is required and missing.
     """
     name = mount.options["id"]
     secret = secrets.get(name)
     if secret is None:
         if mount.options.get("required", "false") == "true":
             raise DockerfileError(
-                f"secret {name}: not found", hint=f"give it: --secret id={name},src=FILE"
+                f"secret {name}: not found", hint=f"pass it: --secret id={name},src=FILE"
             )
         return False
     if secret.variable:
@@ -69,10 +69,10 @@ def acquire_cache(
     check_cancelled: Callable[[], None],
     fill: Callable[[str], None] | None = None,
 ) -> None:
-    """Find or make the directory of a cache mount, and hold it as its sharing says.
+    """Find or make the directory of a cache mount, and lock it according to its sharing mode.
 
-    check_cancelled: called again and again while it waits for another step. fill: copies what the
-    directory begins with into it.
+    check_cancelled: called repeatedly while another step holds the lock. fill: copies the initial
+    content into the directory.
     """
     name = key_of(cache_name(mount)).removeprefix("sha256:")
     base = f"{store.build_mounts}/{name[:32]}"
@@ -81,7 +81,7 @@ def acquire_cache(
     number = 0
     while not _try_lock(mount, directory := base if number == 0 else f"{base}-{number}", sharing):
         if sharing == "private":
-            number += 1  # another step has that one just now
+            number += 1  # another step has locked that one
         else:
             check_cancelled()
             time.sleep(_POLL_SECONDS)
@@ -92,17 +92,17 @@ def acquire_cache(
 
 
 def cache_name(mount: Mount) -> str:
-    """What tells one cache from another: its id, or its place."""
+    """The identity of a cache: its id, by default its target."""
     return mount.options.get("id") or mount.target
 
 
 def _make_cache(
     store: Store, mount: Mount, directory: str, fill: Callable[[str], None] | None
 ) -> None:
-    """Make a cache's directory, beside its place first: it appears with all that is in it.
+    """Make the directory of a cache under a temporary name, fill it, and rename it into place.
 
-    Another step may be doing the same. rename(2) puts a directory in the place of an empty one, and
-    whoever has mounted that goes on with a directory that nobody else sees: so each looks again.
+    Another step may do the same. rename(2) replaces an empty directory, and a step that has mounted
+    that one would keep an unlinked directory. So each step checks under a lock before it renames.
     """
     new_directory = f"{directory}/new-{os.urandom(8).hex()}"
     os.mkdir(new_directory)
@@ -114,7 +114,7 @@ def _make_cache(
         if not os.path.isdir(mount.host_path):
             os.rename(new_directory, mount.host_path)
             return
-    remove_tree(store, new_directory)  # another step was faster
+    remove_tree(store, new_directory)  # another step made it first
 
 
 def _try_lock(mount: Mount, directory: str, sharing: str) -> bool:
@@ -131,7 +131,7 @@ def _try_lock(mount: Mount, directory: str, sharing: str) -> bool:
 
 
 def release(mounts: list[Mount]) -> None:
-    """Let others have the caches."""
+    """Unlock the caches."""
     for mount in mounts:
         if mount.locked >= 0:
             os.close(mount.locked)
@@ -139,7 +139,7 @@ def release(mounts: list[Mount]) -> None:
 
 
 def host_config(mounts: list[Mount]) -> dict[str, Any]:
-    """What a container's HostConfig says of them before it is there: memory and caches."""
+    """The HostConfig fields for mounts that create handles: tmpfs."""
     tmpfs = {}
     for mount in mounts:
         if mount.kind == "tmpfs":
@@ -149,7 +149,7 @@ def host_config(mounts: list[Mount]) -> dict[str, Any]:
 
 
 def mount_all(container: Container, mounts: list[Mount]) -> None:
-    """Mount what is to be bound into a container that is made and has not started yet."""
+    """Mount the sources, and add bind mounts to a container that is created, not started."""
     points = container.document["Mounts"]
     bound = [mount for mount in mounts if mount.kind != "tmpfs"]
     if not bound:
@@ -166,7 +166,7 @@ def mount_all(container: Container, mounts: list[Mount]) -> None:
 
 
 def _prepare(mount_point: str, mount: Mount) -> str:
-    """Put a mount's content somewhere on the host; returns the path to bind."""
+    """Mount the content of a RUN --mount on the host; returns the path to bind-mount."""
     if mount.kind == "cache":
         return mount.host_path
     os.mkdir(mount_point, 0o711)
@@ -181,7 +181,7 @@ def _prepare(mount_point: str, mount: Mount) -> str:
 
 
 def _secret_file(mount_point: str, mount: Mount) -> str:
-    """A secret, in a file of a file system in memory."""
+    """Write a secret to a file on a tmpfs."""
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     parent, name = posixpath.split(mount_point)
     mount_filesystem("secret", parent, f"/{name}", "tmpfs", flags=flags, data="mode=0711")
@@ -195,7 +195,7 @@ def _secret_file(mount_point: str, mount: Mount) -> str:
 
 
 def _resolve_in_root(root: str, path: str) -> str:
-    """A path inside a mounted stage, links resolved as if it were "/"."""
+    """Resolve a path inside a mounted stage, symbolic links as if it were "/"."""
     if not path:
         return root
     try:

@@ -1,7 +1,6 @@
-"""RUN's words: what is executed, and where; and what stops all commands of a build at once.
+"""Parse RUN, and cancel all running commands of a build.
 
-The container in which it runs is in run_container.py, which is imported when one is needed: a step
-that comes from the cache needs none.
+run_container.py runs the container. It is imported when needed: a cached step needs none.
 
 Source: docs.docker.com/reference/dockerfile "RUN".
 """
@@ -27,22 +26,22 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 class CommandFailed(MinidockError):
-    """A RUN step's command ended with another exit code than 0."""
+    """The command of a RUN step exited with a nonzero code."""
 
     exit_code = 1
 
 
 class Cancelled(MinidockError):
-    """A step was stopped, because another one failed or the user had enough."""
+    """A step was cancelled by the user, or because another step failed."""
 
     exit_code = 1
 
 
 class Command:
-    """A RUN, its words read.
+    """A parsed RUN.
 
-    arguments: what is executed. network: "default", "none" or "host". script: the content of a
-    here-document that is a program of its own ("#!..."), None where there is none.
+    arguments: the argv. network: "default", "none" or "host". script: name and content of a
+    here-document that is a script ("#!..."), or None.
     """
 
     def __init__(self, instruction: Instruction, state: State, options: Options) -> None:
@@ -54,7 +53,7 @@ class Command:
         self.arguments = with_shell(state.config, self._text(instruction))
 
     def _text(self, instruction: Instruction) -> str:
-        """The shell's text: here-documents are given to the shell, or are the text themselves."""
+        """The text for the shell: that of RUN with its here-documents, or a here-document alone."""
         documents = instruction.heredocs
         if not documents:
             return instruction.text
@@ -68,19 +67,19 @@ class Command:
 
 
 def _is_single_heredoc(text: str) -> bool:
-    """Whether a RUN's text is one here-document and nothing else."""
+    """Whether the text of a RUN is a single here-document."""
     return len(text.split()) == 1 and heredoc_of(text) is not None
 
 
 def created_by(command: Command, build_args: list[tuple[str, str]]) -> str:
-    """Its entry in the history: the ARGs so far, and the whole command line."""
+    """The "created_by" of its history entry: the ARGs so far, and the command line."""
     args = [f"{name}={value}" for name, value in build_args]
     arg_fields = [f"|{len(args)}", *args] if args else []
     return " ".join(["RUN", *arg_fields, *command.arguments, "# buildkit"])
 
 
 class RunningCommands:
-    """The commands that run for a build just now, so that all of them can be stopped."""
+    """The running RUN commands of a build, for cancellation."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
@@ -99,7 +98,7 @@ class RunningCommands:
         socket.close()
 
     def cancel(self) -> None:
-        """Stop all of them, and what may yet begin: monitors end containers that nobody awaits."""
+        """Cancel all running and future commands: a monitor kills its container on hangup."""
         with self._lock:
             self.cancelled = True
             for socket in self._sockets:
@@ -110,4 +109,4 @@ def _shut_down(socket: _socket.socket) -> None:
     try:
         socket.shutdown(2)
     except OSError:
-        pass  # it has ended by itself
+        pass  # the command has ended already

@@ -1,8 +1,7 @@
-"""Where COPY and ADD take files from: the context, a stage, an image, a here-document, a download.
+"""Source trees of COPY and ADD: the context, a stage, an image, here-documents, a download.
 
-All of them are trees below a descriptor. Names lead nowhere else: what an instruction names is
-resolved as if the tree's root were "/" (openat2's RESOLVE_IN_ROOT), and below that no link is
-followed.
+A tree is accessed through a descriptor of its root. Paths named by an instruction are resolved as
+if that root were "/" (RESOLVE_IN_ROOT of openat2(2)); below them, links are not followed.
 
 Sources: docs.docker.com/reference/dockerfile "COPY"; Go's path/filepath.Match for wildcards.
 """
@@ -30,7 +29,8 @@ _WILD = frozenset("*?[\\")
 class Entry:
     """One file of a tree.
 
-    path: relative to the tree's root, such as "src/main.c". fd: O_PATH; for a directory O_RDONLY.
+    path: relative to the tree's root, such as "src/main.c". fd: opened with O_PATH, a directory
+    with O_RDONLY.
     """
 
     def __init__(self, path: str, fd: int, status: os.stat_result) -> None:
@@ -49,14 +49,14 @@ class Entry:
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     def xattrs(self) -> dict[str, bytes]:
-        """Those that belong to the file, wherever it goes."""
+        """The extended attributes that a copy keeps."""
         if stat.S_ISLNK(self.status.st_mode):
             return {}
         root_path = f"/proc/self/fd/{self.fd}"
         try:
             names = os.listxattr(root_path)
         except OSError:
-            return {}  # a file system without
+            return {}  # the file system does not support them
         return {
             name: os.getxattr(root_path, name)
             for name in names
@@ -68,12 +68,12 @@ class Entry:
 
 
 class Tree:
-    """Files to copy from.
+    """A tree of files to copy from.
 
-    root: a descriptor of its root, which the tree closes. ignore: what is not to be seen of it.
-    owner: whom all files are given to, (0, 0) for what comes from outside; None: they keep theirs.
-    what: how errors call it. extracts: ADD unpacks archives that it finds here. is_whole: what is
-    copied is all of it, not the files that are in it (a git repository).
+    root: a descriptor of its root, which `close` closes. ignore: the excluded files.
+    owner: (uid, gid) of all copies, (0, 0) for files from outside; None keeps those of the source.
+    what: its name in error messages. extracts: ADD unpacks archives of this tree. is_whole: the
+    source of the copy is the root itself, not the files in it (a git repository).
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Tree:
 
     @property
     def root_path(self) -> str:
-        """A path of its root, for as long as this process has it open."""
+        """A path of its root, valid while the tree is open in this process."""
         return f"/proc/self/fd/{self.root}"
 
     def open(self, path: str) -> Entry:
-        """What an instruction names, links followed. Raises FileNotFoundError, with `path`."""
+        """Open a path, symbolic links followed. Raises FileNotFoundError, with `path`."""
         real = self._resolve(path)
         if real and self.ignores(real):
             raise FileNotFoundError(2, "not found", f"/{path}")
@@ -119,7 +119,7 @@ class Tree:
         return _entry(real, fd)
 
     def _resolve(self, path: str) -> str:
-        """Where a path really leads to in this tree: what .dockerignore speaks of."""
+        """The path with symbolic links resolved, as .dockerignore patterns match it."""
         try:
             fd = open_in_root(self.root_path, f"/{path}")
         except KernelError:
@@ -135,13 +135,13 @@ class Tree:
         return self.ignore is not None and self.ignore.matches(path)
 
     def children(self, directory: Entry) -> Iterator[Entry]:
-        """What is in a directory, by name; each is closed when the next one is asked for."""
+        """The entries of a directory, sorted by name; the iterator closes each after use."""
         for name in sorted(os.listdir(directory.fd)):
             path = f"{directory.path}/{name}" if directory.path else name
             try:
                 fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
             except FileNotFoundError:
-                continue  # an editor's own file, or git's lock: it went while we looked
+                continue  # removed meanwhile, such as an editor's temporary file
             entry = _entry(path, fd)
             try:
                 ignored = self.ignores(path)
@@ -152,17 +152,17 @@ class Tree:
                 entry.close()
 
     def _has_included_files(self, directory: Entry) -> bool:
-        """Whether an ignored directory holds what a "!" takes back."""
+        """Whether an ignored directory has files that a "!" pattern includes again."""
         assert self.ignore is not None
         if self.ignore.skips(directory.path):
             return False
         return next(iter(self.children(directory)), None) is not None
 
     def find(self, pattern: str) -> list[str]:
-        """The paths that a source names: itself, or what its wildcards match, sorted.
+        """The paths that a source names: itself, or the matches of its wildcards, sorted.
 
-        That may be nothing. Raises FileNotFoundError for a path, or the folder of a wildcard, that
-        is not there.
+        Wildcards may match nothing. Raises FileNotFoundError for a missing path, or for a missing
+        directory of a wildcard.
         """
         clean = posixpath.normpath("/" + pattern).lstrip("/")
         if not any(character in _WILD for character in clean):
@@ -174,7 +174,7 @@ class Tree:
         return sorted(self._matches("", parts))
 
     def _matches(self, folder: str, parts: list[tuple[str, Pattern | None]]) -> Iterator[str]:
-        """The paths below a folder that the pattern's parts match, one part a level."""
+        """The paths below a directory that match the pattern, one component a level."""
         (literal, pattern), *rest = parts
         try:
             directory = self.open(folder)
@@ -206,13 +206,13 @@ def _entry(path: str, fd: int) -> Entry:
 
 
 def _name_pattern(pattern: str) -> Pattern | None:
-    """One part of a path with wildcards: * ? [a-z] [^a] and a backslash; None for a plain name.
+    """Compile one path component with wildcards: * ? [a-z] [^a] \\; None for a plain name.
 
-    Raises ValueError for a pattern that is none.
+    Raises ValueError for an invalid pattern.
     """
     if not any(character in _WILD for character in pattern):
         return None
-    from minidock.wildcards import Malformed, path_pattern  # only builds with wildcards pay for it
+    from minidock.wildcards import Malformed, path_pattern  # for wildcards only
 
     try:
         return path_pattern(pattern)
@@ -221,9 +221,9 @@ def _name_pattern(pattern: str) -> Pattern | None:
 
 
 class Source:
-    """One thing to copy.
+    """One source of a COPY or ADD.
 
-    path: in its tree. extract: if it is a local archive, its content is meant (ADD).
+    path: in its tree. extract: unpack it if it is a tar archive (ADD).
     """
 
     def __init__(self, tree: Tree, path: str, *, extract: bool = False) -> None:

@@ -1,13 +1,13 @@
-"""One stage, instruction by instruction: this is where a Dockerfile's words become acts.
+"""Build one stage: execute its instructions in order.
 
-    FROM                         the state of an image, or of another stage
+    FROM                         begin with the state of an image or another stage
     ENV CMD LABEL USER …         change the config                   (engine/dockerfile/config.py)
-    ARG                          a variable that no config keeps
-    RUN COPY ADD WORKDIR         a layer: from the cache, or made
-    ONBUILD                      kept in the config, and carried out where that image is a FROM
+    ARG                          set a build variable, which the config does not store
+    RUN COPY ADD WORKDIR         add a layer, from the cache or newly made
+    ONBUILD                      store a trigger in the config, for builds FROM this image
 
-A layer is looked for in the cache by its key; if it is not there, it is made in the build's entry
-of staging/, brought into the store and remembered.
+A layer is looked up in the cache by its key. On a miss it is made in the build's entry of staging/,
+moved into the store and added to the cache.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class StageBuilder:
-    """Carries out one stage's instructions, on a state that it changes."""
+    """Executes the instructions of one stage and updates its state."""
 
     def __init__(self, builder: Builder, files: StepSources, stage: Stage, state: State) -> None:
         self._builder = builder
@@ -54,7 +54,7 @@ class StageBuilder:
         self._uses_cache = builder.uses_cache(stage)
 
     def build(self) -> State:
-        """Carry out all of them."""
+        """Execute all instructions; returns the final state."""
         triggers = self._builder.triggers(self._state, self._stage)
         self._steps += sum(one.keyword in ("RUN", "COPY", "ADD", "WORKDIR") for one in triggers)
         if self._stage.has_image:
@@ -77,7 +77,7 @@ class StageBuilder:
             self._change_config(instruction)
 
     def _change_config(self, instruction: Instruction) -> None:
-        """All that `dockerfile.config` knows; WORKDIR makes its directory too."""
+        """Execute an instruction that changes the config; WORKDIR also makes its directory."""
         state = self._state
         history = dockerfile_config.apply(
             state.config, instruction, state.variables, cmd_is_set=self._cmd_is_set
@@ -94,7 +94,7 @@ class StageBuilder:
             state.note(history)
 
     def _arg(self, instruction: Instruction) -> None:
-        """A variable for the stage: of --build-arg, its default, or the global ARG's."""
+        """ARG: set a variable from --build-arg, its default, or the global ARG."""
         state, builder = self._state, self._builder
         pairs = arg_pairs(instruction, state.variables)
         for name, default in pairs:
@@ -174,10 +174,10 @@ class StageBuilder:
         *,
         quick: str = "",
     ) -> None:
-        """A step that makes a layer: from the cache, by its key, or by `act`.
+        """Add a layer: from the cache, by its key, or made by `execute`.
 
-        key: reckoned when the step's turn has come. quick: a key that is had without reading what
-        is copied, "" where there is none.
+        key: computed when the step runs. quick: a second key that needs no checksums of the copied
+        files, "" for none.
         """
         self._step += 1
         builder, state = self._builder, self._state
@@ -193,7 +193,7 @@ class StageBuilder:
             if found is not None:
                 vertex.cached()
             else:
-                # A build that is all cached makes none, and does not pay for what makes them.
+                # Imported on a cache miss only.
                 from minidock.engine.build.step_layer import StepOverlay
 
                 vertex.begin()
@@ -220,7 +220,7 @@ class StageBuilder:
         vertex.cached()
 
     def _step_name(self, description: str) -> str:
-        """How progress calls a step: "[2/4] RUN make"; among several stages "[name 2/4] …"."""
+        """The name of a step in progress: "[2/4] RUN make"; with several stages "[name 2/4] …"."""
         width = len(str(self._steps))
         name = f"{self._stage.shown} " if self._builder.has_several_stages else ""
         return f"[{name}{self._step:>{width}}/{self._steps}] {description}"

@@ -1,15 +1,15 @@
-"""From a Dockerfile's instructions to its stages, and to those of them that are needed.
+"""Plan a build: the stages of a Dockerfile, their dependencies, and the needed stages.
 
-A stage is needed if the target is made from it: by FROM, by COPY --from or by RUN --mount=from=.
-All others are left alone; nothing of theirs is run, and their images are not even looked for.
+A stage is needed if the target depends on it by FROM, COPY --from or RUN --mount=from=. Other
+stages are skipped, and their base images are not resolved.
 
     ARG TAG=1              global: for the FROM lines only
     FROM debian:$TAG AS a
-    FROM a AS b            needs a
-    COPY --from=c /x /     needs c, from this line on: until then the two are built side by side
-    COPY --from=nginx /y / an image: a stage of its own, with nothing in it but its FROM
+    FROM a AS b            depends on a
+    COPY --from=c /x /     depends on c at this line: until then, b and c are built in parallel
+    COPY --from=nginx /y / an image: a stage of its own, which consists of its FROM
 
-Sources: docs.docker.com/reference/dockerfile "FROM", "ARG", "COPY --from"; what BuildKit answers.
+Sources: docs.docker.com/reference/dockerfile "FROM", "ARG", "COPY --from"; BuildKit's messages.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SCRATCH = "scratch"
 
 
 class Stage:
-    """One FROM, and what follows it.
+    """One stage: FROM and the instructions after it.
 
-    number: its place in the Dockerfile; -1 for an image that --from names. name: as AS gave it.
-    image: what it begins from, "" where that is another stage: `base`. instructions: without FROM.
-    needs: the stages that its instructions take something from, in order, without `base`.
+    number: its index in the Dockerfile; -1 for an image that --from names. name: as given by AS.
+    image: its base image, "" if it begins from another stage, `base`. instructions: without FROM.
+    needs: the stages that --from names, in order, without `base`.
     """
 
     def __init__(self, number: int, name: str, origin: Instruction | None) -> None:
@@ -51,25 +51,26 @@ class Stage:
 
     @property
     def shown(self) -> str:
-        """How progress calls it: its name, or "stage-1"."""
+        """Its name in progress output: that of AS, or "stage-1"."""
         return self.name or f"stage-{self.number}"
 
     @property
     def step_count(self) -> int:
-        """How many of its instructions make a layer, its FROM an image counted as one."""
+        """The number of its instructions that make a layer, plus one for FROM an image."""
         own = sum(instruction.keyword in _LAYERED for instruction in self.instructions)
         return own + self.has_image
 
     @property
     def has_image(self) -> bool:
-        """Whether it begins from an image: FROM counts as a step then."""
+        """Whether it begins from an image; FROM is then a step."""
         return bool(self.image) and self.image != SCRATCH
 
 
 class Plan:
     """The stages of a build.
 
-    target: the one that becomes the image. needed: it and all that it needs, each after those.
+    target: the stage that becomes the image. needed: the target and its dependencies, in
+    topological order: each stage after its own dependencies.
     global_args: the ARGs before the first FROM, with their values.
     """
 
@@ -86,7 +87,7 @@ def plan(dockerfile: Dockerfile, *, build_args: dict[str, str], target: str) -> 
     """Make the plan of a build.
 
     target: a stage's name or number, "" for the last one.
-    Raises DockerfileError, which says the line.
+    Raises DockerfileError, with the line.
     """
     instructions, found = checks.stages(dockerfile)
     global_args: dict[str, str | None] = dict(platform_args())
@@ -105,7 +106,7 @@ def plan(dockerfile: Dockerfile, *, build_args: dict[str, str], target: str) -> 
 
 
 def platform_args() -> dict[str, str]:
-    """The ARGs that tell of platforms, which a stage sees once it declares them."""
+    """The predefined platform ARGs (BUILDPLATFORM, …), visible once a stage declares them."""
     architecture = image_config.host_architecture()
     values = {}
     for side in ("BUILD", "TARGET"):
@@ -121,7 +122,7 @@ def _values(args: dict[str, str | None]) -> dict[str, str]:
 
 
 def _stage(found: checks.Stage, stages: list[Stage], variables: dict[str, str]) -> Stage:
-    """The stage that a FROM begins."""
+    """Make the Stage of a FROM."""
     escape = found.start.escape
     stage = Stage(len(stages), found.name, found.start)
     stage.instructions = found.instructions
@@ -139,7 +140,7 @@ def _stage(found: checks.Stage, stages: list[Stage], variables: dict[str, str]) 
 
 
 def check_platform(wanted: str, what: str) -> None:
-    """Raise DockerfileError for a platform whose programs cannot run here."""
+    """Raise DockerfileError for a platform other than that of this machine."""
     native = image_config.host_architecture()
     aliases = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
     parts = wanted.lower().split("/")
@@ -150,7 +151,7 @@ def check_platform(wanted: str, what: str) -> None:
         return
     raise DockerfileError(
         f"{what} {wanted} is not available: this machine is linux/{native}",
-        hint="minidock builds for the machine that it runs on",
+        hint="minidock builds for the platform of this machine only",
     )
 
 
@@ -164,7 +165,7 @@ def _find_target(stages: list[Stage], target: str) -> Stage:
 
 
 def _resolve_needs(stage: Stage, stages: list[Stage]) -> None:
-    """Find the stages or images that a stage's instructions take something from."""
+    """Resolve the stages and images that --from in a stage's instructions names."""
     for instruction in stage.instructions:
         for source in sources_of(instruction):
             if source in stage.needs:
@@ -174,7 +175,7 @@ def _resolve_needs(stage: Stage, stages: list[Stage]) -> None:
 
 
 def sources_of(instruction: Instruction) -> Iterator[str]:
-    """What the instruction's --from and --mount=…,from= name."""
+    """The sources that --from and --mount=…,from= of an instruction name."""
     for name, value in instruction.flags:
         if name == "from" and value and instruction.keyword in ("COPY", "ADD"):
             yield value
@@ -196,7 +197,7 @@ def _source_stage(name: str, stage: Stage, stages: list[Stage], instruction: Ins
     if stage in named:
         raise DockerfileError(
             f"circular dependency detected on stage: {stage.shown}",
-            hint="a stage takes only from those before it",
+            hint="a stage can only use earlier stages",
         )
     if named:
         refuse_source(name, stage, instruction)
@@ -206,7 +207,7 @@ def _source_stage(name: str, stage: Stage, stages: list[Stage], instruction: Ins
 
 
 def refuse_source(name: str, stage: Stage, instruction: Instruction) -> NoReturn:
-    """Raise the error for a stage that cannot be taken from, in BuildKit's words."""
+    """Raise BuildKit's error for a stage that is defined later."""
     act = "mount" if instruction.keyword == "RUN" else "copy"
     raise DockerfileError(
         f"cannot {act} from stage {go_quote(name)}, it needs to be defined before current stage "
@@ -215,7 +216,7 @@ def refuse_source(name: str, stage: Stage, instruction: Instruction) -> NoReturn
 
 
 def _reachable(target: Stage) -> Iterator[Stage]:
-    """The target and what stands below it by FROM and, as it becomes known, by --from."""
+    """The target and the stages that it depends on; follows `needs` as the caller resolves them."""
     pending, seen = [target], set()
     while pending:
         stage = pending.pop()
@@ -229,7 +230,7 @@ def _reachable(target: Stage) -> Iterator[Stage]:
 
 
 def _in_dependency_order(target: Stage) -> Iterator[Stage]:
-    """The target and all that it needs, each after what it needs itself."""
+    """The target and its dependencies in topological order, dependencies first."""
     done: set[int] = set()
 
     def visit(stage: Stage) -> Iterator[Stage]:
@@ -246,7 +247,7 @@ def _in_dependency_order(target: Stage) -> Iterator[Stage]:
 
 
 class ErrorLocation:
-    """What a block finds wrong is said to be at an instruction."""
+    """A context manager: a DockerfileError of its block gets the lines of an instruction."""
 
     def __init__(self, instruction: Instruction) -> None:
         self._instruction = instruction

@@ -1,9 +1,9 @@
-"""What a stage has come to: its layers, its config, its history, and the variables in force.
+"""The state of a stage: its layers, image config, history and variables.
 
-Each instruction makes the next state out of this one. Where a stage begins from another one, it
-begins from a copy of what that came to.
+Each instruction updates the state. A stage that begins from another stage begins with a copy of
+that one's final state.
 
-Source: OCI image-spec config.md; what BuildKit writes into the configs that it makes.
+Source: OCI image-spec config.md; the image configs that BuildKit writes.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-COMMENT = "buildkit.dockerfile.v0"  # what BuildKit says in the history of the images it makes
+COMMENT = "buildkit.dockerfile.v0"  # BuildKit's comment in history entries
 _HISTORY_MAX = 8 << 20  # characters
 _SCRATCH_CONFIG = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
 
 
 class State:
-    """One moment of a stage.
+    """The state of a stage after an instruction.
 
-    diff_ids, chain_ids: its layers, lowest first. config: the run config of the image to be.
-    history: the image's, "created" missing where no layer was made. base_id, base_name: the image
-    that it began from, "" and "scratch" for none. variables: what $NAME means and what RUN steps
-    find in their environment: ENV's and ARG's, the later wins. build_args: all ARGs so far, for the
-    history.
+    diff_ids, chain_ids: its layers, lowest first. config: the image's run config.
+    history: the image's; entries without a layer lack "created". base_id, base_name: the base
+    image, "" and "scratch" for none. variables: ENV and ARG so far, a later one wins; used to
+    expand $NAME and as the environment of RUN. build_args: all ARGs so far, for the history.
     """
 
     def __init__(self) -> None:
@@ -69,7 +68,7 @@ class State:
         return state
 
     def copy(self) -> State:
-        """The same state, for another stage to go on from: its ARGs keep their values there."""
+        """A copy for a stage that begins from this one; ARGs keep their values."""
         copied = State()
         copied.base_id = self.base_id
         copied.base_name = self.base_name
@@ -89,7 +88,7 @@ class State:
 
     @property
     def top(self) -> str:
-        """The chain id of all layers together, "" for none: what the cache knows it by."""
+        """The ChainID of all layers, "" for none; a part of cache keys."""
         chain = self.chain_ids
         return chain[-1] if chain else ""
 
@@ -98,18 +97,18 @@ class State:
         return [f"{store.layer(chain_id)}/diff" for chain_id in self.chain_ids]
 
     def note(self, created_by: str) -> None:
-        """An instruction that made no layer."""
+        """Add the history entry of an instruction without a layer."""
         self._add({"created_by": created_by, "comment": COMMENT, "empty_layer": True})
 
     def _add(self, entry: dict[str, Any]) -> None:
-        """One more entry; raises DockerfileError for a history that no image needs."""
+        """Add a history entry; raises DockerfileError if the history gets too long."""
         self._history_size += len(entry["created_by"])
         if self._history_size > _HISTORY_MAX:
             raise DockerfileError(f"the image's history is longer than {_HISTORY_MAX >> 20} MiB")
         self.history.append(entry)
 
     def add_layer(self, diff_id: str, created: str, created_by: str) -> None:
-        """An instruction that made a layer, or found it in the cache: `created` is its time."""
+        """Add a layer and its history entry. created: the time at which the layer was made."""
         self.diff_ids.append(diff_id)
         self._add({"created": created, "created_by": created_by, "comment": COMMENT})
 
@@ -123,11 +122,10 @@ class State:
 
 
 def image_document(state: State, labels: dict[str, str]) -> dict[str, Any]:
-    """The config of the image that a state is, as BuildKit writes it.
+    """The image config of a state, as BuildKit writes it.
 
-    labels: those of the command line, which come last.
-    Its "created" is that of its last layer, so that a build whose every step was cached makes the
-    same image again.
+    labels: those of --label, which override the others.
+    "created" is that of the last layer, so that a fully cached build makes the same image again.
     """
     run = dict(state.config)
     if labels:
@@ -150,9 +148,9 @@ def image_document(state: State, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _with_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The history with a time everywhere: an entry without one gets that of the layer before it.
+    """Fill in missing "created" times: an entry gets that of the preceding layer.
 
-    Those before the first new layer get that one's, not the base image's.
+    Entries before the first new layer get the time of that layer, not that of the base image.
     """
     created = None
     missing_before = False

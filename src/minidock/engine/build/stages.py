@@ -1,7 +1,7 @@
-"""The needed stages, side by side: a thread each, which waits where it needs what another makes.
+"""Build the needed stages in parallel, one thread each; a thread waits for stages it depends on.
 
-A build of one stage has no threads. When a step fails, the others are stopped: running commands
-are ended, and each thread ends before its next step.
+A single stage is built without threads. A failed step cancels the others: running commands are
+killed, and each thread ends before its next step.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def build_stages(builder: Builder, files: StepSources) -> State:
-    """Build all needed stages; returns the target's last state.
+    """Build all needed stages; returns the target's final state.
 
-    Raises what made the first of them fail.
+    Raises the error of the first failed step.
     """
     stages = [stage for stage in builder.plan.needed if stage.number >= 0]
     if len(stages) == 1:
@@ -41,7 +41,7 @@ def build_stages(builder: Builder, files: StepSources) -> State:
     except BaseException as error:
         builder.running.cancel()
         for stage, thread in zip(stages, threads, strict=True):
-            if thread.ident is None:  # not started: whoever waits for it would do so for ever
+            if thread.ident is None:  # not started: a waiting stage would block forever
                 builder.promises[id(stage)].set_exception(error)
         for thread in threads:
             if thread.ident is not None:
@@ -56,7 +56,7 @@ def build_stages(builder: Builder, files: StepSources) -> State:
 
 
 def _run_thread(builder: Builder, files: StepSources, stage: Stage) -> None:
-    """A thread's work: one stage, and its promise kept or broken."""
+    """Thread main: build one stage and set its promise."""
     promise = builder.promises[id(stage)]
     try:
         promise.set_result(_build_stage(builder, files, stage))

@@ -1,11 +1,10 @@
-"""A step that changes files: the layers so far, and a fresh upperdir over them.
+"""The overlay of a build step: the layers so far and an empty upperdir.
 
-The overlay of the two is mounted nowhere: fsmount(2) gives a descriptor, and files are reached
-through it. When this process ends, however it ends, the kernel lets go of the mount; what was
-written lies in the build's entry of staging/, which goes too. RUN steps are containers, which mount
-the same directories by themselves.
+The overlay has no mount point: fsmount(2) returns a descriptor, through which files are accessed.
+The kernel drops the mount when this process ends; the upperdir lies in the build's entry of
+staging/, which is removed too. RUN steps are containers, which mount the same directories.
 
-What was written becomes a layer of the store without being copied (engine/image/layers.py).
+The upperdir becomes a layer of the store without a copy (engine/image/layers.py).
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class StepOverlay:
-    """A step's directories in staging/: upper and work, and later its layer.
+    """The overlay directories of a step in staging/: upperdir, workdir, and later its layer.
 
-    path: of the step's own directory, which must not exist. lowers: the directories of the layers
-    so far, lowest first.
+    path: the step's own directory, which must not exist. lowers: the directories of the layers so
+    far, lowest first.
     """
 
     def __init__(self, path: str, lowers: Sequence[str]) -> None:
@@ -37,24 +36,24 @@ class StepOverlay:
             os.mkdir(directory, 0o755 if directory == self.upper else 0o700)
 
     def open(self) -> int:
-        """A descriptor of the root of layers and upperdir together, for reading and writing."""
+        """Mount the overlay detached, writable; returns a descriptor of its root."""
         lowerdirs = list(reversed(self.lowers))
-        if not lowerdirs:  # overlayfs wants one; scratch has none
+        if not lowerdirs:  # overlayfs requires a lowerdir; scratch has none
             lowerdirs = [f"{self.path}/nothing"]
             os.makedirs(lowerdirs[0], exist_ok=True)
         return open_overlay(lowerdirs, self.upper, self.workdir)
 
     def layer(self) -> StagedLayer:
-        """The layer that the upperdir has become; the upperdir itself is taken for it."""
+        """Make the upperdir a layer; the upperdir is moved, not copied."""
         with Upper(self.upper, self.lowers) as upper:
             return layer_of_upper(upper, f"{self.path}/layer", take=True)
 
 
 def open_stage(lowers: Sequence[str], scratch: str) -> int:
-    """A descriptor of the root of a stage's layers together, for reading only.
+    """Mount a stage's layers detached, read-only; returns a descriptor of the root.
 
-    lowers: lowest first. scratch: the path of an empty directory to be made, since overlayfs wants
-    two layers at least.
+    lowers: lowest first. scratch: the path of an empty directory to make, since an overlay without
+    upperdir requires two lowerdirs.
     """
     os.mkdir(scratch, 0o755)
     return open_overlay([*reversed(lowers), scratch] if lowers else [scratch, scratch], "", "")

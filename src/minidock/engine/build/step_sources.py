@@ -1,6 +1,6 @@
-"""The trees that one build's steps take files from, and the mounts that its commands see.
+"""The source trees of COPY and ADD and the mounts of RUN, for one build.
 
-A tree is opened when a step needs it, and closed when the build ends.
+A tree is opened on first use and closed at the end of the build.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StepSources:
-    """Where COPY, ADD and RUN --mount get files from, for one build."""
+    """The sources of COPY, ADD and RUN --mount in one build."""
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
@@ -46,9 +46,9 @@ class StepSources:
     # COPY and ADD
 
     def sources(self, copy: Copy, stage: Stage, origin: str) -> list[Source]:
-        """What a COPY or ADD copies, in order.
+        """The sources of a COPY or ADD, in order.
 
-        origin: what its --from names, "" for the context.
+        origin: the value of --from, "" for the context.
         """
         found: list[Source] = []
         tree: Tree | None = None
@@ -69,7 +69,7 @@ class StepSources:
         return found
 
     def quick_key(self, copy: Copy, stage: Stage, origin: str, state: State) -> str:
-        """A key for a COPY --from that is had without reading a file: the other stage's layers."""
+        """A cache key for COPY --from by the source stage's layers, without checksums; else ""."""
         if not origin:
             return ""
         source = self._builder.state_of(stage.needs[origin])
@@ -88,7 +88,7 @@ class StepSources:
     # RUN --mount
 
     def mount_key(self, mount: Mount, stage: Stage) -> str:
-        """What of a mount's content a step's result depends on."""
+        """The part of the cache key for a mount's content."""
         if mount.kind != "bind":
             return ""
         origin = mount.options.get("from", "")
@@ -108,7 +108,7 @@ class StepSources:
     def prepare_mounts(
         self, mounts: list[Mount], stage: Stage, overlay: StepOverlay, command: Command
     ) -> list[Mount]:
-        """Get ready what a RUN's mounts are about; returns those that there are."""
+        """Prepare the sources of a RUN's mounts; returns the mounts, without absent secrets."""
         from minidock.engine.build import run_mounts
 
         builder = self._builder
@@ -116,7 +116,7 @@ class StepSources:
         caches = [mount for mount in mounts if mount.kind == "cache"]
         for mount in sorted(
             caches, key=run_mounts.cache_name
-        ):  # so that no two wait for each other
+        ):  # a fixed lock order avoids deadlock
             self._acquire_cache(mount, stage)
         for number, mount in enumerate(mounts):
             mount.scratch = f"{overlay.path}/mount-{number}"
@@ -132,7 +132,7 @@ class StepSources:
         return ready
 
     def _lowers(self, mount: Mount, stage: Stage) -> list[str]:
-        """The directories whose sum a bind shows: a stage's layers, or a copy of the context."""
+        """The lowerdirs of a bind: a stage's layers, or a copy of the context."""
         origin = mount.options.get("from", "")
         if origin:
             state = self._builder.state_of(stage.needs[origin])
@@ -140,7 +140,7 @@ class StepSources:
         return [self._snapshot(mount)]
 
     def _snapshot(self, mount: Mount) -> str:
-        """A copy of the context as builds see it: without what is ignored, and root's."""
+        """Copy the context without ignored files, owned by root; returns the directory."""
         from minidock.engine.build.copy_tree import Copier
 
         folder = self._builder.new_path()
@@ -178,7 +178,7 @@ class StepSources:
         )
 
     def _script_mount(self, script: tuple[str, str], overlay: StepOverlay) -> Mount:
-        """The directory /dev/pipes, with a here-document that is a program."""
+        """The mount of /dev/pipes, with the here-document script."""
         name, content = script
         mount = Mount("bind", {"target": "/dev/pipes"})
         mount.scratch = f"{overlay.path}/script"

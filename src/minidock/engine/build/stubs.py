@@ -1,16 +1,17 @@
-"""The empty files and directories that mount points leave in a layer, and that do not belong there.
+"""Remove mount point stubs from a layer: empty files and directories made for mounts.
 
-A mount needs something to be mounted on. Where the image has nothing, starting the container makes
-it, in the upperdir; after the step it is removed again, if the command has put nothing there. So
+A mount requires a mount point. If the image lacks it, the start of the container makes it in the
+upperdir. After the step, stubs that are still empty are removed. So
 `RUN --mount=type=cache,target=/root/.cache/pip` leaves no /root/.cache in the image.
 
-Source: what BuildKit leaves.
+Source: BuildKit's behaviour.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import stat
 
 from minidock.errors import KernelError
 from minidock.kernel.path import open_in_root
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def missing_mount_points(root: int, targets: Iterable[str]) -> list[str]:
-    """What of some mount points' paths is not there yet, outer ones first.
+    """The missing components of mount points' paths, parents first.
 
-    root: a descriptor of the layers so far. Returns paths without links in them.
+    root: a descriptor of the layers so far. Returns paths with symbolic links resolved.
     """
     missing: list[str] = []
     for target in targets:
@@ -38,7 +39,7 @@ def missing_mount_points(root: int, targets: Iterable[str]) -> list[str]:
 
 
 def remove_stubs(upper: str, places: list[str]) -> None:
-    """Remove those places from an upperdir that are still empty, inner ones first."""
+    """Remove those paths from an upperdir that are still empty, children first."""
     for place in reversed(places):
         folder, name = posixpath.split(place)
         try:
@@ -56,14 +57,14 @@ def _remove_empty(parent: int, name: str) -> None:
         os.rmdir(name, dir_fd=parent)
     except NotADirectoryError:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if status.st_size == 0 and status.st_mode & 0o170000 == 0o100000:
+        if status.st_size == 0 and stat.S_ISREG(status.st_mode):
             os.unlink(name, dir_fd=parent)
     except OSError:
-        pass  # it is not empty, or not there
+        pass  # not empty, or missing
 
 
 def _real(root: int, path: str) -> str | None:
-    """Where a path leads to in a root, None where it leads nowhere."""
+    """Resolve a path in a root; None if it does not exist."""
     place = f"/proc/self/fd/{root}"
     try:
         fd = open_in_root(place, path)

@@ -1,1 +1,1 @@
-"""The language of Dockerfiles and of .dockerignore: text in, plain data out; no file is touched."""
+"""Parsers for Dockerfiles and .dockerignore: from text to plain data, without file access."""

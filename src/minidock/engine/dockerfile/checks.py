@@ -1,9 +1,9 @@
-"""What each instruction must look like, and how instructions make stages.
+"""Check the syntax of each instruction, and group instructions into stages.
 
-All of a Dockerfile is checked before any of it is built, unused stages too. What a value means is
-not looked at here: variables in it have no values yet.
+The whole Dockerfile is checked before the build starts, including unused stages. Values are not
+checked here: their variables are not expanded yet.
 
-Source: BuildKit's frontend/dockerfile/instructions, whose answers the tests hold this against.
+Source: BuildKit's frontend/dockerfile/instructions, with whose results the tests compare.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
 _ONE_ARGUMENT = ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR")
 _SOME_ARGUMENTS = ("ARG", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "VOLUME")
 _NETWORKS = ("default", "host", "none")
-_FLAGS_CHECKED_FIRST = ("ENV", "LABEL", "SHELL")  # which of two errors Docker tells of
+_FLAGS_CHECKED_FIRST = ("ENV", "LABEL", "SHELL")  # the order decides which error Docker reports
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STANDARD_SYNTAX = ("docker/dockerfile", "docker/dockerfile-upstream")
 
@@ -56,7 +56,7 @@ _STANDARD_SYNTAX = ("docker/dockerfile", "docker/dockerfile-upstream")
 class Stage:
     """One stage: from a FROM to the next.
 
-    name: in small letters, "" for none. base: as FROM names it, variables still in it.
+    name: in lower case, "" for none. base: as written in FROM, variables not expanded.
     """
 
     def __init__(self, start: Instruction) -> None:
@@ -71,7 +71,7 @@ class Stage:
 def stages(dockerfile: Dockerfile) -> tuple[list[Instruction], list[Stage]]:
     """The ARGs before the first FROM, and the stages.
 
-    Raises DockerfileError for an instruction before FROM, and a "# syntax=" of another language.
+    Raises DockerfileError for an instruction before FROM, and for an unsupported "# syntax=".
     """
     _check_syntax(dockerfile)
     global_args: list[Instruction] = []
@@ -86,7 +86,7 @@ def stages(dockerfile: Dockerfile) -> tuple[list[Instruction], list[Stage]]:
         else:
             raise DockerfileError(
                 "no build stage in current context",
-                hint="a Dockerfile begins with FROM; only ARG may stand above it",
+                hint="a Dockerfile begins with FROM; only ARG may precede it",
             ).at(instruction.first_line, instruction.last_line)
     if not found:
         raise DockerfileError("dockerfile contains no stages to build", line=1)
@@ -94,9 +94,9 @@ def stages(dockerfile: Dockerfile) -> tuple[list[Instruction], list[Stage]]:
 
 
 def check_syntax(instruction: Instruction) -> None:
-    """Refuse an ENV or LABEL that is no list of pairs.
+    """Raise DockerfileError for an ENV or LABEL without name=value pairs.
 
-    Docker's parser does that, and so for the whole file before anything else is looked at.
+    Docker's parser checks this, so it is checked for the whole file before the other rules.
     """
     if instruction.keyword not in ("ENV", "LABEL"):
         return
@@ -114,7 +114,7 @@ def check_syntax(instruction: Instruction) -> None:
 
 
 def check(instruction: Instruction) -> None:
-    """Read an instruction's flags, and refuse it if it cannot be meant."""
+    """Parse an instruction's flags and check it. Raises DockerfileError."""
     first, last = instruction.first_line, instruction.last_line
     try:
         _check(instruction)
@@ -135,7 +135,7 @@ def _check(instruction: Instruction) -> None:
     if not (instruction.source.isprintable() or _is_utf8(instruction.source)):
         raise DockerfileError("not UTF-8 text", hint="save the Dockerfile in UTF-8")
     if "\0" in instruction.source or "\0" in "".join(instruction.json or ()):
-        raise DockerfileError("a NUL character can be no part of an instruction")
+        raise DockerfileError("an instruction must not contain a NUL character")
     if keyword in _FLAGS_CHECKED_FIRST:
         instruction.flags = read_flags(instruction.raw_flags, FLAGS[keyword])
     is_empty = not instruction.text or (instruction.json == [] and keyword != "HEALTHCHECK")
@@ -232,7 +232,7 @@ def _check_syntax(dockerfile: Dockerfile) -> None:
     image = dockerfile.syntax.partition(" ")[0].removeprefix("docker.io/").partition("@")[0]
     if image and image.partition(":")[0] not in _STANDARD_SYNTAX:
         raise DockerfileError(
-            f"the Dockerfile wants to be read by {dockerfile.syntax}, which is not supported",
+            f"the syntax directive {dockerfile.syntax} is not supported",
             line=1,
-            hint="minidock reads Dockerfiles itself: '# syntax=docker/dockerfile:1'",
+            hint="minidock has a built-in parser for '# syntax=docker/dockerfile:1'",
         )

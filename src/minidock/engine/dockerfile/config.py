@@ -1,18 +1,18 @@
-"""What instructions that touch no file change in an image's run config.
+"""Apply instructions that change only an image's run config.
 
     ENV A=1 B="two words"      LABEL team=web            CMD ["httpd", "-f"]    ENTRYPOINT /run.sh
     EXPOSE 80 53/udp           USER 1000:1000            WORKDIR /srv           VOLUME /data
     STOPSIGNAL SIGINT          SHELL ["/bin/bash", "-c"] ONBUILD RUN make       MAINTAINER me
     HEALTHCHECK --interval=5s CMD curl -f :80
 
-Variables are put in by ENV, LABEL, EXPOSE, USER, WORKDIR, VOLUME and STOPSIGNAL; all of one
-instruction see the values from before it. The others leave "$" to the shell that runs the command.
+ENV, LABEL, EXPOSE, USER, WORKDIR, VOLUME and STOPSIGNAL expand variables, with the values before
+the instruction. The others leave "$" to the shell that runs the command.
 
-Each returns what the image's history says of it, "" where that is silent. Values are kept as
-written: Docker does not tidy "/a//b/" either.
+Each handler returns the text of the history entry, or "" for none. As in Docker, values such as
+"/a//b/" are not normalised.
 
-Sources: docs.docker.com/reference/dockerfile; BuildKit's dockerfile2llb, whose answers the tests
-hold this against; OCI image-spec config.md.
+Sources: docs.docker.com/reference/dockerfile; BuildKit's dockerfile2llb, with whose results the
+tests compare; OCI image-spec config.md.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def apply(
     *,
     cmd_is_set: bool = False,
 ) -> str:
-    """Change a run config as one instruction says; what the image's history says of it.
+    """Apply one instruction to a run config; returns the text of its history entry.
 
-    variables: ENV's and ARG's so far. cmd_is_set: this stage had a CMD before, so that ENTRYPOINT
-    leaves it; an inherited one does not go with a new ENTRYPOINT.
-    Raises DockerfileError with the instruction's place; KeyError for RUN, COPY, ADD, FROM and ARG.
+    variables: ENV and ARG so far. cmd_is_set: this stage has its own CMD, which ENTRYPOINT keeps;
+    ENTRYPOINT resets an inherited CMD.
+    Raises DockerfileError with the instruction's lines; KeyError for RUN, COPY, ADD, FROM and ARG.
     """
     handler = _INSTRUCTIONS[instruction.keyword]
     try:
@@ -72,12 +72,12 @@ def apply(
 
 
 def applies_to(keyword: str) -> bool:
-    """Whether `apply` knows a keyword."""
+    """Whether `apply` handles a keyword."""
     return keyword in _INSTRUCTIONS
 
 
 def pairs(instruction: Instruction, variables: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The names and values of an ENV or LABEL, variables put in."""
+    """The names and values of an ENV or LABEL, variables expanded."""
     escape = instruction.escape
     return [
         (expand(name, variables, escape=escape), expand(value, variables, escape=escape))
@@ -88,7 +88,7 @@ def pairs(instruction: Instruction, variables: Mapping[str, str]) -> list[tuple[
 def arg_pairs(
     instruction: Instruction, variables: Mapping[str, str]
 ) -> list[tuple[str, str | None]]:
-    """The names and defaults of an ARG, variables put in; None where it names no default."""
+    """The names and defaults of an ARG, variables expanded; None for no default."""
     escape = instruction.escape
     found: list[tuple[str, str | None]] = []
     for word in quoted_words(instruction.text, escape=escape):
@@ -99,12 +99,12 @@ def arg_pairs(
 
 
 def with_shell(config: dict[str, Any], command: str) -> list[str]:
-    """A command of the shell form, as it is run: SHELL's words, then the command as one."""
+    """The argv of a command in shell form: SHELL, then the command as one argument."""
     return [*(config.get("Shell") or DEFAULT_SHELL), command]
 
 
 def environment(config: dict[str, Any]) -> dict[str, str]:
-    """A config's variables."""
+    """The environment variables of a run config."""
     return dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
 
 
@@ -116,7 +116,7 @@ def _command(config: dict[str, Any], instruction: Instruction) -> list[str]:
 
 def _cmd(config: dict[str, Any], instruction: Instruction, _: Mapping[str, str]) -> str:
     config["Cmd"] = _command(config, instruction)
-    config["ArgsEscaped"] = True  # for Windows only; Docker says it of every CMD
+    config["ArgsEscaped"] = True  # for Windows only; Docker sets it for every CMD
     return f"CMD {_quote_list(config['Cmd'])}"
 
 
@@ -153,7 +153,7 @@ def _label(config: dict[str, Any], instruction: Instruction, variables: Mapping[
 
 def _expose(config: dict[str, Any], instruction: Instruction, variables: Mapping[str, str]) -> str:
     ports: dict[str, dict[str, str]] = {}
-    for word in sorted(instruction.words()):  # of several wrong ones Docker names this one first
+    for word in sorted(instruction.words()):  # Docker reports errors in sorted order
         for port in expand_words(word, variables, escape=instruction.escape):
             ports.update(dict.fromkeys(exposed_ports(port), {}))
     known = {**(config.get("ExposedPorts") or {}), **ports}
@@ -217,12 +217,12 @@ def _onbuild(config: dict[str, Any], instruction: Instruction, _: Mapping[str, s
 
 
 def _maintainer(_: dict[str, Any], instruction: Instruction, __: Mapping[str, str]) -> str:
-    """The image's author stands outside its run config: the caller takes `instruction.text`."""
+    """The author is not in the run config: the caller sets it from `instruction.text`."""
     return f"MAINTAINER {instruction.text}"
 
 
 def _is_signal(name: str) -> bool:
-    """Whether Docker takes a signal: any number but 0, or a name, with or without SIG."""
+    """Whether Docker accepts a signal: a nonzero number, or a name with or without SIG."""
     digits = name[1:] if name[:1] in ("-", "+") else name
     if is_decimal(digits):
         return int(name) != 0

@@ -1,8 +1,8 @@
-"""The lines of a Dockerfile that `commit --change` and `import --change` take.
+"""Apply the Dockerfile instructions of `commit --change` and `import --change`.
 
-They change an image's config and no file of it. `config` carries them out; here is what Docker does
-differently for --change: some instructions are not allowed, WORKDIR's path is tidied, and a CMD of
-no words is the shell alone.
+They change an image's config only. `config` applies them; this module adds Docker's differences for
+--change: it allows some instructions only, normalises the path of WORKDIR, and makes an empty CMD
+the shell alone.
 
 Source: moby builder/dockerfile (BuildFromConfig, dispatchers.go).
 """
@@ -38,9 +38,9 @@ ALLOWED = (
 
 
 def apply_changes(run_config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
-    """A copy of an image's run config, with the instructions carried out in order.
+    """Apply instructions in order to a copy of an image's run config.
 
-    Raises DockerfileError in Docker's words for an instruction that is none, or not one of these.
+    Raises DockerfileError with Docker's message for an invalid or disallowed instruction.
     """
     changed: dict[str, Any] = jsontext.loads(jsontext.dumps(run_config))
     cmd_is_set = False
@@ -58,7 +58,7 @@ def _instructions(text: str) -> list[Instruction]:
         if instruction.keyword not in ALLOWED:
             raise DockerfileError(
                 f"{instruction.written_keyword} is not a valid change command",
-                hint=f"these are: {', '.join(ALLOWED)}",
+                hint=f"allowed instructions: {', '.join(ALLOWED)}",
             )
     for instruction in found:
         try:
@@ -75,7 +75,7 @@ def _apply(changed: dict[str, Any], instruction: Instruction, *, cmd_is_set: boo
     if keyword == "WORKDIR":
         changed["WorkingDir"] = _clean_path(changed["WorkingDir"])
     elif keyword == "CMD":
-        changed.pop("ArgsEscaped")  # only `build` says so
+        changed.pop("ArgsEscaped")  # only `build` sets it
         if not has_words:
             changed["Cmd"] = list(config.DEFAULT_SHELL)
     elif keyword == "ENTRYPOINT" and not has_words:

@@ -1,4 +1,4 @@
-"""What a Dockerfile does wrong, and on which of its lines."""
+"""The error of a Dockerfile, with its lines."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from minidock.errors import UsageError
 
 
 class DockerfileError(UsageError):
-    """A Dockerfile that cannot be read, in Docker's words.
+    """An error in a Dockerfile, with Docker's message.
 
-    line: the line that the message is about, from 1; 0 where the caller has yet to say it.
-    lines: first and last line of the instruction that holds it.
-    reason: the message alone, where Docker puts the line's number before it.
+    line: the line of the error, from 1; 0 until the caller sets it by `at`.
+    lines: first and last line of the instruction.
+    reason: the message without the line number that Docker puts before it.
     """
 
     exit_code = 1
@@ -30,7 +30,7 @@ class DockerfileError(UsageError):
         self.lines = lines or (line, line)
 
     def at(self, first: int, last: int) -> DockerfileError:
-        """The same error with its place, if it has none yet."""
+        """Set the lines of the error unless they are set; returns it."""
         if not self.line:
             self.line, self.lines = first, (first, last)
         return self

@@ -1,4 +1,4 @@
-"""Durations as Go reads and prints them: "1h30m", "1.5s", "300ms"."""
+"""Parse and format Go durations: "1h30m", "1.5s", "300ms"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DIGITS = "0123456789"
 
 
 def parse_go_duration(text: str) -> int:
-    """A duration in nanoseconds. Raises DockerfileError in the words of time.ParseDuration."""
+    """Parse a duration to nanoseconds. Raises DockerfileError with Go's message."""
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in ("-", "+") else text
     if rest == "0":
@@ -50,7 +50,7 @@ def parse_go_duration(text: str) -> int:
 
 
 def format_go_duration(duration_ns: int) -> str:
-    """A duration as Go prints it: 1m30s, 1.5s, 300ms, 0s."""
+    """Format a duration as Go does: 1m30s, 1.5s, 300ms, 0s."""
     if duration_ns < 1_000_000_000:
         for unit in ("ms", "µs", "ns"):
             if duration_ns >= _UNITS_NS[unit]:
@@ -70,7 +70,7 @@ def _decimal(number: int, unit: int) -> str:
 
 
 def _leading(text: str, *, digits: bool) -> str:
-    """What a text begins with: digits and points, or anything else."""
+    """The leading digits and points of a text, or its leading other characters."""
     at = 0
     while at < len(text) and (text[at] in _DIGITS + ".") is digits:
         at += 1

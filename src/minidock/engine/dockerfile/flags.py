@@ -1,4 +1,4 @@
-"""Flags of instructions: "--name=value" between keyword and text, as BuildKit reads them."""
+"""Parse the flags of instructions: "--name=value" between keyword and text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ REPEATABLE = "often"
 
 
 def split_flags(line: str) -> tuple[list[str], str]:
-    """The words with "--" at the line's beginning, without their quotes; and the rest of it.
+    """Split off the words that begin with "--", unquoted; returns them and the rest of the line.
 
-    A word "--" alone ends them.
+    A single "--" ends the flags.
     """
     flags: list[str] = []
     at = 0
@@ -34,7 +34,7 @@ def split_flags(line: str) -> tuple[list[str], str]:
 
 
 def _word(line: str, at: int) -> tuple[str, int]:
-    """The word that begins here, without quotes and backslashes, and where it ends."""
+    """The unquoted word at a position, and its end."""
     word: list[str] = []
     quote = ""
     while at < len(line):
@@ -55,9 +55,9 @@ def _word(line: str, at: int) -> tuple[str, int]:
 
 
 def read_flags(words: list[str], known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Names and values of flags. known: name -> BOOLEAN, ONCE or OFTEN.
+    """Parse flags to names and values. known: name -> BOOLEAN, ONCE or REPEATABLE.
 
-    Raises DockerfileError for one that is unknown, twice there, or without its value.
+    Raises DockerfileError for an unknown or repeated flag, or a missing value.
     """
     flags: list[tuple[str, str]] = []
     for word in words:

@@ -1,9 +1,10 @@
-r"""Patterns of ${X#p}, ${X%p} and ${X/p/r}: "*" any text, "?" any character, neither a line break.
+r"""Match the patterns of ${X#p}, ${X%p} and ${X/p/r}.
 
-A "\" takes the meaning of "*", "?" and "\"; before "}" and "/" it only hides these from who looks
-for the end of the substitution. Before any other character it is an error.
+"*" matches any text, "?" any character; neither matches a line break. "\" escapes "*", "?", "\",
+"}" and "/"; before any other character it is an error.
 
-The match runs through all states of the pattern at once, so that no pattern is slow.
+The matcher simulates a nondeterministic finite automaton (NFA): it keeps the set of all possible
+states, so that no pattern takes exponential time. State n means that n tokens have matched.
 
 Source: BuildKit's frontend/dockerfile/shell, whose expressions are greedy or lazy as a whole.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 
-_WORK_MAX = 4_000_000  # characters times tokens: seconds, not hours
-_ANY_TEXT = ("*",)  # tokens that no character of a text equals
+_WORK_MAX = 4_000_000  # characters times tokens: a match takes seconds at most
+_ANY_TEXT = ("*",)  # a tuple: equals no character of the text
 _ANY_CHARACTER = ("?",)
 
 TYPE_CHECKING = False
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
 
     Token = str | tuple[str]
 
-GROWTH_MAX = 1 << 20  # bytes that a value may grow by
+GROWTH_MAX = 1 << 20  # bytes by which a value may grow
 
 
 def remove_prefix(value: str, pattern: str, *, longest: bool) -> str:
-    """The value without its shortest or longest beginning that matches."""
+    """The value without its shortest or longest matching prefix."""
     end = _match_end(value, _tokens(pattern), longest=longest)
     return value if end is None else value[end:]
 
 
 def remove_suffix(value: str, pattern: str, *, longest: bool) -> str:
-    """The value without its shortest or longest end that matches."""
+    """The value without its shortest or longest matching suffix."""
     end = _match_end(value[::-1], _tokens(pattern)[::-1], longest=longest)
     return value if end is None else value[: len(value) - end]
 
 
 def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
-    """The value with the first match replaced, or each; a match is as long as it can be."""
+    """The value with the first match, or all, replaced; matches are as long as possible."""
     tokens = _tokens(pattern)
     _check_size(value, tokens)
     result: list[str] = []
@@ -46,7 +47,7 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
     while (found := _find(value, tokens, at)) is not None:
         start, end = found
         if start == end == copied_to and result:
-            at += 1  # an empty match right behind another: not a match for Go
+            at += 1  # Go ignores an empty match adjacent to the previous one
             continue
         result += [value[copied_to:start], replacement]
         size += len(replacement)
@@ -60,7 +61,7 @@ def replace(value: str, pattern: str, replacement: str, *, everywhere: bool) -> 
 
 
 def _check_size(value: str, tokens: Sequence[Token]) -> None:
-    """Raise DockerfileError for a match that would take long: each token meets each character."""
+    """Raise DockerfileError if the match would take too long: O(characters * tokens)."""
     if len(value) * len(tokens) > _WORK_MAX:
         raise DockerfileError("value and pattern of a substitution are too long")
 
@@ -78,15 +79,15 @@ def _tokens(pattern: str) -> list[Token]:
             tokens.append(following)
         else:
             token = {"*": _ANY_TEXT, "?": _ANY_CHARACTER}.get(character, character)
-            if not (token == _ANY_TEXT and tokens and tokens[-1] == _ANY_TEXT):  # twice is as once
+            if not (token == _ANY_TEXT and tokens and tokens[-1] == _ANY_TEXT):  # "**" equals "*"
                 tokens.append(token)
     return tokens
 
 
 def _find(text: str, tokens: Sequence[Token], start: int) -> tuple[int, int] | None:
-    """Where the first match at or behind `start` begins, and where the longest there ends.
+    """Find the first match at or after `start`; returns its begin and the end of the longest.
 
-    Each state keeps the earliest beginning from which it was reached, so one pass finds both.
+    Each state stores the earliest begin from which it was reached, so one pass finds both.
     """
     found: tuple[int, int] | None = None
     states: dict[int, int] = {}
@@ -107,7 +108,7 @@ def _find(text: str, tokens: Sequence[Token], start: int) -> tuple[int, int] | N
 
 
 def _step(character: str, states: dict[int, int], tokens: Sequence[Token]) -> dict[int, int]:
-    """The states behind one more character, each with its earliest beginning."""
+    """The states after one more character, each with its earliest begin."""
     stepped: dict[int, int] = {}
     for state, begin in states.items():
         for reached in _epsilon_closure(_next_states(character, state, tokens), tokens):
@@ -116,7 +117,7 @@ def _step(character: str, states: dict[int, int], tokens: Sequence[Token]) -> di
 
 
 def _next_states(character: str, state: int, tokens: Sequence[Token]) -> tuple[int, ...]:
-    """The state that a character leads to from another one, if it does."""
+    """The states that a character leads to from a state."""
     token = tokens[state] if state < len(tokens) else None
     if token == _ANY_TEXT:
         return (state,) if character != "\n" else ()
@@ -126,7 +127,7 @@ def _next_states(character: str, state: int, tokens: Sequence[Token]) -> tuple[i
 
 
 def _match_end(text: str, tokens: Sequence[Token], *, longest: bool) -> int | None:
-    """Where the shortest or longest match that begins with the text ends; None without one."""
+    """The end of the shortest or longest match at the start of the text; None for no match."""
     _check_size(text, tokens)
     states = _epsilon_closure({0}, tokens)
     found = 0 if len(tokens) in states else None
@@ -141,7 +142,7 @@ def _match_end(text: str, tokens: Sequence[Token], *, longest: bool) -> int | No
 
 
 def _epsilon_closure(states: Iterable[int], tokens: Sequence[Token]) -> set[int]:
-    """The states, and those behind the stars that may match nothing."""
+    """The states, and those reachable by letting "*" match the empty string."""
     reached: set[int] = set()
     for state in states:
         reached.add(state)

@@ -1,4 +1,4 @@
-"""HEALTHCHECK: NONE, or CMD with how often and how long."""
+"""Parse HEALTHCHECK: NONE, or CMD with its interval, timeout and retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MINIMUM_NS = 1_000_000
 
 
 def parse_healthcheck(instruction: Instruction) -> dict[str, Any]:
-    """The Healthcheck of an image's config. Raises DockerfileError in Docker's words."""
+    """The Healthcheck of an image's config. Raises DockerfileError with Docker's message."""
     words = instruction.words() if instruction.json is None else instruction.text.split()
     kind = words[0].upper()
     command = instruction.text[len(words[0]) :].strip(SPACES)

@@ -1,8 +1,8 @@
-r"""Here-documents: "<<NAME" on a line of RUN, COPY or ADD, and the lines up to NAME below it.
+r"""Parse here-documents: "<<NAME" in RUN, COPY or ADD, and the lines down to NAME.
 
-    <<EOF      variables in the content are put in (by COPY and ADD here; by RUN's own shell)
-    <<"EOF"    they are not: any quote in the name says so
-    <<-EOF     tabs at the beginnings of lines go, also before the closing name
+    <<EOF      variables in the content are expanded (COPY, ADD: here; RUN: by its shell)
+    <<"EOF"    a quote in the name turns expansion off
+    <<-EOF     leading tabs are stripped, also before the closing name
 
 Sources: docs.docker.com/reference/dockerfile "Here-Documents"; BuildKit's parser.
 """
@@ -19,7 +19,7 @@ class Heredoc:
     """One here-document.
 
     content: its lines as written, each with its line break.
-    expand: variables in it are to be put in. chomp: tabs before its lines are to go.
+    expand: expand variables. chomp: strip leading tabs.
     """
 
     def __init__(self, name: str, *, expand: bool, chomp: bool) -> None:
@@ -30,7 +30,7 @@ class Heredoc:
 
     @property
     def text(self) -> str:
-        """The content, without its leading tabs where "<<-" asked for that."""
+        """The content, with leading tabs stripped for "<<-"."""
         if not self.chomp:
             return self.content
         return "\n".join(line.lstrip("\t") for line in self.content.split("\n"))
@@ -44,16 +44,16 @@ class Heredoc:
 
 
 def heredocs_of(line: str) -> list[Heredoc]:
-    """The here-documents that a line opens, their contents still to be read."""
+    """The here-documents that a line opens, with empty contents."""
     try:
         words = raw_words(line)
-    except DockerfileError:  # an open quote: the shell's affair
+    except DockerfileError:  # an open quote: left to the shell
         return []
     return [heredoc for word in words if (heredoc := heredoc_of(word))]
 
 
 def heredoc_of(word: str) -> Heredoc | None:
-    """The here-document that a word opens, if it does. Raises DockerfileError for an open quote."""
+    """The here-document that a word opens, or None. Raises DockerfileError for an open quote."""
     before, arrows, name = word.partition("<<")
     if not arrows or "<" in name or not all(digit in "0123456789" for digit in before):
         return None

@@ -1,18 +1,18 @@
-r"""What .dockerignore keeps out of a build's context.
+r"""Parse and match .dockerignore, which excludes files from the build context.
 
-    # a comment        only at the very beginning of a line
-    *.log              "*" and "?" match no slash, "[a-z]" one character, "\" takes a meaning away
-    **/*.tmp           "**" any number of folders, also none
-    docs               a folder is left out with all that is in it ...
-    !docs/README.md    ... but for what a later line lets in again
-    /build             the same as build: a pattern always begins at the context's root
+    # a comment        only at the beginning of a line
+    *.log              "*" and "?" match no slash, "[a-z]" one character, "\" escapes a character
+    **/*.tmp           "**" matches any number of directories, or none
+    docs               excludes a directory with its contents ...
+    !docs/README.md    ... except for files that a later line includes again (an exception)
+    /build             the same as build: patterns are relative to the context's root
 
-The last line that matches decides. Each line is asked about a path only if its answer could change
-the result; and a line that matched a folder holds for all that is in the folder. Both together make
-the order of lines matter in ways that no simpler rule gives: "a/b" and then "!a" leaves a/b out.
+The last matching line decides. A line is evaluated for a path only if it could change the result,
+and a line that matched a directory also matches the files in it. Together these two rules exclude
+a/b for "a/b" followed by "!a".
 
 Sources: docs.docker.com/build/concepts/context ".dockerignore files"; moby/patternmatcher and
-ignorefile; BuildKit's fsutil, which asks folder by folder from the root.
+ignorefile; BuildKit's fsutil, which matches directory by directory from the root.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Ignore:
     """The patterns of one .dockerignore.
 
     text: the file's content, b"" for none.
-    Raises DockerfileError for a pattern that is none.
+    Raises DockerfileError for an invalid pattern.
     """
 
     def __init__(self, text: bytes) -> None:
         if len(text) > MAX_BYTES:
             raise DockerfileError(
                 f".dockerignore is larger than {MAX_BYTES >> 20} MiB",
-                hint="patterns can have wildcards",
+                hint="use patterns with wildcards",
             )
         lines = _read(text)
         try:
@@ -60,19 +60,19 @@ class Ignore:
         return bool(self._patterns)
 
     def matches(self, path: str) -> bool:
-        """Whether a path, relative to the context and without "./", is left out of it."""
+        """Whether a path is excluded. path: relative to the context, without "./"."""
         if not self._patterns or not path:
             return False
         return self._evaluate(path, self._folder_matches(posixpath.dirname(path)))[0]
 
     def skips(self, folder: str) -> bool:
-        """Whether a folder is left out, and nothing that is in it can be let in again."""
+        """Whether a directory is excluded and no exception can match below it."""
         return self.matches(folder) and not any(
             pattern.is_exception and pattern.may_match_below(folder) for pattern in self._patterns
         )
 
     def _folder_matches(self, path: str) -> list[bool]:
-        """Which patterns match a folder or one above it."""
+        """Which patterns match a directory or one of its parents."""
         if path not in self._folders:
             self._folders[path] = self._evaluate(
                 path, self._folder_matches(posixpath.dirname(path))
@@ -80,7 +80,7 @@ class Ignore:
         return self._folders[path]
 
     def _evaluate(self, path: str, above: list[bool]) -> tuple[bool, list[bool]]:
-        """Whether a path is left out, and which patterns were found to match it."""
+        """Whether a path is excluded, and which patterns match it."""
         excluded = False
         matched: list[bool] = []
         for pattern, matched_above in zip(self._patterns, above, strict=True):
@@ -94,13 +94,13 @@ class Ignore:
 
 
 class _PatternError(Exception):
-    """A line that is no pattern; the message is Go's."""
+    """An invalid pattern; the message is Go's."""
 
 
 class _Pattern:
-    """One line: its text without the "!", and how it is matched.
+    """One line: its text without the "!", and its matcher.
 
-    A pattern without special characters, or with "**" at one end only, needs no regular expression.
+    A pattern without special characters, or with "**" at one end only, is compared as a string.
     """
 
     def __init__(self, line: str) -> None:
@@ -128,7 +128,7 @@ class _Pattern:
         return path == self.text
 
     def may_match_below(self, folder: str) -> bool:
-        """Whether the pattern can match anything inside a folder; in doubt, yes."""
+        """Whether the pattern may match a path inside a directory; in doubt, True."""
         specials = [at for character in _SPECIAL if (at := self.text.find(character)) >= 0]
         inside = folder + "/"
         if not specials:
@@ -138,7 +138,7 @@ class _Pattern:
 
 
 def _read(text: bytes) -> list[str]:
-    """The patterns of a file, each in its simplest spelling."""
+    """The patterns of a file, normalised."""
     patterns = []
     for line in text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n"):
         if len(line) > _LINE_MAX:
@@ -160,7 +160,7 @@ def _has_special(text: str) -> bool:
 
 
 def _check_syntax(pattern: str) -> None:
-    """Raise _Malformed where Go's filepath.Match would call the pattern malformed."""
+    """Raise _PatternError for a pattern that Go's filepath.Match calls malformed."""
     at = 0
     while at < len(pattern):
         if pattern[at] == "\\":
@@ -174,7 +174,7 @@ def _check_syntax(pattern: str) -> None:
 
 
 def _skip_class(pattern: str, at: int) -> int:
-    """Where a class of characters ends: "[", perhaps "^", then characters and ranges, "]"."""
+    """The end of a character class: "[", optional "^", characters and ranges, "]"."""
     at += pattern.startswith("^", at)
     count = 0
     while True:
@@ -190,13 +190,13 @@ def _skip_class_character(pattern: str, at: int) -> int:
     if pattern.startswith(("-", "]"), at):
         raise _PatternError("syntax error in pattern")
     at += pattern.startswith("\\", at)
-    if at + 1 >= len(pattern):  # nothing can close the class any more
+    if at + 1 >= len(pattern):  # the class cannot be closed
         raise _PatternError("syntax error in pattern")
     return at + 1
 
 
 def _regexp(pattern: str) -> Pattern:
-    """What a pattern's regular expression matches, as moby makes it, without its backtracking."""
+    """Compile a pattern via moby's regular expression, to a matcher without backtracking."""
     expression = "".join(_expression(pattern))
     items: list[Item] = []
     at = int(expression.startswith("^"))
@@ -213,7 +213,7 @@ def _regexp(pattern: str) -> Pattern:
 
 
 def _atom(expression: str, at: int) -> tuple[Callable[[str], bool], int]:
-    """The test that one character's part of a regular expression is, and where it ends."""
+    """Parse one atom of a regular expression; returns its predicate and its end."""
     first = expression[at]
     if first == "[":
         end = _class_end(expression, at)
@@ -223,9 +223,9 @@ def _atom(expression: str, at: int) -> tuple[Callable[[str], bool], int]:
     if first == ".":
         return is_any, at + 1
     if first in "*?":
-        raise _PatternError("syntax error in pattern")  # nothing that could be repeated
+        raise _PatternError("syntax error in pattern")  # nothing to repeat
     if first == "^":
-        return _never, at + 1  # the text's beginning, which is behind us
+        return _never, at + 1  # an anchor in the middle matches nothing
     return is_same(first), at + 1
 
 
@@ -243,11 +243,11 @@ def _class_end(expression: str, at: int) -> int:
 
 
 def _character_test(expression: str) -> Callable[[str], bool]:
-    """A test by a regular expression for one character, of which none is slow."""
+    """A predicate for one character, by a regular expression."""
     import re
     import warnings
 
-    with warnings.catch_warnings():  # Python warns of "[[", which it reads as Go does
+    with warnings.catch_warnings():  # Python warns about "[[", but reads it as Go does
         warnings.simplefilter("ignore", FutureWarning)
         try:
             compiled = re.compile(expression)
@@ -263,7 +263,7 @@ def _expression(pattern: str) -> list[str]:
         character = pattern[at]
         if pattern.startswith("**", at):
             at += 2
-            at += pattern.startswith("/", at)  # "**/" is as "**"
+            at += pattern.startswith("/", at)  # "**/" equals "**"
             piece = _ANY_FOLDERS if at < len(pattern) else ".*"
         else:
             at += 1
@@ -272,10 +272,12 @@ def _expression(pattern: str) -> list[str]:
             elif character == "?":
                 piece = "[^/]"
             elif character == "\\":
-                piece = "\\" + pattern[at : at + 1]  # a letter becomes a class, as in Go: \d
+                piece = "\\" + pattern[at : at + 1]  # as in Go, "\d" becomes a class
                 at += 1
             else:
                 piece = "\\" + character if character in _REGEXP_SPECIAL else character
-        if not (pieces and piece == pieces[-1] and piece.endswith(("*", "?"))):  # twice is as once
+        if not (
+            pieces and piece == pieces[-1] and piece.endswith(("*", "?"))
+        ):  # a repetition changes nothing
             pieces.append(piece)
     return pieces

@@ -1,4 +1,4 @@
-"""What a parsed Dockerfile is made of: its instructions, and its directives.
+"""The parsed Dockerfile: its instructions and parser directives.
 
 Source: docs.docker.com/reference/dockerfile "Format".
 """
@@ -25,9 +25,8 @@ class Instruction:
     text: what follows keyword and flags, with continued lines joined.
     json: the strings of the exec form (of HEALTHCHECK: of its command), None for the shell form.
     first_line, last_line: counted from 1, here-documents included.
-    source: the instruction on one line, as progress and messages show it; line: with the blanks
-    around it.
-    escape: the character that protects others in its words.
+    source: the instruction on one line, for progress and messages; line: with surrounding blanks.
+    escape: the escape character.
     """
 
     def __init__(self, source: str, lines: tuple[int, int], escape: str) -> None:
@@ -47,11 +46,11 @@ class Instruction:
             self.json = exec_form(_first_word(self.text)[1] if is_health else self.text)
 
     def words(self) -> list[str]:
-        """The strings of the exec form, or the text split at blanks; quotes are not looked at."""
+        """The strings of the exec form, or the text split at blanks, quotes ignored."""
         return split_words(self.text) if self.json is None else self.json
 
     def flag(self, name: str, default: str = "") -> str:
-        """The value of a flag that can be given once."""
+        """The value of a flag."""
         return dict(self.flags).get(name, default)
 
     def __repr__(self) -> str:
@@ -61,9 +60,9 @@ class Instruction:
 class Dockerfile:
     """A parsed Dockerfile.
 
-    escape, syntax, check: its directives, "" where there is none (escape: a backslash).
-    lines: as written, for messages. empty_continuations: lines of instructions with a blank line
-    inside, which Docker warns of.
+    escape, syntax, check: its directives, "" by default (escape: a backslash).
+    lines: as written, for messages. empty_continuations: numbers of blank lines within
+    instructions, for Docker's warning.
     """
 
     def __init__(self, name: str, lines: list[str]) -> None:
@@ -77,9 +76,9 @@ class Dockerfile:
 
 
 def exec_form(text: str) -> list[str] | None:
-    """The strings of a JSON list; None where the text is not one, and thus the shell form.
+    """Parse a JSON array of strings; None if the text is not JSON, and thus the shell form.
 
-    Raises DockerfileError for a list that holds anything else.
+    Raises DockerfileError for an array with other items.
     """
     text = text.lstrip(SPACES)
     if not text.startswith("["):
@@ -94,21 +93,21 @@ def exec_form(text: str) -> list[str] | None:
 
 
 def _without_surrogates(text: str) -> str:
-    """A string of JSON as Go reads it: half of a surrogate pair is no character."""
+    """Replace lone surrogates by U+FFFD, as Go's JSON decoder does."""
     if text.isascii():
         return text
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def split_words(text: str) -> list[str]:
-    """Split at blanks, whatever is quoted."""
+    """Split at blanks; quotes are ordinary characters."""
     for blank in _BLANKS:
         text = text.replace(blank, " ")
     return [word for word in text.split(" ") if word]
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """A text's first word, and what stands behind the blanks after it."""
+    """The first word of a text, and the text after the following blanks."""
     for at, character in enumerate(text):
         if character in _BLANKS:
             return text[:at], text[at:].lstrip(_BLANKS)

@@ -1,4 +1,4 @@
-"""The pairs of ENV, LABEL and ARG, quotes and variables still in them."""
+"""Parse the name=value pairs of ENV, LABEL and ARG, before quotes and variables are expanded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _BLANKS = "\t\v\f\r "
 
 
 def quoted_words(text: str, *, escape: str) -> list[str]:
-    """Split at blanks that no quote and no escape protects; quotes and escapes stay."""
+    """Split at unquoted, unescaped blanks; quotes and escapes stay."""
     words: list[str] = []
     word: list[str] = []
     quote = ""
@@ -17,7 +17,7 @@ def quoted_words(text: str, *, escape: str) -> list[str]:
         character = text[at]
         at += 1
         if character == escape and quote != "'":
-            if at < len(text):  # at the very end it is left out
+            if at < len(text):  # a trailing escape is dropped
                 word.append(text[at - 1 : at + 1])
             at += 1
             continue
@@ -34,12 +34,12 @@ def quoted_words(text: str, *, escape: str) -> list[str]:
 
 
 def is_legacy_form(words: list[str]) -> bool:
-    """Whether the words are of the old form: a name, a blank, and all the rest its value."""
+    """Whether the words are in the legacy form: a name, a blank, the value."""
     return bool(words) and "=" not in words[0]
 
 
 def name_values(text: str, *, escape: str) -> list[tuple[str, str]]:
-    """The pairs of ENV or LABEL; words without "=" are left out."""
+    """The pairs of ENV or LABEL; words without "=" are skipped."""
     words = quoted_words(text, escape=escape)
     if not is_legacy_form(words):
         return [(w.partition("=")[0], w.partition("=")[2]) for w in words if "=" in w]

@@ -1,16 +1,16 @@
-r"""A Dockerfile as a list of instructions.
+r"""Parse a Dockerfile into a list of instructions.
 
-    # escape=`                  a directive: only at the top, before any other comment or blank line
+    # escape=`                  a parser directive: before any other comment or blank line
     RUN --network=none echo a \  continued by the escape character at the line's end
-      # a comment between        comments inside an instruction are left out
+      # a comment between        comments inside an instruction are skipped
       b                          -> RUN, flags [("network", "none")], text "echo a   b"
 
-Parsing is the same for all instructions: comments, continued lines, keyword, flags, a JSON list or
-text, here-documents. What an instruction's text must look like is in `checks`; what it does to an
-image's config, in `config`.
+All instructions share the syntax of comments, continued lines, keyword, flags, JSON array or text,
+and here-documents. `checks` validates each kind of instruction, `config` applies it to an image's
+config.
 
-Sources: docs.docker.com/reference/dockerfile "Format"; BuildKit's frontend/dockerfile/parser,
-whose answers the tests hold this against.
+Sources: docs.docker.com/reference/dockerfile "Format"; BuildKit's frontend/dockerfile/parser, with
+whose results the tests compare.
 """
 
 from __future__ import annotations
@@ -20,17 +20,13 @@ from minidock.engine.dockerfile.dockerfile_error import DockerfileError
 from minidock.engine.dockerfile.instruction import Dockerfile, Instruction
 from minidock.engine.dockerfile.shell_words import SPACES
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 _DIRECTIVES = ("check", "escape", "syntax")
 
 
 def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
-    """The instructions of a Dockerfile, each checked by itself (`checks.stages` looks at all).
+    """Parse a Dockerfile and check each instruction (`checks.stages` checks their order).
 
-    Raises DockerfileError in Docker's words, with the line.
+    Raises DockerfileError with Docker's message and the line.
     """
     dockerfile = read(text, name=name)
     for instruction in dockerfile.instructions:
@@ -39,7 +35,7 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
 
 def read(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
-    """The instructions of a Dockerfile, unchecked, their flags unread."""
+    """Parse a Dockerfile without checking instructions and parsing flags."""
     lines = _split_lines(text)
     if not lines:
         raise DockerfileError("the Dockerfile cannot be empty")
@@ -53,21 +49,21 @@ def read(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
 
 def parse_trigger(text: str) -> Instruction:
-    """The instruction that an image's OnBuild holds."""
+    """Parse the instruction of an ONBUILD trigger."""
     found = parse(text.encode(errors="surrogateescape"), name="ONBUILD").instructions
     if len(found) != 1:
-        raise DockerfileError(f"ONBUILD holds {len(found)} instructions instead of one: {text}")
+        raise DockerfileError(f"ONBUILD has {len(found)} instructions, expected one: {text}")
     return found[0]
 
 
 def _split_lines(text: bytes) -> list[str]:
-    """The lines with their line breaks. A byte that is not UTF-8 becomes a lone surrogate."""
+    """Split into lines with their line breaks. Bytes that are not UTF-8 become lone surrogates."""
     lines = text.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape").split("\n")
     return [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
 
 def _read_directives(dockerfile: Dockerfile, lines: list[str]) -> int:
-    """Read the directives at the top; the number of the first line behind them."""
+    """Parse the directives at the top; returns the index of the first line after them."""
     seen: set[str] = set()
     for at, line in enumerate(lines):
         comment = line.strip(SPACES)
@@ -88,7 +84,7 @@ def _read_directives(dockerfile: Dockerfile, lines: list[str]) -> int:
 
 
 def _read_instruction(dockerfile: Dockerfile, lines: list[str], at: int) -> int:
-    """Read the instruction that begins at a line, if one does; where the next may begin."""
+    """Parse the instruction at a line, if any; returns the index of the line after it."""
     escape = dockerfile.escape
     line, is_continued = _without_continuation(lines[at].strip("\r\n").lstrip(SPACES), escape)
     first = at + 1
@@ -118,7 +114,7 @@ def _read_instruction(dockerfile: Dockerfile, lines: list[str], at: int) -> int:
 
 
 def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: int) -> int:
-    """Read the here-documents that an instruction opens; where the next line is."""
+    """Read the here-documents of an instruction; returns the index of the line after them."""
     for document in heredoc.heredocs_of(source):
         start = at
         while at < len(lines) and not document.ends_at(lines[at].rstrip("\r\n")):
@@ -128,7 +124,7 @@ def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: 
                 "unterminated heredoc",
                 line=instruction.first_line,
                 lines=(instruction.first_line, at),
-                hint=f"no line says {document.name} alone",
+                hint=f"no line consists of {document.name} alone",
             )
         document.content = "".join(lines[start:at])
         instruction.heredocs.append(document)
@@ -138,7 +134,7 @@ def _read_heredocs(instruction: Instruction, source: str, lines: list[str], at: 
 
 
 def _innermost(instruction: Instruction) -> Instruction:
-    """The instruction itself, or what an ONBUILD keeps for later."""
+    """The instruction itself, or the trigger of an ONBUILD."""
     if instruction.keyword != "ONBUILD" or not instruction.text:
         return instruction
     lines = instruction.first_line, instruction.last_line
@@ -146,9 +142,9 @@ def _innermost(instruction: Instruction) -> Instruction:
 
 
 def _without_continuation(line: str, escape: str) -> tuple[str, bool]:
-    """The line without an escape character at its end, and whether there was one.
+    """The line without a trailing escape character, and whether it had one.
 
-    Two of them are no continuation: the first protects the second.
+    Two of them do not continue the line: the first escapes the second.
     """
     stripped = line.rstrip(" \t")
     if stripped.endswith(escape) and not stripped.endswith(escape * 2):

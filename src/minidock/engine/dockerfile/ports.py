@@ -1,8 +1,8 @@
-"""The ports of EXPOSE: "80", "53/udp", "8000-8010"; also "[IP:][host port:]port[/protocol]".
+"""Parse the ports of EXPOSE: "80", "53/udp", "8000-8010"; "[IP:][host port:]port[/protocol]".
 
-Only the container's ports stay of it, but all is checked.
+All parts are checked; only the container's ports are used.
 
-Source: docker/go-connections nat (ParsePortSpecs), in whose words the errors are.
+Source: docker/go-connections nat (ParsePortSpecs), whose messages the errors quote.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _PROTOCOLS = ("sctp", "tcp", "udp")
 
 
 def exposed_ports(text: str) -> list[str]:
-    """The ports that one word means: "80-81/TCP" -> ["80/tcp", "81/tcp"].
+    """Expand one port specification: "80-81/TCP" -> ["80/tcp", "81/tcp"].
 
-    Raises DockerfileError in Docker's words.
+    Raises DockerfileError with Docker's message.
     """
     before, _, port_and_protocol = text.rpartition(":")
     address, _, host_ports = before.rpartition(":")

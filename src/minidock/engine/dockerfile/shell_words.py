@@ -1,22 +1,21 @@
-r"""The shell's words inside a Dockerfile: quotes, escapes, and $VARIABLES put in.
+r"""Word expansion in Dockerfiles, as in a shell: quotes, escapes, $VARIABLES.
 
     $X  ${X}                   the value; nothing where X is not set
     ${X-a}   ${X:-a}           the value, or a where X is unset (with a colon: or empty)
     ${X+a}   ${X:+a}           a where X is set (and not empty), else nothing
     ${X?e}   ${X:?e}           the value, or the error e
-    ${X#p} ${X##p}             without the shortest, longest beginning that the pattern p matches
-    ${X%p} ${X%%p}             without the shortest, longest such end
-    ${X/p/r} ${X//p/r}         with the first, with each match of p replaced by r
+    ${X#p} ${X##p}             without the shortest, longest prefix that matches the pattern p
+    ${X%p} ${X%%p}             without the shortest, longest such suffix
+    ${X/p/r} ${X//p/r}         with the first match, with all matches of p replaced by r
 
-In a pattern "*" is any text, "?" any character, neither a line break, and "\" takes the meaning of
-either. Inside '…' nothing is special, inside "…" only "$" and the escape character before one of
-"$, the quote and itself. The escape character is "\", or "`" by the directive "# escape=`".
+In a pattern, "*" matches any text, "?" any character, neither a line break; "\" escapes both.
+Inside '…' no character is special. Inside "…", "$" is special, and the escape character before "$",
+the quote and itself. The escape character is "\", or "`" by the directive "# escape=`".
 
-Words are split *after* variables were put in, so that a value with blanks makes several words,
-unless it stands in quotes.
+Words are split *after* variable expansion: an unquoted value with blanks makes several words.
 
 Sources: docs.docker.com/reference/dockerfile "Environment replacement"; BuildKit's
-frontend/dockerfile/shell (lex.go), whose answers the tests hold this against.
+frontend/dockerfile/shell (lex.go), with whose results the tests compare.
 """
 
 from __future__ import annotations
@@ -34,32 +33,30 @@ SPACES = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 _SPECIAL_PARAMETERS = "@*#?-$!0"
-_DEPTH_MAX = 100  # ${A:-${B:-…}} inside each other; far below where Python's own stack ends
-# What variables may add to a text. ENV A=$A$A doubles a value with each line; the kernel gives no
-# program a variable of more than 128 KiB (MAX_ARG_STRLEN).
-_SHOWN_MAX = 1000  # characters of a text that errors show
+_DEPTH_MAX = 100  # nested ${A:-${B:-…}}; far below Python's recursion limit
+_SHOWN_MAX = 1000  # characters of a text in an error message
 
 
 def expand(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
-    """The text with its variables put in and its quotes taken off, blanks as they are.
+    """Expand variables and remove quotes; blanks stay.
 
-    Raises DockerfileError for an open quote or brace, a wrong modifier, and what ${X?} says.
+    Raises DockerfileError for an open quote or brace, an invalid modifier, and the error of ${X?}.
     """
     return _Lexer(text, variables, escape).run()[0]
 
 
 def expand_words(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> list[str]:
-    """The same, split into words at blanks that are not quoted."""
+    """Expand variables and split into words at unquoted blanks."""
     return _Lexer(text, variables, escape).run()[1]
 
 
 def expand_heredoc(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
-    """A here-document's content with its variables put in; quotes are ordinary characters."""
+    """Expand variables of a here-document; quotes are ordinary characters."""
     return _Lexer(text, variables, escape, quotes_are_special=False).run()[0]
 
 
 def expand_for_display(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
-    """An instruction as progress shows it: known variables put in, all else as written."""
+    """Expand known variables for the progress output; the rest stays as written."""
     lexer = _Lexer(text, variables, escape, keep_quotes=True, keep_escapes=True, keep_unset=True)
     try:
         return lexer.run()[0]
@@ -68,7 +65,7 @@ def expand_for_display(text: str, variables: Mapping[str, str], *, escape: str =
 
 
 def raw_words(text: str, *, escape: str = "\\", keep_quotes: bool = True) -> list[str]:
-    """The words of a line as written: no variable is put in. Of a broken line none."""
+    """Split a line into words without expanding variables."""
     lexer = _Lexer(
         text, {}, escape, keep_quotes=keep_quotes, keep_escapes=keep_quotes, keep_unset=True
     )
@@ -76,14 +73,14 @@ def raw_words(text: str, *, escape: str = "\\", keep_quotes: bool = True) -> lis
 
 
 class _Words:
-    """Characters gathered into words."""
+    """Splits characters into words."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
         self._word: list[str] = []
 
     def add(self, text: str) -> None:
-        """Characters of which the blanks end a word."""
+        """Add unquoted characters: blanks end a word."""
         for character in text:
             if character in SPACES:
                 self._end()
@@ -104,7 +101,7 @@ class _Words:
 
 
 class _Lexer:
-    """One pass over one text."""
+    """Expands one text in one pass."""
 
     def __init__(
         self,
@@ -129,7 +126,7 @@ class _Lexer:
         self._growth = 0
 
     def run(self) -> tuple[str, list[str]]:
-        """The whole text, and its words."""
+        """Expand the text; returns it as a whole and as words."""
         try:
             return self._until("")
         except DockerfileError as error:
@@ -145,7 +142,7 @@ class _Lexer:
         return character
 
     def _until(self, stop: str) -> tuple[str, list[str]]:
-        """Text and words up to a character, which is eaten; up to the end for ""."""
+        """Expand up to a character, which is consumed; "" means the end of the text."""
         result: list[str] = []
         words = _Words()
         while character := self._peek():
@@ -170,7 +167,7 @@ class _Lexer:
         return "".join(result), words.all()
 
     def _escaped(self) -> str:
-        """The escape character and the one that it protects; at the end of the text, nothing."""
+        """Consume an escape sequence; returns the escaped character, "" at the end of the text."""
         kept = self._next() if self._keep_escapes else self._next()[:0]
         return kept + self._next()
 
@@ -206,7 +203,11 @@ class _Lexer:
         raise DockerfileError("unexpected end of statement while looking for matching double-quote")
 
     def _expand_variable(self) -> str:
-        """The value of a "$…"; raises DockerfileError where values have made the text too long."""
+        """Expand a "$…"; raises DockerfileError if the text grows too long.
+
+        ENV A=$A$A doubles a value with each line. The kernel limits a variable to 128 KiB
+        (MAX_ARG_STRLEN).
+        """
         piece = self._variable()
         self._growth += len(piece)
         if self._growth > GROWTH_MAX:
@@ -214,7 +215,7 @@ class _Lexer:
         return piece
 
     def _variable(self) -> str:
-        """The value of what begins with the "$" here."""
+        """Parse the expression at "$"; returns its value."""
         self._at += 1
         if self._peek() != "{":
             name = self._name()
@@ -235,7 +236,7 @@ class _Lexer:
         return value
 
     def _name(self) -> str:
-        """A name: letters, digits and "_"; or digits alone; or one special parameter."""
+        """Parse a name: letters, digits and "_"; or digits; or one special parameter."""
         start = self._at
         first = self._peek()
         if first.isdigit():
@@ -249,7 +250,7 @@ class _Lexer:
         return self._text[start : self._at]
 
     def _braced(self, name: str) -> str:
-        """What stands behind the name in ${NAME…}, applied to its value."""
+        """Parse the modifier after the name in ${NAME…}; returns the resulting value."""
         value = self._variables.get(name)
         operator = self._next()
         if operator == "}":
@@ -279,7 +280,7 @@ class _Lexer:
         return word if is_missing else value or ""
 
     def _modifier_word(self, stop: str, *, is_pattern: bool, missing: str = "}") -> str:
-        """The word of a modifier; a pattern's escapes stay, for the pattern to read them."""
+        """Expand the word of a modifier; keeps the escapes of a pattern."""
         keep, self._keep_escapes = self._keep_escapes, is_pattern
         try:
             return self._until(stop)[0]
@@ -315,7 +316,7 @@ def go_quote(text: str) -> str:
 
 
 def go_quote_rune(number: int) -> str:
-    """A number as Go's %q prints it: as the character that it is the code of."""
+    """A number as Go's %q prints it: a character literal of that code point."""
     is_character = number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF
     return f"'{_go_character(chr(number) if is_character else chr(0xFFFD), quote=chr(39))}'"
 

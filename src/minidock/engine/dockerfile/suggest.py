@@ -1,4 +1,4 @@
-"""What a mistyped word was perhaps meant to be."""
+"""Suggest a known word for a misspelled one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many characters must be put in, taken out or changed (Levenshtein's distance)."""
+    """The Levenshtein distance: the number of inserted, deleted and substituted characters."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         diagonal, row[0] = row[0], i

@@ -1,11 +1,11 @@
-"""Images from archives: `load` takes what `docker save` and OCI tools write, `import` a rootfs.
+"""Images from archives: `load` reads archives of `docker save` and OCI tools, `import` a rootfs.
 
     1  index    the archive's members, as regions of its file          (archive_file.py)
     2  plan     for each image its config, its layers, its names       (oci/manifest.py)
-    3  unpack   the layers that the store has not, in staging/         (layers.py)
-    4  enter    all images at once, under the store's lock             (images.py)
+    3  unpack   the layers that the store lacks, in staging/           (layers.py)
+    4  add      all images at once, under the store's lock             (images.py)
 
-Only the last step changes what others see; whatever fails before it leaves nothing.
+Only the last step changes the store; a failure before it leaves nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _ATTEMPTS = 3
 
 
 def load(store: Store, stream: BinaryIO, *, progress: Progress | None = None) -> list[str]:
-    """Bring all images of an archive into the store.
+    """Add all images of an archive to the store.
 
     stream: the archive, from a file or a pipe, plain or compressed.
-    progress: called with a layer's short digest, the bytes done and the bytes in all.
+    progress: called with a layer's short digest, the bytes done and the total.
     Returns Docker's lines: "Loaded image: busybox:latest", "Loaded image ID: sha256:…".
     Raises ArchiveError; then nothing of the archive is kept.
     """
@@ -72,12 +72,12 @@ def import_rootfs(
     platform: str = "",
     progress: Progress | None = None,
 ) -> Image:
-    """Make an image of one layer out of a root file system's tar.
+    """Make an image of one layer from the tar archive of a root file system.
 
-    ref: the image's name, "" for none. changes: lines of a Dockerfile for its config.
-    message: its comment; "" is Docker's "Imported from -". platform: such as "linux/arm64", "" for
-    this machine's.
-    Raises ArchiveError, UsageError for a name, change or platform that is none.
+    ref: the image's name, "" for none. changes: Dockerfile instructions for its config.
+    message: its comment; "" means Docker's "Imported from -". platform: such as "linux/arm64", ""
+    for that of this machine.
+    Raises ArchiveError, UsageError for an invalid name, change or platform.
     """
     from minidock.engine.dockerfile.config_changes import apply_changes
     from minidock.jsontext import dumps
@@ -86,7 +86,7 @@ def import_rootfs(
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = apply_changes(image_config.normalised(None), changes)
     made_for = parse_platform(platform)
-    variant = "/".join(str(made_for).split("/")[2:])  # none where it is the usual one
+    variant = "/".join(str(made_for).split("/")[2:])  # empty for the default variant
     prepare(store)
     with Staging(store, "import") as staging:
         chunks = uncompressed_chunks(stream, what="the archive")
@@ -115,9 +115,9 @@ def import_rootfs(
 
 
 class _PlannedLayer:
-    """One layer of an image that is to be loaded.
+    """One layer of an image to be loaded.
 
-    digest: what the member itself must hash to, "" if nobody says.
+    digest: the expected digest of the member itself, "" if unknown.
     """
 
     def __init__(self, member: str, digest: str, diff_id: str, chain_id: str) -> None:
@@ -127,9 +127,9 @@ class _PlannedLayer:
         self._diff_id = diff_id
 
     def unpack(self, archive: ArchiveFile, path: str, progress: Progress | None) -> StagedLayer:
-        """Unpack this layer out of the archive, its digests verified."""
+        """Unpack this layer from the archive and verify its digests."""
         region = archive.open(self._member)
-        # For an uncompressed layer, the digest of the member and the diff_id are one.
+        # For an uncompressed layer, the digest of the member equals the diff_id.
         compressed_digest = "" if self._digest == self._diff_id else self._digest
         source = _HashedRegion(region) if compressed_digest else region
         total = region.end - region.offset
@@ -141,14 +141,14 @@ class _PlannedLayer:
         )
         if isinstance(source, _HashedRegion) and source.digest() != compressed_digest:
             raise ArchiveError(
-                f"the blob {compressed_digest} has other contents than its digest says",
+                f"the contents of the blob {compressed_digest} do not match its digest",
                 hint="the archive was damaged or changed; fetch or save it again",
             )
         return layer
 
 
 class _PlannedImage:
-    """One image that is to be loaded, its config checked."""
+    """One image to be loaded, with a validated config."""
 
     def __init__(self, archived: ArchivedImage) -> None:
         diff_ids = image_config.diff_ids(image_config.parse(archived.config))
@@ -169,7 +169,7 @@ class _PlannedImage:
 
 
 class _HashedRegion:
-    """A region whose bytes are hashed as they are read."""
+    """A region that hashes its bytes as they are read."""
 
     def __init__(self, region: Region) -> None:
         import hashlib
@@ -183,14 +183,14 @@ class _HashedRegion:
         return content
 
     def digest(self) -> str:
-        """The digest of the whole region, also of what nobody has read."""
+        """The digest of the whole region, including its unread rest."""
         while self.read(1 << 18):
             pass
         return f"sha256:{self._hash.hexdigest()}"
 
 
 def _images(archive: ArchiveFile) -> list[ArchivedImage]:
-    """What the archive says it holds; Docker's table goes first where there are both."""
+    """The images that the archive lists; Docker's manifest.json precedes index.json."""
     if "manifest.json" in archive:
         images = manifest.from_docker(archive.read_document)
     elif "index.json" in archive:
@@ -201,7 +201,7 @@ def _images(archive: ArchiveFile) -> list[ArchivedImage]:
             hint="'minidock import' makes an image of a root file system's tar",
         )
     if not images:
-        raise ArchiveError("the archive lists no image")
+        raise ArchiveError("the archive contains no image")
     return images
 
 
@@ -213,7 +213,7 @@ def _unpack_missing(
     staging: str,
     progress: Progress | None,
 ) -> None:
-    """Unpack what neither the store has nor `staged`, which it adds to."""
+    """Unpack layers that neither the store nor `staged` has, and add them to `staged`."""
     for image in planned:
         for layer in image.layers:
             if layer.chain_id not in staged and not _has_layer(store, layer.chain_id):
@@ -233,7 +233,7 @@ def _with_progress(
     region: tuple[Region, int] | None,
     progress: Progress | None,
 ) -> Iterator[bytes]:
-    """The same chunks; the caller's progress bar is told how far they have come."""
+    """Pass chunks through and report progress."""
     done = 0
     for chunk in chunks:
         done += len(chunk)

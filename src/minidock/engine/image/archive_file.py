@@ -1,10 +1,10 @@
-"""An image archive as a file of named members, none of which is ever written to a path.
+"""Read the members of an image archive by name, without unpacking it to paths.
 
-A member is a region of the archive's file. So a name in it cannot lead anywhere; a link leads to
-another member or nowhere; a FIFO, a device or a directory where a file belongs is an error.
+A member is a region of the archive's file, so no member name can lead to a host file. A link leads
+to another member; a FIFO, device or directory in place of a file is an error.
 
-A plain archive in a file is read where it is. One that is compressed, or comes through a pipe, is
-first copied, uncompressed, into a nameless file of the store: its table of contents may come last.
+An uncompressed archive in a regular file is read in place. A compressed one, or one from a pipe, is
+first decompressed into an unnamed file of the store (O_TMPFILE): its index may come last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    Progress = Callable[[str, int, int | None], None]  # what is done, bytes done, of how many
+    Progress = Callable[[str, int, int | None], None]  # label, bytes done, total bytes
 
 _LINKS_MAX = 40  # as many as the kernel follows
 _BUFFER = 1 << 16
@@ -36,7 +36,7 @@ _KINDS = {
 
 
 class Region:
-    """A part of an open file, read from its beginning to its end."""
+    """A part of an open file, read sequentially."""
 
     def __init__(self, fd: int, offset: int, size: int) -> None:
         self._fd = fd
@@ -54,7 +54,7 @@ class Region:
 
 
 class _Headers(Region):
-    """The archive as the tar reader goes through it: little reads, long skips."""
+    """The archive for the tar reader: buffered short reads, long skips."""
 
     _buffer = b""
 
@@ -79,7 +79,7 @@ class _Headers(Region):
 
 
 class ArchiveFile:
-    """The members of an archive, by name. `with` closes the file, if it is a copy of our own."""
+    """The members of an archive, by name. The context manager closes the file if it is a copy."""
 
     def __init__(self, fd: int, offset: int, size: int, *, is_copy: bool) -> None:
         self._fd = fd
@@ -107,7 +107,7 @@ class ArchiveFile:
         return name in self._files or name in self._special
 
     def open(self, name: str) -> Region:
-        """A member's contents, whatever links lead to it. Raises ArchiveError."""
+        """Open a member, following links. Raises ArchiveError."""
         requested = name = _member_name(os.fsencode(name))
         for _ in range(_LINKS_MAX):
             if name in self._files:
@@ -115,7 +115,7 @@ class ArchiveFile:
             if name not in self._special:
                 raise ArchiveError(
                     f"the archive has no {tar.shown(os.fsencode(name))}, which it needs",
-                    hint="it is incomplete, or no image archive ('minidock import' takes a rootfs)",
+                    hint="it is incomplete, or a rootfs: use 'minidock import'",
                 )
             kind, link = self._special[name]
             if kind == tar.SYMLINK:
@@ -124,12 +124,12 @@ class ArchiveFile:
             elif kind == tar.HARD_LINK:
                 name = _member_name(os.fsencode(link))
             else:
-                what = _KINDS.get(kind, "no plain file")
+                what = _KINDS.get(kind, "not a regular file")
                 raise ArchiveError(f"{tar.shown(os.fsencode(name))} in the archive is {what}")
-        raise ArchiveError(f"links in the archive go round in circles at {requested!r}")
+        raise ArchiveError(f"links in the archive form a loop at {requested!r}")
 
     def read_document(self, name: str) -> bytes:
-        """A small member as a whole. Raises ArchiveError for one that is too large for JSON."""
+        """Read a whole JSON member. Raises ArchiveError if it is too large."""
         region = self.open(name)
         if region.end - region.offset > JSON_BYTES_MAX:
             raise ArchiveError(f"{name!r} in the archive is too large for a document")
@@ -140,9 +140,9 @@ class ArchiveFile:
 
 
 def open_archive(stream: BinaryIO, scratch: str, *, progress: Progress | None) -> ArchiveFile:
-    """The archive that a stream holds, plain or compressed, a file or a pipe.
+    """Open an archive, plain or compressed, from a file or a pipe.
 
-    scratch: a directory for a copy, where one is needed. Raises ArchiveError.
+    scratch: a directory for a decompressed copy, if needed. Raises ArchiveError.
     """
     fd, offset, size = _plain_file(stream)
     if fd >= 0:
@@ -157,16 +157,16 @@ def open_archive(stream: BinaryIO, scratch: str, *, progress: Progress | None) -
             raise
         raise StoreError(
             f"the archive cannot be copied into the store: {error.strerror}",
-            hint="a compressed one, or one out of a pipe, needs the room twice for a while",
+            hint="a compressed archive, or one from a pipe, temporarily needs twice the space",
         ) from None
 
 
 def _plain_file(stream: BinaryIO) -> tuple[int, int, int]:
-    """Descriptor, offset and size of an uncompressed file; a negative descriptor for all else."""
+    """Descriptor, offset and size of an uncompressed regular file; descriptor -1 otherwise."""
     try:
         fd = stream.fileno()
         offset = stream.tell()
-    except OSError:  # a pipe, or a stream that is in memory only
+    except OSError:  # a pipe, or a stream in memory
         return -1, 0, 0
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or compression_of(os.pread(fd, 6, offset)):
@@ -175,7 +175,7 @@ def _plain_file(stream: BinaryIO) -> tuple[int, int, int]:
 
 
 def _copy(stream: BinaryIO, fd: int, progress: Progress | None) -> int:
-    """Copy a stream into a file, uncompressed, long runs of zeros as holes; returns its size."""
+    """Decompress a stream into a file, long runs of zeros as holes; returns its size."""
     size = 0
     for chunk in uncompressed_chunks(stream, what="the archive"):
         if chunk.count(0) != len(chunk):
@@ -195,7 +195,7 @@ def _write_all(fd: int, content: bytes, offset: int) -> None:
 
 
 def _member_name(name: bytes) -> str:
-    """A member's name without "./"; ".." stays within the archive, as it leads nowhere else."""
+    """Normalise a member's name: no "./", ".." stays within the archive."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":

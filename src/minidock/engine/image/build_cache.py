@@ -1,16 +1,17 @@
-"""The build cache: what a step made the last time it was asked for the same on the same.
+"""The build cache: the layers of earlier build steps, by key.
 
-    build/steps/<key>    {"diff_id", "chain_id", "created", "size", "says", "used"}
-    layers/<chain_id>/   the layer itself, as every other layer
+    build/steps/<key>    {"diff_id", "chain_id", "created", "size", "says"}; "says" describes the
+                         step, and the file's mtime is the time of its last use
+    layers/<chain_id>/   the layer itself, as any other layer
 
-The key of a step is a digest of the layers below it and of all that its result depends on: the
-command and its environment, or the destination and the content of what is copied. A record without
-its layer is none. Layers of the cache stay until `builder prune`, whoever removes their images.
+The key of a step is a digest of the layers below it and of all inputs of its result: the command
+and its environment, or the destination and the content of copied files. A record whose layer is
+missing is ignored. Cached layers stay until `builder prune`, even if their images are removed.
 
-A build holds build/lock shared from its first look into the cache until its image is there, and
-`builder prune` takes it alone: no layer goes from under a build.
+A build holds build/lock shared from its first lookup until its image is stored, and `builder prune`
+holds it exclusively: no layer is removed during a build.
 
-Source: docs.docker.com/build/cache; BuildKit's solver for what belongs to a key.
+Source: docs.docker.com/build/cache; BuildKit's solver for the inputs of a key.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SHAPE = {"diff_id": str, "chain_id": is_digest, "created": str, "size": int, "sa
 
 
 class CachedStep:
-    """What a step made, now or earlier: its layer's digests, when, and how large it is."""
+    """The result of a step: the digests, time and size of its layer."""
 
     def __init__(self, diff_id: str, chain_id: str, created: str, size_bytes: int) -> None:
         self.diff_id = diff_id
@@ -49,7 +50,7 @@ class CachedStep:
 
 
 class Cache:
-    """The build cache of a store, in use by a build while the block runs."""
+    """The build cache of a store; the context manager holds its lock shared."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -66,10 +67,10 @@ class Cache:
         os.close(self._lock)
 
     def find(self, key: str) -> CachedStep | None:
-        """What the step of that key made, if it is still there."""
+        """Look up a key; returns None if the record or its layer is missing."""
         try:
             record = _read(self._path(key))
-        except DamagedFile as error:  # the step is done anew, and its record written again
+        except DamagedFile as error:  # the step runs again and rewrites its record
             document.report_skipped(error)
             record = None
         if record is None or not os.path.isdir(self._store.layer(record["chain_id"])):
@@ -78,9 +79,9 @@ class Cache:
         return CachedStep(record["diff_id"], record["chain_id"], record["created"], record["size"])
 
     def add(self, key: str, chain_id: str, layer: StagedLayer, *, description: str) -> CachedStep:
-        """Bring a step's layer into the store, and remember it.
+        """Move a step's layer into the store, and add its record.
 
-        says: the instruction, for who looks at the cache.
+        description: the instruction, for lists of the cache.
         """
         created = timestamp()
         record = {
@@ -98,7 +99,7 @@ class Cache:
         return CachedStep(layer.diff_id, chain_id, created, layer.size_bytes)
 
     def alias(self, key: str, found: CachedStep, *, description: str) -> None:
-        """Remember what was found under another key too."""
+        """Add a record with another key for the same layer."""
         record = {
             "diff_id": found.diff_id,
             "chain_id": found.chain_id,
@@ -113,16 +114,16 @@ class Cache:
 
 
 def key_of(*parts: Any) -> str:
-    """The digest of some JSON values: equal for equal ones only."""
+    """The digest of a sequence of JSON values."""
     from minidock.oci.digest import sha256
 
     return sha256(jsontext.dumps(parts).encode())
 
 
 def cached_layers(store: Store) -> set[str]:
-    """The chain ids of layers that the cache keeps, whether or not an image stands on them.
+    """The chain IDs of all layers in the cache, also those that images reference.
 
-    For who removes the others. Raises DamagedFile: what a damaged record keeps, nobody knows.
+    For the removal of other layers. Raises DamagedFile: the layer of a damaged record is unknown.
     """
     return {record["chain_id"] for _, record in records(store, strictly=True)}
 
@@ -130,7 +131,7 @@ def cached_layers(store: Store) -> set[str]:
 def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """All records: path and content, with "used", the time of the last use (seconds since 1970).
 
-    Damaged ones are passed over. strictly: raises DamagedFile instead.
+    Reports and skips damaged ones. strictly: raise DamagedFile instead.
     """
     try:
         names = os.listdir(store.build_steps)
@@ -150,7 +151,7 @@ def records(store: Store, *, strictly: bool = False) -> Iterator[tuple[str, dict
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """A record, and when it was last used; None where it is not there, or has just been pruned."""
+    """A record with the time of its last use; None if it does not exist."""
     try:
         record: dict[str, Any] = document.read(path, SHAPE)
         record["used"] = os.stat(path).st_mtime

@@ -1,7 +1,7 @@
-"""`commit`: a container's own layer becomes the top layer of a new image.
+"""`commit`: make an image whose top layer is a container's upperdir.
 
-The upperdir is copied into the store, and the archive that it would be as a layer is only reckoned
-(layers.layer_of_upper): for the digests, and for `save` to make it.
+The upperdir is copied into the store. The layer's tar archive is hashed but not written
+(layers.layer_of_upper); `save` can rebuild it.
 
 Sources: moby daemon/commit.go and image/image.go (NewChildImage).
 """
@@ -43,23 +43,25 @@ def commit(
     changes: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Image:
-    """Make an image out of a container's image, its changes to files and its configuration.
+    """Make an image from a container's image, its file changes and its configuration.
 
-    document: the container's, as `docker inspect` shows it; the caller has paused it if it runs.
-    ref: the image's name, "" for none. changes: lines of a Dockerfile for its config.
-    Raises UsageError for a name or change that is none, Conflict where a file changed meanwhile.
+    document: the container's, as in `docker inspect`; the caller has paused a running container.
+    ref: the image's name, "" for none. changes: Dockerfile instructions for its config.
+    Raises UsageError for an invalid name or change, Conflict if a file changed meanwhile.
     """
     from minidock.jsontext import dumps
 
     if "Build" in document:
         raise Conflict(
-            f"container {document['Id'][:12]} is a step of a build, which takes its files",
-            hint="wait for the build, and run what it makes",
+            f"container {document['Id'][:12]} is a RUN step of a build, which owns its files",
+            hint="wait for the build, and use its image",
         )
     names = [reference.parse_tagged(ref).familiar] if ref else []
     run_config = _merged(document["Config"], changes)
     parent = ImageStore(store).resolve(document["Image"])
-    upper = os.path.realpath(store.container(document["Id"]).upper)  # a link into container/space
+    upper = os.path.realpath(
+        store.container(document["Id"]).upper
+    )  # a symbolic link if the container has a disk quota
     lowers = parent.layer_directories()
     with Staging(store, "commit") as staging, Upper(upper, lowers) as own:
         layer = layer_of_upper(own, f"{staging.path}/0", take=False, progress=progress)
@@ -98,7 +100,7 @@ def _config(
     *,
     container_id: str,
 ) -> dict[str, Any]:
-    """The new image's config, out of its parent's. step: the entry of its history."""
+    """The new image's config, from its parent's. step: the new history entry."""
     return _without_empty(
         {
             "architecture": parent.get("architecture") or image_config.host_architecture(),
@@ -115,7 +117,7 @@ def _config(
 
 
 def _merged(config: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
-    """The container's configuration with the changes; what these empty is kept, as in Docker."""
+    """Apply the changes to the container's configuration; as in Docker, they cannot clear CMD."""
     base = image_config.normalised(config)
     lines = list(changes)
     if not lines:

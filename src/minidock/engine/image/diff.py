@@ -1,12 +1,11 @@
-"""`diff`: what a container has added, changed and deleted, as Docker says it.
+"""`diff`: the files that a container has added, changed and deleted, in Docker's format.
 
-A is for added, C for changed, D for deleted. A directory that was copied up only because of what is
-in it counts as changed if something in it has, as for Docker. What is below a deleted directory is
-not listed; what is below an added one is.
+A means added, C changed, D deleted. As in Docker, a directory counts as changed if an entry below
+it does. The contents of a deleted directory are not listed, those of an added one are.
 
-overlayfs keeps in the upperdir what a container wrote, but not what was there before. So each entry
-is held against the same path in the lower layers, from the top one down: the first one that has it
-wins, a whiteout or an opaque directory ends the search.
+The upperdir holds the changed files, not their former state. So each entry is compared with the
+same path in the lower layers, from the top down: the first layer that has it wins; a whiteout or an
+opaque directory ends the search.
 
 Sources: moby pkg/archive/changes.go (addChanges) and changes_unix.go (statDifferent).
 """
@@ -35,8 +34,8 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
     stack = [os.fsencode(lower) for lower in reversed(lowers)]
     lower_directories: dict[bytes, list[bytes]] = {
         b"": stack
-    }  # directory -> what it was merged from
-    upper_directories: list[Entry] = []  # the upper directories around the current entry
+    }  # directory -> its directories in the lower layers
+    upper_directories: list[Entry] = []  # the directories of the upperdir
     found: dict[bytes, str] = {}
     with Upper(upper, lowers) as own:
         present: dict[bytes, set[bytes]] = {}
@@ -45,7 +44,7 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
             present.setdefault(parent, set()).add(name)
             old, old_directories = _lookup_lower(lower_directories[parent], name)
             if entry.path in INIT_DIRECTORIES and old is None:
-                old = entry.status  # as if an init layer had it
+                old = entry.status  # Docker's init layer has it
             kind = _kind(own, entry, old, old_directories)
             if kind:
                 found[entry.path] = kind
@@ -64,7 +63,7 @@ def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, str]]:
 def _kind(
     own: Upper, entry: Entry, old: os.stat_result | None, old_directories: list[bytes]
 ) -> str:
-    """A, C or D for one entry of the upperdir; "" where it says nothing new."""
+    """A, C or D for one entry of the upperdir; "" if it is unchanged."""
     if entry.is_whiteout:
         return "D" if old else ""
     if old is None:
@@ -94,7 +93,7 @@ def _capability_changed(own: Upper, entry: Entry, old_path: bytes) -> bool:
 
 
 def _same_time(one_ns: int, other_ns: int) -> bool:
-    """Whether two times are one, where either may have been cut to whole seconds by a tar."""
+    """Whether two times are equal; a tar archive may have cut either to whole seconds."""
     one, other = divmod(one_ns, 1_000_000_000), divmod(other_ns, 1_000_000_000)
     return one[0] == other[0] and (one[1] == other[1] or 0 in (one[1], other[1]))
 
@@ -102,9 +101,9 @@ def _same_time(one_ns: int, other_ns: int) -> bool:
 def _lookup_lower(
     directories: list[bytes], name: bytes
 ) -> tuple[os.stat_result | None, list[bytes]]:
-    """What the lower layers have under a name: its lstat, and the directories or file behind it.
+    """Look a name up in the lower layers: its lstat, and its paths there, topmost first.
 
-    directories: what the directory around it is merged from, topmost first.
+    directories: the parent directory in the lower layers, topmost first.
     """
     status: os.stat_result | None = None
     merged: list[bytes] = []
@@ -124,7 +123,7 @@ def _lookup_lower(
 
 
 def _names(directories: list[bytes]) -> set[bytes]:
-    """The names in a directory that is merged from several layers' ones."""
+    """The names in a directory that is merged from several layers."""
     seen: dict[bytes, bool] = {}
     for directory in directories:
         if not os.path.isdir(directory):
@@ -141,7 +140,7 @@ def _is_opaque(path: bytes) -> bool:
 
 
 def _note_parents(path: bytes, found: dict[bytes, str]) -> None:
-    """A directory counts as changed if something in it has."""
+    """Mark the parents of a changed file as changed."""
     parent = path.rpartition(b"/")[0]
     while parent and parent not in found:
         found[parent] = "C"
@@ -149,5 +148,5 @@ def _note_parents(path: bytes, found: dict[bytes, str]) -> None:
 
 
 def _order(path: bytes) -> list[bytes]:
-    """Sorts a directory before what is in it, and that before the directory's next neighbour."""
+    """Sort key: a directory, then its contents, then its next sibling."""
     return path.split(b"/")

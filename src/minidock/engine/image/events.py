@@ -1,4 +1,4 @@
-"""The events of images, as Docker's daemon has them.
+"""The events of images, in the format of Docker's daemon.
 
 Source: Docker Engine API 1.45 SystemEvents; the events of docker 26.1.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def emit_image(store: Store, image: Image, action: str, *, name: str = "", actor: str = "") -> None:
-    """Note an event of an image; its labels are told with it.
+    """Emit an event of an image, with its labels.
 
-    name: the one that the event is about, or the image's id. actor: of pull and push, the name with
-    its tag.
+    name: the name that the event is about, by default the image's ID. actor: for pull and push, the
+    name with its tag.
     """
     emit_all(store, [image_event(image, action, name=name, actor=actor)])
 
@@ -28,12 +28,12 @@ def emit_image(store: Store, image: Image, action: str, *, name: str = "", actor
 def image_event(
     image: Image, action: str, *, name: str = "", actor: str = "", labelled: bool = True
 ) -> dict[str, Any]:
-    """An event of an image, for `emit_all` to note once it is true: by then it may be gone."""
+    """Make an event of an image for a later `emit_all`, when the image may be deleted."""
     labels: dict[str, str] = {}
     try:
         if labelled:
             labels = (image.config.get("config") or {}).get("Labels") or {}
     except StoreError:
-        pass  # its config is gone or damaged, and that is why it is removed
+        pass  # its config is missing or damaged
     made = event("image", action, actor or image.id, {**labels, "name": name or image.id})
     return {"status": action, "id": actor or image.id, **made}

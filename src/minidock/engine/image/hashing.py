@@ -1,7 +1,7 @@
-"""The digest of a stream, reckoned by a second thread while the first one reads.
+"""Hash a stream in a second thread while the first one reads.
 
-OpenSSL's sha256 lets go of the interpreter while it works, so the two use two processors. A short
-stream is not worth a thread: it is hashed when somebody asks for its digest.
+hashlib releases the GIL while it hashes, so the two threads use two CPUs. A short stream needs no
+thread: it is hashed in `digest`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from threading import Thread
 
 _BATCH_BYTES = 1 << 20
-_BATCHES_WAITING_MAX = 8  # so that a slow hash slows the reader down, and memory stays flat
+_BATCHES_WAITING_MAX = 8  # bounds memory: a slow hash slows the reader down
 
 
 class StreamHash:
-    """sha256 of all that `update` is given; `digest` ends it, and so does `close`."""
+    """The SHA-256 of all data passed to `update`; ended by `digest` or `close`."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -28,7 +28,7 @@ class StreamHash:
         self._thread: Thread | None = None
 
     def update(self, content: bytes) -> None:
-        """Take the stream's next bytes."""
+        """Add the stream's next bytes."""
         self._pending.append(content)
         self._pending_bytes += len(content)
         if self._pending_bytes >= _BATCH_BYTES:
@@ -43,7 +43,7 @@ class StreamHash:
         return f"sha256:{self._hash.hexdigest()}"
 
     def close(self) -> None:
-        """Let the thread end; nothing happens the second time."""
+        """End the thread. Idempotent."""
         if self._queue is not None and self._thread is not None:
             self._queue.put(None)
             self._thread.join()

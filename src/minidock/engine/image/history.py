@@ -1,8 +1,7 @@
-"""`history`: the steps by which an image was made, and the layer that each of them left.
+"""`history`: the build steps of an image, with the size of each step's layer.
 
-An image's config lists its steps, each with or without a layer. Which images the steps left is
-known only for those that this store made one on the other (a commit on a commit); of all others it
-is "<missing>", as for Docker.
+An image's config lists its steps, each with or without a layer. The image of a step is known only
+if this store made it (a commit on top of a commit); otherwise it is "<missing>", as in Docker.
 
 Source: OCI image-spec config.md "history"; moby daemon/images/image_history.go.
 """
@@ -22,10 +21,10 @@ MISSING = "<missing>"
 
 
 class Step:
-    """One step of an image's making.
+    """One step of an image's history.
 
-    image_id: the image that it left, or MISSING. created: RFC 3339, or "". size: bytes of its layer
-    (0 where it has none).
+    image_id: the image after it, or MISSING. created: RFC 3339, or "". size: bytes of its layer,
+    0 for none.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Step:
 def history(store: Store, ref: str) -> list[Step]:
     """The steps of an image, the last one first.
 
-    Raises NotFound, and StoreError for a config that has more steps with layers than layers.
+    Raises NotFound; StoreError if the config has more steps with layers than layers.
     """
     image = ImageStore(store).resolve(ref)
     layers = iter(image.chain_ids)
@@ -69,7 +68,7 @@ def history(store: Store, ref: str) -> list[Step]:
 
 
 def _ancestor_ids(store: Store, image: Image) -> list[str]:
-    """The ids of an image, of the one that it was made on, and so on."""
+    """The IDs of an image, its parent, its parent's parent, …"""
     ids = [image.id]
     while image.parent:
         try:

@@ -1,6 +1,6 @@
-"""One image of the store: its config, and the layers that it stands on.
+"""One image of the store: its config and its layers.
 
-    blobs/sha256/<id>    the image's config, as it came; its digest is the image's ID
+    blobs/sha256/<id>    the image's config, byte for byte; its digest is the image's ID
     layers/<chain id>/   see layers.py
 
 Source: Docker Engine API v1.45 "ImageInspect".
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_RELOAD_HINT = "load, pull or build the image again; rmi -f removes what is left of it"
+_RELOAD_HINT = "load, pull or build the image again; rmi -f removes the damaged one"
 
 
 class Image:
     """One image of the store.
 
     id: "sha256:<hex>". references: its names with a tag; digests: its names by digest.
-    created: RFC 3339, as its config says. size: bytes of its layers' files. parent: an id or "".
+    created: RFC 3339, from its config. size: bytes of its layers' files. parent: an ID or "".
     """
 
     def __init__(
@@ -52,12 +52,14 @@ class Image:
     def config(self) -> dict[str, Any]:
         """The image's config, parsed. Raises DamagedFile."""
         if self._config is None:
-            self._config = jsontext.loads(self.config_bytes)  # by its digest what was once accepted
+            self._config = jsontext.loads(
+                self.config_bytes
+            )  # validated when it was added; the digest proves it unchanged
         return self._config
 
     @property
     def config_bytes(self) -> bytes:
-        """The image's config as it came. Raises DamagedFile, also where its digest is another."""
+        """The image's config, byte for byte. Raises DamagedFile, also for a wrong digest."""
         from minidock.oci.digest import sha256
 
         path = self._store.blob(self.id)
@@ -74,7 +76,7 @@ class Image:
         return content
 
     def present_layers(self) -> list[str]:
-        """The same, where all of them are there. Raises DamagedFile."""
+        """`layer_directories`, if all of them exist. Raises DamagedFile."""
         directories = self.layer_directories()
         for chain_id, directory in zip(self.chain_ids, directories, strict=True):
             if not os.path.isdir(directory):
@@ -120,9 +122,9 @@ class Image:
 
 
 class NewImage:
-    """An image that is to enter the store.
+    """An image to be added to the store.
 
-    config_bytes: its config, which `image_config.parse` has accepted.
+    config_bytes: its config, validated by `image_config.parse`.
     names: references in their familiar form, each with a tag or a digest.
     """
 

@@ -1,6 +1,6 @@
-"""Where an image that is not here may come from: the hints of `run`, `pull` and `build`.
+"""Hints of `run`, `pull` and `build` for a missing image: how to get it.
 
-Off the path of run: it is asked for once something has failed.
+Imported after a failure only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _COLUMN = 33
 
 
 def where_from(store: Store, name: str) -> str:
-    """One line for each way to an image: other tags that are here, load, and a recipe."""
+    """One line for each way to get an image: other local tags, load, a recipe."""
     tags = _tags_here(store, name)
     recipe = _recipe(name)
     lines = [
-        f"{name.partition(':')[0]} is here with other tags: {', '.join(tags)}"
+        f"local tags of {name.partition(':')[0]}: {', '.join(tags)}"
         if tags
-        else _command_line("images", "lists those that are here"),
-        _command_line("load -i IMAGE.tar", "brings one that `docker save` wrote"),
+        else _command_line("images", "lists the local images"),
+        _command_line("load -i IMAGE.tar", "loads an image that `docker save` wrote"),
     ]
     if not recipe:
-        lines.append(_command_line("image make", "lists those that can be made here"))
+        lines.append(_command_line("image make", "lists the images that can be made locally"))
     elif f"{recipe}:latest" not in [f"{recipe}:{tag}" for tag in tags]:
-        lines.append(_command_line(f"image make {recipe}", "makes one of Debian's packages"))
+        lines.append(_command_line(f"image make {recipe}", "makes it from Debian packages"))
     return "\n".join(lines)
 
 
@@ -38,7 +38,7 @@ def _command_line(command: str, what: str) -> str:
 
 
 def _tags_here(store: Store, name: str) -> list[str]:
-    """The tags that images of the same repository have."""
+    """The local tags of the same repository."""
     try:
         repository = reference.parse(name).familiar_name
     except UsageError:
@@ -52,7 +52,7 @@ def _tags_here(store: Store, name: str) -> list[str]:
 
 
 def _recipe(name: str) -> str:
-    """The recipe that makes an image of that name; "" for none."""
+    """The name of the recipe for an image; "" for none."""
     try:
         familiar = reference.parse(name).familiar_name
     except UsageError:

@@ -1,7 +1,7 @@
-"""The images of a store: found by name, digest or id, listed, tagged, and brought in.
+"""The images of a store: find by name, digest or ID; list, tag and add.
 
-Reading is on the path of every `run`: one small file (images_json.py), no lock, no heavy import.
-Removing is in removal.py; archive.py, commit.py and registry/pull.py bring images in.
+Every `run` reads images: one small file (images_json.py), without a lock and heavy imports.
+removal.py removes images; archive.py, commit.py and registry/pull.py add them.
 
 Source: Docker Engine API v1.45 "ImageInspect".
 """
@@ -24,7 +24,7 @@ from minidock.oci import image_config, reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from builtins import list as List  # where the method `list` hides it
+    from builtins import list as List  # the method `list` shadows it
     from collections.abc import Callable, Iterable
     from typing import Any
 
@@ -42,9 +42,9 @@ class ImageStore:
         self._store = store
 
     def resolve(self, ref: str) -> Image:
-        """The image that a name, a digest, an id or an unambiguous beginning of an id means.
+        """Find an image by name, digest, ID or unambiguous ID prefix.
 
-        A whole id also finds an image that was removed from under a container, for its restart.
+        A full ID also finds a removed image that a container still uses, for its restart.
         Raises NotFound "No such image: X".
         """
         catalogue = images_json.read(self._store)
@@ -52,7 +52,7 @@ class ImageStore:
         if not image_id:
             raise NotFound(
                 f"No such image: {display_reference(ref)}",
-                hint="'minidock images' lists those that there are; 'minidock load' brings one",
+                hint="list images with 'minidock images'; add one with 'minidock pull' or 'load'",
             )
         return self._image(catalogue, image_id)
 
@@ -68,9 +68,9 @@ class ImageStore:
         return sorted(images, key=lambda image: seconds_of(image.created), reverse=True)
 
     def tag(self, source: str, target: str) -> None:
-        """Give an image another name; a name that another image has moves over.
+        """Add a name to an image; the name moves if another image has it.
 
-        Raises NotFound for the source, UsageError for a target that is no name.
+        Raises NotFound for the source, UsageError for an invalid target.
         """
         try:
             reference.parse(target)
@@ -91,9 +91,9 @@ class ImageStore:
     def add(
         self, config_bytes: bytes, layers: List[str], references: Iterable[str], *, parent: str = ""
     ) -> Image:
-        """Bring an image into the store whose layers are there already.
+        """Add an image whose layers are in the store.
 
-        layers: chain ids, lowest first. Returns the image.
+        layers: chain IDs, lowest first. Returns the image.
         """
         image_config.parse(config_bytes)
         image = NewImage(config_bytes, layers, references)
@@ -106,15 +106,15 @@ class ImageStore:
     def add_all(
         self, images: List[NewImage], staged: dict[str, StagedLayer]
     ) -> tuple[List[str], dict[str, str]]:
-        """Bring images into the store, all of them in one step.
+        """Add images to the store, all in one step.
 
-        staged: chain id -> a layer that waits in staging/, for those that the store may not have.
-        Returns the chain ids of layers that are nowhere (then nothing was done: another command has
-        removed them meanwhile), and for each name that moved, the id of the image that had it.
+        staged: chain ID -> a layer in staging/, for layers that the store may lack.
+        Returns the chain IDs of missing layers (another command has removed them meanwhile; then
+        nothing was added), and for each name that moved, the ID of its former image.
         """
         prepare(self._store)
         if staged:
-            sync_file_system(self._store.staging)  # before anything names them
+            sync_file_system(self._store.staging)  # before images.json references them
         with ImagesLock(self._store) as lock:
             wanted = {chain_id: None for image in images for chain_id in image.chain_ids}
             absent = [c for c in wanted if not os.path.isdir(self._store.layer(c))]
@@ -125,7 +125,7 @@ class ImageStore:
             if not os.path.exists(self._store.images):
                 images_json.write(
                     self._store, catalogue
-                )  # before the first config: from now on, missing means lost
+                )  # before the first config: a missing images.json then means data loss
             moved: dict[str, str] = {}
             with lock.unsettled():
                 for chain_id in absent:
@@ -142,7 +142,7 @@ class ImageStore:
         return Image(self._store, image_id, catalogue["images"][image_id], names)
 
     def _write_image(self, catalogue: dict[str, dict[str, Any]], image: NewImage) -> dict[str, str]:
-        """Write an image's config and its record; returns the names that moved."""
+        """Write an image's config and record; returns the names that moved."""
         from minidock.engine.image.layers import read_layer
 
         config = jsontext.loads(image.config_bytes)

@@ -1,11 +1,11 @@
-"""images.json: which images there are, by which names, on which layers.
+"""images.json: the images of the store, their names and layers.
 
-    {"images": {image id: record}, "references": {"busybox:latest": image id}}
+    {"images": {image ID: record}, "references": {"busybox:latest": image ID}}
 
-A record holds what lists and starts need, so that neither opens another file: layers (chain ids,
-lowest first), size, created, parent (the image that it was committed or built on), tagged.
-A record with "removed" set belongs to an image that `rmi -f` took away from under a container: it
-has no name and is not listed, and its layers stay until that container is gone.
+A record contains all that `images` and `run` need, so that they open no other file: layers (chain
+IDs, lowest first), size, created, parent (the image that it was committed on), tagged.
+A record with "removed" belongs to an image that `rmi -f` removed while a container used it: it has
+no name and is not listed, and its layers stay until the container is removed.
 
 Source: moby daemon/images/image.go for how names resolve.
 """
@@ -36,10 +36,10 @@ _SHAPE = {"images": Each(_RECORD), "references": Each(str)}
 
 
 def read(store: Store) -> dict[str, dict[str, Any]]:
-    """images.json as it is on disk.
+    """Read images.json.
 
-    Raises DamagedFile, also where it is missing and there are images' configs; StoreError for
-    a store that is not ours.
+    Raises DamagedFile, also if it is missing although image configs exist; StoreError for a
+    directory that is not a minidock store.
     """
     if not is_made(store):
         return {"images": {}, "references": {}}
@@ -47,7 +47,7 @@ def read(store: Store) -> dict[str, dict[str, Any]]:
         catalogue: dict[str, dict[str, Any]] = document.read(store.images, _SHAPE)
     except FileNotFoundError:
         if count := len(_configs(store)):
-            text = f"it is missing, and the store has {count} images"
+            text = f"it is missing, but the store has {count} images"
             raise DamagedFile(store.images, text) from None
         return {"images": {}, "references": {}}
     images = catalogue["images"]
@@ -55,12 +55,12 @@ def read(store: Store) -> dict[str, dict[str, Any]]:
         raise DamagedFile(store.images, "an image's id is not a digest")
     for name, image_id in catalogue["references"].items():
         if image_id not in images:
-            raise DamagedFile(store.images, f"{name} is a name of no image")
+            raise DamagedFile(store.images, f"{name} refers to an unknown image")
     return catalogue
 
 
 def _configs(store: Store) -> list[str]:
-    """The digests of all blobs that are there."""
+    """The names of all blobs (image configs) in the store."""
     try:
         return [name for name in os.listdir(store.blobs) if is_hex(name)]
     except FileNotFoundError:
@@ -73,9 +73,9 @@ def write(store: Store, catalogue: dict[str, dict[str, Any]]) -> None:
 
 
 def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
-    """The id of the image that a reference means, or "".
+    """The ID of the image that a reference means, or "".
 
-    The order is Docker's: a whole id, a name, and only then the beginning of an id.
+    Tries, in Docker's order, a full ID, a name, and an ID prefix.
     """
     images = catalogue["images"]
     whole = ref if ref.startswith(PREFIX) else PREFIX + ref
@@ -98,7 +98,7 @@ def find_id(catalogue: dict[str, dict[str, Any]], ref: str) -> str:
 
 
 def sort_names(names: Iterable[str]) -> list[str]:
-    """Familiar names in Docker's order: that of whole ones, with docker.io/library/."""
+    """Sort familiar names as Docker does: by canonical name, with docker.io/library/."""
     listed = list(names)
     return sorted(listed, key=lambda n: str(reference.parse(n))) if len(listed) > 1 else listed
 
@@ -111,7 +111,7 @@ def names_by_image(catalogue: dict[str, dict[str, Any]]) -> dict[str, list[str]]
 
 
 def display_reference(ref: str) -> str:
-    """A reference as Docker's errors show it: familiar, with its tag."""
+    """A reference as in Docker's error messages: familiar, with its tag."""
     if ref.startswith(PREFIX):
         return ref
     try:
@@ -121,7 +121,7 @@ def display_reference(ref: str) -> str:
 
 
 def _key(name: reference.Reference) -> str:
-    """The key of images.json for a name; where a digest is given, the tag counts for nothing."""
+    """The key of a name in "references"; a digest takes precedence over a tag."""
     if name.digest:
         return f"{name.familiar_name}@{name.digest}"
     return name.familiar

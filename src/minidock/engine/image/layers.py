@@ -1,22 +1,22 @@
-"""Layers: each is unpacked once, into layers/<chain id>/diff, and never changes again.
+"""Layers: each is unpacked once, into layers/<chain id>/diff, and is immutable from then on.
 
     layers/<chain id>/
-        diff/          the files, with overlayfs's own whiteouts: a lowerdir as it stands
-        tar-split.z    what the layer's tar archive held besides them (tar_split.py)
-        replaced/      contents that the archive itself replaced; seldom there
+        diff/          the files, with overlayfs's whiteouts: usable as a lowerdir
+        tar-split.z    the rest of the layer's tar archive: headers, padding (tar_split.py)
+        replaced/      contents of files that a later entry of the archive replaced; rare
         layer.json     {"diff_id", "size", "tar_size"}: bytes of its files, bytes of its archive
 
-`unpack_layer` works with two processes. This one reads, decompresses and hashes; the other one is
-chrooted in the layer and makes the files (unpack.py):
+`unpack_layer` uses two processes. This one reads, decompresses and hashes; the child, confined by
+chroot(2) to the layer, makes the files (unpack.py):
 
     minidock load ──── uncompressed tar ────▶ child, "/" = staging/…/diff
                   ◀─── {"content_bytes": …} or {"error": …} ───
 
-So hashing costs no extra time on two processors, no decompressor runs inside, and nothing that the
-archive says can reach a file outside. The half-made layer lies in staging/ and is renamed to its
-place only when its digest is right.
+So hashing runs in parallel with writing, the decompressor runs outside the chroot, and no entry of
+the archive can reach a file outside the layer. The incomplete layer lies in staging/; it is renamed
+into place after its digest is verified.
 
-`layer_of_upper` makes a layer of what a container or a step of a build wrote, without an archive.
+`layer_of_upper` makes a layer of an upperdir (of a container or build step) without an archive.
 
 Source: OCI image-spec layer.md, config.md "Layer ChainID".
 """
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _SHAPE = {"diff_id": str, "size": int, "tar_size": int}
-_RELOAD_HINT = "remove the images that stand on this layer, and load, pull or build them again"
+_RELOAD_HINT = "remove the images that use this layer, and load, pull or build them again"
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _ANSWER_MAX = 1 << 16
 
 
 class StagedLayer:
-    """A complete layer that is still in staging/.
+    """A complete layer in staging/.
 
     path: its directory; diff_id: the digest of its archive; size_bytes: of its files.
     """
@@ -59,16 +59,16 @@ class StagedLayer:
 
 
 def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> StagedLayer:
-    """Unpack one uncompressed layer archive into a new directory, and hash it on the way.
+    """Unpack one uncompressed layer archive into a new directory, and hash it.
 
     chunks: the archive's bytes. path: the layer's directory, which is made, inside a staging entry.
-    diff_id: the digest that the archive must have; "" for whichever it has.
-    Raises ArchiveError for a broken, hostile or wrong archive, StoreError where the disk refuses.
+    diff_id: the expected digest of the archive; "" for any.
+    Raises ArchiveError for a damaged, hostile or wrong archive, StoreError for a disk error.
     The caller removes the directory on an error.
     """
     import hashlib
 
-    # What the child uses, imported while there are no walls.
+    # The child must not import after chroot(2), so its modules are imported here.
     from minidock.engine.image import unpack_child
 
     for directory in (path, f"{path}/diff", f"{path}/{tar_split.REPLACED}"):
@@ -85,7 +85,7 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
         child.reap()
     if (found := f"sha256:{digest.hexdigest()}") != (diff_id or found):
         raise ArchiveError(
-            f"a layer of the image is not what its config says: {found}, not {diff_id}",
+            f"a layer of the image has the wrong digest: {found}, its config says {diff_id}",
             hint="the archive was damaged or changed; fetch or save it again",
         )
     if not answer["replaced_any"]:
@@ -96,14 +96,14 @@ def unpack_layer(chunks: Iterable[bytes], path: str, *, diff_id: str = "") -> St
 def layer_of_upper(
     upper: Upper, path: str, *, take: bool, progress: Progress | None = None
 ) -> StagedLayer:
-    """Make a layer of a container's own files, which stand in an overlay's upperdir.
+    """Make a layer of an overlay's upperdir.
 
-    upper: open; not mounted, and on the store's file system, if it is taken. path: the layer's
-    directory, which is made, inside a staging entry. take: the upperdir itself moves into the
-    layer, and after an error is good for nothing but removal; else it is copied and stays.
+    upper: open. path: the layer's directory, which is made, inside a staging entry. take: move the
+    upperdir into the layer, else copy it. To be moved, it must be unmounted and on the store's file
+    system; after an error it is incomplete and must be removed.
     progress: called with "Committing" and the bytes of the archive so far.
-    Raises Conflict where a file changed meanwhile or cannot be in an image, StoreError where the
-    disk refuses. The caller removes `path` on an error.
+    Raises Conflict if a file changed meanwhile or cannot be in a layer, StoreError for a disk
+    error. The caller removes `path` on an error.
     """
     from minidock.engine.image.upper_files import CopiedFiles, MovedFiles
     from minidock.engine.image.upper_layer import UpperLayer
@@ -127,14 +127,14 @@ def layer_of_upper(
 
 
 def _write_layer_json(path: str, diff_id: str, content_bytes: int, tar_bytes: int) -> StagedLayer:
-    """A layer that is complete but for its layer.json, with that."""
+    """Write layer.json, which completes the layer."""
     record = {"diff_id": diff_id, "size": content_bytes, "tar_size": tar_bytes}
     document.write(f"{path}/layer.json", jsontext.dumps(record), durable=False)
     return StagedLayer(path, diff_id, content_bytes)
 
 
 def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
-    """layer.json of a layer in the store. Raises DamagedFile, also where it is missing."""
+    """Read layer.json of a layer in the store. Raises DamagedFile, also if it is missing."""
     path = f"{store.layer(chain_id)}/layer.json"
     try:
         record: dict[str, Any] = document.read(path, _SHAPE)
@@ -146,7 +146,7 @@ def read_layer(store: Store, chain_id: str) -> dict[str, Any]:
 
 
 def size_of_layer(store: Store, chain_id: str) -> int:
-    """The bytes of a layer's files; 0 where nobody can tell, which is passed over."""
+    """The bytes of a layer's files; 0 if layer.json is damaged, which is reported."""
     try:
         return int(read_layer(store, chain_id)["size"])
     except DamagedFile as error:
@@ -155,9 +155,9 @@ def size_of_layer(store: Store, chain_id: str) -> int:
 
 
 def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
-    """The layer's tar archive in chunks, bit by bit as it came.
+    """Rebuild the layer's tar archive byte for byte; yields chunks.
 
-    Raises StoreError where its digest is another one: then the layer's files were changed.
+    Raises StoreError if its digest is wrong: then the layer's files were changed.
     """
     import hashlib
 
@@ -168,15 +168,15 @@ def layer_archive(store: Store, chain_id: str) -> Iterator[bytes]:
     expected = read_layer(store, chain_id)["diff_id"]
     if f"sha256:{digest.hexdigest()}" != expected:
         raise StoreError(
-            f"the files of the layer {chain_id} are not what they were when it was unpacked",
-            hint="something else than minidock has changed them; load the image again",
+            f"the files of the layer {chain_id} were changed since it was unpacked",
+            hint="another program has changed them; load the image again",
         )
 
 
 class UnpackChild:
-    """A process that unpacks, and the two pipes to it.
+    """A child process that unpacks an archive, and the two pipes to it.
 
-    It is forked, not executed: all it needs is imported already, and it must import nothing.
+    It is forked without exec: its modules are imported before the fork, none after.
     run: called in it with `arguments` and its ends of the pipes; ends in os._exit. keeps: what it
     needs of this process's descriptors.
     """
@@ -195,7 +195,7 @@ class UnpackChild:
         os.close(answer_in)
 
     def send(self, chunk: bytes) -> bool:
-        """Hand over bytes of the archive; False where the child has stopped reading."""
+        """Write bytes of the archive to the child; False if it has stopped reading."""
         try:
             written = os.write(self._data, chunk)
             while written < len(chunk):
@@ -205,7 +205,7 @@ class UnpackChild:
         return True
 
     def finish(self) -> dict[str, Any]:
-        """Say that this was all; returns the child's answer, or raises the error in it."""
+        """Signal the end of the archive; returns the child's answer, or raises the error in it."""
         self._close_data()
         answer = b""
         while more := os.read(self._answer, _ANSWER_MAX):
@@ -214,7 +214,7 @@ class UnpackChild:
             self.reap()
             raise StoreError(
                 "the process that unpacked a layer was killed",
-                hint="was there too little memory? see dmesg",
+                hint="perhaps out of memory: see dmesg",
             )
         result: dict[str, Any] = jsontext.loads(answer)
         if "error" in result:
@@ -226,7 +226,7 @@ class UnpackChild:
         return result
 
     def reap(self) -> None:
-        """Let the child end, and wait for it; nothing happens the second time."""
+        """Close the pipes and wait for the child to exit. Idempotent."""
         self._close_data()
         if self._pid:
             os.waitpid(self._pid, 0)
@@ -240,9 +240,9 @@ class UnpackChild:
 
 
 def _close_all_but(*keep: int) -> None:
-    """Let go of what other threads hold: ends of their children's pipes, connections.
+    """Close inherited descriptors: pipes of other threads' children, connections.
 
-    As long as one writing end of a pipe is open anywhere, its reader waits for more.
+    The reader of a pipe sees the end of file only when all write ends are closed.
     """
     low = 3
     for fd in sorted(keep):
@@ -252,10 +252,10 @@ def _close_all_but(*keep: int) -> None:
 
 
 def _enlarge_pipe(pipe: int) -> None:
-    """Ask for a pipe of 1 MiB: fewer turns between the two processes."""
+    """Enlarge a pipe to 1 MiB: fewer context switches between the two processes."""
     import fcntl
 
     try:
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
     except PermissionError:
-        return  # over the user's limit (pipe(7)): the default of 64 KiB works as well
+        return  # over the user's limit (pipe(7)): 64 KiB suffice

@@ -1,4 +1,4 @@
-"""The store's lock for work on images: under it images.json and the layers agree."""
+"""The store's lock for images: while it is held, images.json and the layers are consistent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from minidock.errors import DamagedFile
 
 
 class ImagesLock(StoreLock):
-    """`with ImagesLock(store):` as StoreLock; an interrupted change of images is settled first."""
+    """A StoreLock that first completes or undoes an interrupted change of images."""
 
     def settle(self) -> None:
-        """Complete or undo what a killed process left; a damaged file puts that off."""
-        from minidock.engine.image.settle import settle  # seldom needed
+        """Complete or undo the change of a killed process; a damaged file defers this."""
+        from minidock.engine.image.settle import settle  # rarely needed
 
         try:
             settle(self._store)
             self.mark(settled=True)
-        except DamagedFile as error:  # later, then; who needs that file says so
+        except DamagedFile as error:  # deferred; commands that need the file report it
             document.report_skipped(error)

@@ -1,11 +1,11 @@
-"""The recipes by which base images are made on this machine: each is a folder of images/.
+"""Recipes of base images that are made locally: each is a directory of images/.
 
     images/<name>/README.md
     images/<name>/recipe       a shell script that writes a root file system to stdout, as a tar
-    images/<name>/changes      lines of a Dockerfile for its config: ENV, CMD, WORKDIR, …
+    images/<name>/changes      Dockerfile instructions for its config: ENV, CMD, WORKDIR, …
 
-    images/<name>/Dockerfile   or instead of these two: built as `build` does, in that folder
-    images/<name>/tags         a Debian package, after whose version in the image it gets more tags
+    images/<name>/Dockerfile   instead of these two: built by `build`, with that directory
+    images/<name>/tags         a Debian package in the image, whose version gives more tags
 
 build/recipe.py makes the images.
 """
@@ -17,21 +17,17 @@ import os
 import minidock
 from minidock.errors import MinidockError, NotFound
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 _KINDS = ("recipe", "Dockerfile")
 
 
 def names() -> list[str]:
-    """The names of the recipes that came with minidock, sorted."""
+    """The names of minidock's own recipes, sorted."""
     folder = recipes_folder()
     return sorted(name for name in os.listdir(folder) if _is_recipe(f"{folder}/{name}"))
 
 
 def changes(folder: str) -> list[str]:
-    """The lines of a recipe's changes, without comments and empty lines."""
+    """The lines of a recipe's `changes`, without comments and empty lines."""
     path = f"{folder}/changes"
     if not os.path.exists(path):
         return []
@@ -41,14 +37,14 @@ def changes(folder: str) -> list[str]:
 
 
 def recipes_folder() -> str:
-    """Where the recipes are: inside an installed minidock, or beside src/ in a checkout."""
+    """The directory of the recipes: in an installed minidock, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.abspath(minidock.__file__))
     for folder in (f"{package}/recipes", f"{os.path.dirname(os.path.dirname(package))}/images"):
         if os.path.isdir(folder):
             return folder
     raise MinidockError(
-        f"minidock's image recipes are not at {package}/recipes",
-        hint="install minidock again: the wheel carries them",
+        f"minidock's image recipes are missing at {package}/recipes",
+        hint="reinstall minidock: its wheel contains them",
     )
 
 
@@ -57,7 +53,7 @@ def _is_recipe(folder: str) -> bool:
 
 
 def folder_of(name: str) -> str:
-    """The folder of a recipe, by name or path."""
+    """The directory of a recipe, by name or path."""
     if "/" in name:
         folder = os.path.abspath(name)
         if not _is_recipe(folder):
@@ -66,6 +62,6 @@ def folder_of(name: str) -> str:
     if name not in names():
         raise NotFound(
             f"No such recipe: {name}",
-            hint=f"there are: {', '.join(names())}; or give the path of a folder with a recipe",
+            hint=f"recipes: {', '.join(names())}; or the path of a directory with a recipe",
         )
     return f"{recipes_folder()}/{name}"

@@ -1,4 +1,4 @@
-"""Which containers keep an image from being removed."""
+"""The containers that use an image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def users_of(store: Store) -> Users:
-    """A function that says for an image's id which containers use it, and which of them run.
+    """Return a function: image ID -> the containers that use it, and whether each runs.
 
-    It raises DamagedFile where a container's document is: nobody knows what that one uses.
+    It raises DamagedFile for a damaged container.json: the image of that container is unknown.
     """
 
     def users(image_id: str) -> list[tuple[str, bool]]:

@@ -1,15 +1,16 @@
-"""Removing images: by which rules `rmi` and `prune` untag, delete, or refuse. They are Docker's.
+"""Remove images: `rmi` and `prune` untag, delete or refuse, by Docker's rules.
 
-By a name:  the name goes. If it was the image's last one, the image goes with it. Where a container
-            uses that, nothing goes; with -f the name does, and if the container is stopped, all.
-By an id:   all names go, if they are of one repository; else -f is asked for. Then the image goes.
+By name:  untag; delete the image with its last name. If a container uses the image, refuse; with
+          -f, untag, and delete if the container is stopped.
+By ID:    untag all names if they are of one repository, else require -f; then delete the image.
 
-    hard, -f does not help      another image was made from it; a running container uses it
-    soft, -f helps              it has names in several repositories; a stopped container uses it
+    hard conflict, -f does not help    another image has it as parent; a running container uses it
+    soft conflict, -f helps            it has names in several repositories; a stopped container
+                                       uses it
 
-With an image go the layers that no other image stands on and the build cache does not keep, and its
-parents that have no name and nothing else that keeps them. Under a container the layers stay (see
-images.py, "removed").
+Deletion also removes layers that no other image and no build cache record references, and parents
+without names, children and containers. If a container uses the image, its layers stay (see
+images_json.py, "removed").
 
 Source: moby daemon/images/image_delete.go.
 """
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
 def remove(
     store: Store, ref: str, *, force: bool, in_use: Users, keep_parents: bool = False
 ) -> list[str]:
-    """Untag or delete an image; returns Docker's lines on what was done.
+    """Untag or delete an image; returns Docker's lines: "Untagged: …", "Deleted: …".
 
-    Raises NotFound, or Conflict in Docker's words, which say whether -f would help.
+    Raises NotFound, or Conflict with Docker's message, which says whether -f helps.
     """
-    with Staging(store, "rmi") as staging:  # goes, with what was moved there, after the lock
+    with Staging(store, "rmi") as staging:  # removed with its contents after the lock
         with ImagesLock(store) as lock:
             removal = _Removal(store, images_json.read(store), in_use, staging.path)
             removal.collect_released()
@@ -60,10 +61,10 @@ def remove(
 def prune(
     store: Store, *, tagged_too: bool, wanted: Callable[[Image], bool], in_use: Users
 ) -> tuple[list[str], int]:
-    """Remove the images without a tag that nothing uses; with `tagged_too`, all that nothing uses.
+    """Remove unused images without a tag; with `tagged_too`, all unused images.
 
-    wanted: whether an image may go.
-    Returns Docker's lines, and how many bytes of layers went.
+    wanted: a filter for images.
+    Returns Docker's lines, and the bytes of the removed layers.
     """
     with Staging(store, "rmi") as staging, ImagesLock(store) as lock:
         images = ImageStore(store)
@@ -80,7 +81,7 @@ def prune(
 
 
 def collect_garbage(store: Store, in_use: Users) -> None:
-    """Let go of the layers of images that were removed from under a container that is gone too."""
+    """Delete images marked "removed" whose last container is gone."""
     catalogue = images_json.read(store)
     if not any(record.get("removed") for record in catalogue["images"].values()):
         return
@@ -91,7 +92,7 @@ def collect_garbage(store: Store, in_use: Users) -> None:
 
 
 class _Removal:
-    """One removal, on a catalogue that the caller read under the lock; `write` makes it true."""
+    """One removal, on images.json as read under the lock; `write` applies it."""
 
     def __init__(
         self, store: Store, catalogue: dict[str, dict[str, Any]], in_use: Users, staging: str
@@ -104,10 +105,10 @@ class _Removal:
         self._staging = staging
         self.lines: list[str] = []
         self.freed_bytes = 0
-        self._cached_layers: set[str] | None = None  # layers that the build cache keeps
-        self._removed_layers: list[str] = []  # that go
+        self._cached_layers: set[str] | None = None  # layers in the build cache
+        self._removed_layers: list[str] = []  # chain IDs
         self._removed_configs: list[str] = []
-        self.events: list[dict[str, Any]] = []  # to be told once it is all true
+        self.events: list[dict[str, Any]] = []  # emitted by `write`
 
     def remove(self, ref: str, *, force: bool, keep_parents: bool = False) -> None:
         """Untag and delete what `ref` means."""
@@ -116,7 +117,7 @@ class _Removal:
             shown = ref if ref.startswith(PREFIX) else reference.parse(ref).with_default_tag()
             raise NotFound(
                 f"No such image: {shown if isinstance(shown, str) else shown.familiar}",
-                hint="'minidock images' lists those that there are",
+                hint="list images with 'minidock images'",
             )
         if (name := self._name_of(ref, image_id)) is not None:
             self._check_last_name(image_id, ref, force=force)
@@ -127,7 +128,7 @@ class _Removal:
             try:
                 self._check_conflicts(image_id, force=force, with_names=True)
             except Conflict:
-                return  # the name is gone, as was asked for; something still needs the image
+                return  # untagged as requested; the image is still in use
         elif self._is_of_one_repository(image_id):
             self._check_conflicts(image_id, force=force, with_names=False)
             for name in self._names(image_id):
@@ -136,9 +137,9 @@ class _Removal:
         self._delete(image_id, keep_parents=keep_parents)
 
     def prune(self, image: Image) -> None:
-        """Remove an image by each of its names, as far as it goes without force."""
+        """Remove an image by each of its names, without force."""
         if image.id not in self._images:
-            return  # gone with a child of its
+            return  # removed with a child
         if not self._names(image.id) and self._children(image.id):
             return
         for ref in self._names(image.id) or [image.id]:
@@ -148,13 +149,13 @@ class _Removal:
                 continue
 
     def collect_released(self) -> None:
-        """Delete what is kept for containers only, where no container is left."""
+        """Delete images marked "removed" that no container uses."""
         for image_id in [i for i, record in self._images.items() if record.get("removed")]:
             if not self._in_use(image_id):
                 self._drop(image_id)
 
     def write(self, lock: ImagesLock) -> None:
-        """Let go of what goes, and write the catalogue; on a full disk that is what makes room."""
+        """Move layers out, delete configs, then write images.json: the removals free disk space."""
         with lock.unsettled():
             for chain_id in self._removed_layers:
                 bare = chain_id.removeprefix(PREFIX)
@@ -166,7 +167,7 @@ class _Removal:
         emit_all(self._store, self.events)
 
     def _name_of(self, ref: str, image_id: str) -> str | None:
-        """The image's name that `ref` is, or None where it is an id."""
+        """The image's name that `ref` means, or None for an ID."""
         start = ref.removeprefix(PREFIX)
         for name in self._names(image_id):
             if name == _familiar(ref):
@@ -182,18 +183,18 @@ class _Removal:
         self.lines.append(f"Untagged: {name}")
 
     def _add_event(self, image_id: str, action: str) -> None:
-        """Have an event told of an image, which may be gone by then."""
+        """Queue an event of an image, which may be deleted when it is emitted."""
         image = Image(self._store, image_id, self._images[image_id], [])
         self.events.append(image_event(image, action, labelled=action != "delete"))
 
     def _is_of_one_repository(self, image_id: str) -> bool:
-        """At most one tag, and digests of the same repository only."""
+        """Whether the image has at most one tag, and digests of the same repository only."""
         names = self._names(image_id)
         repositories = {reference.parse(name).familiar_name for name in names}
         return len(repositories) <= 1 and sum("@" not in name for name in names) <= 1
 
     def _untag_digests_left_alone(self, image_id: str, name: str) -> None:
-        """With a repository's last tag of an image, its digests there go too."""
+        """After the last tag of a repository, untag its digests too."""
         repository = reference.parse(name).familiar_name
         left = [n for n in self._names(image_id) if reference.parse(n).familiar_name == repository]
         if "@" not in name and all("@" in n for n in left):
@@ -201,7 +202,7 @@ class _Removal:
                 self._untag(digest)
 
     def _check_last_name(self, image_id: str, ref: str, *, force: bool) -> None:
-        """The last name of an image in use is not taken away by mistake."""
+        """Raise Conflict for the last name of an image in use, unless forced."""
         users = self._in_use(image_id)
         if force or not users or not self._is_of_one_repository(image_id):
             return
@@ -212,7 +213,7 @@ class _Removal:
         )
 
     def _check_conflicts(self, image_id: str, *, force: bool, with_names: bool) -> None:
-        """Refuse where something still needs the image."""
+        """Raise Conflict if a container or a child image uses the image."""
         users = self._in_use(image_id)
         running = [user for user in users if user[1]]
         if self._children(image_id):
@@ -240,7 +241,7 @@ class _Removal:
         ]
 
     def _delete(self, image_id: str, *, keep_parents: bool) -> None:
-        """Delete an image, and its parents that only it has kept."""
+        """Delete an image, and its parents that are unused now."""
         while image_id:
             for name in self._names(image_id):
                 self._untag(name)
@@ -257,8 +258,8 @@ class _Removal:
             image_id = "" if kept or keep_parents else parent
 
     def _drop(self, image_id: str) -> None:
-        """Drop an image's record, its config, and the layers that nothing else stands on."""
-        # A monitor has this module for `collect`, and seldom comes here.
+        """Drop an image's record, its config, and its layers that are unreferenced now."""
+        # The monitor imports this module for `collect_garbage`, and rarely needs these.
         from minidock.engine.image.build_cache import cached_layers
         from minidock.engine.image.layers import size_of_layer
 
@@ -281,7 +282,7 @@ class _Removal:
 
 
 def _user(user: tuple[str, bool]) -> str:
-    """A container as Docker's texts name it: the first twelve digits of its id."""
+    """A container in Docker's messages: the first twelve digits of its ID."""
     return user[0][:12] if len(user[0]) == 64 else user[0]
 
 

@@ -1,11 +1,11 @@
 """`save`: images as an archive that Docker, Podman and skopeo read.
 
     oci-layout, index.json, blobs/sha256/…      the OCI image layout
-    manifest.json, repositories                 Docker's own tables, which point to the same blobs
+    manifest.json, repositories                 Docker's index files, which name the same blobs
 
-This is the form of Docker 25 and later. The layers are made again from their files and tar-split.z,
-bit by bit, so that an image keeps its ID, and its layers their digests, wherever it travels. All
-sizes are known before, and so the archive can go into a pipe as it is made.
+This is the format of Docker 25 and later. The layers are rebuilt byte for byte from their files and
+tar-split.z, so that image IDs and layer digests stay the same. All sizes are known in advance, so
+the archive can be streamed to a pipe.
 
 Sources: OCI image-spec image-layout.md; moby image/tarexport/save.go.
 """
@@ -37,13 +37,13 @@ def save(
 ) -> None:
     """Write images with their layers and names as one archive.
 
-    refs: names, by which only that name is saved; a name without a tag saves all its tags; ids,
-    which save the image without a name. stream: where to, a file or a pipe.
-    progress: called with a layer's short digest, the bytes done and the bytes in all.
-    Raises NotFound before anything is written, StoreError where a layer's files were changed.
+    refs: names, saved with that name; names without a tag, saved with all their tags; IDs, saved
+    without a name. stream: a file or a pipe.
+    progress: called with a layer's short digest, the bytes done and the total.
+    Raises NotFound before anything is written, StoreError if a layer's files were changed.
     """
     chosen = _choose(store, list(refs))
-    layers: dict[str, str] = {}  # digest -> chain id: a layer that two images share goes in once
+    layers: dict[str, str] = {}  # digest -> chain ID: a shared layer is saved once
     documents: dict[str, bytes] = {}
     docker_table: list[dict[str, Any]] = []
     index: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ def save(
 
 
 def _choose(store: Store, refs: list[str]) -> list[tuple[Image, list[str]]]:
-    """The images to save, each once, with the names to save it by."""
+    """The images to save, each once, with its names in the archive."""
     images = ImageStore(store)
     names_by_id: dict[str, list[str]] = {}
     found: dict[str, Image] = {}
@@ -91,7 +91,7 @@ def _choose(store: Store, refs: list[str]) -> list[tuple[Image, list[str]]]:
 
 
 def _resolve_argument(images: ImageStore, ref: str) -> Iterator[tuple[Image, list[str]]]:
-    """What one argument means: an image by name or id, or all tags of a bare name."""
+    """Resolve an argument: an image by name or ID, or all tags of a name without a tag."""
     is_id = ref.startswith(PREFIX) or "@" in ref
     if not is_id and not (len(ref) == 64 and is_hex(ref)):
         parsed = reference.parse(ref)
@@ -123,7 +123,7 @@ def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:
 
 
 def _index_entries(content: bytes, names: list[str]) -> Iterator[dict[str, Any]]:
-    """The image in index.json: once for each name, or once without."""
+    """The entries of an image in index.json: one for each name, or one without a name."""
     entry = manifest.descriptor(manifest.MANIFEST, sha256(content), len(content))
     for name in names:
         parsed = reference.parse(name)
@@ -151,7 +151,7 @@ def _archive(
     layers: dict[str, str],
     progress: Progress | None,
 ) -> Iterator[bytes]:
-    """The bytes of the archive, in chunks: tables first, so that a reader knows what will come."""
+    """The archive in chunks: index files first, so that a reader can plan."""
     for name, content in tables.items():
         yield from _tar_member(name, content)
     for folder in ("blobs", "blobs/sha256"):
@@ -181,7 +181,7 @@ def _json(value: Any) -> bytes:
 
 
 def _write_all(stream: BinaryIO, content: bytes) -> None:
-    """Write to a stream that may take less than all at a time."""
+    """Write all content to a stream that may do short writes."""
     written = stream.write(content)
     while written is not None and written < len(content):
         written += stream.write(memoryview(content)[written:])

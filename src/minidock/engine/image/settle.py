@@ -1,9 +1,9 @@
-"""What a kill between two renames left: layers that nothing names, images that lack some.
+"""Recover from an interrupted change of images: unreferenced layers, incomplete images.
 
-images.json, the records of the build cache and the directories of layers cannot change in one step.
-Whoever changes more than one of them does it in `with lock.unsettled()` (store/store.py); where
-that block was cut short, whoever takes the images' lock next puts it right: what was coming in is
-not there, what was on its way out is gone.
+images.json, the records of the build cache and the layer directories cannot change atomically. A
+command that changes more than one of them does so in `with lock.unsettled()` (store/store.py). If
+it is killed there, the next holder of the images' lock recovers: it undoes an addition and
+completes a removal.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str) -> list[str]:
-    """Move layers that neither an image nor the build cache names into a directory of staging/.
+    """Move layers that neither an image nor the build cache references into a staging directory.
 
-    The caller holds the store's lock. Returns the layers' names there, which are bare chain ids.
+    The caller holds the store's lock. Returns their names there: chain IDs without "sha256:".
     """
     images = catalogue["images"].values()
     named = {chain_id for image in images for chain_id in image["layers"]} | cached_layers(store)
@@ -40,9 +40,9 @@ def move_out(store: Store, catalogue: dict[str, dict[str, Any]], directory: str)
 
 
 def settle(store: Store) -> None:
-    """Put right what a kill left. The caller holds the store's lock.
+    """Remove incomplete images and unreferenced layers. The caller holds the store's lock.
 
-    images.json comes last: the disk may be full, and what goes makes room.
+    Writes images.json last: if the disk is full, the removals free space for it.
     """
     catalogue = images_json.read(store)
     broken = [i for i, record in catalogue["images"].items() if not _is_whole(store, i, record)]
@@ -60,13 +60,13 @@ def settle(store: Store) -> None:
         if PREFIX + name not in catalogue["images"]:
             os.unlink(f"{store.blobs}/{name}")
     for name in os.listdir(store.root):
-        if name.startswith("images.json.") and writer_of(name):  # not renamed yet
+        if name.startswith("images.json.") and writer_of(name):  # a temporary file, not renamed
             os.unlink(f"{store.root}/{name}")
     if broken:
         images_json.write(store, catalogue)
 
 
 def _is_whole(store: Store, image_id: str, record: dict[str, Any]) -> bool:
-    """Whether an image's config and all of its layers are there."""
+    """Whether an image's config and all of its layers exist."""
     parts = [store.blob(image_id), *(store.layer(chain_id) for chain_id in record["layers"])]
     return all(os.path.exists(part) for part in parts)

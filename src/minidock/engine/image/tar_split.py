@@ -1,17 +1,17 @@
-"""A layer's tar archive, kept without its contents, so that it can be made again bit by bit.
+"""tar-split: store a layer's tar archive without file contents, and rebuild it byte for byte.
 
-`save` and `push` need each layer as the very archive that came, or its digest would be another
-one. But an archive does not follow from the files: it holds an order, padding, user names and
-half a dozen ways of writing a long name. So, while a layer is unpacked, whatever is not content of
-a file goes into `tar-split.z` (the idea and the name are Docker's):
+`save` and `push` need each layer as the original archive, with the same digest. The files do not
+determine the archive: it also has an order of entries, padding, user names, and several formats of
+long names. So unpacking writes everything except file contents to `tar-split.z` (the idea and the
+name are Docker's):
 
-    byte "B", length:u32, bytes             headers, padding, contents that became no file
+    byte "B", length:u32, bytes             headers, padding, contents without a file
     byte "F", ordinal:u32, path length:u16, path, pieces:u32, then offset:u64, length:u64 each
-                                            contents, to be read from diff/<path> again
+                                            contents of the file diff/<path>
 
-all little-endian, as one zlib stream. The pieces are one for an ordinary file, and the runs of data
-of a sparse one. If a later entry of the same archive replaced the file, its contents are in
-replaced/<ordinal> instead. Files of a layer never change, which is why this works.
+all little-endian, in one zlib stream. A regular file is one piece; a sparse file has one for each
+data segment. If a later entry of the archive replaced the file, its contents are in
+replaced/<ordinal>. This works because files of a layer never change.
 
 Source: github.com/vbatts/tar-split, for the idea.
 """
@@ -41,7 +41,7 @@ _FLUSH_AT = 1 << 16
 class TarSplitWriter:
     """Writes tar-split.z while a layer is unpacked.
 
-    fd: where to; opened by the caller, who may be in a chroot when it is written to.
+    fd: opened by the caller, for writing; the writer may run after chroot(2).
     """
 
     def __init__(self, fd: int) -> None:
@@ -53,7 +53,7 @@ class TarSplitWriter:
         self.total_bytes = 0
 
     def record(self, content: bytes) -> None:
-        """Keep bytes of the archive as they are."""
+        """Record bytes of the archive verbatim."""
         self._pending.append(content)
         self._pending_bytes += len(content)
         self.total_bytes += len(content)
@@ -61,7 +61,7 @@ class TarSplitWriter:
             self._flush()
 
     def record_file(self, path: bytes, pieces: list[tuple[int, int]]) -> int:
-        """Note that contents of the archive went into a file; returns the file's ordinal."""
+        """Record a reference to a file's contents; returns the file's ordinal."""
         self._flush()
         self.files += 1
         self.total_bytes += sum(length for _, length in pieces)
@@ -74,7 +74,7 @@ class TarSplitWriter:
         return self.files
 
     def finish(self) -> None:
-        """Write what is still pending; the file is complete after this."""
+        """Flush; the file is complete after this."""
         self._flush()
         self._write_all(self._deflate.flush())
 
@@ -93,10 +93,10 @@ class TarSplitWriter:
 
 
 def rebuild_archive(layer: str) -> Iterator[bytes]:
-    """The tar archive that a layer's directory was unpacked from, in chunks.
+    """Rebuild the tar archive of a layer; yields chunks.
 
     The caller compares its digest with the layer's diff_id.
-    Raises StoreError where the layer's files are not what they were.
+    Raises StoreError if files of the layer are missing or truncated.
     """
     try:
         with open(f"{layer}/{FILE_NAME}", "rb") as file:
@@ -112,13 +112,13 @@ def rebuild_archive(layer: str) -> Iterator[bytes]:
                     yield from _contents(layer, records)
     except (OSError, zlib.error, struct.error) as error:
         raise StoreError(
-            f"the layer {layer} cannot be made into an archive again: {error}",
-            hint="its files were changed or removed by something else than minidock",
+            f"cannot rebuild the archive of the layer {layer}: {error}",
+            hint="another program has changed or removed its files",
         ) from None
 
 
 class _Records:
-    """The inflated bytes of tar-split.z, as many as are asked for."""
+    """Reads decompressed bytes of tar-split.z."""
 
     def __init__(self, read_file: object) -> None:
         self._read_file = read_file
@@ -142,7 +142,7 @@ class _Records:
 
 
 def _contents(layer: str, records: _Records) -> Iterator[bytes]:
-    """The contents that one "F" record stands for."""
+    """The contents that an "F" record references, in chunks."""
     ordinal, path_length = struct.unpack("<IH", records.read(6))
     path = records.read(path_length)
     (count,) = _COUNT.unpack(records.read(4))

@@ -1,18 +1,17 @@
-"""One layer's tar archive becomes a directory: the side of the wall where the archive has its way.
+"""Unpack a layer's tar archive into the root directory of this process.
 
-This runs in a forked child that is chrooted into the new, still empty layer
-(engine/image/layers.py), so that whatever the archive says, "/", ".." and its own symbolic links
-lead to places in that layer.
-Nothing is imported here once the child is inside, and it ends by os._exit.
+This code runs in a forked child, after chroot(2) into the new, empty layer
+(engine/image/layers.py): "/", ".." and symbolic links of a hostile archive cannot lead out of the
+layer. The child imports nothing after chroot, and ends by os._exit.
 
-What is done as Docker does it:
-- a name that exists is replaced, except that two directories become one;
-- the archive's own entry for "/" is passed over; directories that it left out are made: root, 0755;
-- symbolic links that the archive made are followed in the middle of a path, never at its end;
+As in Docker:
+- an entry replaces an existing file, but two directories are merged;
+- an entry for "/" is ignored; missing parent directories are made, owned by root, mode 0755;
+- symbolic links are followed as path components, never as the last one;
 - a whiteout ".wh.NAME" becomes overlayfs's: a character device 0/0; ".wh..wh..opq" becomes the
-  xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names mean nothing.
-What is not: a ".." that climbs out of the layer is refused (Docker's tar cuts it off), and long
-runs of zeros are left as holes, so that a bomb of zeros costs no disk.
+  xattr trusted.overlay.opaque on the directory; AUFS's other ".wh..wh." names are ignored.
+Unlike Docker, a ".." that leads out of the layer is refused (Docker strips it), and long runs of
+zeros become holes, so that a decompression bomb of zeros uses no disk space.
 
 Sources: OCI image-spec layer.md; moby pkg/archive/archive.go and archive_linux.go; overlayfs.rst
 "whiteouts and opaque directories"; chown(2) and capabilities(7) for why the owner comes first.
@@ -44,7 +43,7 @@ IMPLIED_DIRECTORY_MODE = 0o755
 _NODES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 _CHUNK = 1 << 18
 _ZEROS = bytes(_CHUNK)
-_HOLE_MIN = 1 << 16  # zeros in a shorter file are written: a hole would save too little
+_HOLE_MIN = 1 << 16  # a shorter hole would save too little
 _TIME_MAX_NS = (1 << 63) - 1
 _STORE_ERRNOS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOMEM)
@@ -52,9 +51,9 @@ _STORE_ERRNOS = frozenset(
 
 
 def clean_name(name: bytes) -> bytes:
-    """A path of the archive without "/" in front, "." and ".."; b"" for the root itself.
+    """Normalise a path of the archive: no leading "/", no "." and ".."; b"" for the root.
 
-    Raises ArchiveError for one that climbs above the root.
+    Raises ArchiveError for a path that leads above the root.
     """
     parts: list[bytes] = []
     for part in name.split(b"/"):
@@ -73,7 +72,7 @@ class LayerUnpacker:
     """Unpacks the entries of one archive into the current root directory.
 
     replaced_fd: an open directory outside, for contents that a later entry replaces.
-    content_bytes: after `unpack`, the sum of the sizes of files and links, as Docker counts it.
+    content_bytes: after `unpack`, the sum of the sizes of files and links, as in Docker.
     """
 
     def __init__(self, reader: TarReader, split: TarSplitWriter, *, replaced_fd: int) -> None:
@@ -89,7 +88,7 @@ class LayerUnpacker:
     def unpack(self) -> None:
         """Unpack all entries, up to the end of the stream.
 
-        Raises ArchiveError, or StoreError where the disk is full or refuses.
+        Raises ArchiveError; StoreError for a disk error.
         """
         for entry in self._reader:
             try:
@@ -101,7 +100,7 @@ class LayerUnpacker:
             os.utime(path, ns=(mtime_ns, mtime_ns))
 
     def _unpack_entry(self, entry: Entry) -> None:
-        """Make one entry, whatever it is."""
+        """Unpack one entry of any type."""
         name = clean_name(entry.name)
         if not name:
             return
@@ -127,13 +126,13 @@ class LayerUnpacker:
             self._create_node(path, entry)
         else:
             raise ArchiveError(
-                f"{entry.shown()} is of a kind that no image layer holds: {chr(entry.kind)!r}"
+                f"{entry.shown()} has a type that a layer cannot contain: {chr(entry.kind)!r}"
             )
 
     def _make_parents(self, parent: bytes) -> bytes:
-        """Make the directories of a path that the archive left out.
+        """Make the missing parent directories of an entry.
 
-        Returns where they really are, below "/" and with a "/" behind, symbolic links resolved.
+        Returns the parent's absolute path with symbolic links resolved and a trailing "/".
         """
         outer, _, base = parent.rpartition(b"/")
         around = self._real_directories.get(outer) if outer else b"/"
@@ -163,7 +162,7 @@ class LayerUnpacker:
             elif entry.size_bytes:
                 self._write_content(fd, 0, entry.size_bytes)
                 if entry.size_bytes >= _HOLE_MIN:
-                    os.ftruncate(fd, entry.size_bytes)  # where the file ends in a hole
+                    os.ftruncate(fd, entry.size_bytes)  # extends the file over a trailing hole
                 self._note_contents(fd, path, [(0, entry.size_bytes)])
             self.content_bytes += entry.size_bytes
             # The owner before the mode and the xattrs: chown drops setuid and capabilities.
@@ -178,7 +177,7 @@ class LayerUnpacker:
             os.close(fd)
 
     def _write_segments(self, fd: int, path: bytes, entry: Entry) -> None:
-        """The runs of data of a sparse file; what is between them stays a hole."""
+        """Write the data segments of a sparse file, with holes between them."""
         pieces = [piece for piece in entry.segments or () if piece[1]]
         for offset, length in pieces:
             self._write_content(fd, offset, length)
@@ -187,7 +186,7 @@ class LayerUnpacker:
             self._note_contents(fd, path, pieces)
 
     def _write_content(self, fd: int, offset: int, length: int) -> None:
-        """Copy content into a file, long runs of zeros excepted."""
+        """Copy content into a file, leaving long runs of zeros as holes."""
         read = self._reader.read_content
         if length <= _HOLE_MIN:
             _write_all(fd, read(length), offset)
@@ -210,7 +209,7 @@ class LayerUnpacker:
         except FileExistsError:
             status = os.lstat(path)
             if not stat.S_ISDIR(status.st_mode):
-                opaque = is_whiteout(status)  # ".wh.x" and then "x/": a new x, not the lower one
+                opaque = is_whiteout(status)  # ".wh.x", then "x/": replaces the lower x
                 self._remove_existing(path)
                 os.mkdir(path, 0o700)
         self._set_metadata(path, entry)
@@ -230,7 +229,7 @@ class LayerUnpacker:
             raise ArchiveError(
                 f"{entry.shown()} is a hard link to {tar.shown(entry.link)}, which is not in "
                 "this layer",
-                hint="a link across layers has no meaning; Docker refuses it too",
+                hint="a hard link must stay within its layer; Docker refuses it too",
             ) from None
 
     def _create_node(self, path: bytes, entry: Entry) -> None:
@@ -251,13 +250,13 @@ class LayerUnpacker:
         try:
             os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
         except FileExistsError:
-            # The layer has a file of that name as well, which hides the lower one anyway; a
-            # directory would be merged with the lower one, and must not be.
+            # The layer also has a file of that name, which hides the lower one. A directory would
+            # be merged with the lower one, so it becomes opaque.
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 os.setxattr(path, OPAQUE_XATTR, b"y")
 
     def _create(self, path: bytes, make, *arguments):  # type: ignore[no-untyped-def]
-        """Make a file by `make(*arguments)`; what has its name already goes."""
+        """Call `make(*arguments)`, which creates a file; replaces an existing one."""
         try:
             return make(*arguments)
         except FileExistsError:
@@ -265,7 +264,7 @@ class LayerUnpacker:
             return make(*arguments)
 
     def _remove_existing(self, path: bytes) -> None:
-        """Remove what an entry replaces; contents that tar-split.z needs are set aside."""
+        """Remove a replaced file or tree; keep contents that tar-split.z references."""
         self.replaced_any = True
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -290,7 +289,7 @@ class LayerUnpacker:
             os.rename(path, b"%d" % ordinal, dst_dir_fd=self._replaced_fd)
 
     def _set_metadata(self, path: bytes, entry: Entry) -> None:
-        """Owner, then mode, then xattrs, then time, of what is no regular file."""
+        """Set owner, mode, xattrs and time, in this order, of anything but a regular file."""
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         if entry.kind != tar.SYMLINK:
             os.chmod(path, entry.mode)
@@ -314,9 +313,9 @@ def is_whiteout(status: os.stat_result) -> bool:
 
 
 def _set_xattrs(target: int | bytes, entry: Entry) -> None:
-    """Extended attributes, file capabilities among them.
+    """Set extended attributes, including file capabilities.
 
-    trusted.overlay.* steers overlayfs itself: with a redirect, a layer could reach into others.
+    Skips trusted.overlay.*, which controls overlayfs: a redirect could expose other layers' files.
     """
     follow = {} if isinstance(target, int) else {"follow_symlinks": False}
     for name, value in entry.xattrs.items():
@@ -341,16 +340,16 @@ def _write_all(fd: int, content: bytes, offset: int) -> None:
 
 
 def _kernel_time(mtime_ns: int) -> int:
-    """A time that every file system takes: before 1970 or after 2262 becomes 1970, as Docker's."""
+    """Clamp a time for all file systems: before 1970 or after 2262 becomes 1970, as in Docker."""
     return mtime_ns if 0 <= mtime_ns <= _TIME_MAX_NS else 0
 
 
 def _entry_error(entry: Entry, error: Exception) -> Exception:
-    """What an entry that cannot be made says to its user."""
+    """Convert an exception of an entry to ArchiveError or StoreError."""
     if isinstance(error, OSError) and error.errno in _STORE_ERRNOS:
         return StoreError(
             f"cannot unpack {entry.shown()}: {os.strerror(error.errno)}",
-            hint="nothing of the image was kept; free some space and load it again",
+            hint="nothing of the image was kept; free some disk space and load it again",
         )
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return ArchiveError(f"the archive's entry {entry.shown()} cannot be made: {reason}")
+    return ArchiveError(f"cannot unpack the archive's entry {entry.shown()}: {reason}")

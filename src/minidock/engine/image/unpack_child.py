@@ -1,8 +1,8 @@
-"""The process inside the wall: from fork to os._exit (see layers.py for the other side).
+"""The child process that unpacks a layer after chroot(2) (see layers.py for the parent).
 
-The rules for crossing a wall hold here as for a container's init: everything is imported before
-chroot(2), sys.path and sys.meta_path are empty after it, so that no file of the layer can be
-executed as a module of ours, and no exception leaves `run`.
+The rules are those of a container's init: all modules are imported before chroot(2), and sys.path
+and sys.meta_path are cleared after it, so that Python cannot import a hostile module from the
+layer; no exception leaves `run`.
 
 Source: chroot(2).
 """
@@ -31,18 +31,18 @@ _BUFFER = 1 << 18
 
 
 def run(layer: str, archive: int, answer: int) -> NoReturn:
-    """Unpack the archive that comes from one pipe; say how it went through the other."""
+    """Unpack the archive from one pipe; write the result to the other."""
     report_and_exit(answer, lambda: _unpack(layer, archive))
 
 
 def report_and_exit(answer: int, unpack: Callable[[], dict[str, Any]]) -> NoReturn:
-    """Do what is to be done behind the wall, tell the parent how it went, and end."""
+    """Unpack, report the result or error to the parent, and exit."""
     result: dict[str, Any]
     try:
         result = unpack()
     except MinidockError as error:
         result = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
-    except BaseException as error:  # past the wall nothing may unwind: the parent reports it
+    except BaseException as error:  # a forked child must not unwind the parent's stack
         result = {"kind": "StoreError", "error": f"unpacking failed: {error!r}", "hint": ""}
     try:
         os.write(answer, jsontext.dumps(result).encode())
@@ -52,7 +52,7 @@ def report_and_exit(answer: int, unpack: Callable[[], dict[str, Any]]) -> NoRetu
 
 def _unpack(layer: str, archive: int) -> dict[str, Any]:
     use_journal(None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us, by closing the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us by closing the pipe
     os.umask(0)
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     replaced_fd = os.open(f"{layer}/{tar_split.REPLACED}", os.O_RDONLY | os.O_DIRECTORY | flags)
@@ -66,7 +66,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
     unpacker.unpack()
     split.finish()
     if not split.total_bytes:
-        raise ArchiveError("a layer of the image is empty: not even the end of a tar archive")
+        raise ArchiveError("a layer of the image is empty: it lacks the end of a tar archive")
     return {
         "content_bytes": unpacker.content_bytes,
         "tar_bytes": split.total_bytes,
@@ -75,7 +75,7 @@ def _unpack(layer: str, archive: int) -> dict[str, Any]:
 
 
 def enter_chroot(directory: str) -> None:
-    """Make a directory the root of this process, and forget where modules come from."""
+    """Make a directory the root of this process, and disable imports."""
     chroot(directory)
     sys.path.clear()
     sys.meta_path.clear()

@@ -1,8 +1,8 @@
-"""A container's own layer, its overlay upperdir.
+"""A container's overlay upperdir, without mount point stubs.
 
-Left out of a walk through it are the mount points that starting a container leaves in its upperdir
-where the image has none. Docker keeps them in an "init layer" below the container's own, so that
-there, too, neither diff nor commit shows them.
+The start of a container makes missing mount points in its upperdir; a walk skips these stubs.
+Docker keeps them in an "init layer" below the upperdir, so its diff and commit do not show them
+either.
 
 Source: moby daemon/initlayer/setup_unix.go; overlayfs.rst.
 """
@@ -45,7 +45,7 @@ class Upper(Tree):
         self._lowers = [os.fsencode(lower) for lower in reversed(lowers)]
 
     def passes_over(self, entry: Entry) -> bool:
-        """Whether an entry is a mount point that the container's start made, or holds only such."""
+        """Whether an entry is a mount point stub, or a directory with nothing but stubs."""
         status = entry.status
         if entry.path in INIT_FILES:
             is_empty_file = stat.S_ISREG(status.st_mode) and not status.st_size
@@ -65,15 +65,15 @@ class Upper(Tree):
         names = os.listxattr(fd)
         if any(name in names for name in _REDIRECTS):
             raise StoreError(
-                f"{path!r} of the container was renamed by overlayfs's redirect_dir, which a layer "
-                "cannot say",
-                hint="echo N > /sys/module/overlay/parameters/redirect_dir, and start it again",
+                f"{path!r} of the container was renamed by overlayfs's redirect_dir, which "
+                "an image layer cannot represent",
+                hint="echo N > /sys/module/overlay/parameters/redirect_dir; restart the container",
             )
         opaque = OPAQUE_XATTR.decode()
         return opaque in names and os.getxattr(fd, opaque) == b"y"
 
     def _in_image(self, path: bytes) -> os.stat_result | None:
-        """What the image has at a path, by its topmost layer that says anything of it."""
+        """The lstat of a path in the image; None if it is missing or whited out."""
         for lower in self._lowers:
             try:
                 status = os.lstat(lower + b"/" + path)

@@ -1,13 +1,13 @@
-"""How the files of a container's own layer come into the store: taken, or copied.
+"""Move or copy the files of an upperdir into a layer of the store.
 
-    Taken    the upperdir itself becomes the layer's diff/: not a byte is written. Its container is
-             over. Overlayfs's notes to itself go, and what no archive holds: sockets, what the
-             start left, the fractions of seconds.
-    Copied   the container lives on with its files. A file system that can share blocks shares them
-             (FICLONE), any other copies within the kernel, holes as holes.
+    MovedFiles    the upperdir itself becomes the layer's diff/, without writing data; its container
+                  has ended. Removes what a tar archive cannot represent: overlayfs's own xattrs,
+                  sockets, mount point stubs, fractions of seconds.
+    CopiedFiles   the container keeps its files. Shares blocks (FICLONE) if the file system can,
+                  else copies within the kernel and keeps holes.
 
-Both end with the same tree, the one that the layer's archive unpacks to. The walk that calls them
-(upper_layer.py) gives each entry once, a directory before what is in it.
+Both produce the tree that the layer's archive unpacks to. The caller (upper_layer.py) passes each
+entry once, a directory before its contents.
 
 Sources: ioctl_ficlone(2), copy_file_range(2), lseek(2) "SEEK_DATA"; overlayfs.rst.
 """
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from minidock.engine.image.upper_walk import Entry
 
     class LayerFiles(Protocol):
-        """Where a walk's entries go."""
+        """The destination of a walk's entries."""
 
         def file(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> int:
-            """A regular file, open as fd; returns a descriptor of what is in the layer."""
+            """Add a regular file, open as fd; returns a descriptor of the layer's file."""
 
         def directory(self, entry: Entry, fd: int, xattrs: dict[bytes, bytes]) -> None: ...
 
         def other(self, entry: Entry, link: bytes) -> None:
-            """A symbolic link, a device, a FIFO, a whiteout."""
+            """Add a symbolic link, a device, a FIFO or a whiteout."""
 
         def hard_link(self, entry: Entry, first: bytes) -> None: ...
 
         def leave_out(self, entry: Entry) -> None: ...
 
         def finish(self) -> None:
-            """After the walk: the layer's diff/ is complete."""
+            """Complete the layer's diff/ after the walk."""
 
         def __enter__(self) -> LayerFiles: ...
 
@@ -61,7 +61,7 @@ _OPAQUE = OPAQUE_XATTR.decode()
 
 
 class MovedFiles:
-    """The upperdir becomes the layer's diff/. If this fails halfway, its owner removes it."""
+    """The upperdir becomes the layer's diff/. After an error, the caller removes both."""
 
     def __init__(self, upper: Upper, diff: str) -> None:
         self._upper = upper
@@ -86,7 +86,7 @@ class MovedFiles:
 
     def other(self, entry: Entry, link: bytes) -> None:
         if entry.is_whiteout:
-            return  # several names of one inode, which overlayfs made, and without attributes
+            return  # overlayfs hard-links its whiteouts; they have no xattrs
         with self._upper.parent(entry.path) as (parent, name):
             path = b"/proc/self/fd/%d/%b" % (parent, name)
             for attribute in os.listxattr(path, follow_symlinks=False):
@@ -121,7 +121,7 @@ class MovedFiles:
 
 
 class CopiedFiles:
-    """The layer's diff/ is a copy, and what is hashed is the copy: it cannot change meanwhile."""
+    """The layer's diff/ is a copy; the copy is hashed, since it cannot change meanwhile."""
 
     def __init__(self, upper: Upper, diff: str) -> None:
         self._upper = upper
@@ -144,7 +144,9 @@ class CopiedFiles:
             if entry.status.st_size and not self._clone(fd, copy):
                 _copy_data(entry, fd, copy)
             if os.fstat(fd).st_size < entry.status.st_size:
-                raise changed_meanwhile(entry.path)  # its end is no hole: it was cut off
+                raise changed_meanwhile(
+                    entry.path
+                )  # truncated meanwhile; the missing end is not a hole
             os.ftruncate(copy, entry.status.st_size)
             # The owner before the mode and the xattrs: chown drops setuid and capabilities.
             os.fchown(copy, entry.status.st_uid, entry.status.st_gid)
@@ -196,7 +198,7 @@ class CopiedFiles:
             os.utime(path, (time, time), dir_fd=self._root, follow_symlinks=False)
 
     def _clone(self, fd: int, copy: int) -> bool:
-        """Let the copy share the file's blocks, where the file system can."""
+        """Share the file's blocks with the copy; returns False if the file system cannot."""
         import fcntl
 
         if not self._can_clone:
@@ -211,7 +213,7 @@ class CopiedFiles:
 
 
 def _copy_data(entry: Entry, fd: int, copy: int) -> None:
-    """Copy a file's runs of data to the same places."""
+    """Copy a file's data segments to the same offsets, skipping holes."""
     size = entry.status.st_size
     at = 0
     while at < size:
@@ -231,7 +233,7 @@ def _copy_data(entry: Entry, fd: int, copy: int) -> None:
 
 
 def _copy_range(fd: int, copy: int, count: int, at: int) -> int:
-    """Copy bytes to the same place; returns how many. Not between file systems."""
+    """Copy bytes to the same offset; returns the number. sendfile(2) across file systems."""
     try:
         return os.copy_file_range(fd, copy, count, at, at)
     except OSError as error:
@@ -242,14 +244,14 @@ def _copy_range(fd: int, copy: int, count: int, at: int) -> int:
 
 
 def _remove_overlay_xattrs(fd: int, *, keep: str = "") -> None:
-    """Remove overlayfs's own attributes: which inode a file was copied from, and the like."""
+    """Remove overlayfs's own xattrs, such as trusted.overlay.origin."""
     for name in os.listxattr(fd):
         if name.startswith(_OVERLAY) and name != keep:
             os.removexattr(fd, name)
 
 
 def _set_time(target: int | bytes, entry: Entry, *, dir_fd: int | None = None) -> None:
-    """Set a file's time to the whole seconds that its layer says."""
+    """Set a file's times to whole seconds, as in the layer's archive."""
     time = seconds(entry)
     if isinstance(target, int):
         os.utime(target, (time, time))

@@ -1,10 +1,10 @@
-"""A container's own layer, its overlay upperdir, becomes a layer of the store, in one walk.
+"""Make an upperdir a layer of the store, in one walk.
 
     each entry ──▶ its header ──────────────▶ digest, tar-split.z     (upper_tar.py)
                └─▶ its file, in diff/ ──────▶ content: digest         (upper_files.py)
 
-So the layer's archive is never written anywhere: its digest is reckoned as it would be, and what is
-kept is what unpacking it would have left. `save` makes the archive from that (tar_split.py).
+The layer's archive is hashed but not written; the store gets what unpacking it would produce.
+`save` rebuilds the archive from that (tar_split.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 
 class UpperLayer:
-    """The archive of an upperdir, reckoned while its files go where `files` puts them.
+    """Hashes the archive of an upperdir and passes its files to `files`.
 
     split_fd: tar-split.z, opened for writing.
     diff_id, tar_bytes, content_bytes: after `write`, the archive's digest and length, and the sum
@@ -43,7 +43,7 @@ class UpperLayer:
         self._split = tar_split.TarSplitWriter(split_fd)
         self._progress = progress
         self._hash = StreamHash()
-        self._first_names: dict[int, bytes] = {}  # inode -> the name under which it went in
+        self._first_names: dict[int, bytes] = {}  # inode -> its first name in the archive
         self.diff_id = ""
         self.content_bytes = 0
 
@@ -52,7 +52,7 @@ class UpperLayer:
         return self._split.total_bytes
 
     def write(self) -> None:
-        """Walk through the upperdir. Raises Conflict where a file changed meanwhile."""
+        """Walk the upperdir. Raises Conflict if a file changed meanwhile."""
         try:
             for entry in self._upper.walk():
                 self._add(entry)
@@ -64,7 +64,7 @@ class UpperLayer:
             self._hash.close()
 
     def _add(self, entry: Entry) -> None:
-        """One entry, whatever it is."""
+        """Add one entry of any type."""
         upper_tar.check_name(entry)
         mode = entry.status.st_mode
         if entry.is_whiteout:
@@ -128,13 +128,13 @@ class UpperLayer:
             self._record(tar_writer.padding(size))
 
     def _record(self, blocks: bytes) -> None:
-        """Bytes of the archive that are not content of a file."""
+        """Add bytes of the archive other than file contents: headers, padding."""
         self._hash.update(blocks)
         self._split.record(blocks)
 
 
 def xattrs_of(fd: int) -> dict[bytes, bytes]:
-    """The extended attributes that belong to a file, wherever it goes."""
+    """The extended attributes of a file that a copy keeps."""
     return {
         os.fsencode(name): os.getxattr(fd, name)
         for name in os.listxattr(fd)

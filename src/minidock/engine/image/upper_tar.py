@@ -1,12 +1,11 @@
-"""What the tar archive of a container's own layer says of each file: headers, in Docker's form.
+"""Tar headers of an upperdir's files, in Docker's format.
 
-Whiteouts are ".wh." files again, an opaque directory holds ".wh..wh..opq". Times are whole seconds.
-Of extended attributes all go along but overlayfs's own and the labels of the host's security
+A whiteout becomes a ".wh." file, an opaque directory contains ".wh..wh..opq". Times are whole
+seconds. Extended attributes are kept, except overlayfs's own and the labels of the host's security
 modules.
 
-What a layer cannot hold: a file that is really called ".wh.x" is refused, since every reader would
-take it for a whiteout (Docker makes an image of it, which it cannot save). Sockets are for the
-caller to leave out, as Docker does.
+A regular file named ".wh.x" is refused, since every reader would take it for a whiteout (Docker
+commits it, but then cannot save the image). The caller skips sockets, as Docker does.
 
 Source: OCI image-spec layer.md; moby pkg/archive.
 """
@@ -25,25 +24,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minidock.engine.image.upper_walk import Entry
 
-_PATH_MAX = 4095  # of path_resolution(7): what is deeper, nobody could open again at once
+_PATH_MAX = 4095  # of path_resolution(7): open(2) fails for a longer path
 
 
 def check_name(entry: Entry) -> None:
-    """Raise Conflict for a file whose name no layer can hold."""
+    """Raise Conflict for a file whose name a layer cannot represent."""
     if entry.path.rpartition(b"/")[2].startswith(WHITEOUT):
         raise Conflict(
-            f"the container has a file {os.fsdecode(entry.path)!r}, which an image cannot hold",
+            f"the container has a file {os.fsdecode(entry.path)!r}, "
+            "which an image layer cannot represent",
             hint="names that begin with .wh. mark deleted files in layers: rename it",
         )
     if len(entry.path) > _PATH_MAX:
         raise Conflict(
-            f"the container has a file whose path has {len(entry.path)} bytes, and an image "
-            f"holds at most {_PATH_MAX}: {os.fsdecode(entry.path[:60])}…",
+            f"the container has a file whose path has {len(entry.path)} bytes; the limit is "
+            f"{_PATH_MAX}: {os.fsdecode(entry.path[:60])}…",
         )
 
 
 def header(entry: Entry, *, link: bytes = b"", xattrs: dict[bytes, bytes] | None = None) -> bytes:
-    """The blocks in front of a file's content; for an opaque directory, its mark as well."""
+    """The header blocks of a file; for an opaque directory, also its ".wh..wh..opq" entry."""
     kind = tar.KIND_OF[stat.S_IFMT(entry.status.st_mode)]
     blocks = _header(entry, kind, link, xattrs)
     if entry.opaque:
@@ -52,19 +52,19 @@ def header(entry: Entry, *, link: bytes = b"", xattrs: dict[bytes, bytes] | None
 
 
 def hard_link(entry: Entry, first: bytes) -> bytes:
-    """A further name of a file whose content went in under the name `first`."""
+    """The header of a hard link to the entry `first`."""
     return _header(entry, tar.HARD_LINK, first, None)
 
 
 def whiteout(entry: Entry) -> bytes:
-    """That a file of the layers below is gone."""
+    """The header of a whiteout: a removed file of a lower layer."""
     directory, slash, name = entry.path.rpartition(b"/")
     path = directory + slash + WHITEOUT + name
     return tar_writer.header(path, mode=0o600, mtime_seconds=seconds(entry))
 
 
 def seconds(entry: Entry) -> int:
-    """A file's time, as a layer says it."""
+    """A file's modification time in whole seconds, at least 0."""
     return max(0, entry.status.st_mtime_ns // 1_000_000_000)
 
 

@@ -1,11 +1,11 @@
-"""Walking through a tree that a container owns, while the container may be running.
+"""Walk a directory tree of a container that may be running.
 
-It can swap a directory for a symbolic link between two of our calls. So each directory is opened
-component by component without following links, and each file is opened without following, without
-blocking, and looked at again once it is open.
+The container can replace a directory by a symbolic link between two system calls. So directories
+are opened component by component with O_NOFOLLOW; files are opened with O_NOFOLLOW and O_NONBLOCK,
+and checked by fstat(2) after the open.
 
-The walk holds the directories open that lead to where it is, so that each file costs one look and
-not one for each directory above it; of a tree that is too deep for that, the outer ones only.
+The walk keeps the parent directories of its position open, so that each file needs one lookup; in a
+very deep tree, the outermost ones only.
 
 Source: openat(2).
 """
@@ -51,14 +51,14 @@ class Entry:
 class Tree:
     """A directory and all below it, open for reading: `with Tree(path) as tree:`.
 
-    left_out: after a walk, the paths that it has passed over.
+    left_out: after a walk, the skipped paths.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.left_out: list[bytes] = []
         self._root = -1
-        self._open_directories: dict[bytes, int] = {}  # the directories around the walk's place
+        self._open_directories: dict[bytes, int] = {}  # the parents of the walk's position
 
     def __enter__(self) -> Self:
         try:
@@ -75,7 +75,7 @@ class Tree:
         os.close(self._root)
 
     def walk(self) -> Iterator[Entry]:
-        """All entries, each directory before what is in it, in the order of their names."""
+        """All entries in order of names, a directory before its contents."""
         self.left_out.clear()
         pending = [(b"", iter(self.names(b"")))]
         while pending:
@@ -99,7 +99,7 @@ class Tree:
                 pending.append((path, iter(self.names(path))))
 
     def open_file(self, entry: Entry) -> int:
-        """A descriptor of a regular file. Raises Conflict where it is none any more."""
+        """Open a regular file. Raises Conflict if it was replaced meanwhile."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self.parent(entry.path) as (parent, name):
             try:
@@ -113,7 +113,7 @@ class Tree:
         return fd
 
     def read_link(self, entry: Entry) -> bytes:
-        """Where a symbolic link points to."""
+        """The target of a symbolic link. Raises Conflict if it was replaced meanwhile."""
         with self.parent(entry.path) as (parent, name):
             try:
                 return os.readlink(name, dir_fd=parent)
@@ -121,7 +121,7 @@ class Tree:
                 raise changed_meanwhile(entry.path) from None
 
     def open_directory(self, path: bytes) -> int:
-        """A descriptor of a directory, reached without following any link."""
+        """Open a directory without following links. Raises Conflict if it was replaced."""
         start, rest = self._nearest(path)
         fd = os.dup(start)
         for name in rest:
@@ -137,13 +137,13 @@ class Tree:
         return fd
 
     def parent(self, path: bytes) -> _Parent:
-        """`with tree.parent(path) as (fd, name):` the directory around a file, and its name."""
+        """`with tree.parent(path) as (fd, name):` the parent directory of a file, and its name."""
         directory, _, name = path.rpartition(b"/")
         held = self._open_directories.get(directory) if directory else self._root
         return _Parent(self, directory, name, held)
 
     def _nearest(self, path: bytes) -> tuple[int, list[bytes]]:
-        """The innermost directory on the way to a path that is open, and the names from there."""
+        """The innermost open parent directory of a path, and the components below it."""
         rest: list[bytes] = []
         while path:
             if path in self._open_directories:
@@ -171,7 +171,7 @@ class Tree:
             os.close(fd)
 
     def entry(self, path: bytes) -> Entry | None:
-        """One entry; None where it is gone already."""
+        """One entry; None if it was removed meanwhile."""
         with self.parent(path) as (parent, name):
             try:
                 status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -187,18 +187,18 @@ class Tree:
         return Entry(path, status, opaque=opaque)
 
     def passes_over(self, entry: Entry) -> bool:
-        """Whether the walk leaves an entry out, with all below it."""
+        """Whether the walk skips an entry with all below it."""
         del entry
         return False
 
     def is_opaque(self, fd: int, path: bytes) -> bool:
-        """Whether a directory hides the lower ones of its name."""
+        """Whether a directory is opaque: hides the lower ones of its name."""
         del fd, path
         return False
 
 
 class _Parent:
-    """A directory's descriptor for a block: the walk's own, or one that is opened for it."""
+    """A context manager for a directory's descriptor: the walk's own, or a new one."""
 
     def __init__(self, tree: Tree, directory: bytes, name: bytes, held: int | None) -> None:
         self._tree = tree
@@ -219,7 +219,7 @@ class _Parent:
 
 
 def changed_meanwhile(path: bytes) -> Conflict:
-    """The error for a file that the container has changed while it was being read."""
+    """The error for a file that the container changed during the read."""
     return Conflict(
         f"{os.fsdecode(path)!r} changed while it was read",
         hint="the container is running; commit with --pause, or stop it first",

@@ -353,7 +353,7 @@ def test_mirrors_are_asked_before_docker_hub(
         missing = minidock("pull", "nosuch")
         assert missing.code == 1 and "manifest for nosuch:latest not found" in missing.stderr
         pushed = minidock("push", "mirrored")
-        assert pushed.code == 1 and "nothing is pushed to docker.io" in pushed.stderr
+        assert pushed.code == 1 and "the registry docker.io is blocked" in pushed.stderr
 
 
 def test_the_environments_proxy_is_asked_with_its_password(

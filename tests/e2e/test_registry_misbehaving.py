@@ -132,7 +132,7 @@ HOPELESS: dict[str, tuple[Act, str]] = {
     "500": (status(500), "received unexpected HTTP status: 500 Internal Server Error"),
     "404": (
         status(404, b'{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}'),
-        "is incomplete where it comes from: blob unknown: blob unknown",
+        "is incomplete in its registry: blob unknown: blob unknown",
     ),
     "403": (
         status(403, b'{"errors":[{"code":"DENIED","message":"not for you"}]}'),
@@ -141,7 +141,10 @@ HOPELESS: dict[str, tuple[Act, str]] = {
     "another content": (content(lambda c: c[:-1] + b"\1"), "verification failed for digest"),
     "no gzip any more": (content(bytes.upper), "verification failed for digest"),
     "too long": (content(lambda c: c + b"more"), "it is longer than the"),
-    "elsewhere by http": (status(302, Location="ftp://x/"), "which is not https"),
+    "elsewhere by http": (
+        status(302, Location="ftp://x/"),
+        "which is not a valid http or https URL",
+    ),
     "in circles": (status(302, Location="/v2/team/app/blobs/round"), "redirects"),
 }
 
@@ -190,7 +193,7 @@ def test_a_manifest_that_is_not_what_it_says_is_refused(
 def test_what_is_no_registry_is_said_to_be_none(minidock: Minidock, proxy: Proxy) -> None:
     proxy.on("GET", "/v2/", status(404), times=99)
     failed = minidock("pull", f"{proxy.host}/team/app:1")
-    assert failed.code == 1 and f"{proxy.host} is no registry" in failed.stderr
+    assert failed.code == 1 and f"{proxy.host} is not a registry" in failed.stderr
 
 
 @pytest.mark.parametrize("tag", ["../../_catalog", "a b", "\x1b[2J", ""])
@@ -200,7 +203,7 @@ def test_a_listed_tag_that_is_none_goes_no_further(
     listed = json.dumps({"name": "team/app", "tags": [tag]}).encode()
     proxy.on("GET", "/tags/list", status(200, listed))
     failed = minidock("pull", "-a", f"{proxy.host}/team/app")
-    assert failed.code == 1 and "which is no tag" in failed.stderr
+    assert failed.code == 1 and "which is not a valid tag" in failed.stderr
     assert "\x1b" not in failed.stderr and proxy.asked("GET", "/manifests/") == []
 
 
@@ -325,7 +328,7 @@ def test_a_push_tries_again(
     [
         (status(403, b'{"errors":[{"code":"DENIED","message":"read only"}]}'), "denied: read only"),
         (status(500), "received unexpected HTTP status: 500"),
-        (status(202), "without saying where"),
+        (status(202), "without a Location header"),
     ],
 )
 def test_a_push_that_is_refused_is_one_clear_error(

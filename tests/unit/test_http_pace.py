@@ -83,7 +83,7 @@ def test_a_registry_that_drips_is_given_up(
 ) -> None:
     with dripping(*DRIPS[what], authority=authority if scheme == "https" else None) as host:
         said = ends_early(lambda: read_all(settings, f"{scheme}://{host}/v2/"), Interrupted)
-    slow = "too slow" in said or "the headers do not come to an end" in said
+    slow = "too slow" in said or "the headers are incomplete at the deadline" in said
     assert slow or "no answer for" in said or "has sent nothing for" in said
 
 

@@ -1,16 +1,16 @@
-"""How a registry asks who we are, and what it is told.
+"""Authenticate to a registry: answer its WWW-Authenticate challenges.
 
     registry  ── 401, WWW-Authenticate: Basic realm="…" ─────────────────▶ user and password
-    registry  ── 401, WWW-Authenticate: Bearer realm=URL,service="…" ────▶ ask URL for a token:
+    registry  ── 401, WWW-Authenticate: Bearer realm=URL,service="…" ────▶ a token from URL:
 
         GET URL?service=…&scope=repository:team/app:pull    with user and password, if known
         {"token": "…", "expires_in": 300}                       then: Authorization: Bearer …
 
-A token is for certain scopes and for some minutes; it is kept that long. With an identity token
-instead of a password the token server gets a POST (OAuth 2, grant_type=refresh_token).
+A token has scopes and a lifetime; it is cached that long. With an identity token instead of a
+password, the token server gets a POST (OAuth 2, grant_type=refresh_token).
 
-A password goes only where it may: to the registry itself, or to the token server that it names,
-and never by http to a server that is reached by https.
+A password is sent only to the registry itself or to the token server that it names, and never by
+http if the registry is reached by https.
 
 Source: distribution.github.io "Token Authentication Specification", "OAuth2"; RFC 9110 section 11,
 RFC 7617, RFC 6750.
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from minidock.engine.registry.transport import Transport
 
 _LIFETIME_SECONDS_MAX = 86400
-_TOKEN_MAX = 32768  # characters; servers take no longer headers
-_LIFETIME_SECONDS = 60  # of a token that does not say
+_TOKEN_MAX = 32768  # characters; servers limit headers
+_LIFETIME_SECONDS = 60  # of a token without expires_in
 _MARGIN_SECONDS = 10
 _CLIENT = "minidock"
-_LOGIN_HINT = "minidock login REGISTRY     tells who you are"
+_LOGIN_HINT = "minidock login REGISTRY     logs in to the registry"
 _SEPARATORS = frozenset(' \t,="')
 
 
 class Challenge:
-    """One demand of a WWW-Authenticate header: its scheme in lower case, and its parameters."""
+    """One challenge of a WWW-Authenticate header: scheme (in lower case) and parameters."""
 
     def __init__(self, scheme: str, parameters: dict[str, str]) -> None:
         self.scheme = scheme
@@ -50,7 +50,7 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """The demands of a WWW-Authenticate header, those of several schemes one behind the other."""
+    """Parse the challenges of a WWW-Authenticate header, which may list several schemes."""
     found: list[Challenge] = []
     rest = header.strip()
     while rest:
@@ -68,7 +68,7 @@ def parse_challenges(header: str) -> list[Challenge]:
 
 
 class Authorizer:
-    """Answers a registry's demands, and remembers the tokens that it got for that."""
+    """Makes Authorization headers for a registry's challenges, and caches tokens."""
 
     def __init__(self, transport: Transport, url: str, credentials: Credentials | None) -> None:
         self._transport = transport
@@ -79,13 +79,13 @@ class Authorizer:
         self._lock = threading.Lock()
 
     def set_challenges(self, header: str) -> None:
-        """Note what the registry demands, and forget the tokens that it does not take any more."""
+        """Set the challenges of a 401 response, and drop the cached tokens."""
         with self._lock:
             self._challenges = parse_challenges(header) or self._challenges
             self._tokens.clear()
 
     def header(self, scopes: tuple[str, ...]) -> str:
-        """The Authorization for a request, "" where none is demanded or there is none to give.
+        """The Authorization header for a request, "" if none is required or possible.
 
         scopes: such as ("repository:team/app:pull",). Raises RegistryError.
         """
@@ -99,13 +99,13 @@ class Authorizer:
 
     @property
     def lacks_password(self) -> bool:
-        """Whether a password is demanded, and there is none."""
+        """Whether a password is required and missing."""
         return self._credentials is None and any(d.scheme == "basic" for d in self._challenges)
 
     def identity_token(self) -> str:
-        """Ask the token server for an identity token in place of the password; "" if it has none.
+        """Request an identity token that replaces the password; "" if the server issues none.
 
-        Raises RegistryError where it does not take the password.
+        Raises RegistryError if the server rejects the password.
         """
         for challenge in self._challenges:
             if challenge.scheme == "bearer":
@@ -135,7 +135,7 @@ class Authorizer:
     def _ask(
         self, challenge: Challenge, scopes: tuple[str, ...], *, offline: bool = False
     ) -> dict[str, object]:
-        """Ask the token server; returns its JSON document."""
+        """Send a request to the token server; returns its JSON document."""
         realm = challenge.parameters["realm"]
         self._check_realm(realm)
         credentials = self._credentials
@@ -172,7 +172,7 @@ class Authorizer:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise RegistryError(f"{printable(realm)} answered with something else than a token")
+            raise RegistryError(f"the response of {printable(realm)} is not a token")
         return answer
 
     def _check_realm(self, realm: str) -> None:
@@ -180,21 +180,21 @@ class Authorizer:
         scheme = urlsplit(realm).scheme
         if scheme not in ("http", "https") or (self._registry_scheme, scheme) == ("https", "http"):
             raise RegistryError(
-                f"the registry sends us to {printable(realm)} for a token, which is not https",
-                hint="a password is not sent there",
+                f"the registry's token server {printable(realm)} does not use https",
+                hint="passwords are not sent over http",
             )
 
 
 def _check_token(token: object) -> str:
-    """A token as a header may carry it. Raises RegistryError for anything else."""
+    """Check that a token is valid in a header. Raises RegistryError."""
     is_token = isinstance(token, str) and token.isascii() and len(token) <= _TOKEN_MAX
     if not is_token or any(character <= " " or character == "\x7f" for character in str(token)):
-        raise RegistryError("the token server answered with something else than a token")
+        raise RegistryError("the response of the token server is not a token")
     return str(token)
 
 
 def _token(text: str) -> tuple[str, str]:
-    """The word at the beginning of a text, and what follows it."""
+    """Split off the token at the beginning of a text; returns it and the rest."""
     end = 0
     while end < len(text) and text[end] not in _SEPARATORS:
         end += 1
@@ -202,7 +202,7 @@ def _token(text: str) -> tuple[str, str]:
 
 
 def _value(text: str) -> tuple[str, str]:
-    """A parameter's value, quoted or not, and what follows it."""
+    """Split off a parameter's value, quoted or not; returns it and the rest."""
     if not text.startswith('"'):
         return _token(text)
     value, at = "", 1

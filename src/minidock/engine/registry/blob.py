@@ -1,9 +1,8 @@
-"""A blob as it comes: hashed on the way, gone on with where it broke off, never believed.
+"""Download a blob: hash it, resume after a broken connection, verify the digest.
 
-A download that stalls or breaks is asked for again from the byte it had come to (Range), until it
-has failed five times without getting ahead in between. A registry that cannot do that sends the
-blob from its beginning, and what is known already is skipped. What was read is unpacked as it
-comes, and none of it counts before the end has been read and the digest is right.
+A download that stalls or breaks is resumed at its offset (Range), until it fails five times without
+progress. If the registry does not support Range, the known bytes are skipped. The content is
+unpacked as it arrives, and used only after its digest is verified.
 
 Source: OCI distribution-spec "Pulling blobs"; RFC 9110 section 14 (Range).
 """
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
     from minidock.engine.registry.client import Registry
 
-_PROGRESS_BYTES = 1 << 20  # so much more, and the failures so far are forgotten
+_PROGRESS_BYTES = 1 << 20  # this much progress resets the count of failures
 _PIECE = 1 << 17
 
 
 class Blob:
-    """A blob of a registry, to be read once, from its beginning to its end.
+    """A blob of a registry, read once, sequentially.
 
-    size: what its descriptor says. on_bytes: called with how many have come so far.
-    on_pause: called with the seconds until it is asked for again, and why.
+    size: from its descriptor. on_bytes: called with the bytes read so far.
+    on_pause: called with the seconds until the next attempt, and the error.
     """
 
     def __init__(
@@ -58,9 +57,9 @@ class Blob:
         self._is_verified = False
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; b"" at the end, once the digest was found right.
+        """Up to `size` bytes; b"" at the end, after the digest is verified.
 
-        Raises Interrupted where it breaks off again and again, RegistryError for a wrong digest.
+        Raises Interrupted after too many failures, RegistryError for a wrong digest.
         """
         if self._is_verified:
             return b""
@@ -81,12 +80,12 @@ class Blob:
         return piece
 
     def finish(self) -> None:
-        """Read what is left, so that the whole of it is verified."""
+        """Read the rest, so that the digest is verified."""
         while self.read():
             pass
 
     def close(self) -> None:
-        """Let go of the connection, wherever it is."""
+        """Close the connection, also in the middle of the content."""
         if self._response is not None:
             self._response.close()
             self._response = None
@@ -122,7 +121,7 @@ class Blob:
         return response
 
     def _pause_after(self, error: Interrupted) -> None:
-        """Pause before the next attempt; raises the error where there have been enough."""
+        """Pause before the next attempt; raises the error after the last one."""
         self.close()
         if self._registry.cancelled.is_set():
             raise error
@@ -133,7 +132,7 @@ class Blob:
         if self._failures >= ATTEMPTS:
             raise Interrupted(
                 f"{error} ({self._failures} times)",
-                hint="nothing of the image was kept; pull it again when the network is better",
+                hint="nothing of the image was kept; pull it again later",
             ) from None
         pause = FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1)
         if self._on_pause is not None:
@@ -157,7 +156,7 @@ class Blob:
 
 
 def read_document_blob(registry: Registry, digest: str, size: int, *, limit: int) -> bytes:
-    """A blob that is a document, as a whole. Raises as Blob.read does."""
+    """Read a whole blob that is a JSON document. Raises as Blob.read does."""
     if size > limit:
         raise RegistryError(f"the blob {digest} is too large for a document: {size} bytes")
     blob = Blob(registry, digest, size)

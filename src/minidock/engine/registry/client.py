@@ -1,15 +1,15 @@
-"""One registry, asked about one repository: the verbs of the OCI distribution protocol.
+"""Client of one repository of a registry: the requests of the OCI distribution protocol.
 
-    GET  /v2/                            is this a registry? what does it demand?
+    GET  /v2/                            is this a registry? its authentication challenge
     GET  /v2/NAME/manifests/REFERENCE    a manifest, by tag or digest
-    HEAD /v2/NAME/blobs/DIGEST           is the blob there?
-    GET  /v2/NAME/blobs/DIGEST           the blob, from any byte on (Range)
+    HEAD /v2/NAME/blobs/DIGEST           does the blob exist?
+    GET  /v2/NAME/blobs/DIGEST           the blob, from any offset (Range)
     GET  /v2/NAME/tags/list              all tags, page by page (Link)
     POST /v2/NAME/blobs/uploads/         upload.py
-    PUT  /v2/NAME/manifests/REFERENCE    what makes an image of the blobs
+    PUT  /v2/NAME/manifests/REFERENCE    upload a manifest
 
-A request that fails by chance (5xx, 429, a connection that breaks) is made again after a pause that
-doubles, or as long as the registry says; one that is refused is not.
+A temporary failure (5xx, 429, a broken connection) is retried with exponential backoff, or after
+the registry's Retry-After; a refusal is not retried.
 
 Source: OCI distribution-spec v1.1; distribution.github.io "HTTP API V2".
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from minidock.engine.registry.transport import Body
 
 ATTEMPTS = 5
-FIRST_PAUSE_SECONDS = 0.25  # then twice as long each time
+FIRST_PAUSE_SECONDS = 0.25  # doubles with each attempt
 _PAUSE_SECONDS_MAX = 60.0
 RETRY_STATUSES = (429, 500, 502, 503, 504)
 _TAG_PAGES_MAX = 1000
@@ -48,7 +48,7 @@ _DIGEST_HEADER = "Docker-Content-Digest"
 
 
 class Manifest:
-    """A manifest or an index, as it came. digest: computed, not believed."""
+    """A manifest or an index, byte for byte. digest: computed from the content."""
 
     def __init__(self, content: bytes, media_type: str) -> None:
         self.content = content
@@ -57,10 +57,10 @@ class Manifest:
 
 
 class Registry:
-    """A registry that has answered, and a repository of it.
+    """A connected registry, and one repository of it.
 
     host: as in its URL. path: the repository, such as "library/busybox".
-    cancelled: whether the work was given up; `cancel` says so.
+    cancelled: set by `cancel`.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Registry:
         self._transport.close()
 
     def manifest(self, reference: str) -> Manifest:
-        """The manifest that a tag or digest means. Raises Refused with status 404 for none."""
+        """Fetch the manifest of a tag or digest. Raises Refused with status 404 if missing."""
         response = self.request(
             "GET", f"manifests/{reference}", headers={"Accept": ", ".join(ACCEPTED)}
         )
@@ -105,7 +105,7 @@ class Registry:
         return found
 
     def blob(self, digest: str, *, offset: int = 0) -> Response:
-        """A blob, its content still to be read; from a byte on, if the registry can do that."""
+        """Open a blob at an offset, if the registry supports Range; the content is unread."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         return self.request("GET", f"blobs/{digest}", headers=headers, expected=(200, 206))
 
@@ -132,13 +132,15 @@ class Registry:
                 return
             url = resolve_url(url, link[1:].partition(">")[0])
             if url in seen or len(seen) >= _TAG_PAGES_MAX or time.monotonic() > until:
-                raise RegistryError(f"the list of tags of {self.path} does not end")
+                raise RegistryError(f"the list of tags of {self.path} is endless")
             if not url.startswith(f"{self._url}/"):
-                raise RegistryError(f"the list of tags goes on elsewhere: {printable(url)}")
+                raise RegistryError(
+                    f"the list of tags continues on another server: {printable(url)}"
+                )
             seen.add(url)
 
     def put_manifest(self, reference: str, content: bytes, media_type: str) -> None:
-        """Make an image of blobs that are there, under a tag or its digest."""
+        """Upload a manifest under a tag or its digest; its blobs must exist."""
         response = self.request(
             "PUT",
             f"manifests/{reference}",
@@ -159,10 +161,10 @@ class Registry:
         scopes: tuple[str, ...] | None = None,
         attempts: int = ATTEMPTS,
     ) -> Response:
-        """One request until it is answered as hoped for; place: below the repository, or a URL.
+        """Send a request, with retries, until its status is an expected one.
 
-        scopes: what it needs to be allowed; those of the repository if None.
-        A body that is a stream is sent once, for it cannot be had twice.
+        path_or_url: relative to the repository, or a URL. scopes: of the token, by default those of
+        the repository. A streamed body is sent once, since it cannot be repeated.
         Raises Refused, Unreachable, Interrupted.
         """
         if body is not None and not isinstance(body, bytes):
@@ -186,13 +188,13 @@ class Registry:
 
     @property
     def root(self) -> str:
-        """The URL that says whether this is a registry."""
+        """The base URL of the API, .../v2/."""
         return f"{self._url}/v2/"
 
     def identity_token(self) -> str:
-        """Prove who we are; returns what stands for the password from now on, "" for nothing.
+        """Authenticate; returns an identity token that replaces the password, "" for none.
 
-        Raises Refused where the registry does not take it.
+        Raises Refused if the registry rejects the credentials.
         """
         token = self._authorizer.identity_token()
         if not token:
@@ -200,12 +202,12 @@ class Registry:
         return token
 
     def cancel(self) -> None:
-        """Give up: whoever waits for this registry, in whichever thread, is told so at once."""
+        """Cancel all requests to this registry, in all threads."""
         self.cancelled.set()
         self._transport.interrupt()
 
     def wait(self, seconds: float) -> None:
-        """Pause. Raises Interrupted once the work was given up meanwhile."""
+        """Sleep. Raises Interrupted as soon as `cancel` is called."""
         if self.cancelled.wait(seconds):
             raise Interrupted("given up")
 
@@ -217,11 +219,11 @@ class Registry:
         body: Body | None,
         scopes: tuple[str, ...] | None,
     ) -> Response:
-        """Send with the authorization that is known; learn once if it does not do any more."""
+        """Send a request with authorization; on 401, read the challenge and send it once more."""
         required = self.scopes if scopes is None else scopes
         for is_last in (False, True):
             sent = dict(headers or {})
-            own = url.startswith(f"{self._url}/")  # an upload may lead elsewhere
+            own = url.startswith(f"{self._url}/")  # an upload URL may be on another server
             if own and (authorization := self._authorizer.header(required)):
                 sent["Authorization"] = authorization
             response = self._transport.send(method, url, headers=sent, body=body)
@@ -230,7 +232,7 @@ class Registry:
             if response.status != 401 or is_last or not challenge or stream or not own:
                 break
             if "Authorization" in sent and not sent["Authorization"].startswith("Bearer"):
-                break  # the password was wrong, and stays so
+                break  # the password is wrong: no retry
             drain(response)
             self._authorizer.set_challenges(challenge)
         return response
@@ -244,12 +246,12 @@ class Registry:
         return error
 
     def url_of(self, path_or_url: str) -> str:
-        """The URL of a place below the repository; one that is a URL already stays as it is."""
+        """The URL of a path relative to the repository; a URL stays as it is."""
         return resolve_url(f"{self._url}/v2/{self.path}/", path_or_url)
 
 
 def _retry_after(response: Response, pause: float) -> float:
-    """How long the registry asks us to wait, within reason."""
+    """The pause of the Retry-After header, limited, or the default."""
     asked = response.headers.get("Retry-After", "")
     return min(float(asked), _PAUSE_SECONDS_MAX) if is_decimal(asked) else pause
 
@@ -260,5 +262,5 @@ def _object(content: bytes, what: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise RegistryError(f"the registry answered with something else than {what}")
+        raise RegistryError(f"the registry's response is not {what}")
     return document

@@ -1,18 +1,18 @@
-"""Who we are to a registry: Docker's own config.json, so that one `login` serves both.
+"""Credentials for registries, in Docker's config.json: `login` works for both programs.
 
     $DOCKER_CONFIG/config.json, else ~/.docker/config.json
         {"auths":       {"localhost:5000": {"auth": base64("user:password")}},
-         "credsStore":  "secretservice",                  a program that keeps all of them
-         "credHelpers": {"ecr.example": "ecr-login"}}     a program that keeps those of one registry
+         "credsStore":  "secretservice",                  a credential helper for all registries
+         "credHelpers": {"ecr.example": "ecr-login"}}     a credential helper for one registry
 
-A helper is the program docker-credential-NAME. It reads one line or document from stdin:
+A credential helper is a program docker-credential-NAME, which reads stdin:
 
     get     the registry's name     -> {"ServerURL", "Username", "Secret"}
     store   the same document       -> nothing
     erase   the registry's name     -> nothing
 
-A Username of "<token>" says that the Secret is an identity token, which stands for a password at
-the token server. What is in the file is encoded, not encrypted: hence its mode 0600.
+A Username of "<token>" means that the Secret is an identity token, which replaces the password at
+the token server. The file is encoded, not encrypted, and therefore has mode 0600.
 
 Source: docs.docker.com "docker login" (credential stores); github.com/docker/cli cli/config;
 github.com/docker/docker-credential-helpers.
@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # what docker.io is called in config.json
+DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # the key of docker.io in config.json
 _TOKEN_USER = "<token>"
 _HELPER_SECONDS = 60
 
@@ -47,12 +47,12 @@ class Credentials:
         self.identity_token = identity_token
 
     def basic(self) -> str:
-        """The value of an Authorization header of the scheme Basic (RFC 7617)."""
+        """The Authorization header of HTTP Basic authentication (RFC 7617)."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 def config_key(domain: str) -> str:
-    """What config.json calls a registry."""
+    """The key of a registry in config.json."""
     return DOCKER_HUB_KEY if domain == DEFAULT_DOMAIN else domain
 
 
@@ -66,7 +66,7 @@ def find(domain: str) -> Credentials | None:
 
 
 def store(domain: str, credentials: Credentials) -> str:
-    """Keep the credentials for a registry; returns the file where they are, "" with a helper."""
+    """Store the credentials for a registry; returns the file, "" for a helper."""
     config = _Config()
     key = config_key(domain)
     if helper := config.helper(key):
@@ -84,7 +84,7 @@ def store(domain: str, credentials: Credentials) -> str:
 
 
 def erase(domain: str) -> None:
-    """Forget the credentials for a registry; that there were none is no error."""
+    """Erase the credentials for a registry, if any."""
     config = _Config()
     key = config_key(domain)
     if helper := config.helper(key):
@@ -93,7 +93,7 @@ def erase(domain: str) -> None:
 
 
 class _Config:
-    """Docker's config.json; what minidock does not know in it stays as it is."""
+    """Docker's config.json; unknown keys are preserved."""
 
     def __init__(self) -> None:
         home = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
@@ -101,7 +101,7 @@ class _Config:
         self._document: dict[str, Any] = _read(self.path)
 
     def helper(self, key: str) -> str:
-        """The helper that keeps a registry's credentials, or ""."""
+        """The credential helper of a registry, or ""."""
         helpers = self._document.get("credHelpers")
         host = key.partition("://")[2].partition("/")[0] if "://" in key else key
         if isinstance(helpers, dict) and (named := helpers.get(key) or helpers.get(host)):
@@ -109,7 +109,7 @@ class _Config:
         return str(self._document.get("credsStore") or "")
 
     def entry(self, key: str) -> Credentials | None:
-        """The credentials in the file itself; older clients wrote a URL for the host."""
+        """The credentials in the file itself; older clients used a URL as key."""
         auths = self._auths()
         entry = auths.get(key)
         if entry is None:
@@ -131,12 +131,12 @@ class _Config:
         self._write()
 
     def mark(self, key: str) -> None:
-        """Note that a helper keeps the credentials of a registry."""
+        """Add an empty entry: a helper stores the credentials."""
         self._document.setdefault("auths", {})[key] = {}
         self._write()
 
     def erase(self, key: str) -> None:
-        """Remove an entry, if there is one."""
+        """Remove an entry, if any."""
         auths = self._auths()
         removed = [name for name in auths if name == key or _host_of(name) == key]
         for name in removed:
@@ -153,7 +153,7 @@ class _Config:
 
         try:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-            path = os.path.realpath(self.path)  # it may be a link into somebody's dotfiles
+            path = os.path.realpath(self.path)  # it may be a symbolic link
             document.write(path, json.dumps(self._document, indent="\t"), durable=True)
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}") from None
@@ -164,7 +164,7 @@ def _host_of(name: str) -> str:
 
 
 def _decode_auth(entry: dict[str, Any], path: str) -> tuple[str, str]:
-    """User and password of an entry: together in base64, or one by one."""
+    """User and password of an entry: in "auth" (base64), or in separate fields."""
     encoded = entry.get("auth")
     if not encoded:
         return str(entry.get("username") or ""), str(entry.get("password") or "")
@@ -200,17 +200,17 @@ def _ask_helper(helper: str, key: str) -> Credentials | None:
         parsed = jsontext.loads(answer)
         user, secret = parsed["Username"], parsed["Secret"]
     except (ValueError, KeyError, TypeError):
-        raise RegistryError(f"docker-credential-{helper} answered with no credentials") from None
+        raise RegistryError(f"docker-credential-{helper} returned no credentials") from None
     if user == _TOKEN_USER:
         return Credentials("", "", identity_token=secret)
     return Credentials(user, secret)
 
 
 def _run_helper(helper: str, verb: str, stdin: bytes, *, may_be_missing: bool = False) -> bytes:
-    """What a helper answers; b"" where it has no such credentials, and may lack them."""
+    """Run a helper; returns its stdout, b"" for missing credentials if may_be_missing."""
     program = f"docker-credential-{helper}"
     if "/" in helper:
-        raise UsageError(f"a credential helper is named by a word, not by {helper!r}")
+        raise UsageError(f"invalid name of a credential helper: {helper!r}")
     try:
         completed = subprocess.run(
             [program, verb], input=stdin, capture_output=True, timeout=_HELPER_SECONDS, check=False
@@ -221,7 +221,7 @@ def _run_helper(helper: str, verb: str, stdin: bytes, *, may_be_missing: bool = 
             hint="config.json names this helper as credsStore or in credHelpers",
         ) from None
     except subprocess.TimeoutExpired:
-        raise RegistryError(f"{program} {verb} did not answer in {_HELPER_SECONDS} s") from None
+        raise RegistryError(f"{program} {verb} timed out after {_HELPER_SECONDS} s") from None
     if completed.returncode == 0:
         return completed.stdout
     output = (completed.stdout + completed.stderr).decode(errors="replace").strip()

@@ -1,9 +1,9 @@
-"""From a name to a registry that answers: the mirrors in turn, then the registry itself.
+"""Connect to the registry of a name: its mirrors in turn, then the registry itself.
 
-A server is first asked whether it is a registry at all (GET /v2/); its answer also says what it
-demands of us. A mirror that is not there, or has not got the image, is passed over.
+The first request, GET /v2/, verifies that the server is a registry and returns its authentication
+challenge. A mirror that is unreachable or lacks the image is skipped.
 
-Source: moby registry/service_v2.go (lookupV2Endpoints), distribution/errors.go for the words.
+Source: moby registry/service_v2.go (lookupV2Endpoints), distribution/errors.go for the messages.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _NOT_THERE = (401, 403, 404)
 
 
 def registries(name: Reference) -> Iterator[Registry]:
-    """The servers that answer, in the order in which they are to be asked.
+    """Connect to the servers for a name in order of preference; yields those that respond.
 
-    Raises Unreachable, with what the last one was refused for, where no one does.
+    Raises the error of the last server if none does, Unreachable for a blocked registry.
     """
     settings = Settings()
     endpoints = settings.endpoints(name.domain)
     if not endpoints:
         raise Unreachable(
-            f"{name.domain} is not asked for images here",
-            hint="blocked-registries in registries.json names it",
+            f"the registry {name.domain} is blocked by configuration",
+            hint="see blocked-registries in registries.json",
         )
     answered = False
     problem: RegistryError | None = None
@@ -55,23 +55,23 @@ def registries(name: Reference) -> Iterator[Registry]:
 
 
 def connect_for_push(name: Reference) -> Registry:
-    """The registry of a name: mirrors are not pushed to."""
+    """Connect to the registry of a name for a push, never to a mirror."""
     settings = Settings()
     for endpoint in settings.endpoints(name.domain, mirrors=False):
         known = credentials_for(endpoint, name.domain)
         return connect(endpoint, name.path, settings, actions="pull,push", known=known)
     raise Unreachable(
-        f"nothing is pushed to {name.domain} from here",
-        hint="blocked-registries in registries.json names it",
+        f"the registry {name.domain} is blocked by configuration",
+        hint="see blocked-registries in registries.json",
     )
 
 
 def not_found_error(name: Reference, problem: RegistryError | None) -> RegistryError | NotFound:
-    """Why no one has the image, in Docker's words."""
+    """The error for an image that no server has, with Docker's message."""
     if not isinstance(problem, Refused) or problem.status not in _NOT_THERE:
         return problem or RegistryError(f"no registry has {name.familiar}")
     if "BLOB_UNKNOWN" in problem.codes:
-        return RegistryError(f"{name.familiar} is incomplete where it comes from: {problem}")
+        return RegistryError(f"{name.familiar} is incomplete in its registry: {problem}")
     if problem.status == 404 and "NAME_UNKNOWN" not in problem.codes:
         return NotFound(f"manifest for {name.familiar} not found: {problem}")
     if str(problem) == "no basic auth credentials":
@@ -91,9 +91,9 @@ def connect(
     actions: str = "pull",
     known: Credentials | None = None,
 ) -> Registry:
-    """Find a registry at an endpoint: https, or http where that is allowed and https is not there.
+    """Connect to a registry: by https, or by http if that is allowed and https fails.
 
-    actions: what is to be done: "pull" or "pull,push". Raises Unreachable, Refused.
+    actions: of the token scope: "pull" or "pull,push". Raises Unreachable, Refused.
     """
     for scheme in (endpoint.scheme,) if endpoint.scheme else ("https", "http"):
         transport = Transport(settings, endpoint)
@@ -110,7 +110,7 @@ def connect(
         if response.status == 401:
             authorizer.set_challenges(response.headers.get("WWW-Authenticate", ""))
         elif response.status == 404:
-            raise Unreachable(f"{url}/v2/ is not there: {endpoint.host} is no registry")
+            raise Unreachable(f"{url}/v2/ does not exist: {endpoint.host} is not a registry")
         elif response.status not in (200, *RETRY_STATUSES):
             raise refused_error(response, content)
         return Registry(transport, url, path, authorizer, settings, actions=actions)
@@ -118,5 +118,5 @@ def connect(
 
 
 def credentials_for(endpoint: Endpoint, domain: str) -> Credentials | None:
-    """Who we are to an endpoint: docker.io's password is not for its mirrors."""
+    """The credentials for an endpoint; a mirror never gets those of docker.io."""
     return credentials.find(endpoint.host if endpoint.is_mirror else domain)

@@ -1,12 +1,12 @@
-"""How slow an HTTP server may be: all headers in time, and a least speed for the content.
+"""Time limits for slow HTTP servers: a deadline for headers, a minimum speed for content.
 
-    headers    of an answer, also of a proxy's to CONNECT: complete within the read timeout
-    content    1000 bytes a second, over each read timeout's worth of waiting
+    headers    of a response, also to CONNECT: complete within the read timeout
+    content    1000 bytes a second, over each period of waiting as long as the read timeout
 
-A socket's own timeout is for one recv(2): a server that sends a byte just before each of them
-runs out keeps a client for ever. So the connections here count what comes, and how long they waited
-for it, below everything that reads: status lines, headers, chunk sizes, trailers and content. Time
-in which nobody reads (a slow disk) does not count.
+A socket timeout limits a single recv(2): a server that sends a byte just before each timeout would
+block a client forever. So these sockets count the received bytes and the time spent in recv(2), for
+status lines, headers, chunk sizes, trailers and content alike. Time between reads (a slow disk)
+does not count.
 
 Source: curl(1) --speed-limit, --speed-time; socket(7) SO_RCVTIMEO; urllib3's user guide.
 """
@@ -37,14 +37,14 @@ _DISCARDED_MAX = 1 << 16
 
 
 class TooSlow(TimeoutError):
-    """Something came before each timeout, and too little in all."""
+    """The server sent less than the minimum, although no single read timed out."""
 
 
 class Paced(socket.socket):
-    """A socket that raises TooSlow for a peer that keeps it waiting.
+    """A socket that raises TooSlow for a slow peer.
 
-    Until `expect_content` there is one deadline, a timeout after the first recv(2) or after
-    `expect_headers`.
+    Before `expect_content`, one deadline holds: the timeout, counted from `expect_headers` or the
+    first recv(2).
     """
 
     _deadline: float | None = None
@@ -53,12 +53,12 @@ class Paced(socket.socket):
     _received_bytes = 0
 
     def expect_headers(self, seconds: float) -> None:
-        """From now on, what is read must all have come within these seconds."""
+        """Set a deadline for all following reads."""
         self._window_seconds = 0.0
         self._deadline = time.monotonic() + seconds
 
     def expect_content(self, seconds: float) -> None:
-        """From now on, what comes while we wait must have the least speed, over these seconds."""
+        """Require the minimum speed for all following reads, measured over these seconds."""
         self.settimeout(seconds)
         self._window_seconds = seconds
         self._waiting_seconds, self._received_bytes = 0.0, 0
@@ -96,7 +96,7 @@ class Paced(socket.socket):
         if self._deadline is None:
             self._deadline = now + seconds
         if now >= self._deadline:
-            raise TooSlow("the headers do not come to an end")
+            raise TooSlow("the headers are incomplete at the deadline")
         self.settimeout(self._deadline - now)
 
 
@@ -113,12 +113,12 @@ class _PacedConnection(HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        self.sock.settimeout(self.timeout)  # a proxy's CONNECT has used some of it
+        self.sock.settimeout(self.timeout)  # CONNECT to a proxy has lowered it
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         sock, seconds = self.sock, self.timeout
         while sock is not None and not isinstance(sock, Paced):
-            sock = getattr(sock, "socket", None)  # TLS to a server within TLS to a proxy
+            sock = getattr(sock, "socket", None)  # TLS within TLS to a proxy
         if sock is None or seconds is None:
             return super().getresponse()
         sock.expect_headers(seconds)
@@ -140,30 +140,30 @@ class _TLSPool(urllib3.HTTPSConnectionPool):
 
 
 def tls_context() -> ssl.SSLContext:
-    """The host's authorities, for connections that keep the pace."""
+    """A TLS context with the host's certificate authorities, for connections with time limits."""
     context = ssl.create_default_context()
     context.sslsocket_class = _PacedTLS
     return context
 
 
 def pace(pools: Manager) -> Manager:
-    """Have the connections of a new pool manager keep the pace; returns it.
+    """Apply the time limits to a new pool manager; returns it.
 
-    Its TLS contexts are from `tls_context`, also the one for a proxy.
+    Its TLS contexts, also that for a proxy, must come from `tls_context`.
     """
     pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
     return pools
 
 
 def discard(response: BaseHTTPResponse) -> None:
-    """Have done with an answer whose content nobody needs, however long or broken that is.
+    """Discard the content of a response, however long or broken.
 
-    A short content is read, so that the connection can be used again.
+    Reads a short content, so that the connection can be reused.
     """
     try:
         if len(response.read(_DISCARDED_MAX, decode_content=False)) < _DISCARDED_MAX:
             response.release_conn()
             return
-    except (HTTPError, HTTPException, OSError, ValueError):  # the connection is of no use
+    except (HTTPError, HTTPException, OSError, ValueError):  # the connection cannot be reused
         pass
     response.close()

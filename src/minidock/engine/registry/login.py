@@ -1,6 +1,6 @@
-"""Whether a registry knows us: `login` asks before anything is kept.
+"""`login`: verify credentials with a registry, then store them.
 
-With a token server that gives identity tokens, such a token is kept in place of the password.
+If the token server issues identity tokens, the token is stored instead of the password.
 
 Source: moby registry/auth.go; distribution.github.io "Token Authentication Specification".
 """
@@ -16,10 +16,10 @@ from minidock.errors import RegistryError
 
 
 def login(domain: str, user: str, password: str) -> str:
-    """Prove a password to a registry and keep it; returns the file where it is, "" for a helper.
+    """Verify a password with a registry and store it; returns the file, "" for a helper.
 
     domain: the registry, such as "localhost:5000" or "docker.io".
-    Raises RegistryError where the registry does not take the password.
+    Raises RegistryError if the registry rejects the password.
     """
     settings = Settings()
     given = credentials.Credentials(user, password)
@@ -33,4 +33,4 @@ def login(domain: str, user: str, password: str) -> str:
                 ) from None
         kept = credentials.Credentials(user, password, identity_token=token)
         return credentials.store(domain, kept)
-    raise Unreachable(f"{domain} is not asked for images here")
+    raise Unreachable(f"the registry {domain} is blocked by configuration")

@@ -1,13 +1,13 @@
-"""Which blobs of registries a layer is known as, so that it need not be sent where it is already.
+"""The registry blobs of each layer, so that a push can skip or mount existing blobs.
 
     layers/<chain id>/blobs.json   [{"digest", "size", "media_type", "at": ["host/path", …]}, …]
 
-The same layer, compressed by somebody else, is another blob with another digest. What came from a
-registry, or went to one, is remembered with the repositories that have it: a push then asks for
-that blob first (HEAD), or has it mounted from its other repository, before it compresses anything.
-Only what was downloaded and unpacked, or made and uploaded, is remembered: a registry's word that a
-blob holds a layer would not do. Whether the blob is still there is asked again each time; without
-the file a push only takes longer.
+The same layer, compressed by another program, is another blob with another digest. Pull and push
+record each blob with its repositories; a later push first checks for that blob (HEAD) or mounts it
+from another repository, before it compresses the layer. Only blobs that were downloaded and
+unpacked, or compressed and uploaded, are recorded: a registry's manifest alone does not prove that
+a blob contains a layer. A push always checks that the blob still exists; without the file it only
+takes longer.
 
 Source: moby distribution/metadata/v2_metadata_service.go, for the idea.
 """
@@ -31,7 +31,7 @@ _SHAPE = [{"digest": str, "size": int, "media_type": str, "at": [str]}]
 
 
 class Blob:
-    """A blob that holds a layer, and where it is: repositories as "host/path", the newest first."""
+    """A blob of a layer. at: its repositories as "host/path", the most recent first."""
 
     def __init__(self, digest: str, size: int, media_type: str, at: tuple[str, ...] = ()) -> None:
         self.digest = digest
@@ -41,16 +41,16 @@ class Blob:
 
 
 def list_blobs(store: Store, chain_id: str) -> list[Blob]:
-    """The blobs that a layer is known as, the newest first."""
+    """The known blobs of a layer, the most recent first."""
     try:
         entries = document.read(_path(store, chain_id), _SHAPE)
-    except (FileNotFoundError, DamagedFile):  # it only saves a transfer, and is written anew
+    except (FileNotFoundError, DamagedFile):  # a cache: it is rewritten by the next transfer
         return []
     return [Blob(e["digest"], e["size"], e["media_type"], tuple(e["at"])) for e in entries]
 
 
 def add_blob(store: Store, chain_id: str, blob: Blob, repository: str) -> None:
-    """Note that a repository ("host/path") has a layer as this blob."""
+    """Record that a repository ("host/path") has this blob of a layer."""
     known = list_blobs(store, chain_id)
     before = next((b for b in known if b.digest == blob.digest), blob)
     at = (repository, *(p for p in before.at if p != repository))[:_REPOSITORIES_MAX]

@@ -1,4 +1,4 @@
-"""Several layers on their way at once: the first that fails ends all of them."""
+"""Transfer several layers in parallel; the first failure cancels the others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def run_parallel(
     registry: Registry, tasks: Mapping[str, Callable[[], Result]], *, max_workers: int
 ) -> dict[str, Result]:
-    """Do all acts, each in a thread; returns what each made, under its name.
+    """Run tasks in a thread pool; returns their results by name.
 
-    Raises what the first act that failed did; the others are given up then, and so is the registry.
+    Raises the error of the first failed task; the other tasks and the registry are cancelled.
     """
     with ThreadPoolExecutor(max_workers, thread_name_prefix="layer") as pool:
         futures = {name: pool.submit(task) for name, task in tasks.items()}

@@ -1,6 +1,6 @@
-"""The proxy that the environment names: HTTPS_PROXY, HTTP_PROXY, and NO_PROXY for exceptions.
+"""The proxy set in the environment: HTTPS_PROXY, HTTP_PROXY, and NO_PROXY for exceptions.
 
-Loopback is never reached through one, whatever the environment says: a proxy has another.
+Loopback addresses are never proxied: for the proxy, they mean its own host.
 
 Source: curl(1) "ENVIRONMENT"; urllib.request, which reads these variables for all of Python.
 """
@@ -14,7 +14,7 @@ from minidock.engine.registry.settings import host_name
 
 
 def proxy_for(url: str) -> str:
-    """The proxy that the environment names for a URL, or ""."""
+    """The proxy for a URL, or ""."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return ""
     from urllib.request import getproxies_environment, proxy_bypass
@@ -30,7 +30,7 @@ def proxy_for(url: str) -> str:
 
 
 def proxy_headers(proxy: str) -> dict[str, str]:
-    """Who we are to a proxy, where its URL says that."""
+    """The Proxy-Authorization header, if the proxy's URL has credentials."""
     from urllib3 import make_headers
 
     parts = urlsplit(proxy)

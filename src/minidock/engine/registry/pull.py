@@ -1,17 +1,17 @@
-"""`pull`: an image from a registry, its layers downloaded and unpacked side by side.
+"""`pull`: fetch an image from a registry; download and unpack its layers in parallel.
 
-    1  ask       mirrors and the registry, in turn: who has it?           (settings.py, client.py)
-    2  choose    of an index the manifest for this machine                (oci/distribution.py)
-    3  fetch     the config, then each layer that the store has not:
-                   connection → sha256 → decompressed → sha256 → unpacked in staging/
-                 three at a time, none of them ever a file of its own     (blob.py, layers.py)
-    4  enter     all at once, under the store's lock                      (images.py)
+    1  find      try the mirrors, then the registry                       (settings.py, client.py)
+    2  choose    from an index, the manifest for this platform            (oci/distribution.py)
+    3  fetch     the config, then each layer that the store lacks:
+                   connection → sha256 → decompress → sha256 → unpack in staging/
+                 three at a time, without temporary files                 (blob.py, layers.py)
+    4  add       all at once, under the store's lock                      (images.py)
 
-Only the last step changes what others see; whatever fails before it leaves nothing. A layer has two
-digests: the blob's, which the manifest names, and the diff_id of the archive in it, which the
-config names. Both are checked.
+Only the last step changes the store; a failure before it leaves nothing. A layer has two digests:
+that of the blob, in the manifest, and the diff_id of its uncompressed archive, in the config. Both
+are verified.
 
-Source: OCI distribution-spec "Pulling"; moby distribution/pull_v2.go for the words.
+Source: OCI distribution-spec "Pulling"; moby distribution/pull_v2.go for the messages.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ _INDEX_DEPTH_MAX = 4
 
 
 def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | None = None) -> Image:
-    """Bring an image from a registry into the store; what is here already is not fetched again.
+    """Pull an image from a registry; layers in the store are not fetched again.
 
-    ref: a name with a tag (latest if none) or a digest. platform: such as "linux/arm64", "" for
-    this machine's. progress: hears Docker's lines.
+    ref: a name with a tag (default: latest) or a digest. platform: such as "linux/arm64", "" for
+    that of this machine. progress: receives Docker's lines.
     Returns the image. Raises RegistryError, NotFound; then nothing of the image is kept.
     """
     name = reference.parse(ref).with_default_tag()
@@ -70,7 +70,7 @@ def pull(store: Store, ref: str, *, platform: str = "", progress: Reporter | Non
 def pull_all_tags(
     store: Store, ref: str, *, platform: str = "", progress: Reporter | None = None
 ) -> list[Image]:
-    """Bring all images of a repository into the store. Raises as `pull` does, at the first."""
+    """Pull all tags of a repository. Raises as `pull` does, at the first failure."""
     name = reference.parse(ref)
 
     def pull_all(registry: Registry) -> list[tuple[Image, bool]]:
@@ -81,17 +81,17 @@ def pull_all_tags(
 
 
 def _with_tag(name: Reference, tag: str) -> Reference:
-    """A name with a tag that a registry told us, which may be anything."""
+    """A name with a tag from a registry's list. Raises RegistryError for an invalid tag."""
     try:
         return reference.parse(f"{name}:{tag}")
     except UsageError:
-        raise RegistryError(f"the registry lists {tag[:40]!r}, which is no tag") from None
+        raise RegistryError(f"the registry lists {tag[:40]!r}, which is not a valid tag") from None
 
 
 def _try_registries(
     name: Reference, act: Callable[[Registry], list[tuple[Image, bool]]]
 ) -> list[tuple[Image, bool]]:
-    """Do something with the first server that has an image: a mirror need not have all."""
+    """Call `act` with each server until one has the image; a mirror may lack it."""
     problem: RegistryError | None = None
     for registry in registries(name):
         with registry:
@@ -105,7 +105,7 @@ def _try_registries(
 def _pull_one(
     store: Store, registry: Registry, name: Reference, platform: str, progress: Reporter
 ) -> tuple[Image, bool]:
-    """An image of one registry, in the store; and whether it was news."""
+    """Pull an image from one registry; returns it, and whether it is new."""
     prepare(store)
     wanted = distribution.parse_platform(platform)
     manifest = registry.manifest(name.digest or name.tag)
@@ -127,7 +127,7 @@ def _report_status(
 
 
 class _Pull:
-    """One image on its way from a registry that has it."""
+    """The pull of one image from a registry."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Pull:
         self._progress = progress
 
     def run(self, top: Manifest) -> tuple[Image, bool]:
-        """Fetch what is missing, and enter the image under its names; tell whether it had them."""
+        """Fetch missing parts and add the image with its names; returns whether it is new."""
         name = self._name
         what = name.familiar if name.digest else name.tag
         self._progress.line(f"{what}: Pulling from {name.path}")
@@ -160,16 +160,16 @@ class _Pull:
         return ImageStore(self._store).resolve(image_id), is_new
 
     def _add_names(self, manifest: ImageManifest, names: list[str]) -> bool:
-        """Whether the store has the image under other names; then it gets these as well."""
+        """Add the names to an image that the store has; returns False if it has none."""
         try:
             image = ImageStore(self._store).resolve(manifest.config["digest"])
             ImageStore(self._store).add(image.config_bytes, image.chain_ids, names)
-        except (NotFound, StoreError):  # not there, or being removed just now
+        except (NotFound, StoreError):  # missing, or being removed
             return False
         return True
 
     def _fetch_image(self, manifest: ImageManifest, names: list[str]) -> None:
-        """Fetch the config and the layers, and enter them."""
+        """Fetch the config and the layers, and add the image to the store."""
         descriptor = manifest.config
         limit = image_config.JSON_BYTES_MAX
         config = read_document_blob(
@@ -186,7 +186,7 @@ class _Pull:
         self._add_to_store(image, [_Layer(*part) for part in parts])
 
     def _for_platform(self, found: Manifest) -> ImageManifest:
-        """The manifest itself, or that for our platform out of an index."""
+        """The manifest itself, or the one for the platform from an index."""
         shown = self._name.familiar
         for _ in range(_INDEX_DEPTH_MAX):
             parsed = distribution.parse(found.content, found.media_type, shown)
@@ -211,14 +211,14 @@ class _Pull:
                 )
         place = f"{self._registry.host}/{self._name.path}"
         for layer in layers:
-            if layer.chain_id in staged:  # of the others nobody has seen that this blob holds them
+            if layer.chain_id in staged:  # only these blobs are verified to contain their layers
                 blob = origins.Blob(layer.digest, layer.size, layer.media_type)
                 origins.add_blob(self._store, layer.chain_id, blob, place)
 
     def _fetch_missing(
         self, layers: list[_Layer], staged: dict[str, StagedLayer], staging: str
     ) -> None:
-        """Download and unpack what neither the store nor `staged` has, which it adds to."""
+        """Download and unpack layers missing in the store and in `staged`; add them to `staged`."""
         missing = []
         for layer in layers:
             if layer.chain_id in staged:
@@ -235,7 +235,7 @@ class _Pull:
         staged.update(run_parallel(self._registry, tasks, max_workers=MAX_CONCURRENT_DOWNLOADS))
 
     def _fetch(self, layer: _Layer, path: str) -> StagedLayer:
-        """One layer from the connection into a directory of its own."""
+        """Download and unpack one layer into a new directory."""
         name = short(layer.digest)
         blob = Blob(
             self._registry,
@@ -251,7 +251,7 @@ class _Pull:
             try:
                 unpacked = unpack_layer(chunks, path, diff_id=layer.diff_id)
             except ArchiveError:
-                blob.finish()  # where its digest is wrong, that is what went wrong
+                blob.finish()  # a wrong digest is the better error
                 raise
             blob.finish()
             self._progress.layer(name, "Download complete")
@@ -262,7 +262,7 @@ class _Pull:
 
 
 class _Layer:
-    """One layer of a manifest: its blob, and what is in it."""
+    """One layer of a manifest: its blob, its diff_id and ChainID."""
 
     def __init__(self, descriptor: dict[str, Any], diff_id: str, chain_id: str) -> None:
         self.digest: str = descriptor["digest"]
@@ -273,7 +273,7 @@ class _Layer:
 
 
 def _check_platform(image: Image, wanted: Platform, name: Reference) -> None:
-    """Where a platform was asked for by name, an image without a choice must be of that."""
+    """Raise RegistryError if a single-platform image is not of the requested platform."""
     machine = image.config.get("architecture") or wanted.architecture
     if machine != wanted.architecture:
         actual = distribution.Platform(machine, image.config.get("variant") or "")

@@ -1,16 +1,16 @@
-"""`push`: an image to a registry; what is there already is not sent.
+"""`push`: upload an image to a registry, without the blobs that it has already.
 
-    1  look      which layers does the repository have, under which digests?   (origins.py)
-    2  send      the others, two at a time, each in one stream:
+    1  check     which layers does the repository have, under which digests?   (origins.py)
+    2  upload    the others, two at a time, each in one stream:
                    files and tar-split → tar → sha256 → gzip → sha256 → connection
-    3  config    as it is; its digest is the image's ID
-    4  manifest  last, for it may name only what is there
+    3  config    byte for byte; its digest is the image's ID
+    4  manifest  last, since it may reference only existing blobs
 
-A layer's archive is made again bit by bit, and compressed as it is sent: nothing goes to disk.
-The manifest is Docker's schema 2, in its very spelling, so that the same blobs have the same digest
-whoever pushed them; only with a layer in zstd, which that does not know, it is OCI's.
+A layer's archive is rebuilt byte for byte and compressed while it is sent, without a temporary
+file. The manifest is Docker's schema 2, formatted as by Docker, so that the same blobs give the
+same digest; with a zstd layer, which schema 2 does not define, it is an OCI manifest.
 
-Source: OCI distribution-spec "Pushing"; moby distribution/push_v2.go for the words and the order.
+Source: OCI distribution-spec "Pushing"; moby distribution/push_v2.go for messages and order.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 MAX_CONCURRENT_UPLOADS = 2  # layers; each is compressed by two threads
-_KNOWN_MAX = 3  # digests that are asked for before a layer is compressed
+_KNOWN_MAX = 3  # known digests to check before a layer is compressed
 _MOUNTS_MAX = 3
 _GZIP = (distribution.DOCKER_LAYER, f"{manifest.LAYER}+gzip")
 _ZSTD = (f"{manifest.LAYER}+zstd",)
 
 
 def push(store: Store, ref: str, *, progress: Reporter | None = None) -> str:
-    """Bring an image of the store to the registry that its name says; returns its digest there.
+    """Push an image to the registry of its name; returns the manifest's digest.
 
-    ref: a name, with the tag latest if none. progress: hears Docker's lines.
-    Raises NotFound where no image has that name, UsageError for a digest, RegistryError.
+    ref: a name, by default with the tag latest. progress: receives Docker's lines.
+    Raises NotFound if no image has that name, UsageError for a digest, RegistryError.
     """
     progress = progress or Reporter()
     name = _pushable(ref).with_default_tag()
@@ -63,7 +63,7 @@ def push(store: Store, ref: str, *, progress: Reporter | None = None) -> str:
 
 
 def push_all_tags(store: Store, ref: str, *, progress: Reporter | None = None) -> list[str]:
-    """Bring all tags of a repository there; returns the digests. Raises as `push` does."""
+    """Push all tags of a repository; returns the digests. Raises as `push` does."""
     progress = progress or Reporter()
     name = _pushable(ref)
     tags = [
@@ -83,7 +83,7 @@ def push_all_tags(store: Store, ref: str, *, progress: Reporter | None = None) -
 
 
 class _Push:
-    """One image on its way to a repository."""
+    """The push of one image to a repository."""
 
     def __init__(
         self, store: Store, registry: Registry, name: Reference, progress: Reporter
@@ -95,9 +95,9 @@ class _Push:
         self._repository = f"{registry.host}/{name.path}"
 
     def run(self, image: Image) -> str:
-        """Send what is missing, then the manifest; returns its digest."""
+        """Upload missing blobs, then the manifest; returns its digest."""
         diff_ids = image_config.diff_ids(image.config)
-        layers = dict(zip(diff_ids, image.chain_ids, strict=True))  # equal layers are sent once
+        layers = dict(zip(diff_ids, image.chain_ids, strict=True))  # equal layers are uploaded once
         for diff_id in reversed(layers):
             self._progress.layer(short(diff_id), "Preparing")
         blobs = self._send_all(layers)
@@ -115,14 +115,14 @@ class _Push:
         return digest
 
     def _send_all(self, layers: dict[str, str]) -> dict[str, Blob]:
-        """Have all layers there; returns the blob that each is."""
+        """Upload all layers; returns the blob of each."""
         tasks = {
             diff_id: partial(self._send, diff_id, chain_id) for diff_id, chain_id in layers.items()
         }
         return run_parallel(self._registry, tasks, max_workers=MAX_CONCURRENT_UPLOADS)
 
     def _send(self, diff_id: str, chain_id: str) -> Blob:
-        """Have one layer there, by the least work that does it."""
+        """Upload one layer, or find or mount an existing blob of it."""
         name = short(diff_id)
         known = [
             b for b in origins.list_blobs(self._store, chain_id) if b.media_type in _GZIP + _ZSTD
@@ -143,7 +143,7 @@ class _Push:
         return origins.Blob(digest, size, distribution.DOCKER_LAYER)
 
     def _mount_sources(self, known: list[Blob]) -> Iterator[tuple[Blob, str]]:
-        """Other repositories of this registry that have the layer, as far as is remembered."""
+        """Other repositories of this registry that are known to have the layer."""
         count = 0
         for blob in known:
             for place in blob.at:
@@ -195,7 +195,7 @@ def _pushable(ref: str) -> Reference:
 
 
 def _image(store: Store, name: Reference) -> Image:
-    """The image with this very name: a push is by name, not by id. Raises NotFound."""
+    """The image with exactly this name; a push accepts no ID. Raises NotFound."""
     found = images_json.read(store)["references"]
     if name.familiar not in found:
         with_other_tags = any(
@@ -210,5 +210,5 @@ def _image(store: Store, name: Reference) -> Image:
 def _no_image(name: Reference) -> NotFound:
     return NotFound(
         f"An image does not exist locally with the tag: {name.familiar_name}",
-        hint=f"minidock tag IMAGE {name.familiar}     gives an image this name",
+        hint=f"minidock tag IMAGE {name.familiar}     tags an image with this name",
     )

@@ -1,8 +1,8 @@
-"""Whether a server is there, known in a few seconds whatever the network does.
+"""Test within seconds whether a server is reachable.
 
-A library's connect tries one address after the other and waits for each; on a machine without
-internet that can be minutes. Here all addresses of a name are tried at once, and the name server is
-asked once, for two seconds.
+Libraries try the addresses of a name one after the other; without internet access this can take
+minutes. Here all addresses are tried in parallel, and the DNS query is sent once, with a timeout of
+two seconds.
 
 Source: RFC 8305 for the idea; connect(2) EINPROGRESS; resolv.conf(5) RES_OPTIONS.
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def reach(host: str, port: int, *, seconds: float) -> None:
-    """Return once a TCP connection to any address of a host stands; it is closed again.
+    """Connect by TCP to any address of a host, and close the connection.
 
-    Raises OSError: socket.gaierror for a name that has no address, TimeoutError, or what the
-    kernel said to the last address.
+    Raises OSError: socket.gaierror for a name without an address, TimeoutError, or the error of the
+    last address.
     """
     attempts = []
     try:
@@ -37,7 +37,7 @@ def reach(host: str, port: int, *, seconds: float) -> None:
 
 
 def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
-    """What a name stands for; the C library reads RES_OPTIONS when it first asks a server."""
+    """Resolve a name; the C library reads RES_OPTIONS before its first query."""
     own = os.environ.get("RES_OPTIONS")
     os.environ["RES_OPTIONS"] = own or "timeout:2 attempts:1"
     try:
@@ -48,7 +48,7 @@ def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
 
 
 def _first_to_connect(attempts: list[tuple[socket.socket, Any]], deadline: float) -> None:
-    """Connect all of them at once, and return when one stands."""
+    """Connect all sockets in parallel; return when the first one is connected."""
     last = errno.ETIMEDOUT
     with selectors.DefaultSelector() as selector:
         for attempt, address in attempts:

@@ -1,9 +1,9 @@
-"""A registry's answers that are documents: read whole, within limits, and its errors in its words.
+"""Read a registry's responses within limits, and parse its errors.
 
     {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": …}]}
 
 Source: OCI distribution-spec "Error Codes"; github.com/distribution/distribution
-registry/api/errcode for how Docker's client writes them: "manifest unknown: manifest unknown".
+registry/api/errcode for the format of Docker's client: "manifest unknown: manifest unknown".
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse as Response
 
 CONTENT_SECONDS = 120.0  # for a document
-_CONTENT_MAX = 4 << 20  # the largest manifest that registries take
+_CONTENT_MAX = 4 << 20  # the largest manifest that registries accept
 
 
 class Refused(RegistryError):
-    """The registry has answered, and says no.
+    """The registry responded with an error.
 
     status: the HTTP status. codes: the registry's own, such as "MANIFEST_UNKNOWN".
     """
@@ -38,10 +38,9 @@ class Refused(RegistryError):
 
 
 def read_content(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
-    """The whole content of an answer. Raises Interrupted; RegistryError where it is too long.
+    """Read the whole content of a response. Raises Interrupted; RegistryError if it is too long.
 
-    A server that sends a byte now and then keeps every read from timing out, so there is a timer
-    for all of it.
+    A server that sends single bytes avoids each read timeout, so a timer limits the total time.
     """
     timer = threading.Timer(CONTENT_SECONDS, end, (response,))
     timer.daemon = True
@@ -63,13 +62,13 @@ def read_content(response: Response, *, limit: int = _CONTENT_MAX) -> bytes:
 
 
 def refused_error(response: Response, content: bytes) -> Refused:
-    """The error for an answer that is none of those hoped for."""
+    """The error for a response with an unexpected status."""
     codes = tuple(code for code, _ in _errors(content))
     return Refused(error_message(response, content), status=response.status, codes=codes)
 
 
 def error_message(response: Response, content: bytes) -> str:
-    """What an answer says went wrong: the registry's words, else HTTP's."""
+    """The error message of a response: the registry's, else that of the HTTP status."""
     lines = [f"{code.lower().replace('_', ' ')}: {message}" for code, message in _errors(content)]
     if lines:
         return "\n".join(lines)
@@ -84,7 +83,7 @@ def error_message(response: Response, content: bytes) -> str:
 
 
 def drain(response: Response) -> bytes:
-    """The content of an answer that nobody needs whole: never an error."""
+    """Read the content of a response; returns b"" instead of raising an error."""
     try:
         return read_content(response)
     except (Interrupted, RegistryError):
@@ -92,7 +91,7 @@ def drain(response: Response) -> bytes:
 
 
 def _errors(content: bytes) -> list[tuple[str, str]]:
-    """Code and message of each error in the registry's own form; of a token server's, as well."""
+    """Code and message of each error, of a registry or a token server."""
     try:
         document = jsontext.loads(content)
     except (ValueError, RecursionError):

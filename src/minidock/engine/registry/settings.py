@@ -1,19 +1,18 @@
-"""Which servers are asked for an image, and how far each is trusted: what the administrator says.
+"""The administrator's settings: mirrors, insecure and blocked registries, certificates.
 
     /etc/minidock/registries.json       MINIDOCK_CONFIG names another directory than /etc/minidock
         {"registry-mirrors":    ["https://mirror.example"],     asked before docker.io
          "insecure-registries": ["build:5000", "10.0.0.0/8"],   plain http, or any certificate
-         "blocked-registries":  ["docker.io"],                  never asked: no internet here
-         "timeout-seconds":     30}                             how long a silence may last
-    /etc/minidock/certs.d/HOST:PORT/    *.crt: authorities trusted for this registry
-                                        X.cert with X.key: who we are, to this registry
+         "blocked-registries":  ["docker.io"],                  never contacted
+         "timeout-seconds":     30}                             read timeout
+    /etc/minidock/certs.d/HOST:PORT/    *.crt: CAs trusted for this registry
+                                        X.cert with X.key: client certificate
 
-The first two names are those of Docker's daemon.json, which is read where there is no
-registries.json; /etc/docker/certs.d counts too. With MINIDOCK_CONFIG, only that directory does.
+The first two keys are those of Docker's daemon.json, which is read if registries.json is missing;
+/etc/docker/certs.d is used too. With MINIDOCK_CONFIG, only that directory is used.
 
-Without any of it: https, certificates checked by the host's authorities. Plain http is spoken only
-with loopback addresses and what is listed as insecure, and not even there if certs.d has an
-authority for that registry.
+The default is https, with certificates verified by the host's CAs. Plain http is used only with
+loopback addresses and insecure registries, and only if certs.d has no CA for them.
 
 Source: docs.docker.com "dockerd" (--insecure-registry, --registry-mirror), "Verify repository
 client with certificates"; moby registry/config.go.
@@ -39,11 +38,11 @@ _LISTS = ("registry-mirrors", "insecure-registries", "blocked-registries")
 
 
 class Endpoint:
-    """A server to ask.
+    """A server of a registry.
 
-    host: "name" or "name:port". scheme: "https", or "http" where only that will do, "" where https
-    is tried first and http is good enough. verify: whether its certificate must be good.
-    is_mirror: it has docker.io's images, and need not have all of them.
+    host: "name" or "name:port". scheme: "https", "http", or "" for https with a fallback to http.
+    verify: whether its certificate is verified.
+    is_mirror: a mirror of docker.io, which may lack images.
     """
 
     def __init__(self, host: str, *, scheme: str, verify: bool, is_mirror: bool = False) -> None:
@@ -54,7 +53,7 @@ class Endpoint:
 
 
 class Settings:
-    """The settings of this machine."""
+    """The registry settings of this machine."""
 
     def __init__(self) -> None:
         own = os.environ.get("MINIDOCK_CONFIG", "")
@@ -69,9 +68,9 @@ class Settings:
         self.timeout_seconds = float(read.get("timeout-seconds") or _TIMEOUT_SECONDS)
 
     def endpoints(self, domain: str, *, mirrors: bool = True) -> list[Endpoint]:
-        """The servers for a reference's domain, in the order in which they are asked.
+        """The servers for a reference's domain, in order of preference.
 
-        mirrors: whether those of docker.io count; nothing is pushed to one.
+        mirrors: whether to include those of docker.io; a push excludes them.
         """
         found = []
         if mirrors and domain == DEFAULT_DOMAIN:
@@ -83,7 +82,7 @@ class Settings:
         return found
 
     def is_insecure(self, host: str) -> bool:
-        """Whether a host may do without a good certificate: on loopback, or listed."""
+        """Whether a host may lack a valid certificate: on loopback, or listed as insecure."""
         if host in self.insecure:
             return True
         name = host_name(host)
@@ -96,7 +95,7 @@ class Settings:
         return address.is_loopback or any(address in network for network in self._networks())
 
     def certificate_directories(self, host: str) -> list[str]:
-        """Where certificates for a registry may be, existing directories only."""
+        """The existing certificate directories of a registry."""
         places = (f"{directory}/certs.d/{host}" for directory in self._directories)
         return [place for place in places if os.path.isdir(place)]
 
@@ -128,7 +127,7 @@ def host_name(host: str) -> str:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """The settings in a file, or None where there is no such file. Raises UsageError."""
+    """Read a settings file; None if it does not exist. Raises UsageError."""
     try:
         with open(path, "rb") as file:
             read = jsontext.loads(file.read())

@@ -1,20 +1,20 @@
-"""What a pull or a push tells while it works; who listens decides how that looks.
+"""Progress of a pull or a push, as events for the output.
 
-The statuses are Docker's: a layer is "Pulling fs layer", "Downloading", "Pull complete", "Already
-exists"; or "Preparing", "Pushing", "Pushed", "Layer already exists", "Mounted from NAME".
+The statuses of a layer are Docker's: "Pulling fs layer", "Downloading", "Pull complete", "Already
+exists"; "Preparing", "Pushing", "Pushed", "Layer already exists", "Mounted from NAME".
 """
 
 from __future__ import annotations
 
 
 class Reporter:
-    """Hears how far things are; this one keeps it to itself.
+    """Receives progress. This base class shows nothing.
 
-    Called from several threads, one call at a time is up to whoever overrides it.
+    It is called from several threads; subclasses serialise the calls.
     """
 
     def line(self, text: str) -> None:
-        """One line for the user, such as "latest: Pulling from library/busybox"."""
+        """Take a line for the user, such as "latest: Pulling from library/busybox"."""
 
     def layer(self, name: str, status: str, done: int = 0, total: int = 0) -> None:
-        """A layer's state; done and total: bytes, where the status is one that takes time."""
+        """Take a layer's status; done, total: bytes, for statuses with a progress bar."""

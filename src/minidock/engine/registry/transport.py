@@ -1,17 +1,17 @@
-"""HTTP to a registry: whom we speak to, by which connection, and what going wrong is called.
+"""HTTP transport to a registry: connections, redirects, proxies, TLS, and errors.
 
-    reach      a TCP connection in five seconds, or the kernel's word why not
-    send       one request, its redirects followed; every failure a RegistryError
+    reach      test a TCP connection within five seconds
+    send       send one request and follow redirects; every failure is a RegistryError
 
-Three things are told apart, because different things follow from them:
+Three classes of errors lead to different reactions:
 
-    Unreachable    nobody is there, or it is not the one it should be: ask another server
-    Interrupted    an answer broke off, silence fell, or it drips: ask the same one again
-    RegistryError  it has answered, and says no
+    Unreachable    no server, or a wrong certificate: try another server
+    Interrupted    the response broke off, stalled or was too slow: retry the same server
+    RegistryError  the server refused: give up
 
-A redirect leads to a store of blobs that is somebody else's: it gets no Authorization header, and
-from https it never leads to http. The host's proxy settings count (HTTPS_PROXY, NO_PROXY), though
-not for loopback addresses.
+A redirect to another server (a blob store) gets no Authorization header, and a redirect from https
+to http is refused. The host's proxy settings (HTTPS_PROXY, NO_PROXY) apply, except to loopback
+addresses.
 
 Source: RFC 9110, RFC 9112; urllib3's user guide; OCI distribution-spec v1.1.
 """
@@ -55,15 +55,15 @@ _URL_MAX = 8192
 
 
 class Unreachable(RegistryError):
-    """Nobody is there, or it is not the one it should be."""
+    """The server is unreachable, or its certificate is invalid."""
 
 
 class Interrupted(RegistryError):
-    """An answer broke off, or silence fell while it was waited for."""
+    """A response broke off, timed out or was too slow."""
 
 
 class Transport:
-    """Connections to a registry, and to those it refers to; kept open between requests."""
+    """Persistent connections to a registry and to the servers it refers to."""
 
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
@@ -80,7 +80,7 @@ class Transport:
         headers: dict[str, str] | None = None,
         body: Body | None = None,
     ) -> Response:
-        """Send one request; returns the answer, whatever its status, its content still unread.
+        """Send one request; returns the response with any status, its content unread.
 
         Raises Unreachable, Interrupted.
         """
@@ -96,7 +96,7 @@ class Transport:
         raise RegistryError(f'{method} "{url}": stopped after {_REDIRECTS_MAX} redirects')
 
     def interrupt(self) -> None:
-        """Have every answer that is being read end now, in whichever thread."""
+        """Shut down all responses that are being read, in all threads."""
         for response in list(self._responses):
             end(response)
 
@@ -139,7 +139,7 @@ class Transport:
             raise Interrupted(f"{request_text}: {_reason(error)}") from None
 
     def _reach(self, url: str, request_text: str) -> None:
-        """See once for each server whether it is there at all, without waiting for long."""
+        """Test each server once for reachability, with a short timeout."""
         parts = urlsplit(url)
         if parts.netloc in self._reached:
             return
@@ -175,7 +175,7 @@ class Transport:
         return self._pools[key]
 
     def _context(self, *, verify: bool) -> ssl.SSLContext:
-        """The host's authorities, those of this registry, and who we are to it."""
+        """A TLS context: CAs of the host and of this registry, and its client certificate."""
         context = tls_context()
         if not verify:
             context.check_hostname = False
@@ -194,7 +194,7 @@ class Transport:
 
 
 def check_url(url: str) -> None:
-    """Raise RegistryError for a URL that names no server, or no text of a URL at all."""
+    """Raise RegistryError for anything but a valid http or https URL with a host."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
@@ -202,12 +202,12 @@ def check_url(url: str) -> None:
         is_url = False
     if not is_url or len(url) > _URL_MAX or any(c <= " " or c == "\x7f" for c in url):
         raise RegistryError(
-            f"the registry refers to {printable(url)!r}, which is not https or http to a server"
+            f"the registry refers to {printable(url)!r}, which is not a valid http or https URL"
         )
 
 
 def resolve_url(base: str, place: str) -> str:
-    """Where a reference of an answer leads from a URL. Raises RegistryError where nowhere."""
+    """Resolve a URL reference of a response. Raises RegistryError for an invalid one."""
     try:
         url = urljoin(base, place)
     except ValueError:
@@ -217,8 +217,8 @@ def resolve_url(base: str, place: str) -> str:
 
 
 def end(response: Response) -> None:
-    """Have an answer that is being read, in whichever thread, end now."""
-    with contextlib.suppress(ValueError, RuntimeError, OSError):  # all read already
+    """Shut down a response that another thread may be reading."""
+    with contextlib.suppress(ValueError, RuntimeError, OSError):  # read completely already
         if hasattr(response, "shutdown"):
             response.shutdown()
         elif sock := getattr(response.connection, "sock", None):  # before urllib3 2.3
@@ -226,14 +226,14 @@ def end(response: Response) -> None:
 
 
 def printable(text: object) -> str:
-    """A text from outside, shortened, and safe for a terminal."""
+    """An external text, shortened, with control characters replaced."""
     return "".join(c if c.isprintable() else " " for c in str(text))[:_SHOWN_MAX]
 
 
 def read_some(response: Response, size: int, seconds: float) -> bytes:
-    """Up to `size` bytes of an answer's content, b"" at its end. Raises Interrupted.
+    """Up to `size` bytes of a response's content, b"" at its end. Raises Interrupted.
 
-    seconds: the silence that the connection bears, for the error; 0 where that is not known.
+    seconds: the read timeout, for the error message; 0 if unknown.
     """
     try:
         return response.read(size, decode_content=False)
@@ -247,7 +247,7 @@ def read_some(response: Response, size: int, seconds: float) -> bytes:
 
 
 def _redirected(old: str, new: str, headers: dict[str, str]) -> tuple[dict[str, str], str]:
-    """The headers that may go to where a redirect leads, and where that is."""
+    """The headers and the URL of a redirected request."""
     before, after = urlsplit(old), urlsplit(new)
     if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
         raise RegistryError(f"{printable(old)} redirects to {printable(new)}, which is not https")
@@ -261,7 +261,7 @@ def _tls_error(request_text: str, host: str, error: Exception) -> Unreachable:
     if isinstance(inner, ssl.SSLCertVerificationError):
         return Unreachable(
             f"{request_text}: tls: failed to verify certificate: {inner.verify_message}",
-            hint=f"put its authority's certificate into /etc/docker/certs.d/{host}/ca.crt",
+            hint=f"put the certificate of its CA into /etc/docker/certs.d/{host}/ca.crt",
         )
     reason = str(getattr(inner, "reason", "") or inner)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
@@ -273,7 +273,7 @@ def _tls_error(request_text: str, host: str, error: Exception) -> Unreachable:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The innermost error of a chain of urllib3's."""
+    """The innermost error of a chain of urllib3 exceptions."""
     for _ in range(8):
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
@@ -285,7 +285,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, as short as the kernel said it."""
+    """The short message of the innermost error."""
     inner = _cause(error)
     if isinstance(inner, socket.gaierror):
         return f"lookup: {inner.strerror}"

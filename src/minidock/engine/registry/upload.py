@@ -1,13 +1,13 @@
-"""Bringing a blob to a registry: not again, or from next door, or whole.
+"""Upload a blob, unless it exists or can be mounted from another repository.
 
-    HEAD  /v2/NAME/blobs/DIGEST                               is it there already?
-    POST  /v2/NAME/blobs/uploads/?mount=DIGEST&from=OTHER     201: linked from a repository that
-                                                              has it; 202: send it here
-    POST  /v2/NAME/blobs/uploads/        202, Location        begins an upload
-    PATCH Location                       202, Location        its bytes, chunked, as they are made
-    PUT   Location?digest=DIGEST         201                  the registry hashes too, and compares
+    HEAD  /v2/NAME/blobs/DIGEST                               does it exist?
+    POST  /v2/NAME/blobs/uploads/?mount=DIGEST&from=OTHER     201: mounted from a repository
+                                                              that has it; 202: upload it
+    POST  /v2/NAME/blobs/uploads/        202, Location        start an upload
+    PATCH Location                       202, Location        its bytes, chunked, as produced
+    PUT   Location?digest=DIGEST         201                  finish; the registry verifies it
 
-An upload that fails is begun again from its first byte: the layer is compressed again as it was.
+A failed upload is restarted from the first byte: the layer is compressed again, identically.
 
 Source: OCI distribution-spec "Pushing blobs", "Mounting a blob from another repository".
 """
@@ -36,7 +36,7 @@ _BYTES = "application/octet-stream"
 
 
 def put_blob(registry: Registry, content: bytes) -> str:
-    """Bring a small blob there, unless it is; returns its digest."""
+    """Upload a small blob unless it exists; returns its digest."""
     digest = sha256(content)
     if not registry.has_blob(digest):
         put_stream(registry, lambda: [content])
@@ -44,9 +44,9 @@ def put_blob(registry: Registry, content: bytes) -> str:
 
 
 def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple[str, int]:
-    """Bring a blob there as it is made; returns its digest and its size.
+    """Upload a blob as it is produced; returns its digest and size.
 
-    make: gives the chunks, each time from the first one. Raises RegistryError.
+    make: returns the chunks from the first one on, once for each attempt. Raises RegistryError.
     """
     for attempt in range(1, ATTEMPTS + 1):
         sent = _SentBytes(registry)
@@ -66,17 +66,17 @@ def put_stream(registry: Registry, make: Callable[[], Iterable[bytes]]) -> tuple
                 raise
             registry.wait(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
             if sent.is_all and registry.has_blob(sent.digest()):
-                break  # only the answer was lost
+                break  # only the response was lost
     return sent.digest(), sent.size
 
 
 def _is_temporary(error: Interrupted | Refused) -> bool:
-    """Whether an upload may succeed the next time: the registry failed, or has forgotten it."""
+    """Whether a retry may succeed: the registry failed, or lost the upload session."""
     return isinstance(error, Interrupted) or error.status >= 500 or error.status in (404, 416, 429)
 
 
 def mount(registry: Registry, digest: str, source: str) -> bool:
-    """Have a blob linked from another repository of the registry; False where that fails.
+    """Mount a blob from another repository of the registry; returns False if that fails.
 
     source: the repository's path.
     """
@@ -87,7 +87,7 @@ def mount(registry: Registry, digest: str, source: str) -> bool:
         expected=(201, 202),
         scopes=(*registry.scopes, f"repository:{source}:pull"),
     )
-    if response.status == 202:  # an upload was begun instead: not wanted
+    if response.status == 202:  # the registry started an upload instead
         _cancel(registry, _location(registry, response))
         return False
     drain(response)
@@ -95,7 +95,7 @@ def mount(registry: Registry, digest: str, source: str) -> bool:
 
 
 class _SentBytes:
-    """What went out, counted and hashed."""
+    """Counts and hashes the sent bytes."""
 
     def __init__(self, registry: Registry) -> None:
         self.size = 0
@@ -134,18 +134,18 @@ def _cancel(registry: Registry, location: str) -> None:
     try:
         drain(registry.request("DELETE", location, expected=(200, 202, 204)))
     except RegistryError:
-        return  # it will expire by itself
+        return  # the upload session will expire
 
 
 def _location(registry: Registry, response: Response) -> str:
-    """Where an upload goes on; its answer has nothing else of interest."""
+    """The URL at which an upload continues, from the Location header."""
     location = response.headers.get("Location", "")
     drain(response)
     if not location:
-        raise RegistryError(f"{registry.host} began an upload without saying where")
+        raise RegistryError(f"{registry.host} started an upload without a Location header")
     url = resolve_url(registry.url_of(_UPLOADS), location)
     if registry.root.startswith("https:") and not url.startswith("https:"):
         raise RegistryError(
-            f"{registry.host} wants the upload sent to {printable(url)}, which is not https"
+            f"{registry.host} redirects the upload to {printable(url)}, which is not https"
         )
     return url

@@ -179,7 +179,7 @@ _CREATES_AND_DIES = """
 import os
 from minidock.engine.container.create import Step, create
 from minidock.engine.image.images import ImageStore
-from minidock.engine.store import Staging
+from minidock.engine.store.store import Staging
 from minidock.paths import Store
 store = Store()
 image = ImageStore(store).resolve("busybox")

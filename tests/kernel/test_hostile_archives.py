@@ -75,16 +75,16 @@ def refused(store: Store) -> Callable[..., str]:
         ([hard_link("passwd", "/etc/passwd")], "not in this layer"),
         ([symlink("e", "/etc"), hard_link("passwd", "e/passwd")], "not in this layer"),
         ([hard_link("self", "self")], "not in this layer"),
-        ([directory("d"), hard_link("l", "d")], "cannot be made"),
+        ([directory("d"), hard_link("l", "d")], "cannot unpack"),
         ([file(".wh.")], "names no file"),
         ([file(".wh...")], "names no file"),
-        ([file("a"), file("a/b")], "cannot be made"),
-        ([symlink("loop", "loop"), file("loop/x")], "cannot be made"),
-        ([symlink("s", "")], "cannot be made"),
-        ([file("n" * 300)], "cannot be made"),
-        ([file("d/" * 3000 + "f")], "cannot be made"),
+        ([file("a"), file("a/b")], "cannot unpack"),
+        ([symlink("loop", "loop"), file("loop/x")], "cannot unpack"),
+        ([symlink("s", "")], "cannot unpack"),
+        ([file("n" * 300)], "cannot unpack"),
+        ([file("d/" * 3000 + "f")], "cannot unpack"),
         ([entry("v", b"V")], "has a type that a layer cannot contain"),
-        ([file("f", pax_headers={"SCHILY.xattr.nonsense": "1"})], "cannot be made"),
+        ([file("f", pax_headers={"SCHILY.xattr.nonsense": "1"})], "cannot unpack"),
         ([file("f", pax_headers={"mtime": "soon"})], "impossible time"),
         ([file("f", pax_headers={"uid": "-1"})], "impossible uid"),
         ([file("f", pax_headers={"uid": "4294967295"})], "impossible user or group"),
@@ -169,7 +169,7 @@ def test_a_sparse_file_of_a_petabyte_costs_nothing_or_is_refused(store: Store) -
     try:
         load(store, io.BytesIO(archive))
     except ArchiveError as error:  # ext4's largest file has 16 TiB
-        assert "cannot be made" in str(error)
+        assert "cannot unpack" in str(error)
     used = subprocess.check_output(["du", "-sk", store.root]).split()[0]
     assert int(used) < 1000
 

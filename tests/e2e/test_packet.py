@@ -172,9 +172,9 @@ def test_settings_and_devices_that_are_off_end_the_walk(web: Minidock, store: St
     forwarding = "sysctl -qw net.ipv4.ip_forward"
     told = ends("outside", f"{forwarding}=0", f"{forwarding}=1", "routing")
     assert "IP forwarding is off; sysctl -w net.ipv4.ip_forward=1" in told
-    veth = f"ip link set dev {web.ok('packet', '8090').split('veth')[1][:11]}".replace(
-        "dev ", "dev veth"
-    )
+    found = re.search(r"veth[0-9a-f]{11}", web.ok("packet", "8090"))
+    assert found
+    veth = f"ip link set dev {found[0]}"
     told = ends("host", f"{veth} down", f"{veth} up", "veth")
     assert "is down; ip link set dev veth" in told
     assert ends("outside", f"{device} down", f"{device} up", "routing")

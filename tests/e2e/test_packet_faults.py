@@ -284,7 +284,7 @@ def test_hairpin_that_is_off_is_named(store: Store, run: Callable[[str], str]) -
         told = follow(store, "8090", "web")
     finally:
         run(f"bridge link set dev $CABLE hairpin on; echo 0 > {BRIDGED}")
-    assert "web calls itself, and hairpin is off" in told["verdict"], told
+    assert "web connects to itself, and hairpin is off" in told["verdict"], told
 
 
 def test_what_the_uplink_alone_would_meet_is_said(store: Store, run: Callable[[str], str]) -> None:
@@ -301,7 +301,7 @@ def test_mtus_that_differ_are_said(store: Store, run: Callable[[str], str]) -> N
     told = follow(store, "8090")
     run("ip link set $CABLE mtu 1500")
     (note,) = told["notes"]
-    assert "MTUs differ (eth0 1500, veth" in note and "more than 1200 bytes" in note
+    assert "MTUs differ (eth0 1500, veth" in note and "larger than 1200 bytes" in note
 
 
 def test_udp_that_is_tracked_to_another_address_is_said(
@@ -316,7 +316,7 @@ def test_udp_that_is_tracked_to_another_address_is_said(
     assert "198.18.0.77" in run("conntrack -L -p udp --orig-port-dst 5353")
     told = _until(store, ANSWERED, "5353/udp")
     (note,) = told["notes"]
-    assert f"{HOST}:{port} to 198.18.0.77, as long as they go on" in note
+    assert f"{HOST}:{port} to 198.18.0.77 as long as the flow is active" in note
     run(re.search("`(.*)`", note)[1])  # type: ignore[index]
     assert _until(store, ANSWERED, "5353/udp")["notes"] == []
 
@@ -338,7 +338,7 @@ def test_a_full_table_of_connections_is_named(store: Store, run: Callable[[str],
         run("conntrack -F")
     for told in every:
         assert told["status"] == "stopped", told
-        assert re.search(rf"tracking could not take it in: \d+ of {most}", told["verdict"]), told
+        assert re.search(rf"tracking could not add it: \d+ of {most}", told["verdict"]), told
     _until(store, ANSWERED, "8090", "outside")
 
 
@@ -370,8 +370,8 @@ def test_one_container_calls_another(
     web.ok("rm", "-f", "far")
     web.ok("network", "rm", "apart")
     assert told.code == 1
-    assert "raw MINIDOCK-" in told.stdout and "that is its purpose" in told.stdout
-    assert "which is meant" in web("packet", "other", "web").stderr
+    assert "raw MINIDOCK-" in told.stdout and "the rule is there for this" in told.stdout
+    assert "name the port" in web("packet", "other", "web").stderr
 
 
 def test_a_stopped_program_is_a_fault_that_a_client_sees(

@@ -321,4 +321,4 @@ def test_explain_tells_each_restart(minidock: Minidock, store: Store, image: str
     lines = minidock.ok("explain", "web")
     assert lines.count("timer.wake_after(milliseconds=") == 2
     assert lines.count("mount.pivot_root(") == 3
-    assert "Its command has ended, and its policy wants it back" in lines
+    assert "Wait before the next run" in lines

@@ -1,26 +1,31 @@
-"""Everything that minidock raises on purpose, in one tree, with Docker's exit codes.
+"""The exceptions of minidock, with Docker's exit codes.
 
     MinidockError              125  what went wrong, on what, and what to do about it
-    ├── UsageError             125  a flag or argument that cannot be used as given
+    ├── UsageError             125  an invalid flag or argument
     │   └── BadName            125  a name that must not become part of a path
     ├── NotFound                 1  no such container, image, volume or network
-    ├── Conflict                 1  taken, in use, or in the wrong state for this
-    ├── ArchiveError             1  an image archive that is broken or hostile
-    ├── RegistryError            1  a registry that refuses, breaks off, lies, or does not answer
+    │   └── ImageNotFound        1  no such image; `run` and `create` pull it
+    ├── Conflict                 1  a name, port or address is taken, or the state is wrong for this
+    │   └── NameInUse            1  another container has this name
+    ├── ArchiveError             1  a broken or malicious image archive
+    ├── RegistryError            1  a registry refuses, does not answer, or sends invalid data
     ├── StoreError               1  the store on disk cannot be read or written
-    │   └── DamagedFile          1  a file of it is not what minidock wrote there
-    ├── NotOurs                125  a path that minidock may not remove: it is not its own
-    ├── OutputLost               1  our own stdout takes no more; the container goes on
-    ├── LockTimeout            125  another process holds a lock, and does not let go
-    ├── KernelError            125  the kernel refused a call
-    ├── Aborted                125  who stepped through the making of a container gave it up
-    ├── DeviceNotFound         127  a device of this machine that is to be given does not exist
+    │   └── DamagedFile          1  a file of the store has invalid content
+    ├── NotOurs                125  a path to be removed is outside of minidock's directories
+    ├── OutputLost               1  stdout or stderr is not writable; the container continues
+    ├── LockTimeout            125  another process does not release a lock
+    ├── KernelError            125  the kernel refused a system call
+    ├── Aborted                125  the user aborted `run --step`
+    ├── DeviceNotFound         127  a host device for the container does not exist
+    ├── SourceNotFound         127  the source of a bind mount does not exist
     ├── CommandNotFound        127  the container's command does not exist
-    └── CommandNotRunnable     126  it exists, and cannot be executed
+    └── CommandNotRunnable     126  the container's command exists, but is not executable
+
+Errors of single modules derive from these. Their base stands in the class statement.
 
 The command line prints ``str(error)`` behind "minidock: ", then the hint. Where Docker's commands
-differ, cli/ changes the code: `run` turns 1 into 125 (but not OutputLost's), `start -a` turns all
-into 1, `exec` into 126.
+differ, cli/ changes the exit code: `run` turns 1 into 125 (except for OutputLost), `start -a` turns
+all into 1, `exec` into 126.
 """
 
 from __future__ import annotations
@@ -45,7 +50,7 @@ class MinidockError(Exception):
 
 
 class UsageError(MinidockError):
-    """A flag or argument that cannot be used as given."""
+    """An invalid flag or argument."""
 
 
 class BadName(UsageError):
@@ -53,7 +58,7 @@ class BadName(UsageError):
 
 
 class NotOurs(MinidockError):
-    """A path that was to be removed and is not below one of minidock's own directories."""
+    """A path to be removed is not below one of minidock's own directories."""
 
 
 class NotFound(MinidockError):
@@ -62,20 +67,28 @@ class NotFound(MinidockError):
     exit_code = 1
 
 
+class ImageNotFound(NotFound):
+    """No such image in the store."""
+
+
 class Conflict(MinidockError):
-    """Taken, in use, or in the wrong state for what was asked."""
+    """A name, port or address is taken, or an object is in the wrong state for this operation."""
 
     exit_code = 1
 
 
+class NameInUse(Conflict):
+    """Another container has this name."""
+
+
 class ArchiveError(MinidockError):
-    """An image archive that is broken or hostile."""
+    """A broken or malicious image archive."""
 
     exit_code = 1
 
 
 class RegistryError(MinidockError):
-    """A registry that refuses, breaks off, lies, or does not answer."""
+    """A registry refuses, does not answer, or sends invalid data."""
 
     exit_code = 1
 
@@ -87,7 +100,7 @@ class StoreError(MinidockError):
 
 
 class OutputLost(MinidockError):
-    """Our stdout or stderr takes no more; the container goes on, and its exit code is not known."""
+    """Our stdout or stderr is not writable; the container continues, its exit code is unknown."""
 
     exit_code = 1
 
@@ -97,7 +110,7 @@ class OutputLost(MinidockError):
 
 
 class DamagedFile(StoreError):
-    """A file of the store, or of /run, that is not what minidock wrote there.
+    """A file of the store, or of /run, has invalid content.
 
     path: the file. why: what is wrong with it, such as "it is empty".
     """
@@ -112,7 +125,7 @@ REPAIR = "`minidock system check --repair` sets it aside, in damaged/ of the sto
 
 
 class LockTimeout(MinidockError):
-    """Another process has held a lock for too long; the message names it."""
+    """Another process does not release a lock; the message names it."""
 
 
 class KernelError(MinidockError):
@@ -132,17 +145,17 @@ class KernelError(MinidockError):
 
 
 class Aborted(MinidockError):
-    """Who stepped through the making of a container gave it up: it is unmade."""
+    """The user aborted `run --step`; the container was torn down."""
 
 
 class DeviceNotFound(MinidockError):
-    """A device of this machine that a container is to get does not exist; in `run`, as Docker's."""
+    """A host device for the container does not exist."""
 
     exit_code = 127
 
 
 class SourceNotFound(MinidockError):
-    """What is to be mounted into a container does not exist; in `run`, as Docker's."""
+    """The source of a bind mount does not exist."""
 
     exit_code = 127
 
@@ -154,18 +167,18 @@ class CommandNotFound(MinidockError):
 
 
 class CommandNotRunnable(MinidockError):
-    """The container's command exists, and cannot be executed."""
+    """The container's command exists, but is not executable."""
 
     exit_code = 126
 
 
-_ROOM = {28, 122}  # ENOSPC, EDQUOT
+_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _OF_MACHINE = {errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
 def system_error(error: OSError) -> MinidockError:
-    """What the system refused, as a sentence: a full disk, one that is read-only or broken."""
-    named = isinstance(error.filename, (str, bytes)) and error.filename  # or it is a descriptor
+    """Convert an OSError (a full, read-only or broken disk) to a MinidockError with a hint."""
+    named = isinstance(error.filename, (str, bytes)) and error.filename
     subject = f"{os.fsdecode(error.filename)}: " if named else ""
     hint = ""
     if error.errno in _ROOM:
@@ -176,7 +189,7 @@ def system_error(error: OSError) -> MinidockError:
 
 
 def as_ours(error: BaseException) -> MinidockError:
-    """Any error, as one that another process can be told of."""
+    """Convert any exception to a MinidockError, which can be sent to another process."""
     if isinstance(error, MinidockError):
         return error
     if isinstance(error, OSError):

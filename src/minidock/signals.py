@@ -13,18 +13,18 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 
-SIGKILL = 9
+SIGKILL, SIGCHLD = int(signal.SIGKILL), int(signal.SIGCHLD)
 
 
 def stop_signal(config: dict[str, Any]) -> int:
-    """The number of the signal by which a container, with this Config, is asked to end."""
+    """Return the number of a container's stop signal, from its Config."""
     return signal_number(config.get("StopSignal") or "SIGTERM")
 
 
 def signal_number(text: str) -> int:
-    """The number of "SIGTERM", "term", "15" or "RTMIN+3".
+    """Return the number of "SIGTERM", "term", "15" or "RTMIN+3".
 
-    Raises UsageError for what is no signal.
+    Raises UsageError for an unknown signal.
     """
     if is_decimal(text):
         if int(text) in signal.valid_signals():

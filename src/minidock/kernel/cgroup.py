@@ -33,6 +33,7 @@ from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EROFS, ESRC
 
 from minidock.errors import Conflict, KernelError, MinidockError
 from minidock.kernel.op import op, quote
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 ROOT = "/sys/fs/cgroup"
 MONITORS = "monitors"
 
-_SIGKILL = 9
 _PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
 _CREATE_ATTEMPTS = 50
@@ -304,7 +304,7 @@ def kill_processes(pids: list[int]) -> None:
     """
     for pid in pids:
         try:
-            os.kill(pid, _SIGKILL)
+            os.kill(pid, SIGKILL)
         except ProcessLookupError:
             continue
         except OSError as error:

@@ -9,6 +9,7 @@ keeps on sending. Sources: conntrack(8), include/uapi/linux/netfilter/nfnetlink_
 from __future__ import annotations
 
 from _socket import inet_ntoa
+from errno import ENOENT
 from struct import Struct
 
 from minidock.errors import KernelError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 NETLINK_NETFILTER = 12
 AF_INET = 2
 IPPROTO_UDP = 17
-ENOENT = 2
 
 _GET, _DELETE = 0x0101, 0x0102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, _DELETE
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY = 1, 2

@@ -18,6 +18,7 @@ import select
 from minidock.errors import MinidockError
 from minidock.kernel.op import op, quote
 from minidock.kernel.process import die_with_parent
+from minidock.signals import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
-_SIGKILL = 9
 _LIMIT_SECONDS = 60  # how long a program may take that has the lock
 _LOCK_SECONDS = 10  # how long to wait for another program that holds the legacy tables' lock
 # What a well-behaved parent gives its child: no signal blocked, and none ignored by inheritance.
@@ -98,7 +98,7 @@ class _Helper:
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(_LIMIT_SECONDS * 1000):
                 self._late = True
-                os.kill(self._pid, _SIGKILL)
+                os.kill(self._pid, SIGKILL)
         finally:
             os.close(pidfd)
         return os.waitpid(self._pid, 0)[1]

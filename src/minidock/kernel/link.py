@@ -14,6 +14,7 @@ ip-link(8), ip-address(8), ip-route(8), bridge(8), veth(4), include/uapi/linux/i
 
 from __future__ import annotations
 
+from errno import EINVAL, ENODEV, ESRCH
 from struct import Struct
 
 from minidock.errors import KernelError
@@ -48,8 +49,6 @@ IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
-
-ENODEV, ESRCH = 19, 3
 
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, which flags to change
 _IFADDRMSG = Struct("=BBBBi")  # family, prefix length, flags, scope, index
@@ -414,7 +413,7 @@ def _link(index: int, flags: int = 0) -> bytes:
 
 def _name(device: str) -> bytes:
     if not 0 < len(device.encode()) < IFNAMSIZ:
-        raise KernelError("netlink(7)", device, 22, hint="a device's name has 1 to 15 characters")
+        raise KernelError("netlink(7)", device, EINVAL, hint="device names have 1 to 15 characters")
     return attribute(IFLA_IFNAME, device.encode() + b"\0")
 
 

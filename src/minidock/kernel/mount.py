@@ -11,6 +11,7 @@ Documentation/filesystems/sharedsubtree.rst.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from minidock.errors import KernelError, MinidockError
@@ -396,10 +397,10 @@ def unmount(target: str, flags: int) -> str | None:
     try:
         syscall("umount2", path_bytes(target), flags | UMOUNT_NOFOLLOW, subject=target)
     except KernelError as error:
-        if error.errno in (2, 22):  # ENOENT, EINVAL: no such path, or not a mount point
+        if error.errno in (errno.ENOENT, errno.EINVAL):  # no such path, or not a mount point
             return "absent"
         # Without CAP_SYS_ADMIN it says EPERM before it looks whether there is a mount at all.
-        if error.errno == 1 and target[0] == "/" and mount_point_of(target) != target:
+        if error.errno == errno.EPERM and target[0] == "/" and mount_point_of(target) != target:
             return "absent"
         raise
     return None
@@ -415,8 +416,8 @@ def mount_table(pid: int | str) -> list[str]:
         with open(f"/proc/{pid}/mountinfo", "rb", buffering=0) as file:
             return os.fsdecode(file.readall()).split("\n")[:-1]
     except OSError as error:
-        if error.errno == 22:  # EINVAL: its mount namespace is gone already
-            raise ProcessLookupError(3, "has ended", str(pid)) from None
+        if error.errno == errno.EINVAL:  # its mount namespace is gone already
+            raise ProcessLookupError(errno.ESRCH, "has ended", str(pid)) from None
         raise
 
 

@@ -19,6 +19,7 @@ from minidock.errors import KernelError
 from minidock.kernel.libc import NUMBERS, path_bytes, syscall
 from minidock.kernel.op import of_descriptor, op, quote
 from minidock.numerals import is_decimal
+from minidock.signals import SIGCHLD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
-SIGCHLD = 17
 
 # OCI's name -> the flag, the name in /proc/PID/ns, and unshare(1)'s option.
 KINDS = {

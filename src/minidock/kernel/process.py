@@ -5,6 +5,7 @@ Sources: prctl(2), setsid(2), credentials(7), setrlimit(2), execve(2), pidfd_ope
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 
@@ -91,7 +92,10 @@ def set_rlimit(name: str, *, soft: int, hard: int) -> None:
     try:
         resource.prlimit(0, RLIMITS[name], (soft, hard))
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None) or (1 if "not allowed" in str(error) else 22)
+        # Python raises ValueError for EINVAL (soft above hard) and for EPERM.
+        soft_above_hard = hard != -1 and (soft == -1 or soft > hard)
+        refused = errno.EINVAL if soft_above_hard else errno.EPERM
+        number = getattr(error, "errno", None) or refused
         raise KernelError(
             "setrlimit(2)",
             f"{name} {soft}:{hard}",
@@ -365,7 +369,7 @@ def send_signal(pidfd: int, number: int, *, pid: int) -> str | None:
     try:
         syscall("pidfd_send_signal", pidfd, number, None, 0, subject=f"{number} to {pid}")
     except KernelError as error:
-        if error.errno == 3:
+        if error.errno == errno.ESRCH:
             return "ended"
         raise
     return None

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import os
 from _struct import pack
+from errno import ENOSYS
 
 from minidock import jsontext
 from minidock.errors import UsageError
@@ -52,7 +53,6 @@ _ARM_AUDIT = 0x40000028
 _ARM_PRIVATE = 0xF0000  # from here on 32-bit ARM has calls of its own, such as set_tls
 _CANCELLED = 0xFFFFFFFF
 _KILL_THREAD = 0
-_ENOSYS = 38
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
 ACTIONS = {
@@ -249,7 +249,7 @@ def _ranges(
     decisions: dict[int, Code], otherwise: Code, beyond: int | None
 ) -> list[tuple[int, Code]]:
     """All numbers as (first of a range, its code), where neighbours that decide alike are one."""
-    missing: Code = [(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS)]
+    missing: Code = [(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)]
     if beyond is not None:
         decisions = {beyond: missing, **decisions}
     ranges: list[tuple[int, Code]] = [(0, otherwise)]

@@ -14,7 +14,7 @@ from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
 from minidock.cli.frame.pflag import Parsed, switch, value, values
 from minidock.cli.frame.terminal import need_terminal
-from minidock.errors import Conflict, MinidockError, NotFound, UsageError
+from minidock.errors import ImageNotFound, MinidockError, NameInUse, UsageError
 from minidock.paths import Store
 
 TYPE_CHECKING = False
@@ -113,10 +113,9 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
         if flags["pull"] == "always":
             _pull(store, body, flags)
         container = _created_or_pulled(store, body, flags)
-    except Conflict as error:
+    except NameInUse as error:
         id_file.remove()
-        if flags["name"] and "already in use" in str(error):
-            error.hint = _taken(flags["name"])
+        error.hint = _taken(flags["name"])
         raise
     except BaseException:
         id_file.remove()
@@ -134,9 +133,7 @@ def _created_or_pulled(store: Store, body: dict[str, Any], flags: dict[str, Any]
     name = flags["name"] or None
     try:
         return create_container(store, body, name=name)
-    except NotFound as error:
-        if not str(error).startswith("No such image"):
-            raise
+    except ImageNotFound as error:
         if flags["pull"] != "missing":
             error.hint = _where_from(store, body["Image"])
             raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from minidock.errors import Conflict
+from minidock.errors import NameInUse
 from minidock.paths import Store, is_component
 
 
@@ -42,7 +42,7 @@ def claim_name(store: Store, name: str, container_id: str) -> None:
     holder = holder_of(store, name)
     if holder and holder != container_id:
         if os.path.exists(store.container(holder).document):
-            raise Conflict(
+            raise NameInUse(
                 f'the container name "/{name}" is already in use by container "{holder}"',
                 hint=f"start it (minidock start {name}), remove it (minidock rm -f {name}), "
                 "or choose another name",

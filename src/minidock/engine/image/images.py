@@ -50,7 +50,7 @@ class ImageStore:
         catalogue = images_json.read(self._store)
         image_id = find_id(catalogue, ref)
         if not image_id:
-            raise NotFound(
+            raise ImageNotFound(
                 f"No such image: {display_reference(ref)}",
                 hint="list images with 'minidock images'; add one with 'minidock pull' or 'load'",
             )
@@ -81,7 +81,7 @@ class ImageStore:
             catalogue = images_json.read(self._store)
             image_id = find_id(catalogue, source)
             if not image_id or catalogue["images"][image_id].get("removed"):
-                raise NotFound(f"No such image: {display_reference(source)}")
+                raise ImageNotFound(f"No such image: {display_reference(source)}")
             catalogue["references"][name] = image_id
             catalogue["images"][image_id]["tagged"] = _now()
             images_json.write(self._store, catalogue)

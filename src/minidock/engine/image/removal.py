@@ -27,7 +27,7 @@ from minidock.engine.image.images_json import find_id, sort_names
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.store.events import emit_all, emit_pruned
 from minidock.engine.store.store import Staging
-from minidock.errors import Conflict, NotFound
+from minidock.errors import Conflict, ImageNotFound
 from minidock.oci import reference
 from minidock.oci.digest import PREFIX, short
 
@@ -115,7 +115,7 @@ class _Removal:
         image_id = find_id(self.catalogue, ref)
         if not image_id or self._images[image_id].get("removed"):
             shown = ref if ref.startswith(PREFIX) else reference.parse(ref).with_default_tag()
-            raise NotFound(
+            raise ImageNotFound(
                 f"No such image: {shown if isinstance(shown, str) else shown.familiar}",
                 hint="list images with 'minidock images'",
             )

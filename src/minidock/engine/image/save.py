@@ -18,7 +18,7 @@ from minidock.engine.image.events import emit_image
 from minidock.engine.image.image import Image
 from minidock.engine.image.images import ImageStore
 from minidock.engine.image.layers import layer_archive, read_layer
-from minidock.errors import NotFound
+from minidock.errors import ImageNotFound, NotFound
 from minidock.oci import image_config, manifest, reference, tar_writer
 from minidock.oci.digest import PREFIX, is_hex, sha256, short
 from minidock.oci.tar_header import DIRECTORY
@@ -107,7 +107,7 @@ def _resolve_argument(images: ImageStore, ref: str) -> Iterator[tuple[Image, lis
     try:
         yield images.resolve(ref), []
     except NotFound as error:
-        raise NotFound(f"No such image: {ref}", hint=error.hint) from None
+        raise ImageNotFound(f"No such image: {ref}", hint=error.hint) from None
 
 
 def _manifest(image: Image, layers: list[dict[str, Any]]) -> bytes:

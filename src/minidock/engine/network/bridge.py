@@ -1,13 +1,13 @@
-"""A network's bridge: the device, its subnet, and the machine's settings that it needs.
+"""A network's bridge: the device, its subnet, and the host settings that it needs.
 
-The device is made at the first use, and again when it is gone (a reboot, `ip link delete`). Its
-alias says whose it is; a device of that name that is somebody else's is left alone. Subnets are
-chosen against every route and address of the machine, under a lock of the whole machine, so that
-two stores that start at the same moment choose different ones.
+The device is created at first use and again when it is missing (after a reboot or `ip link
+delete`). Its alias names the store that owns it; a device of another owner stays untouched. The
+subnet must not overlap any route or address of the host; a host-wide lock keeps two stores that
+start at the same moment from choosing the same one.
 
-Forwarding is switched on, as Docker does; a machine that did not forward before must not become a
-router for its neighbours by that, so FORWARD's policy becomes DROP with it, as Docker does too.
-What was found is noted in /run, for `remove` to put back once nobody else needs it.
+IP forwarding is enabled, as Docker does. That must not turn the host into a router for its
+neighbours, so the policy of FORWARD becomes DROP, as with Docker. /run/minidock.lock keeps the old
+values, and `remove` restores them with the last bridge.
 
 Sources: ip-sysctl.rst (ip_forward, route_localnet), ip-link(8).
 """
@@ -37,15 +37,14 @@ MACHINE_LOCK = "/run/minidock.lock"
 FORWARDING = "net/ipv4/ip_forward"
 NAME_OPTION = "com.docker.network.bridge.name"
 _OURS = "minidock "  # how the alias of a store's bridge begins
-_FREE = "without MINIDOCK_SUBNET a free one is chosen"
+_FREE = "unset MINIDOCK_SUBNET to get a free subnet"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
 def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
-    """Whether the network's bridge is there, on, with its address and settings, and the machine
-    forwards.
+    """Whether the bridge exists and is up with its address and settings, and the host forwards.
 
-    Raises Conflict where a device of that name is somebody else's.
+    Raises Conflict if a device of that name has another owner.
     """
     device = network.get("Device")
     if not device:
@@ -63,11 +62,11 @@ def is_up(host: Netlink, store: Store, network: dict[str, Any]) -> bool:
 
 
 def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
-    """Make the network's bridge, or what is missing of it, with the rules that guard it.
+    """Create the network's bridge, or complete one that an interrupted command left.
 
-    Fills in network's "Device", "Subnet" and "Gateway"; the caller saves it.
-    Raises Conflict (no free subnet, a device of that name), UsageError (MINIDOCK_SUBNET), or what
-    the kernel refused.
+    Sets the network's "Device", "Subnet" and "Gateway"; the caller saves them.
+    Raises Conflict (no free subnet, or a device of that name exists), UsageError (invalid
+    MINIDOCK_SUBNET), KernelError.
     """
     device = device_of(store, network)
     check_name(device)
@@ -83,40 +82,40 @@ def ensure_bridge(host: Netlink, store: Store, network: dict[str, Any]) -> None:
             discard_old_subnet(host, network, device, found)
         network.update({"Device": device, "Subnet": str(subnet), "Gateway": gateway})
         ensure_device(host, store, network)
-        for cable in list_veths(host, network):  # an older version may have laid them
-            harden(cable)
+        for veth in list_veths(host, network):  # created by an older version
+            harden(veth)
         enable_forwarding()
 
 
 def remove(host: Netlink, store: Store, network: dict[str, Any]) -> None:
-    """Take away the network's rules and bridge; the last one out puts the settings back.
+    """Remove the network's rules and bridge; the last bridge restores the host's settings.
 
-    What is gone already stays gone.
+    Idempotent.
     """
     device = device_of(store, network)
     with exclusive(MACHINE_LOCK):
         saved = iptables.Listing().text()
-        found_once = _as_found()
-        mine = found_once.get(_machine())
-        last = mine is not None and not (
-            firewall.forwards_for_others(saved, device) or _others_bridge(host, device)
+        settings = _read_saved_settings()
+        ours = settings.get(_network_namespace())
+        last = ours is not None and not (
+            firewall.forwards_for_others(saved, device) or _has_other_bridge(host, device)
         )
-        policy = mine["policy"] if mine is not None and last else ""
+        policy = ours["policy"] if ours is not None and last else ""
         if text := rules_removal(store, saved, device, forward_policy=policy):
             iptables.restore(text)
         found = link.find(host, device)
         if found is not None and found.alias == alias_of(store):
             link.delete(host, device)
-        if mine is not None and last:
-            sysctl.write(FORWARDING, mine["forwarding"])
-            del found_once[_machine()]
-            _note(found_once)
+        if ours is not None and last:
+            sysctl.write(FORWARDING, ours["forwarding"])
+            del settings[_network_namespace()]
+            _save_settings(settings)
 
 
 def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str = "") -> str:
-    """What iptables-restore has to be told for a bridge's rules to go; "" where there are none.
+    """Return input for iptables-restore that removes a bridge's rules; "" if it has none.
 
-    With the rules of a store's last bridge the administrator's chain goes, if it is empty still.
+    With the rules of the store's last bridge, an unused user chain is removed too.
     """
     others = {each["Device"] for each in read_all(store) if "Device" in each} - {device}
     is_last = not others.intersection(firewall.devices_of_chains(saved))
@@ -125,24 +124,24 @@ def rules_removal(store: Store, saved: str, device: str, *, forward_policy: str 
 
 
 def device_of(store: Store, network: dict[str, Any]) -> str:
-    """A network's bridge: a user's network has had one of its own from the start."""
+    """Return the name of a network's bridge; user-defined networks have it in their file."""
     return str(network["Device"]) if "Asked" in network else store.bridge
 
 
 def asked_range(network: dict[str, Any]) -> dict[str, Any]:
-    """The range of addresses that a user's network was asked to have."""
+    """Return the IPAM configuration that `network create` was given."""
     return network.get("Asked") or {}
 
 
 def first_address(network: dict[str, Any], subnet: ipam.Subnet) -> int:
-    """The bridge's address where none was asked for: the first one that containers may have."""
+    """Return the default address of a bridge: the first one of its range."""
     asked = asked_range(network).get("IPRange")
     within = ipam.parse_subnet(asked, longest=32) if asked else subnet
     return max(within.first, subnet.first + 1)
 
 
 def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
-    """Make the bridge step by step, each only if an interrupted attempt has not made it yet."""
+    """Create and configure the bridge; skips steps that an interrupted attempt has done."""
     device, gateway = network["Device"], network["Gateway"]
     prefix = ipam.parse_subnet(network["Subnet"]).prefix
     if link.find(host, device) is None:
@@ -160,22 +159,22 @@ def ensure_device(host: Netlink, store: Store, network: dict[str, Any]) -> None:
 
 
 def list_veths(host: Netlink, network: dict[str, Any]) -> list[str]:
-    """The host's ends of a network's cables, those that are there."""
-    named = [lease["Cable"] for lease in network["Leases"].values() if "Cable" in lease]
-    return [cable for cable in named if link.find(host, cable) is not None]
+    """List the host's ends of a network's veth pairs that exist."""
+    veths = [lease["Cable"] for lease in network["Leases"].values() if "Cable" in lease]
+    return [veth for veth in veths if link.find(host, veth) is not None]
 
 
 def set_localnet(device: str, *, allowed: bool) -> None:
-    """Let 127/8 cross the bridge, as ports published on the host's loopback need it, or not."""
+    """Set route_localnet of the bridge: ports published on the host's loopback need it."""
     setting, value = f"net/ipv4/conf/{device}/route_localnet", "1" if allowed else "0"
     if sysctl.read(setting) not in (value, None):
         sysctl.write(setting, value)
 
 
 def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int) -> ipam.Subnet:
-    """The subnet that the network is to have: asked for, or its own while free, or a free one.
+    """Return the network's subnet: the requested one, its last one if still free, or a free one.
 
-    own: the bridge's index; its own address and route do not count as somebody else's.
+    own: the bridge's ifindex; its own address and route are not conflicts.
     """
     addresses = link.every_address(host)
     ours = [subnet_around(address, prefix) for index, address, prefix in addresses if index == own]
@@ -186,15 +185,17 @@ def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int
     others = attached + [route for route in routed if not any(map(route.overlaps, ours))]
     others += _of_other_networks(store, network)
     if "Asked" not in network and store.subnet:
-        subnet = _asked_for(store.subnet)
+        subnet = _parse_subnet(store.subnet)
         if any(map(subnet.overlaps, attached)):
             raise Conflict(
                 f"MINIDOCK_SUBNET: {subnet} overlaps a network of this machine", hint=_FREE
             )
         return subnet
     if asked := asked_range(network).get("Subnet"):
-        return _free(ipam.parse_subnet(asked), attached + _of_other_networks(store, network))
-    known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not noted before a kill -9
+        requested = ipam.parse_subnet(asked)
+        _check_no_overlap(requested, attached + _of_other_networks(store, network))
+        return requested
+    known = network.get("Subnet") or "".join(map(str, ours[:1]))  # not saved before a kill -9
     if known:
         subnet = ipam.parse_subnet(known)
         if not any(map(subnet.overlaps, others)):
@@ -203,40 +204,40 @@ def assign_subnet(host: Netlink, store: Store, network: dict[str, Any], own: int
 
 
 def _of_other_networks(store: Store, network: dict[str, Any]) -> list[ipam.Subnet]:
-    """What this store's other networks have, though their bridges may not be there just now."""
+    """Return the subnets of this store's other networks, whose bridges may not exist now."""
     others = [other for other in read_all(store) if other["Name"] != network["Name"]]
     return [ipam.parse_subnet(other["Subnet"]) for other in others if "Subnet" in other]
 
 
-def _free(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> ipam.Subnet:
+def _check_no_overlap(subnet: ipam.Subnet, others: list[ipam.Subnet]) -> None:
     for other in others:
         if subnet.overlaps(other):
             raise Conflict(
                 "Pool overlaps with other one on this address space",
                 hint=f"{subnet} overlaps {other}, which is in use on this machine",
             )
-    return subnet
 
 
 def discard_old_subnet(
     host: Netlink, network: dict[str, Any], device: str, found: link.Link | None
 ) -> None:
-    """Make way for another subnet: the bridge with the old one goes.
+    """Delete a bridge whose subnet is no longer free.
 
-    Without a bridge no container can be on the network, so leases in its file are of the dead.
+    Without a bridge no container is on the network, so all leases in its file are stale.
     """
     if found is None:
         network["Leases"] = {}
     elif network["Leases"]:
         raise Conflict(
-            f"the network {network['Name']} cannot leave {network['Subnet']}: containers use it",
+            f"cannot change the subnet {network['Subnet']} of network {network['Name']}: "
+            "containers use it",
             hint="stop this store's containers first",
         )
     else:
         link.delete(host, device)
 
 
-def _asked_for(text: str) -> ipam.Subnet:
+def _parse_subnet(text: str) -> ipam.Subnet:
     try:
         return ipam.parse_subnet(text)
     except ValueError as error:
@@ -244,87 +245,87 @@ def _asked_for(text: str) -> ipam.Subnet:
 
 
 def subnet_around(address: str, prefix: int) -> ipam.Subnet:
-    """The subnet of this prefix that an address is in."""
+    """Return the subnet of this prefix length that contains an address."""
     first = ipam.parse_address(address) & ~((1 << 32 - prefix) - 1)
     return ipam.Subnet(first, prefix)
 
 
 def check_owner(host: Netlink, store: Store, found: link.Link) -> None:
-    """Raise Conflict for a device that is not this store's.
+    """Raise Conflict if a device does not belong to this store.
 
-    A bridge with neither alias nor address is ours, left half made by a kill -9.
+    A bridge with neither alias nor address was left incomplete by a kill -9: it counts as ours.
     """
     if found.kind == "bridge" and found.alias == alias_of(store):
         return
     addressed = any(index == found.index for index, _, _ in link.every_address(host))
     if found.kind != "bridge" or found.alias or addressed:
         raise Conflict(
-            f"the device {found.name} exists, and is not the bridge of {store.root}",
-            hint="name another by MINIDOCK_BRIDGE, or remove that one: "
+            f"the device {found.name} exists and is not the bridge of {store.root}",
+            hint="choose another name with MINIDOCK_BRIDGE, or remove the device: "
             f"ip link delete {found.name}",
         )
 
 
 def enable_forwarding() -> None:
-    """Let packets pass between the bridge and the world, and nothing else that did not before."""
+    """Enable IP forwarding and set the policy of FORWARD to DROP, if forwarding was disabled."""
     forwarding = sysctl.read(FORWARDING) or "0"
     if forwarding == "1":
         return
     policy = firewall.forward_policy(iptables.Listing().text())
-    noted = _as_found()
-    noted.setdefault(_machine(), {"forwarding": forwarding, "policy": policy})
-    _note(noted)
+    settings = _read_saved_settings()
+    settings.setdefault(_network_namespace(), {"forwarding": forwarding, "policy": policy})
+    _save_settings(settings)
     if policy != "DROP":
         iptables.restore("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
     sysctl.write(FORWARDING, "1")
 
 
 def alias_of(store: Store) -> str:
-    """What marks a bridge as this store's."""
+    """Return the alias that marks a bridge as this store's."""
     return f"{_OURS}{store.root}"[:255]
 
 
 def is_owned_by(store: Store, found: link.Link) -> bool:
-    """Whether a device is a bridge of this store's."""
+    """Whether a device is a bridge of this store."""
     return found.kind == "bridge" and found.alias == alias_of(store)
 
 
-def _others_bridge(host: Netlink, device: str) -> bool:
-    """Whether another store has a bridge. It may have no rule yet: those come after the bridge."""
+def _has_other_bridge(host: Netlink, device: str) -> bool:
+    """Whether another bridge of minidock exists. Its rules may not exist yet."""
     return any(found.alias.startswith(_OURS) and found.name != device for found in link.every(host))
 
 
 def check_name(device: str) -> None:
-    """Raise UsageError for what cannot be a device's name."""
+    """Raise UsageError for an invalid bridge name."""
     fits = 0 < len(device) < link.IFNAMSIZ and device not in (".", "..")
     if not fits or not _NAME_CHARACTERS.issuperset(device) or firewall.is_reserved(device):
         raise UsageError(
-            f"a bridge cannot have the name {device!r} (MINIDOCK_BRIDGE, or {NAME_OPTION})",
-            hint="up to 15 letters, digits, dots, dashes and underscores; not USER, ...-USER or "
-            "...-OUT, by which chains of the firewall are named",
+            f"invalid bridge name {device!r} (MINIDOCK_BRIDGE, or {NAME_OPTION})",
+            hint="up to 15 letters, digits, dots, dashes and underscores; USER, *-USER and *-OUT "
+            "are reserved for iptables chains",
         )
 
 
-def _machine() -> str:
-    """What settings belong to: a network namespace, seen as a machine."""
+def _network_namespace() -> str:
+    """Return the key of saved settings: they belong to a network namespace."""
     return os.readlink("/proc/self/ns/net")
 
 
-def _as_found() -> dict[str, dict[str, str]]:
-    """What was noted; a note that is damaged is none: then settings stay as they are now."""
+def _read_saved_settings() -> dict[str, dict[str, str]]:
+    """Return the saved settings; {} if the file is damaged: then nothing is restored."""
     content = document.read_bytes(MACHINE_LOCK)
     try:
-        noted: dict[str, dict[str, str]] = (
+        settings: dict[str, dict[str, str]] = (
             document.parse(content, MACHINE_LOCK, Each(Each(str))) if content.strip() else {}
         )
     except DamagedFile as error:
         document.report_skipped(error)
-        noted = {}
-    return noted
+        settings = {}
+    return settings
 
 
-def _note(found: dict[str, dict[str, str]]) -> None:
-    """Write into the lock file itself: renaming another over it would split the lock in two."""
+def _save_settings(settings: dict[str, dict[str, str]]) -> None:
+    """Write into the lock file in place: a rename would leave two files, each with its own lock."""
     with open(MACHINE_LOCK, "r+", encoding="utf-8") as file:
         file.truncate()
-        file.write(jsontext.dumps(found))
+        file.write(jsontext.dumps(settings))

@@ -1,14 +1,12 @@
-"""What a device of the host's believes of what a container says: nothing.
+"""Protect the host's bridges and veth devices from router advertisements and ICMP redirects.
 
-The host's end of a container's network (the bridge, and each cable's end there) is a device like
-any other to the kernel: by default it takes an address and a default route from whoever sends a
-router advertisement, and a better gateway from whoever sends an ICMP redirect. Containers may send
-both, since Docker's default capabilities have NET_RAW (CVE-2020-13401).
+By default the kernel accepts an address and a default route from any router advertisement, and
+another gateway from any ICMP redirect, on a bridge and on the host's end of a veth pair as on any
+device. Containers can send both: Docker's default capabilities include NET_RAW (CVE-2020-13401).
 
-So both are switched off on each such device, and IPv6 with them, which no network has so far. It is
-done before the device is up. Each setting alone would do against most of this; an administrator who
-writes `net.ipv6.conf.all.disable_ipv6=0` switches IPv6 on for all devices, though, and the other
-settings are what is left then.
+So each such device refuses both, before it is up, and IPv6 as a whole, which no network supports
+yet. disable_ipv6 alone is not enough: an administrator who sets `net.ipv6.conf.all.disable_ipv6=0`
+enables IPv6 on all devices, and then the other settings still hold.
 
 Source: ip-sysctl.rst "disable_ipv6", "accept_ra", "accept_redirects", "autoconf".
 """
@@ -32,10 +30,10 @@ _WANTED = (
 
 
 def missing_settings(device: str, *, like: str = "") -> Iterator[tuple[str, str]]:
-    """The settings that a device has yet to get: (name, value).
+    """Yield the settings (name, value) that a device still needs.
 
-    like: the device whose settings are read in its place: "default" for one that is to be made.
-    What this kernel does not have (IPv6 may be left out) needs no setting.
+    like: the device whose settings are read instead: "default" for one that does not exist yet.
+    Settings that this kernel lacks (it may have no IPv6) are left out.
     """
     for pattern, value in _WANTED:
         if sysctl.read(pattern.format(like or device)) not in (value, None):
@@ -43,15 +41,15 @@ def missing_settings(device: str, *, like: str = "") -> Iterator[tuple[str, str]
 
 
 def harden(device: str) -> None:
-    """Have a device of the host's believe nothing that a container says.
+    """Make a device of the host refuse router advertisements, ICMP redirects and IPv6.
 
-    Raises KernelError where a setting cannot be written, Conflict where it does not stay.
+    Raises KernelError if a setting cannot be written, Conflict if another program resets it.
     """
     for name, value in missing_settings(device):
         sysctl.write(name, value)
     for name, value in missing_settings(device):
         raise Conflict(
-            f"/proc/sys/{name} does not stay {value}",
-            hint="another program sets it back: without it containers could give this host an "
-            "address and a route; see grep -r conf /etc/sysctl.d",
+            f"/proc/sys/{name} does not keep the value {value}",
+            hint="another program resets it; without it, containers could set an address and a "
+            "route on this host; see grep -r conf /etc/sysctl.d",
         )

@@ -1,6 +1,6 @@
-"""Networks as Docker shows them: the form of docker network inspect.
+"""Networks in the form of docker network inspect. Read-only.
 
-Reading only. Source: Docker Engine API 1.45, NetworkInspect.
+Source: Docker Engine API 1.45, NetworkInspect.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
-    """A network's file in Docker's form, with the containers that are on it now."""
+    """Convert a network's state to Docker's form, with the connected containers."""
     return {
         "Name": state["Name"],
         "Id": state["Id"],
@@ -43,7 +43,7 @@ def document(store: Store, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ranges(state: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """What was asked for, as Docker has it; else what the network got, if it has been used yet."""
+    """Return the requested IPAM configuration; else the assigned one, once there is one."""
     if state["Driver"] != "bridge":
         return None
     asked = state.get("Asked") or {}
@@ -65,7 +65,7 @@ def _containers(store: Store, state: dict[str, Any]) -> dict[str, Any]:
             "IPv6Address": "",
         }
         for container_id, lease in state["Leases"].items()
-        if "EndpointID" in lease  # else it is only reserved
+        if "EndpointID" in lease  # else only reserved
     }
 
 
@@ -75,7 +75,7 @@ def _name(store: Store, container_id: str) -> str:
     except DamagedFile as error:
         report_skipped(error)
         return ""
-    return found["Name"].removeprefix("/") if found else ""  # removed just now
+    return found["Name"].removeprefix("/") if found else ""  # "": removed meanwhile
 
 
 def _options(store: Store, state: dict[str, Any]) -> dict[str, str]:

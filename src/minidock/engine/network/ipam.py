@@ -1,7 +1,7 @@
-"""IPAM, address management: which subnet a network gets, and which address a container.
+"""IP address management (IPAM): choose a network's subnet and a container's address.
 
-Pure arithmetic on IPv4 addresses, held as integers; nothing here reads or changes the machine.
-(The standard library's ipaddress does more, and costs a fresh interpreter 5 ms.)
+Pure functions on IPv4 addresses as integers. (The standard library's ipaddress does more, but its
+import takes 5 ms.)
 
 Sources: RFC 1918 (private addresses), RFC 4632 (prefixes), Docker's default address pools.
 """
@@ -15,15 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-# A route that covers a sixteenth of all addresses or more is a default route in disguise (a VPN's
-# 0.0.0.0/1): everything overlaps it, and ours, being longer, goes before it.
+# A route with a shorter prefix acts as a default route (a VPN's 0.0.0.0/1): every subnet overlaps
+# it, and the bridge's route wins, being more specific.
 _SHORTEST_PREFIX = 5
 
 
 class Subnet:
     """A range of IPv4 addresses with a common prefix, such as 172.18.0.0/16.
 
-    first: the network's own address, as an integer. prefix: how many leading bits are common.
+    first: the network address, as an integer. prefix: the prefix length in bits.
     """
 
     def __init__(self, first: int, prefix: int) -> None:
@@ -36,35 +36,35 @@ class Subnet:
 
     @property
     def gateway(self) -> int:
-        """The bridge's own address: the first that a host may have."""
+        """The default address of the bridge: the first host address."""
         return self.first + 1
 
     def hosts(self) -> range:
-        """The addresses that containers may have: not the network's, gateway's or broadcast."""
+        """Return the addresses for containers: not the network, gateway or broadcast address."""
         return range(self.first + 2, self.last)
 
     def has(self, address: int) -> bool:
-        """Whether an address is one of these."""
+        """Whether an address is in the subnet."""
         return self.first <= address <= self.last
 
     def overlaps(self, other: Subnet) -> bool:
-        """Whether any address is in both."""
+        """Whether two subnets share an address."""
         return self.first <= other.last and other.first <= self.last
 
 
 def parse_subnet(text: str, *, longest: int = 30) -> Subnet:
-    """A subnet as people write it, "10.9.0.0/24".
+    """Parse a subnet in CIDR notation, "10.9.0.0/24".
 
-    longest: the longest prefix that it may have; a part of another one may be a single address.
-    Raises ValueError: not of that form, bits set behind the prefix, or no room for a container.
+    longest: the maximum prefix length; an --ip-range may be a single address (32).
+    Raises ValueError for other text, host bits that are set, and a prefix that is too long.
     """
     address, slash, length = text.partition("/")
     if not slash or not is_decimal(length):
-        raise ValueError(f"{text!r} is not a subnet: address/prefix, such as 10.9.0.0/24")
+        raise ValueError(f"{text!r} is not a subnet in CIDR notation, such as 10.9.0.0/24")
     prefix = int(length)
     if not 1 <= prefix <= longest:
         raise ValueError(
-            f"{text!r} is not a subnet for containers: its prefix is not in 1 to {longest}"
+            f"{text!r} is not a subnet for containers: the prefix length is not in 1 to {longest}"
         )
     first = parse_address(address)
     subnet = Subnet(first & ~((1 << 32 - prefix) - 1), prefix)
@@ -74,9 +74,9 @@ def parse_subnet(text: str, *, longest: int = 30) -> Subnet:
 
 
 def parse_address(text: str) -> int:
-    """An IPv4 address as an integer.
+    """Parse an IPv4 address to an integer.
 
-    Raises ValueError for anything but four decimal numbers up to 255 without leading zeros.
+    Raises ValueError unless it is four decimal numbers up to 255 without leading zeros.
     """
     value = 0
     parts = text.split(".")
@@ -91,15 +91,15 @@ def parse_address(text: str) -> int:
 
 
 def address_text(address: int) -> str:
-    """An IPv4 address as people write it."""
+    """Format an IPv4 address in dotted-decimal notation."""
     return ".".join(str(byte) for byte in address.to_bytes(4, "big"))
 
 
 def mac_of(address: int) -> str:
-    """The hardware address that belongs to an IPv4 address: Docker's 02:42, then its four bytes.
+    """Return the MAC address for an IPv4 address: 02:42 as in Docker, then its four bytes.
 
-    Bit 2 of the first byte says "given locally". Tying it to the address means that a neighbour's
-    ARP cache stays right when an address passes from one container to the next.
+    02 means "locally administered". Since it depends on the IP address, a neighbour's ARP cache
+    stays valid when another container gets that address.
     """
     return "02:42:" + address.to_bytes(4, "big").hex(":")
 
@@ -107,10 +107,10 @@ def mac_of(address: int) -> str:
 def lowest_free(
     subnet: Subnet, taken: Collection[int], *, network: str, within: Subnet | None = None
 ) -> int:
-    """The lowest address that nobody has.
+    """Return the lowest free address.
 
-    taken: with the bridge's own. within: a part of the subnet from which to choose.
-    Raises Conflict where the subnet is full.
+    taken: including the bridge's own. within: the --ip-range to choose from.
+    Raises Conflict if the subnet is full.
     """
     chosen = within or subnet
     first, last = max(chosen.first, subnet.first + 1), min(chosen.last, subnet.last - 1)
@@ -119,33 +119,34 @@ def lowest_free(
             return address
     raise Conflict(
         f"no available IPv4 addresses on this network's address pools: {network} ({chosen})",
-        hint="remove containers that are not needed, or choose a wider subnet by "
+        hint="remove containers that you do not need, or choose a larger subnet with "
         + ("MINIDOCK_SUBNET" if network == "bridge" else "network create --subnet"),
     )
 
 
 def claimed(subnet: Subnet, taken: Collection[int], address: str) -> int:
-    """An address that was asked for by name.
+    """Return a requested address as an integer.
 
-    Raises UsageError where it is none of the subnet's, Conflict where somebody has it.
+    Raises UsageError if it is not in the subnet, Conflict if it is taken.
     """
     try:
-        wanted = parse_address(address)
+        requested = parse_address(address)
     except ValueError:
         raise UsageError(f"invalid IPv4 address: {address}") from None
-    if not subnet.has(wanted):
+    if not subnet.has(requested):
         raise UsageError(
-            f"no configured subnet contains IP address {address}", hint=f"the network has {subnet}"
+            f"no configured subnet contains IP address {address}",
+            hint=f"the network's subnet is {subnet}",
         )
-    if wanted in taken or wanted in (subnet.first, subnet.last):
-        raise Conflict("Address already in use", hint=f"{address}: choose another of {subnet}")
-    return wanted
+    if requested in taken or requested in (subnet.first, subnet.last):
+        raise Conflict("Address already in use", hint=f"choose another address of {subnet}")
+    return requested
 
 
 def candidates() -> Iterator[Subnet]:
-    """The subnets that a network may get, in the order in which they are tried.
+    """Yield the default address pools, in the order in which they are tried.
 
-    Docker's pools; but 172.17/16 comes last of the wide ones, since Docker takes it for docker0.
+    They are Docker's, but 172.17.0.0/16 comes last of the /16 ones: Docker uses it for docker0.
     """
     for second in (*range(18, 32), 17):
         yield Subnet(172 << 24 | second << 16, 16)
@@ -154,9 +155,9 @@ def candidates() -> Iterator[Subnet]:
 
 
 def choose_subnet(occupied: Iterable[Subnet]) -> Subnet:
-    """The first candidate that overlaps nothing that this machine has or reaches.
+    """Return the first candidate that does not overlap an address or route of the host.
 
-    Raises Conflict where all overlap.
+    Raises Conflict if all overlap.
     """
     known = [subnet for subnet in occupied if subnet.prefix >= _SHORTEST_PREFIX]
     for candidate in candidates():
@@ -164,5 +165,5 @@ def choose_subnet(occupied: Iterable[Subnet]) -> Subnet:
             return candidate
     raise Conflict(
         "could not find an available, non-overlapping IPv4 address pool for the bridge",
-        hint="name one that your networks do not use: MINIDOCK_SUBNET=10.99.0.0/24",
+        hint="choose a subnet that your networks do not use: MINIDOCK_SUBNET=10.99.0.0/24",
     )

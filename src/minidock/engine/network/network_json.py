@@ -1,19 +1,19 @@
-"""What is kept of a network: its subnet, its bridge, and who has which address.
+"""The network files of the store: subnet, bridge, and the leases of addresses.
 
     networks/bridge.json   {"Name", "Id" (64 hex digits), "Created", "Driver",
                             "Device", "Subnet", "Gateway",
                             "Leases": {container id: {"Address", "EndpointID", "MacAddress",
                                                       "Bindings": [published port, ...]}}}
-    networks/<name>.json   a user's network: the same, and what was asked for: "Internal",
-                           "Attachable", "Labels", "Options", and "Asked", the range of addresses
+    networks/<name>.json   a user-defined network: the same, and its requested configuration:
+                           "Internal", "Attachable", "Labels", "Options", and "Asked" (IPAM)
     networks/host.json, networks/none.json: without device, subnet and leases
 
-A lease of a container that is connected also has "Cable" (the host's end), "Interface" (its own
-end's name) and, on a user's network, "Names", to which the others' questions for it are answered.
+The lease of a connected container also has "Cable" (the veth's end on the host), "Interface" (the
+device's name in the container) and, on a user-defined network, "Names", its DNS names.
 
-All of them are read and written under one lock, that of the directory: `Locked`. A lease is written
-before the kernel objects that belong to it are made, and dropped after they are gone, so that
-whatever was interrupted, the file names everything that there may be.
+One lock, that of the directory, protects all of them: `LockedNetworks`. A lease is written before
+its kernel objects are created, and removed after they are deleted, so that after an interruption
+the file names everything that may exist.
 
 Sources: flock(2), rename(2); Docker Engine API 1.45, NetworkInspect.
 """
@@ -49,7 +49,7 @@ DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
 class LockedNetworks:
-    """A block in which no other process reads or writes the networks of this store.
+    """A context manager: exclusive access to the network files of a store.
 
     Raises LockTimeout.
     """
@@ -68,14 +68,14 @@ class LockedNetworks:
         os.close(self._directory)
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """A network's file, or None where there is none yet."""
+        """Return a network's state; None if it has no file."""
         return read(self._store, name)
 
     def save(self, network: dict[str, Any]) -> None:
-        """Put a network's file in the place of the old one, whole or not at all.
+        """Replace a network's file atomically.
 
-        What people asked for outlives a power cut. The three that are always there need not: they
-        are made anew, and every `run` writes them.
+        User-defined networks survive a power cut. The three predefined ones need not: they are
+        created again, and every `run` writes them.
         """
         path = self._store.network(network["Name"])
         text = jsontext.dumps(network) + "\n"
@@ -87,7 +87,7 @@ class LockedNetworks:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
 
     def load_or_make(self, name: str) -> dict[str, Any]:
-        """A network's file, made with a fresh id where there is none yet."""
+        """Return a network's state; a predefined network without a file gets a new id."""
         network = self.load(name)
         if network is None:
             network = {
@@ -101,7 +101,7 @@ class LockedNetworks:
         return network
 
     def require(self, name: str) -> dict[str, Any]:
-        """A network's file; one of the three that are always there is made at its first use.
+        """Return a network's state; predefined networks are created at first use.
 
         Raises NotFound.
         """
@@ -111,14 +111,14 @@ class LockedNetworks:
         return found
 
     def remove(self, name: str) -> None:
-        """Forget a network; what is forgotten already stays so."""
+        """Remove a network's file. Idempotent."""
         _remove(self._store.network(name))
 
 
 def read(store: Store, name: str) -> dict[str, Any] | None:
-    """A network's file as it is just now, without the lock: for looking only.
+    """Read a network's file without the lock; do not write the result back.
 
-    Raises DamagedFile.
+    Returns None if it does not exist. Raises DamagedFile.
     """
     if not is_component(name):
         return None
@@ -129,17 +129,17 @@ def read(store: Store, name: str) -> dict[str, Any] | None:
         return None
     except DamagedFile:
         if name in DRIVERS and not os.path.isdir(store.run):
-            return None  # nobody has run since the machine came up: nothing in it counts any more
+            return None  # no container has run since boot, so the content is stale anyway
         raise
     if network["Name"] != name:
-        raise DamagedFile(path, "it is of another network")
+        raise DamagedFile(path, "it belongs to another network")
     if network["Leases"] and not {"Device", "Subnet", "Gateway"} <= network.keys():
-        raise DamagedFile(path, "it has leases, and no subnet")
+        raise DamagedFile(path, "it has leases, but no subnet")
     return network
 
 
 def read_or_skip(store: Store, name: str) -> dict[str, Any] | None:
-    """The same; None where it is damaged, which is passed over: for who looks at every network."""
+    """Read a network's file; a damaged one is reported and skipped (None)."""
     try:
         return read(store, name)
     except DamagedFile as error:
@@ -148,7 +148,7 @@ def read_or_skip(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def list_names(store: Store) -> list[str]:
-    """The networks that have a file."""
+    """List the names of networks that have a file."""
     try:
         entries = os.listdir(store.networks)
     except FileNotFoundError:
@@ -157,18 +157,18 @@ def list_names(store: Store) -> list[str]:
 
 
 def read_all(store: Store) -> list[dict[str, Any]]:
-    """The files of all networks, as they are just now; damaged ones are passed over."""
+    """Read all network files without the lock; damaged ones are reported and skipped."""
     found = [read_or_skip(store, name) for name in list_names(store)]
     return [network for network in found if network is not None]
 
 
 def is_complete(network: dict[str, Any]) -> bool:
-    """Whether a network was made to its end: one that people make has its subnet by then."""
+    """Whether creation has finished: a user-defined network has a subnet then."""
     return "Asked" not in network or "Subnet" in network
 
 
 def remove_temporary_files(store: Store) -> None:
-    """Remove the file of a writer that was killed before it could put it in its place."""
+    """Remove files of writers that were killed before the rename."""
     try:
         entries = os.listdir(store.networks)
     except FileNotFoundError:
@@ -180,7 +180,7 @@ def remove_temporary_files(store: Store) -> None:
 
 
 def list_bindings(network: dict[str, Any], *, without: str = "") -> list[dict[str, Any]]:
-    """The published ports of all containers on a network, except one's."""
+    """List the published ports of all containers on a network, except one container's."""
     return [
         {**binding, "Address": lease["Address"], "Container": container_id}
         for container_id, lease in network["Leases"].items()

@@ -9,6 +9,8 @@ Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_
 
 from __future__ import annotations
 
+from errno import EADDRINUSE, EADDRNOTAVAIL
+
 from minidock.engine.network.hosts_file import is_address
 from minidock.engine.network.network_json import list_bindings as bindings_of
 from minidock.engine.network.network_json import read_all
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-EADDRNOTAVAIL, EADDRINUSE = 99, 98
 _ATTEMPTS = 64  # at a port that is free for IPv4 and for IPv6
 
 

@@ -27,6 +27,7 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
+from errno import EMFILE, ENFILE
 from select import EPOLLIN, EPOLLOUT
 from struct import pack
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from minidock.engine.network.ports import PublishedPort
 
-EMFILE, ENFILE = 24, 23
 _CHUNK_BYTES = 1 << 16
 _ROUNDS = 16  # of reading and writing per connection and turn, so that none starves the others
 _MOST_CONNECTIONS = 256  # of one port; each takes two of the 1024 descriptors that one may have

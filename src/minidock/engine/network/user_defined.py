@@ -1,11 +1,11 @@
-"""Networks that people make: `network create`, `rm` and `prune`.
+"""User-defined networks: `network create` and `network rm`.
 
 Each has a bridge, a subnet and firewall rules of its own, like the default network; on these,
-containers also find each other by name (use_dns_server.py). What was asked for is kept in the
-network's file, so that after a reboot the first container that comes makes the same again.
+containers also resolve each other by name (dns/). The network's file keeps the requested
+configuration, so that after a reboot the first container creates the same bridge again.
 
-Refused, and not ignored: drivers but bridge, IPv6, what belongs to swarms, and options of the
-bridge driver that are not carried out here.
+Drivers other than bridge, IPv6, swarm options and unimplemented options of the bridge driver are
+errors.
 
 Sources: Docker Engine API 1.45 NetworkCreate; what dockerd 26.1 answers.
 """
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from minidock.paths import Store
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_SMALLEST_MTU, _LARGEST_MTU = 68, 65535  # RFC 791; what a bridge's port can have
+_SMALLEST_MTU, _LARGEST_MTU = 68, 65535  # RFC 791; the maximum of a veth
 _SWITCHES = (ICC_OPTION, networks.MASQUERADE_OPTION)
 
 
 class Forbidden(MinidockError):
-    """What Docker forbids with its networks."""
+    """An operation that Docker forbids on networks (HTTP 403)."""
 
     exit_code = 1
 
@@ -59,18 +59,17 @@ def create(
     labels: dict[str, str],
     options: dict[str, str],
 ) -> dict[str, Any]:
-    """Make a network, with its bridge; nothing is left if that fails. Returns its file's content.
+    """Create a network and its bridge; a failure undoes all of it. Returns the network's state.
 
-    asked: the range of its addresses: {"Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"}, each
-    of which may be missing.
-    Raises UsageError for what cannot be, Conflict for what is taken.
+    asked: IPAM configuration: {"Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"}, all optional.
+    Raises UsageError and Forbidden for invalid values, Conflict if a name or subnet is taken.
     """
     _check_name(name)
     _check_driver(driver)
     _check_range(asked)
     _check_options(options)
     with LockedNetworks(store) as files:
-        _sweep(store, files)
+        _remove_incomplete(store, files)
         if name in list_names(store):
             raise Conflict(
                 f"network with name {name} already exists",
@@ -92,18 +91,18 @@ def create(
         try:
             files.save(state)
             with telling(store.network_journal(name), "create"):
-                made = networks.bring_up(store, files, name)
+                created = networks.bring_up(store, files, name)
         except BaseException:
-            _unmake(store, files, state)
+            _delete(store, files, state)
             raise
-    emit(store, "network", "create", made["Id"], name=name, type="bridge")
-    return made
+    emit(store, "network", "create", created["Id"], name=name, type="bridge")
+    return created
 
 
 def remove(store: Store, reference: str) -> None:
-    """Remove a network that nobody is on.
+    """Remove a network without containers.
 
-    Raises NotFound, Conflict where a container is on it, Forbidden for those that always exist.
+    Raises NotFound, Conflict if a container is connected, Forbidden for predefined networks.
     """
     found = find(store, reference)
     name = found["Name"]
@@ -111,28 +110,28 @@ def remove(store: Store, reference: str) -> None:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
     with LockedNetworks(store) as files:
         state = files.load(name)
-        if state is None or state["Id"] != found["Id"]:  # somebody else was faster
+        if state is None or state["Id"] != found["Id"]:  # removed meanwhile
             raise NotFound(f"network {reference} not found", hint="see: minidock network ls")
         if state["Leases"]:
             raise Conflict(
                 f"error while removing network: network {name} id {state['Id']} has active "
                 "endpoints",
-                hint=f"`minidock network inspect {name}` names them; "
+                hint=f"`minidock network inspect {name}` lists them; "
                 f"minidock network disconnect {name} CONTAINER",
             )
-        _unmake(store, files, state)
+        _delete(store, files, state)
     emit(store, "network", "destroy", state["Id"], name=name, type="bridge")
 
 
-def _sweep(store: Store, files: LockedNetworks) -> None:
-    """Unmake what a command that was killed left half made: it has no subnet yet."""
+def _remove_incomplete(store: Store, files: LockedNetworks) -> None:
+    """Remove networks that a killed command left incomplete: they have no subnet yet."""
     for state in read_all(store):
         if not is_complete(state):
-            _unmake(store, files, state)
+            _delete(store, files, state)
 
 
-def _unmake(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
-    """The bridge and its rules first: while the file is there, a repair finds them."""
+def _delete(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
+    """Remove bridge and rules before the file: as long as it exists, a repair finds them."""
     journal = store.network_journal(state["Name"])
     with telling(journal, "remove"), Netlink() as host:
         bridge.remove(host, store, state)
@@ -141,16 +140,16 @@ def _unmake(store: Store, files: LockedNetworks, state: dict[str, Any]) -> None:
 
 
 def _device(store: Store, state: dict[str, Any]) -> str:
-    """The bridge's name: asked for, or one that says whose it is, as `md-` and the network's id."""
+    """Return the bridge's name: the requested one, or the store's prefix and the network's id."""
     devices = [other.get("Device") for other in read_all(store)] + [store.bridge]
     if asked := state["Options"].get(bridge.NAME_OPTION):
         bridge.check_name(asked)
         if asked in devices:
             raise Conflict(f"bridge name {asked} is another network's")
         return str(asked)
-    front = "md-" if store.is_default else f"{store.derived_bridge}-"
+    prefix = "md-" if store.is_default else f"{store.derived_bridge}-"
     while True:
-        device = f"{front}{state['Id']}"[:15]
+        device = f"{prefix}{state['Id']}"[:15]
         if device not in devices:
             return device
         state["Id"] = os.urandom(32).hex()
@@ -162,7 +161,7 @@ def _check_name(name: str) -> None:
     if not name or name[0] not in _LETTERS or not set(name) <= _LETTERS | set("_.-"):
         raise Forbidden(
             f"invalid network name {name!r}",
-            hint="letters, digits, dots, dashes and underscores, a letter or digit first",
+            hint="use letters, digits, dots, dashes and underscores; start with a letter or digit",
         )
     if len(name) > 200:
         raise Forbidden(f"invalid network name: {len(name)} characters, at most 200 are allowed")
@@ -172,11 +171,11 @@ def _check_driver(driver: str) -> None:
     if driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver != "bridge":
-        raise Forbidden(f'plugin "{driver}" not found', hint="minidock has the driver bridge")
+        raise Forbidden(f'plugin "{driver}" not found', hint="supported drivers: bridge")
 
 
 def _check_range(asked: dict[str, Any]) -> None:
-    """Whether the addresses fit into each other, in Docker's words where they do not."""
+    """Check that range, gateway and auxiliary addresses are in the subnet; Docker's messages."""
     text = asked.get("Subnet")
     if not text:
         if asked.get("Gateway") or asked.get("IPRange") or asked.get("AuxiliaryAddresses"):
@@ -195,7 +194,7 @@ def _check_range(asked: dict[str, Any]) -> None:
 
 def _subnet(text: str, what: str, *, longest: int = 30) -> ipam.Subnet:
     if ":" in text:
-        raise Forbidden(f"invalid {what} {text}: minidock's networks have IPv4 addresses only")
+        raise Forbidden(f"invalid {what} {text}: only IPv4 is supported")
     try:
         return ipam.parse_subnet(text, longest=longest)
     except ValueError as error:
@@ -215,7 +214,9 @@ def _check_options(options: dict[str, str]) -> None:
     for option, text in options.items():
         if option == MTU_OPTION:
             if not (is_decimal(text) and _SMALLEST_MTU <= int(text) <= _LARGEST_MTU):
-                raise UsageError(f"{option}: {text!r} is not a number of bytes for a packet")
+                raise UsageError(
+                    f"{option}: {text!r} is not an MTU ({_SMALLEST_MTU} to {_LARGEST_MTU} bytes)"
+                )
         elif option in _SWITCHES:
             if text not in ("true", "false"):
                 raise UsageError(f"{option}: {text!r} is neither true nor false")
@@ -223,7 +224,9 @@ def _check_options(options: dict[str, str]) -> None:
             _check_address(option, text)
         elif option != bridge.NAME_OPTION:
             known = (bridge.NAME_OPTION, MTU_OPTION, networks.BINDING_OPTION, *_SWITCHES)
-            raise UsageError(f"-o {option} is not available", hint=f"there are: {', '.join(known)}")
+            raise UsageError(
+                f"-o {option} is not supported", hint=f"supported options: {', '.join(known)}"
+            )
 
 
 def _check_address(option: str, text: str) -> None:

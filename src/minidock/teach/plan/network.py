@@ -10,6 +10,7 @@ Sources: engine/network/networks.py, bridge.py, endpoint.py and engine/monitor/n
 from __future__ import annotations
 
 import os
+from errno import EADDRINUSE
 
 from minidock.engine.container import endpoints
 from minidock.engine.monitor.networking import wanted_ports
@@ -104,7 +105,7 @@ class PlannedWiring:
             wanted = port if place == 0 else chosen
             self._acts.add(ports.hold_all, hold, address, wanted, binding["Proto"])
             refused = held.refusal(address, port, binding["Proto"])
-            if refused and refused.errno == ports.EADDRINUSE:
+            if refused and refused.errno == EADDRINUSE:
                 return False
             if refused:
                 raise RunFails(ports.with_hint(refused, addresses[0], port))

@@ -30,7 +30,7 @@ from minidock.engine.container.validation import check_body, check_name
 from minidock.engine.image.images import ImageStore
 from minidock.engine.lifecycle import start
 from minidock.engine.monitor import launch, main
-from minidock.errors import Conflict, MinidockError
+from minidock.errors import MinidockError, NameInUse
 from minidock.kernel import cgroup, cgroup_tree, device, namespace
 from minidock.kernel import process as kernel_process
 from minidock.kernel.loop import mount_disk_file
@@ -206,7 +206,7 @@ def _container(
         check_name(name)
         holder = holder_of(store, name)
         if holder and os.path.exists(store.container(holder).document):
-            raise Conflict(
+            raise NameInUse(
                 f'the container name "/{name}" is already in use by container "{holder}"',
                 hint="choose another name",
             )

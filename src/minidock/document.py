@@ -1,15 +1,15 @@
-"""Documents: the small files of a store, each read and written here, whole or not at all.
+"""Documents: the small JSON files of a store, validated when read, replaced atomically.
 
-A power cut, a full disk, a bad block or a person may leave any of them truncated, empty, of another
-kind, or gone. Whoever reads one gets what its shape promises, or DamagedFile, which names the file;
-nothing waits (a FIFO in its place is opened with O_NONBLOCK), and nothing is read without a limit.
+A power cut, a full disk, a bad block or a person may truncate, empty, replace or remove any of
+them. `read` returns a value that matches a shape, or raises DamagedFile with the path; it never
+blocks (a FIFO in its place is opened with O_NONBLOCK), and its input is limited.
 
-A list of many passes over those that are damaged (`passed_over`), so that one of them does not hide
-the others. What a damaged one might use, nobody removes.
+Functions that list many documents skip damaged ones and report them (`report_skipped`). Objects
+that a damaged document may refer to are not removed.
 
     a shape       what it allows
     str, int …    a value of this type; bool is not an int here
-    a function    values of which it says True, such as is_digest
+    a function    values for which it returns True, such as is_digest
     (a, b)        any of these shapes; None is a shape too
     [a]           a list of them
     {"k": a}      an object with these keys; one that ends in "?" may be missing; others are allowed
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
 
 LONGEST_BYTES = 64 << 20  # a network with 65,534 leases takes a third of that
 _BLOCK_BYTES = 4096
-# What an open(2) or read(2) says of a file that cannot be one of ours, or of a disk that lost it.
+# Errors of open(2) and read(2) for a file that is not a regular one, or on a broken disk.
 _BROKEN = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EIO, errno.EUCLEAN, errno.EBADMSG}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a symbolic link"}
 
 
 class Each:
-    """The shape of an object with any keys, whose values all have one shape."""
+    """The shape of an object with arbitrary keys, whose values all have one shape."""
 
     def __init__(self, shape: Any) -> None:
         self.shape = shape
 
 
 def read(path: str, shape: Any) -> Any:
-    """The value that a document holds.
+    """Read a document and return its value.
 
-    Raises FileNotFoundError where it is not there, DamagedFile where it is not what `shape` says.
+    Raises FileNotFoundError; DamagedFile if the value does not match `shape`.
     """
     return parse(read_bytes(path), path, shape)
 
 
 def parse(content: bytes, path: str, shape: Any) -> Any:
-    """The value of a document that has been read. Raises DamagedFile."""
+    """Parse the content of a document. Raises DamagedFile."""
     try:
         value = jsontext.loads(content)
     except (ValueError, RecursionError) as error:
@@ -73,15 +73,15 @@ def parse(content: bytes, path: str, shape: Any) -> Any:
 
 
 def read_bytes(path: str, *, longest: int = LONGEST_BYTES, follow: bool = False) -> bytes:
-    """The bytes of a regular file.
+    """Read a regular file.
 
-    longest: what is larger is no file of ours. follow: its last component may be a link.
-    Raises FileNotFoundError, DamagedFile, and OSError for what is not about the file (EACCES).
+    longest: the maximum size in bytes. follow: follow a symbolic link in the last component.
+    Raises FileNotFoundError, DamagedFile, and OSError for other errors (EACCES).
     """
     fd = open_regular(path, follow=follow)
     try:
         if (size := os.fstat(fd).st_size) > longest:
-            raise DamagedFile(path, f"it has {size} bytes, where {longest} are the most")
+            raise DamagedFile(path, f"it has {size} bytes; the maximum is {longest}")
         return _read_all(fd, longest)
     except OSError as error:
         if error.errno in _BROKEN:
@@ -94,9 +94,9 @@ def read_bytes(path: str, *, longest: int = LONGEST_BYTES, follow: bool = False)
 def open_regular(
     path: str, flags: int = os.O_RDONLY, *, mode: int = 0o600, follow: bool = False
 ) -> int:
-    """A descriptor of a regular file; whatever else stands there, nothing waits for it.
+    """Open a regular file without blocking on files of other types.
 
-    flags, mode: as open(2)'s; with O_CREAT it may be made. follow, errors: as of `read_bytes`.
+    flags, mode: as for open(2). follow, errors: as for `read_bytes`.
     """
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -114,7 +114,7 @@ def open_regular(
 
 
 def _read_all(fd: int, longest: int) -> bytes:
-    """All that a file holds: most are read at once, and a second read(2) finds the end."""
+    """Read a file to its end."""
     blocks = []
     while longest >= 0 and (block := os.read(fd, 1 << 16)):
         blocks.append(block)
@@ -123,7 +123,7 @@ def _read_all(fd: int, longest: int) -> bytes:
 
 
 def _kind_of(path: str) -> str:
-    """What stands at a path, in words, where it is no regular file."""
+    """Describe the type of a file that is not a regular one."""
     try:
         kind = stat.S_IFMT(os.lstat(path).st_mode)
     except OSError:
@@ -132,7 +132,7 @@ def _kind_of(path: str) -> str:
 
 
 def _mismatch(value: Any, shape: Any, where: str) -> str:
-    """What of a value is not as its shape says: "State.Running: not a bool"; "" where all is."""
+    """Return the first mismatch, such as "State.Running: not a bool"; "" if the value matches."""
     if isinstance(shape, type):
         if isinstance(value, shape) and not (shape is int and isinstance(value, bool)):
             return ""
@@ -172,10 +172,10 @@ def _article(kind: type) -> str:
 
 
 def open_lines(path: str, *, create: bool = True, mode: int = 0o600) -> int:
-    """A descriptor that appends to a file of one record a line; errors as of `open_regular`.
+    """Open a file of one record per line for appending; errors as for `open_regular`.
 
-    A line without an end, which a power cut or a full disk left there, is ended first, and marked
-    by a NUL: no record has one.
+    An incomplete last line, left by a power cut or a full disk, is ended first and marked by a NUL,
+    which no record contains.
     """
     flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
     fd = open_regular(path, flags, mode=mode)
@@ -184,31 +184,31 @@ def open_lines(path: str, *, create: bool = True, mode: int = 0o600) -> int:
         if size and os.pread(fd, 1, size - 1) != b"\n":
             os.write(fd, b"\0\n")
     except OSError:
-        pass  # a full disk: what would be appended is lost as well, and who opens it next does this
+        pass  # a full disk: the appended record is lost too, and the next open repairs the line
     return fd
 
 
 def is_cut_off(line: bytes) -> bool:
-    """Whether a line is what is left of records after a power cut or on a full disk.
+    """Whether a line is the rest of records after a power cut or on a full disk.
 
-    Blocks that were never written read as NULs, up to the file's end or to a later block.
+    Blocks that were never written read as NULs.
     """
     return line.startswith(b"\0") or line.endswith(b"\0")
 
 
-# --- what is passed over -------------------------------------------------------------------------
+# --- skipped documents ---------------------------------------------------------------------------
 
 _listener: Callable[[DamagedFile], None] | None = None
 
 
 def report_skipped(error: DamagedFile) -> None:
-    """Note that an answer lacks what a damaged file says; who talks to people says so."""
+    """Report that a result lacks the content of a damaged file; the listener warns the user."""
     if _listener is not None:
         _listener(error)
 
 
 def listen_for_skipped(listener: Callable[[DamagedFile], None]) -> None:
-    """Have `listener` called for each damaged file that an answer lacks, maybe more than once."""
+    """Call `listener` for each damaged file that is skipped, possibly more than once."""
     global _listener
     _listener = listener
 
@@ -225,13 +225,13 @@ def write(
     over_when_full: bool = False,
     mode: int = 0o600,
 ) -> None:
-    """Put a file in the place of the old one: who reads sees the old or the new.
+    """Replace a file atomically: a reader sees the old content or the new one.
 
-    durable: it is on the disk when this returns, whatever happens to the machine then.
-    beside: the new file's name until then; a fixed one where one process at a time writes: what a
-    kill -9 leaves is used again. Else each thread has its own.
-    over_when_full: where there is no room for a new file, write over the old one's own blocks.
-    Raises OSError; then the old one is there as it was.
+    durable: the content is on the disk when this returns, and survives a power cut.
+    beside: the path of the temporary file; a fixed one if only one process writes at a time: then a
+    leftover of kill -9 is reused. By default each thread has its own.
+    over_when_full: on a full disk, overwrite the blocks of the old file.
+    Raises OSError; the old file is unchanged then.
     """
     beside = beside or f"{path}.{get_native_id()}.new"
     content = content.encode() if isinstance(content, str) else content
@@ -248,13 +248,13 @@ def write(
 
 
 def writer_of(name: str) -> int:
-    """The thread that writes a file of this name (`write`), before it is renamed; 0 for another."""
+    """Return the thread id in the name of a temporary file of `write`; 0 for other names."""
     _, number, end = name.rsplit(".", 2) if name.count(".") > 1 else ("", "", "")
     return int(number) if end == "new" and is_decimal(number) else 0
 
 
 def sync(path: str) -> None:
-    """Have the disk hold a file, or the names in a directory. Source: fsync(2)."""
+    """Flush a file, or the entries of a directory, to the disk. Source: fsync(2)."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -274,9 +274,9 @@ def _write_new(path: str, content: bytes, *, durable: bool, mode: int) -> None:
 
 
 def _overwrite(path: str, content: bytes, *, durable: bool) -> bool:
-    """Write over a file's own blocks; returns whether it fits in them.
+    """Overwrite a file's blocks; returns whether the content fits.
 
-    What gets shorter is filled up with blanks, which JSON allows, so that one write does all of it.
+    Shorter content is padded with spaces, which JSON allows, so that one write is enough.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

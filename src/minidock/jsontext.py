@@ -1,8 +1,8 @@
-"""JSON by CPython's own C scanner and encoder, without `import json`.
+"""JSON with CPython's C scanner and encoder, without `import json`.
 
-The json package builds its patterns with `re`, which costs a fresh interpreter 8 ms; the monitor
-and the runtime start once per container, so they use the two C functions that json itself calls.
-It reads and writes what json does (UTF-8, no NaN); tests hold the two side by side.
+The json package compiles patterns with `re`, which takes 8 ms at import; the monitor and the
+runtime start once per container, so they call the same two C functions directly. Input and output
+are those of json (UTF-8, without NaN); tests compare the two.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _encode = make_encoder(
 
 
 def loads(text: str | bytes) -> Any:
-    """The value that a JSON text holds.
+    """Parse a JSON text.
 
-    Raises ValueError where the text is not JSON, is nested too deeply, has an integer of more than
-    4300 digits, or something behind its value.
+    Raises ValueError if it is not JSON, is nested too deeply, has an integer of more than 4300
+    digits, or text after its value.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
@@ -55,7 +55,7 @@ def loads(text: str | bytes) -> Any:
         raise ValueError(f"not JSON at character {stop.value}") from None
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
-    except SystemError:  # the scanner wants json's own exception, which nobody has imported
+    except SystemError:  # the scanner needs json.JSONDecodeError, which is not imported
         raise ValueError("not JSON") from None
     if text[end:].strip(_WHITESPACE):
         raise ValueError(f"more text after the JSON value, at character {end}")
@@ -63,9 +63,10 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """The value as one line of JSON, ASCII only.
+    """Serialize a value as one line of ASCII JSON.
 
-    Raises TypeError for what has no JSON form, ValueError for NaN, infinities and too deep nesting.
+    Raises TypeError for a type without a JSON form, ValueError for NaN, infinities and too deep
+    nesting.
     """
     try:
         return "".join(_encode(value, 0))

@@ -1,7 +1,7 @@
-"""The only place that builds a path of the store.
+"""All paths of the store are built here.
 
-A name from outside (of a volume, a network, a container, a digest) becomes part of a path here, in
-`_component`, which raises BadName for all that could mean another place: "..", a slash, nothing.
+A name from outside (of a volume, network or container, or a digest) becomes part of a path in
+`_component` only, which raises BadName for names that could escape: "..", a slash, an empty one.
 
     /var/lib/minidock/                       MINIDOCK_ROOT moves it, and with it all that follows
         version  lock
@@ -26,9 +26,9 @@ A name from outside (of a volume, a network, a container, a digest) becomes part
         sealed/                              the read-only interpreter
         <id>/{state.json,start.fifo,monitor.sock}
 
-Another MINIDOCK_ROOT is another world: its own /run directory, its own bridge, its own cgroup
-parent and firewall chains, so that two stores on one machine never meet. MINIDOCK_BRIDGE and
-MINIDOCK_SUBNET name the default network's bridge and subnet where the derived ones do not suit.
+Each MINIDOCK_ROOT has its own /run directory, bridge, cgroup parent and iptables chains, so that
+stores on one machine are independent. MINIDOCK_BRIDGE and MINIDOCK_SUBNET override the bridge and
+subnet of the default network.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Store:
 
     @property
     def own_directories(self) -> tuple[str, ...]:
-        """Where minidock may remove what it likes: below these, never these themselves."""
+        """The directories below which minidock may remove files; never themselves."""
         return (
             self.staging, self.run, self.containers, self.volumes, self.layers, self.blobs,
             self.names, self.networks, self.seccomp, self.build_steps, self.build_mounts,
@@ -119,7 +119,7 @@ class Store:
         return f"{self.volumes}/{_component('a volume name', name)}"
 
     def volume_users(self, name: str) -> str:
-        """Directory in /run of who uses a volume that is a mount of its own."""
+        """Directory in /run that lists the users of a volume that is a mount of its own."""
         return f"{self.run}/volumes/{_component('a volume name', name)}"
 
     def network(self, name: str) -> str:
@@ -127,7 +127,7 @@ class Store:
         return f"{self.networks}/{_component('a network name', name)}.json"
 
     def network_journal(self, name: str) -> str:
-        """What was done for a network: its making, and containers that came and went."""
+        """Journal of a network: its creation, and containers that connected and disconnected."""
         return f"{self.networks}/{_component('a network name', name)}.jsonl"
 
 
@@ -137,9 +137,9 @@ def is_component(name: str) -> bool:
 
 
 def is_sha256(name: str) -> bool:
-    """Whether a name is 64 hex digits, as those of containers, layers and blobs are.
+    """Whether a name is 64 hex digits, as for containers, layers and blobs.
 
-    What has another name beside them is somebody else's: it is not listed, and not removed.
+    Files with other names in their directories are foreign: they are neither listed nor removed.
     """
     return len(name) == _SHA256_DIGITS and _HEX.issuperset(name)
 
@@ -163,7 +163,7 @@ def _digest(what: str, digest: str) -> str:
 
 
 class ContainerPaths:
-    """Paths of one container: what is kept in the store, and what lives in /run."""
+    """Paths of one container, in the store and in /run."""
 
     def __init__(self, store: Store, container_id: str) -> None:
         self.home = f"{store.containers}/{container_id}"
@@ -198,7 +198,7 @@ class ContainerPaths:
 
 
 def _fingerprint(text: str) -> str:
-    """Eight hex digits that tell one store's root from another's (FNV-1a, 32 bits)."""
+    """Hash a store's root to eight hex digits (FNV-1a, 32 bits)."""
     value = 0x811C9DC5
     for byte in text.encode():
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF

@@ -16,13 +16,13 @@ _ATTEMPTS = 20
 
 
 class Interface(TypedDict):
-    """addresses: such as "172.17.0.2/16". far_end: the index of a veth's other end, or 0."""
+    """addresses: such as "172.17.0.2/16". peer_index: the index of a veth's other end, or 0."""
 
     name: str
     index: int
     up: bool
     addresses: list[str]
-    far_end: int
+    peer_index: int
 
 
 def interfaces() -> list[Interface]:
@@ -45,7 +45,7 @@ def interfaces() -> list[Interface]:
                 for one in addresses
                 if one["index"] == each["index"]
             ],
-            far_end=each.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == "veth"
+            peer_index=each.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == "veth"
             and each.get_attr("IFLA_LINK")
             or 0,
         )

@@ -91,7 +91,7 @@ OF_OP: dict[str, tuple[str, ...] | Callable[[dict[str, Any]], list[str]]] = {
     "keyring.join_session_keyring": ("process",),
     "link.add_address": ("net",),
     "link.add_bridge": ("net",),
-    "link.add_cable": ("net",),
+    "link.add_veth_pair": ("net",),
     "link.add_default_route": ("net",),
     "link.add_veth": ("net",),
     "link.delete": ("net",),

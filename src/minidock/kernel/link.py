@@ -1,12 +1,12 @@
-"""Links, addresses and routes: what connects a network namespace to the world.
+"""Links, addresses and routes: rtnetlink operations that connect a network namespace.
 
-A container's network is made of few kernel objects, one op each, and each has its `ip` command:
+A container's network consists of few kernel objects; each op has its `ip` command:
 
-    host:      a bridge (a switch)       ──── veth "cable", one end plugged into the bridge
-    container: the cable's other end, eth0, with an address, and a default route to the bridge
+    host:      a bridge (a switch)  ──── one end of a veth pair, attached to the bridge
+    container: its peer, eth0, with an address, and a default route to the bridge
 
-`where` is the namespace that is spoken to: an open kernel.netlink.Netlink. Devices are named by
-name; what the kernel made (an index) is what the journal shows.
+`where` is an open kernel.netlink.Netlink: it selects the network namespace. Devices are given by
+name; the journal shows the ifindex that the kernel assigned.
 
 Not here: which names, which addresses (engine/network/networks.py). Sources: rtnetlink(7),
 ip-link(8), ip-address(8), ip-route(8), bridge(8), veth(4), include/uapi/linux/if_link.h.
@@ -57,11 +57,11 @@ _U32 = Struct("=I")
 
 
 class Link:
-    """What the kernel says of one device.
+    """A network device.
 
-    index, name, kind ("bridge", "veth", "" for hardware), alias, flags (IFF_*), master (the index
-    of the bridge that it is plugged into, 0 for none), far_end (of a cable: the other end's index,
-    in whichever network namespace that is; 0 for none).
+    index, name, kind ("bridge", "veth", "" for hardware), alias, flags (IFF_*), master (ifindex of
+    the bridge that it is attached to, 0 for none), peer_index (of a veth: the peer's ifindex in its
+    own network namespace; 0 for none).
     """
 
     def __init__(self, message: bytes) -> None:
@@ -71,11 +71,11 @@ class Link:
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
         self.kind = _text(attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
         self.master = _U32.unpack(found.get(IFLA_MASTER, b"\0\0\0\0"))[0]
-        self.far_end = _U32.unpack(found.get(IFLA_LINK, b"\0\0\0\0"))[0]
+        self.peer_index = _U32.unpack(found.get(IFLA_LINK, b"\0\0\0\0"))[0]
 
 
 def find(where: Netlink, device: str) -> Link | None:
-    """The device of this name, or None where there is none."""
+    """Return the device of this name; None if it does not exist."""
     body = _link(0) + _name(device)
     try:
         return Link(where.get(RTM_GETLINK, body, subject=device))
@@ -86,9 +86,9 @@ def find(where: Netlink, device: str) -> Link | None:
 
 
 def require(where: Netlink, device: str) -> Link:
-    """The device of this name.
+    """Return the device of this name.
 
-    Raises KernelError ENODEV where there is none.
+    Raises KernelError ENODEV if it does not exist.
     """
     found = find(where, device)
     if found is None:
@@ -97,12 +97,12 @@ def require(where: Netlink, device: str) -> Link:
 
 
 def every(where: Netlink) -> list[Link]:
-    """All devices."""
+    """List all devices."""
     return [Link(message) for message in where.dump(RTM_GETLINK, _link(0), subject="link")]
 
 
 def every_address(where: Netlink) -> list[tuple[int, str, int]]:
-    """All IPv4 addresses: (index of the device, address, prefix length)."""
+    """List all IPv4 addresses: (ifindex, address, prefix length)."""
     found = []
     for message in where.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET, 0, 0, 0, 0), subject="addr"):
         _, prefix, _, _, index = _IFADDRMSG.unpack_from(message)
@@ -113,7 +113,8 @@ def every_address(where: Netlink) -> list[tuple[int, str, int]]:
 
 
 def every_route(where: Netlink) -> list[tuple[str, int]]:
-    """Destinations of all IPv4 routes, of every table, except the default's: (address, prefix)."""
+    """List the destinations of all IPv4 routes of all tables, without default routes: (address,
+    prefix length)."""
     found = []
     empty = _RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in where.dump(RTM_GETROUTE, empty, subject="route"):
@@ -129,13 +130,13 @@ def _add_bridge_sh(where: Netlink, name: str, *, mac: str) -> str:
 
 @op("ip-link(8)", twin=_add_bridge_sh)
 def add_bridge(where: Netlink, name: str, *, mac: str) -> dict[str, object]:
-    """Make a bridge: a switch in the kernel, into which the containers' cables are plugged.
+    """Create a bridge: a switch in the kernel, to which the containers' veth pairs are attached.
 
-    Without it: the host's ends of the cables lie side by side, and no container reaches its
+    Without it: the veth pairs are not connected to each other, and no container reaches its
     neighbour or a gateway.
 
-    mac: its hardware address. Without a fixed one the bridge takes the lowest of its ports', and
-    changes it when a container comes or goes, which sends the others' traffic astray for a while.
+    mac: its MAC address. Without a fixed one the bridge uses the lowest one of its ports and
+    changes it when a container starts or ends, which interrupts the traffic of the others.
     Returns {"name", "ifindex"}. Raises KernelError EEXIST.
     """
     info = attribute(IFLA_INFO_KIND, b"bridge")
@@ -144,21 +145,21 @@ def add_bridge(where: Netlink, name: str, *, mac: str) -> dict[str, object]:
 
 
 def _add_veth_sh(where: Netlink, name: str, *, bridge: str, peer: str, mac: str, pid: int) -> str:
-    cable = f"link add name {quote(name)} master {quote(bridge)} type veth"
-    return _ip(where, f"{cable} peer name {quote(peer)} address {mac} netns {pid}")
+    veth = f"link add name {quote(name)} master {quote(bridge)} type veth"
+    return _ip(where, f"{veth} peer name {quote(peer)} address {mac} netns {pid}")
 
 
 @op("veth(4)", twin=_add_veth_sh)
 def add_veth(
     where: Netlink, name: str, *, bridge: str, peer: str, mac: str, pid: int
 ) -> dict[str, object]:
-    """Lay a cable from the bridge into the container: two devices, each the other's far end.
+    """Create a veth pair, one end attached to the bridge, its peer in the container.
 
-    Without it: the container has its loopback device, and nobody to talk to.
+    Without it: the container has only its loopback device and reaches no other host.
 
-    name: the host's end, plugged into `bridge`. peer: the container's end, which is made inside the
-    namespace of process `pid` at once, so that it never exists on the host. Both are down: what
-    they may not do is set before they carry anything.
+    name: the host's end, attached to `bridge`. peer: the container's end, which the kernel creates
+    in the network namespace of process `pid`, so that it never exists on the host. Both are down:
+    they are configured before they forward packets.
     Returns {"name", "ifindex"} of the host's end. Raises KernelError: EEXIST, ESRCH (no such pid).
     """
     switch = require(where, bridge)
@@ -169,22 +170,22 @@ def add_veth(
     return _make(where, name, body + attribute(IFLA_LINKINFO, info))
 
 
-def _add_cable_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
+def _add_veth_pair_sh(where: Netlink, name: str, *, peer: str, network: int) -> str:
     return _ip(where, f"link add name {quote(name)} type veth peer name {peer} netns next-door")
 
 
-@op("veth(4)", twin=_add_cable_sh)
-def add_cable(where: Netlink, name: str, *, peer: str, network: int) -> dict[str, object]:
-    """Lay a cable into another network namespace, without a bridge in between.
+@op("veth(4)", twin=_add_veth_pair_sh)
+def add_veth_pair(where: Netlink, name: str, *, peer: str, network: int) -> dict[str, object]:
+    """Create a veth pair to another network namespace, without a bridge.
 
-    Without it: a machine next door cannot be played by a namespace, since nothing leads there.
+    Without it: a namespace cannot act as a neighbouring machine, since no link leads to it.
 
-    name: this end. peer: the far end, made in the namespace that the descriptor `network` is of.
-    Both are down. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
+    name: this end. peer: the other end, in the namespace of the descriptor `network`. Both are
+    down. Returns {"name", "ifindex"} of this end. Raises KernelError EEXIST.
     """
-    far = _link(0) + _name(peer) + attribute(IFLA_NET_NS_FD, _U32.pack(network))
+    other = _link(0) + _name(peer) + attribute(IFLA_NET_NS_FD, _U32.pack(network))
     info = attribute(IFLA_INFO_KIND, b"veth")
-    info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far))
+    info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other))
     return _make(where, name, _link(0) + _name(name) + attribute(IFLA_LINKINFO, info))
 
 
@@ -194,12 +195,11 @@ def _set_up_sh(where: Netlink, device: str) -> str:
 
 @op("ip-link(8)", twin=_set_up_sh)
 def set_up(where: Netlink, device: str) -> None:
-    """Switch a device on; until then it carries nothing, and no route may use it.
+    """Set a device up; while it is down it carries no packets, and no route can use it.
 
-    Without it: each packet for the device is answered "Network is unreachable", also for 127.0.0.1
-    where the device is lo.
+    Without it: sending fails with "Network is unreachable", for lo also to 127.0.0.1.
 
-    Raises KernelError ENODEV where there is no such device.
+    Raises KernelError ENODEV if the device does not exist.
     """
     where.request(RTM_NEWLINK, 0, _link(0, IFF_UP) + _name(device), subject=f"{device} up")
 
@@ -210,13 +210,13 @@ def _set_alias_sh(where: Netlink, device: str, alias: str) -> str:
 
 @op("ip-link(8)", twin=_set_alias_sh)
 def set_alias(where: Netlink, device: str, alias: str) -> None:
-    """Write on a device whose it is, so that no one takes it for another's.
+    """Set a device's alias, which names its owner.
 
-    Without it: after a crash nobody could tell whose bridge this is, and removing it might take
-    away another program's network.
+    Without it: after a crash the owner of the bridge is unknown, and removing it could remove
+    another program's network.
 
     alias: at most 255 bytes; `ip link` shows it.
-    Raises KernelError ENODEV where there is no such device.
+    Raises KernelError ENODEV if the device does not exist.
     """
     body = _link(0) + _name(device) + attribute(IFLA_IFALIAS, alias.encode())
     where.request(RTM_NEWLINK, 0, body, subject=f"{device} alias")
@@ -279,10 +279,10 @@ def _delete_sh(where: Netlink, device: str) -> str:
 
 @op("ip-link(8)", twin=_delete_sh)
 def delete(where: Netlink, device: str) -> bool:
-    """Take a device away; of a veth, both ends go. What does not exist is gone already.
+    """Delete a device; of a veth pair, both ends. Idempotent.
 
-    Without it: the host's end stays plugged in after its container, and the next one of that name
-    cannot be made.
+    Without it: the host's end stays attached after its container has ended, and another one of
+    that name cannot be created.
 
     Returns whether it was there.
     """
@@ -355,9 +355,9 @@ def _delete_default_route_sh(where: Netlink) -> str:
 
 @op("ip-route(8)", twin=_delete_default_route_sh)
 def delete_default_route(where: Netlink) -> bool:
-    """Have no way out any more but to the neighbours; returns whether there was one.
+    """Delete the default route; returns whether it existed.
 
-    Without it: the container keeps its way to the world through a network that it was taken off.
+    Without it: the container still sends packets through a network that it was disconnected from.
     """
     try:
         where.request(RTM_DELROUTE, 0, _any_destination(), subject="default")
@@ -387,9 +387,9 @@ def _set_port(where: Netlink, device: str, setting: bytes, *, subject: str) -> N
 
 
 def packed(address: str) -> bytes:
-    """The four bytes of an IPv4 address.
+    """Convert an IPv4 address to its four bytes.
 
-    Raises ValueError for what is not four numbers up to 255.
+    Raises ValueError unless it is four numbers up to 255.
     """
     numbers = bytes(int(number) for number in address.split("."))
     if len(numbers) != 4:
@@ -398,7 +398,7 @@ def packed(address: str) -> bytes:
 
 
 def dotted(address: bytes) -> str:
-    """An IPv4 address as people write it."""
+    """Format an IPv4 address in dotted-decimal notation."""
     return ".".join(str(byte) for byte in address)
 
 
@@ -426,6 +426,6 @@ def _text(value: bytes) -> str:
 
 
 def _ip(where: Netlink, command: str) -> str:
-    """The `ip` command, run in the namespace that the socket belongs to."""
+    """Return the `ip` command, run in the socket's network namespace."""
     inside = f"nsenter --net={quote(str(where))} " if str(where) else ""
     return f"{inside}ip {command}"

@@ -1,7 +1,7 @@
-"""The files by which a container knows names: /etc/hosts and /etc/resolv.conf.
+"""The text of a container's /etc/hosts and /etc/resolv.conf.
 
-Pure text, in Docker's form. Whatever comes from a flag is checked before it becomes part of a line:
-a value with a newline in it would be a line of its own, and of its author's choosing.
+In Docker's form. Values of flags are checked first: a newline in one would add a line of the
+caller's choice.
 
 Sources: hosts(5), resolv.conf(5), hostname(7), Docker's libnetwork/resolvconf (behaviour),
 systemd-resolved.service(8) "/etc/resolv.conf".
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST_GATEWAY = "host-gateway"
-NAME_SERVER = "127.0.0.11"  # Docker's: what answers a container's questions for names
+NAME_SERVER = "127.0.0.11"  # the address of Docker's embedded DNS server
 HOSTS = "/etc/hosts"
 RESOLV_CONF = "/etc/resolv.conf"
-# Where systemd-resolved writes whom it asks itself, while /etc/resolv.conf names only it.
+# systemd-resolved writes its upstream servers here; /etc/resolv.conf names only its stub.
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 _RESOLVED_STUB = ["127.0.0.53"]
-_FALLBACK = ["8.8.8.8", "8.8.4.4"]  # as Docker: a container without any server is worse off
+_FALLBACK = ["8.8.8.8", "8.8.4.4"]  # as in Docker
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 _LOCALHOST = """\
 127.0.0.1\tlocalhost
@@ -46,14 +46,13 @@ def hosts_file(
     own_network: bool = True,
     host_path: str = HOSTS,
 ) -> str:
-    """The text of a container's /etc/hosts.
+    """Return the text of a container's /etc/hosts.
 
-    hostname: the container's name, or several, separated by blanks; the first label of a single
-    dotted name counts as one more. address: its own, "" where it has none (--network none);
-    further: those that it has on other networks.
-    extra_hosts: "name:address" each, as HostConfig.ExtraHosts has them; "host-gateway" stands for
-    `gateway`. own_network: False where the host's network is shared, and so are its names.
-    Raises UsageError for a name or an address that is none.
+    hostname: the container's hostname, or several separated by spaces; the first label of a single
+    dotted one is added. address: its own, "" for none (--network none); further: its addresses on
+    other networks. extra_hosts: "name:address" each, as in HostConfig.ExtraHosts; "host-gateway"
+    stands for `gateway`. own_network: False for --network host, which starts from the host's file.
+    Raises UsageError for an invalid name or address.
     """
     text = _LOCALHOST if own_network else _read(host_path)
     text += "\n" if text and not text.endswith("\n") else ""
@@ -73,9 +72,9 @@ def hosts_file(
 
 
 def own_line(address: str, hostname: str) -> str:
-    """The line of a container's /etc/hosts that tells its own address on one network.
+    """Return the line of /etc/hosts for the container's own address on one network.
 
-    Raises UsageError for what cannot be a host's name.
+    Raises UsageError for an invalid hostname.
     """
     names = hostname.split()
     for name in names:
@@ -86,9 +85,9 @@ def own_line(address: str, hostname: str) -> str:
 
 
 def split_extra_host(entry: str) -> tuple[str, str]:
-    """An --add-host entry, "name:address" or "name=address", as name and address.
+    """Split an --add-host entry, "name:address" or "name=address", into name and address.
 
-    Raises UsageError in the words of Docker.
+    Raises UsageError with Docker's message.
     """
     separator = "=" if "=" in entry else ":"
     name, found, target = entry.partition(separator)
@@ -107,7 +106,7 @@ def split_extra_host(entry: str) -> tuple[str, str]:
 
 
 def check_hostname(hostname: str) -> None:
-    """Raise UsageError for what cannot be a host's name (hostname(7), 64 characters at most)."""
+    """Raise UsageError for an invalid hostname (hostname(7), 64 characters at most)."""
     labels = hostname.split(".")
     shaped = all(label and label[0] != "-" and label[-1] != "-" for label in labels)
     if not shaped or not _NAME.issuperset(hostname) or len(hostname) > 64:
@@ -127,13 +126,13 @@ def resolv_conf(
     host_path: str = RESOLV_CONF,
     resolved_path: str = RESOLVED_CONF,
 ) -> str:
-    """The text of a container's /etc/resolv.conf: the host's, with what was asked for put over it.
+    """Return the text of a container's /etc/resolv.conf: the host's, overridden by flags.
 
     dns, search, options: --dns, --dns-search ("." alone: none), --dns-option.
-    own_network: the container does not share the host's network, so that servers on the host's
-    loopback, and those of IPv6, cannot be reached from it; they are left out.
-    use_dns_server: it is on a user's network: the server of its names asks the others for it.
-    Raises UsageError for a value that cannot stand in such a file.
+    own_network: False for --network host. Otherwise the container cannot reach servers on the
+    host's loopback or over IPv6: they are left out.
+    use_dns_server: on user-defined networks: name the embedded DNS server instead.
+    Raises UsageError for a value that is not valid in this file.
     """
     servers, domains, settings, others = _parse(_read(host_path))
     if servers == _RESOLVED_STUB and own_network and (resolved := _read(resolved_path)):
@@ -150,10 +149,10 @@ def resolv_conf(
         settings = [_checked_word(option, "--dns-option") for option in options]
     lines = [f"# Generated by minidock, based on the host's {host_path}."]
     if use_dns_server:
-        lines += [f"# {NAME_SERVER} knows the containers, and asks: {' '.join(servers)}"]
+        lines += [f"# {NAME_SERVER} resolves containers; upstream servers: {' '.join(servers)}"]
         servers = [NAME_SERVER]
         if not any(option.startswith("ndots:") for option in settings):
-            settings = [*settings, "ndots:0"]  # a container's bare name is asked for as it is
+            settings = [*settings, "ndots:0"]  # query a container's name without search domains
     lines += ["", *(f"nameserver {server}" for server in servers)]
     lines += [f"search {' '.join(domains)}"] if domains else []
     lines += [f"options {' '.join(settings)}"] if settings else []
@@ -163,10 +162,10 @@ def resolv_conf(
 def upstream_servers(
     dns: Sequence[str] = (), *, host_path: str = RESOLV_CONF, resolved_path: str = RESOLVED_CONF
 ) -> list[tuple[str, bool]]:
-    """Whom a container's name server asks: (address, whether it must be asked from the host).
+    """Return the upstream servers of a container's DNS server: (address, whether from the host).
 
-    dns: --dns, asked from inside, as the container itself would. Of the host's own servers those
-    on its loopback, and those of IPv6, can be reached from there only.
+    dns: --dns, queried from the container's network namespace. The host's servers on its loopback
+    and over IPv6 can be reached from the host's namespace only.
     """
     if dns:
         return [(_checked_server(server), False) for server in dns]
@@ -189,7 +188,7 @@ def is_address(text: str) -> bool:
 
 
 def _parse(text: str) -> tuple[list[str], list[str], list[str], list[str]]:
-    """A resolv.conf as (servers, search domains, options, other lines); the last search counts."""
+    """Parse a resolv.conf to (servers, search domains, options, other lines); last search wins."""
     servers: list[str] = []
     domains: list[str] = []
     options: list[str] = []
@@ -223,5 +222,5 @@ def _checked_server(server: str) -> str:
 
 def _checked_word(word: str, flag: str) -> str:
     if not word or not word.isprintable() or " " in word or word[0] in "#;":
-        raise UsageError(f"{flag}: {word!r} cannot stand in a resolv.conf")
+        raise UsageError(f"{flag}: {word!r} is not valid in resolv.conf")
     return word

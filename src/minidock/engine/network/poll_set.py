@@ -1,7 +1,7 @@
-"""Sockets watched together: one descriptor that is readable when any of them is ready.
+"""A set of sockets behind one descriptor, which is readable when any of them is ready.
 
-An epoll instance can itself be polled, so a poll loop that knows nothing of these sockets needs a
-single entry for all of them. Source: epoll(7).
+An epoll instance can itself be polled: the monitor's poll loop needs one entry for all of these
+sockets. Source: epoll(7).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class HasDescriptor(Protocol):
-        """A socket, or whatever else the kernel tells to be ready."""
+        """A socket, or another object with a descriptor that epoll supports."""
 
         def fileno(self) -> int: ...
 
 
 class PollSet:
-    """A set of sockets, each with the events that it waits for and a function to call.
+    """Sockets, each with its epoll events and a handler.
 
-    fd: the descriptor to poll for all of them.
+    fd: the epoll descriptor, to be polled.
     """
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class PollSet:
         self.fd = self._epoll.fileno()
         self._watched: dict[int, tuple[int, Callable[[], None]]] = {}
 
-    def watch(self, watched: HasDescriptor, events: int, handler: Callable[[], None]) -> None:
-        """Have `handler` called when one of these events (EPOLLIN, EPOLLOUT) comes.
+    def watch(self, source: HasDescriptor, events: int, handler: Callable[[], None]) -> None:
+        """Call `handler` on these events of a socket (EPOLLIN, EPOLLOUT).
 
-        With 0 the socket is not watched at all: one that is merely registered would still report
-        a hang-up, for ever and to nobody. A socket must be unwatched before it is closed.
+        0 removes the socket: a registered one would report EPOLLHUP even without events. Remove a
+        socket before closing it.
         """
-        descriptor = watched.fileno()
+        descriptor = source.fileno()
         before, _ = self._watched.pop(descriptor, (0, handler))
         if events and not before:
             self._epoll.register(descriptor, events)
@@ -48,10 +48,10 @@ class PollSet:
             self._watched[descriptor] = (events, handler)
 
     def handle(self) -> None:
-        """Call the handlers of all sockets that are ready now.
+        """Call the handlers of all sockets that are ready.
 
-        A handler may end sockets whose turn would come after it, and open others, which get their
-        numbers. Who is watched anew meanwhile waits for the next time.
+        A handler may close other ready sockets and open new ones that reuse their descriptors: a
+        socket added meanwhile waits until the next call.
         """
         ready = [(number, self._watched.get(number)) for number, _ in self._epoll.poll(0)]
         for descriptor, known in ready:
@@ -59,5 +59,5 @@ class PollSet:
                 known[1]()
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Close the epoll descriptor."""
         self._epoll.close()

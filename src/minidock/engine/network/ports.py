@@ -1,8 +1,8 @@
-"""Published ports: what -p asks for, and the sockets that hold it.
+"""Published ports (-p, -P): parse them, and hold the host's ports with sockets.
 
 A binding without an address means every address of the host, IPv4 and IPv6, as in Docker: two
-sockets, one port number. IPv4 is forwarded by the firewall (firewall.py); what gets past it, and
-all of IPv6, by proxy_tcp.py.
+sockets, one port number. iptables forwards IPv4 (firewall.py); the userland proxy forwards IPv6 and
+everything that no rule matches (proxy_tcp.py, proxy_udp.py).
 
 Sources: Docker Engine API 1.45 (PortMap, PortBinding), ip-sysctl.rst "ip_local_port_range".
 """
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from minidock.paths import Store
 
-_ATTEMPTS = 64  # at a port that is free for IPv4 and for IPv6
+_ATTEMPTS = 64  # to find a port that is free for both IPv4 and IPv6
 
 
 class PublishedPort:
     """One published port of a container, held on the host.
 
-    container_port, protocol: the container's side. held: one socket, or two: IPv4 first, IPv6.
+    container_port, protocol: in the container. held: one socket, or two: IPv4, then IPv6.
     """
 
     def __init__(self, container_port: int, protocol: str, held: list[HeldPort]) -> None:
@@ -41,7 +41,7 @@ class PublishedPort:
         self.held = held
 
     def close(self) -> None:
-        """Let the host's port go."""
+        """Release the host's port."""
         for port in self.held:
             port.close()
 
@@ -49,11 +49,11 @@ class PublishedPort:
 def parse_bindings(
     port_bindings: dict[str, Any], exposed: Sequence[str] = (), *, publish_all: bool = False
 ) -> list[dict[str, Any]]:
-    """HostConfig.PortBindings as a flat list, in the form that `bind` takes.
+    """Convert HostConfig.PortBindings to a flat list, as `bind` takes it.
 
     port_bindings: {"80/tcp": [{"HostIp", "HostPort"}, ...]}. exposed: "80/tcp" each; publish_all
-    (-P) gives those without a binding a port of the host's choice.
-    Raises UsageError for what is no port, protocol or address.
+    (-P) publishes those without a binding on ephemeral ports.
+    Raises UsageError for an invalid port, protocol or address.
     """
     asked = {key: list(bindings or [{}]) for key, bindings in port_bindings.items()}
     if publish_all:
@@ -63,15 +63,15 @@ def parse_bindings(
 
 
 def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> list[PublishedPort]:
-    """Hold all these ports of the host, or none of them.
+    """Hold all of these host ports, or none.
 
     bindings: {"HostIp", "HostPort" ("", "8090" or a range "8000-8010" to choose from), "Proto",
-    "ContainerPort"}. store: names the container that has the port, in the error.
-    Raises Conflict where one is taken, KernelError for an address that is not this host's.
+    "ContainerPort"}. store: to name the container that has the port in the error.
+    Raises Conflict if a port is taken, KernelError for an address that the host does not have.
     """
     published: list[PublishedPort] = []
     try:
-        # Those that name a port go first, so that none of the free choices takes it from them.
+        # Fixed ports first, so that no range or ephemeral port takes one of them.
         for binding in sorted(bindings, key=lambda b: not is_single_port(str(b["HostPort"]))):
             published.append(_bind_one(binding, store))
     except BaseException:
@@ -82,7 +82,7 @@ def bind(bindings: Sequence[dict[str, Any]], *, store: Store | None = None) -> l
 
 
 def firewall_bindings(published: Sequence[PublishedPort]) -> list[dict[str, Any]]:
-    """Held ports as networks.connect takes them: the firewall's side of publishing."""
+    """Convert held ports to bindings for networks.connect, which adds their firewall rules."""
     return [
         {
             "HostIp": port.host_ip,
@@ -96,9 +96,9 @@ def firewall_bindings(published: Sequence[PublishedPort]) -> list[dict[str, Any]
 
 
 def port_map(published: Sequence[PublishedPort], exposed: Sequence[str] = ()) -> dict[str, Any]:
-    """Held ports in the form of docker inspect's NetworkSettings.Ports.
+    """Convert held ports to the form of docker inspect's NetworkSettings.Ports.
 
-    exposed: "80/tcp" each; those that are not published are there with None.
+    exposed: "80/tcp" each; unpublished ones have the value None.
     """
     ports: dict[str, Any] = dict.fromkeys(exposed)
     for each in published:
@@ -146,7 +146,7 @@ def _bind_one(binding: dict[str, Any], store: Store | None) -> PublishedPort:
 
 
 def hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldPort]:
-    """The same port on all addresses, or none; port 0 lets the kernel choose at the first."""
+    """Hold the same port on all addresses, or on none; 0 lets the kernel choose the port."""
     held: list[HeldPort] = []
     try:
         for address in addresses:
@@ -159,13 +159,13 @@ def hold_all(addresses: list[str], host_port: int, protocol: str) -> list[HeldPo
 
 
 def wildcard_addresses() -> list[str]:
-    """All addresses of this host; a kernel without IPv6, or with it off, has half of them."""
+    """Return the wildcard addresses of this host: IPv4, and IPv6 if it is enabled."""
     has_ipv6 = sysctl.read("net/ipv6/conf/all/disable_ipv6") == "0"
     return ["0.0.0.0", "::"] if has_ipv6 else ["0.0.0.0"]
 
 
 def candidate_ports(host_port: str) -> Iterator[int]:
-    """The ports to try for a binding, in order; 0 is the kernel's choice."""
+    """Yield the ports to try for a binding, in order; 0 lets the kernel choose."""
     low, high = _range(host_port)
     if low == high == 0:
         yield from [0] * _ATTEMPTS
@@ -174,7 +174,7 @@ def candidate_ports(host_port: str) -> Iterator[int]:
 
 
 def is_single_port(host_port: str) -> bool:
-    """Whether a binding names one port of the host, and leaves no choice."""
+    """Whether a binding names a single host port."""
     low, high = _range(host_port)
     return low == high != 0
 
@@ -195,21 +195,21 @@ def _port(text: str, whole: str) -> int:
 
 
 def with_hint(error: KernelError, address: str, host_port: int) -> KernelError:
-    """The error of a port that could not be held, with what it was for."""
+    """Add a hint to the error of a port that could not be held."""
     if error.errno == EADDRNOTAVAIL:
-        error.hint = f"{address} is no address of this host; see: ip address"
+        error.hint = f"{address} is not an address of this host; see: ip address"
     elif host_port:
-        error.hint = f"the port was to be published on {address}:{host_port}"
+        error.hint = f"cannot publish a port on {address}:{host_port}"
     return error
 
 
 def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conflict:
-    """Docker's words for a port that another container has, or that another program has."""
+    """Return Docker's error for a port that another container or another program uses."""
     owner = _owner(store, binding) if store is not None else ""
     if owner:
         return Conflict(
             f"Bind for {taken} failed: port is already allocated",
-            hint=f"container {owner[:12]} publishes it: stop that one, or choose another port",
+            hint=f"container {owner[:12]} publishes it: stop it, or choose another port",
         )
     listing = "-lunp" if binding["Proto"] == "udp" else "-ltnp"
     return Conflict(
@@ -219,7 +219,7 @@ def port_taken(taken: str, binding: dict[str, Any], store: Store | None) -> Conf
 
 
 def _owner(store: Store, binding: dict[str, Any]) -> str:
-    """The container of this store that publishes a port, or ""."""
+    """Return the id of the container of this store that publishes a port; "" for none."""
     wanted = (str(binding["HostPort"]), binding["Proto"])
     for network in read_all(store):
         for other in bindings_of(network):

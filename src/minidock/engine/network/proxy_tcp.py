@@ -1,17 +1,17 @@
-"""The relay: carries published connections that the firewall does not forward, by hand.
+"""The userland proxy: forwards connections to published ports that iptables does not forward.
 
-`localhost` may mean ::1, which iptables' IPv4 rules never see; and if somebody flushes the
-firewall, the sockets that hold the ports begin to get the connections themselves. The monitor then
-passes the bytes on, as Docker's userland proxy does, but in its own poll loop, without threads:
+`localhost` may resolve to ::1, which IPv4 rules do not match; and after somebody flushed the
+firewall, the sockets that hold the ports accept the connections themselves. The monitor then
+copies the data, as docker-proxy does, but in its own poll loop, without threads:
 
-    client ──► held port ──► Relay ──► container:port        both directions, each with a buffer
+    client ──► held port ──► UserlandProxy ──► container:port     a buffer for each direction
 
-Nothing ever blocks. A side that does not read fills its buffer, and then the other side is not read
-either (backpressure, as TCP itself does it). The end of one direction is passed on and the other
-goes on (half-close); a broken connection breaks the other one.
+No call blocks. If one side does not read, its buffer fills, and the proxy stops reading from the
+other side (backpressure). The end of one direction is forwarded while the other continues
+(half-close); a reset of one connection resets the other.
 
-Everything hangs on one epoll descriptor: the owner polls `fd`, and calls `on_ready` when it is
-readable. Sources: epoll(7), tcp(7), udp(7), ip(7) IP_PKTINFO, ipv6(7) IPV6_PKTINFO.
+The owner polls `fd`, an epoll descriptor, and calls `on_ready` when it is readable. UDP:
+proxy_udp.py. Sources: epoll(7), tcp(7).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     from minidock.engine.network.ports import PublishedPort
 
 _CHUNK_BYTES = 1 << 16
-_ROUNDS = 16  # of reading and writing per connection and turn, so that none starves the others
-_MOST_CONNECTIONS = 256  # of one port; each takes two of the 1024 descriptors that one may have
-_RESET_ON_CLOSE = pack("=ii", 1, 0)  # struct linger: close sends RST, as a refused connection has
+_ROUNDS = 16  # of reads and writes per connection and event, so that none starves the others
+_MAX_CONNECTIONS = 256  # of a port; each takes two descriptors, of which a process may have 1024
+_RESET_ON_CLOSE = pack("=ii", 1, 0)  # struct linger: close(2) sends RST, as a refused connection
 
 
 class UserlandProxy:
-    """All published ports of one container, relayed.
+    """Forwards all published ports of one container.
 
-    published: held ports; the relay does not close them. address: the container's.
-    fd: readable when there is something to pass on.
+    published: held ports; the proxy does not close them. address: the container's.
+    fd: readable when `on_ready` has something to do.
     """
 
     def __init__(self, published: Sequence[PublishedPort], address: str) -> None:
@@ -64,18 +64,18 @@ class UserlandProxy:
                 self._parts.append(kind(port.socket, target, self._watched))
 
     def on_ready(self) -> None:
-        """Pass on what can be passed on now; call when `fd` is readable."""
+        """Forward what is ready; call it when `fd` is readable."""
         self._watched.handle()
 
     def close(self) -> None:
-        """Break what is still connected, and let go of all but the held ports."""
+        """Reset all connections and close all descriptors except the held ports."""
         for part in self._parts:
             part.close()
         self._watched.close()
 
 
 class _Listener:
-    """A held TCP port: accepts, and connects each client to the container."""
+    """A held TCP port: accepts clients and connects each to the container."""
 
     def __init__(self, held: socket, target: tuple[str, int], watched: PollSet) -> None:
         self._held = held
@@ -85,19 +85,19 @@ class _Listener:
         self._listen()
 
     def close(self) -> None:
-        """Break this port's connections."""
+        """Reset this port's connections."""
         for connection in list(self._connections):
             connection.abort()
         self._watched.watch(self._held, 0, self._accept)
 
-    def ended(self, connection: _Connection) -> None:
-        """Forget a connection; there is room for another."""
+    def forget(self, connection: _Connection) -> None:
+        """Drop a closed connection and accept again."""
         self._connections.discard(connection)
         self._listen()
 
     def _listen(self) -> None:
-        """Accept, unless there are too many already: new clients wait in the kernel's queue."""
-        room = len(self._connections) < _MOST_CONNECTIONS
+        """Accept below the limit of connections; above it, clients wait in the listen queue."""
+        room = len(self._connections) < _MAX_CONNECTIONS
         self._watched.watch(self._held, EPOLLIN if room else 0, self._accept)
 
     def _accept(self) -> None:
@@ -107,16 +107,16 @@ class _Listener:
         except OSError as error:
             if error.errno in (EMFILE, ENFILE):  # no descriptor left: wait until a connection ends
                 self._watched.watch(self._held, 0, self._accept)
-            return  # else the client has given up meanwhile
+            return  # else the client has reset the connection meanwhile
         client = socket(self._held.family, SOCK_STREAM, 0, fileno=descriptor)
         client.setblocking(False)
-        server.connect_ex(self._target)  # EINPROGRESS; how it went, SO_ERROR says later
-        self._connections.add(_Connection(client, server, self._watched, self.ended))
+        server.connect_ex(self._target)  # EINPROGRESS; SO_ERROR has the result later
+        self._connections.add(_Connection(client, server, self._watched, self.forget))
         self._listen()
 
 
 class _Direction:
-    """What flows from one socket to the other: at most one chunk is in flight."""
+    """Copies from one socket to the other; buffers at most one chunk."""
 
     def __init__(self, source: socket, sink: socket) -> None:
         self._source = source
@@ -127,16 +127,16 @@ class _Direction:
 
     @property
     def wants_to_read(self) -> bool:
-        """Whether bytes may come: not while some still wait to go."""
+        """Whether to read: not while the buffer holds data."""
         return not self._pending and not self._at_end
 
     @property
     def wants_to_write(self) -> bool:
-        """Whether bytes wait to go."""
+        """Whether the buffer holds data."""
         return bool(self._pending)
 
     def pump(self) -> None:
-        """Read and write until one side would block; OSError where one is broken."""
+        """Read and write until one side would block. Raises OSError if a connection is broken."""
         try:
             for _ in range(_ROUNDS):
                 if self.wants_to_read:
@@ -147,32 +147,32 @@ class _Direction:
                 if self._at_end:
                     break
         except BlockingIOError:
-            pass  # as much as there was, or as could be taken
+            pass
         if self._at_end and not self._pending and not self.finished:
             self.finished = True
             self._sink.shutdown(SHUT_WR)
 
 
 class _Connection:
-    """A client and the container, with both directions between them."""
+    """A client's connection, its connection to the container, and both directions."""
 
     def __init__(
         self,
         client: socket,
         server: socket,
         watched: PollSet,
-        ended: Callable[[_Connection], None],
+        on_close: Callable[[_Connection], None],
     ) -> None:
         self._client = client
         self._server = server
         self._watched = watched
-        self._ended = ended
-        self._there = _Direction(client, server)
-        self._back = _Direction(server, client)
+        self._on_close = on_close
+        self._request = _Direction(client, server)
+        self._response = _Direction(server, client)
         watched.watch(server, EPOLLOUT, self._connected)
 
     def abort(self) -> None:
-        """Break both sides, so that each sees that it was not a regular end."""
+        """Close both connections with RST, so that neither side sees a regular end."""
         for side in (self._client, self._server):
             side.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
         self._close()
@@ -185,17 +185,17 @@ class _Connection:
 
     def _pump(self) -> None:
         try:
-            self._there.pump()
-            self._back.pump()
+            self._request.pump()
+            self._response.pump()
         except OSError:
             self.abort()
             return
-        if self._there.finished and self._back.finished:
+        request, response = self._request, self._response
+        if request.finished and response.finished:
             self._close()
             return
-        there, back = self._there, self._back
-        self._watch(self._client, read=there.wants_to_read, write=back.wants_to_write)
-        self._watch(self._server, read=back.wants_to_read, write=there.wants_to_write)
+        self._watch(self._client, read=request.wants_to_read, write=response.wants_to_write)
+        self._watch(self._server, read=response.wants_to_read, write=request.wants_to_write)
 
     def _watch(self, side: socket, *, read: bool, write: bool) -> None:
         events = (EPOLLIN if read else 0) | (EPOLLOUT if write else 0)
@@ -205,4 +205,4 @@ class _Connection:
         for side in (self._client, self._server):
             self._watched.watch(side, 0, self._pump)
             side.close()
-        self._ended(self)
+        self._on_close(self)

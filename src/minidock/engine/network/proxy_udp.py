@@ -1,11 +1,11 @@
-"""The relay's datagram half: who asked, and by which of our addresses, is remembered per client.
+"""The userland proxy for UDP: a socket per client, and replies from the address it has sent to.
 
-UDP has no connections, so each client gets a socket of its own towards the container; what comes
-back through it belongs to that client. The answer must leave from the address that was asked, or
-the client would not take it for one: IP_PKTINFO tells which it was, and sets it again.
+UDP has no connections, so each client gets its own socket towards the container; replies on it go
+to that client. A reply must come from the address that the client has sent to, or the client
+discards it: IP_PKTINFO reads that address, and sets it for the reply.
 
-A client that has been silent for 90 seconds is forgotten (as in Docker's proxy), at the latest
-when there are too many. Sources: udp(7), ip(7) IP_PKTINFO, ipv6(7) IPV6_PKTINFO.
+A client is dropped after 90 seconds of silence (as in docker-proxy), or earlier if there are too
+many. Sources: udp(7), ip(7) IP_PKTINFO, ipv6(7) IPV6_PKTINFO.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
     from minidock.engine.network.poll_set import PollSet
 
-_LONGEST_DATAGRAM_BYTES = 1 << 16
+_MAX_DATAGRAM_BYTES = 1 << 16
 _PKTINFO_BYTES = 20  # in6_pktinfo; in_pktinfo has 12
-_DATAGRAMS_A_TURN = 64
-_MOST_CLIENTS = 256
-_SILENT_SECONDS = 90
+_MAX_DATAGRAMS_PER_EVENT = 64
+_MAX_CLIENTS = 256
+_IDLE_SECONDS = 90
 
 
 class UdpProxy:
-    """A held UDP port, and the clients that have used it."""
+    """A held UDP port and its clients."""
 
     def __init__(self, held: socket, target: tuple[str, int], watched: PollSet) -> None:
         self._held = held
@@ -52,33 +52,33 @@ class UdpProxy:
         watched.watch(held, EPOLLIN, self._from_clients)
 
     def close(self) -> None:
-        """Forget all clients."""
+        """Drop all clients."""
         for key in list(self._clients):
             self._forget(key)
         self._watched.watch(self._held, 0, self._from_clients)
 
     def _from_clients(self) -> None:
-        for _ in range(_DATAGRAMS_A_TURN):
+        for _ in range(_MAX_DATAGRAMS_PER_EVENT):
             try:
                 data, extra, flags, sender = self._held.recvmsg(
-                    _LONGEST_DATAGRAM_BYTES, CMSG_SPACE(_PKTINFO_BYTES)
+                    _MAX_DATAGRAM_BYTES, CMSG_SPACE(_PKTINFO_BYTES)
                 )
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an earlier answer could not be delivered; that is the client's affair
+                continue  # an ICMP error for an earlier reply: the client has gone
             if flags & MSG_TRUNC:
                 continue
             try:
                 client = self._client(sender, _asked_address(self._held, extra))
             except OSError:
-                continue  # no descriptor is left, or no way leads there
+                continue  # EMFILE, or no route to the container
             client.send(data)
 
     def _client(self, sender: Any, asked: bytes) -> _Client:
         now = monotonic()
         for key, known in list(self._clients.items()):
-            if now - known.heard < _SILENT_SECONDS and len(self._clients) < _MOST_CLIENTS:
+            if now - known.heard < _IDLE_SECONDS and len(self._clients) < _MAX_CLIENTS:
                 break
             self._forget(key)
         client = self._clients.pop((sender, asked), None)
@@ -93,51 +93,51 @@ class UdpProxy:
 
 
 class _Client:
-    """One client's way to the container and back."""
+    """One client's socket towards the container."""
 
-    def __init__(self, relay: UdpProxy, sender: Any, asked: bytes) -> None:
-        self._held = relay._held
-        self._watched = relay._watched
+    def __init__(self, proxy: UdpProxy, sender: Any, asked: bytes) -> None:
+        self._held = proxy._held
+        self._watched = proxy._watched
         self._sender = sender
         self._asked = asked
         self.heard = 0.0
         self._container = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
-        self._container.connect(relay._target)
+        self._container.connect(proxy._target)
         self._watched.watch(self._container, EPOLLIN, self._from_container)
 
     def send(self, data: bytes) -> None:
-        """Pass a datagram on; what cannot be sent is lost, as datagrams may be."""
+        """Forward a datagram; one that cannot be sent is lost, as UDP allows."""
         try:
             self._container.send(data)
         except OSError:
             return
 
     def close(self) -> None:
-        """No longer wait for answers."""
+        """Close the socket; later replies are lost."""
         self._watched.watch(self._container, 0, self._from_container)
         self._container.close()
 
     def _from_container(self) -> None:
         try:
-            data = self._container.recv(_LONGEST_DATAGRAM_BYTES)
+            data = self._container.recv(_MAX_DATAGRAM_BYTES)
             self._held.sendmsg([data], _from_address(self._held, self._asked), 0, self._sender)
         except OSError:
-            return  # ECONNREFUSED: nobody listens in there; or the client is gone
+            return  # ECONNREFUSED: the container does not listen; or the client has gone
         self.heard = monotonic()
 
 
 def _asked_address(held: socket, extra: list[tuple[int, int, bytes]]) -> bytes:
-    """Which of our addresses a datagram was sent to, from its ancillary data; b"" if unknown."""
+    """Return a datagram's destination address from its ancillary data; b"" if unknown."""
     for level, kind, data in extra:
         if (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
-            return data[:_PKTINFO_BYTES]  # address, and the link that a link-local one is of
+            return data[:_PKTINFO_BYTES]  # address, and the ifindex of a link-local one
         if (level, kind) == (IPPROTO_IP, IP_PKTINFO):
             return data[4:8]  # ipi_spec_dst
     return b""
 
 
 def _from_address(held: socket, asked: bytes) -> list[tuple[int, int, bytes]]:
-    """Ancillary data that has a datagram leave from this address of ours."""
+    """Return ancillary data that sets a datagram's source address."""
     if not asked:
         return []
     if held.family == AF_INET6:

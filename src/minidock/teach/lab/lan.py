@@ -187,7 +187,7 @@ class Neighbour(Network):
             away = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         neighbour = cls("the LAN's neighbour", away)
         with here, there:
-            link.add_cable(here, DEVICE, peer=DEVICE, network=away)
+            link.add_veth_pair(here, DEVICE, peer=DEVICE, network=away)
             for end in (sandbox, neighbour):  # a student's program must not configure them by RA
                 with end.inside():
                     harden(DEVICE)

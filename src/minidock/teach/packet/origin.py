@@ -167,7 +167,7 @@ def _external_host(protocol: str) -> Iterator[tuple[str, str, str, socket.socket
             finally:
                 namespace.setns(home, ["network"], place="")
             try:
-                link.add_cable(host, device, peer="lan0", network=away_fd)
+                link.add_veth_pair(host, device, peer="lan0", network=away_fd)
                 harden(device)
                 link.set_up(host, device)
                 link.add_address(host, device, here, prefix=30)

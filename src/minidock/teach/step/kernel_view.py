@@ -147,7 +147,7 @@ def _show_links(pid: int, inside: dict[str, Any], out: TextIO) -> None:
     _part(out, "links", f"nsenter -t {pid} -n ip address")
     for each in inside["links"]:
         words = [each["name"], "up" if each["up"] else "down", *each["addresses"]]
-        words.append(_peer_text(each["index"], each["far_end"]) if each["far_end"] else "")
+        words.append(_peer_text(each["index"], each["peer_index"]) if each["peer_index"] else "")
         out.write(f"             {'  '.join(words)}".rstrip() + "\n")
     if inside["gateway"]:
         out.write(f"             default route by {inside['gateway']}\n")
@@ -190,13 +190,13 @@ def _status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _peer_text(index: int, far_end: int) -> str:
+def _peer_text(index: int, peer_index: int) -> str:
     """The peer of a veth on the host and its bridge, as text; "" if it is not on the host."""
     with Netlink() as kernel:
         every = link.every(kernel)
     names = {found.index: found.name for found in every}
     for found in every:
-        if found.kind == "veth" and (found.index, found.far_end) == (far_end, index):
+        if found.kind == "veth" and (found.index, found.peer_index) == (peer_index, index):
             bridge = f" in {names[found.master]}" if found.master else ""
             return f"its peer: {found.name}{bridge}"
     return ""

@@ -1,12 +1,12 @@
-"""DNS messages, as far as a container's name server needs them: questions in, addresses out.
+"""DNS messages, as far as a container's DNS server needs them: parse queries, build responses.
 
-    header  id  flags  how many questions, answers, authorities, additions     12 bytes
-    question      name  type  class
-    answer        name  type  class  seconds to live  length  data
+    header    id  flags  numbers of questions, answers, authorities, additional records    12 bytes
+    question  name  type  class
+    answer    name  type  class  TTL in seconds  length  data
 
-A name is labels, each behind its length, up to one of length 0. In an answer two bytes that point
-back to the question stand for the whole name. Whatever is not exactly one question of a query is no
-question for us: it is passed on, or dropped.
+A name is a sequence of labels, each after its length, ended by length 0. An answer refers to the
+question's name by a pointer of two bytes. A query that does not have exactly one question is
+forwarded or dropped.
 
 Pure functions of bytes. Sources: RFC 1035 sections 3 and 4; RFC 6891 (how much a client takes).
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 A, PTR, AAAA, OPT = 1, 12, 28, 41
 IN = 1
 NO_ERROR, SERVER_FAILURE, REFUSED = 0, 2, 5
-TTL_SECONDS = 5  # addresses pass from container to container, and some clients keep what they hear
+TTL_SECONDS = 5  # an address may belong to another container soon
 
 _HEADER = Struct("!HHHHHH")
 _TYPE_AND_CLASS = Struct("!HH")
@@ -38,12 +38,12 @@ _LONGEST_LABEL_BYTES, _LONGEST_NAME_BYTES = 63, 255
 class Query:
     """A query with one question.
 
-    id, flags: its header's. name: in lower case, without the last dot. kind: A, PTR, ...
-    room: how many bytes an answer by UDP may have. question: as it stands in the message.
+    id, flags: of the header. name: in lower case, without the last dot. kind: A, PTR, ...
+    room: maximum size of a UDP response in bytes. question: the bytes in the message.
     """
 
     def __init__(self, data: bytes) -> None:
-        """Raises ValueError for what is no such query."""
+        """Raises ValueError for any other message."""
         if len(data) < _HEADER.size:
             raise ValueError("too short")
         self.id, self.flags, questions, answers, authorities, additions = _HEADER.unpack_from(data)
@@ -58,19 +58,19 @@ class Query:
         self.room = _room(data, end) if additions else _PLAIN_UDP_BYTES
 
     def reverse_address(self) -> str:
-        """Of a question whose address this is (1.2.168.192.in-addr.arpa): the address, or ""."""
+        """Return the address of a reverse lookup (1.2.168.192.in-addr.arpa); else ""."""
         if self.kind != PTR or not self.name.endswith(".in-addr.arpa"):
             return ""
         return ".".join(reversed(self.name.removesuffix(".in-addr.arpa").split(".")))
 
 
 def addresses(found: Sequence[str]) -> list[bytes]:
-    """The answers that tell these IPv4 addresses."""
+    """Return A records for these IPv4 addresses."""
     return [_answer(A, bytes(int(number) for number in text.split("."))) for text in found]
 
 
 def pointer(name: str) -> list[bytes]:
-    """The answer that tells a name; none, where DNS has no form for it."""
+    """Return a PTR record for a name; [] if it is not a valid DNS name."""
     labels = [label.encode() for label in name.split(".")]
     if not all(0 < len(label) <= _LONGEST_LABEL_BYTES for label in labels):
         return []
@@ -80,9 +80,9 @@ def pointer(name: str) -> list[bytes]:
 def response(
     query: Query, answers: Sequence[bytes] = (), *, code: int = NO_ERROR, room: int | None = None
 ) -> bytes:
-    """The answer to a query; what does not fit is left out, and said to be.
+    """Build the response to a query; answers that do not fit are left out, and TC is set.
 
-    room: how many bytes it may have; None for the whole.
+    room: the maximum size in bytes; None for no limit.
     """
     flags = _RESPONSE | _RECURSION_AVAILABLE | query.flags & _RECURSION_DESIRED | code
     kept, size = 0, _HEADER.size + len(query.question)
@@ -97,12 +97,12 @@ def response(
 
 
 def with_id(message: bytes, number: int) -> bytes:
-    """A message by another number: each conversation has its own."""
+    """Return a message with another id."""
     return number.to_bytes(2, "big") + message[2:]
 
 
 def answers_to(message: bytes, query: Query, number: int) -> bool:
-    """Whether a message is the answer to a query that was passed on by this number."""
+    """Whether a message is the response to a query that was forwarded with this id."""
     if len(message) < _HEADER.size:
         return False
     found, flags, questions, *_ = _HEADER.unpack_from(message)
@@ -113,7 +113,7 @@ def answers_to(message: bytes, query: Query, number: int) -> bool:
 
 
 def code_of(message: bytes) -> int:
-    """How a response says that it went."""
+    """Return the response code (RCODE)."""
     return message[3] & 0xF
 
 
@@ -122,21 +122,21 @@ def _answer(kind: int, data: bytes) -> bytes:
 
 
 def _name(data: bytes, start: int) -> tuple[str, int]:
-    """The name at a place, and where it ends; a question has no pointers."""
+    """Parse a name; returns it and the offset after it. A question has no pointers."""
     labels = []
     while start < len(data) and data[start]:
         length = data[start]
         if length > _LONGEST_LABEL_BYTES or start + 1 + length >= len(data):
-            raise ValueError("a label that is none")
+            raise ValueError("invalid label")
         labels.append(data[start + 1 : start + 1 + length])
         start += 1 + length
     if start >= len(data) or sum(len(label) + 1 for label in labels) > _LONGEST_NAME_BYTES:
-        raise ValueError("a name without an end")
+        raise ValueError("name without an end")
     return b".".join(labels).lower().decode("latin-1"), start + 1
 
 
 def _room(data: bytes, start: int) -> int:
-    """How much a client takes by UDP, as the OPT record behind its question says."""
+    """Return the UDP payload size that the OPT record after the question announces."""
     if len(data) < start + 5 or data[start] != 0:
         return _PLAIN_UDP_BYTES
     kind, size = _TYPE_AND_CLASS.unpack_from(data, start + 1)

@@ -1,14 +1,14 @@
-"""The directory: who is called how on the networks of one container.
+"""DNS records of the containers on one container's networks.
 
-It is read from the networks' files, where each connected container has its address and its names
-(network_json.py): there is no daemon that would have to be told, and a name is known as soon as its
-container is connected. A file that has not changed is not read twice.
+They are read from the network files, where each connected container has its address and DNS names
+(network_json.py): a name resolves as soon as its container is connected. An unchanged file is not
+read again.
 
-    web            by name, alias, short id or hostname, on a network that the asking one is on too
-    web.backend    the same, on the network backend
-    172.19.0.2     -> web.backend
+    web            name, alias, short id or hostname of a container on a shared network
+    web.backend    the same, on the network "backend"
+    172.19.0.2     -> web.backend (reverse lookup)
 
-The default network has no names. Source: what dockerd 26.1 answers.
+The default network has no DNS names. Source: what dockerd 26.1 answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class DnsRecords:
-    """What one container may know of its neighbours."""
+    """The records that one container can query."""
 
     def __init__(self, store: Store, container_id: str) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class DnsRecords:
         self._read: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {}
 
     def addresses(self, name: str) -> list[str] | None:
-        """The addresses that a name stands for, in lower case; None for one that nobody has."""
+        """Return the addresses of a name (in lower case); None if no container has it."""
         for network in self._networks():
             if network["Name"] == DEFAULT:
                 continue
@@ -45,7 +45,7 @@ class DnsRecords:
         return None
 
     def name_of(self, address: str) -> str:
-        """Who has an address, as name.network; "" where no neighbour has it."""
+        """Return the name of an address as name.network; "" if no container has it."""
         for network in self._networks():
             for lease in network["Leases"].values():
                 if lease["Address"] == address and lease.get("Names"):
@@ -54,11 +54,11 @@ class DnsRecords:
 
     @property
     def may_forward(self) -> bool:
-        """Whether other servers may be asked: a container on internal networks only asks nobody."""
+        """Whether to forward queries: not for a container on internal networks only."""
         return any(not network.get("Internal") for network in self._networks())
 
     def _networks(self) -> list[dict[str, Any]]:
-        """The networks that the container is on, in the order of their names."""
+        """Return the container's networks, sorted by name."""
         found = [self._load(name) for name in sorted(list_names(self._store))]
         return [n for n in found if n is not None and self._container_id in n["Leases"]]
 

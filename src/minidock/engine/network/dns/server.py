@@ -1,20 +1,20 @@
-"""The name server of one container: answers for its neighbours, and passes on all else.
+"""The embedded DNS server of one container: resolves containers, and forwards other queries.
 
-It lives in the container's monitor, and is one more descriptor in its loop: no daemon, no thread,
-no process inside the container, and when the monitor ends nothing is left of it.
+It runs in the container's monitor, as one descriptor of its poll loop: no daemon, no thread, no
+process in the container.
 
-    the container ──► 127.0.0.11:53 ──► NameServer ──► the directory: an answer at once
-                                             └───────► the host's own servers, one after the other
+    container ──► 127.0.0.11:53 ──► NameServer ──► DnsRecords: an answer at once
+                                         └───────► upstream servers, one after the other
 
-Nothing that a container asks may end its monitor, and with it the container: what cannot be done,
-for want of descriptors too, is a failure that the client hears of.
+No query may end the monitor, and the container with it: every failure, a lack of descriptors
+included, becomes the response SERVFAIL.
 
-What a server does not answer within two seconds, or refuses, the next one is asked; then the client
-hears of a failure. Each question that is passed on has a socket and a number of its own, so that an
-answer cannot be forged by who does not see the question. They are sent from the container's own
-network, as it would itself, except to servers that only the host can reach.
+If a server refuses or does not respond within two seconds, the next one is queried; after the last
+one, the response is SERVFAIL. Each forwarded query has its own socket and a random id, so that an
+attacker off the path cannot forge a response. Queries are sent from the container's network
+namespace, except to servers that only the host can reach.
 
-Answers by TCP: tcp.py. Sources: RFC 1035, RFC 5452 (forged answers), resolv.conf(5).
+TCP: tcp.py. Sources: RFC 1035, RFC 5452 (forged responses), resolv.conf(5).
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
     from minidock.engine.network.dns.sockets import DnsSockets
 
 DNS_PORT = 53
-_LONGEST_BYTES = 1 << 16
-_MOST_PENDING = 200  # each has a descriptor, of which a process may have 1024
-_ANSWER_SECONDS = 2.0
+_MAX_MESSAGE_BYTES = 1 << 16
+_MAX_PENDING = 200  # each has a descriptor, of which a process may have 1024
+_RESPONSE_SECONDS = 2.0
 _TICK_MS = 250
-_QUERIES_A_TURN = 64
+_MAX_QUERIES_PER_EVENT = 64
 
 
 class NameServer:
-    """Answers one container's questions. fd: readable when there is something to do.
+    """Answers one container's queries. fd: readable when `on_ready` has something to do.
 
-    upstream: (address, whether it is asked from the host) each, in the order of being asked.
+    upstream: (address, whether it is queried from the host) each, in order.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class NameServer:
         self.watched.watch(sockets.udp, EPOLLIN, self._on_queries)
 
     def on_ready(self) -> None:
-        """Do what can be done now; call when `fd` is readable."""
+        """Handle ready sockets; call it when `fd` is readable."""
         self.watched.handle()
 
     def close(self) -> None:
-        """Answer no more, and forget who still waits."""
+        """Close all sockets except the listening ones, and drop pending queries."""
         for passed in list(self._pending):
             passed.forget()
         self._streams.close()
@@ -84,15 +84,15 @@ class NameServer:
         self.watched.close()
 
     def find(self, query: dns.Query) -> tuple[int, list[bytes]] | None:
-        """What the directory knows of a query: a code, and answers; None: others are to be asked.
+        """Answer a query from the records: a response code and answers; None: forward it.
 
-        A question of another kind for a name that is known has no answers: there are none.
+        A query of another type for a known name gets an empty answer.
         """
         if query.network_class != dns.IN:
             return None
         try:
             return self._look_up(query)
-        except (OSError, MinidockError):  # no descriptor is left, or a network's file is damaged
+        except (OSError, MinidockError):  # EMFILE, or a damaged network file
             return dns.SERVER_FAILURE, []
 
     def _look_up(self, query: dns.Query) -> tuple[int, list[bytes]] | None:
@@ -104,7 +104,7 @@ class NameServer:
         return None if self._directory.may_forward else (dns.SERVER_FAILURE, [])
 
     def upstream_socket(self, number: int, kind: int) -> socket | None:
-        """A socket towards the number-th server, from where it can be asked; None for no such."""
+        """Open a socket for the upstream server of this number; None after the last one."""
         if number >= len(self.upstream):
             return None
         address, from_host = self.upstream[number]
@@ -112,7 +112,7 @@ class NameServer:
         flags = kind | SOCK_CLOEXEC | SOCK_NONBLOCK
         if from_host:
             return socket(family, flags, 0)
-        # The journal tells of what was made for the container, not of each question that it asks.
+        # The journal records the container's setup, not each of its queries.
         journal = current_journal()
         use_journal(None)
         try:
@@ -122,19 +122,19 @@ class NameServer:
             use_journal(journal)
 
     def wake_later(self) -> None:
-        """Look at who waits too long, in a moment."""
+        """Start the timer that ends pending queries and idle connections."""
         if self._tick is not None:
             return
         try:
             self._tick = _Timer()
-        except MinidockError:  # no descriptor is left: the next question tries again
+        except MinidockError:  # EMFILE: the next query tries again
             return
         self.watched.watch(self._tick, EPOLLIN, self._on_tick)
 
     def _on_queries(self) -> None:
-        for _ in range(_QUERIES_A_TURN):
+        for _ in range(_MAX_QUERIES_PER_EVENT):
             try:
-                data, client = self._sockets.udp.recvfrom(_LONGEST_BYTES)
+                data, client = self._sockets.udp.recvfrom(_MAX_MESSAGE_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -151,7 +151,7 @@ class NameServer:
                 self._send(dns.response(query, answers, code=code, room=query.room), client)
 
     def _pass_on(self, query: dns.Query, data: bytes, client: Any) -> None:
-        if len(self._pending) >= _MOST_PENDING:
+        if len(self._pending) >= _MAX_PENDING:
             return  # the client asks again
         passed = _ForwardedQuery(self, query, data, client)
         self._pending.add(passed)
@@ -175,7 +175,7 @@ class NameServer:
         try:
             self._sockets.udp.sendto(message, client)
         except OSError:
-            return  # it has gone, or its queue is full: datagrams may be lost
+            return  # the client has gone, or its queue is full: UDP allows the loss
 
     def _done(self, passed: _ForwardedQuery, message: bytes) -> None:
         self._pending.discard(passed)
@@ -183,7 +183,7 @@ class NameServer:
 
 
 class _ForwardedQuery:
-    """A question that was passed on, to one server after the other."""
+    """A query that was forwarded by UDP, to one server after the other."""
 
     def __init__(self, server: NameServer, query: dns.Query, data: bytes, client: Any) -> None:
         self.client = client
@@ -196,13 +196,13 @@ class _ForwardedQuery:
         self._socket: socket | None = None
 
     def ask(self) -> None:
-        """Ask the next server; where there is none left, the client hears that it failed."""
+        """Query the next server; after the last one, respond with SERVFAIL."""
         self._close()
         while True:
             try:
                 asking = self._server.upstream_socket(self._next, SOCK_DGRAM)
             except (OSError, MinidockError):
-                asking = None  # no descriptor is left, or the container is just ending
+                asking = None  # EMFILE, or the container has ended
             if asking is None:
                 failed = dns.response(self._query, code=dns.SERVER_FAILURE)
                 self._server._done(self, failed)
@@ -214,26 +214,26 @@ class _ForwardedQuery:
                 asking.connect((address, DNS_PORT))
                 asking.send(dns.with_id(self._data, self._number))
             except OSError:
-                asking.close()  # no way there
+                asking.close()  # no route
                 continue
             self._socket = asking
-            self.deadline = monotonic() + _ANSWER_SECONDS
+            self.deadline = monotonic() + _RESPONSE_SECONDS
             self._server.watched.watch(asking, EPOLLIN, self._on_answer)
             return
 
     def forget(self) -> None:
-        """Wait no longer."""
+        """Drop the query."""
         self._close()
         self._server._pending.discard(self)
 
     def _on_answer(self) -> None:
         assert self._socket is not None
         try:
-            message = self._socket.recv(_LONGEST_BYTES)
+            message = self._socket.recv(_MAX_MESSAGE_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            self.ask()  # nobody listens there
+            self.ask()  # ECONNREFUSED
             return
         if not dns.answers_to(message, self._query, self._number):
             return
@@ -254,7 +254,7 @@ class _ForwardedQuery:
 
 
 class _Timer:
-    """A timer as a thing to watch."""
+    """A timer with a descriptor for the poll set."""
 
     def __init__(self) -> None:
         journal = current_journal()
@@ -268,11 +268,11 @@ class _Timer:
         return self._fd
 
     def close(self) -> None:
-        """The kernel forgets it."""
+        """Close the timer."""
         os.close(self._fd)
 
 
 def _rotate(found: list[str]) -> list[str]:
-    """Another one first each time, so that an alias of several containers shares their work."""
+    """Rotate addresses at random: round-robin among the containers of one alias."""
     start = int.from_bytes(os.urandom(2), "big") % len(found)
     return found[start:] + found[:start]

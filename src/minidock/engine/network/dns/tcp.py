@@ -1,8 +1,8 @@
-"""The name server's TCP half: for answers that are too long for a datagram.
+"""The DNS server over TCP: for responses that do not fit into a datagram.
 
-Each message stands behind its length, two bytes. A client may send several questions, one after the
-other; what the directory does not know is passed on, over a connection of its own, to one server
-after the other. Who neither asks nor takes for ten seconds is let go.
+A length of two bytes precedes each message. A client may send several queries in sequence; those
+that the records do not answer are forwarded on a new TCP connection, to one server after the other.
+A connection that is idle for ten seconds is closed.
 
 Source: RFC 1035 section 4.2.2.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minidock.engine.network.poll_set import PollSet
 
     class Resolver(Protocol):
-        """What answers, or knows whom to ask: a NameServer (server.py)."""
+        """The part of a NameServer (server.py) that this module uses."""
 
         watched: PollSet
         upstream: list[tuple[str, bool]]
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 DNS_PORT = 53
 _CHUNK_BYTES = 1 << 16
-_MOST_CLIENTS = 64
-_SILENT_SECONDS = 10.0
+_MAX_CLIENTS = 64
+_IDLE_SECONDS = 10.0
 
 
 class TcpListener:
-    """Clients that ask by TCP."""
+    """Accepts TCP clients."""
 
     def __init__(self, server: Resolver, listening: socket) -> None:
         self.server = server
@@ -50,23 +50,23 @@ class TcpListener:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody is connected."""
+        """Whether a client is connected."""
         return bool(self._clients)
 
     def close_idle(self, now: float) -> None:
-        """Let those go of whom nothing was heard for long."""
+        """Close idle connections."""
         for client in list(self._clients):
-            if client.heard + _SILENT_SECONDS < now:
+            if client.heard + _IDLE_SECONDS < now:
                 client.close()
 
     def close(self) -> None:
-        """Let all go."""
+        """Close all connections."""
         for client in list(self._clients):
             client.close()
         self.server.watched.watch(self._listening, 0, self._accept)
 
     def forget(self, client: _Client) -> None:
-        """Forget a client."""
+        """Drop a closed client."""
         self._clients.discard(client)
 
     def _accept(self) -> None:
@@ -75,7 +75,7 @@ class TcpListener:
         except OSError:
             return
         connection = socket(self._listening.family, SOCK_STREAM | SOCK_CLOEXEC, 0, descriptor)
-        if len(self._clients) >= _MOST_CLIENTS:
+        if len(self._clients) >= _MAX_CLIENTS:
             connection.close()
             return
         connection.setblocking(False)
@@ -84,7 +84,7 @@ class TcpListener:
 
 
 class _Client:
-    """A connected client: one question of its at a time."""
+    """A connected client; one query at a time."""
 
     def __init__(self, listener: TcpListener, connection: socket) -> None:
         self.heard = monotonic()
@@ -97,7 +97,7 @@ class _Client:
         self._watch()
 
     def close(self) -> None:
-        """End the connection, and what was passed on for it."""
+        """Close the connection and its forwarded query."""
         if self._passed is not None:
             self._passed.close()
             self._passed = None
@@ -106,7 +106,7 @@ class _Client:
         self._listener.forget(self)
 
     def take(self, message: bytes) -> None:
-        """Send an answer, and go on with the next question."""
+        """Send a response, then handle the next query."""
         self._passed = None
         self.heard = monotonic()
         self._to_send += len(message).to_bytes(2, "big") + message
@@ -139,7 +139,7 @@ class _Client:
         self._watch()
 
     def _next_message(self) -> bytes:
-        """The next whole message that has come, b"" for none."""
+        """Return the next complete message; b"" for none."""
         size = int.from_bytes(self._received[:2], "big")
         if len(self._received) < 2 + size:
             return b""
@@ -163,7 +163,7 @@ class _Client:
 
 
 class _ForwardedTcpQuery:
-    """A question that was passed on by TCP, to one server after the other."""
+    """A query that was forwarded by TCP, to one server after the other."""
 
     def __init__(self, client: _Client, server: Resolver, query: dns.Query, data: bytes) -> None:
         self._client = client
@@ -175,7 +175,7 @@ class _ForwardedTcpQuery:
         self._socket: socket | None = None
 
     def ask(self) -> None:
-        """Connect to the next server; where there is none left, the client hears that it failed."""
+        """Connect to the next server; after the last one, respond with SERVFAIL."""
         self.close()
         self._received = b""
         try:
@@ -188,8 +188,8 @@ class _ForwardedTcpQuery:
         address, _ = self._server.upstream[self._next]
         self._next += 1
         try:
-            asking.connect_ex((address, DNS_PORT))  # EINPROGRESS; how it went, SO_ERROR says later
-        except OSError:  # an address of a link that is not there
+            asking.connect_ex((address, DNS_PORT))  # EINPROGRESS; SO_ERROR has the result later
+        except OSError:  # a link-local address of a missing device
             asking.close()
             self.ask()
             return
@@ -197,7 +197,7 @@ class _ForwardedTcpQuery:
         self._server.watched.watch(asking, EPOLLOUT, self._connected)
 
     def close(self) -> None:
-        """Wait no longer."""
+        """Close the connection to the server."""
         if self._socket is not None:
             self._server.watched.watch(self._socket, 0, self._connected)
             self._socket.close()
@@ -209,7 +209,7 @@ class _ForwardedTcpQuery:
             if self._socket.getsockopt(SOL_SOCKET, SO_ERROR):
                 self.ask()
                 return
-            self._socket.send(self._to_send)  # a question fits into any connection's buffer
+            self._socket.send(self._to_send)  # a query fits into any socket's buffer
         except OSError:
             self.ask()
             return

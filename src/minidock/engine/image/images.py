@@ -18,7 +18,7 @@ from minidock.engine.image.images_json import display_reference, find_id, names_
 from minidock.engine.image.lock import ImagesLock
 from minidock.engine.store.store import prepare
 from minidock.engine.store.timestamps import NEVER, seconds_of, timestamp
-from minidock.errors import NotFound, StoreError, UsageError
+from minidock.errors import ImageNotFound, StoreError, UsageError
 from minidock.kernel.disk import sync_file_system
 from minidock.oci import image_config, reference
 
@@ -45,7 +45,7 @@ class ImageStore:
         """Find an image by name, digest, ID or unambiguous ID prefix.
 
         A full ID also finds a removed image that a container still uses, for its restart.
-        Raises NotFound "No such image: X".
+        Raises ImageNotFound.
         """
         catalogue = images_json.read(self._store)
         image_id = find_id(catalogue, ref)
@@ -70,7 +70,7 @@ class ImageStore:
     def tag(self, source: str, target: str) -> None:
         """Add a name to an image; the name moves if another image has it.
 
-        Raises NotFound for the source, UsageError for an invalid target.
+        Raises ImageNotFound for the source, UsageError for an invalid target.
         """
         try:
             reference.parse(target)

@@ -13,7 +13,8 @@ else:
     import _signal as signal  # without the enums, whose import costs 5 ms
 
 
-SIGKILL, SIGCHLD = int(signal.SIGKILL), int(signal.SIGCHLD)
+SIGKILL: int = signal.SIGKILL
+SIGCHLD: int = signal.SIGCHLD
 
 
 def stop_signal(config: dict[str, Any]) -> int:

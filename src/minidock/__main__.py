@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-from minidock.cli.frame.monitor_warmup import prestart
+from minidock.cli.frame.monitor_warmup import start_monitor_early
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
     # As dockerd's: what is made for containers is theirs to read, whoever typed the command.
     os.umask(0o022)
-    prestart(sys.argv[1:])  # before the command line is read, so that both happen at once
+    start_monitor_early(
+        sys.argv[1:]
+    )  # before the command line is read, so that both happen at once
 
     from minidock.cli.main import run
 

@@ -80,7 +80,7 @@ def test_no_view_of_a_container_obeys_what_is_in_its_names(
 
 
 def test_text_for_a_terminal_keeps_lines_tabs_and_colours() -> None:
-    from minidock.cli.frame.safe_output import Guarded, visible
+    from minidock.cli.frame.safe_output import EscapingStream, escape_controls
 
     class Stream:
         text = ""
@@ -89,12 +89,14 @@ def test_text_for_a_terminal_keeps_lines_tabs_and_colours() -> None:
             self.text += text
 
     stream = Stream()
-    Guarded(stream).write("a\tb\n\x1b[1mbold\x1b[0m \x1b[1;31mred\x1b[0m \x1b[8mhidden\x1b[2J\x1b")  # type: ignore[arg-type]
+    EscapingStream(stream).write(
+        "a\tb\n\x1b[1mbold\x1b[0m \x1b[1;31mred\x1b[0m \x1b[8mhidden\x1b[2J\x1b"
+    )  # type: ignore[arg-type]
     assert stream.text == (
         "a\tb\n\x1b[1mbold\x1b[0m \x1b[1;31mred\x1b[0m \\x1b[8mhidden\\x1b[2J\\x1b"
     )
-    assert visible("a\n\tb\x85\udcff\u2066", one_line=True) == "a\\n\\tb\\x85\\xff\\u2066"
-    assert visible("é 漢字 \U0001f600") == "é 漢字 \U0001f600"
+    assert escape_controls("a\n\tb\x85\udcff\u2066", one_line=True) == "a\\n\\tb\\x85\\xff\\u2066"
+    assert escape_controls("é 漢字 \U0001f600") == "é 漢字 \U0001f600"
 
 
 def test_bytes_that_are_no_text_are_written_in_every_locale(

@@ -403,7 +403,7 @@ def test_a_failure_of_the_grader_is_no_grade(lab: Lab, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["grade", "--junit", "x.xml"], "grade wants the lab's name"),
+        (["grade", "--junit", "x.xml"], "lab grade requires --lab"),
         (["grade", "--lab", "00", "--junit", "/nowhere/x.xml"], "cannot be written to /nowhere"),
         (["check", "--lab", "77"], "no such lab: 77"),
         (["check", "/nowhere"], "no such folder: /nowhere"),
@@ -428,7 +428,7 @@ def test_a_terminal_sees_which_item_is_looked_at(tmp_path: Path) -> None:
     program("exit 1").write(str(tmp_path))
     words = [*command_line(), "lab", "check", "--lab", "00", "--item", "own-root", str(tmp_path)]
     terminal = pexpect.spawn(words[0], words[1:], env=environment(), timeout=patience(60))
-    terminal.expect_exact("looking at own-root")
+    terminal.expect_exact("checking own-root")
     terminal.expect_exact("Lab 00")
     terminal.expect(pexpect.EOF)
     assert b"looking" not in terminal.before

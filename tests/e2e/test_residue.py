@@ -220,7 +220,7 @@ def test_one_of_each_kind_left_by_hand_is_listed_and_goes_and_nothing_else(
     assert _of(store) == before
     subprocess.run(["iptables", "-w", "-D", *somebodys.split()], check=True)  # it was left alone
     assert _listed(minidock) == set()
-    assert "nothing is left behind" in minidock.ok("system", "check", "--repair")
+    assert "no leftovers" in minidock.ok("system", "check", "--repair")
     assert _answers(web)
     assert minidock.ok("volume", "ls", "-q") == "whole"
 

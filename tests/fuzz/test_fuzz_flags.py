@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 from test_cli_create_body import minidock_body
 
-from minidock.cli.flags.moments import parse_moment
+from minidock.cli.flags.timestamps import parse_timestamp
 from minidock.comma_separated import read_record
 from minidock.engine.container.quota import size_of
 from minidock.engine.dockerfile.duration import parse_go_duration
@@ -71,7 +71,7 @@ def test_flags() -> None:
 
 def test_values() -> None:
     def act(text: str) -> None:
-        for read in (parse_moment, signal_number, parse_go_duration, read_record):
+        for read in (parse_timestamp, signal_number, parse_go_duration, read_record):
             try:
                 read(text)
             except (ValueError, MinidockError):

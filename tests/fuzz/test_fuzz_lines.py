@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from minidock.cli.main import write_any_character
+from minidock.cli.main import replace_unencodable
 from minidock.cli.verbs import events as cli_events
 from minidock.engine.monitor import logs
 from minidock.engine.store import events
@@ -55,7 +55,7 @@ def test_journals(tmp_path: Path) -> None:
         if not ops:
             return  # `explain` says that it was never started
         for as_json, only_phases in ((True, False), (False, False), (False, True)):
-            write_any_character(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
+            replace_unencodable(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
             with contextlib.redirect_stdout(out):
                 subject = Subject("box", {"/var/lib/minidock": "$STORE"}, ops)
                 explain(subject, as_json=as_json, only_phases=only_phases, language=told_in)
@@ -72,7 +72,7 @@ def test_events(tmp_path: Path) -> None:
         b'"Actor":{"ID":"8329","Attributes":{"image":"busybox","name":"box","exitCode":"0"}},'
         b'"scope":"local","time":1796082794,"timeNano":1796082794974831667}\n'
     )
-    write_any_character(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    replace_unencodable(out := io.TextIOWrapper(io.BytesIO(), "utf-8"))
     said = cli_events._templated("{{json .}} {{.Actor.Attributes.name}} {{.TimeNano}}")
 
     def act(data: bytes) -> None:

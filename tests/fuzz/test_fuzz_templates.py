@@ -14,8 +14,8 @@ from test_template import CONTAINER, SAME_OUTPUT
 
 from minidock.cli.frame.failure import FormatError, FormatSyntaxError
 from minidock.cli.output.columns import Row
-from minidock.cli.output.formatted import formatted
-from minidock.cli.output.inspecting import parsed_template, render_object
+from minidock.cli.output.inspect_output import parsed_template, render_object
+from minidock.cli.output.row_format import format_rows
 from support.fuzz import ODD, as_text, corpus, fuzz, made, mutated
 
 _FUNCTIONS = ["and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "index", "slice", "len",
@@ -118,6 +118,6 @@ def test_inspects_templates() -> None:
 
 def test_tables_templates() -> None:
     def act(text: str) -> None:
-        formatted([_ROW, _ROW], text, {"ID": "CONTAINER ID", "Names": "NAMES"})
+        format_rows([_ROW, _ROW], text, {"ID": "CONTAINER ID", "Names": "NAMES"})
 
     fuzz(act, _any, refuses=FormatError, known=_known())

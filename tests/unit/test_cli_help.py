@@ -17,7 +17,7 @@ import pytest
 from minidock.cli.commands import COMMANDS, TEACH, minidock
 from minidock.cli.frame.command import Command
 from minidock.cli.frame.lazy import Group
-from minidock.cli.helptext import other_spellings, print_help
+from minidock.cli.helptext import list_aliases, print_help
 from minidock.errors import MinidockError
 from support.command import SOURCE
 
@@ -148,12 +148,12 @@ def test_every_flag_that_is_refused_says_why() -> None:
                 assert not flag.help, (path, flag.names)
 
 
-def test_other_spellings_are_those_of_docker(docker: dict[Words, str]) -> None:
+def test_list_aliases_are_those_of_docker(docker: dict[Words, str]) -> None:
     for path, theirs in docker.items():
         want = theirs.partition("Aliases:\n")[2].partition("\n")[0].replace("docker", "minidock")
         if want and path and path[-1] not in ("build", "builder"):  # buildx's have other names
             assert sorted(want.strip().split(", ")) == sorted(
-                other_spellings(" ".join(("minidock", *path)))
+                list_aliases(" ".join(("minidock", *path)))
             )
 
 

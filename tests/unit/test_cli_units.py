@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from minidock.cli.commands import ABSENT, COMMANDS, minidock
-from minidock.cli.flags import moments, units
-from minidock.cli.flags.filters import BadFilter, chosen
+from minidock.cli.flags import timestamps, units
+from minidock.cli.flags.filters import BadFilter, apply_filters
 from minidock.cli.flags.process_flags import environment_file
 from minidock.cli.frame.pflag import INT, Flag, parse, parse_bool, parse_int
 from minidock.cli.frame.version import VERSION
 from minidock.cli.main import run
 from minidock.cli.output import human
-from minidock.cli.output.columns import aligned
+from minidock.cli.output.columns import align
 from minidock.engine.container.random_name import random_name
 from minidock.engine.container.validation import check_name
 from minidock.errors import UsageError
@@ -67,11 +67,11 @@ def test_sizes_are_said_in_thousands() -> None:
 
 
 def test_moments_are_durations_back_numbers_or_dates() -> None:
-    assert moments.parse_moment("10m") == pytest.approx(time.time() - 600, abs=5)
-    assert moments.parse_moment("1700000000.5") == 1700000000.5
-    assert moments.parse_moment("2024-05-06T07:08:09Z") == 1714979289
+    assert timestamps.parse_timestamp("10m") == pytest.approx(time.time() - 600, abs=5)
+    assert timestamps.parse_timestamp("1700000000.5") == 1700000000.5
+    assert timestamps.parse_timestamp("2024-05-06T07:08:09Z") == 1714979289
     with pytest.raises(ValueError, match="failed to parse value as time or duration"):
-        moments.parse_moment("yesterday")
+        timestamps.parse_timestamp("yesterday")
 
 
 def test_documents_times_keep_their_fractions() -> None:
@@ -82,7 +82,7 @@ def test_documents_times_keep_their_fractions() -> None:
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     lines = ["NAME\tSIZE\tX", "a-longer-name\t1\tlast cell", "ü\t\t"]
-    assert aligned(lines) == [
+    assert align(lines) == [
         "NAME            SIZE      X",
         "a-longer-name   1         last cell",
         "ü                         ",
@@ -90,7 +90,7 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 
 
 def test_a_line_without_a_column_ends_the_block() -> None:
-    assert aligned(["aaaaaaaaaaaaaa\tb", "x", "c\td"]) == [
+    assert align(["aaaaaaaaaaaaaa\tb", "x", "c\td"]) == [
         "aaaaaaaaaaaaaa   b",
         "x",
         "c         d",
@@ -100,10 +100,10 @@ def test_a_line_without_a_column_ends_the_block() -> None:
 def test_filters_of_one_name_are_alternatives_and_names_add_up() -> None:
     tests: Any = {"is": lambda n, w: n == int(w), "over": lambda n, w: n > int(w)}
     numbers = [1, 2, 3, 4]
-    assert chosen(numbers, (("is", "1"), ("is", "3")), tests) == [1, 3]
-    assert chosen(numbers, (("is", "1"), ("is", "3"), ("over", "2")), tests) == [3]
+    assert apply_filters(numbers, (("is", "1"), ("is", "3")), tests) == [1, 3]
+    assert apply_filters(numbers, (("is", "1"), ("is", "3"), ("over", "2")), tests) == [3]
     with pytest.raises(BadFilter, match="invalid filter 'foo'"):
-        chosen([], (("foo", "1"),), tests)
+        apply_filters([], (("foo", "1"),), tests)
 
 
 def flags() -> list[Flag]:
@@ -116,15 +116,15 @@ def flags() -> list[Flag]:
 
 
 def _bool() -> Any:
-    from minidock.cli.frame.pflag import Parsed
+    from minidock.cli.frame.pflag import FlagType
 
-    return Parsed("", parse_bool)
+    return FlagType("", parse_bool)
 
 
 def _list() -> Any:
-    from minidock.cli.frame.pflag import Parsed
+    from minidock.cli.frame.pflag import FlagType
 
-    return Parsed("list", str)
+    return FlagType("list", str)
 
 
 @pytest.mark.parametrize(

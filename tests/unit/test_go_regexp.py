@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minidock.cli.flags.filters import BadFilter, matches
+from minidock.cli.flags.filters import BadFilter, matches_regexp
 
 NAMES = ("box", "box2", "9x_y")
 FOUND = {
@@ -36,9 +36,9 @@ FOUND = {
 
 @pytest.mark.parametrize("pattern", FOUND)
 def test_a_pattern_finds_what_docker_finds(pattern: str) -> None:
-    assert tuple(name for name in NAMES if matches(pattern, name)) == FOUND[pattern]
+    assert tuple(name for name in NAMES if matches_regexp(pattern, name)) == FOUND[pattern]
 
 
 def test_what_is_not_supported_is_refused_by_its_name() -> None:
     with pytest.raises(BadFilter, match=r"\\p\{Greek\} is not supported"):
-        matches(r"b[\p{Greek}o]x", "box")
+        matches_regexp(r"b[\p{Greek}o]x", "box")

@@ -15,7 +15,7 @@ import pytest
 from fake_docker_api import DOCKER, FakeDockerApi
 
 from minidock.cli.frame.failure import FormatError, FormatSyntaxError
-from minidock.cli.output.inspecting import parsed_template, render_object
+from minidock.cli.output.inspect_output import parsed_template, render_object
 from support.patience import patience
 
 CONTAINER: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""minidock's commands as click knows commands: for completion by Tab.
+"""Shell completion: minidock's commands as click commands, for click's completion support.
 
-click knows the shells. A command that is run, or tells its --help, never comes here.
+Only completion imports this module; running a command and `--help` do not need click.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _COMPLETE = "_MINIDOCK_COMPLETE"
 
 
 def complete(root: Group, instruction: str) -> int:
-    """Answer a shell that asks what may come next; instruction: such as "bash_complete"."""
+    """Answer a completion request of a shell; instruction: such as "bash_complete"."""
     from click.shell_completion import shell_complete
 
-    return shell_complete(_on_screen(root), {}, "minidock", _COMPLETE, instruction)
+    return shell_complete(_to_click(root), {}, "minidock", _COMPLETE, instruction)
 
 
 def completion_script(root: Group, shell: str) -> str:
-    """The script by which a shell asks; shell: "bash", "zsh" or "fish"."""
+    """Return the completion script for a shell; shell: "bash", "zsh" or "fish"."""
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)
     assert found is not None
-    return found(_on_screen(root), {}, "minidock", _COMPLETE).source()
+    return found(_to_click(root), {}, "minidock", _COMPLETE).source()
 
 
-def _on_screen(thing: Command | Group) -> click.Command:
-    return _CommandOnScreen(thing) if isinstance(thing, Command) else _GroupOnScreen(thing)
+def _to_click(topic: Command | Group) -> click.Command:
+    return _ClickCommand(topic) if isinstance(topic, Command) else _ClickGroup(topic)
 
 
-class _CommandOnScreen(click.Command):
+class _ClickCommand(click.Command):
     def __init__(self, command: Command) -> None:
         arguments = click.Argument(["arguments"], nargs=-1, shell_complete=self._propose)
         options = [_option(flag) for flag in command.flags]
@@ -49,7 +49,7 @@ class _CommandOnScreen(click.Command):
         self._command = command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """While completing: which arguments are there so far; half a flag is no error."""
+        """Parse the arguments typed so far; an incomplete flag is not an error."""
         try:
             given, arguments = parse(
                 self._command.flags, args, flags_first=self._command.flags_first
@@ -62,16 +62,16 @@ class _CommandOnScreen(click.Command):
     def _propose(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """What may be the next argument: nothing that is there, and nothing where all are."""
-        there, command = ctx.params["arguments"], self._command
+        """Propose the next argument: none that was typed already, none beyond the maximum."""
+        typed, command = ctx.params["arguments"], self._command
         most = 1 if command.flags_first else command.at_most
-        if command.complete is None or (most is not None and len(there) >= most):
+        if command.complete is None or (most is not None and len(typed) >= most):
             return []
         names = command.complete(ctx, param, incomplete)
-        return [CompletionItem(name) for name in names if name not in there]
+        return [CompletionItem(name) for name in names if name not in typed]
 
 
-class _GroupOnScreen(click.Group):
+class _ClickGroup(click.Group):
     def __init__(self, group: Group) -> None:
         super().__init__(None, help=group.help)
         self._group = group
@@ -81,7 +81,7 @@ class _GroupOnScreen(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = self._group.find(cmd_name)
-        return None if found is None else _on_screen(found)
+        return None if found is None else _to_click(found)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = [name for flag in self._group.flags for name in flag.names if not flag.hidden]

@@ -1,9 +1,9 @@
-"""Which commands there are: the table of minidock's own, and the group that finds them."""
+"""The table of top-level commands, and the root group."""
 
 from __future__ import annotations
 
 from minidock.cli.frame.lazy import Group
-from minidock.cli.frame.pflag import in_section, refused, switch
+from minidock.cli.frame.pflag import in_section, switch, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,16 +133,16 @@ COMMANDS: Table = {
         "Wait until containers stop, and print their exit codes",
     ),
 }
-_NO_SWARM = "minidock works on this machine alone, and knows no swarm"
-_NO_DAEMON = "minidock has no daemon; it works on this machine, in the store at MINIDOCK_ROOT"
+_NO_SWARM = "minidock works on one machine; it does not support Swarm"
+_NO_DAEMON = "minidock has no daemon; it works on this machine, with the store at MINIDOCK_ROOT"
 ABSENT = {
     **dict.fromkeys(("config", "node", "secret", "service", "stack", "swarm"), _NO_SWARM),
-    "checkpoint": "a process is not frozen to disk, which needs CRIU",
-    "compose": "containers are started one by one",
+    "checkpoint": "checkpoint and restore need CRIU, which minidock does not use",
+    "compose": "start containers one by one, with `minidock run`",
     "context": _NO_DAEMON,
-    "manifest": "an image is made and pushed for this machine's architecture alone",
-    "plugin": "volumes, networks and logs have no drivers besides minidock's own",
-    "trust": "images are known by their digest, and not signed",
+    "manifest": "images are built and pushed only for the architecture of this machine",
+    "plugin": "minidock has only built-in drivers for volumes, networks and logs",
+    "trust": "images are identified by digest; signatures are not supported",
 }
 
 
@@ -150,13 +150,20 @@ ABSENT = {
     "Global Options",
     switch("-D", "--debug", help="Show the Python traceback of an error"),
     switch("-v", "--version", help="Print the version of minidock"),
-    refused("-H", "--host", because=_NO_DAEMON),
-    refused("-c", "--context", because=_NO_DAEMON),
-    refused("--config", because="logins are read from DOCKER_CONFIG or ~/.docker"),
-    refused("-l", "--log-level", because="there is no log; --debug tells more of an error"),
-    refused("--tls", because=_NO_DAEMON, bare="true"),
-    refused("--tlsverify", because=_NO_DAEMON, bare="true"),
-    *(refused(f"--tls{what}", because=_NO_DAEMON) for what in ("cacert", "cert", "key")),
+    unsupported("-H", "--host", because=_NO_DAEMON),
+    unsupported("-c", "--context", because=_NO_DAEMON),
+    unsupported(
+        "--config",
+        because="set DOCKER_CONFIG instead; credentials are read from there or from ~/.docker",
+    ),
+    unsupported(
+        "-l",
+        "--log-level",
+        because="there is no daemon log; --debug shows the traceback of an error",
+    ),
+    unsupported("--tls", because=_NO_DAEMON, bare="true"),
+    unsupported("--tlsverify", because=_NO_DAEMON, bare="true"),
+    *(unsupported(f"--tls{what}", because=_NO_DAEMON) for what in ("cacert", "cert", "key")),
 )
 def _root(given: dict[str, Any]) -> bool:
     """Containers, one kernel call at a time."""

@@ -1,10 +1,8 @@
-"""`--help`: a command's usage, what it does, its other spellings, and its flags.
+"""`--help`: usage, description, aliases and flags of a command.
 
-The layout is that of Docker's client, for whom knows one should find their way in the other: the
-usage line first, commands under their headings with a line each, flags in a column beside their
-words, which are broken where the terminal ends (80 columns where there is none).
-
-Only strings: a help text costs no more than any other command that ends at once.
+The layout is that of Docker's client: the usage line, commands under their headings with one line
+each, flags in a column beside their descriptions. Descriptions wrap at the width of the terminal
+(80 columns if stdout is not a terminal).
 """
 
 from __future__ import annotations
@@ -18,39 +16,39 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from minidock.cli.frame.command import Described
+    from minidock.cli.frame.command import HelpTopic
     from minidock.cli.frame.pflag import Flag
 
     Rows = list[tuple[str, str]]
 
-_NARROWEST = 24  # columns that words get at least, whatever the flags beside them take
-_COMMANDS_BESIDE = 11  # columns of a command's name
+_NARROWEST = 24  # minimum width of the descriptions
+_COMMANDS_BESIDE = 11  # width of the column of command names
 
 
-def print_help(thing: Described, path: str) -> None:
-    """Print the help text of a command or a group; path: the words by which it was called."""
-    print("\n".join(_lines(thing, path, _width())))
+def print_help(topic: HelpTopic, path: str) -> None:
+    """Print the help text of a command or a group; path: such as "minidock ps"."""
+    print("\n".join(_lines(topic, path, _width())))
 
 
-def _lines(thing: Described, path: str, width: int) -> list[str]:
-    first, *others = thing.synopsis().split("\n")
+def _lines(topic: HelpTopic, path: str, width: int) -> list[str]:
+    first, *others = topic.synopsis().split("\n")
     lines = ["", f"Usage:  {path} {first}".rstrip(), *(f"\t{path} {other}" for other in others)]
-    for paragraph in thing.help.split("\n\n"):
-        lines += ["", *_broken(paragraph.split(), width)]
-    if spellings := other_spellings(path):
-        lines += ["", "Aliases:", f"  {', '.join(spellings)}"]
-    if isinstance(thing, Group):
-        for heading, rows in _headings(thing).items():
+    for paragraph in topic.help.split("\n\n"):
+        lines += ["", *_wrap(paragraph.split(), width)]
+    if aliases := list_aliases(path):
+        lines += ["", "Aliases:", f"  {', '.join(aliases)}"]
+    if isinstance(topic, Group):
+        for heading, rows in _headings(topic).items():
             lines += ["", f"{heading}:", *(_command(name, line) for name, line in rows)]
-    for title, rows in _sections(thing.flags).items():
+    for title, rows in _sections(topic.flags).items():
         lines += ["", f"{title}:", *_columns(rows, width)]
-    if isinstance(thing, Group):
+    if isinstance(topic, Group):
         lines += ["", f"Run '{path} COMMAND --help' for more information on a command."]
     return lines
 
 
-def other_spellings(path: str) -> list[str]:
-    """All the ways to type a command, itself among them; none where there is one way only.
+def list_aliases(path: str) -> list[str]:
+    """List all names of a command, the given one included; empty if it has only one.
 
     path: such as "minidock ps", whose others are "minidock container ls" and its aliases.
     """
@@ -69,7 +67,7 @@ def other_spellings(path: str) -> list[str]:
 
 
 def _target(root: Group, words: list[str]) -> str:
-    """Where the code of a command is, as tables name it: "ps:ps"."""
+    """Return the module and attribute of a command, as in tables: "ps:ps"."""
     group = root if len(words) == 1 else root.find(words[0])
     assert isinstance(group, Group)
     name = group.aliases.get(words[-1], words[-1])
@@ -101,18 +99,18 @@ def _sections(flags: list[Flag]) -> dict[str, Rows]:
 
 
 def _columns(rows: Rows, width: int) -> list[str]:
-    """Flags, and what they do in a column of its own."""
+    """Format flags in one column and descriptions in another."""
     indent = max(len(names) for names, _ in rows) + 5
     lines = []
     for names, words in rows:
-        first, *others = _broken(words.split(), max(width - indent, _NARROWEST)) or [""]
+        first, *others = _wrap(words.split(), max(width - indent, _NARROWEST)) or [""]
         lines.append(f"  {names:<{indent - 2}}{first}".rstrip())
         lines += [" " * indent + other for other in others]
     return lines
 
 
-def _broken(words: Iterable[str], width: int) -> list[str]:
-    """Words in lines of a width at most; a word that is wider has a line of its own."""
+def _wrap(words: Iterable[str], width: int) -> list[str]:
+    """Wrap words at a width; a word that is wider gets a line of its own."""
     lines: list[str] = []
     for word in words:
         if lines and len(lines[-1]) + 1 + len(word) <= width:

@@ -1,8 +1,7 @@
-"""The command `minidock`: runs one command line, and ends it.
+"""The command `minidock`: run one command line and return its exit code.
 
-What a command does is in its own module, imported when it is run. This module turns what they raise
-into what a person sees: one sentence, a hint, where to read on, and Docker's exit code. Tracebacks
-only with --debug.
+Each command is in its own module, imported when it runs. This module reports their exceptions as
+one sentence, a hint, a reference and Docker's exit code. Tracebacks appear only with --debug.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ import os
 import sys
 
 from minidock.cli.commands import minidock
-from minidock.cli.frame.command import HelpAsked
-from minidock.cli.frame.failure import complain
+from minidock.cli.frame.command import HelpRequest
+from minidock.cli.frame.failure import print_error
 from minidock.document import listen_for_skipped
 from minidock.errors import MinidockError
 
 
-def _odd_characters(error: UnicodeError) -> tuple[bytes, int]:
-    """What is written for characters that UTF-8 has not: an argument's odd bytes as they came
-    (PEP 383), and U+FFFD for half a surrogate pair of somebody's JSON, as Go has it."""
+def _encode_replacement(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode what UTF-8 cannot: undecodable bytes of an argument as they were (PEP 383), and a lone
+    surrogate of JSON as U+FFFD, as Go does."""
     assert isinstance(error, UnicodeEncodeError)
     odd = error.object[error.start : error.end]
     written = [
@@ -32,25 +31,25 @@ def _odd_characters(error: UnicodeError) -> tuple[bytes, int]:
     return b"".join(written), error.end
 
 
-def write_any_character(stream: object) -> None:
-    """Have a stream of text write whatever there is: a strict one raises, in most locales."""
-    codecs.register_error("odd_characters", _odd_characters)
+def replace_unencodable(stream: object) -> None:
+    """Make a text stream write any character; a strict stream raises UnicodeEncodeError."""
+    codecs.register_error("minidock_replace", _encode_replacement)
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-        stream.reconfigure(errors="odd_characters")
+        stream.reconfigure(errors="minidock_replace")
 
 
 def run(argv: list[str]) -> int:
-    """Run one command line; returns its exit code, having said what went wrong."""
-    write_any_character(sys.stdout)
+    """Run one command line and report errors; returns the exit code."""
+    replace_unencodable(sys.stdout)
     debug = argv[:1] in (["-D"], ["--debug"])
     if not debug:
         # Python's own warnings are for programmers. (The module `warnings` uses this very list.)
         _warnings.filters.insert(0, ("ignore", None, Warning, None, 0))
     if os.isatty(1) or os.isatty(2):
-        from minidock.cli.frame.safe_output import guard_terminals
+        from minidock.cli.frame.safe_output import escape_terminal_output
 
-        guard_terminals()
-    listen_for_skipped(complain)
+        escape_terminal_output()
+    listen_for_skipped(print_error)
     try:
         if asked := os.environ.get("_MINIDOCK_COMPLETE"):
             from minidock.cli.click_adapter import complete
@@ -64,27 +63,27 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         if debug or not _reader_is_gone():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that nothing more is written to it
-        return 141  # 128 + SIGPIPE: what a program says that this signal ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that no later write fails
+        return 141  # 128 + SIGPIPE: as if the signal had ended this process
     except MinidockError as error:
         if debug:
             raise
-        complain(error)
+        print_error(error)
         return error.exit_code
 
 
 def _run_or_help(argv: list[str]) -> int:
     try:
         return minidock.run("minidock", argv)
-    except HelpAsked as asked:
+    except HelpRequest as request:
         from minidock.cli.helptext import print_help
 
-        print_help(asked.thing, asked.path)
+        print_help(request.topic, request.path)
         return 0
 
 
 def _reader_is_gone() -> bool:
-    """Has the program that reads our standard output closed its end of the pipe?"""
+    """Whether the reader of our standard output has closed its end of the pipe."""
     import select
 
     watch = select.poll()

@@ -1,12 +1,12 @@
-"""--filter: which containers, images, volumes or networks a list shows.
+"""--filter: select containers, images, volumes or networks.
 
-Filters of one name are alternatives, those of different names must all hold; of labels, all must be
-there. An unknown name is refused in the words of Docker's daemon.
+Filters with the same name are alternatives (or); filters with different names, and all label
+filters, must match together (and). The error for an unknown name is that of Docker's daemon.
 """
 
 from __future__ import annotations
 
-from minidock.cli.frame.pflag import Parsed, values
+from minidock.cli.frame.pflag import FlagType, values
 from minidock.errors import MinidockError
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ _SECONDS = 1.0  # of the processor, for one pattern and one name
 
 
 class BadFilter(MinidockError):
-    """A filter that this list does not have, or a value that it cannot have."""
+    """An unknown filter, or an invalid value of a filter."""
 
     exit_code = 1
 
@@ -34,54 +34,56 @@ def _filter(text: str) -> tuple[str, str]:
     return name.strip().lower(), wanted.strip()
 
 
-FILTER = Parsed("filter", _filter)
+FILTER = FlagType("filter", _filter)
 filter_flag = values(
     "-f", "--filter", type=FILTER, help="Show only objects that match a filter (NAME=VALUE)"
 )
 
 
-def check_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:
-    """Refuse a filter that there is not: before a question is asked, or anything is done."""
-    chosen([], filters, tests)
+def check_filter_names(filters: tuple[tuple[str, str], ...], tests: dict[str, Test]) -> None:
+    """Refuse an unknown filter before a command prompts or acts."""
+    apply_filters([], filters, tests)
 
 
-def chosen(
-    things: list[Any], filters: tuple[tuple[str, str], ...], tests: dict[str, Test]
+def apply_filters(
+    items: list[Any], filters: tuple[tuple[str, str], ...], tests: dict[str, Test]
 ) -> list[Any]:
-    """The things for which all filters hold.
+    """Return the items that match all filters.
 
-    tests: filter's name -> does it hold for this thing and this value? It may raise BadFilter.
+    tests: name of a filter -> predicate of item and value; it may raise BadFilter.
     """
     by_name: dict[str, list[str]] = {}
     for name, wanted in filters:
         if (name, wanted) == ("", ""):
             continue  # --filter "" asks for nothing
         if name not in tests:
-            raise BadFilter(f"invalid filter '{name}'", hint=f"there are {', '.join(tests)}")
+            raise BadFilter(
+                f"invalid filter '{name}'", hint=f"supported filters: {', '.join(tests)}"
+            )
         by_name.setdefault(name, []).append(wanted)
-    if not things:
+    if not items:
         return []
     return [
-        thing
-        for thing in things
+        item
+        for item in items
         if all(
-            (all if name == "label" else any)(tests[name](thing, text) for text in texts)
+            (all if name == "label" else any)(tests[name](item, text) for text in texts)
             for name, texts in by_name.items()
         )
     ]
 
 
 def has_label(labels: dict[str, str] | None, wanted: str) -> bool:
-    """label=NAME: has it; label=NAME=VALUE: has it with this value."""
+    """Match label=NAME (any value) or label=NAME=VALUE."""
     name, equals, text = wanted.partition("=")
     labels = labels or {}
     return name in labels and (not equals or labels[name] == text)
 
 
-def glob(pattern: str, text: str) -> bool:
-    """Does a pattern of Go's path.Match fit a text? "*" and "?" stop at a "/".
+def matches_glob(pattern: str, text: str) -> bool:
+    """Match a pattern of Go's path.Match: "*" and "?" do not match "/".
 
-    Raises BadFilter for a pattern that is none.
+    Raises BadFilter for a malformed pattern.
     Source: https://pkg.go.dev/path#Match.
     """
     from minidock.wildcards import Malformed, path_pattern
@@ -92,8 +94,8 @@ def glob(pattern: str, text: str) -> bool:
         raise BadFilter(str(error)) from None
 
 
-def truth(name: str, wanted: str) -> bool:
-    """The value of a filter that is true or false."""
+def parse_filter_bool(name: str, wanted: str) -> bool:
+    """Parse the boolean value of a filter."""
     if wanted.lower() in ("1", "true", "t"):
         return True
     if wanted.lower() in ("0", "false", "f"):
@@ -101,11 +103,11 @@ def truth(name: str, wanted: str) -> bool:
     raise BadFilter(f"invalid filter '{name}=[{wanted}]'")
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Does a pattern (a regular expression of Go's) occur in a text? What is none is in none.
+def matches_regexp(pattern: str, text: str) -> bool:
+    """Search a text for a Go regular expression; an invalid one matches nothing.
 
-    Raises BadFilter for one that is not supported, and for one that takes too long: Python's
-    matcher may try very many ways.
+    Raises BadFilter for an unsupported expression, and after a second: Python's matcher backtracks,
+    which may take exponential time.
     """
     import signal
 
@@ -114,7 +116,7 @@ def matches(pattern: str, text: str) -> bool:
     def expire(number: int, frame: object) -> None:
         raise BadFilter(
             f"the pattern takes more than {_SECONDS:.0f} second: {pattern}",
-            hint="repeat no part that has a repetition in itself, such as (a*)*",
+            hint="avoid nested repetition, such as (a*)*",
         )
 
     if pattern == text:

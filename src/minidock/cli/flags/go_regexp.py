@@ -1,15 +1,15 @@
-r"""Go's regular expressions (RE2), as far as Python's can stand in for them.
+r"""Translate Go's regular expressions (RE2) to Python's, as far as possible.
 
-    [[:alpha:]] [[:^alpha:]] \pL \z \Qa.b\E (?<n>a) \x{1F600} a{,3}     put in Python's words
-    a(?i)b|c                           flags in the middle: a(?i:b)|(?i:c)
-    (?U)                               greedy or not finds the same texts: left out
-    (?=a) (?<!a) \1 a++                Go has none of these: not an expression
-    a{1001}                            more than Go repeats: not an expression
-    \p{Greek}                          Go has it, this has not: Unsupported
+    [[:alpha:]] [[:^alpha:]] \pL \z \Qa.b\E (?<n>a) \x{1F600} a{,3}     translated
+    a(?i)b|c                           flags in the middle of a group: a(?i:b)|(?i:c)
+    (?U)                               swaps greediness, which changes no result: dropped
+    (?=a) (?<!a) \1 a++                syntax error in Go, so here
+    a{1001}                            exceeds Go's maximum of 1000: syntax error
+    \p{Greek}                          valid in Go, not supported here: Unsupported
 
-Letters, digits and blanks are those of ASCII. Of Unicode's classes only what is ASCII counts, as
-all names are. Python's matcher goes back to try other ways, which Go's never does: whoever matches
-limits the time.
+Letters, digits and spaces are those of ASCII. Unicode classes cover only their ASCII characters,
+since all names are ASCII. Python's matcher backtracks and Go's does not: the caller limits the
+time.
 
 Source: https://github.com/google/re2/wiki/Syntax; https://pkg.go.dev/regexp/syntax.
 """
@@ -40,13 +40,13 @@ _MOST_REPEATS = 1000
 
 
 class Unsupported(Exception):
-    """An expression of Go's that this translation does not have; its text names the construct."""
+    """A construct that this translation does not support; the message names it."""
 
 
 def compile_expression(text: str) -> re.Pattern[str]:
-    """An expression of Go's, compiled.
+    """Compile a Go regular expression.
 
-    Raises ValueError for what is none in Go, or too large, and Unsupported.
+    Raises ValueError for a syntax error or an expression that is too large, and Unsupported.
     """
     try:
         with warnings.catch_warnings():  # Python warns of "[[", which it reads as Go does
@@ -159,7 +159,7 @@ def _unicode_set(kind: str, text: str, *, negated: bool) -> str:
     elif kind in ("Latin", "Common"):
         inside = [chr(code).isalpha() == (kind == "Latin") for code in range(128)]
     else:
-        raise Unsupported(f"{text} is not supported; the scripts are Latin and Common")
+        raise Unsupported(f"{text} is not supported; supported scripts: Latin, Common")
     members = "".join(rf"\x{code:02x}" for code in range(128) if inside[code])
     if negated or not members:
         others = re.compile(f"[{members}]" if members else r"(?!)")

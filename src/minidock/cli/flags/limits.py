@@ -1,7 +1,7 @@
-"""Flags of `run` and `create` about what a container may use: memory, CPUs, pids, rlimits.
+"""Flags of `run` and `create` for resource limits: memory, CPUs, pids, block I/O, rlimits.
 
-They become HostConfig fields of Docker's ContainerCreate body. Docker's daemon refuses some values
-that its client lets pass; those are refused here, in the daemon's words.
+They become HostConfig fields of Docker's ContainerCreate body. Values that Docker's daemon
+refuses are refused here, with the daemon's messages.
 Source: Docker Engine API 1.45, Resources; cgroups(7); getrlimit(2).
 """
 
@@ -12,11 +12,11 @@ import os
 from minidock.cli.flags.units import nano_cpus, size_bytes, swap_bytes
 from minidock.cli.frame.pflag import (
     INT,
-    Parsed,
+    FlagType,
     in_section,
     parse_int,
-    refused,
     switch,
+    unsupported,
     value,
     values,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_MINIMUM_MEMORY = 6 << 20  # below this no container's init gets far enough to say what is wrong
+_MINIMUM_MEMORY = 6 << 20  # less is too little for init to report an error
 _RLIMITS = (
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
     "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
@@ -36,7 +36,7 @@ _RLIMITS = (
 
 
 class Unavailable(UsageError):
-    """A limit that is well formed, and that Docker's daemon refuses: `create` ends with 1 then."""
+    """A well-formed limit that Docker's daemon refuses: `create` exits with 1."""
 
     exit_code = 1
 
@@ -115,21 +115,21 @@ def _device_operations(text: str) -> dict[str, Any]:
     return {"Path": path, "Rate": int(rate)}
 
 
-_BYTES = Parsed("bytes", size_bytes)
-_DEVICE_BYTES = Parsed("list", _device_bytes)
-_DEVICE_OPERATIONS = Parsed("list", _device_operations)
-_REALTIME = "real-time scheduling comes later"
+_BYTES = FlagType("bytes", size_bytes)
+_DEVICE_BYTES = FlagType("list", _device_bytes)
+_DEVICE_OPERATIONS = FlagType("list", _device_operations)
+_REALTIME = "real-time scheduling is not supported"
 
 _SHARED = (
     value("-m", "--memory", type=_BYTES, default=0, help="Memory limit"),
     value("--memory-reservation", type=_BYTES, default=0, help="Memory soft limit"),
     value(
         "--memory-swap",
-        type=Parsed("bytes", swap_bytes),
+        type=FlagType("bytes", swap_bytes),
         default=0,
         help="Limit of memory plus swap; -1: unlimited swap",
     ),
-    value("--cpus", type=Parsed("decimal", nano_cpus), default=0, help="Number of CPUs"),
+    value("--cpus", type=FlagType("decimal", nano_cpus), default=0, help="Number of CPUs"),
     value(
         "-c",
         "--cpu-shares",
@@ -157,17 +157,17 @@ _SHARED = (
     ),
     value(
         "--blkio-weight",
-        type=Parsed("uint16", _uint16),
+        type=FlagType("uint16", _uint16),
         default=0,
         help="Block I/O weight, 10 to 1000; 0: not set",
     ),
-    refused("--cpu-rt-period", because=_REALTIME, unless=("0",)),
-    refused("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
-    refused("--kernel-memory", because="the kernel has no such limit since Linux 5.16"),
+    unsupported("--cpu-rt-period", because=_REALTIME, unless=("0",)),
+    unsupported("--cpu-rt-runtime", because=_REALTIME, unless=("0",)),
+    unsupported("--kernel-memory", because="Linux 5.16 removed this limit"),
 )
 
 limit_flags = in_section(
-    "Limits",
+    "Resource limits",
     *_SHARED,
     value(
         "--memory-swappiness",
@@ -183,12 +183,12 @@ limit_flags = in_section(
         help="OOM score adjustment of the process (-1000 to 1000)",
     ),
     value("--pids-limit", type=INT, default=0, help="Maximum number of processes (-1: unlimited)"),
-    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
+    values("--ulimit", type=FlagType("ulimit", parse_ulimit), help="Ulimit options"),
     value("--shm-size", type=_BYTES, default=0, help="Size of /dev/shm"),
     value("--cgroup-parent", default="", help="Parent cgroup of the container's cgroup"),
     values(
         "--blkio-weight-device",
-        type=Parsed("list", _device_weight),
+        type=FlagType("list", _device_weight),
         help="Block I/O weight for one device (DEVICE:WEIGHT)",
     ),
     values(
@@ -211,23 +211,23 @@ limit_flags = in_section(
         type=_DEVICE_OPERATIONS,
         help="Limit of write operations per second (DEVICE:RATE)",
     ),
-    refused("--cpu-count", because="Windows only"),
-    refused("--cpu-percent", because="Windows only"),
-    refused("--io-maxbandwidth", because="Windows only"),
-    refused("--io-maxiops", because="Windows only"),
+    unsupported("--cpu-count", because="Windows only"),
+    unsupported("--cpu-percent", because="Windows only"),
+    unsupported("--io-maxbandwidth", because="Windows only"),
+    unsupported("--io-maxiops", because="Windows only"),
 )
 
 
 def update_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The limits that can be changed later: None where a flag is not given."""
+    """Declare the limits that `update` can change; the value is None if a flag is not given."""
     pids = value("--pids-limit", type=INT, help="Maximum number of processes (-1: unlimited)")
-    declared = in_section("Limits", *_SHARED, pids)(function)
+    declared = in_section("Resource limits", *_SHARED, pids)(function)
     declared.flags = [flag.optional() for flag in declared.flags]  # type: ignore[attr-defined]
     return declared
 
 
 def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
-    """HostConfig's limits."""
+    """Return the limits as fields of HostConfig."""
     check_memory(flags)
     check_cpus(flags)
     if not -1000 <= flags["oom_score_adj"] <= 1000:
@@ -263,13 +263,13 @@ def limit_fields(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_weight(flags: dict[str, Any]) -> None:
-    """Refuse a weight of block I/O that the daemon refuses."""
+    """Refuse a block I/O weight that the daemon refuses."""
     if flags["blkio_weight"] and not 10 <= flags["blkio_weight"] <= 1000:
         raise Unavailable("Range of blkio weight is from 10 to 1000")
 
 
 def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
-    """Refuse limits of memory that the daemon refuses. updates: of a container that has some."""
+    """Refuse memory limits that the daemon refuses. updates: limits may be set already."""
     memory, swap = flags["memory"], flags["memory_swap"]
     swappiness, reservation = flags["memory_swappiness"], flags["memory_reservation"]
     if not -1 <= swappiness <= 100:
@@ -291,7 +291,7 @@ def check_memory(flags: dict[str, Any], *, updates: bool = False) -> None:
 
 
 def check_cpus(flags: dict[str, Any]) -> None:
-    """Refuse limits of processors that the daemon refuses."""
+    """Refuse CPU limits that the daemon refuses."""
     available = os.cpu_count() or 1
     period, quota = flags["cpu_period"], flags["cpu_quota"]
     if flags["cpus"] and (period or quota):
@@ -333,7 +333,7 @@ def _check_set(kind: str, things: str, wanted: str, online_path: str) -> None:
         )
 
 
-_MOST_CPUS = 8192  # more than kernels are built for
+_MOST_CPUS = 8192  # the maximum of CONFIG_NR_CPUS
 
 
 def _members(text: str) -> set[int]:

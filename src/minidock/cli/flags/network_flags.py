@@ -1,4 +1,4 @@
-"""Flags of `run` and `create` about the network: mode, published ports, names, addresses.
+"""Flags of `run` and `create` for the network: mode, published ports, names, addresses.
 
 They become HostConfig and NetworkingConfig fields of Docker's ContainerCreate body.
 Source: Docker Engine API 1.45, HostConfig.PortBindings and NetworkingConfig.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_pton
 
 from minidock.cli.flags.units import port_range
-from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, in_section, switch, unsupported, value, values
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -21,14 +21,14 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _MAC = r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}"
 USE_NAMES = (
-    "it is Docker's legacy; on a network of your own containers find each other by name "
-    "(minidock network create NET, then --network NET, and --network-alias for another name)"
+    "links are a legacy feature of Docker; on a user-defined network containers resolve each other "
+    "by name (minidock network create NET, then --network NET and --network-alias NAME)"
 )
-NO_IPV6 = "minidock's networks have IPv4 addresses only (docs/network.md says why)"
+NO_IPV6 = "networks have only IPv4 addresses (docs/network.md explains why)"
 
 
 def is_address(text: str) -> bool:
-    """Is this an IPv4 or IPv6 address?"""
+    """Whether a text is an IPv4 or IPv6 address."""
     for family in (AF_INET, AF_INET6):
         try:
             inet_pton(family, text)
@@ -103,13 +103,13 @@ def _network(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _not_a_network(text: str, reason: str) -> UsageError:
-    """Docker names the flag without its other spelling."""
+    """Return Docker's error, which names the flag without its alias."""
     return UsageError(f'invalid argument "{text}" for "--network" flag: {reason}')
 
 
 address_flag = value(
     "--ip",
-    type=Parsed("ip", _ipv4),
+    type=FlagType("ip", _ipv4),
     default="",
     help="IPv4 address of the container, such as 172.30.100.104",
 )
@@ -119,7 +119,7 @@ network_flags = in_section(
     values(
         "--network",
         "--net",
-        type=Parsed("network", _network),
+        type=FlagType("network", _network),
         help="Connect a container to a network (NETWORK|bridge|none|host|container:NAME)",
     ),
     values(
@@ -131,16 +131,16 @@ network_flags = in_section(
     values("--expose", help="Expose a port or a port range (PORT[-PORT][/PROTOCOL])"),
     values(
         "--add-host",
-        type=Parsed("list", parse_extra_host),
+        type=FlagType("list", parse_extra_host),
         help="Add an entry to /etc/hosts (HOST:IP)",
     ),
     values(
-        "--dns", type=Parsed("list", _dns_server), help="DNS server, instead of those of the host"
+        "--dns", type=FlagType("list", _dns_server), help="DNS server, instead of those of the host"
     ),
     values("--dns-option", "--dns-opt", help="Set DNS options"),
     values(
         "--dns-search",
-        type=Parsed("list", _dns_search),
+        type=FlagType("list", _dns_search),
         help="DNS search domain, instead of those of the host",
     ),
     value(
@@ -152,14 +152,14 @@ network_flags = in_section(
         "--net-alias",
         help="Alias: one more DNS name of the container on this network",
     ),
-    refused("--ip6", because=NO_IPV6),
-    refused("--link-local-ip", because="link-local addresses are not given out"),
-    refused("--link", because=USE_NAMES),
+    unsupported("--ip6", because=NO_IPV6),
+    unsupported("--link-local-ip", because="link-local addresses are not supported"),
+    unsupported("--link", because=USE_NAMES),
 )
 
 
 def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """HostConfig's network fields, NetworkingConfig, and the MAC address asked for."""
+    """Return HostConfig's network fields, NetworkingConfig, and the requested MAC address."""
     endpoints = _endpoints(flags)
     mode = next(iter(endpoints))
     host = {
@@ -177,7 +177,7 @@ def network_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The networks that were asked for, the first one's name first, with what is wanted of each."""
+    """Return the requested networks in order: name -> endpoint configuration."""
     endpoints: dict[str, dict[str, Any]] = {}
     for name, given in flags["network"] or (("default", {}),):
         endpoint = dict(given)
@@ -196,14 +196,14 @@ def _endpoints(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
             raise UsageError("network-scoped aliases are only supported for user-defined networks")
         if endpoint.get("MacAddress") and name != first:
             raise UsageError(
-                f"--network {name}: a MAC address is only for the first network",
-                hint="on the others it follows from the address",
+                f"--network {name}: a MAC address can be set only on the first network",
+                hint="on the other networks it is derived from the IP address",
             )
     return endpoints
 
 
 def _merge(endpoint: dict[str, Any], flags: dict[str, Any]) -> None:
-    """--ip, --network-alias and --mac-address are about the first network."""
+    """Apply --ip, --network-alias and --mac-address, which configure the first network."""
     if flags["ip"]:
         if "IPAMConfig" in endpoint:
             raise UsageError(
@@ -224,7 +224,7 @@ def _merge(endpoint: dict[str, Any], flags: dict[str, Any]) -> None:
 
 
 def is_user_network(name: str) -> bool:
-    """Whether a network is one that people make."""
+    """Whether a network is user-defined."""
     return name not in ("default", "bridge", "none", "host") and not name.startswith("container:")
 
 
@@ -235,7 +235,7 @@ def _is_mac(text: str) -> bool:
 
 
 def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
-    """The ports that the container opens: those published, and those of --expose."""
+    """Return the exposed ports: the published ones, and those of --expose."""
     exposed: dict[str, Any] = dict.fromkeys(port_bindings(flags["publish"]), {})
     for text in flags["expose"]:
         if ":" in text:
@@ -253,7 +253,7 @@ def exposed_ports(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def port_bindings(published: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
-    """What -p asks for: "80/tcp" -> [{"HostIp", "HostPort"}]."""
+    """Return the bindings of -p: "80/tcp" -> [{"HostIp", "HostPort"}]."""
     bindings: dict[str, list[dict[str, str]]] = {}
     for text in published:
         for port, binding in _published(_short_form(text)):
@@ -309,7 +309,7 @@ def _three_parts(text: str) -> tuple[str, str, str]:
     if ":" in address:
         raise UsageError(
             f"Invalid ip address {address}: too many colons in address",
-            hint="an IPv6 address stands in brackets: [::1]:8080:80" if is_address(address) else "",
+            hint="write an IPv6 address in brackets: [::1]:8080:80" if is_address(address) else "",
         )
     return address, host, container
 

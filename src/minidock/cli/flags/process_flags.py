@@ -1,4 +1,4 @@
-"""Flags of `run` and `create` about the container's process: command, environment, streams, labels.
+"""Flags of `run` and `create` for the process: command, environment, streams, labels.
 
 They become the Config half of Docker's ContainerCreate body.
 Source: Docker Engine API 1.45, ContainerConfig.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minidock.cli.flags.units import duration_nanoseconds
-from minidock.cli.frame.pflag import INT, Parsed, in_section, switch, value, values
+from minidock.cli.frame.pflag import INT, FlagType, in_section, switch, value, values
 from minidock.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,9 +26,9 @@ def _stream(text: str) -> str:
 
 
 def environment_entry(text: str) -> str:
-    """ "A=1" as it stands; "A" with the value that it has here; "A" alone where it has none.
+    """Return "A=1" unchanged; "A" with its value here, or "A" alone if it is not set here.
 
-    An entry without "=" tells the engine to take the variable out of the image's environment.
+    An entry without "=" makes the engine remove the variable of the image.
     """
     name, equals, _ = text.partition("=")
     if not name:
@@ -47,16 +47,16 @@ def _label(text: str) -> str:
     return text
 
 
-ENVIRONMENT = Parsed("list", environment_entry)
-_DURATION = Parsed("duration", duration_nanoseconds)
-_EVERY = "Time between two health checks (ms|s|m|h)"
+ENVIRONMENT = FlagType("list", environment_entry)
+_DURATION = FlagType("duration", duration_nanoseconds)
+_INTERVAL = "Time between two health checks (ms|s|m|h)"
 
 process_flags = in_section(
     "Process",
     values(
         "-a",
         "--attach",
-        type=Parsed("list", _stream),
+        type=FlagType("list", _stream),
         help="Attach only to this stream (stdin|stdout|stderr)",
     ),
     value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)"),
@@ -81,7 +81,7 @@ process_flags = in_section(
     values(
         "-l",
         "--label",
-        type=Parsed("list", _label),
+        type=FlagType("list", _label),
         help="Set a label of the container (NAME or NAME=VALUE)",
     ),
     values("--label-file", help="Read labels from a file, one per line"),
@@ -96,7 +96,7 @@ process_flags = in_section(
     ),
     value("-w", "--workdir", default="", help="Working directory of the process"),
     value("--health-cmd", default="", help="Command that checks the health of the container"),
-    value("--health-interval", type=_DURATION, default=0, help=_EVERY),
+    value("--health-interval", type=_DURATION, default=0, help=_INTERVAL),
     value(
         "--health-retries",
         type=INT,
@@ -126,7 +126,7 @@ process_flags = in_section(
 
 
 def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str, Any]:
-    """The process's half of the body; `arguments` are the image, then its command."""
+    """Return the Config half of the body; `arguments`: the image, then its command."""
     image, *command = arguments
     streams = _streams(flags["attach"], flags["interactive"])
     environment = [line for path in flags["env_file"] for line in environment_file(path)]
@@ -155,7 +155,7 @@ def config_fields(flags: dict[str, Any], arguments: tuple[str, ...]) -> dict[str
 
 
 def _health(flags: dict[str, Any]) -> dict[str, Any]:
-    """Config.Healthcheck; empty where the image's own is to stay."""
+    """Return Config.Healthcheck; empty to keep that of the image."""
     settings = {
         "Interval": "health_interval", "Timeout": "health_timeout",
         "StartPeriod": "health_start_period", "StartInterval": "health_start_interval",
@@ -174,7 +174,7 @@ def _health(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
-    """Which streams the client attaches: those named, or output (and input, with -i)."""
+    """Return the streams to attach: those of -a, else output (and input, with -i)."""
     return {
         "AttachStdin": "stdin" in attach or interactive,
         "AttachStdout": "stdout" in attach or not attach,
@@ -183,14 +183,14 @@ def _streams(attach: tuple[str, ...], interactive: bool) -> dict[str, bool]:
 
 
 def labels(given: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str]:
-    """Labels from files, then from flags, which win; a name alone in a file is no label."""
+    """Merge labels of files and flags; flags win. A name without "=" in a file is ignored."""
     lines = [line for path in files for line in _key_values(path, "label") if "=" in line]
     pairs = [line.partition("=") for line in (*lines, *given)]
     return {name: text for name, _, text in pairs}
 
 
 def environment_file(path: str) -> list[str]:
-    """Entries of an --env-file; a name alone takes its value from here, or is left out."""
+    """Read an --env-file; a name without "=" takes its value here, or is dropped if unset here."""
     entries = []
     for line in _key_values(path, "env"):
         if "=" in line:
@@ -201,7 +201,7 @@ def environment_file(path: str) -> list[str]:
 
 
 def _key_values(path: str, kind: str) -> list[str]:
-    """The lines of a file of NAME=VALUE or NAME, without comments and empty lines."""
+    """Read lines NAME=VALUE or NAME of a file, without comments and empty lines."""
     try:
         with open(path, "rb") as file:
             content = file.read()

@@ -1,8 +1,8 @@
 """argv of `run` and `create` -> Docker's ContainerCreate body.
 
-The flags themselves, and what each becomes, are in flags_process, flags_limits, flags_security,
-flags_network and flags_storage. Every flag of Docker's either ends in the body or is refused by
-name; tests hold the bodies against those that the real docker client sends.
+The flags are declared in process_flags, limits, security, network_flags and storage. Each flag of
+Docker's either sets a field of the body or is refused; tests compare the bodies with those that the
+docker client sends.
 Source: Docker Engine API 1.45, ContainerCreate.
 """
 
@@ -14,7 +14,15 @@ from minidock.cli.flags.process_flags import config_fields, process_flags
 from minidock.cli.flags.security import security_fields, security_flags
 from minidock.cli.flags.storage import storage_fields, storage_flags
 from minidock.cli.frame.command import Misuse
-from minidock.cli.frame.pflag import STRING, Parsed, in_section, refused, switch, value, values
+from minidock.cli.frame.pflag import (
+    STRING,
+    FlagType,
+    in_section,
+    switch,
+    unsupported,
+    value,
+    values,
+)
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LOG_DRIVERS = ("", "json-file", "none")
-_LATER = "it comes later"
 _LOG_OPTIONS = ("max-size", "max-file")
 _LOG_OPTIONS_OF_DOCKER = (
     "compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag",
@@ -39,7 +46,7 @@ def _pull(text: str) -> str:
 
 
 def _platform(text: str) -> str:
-    """This machine's platform by any of its names: linux/arm64, linux/aarch64, linux/arm64/v8."""
+    """Accept this machine's platform by any name: linux/arm64, linux/aarch64, linux/arm64/v8."""
     import os
 
     machine = os.uname().machine
@@ -56,7 +63,7 @@ def _platform(text: str) -> str:
 def _annotation(text: str) -> tuple[str, str]:
     name, _, setting = text.partition("=")
     if name.startswith("minidock."):
-        raise ValueError(f"{name}: names that begin with minidock. are its own")
+        raise ValueError(f"{name}: the prefix minidock. is reserved")
     return name, setting
 
 
@@ -65,11 +72,11 @@ container_flags = in_section(
     value("--name", help="Name of the container (default: a generated name)"),
     value("--cidfile", default="", help="Create this file and write the container ID to it"),
     switch("--rm", help="Remove the container and its anonymous volumes when it exits"),
-    value("--pull", type=Parsed("string", _pull), default="missing", help=_PULL),
+    value("--pull", type=FlagType("string", _pull), default="missing", help=_PULL),
     switch("-q", "--quiet", help="Print no progress of the pull"),
     value(
         "--platform",
-        type=Parsed("string", _platform),
+        type=FlagType("string", _platform),
         default="",
         help="Platform of the image; only that of this machine is available",
     ),
@@ -82,17 +89,22 @@ container_flags = in_section(
     ),
     values(
         "--annotation",
-        type=Parsed("map", _annotation),
+        type=FlagType("map", _annotation),
         help="Add an annotation to the bundle's config.json (NAME=VALUE)",
     ),
     values("--log-opt", help="Log driver options (max-size=10m, max-file=3)"),
-    refused("--runtime", because="other runtimes come later", unless=("", "minidock")),
-    refused("--disable-content-trust", because=_LATER, unless=("true",), bare="true"),
+    unsupported("--runtime", because="the only runtime is minidock", unless=("", "minidock")),
+    unsupported(
+        "--disable-content-trust",
+        because="image signatures are not supported",
+        unless=("true",),
+        bare="true",
+    ),
 )
 
 
 def run_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """All flags that `run` and `create` share."""
+    """Declare all flags that `run` and `create` share."""
     for flags in (
         security_flags, limit_flags, storage_flags, network_flags, process_flags, container_flags,
     ):  # fmt: skip
@@ -103,7 +115,7 @@ def run_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 def container_create_body(
     flags: dict[str, Any], arguments: tuple[str, ...], *, detach: bool = False
 ) -> dict[str, Any]:
-    """What the flags and arguments ask for, as the body of Docker's ContainerCreate.
+    """Convert flags and arguments to the body of Docker's ContainerCreate.
 
     arguments: the image, then the command. detach: `run -d` attaches no stream.
     """
@@ -137,7 +149,7 @@ def container_create_body(
 
 
 def restart_policy(text: str) -> dict[str, Any]:
-    """--restart as the API has it; which policies there are, the engine knows."""
+    """Parse --restart into the API's form; the engine validates the name."""
     name, colon, count = text.partition(":")
     if colon and not name:
         raise UsageError("invalid restart policy format: no policy provided before colon")
@@ -155,7 +167,7 @@ def _restart_policy(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _console_size() -> list[int]:
-    """Rows and columns of the terminal that we write to; 0, 0 where it is none."""
+    """Return rows and columns of the terminal on stdout; 0, 0 without a terminal."""
     import os
 
     try:
@@ -169,7 +181,7 @@ def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
     driver = flags["log_driver"]
     if driver not in _LOG_DRIVERS:
         raise UsageError(
-            f"--log-driver {driver} is not available", hint="json-file and none are there"
+            f"--log-driver {driver} is not available", hint="supported drivers: json-file, none"
         )
     options = {name: text for name, _, text in (o.partition("=") for o in flags["log_opt"])}
     if driver == "none" and options:
@@ -179,6 +191,6 @@ def _log_config(flags: dict[str, Any]) -> dict[str, Any]:
             known = "is not available" if name in _LOG_OPTIONS_OF_DOCKER else "is unknown"
             raise Unavailable(
                 f"log opt '{name}' {known} for json-file log driver",
-                hint=f"there are {' and '.join(_LOG_OPTIONS)}",
+                hint=f"supported options: {', '.join(_LOG_OPTIONS)}",
             )
     return {"Type": driver, "Config": options}

@@ -1,4 +1,4 @@
-"""Flags of `run` and `create` about walls: capabilities, seccomp, namespaces, devices, sysctls.
+"""Flags of `run` and `create` for isolation: capabilities, seccomp, namespaces, devices, sysctls.
 
 They become HostConfig fields of Docker's ContainerCreate body.
 Source: Docker Engine API 1.45, HostConfig; capabilities(7); namespaces(7).
@@ -7,7 +7,7 @@ Source: Docker Engine API 1.45, HostConfig; capabilities(7); namespaces(7).
 from __future__ import annotations
 
 from minidock.cli.flags.limits import Unavailable
-from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, in_section, switch, unsupported, value, values
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Sysctls that belong to a namespace; all others would change the host (Docker has the same list).
+# Namespaced sysctls, as in Docker; any other would change the host.
 _SYSCTLS = (
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
     "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
@@ -31,7 +31,7 @@ def _sysctl(text: str) -> tuple[str, str]:
 
 
 def _device_rule(text: str) -> str:
-    """Such as "c 1:3 mr", "b 8:* r" or "a *:* rwm"; what becomes of it, the engine knows."""
+    """Check a rule such as "c 1:3 mr", "b 8:* r" or "a *:* rwm"; the engine interprets it."""
     kind, _, rest = text.partition(" ")
     numbers, _, access = rest.partition(" ")
     known = [word == "*" or is_decimal(word) for word in numbers.split(":")]
@@ -63,24 +63,24 @@ security_flags = in_section(
         default="",
         help="Cgroup namespace: the host's or a private one (host|private)",
     ),
-    values("--sysctl", type=Parsed("map", _sysctl), help="Sysctl options"),
-    refused("--userns", because="user namespaces come later", unless=("", "host")),
-    refused(
+    values("--sysctl", type=FlagType("map", _sysctl), help="Sysctl options"),
+    unsupported("--userns", because="user namespaces are not supported yet", unless=("", "host")),
+    unsupported(
         "--gpus",
-        because="no GPU is found by a vendor's name here; --device /dev/dri, or --device "
-        "/dev/nvidia0 and its like, pass on the device nodes themselves",
+        because="there is no GPU driver integration; pass the device nodes with --device, such as "
+        "/dev/dri or /dev/nvidia0",
     ),
     values(
         "--device-cgroup-rule",
-        type=Parsed("list", _device_rule),
+        type=FlagType("list", _device_rule),
         help="Allow devices by type, number and access, such as 'c 1:3 mr'",
     ),
-    refused("--isolation", because="Windows only", unless=("", "default")),
+    unsupported("--isolation", because="Windows only", unless=("", "default")),
 )
 
 
 def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
-    """HostConfig's walls."""
+    """Return the isolation fields of HostConfig."""
     fields: dict[str, Any] = {
         "CapAdd": list(flags["cap_add"]) or None,
         "CapDrop": list(flags["cap_drop"]) or None,
@@ -95,7 +95,7 @@ def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
     }
     if flags["device_cgroup_rule"]:
         fields["DeviceCgroupRules"] = list(flags["device_cgroup_rule"])
-    if "systempaths=unconfined" in fields["SecurityOpt"]:  # the client's own word for two fields
+    if "systempaths=unconfined" in fields["SecurityOpt"]:  # set by the client, as two fields
         fields["SecurityOpt"].remove("systempaths=unconfined")
         fields.update(MaskedPaths=[], ReadonlyPaths=[])
     if flags["sysctl"]:
@@ -108,22 +108,23 @@ def security_fields(flags: dict[str, Any]) -> dict[str, Any]:
 def _mode(
     flags: dict[str, Any], flag: str, kind: str, plain: tuple[str, ...], shareable: bool
 ) -> str:
-    """A namespace's mode: its own, the host's, or (where it can be shared) a container's."""
+    """Check the mode of a namespace: private, the host's or, if shareable, a container's."""
     mode: str = flags[flag]
     other = mode.removeprefix("container:")
     if mode in ("", *plain) or (shareable and other and other != mode):
         return mode
     raise (Unavailable if flag == "ipc" else UsageError)(
-        f"--{flag}: invalid {kind} mode", hint=f"not {mode!r}, but {_choices(plain, shareable)}"
+        f"--{flag}: invalid {kind} mode",
+        hint=f"{mode!r} is not one of: {_choices(plain, shareable)}",
     )
 
 
 def _choices(plain: tuple[str, ...], shareable: bool) -> str:
-    return " or ".join((*plain, "container:NAME") if shareable else plain)
+    return ", ".join((*plain, "container:NAME") if shareable else plain)
 
 
 def _security_options(given: tuple[str, ...]) -> list[str]:
-    """The options as the API takes them: a seccomp profile as its text."""
+    """Return the options in the API's form, with the text of a seccomp profile."""
     options: list[str] = []
     for text in given:
         name, separator, setting = text.partition("=")
@@ -138,8 +139,8 @@ def _security_options(given: tuple[str, ...]) -> list[str]:
         else:
             raise UsageError(
                 f'--security-opt "{text}" is not available',
-                hint="minidock knows no-new-privileges[=true|false], seccomp=FILE, and unconfined "
-                "or disable for seccomp, apparmor, systempaths and label",
+                hint="supported: no-new-privileges[=true|false], seccomp=FILE|unconfined|builtin, "
+                "apparmor=unconfined, systempaths=unconfined, label=disable",
             )
     return options
 
@@ -156,7 +157,7 @@ def _is_known(name: str, setting: str) -> bool:
 
 
 def _seccomp_profile(path: str) -> str:
-    """A profile's JSON on one line, as the API carries it."""
+    """Read a profile; returns its JSON on one line, as in the API."""
     import json
 
     try:
@@ -178,7 +179,7 @@ def _device(text: str) -> dict[str, str]:
     if not text or len(parts) > 3:
         raise UsageError(f"bad format for path: {text}")
     if parts[0].partition("=")[1] and not parts[0].startswith("/"):
-        raise UsageError(f"--device {text} is not available: CDI devices come later")
+        raise UsageError(f"--device {text} is not available: CDI devices are not supported")
     permissions = "rwm"
     if len(parts) == 3:
         permissions = parts.pop()

@@ -1,4 +1,4 @@
-"""Flags of `run` and `create` about files: volumes, mounts, tmpfs, the root file system.
+"""Flags of `run` and `create` for storage: volumes, mounts, tmpfs, the root file system.
 
 They become HostConfig's Binds, Mounts, Tmpfs and VolumesFrom, and Config's Volumes.
 Source: Docker Engine API 1.45, Mount and HostConfig.Binds.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from minidock.cli.flags.units import size_bytes
-from minidock.cli.frame.pflag import Parsed, in_section, parse_bool, refused, switch, values
+from minidock.cli.frame.pflag import FlagType, in_section, parse_bool, switch, unsupported, values
 from minidock.comma_separated import read_record
 from minidock.errors import UsageError
 from minidock.numerals import octal
@@ -29,7 +29,7 @@ _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 
 
 def parse_mount(text: str) -> dict[str, Any]:
-    """One --mount, such as "type=bind,src=/a,dst=/b,readonly", as the API's Mount."""
+    """Parse a --mount, such as "type=bind,src=/a,dst=/b,readonly", into the API's Mount."""
     fields = read_record(text)
     mount: dict[str, Any] = {"Type": "volume"}
     kinds = set()
@@ -51,7 +51,7 @@ def parse_mount(text: str) -> dict[str, Any]:
 
 
 def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> None:
-    """Put one "key=value" of a --mount where the API has it."""
+    """Set the field of Mount for one "key=value" of a --mount."""
     if key == "type":
         mount["Type"] = setting.lower()
     elif key in ("source", "src"):
@@ -63,7 +63,7 @@ def _mount_field(mount: dict[str, Any], key: str, setting: str, field: str) -> N
         if _truth(key, setting):
             mount["ReadOnly"] = True
     elif key == "consistency":
-        mount["Consistency"] = setting.lower()  # means something on a Mac only: any word is taken
+        mount["Consistency"] = setting.lower()  # has an effect only on macOS: any value is accepted
     elif key == "bind-propagation":
         mount.setdefault("BindOptions", {})["Propagation"] = setting.lower()
     elif key == "bind-nonrecursive":
@@ -97,7 +97,7 @@ def _not_recursive(mount: dict[str, Any], wanted: bool) -> None:
 
 
 def _recursive(mount: dict[str, Any], setting: str) -> None:
-    """bind-recursive: what is mounted below the source comes along, and is as read-only as it."""
+    """Set bind-recursive: whether submounts of the source are included, and read-only."""
     name = _RECURSIVE.get(setting)
     if name is None:
         raise ValueError(
@@ -109,7 +109,7 @@ def _recursive(mount: dict[str, Any], setting: str) -> None:
 
 
 def _check_recursive(mount: dict[str, Any]) -> None:
-    """Raise ValueError where bind-recursive says something of a mount that is not read-only."""
+    """Raise ValueError if bind-recursive needs a read-only mount and the mount is writable."""
     options = mount.get("BindOptions") or {}
     for setting, name in _RECURSIVE.items():
         if name in ("", "NonRecursive") or not options.get(name):
@@ -141,27 +141,25 @@ def _number(key: str, setting: str, parse: Any) -> int:
 
 
 storage_flags = in_section(
-    "Files",
+    "Storage",
     values(
         "-v", "--volume", help="Bind mount a volume ([host path|name:]container path[:options])"
     ),
     values(
         "--mount",
-        type=Parsed("mount", parse_mount),
+        type=FlagType("mount", parse_mount),
         help="Add a mount (type=bind|volume|tmpfs,src=…,dst=…)",
     ),
     values("--tmpfs", help="Mount a tmpfs directory (path[:options])"),
     values("--volumes-from", help="Mount the volumes of another container"),
     switch("--read-only", help="Mount the root file system read-only"),
-    refused(
-        "--volume-driver", because="volumes are directories of the store", unless=("", "local")
-    ),
+    unsupported("--volume-driver", because="the only volume driver is local", unless=("", "local")),
     values("--storage-opt", help="Storage driver options for the container (size=10g)"),
 )
 
 
 def storage_fields(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """HostConfig's files, and Config's anonymous volumes."""
+    """Return HostConfig's storage fields, and Config's anonymous volumes."""
     binds: list[str] = []
     anonymous: dict[str, Any] = {}
     for text in dict.fromkeys(flags["volume"]):

@@ -1,6 +1,6 @@
-"""Sizes, fractions and times as Docker's flags spell them.
+"""Parse sizes, CPU counts, durations and port ranges in Docker's syntax.
 
-Each function reads one spelling and raises ValueError with Docker's words for what is wrong.
+Each function raises ValueError with Docker's message for invalid text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SIZE = r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?"
 _INT64_MAX = (1 << 63) - 1
 _RATIONAL = r"[+-]?[0-9]+(?:/[0-9]+|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?)|[+-]?\.[0-9]+"
-_DURATION_PIECE = r"([0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(ns|us|µs|ms|s|m|h)"  # never goes back
+_DURATION_PIECE = (
+    r"([0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(ns|us|µs|ms|s|m|h)"  # possessive: no backtracking
+)
 _NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
@@ -26,9 +28,9 @@ _NANOSECONDS = {
 
 
 def size_bytes(text: str) -> int:
-    """A size such as "512m", "1.5g", "64KiB" or "1000" in bytes; the letters count in 1024s.
+    """Parse a size such as "512m", "1.5g", "64KiB" or "1000" into bytes; units are powers of 1024.
 
-    What is too large for 64 bits is the first number that is, for the engine to refuse.
+    A size beyond 64 bits becomes 2**63, which the engine refuses.
     """
     import re
 
@@ -43,12 +45,12 @@ def size_bytes(text: str) -> int:
 
 
 def swap_bytes(text: str) -> int:
-    """A size, or -1 for a swap space without a limit."""
+    """Parse a size, or -1 for unlimited swap."""
     return -1 if text == "-1" else size_bytes(text)
 
 
 def nano_cpus(text: str) -> int:
-    """A number of CPUs such as "1.5", in billionths."""
+    """Parse a number of CPUs such as "1.5" into billionths."""
     import re
     from fractions import Fraction
 
@@ -65,7 +67,7 @@ def nano_cpus(text: str) -> int:
 
 
 def duration_nanoseconds(text: str) -> int:
-    """A duration as Go spells it, such as "1h30m", "1.5s" or "300ms"."""
+    """Parse a Go duration, such as "1h30m", "1.5s" or "300ms"."""
     import re
 
     sign = -1 if text.startswith("-") else 1
@@ -90,7 +92,7 @@ def duration_nanoseconds(text: str) -> int:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """ "80" or "80-82" as its first and last number, 0 to 65535."""
+    """Parse "80" or "80-82" into first and last port, 0 to 65535."""
     first, dash, last = text.partition("-")
     start = _port(first)
     end = _port(last) if dash else start

@@ -1,8 +1,8 @@
-"""A command: what it is called with, who may run it, and with which code it fails.
+"""A command: its arguments, its privileges and its exit code on failure.
 
-Declared with `command`, over a function whose flags are declared with pflag.py. Nothing here needs
-click, whose import takes as long as all else that `exec` or `ps` do before they begin: a command
-that is typed is run by `Command.run`, and click comes in for completion (screen.py).
+The decorator `command` declares it, on a function whose flags pflag.py declares. This module does
+not import click, which would double the start-up time of `exec` and `ps`; only completion uses
+click (click_adapter.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Misuse(UsageError):
-    """A command that cannot be run so: a wrong number of arguments, or no terminal for -it.
+    """Wrong use of a command: a wrong number of arguments, or -it without a terminal.
 
     Its exit code is 1, whatever the command.
     """
@@ -30,15 +30,15 @@ class Misuse(UsageError):
 
 
 class NeedsRoot(MinidockError):
-    """The command was started by somebody who may not do what it does."""
+    """The command needs root, and the caller is not root."""
 
     exit_code = 1
 
 
-class Described:
-    """What `--help` tells of: a command, or a group of them (lazy.py).
+class HelpTopic:
+    """The subject of a help text: a command, or a group of commands (lazy.py).
 
-    function: has the flags, and the help text as its docstring.
+    function: its attribute `flags` holds the flags, its docstring is the help text.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -46,28 +46,28 @@ class Described:
         self.flags: list[Flag] = getattr(function, "flags", [])
 
     def synopsis(self) -> str:
-        """What follows its name; a line for each form."""
+        """Return the usage after the command's name; one line per form."""
         raise NotImplementedError
 
 
-class HelpAsked(Exception):
-    """Somebody typed --help: nothing is run. path: the words by which the thing was called."""
+class HelpRequest(Exception):
+    """--help was given: no command runs. path: how the topic was called."""
 
-    def __init__(self, thing: Described, path: str) -> None:
+    def __init__(self, topic: HelpTopic, path: str) -> None:
         super().__init__(path)
-        self.thing = thing
+        self.topic = topic
         self.path = path
 
 
-class Command(Described):
+class Command(HelpTopic):
     """A command whose arguments follow Docker's rules.
 
     usage: its arguments as the help text shows them, such as "CONTAINER [CONTAINER...]"; a line for
         each form, where it has several.
     at_least, at_most: how many arguments it takes (at_most None: any number).
     flags_first: what follows the first argument belongs to the container's command.
-    needs_root: says so in one sentence to everybody else.
-    failure: exit code for what the engine refuses; None keeps the error's own.
+    needs_root: refuse other users, in one sentence.
+    failure: exit code for errors of the engine; None keeps the error's own.
     complete: proposes arguments to a shell's completion (click's `shell_complete`).
     """
 
@@ -94,15 +94,15 @@ class Command(Described):
         self.complete = complete
 
     def run(self, path: str, typed: list[str]) -> int:
-        """Do what was typed behind the command's name; returns the exit code.
+        """Parse the command line after the command's name and run it; returns the exit code.
 
-        path: the words by which it was called, such as "minidock image ls".
-        Raises HelpAsked for --help.
+        path: how it was called, such as "minidock image ls".
+        Raises HelpRequest for --help.
         """
         try:
             given, arguments = parse(self.flags, typed, flags_first=self.flags_first)
             if "help" in given:
-                raise HelpAsked(self, path)
+                raise HelpRequest(self, path)
             self._check_count(path, len(arguments))
         except UsageError as error:
             error.add_note(f"see:  {path} --help")
@@ -126,12 +126,12 @@ class Command(Described):
         try:
             return self.function(arguments, **values) or 0
         except BrokenPipeError:
-            raise  # the reader of our output has gone
+            raise  # the reader of our output has closed it
         except OSError as error:
             raise system_error(error) from error
 
     def synopsis(self) -> str:
-        """What follows the command's name: "[OPTIONS] CONTAINER"; a line for each form."""
+        """Return "[OPTIONS] CONTAINER": the usage after the command's name; one line per form."""
         options = "[OPTIONS] " if any(not flag.hidden for flag in self.flags) else ""
         return "\n".join(f"{options}{form}".rstrip() for form in self.usage.split("\n"))
 
@@ -171,8 +171,8 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Declare a command; its arguments reach the function as the tuple `arguments`.
 
-    at_most: none, or any number where `usage` ends in "..." or in another program's options; the
-    rest as in class Command.
+    at_most: the default is 0, or unlimited if `usage` ends in "..." or in another program's
+    options; the rest as in class Command.
     """
     if at_most is None and not usage.endswith(("...]", "...", " OPTIONS]")):
         at_most = 0

@@ -1,7 +1,7 @@
-"""What a shell proposes when Tab is pressed: names of containers, images, volumes and networks.
+"""Completion: propose names of containers, images, volumes and networks to a shell.
 
-Only names are read, without repairing anything, and nothing for who may not read the store. What a
-flag's value may be is in the table at the end.
+Completion only reads names and repairs nothing. A user who may not read the store gets no names.
+The table at the end has the values of flags.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 
 def running_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the containers that run."""
+    """Names of running containers."""
     return _names(incomplete, lambda state: state["Running"])
 
 
 def stopped_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the containers that can be started."""
+    """Names of stopped containers."""
     return _names(incomplete, lambda state: not state["Running"])
 
 
 def paused_containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the containers that can be unpaused."""
+    """Names of paused containers."""
     return _names(incomplete, lambda state: state["Paused"])
 
 
@@ -52,17 +52,19 @@ def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of volumes."""
-    from minidock.engine.container.volumes import list as every_volume
+    from minidock.engine.container.volumes import list as list_volumes
 
     try:
-        found = every_volume(Store())
+        found = list_volumes(Store())
     except PermissionError:
         return []
     return [v["Name"] for v in found if v["Name"].startswith(incomplete)]
 
 
-def named_things(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of all that `where` knows."""
+def containers_images_volumes(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Names of containers, images and volumes, for `where`."""
     asked = (ctx, param, incomplete)
     return [*containers(*asked), *images(*asked), *volumes(*asked)]
 
@@ -81,13 +83,13 @@ def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def networks_and_containers(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Names of networks, and then of the containers that may join them."""
+    """First argument: names of networks; second: names of containers."""
     found = containers if ctx.params.get("arguments") else networks
     return found(ctx, param, incomplete)
 
 
 def objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of all that `inspect` knows, or of the kind that --type asks for."""
+    """Names of all objects, or of those of --type, for `inspect`."""
     kinds = {"container": containers, "image": images, "volume": volumes, "network": networks}
     wanted = [kinds[kind] for kind in (ctx.params.get("type"),) if kind in kinds]
     found = {n for kind in wanted or kinds.values() for n in kind(ctx, param, incomplete)}
@@ -95,7 +97,7 @@ def objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the base images that `image make` knows."""
+    """Names of the recipes of `image make`."""
     from minidock.engine.image.recipes import names
 
     return [name for name in names() if name.startswith(incomplete)]
@@ -111,24 +113,24 @@ def one_of(*words: str) -> Proposals:
 
 
 def _networks_to_join(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """What --network takes: a network's name, or container:NAME."""
+    """Values of --network: the name of a network, or container:NAME."""
     joined = [f"container:{name}" for name in running_containers(ctx, param, "")]
     found = [name for name in joined if name.startswith(incomplete)]
     return networks(ctx, param, incomplete) + found
 
 
-def _names(incomplete: str, is_meant: Callable[[dict[str, Any]], bool]) -> list[str]:
+def _names(incomplete: str, is_wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
     from minidock.engine.store.container_json import documents
 
     try:
         found: list[dict[str, Any]] = documents(Store())
     except PermissionError:
         return []
-    names = [document["Name"].lstrip("/") for document in found if is_meant(document["State"])]
+    names = [document["Name"].lstrip("/") for document in found if is_wanted(document["State"])]
     return [name for name in names if name.startswith(incomplete)]
 
 
-# A flag's first long name -> what its value may be, wherever it stands.
+# First long name of a flag -> the values to propose.
 VALUES: dict[str, Proposals] = {
     "--network": _networks_to_join,
     "--volume": volumes,

@@ -1,11 +1,11 @@
-"""The question that `prune` commands ask before they remove anything."""
+"""The confirmation prompt of `prune` commands."""
 
 from __future__ import annotations
 
 import sys
 
 
-def confirmed(warning: str) -> bool:
-    """Say what will happen, and ask; anything but "y" and "yes", the end of stdin too, is no."""
+def confirm(warning: str) -> bool:
+    """Print a warning and prompt; any answer except "y" and "yes" declines, so does EOF."""
     print(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,7 +1,8 @@
-"""How an error is said to a person: one sentence, what to do, and where to read on."""
+"""Print errors: one sentence, a hint and a reference."""
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from minidock.errors import DamagedFile, KernelError, MinidockError, system_error
@@ -11,41 +12,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# What to do about a --format.
-FIELDS = "--format json shows which fields there are"
-SYNTAX = "a template is text with fields in it, such as '{{.ID}} {{.Name}}'"
+# Hints about --format.
+FIELDS_HINT = "list the fields with --format json"
+SYNTAX_HINT = "a template is text with fields in it, such as '{{.ID}} {{.Name}}'"
 
 
 class FormatError(MinidockError):
-    """A --format that does not suit what it is applied to."""
+    """A --format that does not fit the objects it is applied to."""
 
     exit_code = 1
 
 
 class FormatSyntaxError(MinidockError):
-    """A --format that is no template, where one object is shown; of lists it is a FormatError."""
+    """A --format with a syntax error, for a single object; for lists it is a FormatError."""
 
     exit_code = 64
 
 
-_said: set[str] = set()  # the damaged files that somebody has been told of
+_reported: set[str] = set()  # paths of damaged files that were reported
 
-# What the kernel says to a call that it lacks, or that this place forbids even to root.
-_MACHINES = {1, 24, 30, 38, 95}  # EPERM, EMFILE, EROFS, ENOSYS, EOPNOTSUPP
-_UNKNOWN_FILESYSTEM = 19  # ENODEV, of fsopen(2) and mount(2)
+# Errors of a kernel that lacks a call, or of an environment that forbids it even to root.
+_ENVIRONMENT_ERRORS = (errno.EPERM, errno.EMFILE, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def complain(error: MinidockError) -> None:
-    """One sentence on stderr, the hint below it, and where to read on.
+def print_error(error: MinidockError) -> None:
+    """Print an error to stderr: one sentence, its hint and a reference.
 
-    Of a damaged file once: what passed over it may fail for it later.
+    A damaged file is reported once: the code that skipped it may fail on it later.
     """
     if isinstance(error, DamagedFile):
-        if error.path in _said:
+        if error.path in _reported:
             return
-        _said.add(error.path)
+        _reported.add(error.path)
     lines = [f"minidock: {error}"]
-    if hint := error.hint or _hint_of_machine(error):
+    if hint := error.hint or _doctor_hint(error):
         lines += [f"  hint: {line}" for line in hint.splitlines()]
     if isinstance(error, KernelError):
         name, _, section = error.call.rstrip(")").partition("(")
@@ -55,20 +55,20 @@ def complain(error: MinidockError) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
-def _hint_of_machine(error: MinidockError) -> str:
-    """Who tells more, where it is the machine that refuses, and not what was asked of it."""
+def _doctor_hint(error: MinidockError) -> str:
+    """Refer to `doctor` if the cause is this machine and not the request."""
     if not isinstance(error, KernelError):
         return ""
-    lacks = error.errno == _UNKNOWN_FILESYSTEM and error.call in ("fsopen(2)", "mount(2)")
-    if error.errno in _MACHINES or lacks:
-        return "`minidock doctor` tells what this machine does not allow, and what to do"
+    lacks_filesystem = error.errno == errno.ENODEV and error.call in ("fsopen(2)", "mount(2)")
+    if error.errno in _ENVIRONMENT_ERRORS or lacks_filesystem:
+        return "`minidock doctor` shows what this machine does not allow, and how to fix it"
     return ""
 
 
 def for_each(references: tuple[str, ...], act: Callable[[str], object]) -> int:
-    """Do one thing to each container or image, say of each whether it worked; the exit code.
+    """Call `act` with each reference and report each error; returns the exit code.
 
-    act: does it; what it returns is printed, None prints nothing.
+    act: its result is printed, unless it is None.
     """
     code = 0
     for reference in references:
@@ -77,7 +77,7 @@ def for_each(references: tuple[str, ...], act: Callable[[str], object]) -> int:
         except BrokenPipeError:
             raise
         except (MinidockError, OSError) as error:
-            complain(error if isinstance(error, MinidockError) else system_error(error))
+            print_error(error if isinstance(error, MinidockError) else system_error(error))
             code = 1
             continue
         if answer is not None:

@@ -1,12 +1,12 @@
-"""Groups of commands whose modules are imported only when a command is run.
+"""Command groups that import a command's module only when the command runs.
 
-A table says where each command is: name -> (heading, "module:attribute", one line). `--help` and
-completion read the table; only the command that is typed costs an import.
+A table locates each command: name -> (heading, "module:attribute", description). `--help` and
+completion read the table; only the command that runs costs an import.
 """
 
 from __future__ import annotations
 
-from minidock.cli.frame.command import Described, HelpAsked
+from minidock.cli.frame.command import HelpRequest, HelpTopic
 from minidock.cli.frame.pflag import parse
 from minidock.errors import MinidockError
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class UnknownCommand(MinidockError):
-    """A word that is no command of minidock's."""
+    """The command does not exist."""
 
     exit_code = 1
 
 
-class Group(Described):
-    """Commands under one word; aliases are found, and not listed.
+class Group(HelpTopic):
+    """A group of commands; aliases work, but `--help` does not list them as commands.
 
-    function: has the group's flags and its help text; called with the flags that were given, it
-    may answer with True: then nothing else is to be done.
-    absent: Docker's commands that minidock does not have, and why.
+    function: holds the group's flags and its help text; called with the given flags. If it returns
+    True, no command runs.
+    absent: Docker's commands that minidock does not have -> the reason.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Group(Described):
         self.absent = absent or {}
 
     def run(self, path: str, typed: list[str]) -> int:
-        """Do what was typed behind the group's name; returns the exit code.
+        """Parse the command line after the group's name and run it; returns the exit code.
 
-        Raises HelpAsked for --help, and where nothing was typed.
+        Raises HelpRequest for --help, and for an empty command line.
         """
         given, arguments = parse(self.flags, typed, flags_first=True)
         if "help" in given or not (given or arguments):
-            raise HelpAsked(self, path)
+            raise HelpRequest(self, path)
         if self.function(given) or not arguments:
             return 0
         name, *rest = arguments
@@ -67,11 +67,11 @@ class Group(Described):
         return found.run(f"{path} {name}", rest)
 
     def synopsis(self) -> str:
-        """What follows the group's name: "[OPTIONS] COMMAND"."""
+        """Return "[OPTIONS] COMMAND": the usage after the group's name."""
         return "[OPTIONS] COMMAND" if any(not flag.hidden for flag in self.flags) else "COMMAND"
 
     def find(self, name: str) -> Command | Group | None:
-        """A command by its name or alias; its module is imported now."""
+        """Find a command by its name or alias, and import its module."""
         name = self.aliases.get(name, name)
         if name not in self.table:
             return None

@@ -1,9 +1,8 @@
-"""What `run` and `start` set going before the command line is even read.
+"""Start a monitor process for `run` and `start` before the command line is parsed.
 
-Reading the command line and making the container takes about as long as its monitor needs to boot,
-so the two happen at the same time: `__main__.main` calls `prestart` first of all. A monitor that
-hears of no container (the command line was wrong, the image is not there) ends by itself and leaves
-nothing.
+Parsing the command line and creating the container takes about as long as starting a monitor, so
+both happen at the same time: `__main__.main` calls `start_monitor_early` first. A monitor that is
+given no container (a usage error, a missing image) exits by itself and leaves nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import os
 _VERBS = ("run", "start")
 
 
-def prestart(argv: list[str]) -> None:
-    """Let a monitor boot, where this command line will want one."""
+def start_monitor_early(argv: list[str]) -> None:
+    """Start a monitor if this command line will need one."""
     verb = argv[1] if argv[:1] == ["container"] and len(argv) > 1 else (argv or [""])[0]
     if verb not in _VERBS or "--help" in argv or os.geteuid() != 0:
         return
@@ -25,4 +24,4 @@ def prestart(argv: list[str]) -> None:
     try:
         prepare_monitor(Store())
     except (MinidockError, OSError):
-        pass  # too early to complain: the command tries again, and says what is wrong
+        pass  # not reported here: the command tries again and reports the error

@@ -1,17 +1,17 @@
 """Docker's rules for the flags of a command line.
 
-Docker's client reads its flags with Go's pflag, whose rules differ from click's in four places that
-people notice. This module knows those, and nothing of what any command does:
+Docker's client parses its flags with Go's pflag, whose rules differ from click's in four visible
+places. This module implements them:
 
-    --rm=false   -d=true     a switch may carry a value
-    -it=false    -p8080:80   short flags combine; the last of them may carry a value, with or
+    --rm=false   -d=true     a switch may have a value
+    -it=false    -p8080:80   short flags combine; the last of them may have a value, with or
                              without "="
     run … IMAGE --x          for some commands, what follows the first argument belongs to it
-    unknown flag: --x        the words of the errors, and exit code 125 (1 for a wrong number of
+    unknown flag: --x        the error messages, and exit code 125 (1 for a wrong number of
                              arguments)
 
-Flags are declared with `switch`, `value`, `values` and `refused`, and read by `parse`. click does
-not read them: it looks at every flag that a command has, given or not, and `run` has ninety (7 ms).
+The decorators `switch`, `value`, `values` and `unsupported` declare flags; `parse` parses them.
+click would take 7 ms for `run`: it visits each of the ninety flags of the command, given or not.
 
 Source: the behaviour of `docker` 26.1; https://pkg.go.dev/github.com/spf13/pflag.
 """
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Parsed:
-    """What a flag's value is: how the help calls it, and the function that reads it.
+class FlagType:
+    """The type of a flag's value: its name in the help text, and its parser.
 
-    parse: raises ValueError with the reason for what it cannot read.
+    parse: raises ValueError with the reason if the text is invalid.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -40,7 +40,7 @@ class Parsed:
 
 
 def parse_bool(text: str) -> bool:
-    """A truth value as Go's strconv.ParseBool reads it."""
+    """Parse a boolean as Go's strconv.ParseBool does."""
     if text in ("1", "t", "T", "true", "TRUE", "True"):
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
@@ -49,7 +49,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_int(text: str, bits: int = 64) -> int:
-    """A signed number as Go's strconv.ParseInt reads it with base 0 (0x1f, 0o17, 017 and 0b1)."""
+    """Parse a signed number as Go's strconv.ParseInt does with base 0 (0x1f, 0o17, 017 and 0b1)."""
     digits = text.lstrip("+-")
     try:
         is_plain = digits.isascii() and digits.replace("_", "").isalnum() and len(digits) < 100
@@ -65,25 +65,25 @@ def parse_int(text: str, bits: int = 64) -> int:
     return number
 
 
-STRING = Parsed("string", str)
-INT = Parsed("int", parse_int)
-_BOOL = Parsed("", parse_bool)
-_LIST = Parsed("list", str)
+STRING = FlagType("string", str)
+INT = FlagType("int", parse_int)
+_BOOL = FlagType("", parse_bool)
+_LIST = FlagType("list", str)
 
 
 class Flag:
     """One flag.
 
     names: as typed, the long one last, such as ("-e", "--env"); it names the parameter too.
-    many: may be given several times; its value is then a tuple.
-    bare: the value that it has when it is given without one; None: it needs a value.
+    many: the flag may be repeated; its value is a tuple.
+    bare: the value of the flag if it is given without one; None: it needs a value.
     section: the heading under which `--help` shows it.
     """
 
     def __init__(
         self,
         names: tuple[str, ...],
-        type: Parsed,
+        type: FlagType,
         *,
         default: Any = None,
         many: bool = False,
@@ -102,7 +102,7 @@ class Flag:
         self.parameter = next(n for n in names if n.startswith("--"))[2:].replace("-", "_")
 
     def read(self, text: str) -> Any:
-        """The value that a text means; raises UsageError in pflag's words."""
+        """Parse a value; raises UsageError with pflag's message."""
         try:
             return self.type.parse(text)
         except ValueError as reason:
@@ -111,7 +111,7 @@ class Flag:
             ) from None
 
     def optional(self) -> Flag:
-        """The same flag, whose value is None where it was not given."""
+        """Return the same flag, with the value None if it is not given."""
         flag = Flag(
             self.names, self.type, many=False, bare=self.bare, help=self.help, hidden=self.hidden
         )
@@ -119,16 +119,16 @@ class Flag:
         return flag
 
     def help_row(self) -> tuple[str, str]:
-        """Its line in the help text: names and kind of value, and what it does.
+        """Return its row in the help text: (names and type, description).
 
-        Of two long names the first one is shown.
+        The row has the first of two long names.
         """
         short = next((name for name in self.names if len(name) == 2), "")
         long = next(name for name in self.names if name.startswith("--"))
         return f"{short + ', ' if short else '    '}{long} {self.type.name}".rstrip(), self.help
 
 
-def _declared(flag: Flag) -> Decorator:
+def _declaring(flag: Flag) -> Decorator:
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__dict__.setdefault("flags", []).insert(0, flag)
         return function
@@ -137,33 +137,33 @@ def _declared(flag: Flag) -> Decorator:
 
 
 def switch(*names: str, help: str, default: bool | None = False) -> Decorator:
-    """Declare a flag that is on or off: `--rm`, `--rm=false`."""
-    return _declared(Flag(names, _BOOL, default=default, bare="true", help=help))
+    """Declare a boolean flag: `--rm`, `--rm=false`."""
+    return _declaring(Flag(names, _BOOL, default=default, bare="true", help=help))
 
 
 def value(
     *names: str,
     help: str,
-    type: Parsed = STRING,
+    type: FlagType = STRING,
     default: Any = None,
     bare: str | None = None,
 ) -> Decorator:
-    """Declare a flag with one value; where it is given twice, the last one counts."""
-    return _declared(Flag(names, type, default=default, bare=bare, help=help))
+    """Declare a flag with one value; the last one wins."""
+    return _declaring(Flag(names, type, default=default, bare=bare, help=help))
 
 
-def values(*names: str, help: str, type: Parsed = _LIST) -> Decorator:
-    """Declare a flag that may be given several times."""
-    return _declared(Flag(names, type, many=True, help=help))
+def values(*names: str, help: str, type: FlagType = _LIST) -> Decorator:
+    """Declare a flag that may be repeated."""
+    return _declaring(Flag(names, type, many=True, help=help))
 
 
-def refused(
+def unsupported(
     *names: str, because: str, unless: tuple[str, ...] = (), bare: str | None = None
 ) -> Decorator:
-    """Declare a flag of Docker's that minidock refuses by name, saying why.
+    """Declare a flag of Docker's that minidock refuses, with the reason.
 
-    unless: the values that ask for what minidock does anyway, which are accepted.
-    bare: "true" for a flag that Docker has as a switch.
+    unless: values that ask for what minidock does anyway; these are accepted.
+    bare: "true" for a boolean flag of Docker.
     """
 
     def refuse(text: str) -> str:
@@ -172,11 +172,11 @@ def refused(
         shown = names[-1] if text in ("", "true") else f"{names[-1]} {text}"
         raise UsageError(f"{shown} is not available: {because}")
 
-    return _declared(Flag(names, Parsed("", refuse), bare=bare, hidden=True))
+    return _declaring(Flag(names, FlagType("", refuse), bare=bare, hidden=True))
 
 
 def in_section(title: str, *declarations: Decorator) -> Decorator:
-    """Several flags under one heading of the help text."""
+    """Declare several flags under one heading of the help text."""
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         known = list(getattr(function, "flags", ()))
@@ -193,11 +193,11 @@ def in_section(title: str, *declarations: Decorator) -> Decorator:
 def parse(
     flags: list[Flag], typed: list[str], *, flags_first: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What was typed, as the values of the flags that were given, and the arguments.
+    """Parse a command line; returns the values of the given flags, and the arguments.
 
-    flags_first: the first argument ends the flags. A --help that was typed is the value "help";
-    so is -h, where it is no flag of the command's.
-    Raises UsageError in pflag's words.
+    flags_first: the first argument ends the flags. --help sets the value "help"; so does -h, unless
+    the command has a flag -h.
+    Raises UsageError with pflag's message.
     """
     by_name = {name: flag for flag in flags for name in flag.names}
     given: dict[str, Any] = {}
@@ -211,10 +211,10 @@ def parse(
         if word == "--help" or (word == "-h" and word not in by_name):
             given["help"] = True
         elif word.startswith("--"):
-            _keep(given, *_long(by_name, word, rest))
+            _store(given, *_long(by_name, word, rest))
         elif word.startswith("-") and len(word) > 1:
             for flag, text in _short(by_name, word, rest):
-                _keep(given, flag, text)
+                _store(given, flag, text)
         else:
             arguments.append(word)
             if flags_first:
@@ -223,13 +223,13 @@ def parse(
     return given, tuple(arguments)
 
 
-def _keep(given: dict[str, Any], flag: Flag, text: str) -> None:
+def _store(given: dict[str, Any], flag: Flag, text: str) -> None:
     read = flag.read(text)
     given[flag.parameter] = (*given.get(flag.parameter, ()), read) if flag.many else read
 
 
 def _long(by_name: dict[str, Flag], word: str, rest: list[str]) -> tuple[Flag, str]:
-    """One `--name`, `--name=value` or `--name value`."""
+    """Parse one `--name`, `--name=value` or `--name value`."""
     name, equals, text = word.partition("=")
     if name == "--" or name.startswith("---"):
         raise UsageError(f"bad flag syntax: {word}")
@@ -246,7 +246,7 @@ def _long(by_name: dict[str, Flag], word: str, rest: list[str]) -> tuple[Flag, s
 
 
 def _short(by_name: dict[str, Flag], word: str, rest: list[str]) -> list[tuple[Flag, str]]:
-    """A bundle such as `-it`, `-p8080:80`, `-d=false` or `-e A=1`."""
+    """Parse combined short flags, such as `-it`, `-p8080:80`, `-d=false` or `-e A=1`."""
     found: list[tuple[Flag, str]] = []
     letters = word[1:]
     while letters:
@@ -272,7 +272,7 @@ def _short(by_name: dict[str, Flag], word: str, rest: list[str]) -> list[tuple[F
 
 
 def _nearest(name: str, known: dict[str, Flag]) -> str:
-    """A hint that names the flag that was probably meant."""
+    """Suggest the flag with the most similar name."""
     from difflib import get_close_matches
 
     shown = [typed for typed, flag in known.items() if not flag.hidden]

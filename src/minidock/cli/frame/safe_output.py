@@ -1,12 +1,11 @@
-"""What reaches a terminal: text, and the few sequences that minidock itself sends.
+"""Escape control characters in text for a terminal.
 
-Names, arguments and messages of others may hold bytes that a terminal obeys: ESC sequences that
-retitle it, clear it or write over what was there, C1 controls, marks that turn the direction of
-reading. So where stdout or stderr is a terminal, all text is written through `Guarded`, which shows
-them as Go's %q does (\\x1b, \\u202e), but for line breaks, tabs and colours. A pipe or a file gets
-every byte as it is. What a container prints (run, exec, attach, logs) is not text of ours: it goes
-to the descriptor itself, as Docker's does. A live view moves the cursor, and takes
-`unguarded(stream)`.
+Names, arguments and messages from outside may contain terminal escape sequences (which change the
+title, clear the screen or overwrite text), C1 controls and bidirectional marks. So where stdout or
+stderr is a terminal, all text is written through `EscapingStream`, which shows them as Go's %q does
+(\\x1b, \\u202e), but for line breaks, tabs and colours. A pipe or a file gets every byte as it is.
+What a container prints (run, exec, attach, logs) is not text of ours: it goes to the descriptor
+itself, as Docker's does. A live view moves the cursor, and takes `raw_stream(stream)`.
 
 Source: ECMA-48; Unicode UAX 9.
 """
@@ -33,7 +32,7 @@ _LINES = {number: shown for number, shown in _TABLE.items() if chr(number) not i
 _ONE_LINE = {**_TABLE, ord("\n"): "\\n", ord("\t"): "\\t"}
 
 
-def visible(text: str, *, one_line: bool = False) -> str:
+def escape_controls(text: str, *, one_line: bool = False) -> str:
     """A text of others, with what a terminal would obey spelled out.
 
     one_line: line breaks and tabs too.
@@ -43,14 +42,14 @@ def visible(text: str, *, one_line: bool = False) -> str:
     return text.translate(_ONE_LINE if one_line else _LINES)
 
 
-class Guarded:
+class EscapingStream:
     """A terminal's stream that shows control characters instead of sending them."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        self.stream.write(_guarded(text))
+        self.stream.write(_escape(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -61,26 +60,30 @@ class Guarded:
         return getattr(self.stream, name)
 
 
-def _guarded(text: str) -> str:
+def _escape(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     first, *rest = text.split("\x1b[")
-    pieces = [visible(first)]
+    pieces = [escape_controls(first)]
     for piece in rest:
         code, mark, behind = piece.partition("m")
         is_colour = mark and all(number in _COLOURS for number in code.split(";"))
-        pieces.append(f"\x1b[{code}m{visible(behind)}" if is_colour else visible(f"\x1b[{piece}"))
+        pieces.append(
+            f"\x1b[{code}m{escape_controls(behind)}"
+            if is_colour
+            else escape_controls(f"\x1b[{piece}")
+        )
     return "".join(pieces)
 
 
-def guard_terminals() -> None:
-    """Have all text for a terminal go through `Guarded`, from now on."""
+def escape_terminal_output() -> None:
+    """Have all text for a terminal go through `EscapingStream`, from now on."""
     if sys.stdout is not None and sys.stdout.isatty():
-        sys.stdout = Guarded(sys.stdout)
+        sys.stdout = EscapingStream(sys.stdout)
     if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr = Guarded(sys.stderr)
+        sys.stderr = EscapingStream(sys.stderr)
 
 
-def unguarded(stream: IO[str]) -> IO[str]:
+def raw_stream(stream: IO[str]) -> IO[str]:
     """The terminal behind a guarded stream, for a live view whose own texts are clean."""
     return getattr(stream, "stream", stream)

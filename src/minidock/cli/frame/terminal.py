@@ -1,4 +1,4 @@
-"""Commands that want a terminal to be interactive on."""
+"""Check that stdin is a terminal, for interactive commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from minidock.cli.frame.command import Misuse
 
 
-def need_terminal(hint: str) -> None:
-    """Raise Misuse where standard input is no terminal."""
+def require_terminal(hint: str) -> None:
+    """Raise Misuse if standard input is not a terminal."""
     if not os.isatty(0):
         raise Misuse("the input device is not a TTY", hint=hint)

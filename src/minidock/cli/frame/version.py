@@ -1,4 +1,4 @@
-"""What minidock says of itself: its version, and the Docker API whose names its JSON uses."""
+"""The version of minidock, and the version of the Docker API that its JSON follows."""
 
 from __future__ import annotations
 

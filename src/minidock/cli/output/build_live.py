@@ -19,7 +19,7 @@ from rich.console import Console, Group
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from minidock.cli.frame.safe_output import unguarded
+from minidock.cli.frame.safe_output import raw_stream
 from minidock.cli.output.build_progress import Screen
 from minidock.engine.build.progress import Vertex
 
@@ -32,7 +32,7 @@ class Live(Screen):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._console = Console(file=unguarded(sys.stderr), highlight=False, force_terminal=True)
+        self._console = Console(file=raw_stream(sys.stderr), highlight=False, force_terminal=True)
         self._vertices: list[LiveVertex] = []
         self._began = time.monotonic()
         self._live = RichLive(

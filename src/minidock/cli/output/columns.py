@@ -26,7 +26,7 @@ class Row:
         self.cells = cells
 
 
-def aligned(lines: Sequence[str], *, minimum: int = 10, padding: int = 3) -> list[str]:
+def align(lines: Sequence[str], *, minimum: int = 10, padding: int = 3) -> list[str]:
     """Lines whose cells are separated by tabs, with the columns aligned."""
     rows = [line.split("\t") for text in lines for line in text.split("\n")]
     _align(rows, 0, len(rows), 0, minimum, padding)

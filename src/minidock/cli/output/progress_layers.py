@@ -107,9 +107,9 @@ def _table(stream: IO[str]) -> Progress:
         TransferSpeedColumn,
     )
 
-    from minidock.cli.frame.safe_output import unguarded
+    from minidock.cli.frame.safe_output import raw_stream
 
-    console = Console(file=unguarded(stream), highlight=False)
+    console = Console(file=raw_stream(stream), highlight=False)
     columns: list[ProgressColumn] = [
         TextColumn("[cyan]{task.fields[layer]}[/]: {task.description}"),
         *(

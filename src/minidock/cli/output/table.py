@@ -1,13 +1,13 @@
 """Tables, as Docker's client prints them: a command's own columns, or what --format wants.
 
-Templates are in formatted.py, which is imported only where there is one.
+Templates are in row_format.py, which is imported only where there is one.
 """
 
 from __future__ import annotations
 
 import sys
 
-from minidock.cli.output.columns import aligned
+from minidock.cli.output.columns import align
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def write_rows(
     if format in ("", "table"):
         lines = ["\t".join(headings[column] for column in columns)]
         lines += ["\t".join(_cell(row.cells[column]()) for column in columns) for row in rows]
-        lines = aligned(lines)
+        lines = align(lines)
     else:
-        from minidock.cli.output.formatted import formatted
+        from minidock.cli.output.row_format import format_rows
 
-        lines = formatted(rows, format, headings)
+        lines = format_rows(rows, format, headings)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
@@ -38,9 +38,9 @@ def _cell(text: str) -> str:
     """A cell that stays in its line and column, where a person looks at the table."""
     if text.isprintable() or not sys.stdout.isatty():
         return text
-    from minidock.cli.frame.safe_output import visible
+    from minidock.cli.frame.safe_output import escape_controls
 
-    return visible(text, one_line=True)
+    return escape_controls(text, one_line=True)
 
 
 def write_column(rows: Iterable[Row], column: str) -> None:

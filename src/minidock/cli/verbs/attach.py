@@ -5,7 +5,7 @@ from __future__ import annotations
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.frame.terminal import need_terminal
+from minidock.cli.frame.terminal import require_terminal
 from minidock.paths import Store
 
 
@@ -29,5 +29,5 @@ def attach(
     )
     config = find(store, arguments[0]).config
     if config.get("Tty") and config.get("OpenStdin") and not no_stdin:
-        need_terminal("--no-stdin only listens")
+        require_terminal("--no-stdin only listens")
     return attach_to(store, arguments[0], attachment)

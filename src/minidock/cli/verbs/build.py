@@ -1,7 +1,6 @@
-"""`build`: from a Dockerfile to an image, with Docker's flags.
+"""`build`: build an image from a Dockerfile, with Docker's flags.
 
-What the build says while it works goes to stderr (build_output.py); stdout gets the image's id with
--q, and nothing else.
+Progress goes to stderr (build_output.py); stdout gets only the image's ID, with -q.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from minidock.cli.flags.limits import parse_ulimit
 from minidock.cli.flags.network_flags import parse_extra_host
 from minidock.cli.flags.units import size_bytes
 from minidock.cli.frame.command import command
-from minidock.cli.frame.pflag import Parsed, in_section, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, in_section, switch, unsupported, value, values
 from minidock.comma_separated import read_record
 from minidock.errors import UsageError
 from minidock.paths import Store
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 
     from minidock.engine.build.options import Options, Secret
 
-_ONE_MACHINE = "minidock builds for the machine that it runs on, and keeps the image in its store"
+_ONE_MACHINE = "minidock builds for this machine, and stores the image in its own store"
 
 
-def _choice(*allowed: str) -> Parsed:
+def _choice(*allowed: str) -> FlagType:
     def parse(text: str) -> str:
         if text not in allowed:
             raise ValueError(f"it must be one of {', '.join(allowed)}")
         return text
 
-    return Parsed("string", parse)
+    return FlagType("string", parse)
 
 
 def _platform(text: str) -> str:
@@ -49,7 +48,7 @@ def _platform(text: str) -> str:
 
 build_flags = in_section(
     "Options",
-    values("--add-host", type=Parsed("list", parse_extra_host),
+    values("--add-host", type=FlagType("list", parse_extra_host),
            help="Add a custom host-to-IP mapping (format: host:ip)"),
     values("--allow",
            help="Allow extra privileged entitlement: network.host, for RUN --network=host"),
@@ -62,43 +61,43 @@ build_flags = in_section(
           help="Network mode of RUN instructions (default|none|host)"),
     switch("--no-cache", help="Do not use the build cache"),
     values("--no-cache-filter", help="Do not use the build cache for this stage"),
-    value("--platform", default="", type=Parsed("string", _platform),
+    value("--platform", default="", type=FlagType("string", _platform),
           help="Target platform; only that of this machine is available"),
     value("--progress", default="auto", type=_choice("auto", "plain", "tty", "quiet"),
           help="Set type of progress output (auto, plain, tty)"),
     switch("--pull", help="Pull base images even if they exist locally"),
     switch("-q", "--quiet", help="Print only the image ID"),
     values("--secret", help="Secret to expose to the build (format: id=mysecret[,src=FILE])"),
-    value("--shm-size", type=Parsed("bytes", size_bytes), default=0,
+    value("--shm-size", type=FlagType("bytes", size_bytes), default=0,
           help="Size of /dev/shm for RUN instructions"),
     values("-t", "--tag", help="Name and optionally a tag (format: name:tag)"),
     value("--target", default="", help="Build up to this stage"),
-    values("--ulimit", type=Parsed("ulimit", parse_ulimit), help="Ulimit options"),
+    values("--ulimit", type=FlagType("ulimit", parse_ulimit), help="Ulimit options"),
     values("-v", "--volume", help="Bind mount a host directory into RUN instructions (HOST:PATH)"),
-    # What Docker has besides. Some ask for what is done anyway.
-    refused("--rm", because="a step's container is always removed", bare="true",
+    # Docker's other flags; some values ask for what minidock does anyway.
+    unsupported("--rm", because="a step's container is always removed", bare="true",
             unless=("true", "1")),
-    refused("--force-rm", because="a step's container is always removed", bare="true",
+    unsupported("--force-rm", because="a step's container is always removed", bare="true",
             unless=("true", "1")),
-    refused("--load", because=_ONE_MACHINE, bare="true", unless=("true", "1")),
-    refused("-o", "--output", because=_ONE_MACHINE, unless=("type=docker", "type=image")),
-    refused("--push", because="`minidock push` does that", bare="true", unless=("false", "0")),
-    refused("--provenance", because="no attestations are made", unless=("false",)),
-    refused("--sbom", because="no attestations are made", unless=("false",)),
-    refused("--attest", because="no attestations are made"),
-    refused("--annotation", because="minidock keeps no manifests of images; --label may do"),
-    refused("--builder", because="there is one builder", unless=("default",)),
-    refused("--build-context", because="further contexts come later"),
-    refused("--cache-from", because="the cache is the store's own"),
-    refused("--cache-to", because="the cache is the store's own"),
-    refused("--metadata-file", because="--iidfile has the image's id"),
-    refused("--ssh", because="keys go into a build by --secret and RUN --mount=type=secret"),
-    refused("--squash", because="`minidock export` and `import` make one layer of an image",
+    unsupported("--load", because=_ONE_MACHINE, bare="true", unless=("true", "1")),
+    unsupported("-o", "--output", because=_ONE_MACHINE, unless=("type=docker", "type=image")),
+    unsupported("--push", because="`minidock push` does that", bare="true", unless=("false", "0")),
+    unsupported("--provenance", because="attestations are not supported", unless=("false",)),
+    unsupported("--sbom", because="attestations are not supported", unless=("false",)),
+    unsupported("--attest", because="attestations are not supported"),
+    unsupported("--annotation", because="manifest annotations are not stored; use --label"),
+    unsupported("--builder", because="there is only one builder", unless=("default",)),
+    unsupported("--build-context", because="additional build contexts are not supported"),
+    unsupported("--cache-from", because="the build cache is local to the store"),
+    unsupported("--cache-to", because="the build cache is local to the store"),
+    unsupported("--metadata-file", because="use --iidfile for the image ID"),
+    unsupported("--ssh", because="use --secret and RUN --mount=type=secret"),
+    unsupported("--squash", because="`minidock export` and `import` produce a single layer",
             bare="true", unless=("false", "0")),
-    refused("--compress", because="a context is not sent anywhere", bare="true",
+    unsupported("--compress", because="the context is not sent to a daemon", bare="true",
             unless=("false", "0")),
-    refused("-m", "--memory", because="limits of RUN instructions are a cgroup's: --cgroup-parent"),
-    refused("--isolation", because="it means something on Windows only", unless=("", "default")),
+    unsupported("-m", "--memory", because="set limits on the cgroup of --cgroup-parent"),
+    unsupported("--isolation", because="Windows only", unless=("", "default")),
 )  # fmt: skip
 
 
@@ -129,7 +128,7 @@ def build(arguments: tuple[str, ...], **flags: Any) -> int:
 
 
 def _options(context: str, flags: dict[str, Any]) -> Options:
-    """The flags in the engine's form. Raises UsageError in Docker's words."""
+    """Convert the flags to the engine's options. Raises UsageError with Docker's messages."""
     from minidock.engine.build.entitlements import read_entitlements
     from minidock.engine.build.options import Options
 
@@ -168,7 +167,7 @@ def _tag(text: str) -> str:
 
 
 def _build_args(texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    """NAME=VALUE; NAME alone takes the value of the caller's environment, if it has one."""
+    """Parse NAME=VALUE; NAME alone takes its value from the environment, if set."""
     pairs = []
     for text in texts:
         name, equals, given = text.partition("=")
@@ -180,7 +179,7 @@ def _build_args(texts: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _secret(text: str) -> Secret:
-    """One --secret: id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]."""
+    """Parse a --secret: id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]."""
     from minidock.engine.build.options import Secret
 
     fields: dict[str, str] = {}
@@ -214,11 +213,11 @@ def _secret(text: str) -> Secret:
 
 
 def _bind(text: str) -> str:
-    """One -v: a host's folder, by any path, and where RUN instructions see it."""
+    """Parse a -v: a host path, absolute or relative, and its target in RUN instructions."""
     source, colon, rest = text.partition(":")
     if not colon or not source or not rest:
         raise UsageError(
-            f"invalid volume specification: '{text}'", hint="write -v /HOST/FOLDER:/TARGET[:ro]"
+            f"invalid volume specification: '{text}'", hint="write -v /HOST/DIR:/TARGET[:ro]"
         )
     source = os.path.abspath(source)
     if not os.path.exists(source):

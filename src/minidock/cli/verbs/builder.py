@@ -1,11 +1,11 @@
-"""`builder …` and `buildx …`: the build cache, and `build` by its longer names."""
+"""`builder …` and `buildx …`: manage the build cache; `build` by its long names."""
 
 from __future__ import annotations
 
 from minidock.cli.flags.units import duration_nanoseconds, size_bytes
 from minidock.cli.frame.command import command
 from minidock.cli.frame.lazy import Group
-from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.errors import UsageError
 from minidock.paths import Store
 
@@ -21,10 +21,10 @@ _COMMANDS: Table = {
     "du": ("Commands", "builder:du", "Disk usage"),
     "prune": ("Commands", "builder:prune", "Remove build cache"),
 }
-_ONE_BUILDER = refused("--builder", because="there is one builder", unless=("default",))
+_ONE_BUILDER = unsupported("--builder", because="there is only one builder", unless=("default",))
 _ABSENT = dict.fromkeys(
     ("bake", "create", "dial-stdio", "imagetools", "inspect", "ls", "rm", "stop", "use", "version"),
-    "there is one builder, minidock itself",
+    "there is only one builder, minidock itself",
 )
 
 
@@ -48,7 +48,7 @@ buildx = Group(_COMMANDS, _buildx, aliases={"b": "build"}, absent=_ABSENT)
 @switch("-f", "--force", help="Do not ask for confirmation")
 @value(
     "--keep-storage",
-    type=Parsed("bytes", size_bytes),
+    type=FlagType("bytes", size_bytes),
     default=0,
     help="Size of the cache to keep",
 )
@@ -80,7 +80,7 @@ def prune(
 @command()
 @switch("--verbose", help="Also print what created each record")
 @_ONE_BUILDER
-@refused("--filter", because="it comes later")
+@unsupported("--filter", because="du has no filters")
 def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
     """Disk usage"""
     from minidock.cli.output.human import size
@@ -94,21 +94,24 @@ def du(arguments: tuple[str, ...], *, verbose: bool) -> None:
 
 
 def _is_meant(*, everything: bool) -> bool:
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
 
     what = "all build cache" if everything else "all dangling build cache"
-    return confirmed(f"This will remove {what}.")
+    return confirm(f"This will remove {what}.")
 
 
 def _before(filters: tuple[str, ...]) -> float | None:
-    """The moment that until=24h means: what was used since then stays."""
+    """Parse until=24h into a timestamp; records used since then are kept."""
     import time
 
     before = None
     for text in filters:
         name, _, wanted = text.partition("=")
         if name not in ("until", "unused-for"):
-            raise UsageError(f"invalid filter '{name}'", hint="until=24h is the one there is")
+            raise UsageError(
+                f"invalid filter '{name}'",
+                hint="the only supported filters are until=DURATION and unused-for=DURATION",
+            )
         try:
             before = time.time() - duration_nanoseconds(wanted) / 1e9
         except ValueError as error:
@@ -117,7 +120,7 @@ def _before(filters: tuple[str, ...]) -> float | None:
 
 
 def _print_table(found: list[CacheRecord], *, verbose: bool) -> None:
-    from minidock.cli.output.columns import aligned
+    from minidock.cli.output.columns import align
     from minidock.cli.output.human import ago, size
 
     if not found:
@@ -130,5 +133,5 @@ def _print_table(found: list[CacheRecord], *, verbose: bool) -> None:
     if verbose:
         headings.append("DESCRIPTION")
         rows = [[*row, one.description] for row, one in zip(rows, found, strict=True)]
-    for line in aligned(["\t".join(row) for row in (headings, *rows)]):
+    for line in align(["\t".join(row) for row in (headings, *rows)]):
         print(line)

@@ -1,12 +1,12 @@
-"""`system start-all`, `stop-all` and `down`: for a machine that comes up, and one that goes down.
+"""`system start-all`, `stop-all` and `down`: for boot, shutdown and uninstallation.
 
-The first two print one line a container: its name, or what went wrong; then the exit code is 1.
+The first two print the name of each container, or its error; after an error the exit code is 1.
 """
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import complain
+from minidock.cli.frame.failure import print_error
 from minidock.errors import MinidockError
 from minidock.paths import Store
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def start_all(arguments: tuple[str, ...]) -> int:
     """Start containers according to their restart policies
 
-    These are the containers with a restart policy that have run before: with "always" each of
-    them, with "unless-stopped" those that nobody stopped, with "on-failure" those that ended with
-    an exit code other than 0. The systemd unit minidock.service does this at boot.
+    Starts containers that have run before: with the policy "always" all of them, with
+    "unless-stopped" those that were not stopped manually, with "on-failure" those that exited with
+    a code other than 0. The systemd unit minidock.service runs this command at boot.
     """
     from minidock.engine.lifecycle.bulk import start_all as act
 
@@ -34,8 +34,9 @@ def start_all(arguments: tuple[str, ...]) -> int:
 def stop_all(arguments: tuple[str, ...]) -> int:
     """Stop all running containers, for a shutdown
 
-    Each gets its own stop signal, and its own time. None counts as stopped by somebody, so
-    "minidock system start-all" brings back those with a restart policy.
+    Each container gets its own stop signal and timeout. They do not count as stopped manually, so
+    "minidock system start-all" restarts those with a restart policy. The systemd unit
+    minidock.service runs this command at shutdown.
     """
     from minidock.engine.lifecycle.bulk import stop_all as act
 
@@ -46,9 +47,10 @@ def stop_all(arguments: tuple[str, ...]) -> int:
 def down(arguments: tuple[str, ...]) -> None:
     """Remove the kernel resources that outlive containers
 
-    This is the bridge and its firewall rules, the machine's settings where minidock changed them,
-    the sealed interpreter's mount, and the cgroup of all containers. Images, stopped containers and
-    volumes stay, and the next container makes the rest anew. "install.sh --uninstall" does this.
+    Removes the bridge and its firewall rules, restores the system settings that minidock changed,
+    unmounts the sealed interpreter and removes the parent cgroup of all containers. Images, stopped
+    containers and volumes stay; the next container creates the rest again. "install.sh --uninstall"
+    runs this command.
     """
     from minidock.engine.lifecycle.down import teardown_store
 
@@ -61,6 +63,6 @@ def _tell(reports: Iterable[Report]) -> int:
         if error is None:
             print(container.name, flush=True)
         else:
-            complain(MinidockError(f"{container.name}: {error}", hint=error.hint))
+            print_error(MinidockError(f"{container.name}: {error}", hint=error.hint))
             code = 1
     return code

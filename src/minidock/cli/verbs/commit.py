@@ -1,4 +1,4 @@
-"""`commit`, `diff` and `export`: a container's files as an image, as a list, as an archive."""
+"""`commit`, `diff` and `export`: the files of a container as an image, a list or an archive."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def commit(
     store = Store()
     container = find(store, arguments[0])
     reach_layer(container)
-    with _standing_still(store, container, wanted=pause), Bars() as progress:
+    with _frozen(store, container, wanted=pause), Bars() as progress:
         image = commit_container(
             store,
             container.document,
@@ -51,10 +51,8 @@ def commit(
     print(image.id)
 
 
-def _standing_still(
-    store: Store, container: Container, *, wanted: bool
-) -> AbstractContextManager[None]:
-    """A block in which the container stands still, if it ran and was not paused already."""
+def _frozen(store: Store, container: Container, *, wanted: bool) -> AbstractContextManager[None]:
+    """Freeze the container for a block, if it runs and is not paused."""
     if not wanted or container.state["Status"] != "running":
         return nullcontext()
     from minidock.engine.copy.freeze import StandingStill
@@ -91,7 +89,7 @@ def export(arguments: tuple[str, ...], *, output: str) -> None:
     from minidock.engine.copy.export import export as archive_of
 
     container = find(Store(), arguments[0])
-    reach_layer(container)  # before a file is opened: it may move us to another mount namespace
+    reach_layer(container)  # before opening a file: this may enter another mount namespace
     with Output(output, "export container") as stream, Bars(quiet=not output) as progress:
         done = 0
         for chunk in archive_of(container):

@@ -1,6 +1,6 @@
-"""`completion`: the scripts by which a shell completes minidock's commands, flags and names.
+"""`completion`: completion scripts for commands, flags and names.
 
-The scripts are click's: at each Tab they ask minidock itself what would fit.
+The scripts are click's: they call minidock for the proposals.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ SHELLS = ("bash", "fish", "zsh")
 def completion(arguments: tuple[str, ...]) -> None:
     """Print the completion script for a shell
 
-    For this session: source <(minidock completion bash). For all: put it where your shell looks,
-    such as /usr/share/bash-completion/completions/minidock.
+    For this session: source <(minidock completion bash). For all sessions: save it where the shell
+    looks for completions, such as /usr/share/bash-completion/completions/minidock.
     """
     from minidock.cli.click_adapter import completion_script
     from minidock.cli.commands import minidock
 
     shell = arguments[0]
     if shell not in SHELLS:
-        raise UsageError(f"no completion for {shell}", hint=f"there is {', '.join(SHELLS)}")
+        raise UsageError(
+            f"no completion for {shell}", hint=f"supported shells: {', '.join(SHELLS)}"
+        )
     print(completion_script(minidock, shell))

@@ -1,4 +1,4 @@
-"""`container …`: the same commands as at the top, under Docker's other spelling."""
+"""`container …`: the top-level commands for containers, under Docker's management command."""
 
 from __future__ import annotations
 

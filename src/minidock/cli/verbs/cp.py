@@ -1,4 +1,4 @@
-"""`cp`: files between a container and this machine."""
+"""`cp`: copy files between a container and this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BadCopy(UsageError):
-    """Two places between which nothing can be copied."""
+    """The source and the target cannot be copied between."""
 
     exit_code = 1
 
@@ -30,8 +30,7 @@ class BadCopy(UsageError):
 def cp(arguments: tuple[str, ...], *, archive: bool, follow_link: bool, quiet: bool | None) -> None:
     """Copy files between a container and the host
 
-    With "-" for the one on this machine, a tar archive is written to standard output, or read from
-    standard input.
+    With "-" instead of a local path, cp writes a tar archive to stdout, or reads one from stdin.
     """
     from minidock.engine.copy import copy as engine
 
@@ -59,7 +58,7 @@ def cp(arguments: tuple[str, ...], *, archive: bool, follow_link: bool, quiet: b
 
 
 class _Side:
-    """One of the two arguments: container "" for a path of this machine."""
+    """One of the two arguments: container "": a local path."""
 
     def __init__(self, text: str) -> None:
         name, colon, path = text.partition(":")

@@ -1,6 +1,6 @@
-"""`doctor`: what this machine can and cannot do for containers, and what to do about it.
+"""`doctor`: check this machine for containers, and print fixes.
 
-What is looked at, and how it is judged, is engine/doctor's; this module prints.
+engine/doctor has the checks and their verdicts; this module prints them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _MARGIN = " " * 27
 @value("-f", "--format", default="", help="Format output: 'json' prints the whole report")
 @switch("--json", help="Alias of --format json")
 def doctor(arguments: tuple[str, ...], *, format: str, json: bool) -> int:
-    """Say what this machine can and cannot do, and how to mend it
+    """Check whether this machine can run containers, and show how to fix problems
 
-    Tries what `run` needs, in namespaces and cgroups of its own that end with it, and looks at what
-    else is on this machine. Ends with 0 where `minidock run` works, with 1 where a problem is in
-    its way. Without root, much cannot be tried.
+    Tests what `run` needs, in temporary namespaces and cgroups, and inspects the system. The exit
+    code is 0 if `minidock run` works, 1 if a problem prevents it. Without root, many checks are
+    skipped.
     """
     from minidock.engine.doctor.machine import Machine
     from minidock.engine.doctor.report import examine
 
     if format not in ("", "json"):
-        raise FormatError(f"doctor has no format {format!r}", hint="there is: --format json")
+        raise FormatError(f"doctor has no format {format!r}", hint="supported: --format json")
     report = examine(Machine(Store()))
     print(_as_json(report) if json or format else as_text(report))
     return 0 if report.works else 1
@@ -46,7 +46,7 @@ def _as_json(report: Report) -> str:
 
 
 def as_text(report: Report) -> str:
-    """The report for a person: findings under their topics, and a sentence at the end."""
+    """Format the report as text: findings under their topics, then a summary."""
     lines: list[str] = []
     topic = ""
     for finding in report.findings:
@@ -73,18 +73,18 @@ def _lines(finding: Finding) -> list[str]:
 
 
 def _verdict(report: Report) -> str:
-    """What follows, in one sentence."""
+    """Summarize the report in one sentence."""
     from minidock.engine.doctor.finding import PROBLEM, WARNING
 
     problems, warnings = report.count(PROBLEM), report.count(WARNING)
     can = report.can
     if can["run"] is False:
-        return f"`minidock run` does not work here: {_many(problems, 'problem')} to mend first."
+        return f"`minidock run` does not work here: {_many(problems, 'problem')} to fix first."
     if can["network"] is False:
         text = "`minidock run` works here with --network none or host only"
-        return f"{text}: {_many(problems, 'problem')} to mend first."
+        return f"{text}: {_many(problems, 'problem')} to fix first."
     if problems:
-        return f"`minidock run` may fail here: {_many(problems, 'problem')} to mend first."
+        return f"`minidock run` may fail here: {_many(problems, 'problem')} to fix first."
     missing = [what for what, works in can.items() if works is False]
     sentence = f"`minidock run` works here, with {_many(warnings, 'warning')}"
     return sentence + (f"; not here: {', '.join(missing)}." if missing else ".")

@@ -1,11 +1,11 @@
-"""`events`: what happens to containers, images, volumes and networks, as it happens."""
+"""`events`: print events of containers, images, volumes and networks, as they happen."""
 
 from __future__ import annotations
 
 import time
 
 from minidock.cli.flags.filters import FILTER
-from minidock.cli.flags.moments import parse_moment
+from minidock.cli.flags.timestamps import parse_timestamp
 from minidock.cli.frame.command import command
 from minidock.cli.frame.failure import FormatSyntaxError
 from minidock.cli.frame.pflag import value, values
@@ -40,8 +40,8 @@ def events(
 ) -> None:
     """Print the events of the store as they happen
 
-    Without --until it goes on until it is interrupted. Those of the past are kept for about twenty
-    thousand events.
+    Without --until, it runs until it is interrupted. The store keeps the last twenty thousand
+    events, approximately.
     """
     from minidock.engine.store.events import read
 
@@ -60,19 +60,19 @@ def _moment(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return parse_moment(text)
+        return parse_timestamp(text)
     except ValueError as error:
-        raise Misdated(str(error)) from None
+        raise BadTimestamp(str(error)) from None
 
 
-class Misdated(UsageError):
-    """A time that is none."""
+class BadTimestamp(UsageError):
+    """An invalid timestamp."""
 
     exit_code = 1
 
 
 def _line(event: dict[str, Any]) -> str:
-    """One event as people read it."""
+    """Format an event as text."""
     seconds, rest = divmod(event["timeNano"], 1_000_000_000)
     local = time.localtime(seconds)
     zone = time.strftime("%z", local)
@@ -86,8 +86,8 @@ def _line(event: dict[str, Any]) -> str:
 
 
 def _templated(format: str) -> Callable[[dict[str, Any]], str]:
-    """What a template says of an event; one that cannot say anything is refused at once."""
-    from minidock.cli.output.inspecting import parsed_template
+    """Return a function that renders an event; raises at once if it cannot render any."""
+    from minidock.cli.output.inspect_output import parsed_template
     from minidock.cli.output.template.template import TemplateError
 
     template = parsed_template(format)
@@ -103,7 +103,7 @@ def _templated(format: str) -> Callable[[dict[str, Any]], str]:
 
 
 def _is_wanted(event: dict[str, Any], filters: tuple[tuple[str, str], ...]) -> bool:
-    """Whether all filters hold; those of one name are alternatives, unknown ones are none."""
+    """Whether all filters match; filters of one name are alternatives, unknown ones are ignored."""
     by_name: dict[str, list[str]] = {}
     for name, wanted in filters:
         if name in _TESTS:
@@ -120,7 +120,7 @@ def _has_action(event: dict[str, Any], wanted: str) -> bool:
 
 
 def _is_about(kind: str) -> Callable[[dict[str, Any], str], bool]:
-    """Whether an event is about the container, volume or network of that name or id."""
+    """Return a test whether an event concerns the object of that kind with a name or ID."""
 
     def test(event: dict[str, Any], wanted: str) -> bool:
         actor = event["Actor"]

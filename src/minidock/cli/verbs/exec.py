@@ -1,4 +1,4 @@
-"""`exec`: one more process in a running container."""
+"""`exec`: start one more process in a running container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from minidock.cli.flags.process_flags import ENVIRONMENT, environment_file
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
 from minidock.cli.frame.pflag import switch, value, values
-from minidock.cli.frame.terminal import need_terminal
+from minidock.cli.frame.terminal import require_terminal
 from minidock.errors import CommandNotFound, KernelError, UsageError
 from minidock.paths import Store
 
@@ -73,13 +73,13 @@ def execute(
     from minidock.engine.monitor.attach import Attachment
 
     if tty and interactive:
-        need_terminal("leave out -t, or -i")
-    # Signals are not passed on to an exec'd process, as in Docker: they end this command.
+        require_terminal("leave out -t, or -i")
+    # Signals are not forwarded to an exec'd process, as in Docker: they terminate this command.
     attachment = Attachment(
         stdin=interactive, detach_keys=detach_keys or "ctrl-p,ctrl-q", sig_proxy=False
     )
     try:
         return execute_in(Store(), container, process, attachment) or 0
     except (CommandNotFound, KernelError, UsageError) as error:
-        error.exit_code = 126  # Docker's, here also for a command that is not there
+        error.exit_code = 126  # Docker's code, here also for a command that does not exist
         raise

@@ -1,4 +1,4 @@
-"""`explain`: what was done for a container, op by op; or what an op is."""
+"""`explain`: the operations that created a container; or the purpose of an operation."""
 
 from __future__ import annotations
 
@@ -52,37 +52,37 @@ def explain(
     network: str | None,
     lang: str | None,
 ) -> None:
-    """Tell each kernel call that made a container, or what a call is for
+    """Explain the kernel calls that created a container, or the purpose of a call
 
-    CONTAINER: its last run, from its journal: who did what, why, how a shell would do it, where to
-    read on, and how long it took; with OP, of these operations alone. OP: an operation, a man page
-    or a module, such as pivot_root, prctl, cgroup; what goes wrong without it, and where it is
-    called. Without arguments: all operations that there are.
+    CONTAINER: explains its last run from its journal: each operation with its process, reason,
+    equivalent shell command, man page and duration; with OP, only these operations. OP: an
+    operation, a man page or a module, such as pivot_root, prctl, cgroup: explains what breaks
+    without it and where it is called. Without arguments: lists all operations.
     """
     from minidock.teach.explain import explain as explain_subject
     from minidock.teach.language import language
 
-    told_in = language(lang or "")
+    output_language = language(lang or "")
     asked = {"--exec": exec, "--health": health, "--cp": cp, "--build": build, "--network": network}
     wanted = {flag: word for flag, word in asked.items() if word}
     if len(wanted) > 1:
-        raise UsageError(f"{' and '.join(wanted)}: give one of them")
+        raise UsageError(f"{' and '.join(wanted)}: these flags exclude each other")
     subject, names = _subject(arguments, wanted)
     if subject is not None:
-        explain_subject(subject, names, as_json=json, only_phases=phases, language=told_in)
+        explain_subject(subject, names, as_json=json, only_phases=phases, language=output_language)
         return
     if phases:
-        raise UsageError("--phases is about a container", hint="minidock explain --phases NAME")
+        raise UsageError("--phases requires a container", hint="minidock explain --phases NAME")
     if not arguments:
-        _explain_ops("", told_in, as_json=json)
+        _explain_ops("", output_language, as_json=json)
     for name in arguments:
-        _explain_ops(name, told_in, as_json=json)
+        _explain_ops(name, output_language, as_json=json)
 
 
 def _subject(
     arguments: tuple[str, ...], wanted: dict[str, Any]
 ) -> tuple[Subject | None, tuple[str, ...]]:
-    """What is to be told of, and the operations that are meant; None for operations alone."""
+    """Return the subject, or None to explain operations only, and the names of operations."""
     from minidock.teach import subject
 
     flag = next(iter(wanted), "")
@@ -95,7 +95,7 @@ def _subject(
     container = _container(arguments[0]) if arguments else None
     if container is None:
         if flag:
-            raise UsageError(f"{flag} is about a container", hint=f"minidock explain NAME {flag}")
+            raise UsageError(f"{flag} requires a container", hint=f"minidock explain NAME {flag}")
         return None, ()
     if flag == "--exec":
         return subject.exec_of(container, wanted[flag]), arguments[1:]
@@ -104,7 +104,7 @@ def _subject(
 
 
 def _container(name: str) -> Container | None:
-    """The container of that name; None where there is none, or for who may not look."""
+    """Find a container; None if it does not exist, or if the caller is not root."""
     if os.geteuid() != 0:
         return None
     from minidock.engine.container.lookup import find
@@ -115,7 +115,7 @@ def _container(name: str) -> Container | None:
         return None
 
 
-def _explain_ops(name: str, told_in: Language, *, as_json: bool) -> None:
+def _explain_ops(name: str, output_language: Language, *, as_json: bool) -> None:
     from minidock.teach.op_page import explain_ops, ops_named
     from minidock.teach.page import Page
 
@@ -129,4 +129,4 @@ def _explain_ops(name: str, told_in: Language, *, as_json: bool) -> None:
             f"No such container or operation: {name}",
             hint="`minidock ps -a` lists all containers, `minidock explain` all operations",
         )
-    explain_ops(ops, Page(sys.stdout, told_in), as_json=as_json)
+    explain_ops(ops, Page(sys.stdout, output_language), as_json=as_json)

@@ -1,4 +1,4 @@
-"""`history`: the steps by which an image was made, the last one first."""
+"""`history`: the build steps of an image, newest first."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""`image …`, `rmi` and `tag`: names of images, and the images themselves."""
+"""`image …`, `rmi` and `tag`: manage images and their names."""
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
-from minidock.cli.frame.failure import complain
+from minidock.cli.frame.failure import print_error
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.inspect_output import inspect_all
 from minidock.errors import MinidockError, NotFound
 from minidock.paths import Store
 
@@ -71,10 +71,10 @@ def rm(arguments: tuple[str, ...], *, force: bool, no_prune: bool) -> int:
             )
             print("".join(f"{line}\n" for line in lines), end="", flush=True)
         except NotFound as error:
-            complain(error)
+            print_error(error)
             code = code if force else 1
         except MinidockError as error:
-            complain(error)
+            print_error(error)
             code = 1
     return code
 

@@ -1,4 +1,4 @@
-"""`load`, `save`, `import` and `image make`: images from and to the world outside the store."""
+"""`load`, `save`, `import` and `image make`: import and export images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def import_(
 
 @contextmanager
 def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
-    """What a URL holds, in a file of the store's while the block runs."""
+    """Download a URL to a temporary file of the store, for a block."""
     from minidock.engine.build.download import download
     from minidock.engine.store.store import Staging
 
@@ -85,7 +85,7 @@ def _fetched(store: Store, url: str) -> Iterator[BinaryIO]:
 @command("NAME|FOLDER", at_most=1, complete=recipes)
 @switch("-q", "--quiet", help="Print only the name of the image")
 def make(arguments: tuple[str, ...], *, quiet: bool) -> None:
-    """Make a base image by a recipe; without a name, list the recipes"""
+    """Build a base image from a recipe; without a name, list the recipes"""
     from minidock.cli.output.build_output import screen, show_failure
     from minidock.engine.build import recipe
     from minidock.engine.build.failure import BuildFailed

@@ -1,11 +1,18 @@
-"""`images` and `image ls`: the images, a line for each of their names.
+"""`images` and `image ls`: list images, one line per name.
 
 Source: docker's own output; Docker Engine API 1.45, ImageList.
 """
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import BadFilter, chosen, filter_flag, glob, has_label, truth
+from minidock.cli.flags.filters import (
+    BadFilter,
+    apply_filters,
+    filter_flag,
+    has_label,
+    matches_glob,
+    parse_filter_bool,
+)
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images as image_names
 from minidock.cli.frame.pflag import switch, value
@@ -69,10 +76,10 @@ def images(
     parents = {image.parent for image in found}
     if arguments:
         filter = (*filter, ("reference", arguments[0]))
-    if not all:  # an unnamed image on which another was built is a step, not a result
+    if not all:  # an untagged parent image is an intermediate step
         found = [i for i in found if i.references or i.digests or i.id not in parents]
     check_until(filter)
-    found = chosen(found, filter, _tests())
+    found = apply_filters(found, filter, _tests())
     wanted = [text for name, text in filter if name == "reference"]
     rows = [
         row(image, repository, tag, digest, truncate=not no_trunc)
@@ -106,9 +113,11 @@ def _names(
 
 
 def _is_wanted(name: str, patterns: list[str]) -> bool:
-    """Does a name fit one of the patterns? A pattern without a tag fits all tags."""
+    """Whether a name matches one of the patterns. A pattern without a tag matches all tags."""
     repository = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
-    return any(glob(pattern, name) or glob(pattern, repository) for pattern in patterns)
+    return any(
+        matches_glob(pattern, name) or matches_glob(pattern, repository) for pattern in patterns
+    )
 
 
 def row(image: Image, repository: str, tag: str, digest: str, *, truncate: bool) -> Row:
@@ -142,7 +151,7 @@ def _tests() -> dict[str, Test]:
         return moment_of(ImageStore(Store()).resolve(reference).created)
 
     def is_dangling(image: Image, wanted: str) -> bool:
-        if truth("dangling", wanted):
+        if parse_filter_bool("dangling", wanted):
             return not image.references
         return bool(image.references or image.digests)
 
@@ -173,7 +182,7 @@ def _labels(image: Image) -> dict[str, str]:
 
 
 def check_until(filters: tuple[tuple[str, str], ...]) -> None:
-    """Complain about a filter "until" that names no moment, though there be no image to filter."""
+    """Refuse an invalid timestamp in a filter "until", even without images."""
     for name, wanted in filters:
         if name == "until":
             _until(wanted)
@@ -184,9 +193,9 @@ def _is_older(image: Image, wanted: str) -> bool:
 
 
 def _until(wanted: str) -> float:
-    from minidock.cli.flags.moments import parse_moment
+    from minidock.cli.flags.timestamps import parse_timestamp
 
     try:
-        return parse_moment(wanted)
+        return parse_timestamp(wanted)
     except ValueError as error:
         raise BadFilter(str(error)) from None

@@ -1,8 +1,8 @@
-"""`image prune`: images that nobody would miss."""
+"""`image prune`: remove unused images."""
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen
+from minidock.cli.flags.filters import FILTER, BadFilter, apply_filters, check_filter_names
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import switch, values
 from minidock.cli.verbs.image_list import check_until, filters_of_prune
@@ -24,11 +24,11 @@ def prune(
     arguments: tuple[str, ...], *, all: bool, filter: tuple[tuple[str, str], ...], force: bool
 ) -> None:
     """Remove unused images"""
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
     from minidock.cli.output.human import size
 
     check_filters(filter, everything=all)
-    if not force and not confirmed(_ALL if all else _DANGLING):
+    if not force and not confirm(_ALL if all else _DANGLING):
         return
     lines, freed_bytes = prune_images(Store(), filter, everything=all)
     if lines:
@@ -40,7 +40,7 @@ def prune(
 def prune_images(
     store: Store, filters: tuple[tuple[str, str], ...], *, everything: bool
 ) -> tuple[list[str], int]:
-    """Remove unused images; returns Docker's lines, and how many bytes of layers went.
+    """Remove unused images; returns Docker's lines, and the bytes of the removed layers.
 
     everything: also those that have a tag.
     """
@@ -51,7 +51,7 @@ def prune_images(
     conditions = _without_dangling(filters)
 
     def wanted(image: Image) -> bool:
-        return bool(chosen([image], conditions, filters_of_prune()))
+        return bool(apply_filters([image], conditions, filters_of_prune()))
 
     lines, freed_bytes = remove_unused(
         store, tagged_too=everything, wanted=wanted, in_use=users_of(store)
@@ -60,10 +60,10 @@ def prune_images(
 
 
 def check_filters(filters: tuple[tuple[str, str], ...], *, everything: bool) -> None:
-    """Refuse filters that there are not, or that say no moment, or that go against -a."""
+    """Refuse unknown filters, invalid timestamps, and dangling= that contradicts -a."""
     _check_dangling(filters, "false" if everything else "true")
     check_until(filters)
-    check_names(_without_dangling(filters), filters_of_prune())
+    check_filter_names(_without_dangling(filters), filters_of_prune())
 
 
 def _without_dangling(filters: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -71,8 +71,10 @@ def _without_dangling(filters: tuple[tuple[str, str], ...]) -> tuple[tuple[str, 
 
 
 def _check_dangling(filters: tuple[tuple[str, str], ...], ours: str) -> None:
-    """-a says already whether images with a tag go; a filter that says otherwise is refused."""
+    """Refuse a filter dangling= that contradicts -a, which decides whether tagged images go."""
     for name, wanted in filters:
         if name == "dangling" and wanted != ours:
             both = " ".join(sorted((ours, wanted)))
-            raise BadFilter(f"invalid filter 'dangling=[{both}]'", hint="-a decides that")
+            raise BadFilter(
+                f"invalid filter 'dangling=[{both}]'", hint="use -a to remove tagged images too"
+            )

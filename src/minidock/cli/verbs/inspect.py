@@ -1,11 +1,11 @@
-"""`inspect`: a container, image, volume or network, whichever has the name."""
+"""`inspect`: show the container, image, volume or network that has a name."""
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import containers, objects
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.inspect_output import inspect_all
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 
@@ -45,7 +45,8 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
                 continue
         raise NotFound(
             f"No such object: {reference}",
-            hint="it is no container, image, network or volume; `minidock ps -a` and the like tell",
+            hint="no container, image, network or volume has this name; list them with\n"
+            "`minidock ps -a`, `minidock images`, `minidock network ls`, `minidock volume ls`",
         )
 
     return inspect_all(arguments, find, format=format)

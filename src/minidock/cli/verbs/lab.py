@@ -23,7 +23,7 @@ _COMMANDS: Table = {
 
 
 def _lab(given: dict[str, Any]) -> None:
-    """Write a container runtime yourself, lab by lab, and have it looked at"""
+    """Write a container runtime yourself, lab by lab, and have it graded"""
 
 
 lab = Group(_COMMANDS, _lab)

@@ -1,4 +1,4 @@
-"""`lab check`: what a student's program does, item by item."""
+"""`lab check`: grade a student's program, item by item."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.frame.safe_output import unguarded, visible
+from minidock.cli.frame.safe_output import escape_controls, raw_stream
 from minidock.cli.verbs.lab_folders import check_item
 
 TYPE_CHECKING = False
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @value("--item", default="", help="Check only this item and those it depends on")
 @switch("--json", help="Print JSON")
 def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int:
-    """Run your program in a place of its own, and say of each item what was seen
+    """Run your program in a sandbox, and report what was observed for each item
 
-    DIR: the folder that `lab start` made; without it, the folder you are in. The exit code is 0
-    where all points are won, and else 1. Without DIR, in no such folder, and while `lab fault` has
-    a set-up here: says what is still wrong with that, or takes it away.
+    DIR: the directory that `lab start` created (default: the current directory). The exit code is 0
+    with all points, else 1. Outside of such a directory, while a set-up of `lab fault` exists:
+    reports what is still broken in it, or removes it if it is repaired.
     """
     if not (arguments or lab or item):
         from minidock.cli.verbs.lab_fault import check_fault
@@ -59,16 +59,16 @@ def check(arguments: tuple[str, ...], *, lab: str, item: str, json: bool) -> int
 
 @contextmanager
 def _shown() -> Iterator[Callable[[Item], None]]:
-    """On a terminal: a line that says which item is being looked at, and goes afterwards."""
+    """Show on a terminal which item is being checked; the line disappears afterwards."""
     if not os.isatty(2):
         yield lambda item: None
         return
 
-    terminal = unguarded(sys.stderr)
+    terminal = raw_stream(sys.stderr)
 
     def show(item: Item) -> None:
-        name = visible(item.name, one_line=True)
-        print(f"\r\033[Klooking at {name} ", end="", file=terminal, flush=True)
+        name = escape_controls(item.name, one_line=True)
+        print(f"\r\033[Kchecking {name} ", end="", file=terminal, flush=True)
 
     try:
         yield show

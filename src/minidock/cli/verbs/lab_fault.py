@@ -1,7 +1,7 @@
-"""`lab fault`: a set-up with one thing wrong, to be found and repaired; `lab check` ends it.
+"""`lab fault`: a set-up with one fault, to be found and repaired; `lab check` ends it.
 
-What a fault is, and what the set-up promises, is in teach/lab/fault/. A script calls the set-up's
-parts by variables there; here they are shown by their names.
+teach/lab/fault/ defines the faults and what the set-up must do. Its scripts refer to the parts of
+the set-up by variables; this module prints their names.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _MARGIN = "    "
 def fault(arguments: tuple[str, ...], *, yes_in_a_vm: bool, **asked: bool) -> None:
     """Create a set-up with one fault in it
 
-    Tells the symptom, and no more. `minidock lab check` says what is still wrong, or that all is
-    well, and takes the set-up away then. The same SEED, a number or a word, has the same fault.
-    Without a SEED, tells how it stands with the one that there is.
+    Prints only the symptom. `minidock lab check` reports what is still broken; once everything
+    works, it removes the set-up. The same SEED, a number or a word, selects the same fault. Without
+    a SEED, prints the state of the current set-up.
     """
     given = [name for name, is_asked in asked.items() if is_asked]
     if len(given) + len(arguments) > 1:
-        raise UsageError("lab fault does one thing at a time: give a SEED, or one of its flags")
+        raise UsageError("give a SEED or one flag: they exclude each other")
     if yes_in_a_vm and not arguments:
-        raise UsageError("--yes-in-a-vm goes with a SEED")
+        raise UsageError("--yes-in-a-vm requires a SEED")
     if arguments:
         _begin(arguments[0], yes_in_a_vm=yes_in_a_vm)
     elif given:
@@ -55,9 +55,9 @@ def _begin(seed: str, *, yes_in_a_vm: bool) -> None:
     _, seen = begin(store, seed, is_allowed=lambda: yes_in_a_vm or is_virtual_machine(store))
     _tell(f"A shop of four containers runs here now (fault {seed}). What it no longer does:", seen)
     print(
-        "\nminidock ps                       shows it\n"
-        "minidock lab fault --commands     how it was made, before something went wrong\n"
-        "minidock lab fault --hint         something to look at\n"
+        "\nminidock ps                       lists its containers\n"
+        "minidock lab fault --commands     the commands that created it, without the fault\n"
+        "minidock lab fault --hint         the next hint\n"
         "minidock lab check                whether it works again"
     )
 
@@ -90,7 +90,7 @@ def _list() -> None:
     for kind, faults in KINDS.items():
         print(f"{len(faults):>4}  {kind}")
     shared = Counter(bool(fault.shared) for fault in FAULTS)[True]
-    print(f"{len(FAULTS):>4}  in all; {shared} of them are for a machine that may break")
+    print(f"{len(FAULTS):>4}  in all; {shared} of them affect the whole machine")
 
 
 def _commands() -> None:

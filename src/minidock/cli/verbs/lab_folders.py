@@ -1,4 +1,4 @@
-"""`lab list`, `start`, `reset` and `hint`: the folders that students work in."""
+"""`lab list`, `start`, `reset` and `hint`: the working directories of students."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @command(needs_root=False)
 def list_(arguments: tuple[str, ...]) -> None:
     """List the labs: number, name, minutes, languages, subject"""
-    from minidock.cli.output.columns import aligned
+    from minidock.cli.output.columns import align
     from minidock.teach.lab import folder, rubric
 
     lines = ["LAB\tTIME\tLANGUAGES\tABOUT"]
@@ -25,7 +25,7 @@ def list_(arguments: tuple[str, ...]) -> None:
         rules = rubric.read(lab.folder)
         languages = ", ".join(lab.languages())
         lines.append(f"{lab.name}\t{rules.minutes} min\t{languages}\t{rules.about}")
-    print("\n".join(aligned(lines)))
+    print("\n".join(align(lines)))
 
 
 @command("LAB [DIR]", at_least=1, at_most=2, needs_root=False)
@@ -35,9 +35,9 @@ def list_(arguments: tuple[str, ...]) -> None:
 def start(arguments: tuple[str, ...], *, language: str) -> None:
     """Create a directory with the files a lab starts from
 
-    LAB: its number or name. DIR: a folder that does not exist or is empty; without it, the lab's
-    name. What the labs before it ask for is in it, solved. It belongs to the owner of the folder
-    above it, also where root makes it.
+    LAB: its number or name. DIR: a new or empty directory (default: the name of the lab). It
+    contains the solutions of the previous labs. Its owner is the owner of the parent directory,
+    even if root runs this command.
     """
     from minidock.teach.lab import folder
     from minidock.teach.lab.submission_folder import create_folder
@@ -52,7 +52,7 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
         if os.listdir(fd):
             raise Conflict(
                 f"{directory} is not empty",
-                hint="name another folder, or take the lab's files anew: minidock lab reset",
+                hint="name another directory, or restore the lab's files: minidock lab reset",
             )
         files.write_into(fd)
     _tell(directory, lab)
@@ -61,11 +61,11 @@ def start(arguments: tuple[str, ...], *, language: str) -> None:
 @command("[DIR]", at_most=1, needs_root=False)
 @switch("-f", "--force", help="Do not ask for confirmation")
 def reset(arguments: tuple[str, ...], *, force: bool) -> None:
-    """Put the lab's own files back as they were; other files stay, and what is replaced is kept
+    """Restore the original files of a lab; other files stay, replaced files are saved
 
-    A file that differs from the lab's is kept beside it, as NAME.mine.
+    A file that differs from the original is renamed to NAME.mine.
     """
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
     from minidock.teach.lab import folder
     from minidock.teach.lab.submission_files import Files
     from minidock.teach.lab.submission_folder import back_up, open_folder
@@ -75,14 +75,14 @@ def reset(arguments: tuple[str, ...], *, force: bool) -> None:
     files = lab.start(language)
     now = Files.read(directory)
     changed = [name for name in files.names() if name in now and now.text(name) != files.text(name)]
-    if changed and not force and not confirmed(f"This replaces {', '.join(changed)}."):
+    if changed and not force and not confirm(f"This replaces {', '.join(changed)}."):
         return
     with open_folder(directory) as fd:
         for name in changed:
             back_up(fd, name, ".mine")
         files.write_into(fd)
     for name in changed:
-        print(f"{name}: as the lab has it; yours is {name}.mine")
+        print(f"{name}: restored; your version is {name}.mine")
 
 
 @command("[ITEM]", at_most=1, needs_root=False)
@@ -103,7 +103,7 @@ def hint(arguments: tuple[str, ...], *, dir: str, lab: str) -> None:
 
 
 def check_item(lab: Lab, rules: Rubric, name: str) -> None:
-    """Raises NotFound where a lab has no item of this name."""
+    """Raise NotFound if a lab has no item of this name."""
     names = [item.name for item in rules.items]
     if name not in names:
         raise NotFound(f"lab {lab.name} has no item {name}", hint=f"its items: {', '.join(names)}")

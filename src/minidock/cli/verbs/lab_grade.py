@@ -1,4 +1,4 @@
-"""`lab grade`: an exam whose results go into a course's own system."""
+"""`lab grade`: grade a submission for a course's grading system."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from minidock.cli.frame.pflag import value
 @value("--gradescope", default="", help="Write Gradescope's results.json to this file")
 @value("--junit", default="", help="Write JUnit's XML to this file")
 def grade(arguments: tuple[str, ...], *, lab: str, gradescope: str, junit: str) -> None:
-    """Hold a lab's exam, and write reports of it
+    """Grade a submission, and write reports
 
-    The exit code is 0 however many points there are. Where the grader itself fails it is 125, and
-    there is no report.
+    The exit code is 0 for any number of points. If the grader itself fails, it is 125 and there is
+    no report.
     """
     from minidock.teach.lab import folder, marks, reports, rubric
     from minidock.teach.lab.check import run_exam
     from minidock.teach.lab.submission_files import Files
 
     if not lab:
-        raise Misuse("grade wants the lab's name", hint="minidock lab grade --lab 03 DIR")
+        raise Misuse("lab grade requires --lab", hint="minidock lab grade --lab 03 DIR")
     about = folder.find(lab)
     rules = rubric.read(about.folder)
     files = Files.read(arguments[0] if arguments else ".")

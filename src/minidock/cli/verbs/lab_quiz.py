@@ -1,4 +1,4 @@
-"""`lab quiz`: ten questions about a running container, answered by the machine."""
+"""`lab quiz`: questions about a running container, with answers read from the kernel."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @value("--seed", type=INT, help="Seed of the random choice: the same seed asks the same questions")
 @value("--count", type=INT, default=10, help="Number of questions (default 10)")
 def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
-    """Ask ten questions about a container, and let the machine answer
+    """Ask ten questions about a container, with answers read from the kernel
 
-    A small container is made for it. Each question is about what the kernel has or will do; after
-    your guess the answer is read from the machine, with the command that shows it. Guess by letter
-    or in words; an empty line means that you do not know, q ends the quiz. The container goes
-    away with it.
+    Creates a small container, and removes it at the end. Each question is about the state or the
+    behaviour of the kernel; after your answer, the quiz reads the right one from the machine and
+    shows the command for it. Answer by letter or in words; an empty line skips the question, q
+    quits.
     """
     from random import randrange
 
@@ -31,13 +31,11 @@ def quiz(arguments: tuple[str, ...], *, seed: int | None, count: int) -> None:
     from minidock.teach.lab.quiz.scene import Scene
 
     if not 1 <= count <= len(POOL):
-        raise UsageError(
-            f"--count {count} is not possible", hint=f"there are {len(POOL)} questions"
-        )
+        raise UsageError(f"--count {count} is not possible", hint=f"the maximum is {len(POOL)}")
     chosen = randrange(10_000) if seed is None else seed
     store = Store()
     _need_image(store)
-    _end_in_good_order()
+    _exit_on_signals()
     with Scene(store) as scene:
         print(f"The container is {scene.name}; the same questions again: --seed {chosen}\n")
         Quiz(scene, chosen, sys.stdout).run(draw(chosen, count))
@@ -55,8 +53,8 @@ def _need_image(store: Store) -> None:
         raise
 
 
-def _end_in_good_order() -> None:
-    """SIGTERM and SIGHUP end the quiz as Ctrl-C does: past the code that takes all away."""
+def _exit_on_signals() -> None:
+    """Make SIGTERM and SIGHUP end the quiz as Ctrl-C does, with its clean-up."""
     import signal
 
     def end(number: int, frame: FrameType | None) -> None:

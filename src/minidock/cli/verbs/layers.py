@@ -1,4 +1,4 @@
-"""`layers`: the layers of an image or a container, and what a container does to them, live."""
+"""`layers`: the layers of an image or a container, and the changes of a container, live."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidock.paths import Store
 @switch("--json", help="Print JSON; with --watch, one object per line")
 @switch("--watch", help="Follow a container: print each copy-up, whiteout and opaque directory")
 def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) -> None:
-    """Show the layers, and what each of them does to those below it"""
+    """Show the layers of an image or a container, and what each changes"""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers import output as view
@@ -28,7 +28,7 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
     store, reference = Store(), arguments[0]
     if watch:
         if files:
-            raise UsageError("--watch tells each file anyway: leave --files out")
+            raise UsageError("--watch already prints each file: omit --files")
         from minidock.teach.layers.watch import watch as follow
 
         follow(find(store, reference), sys.stdout, as_json=json)
@@ -41,7 +41,7 @@ def layers(arguments: tuple[str, ...], *, files: bool, json: bool, watch: bool) 
         except NotFound:
             raise NotFound(
                 f"No such container or image: {reference}",
-                hint="`minidock ps -a` and `minidock images` list what there is",
+                hint="list them with `minidock ps -a` and `minidock images`",
             ) from None
     reports = view.report_layers(store, found)
     if json:

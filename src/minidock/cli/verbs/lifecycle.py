@@ -1,14 +1,15 @@
-"""What is done to containers by name, one after the other: stop, kill, rm, pause, wait, rename.
+"""`stop`, `restart`, `kill`, `rm`, `pause`, `unpause`, `wait` and `rename`.
 
-Each command says the name of what it did, and goes on after an error; the exit code is then 1.
+Each command prints the names of the containers it changed, and continues after an error; the exit
+code is then 1.
 """
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import containers, paused_containers, running_containers
-from minidock.cli.frame.failure import complain, for_each
-from minidock.cli.frame.pflag import INT, refused, switch, value
+from minidock.cli.frame.failure import for_each, print_error
+from minidock.cli.frame.pflag import INT, switch, unsupported, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
 
@@ -21,7 +22,7 @@ _TIME = value("-t", "--time", type=INT, help="Seconds to wait before SIGKILL")
 
 
 def _named(act: Callable[[str], object]) -> Callable[[str], str]:
-    """The act, answering with the name that it was given."""
+    """Wrap an action so that it returns the reference it was given."""
 
     def named(reference: str) -> str:
         act(reference)
@@ -69,7 +70,9 @@ def kill(arguments: tuple[str, ...], *, signal: str | None) -> int:
 @command("CONTAINER [CONTAINER...]", at_least=1, complete=containers)
 @switch("-f", "--force", help="Kill and remove a running container")
 @switch("-v", "--volumes", help="Remove the container's anonymous volumes too")
-@refused("-l", "--link", because="links are Docker's legacy", unless=("false",), bare="true")
+@unsupported(
+    "-l", "--link", because="links are a legacy feature of Docker", unless=("false",), bare="true"
+)
 def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
     """Remove containers"""
     from minidock.engine.lifecycle.remove import remove
@@ -82,7 +85,7 @@ def rm(arguments: tuple[str, ...], *, force: bool, volumes: bool) -> int:
         except NotFound as error:
             if not force:
                 raise
-            complain(error)  # with -f it is enough that the container is not there
+            print_error(error)  # with -f a missing container is not an error
             return None
         return reference
 

@@ -1,4 +1,4 @@
-"""`login` and `logout`: who we are to a registry, kept in Docker's own config.json."""
+"""`login` and `logout`: credentials for registries, in Docker's config.json."""
 
 from __future__ import annotations
 
@@ -46,19 +46,21 @@ def logout(arguments: tuple[str, ...]) -> None:
 
 
 def _domain(arguments: tuple[str, ...]) -> str:
-    """The registry that is meant: its host, however it was written; docker.io for none."""
+    """Return the host of the registry; the default is docker.io."""
     if not arguments:
         return _DEFAULT
     server = arguments[0]
     server = server.partition("://")[2] if "://" in server else server
     host = server.partition("/")[0]
     if not host:
-        raise UsageError(f"{arguments[0]!r} is no registry", hint="such as localhost:5000")
+        raise UsageError(
+            f"{arguments[0]!r} is not a registry", hint="write HOST[:PORT], such as localhost:5000"
+        )
     return _DEFAULT if host in ("index.docker.io", "registry-1.docker.io") else host
 
 
 def _asked_for(user: str, password: str | None, *, password_stdin: bool) -> tuple[str, str]:
-    """User and password, from the flags, from standard input, or from a person."""
+    """Return user and password, from flags, stdin or a prompt."""
     if password is not None:
         print(_WARNING, file=sys.stderr, flush=True)
     if password_stdin:

@@ -1,4 +1,4 @@
-"""`logs`: what a container has written, on our own stdout and stderr."""
+"""`logs`: print what a container wrote to stdout and stderr."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import containers
-from minidock.cli.frame.pflag import refused, switch, value
+from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.errors import UsageError
 from minidock.numerals import is_decimal
 from minidock.paths import Store
 
 
 @command("CONTAINER", at_least=1, at_most=1, complete=containers)
-@refused("--details", because="log drivers with extra attributes come later", bare="true",
+@unsupported("--details", because="log attributes are not supported", bare="true",
          unless=("false",))  # fmt: skip
 @switch("-f", "--follow", help="Follow log output")
 @value(
@@ -41,7 +41,7 @@ def logs(
         Store(),
         arguments[0],
         follow=follow,
-        tail=int(tail) if is_decimal(tail) else None,  # all else means "all", as in Docker
+        tail=int(tail) if is_decimal(tail) else None,  # anything else means "all", as in Docker
         since=_moment("since", since),
         until=_moment("until", until),
         timestamps=timestamps,
@@ -55,9 +55,9 @@ def logs(
 def _moment(flag: str, text: str | None) -> float | None:
     if not text:
         return None
-    from minidock.cli.flags.moments import parse_moment
+    from minidock.cli.flags.timestamps import parse_timestamp
 
     try:
-        return parse_moment(text)
+        return parse_timestamp(text)
     except ValueError as error:
         raise UsageError(f'invalid value for "{flag}": {error}') from None

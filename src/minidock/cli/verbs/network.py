@@ -1,15 +1,22 @@
-"""`network …`: the networks that there are, those that people make, and who is on them."""
+"""`network …`: manage networks."""
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
+from minidock.cli.flags.filters import (
+    BadFilter,
+    apply_filters,
+    filter_flag,
+    has_label,
+    matches_regexp,
+    parse_filter_bool,
+)
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import networks
 from minidock.cli.frame.lazy import Group
-from minidock.cli.frame.pflag import refused, switch, value
+from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import go_time, short_id
-from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.inspect_output import inspect_all
 from minidock.cli.output.table import write_column, write_rows
 from minidock.paths import Store
 
@@ -58,7 +65,7 @@ network = Group(_COMMANDS, _network, aliases={"list": "ls", "remove": "rm"})
 
 
 def is_builtin(network: dict[str, Any]) -> bool:
-    """Whether a network is one of the three that always exist."""
+    """Whether a network is predefined: bridge, host or none."""
     return network["Name"] in ("bridge", "host", "none")
 
 
@@ -82,7 +89,7 @@ def ls(
     """List networks"""
     from minidock.engine.network.lookup import list_networks
 
-    found = chosen(list_networks(Store()), filter, _TESTS)
+    found = apply_filters(list_networks(Store()), filter, _TESTS)
     found.sort(key=lambda network: str(network["Name"]))
     rows = [_row(network, truncate=not no_trunc) for network in found]
     if quiet:
@@ -93,12 +100,12 @@ def ls(
 
 _TESTS: dict[str, Test] = {
     "dangling": lambda n, wanted: (
-        truth("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
+        parse_filter_bool("dangling", wanted) == (not n["Containers"] and not is_builtin(n))
     ),
     "driver": lambda n, wanted: n["Driver"] == wanted,
-    "id": lambda n, wanted: matches(wanted, n["Id"]),
+    "id": lambda n, wanted: matches_regexp(wanted, n["Id"]),
     "label": lambda n, wanted: has_label(n["Labels"], wanted),
-    "name": lambda n, wanted: matches(wanted, n["Name"]),
+    "name": lambda n, wanted: matches_regexp(wanted, n["Name"]),
     "scope": lambda n, wanted: n["Scope"] == wanted,
     "type": lambda n, wanted: _type_is(n, wanted),
 }
@@ -106,7 +113,9 @@ _TESTS: dict[str, Test] = {
 
 def _type_is(network: dict[str, Any], wanted: str) -> bool:
     if wanted not in ("builtin", "custom"):
-        raise BadFilter(f"invalid filter: 'type'='{wanted}'", hint="custom or builtin")
+        raise BadFilter(
+            f"invalid filter: 'type'='{wanted}'", hint="supported values: custom, builtin"
+        )
     return (wanted == "builtin") == is_builtin(network)
 
 
@@ -130,7 +139,7 @@ def _row(network: dict[str, Any], *, truncate: bool) -> Row:
 
 @command("NETWORK [NETWORK...]", at_least=1, complete=networks)
 @value("-f", "--format", help="Format output: 'json' or a Go template")
-@refused("-v", "--verbose", because="it comes with swarms", bare="true", unless=("false",))
+@unsupported("-v", "--verbose", because="Swarm is not supported", bare="true", unless=("false",))
 def inspect(arguments: tuple[str, ...], *, format: str | None) -> int:
     """Show all details of networks"""
     from minidock.engine.network.lookup import inspect as inspect_network

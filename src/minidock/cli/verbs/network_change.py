@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen, has_label
+from minidock.cli.flags.filters import (
+    FILTER,
+    BadFilter,
+    apply_filters,
+    check_filter_names,
+    has_label,
+)
 from minidock.cli.flags.network_flags import NO_IPV6, USE_NAMES, address_flag
 from minidock.cli.flags.process_flags import labels
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import networks, networks_and_containers
 from minidock.cli.frame.failure import for_each
-from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.human import moment_of
 from minidock.cli.verbs.network import is_builtin
 from minidock.errors import Conflict, NotFound
@@ -20,11 +26,11 @@ if TYPE_CHECKING:
 
     from minidock.cli.flags.filters import Test
 
-_SWARM = "it belongs to swarms"
+_SWARM = "Swarm is not supported"
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """ "key=value", where the value may be missing."""
+    """Parse "key=value"; the value is optional."""
     key, _, given = text.partition("=")
     return key, given
 
@@ -33,7 +39,7 @@ def _pair(text: str) -> tuple[str, str]:
 @switch("--attachable", help="Allow manual attachment of containers (always allowed)")
 @values(
     "--aux-address",
-    type=Parsed("map", _pair),
+    type=FlagType("map", _pair),
     help="Auxiliary IPv4 addresses, reserved from containers (NAME=ADDRESS)",
 )
 @value("-d", "--driver", default="bridge", help="Network driver; only bridge is available")
@@ -41,15 +47,15 @@ def _pair(text: str) -> tuple[str, str]:
 @switch("--internal", help="No connections to or from outside the network")
 @values("--ip-range", help="Allocate container addresses from a sub-range")
 @values("--label", help="Set a label of the network (NAME=VALUE)")
-@values("-o", "--opt", type=Parsed("map", _pair), help="Set driver specific options (NAME=VALUE)")
+@values("-o", "--opt", type=FlagType("map", _pair), help="Set driver specific options (NAME=VALUE)")
 @values("--subnet", help="Subnet in CIDR format (e.g., 10.5.0.0/16)")
-@refused("--config-from", because=_SWARM)
-@refused("--config-only", because=_SWARM, bare="true", unless=("false",))
-@refused("--ingress", because=_SWARM, bare="true", unless=("false",))
-@refused("--scope", because=_SWARM, unless=("local",))
-@refused("--ipam-driver", because="there is one", unless=("default",))
-@refused("--ipam-opt", because="the default IPAM driver has no options")
-@refused("--ipv6", because=NO_IPV6, bare="true", unless=("false",))
+@unsupported("--config-from", because=_SWARM)
+@unsupported("--config-only", because=_SWARM, bare="true", unless=("false",))
+@unsupported("--ingress", because=_SWARM, bare="true", unless=("false",))
+@unsupported("--scope", because=_SWARM, unless=("local",))
+@unsupported("--ipam-driver", because="the only IPAM driver is default", unless=("default",))
+@unsupported("--ipam-opt", because="the default IPAM driver has no options")
+@unsupported("--ipv6", because=NO_IPV6, bare="true", unless=("false",))
 def create(
     arguments: tuple[str, ...],
     *,
@@ -95,10 +101,10 @@ def _only_one(flag: str, given: tuple[str, ...]) -> str:
 @command("NETWORK CONTAINER", at_least=2, at_most=2, complete=networks_and_containers)
 @values("--alias", help="Alias: one more DNS name of the container on this network")
 @address_flag
-@refused("--driver-opt", because="the bridge driver has none for an endpoint")
-@refused("--ip6", because=NO_IPV6)
-@refused("--link", because=USE_NAMES)
-@refused("--link-local-ip", because="link-local addresses are not given out")
+@unsupported("--driver-opt", because="the bridge driver has no endpoint options")
+@unsupported("--ip6", because=NO_IPV6)
+@unsupported("--link", because=USE_NAMES)
+@unsupported("--link-local-ip", because="link-local addresses are not supported")
 def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> None:
     """Connect a container to one more network"""
     from minidock.engine.lifecycle import connect
@@ -113,7 +119,7 @@ def connect(arguments: tuple[str, ...], *, alias: tuple[str, ...], ip: str) -> N
 def disconnect(arguments: tuple[str, ...], *, force: bool) -> None:
     """Remove a container from a network
 
-    --force is for a container that has lost its endpoint; minidock takes that away in any case.
+    minidock disconnects a container that no longer exists also without --force.
     """
     from minidock.engine.lifecycle import connect
 
@@ -128,7 +134,7 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
     from minidock.engine.network import user_defined
 
     store = Store()
-    list_containers(store)  # those that were killed are off their networks now
+    list_containers(store)  # this disconnects containers whose monitor died
 
     def remove_one(name: str) -> str | None:
         try:
@@ -147,11 +153,11 @@ def rm(arguments: tuple[str, ...], *, force: bool) -> int:
 @switch("-f", "--force", help="Do not ask for confirmation")
 def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], force: bool) -> int:
     """Remove networks without containers"""
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
 
-    check_names(filter, _PRUNE_TESTS)
+    check_filter_names(filter, _PRUNE_TESTS)
     warning = "This will remove all custom networks not used by at least one container."
-    if not force and not confirmed(warning):
+    if not force and not confirm(warning):
         return 0
     deleted = prune_networks(Store(), filter)
     if deleted:
@@ -160,18 +166,18 @@ def prune(arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], fo
 
 
 def prune_networks(store: Store, filters: tuple[tuple[str, str], ...]) -> list[str]:
-    """Remove the networks on which no container is; returns their names."""
+    """Remove networks without containers; returns their names."""
     from minidock.engine.container.lookup import list_containers
     from minidock.engine.network import user_defined
     from minidock.engine.store.events import emit_pruned
 
     list_containers(store)
     deleted = []
-    for found in chosen(_custom(store), filters, _PRUNE_TESTS):
+    for found in apply_filters(_custom(store), filters, _PRUNE_TESTS):
         try:
             user_defined.remove(store, found["Name"])
         except (Conflict, NotFound):
-            continue  # a container is on it; or somebody else was faster
+            continue  # in use by now, or removed by another process
         deleted.append(found["Name"])
     emit_pruned(store, "network", 0)
     return deleted
@@ -184,10 +190,10 @@ def _custom(store: Store) -> list[dict[str, Any]]:
 
 
 def _is_older(network: dict[str, Any], wanted: str) -> bool:
-    from minidock.cli.flags.moments import parse_moment
+    from minidock.cli.flags.timestamps import parse_timestamp
 
     try:
-        return moment_of(network["Created"]) < parse_moment(wanted)
+        return moment_of(network["Created"]) < parse_timestamp(wanted)
     except ValueError as error:
         raise BadFilter(f"invalid filter 'until={wanted}': {error}") from None
 

@@ -1,4 +1,4 @@
-"""`ns`: which namespaces containers have of their own, and what those of one of them hide."""
+"""`ns`: the namespaces of containers, and what they isolate."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from minidock.paths import Store
 @command("[CONTAINER]", at_most=1, complete=running_containers)
 @switch("--json", help="Print JSON; ns, nprocs and pid have the meaning of lsns -J")
 def ns(arguments: tuple[str, ...], *, json: bool) -> None:
-    """Show the namespaces of the containers and of the host, and who shares which
+    """Show the namespaces of the host and of containers, and which processes share them
 
-    With a CONTAINER: what each of its namespaces hides from it, the command that shows it, and
-    which namespaces were made in it.
+    With a CONTAINER: what each of its namespaces hides, the command that shows it, and the
+    namespaces that were created inside.
     """
     from minidock.teach.ns import ns as view
 

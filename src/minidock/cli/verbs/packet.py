@@ -1,4 +1,4 @@
-"""`packet`: one real packet, followed to a published port and back, or a question for a name."""
+"""`packet`: trace a real packet to a published port and back, or a DNS query."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ from minidock.paths import Store
 @value("--dns", default="", help="Trace a DNS query for this name, sent from CONTAINER")
 @switch("--json", help="Print one JSON object")
 def packet(arguments: tuple[str, ...], **flags: object) -> int:
-    """Follow one packet to a published port, or between containers, and back, or a DNS question
+    """Trace a packet to a published port or between containers, and back, or a DNS query
 
-    Makes one TCP connection, that says nothing, or sends one empty datagram of UDP, and tells each
-    hop: the rule of the firewall that did something with it, the device that it passed, the program
-    that answered, and which step of `minidock explain` made them. A cause is named where a check
-    proves it. Exit code 0 where the container answers, 1 where it does not.
+    Opens one TCP connection without data, or sends one empty UDP datagram, and prints each hop: the
+    firewall rules that matched, the network devices, the program that answered, and the step of
+    `minidock explain` that created each. Names a cause only if a check proves it. The exit code is
+    0 if the container answers, else 1.
 
-    With --dns it asks for the addresses of a name, once, as the container's resolver would: who
-    was asked, by which rules and sockets, what the answer was. Exit code 0 where there is an IPv4
-    address.
+    With --dns, sends one DNS query as the container's resolver would, and prints the servers, rules
+    and sockets on its way, and the answer. The exit code is 0 if the name has an IPv4 address.
     """
     import json
 
@@ -65,7 +64,7 @@ def _dns(store: Store, arguments: tuple[str, ...], name: str, flags: dict[str, o
 
     if len(arguments) != 1 or flags["from"] != "host":
         raise UsageError(
-            "--dns asks from one container", hint="minidock packet CONTAINER --dns NAME"
+            "--dns requires exactly one container", hint="minidock packet CONTAINER --dns NAME"
         )
     told = dns_walk.follow(store, arguments[0], name)
     if flags["json"]:

@@ -1,4 +1,4 @@
-"""`plan run …`: all that `run` would ask of the kernel, told without doing it."""
+"""`plan run …`: the kernel calls that `run` would make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from minidock.teach.plan.plan import Plan
 
 _COMMANDS: Table = {
-    "run": ("Commands", "plan:run", "Tell what `run` would do, and do nothing"),
+    "run": ("Commands", "plan:run", "Show what `run` would do, without doing it"),
 }
 
 
@@ -51,12 +51,12 @@ def run(
     json: bool,
     **flags: Any,
 ) -> int:
-    """Tell what `run` would do, and do nothing
+    """Show what `run` would do, without doing it
 
-    Each kernel call of the engine, the monitor and init in its order, with its reason, and how a
-    shell would do it. The image must be here. Root is not needed, but sees more. Where the run
-    would fail (a port is taken, an option is wrong, the command is missing), the plan ends there,
-    and the exit code is the one that the run would have; else it is 0.
+    Lists the kernel calls of the engine, the monitor and init in order, with their reasons and the
+    equivalent shell commands. The image must exist locally. Root is not required, but shows more.
+    If the run would fail (a port in use, an invalid option, a missing command), the plan ends there
+    with the exit code of that run; else it is 0.
     """
     from minidock.teach.plan.output import write_json, write_text
 
@@ -73,7 +73,7 @@ def planned(
     detach: bool,
     without: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan of a `run` with these flags."""
+    """Make the plan of a `run` with these flags."""
     from minidock.teach.plan.plan import plan_run
 
     body = container_create_body(flags, arguments, detach=detach)
@@ -82,8 +82,8 @@ def planned(
 
         leave_out(
             body, parse_isolations(without), is_allowed=lambda: True
-        )  # a plan endangers nothing
+        )  # a plan changes nothing
     made = plan_run(Store(), body, name=flags["name"] or None)
     if flags["pull"] == "always":
-        made.notes.insert(0, "--pull always: the image is looked at as it is here")
+        made.notes.insert(0, "--pull always: the plan uses the local image")
     return made

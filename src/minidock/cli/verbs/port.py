@@ -1,4 +1,4 @@
-"""`port`: where a container's published ports are on the host."""
+"""`port`: the published ports of a container."""
 
 from __future__ import annotations
 

@@ -1,8 +1,14 @@
-"""`container prune` and `volume prune`: what nobody uses goes, after a question."""
+"""`container prune` and `volume prune`: remove unused objects, after confirmation."""
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import FILTER, BadFilter, check_names, chosen, has_label
+from minidock.cli.flags.filters import (
+    FILTER,
+    BadFilter,
+    apply_filters,
+    check_filter_names,
+    has_label,
+)
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import parse_bool, switch, values
 from minidock.cli.output.human import moment_of, size
@@ -25,11 +31,11 @@ if TYPE_CHECKING:
 @switch("-f", "--force", help="Do not ask for confirmation")
 def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> None:
     """Remove the stopped containers"""
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
 
-    check_names(filter, _CONTAINER_TESTS)
+    check_filter_names(filter, _CONTAINER_TESTS)
     check_until(filter)
-    if not force and not confirmed("This will remove all stopped containers."):
+    if not force and not confirm("This will remove all stopped containers."):
         return
     deleted, reclaimed = prune_containers(Store(), filter)
     report({"Deleted Containers": deleted}, reclaimed)
@@ -41,21 +47,21 @@ def containers(arguments: tuple[str, ...], *, filter: Filters, force: bool) -> N
 @switch("-f", "--force", help="Do not ask for confirmation")
 def volumes(arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool) -> None:
     """Remove unused volumes"""
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
 
     if all and any(name == "all" for name, _ in filter):
         raise BadFilter("conflicting options: cannot specify both --all and --filter all=1")
-    check_names(_without_all(filter), _VOLUME_TESTS)
+    check_filter_names(_without_all(filter), _VOLUME_TESTS)
     what = "all local volumes" if all else "anonymous local volumes"
     warning = f"This will remove {what} not used by at least one container."
-    if not force and not confirmed(warning):
+    if not force and not confirm(warning):
         return
     deleted, reclaimed = prune_volumes(Store(), filter, everything=all)
     report({"Deleted Volumes": deleted}, reclaimed)
 
 
 def report(deleted: dict[str, list[str]], reclaimed: int) -> None:
-    """Say what went, by kind, and how many bytes of the disk are free again."""
+    """Print the removed objects by kind, and the reclaimed bytes."""
     for heading, names in deleted.items():
         if names:
             print(f"{heading}:\n" + "\n".join(names) + "\n")
@@ -63,21 +69,21 @@ def report(deleted: dict[str, list[str]], reclaimed: int) -> None:
 
 
 def prune_containers(store: Store, filters: Filters) -> tuple[list[str], int]:
-    """Remove the containers that do not run; returns their ids, and how many bytes they took."""
+    """Remove stopped containers; returns their IDs, and the reclaimed bytes."""
     from minidock.engine.container.lookup import list_containers
     from minidock.engine.lifecycle.remove import remove
     from minidock.engine.store.events import emit_pruned
 
     check_until(filters)
     deleted, reclaimed = [], 0
-    for container in chosen(list_containers(store), filters, _CONTAINER_TESTS):
+    for container in apply_filters(list_containers(store), filters, _CONTAINER_TESTS):
         if container.running:
             continue
         written = _written(store, container)
         try:
             remove(store, container.id)
         except (Conflict, NotFound):
-            continue  # it was started or removed meanwhile
+            continue  # started or removed by another process
         reclaimed += written
         deleted.append(container.id)
     emit_pruned(store, "container", reclaimed)
@@ -89,10 +95,10 @@ def _written(store: Store, container: Container) -> int:
 
 
 def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[list[str], int]:
-    """Remove volumes that no container uses; returns their names, and how many bytes they took.
+    """Remove unused volumes; returns their names, and the reclaimed bytes.
 
-    A volume with options stays, as in Docker: what it mounts lies elsewhere. everything: also
-    those that somebody gave a name; the filter all=true says so too.
+    A volume with options stays, as in Docker: its data is elsewhere. everything: named volumes too,
+    as with the filter all=true.
     """
     from minidock.engine.container import volumes as engine
     from minidock.engine.store.events import emit_pruned
@@ -100,7 +106,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
     everything = everything or any(_truth(text) for name, text in filters if name == "all")
     used = engine.used_by(store)
     deleted, reclaimed = [], 0
-    for volume in chosen(engine.list(store), _without_all(filters), _VOLUME_TESTS):
+    for volume in apply_filters(engine.list(store), _without_all(filters), _VOLUME_TESTS):
         if volume["Name"] in used or volume["Options"]:
             continue
         if not (everything or _is_anonymous(volume)):
@@ -109,7 +115,7 @@ def prune_volumes(store: Store, filters: Filters, *, everything: bool) -> tuple[
         try:
             engine.remove(store, volume["Name"])
         except (Conflict, NotFound):
-            continue  # a container has come to use it, or it has gone meanwhile
+            continue  # in use by now, or removed by another process
         reclaimed += count
         deleted.append(volume["Name"])
     emit_pruned(store, "volume", reclaimed)
@@ -134,18 +140,18 @@ def _truth(text: str) -> bool:
 
 
 def check_until(filters: Filters) -> None:
-    """Complain about an "until" that is no moment, though there be nothing to filter."""
+    """Refuse an invalid timestamp in a filter "until", even with nothing to filter."""
     for name, wanted in filters:
         if name == "until":
             until(wanted)
 
 
 def until(wanted: str) -> float:
-    """The moment that a filter's value means; raises BadFilter."""
-    from minidock.cli.flags.moments import parse_moment
+    """Parse the timestamp of a filter; raises BadFilter."""
+    from minidock.cli.flags.timestamps import parse_timestamp
 
     try:
-        return parse_moment(wanted)
+        return parse_timestamp(wanted)
     except ValueError as error:
         raise BadFilter(str(error)) from None
 

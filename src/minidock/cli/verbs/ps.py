@@ -1,8 +1,15 @@
-"""`ps`: the containers, one a line."""
+"""`ps`: list containers, one per line."""
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import BadFilter, chosen, filter_flag, has_label, matches, truth
+from minidock.cli.flags.filters import (
+    BadFilter,
+    apply_filters,
+    filter_flag,
+    has_label,
+    matches_regexp,
+    parse_filter_bool,
+)
 from minidock.cli.frame.command import command
 from minidock.cli.frame.pflag import INT, switch, value
 from minidock.cli.output import container_row
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
     from minidock.cli.flags.filters import Test
     from minidock.engine.container.containers import Container
 
-_NOBODY: dict[str, Any] = {
+_EMPTY_SUMMARY: dict[str, Any] = {
     "Id": "", "Names": [], "Image": "", "ImageID": "", "Command": "", "Created": 0, "Ports": [],
     "Labels": {}, "State": "", "Status": "", "NetworkSettings": {"Networks": {}}, "Mounts": [],
 }  # fmt: skip
@@ -66,7 +73,7 @@ def ps(
     if not shows_all:
         containers = [container for container in containers if container.running]
     images = _ImageNames(store)
-    containers = chosen(containers, filter, _tests(store, images))
+    containers = apply_filters(containers, filter, _tests(store, images))
     containers = containers[:count] if count > 0 else containers
     _check_format(format)
     columns = (*container_row.COLUMNS, "Size") if size else container_row.COLUMNS
@@ -83,15 +90,15 @@ def ps(
 
 
 def _check_format(format: str) -> None:
-    """Refuse a template that asks for what no container has, even where there is no container."""
+    """Refuse a template with an unknown field, even without containers."""
     if format not in ("", "table", "json"):
-        from minidock.cli.output.formatted import check_against
+        from minidock.cli.output.row_format import check_against
 
-        check_against(container_row.row(_NOBODY, truncate=True), format)
+        check_against(container_row.row(_EMPTY_SUMMARY, truncate=True), format)
 
 
 class _ImageNames:
-    """Which image a name means now; the store is read once, and only if somebody asks."""
+    """The current image of each name; reads the store once, on first use."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -99,7 +106,7 @@ class _ImageNames:
         self._families: dict[str, frozenset[str]] = {}
 
     def id_of(self, name: str) -> str:
-        """The id of the image of this name; "" where there is none."""
+        """Return the ID of the image of this name, or ""."""
         from minidock.document import report_skipped
         from minidock.engine.image.images import ImageStore
         from minidock.errors import DamagedFile, MinidockError
@@ -115,7 +122,7 @@ class _ImageNames:
         return self._ids[name]
 
     def family(self, name: str) -> frozenset[str]:
-        """The ids of the image of this name, and of all images made on it."""
+        """Return the IDs of the image of this name and of all its descendants."""
         if name not in self._families:
             from minidock.engine.image.images import ImageStore
 
@@ -130,7 +137,7 @@ class _ImageNames:
         return self._families[name]
 
     def shown(self, container: Container) -> str:
-        """The name by which the container was made, or its image's id if that means another now."""
+        """Return the image name of a container, or the image ID if the name has moved."""
         name: str = container.config["Image"]
         image_id: str = container.document["Image"]
         return name if self.id_of(name) == image_id else image_id
@@ -151,10 +158,14 @@ def _tests(store: Store, images: _ImageNames) -> dict[str, Test]:
         "exited": _exited,
         "expose": lambda c, wanted: _has_port(c.document["NetworkSettings"]["Ports"] or {}, wanted),
         "health": _has_health,
-        "id": lambda c, wanted: wanted != "" and (c.id.startswith(wanted) or matches(wanted, c.id)),
-        "is-task": lambda c, wanted: not truth("is-task", wanted),  # no swarm, no tasks
+        "id": lambda c, wanted: (
+            wanted != "" and (c.id.startswith(wanted) or matches_regexp(wanted, c.id))
+        ),
+        "is-task": lambda c, wanted: not parse_filter_bool("is-task", wanted),  # no swarm, no tasks
         "label": lambda c, wanted: has_label(c.config.get("Labels"), wanted),
-        "name": lambda c, wanted: matches(wanted, c.name) or matches(wanted, f"/{c.name}"),
+        "name": lambda c, wanted: (
+            matches_regexp(wanted, c.name) or matches_regexp(wanted, f"/{c.name}")
+        ),
         "network": lambda c, wanted: any(
             wanted and (wanted == name or endpoint["NetworkID"].startswith(wanted))
             for name, endpoint in c.document["NetworkSettings"]["Networks"].items()
@@ -190,19 +201,23 @@ def _exited(container: Container, wanted: str) -> bool:
 
 def _has_status(container: Container, wanted: str) -> bool:
     if wanted not in _STATES:
-        raise BadFilter(f"invalid filter 'status={wanted}'", hint=f"there are {', '.join(_STATES)}")
+        raise BadFilter(
+            f"invalid filter 'status={wanted}'", hint=f"supported values: {', '.join(_STATES)}"
+        )
     return bool(container.state["Status"] == wanted)
 
 
 def _has_health(container: Container, wanted: str) -> bool:
     if wanted not in _HEALTH:
-        raise BadFilter(f"invalid filter 'health={wanted}'", hint=f"there are {', '.join(_HEALTH)}")
+        raise BadFilter(
+            f"invalid filter 'health={wanted}'", hint=f"supported values: {', '.join(_HEALTH)}"
+        )
     health = container.state.get("Health") or {}
     return bool(health.get("Status", "none") == wanted)
 
 
 def _host_ports(container: Container) -> dict[str, Any]:
-    """The host's ports that lead to a container, as "8090/tcp"."""
+    """The host ports published for a container, as "8090/tcp"."""
     published = container.document["NetworkSettings"]["Ports"] or {}
     return {
         f"{binding['HostPort']}/{inside.partition('/')[2]}": binding

@@ -1,15 +1,15 @@
-"""`pull`, and the pulling that `run` and `create` do: images from registries."""
+"""`pull`, and the pull of `run` and `create`."""
 
 from __future__ import annotations
 
 import sys
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.pflag import refused, switch, value
+from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.errors import UsageError
 from minidock.paths import Store
 
-_TRUST = "signatures of images are not checked"
+_TRUST = "image signatures are not supported"
 SEARCH_PAGE = "https://hub.docker.com/search"
 
 
@@ -17,7 +17,7 @@ SEARCH_PAGE = "https://hub.docker.com/search"
 @switch("-a", "--all-tags", help="Pull all tags of the repository")
 @value("--platform", default="", help="Platform to pull, of a multi-platform image")
 @switch("-q", "--quiet", help="Suppress verbose output")
-@refused("--disable-content-trust", because=_TRUST, unless=("true",), bare="true")
+@unsupported("--disable-content-trust", because=_TRUST, unless=("true",), bare="true")
 def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bool) -> None:
     """Pull an image from a registry"""
     from minidock.cli.output.progress_layers import layers_progress
@@ -43,7 +43,7 @@ def pull(arguments: tuple[str, ...], *, all_tags: bool, platform: str, quiet: bo
 
 
 def pull_for_container(store: Store, image: str, *, platform: str, quiet: bool) -> None:
-    """Pull the image of a container that is to be made; all lines go to standard error."""
+    """Pull the image of a new container; progress goes to stderr."""
     from minidock.cli.output.progress_layers import layers_progress
     from minidock.engine.registry.pull import pull as pull_image
 
@@ -59,6 +59,6 @@ def pull_for_container(store: Store, image: str, *, platform: str, quiet: bool) 
 def search(arguments: tuple[str, ...], **flags: object) -> None:
     """Search Docker Hub for images (in a browser)"""
     raise UsageError(
-        "search is not available: it is a service of Docker Hub's own, not of registries",
+        "search is not available: it is a service of Docker Hub, not part of the registry API",
         hint=f"{SEARCH_PAGE}?q={arguments[0]}     in a browser",
     )

@@ -1,4 +1,4 @@
-"""`push`: images to registries."""
+"""`push`: upload images to registries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
-from minidock.cli.frame.pflag import refused, switch
+from minidock.cli.frame.pflag import switch, unsupported
 from minidock.errors import UsageError
 from minidock.paths import Store
 
@@ -14,7 +14,12 @@ from minidock.paths import Store
 @command("NAME[:TAG]", at_least=1, at_most=1, complete=images)
 @switch("-a", "--all-tags", help="Push all tags of the image")
 @switch("-q", "--quiet", help="Suppress verbose output")
-@refused("--disable-content-trust", because="images are not signed", unless=("true",), bare="true")
+@unsupported(
+    "--disable-content-trust",
+    because="image signatures are not supported",
+    unless=("true",),
+    bare="true",
+)
 def push(arguments: tuple[str, ...], *, all_tags: bool, quiet: bool) -> None:
     """Push an image to a registry"""
     from minidock.cli.output.progress_layers import layers_progress

@@ -1,7 +1,7 @@
-"""`run` and `create`: from an image to a container.
+"""`run` and `create`: create a container from an image.
 
-The flags become Docker's ContainerCreate body (flags_run.py); the engine does the rest. This module
-knows the order of things that a person sees: the id, the id's file, the exit code.
+The flags become Docker's ContainerCreate body (run_flags.py); the engine does the rest. This module
+prints the ID, writes the --cidfile and returns the exit code.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from minidock.cli.flags.run_flags import container_create_body, run_flags
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import images
-from minidock.cli.frame.pflag import Parsed, switch, value, values
-from minidock.cli.frame.terminal import need_terminal
+from minidock.cli.frame.pflag import FlagType, switch, value, values
+from minidock.cli.frame.terminal import require_terminal
 from minidock.errors import ImageNotFound, MinidockError, NameInUse, UsageError
 from minidock.paths import Store
 
@@ -39,7 +39,7 @@ def _explanation(text: str) -> str:
 @switch("--sig-proxy", default=True, help="Forward received signals to the process")
 @value(
     "--explain",
-    type=Parsed("[=text|json]", _explanation),
+    type=FlagType("[=text|json]", _explanation),
     bare="text",
     help="Print each kernel call as it happens",
 )
@@ -62,26 +62,26 @@ def run(
     """Create a container from an image and start it"""
     if step and (detach or explain or without):
         flag = "--detach" if detach else "--explain" if explain else "--without"
-        raise _not_to_be_stepped(flag)
-    told_in = _language(lang, report_text=bool(explain or step))
+        raise _conflict_with_step(flag)
+    output_language = _language(lang, report_text=bool(explain or step))
     body = container_create_body(flags, arguments, detach=detach)
     isolations = _leave_out(body, without, yes_in_a_vm=yes_in_a_vm)
     attachment = None if detach else _attachment(body, flags["detach_keys"], sig_proxy=sig_proxy)
     store = Store()
     container = _create(store, body, flags)
-    if step and told_in is not None:
+    if step and output_language is not None:
         from minidock.cli.verbs.step import run_in_steps
 
-        return run_in_steps(container, attachment, told_in)
-    listener, view = _listener(container, explain, told_in, isolations)
+        return run_in_steps(container, attachment, output_language)
+    listener, view = _listener(container, explain, output_language, isolations)
     return _start(store, container, attachment, listener, view)
 
 
-def _not_to_be_stepped(flag: str) -> UsageError:
+def _conflict_with_step(flag: str) -> UsageError:
     because = {
-        "--detach": "who detaches is not there to be asked",
-        "--explain": "--step tells of each act before it is done",
-        "--without": "its probes need a container that is made in one go",
+        "--detach": "--step prompts on the terminal, which --detach gives up",
+        "--explain": "--step already prints each operation, before it runs",
+        "--without": "the probes of --without need a container that starts without pauses",
     }
     return UsageError(f"--step and {flag} exclude each other", hint=because[flag])
 
@@ -100,19 +100,19 @@ def create(arguments: tuple[str, ...], **flags: Any) -> None:
     try:
         print(_create(Store(), body, flags).id)
     except MinidockError as error:
-        error.exit_code = 1  # the flags are well formed; what they ask for cannot be had
+        error.exit_code = 1  # the flags are well formed, but cannot be satisfied
         raise
 
 
 def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
-    """Make the container, and write its id to --cidfile, which must not exist."""
+    """Create the container, and write its ID to --cidfile, which must not exist."""
     from minidock.engine.container.validation import warnings_of
 
     id_file = _IdFile(flags["cidfile"])
     try:
         if flags["pull"] == "always":
             _pull(store, body, flags)
-        container = _created_or_pulled(store, body, flags)
+        container = _create_or_pull(store, body, flags)
     except NameInUse as error:
         id_file.remove()
         error.hint = _taken(flags["name"])
@@ -126,8 +126,8 @@ def _create(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Contai
     return container
 
 
-def _created_or_pulled(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
-    """Make the container, its image pulled where it is not here and that is allowed."""
+def _create_or_pull(store: Store, body: dict[str, Any], flags: dict[str, Any]) -> Container:
+    """Create the container; pull its image if it is missing and --pull allows it."""
     from minidock.engine.container.create import create as create_container
 
     name = flags["name"] or None
@@ -160,10 +160,10 @@ def _where_from(store: Store, name: str) -> str:
 
 
 def _leave_out(body: dict[str, Any], without: tuple[str, ...], *, yes_in_a_vm: bool) -> list[str]:
-    """Change the body for --without; returns the walls that are left out."""
+    """Apply --without to the body; returns the isolations that are omitted."""
     if not without:
         if yes_in_a_vm:
-            raise UsageError("--yes-in-a-vm goes with --without mount or --without pivot_root")
+            raise UsageError("--yes-in-a-vm requires --without mount or --without pivot_root")
         return []
     from minidock.engine.doctor.virtual import is_virtual_machine
     from minidock.teach.without.isolations import leave_out, parse_isolations
@@ -184,16 +184,16 @@ def _start(
 
     try:
         return start(store, container.id, attach=attachment, on_record=on_record, view=view) or 0
-    finally:  # also where it did not start: it is there, and this is how to name it
+    finally:  # also after a failed start: the container exists, and this is its ID
         if attachment is None or not (attachment.stdout or attachment.stderr):
             print(container.id, flush=True)
 
 
 def _language(lang: str | None, *, report_text: bool) -> Language | None:
-    """What --explain and --step are told in; None where nothing is told."""
+    """Return the language of --explain and --step; None without them."""
     if not report_text:
         if lang is not None:
-            raise UsageError("--lang is the language of --explain", hint="add --explain")
+            raise UsageError("--lang requires --explain or --step", hint="add --explain")
         return None
     from minidock.teach.language import language
 
@@ -201,10 +201,13 @@ def _language(lang: str | None, *, report_text: bool) -> Language | None:
 
 
 def _listener(
-    container: Container, explain: str | None, told_in: Language | None, isolations: list[str]
+    container: Container,
+    explain: str | None,
+    output_language: Language | None,
+    isolations: list[str],
 ) -> tuple[Callable[[str], None] | None, str]:
-    """Who gets what the monitor tells, and the view that is to tell something; warns before."""
-    journal_printer = _narrator(container, explain, told_in)
+    """Return the callback for the monitor's records and its view, after printing warnings."""
+    journal_printer = _narrator(container, explain, output_language)
     if not isolations:
         return journal_printer, ""
     from minidock.teach.without.report import VIEW, Report, warning
@@ -216,14 +219,14 @@ def _listener(
 
 
 def _narrator(
-    container: Container, explain: str | None, told_in: Language | None
+    container: Container, explain: str | None, output_language: Language | None
 ) -> Callable[[str], None] | None:
-    """Who gets the journal's records as they happen."""
-    if told_in is None:
+    """Return the callback for --explain, or None."""
+    if output_language is None:
         return None
     from minidock.teach.explain import journal_printer
 
-    return journal_printer(container, as_json=explain == "json", language=told_in)
+    return journal_printer(container, as_json=explain == "json", language=output_language)
 
 
 def _attachment(
@@ -234,7 +237,7 @@ def _attachment(
     from minidock.engine.monitor.attach import Attachment
 
     if body["Tty"] and body["AttachStdin"]:
-        need_terminal("leave out -t, or -i")
+        require_terminal("leave out -t, or -i")
     return Attachment(
         stdin=body["AttachStdin"],
         stdout=body["AttachStdout"],
@@ -250,14 +253,14 @@ def _tagged(image: str) -> str:
 
 def _taken(name: str) -> str:
     return (
-        f"minidock start -ai {name}     goes on with that container\n"
-        f"minidock rm -f {name}         removes it\n"
-        "--name                        chooses another name"
+        f"minidock start -ai {name}     starts the existing container\n"
+        f"minidock rm -f {name}         removes the existing container\n"
+        "--name                        sets another name"
     )
 
 
 class _IdFile:
-    """The file of --cidfile: ours from before the container is made, gone if it is not."""
+    """The file of --cidfile: created before the container, removed if the creation fails."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""`script run …`: a run as one POSIX sh file."""
+"""`script run …`: write a run as a POSIX shell script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from minidock.cli.frame.lazy import Table
 
 _COMMANDS: Table = {
-    "run": ("Commands", "script:run", "Write the shell script that does what `run` would do"),
+    "run": ("Commands", "script:run", "Write a shell script equivalent to `run`"),
 }
 
 
@@ -40,10 +40,10 @@ script = Group(_COMMANDS, _script)
 @switch("-d", "--detach", help="Accepted as in run; the script stays in the foreground")
 @switch("--sig-proxy", default=True, help="Accepted as in run; does not change the script")
 def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: Any) -> None:
-    """Write the shell script that does what `run` would do
+    """Write a shell script equivalent to `run`
 
     minidock script run busybox echo hello > box.sh; sudo sh box.sh. It needs neither minidock nor
-    Python: docs/script.md tells what it needs, and what no shell can do.
+    Python: docs/script.md lists its requirements, and what a shell cannot do.
     """
     from minidock.cli.verbs.plan import planned
     from minidock.teach.script.script import script as compile_script
@@ -52,6 +52,6 @@ def run(arguments: tuple[str, ...], *, detach: bool, sig_proxy: bool, **flags: A
     made = planned(arguments, flags, detach=detach)
     text = compile_script(made, line.replace("\n", " "))
     if sys.stdout.isatty():
-        sys.stdout.write(text)  # to be looked at
+        sys.stdout.write(text)  # to read
     else:
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # to be run
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))  # to execute: exact bytes

@@ -1,11 +1,11 @@
-"""`start`: stopped containers run again, one of them attached if asked for."""
+"""`start`: start stopped containers, optionally attached to one."""
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import stopped_containers
 from minidock.cli.frame.failure import for_each
-from minidock.cli.frame.pflag import refused, switch, value
+from minidock.cli.frame.pflag import switch, unsupported, value
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store
 
@@ -14,8 +14,8 @@ from minidock.paths import Store
 @switch("-a", "--attach", help="Attach to stdout and stderr, and forward signals")
 @switch("-i", "--interactive", help="Attach container's STDIN")
 @value("--detach-keys", help="Key sequence that detaches (default ctrl-p,ctrl-q)")
-@refused("--checkpoint", because="checkpoints come later")
-@refused("--checkpoint-dir", because="checkpoints come later")
+@unsupported("--checkpoint", because="checkpoints are not supported")
+@unsupported("--checkpoint-dir", because="checkpoints are not supported")
 def start(
     arguments: tuple[str, ...], *, attach: bool, interactive: bool, detach_keys: str | None
 ) -> int:
@@ -39,5 +39,5 @@ def start(
     try:
         return start_container(store, arguments[0], attach=attachment) or 0
     except MinidockError as error:
-        error.exit_code = 1  # also for a command that is not there, where `run` says 127
+        error.exit_code = 1  # also for a missing command, where `run` exits with 127
         raise

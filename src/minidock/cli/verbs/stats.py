@@ -1,4 +1,4 @@
-"""`stats`: what containers use, as a table that is drawn anew each second, or once."""
+"""`stats`: the resource usage of containers, as a table that is refreshed each second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
 from minidock.cli.frame.pflag import switch, value
-from minidock.cli.frame.safe_output import unguarded
+from minidock.cli.frame.safe_output import raw_stream
 from minidock.cli.output.columns import Row
 from minidock.cli.output.human import binary_size, short_id, size
 from minidock.cli.output.table import write_rows
@@ -57,10 +57,10 @@ def stats(
             _row(sample, before.get(sample.container.id, sample), arguments, truncate=not no_trunc)
             for sample in samples
         ]
-        with redirect_stdout(io.StringIO()) as frame:  # a frame is one write: nothing flickers
+        with redirect_stdout(io.StringIO()) as frame:  # one write per frame avoids flicker
             write_rows(rows, format=format, columns=_COLUMNS, headings=_HEADINGS)
         if not no_stream:
-            unguarded(sys.stdout).write(_CLEAR)
+            raw_stream(sys.stdout).write(_CLEAR)
         sys.stdout.write(frame.getvalue())
         sys.stdout.flush()
         if no_stream or (arguments and not samples):
@@ -72,7 +72,7 @@ def stats(
 def _containers(
     store: Store, names: tuple[str, ...], *, all: bool, known: dict[str, Sample] | None = None
 ) -> list[Container]:
-    """Those that are shown. known: those of the last frame, which may have gone since."""
+    """Return the containers to show. known: those of the last frame."""
     from minidock.engine.container.lookup import find, list_containers
 
     if not names:

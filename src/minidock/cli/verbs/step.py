@@ -1,4 +1,4 @@
-"""`run --step`: the container is made one act at a time, as somebody says on stdin."""
+"""`run --step`: create a container one operation at a time, with a prompt on stdin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def run_in_steps(container: Container, attachment: Attachment | None, language: Language) -> int:
-    """Start a new container in steps, and stay with it; returns its exit code.
+    """Start a new container in steps and stay attached; returns its exit code.
 
-    Raises Aborted where it was given up: then it is gone.
+    Raises Aborted if the user aborted; the container is removed then.
     """
     debugger = Debugger(
         container,

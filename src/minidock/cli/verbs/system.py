@@ -1,4 +1,4 @@
-"""`version`, `info` and `system …`: what minidock is, and what it finds on this machine.
+"""`version`, `info` and `system …`: the version of minidock, and information about this machine.
 
 Source: Docker Engine API 1.45, SystemVersion and SystemInfo, whose names --format uses.
 """
@@ -9,13 +9,13 @@ import os
 import platform
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import FIELDS, FormatError
+from minidock.cli.frame.failure import FIELDS_HINT, FormatError
 from minidock.cli.frame.lazy import Group
 from minidock.cli.frame.pflag import value
 from minidock.cli.frame.version import API_VERSION, VERSION
 from minidock.cli.output.go_types import typed
 from minidock.cli.output.human import binary_size
-from minidock.cli.output.inspecting import parsed_template
+from minidock.cli.output.inspect_output import parsed_template
 from minidock.cli.output.template.values import TemplateError
 from minidock.paths import Store
 
@@ -52,13 +52,13 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def _print(format: str, kind: str, document: dict[str, Any]) -> None:
-    """One document through a template; "json" is all of it."""
+    """Print a document by a template; "json" prints all of it."""
     template = parsed_template("{{json .}}" if format == "json" else format)
     try:
         print(template.render(typed(kind, document)))
     except TemplateError as error:
-        print()  # Docker's client ends the line that it could not fill
-        raise FormatError(str(error), hint=FIELDS) from None
+        print()  # as Docker's client does
+        raise FormatError(str(error), hint=FIELDS_HINT) from None
 
 
 @command(needs_root=False)
@@ -145,7 +145,7 @@ def _fields(fields: dict[str, Any], *, width: int = 0) -> None:
 
 
 def _information(store: Store) -> dict[str, Any]:
-    """What SystemInfo says of this machine and this store."""
+    """Return SystemInfo of this machine and this store."""
     from minidock.cli.output.sizes import listed_images
     from minidock.engine.container.lookup import list_containers
     from minidock.kernel import cgroup, cgroup_tree
@@ -197,7 +197,7 @@ def _information(store: Store) -> dict[str, Any]:
 
 
 def _filesystem_of(path: str) -> str:
-    """The type of the file system that a path is on, from /proc/self/mountinfo (proc(5))."""
+    """Return the type of the file system of a path, from /proc/self/mountinfo (proc(5))."""
     from minidock.kernel.mount import mount_table
 
     while not os.path.exists(path):

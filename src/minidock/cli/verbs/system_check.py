@@ -1,18 +1,18 @@
-"""`system check`: what minidock left on this machine, and what is damaged; --repair mends it.
+"""`system check`: leftovers of minidock on this machine, and damaged files; --repair fixes both.
 
-The exit code is 0 where nothing is left, 1 where something is.
+The exit code is 1 if there are leftovers or damaged files, else 0.
 """
 
 from __future__ import annotations
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.failure import complain
+from minidock.cli.frame.failure import print_error
 from minidock.cli.frame.pflag import switch
 from minidock.errors import MinidockError, UsageError
 from minidock.paths import Store
 
-_REPAIR = "`minidock system check --repair` removes it, and sets aside what is damaged"
-_NOTHING = "nothing is left behind"
+_REPAIR = "`minidock system check --repair` removes leftovers, and moves damaged files to damaged/"
+_NOTHING = "no leftovers"
 
 
 @command()
@@ -20,17 +20,17 @@ _NOTHING = "nothing is left behind"
 @switch("-a", "--all", help="Also list resources kept for the next container")
 @switch("-q", "--quiet", help="Print nothing; report by the exit code")
 def check(arguments: tuple[str, ...], *, repair: bool, all: bool, quiet: bool) -> int:
-    """List what minidock left on this machine and nothing needs any more, and what is damaged
+    """List leftovers of minidock on this machine, and damaged files of the store
 
-    These are mounts, links, firewall rules, cgroups, processes, addresses, directories and files
-    of this store: after a kill -9, or where somebody removed half of something by hand. What a
-    container that runs needs is never among them, nor what is kept for the next one (the bridge,
-    the sealed interpreter): "minidock system down" removes that. Damaged files of the store are
-    listed too; --repair renames them into its directory damaged/, and makes anew what it can. The
-    exit code is 1 if there is something left.
+    Leftovers are mounts, network devices, firewall rules, cgroups, processes, addresses,
+    directories and files of this store that nothing needs, after a kill -9 or an incomplete manual
+    removal. Resources of running containers are never listed, nor those kept for the next container
+    (the bridge, the sealed interpreter), which "minidock system down" removes. --repair removes
+    leftovers, moves damaged files to the store's directory damaged/, and recreates what it can. The
+    exit code is 1 if there are leftovers or damaged files, else 0.
     """
     if all and (repair or quiet):
-        raise UsageError("--all lists what is kept: not with --repair or --quiet")
+        raise UsageError("--all excludes --repair and --quiet")
     store = Store()
     code = _repair(store, quiet=quiet) if repair else _list(store, quiet=quiet)
     if all:
@@ -50,7 +50,7 @@ def _list(store: Store, *, quiet: bool) -> int:
         for thing in found:
             print(_line(thing.kind, thing.name, thing.why))
         if found:
-            print(f"\n{_things(len(found))} left; {_REPAIR}")
+            print(f"\n{_count_leftovers(len(found))}; {_REPAIR}")
         else:
             print(_NOTHING)
     return 1 if found else 0
@@ -62,7 +62,7 @@ def _repair(store: Store, *, quiet: bool) -> int:
     done = repair(store)
     for thing, error in done:
         if error is not None:
-            complain(MinidockError(f"{thing.kind} {thing.name}: {error}", hint=error.hint))
+            print_error(MinidockError(f"{thing.kind} {thing.name}: {error}", hint=error.hint))
         elif not quiet:
             verb = "set aside" if thing.kind == "damaged" else "removed"
             print(f"{verb} {_line(thing.kind, thing.name, thing.why)}")
@@ -75,5 +75,5 @@ def _line(kind: str, name: str, why: str) -> str:
     return f"{kind:<10}{name}   {why}"
 
 
-def _things(count: int) -> str:
-    return "1 thing is" if count == 1 else f"{count} things are"
+def _count_leftovers(count: int) -> str:
+    return "1 leftover" if count == 1 else f"{count} leftovers"

@@ -1,4 +1,4 @@
-"""`system df`: how much of the disk images, containers, volumes and the build cache take."""
+"""`system df`: disk usage of images, containers, volumes and the build cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADINGS = {
 
 
 class Usage:
-    """What one kind of things takes. free_bytes: of those that nobody uses."""
+    """Disk usage of one kind of objects. free_bytes: that of unused ones."""
 
     def __init__(self, kind: str, count: int, active: int, all_bytes: int, free_bytes: int) -> None:
         self.kind = kind
@@ -68,7 +68,7 @@ def _row(usage: Usage) -> Row:
 
 
 def _images(store: Store) -> Usage:
-    """Each layer counts once; what an image that is used shares with others counts as free."""
+    """Count each layer once; layers that a used image shares with others count as reclaimable."""
     from minidock.engine.store.container_json import documents
 
     images, holders, sizes = images_and_layers(store)

@@ -75,7 +75,7 @@ def write_details(store: Store, *, format: str) -> None:
 
 def _write_object(store: Store, format: str) -> None:
     from minidock.cli.output.go_types import typed
-    from minidock.cli.output.inspecting import parsed_template
+    from minidock.cli.output.inspect_output import parsed_template
     from minidock.cli.output.template.template import TemplateError
 
     whole = {
@@ -91,25 +91,25 @@ def _write_object(store: Store, format: str) -> None:
         text = template.render(typed("*formatter.diskUsageContext", whole))
     except TemplateError as error:
         raise BadField(f"template parsing error: {error}") from None
-    if format == "json":  # Go's encoder keeps these out of pages of HTML
+    if format == "json":  # escaped by Go's encoder, for HTML
         for character in "<>&":
             text = text.replace(character, f"\\u{ord(character):04x}")
-    sys.stdout.write(text)  # Docker ends it with no newline
+    sys.stdout.write(text)  # without a newline, as Docker does
 
 
 class BadField(MinidockError):
-    """A template that asks for what there is not."""
+    """A template with an unknown field."""
 
     exit_code = 1
 
 
 def _shown(row: Row, fields: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A row's cells as a template sees them; those that take an argument are none."""
+    """Return the cells of a row for a template, without those that take an argument."""
     return {name: row.cells[name]() for name in fields or sorted(row.cells) if name != "Label"}
 
 
 def _images(store: Store, *, truncate: bool) -> list[Row]:
-    """One row an image: its first name, and how much of it no other image has."""
+    """Return one row per image: its first name, its shared and unique size."""
     from minidock.cli.verbs.image_list import NONE, row
     from minidock.engine.store.container_json import documents
 
@@ -171,7 +171,7 @@ def _cached(store: Store) -> list[CacheRecord]:
 
 
 def _cache_row(one: CacheRecord) -> Row:
-    """A record of the build cache; when it was made, and how often it was used, is not kept."""
+    """Return the row of a cache record; creation time and usage count are not recorded."""
     return Row(
         "formatter.buildCacheContext",
         {

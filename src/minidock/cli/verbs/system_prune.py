@@ -1,4 +1,4 @@
-"""`system prune`: all that nobody uses goes, one kind after the other, after one question."""
+"""`system prune`: remove unused objects of all kinds, after one confirmation."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def prune(
     arguments: tuple[str, ...], *, all: bool, filter: Filters, force: bool, volumes: bool
 ) -> None:
     """Remove unused data"""
-    from minidock.cli.frame.confirm import confirmed
+    from minidock.cli.frame.confirm import confirm
     from minidock.cli.verbs.image_prune import prune_images
     from minidock.cli.verbs.network_change import prune_networks
     from minidock.cli.verbs.prune import check_until, prune_containers, prune_volumes
 
     _check(filter, volumes=volumes)
     check_until(filter)
-    if not force and not confirmed(_warning(filter, everything=all, volumes=volumes)):
+    if not force and not confirm(_warning(filter, everything=all, volumes=volumes)):
         return
     store = Store()
     deleted, reclaimed = prune_containers(store, filter)
@@ -61,7 +61,9 @@ def _tell(heading: str, names: list[str]) -> None:
 def _check(filters: Filters, *, volumes: bool) -> None:
     for name, _ in filters:
         if name not in _KNOWN:
-            raise BadFilter(f"invalid filter '{name}'", hint=f"there are {', '.join(_KNOWN)}")
+            raise BadFilter(
+                f"invalid filter '{name}'", hint=f"supported filters: {', '.join(_KNOWN)}"
+            )
         if name == "until" and volumes:
             raise BadFilter('the "until" filter is not supported with "--volumes"')
 
@@ -86,7 +88,7 @@ def _warning(filters: Filters, *, everything: bool, volumes: bool) -> str:
 def _prune_build_cache(
     store: Store, filters: Filters, *, everything: bool
 ) -> tuple[list[str], int]:
-    """The cache knows no labels: where the user wants some, it stays."""
+    """Prune the build cache; with label filters it stays, since records have no labels."""
     from minidock.cli.verbs.prune import until
     from minidock.engine.build.prune import prune as prune_cache
 

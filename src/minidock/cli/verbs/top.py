@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import running_containers
-from minidock.cli.output.columns import aligned
+from minidock.cli.output.columns import align
 from minidock.paths import Store
 
 
@@ -16,5 +16,5 @@ def top(arguments: tuple[str, ...]) -> None:
     from minidock.engine.lifecycle.top import top as ps
 
     titles, rows = ps(Store(), arguments[0], list(arguments[1:]))
-    for line in aligned(["\t".join(row) for row in (titles, *rows)], minimum=20):
+    for line in align(["\t".join(row) for row in (titles, *rows)], minimum=20):
         print(line)

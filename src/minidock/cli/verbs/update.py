@@ -1,4 +1,4 @@
-"""`update`: other limits for containers that there are."""
+"""`update`: change limits and restart policy of existing containers."""
 
 from __future__ import annotations
 

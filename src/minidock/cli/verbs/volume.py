@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from minidock.cli.flags.filters import chosen, filter_flag, has_label, matches, truth
+from minidock.cli.flags.filters import (
+    apply_filters,
+    filter_flag,
+    has_label,
+    matches_regexp,
+    parse_filter_bool,
+)
 from minidock.cli.flags.process_flags import labels
 from minidock.cli.frame.command import command
 from minidock.cli.frame.complete import volumes
 from minidock.cli.frame.failure import for_each
 from minidock.cli.frame.lazy import Group
-from minidock.cli.frame.pflag import Parsed, refused, switch, value, values
+from minidock.cli.frame.pflag import FlagType, switch, unsupported, value, values
 from minidock.cli.output.columns import Row
-from minidock.cli.output.inspecting import inspect_all
+from minidock.cli.output.inspect_output import inspect_all
 from minidock.cli.output.table import write_column, write_rows
 from minidock.paths import Store
 
@@ -49,13 +55,15 @@ def _volume(given: dict[str, Any]) -> None:
     """Manage volumes"""
 
 
-def _of_a_swarm(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Docker's flags for volumes of a cluster's storage."""
+def _swarm_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare Docker's flags for cluster volumes, which are refused."""
     for name in (
         "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing",
         "topology-preferred", "topology-required", "type",
     ):  # fmt: skip
-        function = refused(f"--{name}", because="it is for the volumes of a swarm")(function)
+        function = unsupported(f"--{name}", because="Swarm cluster volumes are not supported")(
+            function
+        )
     return function
 
 
@@ -63,15 +71,15 @@ volume = Group(
     _COMMANDS,
     _volume,
     aliases={"list": "ls", "remove": "rm"},
-    absent={"update": "it is for the volumes of a swarm"},
+    absent={"update": "Swarm cluster volumes are not supported"},
 )
 
 
 @command("[VOLUME]", at_most=1)
 @value("-d", "--driver", default="local", help="Volume driver; only local is available")
 @values("--label", help="Set a label of the volume (NAME=VALUE)")
-@values("-o", "--opt", type=Parsed("map", str), help="Set driver specific options (NAME=VALUE)")
-@_of_a_swarm
+@values("-o", "--opt", type=FlagType("map", str), help="Set driver specific options (NAME=VALUE)")
+@_swarm_flags
 def create(
     arguments: tuple[str, ...], *, driver: str, label: tuple[str, ...], opt: tuple[str, ...]
 ) -> None:
@@ -95,7 +103,9 @@ def create(
     help="Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
 )
 @switch("-q", "--quiet", help="Print only volume names")
-@refused("--cluster", because="cluster volumes belong to swarms", bare="true", unless=("false",))
+@unsupported(
+    "--cluster", because="Swarm cluster volumes are not supported", bare="true", unless=("false",)
+)
 def ls(
     arguments: tuple[str, ...], *, filter: tuple[tuple[str, str], ...], format: str, quiet: bool
 ) -> None:
@@ -103,7 +113,7 @@ def ls(
     from minidock.engine.container import volumes as engine
 
     store = Store()
-    found = chosen(engine.list(store), filter, _tests(store))
+    found = apply_filters(engine.list(store), filter, _tests(store))
     rows = [row(found_one) for found_one in found]
     if quiet:
         write_column(rows, "Name")
@@ -137,10 +147,12 @@ def _tests(store: Store) -> dict[str, Test]:
 
     used = used_by(store)
     return {
-        "dangling": lambda v, wanted: truth("dangling", wanted) == (v["Name"] not in used),
+        "dangling": lambda v, wanted: (
+            parse_filter_bool("dangling", wanted) == (v["Name"] not in used)
+        ),
         "driver": lambda v, wanted: v["Driver"] == wanted,
         "label": lambda v, wanted: has_label(v["Labels"], wanted),
-        "name": lambda v, wanted: matches(wanted, v["Name"]),
+        "name": lambda v, wanted: matches_regexp(wanted, v["Name"]),
     }
 
 

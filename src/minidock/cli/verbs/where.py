@@ -1,11 +1,11 @@
-"""`where`: where a container, an image, a volume, or one file of them lives."""
+"""`where`: show where a container, an image, a volume or one of its files is stored."""
 
 from __future__ import annotations
 
 import sys
 
 from minidock.cli.frame.command import command
-from minidock.cli.frame.complete import named_things
+from minidock.cli.frame.complete import containers_images_volumes
 from minidock.cli.frame.pflag import switch, value
 from minidock.errors import NotFound, UsageError
 from minidock.paths import Store
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "CONTAINER[:PATH]|IMAGE[:PATH]|VOLUME",
     at_least=1,
     at_most=1,
-    complete=named_things,
+    complete=containers_images_volumes,
 )
 @switch("--json", help="Print JSON, with full paths and commands")
 @value(
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     help="Type of the object, if several have the name: container, image or volume",
 )
 def where(arguments: tuple[str, ...], *, json: bool, type: str) -> None:
-    """Show where each part lives, on this disk and in the kernel
+    """Show where each part of an object is stored, on disk and in the kernel
 
-    With the command to look at it oneself. With a PATH: which layer the file comes from, and what
-    the other layers have there.
+    Each part has the command that shows it. With a PATH: the layer that the file comes from, and
+    the entries of the other layers at that path.
     """
     reference, colon, path = arguments[0].partition(":/")
     if type not in ("", *_FINDERS):
@@ -66,7 +66,7 @@ def _where_path(store: Store, reference: str, path: str, *, type: str, as_json: 
 def _answer(
     store: Store, reference: str, path: str, type: str
 ) -> tuple[MountedPath | Story, dict[str, str]]:
-    """Of a container, and if there is none of an image: what a path is; and names for its paths."""
+    """Explain a path of a container or else of an image; returns variables for its paths too."""
     from minidock.engine.container.lookup import find
     from minidock.engine.image.images import ImageStore
     from minidock.teach.layers.find import of_image
@@ -76,7 +76,7 @@ def _answer(
     if type == "volume":
         raise UsageError(
             "a volume has no layers",
-            hint=f"minidock where {reference}     tells where its files are",
+            hint=f"minidock where {reference}     shows where its files are",
         )
     if type != "image":
         try:
@@ -106,9 +106,9 @@ def _locate(store: Store, reference: str, type: str) -> Location:
 
 def _nothing(what: str, reference: str) -> NotFound:
     name, colon, path = reference.partition(":")
-    hint = "`minidock ps -a`, `images` and `volume ls` list what there is"
+    hint = "list them with `minidock ps -a`, `minidock images` and `minidock volume ls`"
     if colon and "/" in path:
-        hint = f"a path in it begins with a slash: minidock where {name}:/{path}"
+        hint = f"the path must begin with a slash: minidock where {name}:/{path}"
     return NotFound(f"No such {what}: {reference}", hint=hint)
 
 

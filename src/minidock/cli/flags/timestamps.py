@@ -1,4 +1,4 @@
-"""Moments as flags spell them: "42m" ago, "2024-05-06T07:08:09Z", seconds since 1970."""
+"""Timestamps in flags: "42m" (ago), "2024-05-06T07:08:09Z", seconds since 1970."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from minidock.cli.flags.units import duration_nanoseconds
 from minidock.numerals import decimal_fraction
 
 
-def parse_moment(text: str) -> float:
-    """A moment in seconds since 1970.
+def parse_timestamp(text: str) -> float:
+    """Parse a timestamp; returns seconds since 1970.
 
     A duration ("10m", "1h30m") counts back from now; a date without a zone is local time.
     Raises ValueError.
@@ -18,7 +18,7 @@ def parse_moment(text: str) -> float:
     try:
         return time.time() - duration_nanoseconds(text) / 1e9
     except ValueError:
-        pass  # no duration: a number or a date, then
+        pass  # not a duration: a number or a date
     try:
         return decimal_fraction(text)
     except ValueError:

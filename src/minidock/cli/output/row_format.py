@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from minidock.cli.frame.failure import FIELDS, SYNTAX, FormatError
-from minidock.cli.output.columns import aligned
+from minidock.cli.frame.failure import FIELDS_HINT, SYNTAX_HINT, FormatError
+from minidock.cli.output.columns import align
 from minidock.cli.output.template.functions import Function
 from minidock.cli.output.template.template import Template
 from minidock.cli.output.template.values import Struct, TemplateError, html_safe, json_text
@@ -63,7 +63,7 @@ class _Heading(Struct):
         return self._headings.get(name)
 
 
-def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> list[str]:
+def format_rows(rows: Iterable[Row], format: str, headings: dict[str, str]) -> list[str]:
     """The lines that a --format makes of rows.
 
     Raises FormatError for what is no template, and for what these rows do not have.
@@ -74,7 +74,7 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
     try:
         template = Template(text)
     except TemplateError as error:
-        raise FormatError(f"template parsing error: {error}", hint=SYNTAX) from None
+        raise FormatError(f"template parsing error: {error}", hint=SYNTAX_HINT) from None
     functions = {"json": Function(_row_json, "any")}
     try:
         lines = [template.render(RowFields(row), functions=functions) for row in rows]
@@ -82,8 +82,8 @@ def formatted(rows: Iterable[Row], format: str, headings: dict[str, str]) -> lis
             return lines
         heading = template.render(_Heading(headings), functions=_ON_HEADINGS)
     except TemplateError as error:
-        raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
-    return aligned([heading, *lines])
+        raise FormatError(f"template parsing error: {error}", hint=FIELDS_HINT) from None
+    return align([heading, *lines])
 
 
 def _row_json(value: Any) -> str:
@@ -99,8 +99,8 @@ def check_against(row: Row, format: str) -> None:
     try:
         template = Template(format)
     except TemplateError as error:
-        raise FormatError(f"failed to parse template: {error}", hint=SYNTAX) from None
+        raise FormatError(f"failed to parse template: {error}", hint=SYNTAX_HINT) from None
     try:
         template.render(RowFields(row))
     except TemplateError as error:
-        raise FormatError(f"failed to execute template: {error}", hint=FIELDS) from None
+        raise FormatError(f"failed to execute template: {error}", hint=FIELDS_HINT) from None

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import json
 
-from minidock.cli.frame.failure import FIELDS, SYNTAX, FormatError, FormatSyntaxError, complain
+from minidock.cli.frame.failure import (
+    FIELDS_HINT,
+    SYNTAX_HINT,
+    FormatError,
+    FormatSyntaxError,
+    print_error,
+)
 from minidock.cli.output.go_types import in_order, raw, typed
 from minidock.cli.output.template.template import Template, TemplateError
 from minidock.errors import MinidockError
@@ -24,7 +30,7 @@ def parsed_template(text: str) -> Template:
     try:
         return Template(text)
     except TemplateError as error:
-        raise FormatSyntaxError(f"template parsing error: {error}", hint=SYNTAX) from None
+        raise FormatSyntaxError(f"template parsing error: {error}", hint=SYNTAX_HINT) from None
 
 
 def render_object(template: Template, kind: str, document: dict[str, Any]) -> str:
@@ -35,7 +41,7 @@ def render_object(template: Template, kind: str, document: dict[str, Any]) -> st
         try:
             return template.render(raw(document), missing_key_is_error=True)
         except TemplateError as error:
-            raise FormatError(f"template parsing error: {error}", hint=FIELDS) from None
+            raise FormatError(f"template parsing error: {error}", hint=FIELDS_HINT) from None
 
 
 def inspect_all(
@@ -69,5 +75,5 @@ def inspect_all(
     else:
         print(json.dumps(documents, indent=4, ensure_ascii=False))
     for failure in errors:
-        complain(failure)
+        print_error(failure)
     return 1 if errors else 0

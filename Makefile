@@ -1,24 +1,24 @@
-# make check     ruff, mypy, import-linter, shellcheck, and the tests that need no root
-# make test      installs what the tests need, then runs all of them (root)
-# make vm-test   the kernel's and the e2e tests once more, in a machine with cgroup v2 (root; or ARCH=arm64)
-# make coverage  which lines and branches of src the tests have run (root; TESTS="tests/unit" for a part)
-# make docs      docs/how-it-works with what its commands print today (root)
-# make stress    a hundred containers started and removed, eight at a time (root)
-# make long      all tests at full length: ten minutes of fuzzing, whole matrices of faults, each lab
-#                twenty times, the stress of `make stress` (root; hours)
-# make bench     the same work by minidock, docker and podman, in one run (root)
-# make box       the disposable machine out of Debian's packages, for `vagrant up` without internet
-# make vm-reset  the disposable machine as it was after its first `vagrant up`
-# make vagrant-test   all that README promises of the disposable machine, through Vagrant (root)
-# make release-check  everything: test, vm-test (both architectures), vagrant-test, long, bench (root; hours)
-# make lock      the versions and hashes that install.sh takes, as they are today (with Python 3.11)
-# make install   minidock in /opt/minidock, commands in /usr/local/bin (root)
-# make clean     removes what the others made in this directory
+# make check     run ruff, mypy, import-linter, shellcheck, and the tests that need no root
+# make test      install the test requirements, then run all tests (root)
+# make vm-test   run the kernel and e2e tests in a VM with cgroup v2 (root; or ARCH=arm64)
+# make coverage  measure line and branch coverage of src (root; TESTS="tests/unit" for a part)
+# make docs      update docs/how-it-works with the current output of its commands (root)
+# make stress    start and remove a hundred containers, eight at a time (root)
+# make long      run all tests at full length: ten minutes of fuzzing, complete fault matrices, each lab
+#                twenty times, the stress test (root; hours)
+# make bench     benchmark minidock, docker and podman in one run (root)
+# make box       build the disposable VM from Debian packages, for `vagrant up` without Internet access
+# make vm-reset  restore the disposable VM to the state after its first `vagrant up`
+# make vagrant-test   test all that README.md says about the disposable VM, with Vagrant (root)
+# make release-check  run test, vm-test (both architectures), vagrant-test, long, bench (root; hours)
+# make lock      update the versions and hashes that install.sh installs (with Python 3.11)
+# make install   install minidock in /opt/minidock, its commands in /usr/local/bin (root)
+# make clean     remove generated files from this directory
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# One more than processors: a test waits for much that is not one.
+# One more than processors: tests often wait for other things than the CPU.
 JOBS   ?= $(shell echo $$(($$(nproc) + 1)))
 SCRIPTS := install.sh needs.sh .ci/run $(wildcard images/*/recipe images/*/*.sh) \
            $(addprefix vagrant/,box provision.sh reset test tour) \
@@ -52,12 +52,12 @@ test-needs: $(VENV)/.ready
 	./needs.sh run test
 
 test:
-	@echo "make test, 1 of 3: packages that the tests hold minidock against (docker, podman, skopeo, ...)"
+	@echo "make test, 1 of 3: packages that the tests compare minidock with (docker, podman, skopeo, ...)"
 	@$(MAKE) --no-print-directory test-needs
 	@echo "make test, 2 of 3: lint"
 	@$(MAKE) --no-print-directory lint
-	@echo "make test, 3 of 3: all tests; a quarter of an hour on two processors. A Docker or a podman"
-	@echo "of this machine, and their containers, stay as they are."
+	@echo "make test, 3 of 3: all tests; a quarter of an hour on two processors. An installed Docker or"
+	@echo "podman, and its containers, are not changed."
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 vm-test:
@@ -65,11 +65,11 @@ vm-test:
 	$(PYTHON) tests/vm/run.py $(if $(ARCH),--arch $(ARCH)) \
 	    $(if $(TESTS),-- -n 2 --dist loadgroup -q $(TESTS))
 
-# Some tests look at what they import or ask of the kernel themselves, and fail here: not the figure.
+# Tests that check imports or system calls of their own process fail under coverage; ignore them.
 coverage: test-needs
 	rm -rf build/coverage
 	mkdir -p build/coverage
-	chmod 1777 build/coverage  # commands of ordinary users write there, too
+	chmod 1777 build/coverage  # unprivileged test commands write there too
 	-$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
@@ -102,8 +102,8 @@ release-check: test vm-test vagrant-test
 	$(MAKE) long
 	$(MAKE) bench
 
-# Resolved by the oldest Python of pyproject.toml: newer ones take what it takes. Without pip's own
-# configuration of this machine, whose packages nobody else has.
+# Resolve with the oldest Python of pyproject.toml: newer ones accept the same versions. Ignore this
+# machine's pip configuration, which may add local packages.
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
         --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links
 lock:

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Installs minidock for good, or takes it away again. As root, on Debian 13 or Ubuntu 24.04:
+# Install or uninstall minidock. Run as root, on Debian 13 or Ubuntu 24.04:
 #
-#   ./install.sh               the packages it needs, then minidock itself; Python's packages from PyPI,
-#                              in the versions and with the hashes of requirements.lock
-#   ./install.sh --editable    the same commands, but they run what is in this directory: an edit is
-#                              live. Python's packages are Debian's, so it needs no PyPI.
-#   ./install.sh --uninstall   takes away what this script put there, and where no container runs the
-#                              bridge and its rules; packages, images and containers stay
+#   ./install.sh               install the required packages, then minidock; its Python dependencies
+#                              come from PyPI, in the versions and with the hashes of requirements.lock
+#   ./install.sh --editable    install commands that run the source in this directory, so edits take
+#                              effect at once; Python dependencies are Debian packages, PyPI is not used
+#   ./install.sh --uninstall   remove what this script installed and, if no container runs, the bridge
+#                              and its firewall rules; packages, images and containers stay
 #
-# What it puts where (each can be moved by a variable of the same name):
+# Paths (override them with environment variables):
 #
 #   PREFIX=/opt/minidock       a virtual environment of /usr/bin/python3, byte-compiled
-#   BIN=/usr/local/bin         links to the two commands: sudo drops a virtual environment's PATH
+#   BIN=/usr/local/bin         symlinks to the two commands: sudo resets PATH
 #   SHARE=/usr/local/share     completions for bash, zsh and fish
-#   UNITS=/etc/systemd/system  where systemd runs: minidock.service, which at boot starts containers
-#                              with a restart policy, and at shutdown stops all of them
+#   UNITS=/etc/systemd/system  minidock.service, if systemd runs: it starts containers with a restart
+#                              policy at boot, and stops all containers at shutdown
 #
-# PYTHON=/usr/bin/python3 chooses the interpreter; NEEDS=no leaves the packages alone.
+# PYTHON=/usr/bin/python3 selects the interpreter; NEEDS=no skips the packages.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -35,7 +35,7 @@ fish_completion=$SHARE/fish/vendor_completions.d/minidock.fish
 say() { printf '%s\n' "install: $*"; }
 die() { printf '%s\n' "install: $*" >&2; exit 1; }
 
-# A unit in another place than systemd's own is only put there, for somebody to look at.
+# A unit outside of systemd's directory is only written, not enabled.
 install_unit() {
     [[ -d /run/systemd/system || $UNITS != "$SYSTEM_UNITS" ]] || return 0
     mkdir -p "$UNITS"
@@ -46,7 +46,7 @@ install_unit() {
     systemctl enable --now --quiet minidock.service
 }
 
-# Containers that run go on: the unit is not stopped, it is only not there any more.
+# Running containers continue: the unit is disabled and removed, not stopped.
 uninstall_unit() {
     [[ -e $UNITS/minidock.service ]] || return 0
     if [[ $UNITS == "$SYSTEM_UNITS" && -d /run/systemd/system ]]; then
@@ -55,13 +55,13 @@ uninstall_unit() {
     rm "$UNITS/minidock.service"
 }
 
-# While containers run, their network stays with them; the next reboot ends both.
+# Running containers keep their network until the next reboot.
 take_down() {
     [[ -x $PREFIX/bin/minidock && -d ${MINIDOCK_ROOT:-/var/lib/minidock} ]] || return 0
     if "$PREFIX/bin/minidock" system down; then
         [[ ! -d /run/systemd/system ]] || systemctl stop --quiet minidock-containers.service 2>/dev/null || true
     else
-        say "the bridge and its rules stay until the machine starts again"
+        say "the bridge and its firewall rules stay until the next reboot"
     fi
 }
 
@@ -69,19 +69,19 @@ uninstall() {
     take_down
     uninstall_unit
     for command in "${commands[@]}"; do
-        # Only our own link: someone may have put another minidock there.
+        # Remove only our own symlink, not another minidock.
         if [[ $(readlink "$BIN/$command" || true) == "$PREFIX/bin/$command" ]]; then
             rm "$BIN/$command"
         fi
     done
     rm -rf "$PREFIX"
     rm -f "$bash_completion" "$zsh_completion" "$fish_completion"
-    say "removed $PREFIX, the links in $BIN and the completions; images and containers stay in" \
+    say "removed $PREFIX, the symlinks in $BIN and the completions; images and containers stay in" \
         "/var/lib/minidock"
 }
 
-# A launcher of our own: pip's imports re and runs site, which cost each command 10 ms.
-# -I: nothing from PYTHON* variables, the home or the current directory; -S: no site.
+# Replace pip's launcher, which imports re and runs site: 10 ms for each command.
+# -I: ignore PYTHON* variables, the home and the current directory; -S: no site.
 write_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
     local source=${4:+"sys.path.insert(0, '$4')"}
     cat >"$PREFIX/bin/$1" <<END
@@ -97,9 +97,9 @@ END
     chmod 755 "$PREFIX/bin/$1"
 }
 
-# The runtime's commands run out of the sealed interpreter (minidock/runtime/seal.py). Where it is
-# mounted already, which is so after the first call since the machine was started, it is started at
-# once: a shell takes 1 ms, and starting Python twice would take 8 more.
+# The runtime runs in the sealed interpreter (minidock/runtime/seal.py). If that is mounted (after the
+# first call since boot), the launcher starts it directly: the shell takes 1 ms, a second start of
+# Python would take 8 ms.
 write_runtime_launcher() { # NAME MODULE SITE_PACKAGES [SOURCE]
     local source=${4:+"sys.path.insert(0, \"$4\")"}
     cat >"$PREFIX/bin/$1" <<END
@@ -118,18 +118,18 @@ END
 
 check_python() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "$PYTHON is older than Python 3.11; PYTHON=... chooses another"
+        die "$PYTHON is older than Python 3.11; select another with PYTHON=..."
 }
 
 install_minidock() {
     check_python
-    # Build everything first, so that a failed build leaves an older minidock as it was.
+    # Build first: a failed build leaves the installed minidock unchanged.
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     say "building minidock and its dependencies"
     "$PYTHON" -m venv "$work/venv"
-    # What runs as root later is what was locked (make lock), byte for byte; so is what builds it, which
-    # pip would fetch by itself otherwise, whatever version there is by then.
+    # Everything that will run as root, and the build requirements, must match the lock files (make lock)
+    # by hash; pip would otherwise fetch the latest build requirements.
     local pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
     "${pip[@]}" install --require-hashes --only-binary :all: -r requirements-build.lock
     "${pip[@]}" wheel --require-hashes --no-deps --no-build-isolation --wheel-dir "$work/wheels" -r requirements.lock
@@ -140,7 +140,7 @@ install_minidock() {
         install --no-index --no-compile "$work"/wheels/*.whl
     local packages
     packages=$("$PREFIX/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    # Here and not by pip, which follows PYTHONDONTWRITEBYTECODE: then each start would compile.
+    # Not by pip, which honours PYTHONDONTWRITEBYTECODE: each start would compile again.
     "$PREFIX/bin/python3" -m compileall -q "$packages"
 
     write_launcher minidock minidock.__main__ "$packages"
@@ -148,7 +148,7 @@ install_minidock() {
     link_and_complete
 }
 
-# Quick when it is there already: a virtual environment of the same Python stays.
+# An existing virtual environment of the same Python is kept.
 install_editable() {
     check_python
     local packages=/usr/lib/python3/dist-packages
@@ -171,7 +171,7 @@ link_and_complete() {
     "$PREFIX/bin/minidock" completion zsh >"$zsh_completion"
     "$PREFIX/bin/minidock" completion fish >"$fish_completion"
     install_unit
-    say "$("$BIN/minidock" --version) is in $PREFIX, its commands in $BIN"
+    say "$("$BIN/minidock" --version) is installed in $PREFIX, its commands in $BIN"
 }
 
 case ${1:-} in
@@ -186,5 +186,5 @@ case ${1:-} in
         install_editable
         ;;
     --uninstall) uninstall ;;
-    *) die "unknown argument '$1'; there are --editable and --uninstall" ;;
+    *) die "unknown argument '$1'; supported: --editable, --uninstall" ;;
 esac

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that minidock needs, those that are not there yet.
+# Install missing Debian packages that minidock needs, by group:
 #
-#   needs.sh run      to run containers
-#   needs.sh build    to build its Python dependencies (python-prctl is a C extension)
-#   needs.sh python   those dependencies as Debian has them, for install.sh --editable
-#   needs.sh lint     what `make check` needs besides Python's packages (libseccomp2 is for pyseccomp)
-#   needs.sh test     what the tests hold minidock against
-#   needs.sh bench    what `make bench` and tests/parity/table.py need besides
-#   needs.sh vm       to make the disposable machine's image and to start it (make vm-test)
-#   needs.sh arm64    the same for arm64 on a machine of another architecture (make vm-test ARCH=arm64)
-#   needs.sh vagrant  vagrant with libvirt, for make box, make vagrant-test and vagrant up
+#   needs.sh run      run containers
+#   needs.sh build    build the Python dependencies (python-prctl is a C extension)
+#   needs.sh python   the same dependencies as Debian packages, for install.sh --editable
+#   needs.sh lint     `make check`, in addition to Python packages (pyseccomp needs libseccomp2)
+#   needs.sh test     the programs that the tests compare minidock with
+#   needs.sh bench    `make bench` and tests/parity/table.py, in addition to test
+#   needs.sh vm       build and start the image of the disposable VM (make vm-test)
+#   needs.sh arm64    the same for arm64 on another architecture (make vm-test ARCH=arm64)
+#   needs.sh vagrant  Vagrant with libvirt, for make box, make vagrant-test and vagrant up
 #
-# Several may be named at once. Needs root only if something is missing.
+# Several groups may be given. Root is required only if a package is missing.
 set -euo pipefail
 
 case $(dpkg --print-architecture) in
@@ -31,8 +31,8 @@ test=(docker.io podman runc
 bench=(hyperfine netavark aardvark-dns)
 arm64=(qemu-system-arm qemu-user)
 vm=("$qemu" mmdebstrap debian-archive-keyring e2fsprogs openssh-client cpio xz-utils)
-# Packages that only some releases have: docker's client is inside docker.io on Ubuntu 24.04, and
-# Debian 12 has no buildx (the client of BuildKit, which `build` is held against).
+# Packages that only some releases have: Ubuntu 24.04 has the docker client in docker.io, and Debian 12
+# has no buildx (BuildKit's client, which the tests compare `build` with).
 if_known=(docker-cli docker-buildx)
 
 wanted=()
@@ -61,13 +61,13 @@ done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if [[ $(id -u) -ne 0 ]]; then
-    echo "needs.sh: only root can install these packages: ${missing[*]}" >&2
+    echo "needs.sh: run as root to install these packages: ${missing[*]}" >&2
     exit 1
 fi
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-quietly() { # apt's many lines are shown only if it fails
+quietly() { # show apt's output only on failure
     DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || {
         cat "$log" >&2
         echo "needs.sh: apt-get $1 failed" >&2

@@ -1,4 +1,4 @@
-"""-o FILE of `save` and `export`: an archive to a file, whole or not at all, or to stdout."""
+"""-o FILE of `save` and `export`: write an archive to a file, atomically, or to stdout."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """`with Output(path, "save image") as stream:` what is written appears when the block is over.
+    """`with Output(path, "save image") as stream:` the file appears at the end of the block.
 
     path: a file, or "" for stdout, which must not be a terminal. what: for the errors.
-    A file that was there before stays until then, and stays if the block fails.
+    An existing file is replaced only then; it stays if the block fails.
     """
 
     def __init__(self, path: str, what: str) -> None:
@@ -52,13 +52,13 @@ class Output:
             if kind is None:
                 self._finish(self._file)
         finally:
-            with suppress(OSError):  # what is not written by now need not be
+            with suppress(OSError):  # the data was flushed, or the block failed
                 self._file.close()
             if self._beside and os.path.lexists(self._beside):
                 os.unlink(self._beside)
 
     def _finish(self, file: BinaryIO) -> None:
-        """Put the file where it belongs, in place of what was there."""
+        """Give the file its name, replacing an existing file."""
         file.flush()
         if self._nameless:
             fd = file.fileno()
@@ -68,9 +68,9 @@ class Output:
             self._beside = ""
 
     def _open(self) -> int:
-        """A file that has no name yet, so that nothing is left of it if this process is killed.
+        """Open a file without a name (O_TMPFILE): if this process is killed, nothing is left.
 
-        Where the file system has no such files (NFS, FAT), one with a name beside the target.
+        On file systems without O_TMPFILE (NFS, FAT), open a named file beside the target.
         """
         self._beside = f"{self._path}.{os.getpid()}.part"
         flags = os.O_WRONLY | os.O_CLOEXEC
@@ -84,7 +84,7 @@ class Output:
         return fd
 
     def _is_pipe(self) -> bool:
-        """Whether the path is a FIFO, which nothing can be put beside; refuses what Docker does."""
+        """Whether the path is a FIFO, which is written directly; refuses what Docker refuses."""
         folder = os.path.dirname(self._path)
         if folder and not os.path.isdir(folder):
             raise self._failed(f'invalid output path: directory "{folder}" does not exist')

@@ -1,4 +1,4 @@
-"""A live view of a build on a terminal: what goes on, for how long, and the last that it said.
+"""A live view of a build on a terminal: running steps, their times and last output lines.
 
     [+] Building 3.4s (5/8)
      => [1/4] FROM docker.io/library/debian:latest                                    0.0s
@@ -6,7 +6,7 @@
      => [3/4] RUN make                                                                2.9s
      => => cc -o hello hello.c
 
-What has ended moves up and stays; the rest is drawn again a few times a second. rich does that.
+Finished steps move up and stay; running ones are redrawn a few times a second, by rich.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class LiveVertex(Vertex):
         self._took = time.monotonic() - self._began if self._began else 0.0
 
     def lines(self, width: int) -> list[Text]:
-        """What is to be seen of it now."""
+        """Return the lines to show now."""
         if not self._began and not self.ended:
             return []
         seconds = self._took if self._took is not None else time.monotonic() - self._began
@@ -119,7 +119,7 @@ class LiveVertex(Vertex):
         name = _fitting(f" => {self._state}{self.name}", width - len(clock) - 1)
         gap = " " * (width - len(name) - len(clock))
         shown = [Text(f"{name}{gap}{clock}", style=style.get(self._state, "yellow"))]
-        if self.ended:  # what a step that failed said comes whole, below
+        if self.ended:  # the output of a failed step is printed afterwards
             return shown
         said = bytes(self.output).decode(errors="replace").replace("\r", "\n").split("\n")
         last = [line for line in said if line.strip()][-_LINES:] or [self._said] * bool(self._said)
@@ -127,6 +127,6 @@ class LiveVertex(Vertex):
 
 
 def _fitting(line: str, width: int) -> str:
-    """A line without what would break it, cut where the terminal ends."""
+    """Return a printable line, cut at the width of the terminal."""
     clean = "".join(c if c.isprintable() else " " for c in line.expandtabs())
     return clean if len(clean) <= width else clean[: max(width - 1, 0)] + "…"

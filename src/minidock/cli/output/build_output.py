@@ -1,4 +1,4 @@
-"""What `build` writes to stderr: a screen while it works, and why a step failed.
+"""Output of `build` on stderr: progress, and the error of a failed step.
 
 --progress auto     tty where stderr is a terminal, else plain
 --progress plain    BuildKit's lines                              build_screen.py
@@ -22,18 +22,18 @@ _RULE = "-" * 20
 
 
 def screen(kind: str) -> Screen:
-    """The screen of --progress: auto, plain, tty or quiet."""
+    """Return the progress display of --progress: auto, plain, tty or quiet."""
     if kind == "quiet":
         return Screen()
     if kind == "tty" or (kind == "auto" and os.isatty(2)):
-        from minidock.cli.output.build_live import Live  # rich: only terminals pay for it
+        from minidock.cli.output.build_live import Live  # imports rich: only for terminals
 
         return Live()
     return Plain()
 
 
 def show_failure(error: BuildFailed) -> None:
-    """What the failed step said, and the Dockerfile's lines that asked for it; also with -q."""
+    """Print the output of the failed step and its lines of the Dockerfile; also with -q."""
     out: list[str] = []
     if error.step:
         said = error.output.decode(errors="replace").splitlines()
@@ -46,8 +46,8 @@ def show_failure(error: BuildFailed) -> None:
 
 
 def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str]:
-    """The instruction's lines, with some around them, and ">>>" before each of its own."""
-    begin, end = _with_surroundings(first, min(last, len(lines)), len(lines))
+    """Return the lines of the instruction, marked with ">>>", with context."""
+    begin, end = _with_context(first, min(last, len(lines)), len(lines))
     block = [f"{name}:{first}", _RULE]
     for number in range(begin, end + 1):
         mark = ">>>" if first <= number <= last else "   "
@@ -55,8 +55,8 @@ def _caret_block(name: str, lines: list[str], first: int, last: int) -> list[str
     return [*block, _RULE]
 
 
-def _with_surroundings(first: int, last: int, count: int) -> tuple[int, int]:
-    """As BuildKit does it: two lines around a single one, else one; more on one side at an end."""
+def _with_context(first: int, last: int, count: int) -> tuple[int, int]:
+    """Add context as BuildKit does: two lines around a single line, else one."""
     wanted = 4 if first == last else 2
     taken = 0
     while taken < wanted:

@@ -1,11 +1,11 @@
-"""Screens of a build: nothing, or plain lines. (build_live.py has the one for terminals.)
+"""Progress displays of a build: nothing, or plain lines. build_live.py has the one for terminals.
 
     #5 [2/4] RUN make            plain: BuildKit's lines, for pipes and logs
     #5 0.312 cc -o hello
     #5 DONE 1.4s
 
-Of steps that go on at the same time one is shown and the others' lines wait: until it ends, or for
-some seconds; then "#5 ..." says that its turn is over. All of it goes to stderr.
+Of parallel steps, one is shown and the lines of the others are buffered, until it ends or for a few
+seconds; "#5 ..." then marks the switch. All output goes to stderr.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Screen(Progress):
 
 
 class Plain(Screen):
-    """BuildKit's plain lines: those of one step together, as far as nobody waits too long."""
+    """BuildKit's plain lines, grouped by step; no step is buffered for too long."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
         self._count = 0
-        self._current: PlainVertex | None = None  # whose lines are printed; others' wait
+        self._current: PlainVertex | None = None  # whose lines are printed
         self._since = 0.0
         self._waiting: list[PlainVertex] = []
 
@@ -45,11 +45,11 @@ class Plain(Screen):
     def close(self) -> None:
         with self._lock:
             while self._waiting:
-                self._turn_to(self._waiting[0])
+                self._switch_to(self._waiting[0])
             self._current = None
 
     def lines(self, vertex: PlainVertex, lines: list[str], *, ends: bool = False) -> None:
-        """Print lines of a vertex, or have them wait for their turn."""
+        """Print lines of a vertex, or buffer them."""
         with self._lock:
             vertex.waiting += lines
             vertex.has_ended = ends
@@ -58,12 +58,12 @@ class Plain(Screen):
             patient = time.monotonic() - self._since < _TURN_SECONDS
             if self._current not in (None, vertex) and patient:
                 return
-            self._turn_to(vertex)
+            self._switch_to(vertex)
             while self._current is None and self._waiting:
-                self._turn_to(self._waiting[0])
+                self._switch_to(self._waiting[0])
 
-    def _turn_to(self, vertex: PlainVertex) -> None:
-        """Print what a vertex has to say, with its number; its name, where it was not the last."""
+    def _switch_to(self, vertex: PlainVertex) -> None:
+        """Print the buffered lines of a vertex, with its number; with its name after a switch."""
         out = []
         if self._current is not vertex:
             out += [f"#{self._current.number} ...", ""] if self._current is not None else []

@@ -1,4 +1,4 @@
-"""Rows of a table, and the alignment of its columns.
+"""Rows of a table, and alignment of columns.
 
 Columns are aligned by the rules of Go's tabwriter: a column is as wide as its widest cell, plus
 three spaces, ten at least; the last cell of a line belongs to no column.
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Row:
-    """One line of a table: a cell for each column that there is, shown or not.
+    """One row of a table, with a cell for each possible column.
 
-    type_name: Docker's type of such rows, as errors name it.
-    cells: column -> function that gives its text, called only where the column is shown.
+    type_name: Docker's type of the row, for error messages.
+    cells: column -> function that returns its text, called only if the column is shown.
     """
 
     def __init__(self, type_name: str, cells: Cells) -> None:
@@ -27,7 +27,7 @@ class Row:
 
 
 def align(lines: Sequence[str], *, minimum: int = 10, padding: int = 3) -> list[str]:
-    """Lines whose cells are separated by tabs, with the columns aligned."""
+    """Align the columns of lines with tab-separated cells."""
     rows = [line.split("\t") for text in lines for line in text.split("\n")]
     _align(rows, 0, len(rows), 0, minimum, padding)
     return ["".join(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Containers as `ps` lists them: the short form of Docker's API, and its line in a table.
+"""Containers as `ps` lists them: the summary of Docker's API, and its row in a table.
 
 Source: Docker Engine API 1.45, ContainerList; docker's own output.
 """
@@ -34,9 +34,9 @@ HEADINGS = {
 
 
 def summary(document: dict[str, Any], image: str) -> dict[str, Any]:
-    """A container's document as the API's ContainerList has it.
+    """Convert a container's document to an entry of the API's ContainerList.
 
-    image: the name to show, or the image's id where that name means another image by now.
+    image: the name to show, or the image ID if the name now refers to another image.
     """
     arguments = [f"'{word}'" if " " in word else word for word in document["Args"]]
     settings = document["NetworkSettings"]
@@ -58,7 +58,7 @@ def summary(document: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def status(state: dict[str, Any]) -> str:
-    """What STATUS says: "Up 2 minutes (Paused)", "Restarting (1) 5 seconds ago", "Created"."""
+    """Return STATUS: "Up 2 minutes (Paused)", "Restarting (1) 5 seconds ago", "Created"."""
     import time
 
     started, finished = moment_of(state["StartedAt"]), moment_of(state["FinishedAt"])
@@ -79,7 +79,7 @@ def status(state: dict[str, Any]) -> str:
 
 
 def _ports(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """Ports published now, and those that are only exposed; none where no bridge leads out."""
+    """Return published and exposed ports of a running container."""
     published = document["NetworkSettings"].get("Ports") or {}
     if not document["State"]["Running"] or document["State"]["Restarting"]:
         return
@@ -98,7 +98,7 @@ def _ports(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def row(container: dict[str, Any], *, truncate: bool) -> Row:
-    """A container's line; container: as `summary` makes it."""
+    """Return the row of a container; container: the result of `summary`."""
     labels: dict[str, str] = container["Labels"] or {}
     return Row(
         "formatter.ContainerContext",
@@ -156,7 +156,7 @@ def _mounts(container: dict[str, Any], *, truncate: bool) -> str:
 
 
 def displayed_ports(ports: list[dict[str, Any]]) -> str:
-    """PORTS: neighbouring ports that are published under their own number become a range."""
+    """Return the PORTS column; adjacent ports become a range."""
     groups: dict[str, list[int]] = {}
     finished, others = [], []
     order = sorted(

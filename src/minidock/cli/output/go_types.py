@@ -1,11 +1,11 @@
-"""The Go types behind `inspect --format`: which fields there are, and what an absent one is.
+"""The Go types behind `inspect --format`: their fields, and the zero values of absent ones.
 
-Docker's client reads an answer into Go structs before a template sees it. So `.ID` is a field,
-though the JSON says "Id", `.HostConfig.Binds` is a nil slice where the JSON has none, and
-`{{.State}}` prints the fields' values in their order. This is data, taken from what docker 26.1
+Docker's client decodes a response into Go structs before it runs a template. So `.ID` is a field
+although the JSON has "Id", `.HostConfig.Binds` is a nil slice if the JSON has none, and
+`{{.State}}` prints the values of the fields in order. The table was taken from what docker 26.1
 prints with `{{printf "%#v" .}}` and `{{json .}}`; a test compares the two.
 
-    Struct:  Field[/JSON name] type[?], ...     "?": left out of JSON where empty (omitempty)
+    Struct:  Field[/JSON name] type[?], ...     "?": omitted from JSON if empty (omitempty)
              + Struct                           its fields are this struct's too (embedding)
 """
 
@@ -163,7 +163,7 @@ _SCALARS: dict[str, Any] = {"string": "", "bool": False, **dict.fromkeys(_NUMBER
 
 
 class _Column:
-    """One declared field: its name in Go and in JSON, its type, whether JSON leaves it out."""
+    """A field: its name in Go and in JSON, its type, whether JSON omits it if empty."""
 
     def __init__(self, text: str) -> None:
         names, _, kind = text.strip().partition(" ")
@@ -188,7 +188,7 @@ def _columns_of(type_name: str) -> list[_Column]:
 
 
 class Typed(Struct):
-    """An object of JSON, seen as a Go struct."""
+    """A JSON object as a Go struct."""
 
     def __init__(self, type_name: str, data: dict[str, Any], *, is_pointer: bool = False) -> None:
         self.type_name = type_name
@@ -232,14 +232,14 @@ class Typed(Struct):
 
 
 def _is_empty(column: _Column, value: Any) -> bool:
-    """What omitempty leaves out; a pointer to an empty value (StopTimeout 0) is not empty."""
+    """Whether omitempty omits a value; a pointer to an empty value (StopTimeout 0) is not empty."""
     if isinstance(value, Typed) or column.kind.startswith("*"):
         return isinstance(value, Nil)
     return isinstance(value, Nil) or not value
 
 
 def typed(kind: str, data: Any) -> Any:
-    """JSON data seen as a Go value of a type; null and absent become the type's empty value."""
+    """Convert JSON data to a Go value of a type; null becomes the zero value."""
     real = _NAMED.get(kind, kind)
     if kind in _SCALARS:
         return _SCALARS[kind] if data is None else data
@@ -273,9 +273,9 @@ def _element(item: str, data: Any) -> Any:
 
 
 def in_order(kind: str, data: Any) -> Any:
-    """JSON data with the names of each map in order, as Go writes maps; fields stay in place.
+    """Sort the keys of maps in JSON data, as Go does; struct fields keep their order.
 
-    Of a mount point, without what only its start wants to know (its size, who makes its source).
+    A mount point loses the fields that only its start uses (size, creation of its source).
     """
     real = _NAMED.get(kind, kind).lstrip("*")
     if isinstance(data, list):
@@ -291,7 +291,7 @@ def in_order(kind: str, data: Any) -> Any:
 
 
 def _kinds_of(type_name: str) -> dict[str, str]:
-    """The types of a struct's fields by their names in JSON, embedded ones too."""
+    """Return the types of a struct's fields, embedded ones too, by JSON name."""
     kinds: dict[str, str] = {}
     for column in _columns_of(type_name):
         kinds |= _kinds_of(column.kind.lstrip("*")) if column.embedded else {}
@@ -316,7 +316,7 @@ _EMPTY = _Empty()
 
 
 def raw(data: Any) -> Any:
-    """JSON data as a template sees it without a type: numbers keep their digits."""
+    """Convert JSON data to untyped template values: numbers keep their digits."""
     if isinstance(data, dict):
         return {name: raw(part) for name, part in data.items()}
     if isinstance(data, list):

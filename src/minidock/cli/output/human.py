@@ -1,4 +1,4 @@
-"""Sizes and times as Docker says them to people: "2.02MB", "About an hour"."""
+"""Sizes and times in Docker's human-readable form: "2.02MB", "About an hour"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def size(count: float, *, digits: int = 4) -> str:
-    """A number of bytes in thousands, with up to `digits` digits: 2024607 -> "2.025MB"."""
+    """Format bytes in powers of 1000, with up to `digits` digits: 2024607 -> "2.025MB"."""
     unit = 0
     while count >= 1000 and unit < len(_UNITS) - 1:
         count /= 1000
@@ -20,7 +20,7 @@ def size(count: float, *, digits: int = 4) -> str:
 
 
 def binary_size(count: float) -> str:
-    """A number of bytes in 1024s: "23.54GiB"."""
+    """Format a number of bytes in powers of 1024: "23.54GiB"."""
     units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
     unit = 0
     while count >= 1024 and unit < len(units) - 1:
@@ -30,7 +30,7 @@ def binary_size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long: "Less than a second", "5 minutes", "About an hour", "3 weeks"."""
+    """Format a duration: "Less than a second", "5 minutes", "About an hour", "3 weeks"."""
     hours = int(seconds / 3600 + 0.5)
     if seconds < 1:
         return "Less than a second"
@@ -53,26 +53,26 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: float) -> str:
-    """How long since a moment (seconds since 1970)."""
+    """Format the time since a timestamp (seconds since 1970)."""
     return f"{duration(time.time() - moment)} ago"
 
 
 def local_time(moment: float) -> str:
-    """A moment as Go prints a local time: "2024-05-06 09:08:09 +0200 CEST"."""
+    """Format a timestamp as Go prints a local time: "2024-05-06 09:08:09 +0200 CEST"."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(int(moment)))
 
 
 def go_time(timestamp: str) -> str:
-    """A document's time as Go prints it: "2024-05-06 07:08:09.5 +0000 UTC"."""
+    """Format a document's time as Go prints it: "2024-05-06 07:08:09.5 +0000 UTC"."""
     date, _, clock = timestamp.removesuffix("Z").partition("T")
     return f"{date} {clock} +0000 UTC"
 
 
 def ellipsis(text: str, length: int) -> str:
-    """A text cut to a length, the cut shown by "…"."""
+    """Truncate a text to a length, with "…" at the cut."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def short_id(identifier: str) -> str:
-    """The twelve digits of an id that people are shown."""
+    """Return the short form of an ID: twelve digits."""
     return identifier.rpartition(":")[2][:12]

@@ -1,7 +1,7 @@
-"""How every `inspect` prints what it found: JSON, or each object through a template.
+"""Output of all `inspect` commands: JSON, or a template per object.
 
-A template first sees the object as Docker's Go types have it, and where it asks for a field that
-these do not know, the object's plain JSON: so both `.ID` and `.Id` work.
+A template is first applied to the object as Docker's Go types; if it uses a field that these lack,
+to the plain JSON: so both `.ID` and `.Id` work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def parsed_template(text: str) -> Template:
-    """The template of a --format; raises FormatSyntaxError."""
+    """Parse the template of a --format; raises FormatSyntaxError."""
     try:
         return Template(text)
     except TemplateError as error:
@@ -34,7 +34,7 @@ def parsed_template(text: str) -> Template:
 
 
 def render_object(template: Template, kind: str, document: dict[str, Any]) -> str:
-    """One object's line; kind: its Go type, such as "types.ContainerJSON"."""
+    """Render one object; kind: its Go type, such as "types.ContainerJSON"."""
     try:
         return template.render(typed(kind, document))
     except TemplateError:
@@ -50,10 +50,10 @@ def inspect_all(
     *,
     format: str | None,
 ) -> int:
-    """Print the objects that are found, then say which are not; returns the exit code.
+    """Print the objects, then the errors of those not found; returns the exit code.
 
     find: reference -> (the object's Go type, its document); raises MinidockError.
-    format: a template, "json" for JSON on one line, or nothing for JSON to read.
+    format: a template, "json" for JSON on one line, or None for indented JSON.
     """
     template = parsed_template(format) if format and format != "json" else None
     documents: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Progress on a terminal: one bar a layer, on stderr; in a pipe, nothing."""
+"""Progress bars on stderr, one per layer; nothing if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """`with Bars() as progress:` progress(what, bytes done, bytes in all or None) shows how far.
+    """`with Bars() as progress:` progress(what, bytes done, total bytes or None) updates the bar.
 
-    quiet: show nothing, as where stderr is no terminal.
+    quiet: show nothing, as if stderr were not a terminal.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -45,7 +45,7 @@ class Bars:
         self._close()
 
     def _fill(self) -> None:
-        """What is done is done, though its last bytes were not reported."""
+        """Complete the bar, even if its last bytes were not reported."""
         if self._bar is not None and self._bar.length:
             self._bar.update(self._bar.length - self._bar.pos, self._bar.length)
         self._close()

@@ -1,7 +1,7 @@
-"""How far a pull or a push is, a line for each layer.
+"""Progress of a pull or push, one line per layer.
 
-In a pipe these are Docker's lines, one for each new state. On a terminal each layer keeps its line,
-with a bar while bytes go through it; rich, which draws that, is imported only then.
+To a pipe, it prints Docker's lines, one for each new state. On a terminal each layer has one line,
+with a bar during the transfer; only then is rich imported.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _BAR_WIDTH = 30
 
 
 def layers_progress(stream: IO[str], *, quiet: bool = False) -> LayerLines | LayerBars | Quiet:
-    """`with layers_progress(sys.stdout) as progress:` whatever fits where it is written to."""
+    """`with layers_progress(sys.stdout) as progress:` choose the display for a stream."""
     if quiet:
         return Quiet()
     return LayerBars(stream) if stream.isatty() else LayerLines(stream)
 
 
 class Quiet(Reporter):
-    """Says nothing."""
+    """Prints nothing."""
 
     def __enter__(self) -> Quiet:
         return self
@@ -56,12 +56,12 @@ class LayerLines(Reporter):
             print(text, file=self._stream, flush=True)
 
     def layer(self, name: str, status: str, done: int = 0, total: int = 0) -> None:
-        if not total:  # a bar has no place here, only where it begins and ends
+        if not total:  # no intermediate progress, only the states
             self.line(f"{name}: {status}")
 
 
 class LayerBars(Reporter):
-    """A live table on a terminal; what stands above a line of text stays as it is."""
+    """A live table on a terminal; a line of text ends it, and a new table begins below."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -121,7 +121,7 @@ def _table(stream: IO[str]) -> Progress:
 
 
 def _while_busy(column: ProgressColumn) -> ProgressColumn:
-    """The same column, empty for a layer through which no bytes go."""
+    """Return the column, empty for a layer without a transfer."""
     from rich.text import Text
 
     draw = column.render

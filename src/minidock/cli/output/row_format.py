@@ -1,8 +1,8 @@
-"""Rows of a table through a --format.
+"""Format rows by --format.
 
---format 'table TEMPLATE'   columns of one's own, with headings
+--format 'table TEMPLATE'   the given columns, with headings
 --format json               one JSON object a line
---format TEMPLATE           whatever the template says of each row
+--format TEMPLATE           the template applied to each row
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from minidock.cli.output.columns import Row
 
-# What templates call on a heading: the text stays as it is.
+# Functions that templates apply to headings: the text stays unchanged.
 _ON_HEADINGS = {
     "json": Function(str, "any"),
     "lower": Function(str, "any"),
@@ -31,7 +31,7 @@ _ON_HEADINGS = {
 
 
 class RowFields(Struct):
-    """A row as a template sees it: its cells are methods."""
+    """A row as a template value: its cells are methods."""
 
     is_pointer = True
 
@@ -46,7 +46,7 @@ class RowFields(Struct):
         return []
 
     def plain(self) -> dict[str, Any]:
-        """All columns but those that want an argument, as `{{json .}}` prints them."""
+        """All columns except those with an argument, as `{{json .}}` prints them."""
         cells = sorted(self._cells.items())
         return {name: cell() for name, cell in cells if cell.__code__.co_argcount == 0}
 
@@ -64,9 +64,9 @@ class _Heading(Struct):
 
 
 def format_rows(rows: Iterable[Row], format: str, headings: dict[str, str]) -> list[str]:
-    """The lines that a --format makes of rows.
+    """Format rows by a --format; returns lines.
 
-    Raises FormatError for what is no template, and for what these rows do not have.
+    Raises FormatError for a syntax error or an unknown field.
     """
     is_table = format.startswith("table")  # a newline may follow, or the template at once
     text = "{{json .}}" if format == "json" else format.removeprefix("table")
@@ -92,9 +92,9 @@ def _row_json(value: Any) -> str:
 
 
 def check_against(row: Row, format: str) -> None:
-    """Refuse a template that asks for what such a row does not have, before there is one.
+    """Refuse a template with an unknown field, before there is a row.
 
-    Docker's client does so for ps alone, and in words of its own.
+    Docker's client does so only for ps, with its own messages.
     """
     try:
         template = Template(format)

@@ -1,4 +1,4 @@
-"""How much a container has written, how big its file system is, and what images share."""
+"""Sizes of containers' writable layers and file systems, and of shared image layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def container_sizes(store: Store, container: Container) -> tuple[int, int]:
-    """Bytes in the container's own layer, and bytes in all its layers."""
+    """Return the bytes of the container's writable layer, and of all its layers."""
     from minidock.document import report_skipped
     from minidock.engine.container.quota import reach_layer
     from minidock.engine.image.images import ImageStore
@@ -33,7 +33,7 @@ def container_sizes(store: Store, container: Container) -> tuple[int, int]:
 
 
 def listed_images(store: Store) -> list[Image]:
-    """All images; none where images.json is damaged, which is passed over: beside other things."""
+    """List all images; report a damaged images.json and return an empty list."""
     from minidock.document import report_skipped
     from minidock.engine.image.images import ImageStore
     from minidock.errors import DamagedFile
@@ -46,10 +46,10 @@ def listed_images(store: Store) -> list[Image]:
 
 
 def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[str, int]]:
-    """All images; how many of them have a layer; and its bytes, both by chain id.
+    """Return all images, and by chain ID the number of images with a layer, and its bytes.
 
-    Where images.json is damaged there is none, which is passed over.
-    Nobody removes an image or a layer while they are read.
+    A damaged images.json is reported; the list is empty then.
+    A lock prevents the removal of images and layers meanwhile.
     """
     from collections import Counter
 
@@ -63,9 +63,9 @@ def images_and_layers(store: Store) -> tuple[list[Image], dict[str, int], dict[s
 
 
 def tree_bytes(directory: str) -> int:
-    """Bytes of all files below a directory, each inode once.
+    """Sum the bytes of all files below a directory, each inode once.
 
-    A container that runs makes and removes files meanwhile: what has gone weighs nothing, too.
+    Files that a running container removes meanwhile count as zero.
     """
     from minidock.engine.store.tree_walk import size_below
 

@@ -1,6 +1,6 @@
-"""Tables, as Docker's client prints them: a command's own columns, or what --format wants.
+"""Print tables as Docker's client does: the default columns, or those of --format.
 
-Templates are in row_format.py, which is imported only where there is one.
+row_format.py handles templates; it is imported only for a template.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def write_rows(
     rows: Iterable[Row], *, format: str, columns: Sequence[str], headings: dict[str, str]
 ) -> None:
-    """Print rows as --format wants them: "", "table", "table TEMPLATE", "json" or a template.
+    """Print rows by --format: "", "table", "table TEMPLATE", "json" or a template.
 
-    columns: those of the command's own table. headings: column -> its heading.
+    columns: the default columns of the command. headings: column -> its heading.
     """
     if format in ("", "table"):
         lines = ["\t".join(headings[column] for column in columns)]
@@ -35,7 +35,7 @@ def write_rows(
 
 
 def _cell(text: str) -> str:
-    """A cell that stays in its line and column, where a person looks at the table."""
+    """Escape a cell that would break its row, if stdout is a terminal."""
     if text.isprintable() or not sys.stdout.isatty():
         return text
     from minidock.cli.frame.safe_output import escape_controls

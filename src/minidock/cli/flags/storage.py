@@ -193,7 +193,7 @@ def _storage_options(given: tuple[str, ...]) -> dict[str, str]:
 def _is_anonymous(text: str) -> bool:
     """Whether a volume names a path in the container only, read as Docker's command line does.
 
-    One letter before a colon is a drive of Windows and no source: `-v a:/v` is an anonymous volume
+    One letter before a colon is a Windows drive, not a source: `-v a:/v` is an anonymous volume
     at /a:/v. Raises UsageError for a section that is empty, or one too many.
     Source: docker/cli cli/compose/loader/volume.go (ParseVolume).
     """

@@ -126,7 +126,7 @@ def _end() -> None:
 def check_fault(*, as_json: bool = False) -> int | None:
     """`lab check`: what is still wrong (1), or the end of the set-up (0).
 
-    None where none is meant: there is no fault, or the folder is one of `lab start`.
+    Returns None without a fault, or in a directory of `lab start`.
     """
     from minidock.teach.lab.fault.session import NoFault, current, describe_broken
     from minidock.teach.lab.folder import MARKER_FILE

@@ -1,6 +1,6 @@
 """`version`, `info` and `system …`: the version of minidock, and information about this machine.
 
-Source: Docker Engine API 1.45, SystemVersion and SystemInfo, whose names --format uses.
+Source: Docker Engine API 1.45, SystemVersion and SystemInfo: --format uses their names.
 """
 
 from __future__ import annotations

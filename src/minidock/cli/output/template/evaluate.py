@@ -1,7 +1,7 @@
-"""A template's nodes and a value, as text.
+"""Evaluate the nodes of a template with a value; the result is text.
 
-Each action's pipeline gives a value, which is printed; `if`, `with` and `range` choose by it. An
-error names the place and the node, in text/template's words:
+The pipeline of an action yields a value, which is printed; `if`, `with` and `range` branch on it.
+An error names position and node, as text/template does:
 
     template: :1:2: executing "" at <.Foo>: can't evaluate field Foo in type types.ContainerJSON
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from minidock.cli.output.template.functions import Function
 
-_ABSENT = object()  # a command that has no value before it in its pipeline
+_ABSENT = object()  # the command is the first of its pipeline
 
-# A template comes from people, and so from scripts that others wrote. One that counts to a billion,
-# or doubles a text thirty times, ends in an error instead of in all of the machine's memory.
+# Templates may be untrusted. One that counts to a billion, or doubles a text thirty times, must
+# fail before it exhausts memory or time.
 _STEPS = 200_000
-_SECONDS = 5.0  # of the processor
+_SECONDS = 5.0  # of CPU time
 _OUTPUT = 64 << 20
 
 
@@ -56,14 +56,14 @@ def evaluate(
     functions: dict[str, Function],
     missing_key_is_error: bool,
 ) -> str:
-    """The text that the nodes make of the value; raises TemplateError."""
+    """Evaluate the nodes with the value; returns text. Raises TemplateError."""
     run = _Run(text, value, {**FUNCTIONS, **functions}, missing_key_is_error)
     run.walk(nodes, value)
     return "".join(run.output)
 
 
 class _Run:
-    """One evaluation: what is written so far, and the variables in force, inner ones last."""
+    """One evaluation: its output so far, and the variables in scope, innermost last."""
 
     def __init__(self, text: str, value: Any, functions: dict[str, Function], strict: bool) -> None:
         self.text = text
@@ -76,7 +76,7 @@ class _Run:
         self.end = process_time() + _SECONDS
 
     def step(self, node: parse.Node) -> None:
-        """Count one step, and end a template that takes too many, or too long."""
+        """Count one step; raise if the template takes too many steps, or too long."""
         self.steps += 1
         if self.steps > _STEPS:
             self.fail(node, f"more than {_STEPS} steps")
@@ -142,7 +142,7 @@ class _Run:
             self.walk(node.otherwise, dot)
 
     def items(self, node: parse.Branch, value: Any) -> Iterator[tuple[Any, Any]]:
-        """What `range` walks over: index or key, and value."""
+        """Return the items of `range`: index or key, and value."""
         if value is None or isinstance(value, Nil):
             return iter(())
         if isinstance(value, list):
@@ -172,7 +172,7 @@ class _Run:
         return value
 
     def command(self, command: parse.Command, dot: Any, final: Any) -> Any:
-        """A function or method with its arguments, the pipeline's value so far as the last."""
+        """Call a function or method; the value of the pipeline so far is its last argument."""
         first, *rest = command.operands
         if isinstance(first, parse.Function):
             return self.call(command, first, rest, dot, final)
@@ -207,14 +207,14 @@ class _Run:
         arguments: list[parse.Node],
         final: Any,
     ) -> Any:
-        """`.A.B`, `$x.A.B`, `(…).A.B`: one field after the other; the last may be a method."""
+        """Evaluate `.A.B`, `$x.A.B` or `(…).A.B` field by field; the last may be a method."""
         if isinstance(node, parse.Field):
             value = dot
         elif isinstance(node, parse.Chain):
             value = self.operand(node.of, dot)
         else:
             found = [value for name, value in self.variables if name == node.name]
-            if not found:  # inside of its own declaration
+            if not found:  # used inside its own declaration
                 self.fail(node, f"undefined variable: {node.name}")
             value = found[-1]
         given = [self.operand(argument, dot) for argument in arguments]
@@ -248,7 +248,7 @@ class _Run:
             else:
                 value = of[name]
         else:
-            # Without types, all that a map holds is an interface.
+            # Without types, the values of a map are interfaces.
             kind = "interface {}" if self.strict else type_name(of)
             self.fail(node, f"can't evaluate field {name} in type {kind}")
         if arguments and isinstance(of, Struct):
@@ -303,7 +303,7 @@ class _Run:
             self.fail(command, f"error calling {name}: {error}")
 
     def argument(self, node: parse.Node, dot: Any, wanted: str) -> Any:
-        """An operand's value, of the type that the function's parameter has."""
+        """Evaluate an operand, for the type of the function's parameter."""
         value = self.operand(node, dot)
         if isinstance(node, parse.Literal) and not suits(value, wanted):
             kind = "integer" if wanted == "int" else wanted
@@ -328,7 +328,7 @@ class _Run:
 
 
 def printed(value: Any) -> str:
-    """A value as an action prints it."""
+    """Format a value as an action prints it."""
     if value is None:
         return "<no value>"
     if isinstance(value, Struct) and value.is_pointer:

@@ -1,8 +1,7 @@
-"""The functions that templates call: Go's own, and those that Docker's client adds.
+"""The functions of templates: Go's own, and those that Docker's client adds.
 
-A function declares its parameters' types, which are checked before it is called; it raises
-ValueError for a value that it cannot work with, which ends as a template error. Of Go's functions
-html, js, call and urlquery are not here.
+A function declares its parameter types, which are checked before the call; it raises ValueError for
+an invalid value, which becomes a template error. Not supported: html, js, call and urlquery.
 
 Sources: https://pkg.go.dev/text/template#hdr-Functions; https://docs.docker.com/go/formatting/.
 """
@@ -33,7 +32,7 @@ LAZY = ("and", "or")
 
 
 class Function:
-    """A function that templates call.
+    """A function of templates.
 
     parameters: the types of its parameters: "any", "string", "int" or "[]string".
     is_open: more arguments, of any type, may follow.
@@ -46,7 +45,7 @@ class Function:
 
 
 def suits(value: Any, wanted: str) -> bool:
-    """May this value be given to a parameter of this type?"""
+    """Whether a value may be passed to a parameter of this type."""
     if wanted == "any":
         return True
     if wanted == "int":
@@ -76,7 +75,7 @@ def _one_index(of: Any, key: Any) -> Any:
             raise ValueError(f"index out of range: {key}")
         return as_bytes(of)[key] if isinstance(of, str) else of[key]
     if isinstance(of, dict) or kind == "map":
-        if type_name(of).startswith("nat."):  # its keys are of a type of their own
+        if type_name(of).startswith("nat."):  # the keys have their own type
             raise ValueError(f"value has type {type_name(key)}; should be nat.Port")
         if not isinstance(key, str):
             raise ValueError(f"value has type {type_name(key)}; should be string")
@@ -91,7 +90,7 @@ def _one_index(of: Any, key: Any) -> Any:
 
 
 def _zero(kind: str) -> Any:
-    """What a map of this element type gives for a key that it does not have."""
+    """Return the value of a missing key, for a map of this element type."""
     simple = {"string": "", "int": 0, "bool": False}
     if kind in simple:
         return simple[kind]
@@ -146,7 +145,7 @@ def _never(*values: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """The kind by which two values may be compared."""
+    """Return the kind of a value, which decides whether two values are comparable."""
     if isinstance(value, bool):
         return "bool"
     for kind, name in ((str, "string"), (int, "int"), (float, "float")):
@@ -238,7 +237,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _title(text: str) -> str:
-    """Each word with its first letter in upper case."""
+    """Capitalize each word."""
     before = " "
     letters = []
     for letter in text:

@@ -1,4 +1,4 @@
-"""The text of a template, as a tree.
+"""Parse the text of a template into a tree.
 
     list      = { text | "{{" action "}}" }
     action    = pipeline | if | with | range | break | continue
@@ -43,12 +43,12 @@ _KEYWORDS = ("if", "else", "end", "range", "with", "nil", "define", "template", 
              "continue")  # fmt: skip
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
             "\\": "\\"}  # fmt: skip
-MOST_NESTED = 100  # deeper than what people write, and far from the depth that Python can go to
+MOST_NESTED = 100  # more than templates need, and well below Python's recursion limit
 _INT_MIN, _UINT_MAX = -(1 << 63), (1 << 64) - 1
 
 
 class Node:
-    """A part of a template; `str(node)` is how errors name it."""
+    """A part of a template; errors name it by `str(node)`."""
 
     def __init__(self, position: int, shown: str) -> None:
         self.position = position
@@ -59,7 +59,7 @@ class Node:
 
 
 class Text(Node):
-    """What stands between actions."""
+    """The text between actions."""
 
 
 class Literal(Node):
@@ -75,11 +75,11 @@ class Nil(Node):
 
 
 class Dot(Node):
-    """`.`: the value at hand."""
+    """`.`: the current value."""
 
 
 class Field(Node):
-    """`.A.B`: fields of the value at hand."""
+    """`.A.B`: fields of the current value."""
 
     def __init__(self, position: int, names: list[str]) -> None:
         super().__init__(position, "." + ".".join(names))
@@ -96,7 +96,7 @@ class Variable(Node):
 
 
 class Chain(Node):
-    """`(pipeline).A.B`: fields of what stands in parentheses."""
+    """`(pipeline).A.B`: fields of the value of a pipeline."""
 
     def __init__(self, position: int, of: Node, names: list[str]) -> None:
         super().__init__(position, f"{of}.{'.'.join(names)}")
@@ -131,7 +131,7 @@ class Pipeline(Node):
 
 
 class Branch(Node):
-    """if, with and range: a pipeline, what to do with it, and what else."""
+    """if, with and range: a pipeline, a body and an else branch."""
 
     def __init__(
         self, kind: str, position: int, pipeline: Pipeline, body: list[Node], otherwise: list[Node]
@@ -148,7 +148,7 @@ class Jump(Node):
 
 
 class _Action:
-    """An action's tokens: (kind, text, position), without the spaces that mean nothing."""
+    """An action's tokens: (kind, text, position), without insignificant spaces."""
 
     def __init__(self, parser: _Parser, start: int, tokens: list[tuple[str, str, int]]) -> None:
         self.parser = parser
@@ -173,7 +173,7 @@ class _Action:
 
 
 def parse(text: str, functions: Container[str]) -> list[Node]:
-    """The template's nodes; raises TemplateError."""
+    """Parse a template into nodes; raises TemplateError."""
     return _Parser(text, functions).whole()
 
 
@@ -187,7 +187,7 @@ class _Parser:
         self.depth = 0
 
     def enter(self) -> None:
-        """One level deeper: each that is entered is left again."""
+        """Enter a nesting level, up to the maximum."""
         self.depth += 1
         if self.depth > MOST_NESTED:
             self.fail(f"nested more than {MOST_NESTED} levels deep")
@@ -231,7 +231,7 @@ class _Parser:
         return nodes, None
 
     def _text(self, nodes: list[Node], end: int) -> None:
-        """Text up to `end`, without the white space that a "{{- " behind it eats."""
+        """Take text up to `end`, without the white space that a following "{{- " trims."""
         piece = self.text[self.at : end]
         if re.match(r"\{\{-[ \t\r\n]", self.text[end : end + 4]):
             piece = piece.rstrip(" \t\r\n")
@@ -470,7 +470,7 @@ class _Parser:
 
 
 def _item(token: tuple[str, str, int]) -> str:
-    """A token as errors name it."""
+    """Format a token for an error."""
     _, word, _ = token
     if word in _KEYWORDS or word == ".":
         return f"<{word}>"

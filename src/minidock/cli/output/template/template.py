@@ -1,4 +1,4 @@
-"""A template: understood once, applied to many values."""
+"""A template: parsed once, applied to many values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Template", "TemplateError"]
 
 
 class Template:
-    """A template that was understood; raises TemplateError if it is none."""
+    """A parsed template; raises TemplateError for a syntax error."""
 
     def __init__(self, text: str) -> None:
         from minidock.cli.output.template.functions import FUNCTIONS
@@ -31,10 +31,10 @@ class Template:
         functions: dict[str, Function] | None = None,
         missing_key_is_error: bool = False,
     ) -> str:
-        """The text that the template makes of a value; raises TemplateError.
+        """Apply the template to a value; returns text. Raises TemplateError.
 
-        functions: to be called instead of the usual ones of the same name.
-        missing_key_is_error: asking a map for a key that it does not have.
+        functions: override the standard functions of the same name.
+        missing_key_is_error: raise for a missing key of a map.
         """
         return evaluate(
             self._text,

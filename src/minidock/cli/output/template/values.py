@@ -1,4 +1,4 @@
-"""Go's view of a value: the name of its type, how it prints, what counts as empty.
+"""Go's view of a value: the name of its type, how it prints, whether it is empty.
 
     Python                  Go
     None                    no value at all; inside maps and slices, a nil interface
@@ -26,17 +26,17 @@ LONGEST = (
 
 
 class TemplateError(Exception):
-    """A template that cannot be understood, or not be applied to this value."""
+    """A syntax error in a template, or an error in its evaluation."""
 
 
 def check_length(characters: int) -> None:
-    """Raise ValueError for a text that no template needs."""
+    """Raise ValueError for a text beyond the maximum length."""
     if characters > LONGEST:
         raise ValueError(f"the text is longer than {LONGEST >> 20} MiB")
 
 
 def as_bytes(text: str) -> bytes:
-    """A text as Go has it: bytes, which a part of a character may be cut out of."""
+    """Convert a text to bytes, as Go has it: slicing may split a character."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -49,7 +49,7 @@ def as_text(data: bytes) -> str:
 
 
 class Number(str):
-    """A number as it stands in a JSON text."""
+    """A number with its literal text in JSON."""
 
     __slots__ = ()
 
@@ -94,24 +94,24 @@ class Struct:
     is_pointer = False
 
     def field(self, name: str) -> Any:
-        """A field's value (a function, where Go has a method); KeyError where there is none."""
+        """Return the value of a field (a function for a method of Go); raises KeyError."""
         raise NotImplementedError
 
     def values(self) -> list[Any]:
-        """All fields' values, in their order."""
+        """Return the values of all fields, in order."""
         raise NotImplementedError
 
     def names(self) -> list[str]:
-        """The fields' names, in their order; none where they are not known."""
+        """Return the names of the fields, in order; empty if they are unknown."""
         return []
 
     def plain(self) -> Any:
-        """The value as JSON has it."""
+        """Return the value for JSON."""
         raise NotImplementedError
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's type in Go."""
+    """Return the name of a value's type in Go."""
     if isinstance(value, (Slice, Map, Nil)):
         return value.type_name
     if isinstance(value, Struct):
@@ -125,14 +125,14 @@ def type_name(value: Any) -> str:
 
 
 def is_true(value: Any) -> bool:
-    """What `if` takes for true: all but the empty value of each type."""
+    """Whether `if` takes a value as true: not the empty value of its type."""
     if isinstance(value, Struct):
         return True
     return not isinstance(value, Nil) and bool(value)
 
 
 def shown(value: Any) -> str:
-    """A value as fmt prints it with %v."""
+    """Format a value as fmt does with %v."""
     if value is None:
         return "<nil>"
     if isinstance(value, bool):
@@ -154,7 +154,7 @@ def shown(value: Any) -> str:
 
 
 def in_source(value: Any) -> str:
-    """A value as fmt prints it with %#v: as Go's source has it."""
+    """Format a value as fmt does with %#v: in Go syntax."""
     if isinstance(value, Number) or isinstance(value, str):
         return quoted(value)
     if value is None:
@@ -179,7 +179,7 @@ def _inside_source(value: Any) -> str:
 
 
 def shown_float(value: float) -> str:
-    """A float as %v prints it: the shortest digits, an exponent for the very large and small."""
+    """Format a float as %v does: the shortest digits, an exponent for the very large and small."""
     texts = (f"{value:.{precision}e}" for precision in range(18))
     shortest = next(text for text in texts if float(text) == value)
     digits, _, power = shortest.partition("e")
@@ -190,7 +190,7 @@ def shown_float(value: float) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: structs as objects, nil as null."""
+    """Convert a value for JSON: structs to objects, nil to null."""
     if isinstance(value, Struct):
         return value.plain()
     if isinstance(value, Nil):
@@ -205,7 +205,7 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """A value as Go's encoding/json writes it, without its escapes for HTML."""
+    """Encode a value as Go's encoding/json does, without its escapes for HTML."""
     import json
 
     separators = (",", ":") if indent is None else (",", ": ")
@@ -214,12 +214,12 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def html_safe(text: str) -> str:
-    """JSON text with <, > and & escaped, as Go's Marshal writes it by itself."""
+    """Escape <, > and & in JSON text, as Go's Marshal does."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def quoted(text: str) -> str:
-    """A string as %q writes it: a Go literal."""
+    """Quote a string as %q does: a Go literal."""
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a",
                "\b": "\\b", "\f": "\\f", "\v": "\\v"}  # fmt: skip
     letters = []

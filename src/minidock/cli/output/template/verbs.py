@@ -1,11 +1,11 @@
-"""printf's verbs, as Go's fmt has them.
+"""The verbs of printf, as in Go's fmt.
 
     %v %+v   any value         %T   its type          %%   a percent sign
     %#v      as Go's source    %t   true or false     %s %q   text, quoted
     %d %b %o %O %x %X %c %U    whole numbers          %e %f %g %x %X   floats
 
-with the flags + - # 0 and space, a width and a precision, each of which may be `*`. A verb that
-does not suit its value prints what is wrong, as Go does: "%!d(string=x)".
+with the flags + - # 0 and space, a width and a precision, each of which may be `*`. A verb
+that does not fit its value prints an error, as in Go: "%!d(string=x)".
 Source: https://pkg.go.dev/fmt.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BASES = {"d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
-_MANTISSA_BITS, _MANTISSA_DIGITS = 52, 13  # of a float64, behind its point
+_MANTISSA_BITS, _MANTISSA_DIGITS = 52, 13  # of a float64's fraction
 _MOST = 1_000_000  # the largest width and precision; fmt's own limit
 
 
@@ -45,7 +45,7 @@ class _Spec:
 
 
 def printf(text: str, values: tuple[Any, ...]) -> str:
-    """The format with its verbs replaced by the values.
+    """Replace the verbs of a format by the values.
 
     Raises ValueError for what becomes too long.
     """
@@ -94,7 +94,7 @@ class _Printf:
         return self.text[self.at : self.at + 1]
 
     def _verb(self) -> str:
-        """What stands for one verb."""
+        """Format one verb."""
         spec = _Spec()
         self.is_good, self.is_indexed = True, False
         while (flag := self._peek()) and flag in "+-# 0":
@@ -119,7 +119,7 @@ class _Printf:
         return wrong + _padded(_formatted(verb, value, spec), value, spec)
 
     def _width(self, spec: _Spec) -> str:
-        """Read a width; returns what is wrong with it."""
+        """Parse a width; returns an error text."""
         if self._peek() == "*":
             self.at += 1
             width = self._from_value()
@@ -137,7 +137,7 @@ class _Printf:
         return ""
 
     def _precision(self, spec: _Spec) -> str:
-        """Read a precision; returns what is wrong with it."""
+        """Parse a precision; returns an error text."""
         if self._peek() != ".":
             return ""
         self.at += 1
@@ -155,7 +155,7 @@ class _Printf:
         return ""
 
     def _digits(self) -> int | None:
-        """A number of the format; one that is too large takes the rest of the format with it."""
+        """Parse a number of the format; one that is too large consumes the rest of the format."""
         start = self.at
         while (digit := self._peek()) and digit in "0123456789":
             self.at += 1
@@ -165,7 +165,7 @@ class _Printf:
         return int(self.text[start : self.at]) if self.at > start else None
 
     def _from_value(self) -> int | None:
-        """A width or precision out of the values."""
+        """Take a width or precision from the values."""
         if self.number >= len(self.values):
             return None
         value = self.values[self.number]
@@ -175,7 +175,7 @@ class _Printf:
         return value
 
     def _index(self) -> None:
-        """A "[2]": which value comes next."""
+        """Parse an argument index such as "[2]"."""
         self.is_indexed = False
         if self._peek() != "[":
             return
@@ -272,7 +272,7 @@ def _integer(verb: str, value: int, spec: _Spec) -> str:
 
 
 def _character(value: int) -> str:
-    """The character of a number; U+FFFD where there is none."""
+    """Return the character of a code point; U+FFFD if it is invalid."""
     if not 0 <= value <= 0x10FFFF or 0xD800 <= value <= 0xDFFF:
         return "\ufffd"
     return chr(value)
@@ -332,7 +332,7 @@ def _with_zeros(text: str, precision: int | None) -> str:
 
 
 def _composite(verb: str, value: Any, spec: _Spec) -> str:
-    """A verb goes to each element of a slice or map."""
+    """Apply a verb to each element of a slice or map."""
     if isinstance(value, Nil):
         return f"%!{verb}(<nil>)" if value.kind == "pointer" else shown(value)
     if isinstance(value, list):

@@ -45,8 +45,8 @@ def inspect(arguments: tuple[str, ...], *, format: str | None, size: bool, type:
                 continue
         raise NotFound(
             f"No such object: {reference}",
-            hint="no container, image, network or volume has this name; list them with\n"
-            "`minidock ps -a`, `minidock images`, `minidock network ls`, `minidock volume ls`",
+            hint="no container, image, network or volume has this name; list them with "
+            "`minidock ps -a`, `images`, `network ls` and `volume ls`",
         )
 
     return inspect_all(arguments, find, format=format)
